@@ -1,0 +1,80 @@
+"""What may be asked of a photo. A command brings every id it needs; the rules draw none."""
+
+from typing import Any
+
+import msgspec
+
+from domain.failures import Category
+from domain.results import Rendition
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    photo_id: str
+
+
+class UploadPhoto(Command, frozen=True, kw_only=True):
+    """Record an original that is already durable in the blob store."""
+
+    job_id: str
+    client_id: str
+    session_id: str | None
+    original_filename: str
+    mime_type: str
+    file_size: int
+    sha256: str
+    bucket: str
+    key: str
+    pipeline: str
+    priority: int
+
+
+class RequestProcessing(Command, frozen=True, kw_only=True):
+    """Run a pipeline again."""
+
+    job_id: str
+    pipeline: str
+    priority: int
+
+
+class StartProcessing(Command, frozen=True, kw_only=True):
+    job_id: str
+
+
+class RecordStageCompleted(Command, frozen=True, kw_only=True):
+    job_id: str
+    stage: str
+    attempt: int
+    duration_ms: int
+    result: dict[str, Any]
+    renditions: tuple[Rendition, ...] = ()
+
+
+class RecordStageFailed(Command, frozen=True, kw_only=True):
+    """``retry_at`` is set by who knows the clock and the retry rules; without it the job ends."""
+
+    job_id: str
+    stage: str
+    attempt: int
+    category: Category
+    code: str
+    error: str
+    retry_at: str | None = None
+
+
+class DeletePhoto(Command, frozen=True, kw_only=True):
+    pass
+
+
+class RecordErased(Command, frozen=True, kw_only=True):
+    pass
+
+
+PhotoCommand = (
+    UploadPhoto
+    | RequestProcessing
+    | StartProcessing
+    | RecordStageCompleted
+    | RecordStageFailed
+    | DeletePhoto
+    | RecordErased
+)

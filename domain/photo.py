@@ -1,0 +1,237 @@
+"""A photo: its state, how events change it, and what commands lead to.
+
+``decide`` returns the events a command leads to; the empty tuple means "already so".
+``evolve`` folds one event into the state and never refuses: what is in the log happened.
+"""
+
+from typing import assert_never
+
+import msgspec
+
+from domain import commands as c
+from domain import events as e
+from domain.pipeline import PIPELINES, check
+from domain.rejections import JobRunning, PhotoDeleted, PhotoExists, PhotoNotFound
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a pipeline over the photo."""
+
+    job_id: str
+    pipeline: str
+    priority: int
+    started: bool = False
+    done: frozenset[str] = frozenset()
+    ended: bool = False
+
+
+class Photo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules need to know of a photo; readers have the read models.
+
+    ``keys`` are the files that its events have named, by rendition name.
+    """
+
+    photo_id: str
+    client_id: str
+    session_id: str | None
+    sha256: str
+    file_size: int
+    mime_type: str
+    job: Job
+    keys: dict[str, str]
+    deleted: bool = False
+    erased: bool = False
+
+
+def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:
+    """The events that ``command`` leads to, given what the photo is now.
+
+    Raises:
+        Rejected: a rule says no.
+    """
+    if isinstance(command, c.UploadPhoto):
+        return _upload(command, photo)
+    if photo is None:
+        raise PhotoNotFound(
+            f"There is no photo {command.photo_id}.", advice="Check the id; lists show your photos."
+        )
+    match command:
+        case c.RequestProcessing():
+            return _request(command, photo)
+        case c.StartProcessing():
+            return _start(command, photo)
+        case c.RecordStageCompleted():
+            return _complete_stage(command, photo)
+        case c.RecordStageFailed():
+            return _fail_stage(command, photo)
+        case c.DeletePhoto():
+            return () if photo.deleted else (e.PhotoDeleted(photo_id=photo.photo_id),)
+        case c.RecordErased():
+            if photo.erased or not photo.deleted:
+                return ()
+            return (e.PhotoErased(photo_id=photo.photo_id),)
+        case _:
+            assert_never(command)
+
+
+def is_current(photo: Photo, job_id: str, stage: str) -> bool:
+    """Whether that stage is still waited for; if not, its result would change nothing."""
+    job = photo.job
+    return not (photo.deleted or job.job_id != job_id or job.ended or stage in job.done)
+
+
+def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:
+    if photo is not None and photo.keys["original"] == command.key:
+        return ()
+    if photo is not None:
+        raise PhotoExists(f"Photo {command.photo_id} exists.", advice="Upload under a new id.")
+    check(command.pipeline, command.priority)
+    return (
+        e.PhotoUploaded(
+            photo_id=command.photo_id,
+            job_id=command.job_id,
+            original_filename=command.original_filename,
+            mime_type=command.mime_type,
+            file_size=command.file_size,
+            sha256=command.sha256,
+            bucket=command.bucket,
+            key=command.key,
+            pipeline=command.pipeline,
+            priority=command.priority,
+        ),
+    )
+
+
+def _request(command: c.RequestProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if photo.deleted:
+        raise PhotoDeleted(f"Photo {photo.photo_id} was deleted.", advice="Upload it again.")
+    check(command.pipeline, command.priority)
+    if photo.job.job_id == command.job_id:
+        return ()
+    if not photo.job.ended:
+        raise JobRunning(
+            f"Job {photo.job.job_id} of this photo has not ended.", advice="Wait for it to end."
+        )
+    return (
+        e.ProcessingRequested(
+            photo_id=photo.photo_id,
+            job_id=command.job_id,
+            pipeline=command.pipeline,
+            priority=command.priority,
+        ),
+    )
+
+
+def _start(command: c.StartProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    job = photo.job
+    if photo.deleted or job.job_id != command.job_id or job.started or job.ended:
+        return ()
+    return (e.ProcessingStarted(photo_id=photo.photo_id, job_id=job.job_id, pipeline=job.pipeline),)
+
+
+def _complete_stage(command: c.RecordStageCompleted, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if not is_current(photo, command.job_id, command.stage):
+        return ()
+    job = photo.job
+    thumbnails = [r for r in command.renditions if r.name.startswith("thumbnail-")]
+    events: list[e.PhotoEvent] = [
+        e.ThumbnailGenerated(
+            photo_id=photo.photo_id,
+            job_id=job.job_id,
+            size=int(rendition.name.removeprefix("thumbnail-")),
+            thumbnail=rendition,
+        )
+        for rendition in thumbnails
+    ]
+    events.append(
+        e.StageCompleted(
+            photo_id=photo.photo_id,
+            job_id=job.job_id,
+            stage=command.stage,
+            pipeline=job.pipeline,
+            priority=job.priority,
+            attempt=command.attempt,
+            duration_ms=command.duration_ms,
+            result=command.result,
+            renditions=tuple(r for r in command.renditions if r not in thumbnails),
+        )
+    )
+    if job.done | {command.stage} >= PIPELINES[job.pipeline]:
+        events.append(
+            e.ProcessingCompleted(photo_id=photo.photo_id, job_id=job.job_id, pipeline=job.pipeline)
+        )
+    return tuple(events)
+
+
+def _fail_stage(command: c.RecordStageFailed, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if not is_current(photo, command.job_id, command.stage):
+        return ()
+    job = photo.job
+    failed = e.StageFailed(
+        photo_id=photo.photo_id,
+        job_id=job.job_id,
+        stage=command.stage,
+        pipeline=job.pipeline,
+        priority=job.priority,
+        attempt=command.attempt,
+        category=command.category,
+        code=command.code,
+        error=command.error,
+        retry_at=command.retry_at,
+    )
+    if command.retry_at is not None:
+        return (failed,)
+    return (
+        failed,
+        e.ProcessingFailed(
+            photo_id=photo.photo_id,
+            job_id=job.job_id,
+            stage=command.stage,
+            category=command.category,
+            code=command.code,
+            error=command.error,
+            attempts=command.attempt,
+        ),
+    )
+
+
+def evolve(photo: Photo | None, event: e.Event) -> Photo:
+    """The state after ``event``."""
+    data = event.data
+    if isinstance(data, e.PhotoUploaded):
+        return Photo(
+            photo_id=data.photo_id,
+            client_id=event.metadata.client_id,
+            session_id=event.metadata.session_id,
+            sha256=data.sha256,
+            file_size=data.file_size,
+            mime_type=data.mime_type,
+            job=Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority),
+            keys={"original": data.key},
+        )
+    if photo is None:
+        raise ValueError(f"{event.type} before photo.uploaded")
+    job = photo.job
+    replace = msgspec.structs.replace
+    match data:
+        case e.ProcessingRequested():
+            job = Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority)
+            return replace(photo, job=job)
+        case e.ProcessingStarted():
+            return replace(photo, job=replace(job, started=True))
+        case e.ThumbnailGenerated():
+            return replace(photo, keys={**photo.keys, data.thumbnail.name: data.thumbnail.key})
+        case e.StageCompleted():
+            named = {rendition.name: rendition.key for rendition in data.renditions}
+            done = replace(job, done=job.done | {data.stage})
+            return replace(photo, job=done, keys={**photo.keys, **named})
+        case e.StageFailed():
+            return photo
+        case e.ProcessingCompleted() | e.ProcessingFailed():
+            return replace(photo, job=replace(job, ended=True))
+        case e.PhotoDeleted():
+            return replace(photo, deleted=True)
+        case e.PhotoErased():
+            return replace(photo, erased=True)
+        case _:
+            assert_never(data)

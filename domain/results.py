@@ -1,0 +1,85 @@
+"""What each stage finds out about a photo: the JSON objects in the events' ``result``.
+
+A missing fact is ``None``, never a guess.
+"""
+
+import msgspec
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The base of all stage results."""
+
+
+class Rendition(Result, frozen=True, kw_only=True):
+    """A picture made from the original; the bytes are under ``key`` in the blob store."""
+
+    name: str  # ``thumbnail-150``, ``optimized``
+    key: str
+    width: int
+    height: int
+    file_size: int
+    mime_type: str
+    sha256: str
+
+
+class ValidationResult(Result, frozen=True, kw_only=True):
+    """``width`` and ``height`` are those of the upright picture, in pixels."""
+
+    format: str
+    mime_type: str
+    width: int
+    height: int
+    frames: int = 1
+    damaged: bool = False
+    warning: str | None = None
+
+
+class Camera(Result, frozen=True, kw_only=True):
+    make: str | None = None
+    model: str | None = None
+    lens: str | None = None
+
+
+class Exposure(Result, frozen=True, kw_only=True):
+    """``time`` in seconds as a fraction (``1/250``), ``focal_length`` in millimetres."""
+
+    time: str | None = None
+    f_number: float | None = None
+    iso: int | None = None
+    focal_length: float | None = None
+
+
+class Gps(Result, frozen=True, kw_only=True):
+    """Signed decimal degrees (WGS 84), altitude in metres above sea level."""
+
+    latitude: float
+    longitude: float
+    altitude: float | None = None
+
+
+class MetadataResult(Result, frozen=True, kw_only=True):
+    """``taken_at`` is local time as the camera wrote it, with an offset if the file has one."""
+
+    width: int
+    height: int
+    orientation: int = 1
+    taken_at: str | None = None
+    camera: Camera = Camera()
+    exposure: Exposure = Exposure()
+    gps: Gps | None = None
+
+
+class ThumbnailsResult(Result, frozen=True, kw_only=True):
+    """``sizes`` are the longest edges asked for, in pixels; a smaller photo is not enlarged."""
+
+    sizes: tuple[int, ...]
+
+
+class PlaceholderResult(Result, frozen=True, kw_only=True):
+    blurhash: str
+
+
+class OptimizationResult(Result, frozen=True, kw_only=True):
+    """``recipe`` names the settings that made the rendition, e.g. ``webp-1920-q80``."""
+
+    recipe: str

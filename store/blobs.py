@@ -1,0 +1,261 @@
+"""Blobs in a folder: originals and renditions, each written once under its key.
+
+| path under the root | what |
+|---|---|
+| ``originals/ab/<photoId>`` | an upload, byte for byte |
+| ``renditions/ab/<photoId>/<jobId>/<name>`` | a picture made from it |
+| ``drafts/<id>`` | being written; worthless once its writer is gone |
+
+A blob appears under its key whole and durable, or not at all: it is written as a draft, synced,
+renamed, and its folder synced. Keys are made from ids that we drew ourselves, never from names
+that a user sent.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+from anyio import to_thread
+
+from store.errors import Full, Missing, Unavailable
+
+BUCKET = "photolog"
+CHUNK_BYTES = 1 << 20
+
+_KEY = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?", re.ASCII)
+_BUFFER_BYTES = 1 << 20
+
+
+def original_key(photo_id: str) -> str:
+    return f"originals/{photo_id[:2]}/{photo_id}"
+
+
+def rendition_key(photo_id: str, job_id: str, name: str) -> str:
+    """The same for every attempt of a job, so that trying again leaves nothing behind."""
+    return f"renditions/{photo_id[:2]}/{photo_id}/{job_id}/{name}"
+
+
+class Blob(msgspec.Struct, frozen=True, kw_only=True):
+    """``modified`` is in seconds since 1970."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class Draft:
+    """A blob being written. Leaving its context without ``commit`` leaves nothing behind.
+
+    ``size`` in bytes and ``sha256`` in hex are those of what was written so far.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._path = root / "drafts" / uuid.uuid4().hex
+        self._file: BinaryIO | None = None
+        self._buffer = bytearray()
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    async def __aenter__(self) -> Self:
+        with _translated():
+            self._file = await to_thread.run_sync(_create, self._path)
+        return self
+
+    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Raises Full when the disk has no room."""
+        self._buffer += chunk
+        self.size += len(chunk)
+        if len(self._buffer) >= _BUFFER_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Bring ``sha256`` up to all that was written."""
+        if self._buffer:
+            buffer, self._buffer = self._buffer, bytearray()
+            with _translated():
+                await to_thread.run_sync(self._drain, buffer)
+
+    async def commit(self, key: str) -> None:
+        """Make the blob durable under ``key``, in place of any blob there."""
+        await self.flush()
+        with _translated():
+            await to_thread.run_sync(self._publish, _path(self._root, key))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # In this thread: a cancelled upload must not leave its draft, and unlinking is quick.
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
+
+    def _drain(self, buffer: bytearray) -> None:
+        if self._file is None:
+            raise ValueError("the draft is not open")
+        self._file.write(buffer)
+        self._hash.update(buffer)
+
+    def _publish(self, path: Path) -> None:
+        if self._file is None:
+            raise ValueError("the draft is not open")
+        os.fsync(self._file.fileno())
+        _make_folders(path.parent, self._root)
+        self._path.rename(path)
+        _sync_folder(path.parent)
+
+
+class FolderBlobs:
+    """Blobs under one folder of this machine."""
+
+    bucket = BUCKET
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "drafts").mkdir(parents=True, exist_ok=True)
+
+    def draft(self) -> Draft:
+        """A new blob to write; raises Full, Unavailable."""
+        return Draft(self.root)
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Store ``data`` under ``key``, durably."""
+        async with self.draft() as draft:
+            await draft.write(data)
+            await draft.commit(key)
+
+    async def size(self, key: str) -> int:
+        """In bytes; raises Missing."""
+        with _translated(key):
+            return (await to_thread.run_sync(_path(self.root, key).stat)).st_size
+
+    async def read(
+        self, key: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes from ``start`` on, in chunks of at most ``CHUNK_BYTES``; raises Missing."""
+        with _translated(key):
+            file = await to_thread.run_sync(_path(self.root, key).open, "rb")
+        with file:
+            file.seek(start)
+            left = length
+            while left is None or left > 0:
+                chunk = await to_thread.run_sync(
+                    file.read, CHUNK_BYTES if left is None else min(left, CHUNK_BYTES)
+                )
+                if not chunk:
+                    return
+                if left is not None:
+                    left -= len(chunk)
+                yield chunk
+
+    @asynccontextmanager
+    async def local(self, key: str) -> AsyncIterator[Path]:
+        """A file of this machine that holds the blob, for as long as the context lasts."""
+        path = _path(self.root, key)
+        if not await to_thread.run_sync(path.exists):
+            raise Missing(f"there is no blob {key}")
+        yield path
+
+    async def delete(self, key: str) -> None:
+        """Remove the blob; nothing happens if there is none."""
+        with _translated():
+            await to_thread.run_sync(_remove, self.root, _path(self.root, key))
+
+    async def keys(self, prefix: str) -> list[Blob]:
+        """All blobs whose key starts with the folder ``prefix``, in order of key."""
+        with _translated():
+            return await to_thread.run_sync(lambda: list(_walk(self.root, prefix)))
+
+    async def remove_drafts(self) -> int:
+        """Remove what writers that are gone left behind; only when no writer runs."""
+        with _translated():
+            return await to_thread.run_sync(_clear, self.root / "drafts")
+
+    async def free_bytes(self) -> int:
+        """Room left on the disk."""
+        with _translated():
+            return (await to_thread.run_sync(shutil.disk_usage, self.root)).free
+
+
+def _path(root: Path, key: str) -> Path:
+    if not _KEY.fullmatch(key) or ".." in key or "//" in key:
+        raise ValueError(f"{key!r} is not a key")
+    return root / key
+
+
+def _create(path: Path) -> BinaryIO:
+    return path.open("xb", buffering=0)
+
+
+def _make_folders(folder: Path, root: Path) -> None:
+    made: list[Path] = []
+    while folder != root and not folder.exists():
+        made.append(folder)
+        folder = folder.parent
+    for new in reversed(made):
+        new.mkdir(exist_ok=True)
+        _sync_folder(new.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(root: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    for folder in path.parents:
+        if folder in (root, root / "originals", root / "renditions"):
+            return
+        try:
+            folder.rmdir()
+        except OSError:  # not empty, or gone already
+            return
+
+
+def _walk(root: Path, prefix: str) -> Iterator[Blob]:
+    for folder, _, names in os.walk(root / prefix):
+        for name in names:
+            path = Path(folder, name)
+            stat = path.stat()
+            yield Blob(
+                key=path.relative_to(root).as_posix(), size=stat.st_size, modified=stat.st_mtime
+            )
+
+
+def _clear(folder: Path) -> int:
+    drafts = list(folder.iterdir())
+    for draft in drafts:
+        draft.unlink(missing_ok=True)
+    return len(drafts)
+
+
+@contextmanager
+def _translated(key: str = "") -> Generator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Missing(f"there is no blob {key}") from error
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT):
+            raise Full("the disk of the blobs is full") from error
+        raise Unavailable(f"the disk of the blobs failed: {error.strerror}") from error

@@ -1,0 +1,25 @@
+-- Put the tasks of dispatched events on their lanes and acknowledge the events, in one step.
+-- An event that is no longer pending for this consumer was dispatched by another: its tasks are skipped.
+--
+-- KEYS  1 log (stream), then the lanes (streams) that tasks go to
+-- ARGV  1 consumer group   2 consumer   3 number of events, then for each:
+--         id, number of tasks, then for each task: index into KEYS, body
+-- Returns the number of tasks added.
+local at, added = 4, 0
+for _ = 1, tonumber(ARGV[3]) do
+  local id, tasks = ARGV[at], tonumber(ARGV[at + 1])
+  at = at + 2
+  local pending = redis.call("XPENDING", KEYS[1], ARGV[1], id, id, 1)
+  local ours = #pending == 1 and pending[1][2] == ARGV[2]
+  for _ = 1, tasks do
+    if ours then
+      redis.call("XADD", KEYS[tonumber(ARGV[at])], "*", "b", ARGV[at + 1])
+      added = added + 1
+    end
+    at = at + 2
+  end
+  if ours then
+    redis.call("XACK", KEYS[1], ARGV[1], id)
+  end
+end
+return added

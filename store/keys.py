@@ -1,0 +1,46 @@
+"""The names of everything kept in Redis.
+
+All keys of a partition share its hash tag, so that every script of ours runs in one cluster slot.
+"""
+
+import zlib
+
+from domain.pipeline import LANES
+
+DEFAULT_PREFIX = "photolog"
+
+
+def partition_of(client_id: str, count: int) -> int:
+    """All photos of a client are in one partition, so their events have one order."""
+    return zlib.crc32(client_id.encode()) % count
+
+
+class Keys:
+    """The keys of one log. ``prefix`` keeps several logs apart on one server."""
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        self.prefix = prefix
+        self.meta = f"{prefix}:meta"
+        self.projected = f"{prefix}:projected"
+
+    def _in(self, partition: int, rest: str) -> str:
+        return f"{self.prefix}:{{{partition:02d}}}:{rest}"
+
+    def log(self, partition: int) -> str:
+        return self._in(partition, "log")
+
+    def photo(self, partition: int, photo_id: str) -> str:
+        return self._in(partition, f"photo:{photo_id}")
+
+    def command(self, partition: int, client_id: str, key: str) -> str:
+        return self._in(partition, f"command:{client_id}:{key}")
+
+    def sha256(self, partition: int, client_id: str) -> str:
+        return self._in(partition, f"sha256:{client_id}")
+
+    def lane(self, partition: int, stage: str, lane: str) -> str:
+        return self._in(partition, f"stage:{stage}:{lane}")
+
+    def lanes(self, partition: int, stages: tuple[str, ...]) -> list[tuple[str, str]]:
+        """``(key, stage)`` in the order of service: the high lanes of all stages first."""
+        return [(self.lane(partition, stage, lane), stage) for lane in LANES for stage in stages]

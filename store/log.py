@@ -1,0 +1,358 @@
+"""The log: one Redis Stream a partition, and beside it each photo's folded state.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:meta`` | hash | ``id``, ``partitions``: fixed when the log is created |
+| ``photolog:{07}:log`` | stream | the events: ``t`` type, ``p`` photo, ``v`` version, ``b`` body |
+| ``photolog:{07}:photo:<id>`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
+| ``photolog:{07}:command:<clientId>:<key>`` | string | a command already done, for 24 h |
+| ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
+
+An append is one script: it happens whole or not at all, and its checks come before its first write.
+The state hash is a cache of the fold: where it is missing the photo's events are read again.
+"""
+
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import cast
+
+import anyio
+import msgspec
+from redis.asyncio import Redis
+
+from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
+from domain.events import FIRST_PREV, Context, Event, Metadata, PhotoEvent, iso
+from domain.photo import Photo, decide, evolve
+from store import codec
+from store.client import script, translated
+from store.errors import Corrupt, Lost, Unavailable
+from store.keys import DEFAULT_PREFIX, Keys, partition_of
+from store.position import Position
+
+IDEMPOTENCY_TTL_S = 24 * 3600
+PATIENCE_S = 10.0
+"""How long a command is tried again while Redis does not answer."""
+
+READ_COUNT = 500
+
+_NOTHING: list[tuple[bytes, dict[bytes, bytes]]] = []
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A photo as its events leave it. ``digest`` is that of its last event."""
+
+    photo: Photo | None = None
+    version: int = 0
+    digest: str = FIRST_PREV
+    position: Position | None = None
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place in the log and its stored bytes."""
+
+    position: Position
+    event: Event
+    body: bytes
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command led to.
+
+    ``position`` is that of the photo's last event. ``repeat_of`` is the photo of an equal command
+    done before under the same idempotency key; ``duplicate_of`` the client's photo that has the
+    same bytes. In both cases nothing was appended.
+    """
+
+    events: tuple[Event, ...] = ()
+    photo: Photo | None = None
+    position: Position | None = None
+    repeat_of: str | None = None
+    duplicate_of: str | None = None
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A task held by ``consumer``: its result counts only while it is held."""
+
+    lane_key: str
+    group: str
+    entry_id: str
+    consumer: str
+
+
+class Log:
+    """Appends by command and reads by position."""
+
+    def __init__(self, redis: Redis, *, log_id: str, partitions: int, keys: Keys) -> None:
+        self.redis = redis
+        self.log_id = log_id
+        self.partitions = partitions
+        self.keys = keys
+        self._append = redis.register_script(script("append"))
+
+    @classmethod
+    async def open(
+        cls, redis: Redis, *, partitions: int = 1, prefix: str = DEFAULT_PREFIX
+    ) -> "Log":
+        """The log of this server, created if there is none.
+
+        ``partitions`` counts only at creation: an existing log keeps its own number.
+        """
+        keys = Keys(prefix)
+        with translated():
+            await redis.hsetnx(keys.meta, "partitions", str(partitions))
+            await redis.hsetnx(keys.meta, "id", uuid.uuid4().hex)
+            meta = cast("dict[bytes, bytes]", await redis.hgetall(keys.meta))
+        return cls(
+            redis,
+            log_id=meta[b"id"].decode(),
+            partitions=int(meta[b"partitions"]),
+            keys=keys,
+        )
+
+    def partition_of(self, client_id: str) -> int:
+        return partition_of(client_id, self.partitions)
+
+    async def load(self, photo_id: str, client_id: str) -> Loaded:
+        """The photo's state; folds its events again where the state is not at hand."""
+        partition = self.partition_of(client_id)
+        with translated():
+            version, digest, entry_id, state = cast(
+                "list[bytes | None]",
+                await self.redis.hmget(self.keys.photo(partition, photo_id), ["v", "d", "p", "s"]),
+            )
+        if version is None or digest is None or entry_id is None or state is None:
+            return await self._fold(partition, photo_id)
+        return Loaded(
+            photo=codec.decode_photo(state),
+            version=int(version),
+            digest=digest.decode(),
+            position=Position.of_entry(partition, entry_id),
+        )
+
+    async def _fold(self, partition: int, photo_id: str) -> Loaded:
+        loaded = Loaded()
+        async for recorded in self.scan(partition):
+            if recorded.event.data.photo_id != photo_id:
+                continue
+            loaded = Loaded(
+                photo=evolve(loaded.photo, recorded.event),
+                version=recorded.event.metadata.photo_version,
+                digest=codec.digest(recorded.body),
+                position=recorded.position,
+            )
+        return loaded
+
+    async def execute(
+        self,
+        command: PhotoCommand,
+        *,
+        client_id: str,
+        context: Context,
+        idempotency_key: str | None = None,
+        claim: Claim | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> Outcome:
+        """Load, decide, append; again if another command came between.
+
+        Safe to call again after Unavailable: a command that was done already is "already so" to the
+        rules. With ``claim`` the task is acknowledged by the step that appends its result.
+
+        Raises:
+            Rejected: the rules refuse the command.
+            Lost: the claimed task is no longer held.
+            Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
+        """
+        give_up = time.monotonic() + patience_s
+        pause_s = 0.02
+        # A new photo needs no look before the first try: the script checks that there is none.
+        loaded = Loaded() if isinstance(command, UploadPhoto) else None
+        while True:
+            try:
+                if loaded is None:
+                    loaded = await self.load(command.photo_id, client_id)
+                decided = decide(command, loaded.photo)
+                batch = _Batch.of(decided, loaded, client_id, command, context)
+                if not batch.events and claim is None:
+                    return Outcome(photo=loaded.photo, position=loaded.position)
+                outcome = await self._try(command, client_id, loaded, batch, idempotency_key, claim)
+                if outcome is not None:
+                    return outcome
+            except Unavailable:
+                if time.monotonic() + pause_s > give_up:
+                    raise
+                await anyio.sleep(pause_s)
+                pause_s = min(pause_s * 2, 1.0)
+            loaded = None
+
+    async def _try(
+        self,
+        command: PhotoCommand,
+        client_id: str,
+        loaded: Loaded,
+        batch: "_Batch",
+        idempotency_key: str | None,
+        claim: Claim | None,
+    ) -> Outcome | None:
+        partition = self.partition_of(client_id)
+        keys = self.keys
+        log, state = keys.log(partition), keys.photo(partition, command.photo_id)
+        hash_step, content_hash = _hash_step(command, loaded.photo)
+        with translated():
+            reply = cast(
+                "list[bytes]",
+                await self._append(
+                    keys=[
+                        log,
+                        state,
+                        keys.command(partition, client_id, idempotency_key)
+                        if idempotency_key
+                        else state,
+                        keys.sha256(partition, client_id),
+                        claim.lane_key if claim else log,
+                    ],
+                    args=[
+                        loaded.version,
+                        loaded.digest,
+                        batch.digest,
+                        codec.encode_photo(batch.photo) if batch.photo else b"",
+                        IDEMPOTENCY_TTL_S if idempotency_key else 0,
+                        hash_step,
+                        content_hash,
+                        command.photo_id,
+                        claim.group if claim else "",
+                        claim.consumer if claim else "",
+                        claim.entry_id if claim else "",
+                        len(batch.events),
+                        *batch.arguments,
+                    ],
+                ),
+            )
+        match reply:
+            case [b"appended", *ids]:
+                last = Position.of_entry(partition, ids[-1]) if ids else loaded.position
+                return Outcome(events=batch.events, photo=batch.photo, position=last)
+            case [b"repeated", photo_id, last]:
+                return Outcome(
+                    repeat_of=photo_id.decode(), position=Position.of_entry(partition, last)
+                )
+            case [b"duplicate", photo_id]:
+                return await self._duplicate(command, photo_id.decode(), client_id, batch)
+            case [b"lost"]:
+                raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
+            case _:
+                return None
+
+    async def _duplicate(
+        self, command: PhotoCommand, holder: str, client_id: str, batch: "_Batch"
+    ) -> Outcome:
+        loaded = await self.load(holder, client_id)
+        if holder == command.photo_id:  # our own append, whose reply was lost
+            return Outcome(events=batch.events, photo=loaded.photo, position=loaded.position)
+        return Outcome(duplicate_of=holder, photo=loaded.photo, position=loaded.position)
+
+    async def holder_of(self, sha256: str, client_id: str) -> str | None:
+        """The id of the client's photo with these bytes, if there is one."""
+        partition = self.partition_of(client_id)
+        with translated():
+            holder = cast(
+                "bytes | None",
+                await self.redis.hget(self.keys.sha256(partition, client_id), sha256),
+            )
+        return holder.decode() if holder else None
+
+    async def read(
+        self, after: Position, *, count: int = READ_COUNT, block_ms: int | None = None
+    ) -> list[Recorded]:
+        """The next events of ``after``'s partition; waits up to ``block_ms`` for the first one."""
+        with translated():
+            reply = cast(
+                "dict[bytes, list[tuple[bytes, dict[bytes, bytes]]]]",
+                await self.redis.xread(
+                    {self.keys.log(after.partition): after.entry_id},
+                    count=count,
+                    block=block_ms,
+                ),
+            )
+        entries = next(iter(reply.values()), _NOTHING)
+        return [_recorded(after.partition, entry_id, fields) for entry_id, fields in entries]
+
+    async def scan(self, partition: int) -> AsyncIterator[Recorded]:
+        """Every event of the partition that is in the log now, in order."""
+        position = Position.start(partition)
+        while page := await self.read(position):
+            for recorded in page:
+                yield recorded
+            position = page[-1].position
+
+    async def end(self, partition: int) -> Position:
+        """The position of the partition's last event."""
+        with translated():
+            entries = cast(
+                "list[tuple[bytes, dict[bytes, bytes]]]",
+                await self.redis.xrevrange(self.keys.log(partition), "+", "-", count=1),
+            )
+        if not entries:
+            return Position.start(partition)
+        return Position.of_entry(partition, entries[0][0])
+
+
+class _Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of one decision, chained and encoded."""
+
+    events: tuple[Event, ...]
+    arguments: list[str | bytes]
+    digest: str
+    photo: Photo | None
+
+    @classmethod
+    def of(
+        cls,
+        decided: tuple[PhotoEvent, ...],
+        loaded: Loaded,
+        client_id: str,
+        command: PhotoCommand,
+        context: Context,
+    ) -> "_Batch":
+        photo, digest = loaded.photo, loaded.digest
+        session_id = command.session_id if isinstance(command, UploadPhoto) else None
+        events: list[Event] = []
+        arguments: list[str | bytes] = []
+        for offset, data in enumerate(decided, start=1):
+            event = Event(
+                timestamp=iso(context.now),
+                data=data,
+                metadata=Metadata(
+                    source=context.source,
+                    client_id=client_id,
+                    session_id=photo.session_id if photo else session_id,
+                    trace_id=context.trace_id,
+                    actor=context.actor,
+                    cause=context.cause,
+                    photo_version=loaded.version + offset,
+                    prev=digest,
+                ),
+            )
+            body = codec.encode_event(event)
+            digest = codec.digest(body)
+            photo = evolve(photo, event)
+            events.append(event)
+            arguments += [event.type, body]
+        return cls(events=tuple(events), arguments=arguments, digest=digest, photo=photo)
+
+
+def _hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
+    if isinstance(command, UploadPhoto):
+        return "claim", command.sha256
+    if isinstance(command, DeletePhoto) and photo is not None:
+        return "release", photo.sha256
+    return "", ""
+
+
+def _recorded(partition: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Recorded:
+    body = fields.get(b"b")
+    if body is None:
+        raise Corrupt(f"entry {entry_id!r} of partition {partition} has no body")
+    return Recorded(
+        position=Position.of_entry(partition, entry_id), event=codec.decode_event(body), body=body
+    )

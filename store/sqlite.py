@@ -1,0 +1,189 @@
+"""SQLite files of the read model: one file is one generation, ``current`` names the live one.
+
+| path in the folder | what |
+|---|---|
+| ``<generation>.sqlite`` | a read model, folded from the log by one projector |
+| ``current`` | the name of the generation that readers use; replaced in one step |
+
+One process writes a generation; any number of threads and processes read it meanwhile (WAL).
+"""
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import anyio
+import apsw
+from anyio import to_thread
+
+from store.errors import Corrupt, Full, Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Value = int | float | str | bytes | None
+Row = tuple[Any, ...]
+
+READERS = 4
+BUSY_TIMEOUT_MS = 5_000
+
+
+class Generations:
+    """The files of one read model folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pointer = folder / "current"
+
+    def current(self) -> Path | None:
+        """The live generation, if there is one."""
+        try:
+            name = self._pointer.read_text("utf-8").strip()
+        except FileNotFoundError:
+            return None
+        path = self.folder / name
+        return path if path.exists() else None
+
+    def new(self) -> Path:
+        """The path of a generation that no one reads yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"{uuid.uuid4().hex[:12]}.sqlite"
+
+    def switch(self, path: Path) -> None:
+        """Make ``path`` the live generation and remove the others. Open readers keep their file."""
+        draft = self.folder / "current.new"
+        draft.write_text(path.name, "utf-8")
+        draft.replace(self._pointer)
+        for other in self.folder.glob("*.sqlite*"):
+            if not other.name.startswith(path.name):
+                other.unlink(missing_ok=True)
+
+
+class Connection:
+    """One connection, for one thread at a time. Raises Full, Corrupt or Unavailable."""
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        flags = (
+            apsw.SQLITE_OPEN_READONLY
+            if read_only
+            else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        )
+        with _translated():
+            self._raw: Any = apsw.Connection(str(path), flags=flags)
+        self._raw.set_busy_timeout(BUSY_TIMEOUT_MS)
+
+    def execute(self, sql: str, values: Sequence[Value] | Mapping[str, Value] = ()) -> list[Row]:
+        """Run the statements and return all rows: bound them by LIMIT."""
+        with _translated():
+            return self._raw.execute(sql, values).fetchall()
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        with _translated():
+            self._raw.executemany(sql, rows)
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Generator[None]:
+        """All or nothing; reads within see one state of the file."""
+        self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            yield
+        except BaseException:
+            if self._raw.in_transaction:  # a full disk has rolled back already
+                self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    def data_version(self) -> int:
+        """A number that differs whenever another connection has committed in between."""
+        return self._raw.pragma("data_version")
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+def open_writer(path: Path) -> Connection:
+    """A connection that may write; its commits survive a crash of the process.
+
+    A crash of the machine may take back the last commits, never half of one; the checkpoint goes
+    back with them, so the log makes them good.
+    """
+    connection = Connection(path, read_only=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def open_reader(path: Path) -> Connection:
+    return Connection(path, read_only=True)
+
+
+class Reader:
+    """Runs queries in threads against the live generation, and follows it when it changes."""
+
+    def __init__(self, generations: Generations, readers: int = READERS) -> None:
+        self._generations = generations
+        self._limiter = anyio.CapacityLimiter(readers)
+        self._idle: list[tuple[Path, int, Connection]] = []
+        self._lock = threading.Lock()
+
+    async def query(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """``function(connection, …)`` on a connection of its own, in one read transaction.
+
+        Raises:
+            Unavailable: there is no read model yet.
+            Corrupt: the file is damaged; rebuilding it from the log mends it.
+        """
+
+        def run() -> T:
+            path, inode, connection = self._take()
+            try:
+                with connection.transaction(write=False):
+                    return function(connection, *args, **kwargs)
+            finally:
+                with self._lock:
+                    self._idle.append((path, inode, connection))
+
+        return await to_thread.run_sync(run, limiter=self._limiter)
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop()[2].close()
+
+    def _take(self) -> tuple[Path, int, Connection]:
+        path = self._generations.current()
+        if path is None:
+            raise Unavailable("there is no read model yet: is the projector running?")
+        inode = path.stat().st_ino
+        with self._lock:
+            while self._idle:
+                known, known_inode, connection = self._idle.pop()
+                if (known, known_inode) == (path, inode):
+                    return path, inode, connection
+                connection.close()
+        return path, inode, open_reader(path)
+
+
+@contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except apsw.FullError as error:
+        raise Full("the disk of the read model is full") from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise Corrupt(f"the read model is damaged: {error}") from error
+    except (apsw.BusyError, apsw.CantOpenError, apsw.IOError) as error:
+        raise Unavailable(f"the read model could not be used: {error}") from error
+
+
+def remove(path: Path) -> None:
+    """Delete a generation with its WAL files."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{os.fspath(path)}{suffix}").unlink(missing_ok=True)
