@@ -1,0 +1,1 @@
+"""Running Photolog: settings, wiring, processes, the command line, measurements."""

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
@@ -165,7 +165,7 @@ class FolderBlobs:
                 yield chunk
 
     @asynccontextmanager
-    async def local(self, key: str) -> AsyncIterator[Path]:
+    async def local(self, key: str) -> AsyncGenerator[Path]:
         """A file of this machine that holds the blob, for as long as the context lasts."""
         path = _path(self.root, key)
         if not await to_thread.run_sync(path.exists):

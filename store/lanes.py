@@ -10,6 +10,7 @@ What a dead consumer held is taken over: at once where it is known to be dead (`
 time without ``refresh`` elsewhere (``stalled``).
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import cast
 
@@ -20,8 +21,11 @@ from redis.asyncio import Redis
 from domain.pipeline import Task, lane
 from store import codec
 from store.client import script, translated
+from store.errors import Corrupt
 from store.log import Claim, Log, Recorded
 from store.position import Position
+
+logger = logging.getLogger("photolog.lanes")
 
 DISPATCH = "dispatch"
 
@@ -122,7 +126,8 @@ class Lanes:
                     args=[self.consumer, count, *(stage for _, stage in lanes)],
                 ),
             )
-        return [self._claimed(*lanes[i - 1], entry_id, body, 1) for i, entry_id, body in reply]
+        found = [(*lanes[i - 1], entry_id, body, 1) for i, entry_id, body in reply]
+        return await self._decoded(found)
 
     async def refresh(self, claims: Sequence[Claim]) -> list[bool]:
         """Reset the idle time of the claims; false for one that is no longer held.
@@ -143,14 +148,11 @@ class Lanes:
 
     async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Claimed]:
         """Tasks of consumers that are gone, as ``Dispatch.abandoned``; now held by this one."""
-        taken: list[Claimed] = []
+        found: list[tuple[str, str, bytes, bytes, int]] = []
         for key, stage in self._log.keys.lanes(partition, self._stages):
             entries = await _take_over(self._redis, key, stage, self.consumer, idle_ms, dead)
-            taken += [
-                self._claimed(key, stage, entry_id, fields[b"b"], deliveries)
-                for entry_id, fields, deliveries in entries
-            ]
-        return taken
+            found += [(key, stage, each, fields[b"b"], n) for each, fields, n in entries]
+        return await self._decoded(found)
 
     async def wait(self, partition: int, *, block_ms: int) -> None:
         """Return when a task was added to any lane since the last call, or after ``block_ms``.
@@ -183,11 +185,26 @@ class Lanes:
             for (key, stage), length in zip(lanes, lengths, strict=True)
         }
 
-    def _claimed(
-        self, key: str, stage: str, entry_id: bytes, body: bytes, deliveries: int
-    ) -> Claimed:
-        claim = Claim(lane_key=key, group=stage, entry_id=entry_id.decode(), consumer=self.consumer)
-        return Claimed(task=codec.decode_task(body), claim=claim, deliveries=deliveries)
+    async def _decoded(self, found: list[tuple[str, str, bytes, bytes, int]]) -> list[Claimed]:
+        """The tasks of ``(lane key, stage, entry id, body, deliveries)``.
+
+        An entry that is no task is removed, or it would come back for ever.
+        """
+        tasks: list[Claimed] = []
+        for key, stage, entry_id, body, deliveries in found:
+            claim = Claim(
+                lane_key=key, group=stage, entry_id=entry_id.decode(), consumer=self.consumer
+            )
+            try:
+                task = codec.decode_task(body)
+            except Corrupt as error:
+                logger.warning("entry %s of %s removed: %s", claim.entry_id, key, error)
+                with translated():
+                    await self._redis.xack(key, stage, entry_id)
+                    await self._redis.xdel(key, entry_id)
+                continue
+            tasks.append(Claimed(task=task, claim=claim, deliveries=deliveries))
+        return tasks
 
 
 async def _create_group(redis: Redis, key: str, group: str) -> None:

@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
 from domain.events import FIRST_PREV, Context, Event, Metadata, PhotoEvent, iso
 from domain.photo import Photo, decide, evolve
+from domain.pipeline import Task
 from store import codec
 from store.client import script, translated
 from store.errors import Corrupt, Lost, Unavailable
@@ -185,6 +186,48 @@ class Log:
                 pause_s = min(pause_s * 2, 1.0)
             loaded = None
 
+    async def _send(
+        self,
+        photo_id: str,
+        client_id: str,
+        loaded: Loaded,
+        batch: "_Batch",
+        *,
+        idempotency_key: str | None = None,
+        hash_step: tuple[str, str] = ("", ""),
+        claim: Claim | None = None,
+    ) -> list[bytes]:
+        """One call of the script; keys that a call has no use for are named twice."""
+        partition = self.partition_of(client_id)
+        keys = self.keys
+        log, state = keys.log(partition), keys.photo(partition, photo_id)
+        command = keys.command(partition, client_id, idempotency_key) if idempotency_key else state
+        with translated():
+            reply = await self._append(
+                keys=[
+                    log,
+                    state,
+                    command,
+                    keys.sha256(partition, client_id),
+                    claim.lane_key if claim else log,
+                ],
+                args=[
+                    loaded.version,
+                    loaded.digest,
+                    batch.digest,
+                    codec.encode_photo(batch.photo) if batch.photo else b"",
+                    IDEMPOTENCY_TTL_S if idempotency_key else 0,
+                    *hash_step,
+                    photo_id,
+                    claim.group if claim else "",
+                    claim.consumer if claim else "",
+                    claim.entry_id if claim else "",
+                    len(batch.events),
+                    *batch.arguments,
+                ],
+            )
+        return cast("list[bytes]", reply)
+
     async def _try(
         self,
         command: PhotoCommand,
@@ -195,39 +238,15 @@ class Log:
         claim: Claim | None,
     ) -> Outcome | None:
         partition = self.partition_of(client_id)
-        keys = self.keys
-        log, state = keys.log(partition), keys.photo(partition, command.photo_id)
-        hash_step, content_hash = _hash_step(command, loaded.photo)
-        with translated():
-            reply = cast(
-                "list[bytes]",
-                await self._append(
-                    keys=[
-                        log,
-                        state,
-                        keys.command(partition, client_id, idempotency_key)
-                        if idempotency_key
-                        else state,
-                        keys.sha256(partition, client_id),
-                        claim.lane_key if claim else log,
-                    ],
-                    args=[
-                        loaded.version,
-                        loaded.digest,
-                        batch.digest,
-                        codec.encode_photo(batch.photo) if batch.photo else b"",
-                        IDEMPOTENCY_TTL_S if idempotency_key else 0,
-                        hash_step,
-                        content_hash,
-                        command.photo_id,
-                        claim.group if claim else "",
-                        claim.consumer if claim else "",
-                        claim.entry_id if claim else "",
-                        len(batch.events),
-                        *batch.arguments,
-                    ],
-                ),
-            )
+        reply = await self._send(
+            command.photo_id,
+            client_id,
+            loaded,
+            batch,
+            idempotency_key=idempotency_key,
+            hash_step=_hash_step(command, loaded.photo),
+            claim=claim,
+        )
         match reply:
             case [b"appended", *ids]:
                 last = Position.of_entry(partition, ids[-1]) if ids else loaded.position
@@ -250,6 +269,13 @@ class Log:
         if holder == command.photo_id:  # our own append, whose reply was lost
             return Outcome(events=batch.events, photo=loaded.photo, position=loaded.position)
         return Outcome(duplicate_of=holder, photo=loaded.photo, position=loaded.position)
+
+    async def acknowledge(self, task: Task, claim: Claim) -> None:
+        """Drop a task whose result nobody waits for; raises Lost and Unavailable."""
+        nothing = _Batch(events=(), arguments=[], digest="", photo=None)
+        reply = await self._send(task.photo_id, task.client_id, Loaded(), nothing, claim=claim)
+        if reply == [b"lost"]:
+            raise Lost(f"task {claim.entry_id} is no longer held")
 
     async def holder_of(self, sha256: str, client_id: str) -> str | None:
         """The id of the client's photo with these bytes, if there is one."""

@@ -1,0 +1,61 @@
+"""The dispatcher: reads each event once as a member of group ``dispatch`` and plans its tasks."""
+
+import logging
+import time
+
+import anyio
+
+from domain.pipeline import plan
+from store.client import BLOCK_MS
+from store.errors import StoreError
+from store.lanes import Dispatch
+from store.log import Log, Recorded
+
+logger = logging.getLogger("photolog.dispatcher")
+
+BATCH = 200
+PAUSE_S = 0.5
+
+
+class Dispatcher:
+    """One of any number of dispatchers; what a dead one left undone, another takes over."""
+
+    def __init__(
+        self, log: Log, *, consumer: str, dead: str | None, stalled_after_s: float
+    ) -> None:
+        self._partitions = range(log.partitions)
+        self._dispatch = Dispatch(log, consumer)
+        self._dead = dead
+        self._stalled_after_s = stalled_after_s
+
+    async def run(self) -> None:
+        """Dispatch until cancelled; an interrupted batch is finished by whoever takes it over."""
+        async with anyio.create_task_group() as tasks:
+            for partition in self._partitions:
+                tasks.start_soon(self._run, partition)
+
+    async def _run(self, partition: int) -> None:
+        undone: list[Recorded] = []
+        look_at = 0.0
+        prepared = False
+        while True:
+            try:
+                if not prepared:
+                    await self._dispatch.prepare()
+                    prepared = True
+                if not undone and time.monotonic() >= look_at:
+                    undone = await self._dispatch.abandoned(
+                        partition, idle_ms=int(self._stalled_after_s * 1000), dead=self._dead
+                    )
+                    look_at = time.monotonic() + self._stalled_after_s / 2
+                if not undone:
+                    undone = await self._dispatch.read(partition, count=BATCH, block_ms=BLOCK_MS)
+                # Kept until the commit is known to have happened: a second commit adds nothing.
+                await self._dispatch.commit(
+                    [(each.position, plan(each.event, str(each.position))) for each in undone]
+                )
+                undone = []
+            except StoreError as error:
+                logger.warning("partition %d waits: %s", partition, error)
+                prepared = False
+                await anyio.sleep(PAUSE_S)

@@ -1,0 +1,59 @@
+"""What every stage is: bytes of a picture in, facts and renditions out, or a reason why not."""
+
+import msgspec
+
+from domain.failures import Category
+from domain.results import Result
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds of reading a picture; each has a setting of the same name."""
+
+    max_pixels: int = 150_000_000
+    max_frames: int = 1_000
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """How renditions are made. ``name`` stands in the event, so that a photo says how it was made."""
+
+    longest_edge: int = 1920
+    quality: int = 80
+    method: int = 4
+
+    @property
+    def name(self) -> str:
+        return f"webp-{self.longest_edge}-q{self.quality}"
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """A rendition in memory: not yet stored, so without key and digest."""
+
+    name: str
+    mime_type: str
+    width: int
+    height: int
+    data: bytes
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage gives back: facts for the log, pictures for the blobs."""
+
+    result: Result
+    renditions: tuple[Made, ...] = ()
+
+
+class StageFailed(Exception):
+    """A stage could not do its work; ``category`` decides what happens to the photo."""
+
+    def __init__(self, category: Category, code: str, message: str) -> None:
+        super().__init__(message)
+        self.category = category
+        self.code = code
+        self.message = message
+
+
+class BadImage(StageFailed):
+    """The bytes are not a picture that we can or want to read."""
+
+    def __init__(self, code: str, message: str, category: Category = Category.DATA) -> None:
+        super().__init__(category, code, message)

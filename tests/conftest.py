@@ -1,0 +1,120 @@
+"""Real servers, one of each per test process, and a log of its own for each test."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncGenerator, Generator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from domain.events import Context
+from ops.embedded import valkey_binary
+from store.client import connect
+from store.log import Log
+
+PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+
+CONTEXT = Context(
+    now=datetime(2026, 11, 23, 10, tzinfo=UTC),
+    source="test",
+    actor="client:alice",
+    trace_id="0af7651916cd43dd8448eb211c80319c",
+)
+
+
+def unavailable(what: str) -> None:
+    """A missing service is a failure in CI and a skip, saying so, elsewhere."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """uvicorn, redis-py and apsw run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """The folder of real photos; a checkout of its own does not have it."""
+    if not PHOTOS.is_dir():
+        pytest.skip(f"no real photos at {PHOTOS}")
+    return PHOTOS
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Generator[Path]:
+    # Not tmp_path: a Unix socket's path may have 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="photolog-") as folder:
+        yield Path(folder)
+
+
+def _serve(binary: str, folder: Path, name: str) -> Generator[str]:
+    socket = folder / f"{name}.sock"
+    server = subprocess.Popen(
+        [
+            *(binary, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)),
+            *("--save", "", "--loglevel", "warning", "--maxmemory-policy", "noeviction"),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while not socket.exists():
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{binary} did not start")
+            time.sleep(0.01)
+        yield f"unix://{socket}"
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+
+
+@pytest.fixture(scope="session")
+def valkey_url(server_folder: Path) -> Generator[str]:
+    """The bundled server."""
+    yield from _serve(str(valkey_binary()), server_folder, "valkey")
+
+
+@pytest.fixture(scope="session")
+def debian_redis_url(server_folder: Path) -> Generator[str]:
+    """Debian's server, the oldest we support."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        unavailable("no redis-server on this machine: apt-get install redis-server")
+        return
+    yield from _serve(binary, server_folder, "redis")
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """Both servers in turn."""
+    name = "valkey_url" if request.param == "valkey" else "debian_redis_url"
+    return request.getfixturevalue(name)
+
+
+@pytest.fixture
+def prefix() -> str:
+    """The prefix of this test's keys."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def redis(valkey_url: str) -> AsyncGenerator[Redis]:
+    client = connect(valkey_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def log(redis: Redis, prefix: str) -> Log:
+    """An empty log of one partition on the bundled server."""
+    return await Log.open(redis, prefix=prefix)

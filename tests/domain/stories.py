@@ -1,0 +1,137 @@
+"""Given these events, when this command, then those events: how domain tests read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+import pytest
+
+from domain import commands as c
+from domain import events as e
+from domain.photo import Photo, decide, evolve
+from domain.rejections import Rejected
+from domain.results import Rendition
+
+PHOTO = "11111111-1111-4111-8111-111111111111"
+JOB = "22222222-2222-4222-8222-222222222222"
+SHA = "ab" * 32
+
+UPLOAD = c.UploadPhoto(
+    photo_id=PHOTO,
+    job_id=JOB,
+    client_id="alice",
+    session_id="trip",
+    original_filename="a.jpg",
+    mime_type="image/jpeg",
+    file_size=3,
+    sha256=SHA,
+    bucket="photolog",
+    key=f"originals/11/{PHOTO}",
+    pipeline="full_processing",
+    priority=5,
+)
+
+UPLOADED = e.PhotoUploaded(
+    photo_id=PHOTO,
+    job_id=JOB,
+    original_filename="a.jpg",
+    mime_type="image/jpeg",
+    file_size=3,
+    sha256=SHA,
+    bucket="photolog",
+    key=f"originals/11/{PHOTO}",
+    pipeline="full_processing",
+    priority=5,
+)
+STARTED = e.ProcessingStarted(photo_id=PHOTO, job_id=JOB, pipeline="full_processing")
+COMPLETED = e.ProcessingCompleted(photo_id=PHOTO, job_id=JOB, pipeline="full_processing")
+DELETED = e.PhotoDeleted(photo_id=PHOTO)
+ERASED = e.PhotoErased(photo_id=PHOTO)
+
+
+def rendition(name: str) -> Rendition:
+    return Rendition(
+        name=name,
+        key=f"renditions/11/{PHOTO}/{JOB}/{name}",
+        width=150,
+        height=100,
+        file_size=9,
+        mime_type="image/webp",
+        sha256=SHA,
+    )
+
+
+def complete(stage: str, *renditions: Rendition) -> c.RecordStageCompleted:
+    return c.RecordStageCompleted(
+        photo_id=PHOTO,
+        job_id=JOB,
+        stage=stage,
+        attempt=1,
+        duration_ms=7,
+        result={"stage": stage},
+        renditions=renditions,
+    )
+
+
+def stage_completed(stage: str, *renditions: Rendition) -> e.StageCompleted:
+    return e.StageCompleted(
+        photo_id=PHOTO,
+        job_id=JOB,
+        stage=stage,
+        pipeline="full_processing",
+        priority=5,
+        attempt=1,
+        duration_ms=7,
+        result={"stage": stage},
+        renditions=renditions,
+    )
+
+
+def event(data: e.PhotoEvent, version: int = 1) -> e.Event:
+    """``data`` in an envelope."""
+    return e.Event(
+        timestamp="2026-11-23T10:00:00.000Z",
+        data=data,
+        metadata=e.Metadata(
+            source="test",
+            client_id="alice",
+            session_id="trip",
+            trace_id="t",
+            actor="client:alice",
+            cause=None,
+            photo_version=version,
+            prev=e.FIRST_PREV,
+        ),
+    )
+
+
+def fold(events: Iterable[e.PhotoEvent]) -> Photo | None:
+    photo = None
+    for version, data in enumerate(events, start=1):
+        photo = evolve(photo, event(data, version))
+    return photo
+
+
+@dataclass
+class Given:
+    """``given(…).when(command).then(…)`` or ``.refuses(error)``."""
+
+    photo: Photo | None
+    command: c.PhotoCommand = field(default=UPLOAD)
+
+    def when(self, command: c.PhotoCommand) -> Self:
+        self.command = command
+        return self
+
+    def then(self, *events: e.PhotoEvent) -> None:
+        assert decide(self.command, self.photo) == events
+
+    def refuses(self, error: type[Rejected]) -> Rejected:
+        with pytest.raises(error) as caught:
+            decide(self.command, self.photo)
+        assert caught.value.advice
+        return caught.value
+
+
+def given(*events: e.PhotoEvent) -> Given:
+    return Given(fold(events))
