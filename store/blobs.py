@@ -109,8 +109,10 @@ class Draft:
     def _drain(self, buffer: bytearray) -> None:
         if self._file is None:
             raise ValueError("the draft is not open")
-        self._file.write(buffer)
         self._hash.update(buffer)
+        left = memoryview(buffer)
+        while left:  # an unbuffered write may take a part, so that the next can say why
+            left = left[self._file.write(left) :]
 
     def _publish(self, path: Path) -> None:
         if self._file is None:

@@ -1,0 +1,123 @@
+import hashlib
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from store.blobs import FolderBlobs, original_key, rendition_key
+from store.errors import Full, Missing
+
+KEY = "originals/ab/abc"
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> FolderBlobs:
+    return FolderBlobs(tmp_path)
+
+
+def files(blobs: FolderBlobs) -> list[str]:
+    return sorted(
+        p.relative_to(blobs.root).as_posix() for p in blobs.root.rglob("*") if p.is_file()
+    )
+
+
+async def content(blobs: FolderBlobs, key: str, start: int = 0, length: int | None = None) -> bytes:
+    return b"".join([chunk async for chunk in blobs.read(key, start, length)])
+
+
+async def test_a_blob_is_read_as_it_was_written(blobs: FolderBlobs) -> None:
+    data = bytes(range(256)) * 20_000
+    async with blobs.draft() as draft:
+        for at in range(0, len(data), 70_001):
+            await draft.write(data[at : at + 70_001])
+        await draft.commit(KEY)
+
+    assert await content(blobs, KEY) == data
+    assert (draft.size, draft.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert await blobs.size(KEY) == len(data)
+    assert await content(blobs, KEY, 1_048_570, 20) == data[1_048_570:1_048_590]
+
+
+async def test_a_draft_that_is_not_committed_leaves_nothing(blobs: FolderBlobs) -> None:
+    async with blobs.draft() as draft:
+        await draft.write(b"x" * 3_000_000)
+        assert len(files(blobs)) == 1
+
+    assert files(blobs) == []
+
+
+async def test_writing_again_replaces_the_blob(blobs: FolderBlobs) -> None:
+    await blobs.put(KEY, b"first")
+    await blobs.put(KEY, b"second")
+
+    assert await content(blobs, KEY) == b"second"
+    assert files(blobs) == [KEY]
+
+
+async def test_a_missing_blob_is_named(blobs: FolderBlobs) -> None:
+    with pytest.raises(Missing, match=KEY):
+        await content(blobs, KEY)
+    with pytest.raises(Missing):
+        await blobs.size(KEY)
+
+
+async def test_deleting_removes_the_file_and_its_empty_folders(blobs: FolderBlobs) -> None:
+    key = rendition_key("abc", "job", "thumbnail-150")
+    await blobs.put(key, b"x")
+    await blobs.delete(key)
+    await blobs.delete(key)
+
+    assert [path.name for path in (blobs.root / "renditions").iterdir()] == []
+
+
+async def test_keys_lists_what_is_under_a_folder(blobs: FolderBlobs) -> None:
+    await blobs.put(original_key("abc"), b"1")
+    await blobs.put(rendition_key("abc", "job", "optimized"), b"22")
+
+    (found,) = await blobs.keys("renditions")
+
+    assert (found.key, found.size) == ("renditions/ab/abc/job/optimized", 2)
+
+
+@pytest.mark.parametrize(
+    "key", ["../x", "/etc/passwd", "a//b", "a/../b", "", "a/", "A", "a b", "a\0"]
+)
+async def test_a_key_that_could_leave_the_folder_is_refused(blobs: FolderBlobs, key: str) -> None:
+    with pytest.raises(ValueError, match="is not a key"):
+        await blobs.put(key, b"x")
+
+    assert files(blobs) == []
+
+
+async def test_drafts_of_writers_that_are_gone_are_removed(blobs: FolderBlobs) -> None:
+    (blobs.root / "drafts" / "left").write_bytes(b"x")
+
+    assert await blobs.remove_drafts() == 1
+    assert files(blobs) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A file system of 256 KB."""
+    import subprocess
+
+    from tests.conftest import unavailable
+
+    mount = tmp_path / "small"
+    mount.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        unavailable("mounting a small file system needs root")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)
+
+
+async def test_a_full_disk_is_named_and_leaves_nothing(small_disk: Path) -> None:
+    blobs = FolderBlobs(small_disk)
+
+    with pytest.raises(Full):
+        await blobs.put(KEY, b"x" * 3_000_000)
+
+    assert files(blobs) == []
