@@ -256,18 +256,16 @@ class Log:
                     repeat_of=photo_id.decode(), position=Position.of_entry(partition, last)
                 )
             case [b"duplicate", photo_id]:
-                return await self._duplicate(command, photo_id.decode(), client_id, batch)
+                return await self._duplicate(command, photo_id.decode(), client_id)
             case [b"lost"]:
                 raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
             case _:
                 return None
 
-    async def _duplicate(
-        self, command: PhotoCommand, holder: str, client_id: str, batch: "_Batch"
-    ) -> Outcome:
+    async def _duplicate(self, command: PhotoCommand, holder: str, client_id: str) -> Outcome:
         loaded = await self.load(holder, client_id)
         if holder == command.photo_id:  # our own append, whose reply was lost
-            return Outcome(events=batch.events, photo=loaded.photo, position=loaded.position)
+            return Outcome(photo=loaded.photo, position=loaded.position)
         return Outcome(duplicate_of=holder, photo=loaded.photo, position=loaded.position)
 
     async def acknowledge(self, task: Task, claim: Claim) -> None:

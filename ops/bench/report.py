@@ -1,0 +1,42 @@
+"""How figures are printed: medians, spread, and the command that gives them again."""
+
+import platform
+import shlex
+import statistics
+import sys
+from collections.abc import Sequence
+
+
+def headline(title: str) -> None:
+    print(f"\n{title}\n{'─' * len(title)}", flush=True)
+
+
+def line(name: str, samples: Sequence[float], unit: str, *, digits: int = 1) -> None:
+    """One row: the median and the range of ``samples``."""
+    middle = statistics.median(samples)
+    spread = f"{min(samples):,.{digits}f} … {max(samples):,.{digits}f}"
+    print(f"  {name:<44}{middle:>12,.{digits}f} {unit:<10} ({spread})", flush=True)
+
+
+def ratio(name: str, ours: Sequence[float], limit: Sequence[float]) -> None:
+    """The median of the ratios of runs made one after the other."""
+    pairs = [own / raw for own, raw in zip(ours, limit, strict=True)]
+    print(f"  {name:<44}{statistics.median(pairs):>12.2f}", flush=True)
+
+
+def note(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
+def percentile(samples: Sequence[float], percent: int) -> float:
+    """The nearest-rank percentile."""
+    ordered = sorted(samples)
+    rank = max(0, -(-percent * len(ordered) // 100) - 1)
+    return ordered[rank]
+
+
+def preamble(cores: int) -> None:
+    """What was run, and on what."""
+    print(f"photolog {shlex.join(sys.argv[1:])}")
+    machine = f"{platform.system()} {platform.machine()}"
+    print(f"{machine}, {cores} cores, Python {platform.python_version()}")

@@ -1,0 +1,134 @@
+"""A whole Photolog of its own for a measurement, in a temporary data folder."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+READY_S = 30.0
+
+
+class System:
+    """A running ``photolog up``: its URL, its tokens, and what its processes used."""
+
+    def __init__(self, process: subprocess.Popen[bytes], data: Path, url: str) -> None:
+        self._process = process
+        self.data = data
+        self.url = url
+
+    def token(self, client_id: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "ops.cli", "token", "--client", client_id],
+            env={**os.environ, "PHOTOLOG_DATA": str(self.data)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+
+    def client(self, client_id: str) -> httpx.AsyncClient:
+        """An HTTP client signed in as ``client_id``."""
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {self.token(client_id)}"},
+            timeout=60,
+        )
+
+    def processes(self) -> dict[int, str]:
+        """The pids under the supervisor, and what each is."""
+        found = {self._process.pid: "supervisor"}
+        parents = _parents()
+        grown = True
+        while grown:
+            grown = False
+            for pid, parent in parents.items():
+                if parent in found and pid not in found:
+                    found[pid] = _role(pid)
+                    grown = True
+        return found
+
+    def cpu_s(self) -> dict[str, float]:
+        """Seconds of CPU time used so far, by role."""
+        used: dict[str, float] = {}
+        for pid, role in self.processes().items():
+            used[role] = used.get(role, 0.0) + _cpu_s(pid)
+        return used
+
+    def pid_of(self, role: str) -> int:
+        return next(pid for pid, name in self.processes().items() if name == role)
+
+
+@contextmanager
+def running(*options: str) -> Generator[System]:
+    """``photolog up`` on a free port; everything is stopped and removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
+        data = Path(folder)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops.cli", "up", "--port", "0", *options],
+            env={**os.environ, "PHOTOLOG_DATA": str(data)},
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            yield System(process, data, _wait_for_url(process, data))
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _wait_for_url(process: subprocess.Popen[bytes], data: Path) -> str:
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if (data / "url").exists():
+            url = (data / "url").read_text("utf-8").strip()
+            try:
+                if httpx.get(f"{url}/health/ready").is_success:
+                    return url
+            except httpx.TransportError:
+                pass
+        time.sleep(0.05)
+    raise RuntimeError("photolog up did not become ready")
+
+
+def _parents() -> dict[int, int]:
+    found: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rpartition(")")[2].split()
+        except OSError:  # ended meanwhile
+            continue
+        found[int(entry.parent.name)] = int(fields[1])
+    return found
+
+
+def _role(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return "other"
+    known = ("gateway", "projector", "worker", "valkey-server", "handlers.child")
+    return next((role for role in known for word in words if word.endswith(role)), "other")
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory_bytes(pid: int) -> int:
+    """The most memory the process has held since ``forget_peak``."""
+    for row in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if row.startswith("VmHWM:"):
+            return int(row.split()[1]) * 1024
+    raise RuntimeError("this system does not tell the peak memory of a process")
+
+
+def forget_peak(pid: int) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")

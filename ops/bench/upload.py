@@ -1,0 +1,79 @@
+"""Upload throughput of one large file, and what the gateway's memory grows by."""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from ops.bench import report
+from ops.bench.system import System, forget_peak, peak_memory_bytes, running
+
+SIZE_BYTES = 90_000_000
+CHUNK_BYTES = 1 << 18
+BOUNDARY = "photolog-bench"
+
+
+def run(rounds: int) -> None:
+    report.headline("Upload of a 90 MB file")
+    report.note("the limit: SHA-256, write and fsync of the same bytes in one process")
+    ours: list[float] = []
+    raw: list[float] = []
+    grown: list[float] = []
+    with running() as system:
+        gateway = system.pid_of("gateway")
+        for number in range(rounds):
+            content = b"\xff\xd8\xff\xe0" + os.urandom(SIZE_BYTES - 4)
+            raw.append(_raw(content))
+            forget_peak(gateway)
+            before = peak_memory_bytes(gateway)
+            ours.append(asyncio.run(_upload(system, f"upload-{number}", content)))
+            grown.append((peak_memory_bytes(gateway) - before) / 1e6)
+    report.line("raw hash and write", raw, "MB/s")
+    report.line("upload", ours, "MB/s")
+    report.ratio("ratio", ours, raw)
+    report.line("growth of the gateway's memory", grown, "MB")
+
+
+def _raw(content: bytes) -> float:
+    with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
+        began = time.perf_counter()
+        digest = hashlib.sha256()
+        with Path(folder, "raw").open("wb") as file:
+            for at in range(0, len(content), CHUNK_BYTES):
+                chunk = content[at : at + CHUNK_BYTES]
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        return len(content) / 1e6 / (time.perf_counter() - began)
+
+
+async def _upload(system: System, client_id: str, content: bytes) -> float:
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="large.jpg"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n"
+    ).encode()
+    tail = f"\r\n--{BOUNDARY}--\r\n".encode()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield head
+        for at in range(0, len(content), CHUNK_BYTES):
+            yield content[at : at + CHUNK_BYTES]
+        yield tail
+
+    async with system.client(client_id) as client:
+        began = time.perf_counter()
+        answer = await client.post(
+            "/api/photos/upload",
+            content=body(),
+            headers={
+                "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+                "Content-Length": str(len(head) + len(content) + len(tail)),
+            },
+        )
+        took = time.perf_counter() - began
+    answer.raise_for_status()
+    return len(content) / 1e6 / took
