@@ -25,6 +25,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         return f"webp-{self.longest_edge}-q{self.quality}"
 
 
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stage may know beside the picture: the settings of the process it runs in."""
+
+    limits: Limits = Limits()
+    recipe: Recipe = Recipe()
+
+
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """A rendition in memory: not yet stored, so without key and digest."""
 

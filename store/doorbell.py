@@ -27,7 +27,7 @@ class Doorbell:
         self._pubsub: PubSub | None = None
 
     async def wait(self, timeout_s: float) -> bool:
-        """Whether it rang within ``timeout_s``; rings that came together are answered as one.
+        """Whether it rang within ``timeout_s``; rings that have arrived are answered as one.
 
         Raises:
             Unavailable: Redis is away; ``wait`` again later.
