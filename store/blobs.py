@@ -4,11 +4,13 @@
 |---|---|
 | ``originals/ab/<photoId>`` | an upload, byte for byte |
 | ``renditions/ab/<photoId>/<jobId>/<name>`` | a picture made from it |
-| ``drafts/<id>`` | being written; worthless once its writer is gone |
+| ``drafts/<owner>~<id>`` | being written; worthless once its writer is gone |
+| ``drafts/<owner>~<id>~<key>`` | stored under its key, but perhaps not yet named by an event |
 
 A blob appears under its key whole and durable, or not at all: it is written as a draft, synced,
-renamed, and its folder synced. Keys are made from ids that we drew ourselves, never from names
-that a user sent.
+linked to its key, and its folder synced. The draft goes when its writer leaves the draft's
+context, so a writer that appends the event there leaves a trace of what it did not finish. Keys
+are made from ids that we drew ourselves, never from names that a user sent.
 """
 
 import hashlib
@@ -52,15 +54,25 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True):
     modified: float
 
 
+class Leftover(msgspec.Struct, frozen=True, kw_only=True):
+    """What a writer that is gone left in ``drafts``.
+
+    ``key`` is that of a blob that it stored, of which it is not known whether an event names it.
+    """
+
+    draft: str
+    key: str | None
+
+
 class Draft:
     """A blob being written. Leaving its context without ``commit`` leaves nothing behind.
 
     ``size`` in bytes and ``sha256`` in hex are those of what was written so far.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, owner: str) -> None:
         self._root = root
-        self._path = root / "drafts" / uuid.uuid4().hex
+        self._path = root / "drafts" / f"{owner}~{uuid.uuid4().hex}"
         self._file: BinaryIO | None = None
         self._buffer = bytearray()
         self._hash = hashlib.sha256()
@@ -91,9 +103,10 @@ class Draft:
 
     async def commit(self, key: str) -> None:
         """Make the blob durable under ``key``, in place of any blob there."""
+        path = _path(self._root, key)
         await self.flush()
         with _translated():
-            await to_thread.run_sync(self._publish, _path(self._root, key))
+            await to_thread.run_sync(self._publish, path, key)
 
     async def __aexit__(
         self,
@@ -114,27 +127,35 @@ class Draft:
         while left:  # an unbuffered write may take a part, so that the next can say why
             left = left[self._file.write(left) :]
 
-    def _publish(self, path: Path) -> None:
+    def _publish(self, path: Path, key: str) -> None:
         if self._file is None:
             raise ValueError("the draft is not open")
         os.fsync(self._file.fileno())
         _make_folders(path.parent, self._root)
-        self._path.rename(path)
+        link = self._path.with_name(f"{self._path.name}.link")
+        self._path = self._path.rename(f"{self._path}~{key.replace('/', '~')}")
+        # A link cannot replace a file that is there, a rename can.
+        link.hardlink_to(self._path)
+        link.rename(path)
         _sync_folder(path.parent)
 
 
 class FolderBlobs:
-    """Blobs under one folder of this machine."""
+    """Blobs under one folder of this machine.
+
+    ``owner`` names the writing process; only one process of a name may run at a time.
+    """
 
     bucket = BUCKET
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, owner: str = "writer") -> None:
         self.root = root
+        self._owner = owner
         (root / "drafts").mkdir(parents=True, exist_ok=True)
 
     def draft(self) -> Draft:
         """A new blob to write; raises Full, Unavailable."""
-        return Draft(self.root)
+        return Draft(self.root, self._owner)
 
     async def put(self, key: str, data: bytes) -> None:
         """Store ``data`` under ``key``, durably."""
@@ -184,10 +205,16 @@ class FolderBlobs:
         with _translated():
             return await to_thread.run_sync(lambda: list(_walk(self.root, prefix)))
 
-    async def remove_drafts(self) -> int:
-        """Remove what writers that are gone left behind; only when no writer runs."""
+    async def leftovers(self) -> list[Leftover]:
+        """What an earlier process of this owner's name left; call before the first draft."""
         with _translated():
-            return await to_thread.run_sync(_clear, self.root / "drafts")
+            return await to_thread.run_sync(lambda: list(_leftovers(self.root, self._owner)))
+
+    async def clear(self, leftover: Leftover) -> None:
+        """Forget a leftover; the blob under its key, if any, stays."""
+        with _translated():
+            path = self.root / "drafts" / leftover.draft
+            await to_thread.run_sync(lambda: path.unlink(missing_ok=True))
 
     async def free_bytes(self) -> int:
         """Room left on the disk."""
@@ -244,11 +271,16 @@ def _walk(root: Path, prefix: str) -> Iterator[Blob]:
             )
 
 
-def _clear(folder: Path) -> int:
-    drafts = list(folder.iterdir())
-    for draft in drafts:
-        draft.unlink(missing_ok=True)
-    return len(drafts)
+def _leftovers(root: Path, owner: str) -> Iterator[Leftover]:
+    for path in sorted((root / "drafts").glob(f"{owner}~*")):
+        _, _, name = path.name.partition("~")
+        _, _, rest = name.partition("~")
+        key = rest.replace("~", "/") or None
+        if key is not None and not (root / key).exists():
+            key = None
+        elif key is not None and not (root / key).samefile(path):
+            key = None  # someone else has stored the blob since
+        yield Leftover(draft=path.name, key=key)
 
 
 @contextmanager

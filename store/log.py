@@ -285,6 +285,18 @@ class Log:
             )
         return holder.decode() if holder else None
 
+    async def has(self, photo_id: str) -> bool:
+        """Whether any event is about the photo; without its state the whole log is read."""
+        for partition in range(self.partitions):
+            with translated():
+                if await self.redis.exists(self.keys.photo(partition, photo_id)):
+                    return True
+        for partition in range(self.partitions):
+            async for recorded in self.scan(partition):
+                if recorded.event.data.photo_id == photo_id:
+                    return True
+        return False
+
     async def read(
         self, after: Position, *, count: int = READ_COUNT, block_ms: int | None = None
     ) -> list[Recorded]:

@@ -89,11 +89,34 @@ async def test_a_key_that_could_leave_the_folder_is_refused(blobs: FolderBlobs, 
     assert files(blobs) == []
 
 
-async def test_drafts_of_writers_that_are_gone_are_removed(blobs: FolderBlobs) -> None:
-    (blobs.root / "drafts" / "left").write_bytes(b"x")
+async def test_what_a_writer_left_is_found_by_its_successor(blobs: FolderBlobs) -> None:
+    draft, stored = blobs.draft(), blobs.draft()
+    await draft.__aenter__()
+    await stored.__aenter__()
+    await stored.commit(KEY)
 
-    assert await blobs.remove_drafts() == 1
-    assert files(blobs) == []
+    left = await FolderBlobs(blobs.root).leftovers()
+    other = await FolderBlobs(blobs.root, "other").leftovers()
+
+    assert sorted((each.key for each in left), key=str) == [None, KEY]
+    assert other == []
+    for each in left:
+        await blobs.clear(each)
+    assert files(blobs) == [KEY]
+    await draft.__aexit__(None, None, None)
+    await stored.__aexit__(None, None, None)
+
+
+async def test_a_blob_stored_again_by_another_is_not_in_doubt(blobs: FolderBlobs) -> None:
+    stored = blobs.draft()
+    await stored.__aenter__()
+    await stored.commit(KEY)
+    await FolderBlobs(blobs.root, "other").put(KEY, b"theirs")
+
+    (left,) = await blobs.leftovers()
+
+    assert left.key is None
+    await stored.__aexit__(None, None, None)
 
 
 @pytest.fixture
