@@ -1,0 +1,88 @@
+"""Real photos per second from upload to completed, beside raw Pillow doing the same image work."""
+
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from ops.bench import raw, report
+from ops.bench.system import System, running
+
+UPLOADERS = 4
+PASSES = 2
+"""How often each photo is processed in a run, so that a run takes some seconds."""
+
+
+def run(rounds: int, folder: Path) -> None:
+    report.headline("Real photos per second, end to end")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    if not files:
+        raise SystemExit(f"no photos in {folder}: name a folder with --photos")
+    cores = os.cpu_count() or 1
+    report.note(f"{len(files)} photos of {folder.name}/, {PASSES} times a run, {cores} processes")
+    ours: list[float] = []
+    limit: list[float] = []
+    spent: Counter[str] = Counter()
+    with running() as system:
+        asyncio.run(_process(system, "warm-up", files))
+        for number in range(rounds):
+            limit.append(raw.photos_per_second(files * PASSES, cores))
+            before = system.cpu_s()
+            ours.append(asyncio.run(_process(system, f"pipeline-{number}", files)))
+            after = system.cpu_s()
+            spent.update({role: after[role] - before.get(role, 0.0) for role in after})
+    report.line("raw Pillow", limit, "photos/s", digits=2)
+    report.line("Photolog", ours, "photos/s", digits=2)
+    report.ratio("ratio", ours, limit)
+    photos = len(files) * PASSES * rounds
+    report.note("CPU time a photo, by process:")
+    for role, seconds in spent.most_common():
+        share = 100 * seconds / sum(spent.values())
+        report.note(f"  {role:<42}{1000 * seconds / photos:>12.1f} ms {share:>9.1f} %")
+
+
+async def _process(system: System, client_id: str, files: list[Path]) -> float:
+    """Photos per second from the first byte sent to the last photo completed.
+
+    Each pass is another client's: the same bytes of one client would be one photo.
+    """
+    clients = [system.client(f"{client_id}-{n}") for n in range(PASSES)]
+    try:
+        began = time.perf_counter()
+        await asyncio.gather(*(_one_client(client, files) for client in clients))
+        return len(files) * PASSES / (time.perf_counter() - began)
+    finally:
+        for client in clients:
+            await client.aclose()
+
+
+async def _one_client(client: httpx.AsyncClient, files: list[Path]) -> None:
+    async with client.stream("GET", "/api/events", params={"room": "client"}) as stream:
+        ended = asyncio.create_task(_wait_for(stream, len(files)))
+        waiting = iter(files)
+
+        async def upload() -> None:
+            for path in waiting:
+                with path.open("rb") as file:
+                    answer = await client.post(
+                        "/api/photos/upload", files={"file": (path.name, file, "image/jpeg")}
+                    )
+                answer.raise_for_status()
+
+        await asyncio.gather(*(upload() for _ in range(UPLOADERS // PASSES)))
+        await ended
+
+
+async def _wait_for(stream: httpx.Response, count: int) -> None:
+    async for row in stream.aiter_lines():
+        if row.startswith("data:"):
+            kind = json.loads(row[5:]).get("type")
+            if kind == "photo.processing.failed":
+                raise RuntimeError(f"a photo failed: {row}")
+            count -= kind == "photo.processing.completed"
+            if count == 0:
+                return

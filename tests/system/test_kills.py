@@ -1,0 +1,102 @@
+"""Every process is killed again and again while photos go in; nothing that was promised is lost."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+
+import httpx
+
+from ops.bench.system import System, running
+from store.blobs import FolderBlobs
+from store.client import connect
+from store.log import Log
+from tests.system.checker import examine
+from tests.system.photos import jpeg
+
+PHOTOS = 200
+UPLOADERS = 4
+ROUNDS = 3
+ROLES = ("gateway", "projector", "worker", "valkey-server", "handlers.child")
+CALM_S = 90.0
+
+
+async def test_every_accepted_photo_is_completed_though_every_process_is_killed() -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    with running() as system:
+        accepted = await _upload_and_kill(system, random.Random(seed))
+        await _wait_until_completed(system, accepted)
+
+        redis = connect(f"unix://{_socket(system)}")
+        try:
+            log = await Log.open(redis)
+            found = await examine(log, FolderBlobs(system.data / "blobs", "checker"))
+        finally:
+            await redis.aclose()
+
+    assert found.problems == []
+    assert found.failed == {}
+    assert accepted <= found.completed
+    assert found.completed == found.uploaded
+    assert found.stray == []
+
+
+async def _upload_and_kill(system: System, chance: random.Random) -> set[str]:
+    """The ids answered with 201 while each role was killed ``ROUNDS`` times."""
+    victims = [role for _ in range(ROUNDS) for role in ROLES]
+    chance.shuffle(victims)
+    moments = dict(zip(sorted(chance.sample(range(PHOTOS), len(victims))), victims, strict=True))
+    accepted: set[str] = set()
+    numbers = iter(range(PHOTOS))
+
+    async def upload(client: httpx.AsyncClient) -> None:
+        for number in numbers:
+            if number in moments:
+                _kill(system, moments[number])
+            try:
+                answer = await client.post(
+                    "/api/photos/upload", files={"file": (f"{number}.jpg", jpeg(f"{number}"))}
+                )
+            except httpx.TransportError:
+                continue  # not promised: the client would send it again
+            if answer.status_code == 201:
+                accepted.add(answer.json()["photoId"])
+            else:
+                assert answer.status_code in (502, 503), answer.text
+
+    async with system.client("alice") as client:
+        await asyncio.gather(*(upload(client) for _ in range(UPLOADERS)))
+    assert len(accepted) > PHOTOS / 2
+    return accepted
+
+
+def _kill(system: System, role: str) -> None:
+    for pid, name in system.processes().items():
+        if name == role:
+            os.kill(pid, signal.SIGKILL)
+            return
+
+
+async def _wait_until_completed(system: System, accepted: set[str]) -> None:
+    """Until the read model says so, which also shows that it caught up."""
+    deadline = time.monotonic() + CALM_S
+    async with system.client("alice") as client:
+        waiting = set(accepted)
+        while waiting:
+            assert time.monotonic() < deadline, f"{len(waiting)} photos did not complete"
+            for photo_id in list(waiting):
+                try:
+                    answer = await client.get(f"/api/photos/{photo_id}")
+                except httpx.TransportError:
+                    break
+                if answer.is_success and answer.json()["processingStatus"] == "completed":
+                    waiting.remove(photo_id)
+                else:
+                    break
+            await asyncio.sleep(0.05)
+
+
+def _socket(system: System) -> str:
+    return str(next((system.data / "valkey").glob("*.sock")))
