@@ -223,6 +223,8 @@ class Worker:
         try:
             output = await self._run(photo, task)
         except StageFailed as failure:
+            if failure.category is Category.TEMPORARY:
+                raise Unavailable(failure.message) from failure
             await self._fail(task, claim, failure)
             return
         renditions = tuple([await self._store(task, made) for made in output.renditions])

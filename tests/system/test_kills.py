@@ -18,7 +18,7 @@ from tests.system.photos import jpeg
 PHOTOS = 200
 UPLOADERS = 4
 ROUNDS = 3
-ROLES = ("gateway", "projector", "worker", "valkey-server", "handlers.child")
+ROLES = ("gateway", "projector", "worker", "valkey-server")
 CALM_S = 90.0
 
 
