@@ -12,6 +12,7 @@ from ops.bench import report
 from ops.bench.system import System, running
 
 UPLOADS = 200
+PATIENCE_S = 10.0
 
 
 def run(rounds: int) -> None:
@@ -42,6 +43,7 @@ async def _measure(system: System, client_id: str) -> list[float]:
 
 
 async def _listen(stream: httpx.Response, arrived: dict[str, float], rang: asyncio.Event) -> None:
+    stream.raise_for_status()
     async for row in stream.aiter_lines():
         if row.startswith("data:"):
             now = time.perf_counter()
@@ -68,7 +70,7 @@ async def _upload(
     photo_id = answer.json()["photoId"]
     while photo_id not in arrived:
         rang.clear()
-        await asyncio.wait_for(rang.wait(), 10)
+        await asyncio.wait_for(rang.wait(), PATIENCE_S)
     return (arrived[photo_id] - began) * 1000
 
 

@@ -78,6 +78,7 @@ async def _one_client(client: httpx.AsyncClient, files: list[Path]) -> None:
 
 
 async def _wait_for(stream: httpx.Response, count: int) -> None:
+    stream.raise_for_status()
     async for row in stream.aiter_lines():
         if row.startswith("data:"):
             kind = json.loads(row[5:]).get("type")
@@ -86,3 +87,4 @@ async def _wait_for(stream: httpx.Response, count: int) -> None:
             count -= kind == "photo.processing.completed"
             if count == 0:
                 return
+    raise RuntimeError("the room closed before the photos were completed")

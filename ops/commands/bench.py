@@ -1,0 +1,49 @@
+"""``photolog bench``"""
+
+import os
+from pathlib import Path
+
+import click
+
+from ops.bench import report
+
+MEASUREMENTS = ("pipeline", "latency", "upload", "appends")
+PHOTOS = Path("../shared/photos/camera")
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(MEASUREMENTS))
+@click.option("--rounds", default=5, show_default=True, help="Runs of each side, taken in turn.")
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=PHOTOS if PHOTOS.is_dir() else None,
+    metavar="FOLDER",
+    help="Real photos for the pipeline's measurement.",
+)
+def command(names: tuple[str, ...], rounds: int, photos: Path | None) -> None:
+    """Measure Photolog beside the limits it is up against.
+
+    Each measurement starts a Photolog of its own in a temporary folder. Without NAMES all are run.
+    """
+    report.preamble(os.cpu_count() or 1)
+    for name in names or MEASUREMENTS:
+        _run(name, rounds, photos)
+
+
+def _run(name: str, rounds: int, photos: Path | None) -> None:
+    # Imported here: the command line starts without Pillow and the HTTP client.
+    from ops.bench import appends, latency, pipeline, upload  # noqa: PLC0415
+
+    match name:
+        case "pipeline" if photos is None:
+            report.headline("Real photos per second, end to end")
+            report.note("skipped: name a folder of photos with --photos")
+        case "pipeline" if photos is not None:
+            pipeline.run(rounds, photos)
+        case "latency":
+            latency.run(rounds)
+        case "upload":
+            upload.run(rounds)
+        case _:
+            appends.run(rounds)
