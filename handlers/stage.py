@@ -14,7 +14,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How renditions are made. ``name`` stands in the event, so that a photo says how it was made."""
+    """How renditions are made. ``name`` stands in the event: a photo says how it was made."""
 
     longest_edge: int = 1920
     quality: int = 80

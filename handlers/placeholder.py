@@ -1,0 +1,47 @@
+"""Placeholder: a BlurHash, thirty characters that a client draws until the picture is there."""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import cast
+
+import blurhash  # pyright: ignore[reportMissingTypeStubs]
+from PIL import Image
+
+from domain.results import PlaceholderResult
+from handlers.picture import Picture, fit
+from handlers.stage import Context, Output
+
+COMPONENTS = 12
+"""About how many waves describe the picture, shared out over its edges by their lengths."""
+
+SOURCE_EDGE = 32
+"""The waves are so long that more pixels than these add time and nothing else."""
+
+_encode = cast("Callable[[Image.Image, int, int], str]", blurhash.encode)  # pyright: ignore[reportUnknownMemberType]
+
+
+def run(picture: Picture, _context: Context) -> Output:
+    """The BlurHash of the picture as it looks on white."""
+    image = _on_white(fit(picture.image, SOURCE_EDGE))
+    with warnings.catch_warnings():
+        # The library calls what Pillow 14 will remove.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        # It also closes the picture it is given, so it gets one of its own.
+        text = _encode(image.copy(), *components(image.width, image.height))
+    return Output(result=PlaceholderResult(blurhash=text))
+
+
+def components(width: int, height: int) -> tuple[int, int]:
+    """Waves along each edge: 4 by 3 for a photo, 3 by 4 for a portrait; BlurHash allows 1 to 9."""
+    return (
+        min(9, max(1, round(math.sqrt(COMPONENTS * width / height)))),
+        min(9, max(1, round(math.sqrt(COMPONENTS * height / width)))),
+    )
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")

@@ -1,0 +1,43 @@
+"""The stages a worker can run. A new one is a file beside this and an entry here."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+import msgspec
+
+from domain.results import (
+    MetadataResult,
+    OptimizationResult,
+    PlaceholderResult,
+    Result,
+    ThumbnailsResult,
+    ValidationResult,
+)
+from handlers import metadata, optimization, placeholder, thumbnails, validation
+from handlers.picture import Picture
+from handlers.stage import Context, Output
+
+ORIGINAL = "original"
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """``needs`` names the file the stage works on: the original or a rendition of the photo."""
+
+    needs: str = ORIGINAL
+    result: type[Result]
+    run: Callable[[Picture, Context], Output]
+
+
+STAGES: dict[str, Stage] = {
+    "validation": Stage(result=ValidationResult, run=validation.run),
+    "metadata": Stage(result=MetadataResult, run=metadata.run),
+    "thumbnails": Stage(result=ThumbnailsResult, run=thumbnails.run),
+    "optimization": Stage(result=OptimizationResult, run=optimization.run),
+    "placeholder": Stage(needs="thumbnail-150", result=PlaceholderResult, run=placeholder.run),
+}
+
+
+def find_stages(name: str) -> dict[str, Stage]:
+    """The table that ``module:TABLE`` names; a worker and its children share one by its name."""
+    module, _, table = name.partition(":")
+    return getattr(import_module(module), table)

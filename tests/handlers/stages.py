@@ -1,0 +1,73 @@
+"""A table of stages that go wrong, for the pool of children to deal with."""
+
+import os
+import signal
+import time
+
+from domain.failures import Category
+from domain.results import Result
+from handlers.picture import Picture
+from handlers.registry import STAGES, Stage
+from handlers.stage import BadImage, Context, Made, Output, StageFailed
+
+
+class Seen(Result, frozen=True, kw_only=True):
+    process: int
+    width: int
+
+
+def look(picture: Picture, _context: Context) -> Output:
+    return Output(result=Seen(process=os.getpid(), width=picture.width))
+
+
+def crash(_picture: Picture, _context: Context) -> Output:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    raise AssertionError
+
+
+def leave(_picture: Picture, _context: Context) -> Output:
+    os._exit(3)
+
+
+def hang(_picture: Picture, _context: Context) -> Output:
+    time.sleep(3600)
+    raise AssertionError
+
+
+def hog(_picture: Picture, _context: Context) -> Output:
+    return Output(result=Seen(process=os.getpid(), width=len(bytearray(8 << 30))))
+
+
+def stumble(_picture: Picture, _context: Context) -> Output:
+    raise ZeroDivisionError("in /home/someone/secret.py")
+
+
+def refuse(_picture: Picture, _context: Context) -> Output:
+    raise BadImage("too-ugly", "No.", Category.SECURITY)
+
+
+def give_up(_picture: Picture, _context: Context) -> Output:
+    raise StageFailed(Category.CONFIGURATION, "no-model", "Nothing to do it with.")
+
+
+def talk(_picture: Picture, _context: Context) -> Output:
+    os.write(1, b"a library that prints")
+    return Output(result=Seen(process=os.getpid(), width=0))
+
+
+def swell(_picture: Picture, _context: Context) -> Output:
+    made = Made(name="big", mime_type="image/webp", width=1, height=1, data=bytes(3_000_000))
+    return Output(result=Seen(process=os.getpid(), width=0), renditions=(made,))
+
+
+def tell_environment(_picture: Picture, _context: Context) -> Output:
+    raise StageFailed(Category.LOGIC, "environment", " ".join(os.environ))
+
+
+RUN = (look, crash, leave, hang, hog, stumble, refuse, give_up, talk, swell, tell_environment)
+
+TABLE = {
+    **STAGES,
+    **{run.__name__: Stage(result=Seen, run=run) for run in RUN},
+    "look-at-thumbnail": Stage(needs="thumbnail-150", result=Seen, run=look),
+}
