@@ -1,0 +1,146 @@
+"""Every event as the wire shows it: for rooms, resume, audit and a photo's history.
+
+The events of a partition are in the log's order. What a room delivers live and what it delivers
+after a reconnect are both read here, in the file that has the rows that the events have changed.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from store import codec
+from store.log import Recorded
+from store.position import Position
+from store.sqlite import Connection, Row, Value
+
+TABLES = ("history",)
+
+SCHEMA = """
+CREATE TABLE history (
+  partition INTEGER NOT NULL,
+  ms INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  photo_id TEXT NOT NULL,
+  client_id TEXT NOT NULL,
+  session_id TEXT,
+  body BLOB NOT NULL, -- JSON in UTF-8
+  PRIMARY KEY (partition, ms, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX history_of_photo ON history (photo_id, partition, ms, seq);
+CREATE INDEX history_of_client ON history (client_id, partition, ms, seq);
+CREATE INDEX history_of_session ON history (session_id, partition, ms, seq, client_id)
+  WHERE session_id IS NOT NULL;
+"""
+
+INSERT = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+COLUMNS = "partition, ms, seq, client_id, session_id, photo_id, type, body"
+
+LATEST_MS = 2**63 - 1
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose events: ``id`` names the client, session or photo, and is unused for ``global``.
+
+    Sessions are named by clients: with ``client_id`` the session is that client's, without it the
+    sessions of that name of all clients.
+    """
+
+    kind: Literal["client", "session", "photo", "global"]
+    id: str
+    client_id: str | None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of the history; ``body`` is its JSON, the same bytes for every reader."""
+
+    position: Position
+    client_id: str
+    session_id: str | None
+    photo_id: str
+    type: str
+    body: bytes
+
+
+# Each names its index: without statistics SQLite may read a client's whole history for a session.
+_ROOMS = {
+    "client": "INDEXED BY history_of_client WHERE client_id = :id",
+    "session": "INDEXED BY history_of_session WHERE session_id = :id"
+    " AND (:client_id IS NULL OR client_id = :client_id)",
+    "photo": "INDEXED BY history_of_photo WHERE photo_id = :id",
+    "global": "NOT INDEXED WHERE TRUE",
+}
+
+
+def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
+    db.execute_many(INSERT, [_row(each) for each in recorded])
+
+
+def room_events(
+    db: Connection,
+    room: Room,
+    partition: int,
+    after: Position,
+    upto: Position | None,
+    limit: int,
+) -> list[Entry]:
+    """The first ``limit`` events of the room after ``after``, up to and including ``upto``."""
+    values: dict[str, Value] = {
+        "id": room.id,
+        "client_id": room.client_id,
+        "partition": partition,
+        "after_ms": after.ms,
+        "after_seq": after.seq,
+        "upto_ms": LATEST_MS if upto is None else upto.ms,
+        "upto_seq": 0 if upto is None else upto.seq,
+        "limit": limit,
+    }
+    return [_entry(row) for row in db.execute(room_sql(room), values)]
+
+
+def since(db: Connection, after: Position, limit: int) -> list[Entry]:
+    """The first ``limit`` events of ``after``'s partition that come after it."""
+    everything = Room(kind="global", id="", client_id=None)
+    return room_events(db, everything, after.partition, after, None, limit)
+
+
+def count(db: Connection) -> int:
+    """How many events are folded in."""
+    return db.execute("SELECT count(*) FROM history")[0][0]
+
+
+def room_sql(room: Room) -> str:
+    """The statement of ``room_events``."""
+    return f"""
+        SELECT {COLUMNS} FROM history {_ROOMS[room.kind]} AND partition = :partition
+          AND (ms, seq) > (:after_ms, :after_seq) AND (ms, seq) <= (:upto_ms, :upto_seq)
+        ORDER BY ms, seq LIMIT :limit
+    """  # noqa: S608 # put together from constants
+
+
+def _row(recorded: Recorded) -> tuple[Value, ...]:
+    event, position = recorded.event, recorded.position
+    metadata = event.metadata
+    return (
+        *position,
+        event.type,
+        event.data.photo_id,
+        metadata.client_id,
+        metadata.session_id,
+        codec.encode_wire(event, position),
+    )
+
+
+def _entry(row: Row) -> Entry:
+    partition, ms, seq, client_id, session_id, photo_id, type_, body = row
+    return Entry(
+        position=Position(partition, ms, seq),
+        client_id=client_id,
+        session_id=session_id,
+        photo_id=photo_id,
+        type=type_,
+        body=body,
+    )

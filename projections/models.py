@@ -1,0 +1,39 @@
+"""All read models of a generation, and what they are together."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from projections import checkpoints, history, jobs, photos, sessions, thumbnails
+from store.log import Recorded
+from store.sqlite import Connection
+
+
+class ReadModel(Protocol):
+    """What a file of this package offers.
+
+    ``apply`` folds events of one partition, in order, into the rows of ``TABLES``, which ``SCHEMA``
+    makes. It uses no clock and no randomness, and an event that it does not know changes nothing.
+    """
+
+    @property
+    def TABLES(self) -> tuple[str, ...]: ...  # noqa: N802 # a constant of a module
+
+    @property
+    def SCHEMA(self) -> str: ...  # noqa: N802
+
+    def apply(self, db: Connection, recorded: Sequence[Recorded]) -> None: ...
+
+
+READ_MODELS: tuple[ReadModel, ...] = (photos, thumbnails, jobs, sessions, history)
+"""In the order of application: thumbnails refer to photos."""
+
+SCHEMA = "\n".join([checkpoints.SCHEMA, *(model.SCHEMA for model in READ_MODELS)])
+
+TABLES = tuple(table for model in READ_MODELS for table in model.TABLES)
+
+REVISION = 1
+"""Raised when an ``apply`` changes its meaning while the tables stay the same."""
+
+FORM = zlib.crc32(f"{REVISION}{SCHEMA}".encode()) & 0x7FFF_FFFF
+"""SQLite's ``user_version`` of a generation that this code can go on with."""

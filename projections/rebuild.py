@@ -1,0 +1,111 @@
+"""Folding the log into a new generation beside the live one, and putting it in its place.
+
+Readers use the live generation until the new one is at least as far, so they never see less than
+before. The projector of another process goes on meanwhile; it is kept out for the last step and
+then continues with the new generation.
+"""
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import msgspec
+from anyio import to_thread
+
+from projections import checkpoints, fold, history, verify
+from projections.fold import Progress
+from projections.verify import VerifyReport
+from store.errors import Corrupt, Missing, Unavailable
+from store.log import Log
+from store.position import Position
+from store.sqlite import Connection, Generations, open_writer, remove
+
+logger = logging.getLogger("photolog.projector")
+
+
+class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``generation`` is the name of the new file; ``comparison`` is with the one it replaced."""
+
+    generation: str
+    events: int
+    duration_s: float
+    comparison: VerifyReport | None
+
+
+async def rebuild(
+    log: Log, generations: Generations, progress: Progress | None = None, *, compare: bool = False
+) -> RebuildReport:
+    """Make a new live generation from the whole log; what there is now plays no part in it.
+
+    With ``compare`` it says what was different, where the old one could be read at all.
+
+    Raises:
+        Unavailable: Redis is away, or another rebuild was faster. The live generation stays.
+        Full: no room for a second generation beside the live one.
+        Corrupt: the log has an entry that is no event.
+    """
+    began = time.monotonic()
+    path = generations.new()
+    try:
+        db = await to_thread.run_sync(fold.create, path, log.log_id)
+        try:
+            comparison = await _comparison(log, generations, db, progress) if compare else None
+            await fold.catch_up(log, db, progress=progress)
+            await to_thread.run_sync(fold.finish, db)
+            await fold.catch_up(log, db)
+            async with live_held(log, generations) as positions:
+                await fold.catch_up(log, db, upto=positions)
+                _switch(generations, path)
+            events = await to_thread.run_sync(history.count, db)
+        finally:
+            db.close()
+    except BaseException:
+        if generations.current() != path:
+            remove(path)
+        raise
+    duration_s = time.monotonic() - began
+    logger.info("generation %s: %d events in %.1f s", path.name, events, duration_s)
+    return RebuildReport(
+        generation=path.name, events=events, duration_s=duration_s, comparison=comparison
+    )
+
+
+async def _comparison(
+    log: Log, generations: Generations, db: Connection, progress: Progress | None
+) -> VerifyReport | None:
+    try:
+        return await verify.compare(log, verify.live_generation(generations), db, progress)
+    except (Missing, Corrupt) as error:
+        logger.warning("nothing to compare with: %s", error)
+        return None
+
+
+@asynccontextmanager
+async def live_held(log: Log, generations: Generations) -> AsyncGenerator[dict[int, Position]]:
+    """Nobody commits to the live generation inside the block; yields how far it is.
+
+    Its readers go on. A projector takes the same lock, and looks then whether its generation is
+    still the live one.
+    """
+    with ExitStack() as stack:
+        positions = None
+        path = generations.current()
+        if path is not None:
+            with suppress(Corrupt):  # a damaged file is not held, only replaced
+                positions = await to_thread.run_sync(_hold, stack, path, log)
+        yield positions or {n: Position.start(n) for n in range(log.partitions)}
+
+
+def _hold(stack: ExitStack, path: Path, log: Log) -> dict[int, Position] | None:
+    live = open_writer(path)
+    stack.callback(live.close)
+    stack.enter_context(live.transaction())
+    return None if fold.unfit(live, log.log_id) else checkpoints.get_all(live, log.partitions)
+
+
+def _switch(generations: Generations, path: Path) -> None:
+    if not path.exists():
+        raise Unavailable("another rebuild has put its generation in place meanwhile")
+    generations.switch(path)

@@ -1,0 +1,228 @@
+"""The projector: follows the log and keeps the live generation as new as the log.
+
+| what it finds | what it does |
+|---|---|
+| no read model; one that is damaged, of another log or of another form | folds a new one |
+| the log no longer has the event that the read model ends with | folds a new one |
+| a rebuild has put another generation in place | goes on with that one |
+| Redis away, the disk full | waits and tries again, for ever |
+
+Readers keep what they have until a new generation has caught up.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
+
+import anyio
+from anyio import to_thread
+
+from projections import checkpoints, fold
+from projections.rebuild import rebuild
+from store.client import BLOCK_MS
+from store.doorbell import ring
+from store.errors import Corrupt, StoreError, Unavailable
+from store.log import Log, Recorded
+from store.position import Position
+from store.sqlite import Connection, Generations, open_writer
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+logger = logging.getLogger("photolog.projector")
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+
+
+class Projector:
+    """The one projector of a folder of generations; any number of processes read them."""
+
+    def __init__(self, log: Log, generations: Generations) -> None:
+        self._log = log
+        self._generations = generations
+        self._outage = _Outage("the projector")
+
+    async def run(self) -> None:
+        """Follow the log until cancelled; what was begun is committed first."""
+        while True:
+            try:
+                await self._on_live(self._follow)
+            except StoreError as error:
+                await self._outage.wait(error)
+
+    async def catch_up(self) -> None:
+        """Apply all that is in the log. Not beside ``run``.
+
+        Raises:
+            StoreError: it was not possible; what was committed until then stays.
+        """
+        await self._on_live(self._to_the_end)
+
+    async def _on_live(self, work: Callable[["_Live"], Awaitable[None]]) -> None:
+        """Do the work on the live generation, and again on the next one if it is replaced."""
+        while True:
+            try:
+                live = await _Live.open(self._generations, self._log.log_id)
+                try:
+                    return await work(live)
+                finally:
+                    live.close()
+            except _Superseded:
+                logger.info("the live generation has changed: going on with what is live now")
+            except _Unfit as reason:
+                logger.warning("%s: folding the log anew", reason)
+                await rebuild(self._log, self._generations)
+
+    async def _follow(self, live: "_Live") -> None:
+        """Follow all partitions until the generation is no longer to be written."""
+        over: list[Exception] = []
+
+        async def follow(partition: int) -> None:
+            try:
+                await self._follow_partition(live, partition)
+            except (_Superseded, _Unfit) as end:
+                over.append(end)
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for partition in range(self._log.partitions):
+                tasks.start_soon(follow, partition)
+        raise over[0]
+
+    async def _follow_partition(self, live: "_Live", partition: int) -> None:
+        outage = _Outage(f"partition {partition} of the projector")
+        while True:
+            try:
+                position = await self._resume(live, partition)
+                position = await self._step(live, position)
+                outage.over()
+                self._outage.over()
+                while True:
+                    position = await self._step(live, position, block_ms=BLOCK_MS)
+            except StoreError as error:
+                await outage.wait(error)
+
+    async def _to_the_end(self, live: "_Live") -> None:
+        for partition in range(self._log.partitions):
+            position = await self._resume(live, partition)
+            while (reached := await self._step(live, position)) != position:
+                position = reached
+
+    async def _resume(self, live: "_Live", partition: int) -> Position:
+        """Where to go on; looked at after every outage, because the log may have lost events."""
+        position = await live.checkpoint(partition)
+        if not await fold.in_log(self._log, position):
+            raise _Unfit(f"the log no longer has {position}, which the read model has")
+        return position
+
+    async def _step(
+        self, live: "_Live", position: Position, block_ms: int | None = None
+    ) -> Position:
+        recorded = await self._log.read(position, block_ms=block_ms)
+        await live.commit(recorded)
+        if not recorded:
+            return position
+        with suppress(Unavailable):  # readers also look by themselves
+            await ring(self._log)
+        return recorded[-1].position
+
+
+class _Superseded(Exception):
+    """Another generation is live, or the file is gone: this one is not to be written any more."""
+
+
+class _Unfit(Exception):
+    """The generation cannot be gone on with; the message says why."""
+
+
+class _Live:
+    """The live generation, open for writing. One thread at a time uses the connection."""
+
+    def __init__(self, generations: Generations, path: Path, db: Connection) -> None:
+        self._generations = generations
+        self._path = path
+        self._inode = path.stat().st_ino
+        self._db = db
+        self._lock = anyio.Lock()
+
+    @classmethod
+    async def open(cls, generations: Generations, log_id: str) -> "_Live":
+        """Raises _Unfit if there is none to go on with, _Superseded if it goes meanwhile."""
+        return await to_thread.run_sync(cls._open, generations, log_id)
+
+    @classmethod
+    def _open(cls, generations: Generations, log_id: str) -> "_Live":
+        path = generations.current()
+        if path is None:
+            raise _Unfit("there is no read model")
+        try:
+            live = cls(generations, path, open_writer(path))
+            reason = fold.unfit(live._db, log_id)
+        except FileNotFoundError as error:
+            raise _Superseded from error
+        except Corrupt as error:
+            raise _Unfit(str(error)) from error
+        if reason is None:
+            return live
+        live.close()
+        # A file removed a moment ago was made anew by opening it, empty.
+        raise _Unfit(reason) if generations.current() == path else _Superseded
+
+    async def checkpoint(self, partition: int) -> Position:
+        return await self._run(checkpoints.get, self._db, partition)
+
+    async def commit(self, recorded: Sequence[Recorded]) -> None:
+        """Rows and checkpoint in one transaction; without events, look whether this is still live.
+
+        Raises:
+            _Superseded, _Unfit: this generation is over; nothing was committed.
+        """
+        await self._run(self._commit, recorded)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _commit(self, recorded: Sequence[Recorded]) -> None:
+        self._check()
+        if recorded:
+            with self._db.transaction():
+                self._check()  # again, because a rebuild holds this lock while it switches
+                fold.apply(self._db, recorded)
+
+    def _check(self) -> None:
+        try:
+            live = self._generations.current() == self._path
+            live = live and self._path.stat().st_ino == self._inode
+        except FileNotFoundError:
+            live = False
+        if not live:
+            raise _Superseded
+
+    async def _run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        async with self._lock:
+            try:
+                return await to_thread.run_sync(function, *args)
+            except Corrupt as error:
+                raise _Unfit(str(error)) from error
+
+
+class _Outage:
+    """Says once that something waits and once that it goes on; waits longer every time."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._pause_s = 0.0
+
+    async def wait(self, error: Exception) -> None:
+        if self._pause_s == 0:
+            logger.warning("%s waits: %s", self._who, error)
+        self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+        await anyio.sleep(self._pause_s)
+
+    def over(self) -> None:
+        if self._pause_s > 0:
+            logger.info("%s goes on", self._who)
+        self._pause_s = 0.0

@@ -1,0 +1,127 @@
+"""Whether the read model is what the log says: the live generation against a fresh fold."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+import msgspec
+from anyio import to_thread
+
+from projections import checkpoints, fold
+from projections.fold import Progress
+from projections.models import TABLES
+from store.errors import Corrupt, Missing
+from store.log import Log
+from store.position import Position
+from store.sqlite import Connection, Generations, Row, open_reader
+
+PAGE = 1_000
+
+
+class Digest(msgspec.Struct, frozen=True, kw_only=True):
+    """A table's content: equal digests mean equal rows, to the byte. ``sha256`` in hex."""
+
+    rows: int
+    sha256: str
+
+
+class TableReport(msgspec.Struct, frozen=True, kw_only=True):
+    table: str
+    live: Digest
+    fresh: Digest
+
+    @property
+    def equal(self) -> bool:
+        return self.live == self.fresh
+
+
+class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Both folds as of ``positions``, one of each partition."""
+
+    positions: tuple[Position, ...]
+    tables: tuple[TableReport, ...]
+
+    @property
+    def equal(self) -> bool:
+        return all(table.equal for table in self.tables)
+
+
+async def verify(
+    log: Log, generations: Generations, progress: Progress | None = None
+) -> VerifyReport:
+    """Fold the log once more, into a file of its own, as far as the live generation is.
+
+    Raises:
+        Missing: there is no read model.
+        Unavailable: Redis is away.
+        Corrupt: the live generation cannot be read, or is of another log or version.
+        Full: no room for the second fold.
+    """
+    live = live_generation(generations)
+    with tempfile.TemporaryDirectory(dir=generations.folder, prefix="verify-") as scratch:
+        fresh = await to_thread.run_sync(fold.create, Path(scratch) / "fresh.sqlite", log.log_id)
+        try:
+            return await compare(log, live, fresh, progress)
+        finally:
+            fresh.close()
+
+
+def live_generation(generations: Generations) -> Path:
+    """Raises Missing if there is none."""
+    path = generations.current()
+    if path is None:
+        raise Missing("there is no read model yet: is the projector running?")
+    return path
+
+
+async def compare(
+    log: Log, live_path: Path, fresh: Connection, progress: Progress | None = None
+) -> VerifyReport:
+    """Fold the log into ``fresh``, which has no events yet, as far as the live generation is now.
+
+    The live generation goes on meanwhile; what it was at the beginning is compared.
+    """
+    live = open_reader(live_path)
+    try:
+        with live.transaction(write=False):
+            reason = fold.unfit(live, log.log_id)
+            if reason is not None:
+                raise Corrupt(reason)
+            positions = checkpoints.get_all(live, log.partitions)
+            await fold.catch_up(log, fresh, upto=positions, progress=progress)
+            return VerifyReport(
+                positions=tuple(positions.values()),
+                tables=await to_thread.run_sync(_tables, live, fresh),
+            )
+    finally:
+        live.close()
+
+
+def _tables(live: Connection, fresh: Connection) -> tuple[TableReport, ...]:
+    return tuple(
+        TableReport(table=table, live=digest(live, table), fresh=digest(fresh, table))
+        for table in TABLES
+    )
+
+
+def digest(db: Connection, table: str) -> Digest:
+    """Over all rows in the order of the primary key, so not over the order of their making."""
+    columns = db.execute(f"PRAGMA table_info({table})")
+    key = [column[1] for column in sorted(columns, key=_place_in_key) if _place_in_key(column)]
+    listed, marks = ", ".join(key), ", ".join("?" * len(key))
+    everything = f"SELECT {listed}, * FROM {table}"  # noqa: S608 # names of our own schema
+    ordered = f"ORDER BY {listed} LIMIT {PAGE}"
+    rows, sha256 = 0, hashlib.sha256()
+    page = db.execute(f"{everything} {ordered}")
+    while page:
+        for row in page:
+            sha256.update(msgspec.msgpack.encode(row))
+        rows += len(page)
+        page = db.execute(
+            f"{everything} WHERE ({listed}) > ({marks}) {ordered}", page[-1][: len(key)]
+        )
+    return Digest(rows=rows, sha256=sha256.hexdigest())
+
+
+def _place_in_key(column: Row) -> int:
+    return column[5]

@@ -1,0 +1,182 @@
+"""A new generation from the whole log, while readers go on."""
+
+from contextlib import closing
+
+import anyio
+import pytest
+
+from projections import checkpoints, history
+from projections.rebuild import live_held, rebuild
+from projections.runner import Projector
+from projections.verify import verify
+from store.errors import Unavailable
+from store.log import Log
+from store.sqlite import Connection, Generations, Reader, open_writer
+from tests.projections.conftest import execute, live_rows, reached, running
+from tests.projections.stories import SCRIPT, photo_id, processed, upload
+from tests.projections.test_fold import dump
+
+
+async def test_a_rebuild_gives_equal_tables(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+    before, old = live_rows(generations), generations.current()
+
+    report = await rebuild(log, generations)
+
+    assert generations.current() != old
+    assert generations.current() == generations.folder / report.generation
+    assert report.events == len(before["history"])
+    assert live_rows(generations) == before
+
+
+async def test_two_rebuilds_are_equal_to_the_byte(log: Log, generations: Generations) -> None:
+    await execute(log, *SCRIPT)
+    dumps: list[str] = []
+    for _ in range(2):
+        report = await rebuild(log, generations)
+        dumps.append(dump(generations.folder / report.generation))
+
+    assert dumps[0] == dumps[1]
+
+
+async def test_a_rebuild_needs_no_read_model(log: Log, generations: Generations) -> None:
+    await execute(log, *SCRIPT)
+
+    await rebuild(log, generations, compare=True)
+
+    assert (await verify(log, generations)).equal
+
+
+async def test_a_rebuild_mends_what_was_changed_by_hand_and_says_where(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+    path = generations.current()
+    assert path is not None
+    with closing(open_writer(path)) as db:
+        db.execute("UPDATE photos SET width = 1 WHERE id = ?", (photo_id(1),))
+
+    report = await rebuild(log, generations, compare=True)
+
+    assert report.comparison is not None
+    assert [t.table for t in report.comparison.tables if not t.equal] == ["photos"]
+    assert (await verify(log, generations)).equal
+
+
+async def test_progress_grows_to_the_whole(log: Log, generations: Generations) -> None:
+    await execute(log, *SCRIPT)
+    steps: list[tuple[int, int]] = []
+
+    await rebuild(log, generations, lambda done, total: steps.append((done, total)))
+
+    assert steps == sorted(steps)
+    assert steps[-1][0] == steps[-1][1] > 0
+
+
+async def test_a_rebuild_that_fails_leaves_everything_as_it_was(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, upload())
+    await projector.catch_up()
+    before = sorted(path.name for path in generations.folder.iterdir())
+
+    def away(done: int, total: int) -> None:
+        raise Unavailable("no answer")
+
+    with pytest.raises(Unavailable):
+        await rebuild(log, generations, away)
+
+    assert sorted(path.name for path in generations.folder.iterdir()) == before
+
+
+async def test_of_two_rebuilds_at_once_one_is_live_and_whole(
+    log: Log, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+    failures: list[Unavailable] = []
+
+    async def try_to_rebuild() -> None:
+        try:
+            await rebuild(log, generations)
+        except Unavailable as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(try_to_rebuild)
+
+    assert len(failures) < 3
+    assert (await verify(log, generations)).equal
+
+
+async def test_the_projector_goes_on_with_the_generation_of_a_rebuild(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, upload(1))
+    async with running(projector):
+        await reached(log, generations)
+        await rebuild(log, generations)
+        await execute(log, upload(2))
+        await reached(log, generations)
+
+    assert (await verify(log, generations)).equal
+    assert len(live_rows(generations)["photos"]) == 2
+
+
+async def test_nobody_commits_to_the_live_generation_while_it_is_replaced(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, upload(1))
+    await projector.catch_up()
+    path = generations.current()
+    assert path is not None
+
+    with closing(open_writer(path)) as db:
+        db.execute("PRAGMA busy_timeout = 0")
+        async with live_held(log, generations) as positions:
+            assert positions == {0: await log.end(0)}
+            assert checkpoints.get(db, 0) == positions[0]
+            with pytest.raises(Unavailable), db.transaction():
+                pass
+        with db.transaction():
+            pass
+
+
+async def test_readers_see_one_state_and_never_an_older_one_during_rebuilds(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, upload(1))
+    await projector.catch_up()
+    reader = Reader(generations)
+    seen: list[int] = []
+    done = anyio.Event()
+
+    def look(db: Connection) -> int:
+        events = history.count(db)
+        assert db.execute("SELECT coalesce(sum(version), 0) FROM photos") == [(events,)]
+        assert history.since(db, checkpoints.get(db, 0), 1) == []
+        return events
+
+    async def read() -> None:
+        while not done.is_set():
+            seen.append(await reader.query(look))
+            await anyio.lowlevel.checkpoint()
+
+    async def change() -> None:
+        for number in range(2, 12):
+            await execute(log, upload(number), *processed(number))
+            await rebuild(log, generations)
+        await reached(log, generations)
+        done.set()
+
+    async with running(projector), anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        tasks.start_soon(change)
+    reader.close()
+
+    assert seen == sorted(seen)
+    assert seen[-1] == 1 + 10 * 11

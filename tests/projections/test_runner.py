@@ -1,0 +1,306 @@
+"""The projector: keeps up, and gets over whatever happens to Redis, disk and file."""
+
+import logging
+import resource
+import shutil
+import signal
+import subprocess
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from ops.embedded import valkey_binary
+from projections import checkpoints, photos
+from projections.runner import Projector
+from projections.verify import verify
+from store.client import connect
+from store.doorbell import Doorbell
+from store.log import Log
+from store.sqlite import Generations, Reader, open_reader, open_writer
+from tests.projections.conftest import (
+    checkpoint,
+    execute,
+    live_rows,
+    reached,
+    running,
+    until,
+)
+from tests.projections.stories import SCRIPT, photo_id, processed, upload
+
+
+async def test_the_story_reaches_the_rows(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+
+    await projector.catch_up()
+
+    reader = Reader(generations)
+    view = await reader.query(photos.get, photo_id(1))
+    reader.close()
+    assert view is not None
+    assert (view.processing_status, view.blurhash) == ("completed", "LEHV6nWB2yk8pyo0adR*.7kCMdnj")
+    assert checkpoint(generations) == await log.end(0)
+
+
+async def test_an_empty_log_has_a_read_model_at_once(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    async with running(projector):
+        await until(lambda: generations.current() is not None, "a generation")
+
+    assert live_rows(generations)["photos"] == []
+
+
+async def test_a_running_projector_follows_the_log(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    async with running(projector):
+        for number in (1, 2, 3):
+            await execute(log, upload(number), *processed(number))
+            await reached(log, generations)
+            assert len(live_rows(generations)["photos"]) == number
+
+
+async def test_a_commit_rings_the_doorbell(log: Log, projector: Projector) -> None:
+    await projector.catch_up()
+    bell = Doorbell(log)
+    await bell.wait(0)
+    await execute(log, upload())
+
+    await projector.catch_up()
+
+    assert await bell.wait(5)
+    await bell.close()
+
+
+async def test_another_projector_goes_on_where_one_stopped(
+    log: Log, generations: Generations
+) -> None:
+    for number in (1, 2, 3):
+        await execute(log, upload(number))
+        async with running(Projector(log, generations)):
+            await reached(log, generations)
+
+    assert (await verify(log, generations)).equal
+
+
+async def test_two_projectors_by_mistake_apply_every_event_once(
+    log: Log, generations: Generations
+) -> None:
+    await Projector(log, generations).catch_up()
+
+    async with running(Projector(log, generations)), running(Projector(log, generations)):
+        for number in range(1, 6):
+            await execute(log, upload(number), *processed(number))
+        await reached(log, generations)
+
+    assert (await verify(log, generations)).equal
+
+
+async def test_three_partitions_are_followed_side_by_side(
+    redis: Redis, prefix: str, generations: Generations
+) -> None:
+    log = await Log.open(redis, partitions=3, prefix=prefix)
+    clients = [f"client-{number}" for number in range(9)]
+    assert {log.partition_of(client) for client in clients} == {0, 1, 2}
+
+    async with running(Projector(log, generations)):
+        for number, client in enumerate(clients):
+            await execute(log, upload(number, client_id=client))
+        await reached(log, generations)
+
+    assert (await verify(log, generations)).equal
+    assert len(live_rows(generations)["photos"]) == len(clients)
+
+
+async def test_a_deleted_read_model_is_folded_again(
+    log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute(log, *SCRIPT)
+    async with running(projector):
+        await reached(log, generations)
+        before = live_rows(generations)
+
+        with caplog.at_level(logging.INFO, "photolog.projector"):
+            shutil.rmtree(generations.folder)
+            await reached(log, generations)
+
+    assert live_rows(generations) == before
+    assert "there is no read model: folding the log anew" in caplog.text
+
+
+async def test_a_file_deleted_between_two_events_is_folded_again(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, upload(1))
+    async with running(projector):
+        await reached(log, generations)
+        path = generations.current()
+        assert path is not None
+        path.unlink()
+        await execute(log, upload(2))
+        await reached(log, generations)
+
+    assert len(live_rows(generations)["photos"]) == 2
+
+
+@pytest.mark.parametrize("keep", [0, 1, 4096])
+async def test_a_damaged_read_model_is_folded_again(
+    log: Log, generations: Generations, keep: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute(log, *SCRIPT)
+    await Projector(log, generations).catch_up()
+    before, path = live_rows(generations), generations.current()
+    assert path is not None
+    path.write_bytes(path.read_bytes()[:keep] + b"\xa5" * (path.stat().st_size - keep))
+
+    await Projector(log, generations).catch_up()
+
+    assert live_rows(generations) == before
+    assert "damaged" in caplog.text
+
+
+async def test_an_empty_file_is_no_read_model(log: Log, generations: Generations) -> None:
+    await execute(log, *SCRIPT)
+    path = generations.new()
+    path.touch()
+    generations.switch(path)
+
+    await Projector(log, generations).catch_up()
+
+    assert (await verify(log, generations)).equal
+
+
+async def test_the_read_model_of_another_log_is_set_aside(
+    log: Log, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute(log, upload(1), upload(2))
+    await Projector(log, generations).catch_up()
+    other = await Log.open(log.redis, prefix=f"{log.keys.prefix}-other")
+    await execute(other, upload(3))
+
+    await Projector(other, generations).catch_up()
+
+    assert [row[0] for row in live_rows(generations)["photos"]] == [photo_id(3)]
+    assert "a fold of another log: folding the log anew" in caplog.text
+    path = generations.current()
+    assert path is not None
+    with closing(open_reader(path)) as db:
+        assert checkpoints.log_id(db) == other.log_id
+
+
+async def test_a_read_model_of_another_form_is_set_aside(
+    log: Log, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute(log, upload())
+    await Projector(log, generations).catch_up()
+    path = generations.current()
+    assert path is not None
+    with closing(open_writer(path)) as db:
+        db.execute("PRAGMA user_version = 1")
+
+    await Projector(log, generations).catch_up()
+
+    assert generations.current() != path
+    assert "form of another version: folding the log anew" in caplog.text
+
+
+@pytest.mark.parametrize("grown", [False, True])
+async def test_what_the_log_has_lost_is_not_kept(
+    log: Log,
+    projector: Projector,
+    generations: Generations,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    grown: bool,
+) -> None:
+    await execute(log, upload(1), upload(2))
+    await projector.catch_up()
+    lost = await log.end(0)
+    await log.redis.xdel(log.keys.log(0), lost.entry_id)
+    if grown:
+        await execute(log, upload(3))
+
+    await projector.catch_up()
+
+    left = [photo_id(1), photo_id(3)] if grown else [photo_id(1)]
+    assert [row[0] for row in live_rows(generations)["photos"]] == left
+    assert f"the log no longer has {lost}" in caplog.text
+
+
+@contextmanager
+def valkey(folder: Path) -> Generator[str]:
+    """A server that keeps what it has been told; stops at the end of the block."""
+    socket = folder / "own.sock"
+    server = subprocess.Popen(
+        [
+            *(str(valkey_binary()), "--port", "0", "--unixsocket", str(socket)),
+            *("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always"),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield f"unix://{socket}"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+async def test_redis_away_is_waited_for(
+    server_folder: Path, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "photolog.projector")
+    folder = server_folder / prefix[:12]
+    folder.mkdir()
+    with valkey(folder) as url:
+        await until((folder / "own.sock").exists, "the server")
+        redis = connect(url)
+        log = await Log.open(redis, prefix=prefix)
+        await execute(log, upload(1))
+        async with running(Projector(log, generations)):
+            await reached(log, generations)
+        projector = Projector(log, generations)
+        await redis.aclose()
+    async with running(projector):
+        await until(lambda: "partition 0 of the projector waits" in caplog.text, "a log line")
+        with valkey(folder):
+            await until((folder / "own.sock").exists, "the server")
+            await execute(log, upload(2))
+            await reached(log, generations)
+            await until(lambda: "partition 0 of the projector goes on" in caplog.text, "a line")
+            assert caplog.text.count("waits") == 1
+            assert (await verify(log, generations)).equal
+            await redis.aclose()
+
+
+async def test_a_full_disk_is_waited_for(
+    log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute(log, upload(1))
+    async with running(projector):
+        await reached(log, generations)
+        path = generations.current()
+        assert path is not None
+        wal = path.with_name(f"{path.name}-wal")
+        with largest_file(max(wal.stat().st_size, path.stat().st_size)):
+            await execute(log, upload(2), *processed(2))
+            await until(lambda: "partition 0 of the projector waits" in caplog.text, "a log line")
+            assert checkpoint(generations) < await log.end(0)
+        await reached(log, generations)
+
+    assert (await verify(log, generations)).equal
+
+
+@contextmanager
+def largest_file(size_bytes: int) -> Generator[None]:
+    """Writing beyond that size fails in this process, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

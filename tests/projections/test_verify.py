@@ -1,0 +1,118 @@
+"""The live generation against a fresh fold."""
+
+from contextlib import closing
+
+import pytest
+
+from projections.models import TABLES
+from projections.runner import Projector
+from projections.verify import Digest, digest, verify
+from store.errors import Corrupt, Missing
+from store.log import Log
+from store.sqlite import Connection, Generations, open_writer
+from tests.projections.conftest import execute, fold_in
+from tests.projections.stories import SCRIPT, Chronicle, upload
+
+
+async def test_a_read_model_that_the_projector_made_is_what_the_log_says(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+
+    report = await verify(log, generations)
+
+    assert report.equal
+    assert [table.table for table in report.tables] == list(TABLES)
+    assert {table.table: table.live.rows for table in report.tables}["photos"] == 4
+    assert report.positions == (await log.end(0),)
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("UPDATE photos SET file_size = file_size + 1", "photos"),
+        ("DELETE FROM thumbnails WHERE size = 600", "thumbnails"),
+        ("UPDATE sessions SET queued = 7", "sessions"),
+        ("UPDATE history SET body = CAST(body || ' ' AS BLOB)", "history"),
+        ("INSERT INTO job_stages VALUES ('j', 's', 'failed', 1, NULL, NULL, NULL)", "job_stages"),
+    ],
+)
+async def test_a_table_changed_by_hand_is_named(
+    log: Log, projector: Projector, generations: Generations, change: str, table: str
+) -> None:
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+    path = generations.current()
+    assert path is not None
+    with closing(open_writer(path)) as db:
+        db.execute(change)
+
+    report = await verify(log, generations)
+
+    assert [each.table for each in report.tables if not each.equal] == [table]
+
+
+async def test_events_that_are_not_folded_in_yet_are_no_difference(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, upload(1))
+    await projector.catch_up()
+    behind = await log.end(0)
+    await execute(log, upload(2))
+
+    report = await verify(log, generations)
+
+    assert report.equal
+    assert report.positions == (behind,)
+
+
+async def test_verifying_leaves_nothing_behind(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, upload())
+    await projector.catch_up()
+    path = generations.current()
+    assert path is not None
+
+    await verify(log, generations)
+
+    assert {each.name for each in generations.folder.iterdir()} <= {
+        "current",
+        path.name,
+        f"{path.name}-wal",
+        f"{path.name}-shm",
+    }
+
+
+async def test_without_read_model_there_is_nothing_to_verify(
+    log: Log, generations: Generations
+) -> None:
+    with pytest.raises(Missing):
+        await verify(log, generations)
+
+
+async def test_a_file_that_is_no_read_model_is_named(log: Log, generations: Generations) -> None:
+    path = generations.new()
+    path.write_bytes(b"not a database" * 1000)
+    generations.switch(path)
+
+    with pytest.raises(Corrupt):
+        await verify(log, generations)
+
+
+def test_a_digest_is_over_the_rows_in_the_order_of_their_key(db: Connection) -> None:
+    assert digest(db, "photos") == Digest(
+        rows=0, sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )
+    fold_in(db, Chronicle.of(*(upload(number) for number in range(1, 2_101))).recorded)
+    before = digest(db, "photos")
+    moved = db.execute("SELECT * FROM photos WHERE id = (SELECT min(id) FROM photos)")[0]
+
+    db.execute("DELETE FROM photos WHERE id = ?", (moved[0],))
+    without = digest(db, "photos")
+    db.execute(f"INSERT INTO photos VALUES ({', '.join('?' * len(moved))})", moved)
+
+    assert before.rows == 2_100
+    assert without != before
+    assert digest(db, "photos") == before
