@@ -1,0 +1,131 @@
+"""The gateway's OpenAPI 3.1 description, and the parts of it that no signature can tell."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from litestar import Router
+from litestar.datastructures import ResponseHeader
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    Operation,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+    Tag,
+)
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.params import HeaderParameter
+from litestar.types import Method
+from litestar.types.internal_types import PathParameterDefinition
+
+from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY, PIPELINES
+from gateway.auth import COOKIE
+from gateway.commands import POSITION_HEADER
+from gateway.forms import SESSION_MAX
+
+VERSION = "1.0.0"
+"""Of the HTTP contract, not of the program."""
+
+BEARER, COOKIE_SCHEME = "bearer", "cookie"
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="1 to 200 printable ASCII characters; the same key gives the same answer.",
+    ),
+]
+
+
+POSITION = ResponseHeader(
+    name=POSITION_HEADER,
+    description="Where the log has what this command did; `?after=` waits for it.",
+    documentation_only=True,
+)
+
+
+def _upload_form() -> Schema:
+    return Schema(
+        type=OpenAPIType.OBJECT,
+        required=["file"],
+        properties={
+            "file": Schema(
+                type=OpenAPIType.STRING,
+                format=OpenAPIFormat.BINARY,
+                description="The photo. Its format is told by its bytes.",
+            ),
+            "sessionId": Schema(type=OpenAPIType.STRING, max_length=SESSION_MAX),
+            "pipeline": Schema(
+                type=OpenAPIType.STRING, enum=list(PIPELINES), default=DEFAULT_PIPELINE
+            ),
+            "priority": Schema(
+                type=OpenAPIType.INTEGER,
+                minimum=1,
+                maximum=10,
+                default=DEFAULT_PRIORITY,
+                description="1 is first, 10 last.",
+            ),
+        },
+    )
+
+
+@dataclass
+class MultipartUpload(Operation):
+    """The route reads its body as a stream, so that its form has to be described here."""
+
+    def __post_init__(self) -> None:
+        self.request_body = RequestBody(
+            required=True,
+            content={"multipart/form-data": OpenAPIMediaType(schema=_upload_form())},
+        )
+
+
+def _operation_id(
+    handler: HTTPRouteHandler, method: Method, _path: list[str | PathParameterDefinition]
+) -> str:
+    """The name of the route's function, which is its own in the whole package."""
+    first, *rest = handler.handler_name.split("_")
+    name = first + "".join(word.title() for word in rest)
+    return f"{name}Head" if method == "HEAD" else name
+
+
+def description() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Photolog",
+        version=VERSION,
+        summary="Photos in, events out.",
+        description=(
+            "Every command answers with `X-Log-Position`; a query with `?after=` of that position "
+            "sees what the command did. Errors are problem documents (RFC 9457) with a stable "
+            "`code`."
+        ),
+        openapi_router=Router(
+            "/schema", route_handlers=[], include_in_schema=False, opt={"exclude_from_auth": True}
+        ),
+        operation_id_creator=_operation_id,
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        use_handler_docstrings=True,
+        security=[{BEARER: []}, {COOKIE_SCHEME: []}],
+        components=Components(
+            security_schemes={
+                BEARER: SecurityScheme(type="http", scheme="bearer", bearer_format="JWT"),
+                COOKIE_SCHEME: SecurityScheme(
+                    type="apiKey",
+                    name=COOKIE,
+                    security_scheme_in="cookie",
+                    description="Set by `POST /api/login`; counts for requests of this site only.",
+                ),
+            }
+        ),
+        tags=[
+            Tag(name="photos", description="Upload, find, read, process and delete photos."),
+            Tag(name="jobs", description="The processing of a photo."),
+            Tag(name="events", description="What happens, as it happens."),
+            Tag(name="login", description="A token for the browser."),
+            Tag(name="health", description="Whether it works."),
+        ],
+    )

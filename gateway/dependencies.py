@@ -1,0 +1,26 @@
+"""What the gateway works with. Built by who starts it; nothing here is made at import."""
+
+import msgspec
+from litestar import Request, WebSocket
+from litestar.datastructures import State
+
+from gateway.auth import Principal, Tokens
+from gateway.limits import Limits
+from store.blobs import FolderBlobs
+from store.log import Log
+from store.sqlite import Reader
+
+
+class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
+    log: Log
+    blobs: FolderBlobs
+    reader: Reader
+    tokens: Tokens
+    limits: Limits = Limits()
+
+
+Asked = Request[Principal, None, State]
+"""An HTTP request that has passed the authentication."""
+
+Socket = WebSocket[None, None, State]
+"""A WebSocket; its route finds out who asks, and says what is wrong in its own way."""

@@ -1,0 +1,55 @@
+"""Names of files that users send and get. They are shown, and never used as a path."""
+
+import re
+import unicodedata
+from urllib.parse import quote
+
+UNNAMED = "unnamed"
+EXTENSION_MAX = 16
+"""Bytes of an extension, with its dot, that are worth keeping when a name is cut."""
+
+# Marks that reorder the text around them, so that "gpj.exe" reads as "exe.jpg".
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, lone surrogates, separators
+
+# RFC 8187, section 3.2.1: what stands for itself in an extended value.
+_ATTRIBUTE_CHARS = "!#$&+-.^_`|~"
+
+
+def clean(name: str, max_bytes: int) -> str:
+    """The last component of ``name``, composed (NFC), without controls, in at most ``max_bytes``.
+
+    A name that is too long keeps its extension. Cleaning twice changes nothing.
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    shown = "".join(
+        char for char in last if char not in _BIDI and unicodedata.category(char) not in _HIDDEN
+    )
+    composed = unicodedata.normalize("NFC", shown).strip()
+    if composed.strip(".") == "":
+        return UNNAMED
+    return _cut(composed, max_bytes)
+
+
+def disposition(kind: str, name: str) -> str:
+    """A ``Content-Disposition`` (RFC 6266) that every browser reads, whatever the name holds."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r'[^ !#$&-\[\]-~]|["%\\]', "_", plain)
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_ATTRIBUTE_CHARS)}"
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """``name`` with ``suffix`` in place of its extension: what a rendition of it is called."""
+    stem, dot, _ = name.rpartition(".")
+    return f"{stem if dot and stem else name}{suffix}"
+
+
+def _cut(name: str, max_bytes: int) -> str:
+    if len(name.encode()) <= max_bytes:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    tail = f"{dot}{extension}" if stem else ""
+    if len(tail.encode()) > EXTENSION_MAX:
+        stem, tail = name, ""
+    room = max_bytes - len(tail.encode())
+    return (stem or name).encode()[:room].decode(errors="ignore").rstrip() + tail

@@ -1,0 +1,237 @@
+"""The bytes of a photo: its original and its renditions, streamed from the blobs.
+
+An original never changes, so a browser may keep it; it is asked again where the token has changed.
+A rendition changes when the photo is processed again, so a browser asks each time, which costs no
+bytes while the ETag, the SHA-256 of the file, is the same.
+
+Files come from users. A browser shows them as the pictures that their first bytes said they are, or
+not at all: no sniffing, no scripts, no frame.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated
+
+import anyio
+import msgspec
+from litestar import route
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, QueryParameter
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Send
+
+from gateway.dependencies import Asked, Dependencies
+from gateway.filenames import disposition, with_suffix
+from gateway.problems import Refused, problems
+from gateway.ranges import Range, Unsatisfiable, matches_none, parse_range, still_holds
+from gateway.reading import not_found, visible
+from projections import photos
+from projections.photos import Files, Owner
+from store.errors import Corrupt
+from store.sqlite import Connection, Reader
+
+logger = logging.getLogger("photolog.gateway")
+
+FOREVER = "private, max-age=31536000, immutable"
+ASK = "private, no-cache"
+
+Download = Annotated[
+    bool, QueryParameter(name="download", description="Save the file instead of showing it.")
+]
+
+_RESPONSES: Mapping[int, ResponseSpec] = {
+    200: ResponseSpec(bytes, description="The file", media_type="image/*", generate_examples=False),
+    206: ResponseSpec(bytes, description="The part", media_type="image/*", generate_examples=False),
+    304: ResponseSpec(None, description="The file that the sender has", generate_examples=False),
+    **problems(
+        *("photo-not-found", "rendition-not-found", "range-not-satisfiable", "missing-token"),
+        *("blob-missing", "read-model-behind"),
+    ),
+}
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent."""
+
+    key: str
+    name: str
+    mime_type: str
+    size: int
+    sha256: str
+    cache: str
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.sha256}"'
+
+
+@route(
+    "/api/photos/{photo_id:str}/original",
+    http_method=["GET", "HEAD"],
+    responses=_RESPONSES,
+    tags=["photos"],
+    summary="The photo as it was uploaded",
+)
+async def original(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    photo_id: FromPath[str],
+    download: Download = False,
+) -> ASGIResponse:
+    """Byte for byte; `Range` and `If-None-Match` work."""
+    files = await _files(request, reader, photo_id)
+    file = File(
+        key=files.original_key,
+        name=files.original_filename,
+        mime_type=files.mime_type,
+        size=files.file_size,
+        sha256=files.sha256,
+        cache=FOREVER,
+    )
+    return await _answer(request, deps, file, download=download)
+
+
+@route(
+    "/api/photos/{photo_id:str}/thumbnails/{size:int}",
+    http_method=["GET", "HEAD"],
+    responses=_RESPONSES,
+    tags=["photos"],
+    summary="A thumbnail",
+)
+async def thumbnail(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    photo_id: FromPath[str],
+    size: FromPath[int],
+    download: Download = False,
+) -> ASGIResponse:
+    """`size` is the longest edge in pixels: 150, 300 or 600."""
+    files = await _files(request, reader, photo_id)
+    return await _answer(request, deps, _rendition(files, f"thumbnail-{size}"), download=download)
+
+
+@route(
+    "/api/photos/{photo_id:str}/optimized",
+    http_method=["GET", "HEAD"],
+    responses=_RESPONSES,
+    tags=["photos"],
+    summary="The photo for screens",
+)
+async def optimized(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    photo_id: FromPath[str],
+    download: Download = False,
+) -> ASGIResponse:
+    """Smaller than the original, upright, without its metadata."""
+    files = await _files(request, reader, photo_id)
+    return await _answer(request, deps, _rendition(files, "optimized"), download=download)
+
+
+async def _files(request: Asked, reader: Reader, photo_id: str) -> Files:
+    owner, files = await reader.query(_owned, photo_id)
+    visible(owner, photo_id, request.user)
+    if files is None:
+        raise not_found(photo_id)
+    return files
+
+
+def _owned(db: Connection, photo_id: str) -> tuple[Owner | None, Files | None]:
+    return photos.owner(db, photo_id), photos.files(db, photo_id)
+
+
+def _rendition(files: Files, name: str) -> File:
+    made = files.renditions.get(name)
+    if made is None:
+        raise Refused("rendition-not-found", f"The photo has no {name}.")
+    suffix = made.mime_type.rpartition("/")[2]
+    return File(
+        key=made.key,
+        name=with_suffix(files.original_filename, f"-{name}.{suffix}"),
+        mime_type=made.mime_type,
+        size=made.file_size,
+        sha256=made.sha256,
+        cache=ASK,
+    )
+
+
+async def _answer(
+    request: Asked, deps: Dependencies, file: File, *, download: bool
+) -> ASGIResponse:
+    """304, 206 or 200.
+
+    Raises:
+        Refused: ``range-not-satisfiable``.
+        Missing, Corrupt: the blob is not what the log says.
+    """
+    if matches_none(request.headers.get("if-none-match"), file.etag):
+        return ASGIResponse(status_code=304, headers=_headers(file))
+    if (stored := await deps.blobs.size(file.key)) != file.size:
+        raise Corrupt(f"blob {file.key} has {stored} bytes, not {file.size}")
+    part = _part(request, file)
+    start, length = (part.start, part.length) if part else (0, file.size)
+    headers = _headers(file) | {
+        "Content-Length": str(length),
+        "Content-Disposition": disposition("attachment" if download else "inline", file.name),
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    if part:
+        headers["Content-Range"] = part.content_range(file.size)
+    return Streamed(
+        deps.blobs.read(file.key, start, length),
+        deps.limits.slow_reader_s,
+        headers=headers,
+        media_type=file.mime_type,
+        status_code=206 if part else 200,
+        is_head_response=request.method == "HEAD",
+    )
+
+
+def _headers(file: File) -> dict[str, str]:
+    return {
+        "ETag": file.etag,
+        "Cache-Control": file.cache,
+        "Vary": "Authorization, Cookie",
+        "Accept-Ranges": "bytes",
+    }
+
+
+def _part(request: Asked, file: File) -> Range | None:
+    # Section 14.2: a range means something with GET alone.
+    if request.method != "GET" or not still_holds(request.headers.get("if-range"), file.etag):
+        return None
+    try:
+        return parse_range(request.headers.get("range"), file.size)
+    except Unsatisfiable as error:
+        raise Refused(
+            "range-not-satisfiable",
+            f"The file has {file.size} bytes.",
+            headers={"Content-Range": f"bytes */{file.size}"},
+        ) from error
+
+
+class Streamed(ASGIResponse):
+    """Sends chunk by chunk; a reader that takes nothing for ``patience_s`` is given up."""
+
+    _should_set_content_length = False
+
+    def __init__(self, chunks: AsyncIterator[bytes], patience_s: float, **options: object) -> None:
+        super().__init__(**options)  # pyright: ignore[reportArgumentType] # passed on as they are
+        self._chunks = chunks
+        self._patience_s = patience_s
+
+    async def send_body(self, send: Send, receive: Receive) -> None:  # noqa: ARG002 # the base's
+        async for chunk in self._chunks:
+            with anyio.move_on_after(self._patience_s) as scope:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if scope.cancelled_caught:
+                logger.warning("a reader took no bytes for %s s: given up", self._patience_s)
+                return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+ROUTES = (original, thumbnail, optimized)

@@ -1,0 +1,276 @@
+"""The hub takes each event of the read model's history, once, to all who are in a room of it.
+
+The history is written in the transaction of the rows, so what a room shows is in the read model
+already. One hub serves a gateway process. The doorbell only wakes it: without Redis it looks at the
+history every ``POLL_S`` and the rooms go on.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Literal
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from gateway.limits import Limits
+from gateway.rooms import Admission, Positions, rooms_of
+from gateway.subscription import Delivery, Fetch, Start, Subscription
+from projections import checkpoints, history
+from projections.history import Entry, Room
+from store.doorbell import Doorbell
+from store.errors import StoreError, Unavailable
+from store.log import Log
+from store.position import Position
+from store.sqlite import Connection, Reader
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.5
+"""The longest time that a lost ring, or Redis being away, can delay an event."""
+
+LOOK = 1_000
+"""Entries of a partition that the hub reads at once."""
+
+BREATH = 2_000
+"""Deliveries after which the hub lets the event loop do other things."""
+
+CATCH_UPS_AT_ONCE = 2
+"""Half of the reader's connections: a crowd that reconnects leaves the others to the queries."""
+
+
+Transport = Literal["sse", "websocket"]
+
+
+class Hub:
+    """Follows the history of all partitions, and hands each entry to its subscribers.
+
+    ``connections`` are those of now. Counted since the start: events ``delivered``, ``catch_ups``,
+    pages of history read for subscribers, ``overflows`` of backlogs, ``slow_readers`` sent away,
+    and ``failures`` to read the history.
+    """
+
+    def __init__(self, log: Log, reader: Reader, limits: Limits) -> None:
+        self.connections: dict[Transport, int] = {"sse": 0, "websocket": 0}
+        self.delivered = 0
+        self.catch_ups = 0
+        self.overflows = 0
+        self.slow_readers = 0
+        self.failures = 0
+        self.ended = False
+        self.limits = limits
+        self._log = log
+        self._reader = reader
+        self._catching_up = anyio.CapacityLimiter(CATCH_UPS_AT_ONCE)
+        self._head: Positions = {}
+        self._moved = anyio.Event()
+        self._failing = False
+        self._subscribers: set[Subscriber] = set()
+        self._seats: dict[Room, set[Subscriber]] = {}
+
+    @property
+    def head(self) -> Mapping[int, Position]:
+        """How far the history has been handed out; empty until there is a read model."""
+        return self._head
+
+    @asynccontextmanager
+    async def running(self, _: Any = None) -> AsyncGenerator[None]:
+        """Follow the history inside the block: the lifespan of an application."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.run)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def run(self) -> None:
+        """Follow the history until cancelled; then every subscriber comes to its end."""
+        bell = Doorbell(self._log)
+        try:
+            while True:
+                await self._look()
+                try:
+                    await bell.wait(POLL_S)
+                except Unavailable:
+                    await anyio.sleep(POLL_S)
+        finally:
+            self.ended = True
+            for subscriber in self._subscribers:
+                subscriber.wake()
+            with anyio.CancelScope(shield=True):
+                await bell.close()
+
+    async def reached(self, after: Positions | None) -> None:
+        """Wait for the read model, and for ``after`` if it is about to be reached.
+
+        Raises:
+            Unavailable: there is no read model, or the hub has stopped.
+        """
+        if self.ended:
+            raise Unavailable("the hub has stopped")
+        with anyio.move_on_after(self.limits.after_timeout_s):
+            while not self._head or self._is_behind(after or {}):
+                await self._moved.wait()
+        if not self._head:
+            raise Unavailable("there is no read model yet: is the projector running?")
+
+    @contextmanager
+    def subscribe(self, transport: Transport) -> "Generator[Subscriber]":
+        """A subscriber that is in no room yet; leaves all rooms at the end of the block."""
+        subscriber = Subscriber(self, self._catch_up)
+        self._subscribers.add(subscriber)
+        self.connections[transport] += 1
+        try:
+            yield subscriber
+        finally:
+            self.connections[transport] -= 1
+            self._subscribers.discard(subscriber)
+            for room in subscriber.rooms:
+                self.unseat(subscriber, room)
+
+    def seat(self, subscriber: "Subscriber", room: Room) -> None:
+        self._seats.setdefault(room, set()).add(subscriber)
+
+    def unseat(self, subscriber: "Subscriber", room: Room) -> None:
+        seats = self._seats[room]
+        seats.discard(subscriber)
+        if not seats:
+            del self._seats[room]
+
+    async def _look(self) -> None:
+        try:
+            if not self._head:
+                self._head.update(await self._reader.query(_checkpoints, self._log.partitions))
+                self._has_moved()
+            full = True
+            while full:
+                entries = await self._reader.query(_news, dict(self._head))
+                await self._hand_out(entries)
+                full = len(entries) >= LOOK
+            self._failing = False
+        except StoreError as error:
+            self.failures += 1
+            if not self._failing:
+                logger.warning("rooms wait for the read model: %s", error)
+            self._failing = True
+
+    async def _hand_out(self, entries: list[Entry]) -> None:
+        burden = 0
+        for entry in entries:
+            self._head[entry.position.partition] = entry.position
+            hearers: set[Subscriber] = set()
+            for room in rooms_of(entry):
+                hearers |= self._seats.get(room, _NOBODY)
+            for subscriber in hearers:
+                self.overflows += not subscriber.offer(entry)
+            burden += 1 + len(hearers)
+            if burden >= BREATH:
+                burden = 0
+                await checkpoint()
+        if entries:
+            self._has_moved()
+
+    def _has_moved(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    def _is_behind(self, after: Positions) -> bool:
+        return any(p in self._head and self._head[p] < position for p, position in after.items())
+
+    async def _catch_up(self, fetch: Fetch) -> list[list[Entry]]:
+        self.catch_ups += 1
+        async with self._catching_up:
+            return await self._reader.query(_pages, fetch)
+
+
+class Subscriber:
+    """One reader's subscription, with the waiting. For one task that reads and one that enters."""
+
+    def __init__(self, hub: Hub, read: Callable[[Fetch], Awaitable[list[list[Entry]]]]) -> None:
+        self._hub = hub
+        self._read = read
+        self._subscription = Subscription(hub.head, hub.limits.room_backlog)
+        self._awake = anyio.Event()
+        self._ended = False
+
+    @property
+    def backlog(self) -> int:
+        """Events waiting in memory; never more than ``Limits.room_backlog``."""
+        return len(self._subscription.backlog)
+
+    @property
+    def rooms(self) -> tuple[Room, ...]:
+        return self._subscription.rooms
+
+    def enter(self, admission: Admission, after: Positions | None) -> Start:
+        """Follow the room from ``after``, if this history reaches it, or from now on."""
+        start = self._subscription.enter(admission, after)
+        self._hub.seat(self, admission.room)
+        self.wake()
+        return start
+
+    def leave(self, name: str) -> bool:
+        """Whether the subscriber was in the room. What was already taken may still come."""
+        room = self._subscription.leave(name)
+        if room is not None:
+            self._hub.unseat(self, room)
+        return room is not None
+
+    def offer(self, entry: Entry) -> bool:
+        self.wake()
+        return self._subscription.offer(entry)
+
+    def wake(self) -> None:
+        self._awake.set()
+
+    def end(self) -> None:
+        """What is in the backlog stays there: whoever resumes finds it in the history."""
+        self._ended = True
+        self.wake()
+
+    async def next_batch(self) -> list[Delivery]:
+        """The next events of the rooms, in order; waits for the first one.
+
+        Empty only after ``end``, and when the hub has stopped.
+        """
+        subscription = self._subscription
+        while not (self._ended or self._hub.ended):
+            # A server's send returns at once while its buffer has room: let the others have a turn.
+            await checkpoint()
+            fetch = subscription.wanted()
+            if fetch is not None:
+                batch = await self._fetch(fetch)
+            elif subscription.backlog:
+                batch = subscription.take()
+            else:
+                self._awake = anyio.Event()
+                await self._awake.wait()
+                continue
+            if batch:
+                self._hub.delivered += len(batch)
+                return batch
+        return []
+
+    async def _fetch(self, fetch: Fetch) -> list[Delivery]:
+        try:
+            pages = await self._read(fetch)
+        except StoreError:  # the hub, which reads the same file, says so
+            await anyio.sleep(POLL_S)
+            return []
+        return self._subscription.fetched(fetch, pages)
+
+
+_NOBODY: frozenset[Subscriber] = frozenset()
+
+
+def _checkpoints(db: Connection, partitions: int) -> Positions:
+    return {partition: checkpoints.get(db, partition) for partition in range(partitions)}
+
+
+def _news(db: Connection, head: Positions) -> list[Entry]:
+    return [entry for after in head.values() for entry in history.since(db, after, LOOK)]
+
+
+def _pages(db: Connection, fetch: Fetch) -> list[list[Entry]]:
+    return [
+        history.room_events(db, room, fetch.upto.partition, after, fetch.upto, fetch.limit)
+        for room, after in fetch.rooms
+    ]

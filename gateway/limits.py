@@ -1,0 +1,59 @@
+"""The bounds of the gateway. Each has a clear answer when it is hit and a setting of its name."""
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes in bytes.
+
+    | bound | answer when it is hit |
+    |---|---|
+    | ``max_upload_bytes`` | 413 ``upload-too-large`` |
+    | ``max_fields``, ``max_field_bytes`` | 400 ``too-many-fields``, ``field-too-large`` |
+    | ``max_json_bytes`` | 413 ``body-too-large`` |
+    | ``uploads_at_once`` | 503 ``busy`` after ``upload_patience_s`` |
+    | ``upload_patience_s``: the longest wait for the next bytes | 408 ``upload-stalled`` |
+    | ``slow_upload_s``: the longest time of a whole upload | 408 ``upload-stalled`` |
+    | ``header_patience_s``: the longest time of a request's head | the connection is closed |
+    | ``connections`` at once, WebSockets and streams too | 503 |
+    | ``keep_alive_s``: the longest silence between two requests | the connection is closed |
+    | ``drain_s``: how long requests may go on when the server stops | they are cut |
+    | ``slow_reader_s``: the longest time a reader takes no bytes | the connection is closed |
+    | ``linger_s``: how long the rest of a refused body is read | the connection is closed |
+    | ``after_timeout_s``: the longest wait of ``?after=`` | 503 ``read-model-behind`` |
+    | ``append_patience_s``: how long Redis may be away | 503 ``log-unavailable`` |
+    | ``page_limit_max`` | 400 ``invalid-limit`` |
+    | ``filename_max``: bytes of UTF-8 | the name is cut, its extension stays |
+    | ``room_backlog``: events kept for a slow reader of rooms | history is read again for it |
+    | ``rooms_per_socket`` | error ``too-many-rooms`` |
+    | ``message_max_bytes`` of a WebSocket | close 1009 ``message-too-large`` |
+    | ``errors_per_socket`` | close 1008 ``too-many-errors`` |
+    | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
+    | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |
+    | ``degraded_lag_s``: how old an event outside the read model may be | health ``degraded`` |
+    """
+
+    max_upload_bytes: int = 100_000_000
+    max_fields: int = 16
+    max_field_bytes: int = 64 * 1024
+    max_json_bytes: int = 64 * 1024
+    uploads_at_once: int = 64
+    upload_patience_s: float = 10.0
+    slow_upload_s: float = 1800.0
+    header_patience_s: float = 10.0
+    connections: int = 4_000
+    keep_alive_s: int = 30
+    drain_s: int = 10
+    slow_reader_s: float = 30.0
+    linger_s: float = 5.0
+    after_timeout_s: float = 5.0
+    append_patience_s: float = 10.0
+    page_limit_max: int = 200
+    filename_max: int = 255
+    room_backlog: int = 1_000
+    rooms_per_socket: int = 100
+    message_max_bytes: int = 64 * 1024
+    errors_per_socket: int = 10
+    check_timeout_s: float = 2.0
+    min_free_bytes: int = 1_000_000_000
+    degraded_lag_s: float = 5.0

@@ -1,0 +1,107 @@
+"""Photolog's page for a browser: the files of ``gateway/pages``, as they are.
+
+A browser asks each time whether it has the present ones, which costs no bytes while the ETag, the
+SHA-256 of the file, is the same. They need no token: what they show does.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import msgspec
+from litestar import Request, route
+from litestar.datastructures import State
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from gateway.problems import Refused
+from gateway.ranges import matches_none
+
+FOLDER = Path(__file__).parent / "pages"
+INDEX = "index.html"
+
+# Litestar adds the charset to a text/ type.
+MIME_TYPES: Mapping[str, str] = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+Asking = Request[None, None, State]
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One file, with the headers that go along."""
+
+    body: bytes
+    mime_type: str
+    etag: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "ETag": self.etag,
+            "Cache-Control": "no-cache",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": POLICY,
+        }
+
+
+@cache
+def pages() -> Mapping[str, Page]:
+    """The files by name, read once: a running gateway never serves half of a newer version."""
+    return {
+        path.name: Page(
+            body=(body := path.read_bytes()),
+            mime_type=MIME_TYPES[path.suffix],
+            etag=f'"{hashlib.sha256(body).hexdigest()}"',
+        )
+        for path in sorted(FOLDER.iterdir())
+    }
+
+
+@route("/", http_method=["GET", "HEAD"], exclude_from_auth=True, include_in_schema=False)
+async def index(request: Asking) -> ASGIResponse:
+    return _answer(request, pages()[INDEX])
+
+
+@route(
+    "/pages/{name:str}",
+    http_method=["GET", "HEAD"],
+    exclude_from_auth=True,
+    include_in_schema=False,
+)
+async def part(request: Asking, name: FromPath[str]) -> ASGIResponse:
+    page = pages().get(name)
+    if page is None:
+        raise Refused("not-found", f"The page has no {name[:64]}.")
+    return _answer(request, page)
+
+
+def _answer(request: Asking, page: Page) -> ASGIResponse:
+    if matches_none(request.headers.get("if-none-match"), page.etag):
+        return ASGIResponse(status_code=304, headers=page.headers)
+    return ASGIResponse(
+        body=page.body,
+        headers=page.headers,
+        media_type=page.mime_type,
+        is_head_response=request.method == "HEAD",
+    )
+
+
+ROUTES = (index, part)

@@ -1,0 +1,212 @@
+/** The gateway's HTTP API. The signed-in cookie goes along by itself. */
+
+/**
+ * @typedef {import("./photo.js").Photo} Photo
+ * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
+ * @typedef {import("./photo.js").StageState} StageState
+ * @typedef {{clientId: string}} Login
+ * @typedef {{photoId: string, duplicate: boolean}} Uploaded
+ */
+
+/** What went wrong and what to do about it, in words for a person. */
+export class Problem extends Error {
+  /**
+   * @param {number} status 0 when no answer came
+   * @param {string} code stable, for code to decide by
+   * @param {string} message a sentence
+   * @param {string} advice what to do next; may be empty
+   */
+  constructor(status, code, message, advice) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.advice = advice;
+  }
+
+  /** The whole of it, for showing. */
+  get words() {
+    return [this.message, this.advice].filter(Boolean).join(" ");
+  }
+
+  get signedOut() {
+    return this.status === 401;
+  }
+
+  /** Whether the same again may succeed. */
+  get mayPass() {
+    return this.signedOut || this.status < 400 || this.status === 408 || this.status >= 500;
+  }
+}
+
+/** @param {unknown} error anything thrown by this module */
+export function wordsOf(error) {
+  return error instanceof Problem ? error.words : String(error);
+}
+
+/** @param {unknown} error */
+export function isSignedOut(error) {
+  return error instanceof Problem && error.signedOut;
+}
+
+/** @type {() => void} */
+let signedOut = () => {};
+
+/** @param {() => void} handler told whenever an answer says that we are not signed in */
+export function onSignedOut(handler) {
+  signedOut = handler;
+}
+
+function unreachable() {
+  return new Problem(
+    0,
+    "unreachable",
+    "Photolog does not answer.",
+    "Check that it runs and that you are connected, then try again.",
+  );
+}
+
+/**
+ * @param {number} status
+ * @param {string} body a problem document, if the gateway wrote it
+ */
+function problemFrom(status, body) {
+  if (status === 401) signedOut();
+  try {
+    const { code, title, detail, advice } = JSON.parse(body);
+    return new Problem(status, String(code), String(detail ?? title), String(advice ?? ""));
+  } catch {
+    return new Problem(status, "unexpected", `The server answered ${status}.`, "Try again.");
+  }
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {Record<string, string>} [headers]
+ * @returns {Promise<any>} the JSON answer, or null when it has none
+ * @throws {Problem}
+ */
+async function request(method, path, headers = {}) {
+  /** @type {Response} */
+  let response;
+  /** @type {string} */
+  let body;
+  try {
+    response = await fetch(path, { method, headers: { Accept: "application/json", ...headers } });
+    body = await response.text();
+  } catch {
+    throw unreachable();
+  }
+  if (!response.ok) throw problemFrom(response.status, body);
+  return body === "" ? null : JSON.parse(body);
+}
+
+const photoPath = (/** @type {string} */ photoId) => `/api/photos/${encodeURIComponent(photoId)}`;
+
+/**
+ * @param {string} token
+ * @returns {Promise<Login>}
+ */
+export function login(token) {
+  return request("POST", "/api/login", { Authorization: `Bearer ${token}` });
+}
+
+/** @returns {Promise<Login>} who the cookie speaks for */
+export function whoAmI() {
+  return request("GET", "/api/login");
+}
+
+export function logout() {
+  return request("DELETE", "/api/login");
+}
+
+/**
+ * @param {string} clientId
+ * @param {string | null} cursor
+ * @param {number} limit
+ * @returns {Promise<{items: Photo[], nextCursor: string | null}>} newest first
+ */
+export function list(clientId, cursor, limit) {
+  const query = new URLSearchParams({ clientId, limit: String(limit) });
+  if (cursor !== null) query.set("cursor", cursor);
+  return request("GET", `/api/photos?${query}`);
+}
+
+/**
+ * @param {string} photoId
+ * @param {string | null} [after] the position that the answer has to include
+ * @returns {Promise<Photo>}
+ */
+export function photo(photoId, after = null) {
+  const query = after === null ? "" : `?${new URLSearchParams({ after })}`;
+  return request("GET", photoPath(photoId) + query);
+}
+
+/**
+ * @param {string} photoId
+ * @returns {Promise<PhotoEvent[]>} all of them, oldest first
+ */
+export async function history(photoId) {
+  /** @type {PhotoEvent[]} */
+  const events = [];
+  let query = "";
+  for (;;) {
+    const { items, nextCursor } = await request("GET", `${photoPath(photoId)}/history${query}`);
+    events.push(...items);
+    if (nextCursor === null) return events;
+    query = `?${new URLSearchParams({ cursor: nextCursor })}`;
+  }
+}
+
+/**
+ * @param {string} jobId
+ * @returns {Promise<{stages: {stage: string, status: StageState}[]}>}
+ */
+export function job(jobId) {
+  return request("GET", `/api/jobs/${encodeURIComponent(jobId)}`);
+}
+
+/** @param {string} photoId */
+export function remove(photoId) {
+  return request("DELETE", photoPath(photoId));
+}
+
+/** @param {string} photoId */
+export function reprocess(photoId) {
+  return request("POST", `${photoPath(photoId)}/reprocess`);
+}
+
+/** @param {string} photoId */
+export function originalUrl(photoId) {
+  return `${photoPath(photoId)}/original?download=true`;
+}
+
+/**
+ * Send one file. `key` makes a second attempt of the same upload harmless.
+ * @param {File} file
+ * @param {string} key
+ * @param {(fraction: number) => void} onProgress
+ * @returns {{done: Promise<Uploaded>, abort: () => void}}
+ */
+export function upload(file, key, onProgress) {
+  const form = new FormData();
+  form.append("file", file, file.name);
+  // fetch tells nothing of the bytes already sent.
+  const sending = new XMLHttpRequest();
+  const done = new Promise((resolve, reject) => {
+    sending.upload.onprogress = (event) => {
+      if (event.lengthComputable) onProgress(event.loaded / event.total);
+    };
+    sending.onload = () => {
+      if (sending.status >= 200 && sending.status < 300) resolve(JSON.parse(sending.responseText));
+      else reject(problemFrom(sending.status, sending.responseText));
+    };
+    sending.onerror = () => reject(unreachable());
+    sending.onabort = () => reject(new Problem(0, "aborted", "The upload was stopped.", ""));
+  });
+  sending.open("POST", "/api/photos/upload");
+  sending.setRequestHeader("Idempotency-Key", key);
+  sending.setRequestHeader("Accept", "application/json");
+  sending.send(form);
+  return { done, abort: () => sending.abort() };
+}

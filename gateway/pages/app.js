@@ -1,0 +1,196 @@
+/** The page: builds the parts and joins them. */
+
+import * as api from "./api.js";
+import { byId } from "./dom.js";
+import { acceptChosen, acceptDrops } from "./drop.js";
+import { counted } from "./format.js";
+import { Grid } from "./grid.js";
+import { moveByKeys } from "./keys.js";
+import { Library } from "./library.js";
+import { Live } from "./live.js";
+import { Navigation } from "./navigation.js";
+import { announce, ask, hush, tell } from "./notice.js";
+import { Paging } from "./paging.js";
+import { Sending } from "./sending.js";
+import { Session } from "./session.js";
+import { Uploads } from "./uploads.js";
+import { Viewer } from "./viewer.js";
+
+/**
+ * @typedef {import("./photo.js").Photo} Photo
+ * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
+ * @typedef {import("./live.js").Connection} Connection
+ * @typedef {import("./notice.js").Sentence} Sentence
+ */
+
+/** @type {Record<Connection, string>} */
+const CONNECTION = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…" };
+
+/** @type {Sentence} */
+const ready = (names) => `${names.length === 1 ? `${names[0]} is` : `${names.length} photos are`} ready.`;
+/** @type {Sentence} */
+const deleted = (names) => `${names.length === 1 ? `${names[0]} was` : `${names.length} photos were`} deleted.`;
+
+const days = byId("days");
+
+const uploads = new Uploads({
+  onChange: (upload) => sending.show(upload),
+  onSettled: () => library.release(),
+});
+const library = new Library({
+  onChange: photoChanged,
+  onReset: () => grid.clear(),
+  isAwaited: (size) => uploads.isAwaited(size),
+});
+const grid = new Grid(days, (photoId) => library.get(photoId), showEmpty);
+const sending = new Sending({ uploads, grid, onJump: (photoId) => navigation.jump(photoId) });
+const paging = new Paging(byId("more"), library, {
+  onPhotos: (photos) => photos.forEach((photo) => grid.place(photo)),
+  onState: showEmpty,
+});
+const viewer = new Viewer({
+  known: (photoId) => library.get(photoId),
+  find: (photoId) => library.find(photoId),
+  onStep: (direction) => navigation.step(direction),
+  onLeave: () => navigation.leave(),
+  onDelete: removePhoto,
+  onReprocess: reprocess,
+});
+const navigation = new Navigation({ viewer, grid, paging });
+const live = new Live({ onEvent, onReady, onState: showConnection, mayConnect: () => session.ask() });
+const session = new Session({ onEnter, onLeave });
+
+/** @param {PhotoEvent} event */
+function onEvent(event) {
+  library.apply(event);
+  viewer.tell(event);
+}
+
+/** @param {boolean} continuous */
+async function onReady(continuous) {
+  uploads.retryUnreachable();
+  if (!continuous) await readAnew();
+}
+
+async function readAnew() {
+  await paging.restart();
+  if (viewer.photoId === null) navigation.follow();
+  else viewer.reload();
+}
+
+/** @param {Connection} state */
+function showConnection(state) {
+  const element = byId("connection");
+  element.dataset.state = state;
+  element.textContent = CONNECTION[state];
+  // Photos are shown even where no stream can be had.
+  if (state === "reconnecting" && !paging.begun) readAnew();
+}
+
+function showEmpty() {
+  byId("empty").hidden = !(paging.ended && days.childElementCount === 0);
+}
+
+/**
+ * @param {import("./library.js").Change} change
+ * @param {Photo} photo
+ * @param {PhotoEvent | null} event
+ */
+function photoChanged(change, photo, event) {
+  const isOpen = photo.photoId === viewer.photoId;
+  if (change === "removed") {
+    if (isOpen) navigation.leaveGone();
+    grid.remove(photo.photoId);
+    announce(photo.originalFilename, deleted);
+    return;
+  }
+  if (change === "added") grid.place(photo);
+  else grid.changed(photo);
+  if (isOpen) viewer.show(photo);
+  if (event?.type === "photo.processing.completed") announce(photo.originalFilename, ready);
+  if (event?.type === "photo.processing.failed") {
+    announce(`${photo.originalFilename} could not be processed: ${photo.processingError}`);
+  }
+}
+
+/** @param {Photo} photo */
+async function removePhoto(photo) {
+  const sure = await ask({
+    question: `Delete ${photo.originalFilename}?`,
+    detail: "Its original and everything made from it will be removed. This cannot be undone.",
+    yes: "Delete",
+    no: "Keep it",
+  });
+  if (!sure) return;
+  try {
+    await api.remove(photo.photoId);
+    library.removed(photo.photoId);
+  } catch (error) {
+    if (!api.isSignedOut(error)) tell(`It was not deleted. ${api.wordsOf(error)}`);
+  }
+}
+
+/** @param {Photo} photo */
+async function reprocess(photo) {
+  try {
+    await api.reprocess(photo.photoId);
+  } catch (error) {
+    if (!api.isSignedOut(error)) tell(`It could not be started. ${api.wordsOf(error)}`);
+  }
+}
+
+/** @param {string} clientId */
+function onEnter(clientId) {
+  // What one person chose is not sent as another.
+  if (library.clientId !== clientId) sending.forget();
+  library.clientId = clientId;
+  uploads.resume();
+  live.start();
+}
+
+function onLeave() {
+  live.stop();
+  paging.stop();
+  uploads.pause();
+  viewer.close();
+  library.clear();
+  hush();
+  const { unsent } = uploads;
+  const what = counted(unsent, "photo was", "photos were");
+  const waits = unsent === 1 ? "waits" : "wait";
+  return unsent === 0 ? "" : `${what} not sent, and ${waits} here until you sign in again.`;
+}
+
+async function signOut() {
+  const { open } = uploads.progress;
+  const detail = `${counted(open, "photo is", "photos are")} still being sent and would be lost.`;
+  const labels = { yes: "Sign out", no: "Stay" };
+  if (open > 0 && !(await ask({ question: "Sign out now?", detail, ...labels }))) return;
+  try {
+    await api.logout();
+  } catch (error) {
+    if (!api.isSignedOut(error)) tell(`You are still signed in. ${api.wordsOf(error)}`);
+    return;
+  }
+  sending.forget();
+  session.over("You are signed out.");
+}
+
+function start() {
+  moveByKeys(days);
+  const add = (/** @type {File[]} */ files) => uploads.add(files);
+  const picker = /** @type {HTMLInputElement} */ (byId("picker"));
+  acceptChosen(picker, [byId("add"), byId("add-first")], add);
+  acceptDrops({ hint: byId("drop-hint"), isWanted: () => session.signedIn, onFiles: add });
+  byId("sign-out").addEventListener("click", signOut);
+  addEventListener("hashchange", () => {
+    if (location.hash.startsWith("#token=")) location.reload();
+    else if (session.signedIn) navigation.changed();
+  });
+  addEventListener("beforeunload", (event) => {
+    if (uploads.progress.open > 0) event.preventDefault();
+  });
+  session.begin();
+}
+
+start();

@@ -1,0 +1,135 @@
+/**
+ * Numbers and times in words. What is missing is the empty string, never a guess. A number and its
+ * unit are joined by a no-break space.
+ */
+
+/** @typedef {import("./photo.js").Photo} Photo */
+
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" });
+const WEEKDAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
+const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+// The camera's own clock: shown as it stood, wherever the reader is.
+const CAMERA_MOMENT = new Intl.DateTimeFormat("en-GB", {
+  dateStyle: "medium",
+  timeStyle: "short",
+  timeZone: "UTC",
+});
+const CAMERA_DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
+
+/** @param {number} size bytes; units are powers of 1000, as in the limits */
+export function bytes(size) {
+  if (size < 1000) return `${size}\u00a0B`;
+  const units = ["kB", "MB", "GB"];
+  let value = size / 1000;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value.toFixed(value < 10 ? 1 : 0)}\u00a0${units[unit]}`;
+}
+
+/** @param {string | Date} time */
+export function moment(time) {
+  return MOMENT.format(new Date(time));
+}
+
+/** @param {string | Date} time */
+export function clock(time) {
+  return CLOCK.format(new Date(time));
+}
+
+/** @param {number} ms a duration */
+export function duration(ms) {
+  return ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
+}
+
+/**
+ * The local day, as a key that sorts.
+ * @param {string | Date} time
+ */
+export function dayKey(time) {
+  const date = new Date(time);
+  const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+
+/** @param {string} key what `dayKey` gives */
+export function dayName(key) {
+  const today = new Date();
+  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
+  if (key === dayKey(today)) return "Today";
+  if (key === dayKey(yesterday)) return "Yesterday";
+  const day = new Date(`${key}T12:00:00`);
+  return (day.getFullYear() === today.getFullYear() ? WEEKDAY : DAY).format(day);
+}
+
+/**
+ * When the camera says the picture was taken.
+ * @param {string | null} takenAt local, with or without an offset
+ * @param {boolean} [withTime]
+ */
+export function taken(takenAt, withTime = true) {
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d)[:\d.]*(Z|[+-]\d\d:\d\d)?$/.exec(takenAt ?? "");
+  if (!match) return takenAt ?? "";
+  const wall = new Date(`${match[1]}:00Z`);
+  if (!withTime) return CAMERA_DAY.format(wall);
+  const offset = match[2] === undefined ? "" : ` (UTC${match[2] === "Z" ? "" : match[2]})`;
+  return CAMERA_MOMENT.format(wall) + offset;
+}
+
+/** @param {Photo["camera"]} camera */
+export function camera(camera) {
+  const make = camera.make ?? "";
+  const model = camera.model ?? "";
+  const known = make !== "" && model.toLowerCase().startsWith(make.split(" ")[0].toLowerCase());
+  return [known ? "" : make, model].filter(Boolean).join(" ");
+}
+
+/** @param {Photo["exposure"]} exposure */
+export function exposure(exposure) {
+  const { time, fNumber, iso, focalLength } = exposure;
+  return [
+    time === null ? "" : `${time}\u00a0s`,
+    fNumber === null ? "" : `f/${fNumber}`,
+    iso === null ? "" : `ISO\u00a0${iso}`,
+    focalLength === null ? "" : `${focalLength}\u00a0mm`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+/** @param {Photo["gps"]} gps */
+export function place(gps) {
+  if (!gps) return "";
+  const { latitude, longitude, altitude } = gps;
+  const degrees = (/** @type {number} */ value) => `${Math.abs(value).toFixed(5)}°`;
+  const where = [
+    `${degrees(latitude)}\u00a0${latitude < 0 ? "S" : "N"}`,
+    `${degrees(longitude)}\u00a0${longitude < 0 ? "W" : "E"}`,
+  ];
+  if (altitude !== null) {
+    const side = altitude < 0 ? "below" : "above";
+    where.push(`${Math.abs(Math.round(altitude))}\u00a0m ${side} sea level`);
+  }
+  return where.join(", ");
+}
+
+/**
+ * @param {number | null} width
+ * @param {number | null} height
+ */
+export function dimensions(width, height) {
+  if (width === null || height === null) return "";
+  return `${width}\u00a0×\u00a0${height}`;
+}
+
+/**
+ * @param {number} count
+ * @param {string} one
+ * @param {string} [many]
+ */
+export function counted(count, one, many = `${one}s`) {
+  return `${count} ${count === 1 ? one : many}`;
+}

@@ -1,0 +1,101 @@
+/** Moving through the grid: one card is in the tab order, arrow keys, Home and End go on from it. */
+
+/** @param {Element} element */
+function cardAt(element) {
+  return /** @type {HTMLElement | null} */ (element.closest(".card[data-photo-id]"));
+}
+
+/**
+ * @param {HTMLElement} card
+ * @param {1 | -1} step
+ * @returns {HTMLElement | null} the next photo's card in the order of the page
+ */
+export function neighbour(card, step) {
+  /** @type {Element | null} */
+  let at = card;
+  do {
+    /** @type {Element | null} */
+    const beside = step === 1 ? at.nextElementSibling : at.previousElementSibling;
+    at = beside ?? edgeOfNextDay(at, step);
+  } while (at && !(at instanceof HTMLElement && at.dataset.photoId));
+  return at;
+}
+
+/**
+ * @param {Element} card
+ * @param {1 | -1} step
+ */
+function edgeOfNextDay(card, step) {
+  const day = card.closest(".day");
+  const other = step === 1 ? day?.nextElementSibling : day?.previousElementSibling;
+  const list = other?.querySelector(".cards");
+  return (step === 1 ? list?.firstElementChild : list?.lastElementChild) ?? null;
+}
+
+/**
+ * The card above or below: of the next row, the one closest to the same column.
+ * @param {HTMLElement} card
+ * @param {1 | -1} step
+ */
+function inNextRow(card, step) {
+  const left = card.offsetLeft;
+  const distance = (/** @type {HTMLElement} */ other) => Math.abs(other.offsetLeft - left);
+  let at = neighbour(card, step);
+  while (at && at.offsetTop === card.offsetTop) at = neighbour(at, step);
+  let best = at;
+  for (let one = at; one && at && one.offsetTop === at.offsetTop; one = neighbour(one, step)) {
+    if (best && distance(one) < distance(best)) best = one;
+  }
+  return best;
+}
+
+/** @param {HTMLElement} days */
+function edges(days) {
+  const cards = /** @type {NodeListOf<HTMLElement>} */ (days.querySelectorAll(".card[data-photo-id]"));
+  return { first: cards[0] ?? null, last: cards[cards.length - 1] ?? null };
+}
+
+/** @param {HTMLElement} card */
+export function linkOf(card) {
+  return /** @type {HTMLAnchorElement} */ (card.querySelector(".frame"));
+}
+
+/** @param {HTMLElement} days */
+export function moveByKeys(days) {
+  /** @type {Record<string, (card: HTMLElement) => HTMLElement | null>} */
+  const moves = {
+    ArrowRight: (card) => neighbour(card, 1),
+    ArrowLeft: (card) => neighbour(card, -1),
+    ArrowDown: (card) => inNextRow(card, 1),
+    ArrowUp: (card) => inNextRow(card, -1),
+    Home: () => edges(days).first,
+    End: () => edges(days).last,
+  };
+  /** @type {HTMLElement | null} */
+  let current = null;
+  const makeCurrent = (/** @type {HTMLElement} */ link) => {
+    if (current) current.tabIndex = -1;
+    current = link;
+    link.tabIndex = 0;
+  };
+
+  days.addEventListener("keydown", (event) => {
+    const link = /** @type {Element} */ (event.target);
+    const card = cardAt(link);
+    if (!card || !link.matches(".frame") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const to = moves[event.key]?.(card);
+    if (!to) return;
+    event.preventDefault();
+    linkOf(to).focus();
+  });
+  days.addEventListener("focusin", (event) => {
+    const link = /** @type {HTMLElement} */ (event.target);
+    if (link.matches(".frame")) makeCurrent(link);
+  });
+  // Cards come and go: there is always one to tab to.
+  new MutationObserver(() => {
+    if (current?.isConnected) return;
+    const { first } = edges(days);
+    if (first) makeCurrent(linkOf(first));
+  }).observe(days, { childList: true, subtree: true, attributeFilter: ["data-photo-id"] });
+}

@@ -1,0 +1,219 @@
+/**
+ * The photos known to this page, kept at what the events say.
+ *
+ * Each photo stands at the position of its last event: an event that is not after it has been seen
+ * already, in whatever order lists, single photos and events arrive.
+ */
+
+import * as api from "./api.js";
+import { born, evolve, isRunning } from "./photo.js";
+import { isAfter } from "./position.js";
+
+/**
+ * @typedef {import("./photo.js").Photo} Photo
+ * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
+ * @typedef {import("./photo.js").StageState} StageState
+ * @typedef {"added" | "changed" | "removed"} Change
+ */
+
+const FETCHES_AT_ONCE = 4;
+/** Events come in bursts; a photo that needs several answers is asked for once. */
+const GATHER_MS = 60;
+const TRY_AGAIN_MS = 3_000;
+
+export class Library {
+  /**
+   * @param {object} options
+   * @param {(change: Change, photo: Photo, event: PhotoEvent | null) => void} options.onChange
+   * @param {() => void} options.onReset every photo known so far is forgotten; a first page follows
+   * @param {(fileSize: number) => boolean} options.isAwaited whether an upload of that size is
+   *   under way here: its event may arrive before the answer that says which card is its own
+   */
+  constructor({ onChange, onReset, isAwaited }) {
+    this.#onChange = onChange;
+    this.#onReset = onReset;
+    this.#isAwaited = isAwaited;
+  }
+
+  /** Whose photos they are. */
+  clientId = "";
+  #onChange;
+  #onReset;
+  #isAwaited;
+  /** @type {Map<string, Photo>} */
+  #photos = new Map();
+  /** @type {Map<string, PhotoEvent[]>} */
+  #held = new Map();
+  /** What arrived while a list was under way. @type {PhotoEvent[] | null} */
+  #meanwhile = null;
+  /** What to ask for, and at least as of when. @type {Map<string, string | null>} */
+  #wanted = new Map();
+  #timer = 0;
+  #fetching = 0;
+
+  /** @param {string} photoId */
+  get(photoId) {
+    return this.#photos.get(photoId);
+  }
+
+  clear() {
+    this.#photos.clear();
+    this.#held.clear();
+    this.#wanted.clear();
+    this.#meanwhile = null;
+    this.#onReset();
+  }
+
+  /**
+   * One page of the list. What happened to its photos on the way is applied before it is given out.
+   * @param {string | null} cursor null for the first page: everything starts anew with it
+   * @param {number} limit
+   * @returns {Promise<{photos: Photo[], nextCursor: string | null} | null>} null when another page
+   *   was asked for meanwhile
+   */
+  async page(cursor, limit) {
+    /** @type {PhotoEvent[]} */
+    const meanwhile = [];
+    this.#meanwhile = meanwhile;
+    const { items, nextCursor } = await api.list(this.clientId, cursor, limit);
+    if (this.#meanwhile !== meanwhile) return null;
+    if (cursor === null) this.clear();
+    this.#meanwhile = null;
+    for (const photo of items) this.merge(photo);
+    for (const event of meanwhile) this.apply(event);
+    const photos = items.map(({ photoId }) => this.#photos.get(photoId));
+    return { photos: photos.filter((photo) => photo !== undefined), nextCursor };
+  }
+
+  /**
+   * A photo that the API gave.
+   * @param {Photo} photo
+   */
+  merge(photo) {
+    const known = this.#photos.get(photo.photoId);
+    if (known && !isAfter(photo.position, known.position)) return;
+    const stages = known?.jobId === photo.jobId ? known.stages : undefined;
+    this.#set({ ...photo, stages }, known ? "changed" : null);
+    if (isRunning(photo)) this.#want(photo.photoId, null);
+  }
+
+  /** @param {PhotoEvent} event */
+  apply(event) {
+    this.#meanwhile?.push(event);
+    const { photoId } = event.data;
+    const known = this.#photos.get(photoId);
+    if (event.type === "photo.deleted") {
+      this.removed(photoId);
+    } else if (known) {
+      this.#advance(known, event);
+    } else if (this.#held.has(photoId)) {
+      this.#held.get(photoId)?.push(event);
+    } else if (event.type === "photo.uploaded") {
+      if (this.#isAwaited(event.data.fileSize)) this.#held.set(photoId, [event]);
+      else this.#set(born(event), "added", event);
+    }
+  }
+
+  /** An upload has ended: what waited for it may be shown. */
+  release() {
+    const held = this.#held;
+    this.#held = new Map();
+    for (const events of held.values()) for (const event of events) this.apply(event);
+  }
+
+  /** @param {string} photoId */
+  removed(photoId) {
+    this.#held.delete(photoId);
+    this.#wanted.delete(photoId);
+    const photo = this.#photos.get(photoId);
+    if (photo === undefined) return;
+    this.#photos.delete(photoId);
+    this.#onChange("removed", photo, null);
+  }
+
+  /**
+   * The photo, asked for if it is not known.
+   * @param {string} photoId
+   * @returns {Promise<Photo>}
+   */
+  async find(photoId) {
+    const known = this.#photos.get(photoId);
+    if (known) return known;
+    this.merge(await api.photo(photoId));
+    return /** @type {Photo} */ (this.#photos.get(photoId));
+  }
+
+  /**
+   * @param {Photo} photo
+   * @param {PhotoEvent} event
+   */
+  #advance(photo, event) {
+    if (!isAfter(event.id, photo.position)) return;
+    const follows = event.metadata.photoVersion === photo.version + 1;
+    const next = follows ? evolve(photo, event) : null;
+    if (next === null) this.#want(photo.photoId, event.id);
+    else this.#set(next, "changed", event);
+  }
+
+  /**
+   * @param {Photo} photo
+   * @param {Change | null} change
+   * @param {PhotoEvent | null} [event]
+   */
+  #set(photo, change, event = null) {
+    this.#photos.set(photo.photoId, photo);
+    if (change !== null) this.#onChange(change, photo, event);
+  }
+
+  /**
+   * @param {string} photoId
+   * @param {string | null} after a position, or null when only the stages are missing
+   */
+  #want(photoId, after) {
+    const wanted = this.#wanted.get(photoId) ?? null;
+    this.#wanted.set(photoId, after !== null && isAfter(after, wanted) ? after : wanted);
+    if (this.#timer === 0) this.#timer = setTimeout(() => this.#fetchWanted(), GATHER_MS);
+  }
+
+  #fetchWanted() {
+    this.#timer = 0;
+    for (const [photoId, after] of this.#wanted) {
+      if (this.#fetching >= FETCHES_AT_ONCE) return;
+      this.#wanted.delete(photoId);
+      this.#fetching += 1;
+      this.#fetch(photoId, after).finally(() => {
+        this.#fetching -= 1;
+        this.#fetchWanted();
+      });
+    }
+  }
+
+  /**
+   * @param {string} photoId
+   * @param {string | null} after
+   */
+  async #fetch(photoId, after) {
+    try {
+      if (after !== null) this.merge(await api.photo(photoId, after));
+      const photo = this.#photos.get(photoId);
+      if (photo && isRunning(photo)) await this.#fetchStages(photo);
+    } catch (error) {
+      if (!(error instanceof api.Problem)) throw error;
+      if (error.status === 404 || error.status === 410) this.removed(photoId);
+      else setTimeout(() => this.#photos.has(photoId) && this.#want(photoId, after), TRY_AGAIN_MS);
+    }
+  }
+
+  /** @param {Photo} photo */
+  async #fetchStages({ photoId, jobId }) {
+    const { stages } = await api.job(jobId);
+    const photo = this.#photos.get(photoId);
+    if (!photo || photo.jobId !== jobId) return;
+    /** @type {Record<string, StageState>} */
+    const known = Object.fromEntries(stages.map(({ stage, status }) => [stage, status]));
+    for (const [stage, state] of Object.entries(photo.stages ?? {})) {
+      if (known[stage] !== "completed") known[stage] = state;
+    }
+    this.#set({ ...photo, stages: known }, "changed");
+  }
+}

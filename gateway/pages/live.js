@@ -1,0 +1,112 @@
+/**
+ * The events of one's own room, each once and in order, across lost connections.
+ *
+ * The browser's own reconnecting differs from one to another and ends for good on an answer other
+ * than 200, so a broken stream is closed and a new one asks for what came after the last event.
+ */
+
+import { isAfter } from "./position.js";
+
+/**
+ * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
+ * @typedef {"connecting" | "live" | "reconnecting"} Connection
+ */
+
+const FIRST_WAIT_MS = 400;
+const LONGEST_WAIT_MS = 10_000;
+/** A page hidden for longer may have slept through the end of its connection. */
+const LONG_HIDDEN_MS = 60_000;
+
+export class Live {
+  /**
+   * @param {object} handlers
+   * @param {(event: PhotoEvent) => void} handlers.onEvent
+   * @param {(continuous: boolean) => void} handlers.onReady the stream is open; `continuous` when
+   *   nothing was missed since the last event, otherwise what is shown has to be read anew
+   * @param {(state: Connection) => void} handlers.onState
+   * @param {() => Promise<boolean>} handlers.mayConnect asked after a refusal; false ends it
+   */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    addEventListener("online", () => this.#reopen());
+    addEventListener("pageshow", (event) => event.persisted && this.#reopen());
+    document.addEventListener("visibilitychange", () => this.#seen());
+  }
+
+  #handlers;
+  /** @type {EventSource | null} */
+  #source = null;
+  /** @type {string | null} */
+  #last = null;
+  #wait = FIRST_WAIT_MS;
+  #timer = 0;
+  #hiddenAt = 0;
+  #running = false;
+
+  start() {
+    this.stop();
+    this.#last = null;
+    this.#running = true;
+    this.#handlers.onState("connecting");
+    this.#open();
+  }
+
+  stop() {
+    this.#running = false;
+    clearTimeout(this.#timer);
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  #open() {
+    clearTimeout(this.#timer);
+    const query = new URLSearchParams({ room: "client" });
+    if (this.#last !== null) query.set("lastEventId", this.#last);
+    const source = new EventSource(`/api/events?${query}`);
+    this.#source = source;
+    source.onmessage = (message) => this.#receive(message);
+    source.addEventListener("ready", (message) => this.#receive(message));
+    source.onerror = () => this.#lost(source);
+  }
+
+  /** @param {MessageEvent<string>} message */
+  #receive(message) {
+    const data = JSON.parse(message.data);
+    if ("recovered" in data) {
+      const continuous = this.#last !== null && data.recovered;
+      if (!continuous) this.#last = data.position;
+      this.#wait = FIRST_WAIT_MS;
+      this.#handlers.onState("live");
+      this.#handlers.onReady(continuous);
+    } else if (isAfter(data.id, this.#last)) {
+      this.#last = data.id;
+      this.#handlers.onEvent(data);
+    }
+  }
+
+  /** @param {EventSource} source */
+  async #lost(source) {
+    if (source !== this.#source) return;
+    const refused = source.readyState === EventSource.CLOSED;
+    source.close();
+    this.#source = null;
+    this.#handlers.onState("reconnecting");
+    if (refused && !(await this.#handlers.mayConnect())) return;
+    if (!this.#running || this.#source !== null) return;
+    // Spread out, so that a restarted gateway is not met by all pages at once.
+    this.#timer = setTimeout(() => this.#open(), this.#wait * (0.75 + Math.random() / 2));
+    this.#wait = Math.min(LONGEST_WAIT_MS, this.#wait * 2);
+  }
+
+  #reopen() {
+    if (!this.#running) return;
+    this.#source?.close();
+    this.#wait = FIRST_WAIT_MS;
+    this.#open();
+  }
+
+  #seen() {
+    if (document.hidden) this.#hiddenAt = Date.now();
+    else if (Date.now() - this.#hiddenAt > LONG_HIDDEN_MS) this.#reopen();
+  }
+}

@@ -1,0 +1,173 @@
+/** A photo as the API shows it, and how its events change it: no requests, no elements. */
+
+/**
+ * @typedef {{size: number, width: number, height: number, fileSize: number, mimeType: string, url: string}} Thumbnail
+ * @typedef {{width: number, height: number, fileSize: number, mimeType: string, url: string}} Optimized
+ * @typedef {"queued" | "processing" | "completed" | "failed"} Status
+ * @typedef {"queued" | "completed" | "retrying" | "failed"} StageState
+ */
+
+/**
+ * @typedef {object} Photo
+ * @property {string} photoId
+ * @property {string} jobId
+ * @property {string} originalFilename
+ * @property {string} mimeType
+ * @property {number} fileSize bytes
+ * @property {string} sha256
+ * @property {Status} processingStatus
+ * @property {string | null} processingError
+ * @property {boolean} damaged
+ * @property {string} uploadedAt
+ * @property {number | null} width of the upright picture
+ * @property {number | null} height
+ * @property {string | null} takenAt
+ * @property {{make: string | null, model: string | null, lens: string | null}} camera
+ * @property {{time: string | null, fNumber: number | null, iso: number | null, focalLength: number | null}} exposure
+ * @property {{latitude: number, longitude: number, altitude: number | null} | null} gps
+ * @property {string | null} blurhash
+ * @property {Thumbnail[]} thumbnails
+ * @property {Optimized | null} optimized
+ * @property {number} version how many events it has had
+ * @property {string} position of its last event
+ * @property {Record<string, StageState>} [stages] of its current job, as far as known here
+ */
+
+/**
+ * @typedef {object} PhotoEvent
+ * @property {string} id its position
+ * @property {string} type
+ * @property {string} timestamp
+ * @property {Record<string, any> & {photoId: string}} data
+ * @property {{photoVersion: number, clientId: string, sessionId: string | null}} metadata
+ */
+
+/** The stages in the order they are shown; one that is not named here comes after them. */
+export const STAGES = ["validation", "metadata", "thumbnails", "placeholder", "optimization"];
+
+/** @type {Record<string, string[]>} */
+const PIPELINES = { full_processing: STAGES, quick_processing: ["validation", "thumbnails"] };
+
+/**
+ * @param {string} pipeline
+ * @returns {Record<string, StageState>}
+ */
+export function queuedStages(pipeline) {
+  return Object.fromEntries((PIPELINES[pipeline] ?? []).map((stage) => [stage, "queued"]));
+}
+
+/**
+ * The new photo of a `photo.uploaded` event.
+ * @param {PhotoEvent} event
+ * @returns {Photo}
+ */
+export function born({ id, timestamp, data, metadata }) {
+  return {
+    photoId: data.photoId,
+    jobId: data.jobId,
+    originalFilename: data.originalFilename,
+    mimeType: data.mimeType,
+    fileSize: data.fileSize,
+    sha256: data.sha256,
+    processingStatus: "queued",
+    processingError: null,
+    damaged: false,
+    uploadedAt: timestamp,
+    width: null,
+    height: null,
+    takenAt: null,
+    camera: { make: null, model: null, lens: null },
+    exposure: { time: null, fNumber: null, iso: null, focalLength: null },
+    gps: null,
+    blurhash: null,
+    thumbnails: [],
+    optimized: null,
+    version: metadata.photoVersion,
+    position: id,
+    stages: queuedStages(data.pipeline),
+  };
+}
+
+/**
+ * The photo after an event that follows directly on its version.
+ * @param {Photo} photo
+ * @param {PhotoEvent} event
+ * @returns {Photo | null} null when the event does not tell enough: ask the API
+ */
+export function evolve(photo, event) {
+  const facts = factsOf(photo, event);
+  if (facts === null) return null;
+  return { ...photo, ...facts, version: event.metadata.photoVersion, position: event.id };
+}
+
+/**
+ * @param {Photo} photo
+ * @param {PhotoEvent} event
+ * @returns {Partial<Photo> | null}
+ */
+function factsOf(photo, { type, data }) {
+  switch (type) {
+    case "photo.processing.requested":
+      return {
+        jobId: data.jobId,
+        processingStatus: "queued",
+        processingError: null,
+        stages: queuedStages(data.pipeline),
+      };
+    case "photo.processing.started":
+      return { processingStatus: "processing" };
+    case "photo.thumbnail.generated": {
+      const { key: _key, name: _name, sha256: _sha256, ...picture } = data.thumbnail;
+      const url = `/api/photos/${encodeURIComponent(photo.photoId)}/thumbnails/${data.size}`;
+      const others = photo.thumbnails.filter(({ size }) => size !== data.size);
+      const thumbnails = [...others, { size: data.size, ...picture, url }];
+      return { thumbnails: thumbnails.sort((a, b) => a.size - b.size) };
+    }
+    case "photo.processing.stage.completed":
+      return {
+        ...resultOf(photo, data),
+        stages: { ...photo.stages, [data.stage]: "completed" },
+      };
+    case "photo.processing.stage.failed": {
+      const state = data.retryAt === null ? "failed" : "retrying";
+      return { stages: { ...photo.stages, [data.stage]: state } };
+    }
+    case "photo.processing.completed":
+      return { processingStatus: "completed", processingError: null };
+    case "photo.processing.failed":
+      return { processingStatus: "failed", processingError: data.error };
+    default:
+      return null;
+  }
+}
+
+/**
+ * @param {Photo} photo
+ * @param {Record<string, any>} data of a completed stage
+ * @returns {Partial<Photo>}
+ */
+function resultOf(photo, { stage, result, renditions }) {
+  switch (stage) {
+    case "validation":
+      return { width: result.width, height: result.height, damaged: result.damaged };
+    case "metadata": {
+      const { takenAt, camera, exposure, gps } = result;
+      return { takenAt, camera, exposure, gps };
+    }
+    case "placeholder":
+      return { blurhash: result.blurhash };
+    case "optimization": {
+      if (renditions.length === 0) return {};
+      const { width, height, fileSize, mimeType } = renditions[0];
+      const url = `/api/photos/${encodeURIComponent(photo.photoId)}/optimized`;
+      return { optimized: { width, height, fileSize, mimeType, url } };
+    }
+    default:
+      return {};
+  }
+}
+
+/** @param {Photo} photo */
+export function isRunning({ processingStatus }) {
+  return processingStatus === "queued" || processingStatus === "processing";
+}

@@ -1,0 +1,120 @@
+/**
+ * The picture of a card in its three layers: the file's own preview while it is sent, the BlurHash,
+ * the thumbnail. The frame's size never depends on them, so that nothing moves when one comes.
+ */
+
+import { paint } from "./blurhash.js";
+import { h } from "./dom.js";
+
+/** @typedef {import("./photo.js").Photo} Photo */
+
+const FADE_MS = 220;
+/** What a frame measures at most; CSS pixels. Only the choice of the thumbnail depends on it. */
+const FRAME_PX = 240;
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+export class Picture {
+  /** @param {HTMLElement} frame */
+  constructor(frame) {
+    this.#frame = frame;
+  }
+
+  #frame;
+  #near = false;
+  /** @type {Photo | null} */
+  #photo = null;
+  /** @type {HTMLImageElement | null} */
+  #preview = null;
+  /** @type {HTMLCanvasElement | null} */
+  #placeholder = null;
+  /** @type {HTMLImageElement | null} */
+  #thumbnail = null;
+
+  /** @param {File} file */
+  preview(file) {
+    const url = URL.createObjectURL(file);
+    const image = this.#image({ class: "preview", loading: "lazy", src: url });
+    // Not every format that Photolog reads is one that the browser shows.
+    image.addEventListener("error", () => this.#dropPreview());
+    this.#preview = image;
+    this.#frame.prepend(image);
+  }
+
+  /** @param {Photo} photo */
+  show(photo) {
+    this.#photo = photo;
+    if (!this.#near) return;
+    if (photo.thumbnails.length > 0) this.#showThumbnail(photo);
+    else if (photo.blurhash !== null) this.#showPlaceholder(photo);
+  }
+
+  /** The card comes close to what is seen: time to fetch and to paint. */
+  approach() {
+    this.#near = true;
+    if (this.#photo) this.show(this.#photo);
+  }
+
+  /** Let go of what the browser would keep. */
+  discard() {
+    this.#dropPreview();
+  }
+
+  /** @param {Record<string, string>} props */
+  #image(props) {
+    return h("img", { alt: "", decoding: "async", draggable: false, ...props });
+  }
+
+  /** @param {Photo} photo */
+  #showPlaceholder({ blurhash, width, height }) {
+    if (this.#placeholder || this.#preview || blurhash === null) return;
+    this.#placeholder = paint(blurhash, width && height ? width / height : 1);
+    if (this.#placeholder) this.#frame.prepend(this.#placeholder);
+  }
+
+  /** @param {Photo} photo */
+  #showThumbnail(photo) {
+    const { thumbnails, width, height } = photo;
+    const sources = thumbnails.map((one) => `${one.url} ${one.width}w`).join(", ");
+    if (this.#thumbnail?.srcset === sources) return;
+    if (this.#thumbnail) {
+      this.#thumbnail.srcset = sources;
+      return;
+    }
+    this.#showPlaceholder(photo);
+    // The frame is filled, so a landscape picture is wider than its frame.
+    const ratio = width && height ? Math.max(1, width / height) : 1;
+    const sizes = `${Math.round(FRAME_PX * ratio)}px`;
+    const image = this.#image({ class: "thumbnail", sizes, srcset: sources });
+    image.addEventListener("load", () => this.#reveal(image), { once: true });
+    image.addEventListener("error", () => this.#withdraw(image));
+    this.#thumbnail = image;
+    this.#frame.append(image);
+  }
+
+  /** @param {HTMLImageElement} image */
+  async #reveal(image) {
+    image.classList.add("shown");
+    const fade = [{ opacity: 0 }, { opacity: 1 }];
+    await image.animate(fade, { duration: calm.matches ? 0 : FADE_MS }).finished;
+    this.#dropPreview();
+    this.#placeholder?.remove();
+    this.#placeholder = null;
+  }
+
+  /**
+   * It did not load; the next event of the photo or the next approach tries again.
+   * @param {HTMLImageElement} image
+   */
+  #withdraw(image) {
+    image.remove();
+    if (this.#thumbnail === image) this.#thumbnail = null;
+  }
+
+  #dropPreview() {
+    if (this.#preview === null) return;
+    URL.revokeObjectURL(this.#preview.src);
+    this.#preview.remove();
+    this.#preview = null;
+  }
+}

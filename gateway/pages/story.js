@@ -1,0 +1,110 @@
+/** A photo's history: each event as a sentence with its time, once, in the order of the log. */
+
+import { h } from "./dom.js";
+import * as format from "./format.js";
+import { isAfter } from "./position.js";
+import { stageName } from "./stages.js";
+
+/** @typedef {import("./photo.js").PhotoEvent} PhotoEvent */
+
+/**
+ * @param {Record<string, any>} data of a completed stage
+ * @returns {string}
+ */
+function found({ stage, result, renditions }) {
+  switch (stage) {
+    case "validation":
+      return [
+        `${String(result.format).toUpperCase()}, ${format.dimensions(result.width, result.height)}`,
+        result.damaged ? `, damaged: ${result.warning ?? "parts are missing"}` : "",
+      ].join("");
+    case "metadata":
+      return format.camera(result.camera) || "no camera named";
+    case "thumbnails":
+      return `${result.sizes.join(", ")} px`;
+    case "optimization":
+      return renditions
+        .map((/** @type {any} */ one) => {
+          return `${format.dimensions(one.width, one.height)}, ${format.bytes(one.fileSize)}`;
+        })
+        .join("; ");
+    default:
+      return "";
+  }
+}
+
+/** @param {Record<string, any>} data */
+function failed({ stage, attempt, error, retryAt }) {
+  const what = `${stageName(stage)} failed, attempt ${attempt}: ${error}`;
+  return retryAt === null ? what : `${what} Next attempt at ${format.clock(retryAt)}.`;
+}
+
+/**
+ * @param {PhotoEvent} event
+ * @returns {string} what it says
+ */
+export function sentence({ type, data }) {
+  switch (type) {
+    case "photo.uploaded":
+      return `Uploaded, ${format.bytes(data.fileSize)}`;
+    case "photo.processing.requested":
+      return "Processing asked for again";
+    case "photo.processing.started":
+      return "Processing started";
+    case "photo.thumbnail.generated": {
+      const { width, height, fileSize } = data.thumbnail;
+      return `Thumbnail ${format.dimensions(width, height)}, ${format.bytes(fileSize)}`;
+    }
+    case "photo.processing.stage.completed": {
+      const what = found(data);
+      const took = format.duration(data.durationMs);
+      return `${stageName(data.stage)}${what === "" ? "" : `: ${what}`} (${took})`;
+    }
+    case "photo.processing.stage.failed":
+      return failed(data);
+    case "photo.processing.completed":
+      return "Processing completed";
+    case "photo.processing.failed":
+      return `Processing failed: ${data.error}`;
+    case "photo.described":
+      return "Description changed";
+    case "photo.deleted":
+      return "Deleted";
+    case "photo.erased":
+      return "Files removed";
+    default:
+      return type;
+  }
+}
+
+/** @param {string} type */
+function tone(type) {
+  if (type.endsWith(".failed") || type === "photo.deleted") return "bad";
+  return type === "photo.processing.completed" ? "good" : "plain";
+}
+
+export class Story {
+  /** @param {HTMLOListElement} list */
+  constructor(list) {
+    this.#list = list;
+  }
+
+  #list;
+  /** @type {string | null} */
+  #last = null;
+
+  clear() {
+    this.#last = null;
+    this.#list.replaceChildren();
+  }
+
+  /** @param {PhotoEvent} event one that stands there already is left out */
+  add(event) {
+    if (!isAfter(event.id, this.#last)) return;
+    this.#last = event.id;
+    const time = h("time", { dateTime: event.timestamp }, format.clock(event.timestamp));
+    time.title = format.moment(event.timestamp);
+    const props = { "data-event-id": event.id, "data-type": event.type, "data-tone": tone(event.type) };
+    this.#list.append(h("li", props, h("span", {}, sentence(event)), time));
+  }
+}

@@ -1,0 +1,188 @@
+/** Files on their way to Photolog: a few at once, in the order they were given. */
+
+import * as api from "./api.js";
+
+/**
+ * @typedef {object} Upload
+ * @property {number} id
+ * @property {File} file
+ * @property {string} key the same for every attempt
+ * @property {"waiting" | "sending" | "failed" | "duplicate" | "done"} state
+ * @property {number} fraction sent so far
+ * @property {number} attempts
+ * @property {api.Problem | null} problem why it failed
+ * @property {string | null} photoId what it became, or the photo that has the same bytes
+ */
+
+const AT_ONCE = 4;
+/** A gateway that is busy asks for patience; this much of it is had without asking the person. */
+const PATIENCE = { attempts: 4, waitMs: 2_500 };
+
+function randomKey() {
+  // randomUUID is missing where the page is served without TLS under another name than localhost.
+  const numbers = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(numbers, (number) => number.toString(16).padStart(2, "0")).join("");
+}
+
+export class Uploads {
+  /**
+   * @param {object} handlers
+   * @param {(upload: Upload) => void} handlers.onChange
+   * @param {() => void} handlers.onSettled after each one that ended, in whatever way
+   */
+  constructor(handlers) {
+    this.#handlers = handlers;
+  }
+
+  #handlers;
+  #count = 0;
+  #paused = false;
+  #resting = 0;
+  /** @type {Upload[]} */
+  #all = [];
+  /** @type {Map<Upload, () => void>} */
+  #aborts = new Map();
+
+  /** @param {Iterable<File>} files */
+  add(files) {
+    for (const file of files) {
+      this.#count += 1;
+      /** @type {Upload} */
+      const upload = {
+        id: this.#count,
+        file,
+        key: randomKey(),
+        state: "waiting",
+        fraction: 0,
+        attempts: 0,
+        problem: null,
+        photoId: null,
+      };
+      this.#all.push(upload);
+      this.#handlers.onChange(upload);
+    }
+    this.#fill();
+  }
+
+  /** @param {Upload} upload */
+  retry(upload) {
+    if (upload.state !== "failed") return;
+    this.#change(upload, { state: "waiting", attempts: 0, problem: null });
+    this.#fill();
+  }
+
+  /** The connection is back: what it broke is tried again. */
+  retryUnreachable() {
+    for (const upload of this.#all) {
+      if (upload.problem?.code === "unreachable") this.retry(upload);
+    }
+  }
+
+  /** @param {Upload} upload */
+  forget(upload) {
+    this.#all = this.#all.filter((other) => other !== upload);
+    this.#aborts.get(upload)?.();
+  }
+
+  /** Nothing new is sent until `resume`. */
+  pause() {
+    this.#paused = true;
+  }
+
+  resume() {
+    this.#paused = false;
+    for (const upload of this.#all) if (upload.problem?.signedOut) this.retry(upload);
+    this.#fill();
+  }
+
+  forgetAll() {
+    for (const upload of this.#all) this.forget(upload);
+  }
+
+  /** @param {number} size bytes */
+  isAwaited(size) {
+    return this.#all.some(({ state, file }) => state === "sending" && file.size === size);
+  }
+
+  /** What is under way and how much of it is sent, counted in bytes. */
+  get progress() {
+    const all = this.#all.filter(({ state }) => state !== "failed");
+    const open = all.filter(({ state }) => state === "waiting" || state === "sending");
+    const total = all.reduce((sum, { file }) => sum + file.size, 0);
+    const sent = all.reduce((sum, { file, fraction }) => sum + file.size * fraction, 0);
+    return { open: open.length, all: all.length, fraction: total === 0 ? 0 : sent / total };
+  }
+
+  /** Those that a sign-out keeps from being sent. */
+  get unsent() {
+    const { open } = this.progress;
+    return open + this.#all.filter(({ problem }) => problem?.signedOut).length;
+  }
+
+  /**
+   * @param {Upload} upload
+   * @param {Partial<Upload>} change
+   */
+  #change(upload, change) {
+    Object.assign(upload, change);
+    this.#handlers.onChange(upload);
+  }
+
+  /** Send nothing more for a while. */
+  #rest() {
+    clearTimeout(this.#resting);
+    this.#resting = setTimeout(() => {
+      this.#resting = 0;
+      this.#fill();
+    }, PATIENCE.waitMs);
+  }
+
+  #fill() {
+    for (const upload of this.#all) {
+      if (this.#paused || this.#resting !== 0 || this.#aborts.size >= AT_ONCE) break;
+      if (upload.state === "waiting") this.#send(upload);
+    }
+    // The next ones count from nothing again.
+    if (this.progress.open === 0) {
+      this.#all = this.#all.filter(({ state }) => state === "failed");
+    }
+  }
+
+  /** @param {Upload} upload */
+  async #send(upload) {
+    const { done, abort } = api.upload(upload.file, upload.key, (fraction) =>
+      this.#change(upload, { fraction }),
+    );
+    this.#aborts.set(upload, abort);
+    this.#change(upload, { state: "sending", attempts: upload.attempts + 1 });
+    try {
+      const { photoId, duplicate } = await done;
+      const state = duplicate ? "duplicate" : "done";
+      this.#change(upload, { state, photoId, fraction: 1 });
+    } catch (error) {
+      this.#failed(upload, error);
+    } finally {
+      this.#aborts.delete(upload);
+      this.#handlers.onSettled();
+      this.#fill();
+    }
+  }
+
+  /**
+   * @param {Upload} upload
+   * @param {unknown} error
+   */
+  #failed(upload, error) {
+    if (!(error instanceof api.Problem)) throw error;
+    if (error.code === "aborted") return;
+    if (error.status === 503 && upload.attempts < PATIENCE.attempts) {
+      this.#change(upload, { state: "waiting", fraction: 0 });
+      this.#rest();
+      return;
+    }
+    const problem = error.signedOut
+      ? new api.Problem(401, error.code, "You were signed out before it was sent.", "Sign in again.")
+      : error;
+    this.#change(upload, { state: "failed", fraction: 0, problem });
+  }
+}

@@ -1,0 +1,199 @@
+/** One photo, large, with what is known of it and its history. */
+
+import * as api from "./api.js";
+import { details } from "./details.js";
+import { byId, h, icon } from "./dom.js";
+import { isRunning } from "./photo.js";
+import { Wall } from "./wall.js";
+import { marks } from "./stages.js";
+import { Story } from "./story.js";
+
+/**
+ * @typedef {import("./photo.js").Photo} Photo
+ * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {(photoId: string) => Photo | undefined} known
+ * @property {(photoId: string) => Promise<Photo>} find asks for it when it is not known
+ * @property {(step: 1 | -1) => void} onStep
+ * @property {() => void} onLeave
+ * @property {(photo: Photo) => void} onDelete
+ * @property {(photo: Photo) => void} onReprocess
+ */
+
+export class Viewer {
+  /** @param {Options} options */
+  constructor(options) {
+    this.#options = options;
+    this.#build();
+  }
+
+  #options;
+  #dialog = /** @type {HTMLDialogElement} */ (byId("viewer"));
+  #name = h("h2", { id: "viewer-name", tabIndex: -1, autofocus: true, "aria-live": "polite" });
+  #state = h("div", { class: "viewer-state", "aria-live": "polite" });
+  #details = h("dl", { class: "details" });
+  #storyNote = h("p", { class: "problem", role: "alert" });
+  #download = h("a", { class: "button" }, icon("download"), "Download original");
+  #again = h("button", { type: "button", class: "button" }, icon("again"), "Process again");
+  #remove = h("button", { type: "button", class: "button" }, icon("remove"), "Delete");
+  #wall = new Wall();
+  #list = h("ol", { class: "story", "aria-label": "History" });
+  #story = new Story(this.#list);
+  /** @type {string | null} */
+  #photoId = null;
+  /** @type {Photo | null} */
+  #photo = null;
+  /** Events that came before the history did. @type {PhotoEvent[] | null} */
+  #early = null;
+
+  /** The photo that is open. */
+  get photoId() {
+    return this.#photoId;
+  }
+
+  /** @param {string} photoId */
+  async open(photoId) {
+    this.#photoId = photoId;
+    this.#photo = null;
+    this.#wall.clear();
+    this.#name.textContent = "Loading…";
+    this.#dialog.classList.add("unknown");
+    const known = this.#options.known(photoId);
+    if (known) this.show(known);
+    if (!this.#dialog.open) this.#dialog.showModal();
+    await this.reload();
+  }
+
+  /** Read the photo and its history anew. */
+  async reload() {
+    const photoId = this.#photoId;
+    if (photoId === null) return;
+    this.#story.clear();
+    this.#storyNote.textContent = "";
+    this.#early = [];
+    try {
+      const finding = this.#options.find(photoId);
+      const reading = api.history(photoId);
+      // The picture is not kept waiting by the history, whose failure is met below.
+      reading.catch(() => {});
+      const photo = await finding;
+      if (this.#photoId !== photoId) return;
+      this.show(photo);
+      const events = await reading;
+      if (this.#photoId !== photoId) return;
+      for (const event of events.concat(this.#early ?? [])) this.#story.add(event);
+      this.#early = null;
+    } catch (error) {
+      if (this.#photoId === photoId) this.#failed(error);
+    }
+  }
+
+  /** @param {Photo} photo the open one, as it is now */
+  show(photo) {
+    if (photo.photoId !== this.#photoId) return;
+    this.#photo = photo;
+    this.#dialog.classList.remove("unknown");
+    this.#name.textContent = photo.originalFilename;
+    document.title = `${photo.originalFilename} – Photolog`;
+    this.#state.replaceChildren(...this.#stateOf(photo));
+    this.#details.replaceChildren(...details(photo));
+    this.#download.href = api.originalUrl(photo.photoId);
+    this.#download.download = photo.originalFilename;
+    this.#again.hidden = photo.processingStatus !== "failed";
+    this.#wall.show(photo);
+  }
+
+  /** @param {PhotoEvent} event */
+  tell(event) {
+    if (event.data.photoId !== this.#photoId) return;
+    if (this.#early) this.#early.push(event);
+    else this.#story.add(event);
+  }
+
+  close() {
+    this.#photoId = null;
+    this.#photo = null;
+    this.#wall.clear();
+    document.title = "Photolog";
+    if (this.#dialog.open) this.#dialog.close();
+  }
+
+  /** @param {Photo} photo */
+  #stateOf(photo) {
+    if (isRunning(photo)) {
+      const words = photo.processingStatus === "queued" ? "Waiting to be processed" : "Being processed";
+      return [h("p", {}, words), photo.stages ? marks(photo.stages) : null].filter((one) => one !== null);
+    }
+    if (photo.processingStatus === "failed") {
+      const advice = "The original is kept as it was sent.";
+      return [
+        h("p", { class: "bad" }, `Could not be processed: ${photo.processingError}`),
+        h("p", {}, advice),
+      ];
+    }
+    if (photo.damaged) {
+      const words = "The file is damaged: parts of the picture may be missing.";
+      return [h("p", { class: "warn" }, icon("warning"), words)];
+    }
+    return [];
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    const gone = error instanceof api.Problem && (error.status === 404 || error.status === 410);
+    if (this.#photo) {
+      this.#storyNote.textContent = `The history could not be read. ${api.wordsOf(error)}`;
+      return;
+    }
+    this.#name.textContent = gone ? "This photo is not here" : "This photo could not be read";
+    this.#wall.say(gone ? "It was deleted, or the link is not right." : api.wordsOf(error));
+  }
+
+  #build() {
+    const button = (/** @type {"close" | "previous" | "next"} */ shape, /** @type {string} */ label) =>
+      h("button", { type: "button", class: `button icon-only ${shape}`, "aria-label": label }, icon(shape));
+    const [previous, next, close] = [
+      button("previous", "Previous photo"),
+      button("next", "Next photo"),
+      button("close", "Close"),
+    ];
+    previous.addEventListener("click", () => this.#options.onStep(-1));
+    next.addEventListener("click", () => this.#options.onStep(1));
+    close.addEventListener("click", () => this.#options.onLeave());
+    this.#remove.addEventListener("click", () => this.#photo && this.#options.onDelete(this.#photo));
+    this.#again.addEventListener("click", () => this.#photo && this.#options.onReprocess(this.#photo));
+    this.#wall.element.append(previous, next);
+    this.#dialog.append(
+      this.#wall.element,
+      h(
+        "div",
+        { class: "panel" },
+        h("header", { class: "panel-head" }, this.#name, close),
+        this.#state,
+        h("div", { class: "panel-actions" }, this.#download, this.#again, this.#remove),
+        this.#details,
+        h("h3", {}, "History"),
+        this.#storyNote,
+        this.#list,
+      ),
+    );
+    this.#dialog.addEventListener("keydown", (event) => this.#pressed(event));
+    this.#dialog.addEventListener("cancel", (event) => {
+      // The address leads: closing goes through it.
+      event.preventDefault();
+      this.#options.onLeave();
+    });
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    if (event.key === "ArrowRight") this.#options.onStep(1);
+    else if (event.key === "ArrowLeft") this.#options.onStep(-1);
+    else return;
+    event.preventDefault();
+  }
+}

@@ -1,0 +1,224 @@
+"""Photos as their readers see them, and the commands on a photo that is there."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from domain.commands import DeletePhoto, RequestProcessing
+from domain.events import iso
+from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
+from gateway.auth import Forbidden, Principal, Role, writer
+from gateway.commands import execute, position_header
+from gateway.contract import POSITION
+from gateway.dependencies import Asked, Dependencies
+from gateway.problems import Refused, problems
+from gateway.reading import not_found, owner_to_change, visible
+from projections import history, photos
+from projections.history import Room
+from projections.photos import Page, PhotoView
+from projections.statuses import Status
+from store.codec import WireEvent
+from store.position import Position
+from store.sqlite import Reader
+
+PAGE = 50
+
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, description="200 at most.")]
+Cursor = Annotated[
+    str | None, QueryParameter(name="cursor", description="`nextCursor` of the page before.")
+]
+SessionId = Annotated[str | None, QueryParameter(name="sessionId")]
+ClientId = Annotated[str | None, QueryParameter(name="clientId")]
+Since = Annotated[str | None, QueryParameter(name="from", description="Uploaded then or later.")]
+Until = Annotated[str | None, QueryParameter(name="to", description="Uploaded before then.")]
+
+
+class Reprocess(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pipeline: str = DEFAULT_PIPELINE
+    priority: int = DEFAULT_PRIORITY
+
+
+class Requested(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The job that will process the photo again."""
+
+    photo_id: str
+    job_id: str
+    status: Literal["queued"] = "queued"
+    position: str
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Oldest first; ``next_cursor`` leads to the later ones."""
+
+    items: list[WireEvent]
+    next_cursor: str | None
+
+
+_wire = msgspec.json.Decoder(WireEvent)
+
+
+@get(
+    "/api/photos",
+    responses=problems("invalid-cursor", "invalid-limit", "missing-token", "read-model-behind"),
+    tags=["photos"],
+    summary="List photos",
+)
+async def list_photos(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    status: FromQuery[Status | None] = None,
+    session_id: SessionId = None,
+    client_id: ClientId = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> Page:
+    """A client sees its own photos; operators and auditors see all, or those of `clientId`."""
+    try:
+        return await reader.query(
+            photos.page,
+            client_id=_whose(request.user, client_id),
+            status=status,
+            session_id=session_id,
+            uploaded_from=_time(since),
+            uploaded_to=_time(until),
+            cursor=cursor,
+            limit=_bounded(limit, deps.limits.page_limit_max),
+        )
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
+
+
+@get(
+    "/api/photos/{photo_id:str}",
+    responses=problems("photo-not-found", "missing-token", "read-model-behind"),
+    tags=["photos"],
+    summary="One photo",
+)
+async def one_photo(
+    request: Asked, reader: NamedDependency[Reader], photo_id: FromPath[str]
+) -> PhotoView:
+    """What is known of the photo so far."""
+    photo = await reader.query(photos.get, photo_id)
+    if photo is None or not request.user.may_see(photo.client_id):
+        raise not_found(photo_id)
+    return photo
+
+
+@delete(
+    "/api/photos/{photo_id:str}",
+    response_headers=[POSITION],
+    responses=problems("photo-not-found", "missing-token", "forbidden", "log-unavailable"),
+    tags=["photos"],
+    summary="Delete a photo",
+)
+async def delete_photo(
+    request: Asked, deps: NamedDependency[Dependencies], photo_id: FromPath[str]
+) -> Response[None]:
+    """Deleting a photo again is 204 too, and records nothing."""
+    owner = await owner_to_change(deps, photo_id, writer(request.user))
+    outcome = await execute(request, deps, DeletePhoto(photo_id=photo_id), owner.client_id)
+    return Response(None, status_code=204, headers=position_header(outcome.position))
+
+
+@post(
+    "/api/photos/{photo_id:str}/reprocess",
+    status_code=202,
+    response_headers=[POSITION],
+    responses=problems(
+        *("photo-not-found", "photo-deleted", "job-running", "unknown-pipeline"),
+        *("invalid-priority", "missing-token", "forbidden", "log-unavailable"),
+    ),
+    tags=["photos"],
+    summary="Process a photo again",
+)
+async def reprocess(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    photo_id: FromPath[str],
+    data: JSONBody[Reprocess | None] = None,
+) -> Response[Requested]:
+    """Runs the pipeline as a new job, once the photo's present job has ended."""
+    owner = await owner_to_change(deps, photo_id, writer(request.user))
+    wish, job_id = data or Reprocess(), str(uuid.uuid4())
+    command = RequestProcessing(
+        photo_id=photo_id, job_id=job_id, pipeline=wish.pipeline, priority=wish.priority
+    )
+    outcome = await execute(request, deps, command, owner.client_id)
+    answer = Requested(photo_id=photo_id, job_id=job_id, position=str(outcome.position))
+    return Response(answer, status_code=202, headers=position_header(outcome.position))
+
+
+@get(
+    "/api/photos/{photo_id:str}/history",
+    responses=problems("photo-not-found", "invalid-cursor", "invalid-limit", "missing-token"),
+    tags=["photos"],
+    summary="The photo's events",
+)
+async def photo_history(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    photo_id: FromPath[str],
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> History:
+    """All that happened to the photo, also after it was deleted."""
+    owner = visible(await reader.query(photos.owner, photo_id), photo_id, request.user)
+    partition = deps.log.partition_of(owner.client_id)
+    room = Room(kind="photo", id=photo_id, client_id=owner.client_id)
+    limit = _bounded(limit, deps.limits.page_limit_max)
+    start = _start(cursor, partition)
+    entries = await reader.query(history.room_events, room, partition, start, None, limit)
+    return History(
+        items=[_wire.decode(entry.body) for entry in entries],
+        next_cursor=str(entries[-1].position) if len(entries) == limit else None,
+    )
+
+
+def _whose(principal: Principal, client_id: str | None) -> str | None:
+    if principal.role is not Role.CLIENT:
+        return client_id
+    if client_id not in (None, principal.client_id):
+        raise Forbidden("A client lists its own photos.")
+    return principal.client_id
+
+
+def _bounded(limit: int, longest: int) -> int:
+    if limit > longest:
+        raise Refused("invalid-limit", f"A page has {longest} items at most.")
+    return limit
+
+
+def _time(text: str | None) -> str | None:
+    """As events write times, so that text compares as time does; without an offset it is UTC."""
+    if text is None:
+        return None
+    try:
+        # A "+" that was not percent-encoded comes as a blank.
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError) as error:
+        raise Refused("invalid-time", f"{text[:40]!r} is not an ISO 8601 time.") from error
+
+
+def _start(cursor: str | None, partition: int) -> Position:
+    if cursor is None:
+        return Position.start(partition)
+    try:
+        position = Position.parse(cursor)
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
+    if position.partition != partition:
+        raise Refused("invalid-cursor", "This cursor is of another history.")
+    return position
+
+
+ROUTES = (list_photos, one_photo, delete_photo, reprocess, photo_history)

@@ -1,0 +1,235 @@
+"""Errors as HTTP problem documents (RFC 9457): the one table from what went wrong to what is said.
+
+``code`` is stable and part of the public contract; ``detail`` is for people and may change.
+"""
+
+import logging
+from typing import Any, cast
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+
+from domain.rejections import Rejected
+from gateway.auth import AuthError, Forbidden
+from gateway.tracing import trace_id
+from store.errors import Corrupt, Full, Missing, StoreError, Unavailable
+
+logger = logging.getLogger("photolog.gateway")
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+
+Headers = dict[str, str]
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``advice`` says what to do next; ``trace_id`` finds the request in the logs."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    advice: str
+    trace_id: str
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What all problems of one code have in common."""
+
+    status: int
+    title: str
+    advice: str
+
+
+PROBLEMS: dict[str, Kind] = {
+    # The request is not one we understand.
+    "invalid-request": Kind(400, "The request is not valid", "Compare it with /schema."),
+    "invalid-position": Kind(400, "No such position", "Pass on the X-Log-Position of an answer."),
+    "invalid-cursor": Kind(400, "No such cursor", "Pass on nextCursor as it came."),
+    "invalid-limit": Kind(400, "The page is too long", "Ask for fewer items and use nextCursor."),
+    "invalid-time": Kind(400, "No such time", "Write times as 2026-11-23T10:00:00Z."),
+    "invalid-session": Kind(400, "No such session id", "Use 1 to 128 printable characters."),
+    "invalid-room": Kind(400, "No such room", "Use client, session:, photo: and an id, or global."),
+    "invalid-priority": Kind(400, "No such priority", "Use 1 (first) to 10 (last)."),
+    "unknown-pipeline": Kind(400, "No such pipeline", "Use full_processing or quick_processing."),
+    "invalid-idempotency-key": Kind(
+        400, "The Idempotency-Key cannot be used", "Use 1 to 200 printable ASCII characters."
+    ),
+    "missing-file": Kind(400, "There is no file", 'Send the photo as the form field "file".'),
+    "empty-file": Kind(400, "The file is empty", "Check the file and send it again."),
+    "too-many-files": Kind(400, "There is more than one file", "Send one photo a request."),
+    "too-many-fields": Kind(400, "There are too many form fields", "Send only the known fields."),
+    "field-too-large": Kind(
+        400, "The form fields are too large", 'Send the photo as the form field "file".'
+    ),
+    "malformed-multipart": Kind(
+        400, "The form cannot be read", "Let your HTTP library build the multipart/form-data body."
+    ),
+    # Who is asking, and for what.
+    "missing-token": Kind(401, "Who is asking?", "Send Authorization: Bearer and a token."),
+    "invalid-token": Kind(401, "The token is not valid", "Get a token: photolog token."),
+    "expired-token": Kind(401, "The token has expired", "Get a new token: photolog token."),
+    "forbidden": Kind(403, "Not allowed", "Use a token whose role may do this."),
+    "room-forbidden": Kind(403, "Not your room", "Enter your own rooms."),
+    "cross-origin": Kind(403, "Another site asks", "Send a bearer token instead of the cookie."),
+    # What is asked for.
+    "not-found": Kind(404, "Nothing is here", "Compare the address with /schema."),
+    "photo-not-found": Kind(404, "No such photo", "Check the id; lists show your photos."),
+    "rendition-not-found": Kind(404, "No such rendition", "Wait until the photo is processed."),
+    "job-not-found": Kind(404, "No such job", "Check the id; a photo names its job."),
+    "session-not-found": Kind(404, "No such session", "Check the id; a photo names its session."),
+    "method-not-allowed": Kind(405, "This address cannot do that", "See the Allow header."),
+    "photo-exists": Kind(409, "The photo exists", "Upload under a new id."),
+    "job-running": Kind(409, "The photo is being processed", "Wait for its job to end."),
+    "ambiguous-session": Kind(409, "Several clients have this session", "Pass clientId."),
+    "photo-deleted": Kind(410, "The photo was deleted", "Upload it again."),
+    "upload-stalled": Kind(408, "The upload takes too long", "Send it again."),
+    "body-too-large": Kind(413, "The body is too large", "Send less."),
+    "upload-too-large": Kind(413, "The photo is too large", "Send a smaller file."),
+    "not-multipart": Kind(415, "Not a multipart form", "Send multipart/form-data."),
+    "unsupported-type": Kind(415, "Not a photo format that we know", "Send one of those named."),
+    "range-not-satisfiable": Kind(416, "The range is outside the file", "See Content-Range."),
+    "idempotency-key-reused": Kind(
+        422, "The Idempotency-Key stands for another photo", "Use a new key for a new photo."
+    ),
+    # What is wrong on our side.
+    "internal-error": Kind(500, "Our mistake", "Report it with the traceId."),
+    "blob-missing": Kind(500, "The file is missing", "Tell the operator: photolog reconcile."),
+    "corrupt": Kind(500, "Stored data is damaged", "Tell the operator: photolog verify."),
+    "busy": Kind(503, "Too many uploads at once", "Send it again after Retry-After."),
+    "log-unavailable": Kind(
+        503,
+        "The log does not answer",
+        "Try again after Retry-After; with the same Idempotency-Key nothing happens twice.",
+    ),
+    "read-model-behind": Kind(
+        503, "Not there yet", "Try again after Retry-After, or leave out ?after= for older data."
+    ),
+    "unavailable": Kind(503, "A part does not answer", "Try again after Retry-After."),
+    "storage-full": Kind(507, "No room is left", "Tell the operator; nothing was stored."),
+}
+
+
+class Refused(Exception):
+    """The gateway itself says no; ``code`` is one of ``PROBLEMS``."""
+
+    def __init__(self, code: str, detail: str, *, headers: Headers | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.headers = headers or {}
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """What is said about one error."""
+
+    code: str
+    detail: str
+    headers: Headers = {}
+    advice: str = ""
+
+
+def _say(error: Exception) -> _Said:
+    match error:
+        case Refused():
+            return _Said(error.code, error.detail, error.headers)
+        case Rejected():
+            return _Said(error.code, error.message, advice=error.advice)
+        case AuthError():
+            return _Said(error.code, str(error), {"WWW-Authenticate": _challenge(error.code)})
+        case Forbidden():
+            return _Said(error.code, str(error))
+        case StoreError():
+            return _say_store(error)
+        case HTTPException():
+            return _say_http(error)
+        case _:
+            return _Said("internal-error", "Something went wrong that should not.")
+
+
+def _say_store(error: StoreError) -> _Said:
+    match error:
+        case Full():
+            return _Said("storage-full", "The storage has no room left.")
+        case Missing():
+            return _Said("blob-missing", "The file of this photo is not where the log says it is.")
+        case Corrupt():
+            return _Said("corrupt", "What is stored is not what was written.")
+        case Unavailable():
+            return _Said("unavailable", "A part of the system does not answer now.")
+        case _:
+            return _Said("internal-error", "Something went wrong that should not.")
+
+
+def _say_http(error: HTTPException) -> _Said:
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 404:
+            return _Said("not-found", "There is nothing at this address.", headers)
+        case 405:
+            return _Said("method-not-allowed", "This address has no such method.", headers)
+        case 413:
+            return _Said("body-too-large", "The body is larger than this address takes.", headers)
+        case status if status < 500:
+            return _Said("invalid-request", _reasons(error), headers)
+        case _:
+            return _Said("internal-error", "Something went wrong that should not.")
+
+
+def _reasons(error: HTTPException) -> str:
+    if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
+        return error.detail
+    reasons = cast("list[dict[str, str]]", error.extra)
+    return "; ".join(f"{reason.get('key', 'body')}: {reason['message']}" for reason in reasons)
+
+
+def _challenge(code: str) -> str:
+    if code == "missing-token":  # RFC 6750, section 3.1: no error code where no token was sent
+        return 'Bearer realm="photolog"'
+    return f'Bearer realm="photolog", error="invalid_token", error_description="{code}"'
+
+
+def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
+    """The problem document of any error; a bug is logged with its traceback."""
+    said = _say(error)
+    kind = PROBLEMS[said.code]
+    trace = trace_id(request.scope)
+    if kind.status >= 500:
+        level = logging.ERROR if kind.status == 500 else logging.WARNING
+        cause = error if kind.status == 500 else None
+        where = f"{request.method} {request.url.path!r}"  # a path may hold a line break
+        logger.log(level, "%s: %s: %s, trace %s", where, said.code, error, trace, exc_info=cause)
+    retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
+    return Response(
+        Problem(
+            type=f"urn:photolog:problem:{said.code}",
+            title=kind.title,
+            status=kind.status,
+            detail=said.detail,
+            code=said.code,
+            advice=said.advice or kind.advice,
+            trace_id=trace,
+        ),
+        status_code=kind.status,
+        media_type=MEDIA_TYPE,
+        headers={**retry, **said.headers},
+    )
+
+
+def problems(*codes: str) -> dict[int, ResponseSpec]:
+    """The OpenAPI responses of a route that may answer with these codes."""
+    by_status: dict[int, list[str]] = {}
+    for code in ("invalid-request", "internal-error", "unavailable", *codes):
+        by_status.setdefault(PROBLEMS[code].status, []).append(code)
+    return {
+        status: ResponseSpec(
+            data_container=Problem,
+            description=f"Problem: {', '.join(f'`{code}`' for code in found)}",
+            media_type=MEDIA_TYPE,
+            generate_examples=False,
+        )
+        for status, found in sorted(by_status.items())
+    }

@@ -1,0 +1,118 @@
+"""Reading the read model: as it is, or at least as new as ``?after=<position>``."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Concatenate, ParamSpec, TypeVar
+
+import anyio
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from gateway.auth import Principal
+from gateway.dependencies import Dependencies
+from gateway.problems import Refused
+from projections import checkpoints, photos
+from projections.photos import Owner
+from store.errors import Unavailable
+from store.position import Position
+from store.sqlite import Connection, Reader
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FIRST_PAUSE_S = 0.005
+LONGEST_PAUSE_S = 0.1
+
+After = Annotated[
+    str | None,
+    QueryParameter(
+        name="after",
+        description="Answer only when the read model has this position, an X-Log-Position.",
+    ),
+]
+
+
+async def provide_reader(deps: NamedDependency[Dependencies], after: After = None) -> Reader:
+    """The read model, once it has ``after``.
+
+    Raises:
+        Refused: ``invalid-position``, ``read-model-behind``.
+    """
+    if after is not None:
+        await reach(deps, parse_position(after, deps.log.partitions))
+    return deps.reader
+
+
+def parse_position(text: str, partitions: int) -> Position:
+    """Raises Refused, ``invalid-position``."""
+    try:
+        position = Position.parse(text)
+    except ValueError as error:
+        raise Refused("invalid-position", str(error)) from error
+    if position.partition >= partitions:
+        raise Refused("invalid-position", f"This log has {partitions} partitions, from 0 on.")
+    return position
+
+
+async def reach(deps: Dependencies, position: Position) -> None:
+    """Wait until the read model has ``position``; raises Refused, ``read-model-behind``."""
+    give_up = time.monotonic() + deps.limits.after_timeout_s
+    pause_s = FIRST_PAUSE_S
+    while await _checkpoint(deps.reader, position.partition) < position:
+        left_s = give_up - time.monotonic()
+        if left_s <= 0:
+            raise Refused("read-model-behind", f"The read model has not reached {position} yet.")
+        await anyio.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
+async def _checkpoint(reader: Reader, partition: int) -> Position:
+    try:
+        return await reader.query(checkpoints.get, partition)
+    except Unavailable:  # the projector has yet to make the file
+        return Position.start(partition)
+
+
+async def find(
+    deps: Dependencies,
+    partitions: tuple[int, ...],
+    query: Callable[Concatenate[Connection, P], T | None],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T | None:
+    """What ``query`` finds; it says None only of a read model that has all there was at the call.
+
+    So a command never denies what its sender was told a moment ago.
+    """
+    try:
+        found = await deps.reader.query(query, *args, **kwargs)
+    except Unavailable:  # the projector has yet to make the file
+        found = None
+    if found is not None:
+        return found
+    for partition in partitions:
+        await reach(deps, await deps.log.end(partition))
+    return await deps.reader.query(query, *args, **kwargs)
+
+
+async def owner_to_change(deps: Dependencies, photo_id: str, principal: Principal) -> Owner:
+    """Whose photo it is, never denied wrongly; raises Refused, ``photo-not-found``."""
+    everywhere = principal.may_see("")  # a client's own photos are all in one partition
+    partitions = (
+        tuple(range(deps.log.partitions))
+        if everywhere
+        else (deps.log.partition_of(principal.client_id),)
+    )
+    return visible(await find(deps, partitions, photos.owner, photo_id), photo_id, principal)
+
+
+def visible(owner: Owner | None, photo_id: str, principal: Principal) -> Owner:
+    """The owner, if the photo exists for ``principal``; raises Refused, ``photo-not-found``."""
+    if owner is None or not principal.may_see(owner.client_id):
+        raise not_found(photo_id)
+    return owner
+
+
+def not_found(photo_id: str) -> Refused:
+    """The same words for a photo that is not there and for another client's."""
+    return Refused("photo-not-found", f"There is no photo {photo_id[:64]}.")

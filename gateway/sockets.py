@@ -1,0 +1,314 @@
+"""``/ws``: rooms over a WebSocket. Messages are JSON objects, told apart by ``type``.
+
+| a client says | and is answered |
+|---|---|
+| ``identify`` ``{sessionId?, clientId?, lastEventId?}``, once, first | ``identified`` |
+| ``subscribe:photo`` ``{photoId, lastEventId?}`` | ``subscribed`` |
+| ``unsubscribe:photo`` ``{photoId}`` | ``unsubscribed`` |
+| ``ping`` | ``pong`` |
+
+``identify`` enters the client's room, and the session's. ``event`` ``{rooms, event}`` brings an
+event of the rooms entered: each event once a socket, for however many of its rooms; in order within
+each room. What was under way may still come after ``unsubscribed``. ``error`` ``{code, detail}``
+answers what cannot be done, and changes nothing.
+
+| close code | why |
+|---|---|
+| 1008 | ``too-many-errors``: more than ``Limits.errors_per_socket`` |
+| 1009 | ``message-too-large``: more than ``Limits.message_max_bytes`` |
+| 1012 | the server stops: connect again |
+| 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
+| 4401 | ``missing-token``, ``invalid-token``, ``expired-token``: at once, or when the token ends |
+| 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
+
+Who may not enter is told so after the handshake, because a browser does not show the status of one
+that fails.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import anyio
+import msgspec
+from litestar import websocket
+from litestar.di import NamedDependency
+from litestar.exceptions import WebSocketDisconnect
+
+from gateway import auth
+from gateway.auth import AuthError, Forbidden, Principal
+from gateway.dependencies import Dependencies, Socket
+from gateway.hub import Hub, Subscriber
+from gateway.problems import Refused
+from gateway.rooms import (
+    Admission,
+    admit,
+    join_positions,
+    parse_positions,
+    session_room,
+)
+from gateway.subscription import Delivery, Start
+from store.errors import StoreError
+
+logger = logging.getLogger("photolog.gateway")
+
+CLOSE_PATIENCE_S = 1.0
+"""How long to try to say why; a reader that takes nothing does not take that either."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
+    """Said by either side."""
+
+
+class Identify(Message, frozen=True, kw_only=True, tag="identify"):
+    """``client_id`` is for operators and auditors; a client is the one of its token."""
+
+    client_id: str | None = None
+    session_id: str | None = None
+    last_event_id: str | None = None
+
+
+class SubscribePhoto(Message, frozen=True, kw_only=True, tag="subscribe:photo"):
+    photo_id: str
+    last_event_id: str | None = None
+
+
+class UnsubscribePhoto(Message, frozen=True, kw_only=True, tag="unsubscribe:photo"):
+    photo_id: str
+
+
+class Ping(Message, frozen=True, kw_only=True, tag="ping"):
+    pass
+
+
+class Identified(Message, frozen=True, kw_only=True, tag="identified"):
+    """``position`` and ``recovered`` as in the first frame of ``/api/events``."""
+
+    client_id: str
+    session_id: str | None
+    position: str
+    recovered: bool
+
+
+class Subscribed(Message, frozen=True, kw_only=True, tag="subscribed"):
+    photo_id: str
+    position: str
+    recovered: bool
+
+
+class Unsubscribed(Message, frozen=True, kw_only=True, tag="unsubscribed"):
+    photo_id: str
+
+
+class Pong(Message, frozen=True, kw_only=True, tag="pong"):
+    pass
+
+
+class Error(Message, frozen=True, kw_only=True, tag="error"):
+    code: str
+    detail: str
+
+
+_requests = msgspec.json.Decoder(Identify | SubscribePhoto | UnsubscribePhoto | Ping)
+
+
+@websocket("/ws", exclude_from_auth=True)
+async def rooms(
+    socket: Socket, deps: NamedDependency[Dependencies], hub: NamedDependency[Hub]
+) -> None:
+    await socket.accept()
+    try:
+        end = await _converse(socket, _principal(socket, deps), deps, hub)
+    except _Ended as ended:
+        end = ended
+    if end is not None:
+        with suppress(OSError, WebSocketDisconnect), anyio.move_on_after(CLOSE_PATIENCE_S):
+            await socket.close(end.code, end.reason)
+
+
+class _Ended(Exception):
+    """The conversation is over, for a reason that the peer is to know."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def _principal(socket: Socket, deps: Dependencies) -> Principal:
+    try:
+        principal = auth.identify(socket, deps.tokens)
+    except AuthError as error:
+        raise _Ended(4401, error.code) from error
+    except Forbidden as error:
+        raise _Ended(4403, error.code) from error
+    if principal is None:
+        raise _Ended(4401, "missing-token")
+    return principal
+
+
+async def _converse(
+    socket: Socket, principal: Principal, deps: Dependencies, hub: Hub
+) -> _Ended | None:
+    """Listen and tell until either comes to an end, or the token does."""
+    end: _Ended | None = None
+
+    async def until_ended(part: Callable[[], Awaitable[None]]) -> None:
+        nonlocal end
+        try:
+            await part()
+        except _Ended as ended:
+            end = end or ended
+        except (OSError, WebSocketDisconnect):
+            logger.debug("the peer of a socket has gone")
+        tasks.cancel_scope.cancel()
+
+    with hub.subscribe("websocket") as subscriber:
+        conversation = _Conversation(socket, principal, deps, hub, subscriber)
+        with anyio.move_on_after(principal.expires - time.time()) as lifetime:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(until_ended, conversation.listen)
+                tasks.start_soon(until_ended, conversation.tell)
+    return _Ended(4401, "expired-token") if lifetime.cancelled_caught else end
+
+
+class _Conversation:
+    """One socket. An answer is sent before the first event of the room that it is about."""
+
+    def __init__(
+        self,
+        socket: Socket,
+        principal: Principal,
+        deps: Dependencies,
+        hub: Hub,
+        subscriber: Subscriber,
+    ) -> None:
+        self._socket = socket
+        self._principal = principal
+        self._deps = deps
+        self._hub = hub
+        self._subscriber = subscriber
+        self._sending = anyio.Lock(fast_acquire=True)
+        self._errors = 0
+        self._identified = False
+
+    async def listen(self) -> None:
+        """Answer each message, one after the other; return when the peer has gone."""
+        while (text := await self._receive()) is not None:
+            try:
+                await self._answer(_requests.decode(text))
+            except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+                await self._refuse("malformed-message", str(error))
+            except Refused as error:
+                await self._refuse(error.code, error.detail)
+            except StoreError:
+                await self._refuse("unavailable", "A part of the system does not answer now.")
+
+    async def tell(self) -> None:
+        """Send the events of the rooms until the hub stops."""
+        while batch := await self._subscriber.next_batch():
+            for delivery in batch:
+                async with self._sending:
+                    await self._send(_event(delivery))
+        raise _Ended(1012, "stopping")
+
+    async def _receive(self) -> str | bytes | None:
+        message = await self._socket.receive()
+        if message["type"] != "websocket.receive":
+            return None
+        text = message.get("text")
+        data = message.get("bytes") if text is None else text
+        if data is not None and len(data) > self._deps.limits.message_max_bytes:
+            raise _Ended(1009, "message-too-large")
+        return data or ""
+
+    async def _answer(self, request: Identify | SubscribePhoto | UnsubscribePhoto | Ping) -> None:
+        match request:
+            case Identify():
+                await self._identify(request)
+            case SubscribePhoto():
+                await self._subscribe(request)
+            case UnsubscribePhoto(photo_id=photo_id):
+                if not self._subscriber.leave(f"photo:{photo_id}"):
+                    raise Refused("not-subscribed", f"Not in the room of {photo_id[:64]!r}.")
+                await self._say(Unsubscribed(photo_id=photo_id))
+            case Ping():
+                await self._say(Pong())
+
+    async def _identify(self, request: Identify) -> None:
+        if self._identified:
+            raise Refused("already-identified", "One socket, one client and one session.")
+        own = f"client:{request.client_id}" if request.client_id is not None else "client"
+        admissions = [await admit(own, self._principal, self._deps)]
+        client_id = admissions[0].room.id
+        if request.session_id:  # an upload takes the empty one for none, too
+            admissions.append(session_room(request.session_id, client_id, self._deps.log))
+
+        def answer(start: Start) -> Identified:
+            return Identified(
+                client_id=client_id,
+                session_id=request.session_id or None,
+                position=join_positions(start.positions),
+                recovered=start.recovered,
+            )
+
+        await self._enter(admissions, request.last_event_id, answer)
+        self._identified = True
+
+    async def _subscribe(self, request: SubscribePhoto) -> None:
+        if not self._identified:
+            raise Refused("not-identified", "Send identify first.")
+        admission = await admit(f"photo:{request.photo_id}", self._principal, self._deps)
+
+        def answer(start: Start) -> Subscribed:
+            return Subscribed(
+                photo_id=request.photo_id,
+                position=join_positions(start.positions),
+                recovered=start.recovered,
+            )
+
+        await self._enter([admission], request.last_event_id, answer)
+
+    async def _enter(
+        self,
+        admissions: list[Admission],
+        last_event_id: str | None,
+        answer: Callable[[Start], Message],
+    ) -> None:
+        """Enter all the rooms at one point of the history; answer with the start of the first."""
+        after = parse_positions(last_event_id) if last_event_id else None
+        await self._hub.reached(after)
+        added = {admission.room for admission in admissions} - set(self._subscriber.rooms)
+        if len(self._subscriber.rooms) + len(added) > self._deps.limits.rooms_per_socket:
+            raise Refused("too-many-rooms", "Leave a room before you enter another.")
+        async with self._sending:
+            starts = [self._subscriber.enter(admission, after) for admission in admissions]
+            await self._send(msgspec.json.encode(answer(starts[0])))
+
+    async def _refuse(self, code: str, detail: str) -> None:
+        self._errors += 1
+        if self._errors > self._deps.limits.errors_per_socket:
+            raise _Ended(1008, "too-many-errors")
+        await self._say(Error(code=code, detail=detail))
+
+    async def _say(self, message: Message) -> None:
+        async with self._sending:
+            await self._send(msgspec.json.encode(message))
+
+    async def _send(self, frame: bytes) -> None:
+        with anyio.move_on_after(self._deps.limits.slow_reader_s) as patience:
+            await self._socket.send_text(frame)
+        if patience.cancelled_caught:
+            self._hub.slow_readers += 1
+            raise _Ended(1013, "slow-reader")
+
+
+def _event(delivery: Delivery) -> bytes:
+    return b'{"type":"event","rooms":%b,"event":%b}' % (
+        msgspec.json.encode(delivery.rooms),
+        delivery.entry.body,
+    )
+
+
+ROUTES = (rooms,)

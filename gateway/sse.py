@@ -1,0 +1,156 @@
+"""``GET /api/events``: the events of one room as Server-Sent Events.
+
+| frame | when |
+|---|---|
+| ``event: ready``, ``id: <position>``, ``data: {"recovered", "position"}`` | first |
+| ``id: <position>``, ``data: <event>`` | for each event, in order |
+| a comment | every ``PING_S``, so that proxies keep the connection and dead ones are noticed |
+
+Every ``id`` is where to resume: a browser sends the last one back as ``Last-Event-ID`` by itself.
+The id of a room that spans several partitions has a position in each, joined by commas.
+The stream ends with the token; whoever comes again without a new one gets a 401.
+"""
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any
+
+import anyio
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
+
+from gateway.auth import Principal
+from gateway.dependencies import Asked, Dependencies
+from gateway.hub import Hub, Subscriber
+from gateway.problems import problems
+from gateway.rooms import Admission, Positions, admit, join_positions, parse_positions
+from gateway.subscription import Delivery
+
+logger = logging.getLogger("photolog.gateway")
+
+PING_S = 15
+RETRY_MS = 1_000
+"""How long a browser waits before it connects again."""
+
+GRACE_S = 2.0
+"""How long a stream may take to end when the server stops; a slow reader's is broken off then."""
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """``recovered``: nothing is missing between the position asked for and the first event."""
+
+    recovered: bool
+    position: str
+
+
+@get(
+    "/api/events",
+    responses={
+        200: ResponseSpec(
+            str, description="Events, as they happen", media_type="text/event-stream"
+        ),
+        **problems(
+            "invalid-room", "invalid-position", "missing-token", "forbidden", "photo-not-found"
+        ),
+    },
+    tags=["events"],
+    summary="Follow a room",
+)
+async def room_events(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    hub: NamedDependency[Hub],
+    room: Annotated[
+        str,
+        QueryParameter(description="client, client:<id>, session:<id>, photo:<id> or global"),
+    ],
+    last_event_id: Annotated[
+        str | None,
+        QueryParameter(
+            name="lastEventId", description="Resume after it; the header Last-Event-ID goes first."
+        ),
+    ] = None,
+) -> EventSourceResponse:
+    """Without a position to resume after, from now on."""
+    # A browser that connects again sends the header, to the URL that it had at first.
+    resume = request.headers.get("last-event-id") or last_event_id
+    after = parse_positions(resume) if resume else None
+    admission = await admit(room, request.user, deps)
+    await hub.reached(after)
+    return _Stream(hub, admission, after, request.user)
+
+
+class _Stream(EventSourceResponse):
+    """Ends whole when the server stops; lets go of who takes nothing for ``Limits.slow_reader_s``.
+
+    The subscription lasts as long as the body: a response that never begins leaves nothing behind.
+    """
+
+    def __init__(
+        self, hub: Hub, admission: Admission, after: Positions | None, principal: Principal
+    ) -> None:
+        self._hub = hub
+        self._subscriber: Subscriber | None = None
+        self._stopping = anyio.Event()
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] # types of the library
+            self._frames(admission, after, principal.expires),
+            ping=PING_S,
+            send_timeout=hub.limits.slow_reader_s,
+            shutdown_event=self._stopping,
+            shutdown_grace_period=GRACE_S,
+        )
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._end_when_stopping)
+            try:
+                await super().__call__(scope, receive, send)
+            except SendTimeoutError:
+                self._hub.slow_readers += 1
+                logger.info("an event stream was closed: its reader took nothing")
+            tasks.cancel_scope.cancel()
+
+    async def _end_when_stopping(self) -> None:
+        await self._stopping.wait()
+        if self._subscriber is not None:
+            self._subscriber.end()
+
+    async def _frames(
+        self, admission: Admission, after: Positions | None, expires: float
+    ) -> AsyncGenerator[bytes]:
+        with self._hub.subscribe("sse") as subscriber:
+            self._subscriber = subscriber
+            start = subscriber.enter(admission, after)
+            positions = dict(start.positions)
+            yield _ready(start.recovered, join_positions(positions))
+            while batch := await _next_batch(subscriber, expires):
+                frames: list[bytes] = []
+                for _, entry in batch:
+                    positions[entry.position.partition] = entry.position
+                    frames.append(_frame(join_positions(positions), entry.body))
+                yield b"".join(frames)
+
+
+async def _next_batch(subscriber: Subscriber, expires: float) -> list[Delivery]:
+    """Empty at the end: of the server, the hub or the token."""
+    with anyio.move_on_after(expires - time.time()):
+        return await subscriber.next_batch()
+    return []
+
+
+def _ready(recovered: bool, position: str) -> bytes:
+    data = msgspec.json.encode(Ready(recovered=recovered, position=position))
+    return b"event: ready\nretry: %d\n%b" % (RETRY_MS, _frame(position, data))
+
+
+def _frame(position: str, data: bytes) -> bytes:
+    return b"id: %b\ndata: %b\n\n" % (position.encode(), data)
+
+
+ROUTES = (room_events,)

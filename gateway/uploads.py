@@ -1,0 +1,233 @@
+"""Uploading a photo: the bytes into a blob, then the fact into the log.
+
+| what comes | answer |
+|---|---|
+| bytes that are new to the client | 201, ``duplicate: false`` |
+| bytes of a photo that the client has | 200, ``duplicate: true``, that photo as it is now |
+| an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
+| an ``Idempotency-Key`` that made a photo of other bytes | 422 ``idempotency-key-reused`` |
+
+The blob is durable before the event that names it. Where it is not known whether the event was
+recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
+"""
+
+import logging
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+
+from domain.commands import UploadPhoto
+from domain.events import PhotoUploaded
+from domain.photo import Photo
+from domain.pipeline import PIPELINES
+from domain.rejections import Rejected
+from gateway.auth import writer
+from gateway.commands import POSITION_HEADER, execute
+from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
+from gateway.dependencies import Asked, Dependencies
+from gateway.forms import Form, receive_form
+from gateway.problems import Refused, problems
+from store.blobs import Draft, FolderBlobs, original_key
+from store.errors import Corrupt, StoreError, Unavailable
+from store.log import Log, Outcome
+from store.position import Position
+
+logger = logging.getLogger("photolog.gateway")
+
+KEY_MAX = 200
+LAST_SEQ = 2**64 - 1
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The answer to an upload. ``position`` is that of the photo's last event."""
+
+    photo_id: str
+    job_id: str
+    status: str
+    duplicate: bool
+    position: str
+
+
+@post(
+    "/api/photos/upload",
+    operation_class=MultipartUpload,
+    request_max_body_size=None,  # the form has bounds of its own
+    response_headers=[POSITION],
+    responses={
+        200: ResponseSpec(
+            Upload, description="The photo that has these bytes", generate_examples=False
+        ),
+    }
+    | problems(
+        *("missing-file", "empty-file", "too-many-files", "too-many-fields", "field-too-large"),
+        *("malformed-multipart", "invalid-session", "invalid-priority", "unknown-pipeline"),
+        *("invalid-idempotency-key", "missing-token", "forbidden", "upload-stalled"),
+        *("upload-too-large", "not-multipart", "unsupported-type", "idempotency-key-reused"),
+        *("busy", "log-unavailable", "storage-full"),
+    ),
+    tags=["photos"],
+    summary="Upload a photo",
+)
+async def upload(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    slots: NamedDependency[anyio.CapacityLimiter],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Upload]:
+    """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
+    writer(request.user)
+    key = _checked(idempotency_key)
+    async with _slot(slots, deps.limits.upload_patience_s), deps.blobs.draft() as draft:
+        form = await receive_form(request, draft, deps.limits)
+        await draft.flush()
+        known = None if key else await _known(deps.log, draft.sha256, request.user.client_id)
+        return known or await _record(request, deps, draft, form, key)
+
+
+async def _record(
+    request: Asked, deps: Dependencies, draft: Draft, form: Form, key: str | None
+) -> Response[Upload]:
+    command = _command(request.user.client_id, deps.blobs.bucket, form, draft)
+    await draft.commit(command.key)
+    try:
+        outcome = await execute(request, deps, command, request.user.client_id, idempotency_key=key)
+    except Rejected:
+        await _discard(deps.blobs, command.key)
+        raise
+    if outcome.repeat_of is None and outcome.duplicate_of is None:
+        return _created(command.photo_id, command.job_id, outcome.position)
+    await _discard(deps.blobs, command.key)
+    if outcome.repeat_of is not None:
+        return await _repeated(deps.log, outcome, command.sha256)
+    if outcome.photo is None or outcome.position is None:
+        raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
+    return _duplicate(outcome.photo, outcome.position)
+
+
+async def _discard(blobs: FolderBlobs, key: str) -> None:
+    """Remove a blob that no event names; one that stays is only room, which ``reconcile`` frees."""
+    try:
+        await blobs.delete(key)
+    except StoreError as error:
+        logger.warning("blob %s stays, unnamed: %s", key, error)
+
+
+def _command(client_id: str, bucket: str, form: Form, draft: Draft) -> UploadPhoto:
+    photo_id = str(uuid.uuid4())
+    return UploadPhoto(
+        photo_id=photo_id,
+        job_id=str(uuid.uuid4()),
+        client_id=client_id,
+        session_id=form.session_id,
+        original_filename=form.filename,
+        mime_type=form.mime_type,
+        file_size=draft.size,
+        sha256=draft.sha256,
+        bucket=bucket,
+        key=original_key(photo_id),
+        pipeline=form.pipeline,
+        priority=form.priority,
+    )
+
+
+async def _known(log: Log, sha256: str, client_id: str) -> Response[Upload] | None:
+    """The answer for bytes that the client has already; saves storing them to find that out."""
+    try:
+        holder = await log.holder_of(sha256, client_id)
+        loaded = await log.load(holder, client_id) if holder else None
+    except Unavailable as error:
+        raise Refused("log-unavailable", "Nothing was recorded.") from error
+    if loaded is None or loaded.photo is None or loaded.position is None or loaded.photo.deleted:
+        return None
+    return _duplicate(loaded.photo, loaded.position)
+
+
+async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]:
+    """The first answer again, from the event that the key recorded."""
+    position = outcome.position
+    if position is None:
+        raise ValueError("a repeated command has a position")
+    found = await log.read(_before(position), count=1)
+    if not found or found[0].position != position:
+        raise Corrupt(f"the event at {position} is not in the log")
+    first = found[0].event.data
+    if not isinstance(first, PhotoUploaded) or first.sha256 != sha256:
+        raise Refused("idempotency-key-reused", "This key made another photo.")
+    return _created(first.photo_id, first.job_id, position)
+
+
+def _created(photo_id: str, job_id: str, position: Position | None) -> Response[Upload]:
+    return _answer(
+        201,
+        Upload(
+            photo_id=photo_id,
+            job_id=job_id,
+            status="queued",
+            duplicate=False,
+            position=str(position),
+        ),
+    )
+
+
+def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
+    return _answer(
+        200,
+        Upload(
+            photo_id=photo.photo_id,
+            job_id=photo.job.job_id,
+            status=_status(photo),
+            duplicate=True,
+            position=str(position),
+        ),
+    )
+
+
+def _answer(status_code: int, answer: Upload) -> Response[Upload]:
+    headers = {
+        POSITION_HEADER: answer.position,
+        "Location": f"/api/photos/{answer.photo_id}",
+    }
+    return Response(answer, status_code=status_code, headers=headers)
+
+
+def _status(photo: Photo) -> str:
+    """As the read models have it: a job that ended with all its stages done has completed."""
+    job = photo.job
+    if job.ended:
+        return "completed" if job.done >= PIPELINES[job.pipeline] else "failed"
+    return "processing" if job.started else "queued"
+
+
+def _before(position: Position) -> Position:
+    if position.seq:
+        return position._replace(seq=position.seq - 1)
+    return position._replace(ms=position.ms - 1, seq=LAST_SEQ)
+
+
+def _checked(key: str | None) -> str | None:
+    if key is not None and not (0 < len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
+        raise Refused("invalid-idempotency-key", "The Idempotency-Key is empty, long or not ASCII.")
+    return key
+
+
+@asynccontextmanager
+async def _slot(slots: anyio.CapacityLimiter, patience_s: float) -> AsyncGenerator[None]:
+    """One of the uploads at once; raises Refused, ``busy``."""
+    try:
+        with anyio.fail_after(patience_s):
+            await slots.acquire()
+    except TimeoutError as error:
+        raise Refused("busy", f"{slots.total_tokens:g} uploads are under way.") from error
+    try:
+        yield
+    finally:
+        slots.release()
+
+
+ROUTES = (upload,)

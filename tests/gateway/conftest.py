@@ -1,0 +1,198 @@
+"""A gateway as it runs: uvicorn on a socket of its own, a real log, real blobs, a projector."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, nullcontext
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import msgspec
+import pytest
+import uvicorn
+from PIL import Image
+
+from gateway.app import create_app
+from gateway.auth import Role, Tokens
+from gateway.dependencies import Dependencies
+from gateway.limits import Limits
+from gateway.server import configuration
+from projections.runner import Projector
+from store.blobs import FolderBlobs
+from store.log import Log
+from store.sqlite import Generations, Reader
+
+SECRET = b"a secret of the tests, long enough"
+DEADLINE_S = 10.0
+HOST = "127.0.0.1"
+
+ROLES = {
+    "alice": Role.CLIENT,
+    "bob": Role.CLIENT,
+    "operator": Role.OPERATOR,
+    "auditor": Role.AUDITOR,
+}
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to pytest."""
+
+    def capture_signals(self) -> Any:
+        return nullcontext()
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
+    """A running gateway. ``client`` sends alice's token unless told otherwise."""
+
+    base_url: str
+    host: str
+    port: int
+    deps: Dependencies
+    log: Log
+    blobs: FolderBlobs
+    tokens: dict[str, str]
+    client: httpx.AsyncClient
+
+    def bearer(self, name: str) -> dict[str, str]:
+        """The header that makes the request one of ``name``."""
+        return {"Authorization": f"Bearer {self.tokens[name]}"}
+
+    def stored(self) -> list[str]:
+        """Every file under the root of the blobs, drafts too."""
+        root = self.blobs.root
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    async def upload(
+        self, data: bytes | None = None, *, name: str = "alice", **fields: str
+    ) -> httpx.Response:
+        """Upload a picture of its own, or ``data``, as ``name``."""
+        return await self.client.post(
+            "/api/photos/upload",
+            files={"file": ("picture.png", data if data is not None else picture())},
+            data=fields,
+            headers=self.bearer(name),
+        )
+
+    async def get(
+        self, path: str, *, name: str = "alice", after: str | None = None, **headers: str
+    ) -> httpx.Response:
+        return await self.client.get(
+            path,
+            params={"after": after} if after else None,
+            headers={**self.bearer(name), **headers},
+        )
+
+
+_pictures = iter(range(1, 1 << 24))
+
+
+def picture(size: tuple[int, int] = (8, 8)) -> bytes:
+    """A PNG that no other call gives."""
+    number = next(_pictures)
+    colour = (number >> 16, (number >> 8) & 255, number & 255)
+    file = BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, with a deadline."""
+    give_up = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < give_up, f"waited in vain: {what}"
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def limits() -> Limits:
+    """A test's own limits: override this fixture."""
+    return Limits(append_patience_s=1.0, linger_s=2.0)
+
+
+@pytest.fixture
+async def projecting() -> bool:
+    """Whether a projector runs: override this fixture."""
+    return True
+
+
+@pytest.fixture
+async def deps(log: Log, tmp_path: Path, limits: Limits) -> AsyncGenerator[Dependencies]:
+    reader = Reader(Generations(tmp_path / "read-model"))
+    yield Dependencies(
+        log=log,
+        blobs=FolderBlobs(tmp_path / "blobs"),
+        reader=reader,
+        tokens=Tokens(SECRET),
+        limits=limits,
+    )
+    reader.close()
+
+
+@asynccontextmanager
+async def serving(app: Any, limits: Limits) -> AsyncGenerator[str]:
+    """The base URL of ``app`` on a free port of this machine."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        server = _Server(configuration(app, limits))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await until(lambda: server.started or task.done(), "the server")
+            yield f"http://{HOST}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            with anyio.fail_after(DEADLINE_S):
+                await task
+
+
+@asynccontextmanager
+async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
+    """The gateway over ``deps``."""
+    now = time.time()
+    tokens = {name: deps.tokens.issue(name, role, 3600, now) for name, role in ROLES.items()}
+    async with (
+        serving(create_app(deps), deps.limits) as base_url,
+        httpx.AsyncClient(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {tokens['alice']}"},
+            timeout=30,
+            trust_env=False,
+        ) as client,
+    ):
+        yield Gateway(
+            base_url=base_url,
+            host=HOST,
+            port=int(base_url.rpartition(":")[2]),
+            deps=deps,
+            log=deps.log,
+            blobs=deps.blobs,
+            tokens=tokens,
+            client=client,
+        )
+
+
+@asynccontextmanager
+async def projected(deps: Dependencies, folder: Path) -> AsyncGenerator[None]:
+    """A projector beside the gateway."""
+    generations = Generations(folder)
+    async with anyio.create_task_group() as group:
+        group.start_soon(Projector(deps.log, generations).run)
+        await until(lambda: generations.current() is not None, "the read model")
+        yield
+        group.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def gateway(
+    deps: Dependencies, tmp_path: Path, *, projecting: bool
+) -> AsyncGenerator[Gateway]:
+    """A gateway with its projector; without one where ``projecting`` is false."""
+    async with served(deps) as running:
+        if not projecting:
+            yield running
+            return
+        async with projected(deps, tmp_path / "read-model"):
+            yield running

@@ -1,0 +1,105 @@
+"""What workers would have recorded, without workers: the gateway never notices the difference."""
+
+import hashlib
+from io import BytesIO
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from domain.commands import PhotoCommand, RecordStageCompleted, RecordStageFailed, StartProcessing
+from domain.failures import Category
+from domain.pipeline import PIPELINES
+from domain.results import (
+    MetadataResult,
+    OptimizationResult,
+    PlaceholderResult,
+    Rendition,
+    ThumbnailsResult,
+    ValidationResult,
+)
+from store.blobs import rendition_key
+from tests.conftest import CONTEXT
+from tests.gateway.conftest import Gateway
+
+SIZES = (150, 300, 600)
+
+RESULTS: dict[str, Any] = {
+    "validation": ValidationResult(format="PNG", mime_type="image/png", width=8, height=8),
+    "metadata": MetadataResult(width=8, height=8),
+    "thumbnails": ThumbnailsResult(sizes=SIZES),
+    "placeholder": PlaceholderResult(blurhash="L00000fQfQfQfQfQfQfQfQfQfQfQ"),
+    "optimization": OptimizationResult(recipe="webp-1920-q80"),
+}
+
+
+async def process(gateway: Gateway, photo: dict[str, Any], *, shade: int = 7) -> str:
+    """Run the whole pipeline over an uploaded photo of alice; the position of its last event.
+
+    ``shade`` makes renditions that differ from those of another run.
+    """
+    await _execute(gateway, StartProcessing(photo_id=photo["photoId"], job_id=photo["jobId"]))
+    position = ""
+    for stage, result in RESULTS.items():
+        names = {
+            "thumbnails": tuple(f"thumbnail-{size}" for size in SIZES),
+            "optimization": ("optimized",),
+        }.get(stage, ())
+        renditions = [await _rendition(gateway, photo, name, shade) for name in names]
+        position = await _execute(
+            gateway,
+            RecordStageCompleted(
+                photo_id=photo["photoId"],
+                job_id=photo["jobId"],
+                stage=stage,
+                attempt=1,
+                duration_ms=5,
+                result=msgspec.to_builtins(result),
+                renditions=tuple(renditions),
+            ),
+        )
+    assert set(RESULTS) == PIPELINES["full_processing"]
+    return position
+
+
+async def fail(gateway: Gateway, photo: dict[str, Any]) -> str:
+    """The photo's job ends without its results; the position of the last event."""
+    return await _execute(
+        gateway,
+        RecordStageFailed(
+            photo_id=photo["photoId"],
+            job_id=photo["jobId"],
+            stage="validation",
+            attempt=1,
+            category=Category.DATA,
+            code="truncated",
+            error="The picture ends too early.",
+        ),
+    )
+
+
+async def start(gateway: Gateway, photo: dict[str, Any]) -> str:
+    command = StartProcessing(photo_id=photo["photoId"], job_id=photo["jobId"])
+    return await _execute(gateway, command)
+
+
+async def _execute(gateway: Gateway, command: PhotoCommand) -> str:
+    outcome = await gateway.log.execute(command, client_id="alice", context=CONTEXT)
+    return str(outcome.position)
+
+
+async def _rendition(gateway: Gateway, photo: dict[str, Any], name: str, shade: int) -> Rendition:
+    file = BytesIO()
+    Image.new("RGB", (8, 8), (len(name), shade, 9)).save(file, "WEBP", lossless=True)
+    data = file.getvalue() + name.encode()  # each its own bytes
+    key = rendition_key(photo["photoId"], photo["jobId"], name)
+    await gateway.blobs.put(key, data)
+    return Rendition(
+        name=name,
+        key=key,
+        width=8,
+        height=8,
+        file_size=len(data),
+        mime_type="image/webp",
+        sha256=hashlib.sha256(data).hexdigest(),
+    )

@@ -1,0 +1,183 @@
+import hashlib
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.gateway.conftest import Gateway, picture
+from tests.gateway.processing import process
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A processed photo of alice and its bytes."""
+
+    photo: dict[str, Any]
+    data: bytes
+
+    @property
+    def path(self) -> str:
+        return f"/api/photos/{self.photo['photoId']}"
+
+    @property
+    def etag(self) -> str:
+        return f'"{hashlib.sha256(self.data).hexdigest()}"'
+
+
+@pytest.fixture
+async def stored(gateway: Gateway) -> Stored:
+    data = picture((400, 400))
+    photo = (
+        await gateway.client.post(
+            "/api/photos/upload", files={"file": ('Ü "quoted".png', data, "image/png")}
+        )
+    ).json()
+    await gateway.get("/api/photos", after=await process(gateway, photo))
+    return Stored(photo=photo, data=data)
+
+
+async def test_an_original_comes_whole_with_its_type_and_tag(
+    gateway: Gateway, stored: Stored
+) -> None:
+    answer = await gateway.get(f"{stored.path}/original")
+
+    assert (answer.status_code, answer.content) == (200, stored.data)
+    headers = answer.headers
+    assert headers["Content-Type"] == "image/png"
+    assert headers["Content-Length"] == str(len(stored.data))
+    assert headers["ETag"] == stored.etag
+    assert headers["Accept-Ranges"] == "bytes"
+    assert headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert headers["Vary"] == "Authorization, Cookie"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert headers["Content-Disposition"] == (
+        "inline; filename=\"U _quoted_.png\"; filename*=UTF-8''%C3%9C%20%22quoted%22.png"
+    )
+
+
+async def test_a_file_can_be_asked_for_to_be_saved(gateway: Gateway, stored: Stored) -> None:
+    answer = await gateway.get(f"{stored.path}/thumbnails/300?download=true")
+
+    assert answer.headers["Content-Disposition"].startswith("attachment; ")
+    assert answer.headers["Content-Disposition"].endswith("-thumbnail-300.webp")
+
+
+@pytest.mark.parametrize(
+    "path", ["thumbnails/150", "thumbnails/300", "thumbnails/600", "optimized"]
+)
+async def test_a_rendition_is_asked_for_each_time_and_costs_nothing_while_it_is_the_same(
+    gateway: Gateway, stored: Stored, path: str
+) -> None:
+    first = await gateway.get(f"{stored.path}/{path}")
+    same = await gateway.get(f"{stored.path}/{path}", **{"If-None-Match": first.headers["ETag"]})
+
+    assert (first.status_code, first.headers["Content-Type"]) == (200, "image/webp")
+    assert first.headers["ETag"] == f'"{hashlib.sha256(first.content).hexdigest()}"'
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    assert (same.status_code, same.content) == (304, b"")
+    assert same.headers["ETag"] == first.headers["ETag"]
+    assert same.headers["Cache-Control"] == "private, no-cache"
+
+
+async def test_a_rendition_that_was_made_again_has_another_tag(
+    gateway: Gateway, stored: Stored
+) -> None:
+    before = await gateway.get(f"{stored.path}/thumbnails/150")
+    job = (await gateway.client.post(f"{stored.path}/reprocess")).json()
+    end = await process(gateway, job, shade=200)
+
+    after = await gateway.get(
+        f"{stored.path}/thumbnails/150", after=end, **{"If-None-Match": before.headers["ETag"]}
+    )
+
+    assert after.status_code == 200
+    assert after.headers["ETag"] != before.headers["ETag"]
+
+
+async def test_a_part_of_a_file_comes_alone(gateway: Gateway, stored: Stored) -> None:
+    answer = await gateway.get(f"{stored.path}/original", Range="bytes=10-19")
+
+    assert (answer.status_code, answer.content) == (206, stored.data[10:20])
+    assert answer.headers["Content-Range"] == f"bytes 10-19/{len(stored.data)}"
+    assert answer.headers["Content-Length"] == "10"
+
+
+async def test_the_end_of_a_file_comes_alone(gateway: Gateway, stored: Stored) -> None:
+    answer = await gateway.get(f"{stored.path}/original", Range="bytes=-7")
+
+    assert (answer.status_code, answer.content) == (206, stored.data[-7:])
+
+
+async def test_a_download_goes_on_where_it_was_cut(gateway: Gateway, stored: Stored) -> None:
+    half = len(stored.data) // 2
+
+    second = await gateway.get(
+        f"{stored.path}/original", Range=f"bytes={half}-", **{"If-Range": stored.etag}
+    )
+    changed = await gateway.get(
+        f"{stored.path}/original", Range=f"bytes={half}-", **{"If-Range": '"of another file"'}
+    )
+
+    assert (second.status_code, second.content) == (206, stored.data[half:])
+    assert (changed.status_code, changed.content) == (200, stored.data)
+
+
+async def test_several_parts_at_once_are_the_whole(gateway: Gateway, stored: Stored) -> None:
+    answer = await gateway.get(f"{stored.path}/original", Range="bytes=0-1,5-6")
+
+    assert (answer.status_code, answer.content) == (200, stored.data)
+
+
+async def test_a_part_behind_the_end_is_refused(gateway: Gateway, stored: Stored) -> None:
+    answer = await gateway.get(f"{stored.path}/original", Range=f"bytes={len(stored.data)}-")
+
+    assert (answer.status_code, answer.json()["code"]) == (416, "range-not-satisfiable")
+    assert answer.headers["Content-Range"] == f"bytes */{len(stored.data)}"
+
+
+async def test_a_head_has_the_headers_alone(gateway: Gateway, stored: Stored) -> None:
+    answer = await gateway.client.head(f"{stored.path}/original", headers={"Range": "bytes=0-1"})
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["Content-Length"] == str(len(stored.data))
+    assert answer.headers["ETag"] == stored.etag
+
+
+async def test_renditions_that_are_not_there_yet_are_not_found(gateway: Gateway) -> None:
+    photo = (await gateway.upload()).json()
+
+    for path in ("thumbnails/150", "optimized"):
+        answer = await gateway.get(
+            f"/api/photos/{photo['photoId']}/{path}", after=photo["position"]
+        )
+        assert (answer.status_code, answer.json()["code"]) == (404, "rendition-not-found")
+
+
+@pytest.mark.parametrize("size", ["151", "0", "large", "-1"])
+async def test_a_size_that_nobody_makes_is_not_found(
+    gateway: Gateway, stored: Stored, size: str
+) -> None:
+    answer = await gateway.get(f"{stored.path}/thumbnails/{size}")
+
+    assert answer.status_code == 404
+    assert answer.json()["code"] in ("rendition-not-found", "not-found")
+
+
+async def test_a_blob_that_is_gone_is_said_to_be_missing(gateway: Gateway, stored: Stored) -> None:
+    [original] = gateway.blobs.root.glob("originals/*/*")
+    original.unlink()
+
+    answer = await gateway.get(f"{stored.path}/original")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "blob-missing")
+
+
+async def test_a_blob_of_another_size_is_said_to_be_damaged(
+    gateway: Gateway, stored: Stored
+) -> None:
+    [original] = gateway.blobs.root.glob("originals/*/*")
+    original.write_bytes(stored.data[:-1])
+
+    answer = await gateway.get(f"{stored.path}/original")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "corrupt")

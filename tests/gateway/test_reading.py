@@ -1,0 +1,73 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.limits import Limits
+from store.position import Position
+from tests.gateway.conftest import Gateway, projected
+
+
+async def test_after_an_upload_a_query_with_its_position_has_it(gateway: Gateway) -> None:
+    for _ in range(10):
+        photo = (await gateway.upload()).json()
+
+        newest = await gateway.get("/api/photos?limit=1", after=photo["position"])
+
+        assert newest.json()["items"][0]["photoId"] == photo["photoId"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/photos", "/api/photos/p", "/api/photos/p/history", "/api/photos/p/original"),
+        *("/api/photos/p/thumbnails/150", "/api/photos/p/optimized", "/api/jobs/j"),
+        "/api/sessions/s",
+    ],
+)
+async def test_every_query_knows_after(gateway: Gateway, path: str) -> None:
+    answer = await gateway.get(path, after="no position")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
+
+
+class TestBehind:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(after_timeout_s=0.2)
+
+    async def test_a_position_that_does_not_come_is_not_waited_for_for_ever(
+        self, gateway: Gateway
+    ) -> None:
+        answer = await gateway.get("/api/photos", after=str(Position(0, 9999999999999, 0)))
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "read-model-behind")
+        assert answer.headers["Retry-After"] == "2"
+
+
+class TestLate:
+    @pytest.fixture
+    def projecting(self) -> bool:
+        return False
+
+    async def test_a_query_waits_for_the_projector(self, gateway: Gateway, tmp_path: Path) -> None:
+        photo = (await gateway.upload()).json()
+        waiting = asyncio.create_task(
+            gateway.get(f"/api/photos/{photo['photoId']}", after=photo["position"])
+        )
+
+        async with projected(gateway.deps, tmp_path / "read-model"):
+            answer = await waiting
+
+        assert answer.status_code == 200
+
+    async def test_a_command_waits_for_the_projector_before_it_denies(
+        self, gateway: Gateway, tmp_path: Path
+    ) -> None:
+        photo = (await gateway.upload()).json()
+        known = asyncio.create_task(gateway.client.delete(f"/api/photos/{photo['photoId']}"))
+        unknown = asyncio.create_task(gateway.client.delete("/api/photos/nobody"))
+
+        async with projected(gateway.deps, tmp_path / "read-model"):
+            assert (await known).status_code == 204
+            assert (await unknown).json()["code"] == "photo-not-found"

@@ -1,0 +1,99 @@
+"""Readers that stop reading: nothing is lost, and memory and time have a bound."""
+
+import pytest
+
+from gateway import app
+from gateway.hub import Hub
+from gateway.limits import Limits
+from tests.gateway.conftest import Gateway, until
+from tests.gateway.listeners import (
+    following,
+    narrow,
+    positions,
+    record,
+    reluctant,
+    talking,
+)
+
+EVENTS = 5_000
+PATIENCE_S = 0.3
+
+
+@pytest.fixture
+def hubs(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
+    """The hubs of the gateways to come."""
+    known: list[Hub] = []
+
+    class Known(Hub):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)  # pyright: ignore[reportArgumentType] # handed on as they came
+            known.append(self)
+
+    monkeypatch.setattr(app, "Hub", Known)
+    return known
+
+
+@pytest.fixture
+def patience_s() -> float:
+    """How long a reader may take nothing: parametrize a test with another time."""
+    return 30.0
+
+
+@pytest.fixture
+def limits(patience_s: float) -> Limits:
+    return Limits(room_backlog=50, slow_reader_s=patience_s)
+
+
+async def test_a_stream_that_is_not_read_for_a_while_loses_nothing(
+    hubs: list[Hub], gateway: Gateway
+) -> None:
+    async with reluctant(gateway) as stream:
+        await record(gateway.log, EVENTS)
+        await until(lambda: hubs[0].overflows > 0, "the backlog")
+
+        assert await stream.ids(EVENTS) == await positions(gateway.log)
+    assert hubs[0].slow_readers == 0
+
+
+async def test_a_socket_that_is_not_read_for_a_while_loses_nothing(
+    hubs: list[Hub], gateway: Gateway
+) -> None:
+    async with talking(gateway, sock=await narrow(gateway), max_queue=1) as talk:
+        await talk.ask("identify")
+        await record(gateway.log, EVENTS)
+        await until(lambda: hubs[0].overflows > 0, "the backlog")
+
+        assert await talk.ids(EVENTS) == await positions(gateway.log)
+    assert hubs[0].slow_readers == 0
+
+
+@pytest.mark.parametrize("patience_s", [PATIENCE_S])
+async def test_a_stream_that_is_not_read_for_too_long_is_ended_and_resumes(
+    hubs: list[Hub], gateway: Gateway, patience_s: float
+) -> None:
+    got: list[str] = []
+    async with reluctant(gateway) as stream:
+        last = stream.ready.id
+        await record(gateway.log, EVENTS)
+        await until(lambda: hubs[0].slow_readers > 0, "the end of patience")
+        assert hubs[0].connections["sse"] == 0
+        while (frame := await stream.next()) is not None:
+            got.append(frame.data["id"])
+            last = frame.id
+    assert len(got) < EVENTS
+
+    async with following(gateway, after=last) as stream:
+        assert stream.ready.data["recovered"]
+        assert got + await stream.ids(EVENTS - len(got)) == await positions(gateway.log)
+
+
+@pytest.mark.parametrize("patience_s", [PATIENCE_S])
+async def test_a_socket_that_is_not_read_for_too_long_is_ended(
+    hubs: list[Hub], gateway: Gateway, patience_s: float
+) -> None:
+    async with talking(gateway, sock=await narrow(gateway), max_queue=1) as talk:
+        await talk.ask("identify")
+        await record(gateway.log, EVENTS)
+        await until(lambda: hubs[0].slow_readers > 0, "the end of patience")
+        await until(lambda: hubs[0].connections["websocket"] == 0, "the end of the socket")
+        talk.connection.transport.abort()
