@@ -39,6 +39,7 @@ save ""
 stop-writes-on-bgsave-error yes
 maxmemory-policy noeviction
 daemonize no
+set-proc-title no
 loglevel notice
 logfile {log}
 """
@@ -135,14 +136,19 @@ class Valkey:
         loaded = re.search(rb"loading_loaded_perc:([\d.]+)", text)
         return float(loaded[1]) / 100 if loaded else 0.0
 
-    def last_words(self, lines: int = 4) -> str:
-        """The end of what the server wrote to its log."""
+    def last_words(self, lines: int = 3) -> str:
+        """The last warnings and errors that the server wrote to its log."""
         try:
             with self._log.open("rb") as file:
-                file.seek(max(0, self._log.stat().st_size - 4096))
-                return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
-        except FileNotFoundError:
+                file.seek(max(0, self._log.stat().st_size - 8192))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
             return ""
+        # "#" marks a warning; the one about overcommit comes at every start.
+        warnings = [
+            line for line in text.splitlines() if " # " in line and "overcommit" not in line
+        ]
+        return "\n".join(warnings[-lines:])
 
 
 def _url(socket: Path) -> str:

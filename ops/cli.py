@@ -1,0 +1,64 @@
+"""The command line: ``photolog COMMAND``. One command, one file in ``ops/commands/``."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from ops.commands.options import config_option, data_option
+from ops.errors import UserError
+from store.errors import StoreError
+
+COMMANDS = {
+    "up": "Run all of Photolog on this machine.",
+    "upload": "Upload photos: files, and folders with all that is in them.",
+    "watch": "Show what happens in a room, as it happens.",
+    "history": "Show all that ever happened to a photo.",
+    "token": "Print a token for a client.",
+    "health": "Say how the system is; exit status 1 if it is down.",
+    "config": "Show every setting, its value, and where that came from.",
+    "reconcile": "Compare the files with the log, both ways.",
+    "projections": "List, rebuild and verify the read models.",
+    "gateway": "Run one gateway: HTTP, WebSocket, SSE and the pages.",
+    "projector": "Run the projector of this machine.",
+    "worker": "Run one worker.",
+}
+"""Each command and what ``--help`` says of it, so that help imports none of them."""
+
+
+class _Photolog(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f"ops.commands.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (UserError, StoreError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            ctx.exit(130)  # 128 + SIGINT, as shells say it
+
+
+@click.group(
+    cls=_Photolog,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@config_option
+@data_option
+@click.version_option(package_name="photolog")
+def main() -> None:
+    """Photolog keeps photos, and everything that ever happened to them."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="photolog"))

@@ -1,0 +1,112 @@
+"""The command line as an HTTP client of a Photolog that runs."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from ops.errors import UserError
+from ops.settings import Settings
+from ops.tokens import mint
+
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 60.0
+TOKEN_TTL_S = 30 * 86_400.0
+"""Longer than anyone watches; such a token is never stored."""
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it answers, and the token that says who we are there."""
+
+    url: str
+    token: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that says no (RFC 9457)."""
+
+    title: str
+    code: str = ""
+    detail: str = ""
+    advice: str = ""
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> "Problem":
+        """The problem document; of another server's answer, its status."""
+        try:
+            return msgspec.json.decode(response.content, type=cls)
+        except msgspec.MsgspecError:
+            return cls(title=f"{response.status_code} {response.reason_phrase}")
+
+    def __str__(self) -> str:
+        said = f"{self.title}: {self.detail}" if self.detail else self.title
+        return f"{said} {self.advice}".strip()
+
+
+def find(
+    settings: Settings, *, url: str | None, token: str | None, client_id: str, role: str
+) -> Server:
+    """The server named by ``url``, or else the one that runs on the data folder.
+
+    Without ``token`` one is made with the secret of the data folder, for ``client_id``.
+
+    Raises:
+        UserError: there is no such server or secret.
+    """
+    found = url or url_in(settings)
+    if not found.startswith(("http://", "https://")):
+        raise UserError(f"{found!r} is no URL of a Photolog: write it as http://127.0.0.1:3000")
+    return Server(
+        url=found.rstrip("/"), token=token or mint(settings, client_id, role, TOKEN_TTL_S)
+    )
+
+
+def url_in(settings: Settings) -> str:
+    """The URL of the Photolog that runs on the data folder; raises UserError if none does."""
+    try:
+        return (settings.folder / "url").read_text("utf-8")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"No Photolog runs on {settings.folder}: start it with `photolog up`, or name another "
+            "with --data or --url"
+        ) from error
+
+
+@asynccontextmanager
+async def connected(
+    url: str, token: str | None = None, *, read_timeout_s: float = ANSWER_TIMEOUT_S
+) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of the server.
+
+    Raises:
+        UserError: a request within the block got no answer.
+    """
+    client = httpx.AsyncClient(
+        base_url=url,
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        timeout=httpx.Timeout(
+            ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, read=read_timeout_s, pool=None
+        ),
+        # A proxy of the surroundings cannot know what listens on this machine.
+        trust_env=urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"),
+    )
+    async with client:
+        try:
+            yield client
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise UserError(f"No Photolog answers at {url}: start it with `photolog up`") from error
+        except httpx.TransportError as error:
+            raise UserError(
+                f"The connection to {url} was lost: {error or type(error).__name__}"
+            ) from error
+        except httpx.InvalidURL as error:
+            raise UserError(f"{url} is no URL: {error}") from error
+
+
+def checked(response: httpx.Response) -> httpx.Response:
+    """The response, if it says yes; raises UserError with what it says otherwise."""
+    if response.is_success:
+        return response
+    raise UserError(str(Problem.of(response)))

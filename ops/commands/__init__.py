@@ -1,0 +1,1 @@
+"""The commands of ``photolog``; each file has one, under the name ``command``."""

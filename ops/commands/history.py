@@ -1,0 +1,66 @@
+"""``photolog history``"""
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import anyio
+import click
+import httpx
+import msgspec
+
+from ops.client import Server, checked, connected
+from ops.commands.server import with_server
+from ops.lines import Shown, what
+
+PAGE = 200
+
+
+class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    items: list[msgspec.Raw]
+    next_cursor: str | None = None
+
+
+@click.command()
+@click.argument("photo_id")
+@click.option("--json", "as_json", is_flag=True, help="Each event as it is, one line of JSON.")
+@with_server
+def command(server: Server, photo_id: str, as_json: bool) -> None:
+    """Show all that ever happened to a photo, oldest first.
+
+    With --role operator also to a photo of another client.
+    """
+
+    async def run() -> list[bytes]:
+        async with connected(server.url, server.token) as client:
+            return [bytes(event) async for event in _events(client, photo_id)]
+
+    events = anyio.run(run)
+    if as_json:
+        for event in events:
+            click.echo(event)
+    else:
+        _tell([msgspec.json.decode(event, type=Shown) for event in events])
+
+
+def _tell(events: list[Shown]) -> None:
+    rows = [("Time (UTC)", "Event", "By", "What")]
+    rows += [(each.time, each.type, each.actor, what(each)) for each in events]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*columns, row[3]]).rstrip())
+
+
+async def _events(client: httpx.AsyncClient, photo_id: str) -> AsyncIterator[msgspec.Raw]:
+    cursor: str | None = None
+    while True:
+        response = await client.get(
+            f"/api/photos/{quote(photo_id, safe='')}/history",
+            params={"limit": PAGE} | ({"cursor": cursor} if cursor else {}),
+        )
+        page = msgspec.json.decode(checked(response).content, type=_Page)
+        for event in page.items:
+            yield event
+        cursor = page.next_cursor
+        if cursor is None:
+            return

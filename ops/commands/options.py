@@ -1,0 +1,84 @@
+"""Options that several commands have, and what the commands get from them."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from ops.settings import Loaded, describe, load
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep the option for ``loaded_settings``; the one nearest to the command wins."""
+    if value is not None:
+        ctx.ensure_object(dict)[param.name] = value
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="PHOTOLOG_CONFIG",
+    metavar="FILE",
+    help="Settings in TOML.",
+    expose_value=False,
+    callback=_remember,
+)
+
+data_option = click.option(
+    "--data",
+    metavar="FOLDER",
+    help=describe("data")[0],
+    expose_value=False,
+    callback=_remember,
+)
+
+
+def with_settings(*names: str) -> Callable[[Function], Function]:
+    """Give the command ``loaded``, and an option for each setting in ``names``.
+
+    All have ``--config`` and ``--data``.
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def command(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, loaded=loaded_settings(), **kwargs)
+
+        decorated: Any = command
+        for name in reversed(names):
+            decorated = click.option(
+                f"--{name.replace('_', '-')}",
+                metavar=name.rpartition("_")[2].upper(),
+                help=describe(name)[0],
+                expose_value=False,
+                callback=_remember,
+            )(decorated)
+        return config_option(data_option(decorated))
+
+    return decorate
+
+
+def loaded_settings() -> Loaded:
+    """The settings of the command that runs; warns of variables that are probably misspelt.
+
+    Raises:
+        SettingsError: a value is not accepted.
+    """
+    given = cast("dict[str, Any]", click.get_current_context().ensure_object(dict))
+    options = {name: value for name, value in given.items() if name != "config"}
+    loaded = load(file=given.get("config"), options=options)
+    for variable in loaded.unknown:
+        click.echo(f"Warning: {variable} is no setting of Photolog and is ignored.", err=True)
+    return loaded
+
+
+name_option = click.option(
+    "--name",
+    metavar="NAME",
+    help="Of this process: in its log lines and on its unfinished files. Give it the same at each "
+    "start, and to no other process.",
+)

@@ -1,0 +1,168 @@
+"""``photolog projections``: list, rebuild, verify."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+from ops import wiring
+from ops.commands.options import config_option, data_option, with_settings
+from ops.settings import Loaded
+from projections import checkpoints
+from projections.models import TABLES
+from projections.rebuild import RebuildReport, rebuild
+from projections.verify import VerifyReport, verify
+from store.errors import Unavailable
+from store.log import Log
+from store.position import Position
+from store.sqlite import Connection, Reader
+
+
+@click.group()
+@config_option
+@data_option
+def command() -> None:
+    """List, rebuild and verify the read models of this machine."""
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True):
+    table: str
+    rows: int
+
+
+class _Partition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``lag_ms``: how long the oldest event that is not folded in has been waiting."""
+
+    partition: int
+    checkpoint: str
+    end: str
+    lag_ms: int
+
+
+class _State(msgspec.Struct, frozen=True, kw_only=True):
+    generation: str
+    tables: list[_Table]
+    partitions: list[_Partition]
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+
+
+@command.command("list")
+@_json_option
+@with_settings()
+def list_models(loaded: Loaded, as_json: bool) -> None:
+    """Show the live generation: its tables, and how far it has come in the log."""
+
+    async def run() -> _State:
+        generations = wiring.generations(loaded.settings)
+        live = generations.current()
+        if live is None:
+            raise Unavailable("there is no read model yet: is the projector running?")
+        reader = Reader(generations)
+        try:
+            async with wiring.open_log(loaded.settings) as log:
+                tables = await reader.query(_count)
+                folded = await reader.query(_checkpoints, log.partitions)
+                partitions = [await _partition(log, position) for position in folded]
+        finally:
+            reader.close()
+        return _State(generation=live.name, tables=tables, partitions=partitions)
+
+    state = anyio.run(run)
+    if as_json:
+        click.echo(msgspec.json.encode(state))
+        return
+    click.echo(f"generation {state.generation}")
+    for table in state.tables:
+        click.echo(f"  {table.table:<12} {table.rows:>12,} rows")
+    for each in state.partitions:
+        click.echo(
+            f"partition {each.partition}: at {each.checkpoint} of {each.end}, "
+            f"{each.lag_ms:,} ms behind"
+        )
+
+
+@command.command("rebuild")
+@_json_option
+@with_settings()
+def rebuild_models(loaded: Loaded, as_json: bool) -> None:
+    """Fold the log into a new generation and put it in the place of the live one.
+
+    Readers and the projector go on meanwhile.
+    """
+
+    async def run(progress: Callable[[int, int], None]) -> RebuildReport:
+        async with wiring.open_log(loaded.settings) as log:
+            return await rebuild(log, wiring.generations(loaded.settings), progress)
+
+    with _progress(quiet=as_json) as progress:
+        report = anyio.run(run, progress)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+    else:
+        click.echo(
+            f"generation {report.generation}: {report.events:,} events in {report.duration_s:.1f} s"
+        )
+
+
+@command.command("verify")
+@_json_option
+@with_settings()
+def verify_models(loaded: Loaded, as_json: bool) -> None:
+    """Compare the live generation with a fresh fold of the log; exit status 1 if they differ."""
+
+    async def run(progress: Callable[[int, int], None]) -> VerifyReport:
+        async with wiring.open_log(loaded.settings) as log:
+            return await verify(log, wiring.generations(loaded.settings), progress)
+
+    with _progress(quiet=as_json) as progress:
+        report = anyio.run(run, progress)
+    if as_json:
+        click.echo(msgspec.json.encode({"equal": report.equal, **msgspec.to_builtins(report)}))
+    else:
+        for table in report.tables:
+            verdict = "equal" if table.equal else f"differs: a fresh fold has {table.fresh.rows:,}"
+            click.echo(f"{table.table:<12} {table.live.rows:>12,} rows  {verdict}")
+        if not report.equal:
+            click.echo("`photolog projections rebuild` mends it.")
+    if not report.equal:
+        raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Generator[Callable[[int, int], None]]:
+    console = Console(stderr=True)
+    with Progress(
+        *(BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _count(db: Connection) -> list[_Table]:
+    return [
+        _Table(table=table, rows=db.execute(f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608 # names of our own schema
+        for table in TABLES
+    ]
+
+
+def _checkpoints(db: Connection, partitions: int) -> list[Position]:
+    return [checkpoints.get(db, partition) for partition in range(partitions)]
+
+
+async def _partition(log: Log, folded: Position) -> _Partition:
+    waiting = await log.read(folded, count=1)
+    lag_ms = max(0, int(time.time() * 1000) - waiting[0].position.ms) if waiting else 0
+    end = await log.end(folded.partition)
+    return _Partition(
+        partition=folded.partition, checkpoint=str(folded), end=str(end), lag_ms=lag_ms
+    )

@@ -1,0 +1,67 @@
+"""``photolog reconcile``"""
+
+import os
+
+import anyio
+import click
+import msgspec
+
+from ops import wiring
+from ops.commands.options import with_settings
+from ops.reconciling import Comparison, compare, remove
+from ops.settings import Loaded
+from ops.tokens import parse_ttl
+from store.blobs import FolderBlobs
+
+
+@click.command()
+@click.option("--remove", "removing", is_flag=True, help="Delete the files that no event names.")
+@click.option(
+    "--older-than",
+    default="1h",
+    show_default=True,
+    help="Leave younger files alone: they may be about to be recorded.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@with_settings()
+def command(loaded: Loaded, removing: bool, older_than: str, as_json: bool) -> None:
+    """Compare the files with the log, both ways.
+
+    Reports files that no event names, which a crash may leave, and files that an event names and
+    that are not there. The exit status is 1 if any is missing.
+    """
+    age_s = parse_ttl(older_than)
+    if not loaded.settings.blobs_folder.is_dir():
+        raise click.ClickException(f"there are no files in {loaded.settings.blobs_folder}")
+
+    async def run() -> Comparison:
+        async with wiring.open_log(loaded.settings) as log:
+            blobs = FolderBlobs(loaded.settings.blobs_folder, f"reconcile-{os.getpid()}")
+            found = await compare(log, blobs, older_than_s=age_s)
+            if removing:
+                await remove(blobs, found)
+            return found
+
+    found = anyio.run(run)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        _tell(found, removing=removing)
+    if found.missing:
+        raise click.exceptions.Exit(1)
+
+
+def _tell(found: Comparison, *, removing: bool) -> None:
+    for missing in found.missing:
+        click.echo(f"missing  {missing.key}  of photo {missing.photo_id}")
+    done = "removed" if removing else "unnamed"
+    for blob in found.unnamed:
+        click.echo(f"{done}  {blob.key}  {blob.size:,} bytes")
+    for draft in found.drafts:
+        click.echo(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
+    click.echo(
+        f"{found.named:,} files named by events, {len(found.missing):,} of them missing; "
+        f"{len(found.unnamed):,} unnamed, {len(found.drafts):,} drafts"
+    )
+    if not removing and (found.unnamed or found.drafts):
+        click.echo("`photolog reconcile --remove` deletes those that no event names.")

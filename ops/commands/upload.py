@@ -1,0 +1,105 @@
+"""``photolog upload``"""
+
+from collections import Counter
+from pathlib import Path
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from ops.client import Server, connected
+from ops.commands.server import with_server
+from ops.uploading import Failed, Found, Outcome, Wish, find_files, upload
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(path_type=Path))
+@click.option("--session", metavar="ID", help="Groups the photos; a room of its own shows them.")
+@click.option("--pipeline", help="full_processing or quick_processing.")
+@click.option("--priority", type=int, help="1, the first, to 10, the last.")
+@click.option("--wait", is_flag=True, help="Wait until the photos are processed.")
+@click.option(
+    "--wait-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up when no photo was processed for so long.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON line for each file.")
+@with_server
+def command(
+    server: Server,
+    paths: tuple[Path, ...],
+    session: str | None,
+    pipeline: str | None,
+    priority: int | None,
+    wait: bool,
+    wait_timeout: float,
+    as_json: bool,
+) -> None:
+    """Upload photos: files, and folders with all that is in them.
+
+    Hidden files are skipped, unless named themselves. The exit status is 1 if a file failed.
+    """
+    found = find_files(paths)
+    if not found.files and not found.failed:
+        raise click.ClickException(f"there is nothing to upload{_hidden(found)}")
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    bar = Progress(
+        *(BarColumn(), TaskProgressColumn(), DownloadColumn(), TransferSpeedColumn()),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=as_json or not console.is_terminal,
+    )
+    counts: Counter[str] = Counter()
+
+    def ended(outcome: Outcome) -> None:
+        counts[_kind(outcome)] += 1
+        if as_json:
+            click.echo(msgspec.json.encode(outcome))
+        elif isinstance(outcome, Failed):
+            console.print(f"{outcome.path}: {outcome.reason}", style="red", markup=False)
+
+    async def run() -> None:
+        sending = bar.add_task("", total=found.size)
+        async with connected(server.url, server.token) as client:
+            await client.get("/health/live")  # rather one clear answer than one for each file
+            await upload(
+                client,
+                found,
+                Wish(session_id=session, pipeline=pipeline, priority=priority),
+                advance=lambda size: bar.advance(sending, size),
+                ended=ended,
+                wait_s=wait_timeout if wait else None,
+            )
+
+    with bar:
+        anyio.run(run)
+    if not as_json:
+        said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        click.echo(f"{said}{_hidden(found)}")
+    if counts["failed"]:
+        raise click.exceptions.Exit(1)
+
+
+def _kind(outcome: Outcome) -> str:
+    if isinstance(outcome, Failed):
+        return "failed"
+    if outcome.duplicate:
+        return "there already"
+    return "processed" if outcome.status == "completed" else "uploaded"
+
+
+def _hidden(found: Found) -> str:
+    return f"; {found.hidden} hidden skipped" if found.hidden else ""

@@ -1,0 +1,97 @@
+"""``photolog watch``"""
+
+import anyio
+import click
+import httpx
+import msgspec
+
+from ops.client import Server, checked, connected
+from ops.commands.server import with_server
+from ops.frames import Frame, frames
+from ops.lines import Shown, what
+
+SILENCE_S = 60.0
+"""The server sends a sign of life more often than this."""
+
+FIRST_PAUSE_S = 0.2
+LAST_PAUSE_S = 5.0
+PASSING = frozenset({429, 502, 503, 504})
+
+
+class _Start(msgspec.Struct, frozen=True, kw_only=True):
+    """The first message: whether what came after ``lastEventId`` is all here."""
+
+    recovered: bool
+    position: str
+
+
+class _Watch:
+    """One room, across any number of connections."""
+
+    def __init__(self, room: str, after: str | None, *, as_json: bool) -> None:
+        self._room = room
+        self._after = after
+        self._as_json = as_json
+
+    async def run(self, server: Server) -> None:
+        async with connected(server.url, server.token, read_timeout_s=SILENCE_S) as client:
+            pause_s, met = FIRST_PAUSE_S, False
+            while True:
+                try:
+                    if await self._follow(client):
+                        pause_s, met = FIRST_PAUSE_S, True
+                except httpx.TransportError:
+                    if not met:
+                        raise
+                if pause_s == FIRST_PAUSE_S:
+                    click.echo("The connection was lost; connecting again …", err=True)
+                await anyio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LAST_PAUSE_S)
+
+    async def _follow(self, client: httpx.AsyncClient) -> bool:
+        """Show what comes until the connection ends; whether there was one."""
+        headers = {"Last-Event-ID": self._after} if self._after else {}
+        headers["Accept"] = "text/event-stream"
+        async with client.stream(
+            "GET", "/api/events", params={"room": self._room}, headers=headers
+        ) as response:
+            if response.status_code in PASSING:
+                return False
+            if not response.is_success:
+                await response.aread()
+                checked(response)
+            try:
+                async for frame in frames(response.aiter_bytes()):
+                    self._show(frame)
+            except httpx.TransportError:
+                pass
+            return True
+
+    def _show(self, frame: Frame) -> None:
+        if frame.event == "ready":
+            start = msgspec.json.decode(frame.data, type=_Start)
+            if self._after is not None and not start.recovered:
+                click.echo(f"Events before {start.position} may be missing.", err=True)
+        elif frame.event == "message":
+            event = msgspec.json.decode(frame.data, type=Shown)
+            click.echo(frame.data if self._as_json else _line(event))
+        self._after = frame.id or self._after
+
+
+@click.command()
+@click.argument("room", default="client", required=False)
+@click.option("--after", metavar="POSITION", help="Begin after this event, instead of now.")
+@click.option("--json", "as_json", is_flag=True, help="Each event as it comes, one line of JSON.")
+@with_server
+def command(server: Server, room: str, after: str | None, as_json: bool) -> None:
+    """Show what happens in a room, as it happens, until Ctrl-C.
+
+    ROOM is client (your own, and the default), client:ID, session:ID, photo:ID or global. A client
+    sees its own; with --role operator you see all. A lost connection is taken up again where it
+    ended.
+    """
+    anyio.run(_Watch(room, after, as_json=as_json).run, server)
+
+
+def _line(event: Shown) -> str:
+    return f"{event.time}  {event.type:<32}  {event.photo_id}  {what(event)}"

@@ -1,0 +1,48 @@
+"""How a process of ours writes its log: lines on standard error, each with the role's name."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from types import TracebackType
+
+from ops.settings import Settings
+
+
+class _Text(logging.Formatter):
+    def __init__(self, role: str) -> None:
+        super().__init__(f"%(asctime)s {role:<10} %(levelname)-7s %(message)s", "%H:%M:%S")
+
+
+class _Json(logging.Formatter):
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {
+            "time": moment.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "role": self._role,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(settings: Settings, role: str) -> None:
+    """Send all logging of this process, and an error that nobody caught, to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Json(role) if settings.log_format == "json" else _Text(role))
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+
+    def uncaught(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            logging.getLogger("photolog").critical("ended by a bug", exc_info=(kind, error, trace))
+
+    sys.excepthook = uncaught

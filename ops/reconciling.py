@@ -1,0 +1,134 @@
+"""Files and log compared: what a crash leaves unnamed, and what is named but missing.
+
+A file appears before the event that names it, so a file without an event is either new or was left
+by a process that ended in between. The other way round something is lost.
+"""
+
+import logging
+import time
+
+import msgspec
+
+from domain.events import (
+    PhotoDeleted,
+    PhotoErased,
+    PhotoUploaded,
+    StageCompleted,
+    ThumbnailGenerated,
+)
+from store.blobs import Blob, FolderBlobs, Leftover
+from store.log import Log
+
+logger = logging.getLogger("photolog.reconcile")
+
+PREFIXES = ("originals", "renditions")
+
+
+class Missing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file that an event of the photo names, and that is not there."""
+
+    key: str
+    photo_id: str
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``named`` counts the files that should be there; ``unnamed`` are those that no event names.
+
+    ``drafts`` were being written, by processes that are perhaps gone.
+    """
+
+    named: int
+    missing: list[Missing]
+    unnamed: list[Blob]
+    drafts: list[Blob]
+
+
+class Names(msgspec.Struct, kw_only=True):
+    """The files that the log names, each with its photo's id.
+
+    ``doomed`` are those of deleted photos that are being erased: they may be there or not.
+    """
+
+    wanted: dict[str, str]
+    doomed: dict[str, str]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.wanted or key in self.doomed
+
+
+async def names(log: Log) -> Names:
+    """A fold of the whole log; those of erased photos are not among them."""
+    keys_of: dict[str, set[str]] = {}
+    deleted: set[str] = set()
+    for partition in range(log.partitions):
+        async for recorded in log.scan(partition):
+            match recorded.event.data:
+                case PhotoUploaded(photo_id=photo_id, key=key):
+                    keys_of[photo_id] = {key}
+                case ThumbnailGenerated(photo_id=photo_id, thumbnail=thumbnail):
+                    keys_of[photo_id].add(thumbnail.key)
+                case StageCompleted(photo_id=photo_id, renditions=renditions):
+                    keys_of[photo_id].update(each.key for each in renditions)
+                case PhotoDeleted(photo_id=photo_id):
+                    deleted.add(photo_id)
+                case PhotoErased(photo_id=photo_id):
+                    del keys_of[photo_id]
+                case _:
+                    pass
+    found = Names(wanted={}, doomed={})
+    for photo_id, keys in keys_of.items():
+        of = found.doomed if photo_id in deleted else found.wanted
+        of.update(dict.fromkeys(keys, photo_id))
+    return found
+
+
+async def compare(log: Log, blobs: FolderBlobs, *, older_than_s: float) -> Comparison:
+    """Look at everything, on a system that may be at work; younger files are not reported.
+
+    The files are listed before the log is read, so one that is being recorded does not count as
+    unnamed, and again after it, so one that is stored meanwhile does not count as missing.
+    """
+    before = time.time() - older_than_s
+    listed = await _listed(blobs)
+    drafts = await blobs.keys("drafts")
+    named = await names(log)
+    there = {blob.key for blob in (*listed, *await _listed(blobs))}
+    return Comparison(
+        named=len(named.wanted),
+        missing=[
+            Missing(key=key, photo_id=photo_id)
+            for key, photo_id in sorted(named.wanted.items())
+            if key not in there
+        ],
+        unnamed=[blob for blob in listed if blob.modified < before and blob.key not in named],
+        drafts=[draft for draft in drafts if draft.modified < before],
+    )
+
+
+async def remove(blobs: FolderBlobs, found: Comparison) -> None:
+    """Delete what no event names, and the drafts."""
+    for blob in found.unnamed:
+        await blobs.delete(blob.key)
+    for draft in found.drafts:
+        await blobs.clear(Leftover(draft=draft.key.removeprefix("drafts/"), key=None))
+
+
+async def settle(log: Log, blobs: FolderBlobs) -> None:
+    """Decide about the files of which an earlier process of this name did not see the end.
+
+    Call it before that name's first draft. It reads the log only if there are such files.
+    """
+    leftovers = await blobs.leftovers()
+    in_doubt = [leftover.key for leftover in leftovers if leftover.key is not None]
+    named = await names(log) if in_doubt else Names(wanted={}, doomed={})
+    for key in in_doubt:
+        if key not in named:
+            await blobs.delete(key)
+    for leftover in leftovers:
+        await blobs.clear(leftover)
+    if leftovers:
+        logger.warning("%d files were left by a process that was killed", len(leftovers))
+
+
+async def _listed(blobs: FolderBlobs) -> list[Blob]:
+    return [blob for prefix in PREFIXES for blob in await blobs.keys(prefix)]

@@ -1,0 +1,96 @@
+"""The roles of a running system, each for one process, until SIGTERM or SIGINT."""
+
+import contextlib
+import os
+import signal
+import socket
+import uuid
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+
+import anyio
+import uvicorn
+from anyio.abc import TaskStatus
+
+from gateway.app import create_app
+from gateway.server import configuration
+from ops import wiring
+from ops.errors import one_by_one
+from ops.exclusive import listen
+from ops.settings import Settings
+
+
+def run(role: Coroutine[Any, Any, None]) -> None:
+    """Run the role on uvloop."""
+
+    async def main() -> None:
+        await role
+
+    anyio.run(main, backend_options={"use_uvloop": True})
+
+
+def standalone_name(role: str) -> str:
+    """A name for a process that got none: of all that run, only this one has it."""
+    return f"{role}-{socket.gethostname()}-{os.getpid()}"
+
+
+async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> None:
+    """Serve HTTP on the listening socket ``fd``, or on one of our own.
+
+    Stops accepting when told to stop, and finishes what it has begun.
+    """
+    listener = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
+    async with _ending() as ending, wiring.open_gateway(settings, name) as deps:
+        serving = configuration(create_app(deps), deps.limits)
+        serving.limit_concurrency = settings.max_connections
+        # uvicorn has handlers of its own while it serves, and raises the signal again afterwards.
+        ending.begin = lambda: None
+        await uvicorn.Server(serving).serve(sockets=[listener])
+
+
+async def projector(settings: Settings) -> None:
+    """Keep the read model as new as the log."""
+    async with _ending(), wiring.open_projector(settings) as role:
+        await role.run()
+
+
+async def worker(
+    settings: Settings, *, name: str, consumer: str | None = None, dead: str | None = None
+) -> None:
+    """Run tasks; when told to stop, finish those in hand."""
+    consumer = consumer or f"{name}:{uuid.uuid4().hex[:8]}"
+    async with (
+        _ending() as ending,
+        wiring.open_worker(settings, name, consumer=consumer, dead=dead) as role,
+    ):
+        ending.begin = role.stop
+        await role.run()
+
+
+class _Ending:
+    """What to do when told to stop."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self.begin = begin
+
+
+@contextlib.asynccontextmanager
+async def _ending() -> AsyncGenerator[_Ending]:
+    """Breaks off the block at the first SIGTERM or SIGINT, unless it changes ``begin``; else at
+    the second."""
+    with one_by_one():
+        async with anyio.create_task_group() as tasks:
+            ending = _Ending(tasks.cancel_scope.cancel)
+
+            async def heed(task_status: TaskStatus[None]) -> None:
+                with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                    task_status.started()
+                    begun = False
+                    async for _ in signals:
+                        begin = tasks.cancel_scope.cancel if begun else ending.begin
+                        begun = True
+                        begin()
+
+            await tasks.start(heed)
+            yield ending
+            tasks.cancel_scope.cancel()

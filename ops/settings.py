@@ -1,0 +1,306 @@
+"""Every setting: its name, default, bounds and meaning, and where its value comes from.
+
+A setting ``port`` is the environment variable ``PHOTOLOG_PORT`` or the line ``port = 3000`` of a
+TOML file. A command line option wins over the environment, the environment over the file. An empty
+variable counts as unset.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Meta, inspect
+
+from ops.errors import UserError
+
+PREFIX = "PHOTOLOG_"
+
+CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
+"""Read by the command line itself; they are no settings of a running system."""
+
+MASK = "********"
+
+Natural = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class SettingsError(UserError):
+    """A setting has no value that we can work with; the message says which, from where, and why."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator can change. A name says its unit."""
+
+    data: Annotated[
+        str, Meta(description="Folder of everything kept on this machine.", min_length=1)
+    ] = "./photolog-data"
+    host: Annotated[str, Meta(description="Address to listen on.", min_length=1)] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(description="Port to listen on; 0 takes a free one.", ge=0, le=65_535)
+    ] = 3000
+    redis_url: Annotated[
+        Annotated[str, Meta(pattern="^(redis|rediss|unix)://")] | None,
+        Meta(description="Redis or Valkey that holds the log; unset: our own."),
+    ] = None
+    secret: Annotated[
+        Annotated[str, Meta(min_length=32)] | None,
+        Meta(description="Signs the tokens; unset: drawn once, kept in the data folder."),
+    ] = None
+    partitions: Annotated[
+        int,
+        Meta(description="Partitions of a new log; an existing one keeps its own.", ge=1, le=4096),
+    ] = 1
+    workers: Annotated[Natural, Meta(description="Worker processes that `up` starts.")] = 1
+
+    max_upload_bytes: Annotated[Count, Meta(description="Largest upload.")] = 100_000_000
+    uploads_at_once: Annotated[
+        Count, Meta(description="Uploads that a gateway takes at once; more wait.")
+    ] = 64
+    upload_patience_s: Annotated[
+        Seconds, Meta(description="Longest wait for an upload's turn, and for its next bytes.")
+    ] = 10.0
+    slow_upload_s: Annotated[Seconds, Meta(description="Longest time of a whole upload.")] = 1800.0
+    max_fields: Annotated[Count, Meta(description="Form fields of an upload.")] = 16
+    max_field_bytes: Annotated[Count, Meta(description="Largest form field beside the file.")] = (
+        65_536
+    )
+    max_json_bytes: Annotated[Count, Meta(description="Largest JSON body.")] = 65_536
+    header_patience_s: Annotated[Seconds, Meta(description="Longest time of a request's head.")] = (
+        10.0
+    )
+    slow_reader_s: Annotated[
+        Seconds, Meta(description="A reader that takes nothing this long is let go.")
+    ] = 30.0
+    linger_s: Annotated[
+        Seconds, Meta(description="How long the rest of a refused body is read.")
+    ] = 5.0
+    after_timeout_s: Annotated[
+        Seconds, Meta(description="Longest wait of ?after= for the read model.")
+    ] = 5.0
+    append_patience_s: Annotated[
+        Seconds, Meta(description="How long a command waits while Redis is away.")
+    ] = 10.0
+    page_limit_max: Annotated[Count, Meta(description="Most items of one page.")] = 200
+    filename_max: Annotated[Count, Meta(description="Bytes kept of a file name.")] = 255
+    check_timeout_s: Annotated[Seconds, Meta(description="Longest time of one health check.")] = 2.0
+    min_free_bytes: Annotated[
+        Natural, Meta(description="Room on the disk below which health says degraded.")
+    ] = 1_000_000_000
+    degraded_lag_s: Annotated[
+        Seconds,
+        Meta(description="Age of an event outside the read model that health calls degraded."),
+    ] = 5.0
+    max_connections: Annotated[
+        Count, Meta(description="Connections of a gateway; more get 503.")
+    ] = 4_000
+
+    room_backlog: Annotated[
+        Count, Meta(description="Events kept for a slow reader; more are read again from history.")
+    ] = 1_000
+    rooms_per_socket: Annotated[Count, Meta(description="Rooms that one WebSocket may be in.")] = (
+        100
+    )
+    message_max_bytes: Annotated[
+        Count, Meta(description="Largest message that a WebSocket takes.")
+    ] = 65_536
+    errors_per_socket: Annotated[
+        Count, Meta(description="Wrong messages after which a WebSocket is closed.")
+    ] = 10
+
+    concurrency: Annotated[Count, Meta(description="Tasks that a worker runs at once.")] = 3
+    stalled_after_s: Annotated[
+        Seconds, Meta(description="A task without a sign of life this long is taken over.")
+    ] = 30.0
+    max_stalls: Annotated[
+        Natural, Meta(description="How often a task may stall before it fails.")
+    ] = 1
+    drain_s: Annotated[
+        Seconds, Meta(description="How long a worker that stops may finish what it has.")
+    ] = 20.0
+    worker_patience_s: Annotated[
+        Seconds, Meta(description="How long a worker keeps a result while Redis is away.")
+    ] = 3600.0
+    max_pixels: Annotated[Count, Meta(description="Largest picture that is decoded.")] = 150_000_000
+    max_frames: Annotated[Count, Meta(description="Most frames of an animated picture.")] = 1_000
+    decoders: Annotated[
+        Natural, Meta(description="Decoder processes of a worker; 0: one a processor.")
+    ] = 0
+    decoder_memory_bytes: Annotated[
+        Count, Meta(description="Address space that one decoder process may use.")
+    ] = 3 << 30
+    decoder_cache_bytes: Annotated[
+        Natural, Meta(description="Decoded pictures that one decoder process keeps.")
+    ] = 64 << 20
+    stage_timeout_s: Annotated[
+        Seconds, Meta(description="Longest run of a stage; then its decoder is killed.")
+    ] = 60.0
+    recipe_longest_edge: Annotated[
+        int, Meta(description="Longest edge of the optimized picture, in pixels.", ge=1, le=16_383)
+    ] = 1920
+    recipe_quality: Annotated[
+        int, Meta(description="WebP quality of the optimized picture.", ge=1, le=100)
+    ] = 80
+    recipe_method: Annotated[
+        int, Meta(description="WebP effort: 0 is fast, 6 makes small files.", ge=0, le=6)
+    ] = 4
+
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Least level that is shown.")
+    ] = "warning"
+    log_format: Annotated[
+        Literal["text", "json"], Meta(description="How log lines are written.")
+    ] = "text"
+
+    @property
+    def folder(self) -> Path:
+        """The data folder, absolute."""
+        return Path(self.data).expanduser().absolute()
+
+    @property
+    def blobs_folder(self) -> Path:
+        return self.folder / "blobs"
+
+    @property
+    def read_model_folder(self) -> Path:
+        return self.folder / "read-model"
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings, and for each name where its value came from.
+
+    ``unknown`` are variables that look like ours and are none: probably misspelt.
+    """
+
+    settings: Settings
+    sources: dict[str, str]
+    unknown: tuple[str, ...] = ()
+
+
+_HINTS = get_type_hints(Settings, include_extras=True)
+
+
+def load(
+    environ: Mapping[str, str] | None = None,
+    *,
+    file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """The settings as ``environ`` (default: that of this process), file and options give them.
+
+    Options that are None were not given.
+
+    Raises:
+        SettingsError: a value is not accepted, or the file cannot be read or names no setting.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(_HINTS, "default")
+    for name, value in _read(file).items() if file else ():
+        values[name] = _accept(name, value, f"the line {name} of {file}", strict=True)
+        sources[name] = f"file {file}"
+    for name in _HINTS:
+        variable = variable_of(name)
+        if text := environ.get(variable):
+            values[name] = _accept(name, text, variable, strict=False)
+            sources[name] = f"environment {variable}"
+    for name, value in (options or {}).items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            values[name] = _accept(name, value, option, strict=False)
+            sources[name] = f"option {option}"
+    known = CLIENT_VARIABLES | {variable_of(name) for name in _HINTS}
+    unknown = tuple(sorted(n for n in environ if n.startswith(PREFIX) and n not in known))
+    return Loaded(settings=Settings(**values), sources=sources, unknown=unknown)
+
+
+def variable_of(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Variables from which ``load`` makes these settings again, in another process."""
+    values = msgspec.structs.asdict(settings) | {"data": str(settings.folder)}
+    return {variable_of(name): str(value) for name, value in values.items() if value is not None}
+
+
+def describe(name: str) -> tuple[str, str]:
+    """What the setting means, and which values it takes."""
+    metas = cast("tuple[Meta, ...]", _HINTS[name].__metadata__)
+    meaning = next(meta.description for meta in metas if meta.description)
+    return meaning, _accepted(inspect.type_info(_HINTS[name]))
+
+
+def shown(name: str, value: object) -> str:
+    """The value as it may be shown to anyone: without secrets."""
+    if value is None:
+        return "unset"
+    if name == "secret":
+        return MASK
+    if name == "redis_url":
+        return _without_password(str(value))
+    return str(value)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}") from error
+    for name in values:
+        if name not in _HINTS:
+            close = get_close_matches(name.lower().removeprefix(PREFIX.lower()), _HINTS, 1)
+            hint = f": did you mean {close[0]}?" if close else "; `photolog config` lists them all"
+            raise SettingsError(f"{file} names a setting that does not exist, {name}{hint}")
+    return values
+
+
+def _accept(name: str, value: object, where: str, *, strict: bool) -> Any:
+    try:
+        return msgspec.convert(value, _HINTS[name], strict=strict)
+    except msgspec.ValidationError as error:
+        given = shown(name, value)
+        raise SettingsError(f"{where} is {given!r}, but takes {describe(name)[1]}") from error
+
+
+def _accepted(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata():
+            return _accepted(kind.type)
+        case inspect.UnionType():
+            return " or ".join(
+                _accepted(t) for t in kind.types if not isinstance(t, inspect.NoneType)
+            )
+        case inspect.LiteralType():
+            return f"one of {', '.join(str(value) for value in kind.values)}"
+        case inspect.IntType():
+            return "a whole number" + _range(kind)
+        case inspect.FloatType():
+            return "a number" + _range(kind)
+        case inspect.StrType(pattern=str()):
+            return "a URL that begins with redis://, rediss:// or unix://"
+        case inspect.StrType(min_length=int(least)) if least > 1:
+            return f"a text of at least {least} characters"
+        case _:
+            return "a text"
+
+
+def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+    low = f" above {kind.gt:g}" if kind.gt is not None else f" from {kind.ge}"
+    return low + (f" up to {kind.le:g}" if kind.le is not None else "")
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, _ = parts.netloc.partition(":")
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{user}:{MASK}@{host}"))

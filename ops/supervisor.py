@@ -1,0 +1,219 @@
+"""Photolog on one machine: every role a process of its own, under one supervisor.
+
+Each process is started again when it ends, later each time. They are stopped in the order in which
+work flows: gateway, workers, projector, Valkey. None outlives the supervisor (see ``ops.leash``).
+The supervisor itself listens, and hands the socket to the gateway: while a gateway is started
+again, callers wait in the socket's queue and are not refused.
+
+| path in the data folder | what |
+|---|---|
+| ``lock`` | held by the supervisor and its processes; inside, the supervisor's process id |
+| ``url`` | where the gateway answers, while it does |
+| ``secret`` | signs the tokens |
+| ``valkey/`` ``blobs/`` ``read-model/`` | the log, the pictures, what is folded from the log |
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from ops.embedded import Valkey
+from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, reachable
+from ops.part import Part
+from ops.settings import PREFIX, Settings, environment_of
+
+logger = logging.getLogger("photolog.supervisor")
+
+DEATHS_AT_START = 5
+"""A system of which one process ended this often before it was ever ready is given up."""
+
+GATEWAY_DRAIN_S = 10.0
+PROJECTOR_DRAIN_S = 5.0
+VALKEY_DRAIN_S = 10.0
+
+
+def up(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run one system over one data folder until SIGTERM or SIGINT; a second one kills at once.
+
+    ``announce`` gets the base URL as soon as all is ready.
+
+    Raises:
+        StartFailed: nothing of the system runs any more.
+    """
+    with locked(settings.folder) as lock, listen(settings.host, settings.port) as listener:
+        asyncio.run(_System(settings, lock, listener, announce).run())
+
+
+class _System:
+    def __init__(
+        self,
+        settings: Settings,
+        lock: int,
+        listener: socket.socket,
+        announce: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._lock = lock
+        self._listener = listener
+        self._announce = announce
+        self._url_file = settings.folder / "url"
+        self._parts: list[Part] = []
+        self._valkey: Valkey | None = None
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+                loop.add_signal_handler(number, self._asked_to_stop)
+        try:
+            await _until(self._stop, self._start())
+            await self._stop.wait()
+        finally:
+            self._url_file.unlink(missing_ok=True)
+            self._listener.close()
+            await _until(self._hurry, self._drain())
+            await asyncio.gather(*(part.kill() for part in self._parts))
+            if self._valkey is not None:
+                self._valkey.clean()
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self._make_folders()
+        if settings.redis_url is None:
+            url = await self._start_valkey()
+            settings = msgspec.structs.replace(settings, redis_url=url)
+        self._start_role("projector", settings, lambda: ["projector"])
+        for slot in range(1, settings.workers + 1):
+            self._start_role(f"worker-{slot}", settings, _worker(settings, slot))
+        fd = self._listener.fileno()
+        self._start_role("gateway", settings, lambda: ["gateway", "--fd", str(fd)], fd)
+        url = base_url(self._listener)
+        while not await _is_ready(*reachable(self._listener)):
+            self._give_up_on_deaths()
+            await asyncio.sleep(POLL_S)
+        self._url_file.write_text(url, "utf-8")
+        self._announce(url)
+
+    def _make_folders(self) -> None:
+        for folder in (self._settings.blobs_folder, self._settings.read_model_folder):
+            try:
+                folder.mkdir(exist_ok=True)
+            except OSError as error:
+                raise StartFailed(
+                    f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
+                ) from error
+
+    async def _start_valkey(self) -> str:
+        """Start the bundled server, and wait until it has loaded the log; its URL."""
+        self._valkey = valkey = Valkey(self._settings.folder / "valkey")
+        try:
+            command = valkey.prepare()
+        except OSError as error:
+            raise StartFailed(f"the Valkey server cannot be started: {error}") from error
+        self._parts.append(
+            Part(
+                "valkey",
+                lambda: command,
+                environment=_environment(),
+                fds=(self._lock,),
+                last_words=valkey.last_words,
+            )
+        )
+        say_at = time.monotonic() + 2
+        while (state := await valkey.state()) != "ready":
+            self._give_up_on_deaths()
+            if isinstance(state, float) and time.monotonic() > say_at:
+                logger.warning("the log is being loaded: %.0f %%", state * 100)
+                say_at = time.monotonic() + 2
+            await asyncio.sleep(POLL_S)
+        return valkey.url
+
+    def _start_role(
+        self, name: str, settings: Settings, arguments: Callable[[], list[str]], *fds: int
+    ) -> None:
+        # -P: the working directory may hold a folder named like one of our packages.
+        python = [sys.executable, "-P", "-m", "ops.cli"]
+        self._parts.append(
+            Part(
+                name,
+                lambda: [*python, *arguments(), "--name", name],
+                environment=_environment() | environment_of(settings),
+                fds=(self._lock, *fds),
+            )
+        )
+
+    def _give_up_on_deaths(self) -> None:
+        for part in self._parts:
+            if part.deaths >= DEATHS_AT_START:
+                raise StartFailed(f"{part.name} ended {part.deaths} times, see above")
+
+    async def _drain(self) -> None:
+        """Stop the roles one after the other, so that each can hand on what it has."""
+        for role, patience_s in (
+            ("gateway", GATEWAY_DRAIN_S + 2),
+            ("worker", self._settings.drain_s + 2),
+            ("projector", PROJECTOR_DRAIN_S),
+            ("valkey", VALKEY_DRAIN_S),
+        ):
+            parts = [part for part in self._parts if part.name.partition("-")[0] == role]
+            await asyncio.gather(*(part.stop(patience_s) for part in parts))
+
+
+def _worker(settings: Settings, slot: int) -> Callable[[], list[str]]:
+    # The folder tells apart two systems of one machine that share a Redis.
+    machine = f"{socket.gethostname()}-{zlib.crc32(str(settings.folder).encode()):08x}"
+
+    def arguments() -> list[str]:
+        consumer = f"{machine}:{slot}:{uuid.uuid4().hex[:8]}"
+        # Whoever worked in this slot before has ended: we hold the lock and saw it go.
+        return ["worker", "--consumer", consumer, "--dead", f"{machine}:{slot}:"]
+
+    return arguments
+
+
+def _environment() -> dict[str, str]:
+    """Ours without its settings, which are handed on whole."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
+async def _is_ready(host: str, port: int) -> bool:
+    """Whether a gateway answers there, and says that it is ready."""
+    try:
+        async with asyncio.timeout(2):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(b"GET /health/ready HTTP/1.1\r\nHost: photolog\r\n\r\n")
+                return (await reader.readline()).split()[1:2] == [b"200"]
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+async def _until(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, but break it off when ``event`` is set."""
+    working = asyncio.create_task(work)
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working

@@ -1,0 +1,302 @@
+"""Uploading many files: several at once, each streamed from the disk, tried again where it helps.
+
+An upload that is sent again cannot become a second photo: each file has an idempotency key of its
+own, and the server knows bytes that it has.
+"""
+
+import io
+import math
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from ops.client import Problem
+from ops.errors import one_by_one
+
+AT_ONCE = 4
+PATIENCE_S = 60.0
+"""How long one file is tried again while the server is busy or away."""
+
+FIRST_PAUSE_S = 0.2
+LAST_PAUSE_S = 5.0
+LONGEST_RETRY_AFTER_S = 30.0
+BUSY = frozenset({429, 503})
+
+Advance = Callable[[int], None]
+"""Told how many bytes more were sent; a negative number when they have to be sent again."""
+
+
+class Uploaded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The server has the photo. ``duplicate``: it had these bytes before."""
+
+    path: str
+    photo_id: str
+    job_id: str
+    status: str
+    duplicate: bool
+    position: str
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Why the file did not become a processed photo; ``code`` is the server's, or ours."""
+
+    path: str
+    code: str
+    reason: str
+    photo_id: str | None = None
+    status: str = "failed"
+
+
+Outcome = Uploaded | Failed
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """What there is to upload, with sizes in bytes, and what there is beside it."""
+
+    files: list[tuple[Path, int]]
+    hidden: int = 0
+    failed: list[Failed] = []
+
+    @property
+    def size(self) -> int:
+        return sum(size for _, size in self.files)
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """The form fields that go with every file."""
+
+    session_id: str | None = None
+    pipeline: str | None = None
+    priority: int | None = None
+
+    def fields(self) -> dict[str, str]:
+        return {name: str(value) for name, value in msgspec.to_builtins(self).items()}
+
+
+def find_files(paths: Iterable[Path]) -> Found:
+    """The files named, and all files in the folders named; hidden ones only if named themselves."""
+    found = Found(files=[])
+    for path in paths:
+        for file in _in_folder(path, found) if path.is_dir() else (path,):
+            try:
+                if not file.is_file():
+                    reason = "is not a file" if file.exists() else "does not exist"
+                    found.failed.append(Failed(path=str(file), code="not-a-file", reason=reason))
+                    continue
+                found.files.append((file, file.stat().st_size))
+            except OSError as error:
+                found.failed.append(_unreadable(file, error))
+    return found
+
+
+def _in_folder(folder: Path, found: Found) -> Iterator[Path]:
+    def not_listed(error: OSError) -> None:
+        found.failed.append(_unreadable(Path(error.filename), error))
+
+    for parent, folders, names in os.walk(folder, onerror=not_listed):
+        shown = sorted(name for name in folders if not name.startswith("."))
+        found.hidden += len(folders) - len(shown)
+        folders[:] = shown
+        for name in sorted(names):
+            if name.startswith("."):
+                found.hidden += 1
+            else:
+                yield Path(parent, name)
+
+
+def _unreadable(path: Path, error: OSError) -> Failed:
+    return Failed(path=str(path), code="unreadable", reason=error.strerror or str(error))
+
+
+async def upload(
+    client: httpx.AsyncClient,
+    found: Found,
+    wish: Wish,
+    *,
+    advance: Advance,
+    ended: Callable[[Outcome], None],
+    wait_s: float | None = None,
+) -> None:
+    """Upload all files, ``AT_ONCE`` at a time; ``ended`` gets the outcome of each.
+
+    With ``wait_s`` a photo has ended when it is processed, and it has failed when none at all was
+    processed for so long.
+
+    Raises:
+        httpx.TransportError: the server has not answered for ``PATIENCE_S``.
+    """
+    for failed in found.failed:
+        ended(failed)
+    send, receive = anyio.create_memory_object_stream[Uploaded](math.inf)
+    todo = iter(found.files)
+
+    async def work() -> None:
+        for path, _ in todo:
+            outcome = await _Upload(client, path, wish, advance).run()
+            if wait_s is not None and isinstance(outcome, Uploaded):
+                send.send_nowait(outcome)
+            else:
+                ended(outcome)
+
+    with one_by_one():
+        async with anyio.create_task_group() as both:
+            both.start_soon(_follow, client, receive, wait_s or 0.0, ended)
+            async with send, anyio.create_task_group() as workers:
+                for _ in range(AT_ONCE):
+                    workers.start_soon(work)
+
+
+class _Upload:
+    """One file on its way."""
+
+    def __init__(self, client: httpx.AsyncClient, path: Path, wish: Wish, advance: Advance) -> None:
+        self._client = client
+        self._path = path
+        self._fields = wish.fields()
+        self._advance = advance
+        self._key = str(uuid.uuid4())
+
+    async def run(self) -> Outcome:
+        trying = _Trying()
+        while True:
+            try:
+                response = await self._send()
+            except OSError as error:
+                return _unreadable(self._path, error)
+            except httpx.LocalProtocolError:
+                # The length was promised at the beginning.
+                reason = "changed while it was being sent"
+                return Failed(path=str(self._path), code="file-changed", reason=reason)
+            except httpx.TransportError as error:
+                await trying.after_loss(error)
+                continue
+            if response.status_code not in BUSY or not await trying.after_busy(response):
+                return self._outcome(response)
+
+    async def _send(self) -> httpx.Response:
+        with _Counted(self._path, self._advance) as file:
+            try:
+                return await self._client.post(
+                    "/api/photos/upload",
+                    data=self._fields,
+                    files={"file": (self._path.name, file)},
+                    headers={"Idempotency-Key": self._key},
+                )
+            except httpx.TransportError:
+                self._advance(-file.counted)
+                raise
+
+    def _outcome(self, response: httpx.Response) -> Outcome:
+        path = str(self._path)
+        if not response.is_success:
+            problem = Problem.of(response)
+            return Failed(path=path, code=problem.code or "refused", reason=str(problem))
+        try:
+            answer = msgspec.json.decode(response.content, type=dict[str, Any])
+            return msgspec.convert({**answer, "path": path}, Uploaded)
+        except (msgspec.MsgspecError, TypeError):
+            reason = "the answer is not that of a Photolog"
+            return Failed(path=path, code="unexpected-answer", reason=reason)
+
+
+class _Trying:
+    """How often and how long to try again; the time runs from the first failure on."""
+
+    def __init__(self) -> None:
+        self._until: float | None = None
+        self._pause_s = FIRST_PAUSE_S
+
+    async def after_loss(self, error: httpx.TransportError) -> None:
+        """Wait for the next try; raises ``error`` when there is none."""
+        if not await self._wait(self._pause_s):
+            raise error
+        self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S)
+
+    async def after_busy(self, response: httpx.Response) -> bool:
+        """Wait as long as the server asks for, within bounds; whether to try again."""
+        asked = response.headers.get("retry-after", "")
+        pause_s = float(asked) if asked.isascii() and asked.isdigit() else self._pause_s
+        return await self._wait(min(pause_s, LONGEST_RETRY_AFTER_S))
+
+    async def _wait(self, pause_s: float) -> bool:
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + PATIENCE_S
+        if now + pause_s > self._until:
+            return False
+        await anyio.sleep(pause_s)
+        return True
+
+
+class _Counted(io.FileIO):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, path: Path, advance: Advance) -> None:
+        super().__init__(path, "rb")
+        self._advance = advance
+        self.counted = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        chunk = super().read(-1 if size is None else size)
+        self.counted += len(chunk)
+        self._advance(len(chunk))
+        return chunk
+
+
+async def _follow(
+    client: httpx.AsyncClient,
+    uploaded: MemoryObjectReceiveStream[Uploaded],
+    wait_s: float,
+    ended: Callable[[Outcome], None],
+) -> None:
+    """Look at one job after the other: they end about in the order of their uploads."""
+    async with uploaded:
+        async for photo in uploaded:
+            ended(await _processed(client, photo, wait_s))
+
+
+async def _processed(client: httpx.AsyncClient, photo: Uploaded, wait_s: float) -> Outcome:
+    until = time.monotonic() + wait_s
+    trying, pause_s = _Trying(), FIRST_PAUSE_S
+    while True:
+        try:
+            response = await client.get(f"/api/jobs/{photo.job_id}")
+        except httpx.TransportError as error:
+            await trying.after_loss(error)
+            continue
+        if response.is_success:
+            job = msgspec.json.decode(response.content, type=_Job)
+            if job.status == "completed":
+                return msgspec.structs.replace(photo, status=job.status)
+            if job.status == "failed":
+                return _failed(photo, job.error or _JobError())
+        elif response.status_code not in (404, *BUSY):  # 404: not in the read model yet
+            problem = Problem.of(response)
+            return _failed(photo, _JobError(code=problem.code, message=str(problem)))
+        if time.monotonic() > until:
+            message = f"no photo was processed for {wait_s:g} s; it may be later"
+            return _failed(photo, _JobError(code="not-processed-yet", message=message))
+        await anyio.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 1.0)
+
+
+class _JobError(msgspec.Struct):
+    code: str = "failed"
+    message: str = "it failed"
+
+
+class _Job(msgspec.Struct):
+    status: str
+    error: _JobError | None = None
+
+
+def _failed(photo: Uploaded, error: _JobError) -> Failed:
+    return Failed(path=photo.path, code=error.code, reason=error.message, photo_id=photo.photo_id)

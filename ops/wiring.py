@@ -1,0 +1,181 @@
+"""The one place that builds things from settings, for every process and for the tests."""
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+import anyio
+import msgspec
+
+from gateway.dependencies import Dependencies
+from gateway.limits import Limits as GatewayLimits
+from handlers.children import Children
+from handlers.stage import Context, Recipe, StageFailed
+from handlers.stage import Limits as PictureLimits
+from handlers.worker import Worker, WorkerSettings
+from ops.embedded import url_in
+from ops.errors import UserError
+from ops.reconciling import settle
+from ops.settings import Settings
+from ops.tokens import tokens
+from projections.runner import Projector
+from store.blobs import FolderBlobs
+from store.client import connect
+from store.errors import Unavailable
+from store.keys import DEFAULT_PREFIX
+from store.log import Log
+from store.sqlite import Generations, Reader
+
+logger = logging.getLogger("photolog")
+
+RETRY_S = 0.5
+REMIND_S = 30.0
+
+Bounds = TypeVar("Bounds", bound=msgspec.Struct)
+
+
+def redis_url(settings: Settings) -> str:
+    """That of the settings, or of the server that `up` runs on the data folder."""
+    return settings.redis_url or url_in(settings.folder / "valkey")
+
+
+@asynccontextmanager
+async def open_log(
+    settings: Settings, *, patient: bool = False, prefix: str = DEFAULT_PREFIX
+) -> AsyncGenerator[Log]:
+    """The log. A ``patient`` caller waits until Redis is there, and says so.
+
+    Raises:
+        Unavailable: Redis does not answer, and the caller is not patient.
+    """
+    redis = connect(redis_url(settings))
+    try:
+        remind_at = 0.0
+        while True:
+            try:
+                log = await Log.open(redis, partitions=settings.partitions, prefix=prefix)
+                break
+            except Unavailable as error:
+                if not patient:
+                    raise
+                if time.monotonic() > remind_at:
+                    logger.warning("waiting for Redis: %s", error)
+                    remind_at = time.monotonic() + REMIND_S
+            await anyio.sleep(RETRY_S)
+        yield log
+    finally:
+        await redis.aclose()
+
+
+async def open_blobs(settings: Settings, log: Log, owner: str) -> FolderBlobs:
+    """The blobs, for the one process that is called ``owner``, rid of what an earlier one left.
+
+    Raises:
+        UserError: the folder cannot be used.
+    """
+    try:
+        blobs = FolderBlobs(settings.blobs_folder, owner)
+    except OSError as error:
+        raise UserError(
+            f"PHOTOLOG_DATA: the folder {settings.blobs_folder} cannot be used: {error.strerror}"
+        ) from error
+    await settle(log, blobs)
+    return blobs
+
+
+def generations(settings: Settings) -> Generations:
+    return Generations(settings.read_model_folder)
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings, owner: str, *, prefix: str = DEFAULT_PREFIX
+) -> AsyncGenerator[Dependencies]:
+    """What ``gateway.app.create_app`` takes; waits for Redis."""
+    signing = tokens(settings, create=True)
+    async with open_log(settings, patient=True, prefix=prefix) as log:
+        reader = Reader(generations(settings))
+        try:
+            yield Dependencies(
+                log=log,
+                blobs=await open_blobs(settings, log, owner),
+                reader=reader,
+                tokens=signing,
+                limits=bounds(GatewayLimits, settings),
+            )
+        finally:
+            reader.close()
+
+
+@asynccontextmanager
+async def open_projector(
+    settings: Settings, *, prefix: str = DEFAULT_PREFIX
+) -> AsyncGenerator[Projector]:
+    """The projector of this data folder; waits for Redis."""
+    async with open_log(settings, patient=True, prefix=prefix) as log:
+        yield Projector(log, generations(settings))
+
+
+@asynccontextmanager
+async def open_worker(
+    settings: Settings,
+    owner: str,
+    *,
+    consumer: str,
+    dead: str | None = None,
+    prefix: str = DEFAULT_PREFIX,
+) -> AsyncGenerator[Worker]:
+    """A worker with its decoders; waits for Redis. ``consumer`` and ``dead`` as in ``Worker``.
+
+    Raises:
+        UserError: the decoders do not start, or the blobs cannot be used.
+    """
+    children = Children(
+        count=settings.decoders or None,
+        context=Context(
+            limits=bounds(PictureLimits, settings),
+            recipe=Recipe(
+                longest_edge=settings.recipe_longest_edge,
+                quality=settings.recipe_quality,
+                method=settings.recipe_method,
+            ),
+        ),
+        memory_bytes=settings.decoder_memory_bytes,
+        cache_bytes=settings.decoder_cache_bytes,
+    )
+    async with (
+        open_log(settings, patient=True, prefix=prefix) as log,
+        _started(children),
+    ):
+        yield Worker(
+            log,
+            await open_blobs(settings, log, owner),
+            children,
+            consumer=consumer,
+            dead=dead,
+            settings=WorkerSettings(
+                concurrency=settings.concurrency,
+                stalled_after_s=settings.stalled_after_s,
+                max_stalls=settings.max_stalls,
+                stage_timeout_s=settings.stage_timeout_s,
+                drain_s=settings.drain_s,
+                patience_s=settings.worker_patience_s,
+            ),
+        )
+
+
+@asynccontextmanager
+async def _started(children: Children) -> AsyncGenerator[None]:
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(children)
+        except StageFailed as error:
+            raise UserError(f"the decoders do not start: {error.message}") from error
+        yield
+
+
+def bounds(kind: type[Bounds], settings: Settings) -> Bounds:
+    """The bounds of one part, each from the setting of its name."""
+    return kind(**{name: getattr(settings, name) for name in kind.__struct_fields__})

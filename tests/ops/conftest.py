@@ -1,0 +1,47 @@
+"""Whole systems, each in a folder of its own."""
+
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ops.cli import main
+from tests.ops.systems import System
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction] # pytest calls it
+    """Whatever the surroundings set, these tests do not see it."""
+    for name in ("DATA", "PORT", "REDIS_URL", "URL", "TOKEN", "CONFIG", "SECRET"):
+        monkeypatch.delenv(f"PHOTOLOG_{name}", raising=False)
+
+
+@pytest.fixture
+def data() -> Generator[Path]:
+    """A data folder that does not exist yet. Short: tmp_path can be too long for a socket."""
+    with tempfile.TemporaryDirectory(prefix="photolog-") as folder:
+        yield Path(folder, "data")
+
+
+@pytest.fixture
+def system(data: Path) -> Generator[System]:
+    """A system that is ready, for one test that may do anything to it."""
+    with System(data) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_system() -> Generator[System]:
+    """A system that is ready, for the tests of a file that leave it running."""
+    with (
+        tempfile.TemporaryDirectory(prefix="photolog-") as folder,
+        System(Path(folder, "data")) as started,
+    ):
+        yield started
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    """A command of ``photolog`` in this process."""
+    return CliRunner(env=environment).invoke(main, arguments)

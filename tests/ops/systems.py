@@ -1,0 +1,133 @@
+"""``photolog up`` in processes of its own, and a look at them from outside."""
+
+import io
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from PIL import Image
+
+DEADLINE_S = 30.0
+
+PHOTOLOG = [sys.executable, "-P", "-m", "ops.cli"]
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Look again and again, until a deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {DEADLINE_S:g} s in vain: {what}")
+        time.sleep(0.02)
+
+
+def photolog(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(
+        [*PHOTOLOG, *arguments], capture_output=True, text=True, timeout=DEADLINE_S
+    )
+
+
+def jpeg(size: tuple[int, int] = (320, 240)) -> bytes:
+    """A picture whose bytes are unlike any other's."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, "teal").save(buffer, "JPEG", comment=uuid.uuid4().bytes)
+    return buffer.getvalue()
+
+
+class System:
+    """Ready when the block begins; gone when it ends."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data = data
+        self.log = data.parent / "up.log"
+        self._options = options
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            print(self.log.read_text())
+        self.process.kill()
+        self.process.wait()
+        wait_until(lambda: not self.alive(), "the processes of the system end")
+
+    def start(self) -> None:
+        said = self.data.parent / "up.out"
+        with self.log.open("a") as log, said.open("w") as out:
+            self.process = subprocess.Popen(
+                [*PHOTOLOG, "up", "--port", "0", "--data", str(self.data), *self._options],
+                stdout=out,
+                stderr=log,
+            )
+        self._pids = {self.process.pid}
+        wait_until(lambda: "Stop" in said.read_text() or self.process.poll() is not None, "ready")
+        self.welcome = said.read_text()
+        found = re.search(r"http://\S+(?=/#token=)", self.welcome)
+        assert found is not None, f"it did not start: {self.welcome} {self.log.read_text()}"
+        self.url = found[0]
+        self.alive()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal to the supervisor and wait for its end; the exit status."""
+        self.alive()
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_S)
+
+    def pid_of(self, role: str) -> int | None:
+        """The process that the supervisor runs as ``role``."""
+        for pid, parent, words in _processes():
+            if parent == self.process.pid and _is(role, words):
+                self._pids.add(pid)
+                return pid
+        return None
+
+    def alive(self) -> set[int]:
+        """The processes of the system that run, those seen at an earlier look among them."""
+        listed = _processes()
+        grown = True
+        while grown:
+            new = {pid for pid, parent, _ in listed if parent in self._pids} - self._pids
+            self._pids |= new
+            grown = bool(new)
+        return self._pids & {pid for pid, _, _ in listed}
+
+    def photolog(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command on the data folder."""
+        return photolog(command, "--data", str(self.data), *arguments)
+
+
+def _is(role: str, words: list[str]) -> bool:
+    if role == "valkey":
+        return words[0].endswith("valkey-server")
+    return "--name" in words and words[words.index("--name") + 1] == role
+
+
+def _processes() -> list[tuple[int, int, list[str]]]:
+    """``(pid, parent, command line)`` of all that run; the dead that nobody waited for do not."""
+    found: list[tuple[int, int, list[str]]] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        if state != "Z":
+            found.append((int(entry.name), int(parent), words))
+    return found

@@ -1,0 +1,170 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.auth import Role, Tokens
+from ops.cli import COMMANDS
+from ops.settings import Settings, variable_of
+from tests.ops.conftest import run
+
+SECRET = "a secret for these tests, long enough"
+HELP_MAX_S = 0.3
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from ops.cli import main\n"
+        "try: main(['--help'])\n"
+        "finally: print(sorted({'litestar', 'redis', 'httpx', 'rich', 'PIL', 'apsw'} "
+        "& set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert done.stdout.endswith("[]\n")
+
+
+def test_help_comes_at_once() -> None:
+    def help_s() -> float:
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-m", "ops.cli", "--help"], stdout=subprocess.DEVNULL)
+        return time.monotonic() - began
+
+    assert min(help_s() for _ in range(5)) < HELP_MAX_S
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
+    shown = run(name, "--help")
+
+    assert shown.exit_code == 0
+    assert COMMANDS[name].removesuffix(".") in " ".join(shown.output.split())
+
+
+def test_config_lists_every_setting_with_its_value_and_source(tmp_path: Path) -> None:
+    file = tmp_path / "photolog.toml"
+    file.write_text("workers = 3")
+
+    shown = run("config", "--config", str(file), PHOTOLOG_PORT="4000", PHOTOLOG_SECRET=SECRET)
+
+    assert shown.exit_code == 0
+    lines = {line.split()[0]: line for line in shown.output.splitlines() if line[:1] != " "}
+    assert set(lines) == {variable_of(name) for name in Settings.__struct_fields__}
+    assert lines["PHOTOLOG_WORKERS"].split()[1:] == ["3", "file", str(file)]
+    assert lines["PHOTOLOG_PORT"].split()[1:] == ["4000", "environment", "PHOTOLOG_PORT"]
+    assert lines["PHOTOLOG_HOST"].split()[1:] == ["127.0.0.1", "default"]
+    assert SECRET not in shown.output
+
+
+def test_config_as_json_keeps_types_and_masks_secrets() -> None:
+    shown = run("config", "--json", "--data", "/srv/photos", PHOTOLOG_SECRET=SECRET)
+
+    values = json.loads(shown.output)
+    assert values["data"] == {"value": "/srv/photos", "source": "option --data"}
+    assert values["port"] == {"value": 3000, "source": "default"}
+    assert values["redis_url"]["value"] is None
+    assert SECRET not in shown.output
+
+
+def test_config_may_be_named_before_the_command_and_by_a_variable(tmp_path: Path) -> None:
+    file = tmp_path / "photolog.toml"
+    file.write_text("port = 4000")
+
+    for shown in (
+        run("--config", str(file), "config", "--json"),
+        run("config", "--json", PHOTOLOG_CONFIG=str(file)),
+    ):
+        assert json.loads(shown.output)["port"]["value"] == 4000
+
+
+def test_a_wrong_setting_is_one_line_without_a_traceback() -> None:
+    shown = run("up", PHOTOLOG_PORT="http")
+
+    assert shown.exit_code == 1
+    assert shown.output == (
+        "Error: PHOTOLOG_PORT is 'http', but takes a whole number from 0 up to 65535\n"
+    )
+
+
+def test_a_misspelt_variable_is_warned_of() -> None:
+    shown = run("config", PHOTOLOG_PROT="1")
+
+    assert shown.exit_code == 0
+    assert shown.stderr == "Warning: PHOTOLOG_PROT is no setting of Photolog and is ignored.\n"
+
+
+def test_token_prints_a_token_that_the_gateway_takes_and_nothing_else() -> None:
+    shown = run(
+        *("token", "--client", "alice", "--role", "auditor", "--ttl", "2h"), PHOTOLOG_SECRET=SECRET
+    )
+
+    principal = Tokens(SECRET.encode()).verify(shown.output.rstrip("\n"))
+    assert (principal.client_id, principal.role) == ("alice", Role.AUDITOR)
+    assert 7190 < principal.expires - time.time() < 7210
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--client", "a b"), "'a b' is no client id"),
+        (("--client", "alice", "--ttl", "0d"), "'0d' is no duration: write 30d"),
+        (("--client", "alice", "--ttl", "5 years"), "'5 years' is no duration"),
+    ],
+)
+def test_token_says_what_is_wrong(arguments: tuple[str, ...], said: str) -> None:
+    shown = run("token", *arguments, PHOTOLOG_SECRET=SECRET)
+
+    assert shown.exit_code == 1
+    assert said in shown.output
+
+
+def test_without_a_secret_no_token_is_made_and_no_folder(tmp_path: Path) -> None:
+    shown = run("token", "--client", "alice", "--data", str(tmp_path / "none"))
+
+    assert shown.exit_code == 1
+    assert "start `photolog up` once" in shown.output
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("command", [("health",), ("watch",), ("history", "x"), ("upload", "/")])
+def test_without_a_system_every_client_says_how_to_start_one(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    shown = run(*command, "--data", str(tmp_path))
+
+    assert shown.exit_code == 1
+    assert shown.output == (
+        f"Error: No Photolog runs on {tmp_path}: start it with `photolog up`, or name another "
+        "with --data or --url\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("health",), ("watch",), ("history", "x"), ("upload", "x")])
+def test_where_nothing_listens_every_client_says_so_in_one_line(command: tuple[str, ...]) -> None:
+    url = "http://127.0.0.1:9"  # the port of "discard", which nobody serves
+    shown = run(*command, "--url", url, PHOTOLOG_TOKEN="t")
+
+    assert shown.exit_code == 1
+    assert shown.output.splitlines()[-1] == (
+        f"Error: No Photolog answers at {url}: start it with `photolog up`"
+    )
+    assert "Traceback" not in shown.output
+
+
+def test_a_reader_that_goes_away_ends_a_command_quietly() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "ops.cli", "config"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert said == ""

@@ -1,0 +1,264 @@
+"""The commands that talk to a system that runs."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import Result
+
+from tests.ops.conftest import run
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
+
+
+class Watch:
+    """``photolog watch --json`` in a process of its own."""
+
+    def __init__(self, system: System, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*PHOTOLOG, "watch", "--data", str(system.data), "--json", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def next_events(self, last: str) -> list[dict[str, Any]]:
+        """What comes until an event of the type ``last``."""
+        events: list[dict[str, Any]] = []
+        while not events or events[-1]["type"] != last:
+            events.append(json.loads(self._lines.get(timeout=DEADLINE_S)))
+        return events
+
+    def stop(self) -> tuple[int, str]:
+        """Ctrl-C; the exit status, and what it said on standard error."""
+        self.process.send_signal(signal.SIGINT)
+        self._reader.join(DEADLINE_S)
+        assert self.process.stderr is not None
+        assert self.process.stdout is not None
+        said = self.process.stderr.read()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return self.process.wait(DEADLINE_S), said
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photos unlike any other, a text, and something hidden."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    (tmp_path / "sub" / "b.jpg").write_bytes(jpeg())
+    (tmp_path / "notes.txt").write_text("not a photo")
+    (tmp_path / ".DS_Store").write_text("hidden")
+    return tmp_path
+
+
+def _photolog(system: System, *arguments: str) -> Result:
+    return run("--data", str(system.data), *arguments)
+
+
+def _upload(system: System, *arguments: str) -> list[dict[str, Any]]:
+    return [
+        json.loads(line)
+        for line in _photolog(system, "upload", "--json", *arguments).stdout.splitlines()
+    ]
+
+
+def test_a_folder_is_uploaded_and_each_file_that_is_no_photo_is_named(
+    shared_system: System, folder: Path
+) -> None:
+    first = _photolog(shared_system, "upload", "--wait", str(folder))
+    second = _photolog(shared_system, "upload", str(folder / "a.jpg"))
+
+    assert first.exit_code == 1
+    assert first.stdout == "1 failed, 2 processed; 1 hidden skipped\n"
+    assert first.stderr.count("\n") == 1
+    assert first.stderr.startswith(f"{folder}/notes.txt: Not a photo")
+    assert (second.exit_code, second.stdout) == (0, "1 there already\n")
+
+
+def test_json_has_one_line_for_each_file(shared_system: System, folder: Path) -> None:
+    lines = {
+        Path(line["path"]).name: line for line in _upload(shared_system, "--wait", str(folder))
+    }
+
+    assert set(lines) == {"a.jpg", "b.jpg", "notes.txt"}
+    assert lines["a.jpg"]["status"] == "completed"
+    assert lines["a.jpg"]["photoId"]
+    assert lines["notes.txt"]["code"] == "unsupported-type"
+
+
+def test_wishes_reach_the_server(shared_system: System, folder: Path) -> None:
+    path = str(folder / "a.jpg")
+    wrong = _upload(shared_system, "--pipeline", "no_such", path)
+    right = _upload(shared_system, "--session", "trip", "--pipeline", "quick_processing", path)
+
+    assert wrong[0]["code"] == "unknown-pipeline"
+    history = _photolog(shared_system, "history", "--json", right[0]["photoId"]).stdout
+    event = json.loads(history.splitlines()[0])
+    assert event["data"]["pipeline"] == "quick_processing"
+    assert event["metadata"]["sessionId"] == "trip"
+
+
+def test_uploads_go_on_over_a_gateway_that_is_killed(shared_system: System, tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg((1600, 1200)))
+    upload = subprocess.Popen(
+        [*PHOTOLOG, "upload", "--data", str(shared_system.data), "--json", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert upload.stdout is not None
+    first = upload.stdout.readline()
+
+    os.kill(shared_system.pid_of("gateway") or 0, signal.SIGKILL)
+
+    lines = [json.loads(line) for line in (first, *upload.stdout)]
+    upload.stdout.close()
+    assert upload.wait(DEADLINE_S) == 0
+    assert len({line["photoId"] for line in lines}) == 30
+
+
+def test_history_tells_all_that_happened(shared_system: System, folder: Path) -> None:
+    photo = _upload(shared_system, "--wait", str(folder / "a.jpg"))[0]["photoId"]
+
+    told = _photolog(shared_system, "history", photo).stdout.splitlines()
+
+    assert told[0].split() == ["Time", "(UTC)", "Event", "By", "What"]
+    assert "photo.uploaded" in told[1]
+    assert "client:local" in told[1]
+    assert "a.jpg" in told[1]
+    assert "photo.processing.completed" in told[-1]
+
+
+def test_history_of_a_photo_that_is_not_there_is_the_servers_problem(
+    shared_system: System,
+) -> None:
+    shown = _photolog(shared_system, "history", "nope")
+
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("Error: No such photo: ")
+
+
+def test_an_operator_sees_the_history_of_another_client(
+    shared_system: System, folder: Path
+) -> None:
+    path = str(folder / "a.jpg")
+    photo = _upload(shared_system, "--client", "alice", "--wait", path)[0]["photoId"]
+
+    assert _photolog(shared_system, "history", photo).exit_code == 1
+    assert _photolog(shared_system, "history", "--role", "operator", photo).exit_code == 0
+
+
+def test_health_says_what_works(shared_system: System) -> None:
+    told = _photolog(shared_system, "health")
+    as_json = _photolog(shared_system, "health", "--json")
+
+    assert told.exit_code == 0
+    assert told.stdout.split()[0] == "ok"
+    assert json.loads(as_json.stdout)["status"] == "ok"
+
+
+def test_a_token_of_the_command_line_opens_the_door(shared_system: System) -> None:
+    token = _photolog(shared_system, "token", "--client", "alice").stdout.strip()
+
+    answer = httpx.get(
+        f"{shared_system.url}/api/photos", headers={"Authorization": f"Bearer {token}"}
+    )
+
+    assert answer.status_code == 200
+
+
+def test_watch_shows_what_happens_over_a_lost_connection_without_gap_or_duplicate(
+    shared_system: System, folder: Path
+) -> None:
+    watch = Watch(shared_system)
+    wait_until(lambda: _subscribed(shared_system), "watch is in its room")
+    _upload(shared_system, "--wait", str(folder / "a.jpg"))
+    before = watch.next_events("photo.processing.completed")
+
+    os.kill(shared_system.pid_of("gateway") or 0, signal.SIGKILL)
+    _upload(shared_system, "--wait", str(folder / "sub"))
+    after = watch.next_events("photo.processing.completed")
+    status, said = watch.stop()
+
+    assert before[0]["type"] == "photo.uploaded"
+    assert after[0]["type"] == "photo.uploaded"
+    for events in (before, after):
+        versions = [event["metadata"]["photoVersion"] for event in events]
+        assert versions == list(range(1, len(events) + 1))
+    assert (status, said) == (130, "The connection was lost; connecting again …\n")
+
+
+def _subscribed(system: System) -> bool:
+    """Whether somebody holds a connection to the gateway; no request is under way else."""
+    port = f"{int(system.url.rpartition(':')[2]):04X}"
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(row[1].endswith(f":{port}") and row[3] == "01" for row in rows)
+
+
+def test_a_room_that_may_not_be_entered_is_the_servers_problem(shared_system: System) -> None:
+    shown = _photolog(shared_system, "watch", "global")
+
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("Error: Not allowed")
+
+
+def test_reconcile_reports_what_is_missing_with_status_1(
+    shared_system: System, folder: Path
+) -> None:
+    photo = _upload(shared_system, "--wait", str(folder / "a.jpg"))[0]["photoId"]
+    well = _photolog(shared_system, "reconcile")
+    original = shared_system.data / "blobs" / "originals" / photo[:2] / photo
+    original.rename(folder / "original")
+
+    ill = _photolog(shared_system, "reconcile")
+
+    (folder / "original").rename(original)
+    assert (well.exit_code, ill.exit_code) == (0, 1)
+    assert " 0 of them missing; 0 unnamed, 0 drafts" in well.stdout
+    assert f"missing  originals/{photo[:2]}/{photo}  of photo {photo}\n" in ill.stdout
+
+
+def test_reconcile_leaves_young_files_and_removes_old_ones(shared_system: System) -> None:
+    stray = shared_system.data / "blobs" / "originals" / "00" / "stray"
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(b"nobody knows me")
+
+    young = _photolog(shared_system, "reconcile", "--remove")
+    os.utime(stray, (0, 0))
+    told = _photolog(shared_system, "reconcile")
+    assert stray.exists()
+    removed = _photolog(shared_system, "reconcile", "--remove")
+
+    assert "stray" not in young.stdout
+    assert "unnamed  originals/00/stray  15 bytes\n" in told.stdout
+    assert "removed  originals/00/stray  15 bytes\n" in removed.stdout
+    assert not stray.exists()
+
+
+def test_projections_are_listed_rebuilt_and_verified(shared_system: System, folder: Path) -> None:
+    _upload(shared_system, "--wait", str(folder / "a.jpg"))
+
+    listed = json.loads(_photolog(shared_system, "projections", "list", "--json").stdout)
+    rebuilt = _photolog(shared_system, "projections", "rebuild")
+    verified = _photolog(shared_system, "projections", "verify")
+
+    assert {"table": "photos", "rows": listed["tables"][0]["rows"]} in listed["tables"]
+    assert listed["partitions"][0]["lagMs"] < DEADLINE_S * 1000
+    assert rebuilt.exit_code == 0, rebuilt.stderr
+    assert "events in" in rebuilt.stdout
+    assert verified.exit_code == 0, verified.stdout + verified.stderr

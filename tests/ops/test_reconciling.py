@@ -1,0 +1,159 @@
+import os
+import time
+import uuid
+from pathlib import Path
+
+import msgspec
+
+from domain.commands import (
+    DeletePhoto,
+    PhotoCommand,
+    RecordErased,
+    RecordStageCompleted,
+    UploadPhoto,
+)
+from domain.results import Rendition
+from ops.reconciling import compare, remove, settle
+from store.blobs import FolderBlobs, original_key, rendition_key
+from store.log import Log
+from tests.conftest import CONTEXT
+
+HOUR_S = 3600.0
+
+
+async def _execute(log: Log, command: PhotoCommand) -> None:
+    await log.execute(command, client_id="alice", context=CONTEXT)
+
+
+async def _photo(log: Log, blobs: FolderBlobs, data: bytes = b"original") -> UploadPhoto:
+    """A photo whose original is stored and recorded."""
+    photo_id = str(uuid.uuid4())
+    command = UploadPhoto(
+        photo_id=photo_id,
+        job_id=str(uuid.uuid4()),
+        client_id="alice",
+        session_id=None,
+        original_filename="a.jpg",
+        mime_type="image/jpeg",
+        file_size=len(data),
+        sha256=uuid.uuid4().hex * 2,
+        bucket=blobs.bucket,
+        key=original_key(photo_id),
+        pipeline="full_processing",
+        priority=5,
+    )
+    await blobs.put(command.key, data)
+    await _execute(log, command)
+    return command
+
+
+def _age(blobs: FolderBlobs, key: str) -> None:
+    then = time.time() - 2 * HOUR_S
+    os.utime(blobs.root / key, (then, then))
+
+
+async def test_where_all_is_well_nothing_is_found(log: Log, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    key = rendition_key(photo.photo_id, photo.job_id, "optimized")
+    await blobs.put(key, b"webp")
+    rendition = Rendition(
+        name="optimized",
+        key=key,
+        width=1,
+        height=1,
+        file_size=4,
+        mime_type="image/webp",
+        sha256="",
+    )
+    await _execute(
+        log,
+        RecordStageCompleted(
+            photo_id=photo.photo_id,
+            job_id=photo.job_id,
+            stage="optimization",
+            attempt=1,
+            duration_ms=1,
+            result={},
+            renditions=(rendition,),
+        ),
+    )
+    for each in (photo.key, key):
+        _age(blobs, each)
+
+    found = await compare(log, blobs, older_than_s=HOUR_S)
+
+    assert (found.named, found.missing, found.unnamed, found.drafts) == (2, [], [], [])
+
+
+async def test_a_named_file_that_is_gone_is_missing(log: Log, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    await blobs.delete(photo.key)
+
+    found = await compare(log, blobs, older_than_s=HOUR_S)
+
+    assert [(each.key, each.photo_id) for each in found.missing] == [(photo.key, photo.photo_id)]
+
+
+async def test_old_files_without_an_event_are_removed_and_young_ones_left(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    old, young = (original_key(str(uuid.uuid4())) for _ in range(2))
+    await blobs.put(old, b"old")
+    await blobs.put(young, b"young")
+    _age(blobs, old)
+    (tmp_path / "drafts" / "gateway-gone~1").write_bytes(b"half")
+    _age(blobs, "drafts/gateway-gone~1")
+
+    found = await compare(log, blobs, older_than_s=HOUR_S)
+    await remove(blobs, found)
+
+    assert [blob.key for blob in found.unnamed] == [old]
+    assert [blob.key for blob in found.drafts] == ["drafts/gateway-gone~1"]
+    left = {blob.key for blob in await blobs.keys("")}
+    assert left == {photo.key, young}
+
+
+async def test_files_of_a_deleted_photo_are_neither_missing_nor_unnamed_until_erased(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    _age(blobs, photo.key)
+    await _execute(log, DeletePhoto(photo_id=photo.photo_id))
+
+    deleted = await compare(log, blobs, older_than_s=HOUR_S)
+    await _execute(log, RecordErased(photo_id=photo.photo_id))
+    erased = await compare(log, blobs, older_than_s=HOUR_S)
+
+    assert (deleted.named, deleted.missing, deleted.unnamed) == (0, [], [])
+    assert [blob.key for blob in erased.unnamed] == [photo.key]
+
+
+async def test_what_a_killed_process_left_is_kept_if_it_was_recorded_and_removed_if_not(
+    log: Log, tmp_path: Path
+) -> None:
+    killed = FolderBlobs(tmp_path, "gateway")
+    recorded = await _photo(log, killed)
+    drafts = tmp_path / "drafts"
+    unrecorded = original_key(str(uuid.uuid4()))
+    await killed.put(unrecorded, b"nobody knows")
+    for number, key in enumerate((recorded.key, unrecorded)):
+        # As ``Draft.commit`` leaves it until the append is known to have happened.
+        os.link(tmp_path / key, drafts / f"gateway~{number}~{key.replace('/', '~')}")
+    (drafts / "gateway~9").write_bytes(b"half")
+    (drafts / "worker-1~1").write_bytes(b"of another process, which runs")
+
+    await settle(log, FolderBlobs(tmp_path, "gateway"))
+
+    left = {blob.key for blob in await killed.keys("")}
+    assert left == {recorded.key, "drafts/worker-1~1"}
+
+
+async def test_the_report_is_json(log: Log, tmp_path: Path) -> None:
+    found = await compare(log, FolderBlobs(tmp_path), older_than_s=0)
+
+    assert msgspec.json.encode(found) == b'{"named":0,"missing":[],"unnamed":[],"drafts":[]}'

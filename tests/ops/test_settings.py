@@ -1,0 +1,151 @@
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.limits import Limits as GatewayLimits
+from handlers.stage import Limits as PictureLimits
+from handlers.stage import Recipe
+from handlers.worker import WorkerSettings
+from ops.settings import (
+    MASK,
+    Settings,
+    SettingsError,
+    describe,
+    environment_of,
+    load,
+    shown,
+    variable_of,
+)
+
+NAMES = Settings.__struct_fields__
+SECRET = "s" * 43
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "photolog.toml"
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    loaded = load({})
+
+    assert loaded.settings == Settings()
+    assert set(loaded.sources.values()) == {"default"}
+
+
+def test_a_line_of_the_file_wins_over_the_default(file: Path) -> None:
+    file.write_text("port = 4000\nstalled_after_s = 5\n")
+
+    loaded = load({}, file=file)
+
+    assert (loaded.settings.port, loaded.settings.stalled_after_s) == (4000, 5.0)
+    assert loaded.sources["port"] == f"file {file}"
+
+
+def test_the_environment_wins_over_the_file_and_an_option_over_both(file: Path) -> None:
+    file.write_text("port = 4000\nhost = '::1'\nworkers = 2\n")
+    environment = {"PHOTOLOG_PORT": "5000", "PHOTOLOG_HOST": "0.0.0.0"}
+
+    loaded = load(environment, file=file, options={"port": "6000", "host": None})
+
+    settings = loaded.settings
+    assert (settings.workers, settings.host, settings.port) == (2, "0.0.0.0", 6000)
+    assert loaded.sources["workers"] == f"file {file}"
+    assert loaded.sources["host"] == "environment PHOTOLOG_HOST"
+    assert loaded.sources["port"] == "option --port"
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert load({"PHOTOLOG_REDIS_URL": ""}).settings.redis_url is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "accepted"),
+    [
+        ("PHOTOLOG_PORT", "http", "a whole number from 0 up to 65535"),
+        ("PHOTOLOG_PORT", "65536", "a whole number from 0 up to 65535"),
+        ("PHOTOLOG_STALLED_AFTER_S", "0", "a number above 0 up to 86400"),
+        ("PHOTOLOG_STALLED_AFTER_S", "nan", "a number above 0"),
+        ("PHOTOLOG_LOG_FORMAT", "xml", "one of json, text"),
+        ("PHOTOLOG_REDIS_URL", "localhost:6379", "a URL that begins with redis://"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_what_it_takes(
+    variable: str, value: str, accepted: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({variable: value})
+
+    assert str(error.value).startswith(f"{variable} is {value!r}, but takes {accepted}")
+
+
+def test_a_wrong_option_and_a_wrong_line_are_named_as_such(file: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^--workers is 'many', but takes a whole number"):
+        load({}, options={"workers": "many"})
+    file.write_text("port = '3000'")
+    with pytest.raises(SettingsError, match=r"^the line port of .*photolog.toml is '3000', but"):
+        load({}, file=file)
+
+
+def test_a_line_that_is_no_setting_is_refused_with_the_nearest_name(file: Path) -> None:
+    file.write_text("PHOTOLOG_PORTS = 1")
+
+    with pytest.raises(SettingsError, match=r"does not exist, PHOTOLOG_PORTS: did you mean port\?"):
+        load({}, file=file)
+
+
+def test_a_file_that_is_missing_or_no_toml_is_refused(file: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read: No such file"):
+        load({}, file=file)
+    file.write_bytes(b"port = \xff")
+    with pytest.raises(SettingsError, match="is not TOML"):
+        load({}, file=file)
+
+
+def test_a_misspelt_variable_is_told_apart_from_those_of_the_command_line() -> None:
+    loaded = load({"PHOTOLOG_PROT": "1", "PHOTOLOG_TOKEN": "t", "PHOTOLOG_URL": "u", "HOME": "/"})
+
+    assert loaded.unknown == ("PHOTOLOG_PROT",)
+
+
+def test_neither_an_error_nor_the_shown_value_gives_a_secret_away() -> None:
+    with pytest.raises(SettingsError) as error:
+        load({"PHOTOLOG_SECRET": "hunter2"})
+
+    assert "hunter2" not in str(error.value)
+    assert shown("secret", SECRET) == MASK
+    assert shown("redis_url", "rediss://me:hunter2@h:1/0") == f"rediss://me:{MASK}@h:1/0"
+    assert shown("redis_url", "redis://h:1/0") == "redis://h:1/0"
+
+
+def test_settings_survive_the_way_into_another_process() -> None:
+    settings = load(
+        {"PHOTOLOG_PORT": "0", "PHOTOLOG_SECRET": SECRET, "PHOTOLOG_DRAIN_S": "1.5"}
+    ).settings
+
+    again = load(environment_of(settings)).settings
+
+    assert again == msgspec.structs.replace(settings, data=str(settings.folder))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_says_what_it_means_and_takes(name: str) -> None:
+    meaning, accepted = describe(name)
+
+    assert meaning.endswith(".")
+    assert accepted
+    assert variable_of(name) == f"PHOTOLOG_{name.upper()}"
+
+
+@pytest.mark.parametrize("bounds", [GatewayLimits(), PictureLimits(), WorkerSettings(), Recipe()])
+def test_every_bound_has_a_setting_with_the_same_default(bounds: Any) -> None:
+    renamed = {
+        "patience_s": "worker_patience_s",
+        "longest_edge": "recipe_longest_edge",
+        "quality": "recipe_quality",
+        "method": "recipe_method",
+    }
+    for name, value in msgspec.structs.asdict(bounds).items():
+        assert getattr(Settings(), renamed.get(name, name)) == value, name

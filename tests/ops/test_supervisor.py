@@ -1,0 +1,173 @@
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.ops.systems import DEADLINE_S, System, jpeg, photolog, wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+
+ROLES = ("valkey", "projector", "worker-1", "gateway")
+
+
+def _upload(system: System, picture: bytes) -> dict[str, str]:
+    file = system.data.parent / "a.jpg"
+    file.write_bytes(picture)
+    done = system.photolog("upload", "--wait", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_person_gets_a_login_a_folder_and_a_way_to_upload_and_to_stop(
+    shared_system: System,
+) -> None:
+    assert f"{shared_system.url}/#token=" in shared_system.welcome
+    assert str(shared_system.data) in shared_system.welcome
+    assert "photolog upload" in shared_system.welcome
+    assert "Ctrl-C" in shared_system.welcome
+    assert (shared_system.data / "url").read_text() == shared_system.url
+
+    token = shared_system.welcome.partition("#token=")[2].split()[0]
+    answer = httpx.get(
+        f"{shared_system.url}/api/photos", headers={"Authorization": f"Bearer {token}"}
+    )
+    assert answer.json()["items"] == []
+
+
+def test_what_is_kept_is_closed_to_others(shared_system: System) -> None:
+    def mode(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    assert mode(shared_system.data) == 0o700
+    assert mode(shared_system.data / "secret") == 0o600
+    assert mode(shared_system.data / "valkey" / "valkey.sock") == 0o700
+    assert mode(shared_system.data / "valkey") == 0o700
+
+
+def test_every_role_that_is_killed_is_started_again_and_photos_go_on(shared_system: System) -> None:
+    before = {role: shared_system.pid_of(role) for role in ROLES}
+    assert None not in before.values()
+
+    for pid in before.values():
+        os.kill(pid or 0, signal.SIGKILL)
+
+    for role, pid in before.items():
+        wait_until(lambda r=role, p=pid: shared_system.pid_of(r) not in (None, p), f"a new {role}")
+    assert _upload(shared_system, jpeg())["status"] == "completed"
+    said = shared_system.log.read_text()
+    for role in ROLES:
+        assert f"{role} was ended by SIGKILL" in said
+
+
+def test_callers_wait_while_the_gateway_is_started_again(shared_system: System) -> None:
+    os.kill(shared_system.pid_of("gateway") or 0, signal.SIGKILL)
+
+    answer = httpx.get(f"{shared_system.url}/health/live", timeout=DEADLINE_S)
+
+    assert answer.status_code == 200
+
+
+def test_a_second_system_on_the_same_folder_says_which_process_the_first_is(
+    shared_system: System,
+) -> None:
+    second = shared_system.photolog("up", "--port", "0")
+
+    assert second.returncode == 1
+    assert (
+        f"already runs on {shared_system.data}, as process {shared_system.process.pid}"
+        in second.stderr
+    )
+    assert "Traceback" not in second.stderr
+
+
+def test_sigterm_ends_everything_in_order_with_status_0(system: System) -> None:
+    assert len(system.alive()) >= 5
+
+    assert system.stop(signal.SIGTERM) == 0
+
+    assert system.alive() == set()
+    assert not (system.data / "url").exists()
+    assert not (system.data / "valkey" / "valkey.sock").exists()
+    assert "killed" not in system.log.read_text()
+    assert "bye bye" in (system.data / "valkey" / "valkey.log").read_text()
+
+
+def test_a_supervisor_that_is_killed_takes_all_with_it_and_nothing_is_lost(data: Path) -> None:
+    picture = jpeg()
+    with System(data) as system:
+        photo = _upload(system, picture)
+        assert system.stop(signal.SIGKILL) == -signal.SIGKILL
+        wait_until(lambda: not system.alive(), "all processes end")
+
+        system.start()
+
+        again = _upload(system, picture)
+        assert again["photoId"] == photo["photoId"]
+        assert again["duplicate"]
+
+
+def test_a_second_ctrl_c_kills_at_once(system: System) -> None:
+    gateway = system.pid_of("gateway") or 0
+    os.kill(gateway, signal.SIGSTOP)  # so that it does not end when asked
+    began = time.monotonic()
+
+    system.process.send_signal(signal.SIGINT)
+    wait_until(lambda: not (system.data / "url").exists(), "the end begins")
+    system.process.send_signal(signal.SIGINT)
+
+    system.process.wait(DEADLINE_S)
+    assert time.monotonic() - began < 8
+    wait_until(lambda: not system.alive(), "all processes end")
+
+
+def test_a_port_in_use_is_named_with_its_setting(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        up = photolog("up", "--data", str(data), "--port", str(port))
+
+    assert up.returncode == 1
+    assert f"PHOTOLOG_PORT: port {port} of 127.0.0.1 is in use" in up.stderr
+    assert "Traceback" not in up.stderr
+
+
+def test_a_data_folder_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+
+    up = photolog("up", "--data", str(file / "data"), "--port", "0")
+
+    assert up.returncode == 1
+    assert f"PHOTOLOG_DATA: the folder {file}/data cannot be used" in up.stderr
+    assert "Traceback" not in up.stderr
+
+
+def test_a_damaged_log_ends_the_start_with_what_valkey_says(data: Path) -> None:
+    folder = data / "valkey" / "appendonlydir"
+    folder.mkdir(parents=True)
+    (folder / "appendonly.aof.manifest").write_text("nonsense\n")
+
+    up = photolog("up", "--data", str(data), "--port", "0")
+
+    assert up.returncode == 1
+    assert "Invalid AOF manifest" in up.stderr
+    assert "valkey ended 5 times" in up.stderr
+    assert "Traceback" not in up.stderr
+
+
+def test_files_in_the_place_of_folders_end_the_start_with_a_reason(data: Path) -> None:
+    data.mkdir()
+    (data / "blobs").write_text("")
+
+    up = photolog("up", "--data", str(data), "--port", "0")
+
+    assert up.returncode == 1
+    assert f"the folder {data}/blobs cannot be used" in up.stderr
+    assert "Traceback" not in up.stderr
