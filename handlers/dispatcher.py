@@ -37,12 +37,14 @@ class Dispatcher:
     async def _run(self, partition: int) -> None:
         undone: list[Recorded] = []
         look_at = 0.0
-        prepared = False
+        in_step = False
         while True:
             try:
-                if not prepared:
+                if not in_step:
                     await self._dispatch.prepare()
-                    prepared = True
+                    # A reply that was lost may have carried events: nobody else has them.
+                    undone = await self._dispatch.recall(partition)
+                    in_step = not undone
                 if not undone and time.monotonic() >= look_at:
                     undone = await self._dispatch.abandoned(
                         partition, idle_ms=int(self._stalled_after_s * 1000), dead=self._dead
@@ -50,12 +52,11 @@ class Dispatcher:
                     look_at = time.monotonic() + self._stalled_after_s / 2
                 if not undone:
                     undone = await self._dispatch.read(partition, count=BATCH, block_ms=BLOCK_MS)
-                # Kept until the commit is known to have happened: a second commit adds nothing.
                 await self._dispatch.commit(
                     [(each.position, plan(each.event, str(each.position))) for each in undone]
                 )
                 undone = []
             except StoreError as error:
                 logger.warning("partition %d waits: %s", partition, error)
-                prepared = False
+                in_step = False
                 await anyio.sleep(PAUSE_S)

@@ -82,8 +82,9 @@ class Worker:
         self._dispatcher = Dispatcher(
             log, consumer=consumer, dead=dead, stalled_after_s=self._settings.stalled_after_s
         )
-        self._held: dict[str, tuple[int, Claim]] = {}
-        self._ready: deque[tuple[int, Claimed]] = deque()
+        self._held: dict[tuple[str, str], tuple[int, Claim]] = {}
+        self._ready: deque[Claimed] = deque()
+        self._in_step = False
         self._wake = anyio.Event()
         self._stopping = anyio.Event()
 
@@ -115,36 +116,48 @@ class Worker:
         slots = anyio.Semaphore(self._settings.concurrency)
         while True:
             await slots.acquire()
-            found = await self._next()
-            if found is None:
+            claimed = await self._next()
+            if claimed is None:
                 return
-            partition, claimed = found
-            self._held[claimed.claim.entry_id] = (partition, claimed.claim)
             tasks.start_soon(self._work, claimed, slots)
 
-    async def _next(self) -> tuple[int, Claimed] | None:
+    async def _next(self) -> Claimed | None:
         """The next task, as soon as there is one; None when stopping."""
-        prepared = False
-        while not self._stopping.is_set():
+        while True:
             if self._ready:
                 return self._ready.popleft()
+            if self._stopping.is_set():
+                return None
             wake = self._wake = anyio.Event()
             try:
-                if not prepared:
-                    await self._lanes.prepare()
-                    prepared = True
-                for partition in range(self._log.partitions):
-                    claimed = await self._lanes.claim(partition, 1)
-                    if claimed:
-                        return partition, claimed[0]
+                await self._refill()
             except StoreError as error:
                 logger.warning("waiting for the lanes: %s", error)
-                prepared = False
+                self._in_step = False
                 await anyio.sleep(PAUSE_S)
                 continue
-            with anyio.move_on_after(WAIT_MS / 1000):
-                await wake.wait()
-        return None
+            if not self._ready:
+                with anyio.move_on_after(WAIT_MS / 1000):
+                    await wake.wait()
+
+    async def _refill(self) -> None:
+        """Claim a task, if one waits."""
+        if not self._in_step:
+            # A reply that was lost may have carried tasks: they are ours, and nobody else's.
+            await self._lanes.prepare()
+            for partition in range(self._log.partitions):
+                self._take(partition, await self._lanes.recall(partition))
+            self._in_step = True
+        for partition in range(self._log.partitions):
+            if not self._ready:
+                self._take(partition, await self._lanes.claim(partition, 1))
+
+    def _take(self, partition: int, claimed: list[Claimed]) -> None:
+        """Hold the tasks that are not held yet, and put them in line."""
+        for each in claimed:
+            if _name(each.claim) not in self._held:
+                self._held[_name(each.claim)] = (partition, each.claim)
+                self._ready.append(each)
 
     async def _watch(self, partition: int) -> None:
         while True:
@@ -165,7 +178,7 @@ class Worker:
                     claims = [claim for of, claim in self._held.values() if of == partition]
                     await self._lanes.refresh(claims)
                     taken = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=dead)
-                    self._ready.extend((partition, each) for each in taken)
+                    self._take(partition, taken)
                     if taken:
                         logger.info("took over %d tasks in partition %d", len(taken), partition)
                         self._wake.set()
@@ -191,7 +204,7 @@ class Worker:
             logger.exception("%s of %s: a bug", task.stage, task.photo_id)
             await self._give_up(claimed)
         finally:
-            self._held.pop(claimed.claim.entry_id, None)
+            del self._held[_name(claimed.claim)]
             slots.release()
 
     async def _give_up(self, claimed: Claimed) -> None:
@@ -318,3 +331,8 @@ class Worker:
             claim=claim,
             patience_s=self._settings.patience_s,
         )
+
+
+def _name(claim: Claim) -> tuple[str, str]:
+    """Entries of different lanes may have the same id."""
+    return claim.lane_key, claim.entry_id

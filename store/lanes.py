@@ -12,7 +12,7 @@ time without ``refresh`` elsewhere (``stalled``).
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from redis import exceptions
@@ -67,6 +67,13 @@ class Dispatch:
                 ),
             )
         return _recorded(partition, next(iter(reply.values()), _NOTHING))
+
+    async def recall(self, partition: int) -> list[Recorded]:
+        """Events read by this dispatcher whose delivery it may not have seen: a reply was lost."""
+        key = self._log.keys.log(partition)
+        with translated():
+            entries = await _pending(self._redis, key, DISPATCH, self._consumer)
+        return _recorded(partition, [(entry_id, fields) for entry_id, fields, _ in entries])
 
     async def commit(self, planned: Sequence[tuple[Position, tuple[Task, ...]]]) -> None:
         """Put the tasks on their lanes and acknowledge the events of one partition, in one step."""
@@ -145,6 +152,18 @@ class Lanes:
                 ),
             )
         return [held == 1 for held in reply]
+
+    async def recall(self, partition: int) -> list[Claimed]:
+        """All tasks that this consumer holds, those too whose delivery it never saw.
+
+        After a lost reply some may be among them that it does not know of.
+        """
+        found: list[tuple[str, str, bytes, bytes, int]] = []
+        for key, stage in self._log.keys.lanes(partition, self._stages):
+            with translated():
+                entries = await _pending(self._redis, key, stage, self.consumer)
+            found += [(key, stage, each, fields[b"b"], n) for each, fields, n in entries]
+        return await self._decoded(found)
 
     async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Claimed]:
         """Tasks of consumers that are gone, as ``Dispatch.abandoned``; now held by this one."""
@@ -255,18 +274,30 @@ async def _claim_all_of(
     redis: Redis, key: str, group: str, name: str, consumer: str
 ) -> list[tuple[bytes, dict[bytes, bytes], int]]:
     taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
-    while True:
-        pending = await redis.xpending_range(key, group, "-", "+", 100, name)
+    while found := await _pending(redis, key, group, name):
+        ids: list[Any] = [entry_id for entry_id, _, _ in found]
+        await redis.xclaim(key, group, consumer, 0, ids, justid=True)
+        taken += found
+    return taken
+
+
+async def _pending(
+    redis: Redis, key: str, group: str, consumer: str
+) -> list[tuple[bytes, dict[bytes, bytes], int]]:
+    """Up to 100 entries that ``consumer`` holds: ``(entry id, fields, deliveries)`` each."""
+    held: list[tuple[bytes, dict[bytes, bytes], int]] = []
+    while not held:
+        pending = await redis.xpending_range(key, group, "-", "+", 100, consumer)
         if not pending:
-            return taken
+            break
         for entry in pending:
             entry_id = cast("bytes", entry["message_id"])
-            await redis.xclaim(key, group, consumer, 0, [entry_id], justid=True)
             found = cast("Entries", await redis.xrange(key, entry_id, entry_id))
             if found:
-                taken.append((entry_id, found[0][1], cast("int", entry["times_delivered"])))
-            else:
+                held.append((entry_id, found[0][1], cast("int", entry["times_delivered"])))
+            else:  # deleted while it was held
                 await redis.xack(key, group, entry_id)
+    return held
 
 
 async def _deliveries(redis: Redis, key: str, group: str, entry_id: bytes) -> int:

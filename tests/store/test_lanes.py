@@ -138,6 +138,24 @@ async def test_taking_over_from_a_dead_process_counts_no_stall(log: Log) -> None
     assert taken.deliveries == 1
 
 
+async def test_tasks_whose_delivery_was_never_seen_are_recalled(log: Log) -> None:
+    await uploaded(log)
+    await dispatched(log)
+    lanes = await lanes_of(log)
+    claimed = await one(lanes)
+
+    assert await lanes.recall(0) == [claimed]
+
+
+async def test_events_whose_delivery_was_never_seen_are_recalled(log: Log) -> None:
+    await uploaded(log)
+    dispatch = Dispatch(log, "one")
+    await dispatch.prepare()
+    events = await dispatch.read(0, count=10, block_ms=10)
+
+    assert await dispatch.recall(0) == events
+
+
 async def test_a_dead_process_is_told_from_another_with_a_longer_name(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
