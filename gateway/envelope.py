@@ -6,6 +6,7 @@ the answer is sent, the rest of the body is read and dropped for at most ``linge
 connection is closed.
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import anyio
@@ -29,13 +30,25 @@ REQUEST_TIMEOUT = 408
 
 
 class Envelope:
-    """Stands between the server and the application for one exchange."""
+    """Stands between the server and the application for one exchange.
 
-    def __init__(self, scope: HTTPScope, receive: Receive, send: Send, linger_s: float) -> None:
+    ``answered`` is told the status when the answer begins.
+    """
+
+    def __init__(
+        self,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        *,
+        linger_s: float,
+        answered: Callable[[int], None],
+    ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._linger_s = linger_s
+        self._answered = answered
         self._unread = _has_body(scope)
         self._asked = False
         self._status = 0
@@ -50,6 +63,7 @@ class Envelope:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
+            self._answered(self._status)
             headers = list(message["headers"])
             message["headers"] = headers
             self._complete(headers)

@@ -8,7 +8,7 @@ import anyio
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
-from gateway.auth import Principal
+from gateway.auth import Principal, Role
 from gateway.dependencies import Dependencies
 from gateway.problems import Refused
 from projections import checkpoints, photos
@@ -66,6 +66,17 @@ async def reach(deps: Dependencies, position: Position) -> None:
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 
+async def lag_ms(deps: Dependencies, partition: int) -> int:
+    """How long the oldest event that is not in the read model has been waiting.
+
+    Raises:
+        Unavailable: Redis does not answer, or there is no read model.
+    """
+    checkpoint = await deps.reader.query(checkpoints.get, partition)
+    waiting = await deps.log.read(checkpoint, count=1)
+    return max(0, int(time.time() * 1000) - waiting[0].position.ms) if waiting else 0
+
+
 async def _checkpoint(reader: Reader, partition: int) -> Position:
     try:
         return await reader.query(checkpoints.get, partition)
@@ -97,12 +108,9 @@ async def find(
 
 async def owner_to_change(deps: Dependencies, photo_id: str, principal: Principal) -> Owner:
     """Whose photo it is, never denied wrongly; raises Refused, ``photo-not-found``."""
-    everywhere = principal.may_see("")  # a client's own photos are all in one partition
-    partitions = (
-        tuple(range(deps.log.partitions))
-        if everywhere
-        else (deps.log.partition_of(principal.client_id),)
-    )
+    partitions = tuple(range(deps.log.partitions))
+    if principal.role is Role.CLIENT:  # whose photos are all in one partition
+        partitions = (deps.log.partition_of(principal.client_id),)
     return visible(await find(deps, partitions, photos.owner, photo_id), photo_id, principal)
 
 

@@ -53,7 +53,10 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     "/api/events",
     responses={
         200: ResponseSpec(
-            str, description="Events, as they happen", media_type="text/event-stream"
+            str,
+            description="Events, as they happen",
+            media_type="text/event-stream",
+            generate_examples=False,
         ),
         **problems(
             "invalid-room", "invalid-position", "missing-token", "forbidden", "photo-not-found"
