@@ -131,12 +131,15 @@ class Draft:
         if self._file is None:
             raise ValueError("the draft is not open")
         os.fsync(self._file.fileno())
-        _make_folders(path.parent, self._root)
         link = self._path.with_name(f"{self._path.name}.link")
         self._path = self._path.rename(f"{self._path}~{key.replace('/', '~')}")
         # A link cannot replace a file that is there, a rename can.
         link.hardlink_to(self._path)
-        link.rename(path)
+        try:
+            _move(link, path, self._root)
+        except OSError:
+            link.unlink(missing_ok=True)
+            raise
         _sync_folder(path.parent)
 
 
@@ -232,13 +235,25 @@ def _create(path: Path) -> BinaryIO:
     return path.open("xb", buffering=0)
 
 
+def _move(file: Path, path: Path, root: Path) -> None:
+    while True:
+        _make_folders(path.parent, root)
+        try:
+            file.rename(path)
+            return
+        except FileNotFoundError:
+            # The deletion of another blob has removed the folder that was empty again.
+            if not file.exists():
+                raise
+
+
 def _make_folders(folder: Path, root: Path) -> None:
     made: list[Path] = []
     while folder != root and not folder.exists():
         made.append(folder)
         folder = folder.parent
     for new in reversed(made):
-        new.mkdir(exist_ok=True)
+        new.mkdir(parents=True, exist_ok=True)
         _sync_folder(new.parent)
 
 

@@ -2,6 +2,7 @@ import hashlib
 from collections.abc import Generator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from store.blobs import FolderBlobs, original_key, rendition_key
@@ -142,5 +143,18 @@ async def test_a_full_disk_is_named_and_leaves_nothing(small_disk: Path) -> None
 
     with pytest.raises(Full):
         await blobs.put(KEY, b"x" * 3_000_000)
+
+    assert files(blobs) == []
+
+
+async def test_storing_and_deleting_side_by_side_do_not_meet(blobs: FolderBlobs) -> None:
+    async def store_and_delete(name: str) -> None:
+        for _ in range(200):
+            await blobs.put(f"originals/ab/{name}", b"x")
+            await blobs.delete(f"originals/ab/{name}")
+
+    async with anyio.create_task_group() as tasks:
+        for name in "wxyz":
+            tasks.start_soon(store_and_delete, name)
 
     assert files(blobs) == []
