@@ -23,6 +23,7 @@ COMMANDS = {
     "gateway": "Run one gateway: HTTP, WebSocket, SSE and the pages.",
     "projector": "Run the projector of this machine.",
     "worker": "Run one worker.",
+    "bench": "Measure Photolog beside the limits it is up against.",
 }
 """Each command and what ``--help`` says of it, so that help imports none of them."""
 

@@ -9,11 +9,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 import anyio
-import uvicorn
 from anyio.abc import TaskStatus
 
-from gateway.app import create_app
-from gateway.server import configuration
 from ops import wiring
 from ops.errors import one_by_one
 from ops.exclusive import listen
@@ -39,13 +36,17 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
 
     Stops accepting when told to stop, and finishes what it has begun.
     """
+    import uvicorn  # noqa: PLC0415 # not for the other roles, see ops.wiring
+
+    from gateway.app import create_app  # noqa: PLC0415
+    from gateway.server import configuration  # noqa: PLC0415
+
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
     async with _ending() as ending, wiring.open_gateway(settings, name) as deps:
-        serving = configuration(create_app(deps), deps.limits)
-        serving.limit_concurrency = settings.max_connections
-        # uvicorn has handlers of its own while it serves, and raises the signal again afterwards.
-        ending.begin = lambda: None
-        await uvicorn.Server(serving).serve(sockets=[listener])
+        server = uvicorn.Server(configuration(create_app(deps), deps.limits))
+        # uvicorn has handlers of its own while it serves, and raises the signals again afterwards.
+        ending.begin = ending.at_once = lambda: None
+        await server.serve(sockets=[listener])
 
 
 async def projector(settings: Settings) -> None:
@@ -68,16 +69,16 @@ async def worker(
 
 
 class _Ending:
-    """What to do when told to stop."""
+    """What to do when told to stop, and when told again."""
 
-    def __init__(self, begin: Callable[[], None]) -> None:
-        self.begin = begin
+    def __init__(self, break_off: Callable[[], None]) -> None:
+        self.begin = break_off
+        self.at_once = break_off
 
 
 @contextlib.asynccontextmanager
 async def _ending() -> AsyncGenerator[_Ending]:
-    """Breaks off the block at the first SIGTERM or SIGINT, unless it changes ``begin``; else at
-    the second."""
+    """Breaks off the block at SIGTERM or SIGINT, unless the block has something else in mind."""
     with one_by_one():
         async with anyio.create_task_group() as tasks:
             ending = _Ending(tasks.cancel_scope.cancel)
@@ -85,11 +86,10 @@ async def _ending() -> AsyncGenerator[_Ending]:
             async def heed(task_status: TaskStatus[None]) -> None:
                 with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                     task_status.started()
-                    begun = False
+                    await anext(signals)
+                    ending.begin()
                     async for _ in signals:
-                        begin = tasks.cancel_scope.cancel if begun else ending.begin
-                        begun = True
-                        begin()
+                        ending.at_once()
 
             await tasks.start(heed)
             yield ending

@@ -74,6 +74,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     header_patience_s: Annotated[Seconds, Meta(description="Longest time of a request's head.")] = (
         10.0
     )
+    connections: Annotated[
+        Count, Meta(description="Connections of a gateway at once; more get 503.")
+    ] = 4_000
+    keep_alive_s: Annotated[
+        Count, Meta(description="Longest silence on a connection between two requests.")
+    ] = 30
+    drain_s: Annotated[
+        Count, Meta(description="How long requests may go on when a gateway stops.")
+    ] = 10
     slow_reader_s: Annotated[
         Seconds, Meta(description="A reader that takes nothing this long is let go.")
     ] = 30.0
@@ -96,9 +105,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds,
         Meta(description="Age of an event outside the read model that health calls degraded."),
     ] = 5.0
-    max_connections: Annotated[
-        Count, Meta(description="Connections of a gateway; more get 503.")
-    ] = 4_000
 
     room_backlog: Annotated[
         Count, Meta(description="Events kept for a slow reader; more are read again from history.")
@@ -120,7 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_stalls: Annotated[
         Natural, Meta(description="How often a task may stall before it fails.")
     ] = 1
-    drain_s: Annotated[
+    worker_drain_s: Annotated[
         Seconds, Meta(description="How long a worker that stops may finish what it has.")
     ] = 20.0
     worker_patience_s: Annotated[

@@ -38,7 +38,13 @@ logger = logging.getLogger("photolog.supervisor")
 DEATHS_AT_START = 5
 """A system of which one process ended this often before it was ever ready is given up."""
 
-GATEWAY_DRAIN_S = 10.0
+REMIND_S = 10.0
+LOADING_S = 2.0
+"""How often a start that takes long says how far it is."""
+
+GRACE_S = 2.0
+"""What a role gets beyond its own time to drain before it is killed."""
+
 PROJECTOR_DRAIN_S = 5.0
 VALKEY_DRAIN_S = 10.0
 
@@ -106,8 +112,12 @@ class _System:
         fd = self._listener.fileno()
         self._start_role("gateway", settings, lambda: ["gateway", "--fd", str(fd)], fd)
         url = base_url(self._listener)
-        while not await _is_ready(*reachable(self._listener)):
+        say_at = time.monotonic() + REMIND_S
+        while (answer := await _readiness(*reachable(self._listener))) != "200":
             self._give_up_on_deaths()
+            if time.monotonic() > say_at:
+                logger.warning("still not ready: the gateway answers %s", answer or "nothing")
+                say_at = time.monotonic() + REMIND_S
             await asyncio.sleep(POLL_S)
         self._url_file.write_text(url, "utf-8")
         self._announce(url)
@@ -137,12 +147,12 @@ class _System:
                 last_words=valkey.last_words,
             )
         )
-        say_at = time.monotonic() + 2
+        say_at = time.monotonic() + LOADING_S
         while (state := await valkey.state()) != "ready":
             self._give_up_on_deaths()
             if isinstance(state, float) and time.monotonic() > say_at:
                 logger.warning("the log is being loaded: %.0f %%", state * 100)
-                say_at = time.monotonic() + 2
+                say_at = time.monotonic() + LOADING_S
             await asyncio.sleep(POLL_S)
         return valkey.url
 
@@ -168,8 +178,8 @@ class _System:
     async def _drain(self) -> None:
         """Stop the roles one after the other, so that each can hand on what it has."""
         for role, patience_s in (
-            ("gateway", GATEWAY_DRAIN_S + 2),
-            ("worker", self._settings.drain_s + 2),
+            ("gateway", self._settings.drain_s + GRACE_S),
+            ("worker", self._settings.worker_drain_s + GRACE_S),
             ("projector", PROJECTOR_DRAIN_S),
             ("valkey", VALKEY_DRAIN_S),
         ):
@@ -194,18 +204,18 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
 
 
-async def _is_ready(host: str, port: int) -> bool:
-    """Whether a gateway answers there, and says that it is ready."""
+async def _readiness(host: str, port: int) -> str:
+    """The status that a gateway answers there, 200 when it is ready; nothing if none answers."""
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(b"GET /health/ready HTTP/1.1\r\nHost: photolog\r\n\r\n")
-                return (await reader.readline()).split()[1:2] == [b"200"]
+                return b" ".join((await reader.readline()).split()[1:2]).decode("ascii", "replace")
             finally:
                 writer.close()
     except (OSError, TimeoutError):
-        return False
+        return ""
 
 
 async def _until(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

@@ -1,8 +1,10 @@
 /** Moving through the grid: one card is in the tab order, arrow keys, Home and End go on from it. */
 
+const CARD = ".card[data-photo-id]";
+
 /** @param {Element} element */
 function cardAt(element) {
-  return /** @type {HTMLElement | null} */ (element.closest(".card[data-photo-id]"));
+  return /** @type {HTMLElement | null} */ (element.closest(CARD));
 }
 
 /**
@@ -50,9 +52,13 @@ function inNextRow(card, step) {
 }
 
 /** @param {HTMLElement} days */
-function edges(days) {
-  const cards = /** @type {NodeListOf<HTMLElement>} */ (days.querySelectorAll(".card[data-photo-id]"));
-  return { first: cards[0] ?? null, last: cards[cards.length - 1] ?? null };
+function first(days) {
+  return /** @type {HTMLElement | null} */ (days.querySelector(CARD));
+}
+
+/** @param {HTMLElement} days */
+function last(days) {
+  return /** @type {HTMLElement | undefined} */ ([...days.querySelectorAll(CARD)].at(-1)) ?? null;
 }
 
 /** @param {HTMLElement} card */
@@ -68,11 +74,12 @@ export function moveByKeys(days) {
     ArrowLeft: (card) => neighbour(card, -1),
     ArrowDown: (card) => inNextRow(card, 1),
     ArrowUp: (card) => inNextRow(card, -1),
-    Home: () => edges(days).first,
-    End: () => edges(days).last,
+    Home: () => first(days),
+    End: () => last(days),
   };
   /** @type {HTMLElement | null} */
   let current = null;
+  let isChosen = false;
   const makeCurrent = (/** @type {HTMLElement} */ link) => {
     if (current) current.tabIndex = -1;
     current = link;
@@ -90,12 +97,14 @@ export function moveByKeys(days) {
   });
   days.addEventListener("focusin", (event) => {
     const link = /** @type {HTMLElement} */ (event.target);
-    if (link.matches(".frame")) makeCurrent(link);
+    if (!link.matches(".frame")) return;
+    isChosen = true;
+    makeCurrent(link);
   });
-  // Cards come and go: there is always one to tab to.
+  // Cards come and go: there is always one to tab to, the first unless one was chosen.
   new MutationObserver(() => {
-    if (current?.isConnected) return;
-    const { first } = edges(days);
-    if (first) makeCurrent(linkOf(first));
+    isChosen = isChosen && current !== null && current.isConnected;
+    const card = first(days);
+    if (card && !isChosen) makeCurrent(linkOf(card));
   }).observe(days, { childList: true, subtree: true, attributeFilter: ["data-photo-id"] });
 }

@@ -12,6 +12,7 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     TaskProgressColumn,
+    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -56,23 +57,25 @@ def command(
         raise click.ClickException(f"there is nothing to upload{_hidden(found)}")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     bar = Progress(
-        *(BarColumn(), TaskProgressColumn(), DownloadColumn(), TransferSpeedColumn()),
-        TimeRemainingColumn(),
+        *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),
+        *(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
         console=console,
         transient=True,
         disable=as_json or not console.is_terminal,
     )
+    total = len(found.files) + len(found.failed)
+    sending = bar.add_task(f"0 of {total}", total=found.size)
     counts: Counter[str] = Counter()
 
     def ended(outcome: Outcome) -> None:
         counts[_kind(outcome)] += 1
+        bar.update(sending, description=f"{counts.total()} of {total}")
         if as_json:
             click.echo(msgspec.json.encode(outcome))
         elif isinstance(outcome, Failed):
             console.print(f"{outcome.path}: {outcome.reason}", style="red", markup=False)
 
     async def run() -> None:
-        sending = bar.add_task("", total=found.size)
         async with connected(server.url, server.token) as client:
             await client.get("/health/live")  # rather one clear answer than one for each file
             await upload(

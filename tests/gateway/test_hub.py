@@ -132,16 +132,20 @@ async def test_the_rooms_outlive_the_read_model(hub: Hub, log: Log, folder: Path
 
 
 async def test_a_lost_read_model_holds_the_rooms_up_until_it_is_back(
-    hub: Hub, log: Log, folder: Path
+    deps: Dependencies, log: Log, folder: Path
 ) -> None:
-    with hub.subscribe("sse") as subscriber:
-        subscriber.enter(client_room("alice", log), None)
-        (folder / "current").unlink()
-        await until(lambda: hub.failures > 0, "the hub")
+    hub = Hub(deps.log, deps.reader, deps.limits)
+    async with hub.running():
+        async with projected(deps, folder):
+            await until(lambda: bool(hub.head), "the hub")
+        with hub.subscribe("sse") as subscriber:
+            subscriber.enter(client_room("alice", log), None)
+            (folder / "current").unlink()
+            await record(log, 100)
+            await until(lambda: hub.failures > 1, "the hub")
 
-        await record(log, 100)
-
-        assert await hear(subscriber, 100) == await positions(log)
+            async with projected(deps, folder):
+                assert await hear(subscriber, 100) == await positions(log)
 
 
 async def test_without_redis_the_rooms_go_on(

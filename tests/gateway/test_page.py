@@ -60,6 +60,8 @@ async def stranger(system: System, browser: Browser) -> AsyncGenerator[Visitor]:
     page = await context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    # Listened to from the start: the browser takes its time to hand over the first one.
+    page.on("filechooser", lambda _: None)
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     async with httpx.AsyncClient(
         base_url=system.url,
@@ -231,6 +233,7 @@ async def test_all_of_it_works_with_the_keyboard_alone(visitor: Visitor, system:
     page, press = visitor.page, visitor.page.keyboard.press
     await page.get_by_role("link", name="Photolog").focus()
     await press("Tab")
+    await expect(page.get_by_role("button", name="Add photos")).to_be_focused()
     async with page.expect_file_chooser() as chooser:
         await press("Enter")
     names = ("a.jpg", "b.jpg", "c.jpg")

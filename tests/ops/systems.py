@@ -3,6 +3,7 @@
 import io
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,6 +36,12 @@ def photolog(*arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 def jpeg(size: tuple[int, int] = (320, 240)) -> bytes:
     """A picture whose bytes are unlike any other's."""
     buffer = io.BytesIO()
@@ -51,7 +58,12 @@ class System:
         self._options = options
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
         return self
 
     def __exit__(

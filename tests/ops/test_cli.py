@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,12 +30,12 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
 
 
 def test_help_comes_at_once() -> None:
-    def help_s() -> float:
-        began = time.monotonic()
-        subprocess.run([sys.executable, "-m", "ops.cli", "--help"], stdout=subprocess.DEVNULL)
-        return time.monotonic() - began
+    command = [sys.executable, "-m", "ops.cli", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        _, _, used = os.wait4(process.pid, 0)  # its processor time: others may be busy beside it
+        process.returncode = 0
 
-    assert min(help_s() for _ in range(5)) < HELP_MAX_S
+    assert used.ru_utime + used.ru_stime < HELP_MAX_S
 
 
 @pytest.mark.parametrize("name", COMMANDS)

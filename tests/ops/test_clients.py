@@ -115,9 +115,10 @@ def test_wishes_reach_the_server(shared_system: System, folder: Path) -> None:
 
 def test_uploads_go_on_over_a_gateway_that_is_killed(shared_system: System, tmp_path: Path) -> None:
     for number in range(30):
-        (tmp_path / f"{number}.jpg").write_bytes(jpeg((1600, 1200)))
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg())
+    options = ("--data", str(shared_system.data), "--json", "--pipeline", "quick_processing")
     upload = subprocess.Popen(
-        [*PHOTOLOG, "upload", "--data", str(shared_system.data), "--json", str(tmp_path)],
+        [*PHOTOLOG, "upload", *options, str(tmp_path)],
         stdout=subprocess.PIPE,
         text=True,
     )

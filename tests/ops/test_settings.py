@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -122,7 +121,7 @@ def test_neither_an_error_nor_the_shown_value_gives_a_secret_away() -> None:
 
 def test_settings_survive_the_way_into_another_process() -> None:
     settings = load(
-        {"PHOTOLOG_PORT": "0", "PHOTOLOG_SECRET": SECRET, "PHOTOLOG_DRAIN_S": "1.5"}
+        {"PHOTOLOG_PORT": "0", "PHOTOLOG_SECRET": SECRET, "PHOTOLOG_LINGER_S": "1.5"}
     ).settings
 
     again = load(environment_of(settings)).settings
@@ -139,13 +138,16 @@ def test_every_setting_says_what_it_means_and_takes(name: str) -> None:
     assert variable_of(name) == f"PHOTOLOG_{name.upper()}"
 
 
-@pytest.mark.parametrize("bounds", [GatewayLimits(), PictureLimits(), WorkerSettings(), Recipe()])
-def test_every_bound_has_a_setting_with_the_same_default(bounds: Any) -> None:
-    renamed = {
-        "patience_s": "worker_patience_s",
-        "longest_edge": "recipe_longest_edge",
-        "quality": "recipe_quality",
-        "method": "recipe_method",
-    }
+WORKER = {"patience_s": "worker_patience_s", "drain_s": "worker_drain_s"}
+RECIPE = {name: f"recipe_{name}" for name in Recipe.__struct_fields__}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "renamed"),
+    [(GatewayLimits(), {}), (PictureLimits(), {}), (WorkerSettings(), WORKER), (Recipe(), RECIPE)],
+)
+def test_every_bound_has_a_setting_with_the_same_default(
+    bounds: msgspec.Struct, renamed: dict[str, str]
+) -> None:
     for name, value in msgspec.structs.asdict(bounds).items():
         assert getattr(Settings(), renamed.get(name, name)) == value, name

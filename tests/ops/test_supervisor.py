@@ -3,6 +3,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.ops.systems import DEADLINE_S, System, jpeg, photolog, wait_until
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, photolog, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
@@ -25,6 +26,12 @@ def _upload(system: System, picture: bytes) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
+def _login(system: System) -> dict[str, str]:
+    """The header of who opens the URL that the system shows."""
+    token = system.welcome.partition("#token=")[2].split()[0]
+    return {"Authorization": f"Bearer {token}"}
+
+
 def test_a_person_gets_a_login_a_folder_and_a_way_to_upload_and_to_stop(
     shared_system: System,
 ) -> None:
@@ -34,10 +41,7 @@ def test_a_person_gets_a_login_a_folder_and_a_way_to_upload_and_to_stop(
     assert "Ctrl-C" in shared_system.welcome
     assert (shared_system.data / "url").read_text() == shared_system.url
 
-    token = shared_system.welcome.partition("#token=")[2].split()[0]
-    answer = httpx.get(
-        f"{shared_system.url}/api/photos", headers={"Authorization": f"Bearer {token}"}
-    )
+    answer = httpx.get(f"{shared_system.url}/api/photos", headers=_login(shared_system))
     assert answer.json()["items"] == []
 
 
@@ -87,16 +91,36 @@ def test_a_second_system_on_the_same_folder_says_which_process_the_first_is(
     assert "Traceback" not in second.stderr
 
 
-def test_sigterm_ends_everything_in_order_with_status_0(system: System) -> None:
+def test_sigterm_ends_everything_in_order_with_status_0_though_somebody_watches(
+    system: System,
+) -> None:
     assert len(system.alive()) >= 5
+    events = f"{system.url}/api/events?room=client"
+    with httpx.stream("GET", events, headers=_login(system), timeout=DEADLINE_S) as watching:
+        frames = watching.iter_bytes()
+        assert b"ready" in next(frames)
 
-    assert system.stop(signal.SIGTERM) == 0
+        assert system.stop(signal.SIGTERM) == 0
 
+        assert b"".join(frames) == b""
     assert system.alive() == set()
+    assert "Traceback" not in system.log.read_text()
     assert not (system.data / "url").exists()
     assert not (system.data / "valkey" / "valkey.sock").exists()
     assert "killed" not in system.log.read_text()
     assert "bye bye" in (system.data / "valkey" / "valkey.log").read_text()
+
+
+def test_a_system_that_is_told_to_stop_before_it_is_ready_stops(data: Path) -> None:
+    with subprocess.Popen(
+        [*PHOTOLOG, "up", "--data", str(data), "--port", "0"], stdout=subprocess.PIPE, text=True
+    ) as up:
+        wait_until((data / "valkey" / "valkey.sock").exists, "something runs")
+
+        up.terminate()
+
+        assert up.communicate(timeout=DEADLINE_S)[0] == "Photolog has stopped.\n"
+    assert up.returncode == 0
 
 
 def test_a_supervisor_that_is_killed_takes_all_with_it_and_nothing_is_lost(data: Path) -> None:

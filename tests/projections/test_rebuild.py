@@ -1,6 +1,7 @@
 """A new generation from the whole log, while readers go on."""
 
 from contextlib import closing
+from pathlib import Path
 
 import anyio
 import pytest
@@ -75,6 +76,20 @@ async def test_progress_grows_to_the_whole(log: Log, generations: Generations) -
 
     assert steps == sorted(steps)
     assert steps[-1][0] == steps[-1][1] > 0
+
+
+async def test_no_one_sees_a_generation_that_is_half_made(
+    log: Log, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+    live: list[Path | None] = []
+
+    def look(_done: int, _total: int) -> None:
+        live.append(generations.current())
+
+    await rebuild(log, generations, look)
+
+    assert set(live) == {None}
 
 
 async def test_a_rebuild_that_fails_leaves_everything_as_it_was(

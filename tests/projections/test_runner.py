@@ -232,6 +232,24 @@ async def test_what_the_log_has_lost_is_not_kept(
     assert f"the log no longer has {lost}" in caplog.text
 
 
+async def test_an_entry_that_is_no_event_stops_its_partition_only(
+    redis: Redis, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await Log.open(redis, partitions=2, prefix=prefix)
+    of = {log.partition_of(client): client for client in ("alice", "bob", "carol", "dave")}
+    await execute(log, upload(1, client_id=of[0]), upload(2, client_id=of[1]))
+    async with running(Projector(log, generations)):
+        await reached(log, generations)
+        await redis.xadd(log.keys.log(0), {"t": "photo.uploaded", "p": "x", "v": 1, "b": b"\xff"})
+        await until(lambda: "partition 0 of the projector waits" in caplog.text, "a log line")
+        await execute(log, upload(3, client_id=of[1]))
+        end = await log.end(1)
+        await until(lambda: checkpoint(generations, 1) == end, "the other partition")
+
+    assert "an entry of the log does not decode" in caplog.text
+    assert len(live_rows(generations)["photos"]) == 3
+
+
 @contextmanager
 def valkey(folder: Path) -> Generator[str]:
     """A server that keeps what it has been told; stops at the end of the block."""
@@ -280,19 +298,20 @@ async def test_redis_away_is_waited_for(
 async def test_a_full_disk_is_waited_for(
     log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await execute(log, upload(1))
+    await projector.catch_up()
+    path = generations.current()
+    assert path is not None
     async with running(projector):
+        await execute(log, upload(1))
         await reached(log, generations)
-        path = generations.current()
-        assert path is not None
-        wal = path.with_name(f"{path.name}-wal")
-        with largest_file(max(wal.stat().st_size, path.stat().st_size)):
+        with largest_file(path.with_name(f"{path.name}-wal").stat().st_size):
             await execute(log, upload(2), *processed(2))
             await until(lambda: "partition 0 of the projector waits" in caplog.text, "a log line")
             assert checkpoint(generations) < await log.end(0)
         await reached(log, generations)
 
     assert (await verify(log, generations)).equal
+    assert generations.current() == path
 
 
 @contextmanager

@@ -1,0 +1,104 @@
+"""Roles in processes of their own, without a supervisor."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ops import wiring
+from ops.embedded import Valkey
+from ops.leash import leashed
+from ops.settings import Settings
+from store.errors import Unavailable
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, free_port, wait_until
+
+
+@contextmanager
+def _role(data: Path, role: str, **settings: str) -> "Generator[subprocess.Popen[bytes]]":
+    """A role whose standard error goes to ``<role>.log`` beside the data folder."""
+    environment = {f"PHOTOLOG_{name.upper()}": value for name, value in settings.items()}
+    with (data.parent / f"{role}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*PHOTOLOG, role, "--data", str(data)], stderr=log, env=os.environ | environment
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("role", ["gateway", "projector", "worker"])
+def test_a_role_waits_for_redis_saying_so_once_and_ends_when_told(data: Path, role: str) -> None:
+    log = data.parent / f"{role}.log"
+    nowhere = f"unix://{data.parent}/none.sock"
+    with _role(data, role, redis_url=nowhere, port="0", decoders="1") as process:
+        wait_until(lambda: "waiting for Redis" in log.read_text(), "it says that it waits")
+
+        process.terminate()
+
+        assert process.wait(DEADLINE_S) == 0
+    assert log.read_text().count("\n") == 1
+
+
+def test_roles_find_each_other_without_a_supervisor(data: Path, valkey_url: str) -> None:
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}/health/ready"
+    with (
+        _role(data, "projector", redis_url=valkey_url) as projector,
+        _role(data, "gateway", redis_url=valkey_url, port=port) as gateway,
+    ):
+        wait_until(lambda: _answers(url), "the gateway is ready")
+
+        for process in (gateway, projector):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE_S) == 0
+    assert "Traceback" not in (data.parent / "gateway.log").read_text()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_up_takes_a_redis_of_ones_own_and_as_many_workers_as_asked_for(
+    data: Path, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOLOG_REDIS_URL", valkey_url)
+    monkeypatch.setenv("PHOTOLOG_DECODERS", "1")
+    with System(data, "--workers", "2") as system:
+        roles = {role: system.pid_of(role) for role in ("valkey", "worker-1", "worker-2")}
+        assert system.stop() == 0
+
+    assert roles["valkey"] is None
+    assert roles["worker-1"] is not None
+    assert roles["worker-2"] is not None
+    assert not (data / "valkey").exists()
+
+
+async def test_a_command_does_not_wait_for_redis(data: Path) -> None:
+    settings = Settings(data=str(data))
+
+    with pytest.raises(Unavailable, match="Redis did not answer"):
+        async with wiring.open_log(settings):
+            pass
+
+
+async def test_a_patient_caller_gets_the_log_as_soon_as_redis_is_there(data: Path) -> None:
+    valkey = Valkey(data / "valkey")
+    command = valkey.prepare()
+    settings = Settings(data=str(data), partitions=3)
+    process = subprocess.Popen(leashed(command))
+    try:
+        async with wiring.open_log(settings, patient=True) as log:
+            assert log.partitions == 3
+    finally:
+        process.kill()
+        process.wait()
