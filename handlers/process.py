@@ -36,6 +36,13 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
 
+
+def environment() -> dict[str, str]:
+    """That of a decoder: where our packages are, and nothing of the worker's own."""
+    path = os.pathsep.join(entry or "." for entry in sys.path)
+    return _ENVIRONMENT | {"PYTHONPATH": path}
+
+
 _answers = msgspec.msgpack.Decoder(Answer)
 
 
@@ -57,12 +64,11 @@ class DecoderProcess:
             StageFailed: the system has no room for another process.
         """
         argument = msgspec.json.encode(setup).decode()
-        path = os.pathsep.join(entry or "." for entry in sys.path)
         try:
             process = await anyio.open_process(
                 [sys.executable, "-P", "-m", "handlers.child", argument],
                 stderr=None,
-                env=_ENVIRONMENT | {"PYTHONPATH": path},
+                env=environment(),
             )
         except OSError as error:
             raise _no_start() from error
