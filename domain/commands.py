@@ -36,6 +36,26 @@ class RequestProcessing(Command, frozen=True, kw_only=True):
     priority: int
 
 
+class RetryProcessing(Command, frozen=True, kw_only=True):
+    """Go on with a job that failed, as job ``job_id``: what it has done is not done again."""
+
+    job_id: str
+    priority: int | None = None
+
+
+class BackfillStage(Command, frozen=True, kw_only=True):
+    """Run a stage, and those that build on it, over a photo that is there already."""
+
+    job_id: str
+    stage: str
+
+
+class DiscardFailure(Command, frozen=True, kw_only=True):
+    """Leave a failed job as it is, and say why; the photo keeps its original."""
+
+    reason: str
+
+
 class StartProcessing(Command, frozen=True, kw_only=True):
     job_id: str
 
@@ -72,6 +92,9 @@ class RecordErased(Command, frozen=True, kw_only=True):
 PhotoCommand = (
     UploadPhoto
     | RequestProcessing
+    | RetryProcessing
+    | BackfillStage
+    | DiscardFailure
     | StartProcessing
     | RecordStageCompleted
     | RecordStageFailed

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, get_args
 
 import msgspec
 
+from domain.control_events import PipelineEvent
 from domain.failures import Category
 from domain.results import Rendition
 
@@ -40,14 +41,15 @@ class PhotoUploaded(Data, frozen=True, kw_only=True):
     priority: int
 
 
-class ProcessingRequested(Data, frozen=True, kw_only=True):
-    """Someone asked for the pipeline to run again, as job ``job_id``."""
+class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """Someone asked for the pipeline to run again, as job ``job_id``, without what is ``done``."""
 
     TYPE: ClassVar[str] = "photo.processing.requested"
 
     job_id: str
     pipeline: str
     priority: int
+    done: tuple[str, ...] = ()
 
 
 class ProcessingStarted(Data, frozen=True, kw_only=True):
@@ -118,6 +120,15 @@ class ProcessingFailed(Data, frozen=True, kw_only=True):
     attempts: int
 
 
+class ProcessingDiscarded(Data, frozen=True, kw_only=True):
+    """An operator has put the failed job aside."""
+
+    TYPE: ClassVar[str] = "photo.processing.discarded"
+
+    job_id: str
+    reason: str
+
+
 class PhotoDeleted(Data, frozen=True, kw_only=True):
     """The photo is gone for its readers; its files go next."""
 
@@ -139,11 +150,14 @@ PhotoEvent = (
     | StageFailed
     | ProcessingCompleted
     | ProcessingFailed
+    | ProcessingDiscarded
     | PhotoDeleted
     | PhotoErased
 )
 
-EVENT_TYPES: dict[str, type[PhotoEvent]] = {cls.TYPE: cls for cls in get_args(PhotoEvent)}
+AnyEvent = PhotoEvent | PipelineEvent
+
+EVENT_TYPES: dict[str, type[AnyEvent]] = {cls.TYPE: cls for cls in get_args(AnyEvent)}
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -151,6 +165,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     ``prev`` is the SHA-256, in hex, of the stored bytes of the photo's previous event, which makes
     a photo's history a hash chain. ``cause`` is the position of the event that led to this one.
+    The events of the pipeline itself are chained likewise, with ``OF_NO_PHOTO`` as their client.
     """
 
     source: str
@@ -168,7 +183,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the log. ``timestamp`` is when it was decided; its position gives the order."""
 
     timestamp: str
-    data: PhotoEvent
+    data: AnyEvent
     metadata: Metadata
 
     @property

@@ -10,25 +10,44 @@ import msgspec
 
 from domain import commands as c
 from domain import events as e
-from domain.pipeline import PIPELINES, check
-from domain.rejections import JobRunning, PhotoDeleted, PhotoExists, PhotoNotFound
+from domain.control_events import PipelineData
+from domain.pipeline import (
+    BACKFILL,
+    LEAST_PRIORITY,
+    ancestors,
+    check,
+    check_priority,
+    check_stage,
+    stages_of,
+)
+from domain.rejections import (
+    JobRunning,
+    NothingFailed,
+    PhotoDeleted,
+    PhotoExists,
+    PhotoNotFound,
+)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a pipeline over the photo."""
+    """One run of a pipeline over the photo. ``attempts`` counts those that failed, by stage."""
 
     job_id: str
     pipeline: str
     priority: int
     started: bool = False
     done: frozenset[str] = frozenset()
+    attempts: dict[str, int] = {}
     ended: bool = False
+    failed: bool = False
+    discarded: bool = False
 
 
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules need to know of a photo; readers have the read models.
 
-    ``keys`` are the files that its events have named, by rendition name.
+    ``keys`` are the files that its events have named, by rendition name; ``finished`` the stages
+    that any job has done.
     """
 
     photo_id: str
@@ -39,8 +58,20 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     mime_type: str
     job: Job
     keys: dict[str, str]
+    finished: frozenset[str] = frozenset()
     deleted: bool = False
     erased: bool = False
+
+
+JobEvent = (
+    e.ProcessingRequested
+    | e.ProcessingStarted
+    | e.StageCompleted
+    | e.StageFailed
+    | e.ProcessingCompleted
+    | e.ProcessingFailed
+    | e.ProcessingDiscarded
+)
 
 
 def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:
@@ -56,8 +87,8 @@ def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, 
             f"There is no photo {command.photo_id}.", advice="Check the id; lists show your photos."
         )
     match command:
-        case c.RequestProcessing():
-            return _request(command, photo)
+        case c.RequestProcessing() | c.RetryProcessing() | c.BackfillStage() | c.DiscardFailure():
+            return _steer(command, photo)
         case c.StartProcessing():
             return _start(command, photo)
         case c.RecordStageCompleted():
@@ -74,10 +105,12 @@ def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, 
             assert_never(command)
 
 
-def is_current(photo: Photo, job_id: str, stage: str) -> bool:
-    """Whether that stage is still waited for; if not, its result would change nothing."""
+def is_current(photo: Photo, job_id: str, stage: str, attempt: int) -> bool:
+    """Whether that attempt is still waited for; if not, its result would change nothing."""
     job = photo.job
-    return not (photo.deleted or job.job_id != job_id or job.ended or stage in job.done)
+    if photo.deleted or job.job_id != job_id or job.ended or stage in job.done:
+        return False
+    return attempt > job.attempts.get(stage, 0)
 
 
 def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:
@@ -102,11 +135,50 @@ def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, 
     )
 
 
+def _steer(
+    command: c.RequestProcessing | c.RetryProcessing | c.BackfillStage | c.DiscardFailure,
+    photo: Photo,
+) -> tuple[e.PhotoEvent, ...]:
+    match command:
+        case c.RequestProcessing():
+            return _request(command, photo)
+        case c.RetryProcessing():
+            return _retry(command, photo)
+        case c.BackfillStage():
+            return _backfill(command, photo)
+        case c.DiscardFailure():
+            return _discard(command, photo)
+
+
 def _request(command: c.RequestProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    check(command.pipeline, command.priority)
+    return _begin(photo, command.job_id, command.pipeline, command.priority)
+
+
+def _retry(command: c.RetryProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    job = photo.job
+    priority = job.priority if command.priority is None else command.priority
+    check_priority(priority)
+    if job.ended and not job.failed and job.job_id != command.job_id:
+        raise NothingFailed(
+            f"The last job of photo {photo.photo_id} did not fail.",
+            advice="Reprocess the photo to run its pipeline again.",
+        )
+    return _begin(photo, command.job_id, job.pipeline, priority, done=job.done)
+
+
+def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    check_stage(command.stage)
+    done = photo.finished & ancestors(command.stage)
+    return _begin(photo, command.job_id, BACKFILL + command.stage, LEAST_PRIORITY, done=done)
+
+
+def _begin(
+    photo: Photo, job_id: str, pipeline: str, priority: int, done: frozenset[str] = frozenset()
+) -> tuple[e.PhotoEvent, ...]:
     if photo.deleted:
         raise PhotoDeleted(f"Photo {photo.photo_id} was deleted.", advice="Upload it again.")
-    check(command.pipeline, command.priority)
-    if photo.job.job_id == command.job_id:
+    if photo.job.job_id == job_id:
         return ()
     if not photo.job.ended:
         raise JobRunning(
@@ -115,10 +187,24 @@ def _request(command: c.RequestProcessing, photo: Photo) -> tuple[e.PhotoEvent, 
     return (
         e.ProcessingRequested(
             photo_id=photo.photo_id,
-            job_id=command.job_id,
-            pipeline=command.pipeline,
-            priority=command.priority,
+            job_id=job_id,
+            pipeline=pipeline,
+            priority=priority,
+            done=tuple(sorted(done)),
         ),
+    )
+
+
+def _discard(command: c.DiscardFailure, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    job = photo.job
+    if photo.deleted or job.discarded:
+        return ()
+    if not job.failed:
+        raise NothingFailed(
+            f"The last job of photo {photo.photo_id} did not fail.", advice="Nothing is to be done."
+        )
+    return (
+        e.ProcessingDiscarded(photo_id=photo.photo_id, job_id=job.job_id, reason=command.reason),
     )
 
 
@@ -130,7 +216,7 @@ def _start(command: c.StartProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]
 
 
 def _complete_stage(command: c.RecordStageCompleted, photo: Photo) -> tuple[e.PhotoEvent, ...]:
-    if not is_current(photo, command.job_id, command.stage):
+    if not is_current(photo, command.job_id, command.stage, command.attempt):
         return ()
     job = photo.job
     thumbnails = [r for r in command.renditions if r.name.startswith("thumbnail-")]
@@ -156,7 +242,7 @@ def _complete_stage(command: c.RecordStageCompleted, photo: Photo) -> tuple[e.Ph
             renditions=tuple(r for r in command.renditions if r not in thumbnails),
         )
     )
-    if job.done | {command.stage} >= PIPELINES[job.pipeline]:
+    if job.done | {command.stage} >= stages_of(job.pipeline):
         events.append(
             e.ProcessingCompleted(photo_id=photo.photo_id, job_id=job.job_id, pipeline=job.pipeline)
         )
@@ -164,7 +250,7 @@ def _complete_stage(command: c.RecordStageCompleted, photo: Photo) -> tuple[e.Ph
 
 
 def _fail_stage(command: c.RecordStageFailed, photo: Photo) -> tuple[e.PhotoEvent, ...]:
-    if not is_current(photo, command.job_id, command.stage):
+    if not is_current(photo, command.job_id, command.stage, command.attempt):
         return ()
     job = photo.job
     failed = e.StageFailed(
@@ -198,6 +284,8 @@ def _fail_stage(command: c.RecordStageFailed, photo: Photo) -> tuple[e.PhotoEven
 def evolve(photo: Photo | None, event: e.Event) -> Photo:
     """The state after ``event``."""
     data = event.data
+    if isinstance(data, PipelineData):
+        raise TypeError(f"{event.type} is of no photo")
     if isinstance(data, e.PhotoUploaded):
         return Photo(
             photo_id=data.photo_id,
@@ -211,27 +299,47 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
         )
     if photo is None:
         raise ValueError(f"{event.type} before photo.uploaded")
-    job = photo.job
     replace = msgspec.structs.replace
     match data:
-        case e.ProcessingRequested():
-            job = Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority)
-            return replace(photo, job=job)
-        case e.ProcessingStarted():
-            return replace(photo, job=replace(job, started=True))
         case e.ThumbnailGenerated():
             return replace(photo, keys={**photo.keys, data.thumbnail.name: data.thumbnail.key})
         case e.StageCompleted():
             named = {rendition.name: rendition.key for rendition in data.renditions}
-            done = replace(job, done=job.done | {data.stage})
-            return replace(photo, job=done, keys={**photo.keys, **named})
-        case e.StageFailed():
-            return photo
-        case e.ProcessingCompleted() | e.ProcessingFailed():
-            return replace(photo, job=replace(job, ended=True))
+            return replace(
+                photo,
+                job=_evolve_job(photo.job, data),
+                keys={**photo.keys, **named},
+                finished=photo.finished | {data.stage},
+            )
         case e.PhotoDeleted():
             return replace(photo, deleted=True)
         case e.PhotoErased():
             return replace(photo, erased=True)
+        case _:
+            return replace(photo, job=_evolve_job(photo.job, data))
+
+
+def _evolve_job(job: Job, data: JobEvent) -> Job:
+    replace = msgspec.structs.replace
+    match data:
+        case e.ProcessingRequested():
+            return Job(
+                job_id=data.job_id,
+                pipeline=data.pipeline,
+                priority=data.priority,
+                done=frozenset(data.done),
+            )
+        case e.ProcessingStarted():
+            return replace(job, started=True)
+        case e.StageCompleted():
+            return replace(job, done=job.done | {data.stage})
+        case e.StageFailed():
+            return replace(job, attempts={**job.attempts, data.stage: data.attempt})
+        case e.ProcessingCompleted():
+            return replace(job, ended=True)
+        case e.ProcessingFailed():
+            return replace(job, ended=True, failed=True)
+        case e.ProcessingDiscarded():
+            return replace(job, discarded=True)
         case _:
             assert_never(data)

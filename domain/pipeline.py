@@ -1,8 +1,11 @@
 """Stages form a tree; a pipeline is the part of the tree that a job runs.
 
 ``plan`` needs only the event at hand, so any number of dispatchers plan in any order.
-A new stage is one entry in ``TREE`` and one file in ``handlers/``.
+A new stage is one entry in ``TREE`` and one file in ``handlers/``. What a job has ``done`` always
+includes the stages before those, so the stages after one that runs are still to be run.
 """
+
+from collections.abc import Collection
 
 import msgspec
 
@@ -12,8 +15,9 @@ from domain.events import (
     PhotoUploaded,
     ProcessingRequested,
     StageCompleted,
+    StageFailed,
 )
-from domain.rejections import InvalidPriority, UnknownPipeline
+from domain.rejections import InvalidPriority, UnknownPipeline, UnknownStage
 
 ROOT = "validation"
 
@@ -31,6 +35,9 @@ PIPELINES: dict[str, frozenset[str]] = {
     "quick_processing": frozenset({"validation", "thumbnails"}),
 }
 
+BACKFILL = "backfill:"
+"""Begins the names of the pipelines that run one stage and those that build on it."""
+
 ERASURE = "erasure"
 """Not of any pipeline: removes the files of a deleted photo."""
 
@@ -38,10 +45,14 @@ LANES = ("high", "normal", "low")
 DEFAULT_PIPELINE = "full_processing"
 DEFAULT_PRIORITY = 5
 URGENT = 1
+LEAST_PRIORITY = 10
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage to run for one job of one photo; ``cause`` is the position it was planned at."""
+    """One stage to run for one job of one photo; ``cause`` is the position it was planned at.
+
+    ``due`` is the time before which it is not to run, by the clock of the log.
+    """
 
     photo_id: str
     client_id: str
@@ -51,6 +62,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     cause: str
     attempt: int = 1
+    due: str | None = None
 
 
 def lane(priority: int) -> str:
@@ -66,28 +78,76 @@ def check(pipeline: str, priority: int) -> None:
         raise UnknownPipeline(
             f"There is no pipeline {pipeline!r}.", advice=f"Choose one of {', '.join(PIPELINES)}."
         )
+    check_priority(priority)
+
+
+def check_stage(stage: str) -> None:
+    """Refuse a stage that no pipeline has."""
+    if stage not in TREE:
+        raise UnknownStage(
+            f"There is no stage {stage!r}.", advice=f"Choose one of {', '.join(TREE)}."
+        )
+
+
+def check_priority(priority: int) -> None:
     if not 1 <= priority <= 10:
         raise InvalidPriority(
             f"Priority {priority} is outside 1 to 10.", advice="1 is the most urgent, 10 the least."
         )
 
 
-def children(pipeline: str, stage: str) -> tuple[str, ...]:
-    """The stages of ``pipeline`` that the completion of ``stage`` starts, in the tree's order."""
-    stages = PIPELINES[pipeline]
+def stages_of(pipeline: str) -> frozenset[str]:
+    """The stages of a pipeline; none of one that this version does not know."""
+    if pipeline.startswith(BACKFILL):
+        stage = pipeline.removeprefix(BACKFILL)
+        known = stage in TREE
+        return ancestors(stage) | {stage} | _descendants(stage) if known else frozenset()
+    return PIPELINES.get(pipeline, frozenset())
+
+
+def ancestors(stage: str) -> frozenset[str]:
+    """The stages that have to be done before ``stage``."""
+    parent = TREE[stage]
+    return frozenset() if parent is None else ancestors(parent) | {parent}
+
+
+def ready(pipeline: str, done: Collection[str]) -> tuple[str, ...]:
+    """The stages of ``pipeline`` that can run when ``done`` is done, in the tree's order."""
+    stages = stages_of(pipeline)
+    return tuple(
+        stage
+        for stage, parent in TREE.items()
+        if stage in stages and stage not in done and (parent is None or parent in done)
+    )
+
+
+def _children(pipeline: str, stage: str) -> tuple[str, ...]:
+    stages = stages_of(pipeline)
     return tuple(name for name, parent in TREE.items() if parent == stage and name in stages)
+
+
+def _descendants(stage: str) -> frozenset[str]:
+    return frozenset(name for name in TREE if stage in ancestors(name))
 
 
 def plan(event: Event, position: str) -> tuple[Task, ...]:
     """The tasks that ``event``, read at ``position``, gives rise to."""
     match event.data:
-        case PhotoUploaded() | ProcessingRequested() as data:
+        case PhotoUploaded() as data:
             return (_task(event, position, data.job_id, ROOT, data.priority),)
+        case ProcessingRequested() as data:
+            return tuple(
+                _task(event, position, data.job_id, stage, data.priority)
+                for stage in ready(data.pipeline, data.done)
+            )
         case StageCompleted() as data:
             return tuple(
                 _task(event, position, data.job_id, stage, data.priority)
-                for stage in children(data.pipeline, data.stage)
+                for stage in _children(data.pipeline, data.stage)
             )
+        case StageFailed(retry_at=str() as due) as data:
+            task = _task(event, position, data.job_id, data.stage, data.priority)
+            return (msgspec.structs.replace(task, attempt=data.attempt + 1, due=due),)
         case PhotoDeleted():
             return (_task(event, position, "", ERASURE, DEFAULT_PRIORITY),)
         case _:

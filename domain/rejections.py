@@ -37,3 +37,19 @@ class InvalidPriority(Rejected):
 
 class JobRunning(Rejected):
     code = "job-running"
+
+
+class NothingFailed(Rejected):
+    code = "nothing-failed"
+
+
+class UnknownStage(Rejected):
+    code = "unknown-stage"
+
+
+class PipelinePaused(Rejected):
+    code = "pipeline-paused"
+
+
+class InvalidLimit(Rejected):
+    code = "invalid-limit-setting"

@@ -7,8 +7,8 @@ import anyio
 
 from domain.pipeline import plan
 from store.client import BLOCK_MS
+from store.dispatch import Dispatch
 from store.errors import StoreError
-from store.lanes import Dispatch
 from store.log import Log, Recorded
 
 logger = logging.getLogger("photolog.dispatcher")

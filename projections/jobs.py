@@ -11,7 +11,7 @@ import msgspec
 
 from domain import events as e
 from domain.failures import Category
-from domain.pipeline import PIPELINES, TREE
+from domain.pipeline import TREE, stages_of
 from projections.statuses import STATUS_AFTER, Status
 from store.log import Recorded
 from store.sqlite import Connection, Row
@@ -52,6 +52,15 @@ INSERT = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL, NULL)"
 START = "UPDATE jobs SET status = ?, started_at = ? WHERE id = ?"
 END = "UPDATE jobs SET status = ?, completed_at = ?, error = ? WHERE id = ?"
 STAGE = "INSERT OR REPLACE INTO job_stages VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+DONE_BEFORE = """
+INSERT INTO job_stages
+SELECT ?1, stage, status, attempt, duration_ms, error, completed_at FROM job_stages
+JOIN jobs ON jobs.id = job_stages.job_id
+WHERE stage = ?2 AND job_stages.status = 'completed' AND photo_id = ?3
+ORDER BY job_stages.completed_at DESC LIMIT 1
+"""
+"""A job that goes on where another ended has its stages, as that one did them."""
 
 FORGET = (
     "DELETE FROM job_stages WHERE job_id IN (SELECT id FROM jobs WHERE photo_id = ?)",
@@ -110,6 +119,9 @@ def _apply(db: Connection, event: e.Event) -> None:
         case e.PhotoUploaded() | e.ProcessingRequested():
             owner = (data.photo_id, event.metadata.client_id)
             db.execute(INSERT, (data.job_id, *owner, data.pipeline, data.priority, status, at))
+            if isinstance(data, e.ProcessingRequested) and data.done:
+                done = [(data.job_id, stage, data.photo_id) for stage in data.done]
+                db.execute_many(DONE_BEFORE, done)
         case e.ProcessingStarted():
             db.execute(START, (status, at, data.job_id))
         case e.StageCompleted():
@@ -149,7 +161,7 @@ def get(db: Connection, job_id: str) -> JobView | None:
         " WHERE job_id = ?",
         (job_id,),
     )
-    planned = PIPELINES.get(pipeline, frozenset())
+    planned = stages_of(pipeline)
     return JobView(
         job_id=job_id,
         photo_id=photo_id,

@@ -3,17 +3,16 @@
 A deleted photo keeps its row, which says whose it was and when it went; only ``owner`` finds it.
 """
 
-import base64
-import binascii
 import logging
 from collections.abc import Collection, Sequence
-from typing import Annotated
 
 import msgspec
 
 from domain import events as e
+from domain.control_events import PipelineData
 from domain.results import MetadataResult, PlaceholderResult, Rendition, ValidationResult
 from projections import thumbnails
+from projections.cursor import Cursor
 from projections.photo_view import SELECT, PhotoView, view_of
 from projections.statuses import STATUS_AFTER
 from store.log import Recorded
@@ -117,19 +116,12 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     renditions: dict[str, Rendition]
 
 
-class _Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """The last photo of a page; the next page begins behind it."""
-
-    uploaded_at: Annotated[str, msgspec.Meta(max_length=40)]
-    photo_id: Annotated[str, msgspec.Meta(max_length=64)]
-
-
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     for each in recorded:
         data = each.event.data
         if isinstance(data, e.PhotoUploaded):
             _insert(db, each, data)
-        else:
+        elif not isinstance(data, PipelineData):
             _update(db, each, _changes(data, each.event.timestamp))
 
 
@@ -197,14 +189,12 @@ def page(
     }
     sql = page_sql(values, follows=cursor is not None)
     if cursor is not None:
-        last = _decode_cursor(cursor)
-        values |= {"last_uploaded_at": last.uploaded_at, "last_id": last.photo_id}
+        last = Cursor.decode(cursor)
+        values |= {"last_uploaded_at": last.at, "last_id": last.photo_id}
     items = _views(db, db.execute(sql, {**values, "limit": limit + 1}))
-    more = len(items) > limit
-    return Page(
-        items=items[:limit],
-        next_cursor=_encode_cursor(items[limit - 1]) if more else None,
-    )
+    more, items = len(items) > limit, items[:limit]
+    end = Cursor(items[-1].uploaded_at, items[-1].photo_id).encode() if more else None
+    return Page(items=items, next_cursor=end)
 
 
 def page_sql(filters: Collection[str], *, follows: bool) -> str:
@@ -311,16 +301,3 @@ def _facts(data: e.StageCompleted) -> dict[str, Value]:
 def _views(db: Connection, rows: list[Row]) -> list[PhotoView]:
     of_photos = thumbnails.of_photos(db, [row[0] for row in rows])
     return [view_of(row, of_photos[row[0]]) for row in rows]
-
-
-def _encode_cursor(last: PhotoView) -> str:
-    cursor = _Cursor(last.uploaded_at, last.photo_id)
-    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode()
-
-
-def _decode_cursor(text: str) -> _Cursor:
-    try:
-        padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        return msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=_Cursor)
-    except (binascii.Error, UnicodeError, msgspec.MsgspecError) as error:
-        raise ValueError(f"{text[:40]!r} is not a cursor of this list") from error

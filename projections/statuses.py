@@ -6,7 +6,7 @@ from domain import events as e
 
 Status = Literal["queued", "processing", "completed", "failed"]
 
-STATUS_AFTER: dict[type[e.PhotoEvent], Status] = {
+STATUS_AFTER: dict[type[e.AnyEvent], Status] = {
     e.PhotoUploaded: "queued",
     e.ProcessingRequested: "queued",
     e.ProcessingStarted: "processing",

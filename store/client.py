@@ -43,7 +43,8 @@ def translated() -> Generator[None]:
     """Turn the driver's errors into ours.
 
     Raises:
-        Unavailable: no answer, or the server is loading, failing over or stopping.
+        Unavailable: no answer, or the server is loading, failing over or stopping, or a consumer
+            group is gone.
         Full: the server refuses writes for want of memory or disk.
     """
     try:
@@ -55,4 +56,6 @@ def translated() -> Generator[None]:
     except exceptions.ResponseError as error:
         if str(error).startswith("MISCONF"):
             raise Full(f"Redis refuses to write: {error}") from error
+        if str(error).startswith("NOGROUP"):  # somebody deleted it; whoever needs it makes it anew
+            raise Unavailable(f"a consumer group is gone: {error}") from error
         raise

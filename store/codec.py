@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from domain.events import EVENT_TYPES, Event, Metadata, PhotoEvent
+from domain.events import EVENT_TYPES, AnyEvent, Event, Metadata
 from domain.photo import Photo
 from domain.pipeline import Task
 from store.errors import Corrupt
@@ -35,7 +35,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
 class _Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
     type: str
-    data: PhotoEvent
+    data: AnyEvent
     metadata: Metadata
 
 
@@ -53,7 +53,7 @@ class _WireOut(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     type: str
     timestamp: str
-    data: PhotoEvent
+    data: AnyEvent
     metadata: Metadata
 
 
@@ -85,10 +85,10 @@ def decode_event(body: bytes) -> Event:
         raise Corrupt(f"an entry of the log does not decode: {error}") from error
 
 
-def _decode_data(stored: _Stored) -> PhotoEvent:
+def _decode_data(stored: _Stored) -> AnyEvent:
     version = stored.metadata.version
     if version == CURRENT_VERSION:
-        return cast("PhotoEvent", _data[stored.type].decode(stored.data))
+        return cast("AnyEvent", _data[stored.type].decode(stored.data))
     data = cast("dict[str, Any]", msgspec.msgpack.decode(stored.data))
     while version != CURRENT_VERSION:
         data = UPCASTERS[stored.type, version](data)

@@ -1,9 +1,10 @@
--- Put the tasks of dispatched events on their lanes and acknowledge the events, in one step.
+-- Put the tasks of dispatched events where they wait and acknowledge the events, in one step.
 -- An event that is no longer pending for this consumer was dispatched by another: its tasks are skipped.
 --
--- KEYS  1 log (stream), then the lanes (streams) that tasks go to
+-- KEYS  1 log (stream), then the lanes (streams) and the timers (sorted set) that tasks go to
 -- ARGV  1 consumer group   2 consumer   3 number of events, then for each:
---         id, number of tasks, then for each task: index into KEYS, body
+--         id, number of tasks, then for each task: index into KEYS,
+--         due time in ms for the timers, "" for a lane, and the entry
 -- Returns the number of tasks added.
 local at, added = 4, 0
 for _ = 1, tonumber(ARGV[3]) do
@@ -13,10 +14,15 @@ for _ = 1, tonumber(ARGV[3]) do
   local ours = #pending == 1 and pending[1][2] == ARGV[2]
   for _ = 1, tasks do
     if ours then
-      redis.call("XADD", KEYS[tonumber(ARGV[at])], "*", "b", ARGV[at + 1])
+      local key, due, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2]
+      if due == "" then
+        redis.call("XADD", key, "*", "b", entry)
+      else
+        redis.call("ZADD", key, due, entry)
+      end
       added = added + 1
     end
-    at = at + 2
+    at = at + 3
   end
   if ours then
     redis.call("XACK", KEYS[1], ARGV[1], id)

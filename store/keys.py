@@ -32,6 +32,17 @@ class Keys:
     def photo(self, partition: int, photo_id: str) -> str:
         return self._in(partition, f"photo:{photo_id}")
 
+    def pipeline(self, partition: int) -> str:
+        """The state of the controls."""
+        return self._in(partition, "pipeline")
+
+    def timers(self, partition: int) -> str:
+        return self._in(partition, "timers")
+
+    def bucket(self, stage: str) -> str:
+        """The rate limit of a stage, over all partitions."""
+        return self._in(0, f"rate:{stage}")
+
     def command(self, partition: int, client_id: str, key: str) -> str:
         return self._in(partition, f"command:{client_id}:{key}")
 
@@ -41,6 +52,8 @@ class Keys:
     def lane(self, partition: int, stage: str, lane: str) -> str:
         return self._in(partition, f"stage:{stage}:{lane}")
 
-    def lanes(self, partition: int, stages: tuple[str, ...]) -> list[tuple[str, str]]:
-        """``(key, stage)`` in the order of service: the high lanes of all stages first."""
-        return [(self.lane(partition, stage, lane), stage) for lane in LANES for stage in stages]
+    def lanes(
+        self, partition: int, stages: tuple[str, ...], lanes: tuple[str, ...] = LANES
+    ) -> list[tuple[str, str]]:
+        """``(key, stage)`` in the order of service: the first lanes of all stages first."""
+        return [(self.lane(partition, stage, lane), stage) for lane in lanes for stage in stages]

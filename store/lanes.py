@@ -1,37 +1,37 @@
-"""From events to work: the dispatch group of the log, and the lanes of each stage.
+"""The lanes of the stages: tasks that wait, and those that a consumer holds.
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{07}:log`` | stream, group ``dispatch`` | events not yet planned |
 | ``photolog:{07}:stage:<stage>:<lane>`` | stream, group ``<stage>`` | tasks, until acknowledged |
+| ``photolog:{07}:timers`` | sorted set | tasks that wait for their time, scored by it |
 
 A task is delivered at least once; it is acknowledged by the append of its result, or not at all.
-What a dead consumer held is taken over: at once where it is known to be dead (``adopt``), after a
-time without ``refresh`` elsewhere (``stalled``).
+What a dead consumer held is taken over from the lane it was in: at once where it is known to be
+dead, after a time without ``refresh`` elsewhere. Lanes and timers can be lost: see ``recovery``.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
 
 import msgspec
-from redis import exceptions
-from redis.asyncio import Redis
 
-from domain.pipeline import Task, lane
+from domain.pipeline import LANES, Task, lane
 from store import codec
 from store.client import script, translated
+from store.consumers import Entries, create_group, pending, remove, remove_idle, take_over
 from store.errors import Corrupt
-from store.log import Claim, Log, Recorded
-from store.position import Position
+from store.keys import Keys
+from store.log import Claim, Log
 
 logger = logging.getLogger("photolog.lanes")
 
-DISPATCH = "dispatch"
+PROMOTED_AT_ONCE = 100
 
-Entries = list[tuple[bytes, dict[bytes, bytes]]]
-
-_NOTHING: Entries = []
+LOW_FIRST_EVERY, NORMAL_FIRST_EVERY = 16, 8
+"""Of so many claims, one serves the low lanes first, and one the normal ones: whatever waits there
+moves, however much is urgent. The urgent ones lose at most a sixth of the work."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,89 +42,45 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: int = 1
 
 
-class Dispatch:
-    """Reads events as one of the dispatchers and turns them into tasks."""
-
-    def __init__(self, log: Log, consumer: str) -> None:
-        self._log = log
-        self._redis = log.redis
-        self._consumer = consumer
-        self._script = log.redis.register_script(script("dispatch"))
-
-    async def prepare(self) -> None:
-        """Create the groups; they start at the first event of the log."""
-        for partition in range(self._log.partitions):
-            await _create_group(self._redis, self._log.keys.log(partition), DISPATCH)
-
-    async def read(self, partition: int, *, count: int, block_ms: int) -> list[Recorded]:
-        """Events that no dispatcher has read, now pending for this one."""
-        key = self._log.keys.log(partition)
-        with translated():
-            reply = cast(
-                "dict[bytes, Entries]",
-                await self._redis.xreadgroup(
-                    DISPATCH, self._consumer, {key: ">"}, count=count, block=block_ms
-                ),
-            )
-        return _recorded(partition, next(iter(reply.values()), _NOTHING))
-
-    async def recall(self, partition: int) -> list[Recorded]:
-        """Events read by this dispatcher whose delivery it may not have seen: a reply was lost."""
-        key = self._log.keys.log(partition)
-        with translated():
-            entries = await _pending(self._redis, key, DISPATCH, self._consumer)
-        return _recorded(partition, [(entry_id, fields) for entry_id, fields, _ in entries])
-
-    async def commit(self, planned: Sequence[tuple[Position, tuple[Task, ...]]]) -> None:
-        """Put the tasks on their lanes and acknowledge the events of one partition, in one step."""
-        if not planned:
-            return
-        partition = planned[0][0].partition
-        keys = [self._log.keys.log(partition)]
-        index: dict[str, int] = {}
-        args: list[str | bytes | int] = [DISPATCH, self._consumer, len(planned)]
-        for position, tasks in planned:
-            args += [position.entry_id, len(tasks)]
-            for task in tasks:
-                key = self._log.keys.lane(partition, task.stage, lane(task.priority))
-                if key not in index:
-                    keys.append(key)
-                    index[key] = len(keys)
-                args += [index[key], codec.encode_task(task)]
-        with translated():
-            await self._script(keys=keys, args=args)
-
-    async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Recorded]:
-        """Pending events of dispatchers that are gone, now pending for this one.
-
-        Those of consumers whose name starts with ``dead`` at once, others after ``idle_ms``.
-        """
-        key = self._log.keys.log(partition)
-        entries = await _take_over(self._redis, key, DISPATCH, self._consumer, idle_ms, dead)
-        return _recorded(partition, [(entry_id, fields) for entry_id, fields, _ in entries])
-
-
 class Lanes:
-    """Hands out tasks to one consumer."""
+    """Hands out tasks to one consumer.
+
+    ``lost`` are the partitions of which tasks may have been lost, for whoever recovers them.
+    """
 
     def __init__(self, log: Log, consumer: str, stages: tuple[str, ...]) -> None:
         self._log = log
         self._redis = log.redis
         self.consumer = consumer
-        self._stages = stages
+        self.stages = stages
+        self.lost: set[int] = set()
         self._claim = log.redis.register_script(script("claim"))
         self._refresh = log.redis.register_script(script("refresh"))
+        self._release = log.redis.register_script(script("release"))
+        self._promote = log.redis.register_script(script("promote"))
         self._seen: dict[str, str] = {}
+        self._claims = 0
 
     async def prepare(self) -> None:
-        """Create the groups of all lanes."""
+        """Create the groups of all lanes. New ones on a log with events have lost their tasks, or
+        are of a new stage: either way some may be missing."""
         for partition in range(self._log.partitions):
-            for key, stage in self._log.keys.lanes(partition, self._stages):
-                await _create_group(self._redis, key, stage)
+            created = False
+            for key, stage in self._log.keys.lanes(partition, self.stages):
+                created |= await create_group(self._redis, key, stage)
+            if created and (await self._log.end(partition)).ms > 0:
+                self.lost.add(partition)
 
-    async def claim(self, partition: int, count: int) -> list[Claimed]:
-        """Up to ``count`` waiting tasks: high lanes first, and in a lane the stages in order."""
-        lanes = self._log.keys.lanes(partition, self._stages)
+    async def claim(
+        self, partition: int, count: int, *, stages: Sequence[str] | None = None
+    ) -> list[Claimed]:
+        """Up to ``count`` waiting tasks of ``stages``: high lanes first, but for the share of the
+        others, and in a lane the stages in order."""
+        wanted = self.stages if stages is None else tuple(s for s in self.stages if s in stages)
+        if not wanted:
+            return []
+        self._claims += 1
+        lanes = self._log.keys.lanes(partition, wanted, _order(self._claims))
         with translated():
             reply = cast(
                 "list[tuple[int, bytes, bytes]]",
@@ -134,7 +90,7 @@ class Lanes:
                 ),
             )
         found = [(*lanes[i - 1], entry_id, body, 1) for i, entry_id, body in reply]
-        return await self._decoded(found)
+        return await self._decoded(partition, found)
 
     async def refresh(self, claims: Sequence[Claim]) -> list[bool]:
         """Reset the idle time of the claims; false for one that is no longer held.
@@ -144,14 +100,47 @@ class Lanes:
         if not claims:
             return []
         with translated():
-            reply = cast(
-                "list[int]",
-                await self._refresh(
-                    keys=[claim.lane_key for claim in claims],
-                    args=[self.consumer, *(x for c in claims for x in (c.group, c.entry_id))],
+            reply = await self._refresh(
+                keys=[claim.lane_key for claim in claims], args=self._named(claims)
+            )
+        return [held == 1 for held in cast("list[int]", reply)]
+
+    async def release(self, claims: Sequence[Claim]) -> int:
+        """Hand tasks back, each to the end of its lane; how many were still held.
+
+        All claims must be of one partition.
+        """
+        if not claims:
+            return 0
+        with translated():
+            reply = await self._release(
+                keys=[claim.lane_key for claim in claims], args=self._named(claims)
+            )
+        return sum(cast("list[int]", reply))
+
+    async def promote(
+        self, partition: int, *, all_of: str | None = None
+    ) -> tuple[int, float | None]:
+        """Move tasks whose time has come to their lanes, up to ``PROMOTED_AT_ONCE``.
+
+        Returns how many, and the seconds until the next is due, None if there is none. With
+        ``all_of`` a stage, all of its tasks are moved, due or not.
+        """
+        stages = self.stages if all_of is None else (all_of,)
+        lanes = self._log.keys.lanes(partition, stages)
+        with translated():
+            moved, next_ms = cast(
+                "tuple[int, int]",
+                await self._promote(
+                    keys=[self._log.keys.timers(partition), *(key for key, _ in lanes)],
+                    args=[
+                        PROMOTED_AT_ONCE,
+                        "0" if all_of is None else "1",
+                        *(f"{stage}:{key.rpartition(':')[2]}" for key, stage in lanes),
+                    ],
                 ),
             )
-        return [held == 1 for held in reply]
+        return moved, None if next_ms < 0 else next_ms / 1000
 
     async def recall(self, partition: int) -> list[Claimed]:
         """All tasks that this consumer holds, those too whose delivery it never saw.
@@ -159,26 +148,36 @@ class Lanes:
         After a lost reply some may be among them that it does not know of.
         """
         found: list[tuple[str, str, bytes, bytes, int]] = []
-        for key, stage in self._log.keys.lanes(partition, self._stages):
+        for key, stage in self._log.keys.lanes(partition, self.stages):
             with translated():
-                entries = await _pending(self._redis, key, stage, self.consumer)
+                entries = await pending(self._redis, key, stage, self.consumer)
             found += [(key, stage, each, fields[b"b"], n) for each, fields, n in entries]
-        return await self._decoded(found)
+        return await self._decoded(partition, found)
 
     async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Claimed]:
         """Tasks of consumers that are gone, as ``Dispatch.abandoned``; now held by this one."""
         found: list[tuple[str, str, bytes, bytes, int]] = []
-        for key, stage in self._log.keys.lanes(partition, self._stages):
-            entries = await _take_over(self._redis, key, stage, self.consumer, idle_ms, dead)
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            entries = await take_over(self._redis, key, stage, self.consumer, idle_ms, dead)
             found += [(key, stage, each, fields[b"b"], n) for each, fields, n in entries]
-        return await self._decoded(found)
+        return await self._decoded(partition, found)
+
+    async def forget_idle(self, partition: int, *, idle_ms: int) -> None:
+        """Remove the entries of consumers that hold nothing and have been silent for so long."""
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            await remove_idle(self._redis, key, stage, idle_ms=idle_ms)
+
+    async def leave(self, partition: int) -> None:
+        """Remove this consumer from the groups where it holds nothing."""
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            await remove(self._redis, key, stage, self.consumer)
 
     async def wait(self, partition: int, *, block_ms: int) -> None:
         """Return when a task was added to any lane since the last call, or after ``block_ms``.
 
         Whoever claims between two calls misses nothing: the look starts where the last one ended.
         """
-        keys = [key for key, _ in self._log.keys.lanes(partition, self._stages)]
+        keys = [key for key, _ in self._log.keys.lanes(partition, self.stages)]
         with translated():
             reply = cast(
                 "dict[bytes, Entries]",
@@ -191,23 +190,16 @@ class Lanes:
                 seen = last[0][0] if last else reply[key][0][0]
                 self._seen[key.decode()] = seen.decode()
 
-    async def depth(self, partition: int) -> dict[tuple[str, str], int]:
-        """Tasks waiting or in progress, by stage and lane."""
-        lanes = self._log.keys.lanes(partition, self._stages)
-        with translated():
-            pipe = self._redis.pipeline(transaction=False)
-            for key, _ in lanes:
-                pipe.xlen(key)
-            lengths = cast("list[int]", await pipe.execute())
-        return {
-            (stage, key.rpartition(":")[2]): length
-            for (key, stage), length in zip(lanes, lengths, strict=True)
-        }
+    def _named(self, claims: Sequence[Claim]) -> list[str]:
+        return [self.consumer, *(x for claim in claims for x in (claim.group, claim.entry_id))]
 
-    async def _decoded(self, found: list[tuple[str, str, bytes, bytes, int]]) -> list[Claimed]:
+    async def _decoded(
+        self, partition: int, found: list[tuple[str, str, bytes, bytes, int]]
+    ) -> list[Claimed]:
         """The tasks of ``(lane key, stage, entry id, body, deliveries)``.
 
-        An entry that is no task is removed, or it would come back for ever.
+        An entry that is no task is removed, or it would come back for ever; what it was meant to be
+        is found in the log.
         """
         tasks: list[Claimed] = []
         for key, stage, entry_id, body, deliveries in found:
@@ -218,6 +210,7 @@ class Lanes:
                 task = codec.decode_task(body)
             except Corrupt as error:
                 logger.warning("entry %s of %s removed: %s", claim.entry_id, key, error)
+                self.lost.add(partition)
                 with translated():
                     await self._redis.xack(key, stage, entry_id)
                     await self._redis.xdel(key, entry_id)
@@ -226,91 +219,37 @@ class Lanes:
         return tasks
 
 
-async def _create_group(redis: Redis, key: str, group: str) -> None:
-    try:
-        with translated():
-            await redis.xgroup_create(key, group, id="0", mkstream=True)
-    except exceptions.ResponseError as error:
-        if not str(error).startswith("BUSYGROUP"):
-            raise
+def place_of(keys: Keys, partition: int, task: Task) -> str:
+    """Where the task waits: its lane, or the timers until it is due."""
+    if task.due is not None:
+        return keys.timers(partition)
+    return keys.lane(partition, task.stage, lane(task.priority))
 
 
-async def _take_over(
-    redis: Redis, key: str, group: str, consumer: str, idle_ms: int, dead: str | None
-) -> list[tuple[bytes, dict[bytes, bytes], int]]:
-    """Claim what gone consumers hold: ``(entry id, fields, deliveries)`` each.
-
-    A takeover from a dead process does not count as a delivery, a stall does.
-    """
-    taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
-    with translated():
-        if dead is not None:
-            for name in await _consumers(redis, key, group):
-                if name.startswith(dead) and name != consumer:
-                    taken += await _claim_all_of(redis, key, group, name, consumer)
-                    await redis.xgroup_delconsumer(key, group, name)
-        cursor = b"0-0"
-        while True:
-            reply = cast(
-                "tuple[bytes, Entries, list[bytes]]",
-                await redis.xautoclaim(
-                    key, group, consumer, min_idle_time=idle_ms, start_id=cursor, count=100
-                ),
-            )
-            cursor, entries = reply[0], reply[1]
-            for entry_id, fields in entries:
-                deliveries = await _deliveries(redis, key, group, entry_id)
-                taken.append((entry_id, fields, deliveries))
-            if cursor == b"0-0":
-                return taken
+def due_ms(task: Task) -> int | None:
+    """The time before which it is not to run, in ms since 1970."""
+    if task.due is None:
+        return None
+    return round(datetime.fromisoformat(task.due).timestamp() * 1000)
 
 
-async def _consumers(redis: Redis, key: str, group: str) -> Iterable[str]:
-    found = await redis.xinfo_consumers(key, group)
-    return [cast("bytes", consumer["name"]).decode() for consumer in found]
+def entry_of(task: Task) -> bytes:
+    """What is kept where the task waits: in the timers it names its lane."""
+    body = codec.encode_task(task)
+    if task.due is None:
+        return body
+    return f"{task.stage}:{lane(task.priority)}:".encode() + body
 
 
-async def _claim_all_of(
-    redis: Redis, key: str, group: str, name: str, consumer: str
-) -> list[tuple[bytes, dict[bytes, bytes], int]]:
-    taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
-    while found := await _pending(redis, key, group, name):
-        ids: list[Any] = [entry_id for entry_id, _, _ in found]
-        await redis.xclaim(key, group, consumer, 0, ids, justid=True)
-        taken += found
-    return taken
+def task_of_timer(member: bytes) -> Task:
+    """The task of a member of the timers; raises Corrupt."""
+    return codec.decode_task(member.split(b":", 2)[-1])
 
 
-async def _pending(
-    redis: Redis, key: str, group: str, consumer: str
-) -> list[tuple[bytes, dict[bytes, bytes], int]]:
-    """Up to 100 entries that ``consumer`` holds: ``(entry id, fields, deliveries)`` each."""
-    held: list[tuple[bytes, dict[bytes, bytes], int]] = []
-    while not held:
-        pending = await redis.xpending_range(key, group, "-", "+", 100, consumer)
-        if not pending:
-            break
-        for entry in pending:
-            entry_id = cast("bytes", entry["message_id"])
-            found = cast("Entries", await redis.xrange(key, entry_id, entry_id))
-            if found:
-                held.append((entry_id, found[0][1], cast("int", entry["times_delivered"])))
-            else:  # deleted while it was held
-                await redis.xack(key, group, entry_id)
-    return held
-
-
-async def _deliveries(redis: Redis, key: str, group: str, entry_id: bytes) -> int:
-    pending = await redis.xpending_range(key, group, entry_id, entry_id, 1)
-    return cast("int", pending[0]["times_delivered"]) if pending else 1
-
-
-def _recorded(partition: int, entries: Entries) -> list[Recorded]:
-    return [
-        Recorded(
-            position=Position.of_entry(partition, entry_id),
-            event=codec.decode_event(fields[b"b"]),
-            body=fields[b"b"],
-        )
-        for entry_id, fields in entries
-    ]
+def _order(claims: int) -> tuple[str, ...]:
+    high, normal, low = LANES
+    if claims % LOW_FIRST_EVERY == 0:
+        return low, normal, high
+    if claims % NORMAL_FIRST_EVERY == 0:
+        return normal, high, low
+    return LANES

@@ -15,23 +15,25 @@ The state hash is a cache of the fold: where it is missing the photo's events ar
 import time
 import uuid
 from collections.abc import AsyncIterator
-from typing import cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import anyio
 import msgspec
 from redis.asyncio import Redis
 
 from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
-from domain.events import FIRST_PREV, Context, Event, Metadata, PhotoEvent, iso
+from domain.events import FIRST_PREV, Context, Event
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
 from store import codec
-from store.client import script, translated
+from store.append import Append, Claim, Step
+from store.chain import Chained, chain
+from store.client import translated
 from store.errors import Corrupt, Lost, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.position import Position
 
-IDEMPOTENCY_TTL_S = 24 * 3600
 PATIENCE_S = 10.0
 """How long a command is tried again while Redis does not answer."""
 
@@ -72,15 +74,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_of: str | None = None
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A task held by ``consumer``: its result counts only while it is held."""
-
-    lane_key: str
-    group: str
-    entry_id: str
-    consumer: str
-
-
 class Log:
     """Appends by command and reads by position."""
 
@@ -89,7 +82,7 @@ class Log:
         self.log_id = log_id
         self.partitions = partitions
         self.keys = keys
-        self._append = redis.register_script(script("append"))
+        self._append = Append(redis, keys)
 
     @classmethod
     async def open(
@@ -117,11 +110,7 @@ class Log:
     async def load(self, photo_id: str, client_id: str) -> Loaded:
         """The photo's state; folds its events again where the state is not at hand."""
         partition = self.partition_of(client_id)
-        with translated():
-            version, digest, entry_id, state = cast(
-                "list[bytes | None]",
-                await self.redis.hmget(self.keys.photo(partition, photo_id), ["v", "d", "p", "s"]),
-            )
+        version, digest, entry_id, state = await self.state_of(self.keys.photo(partition, photo_id))
         if version is None or digest is None or entry_id is None or state is None:
             return await self._fold(partition, photo_id)
         return Loaded(
@@ -130,6 +119,11 @@ class Log:
             digest=digest.decode(),
             position=Position.of_entry(partition, entry_id),
         )
+
+    async def state_of(self, key: str) -> "list[bytes | None]":
+        """Version, digest, last entry id and state under ``key``; None each if it is gone."""
+        with translated():
+            return cast("list[bytes | None]", await self.redis.hmget(key, ["v", "d", "p", "s"]))
 
     async def _fold(self, partition: int, photo_id: str) -> Loaded:
         loaded = Loaded()
@@ -172,11 +166,12 @@ class Log:
             try:
                 if loaded is None:
                     loaded = await self.load(command.photo_id, client_id)
-                decided = decide(command, loaded.photo)
-                batch = _Batch.of(decided, loaded, client_id, command, context)
-                if not batch.events and claim is None:
+                chained = _chain(command, client_id, loaded, context)
+                if not chained.events and claim is None:
                     return Outcome(photo=loaded.photo, position=loaded.position)
-                outcome = await self._try(command, client_id, loaded, batch, idempotency_key, claim)
+                outcome = await self._try(
+                    command, client_id, loaded, chained, idempotency_key, claim
+                )
                 if outcome is not None:
                     return outcome
             except Unavailable:
@@ -186,71 +181,42 @@ class Log:
                 pause_s = min(pause_s * 2, 1.0)
             loaded = None
 
-    async def _send(
-        self,
-        photo_id: str,
-        client_id: str,
-        loaded: Loaded,
-        batch: "_Batch",
-        *,
-        idempotency_key: str | None = None,
-        hash_step: tuple[str, str] = ("", ""),
-        claim: Claim | None = None,
-    ) -> list[bytes]:
-        """One call of the script; keys that a call has no use for are named twice."""
-        partition = self.partition_of(client_id)
-        keys = self.keys
-        log, state = keys.log(partition), keys.photo(partition, photo_id)
-        command = keys.command(partition, client_id, idempotency_key) if idempotency_key else state
-        with translated():
-            reply = await self._append(
-                keys=[
-                    log,
-                    state,
-                    command,
-                    keys.sha256(partition, client_id),
-                    claim.lane_key if claim else log,
-                ],
-                args=[
-                    loaded.version,
-                    loaded.digest,
-                    batch.digest,
-                    codec.encode_photo(batch.photo) if batch.photo else b"",
-                    IDEMPOTENCY_TTL_S if idempotency_key else 0,
-                    *hash_step,
-                    photo_id,
-                    claim.group if claim else "",
-                    claim.consumer if claim else "",
-                    claim.entry_id if claim else "",
-                    len(batch.events),
-                    *batch.arguments,
-                ],
-            )
-        return cast("list[bytes]", reply)
+    async def send(self, step: Step) -> list[bytes]:
+        """One append as it stands, see ``append.lua`` for the replies; raises Unavailable."""
+        return await self._append.send(step)
 
     async def _try(
         self,
         command: PhotoCommand,
         client_id: str,
         loaded: Loaded,
-        batch: "_Batch",
+        chained: Chained,
         idempotency_key: str | None,
         claim: Claim | None,
     ) -> Outcome | None:
         partition = self.partition_of(client_id)
-        reply = await self._send(
-            command.photo_id,
-            client_id,
-            loaded,
-            batch,
-            idempotency_key=idempotency_key,
-            hash_step=_hash_step(command, loaded.photo),
-            claim=claim,
+        photo = loaded.photo
+        for event in chained.events:
+            photo = evolve(photo, event)
+        reply = await self.send(
+            Step(
+                partition=partition,
+                state_key=self.keys.photo(partition, command.photo_id),
+                photo_id=command.photo_id,
+                client_id=client_id,
+                version=loaded.version,
+                digest=loaded.digest,
+                chained=chained,
+                state=codec.encode_photo(photo) if photo else b"",
+                idempotency_key=idempotency_key,
+                hash_step=_hash_step(command, loaded.photo),
+                claim=claim,
+            )
         )
         match reply:
             case [b"appended", *ids]:
                 last = Position.of_entry(partition, ids[-1]) if ids else loaded.position
-                return Outcome(events=batch.events, photo=batch.photo, position=last)
+                return Outcome(events=chained.events, photo=photo, position=last)
             case [b"repeated", photo_id, last]:
                 return Outcome(
                     repeat_of=photo_id.decode(), position=Position.of_entry(partition, last)
@@ -270,8 +236,16 @@ class Log:
 
     async def acknowledge(self, task: Task, claim: Claim) -> None:
         """Drop a task whose result nobody waits for; raises Lost and Unavailable."""
-        nothing = _Batch(events=(), arguments=[], digest="", photo=None)
-        reply = await self._send(task.photo_id, task.client_id, Loaded(), nothing, claim=claim)
+        partition = self.partition_of(task.client_id)
+        reply = await self.send(
+            Step(
+                partition=partition,
+                state_key=self.keys.photo(partition, task.photo_id),
+                photo_id=task.photo_id,
+                client_id=task.client_id,
+                claim=claim,
+            )
+        )
         if reply == [b"lost"]:
             raise Lost(f"task {claim.entry_id} is no longer held")
 
@@ -311,7 +285,7 @@ class Log:
                 ),
             )
         entries = next(iter(reply.values()), _NOTHING)
-        return [_recorded(after.partition, entry_id, fields) for entry_id, fields in entries]
+        return [read_entry(after.partition, entry_id, fields) for entry_id, fields in entries]
 
     async def scan(self, partition: int) -> AsyncIterator[Recorded]:
         """Every event of the partition that is in the log now, in order."""
@@ -320,6 +294,13 @@ class Log:
             for recorded in page:
                 yield recorded
             position = page[-1].position
+
+    async def now(self) -> datetime:
+        """The time by the clock that the log is written with."""
+        redis: Any = self.redis
+        with translated():
+            seconds, micros = cast("tuple[int, int]", await redis.time())
+        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
     async def end(self, partition: int) -> Position:
         """The position of the partition's last event."""
@@ -333,48 +314,17 @@ class Log:
         return Position.of_entry(partition, entries[0][0])
 
 
-class _Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """The events of one decision, chained and encoded."""
-
-    events: tuple[Event, ...]
-    arguments: list[str | bytes]
-    digest: str
-    photo: Photo | None
-
-    @classmethod
-    def of(
-        cls,
-        decided: tuple[PhotoEvent, ...],
-        loaded: Loaded,
-        client_id: str,
-        command: PhotoCommand,
-        context: Context,
-    ) -> "_Batch":
-        photo, digest = loaded.photo, loaded.digest
-        session_id = command.session_id if isinstance(command, UploadPhoto) else None
-        events: list[Event] = []
-        arguments: list[str | bytes] = []
-        for offset, data in enumerate(decided, start=1):
-            event = Event(
-                timestamp=iso(context.now),
-                data=data,
-                metadata=Metadata(
-                    source=context.source,
-                    client_id=client_id,
-                    session_id=photo.session_id if photo else session_id,
-                    trace_id=context.trace_id,
-                    actor=context.actor,
-                    cause=context.cause,
-                    photo_version=loaded.version + offset,
-                    prev=digest,
-                ),
-            )
-            body = codec.encode_event(event)
-            digest = codec.digest(body)
-            photo = evolve(photo, event)
-            events.append(event)
-            arguments += [event.type, body]
-        return cls(events=tuple(events), arguments=arguments, digest=digest, photo=photo)
+def _chain(command: PhotoCommand, client_id: str, loaded: Loaded, context: Context) -> Chained:
+    """What the rules make of the command, as events."""
+    session_id = command.session_id if isinstance(command, UploadPhoto) else None
+    return chain(
+        decide(command, loaded.photo),
+        version=loaded.version,
+        digest=loaded.digest,
+        client_id=client_id,
+        session_id=loaded.photo.session_id if loaded.photo else session_id,
+        context=context,
+    )
 
 
 def _hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
@@ -385,7 +335,8 @@ def _hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
     return "", ""
 
 
-def _recorded(partition: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Recorded:
+def read_entry(partition: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Recorded:
+    """An entry of the log's stream as the event it is; raises Corrupt."""
     body = fields.get(b"b")
     if body is None:
         raise Corrupt(f"entry {entry_id!r} of partition {partition} has no body")

@@ -8,6 +8,7 @@ import pytest
 
 from domain import commands as c
 from domain import events as e
+from domain.failures import Category
 from domain.photo import Photo, decide, evolve
 from domain.rejections import Rejected
 from domain.results import Rendition
@@ -87,7 +88,44 @@ def stage_completed(stage: str, *renditions: Rendition) -> e.StageCompleted:
     )
 
 
-def event(data: e.PhotoEvent, version: int = 1) -> e.Event:
+def failed_attempt(
+    stage: str = "metadata", *, attempt: int = 1, retry_at: str | None = None
+) -> e.StageFailed:
+    return e.StageFailed(
+        photo_id=PHOTO,
+        job_id=JOB,
+        stage=stage,
+        pipeline="full_processing",
+        priority=5,
+        attempt=attempt,
+        category=Category.TEMPORARY,
+        code="blob-away",
+        error="The disk is away.",
+        retry_at=retry_at,
+    )
+
+
+def job_failed(stage: str = "metadata", *, attempts: int = 1) -> e.ProcessingFailed:
+    return e.ProcessingFailed(
+        photo_id=PHOTO,
+        job_id=JOB,
+        stage=stage,
+        category=Category.TEMPORARY,
+        code="blob-away",
+        error="The disk is away.",
+        attempts=attempts,
+    )
+
+
+def requested(
+    pipeline: str, done: tuple[str, ...] = (), *, job_id: str = "another", priority: int = 5
+) -> e.ProcessingRequested:
+    return e.ProcessingRequested(
+        photo_id=PHOTO, job_id=job_id, pipeline=pipeline, priority=priority, done=done
+    )
+
+
+def event(data: e.AnyEvent, version: int = 1) -> e.Event:
     """``data`` in an envelope."""
     return e.Event(
         timestamp="2026-11-23T10:00:00.000Z",

@@ -9,10 +9,12 @@ from domain.pipeline import PIPELINES
 from domain.rejections import (
     InvalidPriority,
     JobRunning,
+    NothingFailed,
     PhotoDeleted,
     PhotoExists,
     PhotoNotFound,
     UnknownPipeline,
+    UnknownStage,
 )
 from tests.domain.stories import (
     COMPLETED,
@@ -25,9 +27,12 @@ from tests.domain.stories import (
     UPLOADED,
     complete,
     event,
+    failed_attempt,
     fold,
     given,
+    job_failed,
     rendition,
+    requested,
     stage_completed,
 )
 
@@ -161,8 +166,8 @@ def test_a_new_job_waits_for_all_its_stages_again() -> None:
     photo = fold([UPLOADED, stage_completed("validation"), COMPLETED, requested])
 
     assert photo is not None
-    assert is_current(photo, "another", "validation")
-    assert not is_current(photo, JOB, "validation")
+    assert is_current(photo, "another", "validation", 1)
+    assert not is_current(photo, JOB, "validation", 1)
 
 
 def test_deleting_twice_records_nothing() -> None:
@@ -201,3 +206,72 @@ def test_the_state_knows_every_file_that_an_event_named() -> None:
 def test_a_history_that_does_not_begin_with_its_upload_is_refused() -> None:
     with pytest.raises(ValueError, match=r"before photo\.uploaded"):
         evolve(None, event(STARTED))
+
+
+def test_a_failed_attempt_counts_once() -> None:
+    first = failed_attempt(attempt=1, retry_at="2026-11-23T10:00:05.000Z")
+    same = c.RecordStageFailed(
+        photo_id=PHOTO,
+        job_id=JOB,
+        stage="metadata",
+        attempt=1,
+        category=Category.TEMPORARY,
+        code="blob-away",
+        error="The disk is away.",
+    )
+    given(UPLOADED, STARTED, first).when(same).then()
+    second = msgspec.structs.replace(same, attempt=2)
+    given(UPLOADED, STARTED, first).when(second).then(
+        failed_attempt(attempt=2), job_failed(attempts=2)
+    )
+
+
+def test_a_retry_goes_on_with_what_is_not_done() -> None:
+    retry = c.RetryProcessing(photo_id=PHOTO, job_id="another")
+    done = [stage_completed("validation"), stage_completed("optimization")]
+    anew = requested("full_processing", ("optimization", "validation"))
+
+    given(UPLOADED, STARTED, *done, failed_attempt(), job_failed()).when(retry).then(anew)
+    given(UPLOADED, *done, failed_attempt(), job_failed(), anew).when(retry).then()
+    last = [stage_completed(stage) for stage in ("metadata", "thumbnails", "placeholder")]
+    photo = fold([UPLOADED, *done, failed_attempt(), job_failed(), anew])
+    for stage in last:
+        result = msgspec.structs.replace(complete(stage.stage), job_id="another")
+        events = decide(result, photo)
+        for data in events:
+            photo = evolve(photo, event(data))
+    assert photo is not None
+    assert (photo.job.ended, photo.job.failed) == (True, False)
+
+
+def test_only_what_failed_is_retried_or_discarded() -> None:
+    retry = c.RetryProcessing(photo_id=PHOTO, job_id="another")
+    discard = c.DiscardFailure(photo_id=PHOTO, reason="a screenshot")
+    given(UPLOADED, STARTED).when(retry).refuses(JobRunning)
+    given(UPLOADED, COMPLETED).when(retry).refuses(NothingFailed)
+    given(UPLOADED, COMPLETED).when(discard).refuses(NothingFailed)
+
+
+def test_a_failure_is_discarded_once_and_can_still_be_retried() -> None:
+    discard = c.DiscardFailure(photo_id=PHOTO, reason="a screenshot")
+    discarded = e.ProcessingDiscarded(photo_id=PHOTO, job_id=JOB, reason="a screenshot")
+    failed = [UPLOADED, failed_attempt("validation"), job_failed("validation")]
+
+    given(*failed).when(discard).then(discarded)
+    given(*failed, discarded).when(discard).then()
+    given(*failed, discarded).when(c.RetryProcessing(photo_id=PHOTO, job_id="another")).then(
+        requested("full_processing")
+    )
+
+
+def test_a_backfill_runs_what_its_stage_needs_and_no_more() -> None:
+    backfill = c.BackfillStage(photo_id=PHOTO, job_id="another", stage="thumbnails")
+    before = [stage_completed("validation"), stage_completed("thumbnails")]
+    anew = requested("backfill:thumbnails", ("validation",), priority=10)
+
+    given(UPLOADED, *before, COMPLETED).when(backfill).then(anew)
+    given(UPLOADED, *before, COMPLETED, anew).when(backfill).then()
+    given(UPLOADED, *before).when(backfill).refuses(JobRunning)
+    given(UPLOADED, COMPLETED).when(
+        c.BackfillStage(photo_id=PHOTO, job_id="another", stage="faces")
+    ).refuses(UnknownStage)

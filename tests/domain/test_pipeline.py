@@ -1,7 +1,18 @@
+import msgspec
 import pytest
 
-from domain.pipeline import ERASURE, PIPELINES, ROOT, TREE, children, lane, plan
-from tests.domain.stories import COMPLETED, DELETED, JOB, PHOTO, STARTED, UPLOADED, event
+from domain.pipeline import ERASURE, PIPELINES, ROOT, TREE, lane, plan, ready, stages_of
+from tests.domain.stories import (
+    COMPLETED,
+    DELETED,
+    JOB,
+    PHOTO,
+    STARTED,
+    UPLOADED,
+    event,
+    failed_attempt,
+    requested,
+)
 from tests.domain.stories import stage_completed as completed
 
 AT = "0:1-0"
@@ -23,8 +34,12 @@ def test_a_completed_stage_leads_to_its_children() -> None:
 
 
 def test_a_short_pipeline_plans_only_its_own_stages() -> None:
-    assert children("quick_processing", "validation") == ("thumbnails",)
-    assert children("quick_processing", "thumbnails") == ()
+    def after(stage: str) -> list[str]:
+        quick = msgspec.structs.replace(completed(stage), pipeline="quick_processing")
+        return [task.stage for task in plan(event(quick), AT)]
+
+    assert after("validation") == ["thumbnails"]
+    assert after("thumbnails") == []
 
 
 def test_a_deleted_photo_is_erased() -> None:
@@ -39,9 +54,8 @@ def test_other_events_lead_to_nothing() -> None:
 
 def test_every_pipeline_is_reached_from_the_first_stage() -> None:
     for name, stages in PIPELINES.items():
-        reached, front = {ROOT}, [ROOT]
-        while front:
-            front = [child for stage in front for child in children(name, stage)]
+        reached: set[str] = set()
+        while front := ready(name, reached):
             reached.update(front)
         assert reached == stages
         assert stages <= TREE.keys()
@@ -53,3 +67,29 @@ def test_every_pipeline_is_reached_from_the_first_stage() -> None:
 )
 def test_priority_chooses_the_lane(priority: int, expected: str) -> None:
     assert lane(priority) == expected
+
+
+def test_a_failed_attempt_is_planned_again_for_its_time() -> None:
+    (task,) = plan(event(failed_attempt(retry_at="2026-11-23T10:00:05.000Z")), AT)
+
+    assert (task.stage, task.attempt, task.due) == ("metadata", 2, "2026-11-23T10:00:05.000Z")
+    assert plan(event(failed_attempt(retry_at=None)), AT) == ()
+
+
+def test_a_job_that_goes_on_begins_with_what_is_not_done() -> None:
+    done = ("optimization", "thumbnails", "validation")
+
+    tasks = plan(event(requested("full_processing", done)), AT)
+
+    assert [task.stage for task in tasks] == ["metadata", "placeholder"]
+
+
+def test_a_backfill_runs_its_stage_and_those_that_build_on_it() -> None:
+    assert stages_of("backfill:thumbnails") == {"validation", "thumbnails", "placeholder"}
+    assert stages_of("backfill:metadata") == {"validation", "metadata"}
+    tasks = plan(event(requested("backfill:thumbnails", ("validation",))), AT)
+    assert [task.stage for task in tasks] == ["thumbnails"]
+
+
+def test_a_pipeline_that_is_not_known_has_no_stages() -> None:
+    assert stages_of("no_such") == stages_of("backfill:no_such") == frozenset()

@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+import msgspec
+
 from domain import commands as c
 from domain.failures import Category
 from projections import jobs
@@ -93,7 +95,9 @@ def test_a_failed_job_says_why_and_shows_what_was_done(db: Connection) -> None:
 def test_a_success_after_a_failed_attempt_leaves_no_error(db: Connection) -> None:
     again = fail("validation", retry_at="2026-11-23T11:00:00.000Z")
 
-    view = told(db, [upload(), start(), again, validation()])
+    second = msgspec.structs.replace(validation(), attempt=2)
+
+    view = told(db, [upload(), start(), again, second])
 
     assert (view.stages[0].status, view.stages[0].error) == ("completed", None)
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
+from domain import control_events as ce
 from domain import events as e
 from domain.failures import Category
 from store import codec
@@ -25,7 +26,7 @@ from tests.domain.stories import (
     stage_completed,
 )
 
-EVERY_EVENT: list[e.PhotoEvent] = [
+EVERY_EVENT: list[e.AnyEvent] = [
     UPLOADED,
     STARTED,
     e.ThumbnailGenerated(
@@ -57,6 +58,16 @@ EVERY_EVENT: list[e.PhotoEvent] = [
     e.ProcessingRequested(photo_id=PHOTO, job_id="b", pipeline="quick_processing", priority=1),
     DELETED,
     ERASED,
+    e.ProcessingDiscarded(photo_id=PHOTO, job_id=JOB, reason="too old"),
+    ce.StagePaused(stage=None),
+    ce.StageResumed(stage="metadata"),
+    ce.StageDrained(stage="metadata", tasks=7, reason="the camera was wrong"),
+    ce.StageLimited(
+        stage="metadata", limit=ce.Limit(concurrency=2, rate=ce.Rate(max=10, duration_ms=1_000))
+    ),
+    ce.AlertRaised(
+        stage="metadata", category=Category.LOGIC, level="critical", code="x", error="why"
+    ),
 ]
 
 
@@ -65,7 +76,7 @@ def test_every_kind_of_event_is_pinned_below() -> None:
 
 
 @pytest.mark.parametrize("data", EVERY_EVENT, ids=lambda data: data.TYPE)
-def test_stored_bytes_stay_readable(data: e.PhotoEvent, snapshot: SnapshotAssertion) -> None:
+def test_stored_bytes_stay_readable(data: e.AnyEvent, snapshot: SnapshotAssertion) -> None:
     """These bytes are in logs that exist: a changed snapshot is a broken history."""
     body = codec.encode_event(event(data))
 

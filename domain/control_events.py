@@ -1,0 +1,83 @@
+"""What happens to the pipeline itself: operators steer it, failures raise alerts.
+
+These events are of no photo. They form one stream of their own in partition 0 of the log, a chain
+like that of a photo, and are seen in the room ``global``.
+"""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from domain.failures import Category
+from domain.retries import AlertLevel
+
+OF_NO_PHOTO = ""
+"""Stands where the events of photos have a photo and a client."""
+
+Tasks = Annotated[int, Meta(ge=1, le=1_000)]
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """At most ``max`` tasks in each ``duration_ms``, over all workers."""
+
+    max: Annotated[int, Meta(ge=1, le=100_000)]
+    duration_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 1_000
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Of one stage: tasks at once in each worker, and a rate; None is no limit."""
+
+    concurrency: Tasks | None = None
+    rate: Rate | None = None
+
+
+class PipelineData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``stage`` None is all of them."""
+
+    TYPE: ClassVar[str]
+
+    stage: str | None
+
+    @property
+    def photo_id(self) -> str:
+        return OF_NO_PHOTO
+
+
+class StagePaused(PipelineData, frozen=True, kw_only=True):
+    """No worker begins a task of the stage; those under way end."""
+
+    TYPE: ClassVar[str] = "pipeline.paused"
+
+
+class StageResumed(PipelineData, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "pipeline.resumed"
+
+
+class StageDrained(PipelineData, frozen=True, kw_only=True):
+    """``tasks`` that waited have failed, by the operator's wish; each can be retried."""
+
+    TYPE: ClassVar[str] = "pipeline.drained"
+
+    tasks: int
+    reason: str
+
+
+class StageLimited(PipelineData, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "pipeline.limited"
+
+    limit: Limit
+
+
+class AlertRaised(PipelineData, frozen=True, kw_only=True):
+    """Failures have reached the threshold of their category; ``error`` is the last one."""
+
+    TYPE: ClassVar[str] = "pipeline.alerted"
+
+    category: Category
+    level: AlertLevel
+    code: str
+    error: str
+
+
+PipelineEvent = StagePaused | StageResumed | StageDrained | StageLimited | AlertRaised

@@ -1,0 +1,163 @@
+"""How operators steer the pipeline: commands, state, ``decide`` and ``evolve``."""
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import msgspec
+
+from domain.control_events import (
+    AlertRaised,
+    Limit,
+    PipelineEvent,
+    StageDrained,
+    StageLimited,
+    StagePaused,
+    StageResumed,
+)
+from domain.failures import Category
+from domain.pipeline import ERASURE, check_stage
+from domain.rejections import InvalidLimit, PipelinePaused
+from domain.retries import AlertLevel
+
+ALERTS_APART = timedelta(minutes=1)
+"""The shortest time between two alerts of one stage and category: a storm is one event a minute."""
+
+
+class PauseStage(msgspec.Struct, frozen=True, kw_only=True):
+    stage: str | None
+
+
+class ResumeStage(msgspec.Struct, frozen=True, kw_only=True):
+    stage: str | None
+
+
+class RecordDrained(msgspec.Struct, frozen=True, kw_only=True):
+    stage: str | None
+    tasks: int
+    reason: str
+
+
+class LimitStage(msgspec.Struct, frozen=True, kw_only=True):
+    """``stage`` None limits how many tasks a worker runs at once, of whatever stage."""
+
+    stage: str | None
+    limit: Limit
+
+
+class RaiseAlert(msgspec.Struct, frozen=True, kw_only=True):
+    now: datetime
+    stage: str
+    category: Category
+    level: AlertLevel
+    code: str
+    error: str
+
+
+ControlCommand = PauseStage | ResumeStage | RecordDrained | LimitStage | RaiseAlert
+
+
+class Controls(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds now. ``alerted`` has the time of the last alert by stage and category."""
+
+    all_paused: bool = False
+    paused: frozenset[str] = frozenset()
+    limits: dict[str, Limit] = {}
+    concurrency: int | None = None
+    alerted: dict[str, datetime] = {}
+
+    def is_paused(self, stage: str) -> bool:
+        return self.all_paused or stage in self.paused
+
+    def limit(self, stage: str) -> Limit:
+        return self.limits.get(stage, NO_LIMIT)
+
+
+NO_LIMIT = Limit()
+
+
+def decide(command: ControlCommand, controls: Controls) -> tuple[PipelineEvent, ...]:
+    """The events that ``command`` leads to; the empty tuple means "already so".
+
+    Raises:
+        Rejected: a rule says no.
+    """
+    match command:
+        case PauseStage():
+            stage = _known(command.stage)
+            already = controls.all_paused or stage in controls.paused
+            return () if already else (StagePaused(stage=stage),)
+        case ResumeStage():
+            return _resume(_known(command.stage), controls)
+        case RecordDrained():
+            return (
+                StageDrained(
+                    stage=_known(command.stage), tasks=command.tasks, reason=command.reason
+                ),
+            )
+        case LimitStage():
+            return _limit(_known(command.stage), command.limit, controls)
+        case RaiseAlert():
+            last = controls.alerted.get(_alert_name(command.stage, command.category))
+            if last is not None and command.now - last < ALERTS_APART:
+                return ()
+            return (
+                AlertRaised(
+                    stage=command.stage,
+                    category=command.category,
+                    level=command.level,
+                    code=command.code,
+                    error=command.error,
+                ),
+            )
+        case _:
+            assert_never(command)
+
+
+def evolve(controls: Controls, event: PipelineEvent, at: datetime) -> Controls:
+    """The controls after ``event``, which happened ``at``."""
+    replace = msgspec.structs.replace
+    match event:
+        case StagePaused(stage=None):
+            return replace(controls, all_paused=True)
+        case StagePaused(stage=str() as stage):
+            return replace(controls, paused=controls.paused | {stage})
+        case StageResumed(stage=None):
+            return replace(controls, all_paused=False, paused=frozenset())
+        case StageResumed(stage=str() as stage):
+            return replace(controls, paused=controls.paused - {stage})
+        case StageLimited(stage=None):
+            return replace(controls, concurrency=event.limit.concurrency)
+        case StageLimited(stage=str() as stage):
+            return replace(controls, limits={**controls.limits, stage: event.limit})
+        case AlertRaised():
+            name = _alert_name(event.stage or "", event.category)
+            return replace(controls, alerted={**controls.alerted, name: at})
+        case _:
+            return controls
+
+
+def _known(stage: str | None) -> str | None:
+    if stage is not None and stage != ERASURE:
+        check_stage(stage)
+    return stage
+
+
+def _resume(stage: str | None, controls: Controls) -> tuple[PipelineEvent, ...]:
+    if stage is None:
+        return (StageResumed(stage=None),) if controls.all_paused or controls.paused else ()
+    if controls.all_paused:
+        raise PipelinePaused(
+            f"All stages are paused, not {stage} alone.", advice="Resume all, then pause some."
+        )
+    return (StageResumed(stage=stage),) if stage in controls.paused else ()
+
+
+def _limit(stage: str | None, limit: Limit, controls: Controls) -> tuple[PipelineEvent, ...]:
+    if stage is None and limit.rate is not None:
+        raise InvalidLimit("A rate is of one stage.", advice="Name the stage.")
+    now = Limit(concurrency=controls.concurrency) if stage is None else controls.limit(stage)
+    return () if limit == now else (StageLimited(stage=stage, limit=limit),)
+
+
+def _alert_name(stage: str, category: Category) -> str:
+    return f"{stage}:{category.value}"

@@ -1,0 +1,243 @@
+"""One attempt of one task: runs its stage in a decoder child and records what came of it.
+
+The result is recorded by the step that acknowledges the task; of a task that is no longer held it
+is dropped. While Redis or the blob store is away, the attempt waits: that is not the photo's fault.
+"""
+
+import hashlib
+import logging
+import random
+import time
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import msgspec
+
+from domain.commands import (
+    PhotoCommand,
+    RecordErased,
+    RecordStageCompleted,
+    RecordStageFailed,
+    StartProcessing,
+)
+from domain.controls import RaiseAlert
+from domain.events import Context, iso
+from domain.failures import Category
+from domain.photo import Photo, is_current
+from domain.pipeline import ERASURE, Task
+from domain.results import Rendition
+from domain.retries import Strategies, delay_s, escalates
+from handlers.children import Children
+from handlers.registry import Stage
+from handlers.stage import Made, Output, StageFailed
+from store.blobs import FolderBlobs, rendition_key
+from store.controls import ControlLog
+from store.errors import Full, Lost, Missing, StoreError, Unavailable
+from store.lanes import Claimed
+from store.log import Claim, Log, Outcome
+
+logger = logging.getLogger("photolog.worker")
+
+PAUSE_S = 0.5
+DECODERS_STOPPED = "decoders-stopped"
+STALLED = StageFailed(
+    Category.RESOURCE, "stalled", "The workers that ran this stage stopped answering."
+)
+BUG = StageFailed(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this stage.")
+
+
+class Attempts:
+    """Runs attempts, any number at once."""
+
+    def __init__(
+        self,
+        log: Log,
+        blobs: FolderBlobs,
+        children: Children,
+        *,
+        stages: dict[str, Stage],
+        strategies: Strategies,
+        stage_timeout_s: float,
+        max_stalls: int,
+        patience_s: float,
+    ) -> None:
+        self._log = log
+        self._controls = ControlLog(log)
+        self._blobs = blobs
+        self._children = children
+        self._stages = stages
+        self._strategies = strategies
+        self._stage_timeout_s = stage_timeout_s
+        self._max_stalls = max_stalls
+        self._patience_s = patience_s
+
+    async def run(self, claimed: Claimed) -> None:
+        """Until the task is acknowledged, or is another's; never raises but when cancelled."""
+        task = claimed.task
+        try:
+            while True:
+                try:
+                    await self._attempt(claimed)
+                    return
+                except (Unavailable, Full) as error:
+                    logger.warning("%s of %s waits: %s", task.stage, task.photo_id, error)
+                    await anyio.sleep(PAUSE_S)
+        except Lost:
+            logger.info("%s of %s went to another worker", task.stage, task.photo_id)
+        except Exception:
+            logger.exception("%s of %s: a bug", task.stage, task.photo_id)
+            await self._give_up(claimed)
+
+    async def _give_up(self, claimed: Claimed) -> None:
+        """A bug of ours ends the job, with its reason; else the task would come back for ever."""
+        try:
+            await self._fail(claimed.task, claimed.claim, BUG)
+        except Exception:
+            logger.exception("%s could not be failed", claimed.task.photo_id)
+
+    async def _attempt(self, claimed: Claimed) -> None:
+        task, claim = claimed.task, claimed.claim
+        loaded = await self._log.load(task.photo_id, task.client_id)
+        photo = loaded.photo
+        if photo is not None and task.stage == ERASURE:
+            await self._erase(photo, task, claim)
+        elif photo is None or not is_current(photo, task.job_id, task.stage, task.attempt):
+            await self._log.acknowledge(task, claim)
+        elif claimed.deliveries > 1 + self._max_stalls:
+            await self._fail(task, claim, STALLED, final=True)
+        else:
+            await self._process(photo, task, claim)
+
+    async def _process(self, photo: Photo, task: Task, claim: Claim) -> None:
+        if not photo.job.started:
+            await self._execute(StartProcessing(photo_id=photo.photo_id, job_id=task.job_id), task)
+        began = time.monotonic()
+        try:
+            output = await self._run_stage(photo, task)
+        except StageFailed as failure:
+            if failure.code == DECODERS_STOPPED:  # with this worker: the task goes to another
+                raise Unavailable(failure.message) from failure
+            await self._fail(task, claim, failure)
+            return
+        renditions = tuple([await self._store(task, made) for made in output.renditions])
+        outcome = await self._execute(
+            RecordStageCompleted(
+                photo_id=photo.photo_id,
+                job_id=task.job_id,
+                stage=task.stage,
+                attempt=task.attempt,
+                duration_ms=round((time.monotonic() - began) * 1000),
+                result=msgspec.to_builtins(output.result),
+                renditions=renditions,
+            ),
+            task,
+            claim,
+        )
+        if outcome.photo is not None and outcome.photo.deleted:
+            # Deleted meanwhile, and perhaps erased already: these files would have no name.
+            for rendition in renditions:
+                await self._blobs.delete(rendition.key)
+
+    async def _run_stage(self, photo: Photo, task: Task) -> Output:
+        stage = self._stages.get(task.stage)
+        if stage is None:
+            raise StageFailed(
+                Category.CONFIGURATION, "unknown-stage", f"This worker has no stage {task.stage}."
+            )
+        try:
+            async with self._blobs.local(photo.keys[stage.needs]) as path:
+                return await self._children.run(
+                    stage=task.stage,
+                    affinity=photo.photo_id,
+                    source=path,
+                    timeout_s=self._stage_timeout_s,
+                )
+        except (Missing, KeyError) as error:
+            message = f"The {stage.needs} is not in the blob store."
+            raise StageFailed(Category.DATA, "blob-missing", message) from error
+
+    async def _store(self, task: Task, made: Made) -> Rendition:
+        key = rendition_key(task.photo_id, task.job_id, made.name)
+        await self._blobs.put(key, made.data)
+        return Rendition(
+            name=made.name,
+            key=key,
+            width=made.width,
+            height=made.height,
+            file_size=len(made.data),
+            mime_type=made.mime_type,
+            sha256=hashlib.sha256(made.data).hexdigest(),
+        )
+
+    async def _fail(
+        self, task: Task, claim: Claim, failure: StageFailed, *, final: bool = False
+    ) -> None:
+        """Record the failure, with the time of the next attempt unless this was the last one."""
+        strategy = self._strategies[failure.category]
+        # Random so that those who failed together do not come back together.
+        pause_s = None if final else delay_s(strategy, task.attempt, random.random())  # noqa: S311
+        now = await self._log.now()
+        logger.info("%s of %s failed: %s", task.stage, task.photo_id, failure.message)
+        await self._execute(
+            RecordStageFailed(
+                photo_id=task.photo_id,
+                job_id=task.job_id,
+                stage=task.stage,
+                attempt=task.attempt,
+                category=failure.category,
+                code=failure.code,
+                error=failure.message,
+                retry_at=None if pause_s is None else iso(now + timedelta(seconds=pause_s)),
+            ),
+            task,
+            claim,
+        )
+        if escalates(strategy, task.attempt):
+            await self._alert(task, failure, now)
+
+    async def _alert(self, task: Task, failure: StageFailed, now: datetime) -> None:
+        level = self._strategies[failure.category].alert_level
+        logger.error("%s: %s fails: %s", level, task.stage, failure.message)
+        try:
+            await self._controls.execute(
+                RaiseAlert(
+                    now=now,
+                    stage=task.stage,
+                    category=failure.category,
+                    level=level,
+                    code=failure.code,
+                    error=failure.message,
+                ),
+                self._context(task),
+            )
+        except StoreError as error:  # the failure itself is in the photo's history
+            logger.warning("the alert was not recorded: %s", error)
+
+    async def _erase(self, photo: Photo, task: Task, claim: Claim) -> None:
+        if photo.deleted and not photo.erased:
+            folder = rendition_key(photo.photo_id, "", "").rstrip("/")
+            for blob in await self._blobs.keys(folder):
+                await self._blobs.delete(blob.key)
+            for key in photo.keys.values():
+                await self._blobs.delete(key)
+        await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
+
+    async def _execute(
+        self, command: PhotoCommand, task: Task, claim: Claim | None = None
+    ) -> Outcome:
+        return await self._log.execute(
+            command,
+            client_id=task.client_id,
+            context=self._context(task),
+            claim=claim,
+            patience_s=self._patience_s,
+        )
+
+    def _context(self, task: Task) -> Context:
+        return Context(
+            now=datetime.now(UTC),
+            source="worker",
+            actor=f"stage:{task.stage}",
+            trace_id=task.trace_id,
+            cause=task.cause,
+        )

@@ -1,0 +1,92 @@
+"""One append: checked and written whole, or not at all, by ``append.lua``."""
+
+from typing import cast
+
+import msgspec
+from redis.asyncio import Redis
+
+from domain.events import FIRST_PREV
+from store.chain import Chained
+from store.client import script, translated
+from store.keys import Keys
+
+IDEMPOTENCY_TTL_S = 24 * 3600
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A task held by ``consumer``: its result counts only while it is held."""
+
+    lane_key: str
+    group: str
+    entry_id: str
+    consumer: str
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What one append checks and writes.
+
+    ``version`` and ``digest`` are those of the last event it follows on; ``state`` is what the
+    photo, or the pipeline, is afterwards; ``hash_step`` claims or releases a content hash.
+    """
+
+    partition: int
+    state_key: str
+    photo_id: str
+    client_id: str = ""
+    version: int = 0
+    digest: str = FIRST_PREV
+    chained: Chained = Chained(events=(), bodies=(), digest="")
+    state: bytes = b""
+    idempotency_key: str | None = None
+    hash_step: tuple[str, str] = ("", "")
+    claim: Claim | None = None
+
+
+class Append:
+    """The script on one server."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._keys = keys
+        self._script = redis.register_script(script("append"))
+
+    async def send(self, step: Step) -> list[bytes]:
+        """One call of the script, see ``append.lua`` for its replies.
+
+        Raises:
+            Unavailable: no answer; it may or may not have happened.
+        """
+        keys, partition, claim = self._keys, step.partition, step.claim
+        log, state, command = keys.log(partition), step.state_key, step.state_key
+        if step.idempotency_key:
+            command = keys.command(partition, step.client_id, step.idempotency_key)
+        types_and_bodies = [
+            part
+            for event, body in zip(step.chained.events, step.chained.bodies, strict=True)
+            for part in (event.type, body)
+        ]
+        with translated():
+            reply = await self._script(
+                # A key that a call has no use for is named twice.
+                keys=[
+                    log,
+                    state,
+                    command,
+                    keys.sha256(partition, step.client_id),
+                    claim.lane_key if claim else log,
+                ],
+                args=[
+                    step.version,
+                    step.digest,
+                    step.chained.digest,
+                    step.state,
+                    IDEMPOTENCY_TTL_S if step.idempotency_key else 0,
+                    *step.hash_step,
+                    step.photo_id,
+                    claim.group if claim else "",
+                    claim.consumer if claim else "",
+                    claim.entry_id if claim else "",
+                    len(step.chained.events),
+                    *types_and_bodies,
+                ],
+            )
+        return cast("list[bytes]", reply)

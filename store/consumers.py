@@ -1,0 +1,111 @@
+"""What every consumer group needs: being there, and taking over from consumers that are gone.
+
+A delivery that is only taken over from a process known to be dead does not count as one.
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from store.client import script, translated
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+async def create_group(redis: Redis, key: str, group: str) -> bool:
+    """Create the group at the stream's first entry; whether there was none."""
+    try:
+        with translated():
+            await redis.xgroup_create(key, group, id="0", mkstream=True)
+    except exceptions.ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):
+            raise
+        return False
+    return True
+
+
+async def take_over(
+    redis: Redis, key: str, group: str, consumer: str, idle_ms: int, dead: str | None
+) -> list[tuple[bytes, dict[bytes, bytes], int]]:
+    """Claim what gone consumers hold: ``(entry id, fields, deliveries)`` each.
+
+    A takeover from a dead process does not count as a delivery, a stall does.
+    """
+    taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
+    with translated():
+        if dead is not None:
+            for name in await _consumers(redis, key, group):
+                if name.startswith(dead) and name != consumer:
+                    taken += await _claim_all_of(redis, key, group, name, consumer)
+                    await redis.xgroup_delconsumer(key, group, name)
+        cursor = b"0-0"
+        while True:
+            reply = cast(
+                "tuple[bytes, Entries, list[bytes]]",
+                await redis.xautoclaim(
+                    key, group, consumer, min_idle_time=idle_ms, start_id=cursor, count=100
+                ),
+            )
+            cursor, entries = reply[0], reply[1]
+            for entry_id, fields in entries:
+                deliveries = await _deliveries(redis, key, group, entry_id)
+                taken.append((entry_id, fields, deliveries))
+            if cursor == b"0-0":
+                return taken
+
+
+async def _consumers(redis: Redis, key: str, group: str) -> Iterable[str]:
+    found = await redis.xinfo_consumers(key, group)
+    return [cast("bytes", consumer["name"]).decode() for consumer in found]
+
+
+async def _claim_all_of(
+    redis: Redis, key: str, group: str, name: str, consumer: str
+) -> list[tuple[bytes, dict[bytes, bytes], int]]:
+    taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
+    while found := await pending(redis, key, group, name):
+        ids: list[Any] = [entry_id for entry_id, _, _ in found]
+        await redis.xclaim(key, group, consumer, 0, ids, justid=True)
+        taken += found
+    return taken
+
+
+async def pending(
+    redis: Redis, key: str, group: str, consumer: str
+) -> list[tuple[bytes, dict[bytes, bytes], int]]:
+    """Up to 100 entries that ``consumer`` holds: ``(entry id, fields, deliveries)`` each."""
+    held: list[tuple[bytes, dict[bytes, bytes], int]] = []
+    while not held:
+        pending = await redis.xpending_range(key, group, "-", "+", 100, consumer)
+        if not pending:
+            break
+        for entry in pending:
+            entry_id = cast("bytes", entry["message_id"])
+            found = cast("Entries", await redis.xrange(key, entry_id, entry_id))
+            if found:
+                held.append((entry_id, found[0][1], cast("int", entry["times_delivered"])))
+            else:  # deleted while it was held
+                await redis.xack(key, group, entry_id)
+    return held
+
+
+async def _deliveries(redis: Redis, key: str, group: str, entry_id: bytes) -> int:
+    pending = await redis.xpending_range(key, group, entry_id, entry_id, 1)
+    return cast("int", pending[0]["times_delivered"]) if pending else 1
+
+
+async def remove_idle(redis: Redis, key: str, group: str, *, idle_ms: int) -> None:
+    """Remove the consumers that hold nothing and have not asked for anything for ``idle_ms``."""
+    with translated():
+        found = await redis.xinfo_consumers(key, group)
+    for consumer in found:
+        if consumer["pending"] == 0 and cast("int", consumer["idle"]) > idle_ms:
+            await remove(redis, key, group, cast("bytes", consumer["name"]).decode())
+
+
+async def remove(redis: Redis, key: str, group: str, name: str) -> None:
+    """Remove a consumer, unless it holds something, which its removal would forget."""
+    with translated():
+        await redis.register_script(script("remove_consumer"))(keys=[key], args=[group, name])

@@ -1,0 +1,137 @@
+"""How operators steer the pipeline, as the log has it.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:{00}:log`` | stream | the events, among those of the photos of partition 0 |
+| ``photolog:{00}:pipeline`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
+
+The hash is a cache of the fold, as that of a photo is.
+"""
+
+import time
+from datetime import datetime
+
+import anyio
+import msgspec
+
+from domain.control_events import OF_NO_PHOTO, PipelineData
+from domain.controls import ControlCommand, Controls, decide, evolve
+from domain.events import FIRST_PREV, Context, Event
+from store import codec
+from store.chain import chain
+from store.errors import Unavailable
+from store.log import PATIENCE_S, Log, Step
+from store.position import Position
+
+PARTITION = 0
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Controls)
+
+
+class Steered(msgspec.Struct, frozen=True, kw_only=True):
+    """The controls as their events leave them. ``digest`` is that of the last event."""
+
+    controls: Controls = Controls()
+    version: int = 0
+    digest: str = FIRST_PREV
+    position: Position = Position.start(PARTITION)
+
+
+class ControlLog:
+    """Reads the controls and changes them by command."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._key = log.keys.pipeline(PARTITION)
+        self._last = Steered()
+
+    async def load(self) -> Steered:
+        """What holds now; decoded only if it has changed since the last call."""
+        version, digest, entry_id, state = await self._log.state_of(self._key)
+        if version is None or digest is None or entry_id is None or state is None:
+            self._last = await self._fold()
+        elif int(version) != self._last.version or digest.decode() != self._last.digest:
+            self._last = Steered(
+                controls=_decoder.decode(state),
+                version=int(version),
+                digest=digest.decode(),
+                position=Position.of_entry(PARTITION, entry_id),
+            )
+        return self._last
+
+    async def execute(
+        self, command: ControlCommand, context: Context, *, patience_s: float = PATIENCE_S
+    ) -> Steered:
+        """Load, decide, append; again if another command came between.
+
+        Raises:
+            Rejected: the rules refuse the command.
+            Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
+        """
+        give_up = time.monotonic() + patience_s
+        while True:
+            try:
+                steered = await self._try(command, context)
+            except Unavailable:
+                if time.monotonic() > give_up:
+                    raise
+                await anyio.sleep(0.1)
+                continue
+            if steered is not None:
+                return steered
+
+    async def _try(self, command: ControlCommand, context: Context) -> Steered | None:
+        loaded = await self.load()
+        decided = decide(command, loaded.controls)
+        if not decided:
+            return loaded
+        chained = chain(
+            decided,
+            version=loaded.version,
+            digest=loaded.digest,
+            client_id=OF_NO_PHOTO,
+            session_id=None,
+            context=context,
+        )
+        controls = loaded.controls
+        for event in chained.events:
+            controls = _evolve(controls, event)
+        reply = await self._log.send(
+            Step(
+                partition=PARTITION,
+                state_key=self._key,
+                photo_id=OF_NO_PHOTO,
+                version=loaded.version,
+                digest=loaded.digest,
+                chained=chained,
+                state=_encoder.encode(controls),
+            )
+        )
+        if reply[0] != b"appended":
+            return None
+        return Steered(
+            controls=controls,
+            version=loaded.version + len(decided),
+            digest=chained.digest,
+            position=Position.of_entry(PARTITION, reply[-1]),
+        )
+
+    async def _fold(self) -> Steered:
+        steered = Steered()
+        async for recorded in self._log.scan(PARTITION):
+            event = recorded.event
+            if isinstance(event.data, PipelineData):
+                steered = Steered(
+                    controls=_evolve(steered.controls, event),
+                    version=event.metadata.photo_version,
+                    digest=codec.digest(recorded.body),
+                    position=recorded.position,
+                )
+        return steered
+
+
+def _evolve(controls: Controls, event: Event) -> Controls:
+    if not isinstance(event.data, PipelineData):
+        raise TypeError(f"{event.type} is of a photo")
+    return evolve(controls, event.data, datetime.fromisoformat(event.timestamp))

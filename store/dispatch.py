@@ -1,0 +1,89 @@
+"""From events to work: the dispatch group of the log.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:{07}:log`` | stream, group ``dispatch`` | events not yet planned |
+
+An event is read by one dispatcher; its tasks are put on their lanes in the step that acknowledges
+it, so a dispatcher that dies leaves it to be taken over.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+from domain.pipeline import Task
+from store.client import script, translated
+from store.consumers import Entries, create_group, pending, take_over
+from store.lanes import due_ms, entry_of, place_of
+from store.log import Log, Recorded, read_entry
+from store.position import Position
+
+DISPATCH = "dispatch"
+
+_NOTHING: Entries = []
+
+
+class Dispatch:
+    """Reads events as one of the dispatchers and turns them into tasks."""
+
+    def __init__(self, log: Log, consumer: str) -> None:
+        self._log = log
+        self._redis = log.redis
+        self._consumer = consumer
+        self._script = log.redis.register_script(script("dispatch"))
+
+    async def prepare(self) -> None:
+        """Create the groups; they start at the first event of the log."""
+        for partition in range(self._log.partitions):
+            await create_group(self._redis, self._log.keys.log(partition), DISPATCH)
+
+    async def read(self, partition: int, *, count: int, block_ms: int) -> list[Recorded]:
+        """Events that no dispatcher has read, now pending for this one."""
+        key = self._log.keys.log(partition)
+        with translated():
+            reply = cast(
+                "dict[bytes, Entries]",
+                await self._redis.xreadgroup(
+                    DISPATCH, self._consumer, {key: ">"}, count=count, block=block_ms
+                ),
+            )
+        return _events(partition, next(iter(reply.values()), _NOTHING))
+
+    async def recall(self, partition: int) -> list[Recorded]:
+        """Events read by this dispatcher whose delivery it may not have seen: a reply was lost."""
+        key = self._log.keys.log(partition)
+        with translated():
+            entries = await pending(self._redis, key, DISPATCH, self._consumer)
+        return _events(partition, [(entry_id, fields) for entry_id, fields, _ in entries])
+
+    async def commit(self, planned: Sequence[tuple[Position, tuple[Task, ...]]]) -> None:
+        """Put the tasks on their lanes and acknowledge the events of one partition, in one step."""
+        if not planned:
+            return
+        partition = planned[0][0].partition
+        keys = [self._log.keys.log(partition)]
+        index: dict[str, int] = {}
+        args: list[str | bytes | int] = [DISPATCH, self._consumer, len(planned)]
+        for position, tasks in planned:
+            args += [position.entry_id, len(tasks)]
+            for task in tasks:
+                key = place_of(self._log.keys, partition, task)
+                if key not in index:
+                    keys.append(key)
+                    index[key] = len(keys)
+                args += [index[key], due_ms(task) or "", entry_of(task)]
+        with translated():
+            await self._script(keys=keys, args=args)
+
+    async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Recorded]:
+        """Pending events of dispatchers that are gone, now pending for this one.
+
+        Those of consumers whose name starts with ``dead`` at once, others after ``idle_ms``.
+        """
+        key = self._log.keys.log(partition)
+        entries = await take_over(self._redis, key, DISPATCH, self._consumer, idle_ms, dead)
+        return _events(partition, [(entry_id, fields) for entry_id, fields, _ in entries])
+
+
+def _events(partition: int, entries: Entries) -> list[Recorded]:
+    return [read_entry(partition, entry_id, fields) for entry_id, fields in entries]

@@ -1,0 +1,214 @@
+"""A look at the lanes, the timers and who works on what; changes nothing."""
+
+from typing import Any, cast
+
+import msgspec
+
+from domain.pipeline import LANES
+from store import codec
+from store.client import translated
+from store.consumers import Entries
+from store.errors import Corrupt
+from store.log import Log
+
+LOOKED_AT = 10_000
+"""Delayed tasks that are told apart by stage; of more, the rest counts for none."""
+
+HELD_SHOWN = 1_000
+"""Tasks in progress of one lane that are shown."""
+
+
+class LaneDepth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``added`` counts all tasks that the lane ever had, those handed back again."""
+
+    waiting: int = 0
+    in_progress: int = 0
+    oldest_age_ms: int | None = None
+    added: int = 0
+
+
+class StageQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``delayed`` tasks wait for their time; ``lanes`` by name."""
+
+    stage: str
+    lanes: dict[str, LaneDepth]
+    delayed: int = 0
+
+    @property
+    def waiting(self) -> int:
+        return sum(each.waiting for each in self.lanes.values())
+
+    @property
+    def in_progress(self) -> int:
+        return sum(each.in_progress for each in self.lanes.values())
+
+    @property
+    def added(self) -> int:
+        return sum(each.added for each in self.lanes.values())
+
+
+class Doing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A task in progress; ``silent_ms`` since the worker last said that it works on it."""
+
+    stage: str
+    photo_id: str
+    job_id: str
+    attempt: int
+    silent_ms: int
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``silent_ms`` since the worker last asked for a task or refreshed one."""
+
+    name: str
+    silent_ms: int
+    doing: list[Doing]
+
+
+class Queues(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    stages: list[StageQueue]
+    workers: list[WorkerView]
+
+
+class _Lane(msgspec.Struct):
+    """What Redis says of one lane of one partition."""
+
+    stage: str
+    lane: str
+    key: str
+    length: int
+    added: int
+    pending: int
+    delivered: str
+    consumers: list[dict[str, Any]]
+
+
+async def look(log: Log, stages: tuple[str, ...]) -> Queues:
+    """The stages in the given order, over all partitions; workers by name."""
+    now = await log.now()
+    depths: dict[str, dict[str, LaneDepth]] = {
+        stage: {lane: LaneDepth() for lane in LANES} for stage in stages
+    }
+    delayed = dict.fromkeys(stages, 0)
+    workers: dict[str, WorkerView] = {}
+    for partition in range(log.partitions):
+        for lane in await _lanes(log, partition, stages):
+            oldest = await _oldest_ms(log, lane)
+            age = None if oldest is None else max(0, int(now.timestamp() * 1000) - oldest)
+            depths[lane.stage][lane.lane] = _sum(depths[lane.stage][lane.lane], lane, age)
+            for consumer in lane.consumers:
+                _meet(workers, consumer)
+            for name, doing in await _doing(log, lane):
+                workers[name].doing.append(doing)
+        for stage in await _delayed(log, partition):
+            delayed[stage] = delayed.get(stage, 0) + 1
+    return Queues(
+        stages=[
+            StageQueue(stage=stage, lanes=depths[stage], delayed=delayed[stage]) for stage in stages
+        ],
+        workers=sorted(workers.values(), key=lambda worker: worker.name),
+    )
+
+
+async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lane]:
+    """One round trip; a lane that nobody has prepared is left out."""
+    named = log.keys.lanes(partition, stages)
+    with translated():
+        pipe = log.redis.pipeline(transaction=False)
+        for key, stage in named:
+            pipe.xinfo_stream(key)
+            pipe.xinfo_groups(key)
+            pipe.xinfo_consumers(key, stage)
+        replies = await pipe.execute(raise_on_error=False)
+    found: list[_Lane] = []
+    for at, (key, stage) in enumerate(named):
+        stream, groups, consumers = replies[3 * at : 3 * at + 3]
+        group = _group(groups, stage)
+        if group is None or isinstance(stream, Exception) or isinstance(consumers, Exception):
+            continue
+        found.append(
+            _Lane(
+                stage=stage,
+                lane=key.rpartition(":")[2],
+                key=key,
+                length=stream["length"],
+                added=stream["entries-added"],
+                pending=group["pending"],
+                delivered=group["last-delivered-id"].decode(),
+                consumers=consumers,
+            )
+        )
+    return found
+
+
+def _group(groups: Any, name: str) -> dict[str, Any] | None:
+    if isinstance(groups, Exception):
+        return None
+    return next((each for each in groups if each["name"] == name.encode()), None)
+
+
+async def _oldest_ms(log: Log, lane: _Lane) -> int | None:
+    """When the first of the tasks that wait came into the lane."""
+    if lane.length <= lane.pending:
+        return None
+    with translated():
+        first = cast(
+            "Entries", await log.redis.xrange(lane.key, f"({lane.delivered}", "+", count=1)
+        )
+    return int(first[0][0].partition(b"-")[0]) if first else None
+
+
+def _sum(depth: LaneDepth, lane: _Lane, age_ms: int | None) -> LaneDepth:
+    ages = [age for age in (depth.oldest_age_ms, age_ms) if age is not None]
+    return LaneDepth(
+        waiting=depth.waiting + max(0, lane.length - lane.pending),
+        in_progress=depth.in_progress + lane.pending,
+        oldest_age_ms=max(ages, default=None),
+        added=depth.added + lane.added,
+    )
+
+
+def _meet(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
+    name, silent_ms = consumer["name"].decode(), consumer["idle"]
+    known = workers.get(name)
+    if known is None:
+        workers[name] = WorkerView(name=name, silent_ms=silent_ms, doing=[])
+    elif silent_ms < known.silent_ms:
+        workers[name] = msgspec.structs.replace(known, silent_ms=silent_ms)
+
+
+async def _doing(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
+    if lane.pending == 0:
+        return []
+    with translated():
+        held = await log.redis.xpending_range(lane.key, lane.stage, "-", "+", HELD_SHOWN)
+        pipe = log.redis.pipeline(transaction=False)
+        for each in held:
+            pipe.xrange(lane.key, each["message_id"], each["message_id"])
+        entries = cast("list[Entries]", await pipe.execute())
+    known = {consumer["name"] for consumer in lane.consumers}
+    found: list[tuple[str, Doing]] = []
+    for each, entry in zip(held, entries, strict=True):
+        if not entry or each["consumer"] not in known:
+            continue
+        try:
+            task = codec.decode_task(entry[0][1][b"b"])
+        except (Corrupt, KeyError):  # whoever holds it will say so
+            continue
+        doing = Doing(
+            stage=task.stage,
+            photo_id=task.photo_id,
+            job_id=task.job_id,
+            attempt=task.attempt,
+            silent_ms=cast("int", each["time_since_delivered"]),
+        )
+        found.append((cast("bytes", each["consumer"]).decode(), doing))
+    return found
+
+
+async def _delayed(log: Log, partition: int) -> list[str]:
+    """The stage of each task in the timers."""
+    redis: Any = log.redis
+    with translated():
+        members = await redis.zrange(log.keys.timers(partition), 0, LOOKED_AT - 1)
+    return [member.partition(b":")[0].decode("ascii", "replace") for member in members]

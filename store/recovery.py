@@ -1,0 +1,124 @@
+"""Lanes and timers that were lost are filled again from the log: they hold nothing else.
+
+A task that is there twice does no harm: its second result changes nothing.
+"""
+
+import logging
+from typing import Any, cast
+
+from domain import events as e
+from domain.pipeline import LANES, Task, plan
+from store.client import translated
+from store.codec import decode_task
+from store.consumers import Entries
+from store.dispatch import DISPATCH
+from store.errors import Corrupt
+from store.lanes import due_ms, entry_of, place_of, task_of_timer
+from store.log import READ_COUNT, Log, Recorded
+from store.position import Position
+
+logger = logging.getLogger("photolog.recovery")
+
+HELD_AT_MOST = 100_000
+
+
+async def refill(log: Log, partition: int, stages: tuple[str, ...]) -> int:
+    """Put back what unfinished photos wait for and no lane or timer has; how many tasks that was.
+
+    Reads the partition as far as it has been dispatched: what comes after is the dispatcher's.
+    """
+    upto, undone = await _dispatched(log, partition)
+    waiting = _Waiting()
+    async for recorded in log.scan(partition):
+        if recorded.position > upto:
+            break
+        waiting.apply(recorded, planned=recorded.position.entry_id not in undone)
+    present = await _present(log, partition, stages)
+    missing = [task for task in waiting.tasks() if _name(task) not in present]
+    for task in missing:
+        with translated():
+            due = due_ms(task)
+            place, entry = place_of(log.keys, partition, task), entry_of(task)
+            if due is None:
+                await log.redis.xadd(place, {"b": entry})
+            else:
+                await log.redis.zadd(place, {entry: due})
+    if missing:
+        logger.warning("partition %d: %d lost tasks are back", partition, len(missing))
+    return len(missing)
+
+
+class _Waiting:
+    """What is planned and not done yet, by photo and stage; ended jobs take no room."""
+
+    def __init__(self) -> None:
+        self._photos: dict[str, dict[str, Task]] = {}
+
+    def tasks(self) -> list[Task]:
+        return [task for stages in self._photos.values() for task in stages.values()]
+
+    def apply(self, recorded: Recorded, *, planned: bool) -> None:
+        data = recorded.event.data
+        match data:
+            case e.PhotoUploaded() | e.ProcessingRequested() | e.PhotoDeleted():
+                self._photos[data.photo_id] = {}
+            case e.StageCompleted() | e.StageFailed():
+                self._photos.get(data.photo_id, {}).pop(data.stage, None)
+            case e.ProcessingCompleted() | e.ProcessingFailed() | e.PhotoErased():
+                self._photos.pop(data.photo_id, None)
+                return
+            case _:
+                return
+        for task in plan(recorded.event, str(recorded.position)) if planned else ():
+            self._photos.setdefault(task.photo_id, {})[task.stage] = task
+
+
+async def _dispatched(log: Log, partition: int) -> tuple[Position, set[str]]:
+    """How far the dispatchers have read, and the entries before it that they have not done."""
+    key = log.keys.log(partition)
+    with translated():
+        groups = await log.redis.xinfo_groups(key) if await log.redis.exists(key) else []
+        for group in groups:
+            if group["name"] == DISPATCH.encode():
+                upto = Position.of_entry(partition, cast("bytes", group["last-delivered-id"]))
+                held = await log.redis.xpending_range(key, DISPATCH, "-", "+", HELD_AT_MOST)
+                return upto, {cast("bytes", each["message_id"]).decode() for each in held}
+    return Position.start(partition), set()
+
+
+async def _present(
+    log: Log, partition: int, stages: tuple[str, ...]
+) -> set[tuple[str, str, str, int]]:
+    """The tasks that wait or are held."""
+    found: set[tuple[str, str, str, int]] = set()
+    for name in LANES:
+        for stage in stages:
+            await _collect_lane(log, log.keys.lane(partition, stage, name), found)
+    redis: Any = log.redis
+    with translated():
+        members = cast("list[bytes]", await redis.zrange(log.keys.timers(partition), 0, -1))
+    for member in members:
+        try:
+            found.add(_name(task_of_timer(member)))
+        except Corrupt as error:
+            logger.warning("a timer of partition %d is no task: %s", partition, error)
+    return found
+
+
+async def _collect_lane(log: Log, key: str, found: set[tuple[str, str, str, int]]) -> None:
+    start = "-"
+    while True:
+        with translated():
+            entries = cast("Entries", await log.redis.xrange(key, start, "+", count=READ_COUNT))
+        for _, fields in entries:
+            try:
+                found.add(_name(decode_task(fields[b"b"])))
+            except (Corrupt, KeyError):
+                logger.warning("an entry of %s is no task", key)
+        if len(entries) < READ_COUNT:
+            return
+        start = f"({entries[-1][0].decode()}"
+
+
+def _name(task: Task) -> tuple[str, str, str, int]:
+    return task.photo_id, task.job_id, task.stage, task.attempt

@@ -1,0 +1,41 @@
+"""Tasks that wait, for the tests of who hands them out."""
+
+import msgspec
+
+from domain.commands import UploadPhoto
+from domain.pipeline import LANES, plan
+from store.dispatch import Dispatch
+from store.lanes import Lanes
+from store.log import Log
+from tests.conftest import CONTEXT
+from tests.store.commands import upload
+
+STAGES = ("metadata", "validation")
+NEVER_IDLE_MS = 3_600_000
+
+
+async def dispatched(log: Log, consumer: str = "one") -> Dispatch:
+    """A dispatcher that has planned everything in the log."""
+    dispatch = Dispatch(log, consumer)
+    await dispatch.prepare()
+    events = await dispatch.read(0, count=100, block_ms=10)
+    await dispatch.commit([(r.position, plan(r.event, str(r.position))) for r in events])
+    return dispatch
+
+
+async def lanes_of(log: Log, consumer: str = "one") -> Lanes:
+    lanes = Lanes(log, consumer, STAGES)
+    await lanes.prepare()
+    return lanes
+
+
+async def uploaded(log: Log, priority: int = 5) -> UploadPhoto:
+    command = msgspec.structs.replace(upload(), priority=priority)
+    await log.execute(command, client_id="alice", context=CONTEXT)
+    return command
+
+
+async def depth(log: Log) -> int:
+    """Entries of all lanes of ``STAGES``, waiting or held."""
+    keys = [log.keys.lane(0, stage, lane) for stage in STAGES for lane in LANES]
+    return sum([await log.redis.xlen(key) for key in keys])
