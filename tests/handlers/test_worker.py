@@ -1,101 +1,23 @@
-import hashlib
-import uuid
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
-
 import anyio
 import msgspec
-import pytest
 
-from domain.commands import DeletePhoto, UploadPhoto
+from domain.commands import DeletePhoto
 from domain.pipeline import PIPELINES
 from handlers.children import Children
 from handlers.worker import Worker, WorkerSettings
-from store.blobs import FolderBlobs, original_key
-from store.log import Log, Recorded
+from store.blobs import FolderBlobs
+from store.log import Log
 from tests.conftest import CONTEXT
+from tests.handlers.workers import (
+    DEADLINE_S,
+    Frozen,
+    Working,
+    history,
+    types_when_ended,
+    uploaded,
+)
 from tests.system.checker import examine
 from tests.system.photos import jpeg
-
-DEADLINE_S = 20.0
-ENDS = ("photo.processing.completed", "photo.processing.failed", "photo.erased")
-
-
-@pytest.fixture(scope="module")
-async def children() -> AsyncGenerator[Children]:
-    async with Children(count=2) as pool:
-        yield pool
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> FolderBlobs:
-    return FolderBlobs(tmp_path)
-
-
-Working = Callable[..., AbstractAsyncContextManager[Worker]]
-
-
-@pytest.fixture
-def working(log: Log, blobs: FolderBlobs, children: Children) -> Working:
-    """Runs a worker for the time of a context."""
-
-    @asynccontextmanager
-    async def work(
-        consumer: str = "one",
-        *,
-        dead: str | None = None,
-        pool: Children = children,
-        settings: WorkerSettings | None = None,
-    ) -> AsyncGenerator[Worker]:
-        worker = Worker(log, blobs, pool, consumer=consumer, dead=dead, settings=settings)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(worker.run)
-            yield worker
-            worker.stop()
-
-    return work
-
-
-async def uploaded(
-    log: Log, blobs: FolderBlobs, data: bytes, pipeline: str = "full_processing"
-) -> UploadPhoto:
-    """The photo as the gateway leaves it."""
-    photo_id = str(uuid.uuid4())
-    await blobs.put(original_key(photo_id), data)
-    command = UploadPhoto(
-        photo_id=photo_id,
-        job_id=str(uuid.uuid4()),
-        client_id="alice",
-        session_id=None,
-        original_filename="a.jpg",
-        mime_type="image/jpeg",
-        file_size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        bucket=blobs.bucket,
-        key=original_key(photo_id),
-        pipeline=pipeline,
-        priority=5,
-    )
-    await log.execute(command, client_id="alice", context=CONTEXT)
-    return command
-
-
-async def history(log: Log, photo_id: str) -> list[Recorded]:
-    return [each async for each in log.scan(0) if each.event.data.photo_id == photo_id]
-
-
-async def types_when_ended(log: Log, photo_id: str, ends: tuple[str, ...] = ENDS) -> list[str]:
-    """The types of the photo's events once its job has ended."""
-    position = None
-    with anyio.fail_after(DEADLINE_S):
-        while True:
-            types = [each.event.type for each in await history(log, photo_id)]
-            if any(end in types for end in ends):
-                return types
-            position = position or await log.end(0)
-            seen = await log.read(position, block_ms=1_000)
-            position = seen[-1].position if seen else position
 
 
 async def test_a_photo_goes_through_all_its_stages(
@@ -280,14 +202,3 @@ async def test_a_task_that_stalls_too_often_fails_its_photo(
 
     failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
     assert (failed["category"], failed["code"]) == ("resource", "stalled")
-
-
-class Frozen:
-    """A pool of decoders that never answers."""
-
-    def __init__(self) -> None:
-        self.began = anyio.Event()
-
-    async def run(self, **_: object) -> None:
-        self.began.set()
-        await anyio.sleep_forever()

@@ -1,7 +1,7 @@
 import pytest
 
 from store.errors import Lost
-from store.lanes import Claimed, Lanes
+from store.lanes import LOW_FIRST_EVERY, NORMAL_FIRST_EVERY, Claimed, Lanes
 from store.log import Log
 from tests.conftest import CONTEXT
 from tests.store.commands import completed
@@ -100,3 +100,69 @@ async def test_waiting_ends_for_a_task_added_before_the_wait(log: Log) -> None:
     await lanes.wait(0, block_ms=5_000)
 
     assert await lanes.claim(0, 1)
+
+
+async def test_low_lanes_move_however_much_is_urgent(log: Log) -> None:
+    low = await uploaded(log, 9)
+    normal = await uploaded(log, 5)
+    for _ in range(2 * LOW_FIRST_EVERY):
+        await uploaded(log, 1)
+    await dispatched(log)
+    lanes = await lanes_of(log)
+
+    order = [(await one(lanes)).task.photo_id for _ in range(LOW_FIRST_EVERY)]
+
+    assert order.index(normal.photo_id) == NORMAL_FIRST_EVERY - 1
+    assert order.index(low.photo_id) == LOW_FIRST_EVERY - 1
+
+
+async def test_a_task_that_was_taken_over_is_still_of_its_lane(log: Log) -> None:
+    await uploaded(log, 9)
+    await dispatched(log)
+    await one(await lanes_of(log, "late"))
+    heir = await lanes_of(log, "heir")
+
+    (taken,) = await heir.abandoned(0, idle_ms=0, dead=None)
+    await heir.release([taken.claim])
+
+    assert taken.claim.lane_key == log.keys.lane(0, "validation", "low")
+    assert (await one(heir)).claim.lane_key == taken.claim.lane_key
+
+
+async def test_a_task_handed_back_is_anybodys_and_as_new(log: Log) -> None:
+    await uploaded(log)
+    await dispatched(log)
+    lanes, other = await lanes_of(log), await lanes_of(log, "other")
+    claimed = await one(lanes)
+
+    assert await lanes.release([claimed.claim]) == 1
+    assert await lanes.release([claimed.claim]) == 0
+
+    again = await one(other)
+    assert (again.task, again.deliveries) == (claimed.task, 1)
+    assert await depth(log) == 1
+
+
+async def test_only_the_stages_that_are_asked_for_are_claimed(log: Log) -> None:
+    await uploaded(log)
+    await dispatched(log)
+    lanes = await lanes_of(log)
+
+    assert await lanes.claim(0, 1, stages=("metadata",)) == []
+    assert await lanes.claim(0, 1, stages=()) == []
+    assert len(await lanes.claim(0, 1, stages=("validation",))) == 1
+
+
+async def test_the_entries_of_consumers_that_hold_nothing_are_removed(log: Log) -> None:
+    await uploaded(log)
+    await dispatched(log)
+    idle, holder, observer = [await lanes_of(log, name) for name in ("idle", "holder", "observer")]
+    held = await one(holder)
+    assert await idle.claim(0, 1) == []
+
+    await observer.forget_idle(0, idle_ms=-1)
+
+    key = log.keys.lane(0, "validation", "normal")
+    names = [each["name"] for each in await log.redis.xinfo_consumers(key, "validation")]
+    assert names == [b"holder"]
+    assert await holder.refresh([held.claim]) == [True]

@@ -1,0 +1,56 @@
+"""Workers with real decoders, a log and blobs of their own."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from domain.retries import Strategies
+from handlers.children import Children
+from handlers.worker import Worker, WorkerSettings
+from store.blobs import FolderBlobs
+from store.log import Log
+from tests.handlers.workers import Frozen, Scripted, Working
+
+
+@pytest.fixture(scope="module")
+async def children() -> AsyncGenerator[Children]:
+    async with Children(count=2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> FolderBlobs:
+    return FolderBlobs(tmp_path)
+
+
+@pytest.fixture
+def working(log: Log, blobs: FolderBlobs, children: Children) -> Working:
+    """Runs a worker for the time of a context."""
+
+    @asynccontextmanager
+    async def work(
+        consumer: str = "one",
+        *,
+        dead: str | None = None,
+        pool: Children | Scripted | Frozen = children,
+        settings: WorkerSettings | None = None,
+        strategies: Strategies | None = None,
+    ) -> AsyncGenerator[Worker]:
+        worker = Worker(
+            log,
+            blobs,
+            pool,  # type: ignore[arg-type]
+            consumer=consumer,
+            dead=dead,
+            settings=settings,
+            strategies=strategies,
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            yield worker
+            worker.stop()
+
+    return work

@@ -1,0 +1,114 @@
+"""Lanes and timers hold nothing that the log does not have."""
+
+from datetime import timedelta
+
+from domain.commands import DeletePhoto, PhotoCommand, RecordStageFailed
+from domain.events import iso
+from domain.failures import Category
+from domain.pipeline import ERASURE, TREE
+from store.dispatch import Dispatch
+from store.lanes import Lanes
+from store.log import Log
+from store.recovery import refill
+from tests.conftest import CONTEXT
+from tests.store.commands import completed
+from tests.store.waiting import dispatched, uploaded
+
+STAGES = (*TREE, ERASURE)
+
+
+async def lanes_of(log: Log) -> Lanes:
+    lanes = Lanes(log, "one", STAGES)
+    await lanes.prepare()
+    return lanes
+
+
+async def run(log: Log, command: PhotoCommand) -> None:
+    await log.execute(command, client_id="alice", context=CONTEXT)
+
+
+async def lose_everything(log: Log) -> None:
+    for key, _ in log.keys.lanes(0, STAGES):
+        await log.redis.delete(key)
+    await log.redis.delete(log.keys.timers(0))
+
+
+async def waiting(lanes: Lanes) -> set[tuple[str, str, int]]:
+    """Photo, stage and attempt of every task on a lane."""
+    claimed = await lanes.claim(0, 1_000)
+    return {(each.task.photo_id, each.task.stage, each.task.attempt) for each in claimed}
+
+
+async def test_every_task_that_was_lost_comes_back_and_no_other(log: Log) -> None:
+    fresh, begun, gone, later = [await uploaded(log) for _ in range(4)]
+    await run(log, completed(begun, "validation"))
+    await run(log, completed(begun, "metadata"))
+    await run(log, DeletePhoto(photo_id=gone.photo_id))
+    again = RecordStageFailed(
+        photo_id=later.photo_id,
+        job_id=later.job_id,
+        stage="validation",
+        attempt=1,
+        category=Category.TEMPORARY,
+        code="x",
+        error="why",
+        retry_at=iso(await log.now() + timedelta(hours=1)),
+    )
+    await run(log, again)
+    await dispatched(log)
+    await lose_everything(log)
+    lanes = await lanes_of(log)
+
+    assert lanes.lost == {0}
+    assert await refill(log, 0, STAGES) == 5
+
+    assert await waiting(lanes) == {
+        (fresh.photo_id, "validation", 1),
+        (begun.photo_id, "thumbnails", 1),
+        (begun.photo_id, "optimization", 1),
+        (gone.photo_id, ERASURE, 1),
+    }
+    assert await log.redis.zcard(log.keys.timers(0)) == 1
+
+
+async def test_tasks_that_are_there_are_not_added_again(log: Log) -> None:
+    await uploaded(log)
+    await dispatched(log)
+    lanes = await lanes_of(log)
+    held = await lanes.claim(0, 1)
+    await uploaded(log)
+    await dispatched(log, "two")
+
+    assert await refill(log, 0, STAGES) == 0
+    assert len(held) == 1
+
+
+async def test_events_that_no_dispatcher_has_done_are_left_to_them(log: Log) -> None:
+    await uploaded(log)
+    dispatch = Dispatch(log, "one")
+    await dispatch.prepare()
+    await dispatch.read(0, count=10, block_ms=10)  # and dies before it commits
+    await uploaded(log)
+    await lanes_of(log)
+
+    assert await refill(log, 0, STAGES) == 0
+
+
+async def test_new_lanes_on_an_empty_log_have_lost_nothing(log: Log) -> None:
+    assert (await lanes_of(log)).lost == set()
+
+
+async def test_an_entry_that_was_no_task_makes_the_partition_be_looked_at(log: Log) -> None:
+    command = await uploaded(log)
+    await dispatched(log)
+    lanes = await lanes_of(log)
+    key = log.keys.lane(0, "validation", "normal")
+    await log.redis.delete(key)
+    await lanes.prepare()
+    lanes.lost.clear()
+    await log.redis.xadd(key, {"b": b"\xff"})
+
+    assert await waiting(lanes) == set()
+    assert lanes.lost == {0}
+    await refill(log, 0, STAGES)
+    assert await waiting(lanes) == {(command.photo_id, "validation", 1)}
