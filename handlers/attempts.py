@@ -34,7 +34,7 @@ from store.blobs import FolderBlobs, rendition_key
 from store.controls import ControlLog
 from store.errors import Full, Lost, Missing, StoreError, Unavailable
 from store.lanes import Claimed
-from store.log import Claim, Log, Outcome
+from store.log import Claim, Loaded, Log, Outcome
 
 logger = logging.getLogger("photolog.worker")
 
@@ -106,11 +106,13 @@ class Attempts:
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)
         else:
-            await self._process(photo, task, claim)
+            await self._process(photo, loaded, task, claim)
 
-    async def _process(self, photo: Photo, task: Task, claim: Claim) -> None:
+    async def _process(self, photo: Photo, loaded: Loaded, task: Task, claim: Claim) -> None:
         if not photo.job.started:
-            await self._execute(StartProcessing(photo_id=photo.photo_id, job_id=task.job_id), task)
+            start = StartProcessing(photo_id=photo.photo_id, job_id=task.job_id)
+            outcome = await self._execute(start, task, loaded=loaded)
+            loaded = outcome.after or loaded
         began = time.monotonic()
         try:
             output = await self._run_stage(photo, task)
@@ -132,6 +134,7 @@ class Attempts:
             ),
             task,
             claim,
+            loaded,
         )
         if outcome.photo is not None and outcome.photo.deleted:
             # Deleted meanwhile, and perhaps erased already: these files would have no name.
@@ -223,13 +226,18 @@ class Attempts:
         await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
 
     async def _execute(
-        self, command: PhotoCommand, task: Task, claim: Claim | None = None
+        self,
+        command: PhotoCommand,
+        task: Task,
+        claim: Claim | None = None,
+        loaded: Loaded | None = None,
     ) -> Outcome:
         return await self._log.execute(
             command,
             client_id=task.client_id,
             context=self._context(task),
             claim=claim,
+            loaded=loaded,
             patience_s=self._patience_s,
         )
 

@@ -92,6 +92,7 @@ class Worker:
         self._in_hand: dict[tuple[str, str], str] = {}
         self._in_step = False
         self._wake = anyio.Event()
+        self._idle = anyio.Event()
         self._stopping = anyio.Event()
 
     def stop(self) -> None:
@@ -156,7 +157,9 @@ class Worker:
             if allowed := self._supply.may_claim(self._in_hand.values()):
                 try:
                     if (claimed := await self._pick(allowed)) is not None:
+                        self._idle = anyio.Event()
                         return claimed
+                    self._idle.set()
                     wait_s = min(wait_s, self._supply.wait_s or wait_s)
                 except StoreError as error:
                     logger.warning("waiting for the lanes: %s", error)
@@ -203,7 +206,9 @@ class Worker:
         await self._lanes.release([claimed.claim])
 
     async def _watch(self, partition: int) -> None:
+        """Wake a worker that found nothing; one that is busy looks by itself."""
         while True:
+            await self._idle.wait()
             try:
                 await self._lanes.wait(partition, block_ms=WAIT_MS)
                 self._wake.set()

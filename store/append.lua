@@ -36,9 +36,9 @@ if ARGV[6] == "claim" then
   end
 end
 if count > 0 then
-  -- A missing state hash is no conflict: the caller folded the log itself.
   local known = redis.call("HMGET", photo, "v", "d")
-  if known[1] and (tonumber(known[1]) ~= version or known[2] ~= ARGV[2]) then
+  -- A state that was lost is put back first (restore.lua): without it there is nothing to check.
+  if (tonumber(known[1]) or 0) ~= version or (known[1] and known[2] ~= ARGV[2]) then
     return { "conflict" }
   end
 end

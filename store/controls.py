@@ -118,17 +118,28 @@ class ControlLog:
         )
 
     async def _fold(self) -> Steered:
-        steered = Steered()
-        async for recorded in self._log.scan(PARTITION):
-            event = recorded.event
-            if isinstance(event.data, PipelineData):
-                steered = Steered(
-                    controls=_evolve(steered.controls, event),
-                    version=event.metadata.photo_version,
-                    digest=codec.digest(recorded.body),
-                    position=recorded.position,
-                )
-        return steered
+        """Read the events again and put the state back, also that of no events: it is asked for
+        all the time."""
+        steered, position = Steered(), Position.start(PARTITION)
+        while True:
+            async for recorded in self._log.scan(PARTITION, after=position):
+                event, position = recorded.event, recorded.position
+                if isinstance(event.data, PipelineData):
+                    steered = Steered(
+                        controls=_evolve(steered.controls, event),
+                        version=event.metadata.photo_version,
+                        digest=codec.digest(recorded.body),
+                        position=position,
+                    )
+            if position == Position.start(PARTITION) or await self._log.restore(
+                self._key,
+                upto=position,
+                version=steered.version,
+                digest=steered.digest,
+                last=steered.position,
+                state=_encoder.encode(steered.controls),
+            ):
+                return steered
 
 
 def _evolve(controls: Controls, event: Event) -> Controls:

@@ -29,7 +29,7 @@ from domain.pipeline import Task
 from store import codec
 from store.append import Append, Claim, Step
 from store.chain import Chained, chain
-from store.client import translated
+from store.client import script, translated
 from store.errors import Corrupt, Lost, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.position import Position
@@ -62,14 +62,15 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a command led to.
 
-    ``position`` is that of the photo's last event. ``repeat_of`` is the photo of an equal command
-    done before under the same idempotency key; ``duplicate_of`` the client's photo that has the
-    same bytes. In both cases nothing was appended.
+    ``position`` is that of the photo's last event, ``after`` the photo as it is then. ``repeat_of``
+    is the photo of an equal command done before under the same idempotency key; ``duplicate_of``
+    the client's photo that has the same bytes. In both cases nothing was appended.
     """
 
     events: tuple[Event, ...] = ()
     photo: Photo | None = None
     position: Position | None = None
+    after: Loaded | None = None
     repeat_of: str | None = None
     duplicate_of: str | None = None
 
@@ -83,6 +84,7 @@ class Log:
         self.partitions = partitions
         self.keys = keys
         self._append = Append(redis, keys)
+        self._restore = redis.register_script(script("restore"))
 
     @classmethod
     async def open(
@@ -126,17 +128,43 @@ class Log:
             return cast("list[bytes | None]", await self.redis.hmget(key, ["v", "d", "p", "s"]))
 
     async def _fold(self, partition: int, photo_id: str) -> Loaded:
-        loaded = Loaded()
-        async for recorded in self.scan(partition):
-            if recorded.event.data.photo_id != photo_id:
-                continue
-            loaded = Loaded(
-                photo=evolve(loaded.photo, recorded.event),
-                version=recorded.event.metadata.photo_version,
-                digest=codec.digest(recorded.body),
-                position=recorded.position,
+        """Read the photo's events again and put its state back."""
+        loaded, position = Loaded(), Position.start(partition)
+        while True:
+            async for recorded in self.scan(partition, after=position):
+                position = recorded.position
+                if recorded.event.data.photo_id == photo_id:
+                    loaded = Loaded(
+                        photo=evolve(loaded.photo, recorded.event),
+                        version=recorded.event.metadata.photo_version,
+                        digest=codec.digest(recorded.body),
+                        position=position,
+                    )
+            if loaded.photo is None or loaded.position is None:
+                return loaded
+            if await self.restore(
+                self.keys.photo(partition, photo_id),
+                upto=position,
+                version=loaded.version,
+                digest=loaded.digest,
+                last=loaded.position,
+                state=codec.encode_photo(loaded.photo),
+            ):
+                return loaded
+
+    async def restore(
+        self, key: str, *, upto: Position, version: int, digest: str, last: Position, state: bytes
+    ) -> bool:
+        """Put back a state folded ``upto`` the end of the log; false if there is more to fold.
+
+        ``version``, ``digest`` and ``last`` are those of the last event that it is folded from.
+        """
+        with translated():
+            reply = await self._restore(
+                keys=[self.keys.log(upto.partition), key],
+                args=[upto.entry_id, version, digest, last.entry_id, state],
             )
-        return loaded
+        return reply == 1
 
     async def execute(
         self,
@@ -146,9 +174,12 @@ class Log:
         context: Context,
         idempotency_key: str | None = None,
         claim: Claim | None = None,
+        loaded: Loaded | None = None,
         patience_s: float = PATIENCE_S,
     ) -> Outcome:
         """Load, decide, append; again if another command came between.
+
+        ``loaded`` is what the caller knows of the photo: it saves a look, and may be out of date.
 
         Safe to call again after Unavailable: a command that was done already is "already so" to the
         rules. With ``claim`` the task is acknowledged by the step that appends its result.
@@ -161,14 +192,15 @@ class Log:
         give_up = time.monotonic() + patience_s
         pause_s = 0.02
         # A new photo needs no look before the first try: the script checks that there is none.
-        loaded = Loaded() if isinstance(command, UploadPhoto) else None
+        if isinstance(command, UploadPhoto):
+            loaded = Loaded()
         while True:
             try:
                 if loaded is None:
                     loaded = await self.load(command.photo_id, client_id)
                 chained = _chain(command, client_id, loaded, context)
                 if not chained.events and claim is None:
-                    return Outcome(photo=loaded.photo, position=loaded.position)
+                    return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
                 outcome = await self._try(
                     command, client_id, loaded, chained, idempotency_key, claim
                 )
@@ -215,8 +247,16 @@ class Log:
         )
         match reply:
             case [b"appended", *ids]:
-                last = Position.of_entry(partition, ids[-1]) if ids else loaded.position
-                return Outcome(events=chained.events, photo=photo, position=last)
+                if not ids:
+                    return Outcome(photo=photo, position=loaded.position, after=loaded)
+                last = Position.of_entry(partition, ids[-1])
+                after = Loaded(
+                    photo=photo,
+                    version=loaded.version + len(ids),
+                    digest=chained.digest,
+                    position=last,
+                )
+                return Outcome(events=chained.events, photo=photo, position=last, after=after)
             case [b"repeated", photo_id, last]:
                 return Outcome(
                     repeat_of=photo_id.decode(), position=Position.of_entry(partition, last)
@@ -287,9 +327,11 @@ class Log:
         entries = next(iter(reply.values()), _NOTHING)
         return [read_entry(after.partition, entry_id, fields) for entry_id, fields in entries]
 
-    async def scan(self, partition: int) -> AsyncIterator[Recorded]:
-        """Every event of the partition that is in the log now, in order."""
-        position = Position.start(partition)
+    async def scan(
+        self, partition: int, *, after: Position | None = None
+    ) -> AsyncIterator[Recorded]:
+        """Every event of the partition that is in the log now, in order; only those ``after``."""
+        position = after or Position.start(partition)
         while page := await self.read(position):
             for recorded in page:
                 yield recorded

@@ -25,15 +25,15 @@ HELD_AT_MOST = 100_000
 async def refill(log: Log, partition: int, stages: tuple[str, ...]) -> int:
     """Put back what unfinished photos wait for and no lane or timer has; how many tasks that was.
 
-    Reads the partition as far as it has been dispatched: what comes after is the dispatcher's.
+    Only what has been dispatched counts: what comes after is the dispatcher's.
     """
+    # In this order: whatever was dispatched and is not present has a result further on in the log.
     upto, undone = await _dispatched(log, partition)
+    present = await _present(log, partition, stages)
     waiting = _Waiting()
     async for recorded in log.scan(partition):
-        if recorded.position > upto:
-            break
-        waiting.apply(recorded, planned=recorded.position.entry_id not in undone)
-    present = await _present(log, partition, stages)
+        position = recorded.position
+        waiting.apply(recorded, planned=position <= upto and position.entry_id not in undone)
     missing = [task for task in waiting.tasks() if _name(task) not in present]
     for task in missing:
         with translated():
@@ -61,7 +61,7 @@ class _Waiting:
         data = recorded.event.data
         match data:
             case e.PhotoUploaded() | e.ProcessingRequested() | e.PhotoDeleted():
-                self._photos[data.photo_id] = {}
+                self._photos.pop(data.photo_id, None)
             case e.StageCompleted() | e.StageFailed():
                 self._photos.get(data.photo_id, {}).pop(data.stage, None)
             case e.ProcessingCompleted() | e.ProcessingFailed() | e.PhotoErased():

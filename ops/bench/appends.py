@@ -5,18 +5,13 @@ import re
 import shutil
 import statistics
 import subprocess
-import tempfile
 import time
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-from domain.commands import UploadPhoto
-from domain.events import Context
 from ops.bench import report
-from ops.embedded import valkey_binary
+from ops.bench.photos import CLIENT, context, upload
+from ops.bench.server import serving
 from store import codec
 from store.client import connect
 from store.log import Log
@@ -27,7 +22,8 @@ WRITERS = (1, 50)
 def run(rounds: int) -> None:
     report.headline("Appends per second, appendfsync always")
     benchmark = _benchmark()
-    with _server() as socket:
+    with serving() as server:
+        socket = server.socket
         payload = asyncio.run(_payload_bytes(f"unix://{socket}"))
         report.note(f"an event of {payload} bytes; Log.execute beside XADD by {benchmark.name}")
         for writers in WRITERS:
@@ -42,33 +38,10 @@ def run(rounds: int) -> None:
             report.ratio("ratio", ours, raw)
 
 
-def _upload() -> UploadPhoto:
-    photo_id = str(uuid.uuid4())
-    return UploadPhoto(
-        photo_id=photo_id,
-        job_id=str(uuid.uuid4()),
-        client_id="bench",
-        session_id=None,
-        original_filename="photo.jpg",
-        mime_type="image/jpeg",
-        file_size=1,
-        sha256=photo_id.replace("-", "") * 2,
-        bucket="photolog",
-        key=f"originals/{photo_id[:2]}/{photo_id}",
-        pipeline="full_processing",
-        priority=5,
-    )
-
-
-def _context() -> Context:
-    trace_id = uuid.uuid4().hex
-    return Context(now=datetime.now(UTC), source="bench", actor="client:bench", trace_id=trace_id)
-
-
 async def _payload_bytes(url: str) -> int:
     redis = connect(url)
     log = await Log.open(redis, prefix=f"bench-{uuid.uuid4().hex}")
-    outcome = await log.execute(_upload(), client_id="bench", context=_context())
+    outcome = await log.execute(upload(), client_id=CLIENT, context=context())
     await redis.aclose()
     return len(codec.encode_event(outcome.events[0]))
 
@@ -79,7 +52,7 @@ async def _append(url: str, writers: int, count: int) -> float:
 
     async def write() -> None:
         for _ in range(count // writers):
-            await log.execute(_upload(), client_id="bench", context=_context())
+            await log.execute(upload(), client_id=CLIENT, context=context())
 
     await asyncio.gather(*(_ping(log) for _ in range(writers)))
     began = time.perf_counter()
@@ -109,24 +82,3 @@ def _benchmark() -> Path:
     if found is None:
         raise SystemExit("redis-benchmark is missing: apt-get install redis-tools")
     return Path(found)
-
-
-@contextmanager
-def _server() -> Generator[Path]:
-    with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
-        socket = Path(folder, "valkey.sock")
-        server = subprocess.Popen(
-            [
-                *(str(valkey_binary()), "--port", "0", "--unixsocket", str(socket)),
-                *("--dir", folder, "--save", "", "--appendonly", "yes"),
-                *("--appendfsync", "always", "--loglevel", "warning"),
-            ],
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            while not socket.exists() and server.poll() is None:
-                time.sleep(0.01)
-            yield socket
-        finally:
-            server.kill()
-            server.wait()

@@ -56,7 +56,7 @@ class System:
         """Seconds of CPU time used so far, by role."""
         used: dict[str, float] = {}
         for pid, role in self.processes().items():
-            used[role] = used.get(role, 0.0) + _cpu_s(pid)
+            used[role] = used.get(role, 0.0) + cpu_s_of(pid)
         return used
 
     def pid_of(self, role: str) -> int:
@@ -114,7 +114,8 @@ def _role(pid: int) -> str:
     return next((role for role in known for word in words if word.endswith(role)), "other")
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s_of(pid: int) -> float:
+    """Seconds of CPU time that the process has used so far; 0 if it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

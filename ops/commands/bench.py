@@ -7,7 +7,7 @@ import click
 
 from ops.bench import report
 
-MEASUREMENTS = ("pipeline", "latency", "upload", "appends")
+MEASUREMENTS = ("pipeline", "latency", "upload", "appends", "orchestration", "urgent")
 PHOTOS = Path("../shared/photos/camera")
 
 
@@ -33,7 +33,7 @@ def command(names: tuple[str, ...], rounds: int, photos: Path | None) -> None:
 
 def _run(name: str, rounds: int, photos: Path | None) -> None:
     # Imported here: the command line starts without Pillow and the HTTP client.
-    from ops.bench import appends, latency, pipeline, upload  # noqa: PLC0415
+    from ops.bench import appends, latency, orchestration, pipeline, upload  # noqa: PLC0415
 
     match name:
         case "pipeline" if photos is None:
@@ -45,5 +45,9 @@ def _run(name: str, rounds: int, photos: Path | None) -> None:
             latency.run(rounds)
         case "upload":
             upload.run(rounds)
-        case _:
+        case "appends":
             appends.run(rounds)
+        case "orchestration":
+            orchestration.run(rounds)
+        case _:
+            orchestration.run_urgent(rounds)

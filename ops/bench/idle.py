@@ -1,0 +1,62 @@
+"""A worker whose stages do nothing, so that only the orchestration is left to measure.
+
+Run as ``python -m ops.bench.idle URL PREFIX FOLDER NAME``, until SIGTERM.
+"""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+
+from domain.results import Result
+from handlers.children import Children
+from handlers.registry import STAGES, Stage
+from handlers.stage import Output
+from handlers.worker import Worker, WorkerSettings
+from store.blobs import FolderBlobs
+from store.client import connect
+from store.log import Log
+
+CONCURRENCY = 8
+"""More than for pictures: here no decoder is the limit."""
+
+ORIGINAL = "originals/00/nothing"
+NOTHING = Output(result=Result())
+
+
+class _Nothing:
+    """Stands where the decoders are."""
+
+    async def run(self, **_: Any) -> Output:
+        return NOTHING
+
+
+def _run(*_: object) -> Output:
+    return NOTHING
+
+
+async def work(url: str, prefix: str, folder: Path, name: str) -> None:
+    redis = connect(url)
+    log = await Log.open(redis, prefix=prefix)
+    worker = Worker(
+        log,
+        FolderBlobs(folder, name),
+        cast("Children", _Nothing()),
+        consumer=name,
+        settings=WorkerSettings(concurrency=CONCURRENCY),
+        stages={stage: Stage(result=Result, run=_run) for stage in STAGES},
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        print("ready", flush=True)
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            await anext(signals)
+        worker.stop()
+    await redis.aclose()
+
+
+if __name__ == "__main__":
+    _, URL, PREFIX, FOLDER, NAME = sys.argv
+    anyio.run(work, URL, PREFIX, Path(FOLDER), NAME, backend_options={"use_uvloop": True})

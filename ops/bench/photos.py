@@ -1,0 +1,34 @@
+"""Photos for measurements of the log: recorded, without a file that anybody would decode."""
+
+import uuid
+from datetime import UTC, datetime
+
+from domain.commands import UploadPhoto
+from domain.events import Context
+from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
+
+CLIENT = "bench"
+
+
+def upload(*, key: str | None = None, priority: int = DEFAULT_PRIORITY) -> UploadPhoto:
+    """A photo like any other; with ``key`` its original is that blob."""
+    photo_id = str(uuid.uuid4())
+    return UploadPhoto(
+        photo_id=photo_id,
+        job_id=str(uuid.uuid4()),
+        client_id=CLIENT,
+        session_id=None,
+        original_filename="photo.jpg",
+        mime_type="image/jpeg",
+        file_size=1,
+        sha256=photo_id.replace("-", "") * 2,
+        bucket="photolog",
+        key=key or f"originals/{photo_id[:2]}/{photo_id}",
+        pipeline=DEFAULT_PIPELINE,
+        priority=priority,
+    )
+
+
+def context() -> Context:
+    trace_id = uuid.uuid4().hex
+    return Context(now=datetime.now(UTC), source="bench", actor="client:bench", trace_id=trace_id)
