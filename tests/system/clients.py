@@ -1,0 +1,156 @@
+"""Clients as they should be: they send a request again until it is answered, and nothing twice."""
+
+import random
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import httpx
+
+from ops.settings import Settings
+from ops.tokens import mint
+from tests.system.photos import broken, jpeg
+
+PATIENCE_S = 300.0
+"""How long a client asks again; a system that was down longer has failed the test."""
+
+ANSWER_S = 6.0
+"""A client that has waited this long for an answer hangs up, and asks again."""
+
+HURRY_S = 0.5
+"""A second or two, says Retry-After; the tests are in a hurry."""
+
+SIZES = ((64, 48), (64, 48), (64, 48), (64, 48), (1600, 1200))
+"""In pixels; the large ones are under way long enough to be hit."""
+
+
+@dataclass
+class Accepted:
+    """What the system has promised: photos by id."""
+
+    photos: set[str] = field(default_factory=set[str])
+    broken: set[str] = field(default_factory=set[str])
+    deleted: set[str] = field(default_factory=set[str])
+
+
+async def use(
+    data: Path,
+    chance: random.Random,
+    accepted: Accepted,
+    *,
+    photos: int,
+    clients: int = 3,
+    pause_s: float = 0.0,
+) -> None:
+    """Upload ``photos`` photos to the system on ``data``, and do with them what clients do.
+
+    One in ten is no picture, one in eight is deleted again and one in ten processed again, at any
+    moment after its upload. ``pause_s`` is the mean time between two uploads of a client. What was
+    answered is noted in ``accepted``.
+    """
+    numbers = iter(range(photos))
+
+    async def upload_some(name: str, chance: random.Random) -> None:
+        async with client_of(data, name) as http, anyio.create_task_group() as later:
+            for number in numbers:
+                is_broken = chance.random() < 0.1
+                size = chance.choice(SIZES)
+                photo = broken(f"{number}") if is_broken else jpeg(f"{number}", size)
+                photo_id = await upload(http, photo, chance.randint(1, 10), _pipeline(chance))
+                accepted.photos.add(photo_id)
+                if is_broken:
+                    accepted.broken.add(photo_id)
+                if chance.random() < 0.125:
+                    accepted.deleted.add(photo_id)
+                    later.start_soon(_delete_later, http, photo_id, chance.uniform(0, 3))
+                elif chance.random() < 0.1:
+                    later.start_soon(_reprocess_later, http, photo_id, chance.uniform(0, 3))
+                await anyio.sleep(chance.uniform(0, 2 * pause_s))
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(clients):
+            each = random.Random(chance.random())
+            tasks.start_soon(upload_some, f"client-{number}", each)
+
+
+def client_of(data: Path, client_id: str) -> httpx.AsyncClient:
+    """Signed in at the system that runs on the folder ``data``; it hangs up after ``ANSWER_S``."""
+    url = (data / "url").read_text("utf-8").strip()
+    token = mint(Settings(data=str(data)), client_id, "client", ttl_s=3600)
+    headers = {"Authorization": f"Bearer {token}"}
+    # Without certificates, which take long to load and which plain HTTP has no use for.
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_S, verify=False)
+
+
+async def upload(
+    http: httpx.AsyncClient,
+    photo: bytes,
+    priority: int = 5,
+    pipeline: str = "full_processing",
+    key: str | None = None,
+) -> str:
+    """The id of the photo, once there is an answer that says it; ``key`` is its idempotency key."""
+    answer = await _ask(
+        http,
+        "POST",
+        "/api/photos/upload",
+        headers={"Idempotency-Key": key or str(uuid.uuid4())},
+        files={"file": ("a.jpg", photo)},
+        data={"priority": str(priority), "pipeline": pipeline},
+    )
+    assert answer.is_success, answer.text
+    return answer.json()["photoId"]
+
+
+async def delete(http: httpx.AsyncClient, photo_id: str) -> None:
+    answer = await _ask(http, "DELETE", f"/api/photos/{photo_id}")
+    assert answer.status_code == 204, answer.text
+
+
+async def reprocess(http: httpx.AsyncClient, photo_id: str) -> None:
+    """Ask for it; a photo whose job runs is left alone."""
+    answer = await _ask(http, "POST", f"/api/photos/{photo_id}/reprocess")
+    assert answer.status_code in (202, 409), answer.text
+
+
+async def _delete_later(http: httpx.AsyncClient, photo_id: str, after_s: float) -> None:
+    await anyio.sleep(after_s)
+    await delete(http, photo_id)
+
+
+async def _reprocess_later(http: httpx.AsyncClient, photo_id: str, after_s: float) -> None:
+    await anyio.sleep(after_s)
+    await reprocess(http, photo_id)
+
+
+def _pipeline(chance: random.Random) -> str:
+    return chance.choice(("full_processing", "full_processing", "quick_processing"))
+
+
+async def _ask(
+    http: httpx.AsyncClient,
+    method: str,
+    path: str,
+    *,
+    headers: dict[str, str] | None = None,
+    files: dict[str, tuple[str, bytes]] | None = None,
+    data: dict[str, str] | None = None,
+) -> httpx.Response:
+    """The first answer that is not "try again"."""
+    deadline = time.monotonic() + PATIENCE_S
+    said = "nothing"
+    while time.monotonic() < deadline:
+        try:
+            answer = await http.request(method, path, headers=headers, files=files, data=data)
+        except httpx.TransportError as error:
+            said = repr(error)
+            await anyio.sleep(0.01)
+            continue
+        if answer.status_code not in (503, 507):
+            return answer
+        said = answer.text
+        assert answer.status_code == 507 or "Retry-After" in answer.headers, said
+        await anyio.sleep(HURRY_S)
+    raise TimeoutError(f"{method} {path} was not done in {PATIENCE_S:g} s: {said}")

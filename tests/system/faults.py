@@ -1,0 +1,148 @@
+"""Faults that come at random while a system works.
+
+A ``random.Random`` chooses which and when, so that a seed gives the same faults again; what the
+system was doing just then is never quite the same.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import cast
+
+import anyio
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from ops.bench.system import System
+from ops.embedded import url_in
+from store.client import connect
+
+STALLED_AFTER_S = 2.0
+"""What the system's ``stalled_after_s`` is to be, so that a frozen worker loses its tasks."""
+
+STAGE_TIMEOUT_S = 4.0
+"""What its ``stage_timeout_s`` is to be, so that a frozen decoder is ended."""
+
+ROLES = ("gateway", "projector", "worker", "worker", "handlers.child", "valkey-server")
+"""As ``System.processes`` names them; there are two workers."""
+
+Fault = Callable[[System, random.Random], Awaitable[str]]
+"""Does it, and says what it did."""
+
+
+async def torment(
+    system: System, chance: random.Random, faults: Sequence[Fault], *, pause_s: float
+) -> None:
+    """One fault after the other, ``pause_s`` apart in the mean, until cancelled.
+
+    None comes again before all have come. They overlap; whoever is frozen in the end goes on.
+    """
+    began = time.monotonic()
+    deck: list[Fault] = []
+
+    async def inflict(fault: Fault, chance: random.Random) -> None:
+        at = time.monotonic() - began
+        did = await fault(system, chance)
+        print(f"{time.strftime('%H:%M:%S')} {at:6.1f} s: {did}")
+
+    async with anyio.create_task_group() as tasks:
+        while True:
+            deck = deck or chance.sample(faults, len(faults))
+            await anyio.sleep(chance.uniform(0, 2 * pause_s))
+            tasks.start_soon(inflict, deck.pop(), random.Random(chance.random()))
+
+
+def ending(role: str, number: signal.Signals) -> Fault:
+    async def end(system: System, chance: random.Random) -> str:
+        pid = _one(system, role, chance)
+        if pid is None:
+            return f"no {role} to end"
+        _signal(pid, number)
+        return f"sent {number.name} to {role} {pid}"
+
+    return end
+
+
+def freezing(role: str, least_s: float, most_s: float) -> Fault:
+    async def freeze(system: System, chance: random.Random) -> str:
+        pid, seconds = _one(system, role, chance), chance.uniform(least_s, most_s)
+        if pid is None:
+            return f"no {role} to freeze"
+        _signal(pid, signal.SIGSTOP)
+        try:
+            await anyio.sleep(seconds)
+        finally:
+            _signal(pid, signal.SIGCONT)
+        return f"had frozen {role} {pid} for {seconds:.1f} s"
+
+    return freeze
+
+
+def forgetting(pattern: str, share: float) -> Fault:
+    """Deletes a ``share`` of the keys that match ``pattern``."""
+
+    async def forget(system: System, chance: random.Random) -> str:
+        redis = connect(url_in(system.data / "valkey"))
+        try:
+            keys = await _keys(redis, pattern)
+            chosen = [key for key in keys if chance.random() < share]
+            if chosen:
+                await redis.delete(*chosen)
+        except (RedisError, OSError) as error:
+            return f"could not delete {pattern}: {error}"
+        finally:
+            await redis.aclose()
+        return f"deleted {len(chosen)} of {len(keys)} keys {pattern}"
+
+    return forget
+
+
+async def forget_read_model(system: System, _chance: random.Random) -> str:
+    shutil.rmtree(system.data / "read-model", ignore_errors=True)
+    return "deleted the read model"
+
+
+PROCESSES: tuple[Fault, ...] = (
+    *(ending(role, signal.SIGKILL) for role in ROLES),
+    *(ending(role, signal.SIGTERM) for role in ("gateway", "worker", "valkey-server")),
+    freezing("worker", 1.2 * STALLED_AFTER_S, 2 * STALLED_AFTER_S),
+    freezing("projector", 1, 3),
+    freezing("gateway", 1, 3),
+    freezing("handlers.child", 1, 2 * STAGE_TIMEOUT_S),
+    freezing("valkey-server", 0.5, 3),
+)
+"""Every process dies, is started again, and hangs."""
+
+CACHES: tuple[Fault, ...] = (
+    forgetting("photolog:{*}:photo:*", 0.5),
+    forgetting("photolog:{*}:photo:*", 1.0),
+    forget_read_model,
+)
+"""What is only a fold of the log goes."""
+
+TASKS: tuple[Fault, ...] = (
+    forgetting("photolog:{*}:stage:*", 0.5),
+    forgetting("photolog:{*}:timers", 1.0),
+)
+"""What is still to be done goes: it follows from the log too."""
+
+
+def _one(system: System, role: str, chance: random.Random) -> int | None:
+    pids = sorted(pid for pid, name in system.processes().items() if name == role)
+    return chance.choice(pids) if pids else None
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+async def _keys(redis: Redis, pattern: str) -> list[bytes]:
+    return [
+        cast("bytes", key)
+        async for key in redis.scan_iter(pattern, count=1_000)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # the library's Any
+    ]

@@ -1,0 +1,77 @@
+"""What is left when the faults are over: looked at again until all is at rest, or for too long."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from ops.embedded import url_in
+from projections.verify import verify
+from store.blobs import FolderBlobs
+from store.client import connect
+from store.errors import StoreError
+from store.log import Log
+from store.sqlite import Generations
+from tests.ops.systems import photolog
+from tests.system.checker import Findings, examine
+
+CALM_S = 60.0
+LOOK_EVERY_S = 0.5
+
+
+@asynccontextmanager
+async def log_of(data: Path) -> AsyncGenerator[Log]:
+    """The log that the system on the folder ``data`` keeps in a server of its own."""
+    redis = connect(url_in(data / "valkey"))
+    try:
+        yield await Log.open(redis)
+    finally:
+        await redis.aclose()
+
+
+async def settled(data: Path, within_s: float = CALM_S) -> Findings:
+    """What the checker finds when nothing is left to do and nothing changes, or in the end."""
+    blobs = FolderBlobs(data / "blobs", "checker")
+    deadline = time.monotonic() + within_s
+    before = None
+    while True:
+        try:
+            async with log_of(data) as log:
+                found = await examine(log, blobs)
+        except StoreError:  # it is being started again
+            found = None
+        if found is not None and (_at_rest(found, before) or time.monotonic() > deadline):
+            return found
+        assert time.monotonic() < deadline, "Redis did not come back"
+        before = found
+        await anyio.sleep(LOOK_EVERY_S)
+
+
+def _at_rest(found: Findings, before: Findings | None) -> bool:
+    return not found.wrong or (found == before and not found.unfinished and not found.tasks)
+
+
+def reconcile(data: Path) -> None:
+    """Remove what no event names, as an operator would."""
+    arguments = ("reconcile", "--data", str(data), "--remove", "--older-than", "1s")
+    done = photolog(*arguments)
+    assert done.returncode == 0, done.stdout
+
+
+async def stale_tables(data: Path, within_s: float = CALM_S) -> list[str]:
+    """The tables of the read model that are not what the log says, once it has all of the log."""
+    generations = Generations(data / "read-model")
+    deadline = time.monotonic() + within_s
+    async with log_of(data) as log:
+        while True:
+            ends = tuple([await log.end(number) for number in range(log.partitions)])
+            try:
+                report = await verify(log, generations)
+            except StoreError:  # it is being folded
+                report = None
+            if report is not None and report.positions == ends:
+                return [table.table for table in report.tables if not table.equal]
+            assert time.monotonic() < deadline, f"the read model did not reach {ends}"
+            await anyio.sleep(LOOK_EVERY_S)

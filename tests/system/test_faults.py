@@ -1,0 +1,104 @@
+"""Everything fails at random while photos go in; afterwards an auditor looks for what is wrong.
+
+The seed is printed. The same faults again, and the long form::
+
+    PHOTOLOG_FAULTS_SEED=1234 uv run pytest tests/system/test_faults.py -n 0 -s
+    PHOTOLOG_FAULTS_PHOTOS=1000 uv run pytest tests/system/test_faults.py -n 0 -s
+
+A thousand photos take several minutes. ``-s`` shows every fault, and what the processes say.
+PHOTOLOG_FAULTS_TASKS=1 adds a run in which the tasks are deleted as well.
+"""
+
+import os
+import random
+from collections import Counter
+
+import anyio
+import pytest
+
+from ops.bench.system import System, running
+from tests.system.clients import Accepted, use
+from tests.system.faults import (
+    CACHES,
+    PROCESSES,
+    STAGE_TIMEOUT_S,
+    STALLED_AFTER_S,
+    TASKS,
+    Fault,
+    torment,
+)
+from tests.system.settling import reconcile, settled, stale_tables
+
+CLIENTS = 3
+UPLOAD_EVERY_S = 0.3
+FAULT_EVERY_S = 2.0
+
+SETTINGS = {
+    "PHOTOLOG_STALLED_AFTER_S": str(STALLED_AFTER_S),
+    "PHOTOLOG_STAGE_TIMEOUT_S": str(STAGE_TIMEOUT_S),
+    "PHOTOLOG_PARTITIONS": "2",
+    "PHOTOLOG_DECODERS": "1",
+    "PHOTOLOG_LOG_LEVEL": "info",
+}
+
+MAY_STAY = ("originals/", "renditions/")
+"""Where there may be files that only `photolog reconcile` removes: those of an upload of which
+nobody heard whether it was recorded, and those of a stage that was cut off before its result was.
+"""
+
+CASES = {"processes": PROCESSES, "processes-and-caches": PROCESSES + CACHES}
+if os.environ.get("PHOTOLOG_FAULTS_TASKS"):
+    CASES["tasks-too"] = PROCESSES + CACHES + 4 * TASKS
+
+
+@pytest.mark.parametrize("faults", CASES.values(), ids=CASES)
+async def test_every_accepted_photo_has_its_end_whatever_fails(
+    faults: tuple[Fault, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = int(os.environ.get("PHOTOLOG_FAULTS_SEED") or random.randrange(2**32))
+    photos = int(os.environ.get("PHOTOLOG_FAULTS_PHOTOS") or 60)
+    print(f"PHOTOLOG_FAULTS_SEED={seed} PHOTOLOG_FAULTS_PHOTOS={photos}")
+    for name in ("SEED", "PHOTOS", "TASKS"):
+        monkeypatch.delenv(f"PHOTOLOG_FAULTS_{name}", raising=False)
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+
+    with running("--workers", "2") as system:
+        accepted = await _use_and_torment(system, random.Random(seed), faults, photos)
+        left = (await settled(system.data)).stray
+        reconcile(system.data)
+        found = await settled(system.data)
+        stale = await stale_tables(system.data)
+    ends = Counter(why["code"] for why in found.failed.values())
+    print(f"{len(found.completed)} completed, {len(found.erased)} erased, failed: {dict(ends)}")
+    print(f"unnamed until they were reconciled: {left}")
+
+    assert [key for key in left if not key.startswith(MAY_STAY)] == []
+    assert found.wrong == []
+    assert found.uploaded == accepted.photos
+    assert found.erased == accepted.deleted
+    assert found.failed.keys() >= accepted.broken - accepted.deleted
+    assert {each for each, why in found.failed.items() if why["category"] == "data"} <= (
+        accepted.broken
+    )
+    assert {why["category"] for why in found.failed.values()} <= {"data", "resource"}
+    assert stale == []
+
+
+async def _use_and_torment(
+    system: System, chance: random.Random, faults: tuple[Fault, ...], photos: int
+) -> Accepted:
+    faulty, sober = random.Random(chance.random()), random.Random(chance.random())
+    accepted = Accepted()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: torment(system, faulty, faults, pause_s=FAULT_EVERY_S))
+        await use(
+            system.data,
+            sober,
+            accepted,
+            photos=photos,
+            clients=CLIENTS,
+            pause_s=CLIENTS * UPLOAD_EVERY_S,
+        )
+        tasks.cancel_scope.cancel()
+    return accepted
