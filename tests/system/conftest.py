@@ -1,5 +1,7 @@
 """What the tests of whole systems, and of their checker, share."""
 
+import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -14,3 +16,10 @@ async def book(redis: Redis, prefix: str, tmp_path: Path) -> Book:
     """An empty log of one partition, to be written by hand."""
     await Log.open(redis, prefix=prefix)
     return Book(redis, prefix, tmp_path)
+
+
+@pytest.fixture
+def data() -> Generator[Path]:
+    """A data folder that does not exist yet. Short: tmp_path can be too long for a socket."""
+    with tempfile.TemporaryDirectory(prefix="photolog-") as folder:
+        yield Path(folder, "data")

@@ -1,0 +1,268 @@
+"""One part is gone, full or frozen while photos go in: nothing is lost, and nothing is twice."""
+
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import httpx
+import msgspec
+import pytest
+
+from tests.ops.systems import System
+from tests.system.checker import Findings
+from tests.system.clients import client_of, upload
+from tests.system.disks import fill, small_disk
+from tests.system.photos import jpeg
+from tests.system.settling import log_of, reconcile, settled, stale_tables
+
+DEADLINE_S = 30.0
+PAUSE_S = 0.05
+
+REDIS_GONE_S = 11.0
+"""Longer than anybody waits for an answer of it, see ``store.client``."""
+
+STORY = (
+    "photo.uploaded",
+    "photo.processing.started",
+    "photo.processing.stage.completed",
+    "photo.thumbnail.generated",
+    "photo.thumbnail.generated",
+    "photo.thumbnail.generated",
+    "photo.processing.stage.completed",
+    "photo.processing.completed",
+)
+"""Of a photo in ``quick_processing`` that nothing happened to."""
+
+
+@pytest.fixture(autouse=True)
+def _settings(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction] # pytest calls it
+    monkeypatch.setenv("PHOTOLOG_DECODERS", "1")
+    monkeypatch.setenv("PHOTOLOG_LOG_LEVEL", "info")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads are refused soon after the log has gone."""
+    monkeypatch.setenv("PHOTOLOG_APPEND_PATIENCE_S", "1")
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_redis_that_does_not_answer_costs_no_photo_and_no_attempt(data: Path) -> None:
+    with System(data) as system:
+        photos = await _upload(data, range(10))
+        async with _uploading(data, range(10, 15), photos):
+            with _frozen(system.pid_of("valkey")):
+                thaw_at = anyio.current_time() + REDIS_GONE_S
+                refused = await _ask_once(data, "refused")
+                async with client_of(data, "alice") as http:
+                    listed = await http.get("/api/photos")
+                await anyio.sleep_until(thaw_at)
+        await _upload(data, ["refused"], photos)
+        reconcile(data)
+        found = await settled(data)
+        stories = await _stories(data)
+
+    assert refused.status_code == 503
+    assert "Retry-After" in refused.headers
+    assert listed.is_success
+    _assert_all_completed(found, photos)
+    assert set(stories.values()) == {STORY}
+
+
+async def test_redis_that_starts_again_has_kept_every_accepted_photo(data: Path) -> None:
+    with System(data) as system:
+        photos = set[str]()
+        async with _uploading(data, range(40), photos):
+            for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+                enough = len(photos) + 10
+                await _until(lambda: len(photos) >= enough)  # noqa: B023 # awaited at once
+                _send(system.pid_of("valkey"), number)
+        found = await settled(data)
+        stories = await _stories(data)
+
+    _assert_all_completed(found, photos)
+    assert set(stories.values()) == {STORY}
+
+
+async def test_a_full_disk_under_the_blobs_refuses_uploads_and_keeps_the_tasks(data: Path) -> None:
+    with small_disk(data / "blobs", 4 << 20) as disk, System(data) as system:
+        worker = system.pid_of("worker-1")
+        _send(worker, signal.SIGSTOP)
+        photos = await _upload(data, range(5))
+        ballast = fill(disk)
+        _send(worker, signal.SIGCONT)
+        refused = await _ask_once(data, "refused")
+        await _until(lambda: "waits: the disk of the blobs is full" in system.log.read_text())
+        ballast.unlink()
+        await _upload(data, ["refused"], photos)
+        found = await settled(data)
+        stories = await _stories(data)
+
+    assert (refused.status_code, refused.json()["code"]) == (507, "storage-full")
+    _assert_all_completed(found, photos)
+    assert set(stories.values()) == {STORY}
+
+
+async def test_a_full_disk_under_the_read_model_holds_up_no_photo(data: Path) -> None:
+    with small_disk(data / "read-model", 2 << 20) as disk, System(data) as system:
+        ballast = fill(disk)
+        photos = await _upload(data, range(20))
+        await _until(lambda: "waits: the disk of the read model is full" in system.log.read_text())
+        found = await settled(data)
+        ballast.unlink()
+        stale = await stale_tables(data)
+        stories = await _stories(data)
+
+    _assert_all_completed(found, photos)
+    assert stale == []
+    assert set(stories.values()) == {STORY}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_full_disk_under_the_log_loses_nothing_that_was_accepted(data: Path) -> None:
+    with small_disk(data / "valkey", 4 << 20) as disk, System(data):
+        photos = await _upload(data, range(5))
+        ballast = fill(disk)
+        refused = await _ask_once(data, "refused")
+        ballast.unlink()
+        await _upload(data, ["refused"], photos)
+        reconcile(data)
+        found = await settled(data)
+
+    assert refused.status_code in (503, 507)
+    _assert_all_completed(found, photos)
+
+
+async def test_four_workers_and_their_dispatchers_do_everything_once(data: Path) -> None:
+    with System(data, "--workers", "4"):
+        photos: set[str] = set()
+        async with anyio.create_task_group() as tasks:
+            for first in range(0, 24, 6):
+                tasks.start_soon(_upload, data, range(first, first + 6), photos)
+        found = await settled(data)
+        stories = await _stories(data)
+        async with log_of(data) as log:
+            dispatchers = await log.redis.xinfo_consumers(log.keys.log(0), "dispatch")
+
+    _assert_all_completed(found, photos)
+    assert set(stories.values()) == {STORY}
+    assert len(dispatchers) == 4
+
+
+async def test_what_a_frozen_worker_brings_too_late_is_dropped(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOLOG_STALLED_AFTER_S", "2")
+    with System(data, "--workers", "2") as system:
+        worker = system.pid_of("worker-1")
+        decoder = _children(worker)[0]
+        # Its decoder hangs first, so that it is frozen with tasks in hand.
+        _send(decoder, signal.SIGSTOP)
+        photos: set[str] = set()
+        while not await _held_in_slot(data, 1):
+            await _upload(data, range(len(photos), len(photos) + 3), photos)
+        _send(worker, signal.SIGSTOP)
+        found = await settled(data)
+        dropped_before = system.log.read_text().count("went to another worker")
+        _send(worker, signal.SIGCONT)
+        _send(decoder, signal.SIGCONT)
+        await _until(lambda: "went to another worker" in system.log.read_text())
+        found_later = await settled(data)
+        stories = await _stories(data)
+
+    assert dropped_before == 0
+    _assert_all_completed(found, photos)
+    assert found_later == found
+    assert set(stories.values()) == {STORY}
+
+
+def _assert_all_completed(found: Findings, photos: set[str]) -> None:
+    assert found.wrong == []
+    assert found.failed == {}
+    assert found.completed == photos
+
+
+async def _upload(data: Path, names: Iterable[object], photos: set[str] | None = None) -> set[str]:
+    """Upload one after the other, and note what was accepted."""
+    photos = set[str]() if photos is None else photos
+    async with client_of(data, "alice") as http:
+        for name in names:
+            photos.add(await _upload_one(http, f"{name}"))
+    return photos
+
+
+async def _upload_one(http: httpx.AsyncClient, name: str) -> str:
+    return await upload(http, jpeg(name), pipeline="quick_processing", key=name)
+
+
+async def _ask_once(data: Path, name: str) -> httpx.Response:
+    """The very first answer to an upload, however long it takes."""
+    async with client_of(data, "alice") as http:
+        return await http.post(
+            "/api/photos/upload",
+            headers={"Idempotency-Key": name},
+            files={"file": ("a.jpg", jpeg(name))},
+            data={"pipeline": "quick_processing"},
+            timeout=DEADLINE_S,
+        )
+
+
+async def _stories(data: Path) -> dict[str, tuple[str, ...]]:
+    """The types of each photo's events, in their order."""
+    found: dict[str, tuple[str, ...]] = {}
+    async with log_of(data) as log:
+        entries: Any = await log.redis.xrange(log.keys.log(0))
+    for _, fields in entries:
+        event = msgspec.msgpack.decode(fields[b"b"])
+        photo_id = event["data"].get("photoId")
+        if photo_id is not None:
+            found[photo_id] = (*found.get(photo_id, ()), event["type"])
+    return found
+
+
+async def _held_in_slot(data: Path, slot: int) -> int:
+    """How many tasks the worker of this slot holds."""
+    async with log_of(data) as log:
+        held = 0
+        for key, stage in log.keys.lanes(0, ("validation", "thumbnails")):
+            for consumer in await log.redis.xinfo_consumers(key, stage):
+                if f":{slot}:" in cast("bytes", consumer["name"]).decode():
+                    held += cast("int", consumer["pending"])
+        return held
+
+
+@asynccontextmanager
+async def _uploading(data: Path, names: Iterable[object], photos: set[str]) -> AsyncGenerator[None]:
+    """Uploads while the block runs, and ends when both have."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_upload, data, names, photos)
+        yield
+
+
+@contextmanager
+def _frozen(pid: int | None) -> Generator[None]:
+    _send(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _send(pid, signal.SIGCONT)
+
+
+def _send(pid: int | None, number: signal.Signals) -> None:
+    assert pid is not None, "the process does not run"
+    os.kill(pid, number)
+
+
+def _children(pid: int | None) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while not condition():
+            await anyio.sleep(PAUSE_S)
