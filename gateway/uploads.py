@@ -6,6 +6,7 @@
 | bytes of a photo that the client has | 200, ``duplicate: true``, that photo as it is now |
 | an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
 | an ``Idempotency-Key`` that made a photo of other bytes | 422 ``idempotency-key-reused`` |
+| bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
 
 The blob is durable before the event that names it. Where it is not known whether the event was
 recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.

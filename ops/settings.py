@@ -101,6 +101,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     min_free_bytes: Annotated[
         Natural, Meta(description="Room on the disk below which health says degraded.")
     ] = 1_000_000_000
+    reserve_bytes: Annotated[
+        Natural,
+        Meta(
+            description="Room on the disk that uploads leave free, but a tenth of it at most; "
+            "pictures made from photos leave half of that."
+        ),
+    ] = 200_000_000
     degraded_lag_s: Annotated[
         Seconds,
         Meta(description="Age of an event outside the read model that health calls degraded."),

@@ -5,6 +5,7 @@ and so it takes 25 MB less and starts in half the time.
 """
 
 import logging
+import shutil
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,6 +35,12 @@ logger = logging.getLogger("photolog")
 
 RETRY_S = 0.5
 REMIND_S = 30.0
+
+RESERVE_MAX = 0.1
+"""The largest part of a disk that is its reserve."""
+
+WORKERS_RESERVE = 0.5
+"""Part of the reserve that workers leave free: what was accepted before it was reached is done."""
 
 Bounds = TypeVar("Bounds", bound=msgspec.Struct)
 
@@ -72,17 +79,25 @@ async def open_log(
             await redis.aclose()
 
 
-async def open_blobs(settings: Settings, log: Log, owner: str) -> FolderBlobs:
+async def open_blobs(
+    settings: Settings, log: Log, owner: str, *, reserved: float = 1.0
+) -> FolderBlobs:
     """The blobs, for the one process that is called ``owner``, rid of what an earlier one left.
+
+    ``reserved`` is the part of the disk's reserve that this process leaves free.
 
     Raises:
         UserError: the folder cannot be used.
     """
+    folder = settings.blobs_folder
     try:
-        blobs = FolderBlobs(settings.blobs_folder, owner)
+        folder.mkdir(parents=True, exist_ok=True)
+        most = shutil.disk_usage(folder).total * RESERVE_MAX
+        reserve_bytes = int(min(settings.reserve_bytes, most) * reserved)
+        blobs = FolderBlobs(folder, owner, reserve_bytes=reserve_bytes)
     except OSError as error:
         raise UserError(
-            f"PHOTOLOG_DATA: the folder {settings.blobs_folder} cannot be used: {error.strerror}"
+            f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
         ) from error
     await settle(log, blobs)
     return blobs
@@ -164,7 +179,7 @@ async def open_worker(
     ):
         yield Worker(
             log,
-            await open_blobs(settings, log, owner),
+            await open_blobs(settings, log, owner, reserved=WORKERS_RESERVE),
             children,
             consumer=consumer,
             dead=dead,

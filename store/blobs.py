@@ -67,11 +67,13 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
 class Draft:
     """A blob being written. Leaving its context without ``commit`` leaves nothing behind.
 
-    ``size`` in bytes and ``sha256`` in hex are those of what was written so far.
+    ``size`` in bytes and ``sha256`` in hex are those of what was written so far. Entering it raises
+    Full when no more than the reserve is free.
     """
 
-    def __init__(self, root: Path, owner: str) -> None:
+    def __init__(self, root: Path, owner: str, reserve_bytes: int) -> None:
         self._root = root
+        self._reserve_bytes = reserve_bytes
         self._path = root / "drafts" / f"{owner}~{uuid.uuid4().hex}"
         self._file: BinaryIO | None = None
         self._buffer = bytearray()
@@ -84,11 +86,11 @@ class Draft:
 
     async def __aenter__(self) -> Self:
         with _translated():
-            self._file = await to_thread.run_sync(_create, self._path)
+            self._file = await to_thread.run_sync(self._create)
         return self
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Raises Full when the disk has no room."""
+        """Raises Full when the disk has no room but its reserve."""
         self._buffer += chunk
         self.size += len(chunk)
         if len(self._buffer) >= _BUFFER_BYTES:
@@ -119,9 +121,20 @@ class Draft:
             self._file.close()
             self._path.unlink(missing_ok=True)
 
+    def _create(self) -> BinaryIO:
+        self._find_room(0)
+        return self._path.open("xb", buffering=0)
+
+    def _find_room(self, size: int) -> None:
+        if self._reserve_bytes == 0:
+            return
+        if shutil.disk_usage(self._root).free - size < self._reserve_bytes:
+            raise Full("the disk of the blobs is full but for its reserve")
+
     def _drain(self, buffer: bytearray) -> None:
         if self._file is None:
             raise ValueError("the draft is not open")
+        self._find_room(len(buffer))
         self._hash.update(buffer)
         left = memoryview(buffer)
         while left:  # an unbuffered write may take a part, so that the next can say why
@@ -146,19 +159,21 @@ class Draft:
 class FolderBlobs:
     """Blobs under one folder of this machine.
 
-    ``owner`` names the writing process; only one process of a name may run at a time.
+    ``owner`` names the writing process; only one process of a name may run at a time. Its drafts
+    leave ``reserve_bytes`` of the disk free, for what is kept there beside the blobs.
     """
 
     bucket = BUCKET
 
-    def __init__(self, root: Path, owner: str = "writer") -> None:
+    def __init__(self, root: Path, owner: str = "writer", *, reserve_bytes: int = 0) -> None:
         self.root = root
         self._owner = owner
+        self._reserve_bytes = reserve_bytes
         (root / "drafts").mkdir(parents=True, exist_ok=True)
 
     def draft(self) -> Draft:
         """A new blob to write; raises Full, Unavailable."""
-        return Draft(self.root, self._owner)
+        return Draft(self.root, self._owner, self._reserve_bytes)
 
     async def put(self, key: str, data: bytes) -> None:
         """Store ``data`` under ``key``, durably."""
@@ -229,10 +244,6 @@ def _path(root: Path, key: str) -> Path:
     if not _KEY.fullmatch(key) or ".." in key or "//" in key:
         raise ValueError(f"{key!r} is not a key")
     return root / key
-
-
-def _create(path: Path) -> BinaryIO:
-    return path.open("xb", buffering=0)
 
 
 def _move(file: Path, path: Path, root: Path) -> None:

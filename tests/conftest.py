@@ -118,3 +118,17 @@ async def redis(valkey_url: str) -> AsyncGenerator[Redis]:
 async def log(redis: Redis, prefix: str) -> Log:
     """An empty log of one partition on the bundled server."""
     return await Log.open(redis, prefix=prefix)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A file system of 256 KB."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        unavailable("mounting a small file system needs root")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)

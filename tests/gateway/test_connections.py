@@ -1,14 +1,18 @@
 """Connections that are cut, stall, or go on after the answer."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
+from gateway.dependencies import Dependencies
 from gateway.limits import Limits
+from store.blobs import FolderBlobs
 from store.position import Position
-from tests.gateway.conftest import DEADLINE_S, Gateway, picture, until
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture, served, until
 
 LIMITS = Limits(
     max_upload_bytes=5_000_000,
@@ -165,3 +169,20 @@ async def test_a_sender_that_asks_first_is_told_to_go_on(gateway: Gateway) -> No
 
         assert go_on.startswith(b"HTTP/1.1 100 ")
         assert (await wire.answer()).startswith(b"HTTP/1.1 201 ")
+
+
+async def test_a_sender_that_asks_first_is_refused_while_the_disk_is_full(
+    deps: Dependencies,
+) -> None:
+    everything_bytes = shutil.disk_usage(deps.blobs.root).total
+    full = FolderBlobs(deps.blobs.root, reserve_bytes=everything_bytes)
+    async with (
+        served(msgspec.structs.replace(deps, blobs=full)) as gateway,
+        connected(gateway) as wire,
+    ):
+        await wire.send(request(gateway, 4_000, "Expect: 100-continue"))
+
+        everything = await wire.rest()
+
+    assert everything.startswith(b"HTTP/1.1 507 ")
+    assert b'"code":"storage-full"' in everything

@@ -1,5 +1,4 @@
 import hashlib
-from collections.abc import Generator
 from pathlib import Path
 
 import anyio
@@ -120,24 +119,6 @@ async def test_a_blob_stored_again_by_another_is_not_in_doubt(blobs: FolderBlobs
     await stored.__aexit__(None, None, None)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Generator[Path]:
-    """A file system of 256 KB."""
-    import subprocess
-
-    from tests.conftest import unavailable
-
-    mount = tmp_path / "small"
-    mount.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True
-    )
-    if mounted.returncode != 0:
-        unavailable("mounting a small file system needs root")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
-
-
 async def test_a_full_disk_is_named_and_leaves_nothing(small_disk: Path) -> None:
     blobs = FolderBlobs(small_disk)
 
@@ -145,6 +126,21 @@ async def test_a_full_disk_is_named_and_leaves_nothing(small_disk: Path) -> None
         await blobs.put(KEY, b"x" * 3_000_000)
 
     assert files(blobs) == []
+
+
+async def test_the_reserve_of_the_disk_is_left_to_others(small_disk: Path) -> None:
+    blobs = FolderBlobs(small_disk, reserve_bytes=100_000)
+    async with blobs.draft() as draft:
+        await draft.write(b"x" * 100_000)
+        await draft.commit(KEY)
+
+    with pytest.raises(Full, match="reserve"):
+        await blobs.put("originals/ab/abd", b"x" * 100_000)
+    assert files(blobs) == [KEY]
+
+    await FolderBlobs(small_disk, "other").put("originals/ab/others", b"x" * 100_000)
+    with pytest.raises(Full, match="reserve"):
+        await blobs.draft().__aenter__()
 
 
 async def test_storing_and_deleting_side_by_side_do_not_meet(blobs: FolderBlobs) -> None:
