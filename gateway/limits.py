@@ -15,7 +15,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``upload_patience_s``: the longest wait for the next bytes | 408 ``upload-stalled`` |
     | ``slow_upload_s``: the longest time of a whole upload | 408 ``upload-stalled`` |
     | ``header_patience_s``: the longest time of a request's head | the connection is closed |
-    | ``connections`` at once, WebSockets and streams too | 503 |
+    | ``max_header_bytes``, ``max_headers`` of a request | 431 ``headers-too-large`` |
+    | ``connections`` at once, WebSockets and streams too | 503 ``too-many-connections`` |
     | ``keep_alive_s``: the longest silence between two requests | the connection is closed |
     | ``drain_s``: how long requests may go on when the server stops | they are cut |
     | ``slow_reader_s``: the longest time a reader takes no bytes | the connection is closed |
@@ -41,6 +42,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     upload_patience_s: float = 10.0
     slow_upload_s: float = 1800.0
     header_patience_s: float = 10.0
+    max_header_bytes: int = 64 * 1024
+    max_headers: int = 100
     connections: int = 4_000
     keep_alive_s: int = 30
     drain_s: int = 10

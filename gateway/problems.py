@@ -46,6 +46,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 PROBLEMS: dict[str, Kind] = {
     # The request is not one we understand.
+    "malformed-request": Kind(400, "Not an HTTP request", "Let an HTTP library build it."),
     "invalid-request": Kind(400, "The request is not valid", "Compare it with /schema."),
     "invalid-position": Kind(400, "No such position", "Pass on the X-Log-Position of an answer."),
     "invalid-cursor": Kind(400, "No such cursor", "Pass on nextCursor as it came."),
@@ -95,11 +96,15 @@ PROBLEMS: dict[str, Kind] = {
     "idempotency-key-reused": Kind(
         422, "The Idempotency-Key stands for another photo", "Use a new key for a new photo."
     ),
+    "headers-too-large": Kind(431, "The headers are too large", "Send fewer and shorter ones."),
     # What is wrong on our side.
     "internal-error": Kind(500, "Our mistake", "Report it with the traceId."),
     "blob-missing": Kind(500, "The file is missing", "Tell the operator: photolog reconcile."),
     "corrupt": Kind(500, "Stored data is damaged", "Tell the operator: photolog verify."),
     "busy": Kind(503, "Too many uploads at once", "Send it again after Retry-After."),
+    "too-many-connections": Kind(
+        503, "Too many connections at once", "Try again after Retry-After."
+    ),
     "log-unavailable": Kind(
         503,
         "The log does not answer",
@@ -204,18 +209,24 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
         logger.log(level, "%s: %s: %s, trace %s", where, said.code, error, trace, exc_info=cause)
     retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
     return Response(
-        Problem(
-            type=f"urn:photolog:problem:{said.code}",
-            title=kind.title,
-            status=kind.status,
-            detail=said.detail,
-            code=said.code,
-            advice=said.advice or kind.advice,
-            trace_id=trace,
-        ),
+        document(said.code, said.detail, trace, said.advice),
         status_code=kind.status,
         media_type=MEDIA_TYPE,
         headers={**retry, **said.headers},
+    )
+
+
+def document(code: str, detail: str, trace: str, advice: str = "") -> Problem:
+    """The body of a problem; without ``advice`` that of its kind."""
+    kind = PROBLEMS[code]
+    return Problem(
+        type=f"urn:photolog:problem:{code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=code,
+        advice=advice or kind.advice,
+        trace_id=trace,
     )
 
 

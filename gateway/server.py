@@ -1,56 +1,171 @@
-"""How the gateway is served: uvicorn, with the bounds that it lacks."""
+"""How the gateway is served: uvicorn, with the bounds that it lacks.
+
+What is refused here never reaches the application, and is a problem document like all others.
+"""
 
 import asyncio
+import secrets
 from typing import Any
 
+import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.flow_control import service_unavailable
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from gateway.envelope import HEADERS
 from gateway.limits import Limits
+from gateway.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, document
+from gateway.tracing import HEADER, trace_id
+
+TOO_MANY = ("too-many-connections", "This gateway has as many connections as it may have.")
+NO_HOST = ("malformed-request", "A request of HTTP/1.1 names its Host, once.")
+NO_HTTP = ("malformed-request", "What was sent is not a request of HTTP/1.1.")
 
 
-def protocol(header_patience_s: float) -> type[HttpToolsProtocol]:
-    """HTTP/1.1 that closes a connection whose request line and headers do not come in time.
+class _Head:
+    """A request line with its headers, or the trailers of a body, on the way."""
 
-    uvicorn waits without end for them, and so a few slow peers could hold all connections.
+    def __init__(self) -> None:
+        self.came_bytes = 0
+        self.bytes = 0
+        self.headers = 0
+
+
+class Bounded(HttpToolsProtocol):
+    """HTTP/1.1 that bounds the time, the size and the number of what comes before a body.
+
+    uvicorn waits without end for it, and keeps all of it: a few peers could hold all connections,
+    or all memory.
     """
 
-    class Bounded(HttpToolsProtocol):
-        _head_timer: asyncio.TimerHandle | None = None
+    limits: Limits
+    _timer: asyncio.TimerHandle | None = None
+    _head: _Head | None = None
+    _fault: Refused | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as its parent does
-            super().connection_made(transport)
-            self._await_head()
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as its parent does
+        super().connection_made(transport)
+        self._close_after(self.limits.header_patience_s)
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._head_came()
-            super().connection_lost(exc)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._keep_open()
+        super().connection_lost(exc)
 
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._await_head()
+    def data_received(self, data: bytes) -> None:
+        if self._fault is not None:
+            return  # it has been refused
+        head = self._head
+        super().data_received(data)
+        # The parser keeps a header until it is whole, so what came of it is counted here.
+        if head is not None and head is self._head:
+            head.came_bytes += len(data)
+            if head.came_bytes > self.limits.max_header_bytes:
+                self._refuse(self._too_large())
 
-        def on_headers_complete(self) -> None:
-            self._head_came()
-            super().on_headers_complete()
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = _Head()
+        self._close_after(self.limits.header_patience_s)
 
-        def _await_head(self) -> None:
-            self._head_came()
-            self._head_timer = self.loop.call_later(header_patience_s, self.transport.close)
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url), headers=0)
+        super().on_url(url)
 
-        def _head_came(self) -> None:
-            if self._head_timer is not None:
-                self._head_timer.cancel()
-                self._head_timer = None
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value), headers=1)
+        super().on_header(name, value)
 
-    return Bounded
+    def on_headers_complete(self) -> None:
+        self._keep_open()
+        self._head = None
+        parser: Any = self.parser
+        # RFC 9112, section 3.2
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if parser.get_http_version() == "1.1" and hosts != 1:
+            raise self._faulty(Refused(*NO_HOST))
+        # uvicorn asks this of requests alone.
+        upgrades = parser.should_upgrade() and self._should_upgrade()
+        if upgrades and len(self.connections) >= self.limits.connections:
+            raise self._faulty(Refused(*TOO_MANY))
+        super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        self._head = _Head()  # trailers follow, unless bytes do
+
+    def on_body(self, body: bytes) -> None:
+        self._head = None
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head = None
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # ours says more
+        self._refuse(self._fault or Refused(*NO_HTTP))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        super()._start_asgi_task(cycle, _too_many if app is service_unavailable else app)
+
+    def _count(self, size: int, *, headers: int) -> None:
+        head, limits = self._head, self.limits
+        if head is None:
+            return
+        head.bytes += size
+        head.headers += headers
+        if head.bytes > limits.max_header_bytes or head.headers > limits.max_headers:
+            raise self._faulty(self._too_large())
+
+    def _too_large(self) -> Refused:
+        limits = self.limits
+        return Refused(
+            "headers-too-large",
+            f"Request line and headers have more than {limits.max_header_bytes} bytes, or there "
+            f"are more than {limits.max_headers} headers.",
+        )
+
+    def _faulty(self, fault: Refused) -> Refused:
+        """The fault, for the parser to end with."""
+        self._fault = fault
+        return fault
+
+    def _refuse(self, fault: Refused) -> None:
+        """Say why and close. What still comes is dropped: a reset would take the answer away."""
+        self._fault = fault
+        self._close_after(self.limits.linger_s)
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self.transport.close()  # in the middle of another answer nothing can be said
+        elif not self.transport.is_closing():
+            self.transport.write(_wire(fault))
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:
+                self.transport.close()
+
+    def _close_after(self, seconds: float) -> None:
+        self._keep_open()
+        self._timer = self.loop.call_later(seconds, self.transport.close)
+
+    def _keep_open(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def protocol(bounds: Limits) -> type[HttpToolsProtocol]:
+    """The protocol with these bounds; uvicorn wants a class."""
+
+    class Protocol(Bounded):
+        limits = bounds
+
+    return Protocol
 
 
 def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
     """uvicorn's settings for the gateway; ``options`` are further ones: host, port, uds, fd."""
     return uvicorn.Config(
         app,
-        http=protocol(limits.header_patience_s),
+        http=protocol(limits),
         lifespan="on",
         server_header=False,
         access_log=False,
@@ -60,3 +175,30 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
         limit_concurrency=limits.connections,
         **options,
     )
+
+
+async def _too_many(scope: Any, _receive: Any, send: Any) -> None:
+    """An application that refuses everything, as uvicorn's own does in plain text."""
+    status, headers, body = _answer(Refused(*TOO_MANY), trace_id(scope))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _wire(fault: Refused) -> bytes:
+    status, headers, body = _answer(fault, secrets.token_hex(16))
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)
+
+
+def _answer(fault: Refused, trace: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    problem = document(fault.code, fault.detail, trace)
+    body = msgspec.json.encode(problem)
+    headers = HEADERS | {
+        b"content-type": MEDIA_TYPE.encode(),
+        b"content-length": str(len(body)).encode(),
+        b"connection": b"close",
+        HEADER.lower().encode(): trace.encode(),
+    }
+    if problem.status == 503:
+        headers[b"retry-after"] = str(RETRY_AFTER_S).encode()
+    return problem.status, list(headers.items()), body

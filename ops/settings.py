@@ -74,6 +74,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     header_patience_s: Annotated[Seconds, Meta(description="Longest time of a request's head.")] = (
         10.0
     )
+    max_header_bytes: Annotated[
+        Count, Meta(description="Largest request line and headers together.")
+    ] = 65_536
+    max_headers: Annotated[Count, Meta(description="Headers of a request.")] = 100
     connections: Annotated[
         Count, Meta(description="Connections of a gateway at once; more get 503.")
     ] = 4_000

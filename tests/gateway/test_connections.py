@@ -2,8 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -12,7 +10,8 @@ from gateway.dependencies import Dependencies
 from gateway.limits import Limits
 from store.blobs import FolderBlobs
 from store.position import Position
-from tests.gateway.conftest import DEADLINE_S, Gateway, picture, served, until
+from tests.gateway.conftest import Gateway, picture, served, until
+from tests.gateway.wire import connected
 
 LIMITS = Limits(
     max_upload_bytes=5_000_000,
@@ -34,37 +33,6 @@ def limits() -> Limits:
 @pytest.fixture
 def projecting() -> bool:
     return False
-
-
-class Wire:
-    """One connection, byte by byte."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def answer(self) -> bytes:
-        """The head of the next answer."""
-        async with asyncio.timeout(DEADLINE_S):
-            return await self._reader.readuntil(b"\r\n\r\n")
-
-    async def rest(self) -> bytes:
-        """Everything until the other side closes."""
-        async with asyncio.timeout(DEADLINE_S):
-            return await self._reader.read()
-
-
-@asynccontextmanager
-async def connected(gateway: Gateway) -> AsyncGenerator[Wire]:
-    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.close()
 
 
 def request(gateway: Gateway, length: int, *headers: str) -> bytes:

@@ -1,0 +1,38 @@
+"""A connection to the gateway, byte by byte."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from tests.gateway.conftest import DEADLINE_S, Gateway
+
+
+class Wire:
+    """One connection, byte by byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self) -> bytes:
+        """The head of the next answer."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def rest(self) -> bytes:
+        """Everything until the other side closes."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.read()
+
+
+@asynccontextmanager
+async def connected(gateway: Gateway) -> AsyncGenerator[Wire]:
+    reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
