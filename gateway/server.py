@@ -11,6 +11,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gateway.envelope import HEADERS
 from gateway.limits import Limits
@@ -20,6 +21,9 @@ from gateway.tracing import HEADER, trace_id
 TOO_MANY = ("too-many-connections", "This gateway has as many connections as it may have.")
 NO_HOST = ("malformed-request", "A request of HTTP/1.1 names its Host, once.")
 NO_HTTP = ("malformed-request", "What was sent is not a request of HTTP/1.1.")
+NO_HANDSHAKE = ("malformed-request", "The handshake has a body, or a header beyond 8 KB.")
+
+INVALID_DATA = 1007  # RFC 6455, section 7.4.1
 
 
 class _Head:
@@ -152,6 +156,33 @@ class Bounded(HttpToolsProtocol):
             self._timer = None
 
 
+class Messages(WebSocketsSansIOProtocol):
+    """WebSockets that end when the peer makes a mistake, and do not call that an error of ours."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The first bytes are a whole head. uvicorn waits for more when the library takes no such.
+        if not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(_wire(Refused(*NO_HANDSHAKE)))
+            self.transport.close()
+
+    def send_receive_event_to_app(self) -> None:
+        if self.close_sent or self.curr_msg_data_type != "text" or _is_utf8(b"".join(self.frames)):
+            super().send_receive_event_to_app()
+            return
+        self.frames = []
+        self.conn.send_close(INVALID_DATA)
+        self.handle_parser_exception()
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def protocol(bounds: Limits) -> type[HttpToolsProtocol]:
     """The protocol with these bounds; uvicorn wants a class."""
 
@@ -166,6 +197,7 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=protocol(limits),
+        ws=Messages,
         lifespan="on",
         server_header=False,
         access_log=False,

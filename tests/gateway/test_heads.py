@@ -11,8 +11,12 @@ from gateway.limits import Limits
 from tests.gateway.conftest import Gateway
 from tests.gateway.wire import Wire, connected
 
-LIMITS = Limits(max_header_bytes=4_000, max_headers=20, header_patience_s=5.0, linger_s=0.5)
+LIMITS = Limits(max_header_bytes=10_000, max_headers=20, header_patience_s=5.0, linger_s=0.5)
 GET = b"GET /health/live HTTP/1.1\r\nHost: a\r\n"
+HANDSHAKE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 
 
 @pytest.fixture
@@ -49,9 +53,9 @@ async def pour(wire: Wire, piece: bytes) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        GET + b"X: " + b"x" * 4_000 + b"\r\n\r\n",
+        GET + b"X: " + b"x" * 10_000 + b"\r\n\r\n",
         GET + b"x: y\r\n" * 20 + b"\r\n",
-        b"GET /" + b"x" * 4_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
     ids=["a large header", "many headers", "a long address"],
 )
@@ -104,7 +108,7 @@ async def test_a_head_as_large_as_allowed_is_taken(gateway: Gateway) -> None:
 
 
 async def test_neither_earlier_requests_nor_a_body_count(gateway: Gateway) -> None:
-    get = GET + b"X: " + b"x" * 1_500 + b"\r\n\r\n"
+    get = GET + b"X: " + b"x" * 4_000 + b"\r\n\r\n"
     post = b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n"
     async with connected(gateway) as wire:
         for _ in range(4):
@@ -135,6 +139,16 @@ async def test_what_is_no_request_is_told_so(gateway: Gateway, text: bytes) -> N
         assert await refused(wire) == (400, "malformed-request")
 
 
+@pytest.mark.parametrize(
+    "more", [b"X: " + b"x" * 9_000, b"Content-Length: 5"], ids=["a large header", "a body"]
+)
+async def test_a_websocket_whose_handshake_is_none_is_cut(gateway: Gateway, more: bytes) -> None:
+    async with connected(gateway) as wire:
+        await wire.send(GET.replace(b"/health/live", b"/ws") + HANDSHAKE + more + b"\r\n\r\n")
+
+        assert await refused(wire) == (400, "malformed-request")
+
+
 async def test_http_1_0_needs_no_host(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(b"GET /health/live HTTP/1.0\r\n\r\n")
@@ -151,7 +165,7 @@ class TestCrowded:
 
     @pytest.mark.parametrize(
         "more",
-        [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"],
+        [b"", HANDSHAKE],
         ids=["a request", "a WebSocket"],
     )
     async def test_who_comes_too_late_is_told_when_to_come_again(

@@ -251,6 +251,16 @@ async def test_a_message_that_is_too_large_ends_the_socket(talk: Talk) -> None:
     assert code == 1009
 
 
+async def test_a_text_that_is_no_utf_8_ends_the_socket_without_an_error(
+    talk: Talk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await talk.connection.send(b"\xff\xfe", text=True)
+
+    code, _ = await talk.closed()
+    assert code == 1007
+    assert "ERROR" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("headers", "end"),
     [
