@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,10 @@ from handlers.registry import ORIGINAL, Stage, find_stages
 from handlers.stage import BadImage, Context, Output, StageFailed
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+MESSAGE_CHARS = 500
+TRACEBACK_FRAMES = 20
+TRACEBACK_CHARS = 8_000
 
 _PATH = re.compile(r"/[^\s'\"]+")
 
@@ -59,12 +64,19 @@ class Pictures:
 
 
 class Decoder:
-    """Answers requests, one after the other."""
+    """Answers requests, one after the other; ``say`` gets the tracebacks of bugs."""
 
-    def __init__(self, stages: dict[str, Stage], context: Context, pictures: Pictures) -> None:
+    def __init__(
+        self,
+        stages: dict[str, Stage],
+        context: Context,
+        pictures: Pictures,
+        say: Callable[[str], object],
+    ) -> None:
         self._stages = stages
         self._context = context
         self._pictures = pictures
+        self._say = say
 
     def answer(self, request: Request) -> Done | Failed:
         """What came of it; whatever goes wrong is an answer too."""
@@ -78,8 +90,9 @@ class Decoder:
             return self._failed(StageFailed(Category.RESOURCE, "out-of-memory", message))
         # The worker has to hear of a bug in a stage: it ends the job, and not this process.
         except Exception as error:
-            traceback.print_exc()
+            self._say(_traceback(error))
             message = f"{type(error).__name__}: {_PATH.sub('…', str(error))}"
+            message = message[:MESSAGE_CHARS]
             return self._failed(StageFailed(Category.LOGIC, "stage-crashed", message))
         return Done(
             result=msgspec.Raw(msgspec.msgpack.encode(output.result)),
@@ -111,6 +124,11 @@ class Decoder:
             bad_image=isinstance(failure, BadImage),
             held=self._pictures.held,
         )
+
+
+def _traceback(error: Exception) -> str:
+    lines = traceback.format_exception(error, limit=-TRACEBACK_FRAMES)
+    return "".join(lines)[:TRACEBACK_CHARS] + "\n"
 
 
 def _read(path: str) -> bytes:
@@ -149,6 +167,20 @@ def _next_request(requests: BinaryIO) -> Request | None:
     return msgspec.msgpack.decode(requests.read(length), type=Request)
 
 
+def _hush() -> Callable[[str], object]:
+    """From now on this process writes to the worker's log by the function alone.
+
+    Decoders write a line there for each oddity of a file, and so as many as its sender likes.
+    """
+    log = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="replace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stderr.fileno())
+    # A library that prints shall not break the frames.
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return log.write
+
+
 def main() -> None:
     """Serve until the input ends."""
     setup = msgspec.json.decode(sys.argv[1], type=Setup)
@@ -159,11 +191,8 @@ def main() -> None:
     _confine(setup.memory_bytes)
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # A library that prints shall not break the frames.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    decoder = Decoder(
-        find_stages(setup.registry), setup.context, Pictures(max_bytes=setup.cache_bytes)
-    )
+    stages = find_stages(setup.registry)
+    decoder = Decoder(stages, setup.context, Pictures(max_bytes=setup.cache_bytes), _hush())
     answers.write(frame(Ready()))
     answers.flush()
     while (request := _next_request(requests)) is not None:

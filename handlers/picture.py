@@ -272,7 +272,8 @@ def _pixels(data: bytes, name: str) -> int:
     if name == "WebP":
         return _webp_pixels(data)
     try:
-        image = _DECODERS[name](io.BytesIO(data))
+        with _pillow(lenient=False):
+            image = _DECODERS[name](io.BytesIO(data))
     except Exception:
         return 0
     return image.width * image.height

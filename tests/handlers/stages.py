@@ -1,8 +1,10 @@
 """A table of stages that go wrong, for the pool of children to deal with."""
 
+import logging
 import os
 import signal
 import time
+import warnings
 
 from domain.failures import Category
 from domain.results import Result
@@ -55,6 +57,13 @@ def talk(_picture: Picture, _context: Context) -> Output:
     return Output(result=Seen(process=os.getpid(), width=0))
 
 
+def chatter(_picture: Picture, _context: Context) -> Output:
+    os.write(2, b"a decoder that warns\n" * 100_000)
+    warnings.warn("a library that warns", stacklevel=1)
+    logging.getLogger("PIL").warning("a library that logs")
+    raise ZeroDivisionError("x" * 1_000_000)
+
+
 def swell(_picture: Picture, _context: Context) -> Output:
     made = Made(name="big", mime_type="image/webp", width=1, height=1, data=bytes(3_000_000))
     return Output(result=Seen(process=os.getpid(), width=0), renditions=(made,))
@@ -64,7 +73,10 @@ def tell_environment(_picture: Picture, _context: Context) -> Output:
     raise StageFailed(Category.LOGIC, "environment", " ".join(os.environ))
 
 
-RUN = (look, crash, leave, hang, hog, stumble, refuse, give_up, talk, swell, tell_environment)
+RUN = (
+    *(look, crash, leave, hang, hog, stumble, refuse, give_up, talk, chatter, swell),
+    tell_environment,
+)
 
 TABLE = {
     **STAGES,

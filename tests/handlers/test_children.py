@@ -1,5 +1,6 @@
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -232,6 +233,34 @@ async def test_a_bug_in_a_stage_is_told_without_paths(one: Children, photo: Path
     assert (failed.category, failed.code) == (Category.LOGIC, "stage-crashed")
     assert failed.message == "ZeroDivisionError: in …"
     assert (await seen(one, photo)).process == before.process
+
+
+async def test_a_stage_that_writes_to_standard_error_leaves_one_traceback_in_the_log(
+    photo: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with Children(count=1, registry=REGISTRY) as pool:
+        failed = await failure(pool, "chatter", photo)
+
+    log = capfd.readouterr().err
+    assert len(failed.message) == 500
+    assert "in chatter" in log
+    assert "warns" not in log
+    assert "logs" not in log
+    assert len(log) < 10_000
+
+
+async def test_a_file_with_a_thousand_oddities_writes_nothing_into_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    entries = b"".join(struct.pack("<HHII", tag, 2, 60_000_000, 8) for tag in range(1_000))
+    photo = tmp_path / "odd.tif"
+    photo.write_bytes(b"II*\0" + struct.pack("<IH", 8, 1_000) + entries + bytes(4))
+
+    async with Children(count=1) as pool:
+        failed = await failure(pool, "validation", photo)
+
+    assert failed.code == "unreadable-image"
+    assert capfd.readouterr().err == ""
 
 
 async def test_what_a_stage_says_comes_back_as_it_was(one: Children, photo: Path) -> None:
