@@ -15,6 +15,7 @@ COMMANDS = {
     "upload": "Upload photos: files, and folders with all that is in them.",
     "watch": "Show what happens in a room, as it happens.",
     "history": "Show all that ever happened to a photo.",
+    "verify": "Check the hash chain of every photo, or of one, in the log.",
     "token": "Print a token for a client.",
     "health": "Say how the system is; exit status 1 if it is down.",
     "config": "Show every setting, its value, and where that came from.",

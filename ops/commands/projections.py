@@ -1,17 +1,15 @@
 """``photolog projections``: list, rebuild, verify."""
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import anyio
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
 from ops import wiring
 from ops.commands.options import config_option, data_option, with_settings
+from ops.progress import progress_bar
 from ops.settings import Loaded
 from projections import checkpoints
 from projections.models import TABLES
@@ -101,7 +99,7 @@ def rebuild_models(loaded: Loaded, as_json: bool) -> None:
         async with wiring.open_log(loaded.settings) as log:
             return await rebuild(log, wiring.generations(loaded.settings), progress)
 
-    with _progress(quiet=as_json) as progress:
+    with progress_bar(quiet=as_json) as progress:
         report = anyio.run(run, progress)
     if as_json:
         click.echo(msgspec.json.encode(report))
@@ -121,7 +119,7 @@ def verify_models(loaded: Loaded, as_json: bool) -> None:
         async with wiring.open_log(loaded.settings) as log:
             return await verify(log, wiring.generations(loaded.settings), progress)
 
-    with _progress(quiet=as_json) as progress:
+    with progress_bar(quiet=as_json) as progress:
         report = anyio.run(run, progress)
     if as_json:
         click.echo(msgspec.json.encode({"equal": report.equal, **msgspec.to_builtins(report)}))
@@ -133,19 +131,6 @@ def verify_models(loaded: Loaded, as_json: bool) -> None:
             click.echo("`photolog projections rebuild` mends it.")
     if not report.equal:
         raise click.exceptions.Exit(1)
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Generator[Callable[[int, int], None]]:
-    console = Console(stderr=True)
-    with Progress(
-        *(BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _count(db: Connection) -> list[_Table]:

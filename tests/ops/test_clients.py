@@ -251,6 +251,27 @@ def test_reconcile_leaves_young_files_and_removes_old_ones(shared_system: System
     assert not stray.exists()
 
 
+def test_verify_checks_all_photos_or_one_and_compares_with_what_was_noted(
+    shared_system: System, folder: Path
+) -> None:
+    photo = _upload(shared_system, "--wait", str(folder / "a.jpg"))[0]["photoId"]
+
+    noted = json.loads(_photolog(shared_system, "verify", "--json").stdout)
+    _upload(shared_system, "--wait", str(folder / "sub"))
+    again = _photolog(shared_system, "verify", "--upto", ",".join(noted["positions"]))
+    one = _photolog(shared_system, "verify", photo)
+    none = _photolog(shared_system, "verify", "nope")
+    nowhere = _photolog(shared_system, "verify", "--upto", "7:1-0")
+
+    assert noted["breaks"] == []
+    assert again.exit_code == 0
+    assert "all whole" in again.stdout
+    assert f"anchor {noted['anchor']}  up to {noted['positions'][0]}\n" in again.stdout
+    assert one.stdout.startswith("1 photo, 11 events: all whole\n")
+    assert (none.exit_code, none.stderr) == (1, "Error: the log has no event of a photo nope\n")
+    assert nowhere.stderr == "Error: --upto: name one position in each of 1 partitions\n"
+
+
 def test_projections_are_listed_rebuilt_and_verified(shared_system: System, folder: Path) -> None:
     _upload(shared_system, "--wait", str(folder / "a.jpg"))
 

@@ -1,0 +1,43 @@
+"""The log's entries as they are stored, for who checks what is in them: nothing is decoded."""
+
+from collections.abc import AsyncIterator
+from typing import cast
+
+import msgspec
+
+from store.client import translated
+from store.log import READ_COUNT, Log
+from store.position import Position
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of a partition's stream; ``fields`` are its bytes."""
+
+    position: Position
+    fields: dict[bytes, bytes]
+
+
+async def entries(log: Log, upto: Position) -> AsyncIterator[Entry]:
+    """Every entry of ``upto``'s partition up to and including it, in order.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    key, start = log.keys.log(upto.partition), "-"
+    while True:
+        with translated():
+            page = cast(
+                "list[tuple[bytes, dict[bytes, bytes]]]",
+                await log.redis.xrange(key, start, upto.entry_id, READ_COUNT),
+            )
+        for entry_id, fields in page:
+            yield Entry(position=Position.of_entry(upto.partition, entry_id), fields=fields)
+        if not page:
+            return
+        start = f"({page[-1][0].decode()}"
+
+
+async def length(log: Log, partition: int) -> int:
+    """How many entries the partition has; raises Unavailable."""
+    with translated():
+        return await log.redis.xlen(log.keys.log(partition))

@@ -1,0 +1,282 @@
+"""The chains of a log that somebody tampered with, on a real server."""
+
+import hashlib
+import json
+from collections.abc import Callable, Generator
+from typing import Any, cast
+
+import anyio
+import msgspec
+import pytest
+
+from domain.commands import DeletePhoto, StartProcessing
+from domain.events import FIRST_PREV
+from ops.auditing import Audit, audit
+from ops.settings import Settings
+from ops.wiring import open_log
+from store.client import connect
+from store.log import Log
+from store.position import Position
+from tests.conftest import CONTEXT
+from tests.ops.conftest import run
+from tests.store.commands import completed, upload
+
+Fields = dict[bytes, bytes]
+Entries = list[tuple[str, Fields]]
+
+
+async def photo(log: Log) -> str:
+    """A photo with five events; its id."""
+    command = upload()
+    photo_id = command.photo_id
+    for each in (
+        command,
+        StartProcessing(photo_id=photo_id, job_id=command.job_id),
+        completed(command, "validation"),
+        completed(command, "metadata"),
+        DeletePhoto(photo_id=photo_id),
+    ):
+        await log.execute(each, client_id="alice", context=CONTEXT)
+    return photo_id
+
+
+async def stored(log: Log) -> Entries:
+    entries = cast("list[tuple[bytes, Fields]]", await log.redis.xrange(log.keys.log(0)))
+    return [(entry_id.decode(), fields) for entry_id, fields in entries]
+
+
+async def tamper(log: Log, change: Callable[[Entries], Entries]) -> None:
+    """Write the stream again with other entries, as one who has the server can."""
+    entries = change(await stored(log))
+    await log.redis.delete(log.keys.log(0))
+    for entry_id, fields in entries:
+        await add(log, fields, entry_id)
+
+
+async def add(log: Log, fields: Fields, entry_id: str = "*", partition: int = 0) -> None:
+    await log.redis.xadd(log.keys.log(partition), dict(fields), id=entry_id)  # pyright: ignore[reportArgumentType] # bytes are taken
+
+
+def at(index: int, change: Callable[[Fields], Fields]) -> Callable[[Entries], Entries]:
+    """Changes one entry and leaves the others."""
+
+    def change_one(entries: Entries) -> Entries:
+        entry_id, fields = entries[index]
+        changed = list(entries)
+        changed[index] = (entry_id, change(fields))
+        return changed
+
+    return change_one
+
+
+def rewritten(fields: Fields, **metadata: Any) -> Fields:
+    event = msgspec.msgpack.decode(fields[b"b"])
+    event["metadata"] |= {"actor": "client:mallory"} | metadata
+    return fields | {b"b": msgspec.msgpack.encode(event)}
+
+
+def told(found: Audit) -> list[tuple[str, int, str]]:
+    return [(each.chain, each.version, each.problem) for each in found.breaks]
+
+
+def pipeline_event(version: int, prev: str) -> Fields:
+    body = {
+        "timestamp": "2026-11-23T10:00:00.000Z",
+        "type": "pipeline.paused",
+        "data": {"stage": "thumbnails"},
+        "metadata": {"actor": "operator:olga", "photoVersion": version, "prev": prev},
+    }
+    return {
+        b"t": b"pipeline.paused",
+        b"p": b"",
+        b"v": b"%d" % version,
+        b"b": msgspec.msgpack.encode(body),
+    }
+
+
+async def test_whole_chains_are_counted_and_have_an_anchor(log: Log) -> None:
+    ids = [await photo(log) for _ in range(3)]
+    seen: list[tuple[int, int]] = []
+
+    found = await audit(log, progress=lambda done, total: seen.append((done, total)))
+
+    assert (found.photos, found.events, found.breaks) == (3, 15, [])
+    assert found.positions == [str(await log.end(0))]
+    digests = {each: (await log.load(each, "alice")).digest for each in ids}
+    lines = "".join(f"{each} {digests[each]}\n" for each in sorted(ids))
+    assert found.anchor == hashlib.sha256(lines.encode()).hexdigest()
+
+
+async def test_an_event_that_was_rewritten_is_told_by_the_one_after_it(log: Log) -> None:
+    photo_id = await photo(log)
+    await photo(log)
+
+    await tamper(log, at(2, rewritten))
+
+    found = await audit(log)
+    problem = "its prev is not the SHA-256 of version 3 as that is stored"
+    assert told(found) == [(photo_id, 4, problem)]
+    assert found.breaks[0].position == f"0:{(await stored(log))[3][0]}"
+    assert found.photos == 2
+
+
+async def test_the_last_event_rewritten_is_told_by_the_anchor_alone(log: Log) -> None:
+    await photo(log)
+    before = await audit(log)
+
+    await tamper(log, at(-1, rewritten))
+
+    after = await audit(log)
+    assert after.breaks == []
+    assert after.positions == before.positions
+    assert after.anchor != before.anchor
+
+
+async def test_events_that_were_dropped_leave_a_gap(log: Log) -> None:
+    one, two = await photo(log), await photo(log)
+
+    await tamper(log, lambda entries: [*entries[:1], *entries[2:5], *entries[7:]])
+
+    assert told(await audit(log)) == [
+        (one, 3, "version 2 is missing before it"),
+        (two, 3, "versions 1 to 2 are missing before it"),
+    ]
+
+
+async def test_an_event_that_was_put_in_comes_twice(log: Log) -> None:
+    photo_id = await photo(log)
+
+    def put_in(entries: Entries) -> Entries:
+        ms, _, _ = entries[2][0].partition("-")
+        return [*entries[:3], (f"{ms}-9999", rewritten(entries[2][1])), *entries[3:]]
+
+    await tamper(log, put_in)
+
+    assert told(await audit(log)) == [
+        (photo_id, 3, "it follows on version 3"),
+        (photo_id, 4, "its prev is not the SHA-256 of version 3 as that is stored"),
+    ]
+
+
+async def test_a_history_that_begins_with_something_before_it_is_broken(log: Log) -> None:
+    photo_id = await photo(log)
+
+    await tamper(log, lambda entries: at(0, lambda of: rewritten(of, prev="1" * 64))(entries[:1]))
+
+    problem = "it is the first, and its prev is not 64 zeros"
+    assert told(await audit(log)) == [(photo_id, 1, problem)]
+
+
+async def test_fields_that_do_not_say_what_the_body_says_are_named(log: Log) -> None:
+    photo_id = await photo(log)
+    wrong = {b"t": b"photo.erased", b"p": b"another", b"v": b"7"}
+
+    await tamper(log, at(0, lambda fields: fields | wrong))
+
+    assert told(await audit(log)) == [
+        (photo_id, 1, "its field t is 'photo.erased' and its body says 'photo.uploaded'"),
+        (photo_id, 1, "its field v is '7' and its body says '1'"),
+        (photo_id, 1, f"its field p is 'another' and its body says '{photo_id}'"),
+    ]
+
+
+async def test_a_body_that_is_no_event_is_named_and_ends_nothing(log: Log) -> None:
+    photo_id, other = await photo(log), await photo(log)
+
+    await tamper(log, at(0, lambda fields: fields | {b"b": b"\xc1"}))
+
+    found = await audit(log)
+    assert [problem for _, _, problem in told(found)] == [
+        "its body is no event",
+        "its prev is not the SHA-256 of version 1 as that is stored",
+    ]
+    assert {each.chain for each in found.breaks} == {photo_id}
+    assert (await audit(log, only=other)).breaks == []
+
+
+async def test_an_entry_without_anything_of_ours_is_named(log: Log) -> None:
+    await log.redis.xadd(log.keys.log(0), {"what": "ever"})
+
+    assert told(await audit(log)) == [("?", 1, "its body is no event")]
+
+
+async def test_the_events_of_the_pipeline_are_a_chain_of_their_own(log: Log) -> None:
+    await photo(log)
+    first = pipeline_event(1, FIRST_PREV)
+    second = pipeline_event(2, hashlib.sha256(first[b"b"]).hexdigest())
+    await add(log, first)
+    await add(log, second)
+
+    whole = await audit(log)
+    await add(log, second | {b"v": b"3"})
+    broken = await audit(log, only="pipeline")
+
+    assert (whole.photos, whole.events, whole.breaks) == (1, 7, [])
+    assert (broken.photos, broken.events) == (0, 3)
+    assert told(broken) == [
+        ("pipeline", 2, "it follows on version 2"),
+        ("pipeline", 2, "its field v is '3' and its body says '2'"),
+    ]
+
+
+async def test_a_photo_whose_events_are_in_two_partitions_is_broken(log: Log) -> None:
+    photo_id = await photo(log)
+    spread = Log(log.redis, log_id=log.log_id, partitions=2, keys=log.keys)
+    await add(log, (await stored(log))[0][1], partition=1)
+
+    found = await audit(spread)
+
+    assert told(found) == [(photo_id, 1, "it follows on version 5")]
+    assert len(found.positions) == 2
+
+
+async def test_an_audit_up_to_a_position_is_the_same_whatever_came_later(log: Log) -> None:
+    photo_id = await photo(log)
+    before = await audit(log)
+    await photo(log)
+
+    again = await audit(log, upto={0: Position.parse(before.positions[0])})
+    one = await audit(log, only=photo_id)
+
+    assert again == before
+    assert one.anchor == before.anchor
+
+
+async def test_an_empty_log_is_whole(log: Log) -> None:
+    found = await audit(log)
+
+    assert (found.photos, found.events, found.breaks) == (0, 0, [])
+    assert found.positions == ["0:0-0"]
+
+
+@pytest.fixture
+def tampered(valkey_url: str) -> Generator[str]:
+    """The id of the one photo of a log under the usual names, of which an event was rewritten."""
+
+    async def arrange() -> str:
+        async with open_log(Settings(redis_url=valkey_url)) as log:
+            photo_id = await photo(log)
+            await tamper(log, at(1, rewritten))
+            return photo_id
+
+    async def clear() -> None:
+        redis = connect(valkey_url)
+        await redis.flushdb()  # pyright: ignore[reportUnknownMemberType] # types of the library
+        await redis.aclose()
+
+    anyio.run(clear)
+    yield anyio.run(arrange)
+    anyio.run(clear)
+
+
+def test_the_command_names_each_break_with_status_1(tampered: str, valkey_url: str) -> None:
+    told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
+    as_json = run("verify", "--json", PHOTOLOG_REDIS_URL=valkey_url)
+
+    first, second, third = told.stdout.splitlines()
+    assert (told.exit_code, as_json.exit_code) == (1, 1)
+    assert first.startswith(f"broken  {tampered}  version 3 at 0:")
+    assert second == "1 photo, 5 events: 1 broken"
+    report = json.loads(as_json.stdout)
+    assert third == f"anchor {report['anchor']}  up to {report['positions'][0]}"
+    assert report["breaks"][0]["chain"] == tampered
