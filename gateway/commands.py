@@ -51,7 +51,8 @@ async def execute(
             patience_s=deps.limits.append_patience_s,
         )
     except Unavailable as error:
-        raise Refused("log-unavailable", "It is not known whether this was recorded.") from error
+        detail = "The log does not answer: it may have recorded this, or not."
+        raise Refused("log-unavailable", detail) from error
 
 
 def position_header(position: Position | None) -> dict[str, str]:

@@ -143,7 +143,8 @@ async def _known(log: Log, sha256: str, client_id: str) -> Response[Upload] | No
         holder = await log.holder_of(sha256, client_id)
         loaded = await log.load(holder, client_id) if holder else None
     except Unavailable as error:
-        raise Refused("log-unavailable", "Nothing was recorded.") from error
+        detail = "The log does not answer, and has recorded nothing."
+        raise Refused("log-unavailable", detail) from error
     if loaded is None or loaded.photo is None or loaded.position is None or loaded.photo.deleted:
         return None
     return _duplicate(loaded.photo, loaded.position)

@@ -41,8 +41,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
             return cls(title=f"{response.status_code} {response.reason_phrase}")
 
     def __str__(self) -> str:
-        said = f"{self.title}: {self.detail}" if self.detail else self.title
-        return f"{said} {self.advice}".strip()
+        """What is wrong, and what to do; the title only where nothing closer is said."""
+        return f"{self.detail or self.title} {self.advice}".strip()
 
 
 def find(

@@ -35,7 +35,10 @@ Advance = Callable[[int], None]
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The server has the photo. ``duplicate``: it had these bytes before."""
+    """The server has the photo. ``duplicate``: it had these bytes before.
+
+    ``damaged`` is null until it is known, which it is once the photo is processed.
+    """
 
     path: str
     photo_id: str
@@ -43,6 +46,7 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status: str
     duplicate: bool
     position: str
+    damaged: bool | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -268,24 +272,37 @@ async def _processed(client: httpx.AsyncClient, photo: Uploaded, wait_s: float) 
     trying, pause_s = _Trying(), FIRST_PAUSE_S
     while True:
         try:
-            response = await client.get(f"/api/jobs/{photo.job_id}")
+            outcome = await _ended(client, photo)
         except httpx.TransportError as error:
             await trying.after_loss(error)
             continue
-        if response.is_success:
-            job = msgspec.json.decode(response.content, type=_Job)
-            if job.status == "completed":
-                return msgspec.structs.replace(photo, status=job.status)
-            if job.status == "failed":
-                return _failed(photo, job.error or _JobError())
-        elif response.status_code not in (404, *BUSY):  # 404: not in the read model yet
-            problem = Problem.of(response)
-            return _failed(photo, _JobError(code=problem.code, message=str(problem)))
+        if outcome is not None:
+            return outcome
         if time.monotonic() > until:
             message = f"no photo was processed for {wait_s:g} s; it may be later"
             return _failed(photo, _JobError(code="not-processed-yet", message=message))
         await anyio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 1.0)
+
+
+async def _ended(client: httpx.AsyncClient, photo: Uploaded) -> Outcome | None:
+    """How its job has ended; None while it has not."""
+    response = await client.get(f"/api/jobs/{photo.job_id}")
+    if response.status_code in (404, *BUSY):  # 404: not in the read model yet
+        return None
+    if not response.is_success:
+        problem = Problem.of(response)
+        return _failed(photo, _JobError(code=problem.code, message=str(problem)))
+    job = msgspec.json.decode(response.content, type=_Job)
+    if job.status == "failed":
+        return _failed(photo, job.error or _JobError())
+    if job.status != "completed":
+        return None
+    response = await client.get(f"/api/photos/{photo.photo_id}")
+    if not response.is_success:  # deleted meanwhile
+        return msgspec.structs.replace(photo, status=job.status)
+    seen = msgspec.json.decode(response.content, type=_Photo)
+    return msgspec.structs.replace(photo, status=job.status, damaged=seen.damaged)
 
 
 class _JobError(msgspec.Struct):
@@ -296,6 +313,10 @@ class _JobError(msgspec.Struct):
 class _Job(msgspec.Struct):
     status: str
     error: _JobError | None = None
+
+
+class _Photo(msgspec.Struct):
+    damaged: bool
 
 
 def _failed(photo: Uploaded, error: _JobError) -> Failed:

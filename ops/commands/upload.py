@@ -19,7 +19,11 @@ from rich.progress import (
 
 from ops.client import Server, connected
 from ops.commands.server import with_server
-from ops.uploading import Failed, Found, Outcome, Wish, find_files, upload
+from ops.lines import printable
+from ops.uploading import Failed, Found, Outcome, Uploaded, Wish, find_files, upload
+
+FEW = 20
+"""So many files have a line each without being asked for."""
 
 
 @click.command()
@@ -36,6 +40,9 @@ from ops.uploading import Failed, Found, Outcome, Wish, find_files, upload
     metavar="SECONDS",
     help="Give up when no photo was processed for so long.",
 )
+@click.option(
+    "--verbose", is_flag=True, help=f"Name every photo with its id, also of more than {FEW} files."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON line for each file.")
 @with_server
 def command(
@@ -46,6 +53,7 @@ def command(
     priority: int | None,
     wait: bool,
     wait_timeout: float,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Upload photos: files, and folders with all that is in them.
@@ -66,14 +74,21 @@ def command(
     total = len(found.files) + len(found.failed)
     sending = bar.add_task(f"0 of {total}", total=found.size)
     counts: Counter[str] = Counter()
+    damaged: Counter[str] = Counter()
+    lines: list[str] = []
 
     def ended(outcome: Outcome) -> None:
-        counts[_kind(outcome)] += 1
+        kind = _kind(outcome)
+        counts[kind] += 1
         bar.update(sending, description=f"{counts.total()} of {total}")
+        if isinstance(outcome, Uploaded) and outcome.damaged:
+            damaged[kind] += 1
         if as_json:
             click.echo(msgspec.json.encode(outcome))
         elif isinstance(outcome, Failed):
             console.print(f"{outcome.path}: {outcome.reason}", style="red", markup=False)
+        elif verbose or total <= FEW:
+            lines.append(_line(outcome))
 
     async def run() -> None:
         async with connected(server.url, server.token) as client:
@@ -89,9 +104,11 @@ def command(
 
     with bar:
         anyio.run(run)
+    for line in lines:  # only now: the bar would take them for its own output
+        click.echo(line)
     if not as_json:
-        said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        click.echo(f"{said}{_hidden(found)}")
+        said = [_counted(count, kind, damaged[kind]) for kind, count in sorted(counts.items())]
+        click.echo(f"{', '.join(said)}{_hidden(found)}")
     if counts["failed"]:
         raise click.exceptions.Exit(1)
 
@@ -102,6 +119,15 @@ def _kind(outcome: Outcome) -> str:
     if outcome.duplicate:
         return "there already"
     return "processed" if outcome.status == "completed" else "uploaded"
+
+
+def _line(photo: Uploaded) -> str:
+    mark = "  (damaged)" if photo.damaged else ""
+    return f"{photo.photo_id}  {printable(photo.path)}{mark}"
+
+
+def _counted(count: int, kind: str, damaged: int) -> str:
+    return f"{count} {kind}, {damaged} of them damaged" if damaged else f"{count} {kind}"
 
 
 def _hidden(found: Found) -> str:

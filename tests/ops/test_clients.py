@@ -13,6 +13,7 @@ import httpx
 import pytest
 from click.testing import Result
 
+from ops.commands.upload import FEW
 from tests.ops.conftest import run
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
 
@@ -80,14 +81,37 @@ def _upload(system: System, *arguments: str) -> list[dict[str, Any]]:
 def test_a_folder_is_uploaded_and_each_file_that_is_no_photo_is_named(
     shared_system: System, folder: Path
 ) -> None:
+    whole = jpeg((400, 300))
+    (folder / "sub" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+
     first = _photolog(shared_system, "upload", "--wait", str(folder))
     second = _photolog(shared_system, "upload", str(folder / "a.jpg"))
 
+    *photos, counted = first.stdout.splitlines()
+    ids = {line.partition("  ")[2]: line.partition("  ")[0] for line in photos}
     assert first.exit_code == 1
-    assert first.stdout == "1 failed, 2 processed; 1 hidden skipped\n"
-    assert first.stderr.count("\n") == 1
-    assert first.stderr.startswith(f"{folder}/notes.txt: Not a photo")
-    assert (second.exit_code, second.stdout) == (0, "1 there already\n")
+    assert counted == "1 failed, 3 processed, 1 of them damaged; 1 hidden skipped"
+    names = ("a.jpg", "sub/b.jpg", "sub/cut.jpg  (damaged)")
+    assert set(ids) == {f"{folder}/{name}" for name in names}
+    assert first.stderr == (
+        f"{folder}/notes.txt: The file is none of JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF. "
+        "Send one of those named.\n"
+    )
+    same = ids[f"{folder}/a.jpg"]
+    assert (second.exit_code, second.stdout) == (0, f"{same}  {folder}/a.jpg\n1 there already\n")
+
+
+def test_many_files_are_counted_and_named_only_when_asked_for(
+    shared_system: System, tmp_path: Path
+) -> None:
+    for number in range(FEW + 1):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg((8, 8)))
+
+    told = _photolog(shared_system, "upload", str(tmp_path))
+    named = _photolog(shared_system, "upload", "--verbose", str(tmp_path))
+
+    assert told.stdout == f"{FEW + 1} uploaded\n"
+    assert named.stdout.count(".jpg\n") == FEW + 1
 
 
 def test_json_has_one_line_for_each_file(shared_system: System, folder: Path) -> None:
@@ -151,7 +175,7 @@ def test_history_of_a_photo_that_is_not_there_is_the_servers_problem(
     shown = _photolog(shared_system, "history", "nope")
 
     assert shown.exit_code == 1
-    assert shown.stderr.startswith("Error: No such photo: ")
+    assert shown.stderr.startswith("Error: There is no photo nope. Check the id")
 
 
 def test_an_operator_sees_the_history_of_another_client(
@@ -215,7 +239,7 @@ def test_a_room_that_may_not_be_entered_is_the_servers_problem(shared_system: Sy
     shown = _photolog(shared_system, "watch", "global")
 
     assert shown.exit_code == 1
-    assert shown.stderr.startswith("Error: Not allowed")
+    assert shown.stderr.startswith("Error: Only operators and auditors")
 
 
 def test_reconcile_reports_what_is_missing_with_status_1(

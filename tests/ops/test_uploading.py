@@ -114,7 +114,7 @@ async def test_what_the_server_refuses_fails_with_its_words(photo: Path) -> None
         Failed(
             path=str(photo),
             code="unsupported-type",
-            reason="Not a photo: It is a text. Send a photo.",
+            reason="It is a text. Send a photo.",
         )
     ]
 
@@ -175,6 +175,37 @@ async def test_a_file_that_is_gone_by_then_fails_alone(tmp_path: Path, photo: Pa
     assert {type(outcome) for outcome in outcomes} == {Failed, Uploaded}
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_waiting_tells_whether_the_photo_is_damaged(photo: Path, *, damaged: bool) -> None:
+    answers = iter(
+        [
+            httpx.Response(201, json=ACCEPTED),
+            httpx.Response(200, json={"status": "completed", "error": None}),
+            httpx.Response(200, json={"photoId": "p", "damaged": damaged}),
+        ]
+    )
+
+    outcomes, _ = await _upload(find_files([photo]), lambda _: next(answers), wait_s=10)
+
+    assert isinstance(outcomes[0], Uploaded)
+    assert (outcomes[0].status, outcomes[0].damaged) == ("completed", damaged)
+
+
+async def test_waiting_ends_for_a_photo_that_is_deleted_when_it_is_looked_at(photo: Path) -> None:
+    answers = iter(
+        [
+            httpx.Response(201, json=ACCEPTED),
+            httpx.Response(200, json={"status": "completed", "error": None}),
+            httpx.Response(404, json=NOT_WANTED),
+        ]
+    )
+
+    outcomes, _ = await _upload(find_files([photo]), lambda _: next(answers), wait_s=10)
+
+    assert isinstance(outcomes[0], Uploaded)
+    assert (outcomes[0].status, outcomes[0].damaged) == ("completed", None)
+
+
 @pytest.mark.parametrize(
     ("job", "status"),
     [
@@ -191,6 +222,7 @@ async def test_waiting_tells_how_processing_ended(
             httpx.Response(404, json=NOT_WANTED),  # not in the read model yet
             httpx.Response(200, json={"status": "processing", "error": None}),
             httpx.Response(200, json=job),
+            httpx.Response(404, json=NOT_WANTED),
         ]
     )
 
