@@ -8,7 +8,7 @@ import msgspec
 from ops.client import Server, checked, connected
 from ops.commands.server import with_server
 from ops.frames import Frame, frames
-from ops.lines import Shown, what
+from ops.lines import Shown, printable, what
 
 SILENCE_S = 60.0
 """The server sends a sign of life more often than this."""
@@ -16,6 +16,9 @@ SILENCE_S = 60.0
 FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 5.0
 PASSING = frozenset({429, 502, 503, 504})
+
+NAMES_MAX = 10_000
+"""Of so many photos the names are remembered, the last ones uploaded."""
 
 
 class _Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +35,7 @@ class _Watch:
         self._room = room
         self._after = after
         self._as_json = as_json
+        self._names: dict[str, str] = {}
 
     async def run(self, server: Server) -> None:
         async with connected(server.url, server.token, read_timeout_s=SILENCE_S) as client:
@@ -72,10 +76,21 @@ class _Watch:
             start = msgspec.json.decode(frame.data, type=_Start)
             if self._after is not None and not start.recovered:
                 click.echo(f"Events before {start.position} may be missing.", err=True)
+            click.echo(f"Watching {self._room} from {start.position}", err=True)
         elif frame.event == "message":
             event = msgspec.json.decode(frame.data, type=Shown)
-            click.echo(frame.data if self._as_json else _line(event))
+            click.echo(frame.data if self._as_json else self._line(event))
         self._after = frame.id or self._after
+
+    def _line(self, event: Shown) -> str:
+        """With the photo's name, which its first event says, where that was seen here."""
+        name = self._names.get(event.photo_id)
+        if event.type == "photo.uploaded":
+            self._names[event.photo_id] = printable(event.data["originalFilename"])
+            if len(self._names) > NAMES_MAX:
+                del self._names[next(iter(self._names))]
+        said = ", ".join(text for text in (name, what(event)) if text)
+        return f"{event.time}  {event.type:<32}  {event.photo_id}  {said}"
 
 
 @click.command()
@@ -91,7 +106,3 @@ def command(server: Server, room: str, after: str | None, as_json: bool) -> None
     ended.
     """
     anyio.run(_Watch(room, after, as_json=as_json).run, server)
-
-
-def _line(event: Shown) -> str:
-    return f"{event.time}  {event.type:<32}  {event.photo_id}  {what(event)}"

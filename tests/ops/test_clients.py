@@ -15,28 +15,33 @@ from click.testing import Result
 
 from ops.commands.upload import FEW
 from tests.ops.conftest import run
-from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg
 
 
 class Watch:
-    """``photolog watch --json`` in a process of its own."""
+    """``photolog watch`` in a process of its own, which has entered its room."""
 
     def __init__(self, system: System, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [*PHOTOLOG, "watch", "--data", str(system.data), "--json", *arguments],
+            [*PHOTOLOG, "watch", "--data", str(system.data), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        assert self.process.stderr is not None
+        self.began = self.process.stderr.readline()
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+
+    def next_line(self) -> str:
+        return self._lines.get(timeout=DEADLINE_S)
 
     def next_events(self, last: str) -> list[dict[str, Any]]:
         """What comes until an event of the type ``last``."""
         events: list[dict[str, Any]] = []
         while not events or events[-1]["type"] != last:
-            events.append(json.loads(self._lines.get(timeout=DEADLINE_S)))
+            events.append(json.loads(self.next_line()))
         return events
 
     def stop(self) -> tuple[int, str]:
@@ -210,8 +215,7 @@ def test_a_token_of_the_command_line_opens_the_door(shared_system: System) -> No
 def test_watch_shows_what_happens_over_a_lost_connection_without_gap_or_duplicate(
     shared_system: System, folder: Path
 ) -> None:
-    watch = Watch(shared_system)
-    wait_until(lambda: _subscribed(shared_system), "watch is in its room")
+    watch = Watch(shared_system, "--json")
     _upload(shared_system, "--wait", str(folder / "a.jpg"))
     before = watch.next_events("photo.processing.completed")
 
@@ -225,14 +229,25 @@ def test_watch_shows_what_happens_over_a_lost_connection_without_gap_or_duplicat
     for events in (before, after):
         versions = [event["metadata"]["photoVersion"] for event in events]
         assert versions == list(range(1, len(events) + 1))
-    assert (status, said) == (130, "The connection was lost; connecting again …\n")
+    lost, again = said.splitlines()
+    assert watch.began.startswith("Watching client from 0:")
+    assert (status, lost) == (130, "The connection was lost; connecting again …")
+    assert again == f"Watching client from {before[-1]['id']}"
 
 
-def _subscribed(system: System) -> bool:
-    """Whether somebody holds a connection to the gateway; no request is under way else."""
-    port = f"{int(system.url.rpartition(':')[2]):04X}"
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return any(row[1].endswith(f":{port}") and row[3] == "01" for row in rows)
+def test_watch_names_the_photos_whose_upload_it_has_seen(
+    shared_system: System, folder: Path
+) -> None:
+    watch = Watch(shared_system)
+
+    _upload(shared_system, "--wait", str(folder / "a.jpg"))
+    uploaded, started = watch.next_line(), watch.next_line()
+    watch.stop()
+
+    assert "photo.uploaded" in uploaded
+    assert "  a.jpg, " in uploaded
+    assert "photo.processing.started" in started
+    assert started.endswith("  a.jpg, full_processing\n")
 
 
 def test_a_room_that_may_not_be_entered_is_the_servers_problem(shared_system: System) -> None:

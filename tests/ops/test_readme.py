@@ -79,6 +79,7 @@ def test_a_command_of_the_readme_does_its_work(
     ) as bash:
         if ENDLESS in line:
             assert bash.stdout is not None
+            assert bash.stdout.readline().startswith("Watching ")
             assert "photo.uploaded" in bash.stdout.readline()
             bash.terminate()
             return
