@@ -33,11 +33,19 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def configure(settings: Settings, role: str) -> None:
-    """Send all logging of this process, and an error that nobody caught, to standard error."""
+starting = logging.getLogger("photolog.start")
+"""For what a process that was started by itself has to say at its start, whatever the level."""
+
+
+def configure(settings: Settings, role: str, *, quiet: bool = True) -> None:
+    """Send all logging of this process, and an error that nobody caught, to standard error.
+
+    Unless it is ``quiet`` that includes what ``starting`` has to say.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Json(role) if settings.log_format == "json" else _Text(role))
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    starting.setLevel(logging.NOTSET if quiet else logging.INFO)
 
     def uncaught(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None

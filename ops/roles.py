@@ -13,7 +13,8 @@ from anyio.abc import TaskStatus
 
 from ops import wiring
 from ops.errors import one_by_one
-from ops.exclusive import listen
+from ops.exclusive import base_url, listen
+from ops.logs import starting
 from ops.settings import Settings
 
 
@@ -46,6 +47,7 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
         server = uvicorn.Server(configuration(create_app(deps), deps.limits))
         # uvicorn has handlers of its own while it serves, and raises the signals again afterwards.
         ending.begin = ending.at_once = lambda: None
+        starting.info("answers at %s", base_url(listener))
         await server.serve(sockets=[listener])
 
 

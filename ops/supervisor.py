@@ -164,7 +164,7 @@ class _System:
         self._parts.append(
             Part(
                 name,
-                lambda: [*python, *arguments(), "--name", name],
+                lambda: [*python, *arguments(), "--name", name, "--quiet"],
                 environment=_environment() | environment_of(settings),
                 fds=(self._lock, *fds),
             )

@@ -16,8 +16,9 @@ import msgspec
 
 from ops.embedded import url_in
 from ops.errors import UserError
+from ops.logs import starting
 from ops.reconciling import settle
-from ops.settings import Settings
+from ops.settings import Settings, shown
 from store.blobs import FolderBlobs
 from store.client import connect
 from store.errors import Unavailable
@@ -73,6 +74,9 @@ async def open_log(
                     logger.warning("waiting for Redis: %s", error)
                     remind_at = time.monotonic() + REMIND_S
             await anyio.sleep(RETRY_S)
+        if patient:
+            url, count = shown("redis_url", redis_url(settings)), log.partitions
+            starting.info("joined the log at %s, partitions: %d", url, count)
         yield log
     finally:
         with anyio.CancelScope(shield=True):

@@ -73,7 +73,9 @@ class Projector:
             except _Superseded:
                 logger.info("the live generation has changed: going on with what is live now")
             except _Unfit as reason:
-                logger.warning("%s: folding the log anew", reason)
+                expected = isinstance(reason, _Absent)  # as at the very first start
+                level = logging.INFO if expected else logging.WARNING
+                logger.log(level, "%s: folding the log anew", reason)
                 await rebuild(self._log, self._generations)
 
     async def _follow(self, live: "_Live") -> None:
@@ -138,6 +140,10 @@ class _Unfit(Exception):
     """The generation cannot be gone on with; the message says why."""
 
 
+class _Absent(_Unfit):
+    """There is none."""
+
+
 class _Live:
     """The live generation, open for writing. One thread at a time uses the connection."""
 
@@ -157,7 +163,7 @@ class _Live:
     def _open(cls, generations: Generations, log_id: str) -> "_Live":
         path = generations.current()
         if path is None:
-            raise _Unfit("there is no read model")
+            raise _Absent("there is no read model")
         try:
             live = cls(generations, path, open_writer(path))
             reason = fold.unfit(live._db, log_id)

@@ -76,6 +76,8 @@ def loaded_settings() -> Loaded:
     return loaded
 
 
+quiet_option = click.option("--quiet", is_flag=True, help="Do not say at the start what it joins.")
+
 name_option = click.option(
     "--name",
     metavar="NAME",

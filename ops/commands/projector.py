@@ -3,17 +3,19 @@
 import click
 
 from ops import logs, roles
-from ops.commands.options import name_option, with_settings
+from ops.commands.options import name_option, quiet_option, with_settings
 from ops.settings import Loaded
 
 
 @click.command()
 @name_option
+@quiet_option
 @with_settings()
-def command(loaded: Loaded, name: str | None) -> None:
+def command(loaded: Loaded, name: str | None, quiet: bool) -> None:
     """Run the projector of this machine: it folds the log into the read model.
 
-    One for each data folder that a gateway reads; it needs the log (PHOTOLOG_REDIS_URL).
+    One for each data folder that a gateway reads. It joins the log of PHOTOLOG_REDIS_URL, or else
+    that of the `photolog up` on its data folder.
     """
-    logs.configure(loaded.settings, name or "projector")
+    logs.configure(loaded.settings, name or "projector", quiet=quiet)
     roles.run(roles.projector(loaded.settings))

@@ -3,7 +3,7 @@
 import click
 
 from ops import logs, roles
-from ops.commands.options import name_option, with_settings
+from ops.commands.options import name_option, quiet_option, with_settings
 from ops.settings import Loaded
 
 
@@ -11,12 +11,16 @@ from ops.settings import Loaded
 @click.option("--consumer", hidden=True, help="The name in the consumer groups.")
 @click.option("--dead", hidden=True, help="How names of consumers that are known dead begin.")
 @name_option
+@quiet_option
 @with_settings("concurrency", "decoders")
-def command(loaded: Loaded, name: str | None, consumer: str | None, dead: str | None) -> None:
+def command(
+    loaded: Loaded, name: str | None, consumer: str | None, dead: str | None, quiet: bool
+) -> None:
     """Run one worker, with its decoder processes.
 
-    It needs the log (PHOTOLOG_REDIS_URL) and the blobs.
+    It joins the log of PHOTOLOG_REDIS_URL, or else that of the `photolog up` on its data folder,
+    where the photos are too.
     """
     name = name or roles.standalone_name("worker")
-    logs.configure(loaded.settings, name)
+    logs.configure(loaded.settings, name, quiet=quiet)
     roles.run(roles.worker(loaded.settings, name=name, consumer=consumer, dead=dead))

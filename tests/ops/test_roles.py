@@ -58,7 +58,11 @@ def test_roles_find_each_other_without_a_supervisor(data: Path, valkey_url: str)
         for process in (gateway, projector):
             process.send_signal(signal.SIGINT)
             assert process.wait(DEADLINE_S) == 0
-    assert "Traceback" not in (data.parent / "gateway.log").read_text()
+    said = {role: (data.parent / f"{role}.log").read_text() for role in ("projector", "gateway")}
+    assert all(f"joined the log at {valkey_url}, partitions: 1\n" in text for text in said.values())
+    assert f"answers at http://127.0.0.1:{port}\n" in said["gateway"]
+    assert said["projector"].count("\n") == 1
+    assert said["gateway"].count("\n") == 2
 
 
 def _answers(url: str) -> bool:
@@ -74,6 +78,7 @@ def test_up_takes_a_redis_of_ones_own_and_as_many_workers_as_asked_for(
     monkeypatch.setenv("PHOTOLOG_REDIS_URL", valkey_url)
     monkeypatch.setenv("PHOTOLOG_DECODERS", "1")
     with System(data, "--workers", "2") as system:
+        assert system.log.read_text() == ""
         roles = {role: system.pid_of(role) for role in ("valkey", "worker-1", "worker-2")}
         assert system.stop() == 0
 

@@ -46,13 +46,14 @@ async def test_the_story_reaches_the_rows(
     assert checkpoint(generations) == await log.end(0)
 
 
-async def test_an_empty_log_has_a_read_model_at_once(
-    log: Log, projector: Projector, generations: Generations
+async def test_an_empty_log_has_a_read_model_at_once_and_without_a_warning(
+    log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(projector):
         await until(lambda: generations.current() is not None, "a generation")
 
     assert live_rows(generations)["photos"] == []
+    assert [each for each in caplog.records if each.levelno > logging.INFO] == []
 
 
 async def test_a_running_projector_follows_the_log(
