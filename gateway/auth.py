@@ -98,7 +98,8 @@ class Tokens:
                 64 of them; or there is no such role.
         """
         if not CLIENT_ID.fullmatch(client_id):
-            raise ValueError(f"{client_id!r} is no client id: use letters, digits and ._@-")
+            given = repr(client_id) if client_id else "the empty text"
+            raise ValueError(f"{given} is no client id: use 1 to 64 letters, digits and ._@-")
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "sub": client_id,

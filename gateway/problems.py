@@ -71,8 +71,12 @@ PROBLEMS: dict[str, Kind] = {
     ),
     # Who is asking, and for what.
     "missing-token": Kind(401, "Who is asking?", "Send Authorization: Bearer and a token."),
-    "invalid-token": Kind(401, "The token is not valid", "Get a token: photolog token."),
-    "expired-token": Kind(401, "The token has expired", "Get a new token: photolog token."),
+    "invalid-token": Kind(
+        401, "The token is not valid", "Get a token: photolog token --client NAME."
+    ),
+    "expired-token": Kind(
+        401, "The token has expired", "Get a new token: photolog token --client NAME."
+    ),
     "forbidden": Kind(403, "Not allowed", "Use a token whose role may do this."),
     "room-forbidden": Kind(403, "Not your room", "Enter your own rooms."),
     "cross-origin": Kind(403, "Another site asks", "Send a bearer token instead of the cookie."),

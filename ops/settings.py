@@ -70,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_field_bytes: Annotated[Count, Meta(description="Largest form field beside the file.")] = (
         65_536
     )
+    filename_max: Annotated[Count, Meta(description="Bytes kept of a file name.")] = 255
     max_json_bytes: Annotated[Count, Meta(description="Largest JSON body.")] = 65_536
     header_patience_s: Annotated[Seconds, Meta(description="Longest time of a request's head.")] = (
         10.0
@@ -100,7 +101,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds, Meta(description="How long a command waits while Redis is away.")
     ] = 10.0
     page_limit_max: Annotated[Count, Meta(description="Most items of one page.")] = 200
-    filename_max: Annotated[Count, Meta(description="Bytes kept of a file name.")] = 255
     check_timeout_s: Annotated[Seconds, Meta(description="Longest time of one health check.")] = 2.0
     min_free_bytes: Annotated[
         Natural, Meta(description="Room on the disk below which health says degraded.")
@@ -188,6 +188,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.folder / "read-model"
 
 
+PARTS = {
+    "data": "The system",
+    "max_upload_bytes": "Uploads",
+    "max_json_bytes": "Requests",
+    "check_timeout_s": "Health",
+    "room_backlog": "Rooms",
+    "concurrency": "Worker",
+    "max_pixels": "Pictures",
+    "log_level": "Log lines",
+}
+"""The first setting of each part; in ``Settings`` those of one part stand together."""
+
+
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """Settings, and for each name where its value came from.
 
@@ -240,6 +253,22 @@ def variable_of(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def hint(name: str) -> str:
+    """What to say after the name of a setting that there is not."""
+    close = get_close_matches(name.lower().removeprefix(PREFIX.lower()), _HINTS, 1)
+    return f": did you mean {close[0]}?" if close else "; `photolog config` lists them all"
+
+
+def parts() -> dict[str, list[str]]:
+    """The names of all settings by the title of their part, in their order."""
+    found: dict[str, list[str]] = {}
+    title = ""
+    for name in _HINTS:
+        title = PARTS.get(name, title)
+        found.setdefault(title, []).append(name)
+    return found
+
+
 def environment_of(settings: Settings) -> dict[str, str]:
     """Variables from which ``load`` makes these settings again, in another process."""
     values = msgspec.structs.asdict(settings) | {"data": str(settings.folder)}
@@ -273,9 +302,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not TOML: {error}") from error
     for name in values:
         if name not in _HINTS:
-            close = get_close_matches(name.lower().removeprefix(PREFIX.lower()), _HINTS, 1)
-            hint = f": did you mean {close[0]}?" if close else "; `photolog config` lists them all"
-            raise SettingsError(f"{file} names a setting that does not exist, {name}{hint}")
+            raise SettingsError(f"{file} names a setting that does not exist, {name}{hint(name)}")
     return values
 
 

@@ -49,15 +49,18 @@ def mint(settings: Settings, client_id: str, role: str, ttl_s: float) -> str:
 
 
 def parse_ttl(text: str) -> int:
-    """Seconds of a duration such as ``30d``, ``12h``, ``90m``, ``2w`` or ``3600s``.
+    """Seconds of a duration such as ``30d``, ``12h``, ``90m``, ``2w`` or ``3600s``, above 0.
 
     Raises:
         UserError: it is none.
     """
-    match = re.fullmatch(r"([1-9]\d{0,8})([smhdw])", text, re.ASCII)
+    match = re.fullmatch(r"(\d{1,9})([smhdw])", text, re.ASCII)
     if match is None:
         raise UserError(f"{text!r} is no duration: write 30d, 12h, 90m, 2w or 3600s")
-    return int(match[1]) * _UNITS_S[match[2]]
+    seconds = int(match[1]) * _UNITS_S[match[2]]
+    if seconds == 0:
+        raise UserError(f"{text!r} is too short: a duration has to be above 0, at least 1s")
+    return seconds
 
 
 def _created(path: Path) -> bytes:

@@ -5,38 +5,72 @@ import json
 import click
 
 from ops.commands.options import with_settings
-from ops.settings import MASK, Loaded, describe, shown, variable_of
+from ops.errors import UserError
+from ops.settings import MASK, PREFIX, Loaded, describe, hint, parts, shown, variable_of
+
+VALUE_CHARS = 15
+"""The width of the values' column, which only longer values than usual go beyond."""
+
+SOURCE_CHARS = 11
 
 
 @click.command()
+@click.argument("names", nargs=-1, metavar="[SETTING]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_settings()
-def command(loaded: Loaded, as_json: bool) -> None:
+def command(loaded: Loaded, names: tuple[str, ...], as_json: bool) -> None:
     """Show every setting, its value, and where that came from.
 
     Secrets are masked. A setting `port` is the variable PHOTOLOG_PORT, or a line `port = 3000` of
-    the file that --config or PHOTOLOG_CONFIG names.
+    the file that --config or PHOTOLOG_CONFIG names. `photolog config port` shows all about it.
     """
-    rows = [
-        (name, getattr(loaded.settings, name), source) for name, source in loaded.sources.items()
-    ]
+    wanted = [_named(name, loaded) for name in names]
     if as_json:
         click.echo(
-            json.dumps(
-                {
-                    name: {"value": _json(name, value), "source": source}
-                    for name, value, source in rows
-                },
-                indent=2,
-            )
+            json.dumps({name: _facts(name, loaded) for name in wanted or loaded.sources}, indent=2)
         )
-        return
-    values = [(variable_of(name), shown(name, value), source) for name, value, source in rows]
-    widths = [max(len(row[i]) for row in values) for i in range(2)]
-    for (variable, value, source), (name, _, _) in zip(values, rows, strict=True):
-        meaning, accepted = describe(name)
-        click.echo(f"{variable:<{widths[0]}}  {value:<{widths[1]}}  {source}")
-        click.secho(f"    {meaning} Takes {accepted}.", dim=True)
+    elif wanted:
+        click.echo("\n\n".join(_described(name, loaded) for name in wanted))
+    else:
+        _list(loaded)
+
+
+def _named(text: str, loaded: Loaded) -> str:
+    name = text.lower().removeprefix(PREFIX.lower())
+    if name not in loaded.sources:
+        raise UserError(f"there is no setting {text}{hint(text)}")
+    return name
+
+
+def _list(loaded: Loaded) -> None:
+    """By part, a line for each setting."""
+    width = max(len(variable_of(name)) for name in loaded.sources)
+    for number, (title, names) in enumerate(parts().items()):
+        click.secho(f"\n{title}" if number else title, bold=True)
+        for name in names:
+            value = shown(name, getattr(loaded.settings, name))
+            source, _, _ = loaded.sources[name].partition(" ")
+            click.echo(
+                f"  {variable_of(name):<{width}}  {value:<{VALUE_CHARS}}  "
+                f"{source:<{SOURCE_CHARS}}  {click.style(describe(name)[0], dim=True)}"
+            )
+
+
+def _described(name: str, loaded: Loaded) -> str:
+    meaning, accepted = describe(name)
+    rows = {
+        "variable": variable_of(name),
+        "value": shown(name, getattr(loaded.settings, name)),
+        "from": loaded.sources[name],
+        "takes": accepted,
+        "means": meaning,
+    }
+    return "\n".join([name, *(f"  {key:<8}  {value}" for key, value in rows.items())])
+
+
+def _facts(name: str, loaded: Loaded) -> dict[str, object]:
+    value = getattr(loaded.settings, name)
+    return {"value": _json(name, value), "source": loaded.sources[name]}
 
 
 def _json(name: str, value: object) -> object:

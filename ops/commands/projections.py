@@ -20,8 +20,20 @@ from store.log import Log
 from store.position import Position
 from store.sqlite import Connection, Reader
 
+SENTENCE_CHARS = 200
 
-@click.group()
+
+class _Group(click.Group):
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # Click cuts the sentences to one line each.
+        said = {
+            name: each.get_short_help_str(SENTENCE_CHARS) for name, each in self.commands.items()
+        }
+        with formatter.section("Commands"):
+            formatter.write_dl(list(said.items()))
+
+
+@click.group(cls=_Group)
 @config_option
 @data_option
 def command() -> None:

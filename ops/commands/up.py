@@ -7,6 +7,7 @@ import click
 
 from ops import logs
 from ops.commands.options import with_settings
+from ops.invocation import program
 from ops.settings import Loaded, Settings
 from ops.supervisor import up
 from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
@@ -40,7 +41,7 @@ def _welcome(settings: Settings, url: str, token: str) -> str:
 Photolog is ready.
 
   Open     {url}/#token={token}
-  Upload   photolog upload {data}PATH…     (in another terminal)
+  Upload   {program()} upload {data}PATH…     (in another terminal)
   Kept in  {settings.folder}
   Stop     Ctrl-C
 """

@@ -53,12 +53,37 @@ def test_config_lists_every_setting_with_its_value_and_source(tmp_path: Path) ->
     shown = run("config", "--config", str(file), PHOTOLOG_PORT="4000", PHOTOLOG_SECRET=SECRET)
 
     assert shown.exit_code == 0
-    lines = {line.split()[0]: line for line in shown.output.splitlines() if line[:1] != " "}
+    lines = {line.split()[0]: line for line in shown.output.splitlines() if line[:1] == " "}
     assert set(lines) == {variable_of(name) for name in Settings.__struct_fields__}
-    assert lines["PHOTOLOG_WORKERS"].split()[1:] == ["3", "file", str(file)]
-    assert lines["PHOTOLOG_PORT"].split()[1:] == ["4000", "environment", "PHOTOLOG_PORT"]
-    assert lines["PHOTOLOG_HOST"].split()[1:] == ["127.0.0.1", "default"]
+    assert lines["PHOTOLOG_WORKERS"].split()[1:3] == ["3", "file"]
+    assert lines["PHOTOLOG_PORT"].split()[1:4] == ["4000", "environment", "Port"]
+    assert lines["PHOTOLOG_HOST"].split()[1:3] == ["127.0.0.1", "default"]
     assert SECRET not in shown.output
+
+
+def test_config_shows_all_about_a_setting_that_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "photolog.toml"
+    file.write_text("workers = 3")
+
+    shown = run("config", "--config", str(file), "workers", "PHOTOLOG_LOG_LEVEL")
+    unknown = run("config", "worker")
+
+    assert shown.output.splitlines() == [
+        "workers",
+        "  variable  PHOTOLOG_WORKERS",
+        "  value     3",
+        f"  from      file {file}",
+        "  takes     a whole number from 0",
+        "  means     Worker processes that `up` starts.",
+        "",
+        "log_level",
+        "  variable  PHOTOLOG_LOG_LEVEL",
+        "  value     warning",
+        "  from      default",
+        "  takes     one of debug, error, info, warning",
+        "  means     Least level that is shown.",
+    ]
+    assert unknown.output == "Error: there is no setting worker: did you mean workers?\n"
 
 
 def test_config_as_json_keeps_types_and_masks_secrets() -> None:
@@ -112,7 +137,8 @@ def test_token_prints_a_token_that_the_gateway_takes_and_nothing_else() -> None:
     ("arguments", "said"),
     [
         (("--client", "a b"), "'a b' is no client id"),
-        (("--client", "alice", "--ttl", "0d"), "'0d' is no duration: write 30d"),
+        (("--client", ""), "the empty text is no client id: use 1 to 64 letters"),
+        (("--client", "alice", "--ttl", "0d"), "'0d' is too short: a duration has to be above 0"),
         (("--client", "alice", "--ttl", "5 years"), "'5 years' is no duration"),
     ],
 )
@@ -154,6 +180,14 @@ def test_where_nothing_listens_every_client_says_so_in_one_line(command: tuple[s
         f"Error: No Photolog answers at {url}: start it with `photolog up`"
     )
     assert "Traceback" not in shown.output
+
+
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_help_of_projections_is_not_cut(columns: str) -> None:
+    shown = run("projections", "--help", COLUMNS=columns)
+
+    assert "…" not in shown.output
+    assert "..." not in shown.output.partition("Commands:")[2]
 
 
 def test_a_reader_that_goes_away_ends_a_command_quietly() -> None:

@@ -9,11 +9,13 @@ from handlers.stage import Recipe
 from handlers.worker import WorkerSettings
 from ops.settings import (
     MASK,
+    PARTS,
     Settings,
     SettingsError,
     describe,
     environment_of,
     load,
+    parts,
     shown,
     variable_of,
 )
@@ -136,6 +138,12 @@ def test_every_setting_says_what_it_means_and_takes(name: str) -> None:
     assert meaning.endswith(".")
     assert accepted
     assert variable_of(name) == f"PHOTOLOG_{name.upper()}"
+
+
+def test_every_setting_is_in_a_part_of_them() -> None:
+    assert [name for names in parts().values() for name in names] == list(NAMES)
+    assert "" not in parts()
+    assert set(PARTS) <= set(NAMES)
 
 
 WORKER = {"patience_s": "worker_patience_s", "drain_s": "worker_drain_s"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ops.invocation import program
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, photolog, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
@@ -37,7 +38,7 @@ def test_a_person_gets_a_login_a_folder_and_a_way_to_upload_and_to_stop(
 ) -> None:
     assert f"{shared_system.url}/#token=" in shared_system.welcome
     assert str(shared_system.data) in shared_system.welcome
-    assert "photolog upload" in shared_system.welcome
+    assert f"{program()} upload --data" in shared_system.welcome
     assert "Ctrl-C" in shared_system.welcome
     assert (shared_system.data / "url").read_text() == shared_system.url
 
