@@ -4,6 +4,7 @@
 |---|---|
 | ``originals/ab/<photoId>`` | an upload, byte for byte |
 | ``renditions/ab/<photoId>/<jobId>/<name>`` | a picture made from it |
+| ``probes/<id>`` | written, read and deleted to see whether that works |
 | ``drafts/<owner>~<id>`` | being written; worthless once its writer is gone |
 | ``drafts/<owner>~<id>~<key>`` | stored under its key, but perhaps not yet named by an event |
 
@@ -29,8 +30,10 @@ import msgspec
 from anyio import to_thread
 
 from store.errors import Full, Missing, Unavailable
+from store.observing import OperationObserver, ignore, operation
 
 BUCKET = "photolog"
+PROBES = "probes"
 CHUNK_BYTES = 1 << 20
 
 _KEY = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?", re.ASCII)
@@ -71,7 +74,15 @@ class Draft:
     Full when no more than the reserve is free.
     """
 
-    def __init__(self, root: Path, owner: str, reserve_bytes: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        owner: str,
+        *,
+        reserve_bytes: int,
+        observe: OperationObserver = ignore,
+    ) -> None:
+        self.observe = observe
         self._root = root
         self._reserve_bytes = reserve_bytes
         self._path = root / "drafts" / f"{owner}~{uuid.uuid4().hex}"
@@ -103,6 +114,7 @@ class Draft:
             with _translated():
                 await to_thread.run_sync(self._drain, buffer)
 
+    @operation("put")
     async def commit(self, key: str) -> None:
         """Make the blob durable under ``key``, in place of any blob there."""
         path = _path(self._root, key)
@@ -160,20 +172,31 @@ class FolderBlobs:
     """Blobs under one folder of this machine.
 
     ``owner`` names the writing process; only one process of a name may run at a time. Its drafts
-    leave ``reserve_bytes`` of the disk free, for what is kept there beside the blobs.
+    leave ``reserve_bytes`` of the disk free, for what is kept there beside the blobs. ``observe``
+    is told of every ``put``, ``get``, ``stat``, ``list`` and ``delete``.
     """
 
     bucket = BUCKET
 
-    def __init__(self, root: Path, owner: str = "writer", *, reserve_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        owner: str = "writer",
+        *,
+        reserve_bytes: int = 0,
+        observe: OperationObserver = ignore,
+    ) -> None:
         self.root = root
+        self.observe = observe
         self._owner = owner
         self._reserve_bytes = reserve_bytes
         (root / "drafts").mkdir(parents=True, exist_ok=True)
 
     def draft(self) -> Draft:
         """A new blob to write; raises Full, Unavailable."""
-        return Draft(self.root, self._owner, self._reserve_bytes)
+        return Draft(
+            self.root, self._owner, reserve_bytes=self._reserve_bytes, observe=self.observe
+        )
 
     async def put(self, key: str, data: bytes) -> None:
         """Store ``data`` under ``key``, durably."""
@@ -181,6 +204,7 @@ class FolderBlobs:
             await draft.write(data)
             await draft.commit(key)
 
+    @operation("stat")
     async def size(self, key: str) -> int:
         """In bytes; raises Missing."""
         with _translated(key):
@@ -190,9 +214,7 @@ class FolderBlobs:
         self, key: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         """The bytes from ``start`` on, in chunks of at most ``CHUNK_BYTES``; raises Missing."""
-        with _translated(key):
-            file = await to_thread.run_sync(_path(self.root, key).open, "rb")
-        with file:
+        with await self._open(key) as file:
             file.seek(start)
             left = length
             while left is None or left > 0:
@@ -208,16 +230,15 @@ class FolderBlobs:
     @asynccontextmanager
     async def local(self, key: str) -> AsyncGenerator[Path]:
         """A file of this machine that holds the blob, for as long as the context lasts."""
-        path = _path(self.root, key)
-        if not await to_thread.run_sync(path.exists):
-            raise Missing(f"there is no blob {key}")
-        yield path
+        yield await self._find(key)
 
+    @operation("delete")
     async def delete(self, key: str) -> None:
         """Remove the blob; nothing happens if there is none."""
         with _translated():
             await to_thread.run_sync(_remove, self.root, _path(self.root, key))
 
+    @operation("list")
     async def keys(self, prefix: str) -> list[Blob]:
         """All blobs whose key starts with the folder ``prefix``, in order of key."""
         with _translated():
@@ -238,6 +259,18 @@ class FolderBlobs:
         """Room left on the disk."""
         with _translated():
             return (await to_thread.run_sync(shutil.disk_usage, self.root)).free
+
+    @operation("get")
+    async def _open(self, key: str) -> BinaryIO:
+        with _translated(key):
+            return await to_thread.run_sync(lambda: _path(self.root, key).open("rb"))
+
+    @operation("get")
+    async def _find(self, key: str) -> Path:
+        path = _path(self.root, key)
+        if not await to_thread.run_sync(path.exists):
+            raise Missing(f"there is no blob {key}")
+        return path
 
 
 def _path(root: Path, key: str) -> Path:

@@ -32,6 +32,7 @@ from store.chain import Chained, chain
 from store.client import script, translated
 from store.errors import Corrupt, Lost, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
+from store.observing import AppendObserver, appending, ignore
 from store.position import Position
 
 PATIENCE_S = 10.0
@@ -76,13 +77,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Log:
-    """Appends by command and reads by position."""
+    """Appends by command and reads by position. ``observe`` is told of every append."""
 
     def __init__(self, redis: Redis, *, log_id: str, partitions: int, keys: Keys) -> None:
         self.redis = redis
         self.log_id = log_id
         self.partitions = partitions
         self.keys = keys
+        self.observe: AppendObserver = ignore
         self._append = Append(redis, keys)
         self._restore = redis.register_script(script("restore"))
 
@@ -166,6 +168,7 @@ class Log:
             )
         return reply == 1
 
+    @appending
     async def execute(
         self,
         command: PhotoCommand,

@@ -10,6 +10,7 @@ One process writes a generation; any number of threads and processes read it mea
 
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ Row = tuple[Any, ...]
 
 READERS = 4
 BUSY_TIMEOUT_MS = 5_000
+
+PROGRESS_STEPS = 10_000
+"""Some milliseconds of SQLite's work."""
 
 
 class Generations:
@@ -101,6 +105,10 @@ class Connection:
         """A number that differs whenever another connection has committed in between."""
         return self._raw.pragma("data_version")
 
+    def break_off_when(self, over: Callable[[], bool]) -> None:
+        """Let a statement end with Unavailable as soon as ``over``; it is asked now and then."""
+        self._raw.set_progress_handler(over, PROGRESS_STEPS)
+
     def close(self) -> None:
         self._raw.close()
 
@@ -152,15 +160,39 @@ class Reader:
 
         return await to_thread.run_sync(run, limiter=self._limiter)
 
+    async def check(self, timeout_s: float) -> None:
+        """SQLite's quick check of the live generation, on a connection beside those of the queries.
+
+        Raises:
+            Unavailable: there is no read model yet, or ``timeout_s`` did not suffice.
+            Corrupt: the file is damaged.
+        """
+        path = self._live()
+        until = time.monotonic() + timeout_s
+        given_up = threading.Event()
+
+        def run() -> None:
+            connection = open_reader(path)
+            try:
+                connection.break_off_when(lambda: given_up.is_set() or time.monotonic() > until)
+                found = connection.execute("PRAGMA quick_check(1)")
+            finally:
+                connection.close()
+            if found != [("ok",)]:
+                raise Corrupt(f"the read model is damaged: {found[0][0]}")
+
+        try:
+            await to_thread.run_sync(run)
+        finally:
+            given_up.set()
+
     def close(self) -> None:
         with self._lock:
             while self._idle:
                 self._idle.pop()[2].close()
 
     def _take(self) -> tuple[Path, int, Connection]:
-        path = self._generations.current()
-        if path is None:
-            raise Unavailable("there is no read model yet: is the projector running?")
+        path = self._live()
         inode = path.stat().st_ino
         with self._lock:
             while self._idle:
@@ -169,6 +201,12 @@ class Reader:
                     return path, inode, connection
                 connection.close()
         return path, inode, open_reader(path)
+
+    def _live(self) -> Path:
+        path = self._generations.current()
+        if path is None:
+            raise Unavailable("there is no read model yet: is the projector running?")
+        return path
 
 
 @contextmanager
@@ -179,7 +217,7 @@ def _translated() -> Generator[None]:
         raise Full("the disk of the read model is full") from error
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise Corrupt(f"the read model is damaged: {error}") from error
-    except (apsw.BusyError, apsw.CantOpenError, apsw.IOError) as error:
+    except (apsw.BusyError, apsw.CantOpenError, apsw.IOError, apsw.InterruptError) as error:
         raise Unavailable(f"the read model could not be used: {error}") from error
 
 

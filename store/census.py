@@ -1,0 +1,67 @@
+"""Redis seen from outside: how much waits, how much is kept, who works."""
+
+import time
+from typing import Any, cast
+
+import msgspec
+from redis import exceptions
+
+from domain.pipeline import LANES, ROOT
+from store.client import translated
+from store.log import Log
+
+_BEYOND_ALL = "18446744073709551615-0"
+"""No task has such an id, so reading one's own tasks after it delivers none again."""
+
+
+class LogSize(msgspec.Struct, frozen=True, kw_only=True):
+    """``memory_bytes`` is an estimate of the server's; None if it does not tell."""
+
+    events: int
+    memory_bytes: int | None
+
+
+async def log_size(log: Log, partition: int) -> LogSize:
+    key = log.keys.log(partition)
+    redis: Any = log.redis
+    with translated():
+        events = await redis.xlen(key)
+        try:
+            memory_bytes = await redis.memory_usage(key) or 0
+        except exceptions.ResponseError:  # a server that is rented may forbid it
+            memory_bytes = None
+    return LogSize(events=events, memory_bytes=memory_bytes)
+
+
+async def report(log: Log, consumer: str) -> None:
+    """Show that the worker ``consumer`` lives, whether there is work or not.
+
+    Redis before 7.2 takes no notice of a consumer that asks for new tasks in vain.
+    """
+    with translated():
+        await log.redis.xreadgroup(ROOT, consumer, {_roll(log): _BEYOND_ALL}, count=1)
+
+
+async def workers(log: Log, within_ms: int) -> int:
+    """How many workers have reported within the last ``within_ms``."""
+    try:
+        with translated():
+            found = await log.redis.xinfo_consumers(_roll(log), ROOT)
+    except exceptions.ResponseError:  # no worker has ever been there to make the group
+        return 0
+    return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
+
+
+async def clock_ahead_ms(log: Log) -> float:
+    """How far the server's clock, which gives the positions, is ahead of this machine's."""
+    began = time.time()
+    redis: Any = log.redis
+    with translated():
+        seconds, microseconds = await redis.time()
+    ours = (began + time.time()) / 2
+    return (seconds + microseconds / 1e6 - ours) * 1000
+
+
+def _roll(log: Log) -> str:
+    """The lane on which workers report: each has its group."""
+    return log.keys.lane(0, ROOT, LANES[0])

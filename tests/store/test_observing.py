@@ -1,0 +1,90 @@
+"""What the log and the blobs tell whoever observes them."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from domain.commands import DeletePhoto
+from domain.rejections import Rejected
+from store.blobs import FolderBlobs
+from store.errors import Missing
+from store.log import Log
+from store.observing import Appended
+from tests.conftest import CONTEXT
+from tests.store.commands import upload
+
+KEY = "originals/ab/abc"
+
+
+@pytest.fixture
+def told() -> list[tuple[str, str]]:
+    """Operation and outcome of each, in order."""
+    return []
+
+
+@pytest.fixture
+def blobs(tmp_path: Path, told: list[tuple[str, str]]) -> FolderBlobs:
+    def observe(operation: str, outcome: str, seconds: float) -> None:
+        assert seconds > 0
+        told.append((operation, outcome))
+
+    return FolderBlobs(tmp_path, observe=observe)
+
+
+async def test_every_operation_on_a_blob_is_told_once(
+    blobs: FolderBlobs, told: list[tuple[str, str]]
+) -> None:
+    await blobs.put(KEY, b"x" * 3_000_000)
+    assert [chunk async for chunk in blobs.read(KEY)]
+    async with blobs.local(KEY):
+        pass
+    await blobs.size(KEY)
+    await blobs.keys("originals")
+    await blobs.delete(KEY)
+
+    names = ("put", "get", "get", "stat", "list", "delete")
+    assert told == [(name, "ok") for name in names]
+
+
+async def test_what_fails_is_told_with_the_reason(
+    blobs: FolderBlobs, told: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(Missing):
+        await blobs.size(KEY)
+    with pytest.raises(Missing):
+        async with blobs.local(KEY):
+            pass
+    with pytest.raises(ValueError, match="is not a key"):
+        await blobs.size("../secret")
+
+    assert told == [("stat", "missing"), ("get", "missing"), ("stat", "failed")]
+
+
+async def test_an_operation_that_is_broken_off_is_told(
+    blobs: FolderBlobs, told: list[tuple[str, str]]
+) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await blobs.size(KEY)
+
+    assert told == [("stat", "failed")]
+
+
+async def test_an_append_is_told_with_its_events_and_nothing_else_is(log: Log) -> None:
+    told: list[Appended] = []
+    log.observe = told.append
+    command = upload("same")
+
+    await log.execute(command, client_id="alice", context=CONTEXT)
+    duplicate = await log.execute(upload("same"), client_id="alice", context=CONTEXT)
+    delete = DeletePhoto(photo_id=command.photo_id)
+    await log.execute(delete, client_id="alice", context=CONTEXT)
+    await log.execute(delete, client_id="alice", context=CONTEXT)
+    with pytest.raises(Rejected):
+        await log.execute(DeletePhoto(photo_id="none"), client_id="alice", context=CONTEXT)
+
+    types = [[event.type for event in each.events] for each in told]
+    assert duplicate.duplicate_of == command.photo_id
+    assert types == [["photo.uploaded"], ["photo.deleted"]]
+    assert all(each.seconds > 0 for each in told)
