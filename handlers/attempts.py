@@ -28,8 +28,10 @@ from domain.pipeline import ERASURE, Task
 from domain.results import Rendition
 from domain.retries import Strategies, delay_s, escalates
 from handlers.children import Children
+from handlers.observing import Ended, RunObserver, about, observed
 from handlers.registry import Stage
 from handlers.stage import Made, Output, StageFailed
+from store import subject
 from store.blobs import FolderBlobs, rendition_key
 from store.controls import ControlLog
 from store.errors import Full, Lost, Missing, StoreError, Unavailable
@@ -60,6 +62,7 @@ class Attempts:
         stage_timeout_s: float,
         max_stalls: int,
         patience_s: float,
+        observe: RunObserver,
     ) -> None:
         self._log = log
         self._controls = ControlLog(log)
@@ -70,10 +73,12 @@ class Attempts:
         self._stage_timeout_s = stage_timeout_s
         self._max_stalls = max_stalls
         self._patience_s = patience_s
+        self._observe = observe
 
     async def run(self, claimed: Claimed) -> None:
         """Until the task is acknowledged, or is another's; never raises but when cancelled."""
         task = claimed.task
+        subject.begin(about(task))
         try:
             while True:
                 try:
@@ -100,15 +105,15 @@ class Attempts:
         loaded = await self._log.load(task.photo_id, task.client_id)
         photo = loaded.photo
         if photo is not None and task.stage == ERASURE:
-            await self._erase(photo, task, claim)
+            await observed(self._observe, task, self._erase(photo, task, claim))
         elif photo is None or not is_current(photo, task.job_id, task.stage, task.attempt):
             await self._log.acknowledge(task, claim)
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)
         else:
-            await self._process(photo, loaded, task, claim)
+            await observed(self._observe, task, self._process(photo, loaded, task, claim))
 
-    async def _process(self, photo: Photo, loaded: Loaded, task: Task, claim: Claim) -> None:
+    async def _process(self, photo: Photo, loaded: Loaded, task: Task, claim: Claim) -> Ended:
         if not photo.job.started:
             start = StartProcessing(photo_id=photo.photo_id, job_id=task.job_id)
             outcome = await self._execute(start, task, loaded=loaded)
@@ -120,7 +125,7 @@ class Attempts:
             if failure.code == DECODERS_STOPPED:  # with this worker: the task goes to another
                 raise Unavailable(failure.message) from failure
             await self._fail(task, claim, failure)
-            return
+            return "failed"
         renditions = tuple([await self._store(task, made) for made in output.renditions])
         outcome = await self._execute(
             RecordStageCompleted(
@@ -140,6 +145,7 @@ class Attempts:
             # Deleted meanwhile, and perhaps erased already: these files would have no name.
             for rendition in renditions:
                 await self._blobs.delete(rendition.key)
+        return "completed"
 
     async def _run_stage(self, photo: Photo, task: Task) -> Output:
         stage = self._stages.get(task.stage)
@@ -180,7 +186,6 @@ class Attempts:
         # Random so that those who failed together do not come back together.
         pause_s = None if final else delay_s(strategy, task.attempt, random.random())  # noqa: S311
         now = await self._log.now()
-        logger.info("%s of %s failed: %s", task.stage, task.photo_id, failure.message)
         await self._execute(
             RecordStageFailed(
                 photo_id=task.photo_id,
@@ -216,7 +221,7 @@ class Attempts:
         except StoreError as error:  # the failure itself is in the photo's history
             logger.warning("the alert was not recorded: %s", error)
 
-    async def _erase(self, photo: Photo, task: Task, claim: Claim) -> None:
+    async def _erase(self, photo: Photo, task: Task, claim: Claim) -> Ended:
         if photo.deleted and not photo.erased:
             folder = rendition_key(photo.photo_id, "", "").rstrip("/")
             for blob in await self._blobs.keys(folder):
@@ -224,6 +229,7 @@ class Attempts:
             for key in photo.keys.values():
                 await self._blobs.delete(key)
         await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
+        return "completed"
 
     async def _execute(
         self,

@@ -16,12 +16,15 @@ from domain.retries import STRATEGIES, Strategies
 from handlers.attempts import PAUSE_S, Attempts
 from handlers.children import Children
 from handlers.dispatcher import Dispatcher
+from handlers.observing import RunObserver, about
 from handlers.registry import STAGES, Stage
 from handlers.supply import Supply
+from store import census
 from store.blobs import FolderBlobs
 from store.errors import StoreError
 from store.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
 from store.log import Claim, Log
+from store.observing import ignore
 from store.recovery import refill
 
 logger = logging.getLogger("photolog.worker")
@@ -52,6 +55,7 @@ class Worker:
 
     ``consumer`` is this process's name in the groups; ``dead`` begins the names of processes that
     are known to have ended: their tasks are taken over at once and without counting as a stall.
+    ``observe`` is told of every run of a stage; ``taken_over`` counts tasks of others.
     """
 
     def __init__(
@@ -65,7 +69,9 @@ class Worker:
         settings: WorkerSettings | None = None,
         stages: dict[str, Stage] | None = None,
         strategies: Strategies | None = None,
+        observe: RunObserver = ignore,
     ) -> None:
+        self.taken_over = 0
         self._log = log
         self._settings = settings = settings or WorkerSettings()
         stages = stages or STAGES
@@ -83,6 +89,7 @@ class Worker:
             stage_timeout_s=settings.stage_timeout_s,
             max_stalls=settings.max_stalls,
             patience_s=settings.patience_s,
+            observe=observe,
         )
         self._dispatcher = Dispatcher(
             log, consumer=consumer, dead=dead, stalled_after_s=settings.stalled_after_s
@@ -94,6 +101,11 @@ class Worker:
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._stopping = anyio.Event()
+
+    @property
+    def in_hand(self) -> int:
+        """Tasks claimed and not done."""
+        return len(self._held)
 
     def stop(self) -> None:
         """Claim nothing more; ``run`` returns when what is held is done, or after ``drain_s``."""
@@ -238,13 +250,15 @@ class Worker:
         stalled_after_s = self._settings.stalled_after_s
         idle_ms = int(stalled_after_s * 1000)
         await self._lanes.prepare()
+        await census.report(self._log, self._lanes.consumer)
         for partition in range(self._log.partitions):
             claims = [claim for of, claim in self._held.values() if of == partition]
             await self._lanes.refresh(claims)
             taken = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=self._dead)
             self._take(partition, taken)
-            if taken:
-                logger.info("took over %d tasks in partition %d", len(taken), partition)
+            self.taken_over += len(taken)
+            for each in taken:
+                logger.info("took over %s", each.task.stage, extra={"subject": about(each.task)})
                 self._wake.set()
             await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
             if partition in self._lanes.lost:

@@ -11,12 +11,14 @@ Readers keep what they have until a new generation has caught up.
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
+import msgspec
 from anyio import to_thread
 
 from projections import checkpoints, fold
@@ -25,6 +27,7 @@ from store.client import BLOCK_MS
 from store.doorbell import ring
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log import Log, Recorded
+from store.observing import ignore
 from store.position import Position
 from store.sqlite import Connection, Generations, open_writer
 
@@ -37,11 +40,28 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
 
-class Projector:
-    """The one projector of a folder of generations; any number of processes read them."""
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of one partition that a transaction has folded in; ``began_ns`` since 1970."""
 
-    def __init__(self, log: Log, generations: Generations) -> None:
+    recorded: Sequence[Recorded]
+    began_ns: int
+    seconds: float
+
+
+class Projector:
+    """The one projector of a folder of generations; any number of processes read them.
+
+    ``observe`` is told of every commit to the live generation, not of those of a rebuild.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        generations: Generations,
+        observe: Callable[[Committed], None] = ignore,
+    ) -> None:
         self._log = log
+        self._observe = observe
         self._generations = generations
         self._outage = _Outage("the projector")
 
@@ -124,9 +144,12 @@ class Projector:
         self, live: "_Live", position: Position, block_ms: int | None = None
     ) -> Position:
         recorded = await self._log.read(position, block_ms=block_ms)
+        began_ns, began = time.time_ns(), time.perf_counter()
         await live.commit(recorded)
         if not recorded:
             return position
+        seconds = time.perf_counter() - began
+        self._observe(Committed(recorded=recorded, began_ns=began_ns, seconds=seconds))
         with suppress(Unavailable):  # readers also look by themselves
             await ring(self._log)
         return recorded[-1].position
