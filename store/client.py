@@ -1,14 +1,22 @@
-"""The one place that makes Redis clients, with their traps turned off, and names their errors."""
+"""The one place that makes Redis clients, with their traps turned off, and names their errors.
+
+A client has a circuit breaker, which stands before commands, pipelines and subscriptions alike. Its
+probe is a PING with a deadline of its own, because a command may block for seconds by intent.
+"""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import resources
+from typing import Any, cast
 
+import anyio
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from store.breaker import Breaker
 from store.errors import Full, Unavailable
 
 BLOCK_MS = 2_000
@@ -16,21 +24,89 @@ BLOCK_MS = 2_000
 
 SOCKET_TIMEOUT_S = 10.0
 
+PROBE_S = 1.0
+"""How soon Redis has to answer to count as back."""
 
-def connect(url: str) -> Redis:
+_AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+_OURS = (exceptions.MaxConnectionsError,)
+"""Too much at once on our side, which says nothing about the server."""
+
+
+class Client(Redis):
+    """Refuses with CircuitOpen what it is asked for while Redis is known to be away."""
+
+    breaker: Breaker
+
+    async def check(self) -> None:
+        """Nothing while Redis is thought to be there; else ask it, as soon as it is time.
+
+        Raises:
+            CircuitOpen: it is not time yet, or someone else is asking.
+            Unavailable: Redis is still away.
+        """
+        if self.breaker.state == "closed":
+            return
+        with translated(), suppress(exceptions.ResponseError), self.counted():
+            with anyio.fail_after(PROBE_S):
+                await super().execute_command("PING")  # pyright: ignore[reportUnknownMemberType] # untyped
+
+    def counted(self) -> AbstractContextManager[None]:
+        """Around one exchange with the server, after ``check``."""
+        return self.breaker.call(_AWAY, unrelated=_OURS)
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        await self.check()
+        with self.counted():
+            return cast("Any", await super().execute_command(*args, **options))  # pyright: ignore[reportUnknownMemberType] # untyped
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _Pipeline(self, transaction, shard_hint)
+
+    def pubsub(self, **kwargs: Any) -> PubSub:
+        return _PubSub(self, **kwargs)
+
+
+class _Pipeline(Pipeline):
+    def __init__(self, client: Client, transaction: bool, shard_hint: str | None) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, transaction, shard_hint)
+        self._client = client
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        await self._client.check()
+        with self._client.counted():
+            return await super().execute(raise_on_error)
+
+
+class _PubSub(PubSub):
+    def __init__(self, client: Client, **kwargs: Any) -> None:
+        super().__init__(client.connection_pool, **kwargs)  # pyright: ignore[reportUnknownMemberType] # untyped
+        self._client = client
+
+    async def execute_command(self, *args: Any) -> None:
+        await self._client.check()
+        with self._client.counted():
+            await super().execute_command(*args)
+
+
+def connect(url: str, breaker: Breaker | None = None) -> Client:
     """A client that never sends a command twice: an append whose reply was lost may have happened.
 
     Who may safely try again does so itself.
     """
-    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
-        url,
-        protocol=3,
-        legacy_responses=False,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=5.0,
-        max_connections=200,
+    client = cast(
+        "Client",
+        Client.from_url(  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
+            url,
+            protocol=3,
+            legacy_responses=False,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=5.0,
+            max_connections=200,
+        ),
     )
+    client.breaker = breaker or Breaker("redis")
+    return client
 
 
 def script(name: str) -> str:
@@ -40,7 +116,7 @@ def script(name: str) -> str:
 
 @contextmanager
 def translated() -> Generator[None]:
-    """Turn the driver's errors into ours.
+    """Turn the driver's errors into ours, and let ours pass.
 
     Raises:
         Unavailable: no answer, or the server is loading, failing over or stopping, or a consumer
@@ -51,7 +127,7 @@ def translated() -> Generator[None]:
         yield
     except (exceptions.OutOfMemoryError, exceptions.ReadOnlyError) as error:
         raise Full(f"Redis refuses to write: {error}") from error
-    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+    except _AWAY as error:
         raise Unavailable(f"Redis did not answer: {error}") from error
     except exceptions.ResponseError as error:
         if str(error).startswith("MISCONF"):

@@ -3,6 +3,7 @@
 StoreError
 ├── Missing       there is nothing under that name
 ├── Unavailable   the server or disk did not answer; the same call may succeed later
+│   └── CircuitOpen   it was not even asked: it has failed too often
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
 └── Corrupt       what is stored is not what was written
@@ -10,7 +11,12 @@ StoreError
 
 
 class StoreError(Exception):
-    """The root of all errors of this package."""
+    """The root of all errors of this package.
+
+    ``retry_after_s``: trying again before is in vain; 0 where that is not known.
+    """
+
+    retry_after_s: float = 0.0
 
 
 class Missing(StoreError):
@@ -19,6 +25,14 @@ class Missing(StoreError):
 
 class Unavailable(StoreError):
     """The server or disk did not answer. After an append: it may or may not have happened."""
+
+
+class CircuitOpen(Unavailable):
+    """A circuit breaker refused the call: nothing was sent, nothing has changed."""
+
+    def __init__(self, dependency: str, retry_after_s: float) -> None:
+        super().__init__(f"{dependency} has failed too often and is left alone for now")
+        self.retry_after_s = retry_after_s
 
 
 class Lost(StoreError):

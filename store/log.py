@@ -20,7 +20,6 @@ from typing import Any, cast
 
 import anyio
 import msgspec
-from redis.asyncio import Redis
 
 from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
 from domain.events import FIRST_PREV, Context, Event
@@ -29,7 +28,7 @@ from domain.pipeline import Task
 from store import codec
 from store.append import Append, Claim, Step
 from store.chain import Chained, chain
-from store.client import script, translated
+from store.client import Client, script, translated
 from store.errors import Corrupt, Lost, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
@@ -79,7 +78,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Log:
     """Appends by command and reads by position. ``observe`` is told of every append."""
 
-    def __init__(self, redis: Redis, *, log_id: str, partitions: int, keys: Keys) -> None:
+    def __init__(self, redis: Client, *, log_id: str, partitions: int, keys: Keys) -> None:
         self.redis = redis
         self.log_id = log_id
         self.partitions = partitions
@@ -90,7 +89,7 @@ class Log:
 
     @classmethod
     async def open(
-        cls, redis: Redis, *, partitions: int = 1, prefix: str = DEFAULT_PREFIX
+        cls, redis: Client, *, partitions: int = 1, prefix: str = DEFAULT_PREFIX
     ) -> "Log":
         """The log of this server, created if there is none.
 

@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
 from domain.events import Context
 from ops.embedded import valkey_binary
-from store.client import connect
+from store.client import Client, connect
 from store.log import Log
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
@@ -108,14 +107,14 @@ def prefix() -> str:
 
 
 @pytest.fixture
-async def redis(valkey_url: str) -> AsyncGenerator[Redis]:
+async def redis(valkey_url: str) -> AsyncGenerator[Client]:
     client = connect(valkey_url)
     yield client
     await client.aclose()
 
 
 @pytest.fixture
-async def log(redis: Redis, prefix: str) -> Log:
+async def log(redis: Client, prefix: str) -> Log:
     """An empty log of one partition on the bundled server."""
     return await Log.open(redis, prefix=prefix)
 

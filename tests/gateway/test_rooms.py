@@ -1,7 +1,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from redis.asyncio import Redis
 
 from gateway.auth import Principal, Role
 from gateway.dependencies import Dependencies
@@ -10,6 +9,7 @@ from gateway.rooms import Positions, admit, join_positions, parse_positions, roo
 from projections import history
 from projections.history import Entry, Room
 from projections.runner import Projector
+from store.client import Client
 from store.log import Log
 from store.position import Position
 from store.sqlite import Generations
@@ -22,7 +22,7 @@ PARTITIONS = 3
 
 
 @pytest.fixture
-async def log(redis: Redis, prefix: str) -> Log:
+async def log(redis: Client, prefix: str) -> Log:
     return await Log.open(redis, prefix=prefix, partitions=PARTITIONS)
 
 

@@ -2,10 +2,10 @@ import time
 
 import anyio
 import pytest
-from redis.asyncio import Redis
 
 from gateway.limits import Limits
 from projections import photos
+from store.client import Client
 from store.log import Log
 from store.position import Position
 from tests.gateway.conftest import Gateway, Role
@@ -20,7 +20,7 @@ def partitions() -> int:
 
 
 @pytest.fixture
-async def log(redis: Redis, prefix: str, partitions: int) -> Log:
+async def log(redis: Client, prefix: str, partitions: int) -> Log:
     return await Log.open(redis, prefix=prefix, partitions=partitions)
 
 

@@ -3,20 +3,16 @@
 import logging
 import resource
 import shutil
-import signal
-import subprocess
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
-from ops.embedded import valkey_binary
 from projections import checkpoints, photos
 from projections.runner import Projector
 from projections.verify import verify
-from store.client import connect
+from store.client import Client, connect
 from store.doorbell import Doorbell
 from store.log import Log
 from store.sqlite import Generations, Reader, open_reader, open_writer
@@ -29,6 +25,7 @@ from tests.projections.conftest import (
     until,
 )
 from tests.projections.stories import SCRIPT, photo_id, processed, upload
+from tests.servers import valkey
 
 
 async def test_the_story_reaches_the_rows(
@@ -103,7 +100,7 @@ async def test_two_projectors_by_mistake_apply_every_event_once(
 
 
 async def test_three_partitions_are_followed_side_by_side(
-    redis: Redis, prefix: str, generations: Generations
+    redis: Client, prefix: str, generations: Generations
 ) -> None:
     log = await Log.open(redis, partitions=3, prefix=prefix)
     clients = [f"client-{number}" for number in range(9)]
@@ -234,7 +231,7 @@ async def test_what_the_log_has_lost_is_not_kept(
 
 
 async def test_an_entry_that_is_no_event_stops_its_partition_only(
-    redis: Redis, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
+    redis: Client, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = await Log.open(redis, partitions=2, prefix=prefix)
     of = {log.partition_of(client): client for client in ("alice", "bob", "carol", "dave")}
@@ -251,24 +248,6 @@ async def test_an_entry_that_is_no_event_stops_its_partition_only(
     assert len(live_rows(generations)["photos"]) == 3
 
 
-@contextmanager
-def valkey(folder: Path) -> Generator[str]:
-    """A server that keeps what it has been told; stops at the end of the block."""
-    socket = folder / "own.sock"
-    server = subprocess.Popen(
-        [
-            *(str(valkey_binary()), "--port", "0", "--unixsocket", str(socket)),
-            *("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always"),
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        yield f"unix://{socket}"
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait()
-
-
 async def test_redis_away_is_waited_for(
     server_folder: Path, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -276,7 +255,6 @@ async def test_redis_away_is_waited_for(
     folder = server_folder / prefix[:12]
     folder.mkdir()
     with valkey(folder) as url:
-        await until((folder / "own.sock").exists, "the server")
         redis = connect(url)
         log = await Log.open(redis, prefix=prefix)
         await execute(log, upload(1))
@@ -287,7 +265,6 @@ async def test_redis_away_is_waited_for(
     async with running(projector):
         await until(lambda: "partition 0 of the projector waits" in caplog.text, "a log line")
         with valkey(folder):
-            await until((folder / "own.sock").exists, "the server")
             await execute(log, upload(2))
             await reached(log, generations)
             await until(lambda: "partition 0 of the projector goes on" in caplog.text, "a line")

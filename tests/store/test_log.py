@@ -2,12 +2,11 @@ from collections.abc import AsyncGenerator
 
 import anyio
 import pytest
-from redis.asyncio import Redis
 
 from domain.commands import DeletePhoto, StartProcessing
 from domain.events import FIRST_PREV
 from store import codec
-from store.client import connect
+from store.client import Client, connect
 from store.errors import Lost, Unavailable
 from store.log import Claim, Log, Recorded
 from store.position import Position
@@ -16,7 +15,7 @@ from tests.store.commands import completed, upload
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncGenerator[Redis]:
+async def redis(redis_url: str) -> AsyncGenerator[Client]:
     """Both servers: what holds on one holds on the other."""
     client = connect(redis_url)
     yield client
@@ -191,7 +190,7 @@ async def test_an_empty_log_ends_at_its_start(log: Log) -> None:
 
 
 async def test_the_number_of_partitions_is_fixed_when_the_log_is_created(
-    redis: Redis, prefix: str
+    redis: Client, prefix: str
 ) -> None:
     created = await Log.open(redis, partitions=3, prefix=prefix)
     opened = await Log.open(redis, partitions=8, prefix=prefix)
@@ -199,7 +198,7 @@ async def test_the_number_of_partitions_is_fixed_when_the_log_is_created(
     assert (opened.partitions, opened.log_id) == (3, created.log_id)
 
 
-async def test_clients_are_spread_over_the_partitions(redis: Redis, prefix: str) -> None:
+async def test_clients_are_spread_over_the_partitions(redis: Client, prefix: str) -> None:
     log = await Log.open(redis, partitions=3, prefix=prefix)
     clients = [f"client-{n}" for n in range(12)]
     for client in clients:
