@@ -12,6 +12,10 @@ A blob appears under its key whole and durable, or not at all: it is written as 
 linked to its key, and its folder synced. The draft goes when its writer leaves the draft's
 context, so a writer that appends the event there leaves a trace of what it did not finish. Keys
 are made from ids that we drew ourselves, never from names that a user sent.
+
+A circuit breaker stands before drafts alone. A disk that is full or read-only still gives what it
+has, and deleting is what makes room again; a read that fails costs nothing but the read. Its probe
+writes as much as a small photo, because a full disk has room for an empty file.
 """
 
 import hashlib
@@ -20,8 +24,7 @@ import re
 import shutil
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from errno import EDQUOT, ENOSPC
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -29,7 +32,9 @@ from typing import BinaryIO, Self
 import msgspec
 from anyio import to_thread
 
-from store.errors import Full, Missing, Unavailable
+from store import disk
+from store.breaker import Breaker
+from store.errors import Full, Unavailable
 from store.observing import OperationObserver, ignore, operation
 
 BUCKET = "photolog"
@@ -38,6 +43,8 @@ CHUNK_BYTES = 1 << 20
 
 _KEY = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?", re.ASCII)
 _BUFFER_BYTES = 1 << 20
+_PROBE_BYTES = 1 << 20
+_FAILURES = (Full, Unavailable)
 
 
 def original_key(photo_id: str) -> str:
@@ -74,18 +81,10 @@ class Draft:
     Full when no more than the reserve is free.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        owner: str,
-        *,
-        reserve_bytes: int,
-        observe: OperationObserver = ignore,
-    ) -> None:
-        self.observe = observe
-        self._root = root
-        self._reserve_bytes = reserve_bytes
-        self._path = root / "drafts" / f"{owner}~{uuid.uuid4().hex}"
+    def __init__(self, blobs: "FolderBlobs") -> None:
+        self.observe = blobs.observe
+        self._blobs = blobs
+        self._path = blobs.new_draft()
         self._file: BinaryIO | None = None
         self._buffer = bytearray()
         self._hash = hashlib.sha256()
@@ -96,7 +95,8 @@ class Draft:
         return self._hash.hexdigest()
 
     async def __aenter__(self) -> Self:
-        with _translated():
+        await self._blobs.check()
+        with self._counted():
             self._file = await to_thread.run_sync(self._create)
         return self
 
@@ -111,16 +111,17 @@ class Draft:
         """Bring ``sha256`` up to all that was written."""
         if self._buffer:
             buffer, self._buffer = self._buffer, bytearray()
-            with _translated():
+            with self._counted():
                 await to_thread.run_sync(self._drain, buffer)
 
     @operation("put")
     async def commit(self, key: str) -> None:
         """Make the blob durable under ``key``, in place of any blob there."""
-        path = _path(self._root, key)
+        path = _path(self._blobs.root, key)
         await self.flush()
-        with _translated():
+        with self._counted():
             await to_thread.run_sync(self._publish, path, key)
+        self._blobs.breaker.note(well=True)
 
     async def __aexit__(
         self,
@@ -130,27 +131,32 @@ class Draft:
     ) -> None:
         # In this thread: a cancelled upload must not leave its draft, and unlinking is quick.
         if self._file is not None:
-            self._file.close()
-            self._path.unlink(missing_ok=True)
+            # Where the disk has failed, the next process of this name finds what stays.
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.close()
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        """A step of which only the failure says how the disk is: a full one takes a first part."""
+        try:
+            with disk.translated():
+                yield
+        except _FAILURES:
+            self._blobs.breaker.note(well=False)
+            raise
 
     def _create(self) -> BinaryIO:
-        self._find_room(0)
-        return self._path.open("xb", buffering=0)
-
-    def _find_room(self, size: int) -> None:
-        if self._reserve_bytes == 0:
-            return
-        if shutil.disk_usage(self._root).free - size < self._reserve_bytes:
-            raise Full("the disk of the blobs is full but for its reserve")
+        self._blobs.find_room(0)
+        return disk.create(self._path)
 
     def _drain(self, buffer: bytearray) -> None:
         if self._file is None:
             raise ValueError("the draft is not open")
-        self._find_room(len(buffer))
+        self._blobs.find_room(len(buffer))
         self._hash.update(buffer)
-        left = memoryview(buffer)
-        while left:  # an unbuffered write may take a part, so that the next can say why
-            left = left[self._file.write(left) :]
+        disk.write(self._file, buffer)
 
     def _publish(self, path: Path, key: str) -> None:
         if self._file is None:
@@ -161,11 +167,11 @@ class Draft:
         # A link cannot replace a file that is there, a rename can.
         link.hardlink_to(self._path)
         try:
-            _move(link, path, self._root)
+            disk.move(link, path, self._blobs.root)
         except OSError:
             link.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        disk.sync_folder(path.parent)
 
 
 class FolderBlobs:
@@ -184,19 +190,42 @@ class FolderBlobs:
         owner: str = "writer",
         *,
         reserve_bytes: int = 0,
+        breaker: Breaker | None = None,
         observe: OperationObserver = ignore,
     ) -> None:
         self.root = root
+        self.breaker = breaker or Breaker("blobs")
         self.observe = observe
         self._owner = owner
         self._reserve_bytes = reserve_bytes
-        (root / "drafts").mkdir(parents=True, exist_ok=True)
+        (root / disk.DRAFTS).mkdir(parents=True, exist_ok=True)
+
+    async def check(self) -> None:
+        """Nothing while blobs are thought to be taken; else try it, as soon as it is time.
+
+        Raises:
+            CircuitOpen: it is not time yet, or someone else is trying.
+            Full, Unavailable: the disk still fails.
+        """
+        if self.breaker.state == "closed":
+            return
+        with self.breaker.call(_FAILURES), disk.translated():
+            await to_thread.run_sync(self._try_out)
 
     def draft(self) -> Draft:
-        """A new blob to write; raises Full, Unavailable."""
-        return Draft(
-            self.root, self._owner, reserve_bytes=self._reserve_bytes, observe=self.observe
-        )
+        """A new blob to write; raises Full, Unavailable, CircuitOpen."""
+        return Draft(self)
+
+    def new_draft(self) -> Path:
+        """A path for a file that is worthless once its writer is gone."""
+        return self.root / disk.DRAFTS / f"{self._owner}~{uuid.uuid4().hex}"
+
+    def find_room(self, size: int) -> None:
+        """Raises Full if ``size`` bytes more would use up the reserve."""
+        if self._reserve_bytes == 0:
+            return
+        if shutil.disk_usage(self.root).free - size < self._reserve_bytes:
+            raise Full("the disk of the blobs is full but for its reserve")
 
     async def put(self, key: str, data: bytes) -> None:
         """Store ``data`` under ``key``, durably."""
@@ -207,7 +236,7 @@ class FolderBlobs:
     @operation("stat")
     async def size(self, key: str) -> int:
         """In bytes; raises Missing."""
-        with _translated(key):
+        with disk.translated(self.root, key):
             return (await to_thread.run_sync(_path(self.root, key).stat)).st_size
 
     async def read(
@@ -229,47 +258,54 @@ class FolderBlobs:
 
     @asynccontextmanager
     async def local(self, key: str) -> AsyncGenerator[Path]:
-        """A file of this machine that holds the blob, for as long as the context lasts."""
+        """A file of this machine that holds the blob, for as long as the context lasts.
+
+        Raises Missing.
+        """
         yield await self._find(key)
 
     @operation("delete")
     async def delete(self, key: str) -> None:
         """Remove the blob; nothing happens if there is none."""
-        with _translated():
-            await to_thread.run_sync(_remove, self.root, _path(self.root, key))
+        with disk.translated():
+            await to_thread.run_sync(disk.remove, _path(self.root, key), self.root)
 
     @operation("list")
     async def keys(self, prefix: str) -> list[Blob]:
         """All blobs whose key starts with the folder ``prefix``, in order of key."""
-        with _translated():
+        with disk.translated():
             return await to_thread.run_sync(lambda: list(_walk(self.root, prefix)))
 
     async def leftovers(self) -> list[Leftover]:
         """What an earlier process of this owner's name left; call before the first draft."""
-        with _translated():
+        with disk.translated():
             return await to_thread.run_sync(lambda: list(_leftovers(self.root, self._owner)))
 
     async def clear(self, leftover: Leftover) -> None:
         """Forget a leftover; the blob under its key, if any, stays."""
-        with _translated():
-            path = self.root / "drafts" / leftover.draft
+        with disk.translated():
+            path = self.root / disk.DRAFTS / leftover.draft
             await to_thread.run_sync(lambda: path.unlink(missing_ok=True))
 
     async def free_bytes(self) -> int:
         """Room left on the disk."""
-        with _translated():
-            return (await to_thread.run_sync(shutil.disk_usage, self.root)).free
+        with disk.translated():
+            return (await to_thread.run_sync(shutil.disk_usage, self.root / disk.DRAFTS)).free
+
+    def _try_out(self) -> None:
+        self.find_room(_PROBE_BYTES)
+        disk.try_out(self.new_draft(), _PROBE_BYTES)
 
     @operation("get")
     async def _open(self, key: str) -> BinaryIO:
-        with _translated(key):
+        with disk.translated(self.root, key):
             return await to_thread.run_sync(lambda: _path(self.root, key).open("rb"))
 
     @operation("get")
     async def _find(self, key: str) -> Path:
         path = _path(self.root, key)
-        if not await to_thread.run_sync(path.exists):
-            raise Missing(f"there is no blob {key}")
+        with disk.translated(self.root, key):
+            await to_thread.run_sync(path.stat)
         return path
 
 
@@ -279,59 +315,22 @@ def _path(root: Path, key: str) -> Path:
     return root / key
 
 
-def _move(file: Path, path: Path, root: Path) -> None:
-    while True:
-        _make_folders(path.parent, root)
-        try:
-            file.rename(path)
-            return
-        except FileNotFoundError:
-            # The deletion of another blob has removed the folder that was empty again.
-            if not file.exists():
-                raise
-
-
-def _make_folders(folder: Path, root: Path) -> None:
-    made: list[Path] = []
-    while folder != root and not folder.exists():
-        made.append(folder)
-        folder = folder.parent
-    for new in reversed(made):
-        new.mkdir(parents=True, exist_ok=True)
-        _sync_folder(new.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove(root: Path, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    for folder in path.parents:
-        if folder in (root, root / "originals", root / "renditions"):
-            return
-        try:
-            folder.rmdir()
-        except OSError:  # not empty, or gone already
-            return
-
-
 def _walk(root: Path, prefix: str) -> Iterator[Blob]:
+    (root / disk.DRAFTS).stat()  # which fails where no disk is mounted: a walk would find nothing
     for folder, _, names in os.walk(root / prefix):
         for name in names:
             path = Path(folder, name)
-            stat = path.stat()
+            try:
+                stat = path.stat()
+            except FileNotFoundError:  # deleted meanwhile
+                continue
             yield Blob(
                 key=path.relative_to(root).as_posix(), size=stat.st_size, modified=stat.st_mtime
             )
 
 
 def _leftovers(root: Path, owner: str) -> Iterator[Leftover]:
-    for path in sorted((root / "drafts").glob(f"{owner}~*")):
+    for path in sorted((root / disk.DRAFTS).glob(f"{owner}~*")):
         _, _, name = path.name.partition("~")
         _, _, rest = name.partition("~")
         key = rest.replace("~", "/") or None
@@ -340,15 +339,3 @@ def _leftovers(root: Path, owner: str) -> Iterator[Leftover]:
         elif key is not None and not (root / key).samefile(path):
             key = None  # someone else has stored the blob since
         yield Leftover(draft=path.name, key=key)
-
-
-@contextmanager
-def _translated(key: str = "") -> Generator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise Missing(f"there is no blob {key}") from error
-    except OSError as error:
-        if error.errno in (ENOSPC, EDQUOT):
-            raise Full("the disk of the blobs is full") from error
-        raise Unavailable(f"the disk of the blobs failed: {error.strerror}") from error

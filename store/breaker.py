@@ -15,13 +15,14 @@ import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 from store.errors import CircuitOpen
 
 logger = logging.getLogger("photolog.breaker")
 
 State = Literal["closed", "half-open", "open"]
+STATES: tuple[State, ...] = get_args(State)
 Kinds = tuple[type[Exception], ...]
 
 FAILURES = 5

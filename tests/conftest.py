@@ -56,6 +56,14 @@ def server_folder() -> Generator[Path]:
         yield Path(folder)
 
 
+@pytest.fixture
+def own_folder(server_folder: Path, prefix: str) -> Path:
+    """For a server of the test's own, see ``tests.servers``; its path is short, too."""
+    folder = server_folder / prefix
+    folder.mkdir()
+    return folder
+
+
 def _serve(binary: str, folder: Path, name: str) -> Generator[str]:
     socket = folder / f"{name}.sock"
     server = subprocess.Popen(
@@ -117,17 +125,3 @@ async def redis(valkey_url: str) -> AsyncGenerator[Client]:
 async def log(redis: Client, prefix: str) -> Log:
     """An empty log of one partition on the bundled server."""
     return await Log.open(redis, prefix=prefix)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Generator[Path]:
-    """A file system of 256 KB."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True
-    )
-    if mounted.returncode != 0:
-        unavailable("mounting a small file system needs root")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)

@@ -14,12 +14,14 @@ from ops.embedded import valkey_binary
 DEADLINE_S = 10.0
 
 
+def url_in(folder: Path) -> str:
+    """That of the server in ``folder``, whether it runs or not."""
+    return f"unix://{folder}/own.sock"
+
+
 @contextmanager
 def valkey(folder: Path) -> Generator[str]:
-    """A server that keeps in ``folder`` what it is told; answers in the block, killed at its end.
-
-    Its URL is the same each time.
-    """
+    """A server that keeps what it is told in ``folder``; there in the block, killed at its end."""
     path = folder / "own.sock"
     path.unlink(missing_ok=True)
     server = subprocess.Popen(
@@ -35,7 +37,7 @@ def valkey(folder: Path) -> Generator[str]:
             if server.poll() is not None or time.monotonic() > give_up:
                 pytest.fail("the server did not start")
             time.sleep(0.01)
-        yield f"unix://{path}"
+        yield url_in(folder)
     finally:
         server.kill()
         server.wait()

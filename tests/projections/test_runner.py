@@ -249,12 +249,10 @@ async def test_an_entry_that_is_no_event_stops_its_partition_only(
 
 
 async def test_redis_away_is_waited_for(
-    server_folder: Path, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
+    own_folder: Path, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "photolog.projector")
-    folder = server_folder / prefix[:12]
-    folder.mkdir()
-    with valkey(folder) as url:
+    with valkey(own_folder) as url:
         redis = connect(url)
         log = await Log.open(redis, prefix=prefix)
         await execute(log, upload(1))
@@ -264,7 +262,7 @@ async def test_redis_away_is_waited_for(
         await redis.aclose()
     async with running(projector):
         await until(lambda: "partition 0 of the projector waits" in caplog.text, "a log line")
-        with valkey(folder):
+        with valkey(own_folder):
             await execute(log, upload(2))
             await reached(log, generations)
             await until(lambda: "partition 0 of the projector goes on" in caplog.text, "a line")

@@ -18,7 +18,7 @@ from store.errors import CircuitOpen, Full, Unavailable
 from store.log import Log
 from tests.clocks import Clock
 from tests.conftest import CONTEXT
-from tests.servers import valkey
+from tests.servers import url_in, valkey
 from tests.store.commands import upload
 
 DEADLINE_S = 10.0
@@ -34,21 +34,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def folder(server_folder: Path, prefix: str) -> Path:
-    """That of this test's own server; its path is short enough for a socket."""
-    folder = server_folder / prefix
-    folder.mkdir()
-    return folder
-
-
-def url(folder: Path) -> str:
-    return f"unix://{folder}/own.sock"
-
-
-@pytest.fixture
-async def client(folder: Path, clock: Clock) -> AsyncGenerator[Client]:
+async def client(own_folder: Path, clock: Clock) -> AsyncGenerator[Client]:
     """Its server does not run; its breaker's time stands still."""
-    client = connect(url(folder), Breaker("redis", open_s=OPEN_S, clock=clock))
+    client = connect(url_in(own_folder), Breaker("redis", open_s=OPEN_S, clock=clock))
     yield client
     await client.aclose()
 
@@ -84,7 +72,7 @@ async def blocked(client: Client, count: int) -> None:
 
 async def paused(folder: Path, timeout_ms: int) -> None:
     """From now on the server takes what it is asked, and says nothing."""
-    other: Any = connect(url(folder))
+    other: Any = connect(url_in(folder))
     await other.client_pause(timeout_ms, all=True)
     await other.aclose()
 
@@ -106,12 +94,12 @@ async def fails(client: Client, ask: Ask, times: int = 1) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_server_that_is_away_is_not_asked_again_until_it_is_time(
-    client: Client, clock: Clock, folder: Path, way: str
+    client: Client, clock: Clock, own_folder: Path, way: str
 ) -> None:
     await fails(client, WAYS[way], FAILURES)
     assert client.breaker.state == "open"
 
-    with valkey(folder):
+    with valkey(own_folder):
         for ask in WAYS.values():
             with pytest.raises(CircuitOpen), translated():
                 await ask(client)
@@ -133,14 +121,14 @@ async def test_the_probe_of_a_server_that_is_still_away_opens_it_for_longer(
 
 
 async def test_a_server_lost_in_the_middle_of_a_blocking_read_counts_once(
-    client: Client, folder: Path
+    client: Client, own_folder: Path
 ) -> None:
     async def lose() -> None:
         with pytest.raises(Unavailable), translated():
             await read(client, 5_000)
 
     async with anyio.create_task_group() as tasks:
-        with valkey(folder):
+        with valkey(own_folder):
             for _ in range(FAILURES - 1):
                 tasks.start_soon(lose)
             await blocked(client, FAILURES - 1)
@@ -150,8 +138,8 @@ async def test_a_server_lost_in_the_middle_of_a_blocking_read_counts_once(
     assert client.breaker.state == "open"
 
 
-async def test_reads_that_are_broken_off_do_not_count(client: Client, folder: Path) -> None:
-    with valkey(folder):
+async def test_reads_that_are_broken_off_do_not_count(client: Client, own_folder: Path) -> None:
+    with valkey(own_folder):
         for _ in range(2 * FAILURES):
             with anyio.move_on_after(0.02):
                 await read(client, 2_000)
@@ -161,12 +149,12 @@ async def test_reads_that_are_broken_off_do_not_count(client: Client, folder: Pa
 
 
 async def test_a_blocking_read_is_never_the_probe(
-    client: Client, clock: Clock, folder: Path
+    client: Client, clock: Clock, own_folder: Path
 ) -> None:
     await fails(client, WAYS["command"], FAILURES)
     clock.now_s = FIRST_S
 
-    with valkey(folder):
+    with valkey(own_folder):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read, client, 60_000)
             await until(lambda: client.breaker.state == "closed")
@@ -175,12 +163,12 @@ async def test_a_blocking_read_is_never_the_probe(
 
 
 async def test_a_server_that_takes_the_probe_and_is_silent_is_not_waited_for(
-    client: Client, clock: Clock, folder: Path
+    client: Client, clock: Clock, own_folder: Path
 ) -> None:
-    with valkey(folder):
+    with valkey(own_folder):
         for _ in range(FAILURES):
             client.breaker.note(well=False)
-        await paused(folder, 60_000)
+        await paused(own_folder, 60_000)
         clock.now_s = FIRST_S
         began = time.monotonic()
 
@@ -191,12 +179,12 @@ async def test_a_server_that_takes_the_probe_and_is_silent_is_not_waited_for(
 
 
 async def test_a_probe_that_is_cancelled_leaves_its_place(
-    client: Client, clock: Clock, folder: Path
+    client: Client, clock: Clock, own_folder: Path
 ) -> None:
-    with valkey(folder):
+    with valkey(own_folder):
         for _ in range(FAILURES):
             client.breaker.note(well=False)
-        await paused(folder, 300)
+        await paused(own_folder, 300)
         clock.now_s = FIRST_S
         with anyio.move_on_after(0.05) as scope:
             await client.check()
@@ -209,9 +197,9 @@ async def test_a_probe_that_is_cancelled_leaves_its_place(
 
 
 async def test_a_server_that_refuses_the_probe_is_there(
-    client: Client, clock: Clock, folder: Path
+    client: Client, clock: Clock, own_folder: Path
 ) -> None:
-    with valkey(folder):
+    with valkey(own_folder):
         untyped: Any = client
         await untyped.execute_command("ACL", "SETUSER", "default", "-ping")
         for _ in range(FAILURES):
@@ -232,8 +220,8 @@ async def test_what_redis_refuses_is_an_answer(redis: Client, prefix: str) -> No
     assert redis.breaker.state == "closed"
 
 
-async def test_a_server_that_is_full_is_there(client: Client, folder: Path) -> None:
-    with valkey(folder):
+async def test_a_server_that_is_full_is_there(client: Client, own_folder: Path) -> None:
+    with valkey(own_folder):
         untyped: Any = client
         await untyped.config_set("maxmemory", "1")
         for _ in range(2 * FAILURES):
@@ -243,7 +231,9 @@ async def test_a_server_that_is_full_is_there(client: Client, folder: Path) -> N
     assert client.breaker.state == "closed"
 
 
-async def test_too_many_connections_of_our_own_do_not_count(client: Client, folder: Path) -> None:
+async def test_too_many_connections_of_our_own_do_not_count(
+    client: Client, own_folder: Path
+) -> None:
     refused: list[str] = []
 
     async def hold() -> None:
@@ -252,7 +242,7 @@ async def test_too_many_connections_of_our_own_do_not_count(client: Client, fold
         except exceptions.MaxConnectionsError as error:
             refused.append(str(error))
 
-    with valkey(folder):
+    with valkey(own_folder):
         async with anyio.create_task_group() as tasks:
             for _ in range(200 + 2 * FAILURES):
                 tasks.start_soon(hold)
@@ -268,9 +258,9 @@ async def test_a_client_that_was_never_used_closes(client: Client) -> None:
 
 
 async def test_the_doorbell_is_heard_again_after_an_outage(
-    client: Client, clock: Clock, folder: Path, prefix: str
+    client: Client, clock: Clock, own_folder: Path, prefix: str
 ) -> None:
-    with valkey(folder):
+    with valkey(own_folder):
         log = await Log.open(client, prefix=prefix)
         bell = Doorbell(log)
         assert not await bell.wait(0)
@@ -279,7 +269,7 @@ async def test_the_doorbell_is_heard_again_after_an_outage(
             await bell.wait(0.1)
     assert client.breaker.state == "open"
 
-    with valkey(folder):
+    with valkey(own_folder):
         clock.now_s = FIRST_S
         assert not await bell.wait(0)
         await ring(log)
@@ -288,10 +278,10 @@ async def test_the_doorbell_is_heard_again_after_an_outage(
 
 
 async def test_commands_under_way_ride_out_a_restart_that_opens_the_breaker(
-    folder: Path, prefix: str
+    own_folder: Path, prefix: str
 ) -> None:
-    client = connect(url(folder))
-    with valkey(folder):
+    client = connect(url_in(own_folder))
+    with valkey(own_folder):
         log = await Log.open(client, prefix=prefix)
     commands = [upload() for _ in range(20)]
 
@@ -303,7 +293,7 @@ async def test_commands_under_way_ride_out_a_restart_that_opens_the_breaker(
             for command in commands:
                 tasks.start_soon(execute, command)
             await until(lambda: client.breaker.state == "open")
-            after.enter_context(valkey(folder))
+            after.enter_context(valkey(own_folder))
 
         recorded = [each.event.data.photo_id async for each in log.scan(0)]
     assert sorted(recorded) == sorted(command.photo_id for command in commands)

@@ -37,3 +37,19 @@ def fill(disk: Path) -> Path:
                 if error.errno != errno.ENOSPC:
                     raise
     return ballast
+
+
+def remount(disk: Path, options: str) -> None:
+    """Change a disk that is there: ``size=8m``, ``ro``, ``rw``."""
+    subprocess.run(["mount", "-o", f"remount,{options}", disk], check=True)
+
+
+@contextmanager
+def read_only(disk: Path) -> Generator[None]:
+    """Nothing can be changed there any more; files that are open for writing stay so."""
+    subprocess.run(["mount", "--bind", disk, disk], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
