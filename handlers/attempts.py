@@ -86,7 +86,7 @@ class Attempts:
                     return
                 except (Unavailable, Full) as error:
                     logger.warning("%s of %s waits: %s", task.stage, task.photo_id, error)
-                    await anyio.sleep(PAUSE_S)
+                    await anyio.sleep(max(PAUSE_S, error.retry_after_s))
         except Lost:
             logger.info("%s of %s went to another worker", task.stage, task.photo_id)
         except Exception:

@@ -57,6 +57,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(description="Partitions of a new log; an existing one keeps its own.", ge=1, le=4096),
     ] = 1
     workers: Annotated[Natural, Meta(description="Worker processes that `up` starts.")] = 1
+    breaker_failures: Annotated[
+        Count, Meta(description="Failures in a row after which Redis or the blobs are left alone.")
+    ] = 5
+    breaker_open_s: Annotated[
+        Seconds, Meta(description="Longest time that they are left alone before the next try.")
+    ] = 5.0
 
     max_upload_bytes: Annotated[Count, Meta(description="Largest upload.")] = 100_000_000
     uploads_at_once: Annotated[

@@ -20,6 +20,7 @@ from ops.logs import starting
 from ops.reconciling import settle
 from ops.settings import Settings, shown
 from store.blobs import FolderBlobs
+from store.breaker import Breaker
 from store.client import connect
 from store.errors import Unavailable
 from store.keys import DEFAULT_PREFIX
@@ -60,7 +61,7 @@ async def open_log(
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.
     """
-    redis = connect(redis_url(settings))
+    redis = connect(redis_url(settings), _breaker("redis", settings))
     try:
         remind_at = 0.0
         while True:
@@ -98,7 +99,8 @@ async def open_blobs(
         folder.mkdir(parents=True, exist_ok=True)
         most = shutil.disk_usage(folder).total * RESERVE_MAX
         reserve_bytes = int(min(settings.reserve_bytes, most) * reserved)
-        blobs = FolderBlobs(folder, owner, reserve_bytes=reserve_bytes)
+        breaker = _breaker("blobs", settings)
+        blobs = FolderBlobs(folder, owner, reserve_bytes=reserve_bytes, breaker=breaker)
     except OSError as error:
         raise UserError(
             f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
@@ -208,6 +210,11 @@ async def _started(children: "Children") -> AsyncGenerator[None]:
         except StageFailed as error:
             raise UserError(f"the decoders do not start: {error.message}") from error
         yield
+
+
+def _breaker(dependency: str, settings: Settings) -> Breaker:
+    """Closed; what one process finds out about the dependency is not known to the others."""
+    return Breaker(dependency, failures=settings.breaker_failures, open_s=settings.breaker_open_s)
 
 
 def bounds(kind: type[Bounds], settings: Settings) -> Bounds:

@@ -19,6 +19,7 @@ from ops.settings import (
     shown,
     variable_of,
 )
+from store.breaker import FAILURES, OPEN_S
 
 NAMES = Settings.__struct_fields__
 SECRET = "s" * 43
@@ -144,6 +145,12 @@ def test_every_setting_is_in_a_part_of_them() -> None:
     assert [name for names in parts().values() for name in names] == list(NAMES)
     assert "" not in parts()
     assert set(PARTS) <= set(NAMES)
+
+
+def test_a_breaker_without_settings_is_one_of_the_default_settings() -> None:
+    settings = Settings()
+
+    assert (settings.breaker_failures, settings.breaker_open_s) == (FAILURES, OPEN_S)
 
 
 WORKER = {"patience_s": "worker_patience_s", "drain_s": "worker_drain_s"}
