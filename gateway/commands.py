@@ -1,19 +1,24 @@
 """Giving a command to the log: who gives it, and what is said when the log is away."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from domain.commands import PhotoCommand
 from domain.events import Context
 from gateway.auth import Principal
 from gateway.dependencies import Asked, Dependencies
-from gateway.problems import Refused
+from gateway.problems import Refused, retry_after
 from gateway.tracing import trace_id
 from store.errors import Unavailable
-from store.log import Outcome
+from store.log import Log, Outcome
 from store.position import Position
 
 POSITION_HEADER = "X-Log-Position"
 SOURCE = "gateway"
+
+NOTHING_RECORDED = "The log does not answer, and has recorded nothing."
+MAYBE_RECORDED = "The log does not answer: it may have recorded this, or not."
 
 
 def context(request: Asked) -> Context:
@@ -25,6 +30,28 @@ def context(request: Asked) -> Context:
         actor=principal.actor,
         trace_id=trace_id(request.scope),
     )
+
+
+@contextmanager
+def naming_the_log(log: Log, detail: str) -> Generator[None]:
+    """Turns Unavailable into Refused, ``log-unavailable``."""
+    try:
+        yield
+    except Unavailable as error:
+        headers = retry_after(log.redis.breaker)
+        raise Refused("log-unavailable", detail, headers=headers) from error
+
+
+async def accepting(deps: Dependencies) -> None:
+    """Nothing while the log is thought to answer. For a command of which nothing is done yet.
+
+    One that is under way goes on trying instead, for ``append_patience_s``.
+
+    Raises:
+        Refused: ``log-unavailable``; at once, or as soon as the log was asked in vain.
+    """
+    with naming_the_log(deps.log, NOTHING_RECORDED):
+        await deps.log.redis.check()
 
 
 async def execute(
@@ -42,7 +69,7 @@ async def execute(
         Refused: ``log-unavailable``; the command may or may not have been recorded.
         Full: Redis takes no more.
     """
-    try:
+    with naming_the_log(deps.log, MAYBE_RECORDED):
         return await deps.log.execute(
             command,
             client_id=client_id,
@@ -50,9 +77,6 @@ async def execute(
             idempotency_key=idempotency_key,
             patience_s=deps.limits.append_patience_s,
         )
-    except Unavailable as error:
-        detail = "The log does not answer: it may have recorded this, or not."
-        raise Refused("log-unavailable", detail) from error
 
 
 def position_header(position: Position | None) -> dict[str, str]:

@@ -13,7 +13,7 @@ from domain.commands import DeletePhoto, RequestProcessing
 from domain.events import iso
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
 from gateway.auth import Forbidden, Principal, Role, writer
-from gateway.commands import execute, position_header
+from gateway.commands import accepting, execute, position_header
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
 from gateway.problems import Refused, problems
@@ -123,7 +123,9 @@ async def delete_photo(
     request: Asked, deps: NamedDependency[Dependencies], photo_id: FromPath[str]
 ) -> Response[None]:
     """Deleting a photo again is 204 too, and records nothing."""
-    owner = await owner_to_change(deps, photo_id, writer(request.user))
+    principal = writer(request.user)
+    await accepting(deps)
+    owner = await owner_to_change(deps, photo_id, principal)
     outcome = await execute(request, deps, DeletePhoto(photo_id=photo_id), owner.client_id)
     return Response(None, status_code=204, headers=position_header(outcome.position))
 
@@ -146,7 +148,9 @@ async def reprocess(
     data: JSONBody[Reprocess | None] = None,
 ) -> Response[Requested]:
     """Runs the pipeline as a new job, once the photo's present job has ended."""
-    owner = await owner_to_change(deps, photo_id, writer(request.user))
+    principal = writer(request.user)
+    await accepting(deps)
+    owner = await owner_to_change(deps, photo_id, principal)
     wish, job_id = data or Reprocess(), str(uuid.uuid4())
     command = RequestProcessing(
         photo_id=photo_id, job_id=job_id, pipeline=wish.pipeline, priority=wish.priority

@@ -4,6 +4,7 @@
 """
 
 import logging
+import math
 from typing import Any, cast
 
 import msgspec
@@ -14,7 +15,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from domain.rejections import Rejected
 from gateway.auth import AuthError, Forbidden
 from gateway.tracing import trace_id
-from store.errors import Corrupt, Full, Missing, StoreError, Unavailable
+from store.breaker import Breaker
+from store.errors import CircuitOpen, Corrupt, Full, Missing, StoreError, Unavailable
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -117,6 +119,9 @@ PROBLEMS: dict[str, Kind] = {
     "read-model-behind": Kind(
         503, "Not there yet", "Try again after Retry-After, or leave out ?after= for older data."
     ),
+    "storage-unavailable": Kind(
+        503, "No photos can be stored now", "Send it again after Retry-After."
+    ),
     "unavailable": Kind(503, "A part does not answer", "Try again after Retry-After."),
     "storage-full": Kind(507, "No room is left", "Tell the operator; nothing was stored."),
 }
@@ -130,6 +135,15 @@ class Refused(Exception):
         self.code = code
         self.detail = detail
         self.headers = headers or {}
+
+
+def retry_after(breaker: Breaker) -> Headers:
+    """When a breaker that is not closed lets the next one pass."""
+    return {} if breaker.state == "closed" else _in(breaker.retry_after_s)
+
+
+def _in(seconds: float) -> Headers:
+    return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -168,7 +182,8 @@ def _say_store(error: StoreError) -> _Said:
         case Corrupt():
             return _Said("corrupt", "What is stored is not what was written.")
         case Unavailable():
-            return _Said("unavailable", "A part of the system does not answer now.")
+            headers = _in(error.retry_after_s) if isinstance(error, CircuitOpen) else {}
+            return _Said("unavailable", "A part of the system does not answer now.", headers)
         case _:
             return _Said("internal-error", "Something went wrong that should not.")
 

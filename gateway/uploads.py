@@ -13,6 +13,7 @@ recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
 """
 
 import logging
+import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -29,13 +30,13 @@ from domain.photo import Photo
 from domain.pipeline import PIPELINES
 from domain.rejections import Rejected
 from gateway.auth import writer
-from gateway.commands import POSITION_HEADER, execute
+from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
 from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
 from gateway.forms import Form, receive_form
-from gateway.problems import Refused, problems
+from gateway.problems import Refused, problems, retry_after
 from store.blobs import Draft, FolderBlobs, original_key
-from store.errors import Corrupt, StoreError, Unavailable
+from store.errors import Corrupt, Full, StoreError, Unavailable
 from store.log import Log, Outcome
 from store.position import Position
 
@@ -43,6 +44,7 @@ logger = logging.getLogger("photolog.gateway")
 
 KEY_MAX = 200
 LAST_SEQ = 2**64 - 1
+PAUSE_S = 0.1
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -70,7 +72,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         *("malformed-multipart", "invalid-session", "invalid-priority", "unknown-pipeline"),
         *("invalid-idempotency-key", "missing-token", "forbidden", "upload-stalled"),
         *("upload-too-large", "not-multipart", "unsupported-type", "idempotency-key-reused"),
-        *("busy", "log-unavailable", "storage-full"),
+        *("busy", "log-unavailable", "storage-unavailable", "storage-full"),
     ),
     tags=["photos"],
     summary="Upload a photo",
@@ -84,10 +86,12 @@ async def upload(
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
     writer(request.user)
     key = _checked(idempotency_key)
-    async with _slot(slots, deps.limits.upload_patience_s), deps.blobs.draft() as draft:
+    await accepting(deps)
+    await _storing(deps.blobs)
+    async with _slot(slots, deps.limits.upload_patience_s), _draft(deps.blobs) as draft:
         form = await receive_form(request, draft, deps.limits)
         await draft.flush()
-        known = None if key else await _known(deps.log, draft.sha256, request.user.client_id)
+        known = None if key else await _known(deps, draft.sha256, request.user.client_id)
         return known or await _record(request, deps, draft, form, key)
 
 
@@ -137,14 +141,25 @@ def _command(client_id: str, bucket: str, form: Form, draft: Draft) -> UploadPho
     )
 
 
-async def _known(log: Log, sha256: str, client_id: str) -> Response[Upload] | None:
-    """The answer for bytes that the client has already; saves storing them to find that out."""
-    try:
-        holder = await log.holder_of(sha256, client_id)
-        loaded = await log.load(holder, client_id) if holder else None
-    except Unavailable as error:
-        detail = "The log does not answer, and has recorded nothing."
-        raise Refused("log-unavailable", detail) from error
+async def _known(deps: Dependencies, sha256: str, client_id: str) -> Response[Upload] | None:
+    """The answer for bytes that the client has already; saves storing them to find that out.
+
+    Waits for the log as a command does; the bytes have come, and are not sent again for a restart.
+    """
+    give_up = time.monotonic() + deps.limits.append_patience_s
+    with naming_the_log(deps.log, NOTHING_RECORDED):
+        while True:
+            try:
+                return await _look(deps.log, sha256, client_id)
+            except Unavailable:
+                if time.monotonic() + PAUSE_S > give_up:
+                    raise
+                await anyio.sleep(PAUSE_S)
+
+
+async def _look(log: Log, sha256: str, client_id: str) -> Response[Upload] | None:
+    holder = await log.holder_of(sha256, client_id)
+    loaded = await log.load(holder, client_id) if holder else None
     if loaded is None or loaded.photo is None or loaded.position is None or loaded.photo.deleted:
         return None
     return _duplicate(loaded.photo, loaded.position)
@@ -155,7 +170,8 @@ async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]
     position = outcome.position
     if position is None:
         raise ValueError("a repeated command has a position")
-    found = await log.read(_before(position), count=1)
+    with naming_the_log(log, "This was recorded before, and the log does not answer now."):
+        found = await log.read(_before(position), count=1)
     if not found or found[0].position != position:
         raise Corrupt(f"the event at {position} is not in the log")
     first = found[0].event.data
@@ -216,6 +232,33 @@ def _checked(key: str | None) -> str | None:
     if key is not None and not (0 < len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
         raise Refused("invalid-idempotency-key", "The Idempotency-Key is empty, long or not ASCII.")
     return key
+
+
+async def _storing(blobs: FolderBlobs) -> None:
+    """Nothing while blobs are thought to be taken; raises Refused, ``storage-unavailable``."""
+    try:
+        await blobs.check()
+    except (Full, Unavailable) as error:
+        raise _not_stored(blobs) from error
+
+
+@asynccontextmanager
+async def _draft(blobs: FolderBlobs) -> AsyncGenerator[Draft]:
+    """For bytes alone: whoever asks the log inside names its failures; raises Refused, Full."""
+    try:
+        async with blobs.draft() as draft:
+            yield draft
+    except Unavailable as error:
+        raise _not_stored(blobs) from error
+
+
+def _not_stored(blobs: FolderBlobs) -> Refused:
+    headers = retry_after(blobs.breaker)
+    return Refused(
+        "storage-unavailable",
+        "Nothing was stored; the photos that are there can be seen.",
+        headers=headers,
+    )
 
 
 @asynccontextmanager
