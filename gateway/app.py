@@ -44,7 +44,7 @@ def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
     hub = Hub(deps.log, deps.reader, deps.limits)
     slots = anyio.CapacityLimiter(deps.limits.uploads_at_once)
-    measured = Metrics(hub, slots)
+    measured = Metrics(hub, slots, (deps.log.redis.breaker, deps.blobs.breaker))
     app = Gateway(
         [
             *uploads.ROUTES,

@@ -10,6 +10,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Literal
 
 import anyio
@@ -21,7 +22,8 @@ from litestar.openapi.datastructures import ResponseSpec
 from gateway.dependencies import Dependencies
 from gateway.reading import lag_ms
 from projections import checkpoints
-from store.errors import StoreError, Unavailable
+from store.breaker import State as BreakerState
+from store.errors import Full, StoreError, Unavailable
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -29,12 +31,16 @@ State = Literal["ok", "degraded", "down"]
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """``lag_ms`` is how long the oldest event outside the read model has been waiting."""
+    """``lag_ms`` is how long the oldest event outside the read model has been waiting.
+
+    ``breaker`` is that of Redis or of the blobs, left out while it is closed.
+    """
 
     status: State
     latency_ms: float | None = None
     free_bytes: int | None = None
     lag_ms: int | None = None
+    breaker: BreakerState = "closed"
 
 
 class Checks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -111,6 +117,8 @@ async def examine(deps: Dependencies) -> Health:
         group.start_soon(ask, "redis", _redis)
         group.start_soon(ask, "blobs", _blobs)
         group.start_soon(ask, "read_model", _read_model)
+    for name, breaker in (("redis", deps.log.redis.breaker), ("blobs", deps.blobs.breaker)):
+        found[name] = msgspec.structs.replace(found[name], breaker=breaker.state)
     states = {check.status for check in found.values()}
     worst: State = "down" if "down" in states else "degraded" if "degraded" in states else "ok"
     return Health(status=worst, checks=Checks(**found))
@@ -127,9 +135,12 @@ async def _redis(deps: Dependencies) -> Check:
 
 
 async def _blobs(deps: Dependencies) -> Check:
+    """A disk that takes nothing more still gives what it has."""
     free = await deps.blobs.free_bytes()
-    enough = free > deps.limits.min_free_bytes
-    return Check(status="ok" if enough else "degraded", free_bytes=free)
+    with suppress(Full, Unavailable):
+        await deps.blobs.check()
+    well = deps.blobs.breaker.state == "closed" and free > deps.limits.min_free_bytes
+    return Check(status="ok" if well else "degraded", free_bytes=free)
 
 
 async def _read_model(deps: Dependencies) -> Check:

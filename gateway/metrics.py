@@ -12,6 +12,8 @@
 | ``photolog_room_overflows_total`` | backlogs that grew too long, and are read from history |
 | ``photolog_room_slow_readers_total`` | readers sent away because they took nothing |
 | ``photolog_room_failures_total`` | times that the history could not be read |
+| ``circuit_breaker_state`` ``{dependency}`` | 0 closed, 1 half-open, 2 open |
+| ``circuit_breaker_openings_total`` ``{dependency}`` | how often it was closed and opened |
 
 No label holds what a user sent: ``route`` is the pattern of the path, empty where there is none.
 """
@@ -28,6 +30,7 @@ from prometheus_client.registry import Collector
 from gateway.dependencies import Dependencies
 from gateway.hub import Hub
 from gateway.reading import lag_ms
+from store.breaker import STATES, Breaker
 from store.errors import StoreError
 
 TEXT_FORMAT = "text/plain; version=0.0.4"
@@ -37,7 +40,9 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 class Metrics:
     """The measurements of one application."""
 
-    def __init__(self, hub: Hub, slots: anyio.CapacityLimiter) -> None:
+    def __init__(
+        self, hub: Hub, slots: anyio.CapacityLimiter, breakers: tuple[Breaker, ...]
+    ) -> None:
         self.registry = CollectorRegistry()
         self._answers = Counter(
             "photolog_http_requests",
@@ -63,6 +68,7 @@ class Metrics:
         )
         uploads.set_function(lambda: slots.borrowed_tokens)
         self.registry.register(_Rooms(hub))
+        self.registry.register(_Breakers(breakers))
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         self._answers.labels(method, route, str(status)).inc()
@@ -101,6 +107,27 @@ class _Rooms(Collector):
             ("failures", "Times that the history could not be read.", hub.failures),
         ):
             yield CounterMetricFamily(f"photolog_room_{name}", text, value=count)
+
+
+class _Breakers(Collector):
+    """Breakers count by themselves, too."""
+
+    def __init__(self, breakers: tuple[Breaker, ...]) -> None:
+        self._breakers = breakers
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["dependency"]
+        state = GaugeMetricFamily(
+            "circuit_breaker_state", "0 closed, 1 half-open, 2 open.", labels=labels
+        )
+        openings = CounterMetricFamily(
+            "circuit_breaker_openings", "How often it was closed and opened.", labels=labels
+        )
+        for breaker in self._breakers:
+            state.add_metric([breaker.name], STATES.index(breaker.state))
+            openings.add_metric([breaker.name], breaker.openings)
+        yield state
+        yield openings
 
 
 @get(

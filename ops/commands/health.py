@@ -45,7 +45,9 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
         click.echo(f"{_coloured(health.status)}  {asked}")
         for name, check in health.checks.items():
             details = ", ".join(
-                f"{key} {value:,}" for key, value in check.items() if key != "status"
+                f"{key} {value}" if isinstance(value, str) else f"{key} {value:,}"
+                for key, value in check.items()
+                if key != "status"
             )
             click.echo(f"  {name:<10}  {_coloured(check['status'])}  {printable(details)}".rstrip())
     if not response.is_success:
