@@ -125,3 +125,18 @@ async def redis(valkey_url: str) -> AsyncGenerator[Client]:
 async def log(redis: Client, prefix: str) -> Log:
     """An empty log of one partition on the bundled server."""
     return await Log.open(redis, prefix=prefix)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A file system of 256 KB."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        unavailable("mounting a small file system needs root")
+    yield mount
+    # Lazily: a test that fails may have files open there, and must leave no disk behind.
+    subprocess.run(["umount", "--lazy", str(mount)], check=True)

@@ -3,13 +3,12 @@
 from collections.abc import AsyncGenerator
 
 import pytest
-from redis.asyncio import Redis
 
-from store.client import connect
+from store.client import Client, connect
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncGenerator[Redis]:
+async def redis(redis_url: str) -> AsyncGenerator[Client]:
     client = connect(redis_url)
     yield client
     await client.aclose()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
 from store.blobs import FolderBlobs
+from store.client import Client
 from store.log import Log
 from tests.system.checker import Findings, examine
 from tests.system.rules import NOTHING_BEFORE
@@ -24,7 +24,7 @@ REASON = {"category": "resource", "error": "It died."}
 class Book:
     """Writes a log and files as right or as wrong as a test wants them, by hand."""
 
-    def __init__(self, redis: Redis, prefix: str, root: Path) -> None:
+    def __init__(self, redis: Client, prefix: str, root: Path) -> None:
         self.redis = redis
         self.prefix = prefix
         self.root = root

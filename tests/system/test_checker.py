@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
+from store.client import Client
 from store.log import Log
 from tests.system.book import Book
 
 
 @pytest.fixture
-async def wide_book(redis: Redis, prefix: str, tmp_path: Path) -> Book:
+async def wide_book(redis: Client, prefix: str, tmp_path: Path) -> Book:
     """A log of two partitions; alice's photos are in partition 1."""
     await Log.open(redis, prefix=prefix, partitions=2)
     return Book(redis, prefix, tmp_path)
