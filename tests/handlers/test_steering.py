@@ -6,7 +6,7 @@ import pytest
 from domain.commands import DeletePhoto
 from domain.control_events import Limit, Rate
 from domain.controls import ControlCommand, LimitStage, PauseStage, ResumeStage
-from domain.pipeline import PIPELINES, TREE
+from domain.pipeline import ERASURE, PIPELINES, TREE
 from handlers import registry
 from handlers.children import Children
 from handlers.registry import Stage
@@ -159,3 +159,28 @@ async def test_a_new_stage_needs_an_entry_in_the_tree_and_a_function(
 
     done = await data_of(log, command.photo_id, "photo.processing.stage.completed")
     assert {each["stage"]: each["result"] for each in done}["look"]["width"] == 80
+
+
+async def test_lanes_that_are_deleted_while_a_worker_runs_are_filled_again(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    await say(log, PauseStage(stage=None))
+    photos = [await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing") for n in range(3)]
+
+    async with working(pool=Scripted(), settings=WorkerSettings(stalled_after_s=0.4)):
+        await until_waiting(log, len(photos))
+        for key, _ in log.keys.lanes(0, (*TREE, ERASURE)):
+            await log.redis.delete(key)
+        await say(log, ResumeStage(stage=None))
+
+        for photo in photos:
+            assert (await types_when_ended(log, photo.photo_id))[-1] == "photo.processing.completed"
+
+    done = await data_of(log, photos[0].photo_id, "photo.processing.stage.completed")
+    assert sorted(each["stage"] for each in done) == ["thumbnails", "validation"]
+
+
+async def until_waiting(log: Log, count: int) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while await log.redis.xlen(log.keys.lane(0, "validation", "normal")) < count:
+            await anyio.sleep(0.02)

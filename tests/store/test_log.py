@@ -220,3 +220,37 @@ async def test_a_server_that_is_away_is_named_after_the_patience_is_over(log: Lo
             context=CONTEXT,
             patience_s=0.1,
         )
+
+
+async def test_what_a_caller_knew_is_no_ground_to_append_on_when_the_state_was_lost(
+    log: Log,
+) -> None:
+    command = upload()
+    outcome = await log.execute(command, client_id="alice", context=CONTEXT)
+    stale = outcome.after
+    await log.execute(completed(command, "validation"), client_id="alice", context=CONTEXT)
+    await log.redis.delete(log.keys.photo(0, command.photo_id))
+
+    await log.execute(
+        completed(command, "metadata"), client_id="alice", context=CONTEXT, loaded=stale
+    )
+
+    versions = [each.event.metadata.photo_version async for each in log.scan(0)]
+    assert versions == [1, 2, 3]
+
+
+async def test_a_state_is_not_put_back_when_the_log_has_moved_on(log: Log) -> None:
+    command = upload()
+    first = (await log.execute(command, client_id="alice", context=CONTEXT)).after
+    assert first is not None
+    assert first.position is not None
+    await log.execute(completed(command, "validation"), client_id="alice", context=CONTEXT)
+    key = log.keys.photo(0, command.photo_id)
+    await log.redis.delete(key)
+
+    restored = await log.restore(
+        key, upto=first.position, version=1, digest=first.digest, last=first.position, state=b"x"
+    )
+
+    assert not restored
+    assert not await log.redis.exists(key)
