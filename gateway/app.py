@@ -1,6 +1,7 @@
 """The gateway as one ASGI application, put together from its routes."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -14,27 +15,26 @@ from gateway.contract import description
 from gateway.dependencies import Dependencies
 from gateway.envelope import Envelope
 from gateway.hub import Hub
-from gateway.metrics import Metrics
+from gateway.metrics import Gauges
+from gateway.observing import Answered, AnswerObserver
 from gateway.problems import problem_response
 from gateway.reading import provide_reader
+from gateway.tracing import trace
+from store import subject
+from store.subject import Subject
 
 
 class Gateway(Litestar):
     """Puts every HTTP exchange in an ``Envelope``, also those that no route answers."""
 
-    __slots__ = ("linger_s", "metrics")
+    __slots__ = ("linger_s", "observe")
 
     linger_s: float
-    metrics: Metrics
+    observe: AnswerObserver
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            began = time.monotonic()
-
-            def answered(status: int) -> None:
-                method, route = scope["method"], scope.get("path_template", "")
-                self.metrics.answered(method, route, status, time.monotonic() - began)
-
+            answered = _answering(scope, self.observe)
             envelope = Envelope(scope, receive, send, linger_s=self.linger_s, answered=answered)
             receive, send = envelope.receive, envelope.send
         await super().__call__(scope, receive, send)
@@ -44,7 +44,7 @@ def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
     hub = Hub(deps.log, deps.reader, deps.limits)
     slots = anyio.CapacityLimiter(deps.limits.uploads_at_once)
-    measured = Metrics(hub, slots, (deps.log.redis.breaker, deps.blobs.breaker))
+    gauges = Gauges(deps, hub, slots)
     app = Gateway(
         [
             *uploads.ROUTES,
@@ -60,7 +60,7 @@ def create_app(deps: Dependencies) -> Gateway:
         ],
         dependencies={
             "deps": Provide(lambda: deps, sync_to_thread=False),
-            "metrics": Provide(lambda: measured, sync_to_thread=False),
+            "gauges": Provide(lambda: gauges, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
@@ -73,5 +73,26 @@ def create_app(deps: Dependencies) -> Gateway:
         logging_config=None,
     )
     app.linger_s = deps.limits.linger_s
-    app.metrics = measured
+    app.observe = deps.observe
     return app
+
+
+def _answering(scope: Any, observe: AnswerObserver) -> Callable[[int], None]:
+    """Begin the span of a request; the function is called with the status of its answer."""
+    asked = trace(scope)
+    subject.begin(Subject(trace_id=asked.trace_id, span_id=asked.span_id))
+    began_ns, began = time.time_ns(), time.perf_counter()
+
+    def answered(status: int) -> None:
+        observe(
+            Answered(
+                method=scope["method"],
+                route=scope.get("path_template", ""),
+                status=status,
+                trace=asked,
+                began_ns=began_ns,
+                seconds=time.perf_counter() - began,
+            )
+        )
+
+    return answered

@@ -6,17 +6,23 @@ from litestar.datastructures import State
 
 from gateway.auth import Principal, Tokens
 from gateway.limits import Limits
+from gateway.observing import AnswerObserver, Exposition, nothing
 from store.blobs import FolderBlobs
 from store.log import Log
+from store.observing import ignore
 from store.sqlite import Reader
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
+    """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers."""
+
     log: Log
     blobs: FolderBlobs
     reader: Reader
     tokens: Tokens
     limits: Limits = Limits()
+    observe: AnswerObserver = ignore
+    exposition: Exposition = nothing
 
 
 Asked = Request[Principal, None, State]

@@ -6,8 +6,9 @@ history every ``POLL_S`` and the rooms go on.
 """
 
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
 import anyio
@@ -18,6 +19,8 @@ from gateway.rooms import Admission, Positions, rooms_of
 from gateway.subscription import Delivery, Fetch, Start, Subscription
 from projections import checkpoints, history
 from projections.history import Entry, Room
+from store import census
+from store.distribution import Distribution
 from store.doorbell import Doorbell
 from store.errors import StoreError, Unavailable
 from store.log import Log
@@ -35,6 +38,11 @@ LOOK = 1_000
 BREATH = 2_000
 """Deliveries after which the hub lets the event loop do other things."""
 
+DELAY_BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)
+
+CLOCK_S = 60.0
+"""How often the clock of the log is compared with ours."""
+
 CATCH_UPS_AT_ONCE = 2
 """Half of the reader's connections: a crowd that reconnects leaves the others to the queries."""
 
@@ -47,7 +55,8 @@ class Hub:
 
     ``connections`` are those of now. Counted since the start: events ``delivered``, ``catch_ups``,
     pages of history read for subscribers, ``overflows`` of backlogs, ``slow_readers`` sent away,
-    and ``failures`` to read the history.
+    and ``failures`` to read the history. ``delays_ms`` are those of live deliveries alone, from the
+    append to the hand-over, by the log's clock.
     """
 
     def __init__(self, log: Log, reader: Reader, limits: Limits) -> None:
@@ -57,6 +66,7 @@ class Hub:
         self.overflows = 0
         self.slow_readers = 0
         self.failures = 0
+        self.delays_ms = Distribution(DELAY_BOUNDS_MS)
         self.ended = False
         self.limits = limits
         self._log = log
@@ -65,6 +75,7 @@ class Hub:
         self._head: Positions = {}
         self._moved = anyio.Event()
         self._failing = False
+        self._log_ahead_ms = 0.0
         self._subscribers: set[Subscriber] = set()
         self._seats: dict[Room, set[Subscriber]] = {}
 
@@ -78,6 +89,7 @@ class Hub:
         """Follow the history inside the block: the lifespan of an application."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.run)
+            tasks.start_soon(self._compare_clocks)
             yield
             tasks.cancel_scope.cancel()
 
@@ -126,6 +138,13 @@ class Hub:
             for room in subscriber.rooms:
                 self.unseat(subscriber, room)
 
+    def handed_over(self, deliveries: list[Delivery]) -> None:
+        """The events went to a reader as they happened."""
+        now_ms = time.time() * 1000 + self._log_ahead_ms
+        for _, entry in deliveries:
+            # Below zero where the clocks have not been compared since one of them was set.
+            self.delays_ms.add(max(0.0, now_ms - entry.position.ms))
+
     def seat(self, subscriber: "Subscriber", room: Room) -> None:
         self._seats.setdefault(room, set()).add(subscriber)
 
@@ -134,6 +153,12 @@ class Hub:
         seats.discard(subscriber)
         if not seats:
             del self._seats[room]
+
+    async def _compare_clocks(self) -> None:
+        while True:
+            with suppress(StoreError):
+                self._log_ahead_ms = await census.clock_ahead_ms(self._log)
+            await anyio.sleep(CLOCK_S)
 
     async def _look(self) -> None:
         try:
@@ -240,6 +265,7 @@ class Subscriber:
                 batch = await self._fetch(fetch)
             elif subscription.backlog:
                 batch = subscription.take()
+                self._hub.handed_over(batch)
             else:
                 self._awake = anyio.Event()
                 await self._awake.wait()

@@ -32,6 +32,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
     | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |
     | ``degraded_lag_s``: how old an event outside the read model may be | health ``degraded`` |
+    | ``storage_keep_s``: age of ``storage_size_bytes`` | it is added up again |
     """
 
     max_upload_bytes: int = 100_000_000
@@ -60,3 +61,4 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     check_timeout_s: float = 2.0
     min_free_bytes: int = 1_000_000_000
     degraded_lag_s: float = 5.0
+    storage_keep_s: float = 60.0

@@ -1,133 +1,80 @@
-"""``GET /metrics``: what this gateway process did and does, in Prometheus' text format.
+"""``GET /metrics``: the state of things, handed to whoever writes the measurements of this process.
 
-| metric | what |
-|---|---|
-| ``photolog_http_requests_total`` ``{method, route, status}`` | answers |
-| ``photolog_http_answer_seconds`` ``{method, route}`` | until an answer begins |
-| ``photolog_uploads_in_progress`` | uploads that have a slot |
-| ``photolog_projection_lag_seconds`` ``{partition}`` | age of what the read model lacks |
-| ``photolog_room_connections`` ``{transport}`` | open WebSockets and streams |
-| ``photolog_room_deliveries_total`` | events handed to the readers of rooms |
-| ``photolog_room_catch_ups_total`` | pages of history read for readers |
-| ``photolog_room_overflows_total`` | backlogs that grew too long, and are read from history |
-| ``photolog_room_slow_readers_total`` | readers sent away because they took nothing |
-| ``photolog_room_failures_total`` | times that the history could not be read |
-| ``circuit_breaker_state`` ``{dependency}`` | 0 closed, 1 half-open, 2 open |
-| ``circuit_breaker_openings_total`` ``{dependency}`` | how often it was closed and opened |
-
-No label holds what a user sent: ``route`` is the pattern of the path, empty where there is none.
+What this process does is told as it happens; what is kept elsewhere is asked for here.
 """
 
-from collections.abc import Iterator
-
 import anyio
+import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from domain.pipeline import ERASURE, TREE
 from gateway.dependencies import Dependencies
 from gateway.hub import Hub
+from gateway.kept import Kept
+from gateway.observing import Elsewhere, Look
 from gateway.reading import lag_ms
-from store.breaker import STATES, Breaker
+from projections import photos
+from store import census
 from store.errors import StoreError
+from store.queues import lengths
 
 TEXT_FORMAT = "text/plain; version=0.0.4"
-BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Metrics:
-    """The measurements of one application."""
+class Gauges:
+    """Looks at one gateway and at what it works with.
 
-    def __init__(
-        self, hub: Hub, slots: anyio.CapacityLimiter, breakers: tuple[Breaker, ...]
-    ) -> None:
-        self.registry = CollectorRegistry()
-        self._answers = Counter(
-            "photolog_http_requests",
-            "Answers.",
-            ["method", "route", "status"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "photolog_http_answer_seconds",
-            "Until an answer begins.",
-            ["method", "route"],
-            buckets=BUCKETS_S,
-            registry=self.registry,
-        )
-        self._lag = Gauge(
-            "photolog_projection_lag_seconds",
-            "Age of the oldest event that is not in the read model.",
-            ["partition"],
-            registry=self.registry,
-        )
-        uploads = Gauge(
-            "photolog_uploads_in_progress", "Uploads that have a slot.", registry=self.registry
-        )
-        uploads.set_function(lambda: slots.borrowed_tokens)
-        self.registry.register(_Rooms(hub))
-        self.registry.register(_Breakers(breakers))
+    Nobody has to sign in to ask, so what is kept elsewhere is asked once for all who ask at a time.
+    """
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._answers.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
-
-    async def look(self, deps: Dependencies) -> None:
-        """Measure the lag; a partition that cannot be asked keeps no old value."""
-        self._lag.clear()
-        for partition in range(deps.log.partitions):
-            try:
-                lag = await lag_ms(deps, partition)
-            except StoreError:
-                return
-            self._lag.labels(str(partition)).set(lag / 1000)
-
-
-class _Rooms(Collector):
-    """The hub counts by itself."""
-
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, deps: Dependencies, hub: Hub, slots: anyio.CapacityLimiter) -> None:
+        self._deps = deps
         self._hub = hub
+        self._slots = slots
+        self._elsewhere = Kept(self._look_elsewhere, 0)
+        self._stored = Kept(self._add_up, deps.limits.storage_keep_s)
 
-    def collect(self) -> Iterator[Metric]:
+    async def look(self) -> Look:
+        """Takes at most ``Limits.check_timeout_s``; what is not there by then is missing."""
         hub = self._hub
-        connections = GaugeMetricFamily(
-            "photolog_room_connections", "Open WebSockets and streams.", labels=["transport"]
+        return Look(
+            uploads_in_progress=int(self._slots.borrowed_tokens),
+            connections={**hub.connections},
+            deliveries=hub.delivered,
+            catch_ups=hub.catch_ups,
+            overflows=hub.overflows,
+            slow_readers=hub.slow_readers,
+            failures=hub.failures,
+            delays_ms=hub.delays_ms,
+            breakers=(self._deps.log.redis.breaker, self._deps.blobs.breaker),
+            elsewhere=await self._elsewhere.get(self._deps.limits.check_timeout_s) or Elsewhere(),
         )
-        for transport, count in hub.connections.items():
-            connections.add_metric([transport], count)
-        yield connections
-        for name, text, count in (
-            ("deliveries", "Events handed to the readers of rooms.", hub.delivered),
-            ("catch_ups", "Pages of history read for readers.", hub.catch_ups),
-            ("overflows", "Backlogs that grew too long.", hub.overflows),
-            ("slow_readers", "Readers sent away because they took nothing.", hub.slow_readers),
-            ("failures", "Times that the history could not be read.", hub.failures),
-        ):
-            yield CounterMetricFamily(f"photolog_room_{name}", text, value=count)
 
+    async def _look_elsewhere(self) -> Elsewhere:
+        found = await self._ask_redis()
+        # Half of the time: the sum may take long, and must not hold up the rest.
+        stored = await self._stored.get(self._deps.limits.check_timeout_s / 2)
+        return msgspec.structs.replace(found, stored_bytes=stored)
 
-class _Breakers(Collector):
-    """Breakers count by themselves, too."""
+    async def _ask_redis(self) -> Elsewhere:
+        partitions = range(self._deps.log.partitions)
+        try:
+            queues = await lengths(self._deps.log, (*TREE, ERASURE))
+            logs = {each: await census.log_size(self._deps.log, each) for each in partitions}
+        except StoreError:  # which the checks of the gateway say
+            return Elsewhere()
+        try:
+            lags = {each: await lag_ms(self._deps, each) for each in partitions}
+        except StoreError:
+            lags = {}
+        return Elsewhere(queues=queues, logs=logs, lag_ms=lags)
 
-    def __init__(self, breakers: tuple[Breaker, ...]) -> None:
-        self._breakers = breakers
-
-    def collect(self) -> Iterator[Metric]:
-        labels = ["dependency"]
-        state = GaugeMetricFamily(
-            "circuit_breaker_state", "0 closed, 1 half-open, 2 open.", labels=labels
-        )
-        openings = CounterMetricFamily(
-            "circuit_breaker_openings", "How often it was closed and opened.", labels=labels
-        )
-        for breaker in self._breakers:
-            state.add_metric([breaker.name], STATES.index(breaker.state))
-            openings.add_metric([breaker.name], breaker.openings)
-        yield state
-        yield openings
+    async def _add_up(self) -> int | None:
+        try:
+            return await self._deps.reader.query(photos.stored_bytes)
+        except StoreError:
+            return None
 
 
 @get(
@@ -139,12 +86,10 @@ class _Breakers(Collector):
     summary="Measurements for Prometheus",
 )
 async def show_metrics(
-    deps: NamedDependency[Dependencies], metrics: NamedDependency[Metrics]
+    deps: NamedDependency[Dependencies], gauges: NamedDependency[Gauges]
 ) -> Response[bytes]:
     """Of this process; every gateway has its own."""
-    with anyio.move_on_after(deps.limits.check_timeout_s):
-        await metrics.look(deps)
-    return Response(generate_latest(metrics.registry), media_type=TEXT_FORMAT)
+    return Response(deps.exposition(await gauges.look()), media_type=TEXT_FORMAT)
 
 
 ROUTES = (show_metrics,)

@@ -17,6 +17,7 @@ from gateway.auth import AuthError, Forbidden
 from gateway.tracing import trace_id
 from store.breaker import Breaker
 from store.errors import CircuitOpen, Corrupt, Full, Missing, StoreError, Unavailable
+from store.subject import Subject
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -221,11 +222,13 @@ def problem_response(request: Request[Any, Any, Any], error: Exception) -> Respo
     said = _say(error)
     kind = PROBLEMS[said.code]
     trace = trace_id(request.scope)
-    if kind.status >= 500:
-        level = logging.ERROR if kind.status == 500 else logging.WARNING
-        cause = error if kind.status == 500 else None
-        where = f"{request.method} {request.url.path!r}"  # a path may hold a line break
-        logger.log(level, "%s: %s: %s, trace %s", where, said.code, error, trace, exc_info=cause)
+    level = logging.INFO if kind.status < 500 else logging.WARNING
+    level = logging.ERROR if kind.status == 500 else level
+    cause = error if kind.status == 500 else None
+    where = f"{request.method} {request.url.path!r}"
+    about = {"subject": Subject(trace_id=trace)}
+    reason = str(error)  # like the path it may hold a line break of a user's
+    logger.log(level, "%s: %s: %r", where, said.code, reason, exc_info=cause, extra=about)
     retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
     return Response(
         document(said.code, said.detail, trace, said.advice),

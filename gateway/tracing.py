@@ -1,7 +1,7 @@
-"""The trace id of a request: the one of its W3C ``traceparent`` header, or a new one.
+"""The trace of a request: the one of its W3C ``traceparent`` header, or a new one.
 
-It goes into every event that the request leads to, into problems and logs, and comes back in
-``X-Trace-Id``.
+Its id goes into every event that the request leads to, into problems and log lines, and comes back
+in ``X-Trace-Id``. The flags are not heeded: whether spans are exported is up to the operator.
 """
 
 import re
@@ -9,27 +9,42 @@ import secrets
 from collections.abc import MutableMapping
 from typing import Any, cast
 
+import msgspec
+
 HEADER = "X-Trace-Id"
 
 # https://www.w3.org/TR/trace-context/: version, trace id, parent id, flags. Version ff is
-# forbidden, a later version may be longer, and a trace id of zeros is none.
+# forbidden, a later version may be longer, and an id of zeros is none.
 _TRACEPARENT = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?"
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
 
-_KEY = "photolog_trace_id"
+_KEY = "photolog_trace"
 
 
-def trace_id(scope: Any) -> str:
-    """32 hex digits, the same each time for one request."""
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    """Ids in hex. ``span_id`` is that of the request, ``parent_id`` its sender's; empty: none."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str = ""
+
+
+def trace(scope: Any) -> Trace:
+    """The same each time for one request."""
     state = cast("MutableMapping[str, Any]", scope.setdefault("state", {}))
     if _KEY not in state:
-        state[_KEY] = _of_headers(scope["headers"]) or secrets.token_hex(16)
+        trace_id, parent_id = _of_headers(scope["headers"]) or (secrets.token_hex(16), "")
+        state[_KEY] = Trace(trace_id=trace_id, span_id=secrets.token_hex(8), parent_id=parent_id)
     return state[_KEY]
 
 
-def _of_headers(headers: list[tuple[bytes, bytes]]) -> str | None:
+def trace_id(scope: Any) -> str:
+    return trace(scope).trace_id
+
+
+def _of_headers(headers: list[tuple[bytes, bytes]]) -> tuple[str, str] | None:
     for name, value in headers:
         if name == b"traceparent" and (match := _TRACEPARENT.fullmatch(value.strip())):
-            return match[1].decode()
+            return match[1].decode(), match[2].decode()
     return None

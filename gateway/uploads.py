@@ -35,6 +35,7 @@ from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
 from gateway.forms import Form, receive_form
 from gateway.problems import Refused, problems, retry_after
+from store import subject
 from store.blobs import Draft, FolderBlobs, original_key
 from store.errors import Corrupt, Full, StoreError, Unavailable
 from store.log import Log, Outcome
@@ -177,6 +178,7 @@ async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]
     first = found[0].event.data
     if not isinstance(first, PhotoUploaded) or first.sha256 != sha256:
         raise Refused("idempotency-key-reused", "This key made another photo.")
+    _log_known(first.photo_id, first.job_id)
     return _created(first.photo_id, first.job_id, position)
 
 
@@ -194,6 +196,7 @@ def _created(photo_id: str, job_id: str, position: Position | None) -> Response[
 
 
 def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
+    _log_known(photo.photo_id, photo.job.job_id)
     return _answer(
         200,
         Upload(
@@ -204,6 +207,12 @@ def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
             position=str(position),
         ),
     )
+
+
+def _log_known(photo_id: str, job_id: str) -> None:
+    """An upload that appends nothing has no event to tell of it."""
+    about = msgspec.structs.replace(subject.current(), photo_id=photo_id, job_id=job_id)
+    logger.info("the photo of an upload is there already", extra={"subject": about})
 
 
 def _answer(status_code: int, answer: Upload) -> Response[Upload]:

@@ -1,4 +1,8 @@
-"""How a process of ours writes its log: lines on standard error, each with the role's name."""
+"""How a process of ours writes its log: lines on standard error, each with the role's name.
+
+A line says what it is about, as far as that is known: the ids of the photo, the job and the trace.
+They are those of ``subject`` in the record's ``extra``, or else of what the running task works on.
+"""
 
 import json
 import logging
@@ -7,11 +11,17 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from ops.settings import Settings
+from store import subject
+from store.subject import Subject
 
 
 class _Text(logging.Formatter):
     def __init__(self, role: str) -> None:
         super().__init__(f"%(asctime)s {role:<10} %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # of logging
+        ids = (f" {name}={value}" for name, value in _ids(record).items())
+        return super().formatMessage(record) + "".join(ids)
 
 
 class _Json(logging.Formatter):
@@ -27,10 +37,17 @@ class _Json(logging.Formatter):
             "role": self._role,
             "logger": record.name,
             "message": record.getMessage(),
+            **_ids(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _ids(record: logging.LogRecord) -> dict[str, str]:
+    about: Subject = getattr(record, "subject", None) or subject.current()
+    ids = {"photo": about.photo_id, "job": about.job_id, "trace": about.trace_id}
+    return {name: value for name, value in ids.items() if value}
 
 
 starting = logging.getLogger("photolog.start")

@@ -14,6 +14,7 @@ from anyio.abc import TaskStatus
 from ops import wiring
 from ops.errors import one_by_one
 from ops.exclusive import base_url, listen
+from ops.listener import announced, metrics_served
 from ops.logs import starting
 from ops.settings import Settings
 
@@ -43,17 +44,27 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
     from gateway.server import configuration  # noqa: PLC0415
 
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
-    async with _ending() as ending, wiring.open_gateway(settings, name) as deps:
+    async with (
+        _ending() as ending,
+        wiring.open_telemetry("gateway") as telemetry,
+        wiring.open_gateway(settings, name, telemetry) as deps,
+    ):
         server = uvicorn.Server(configuration(create_app(deps), deps.limits))
         # uvicorn has handlers of its own while it serves, and raises the signals again afterwards.
         ending.begin = ending.at_once = lambda: None
         starting.info("answers at %s", base_url(listener))
-        await server.serve(sockets=[listener])
+        with announced(settings.folder, name, base_url(listener)):
+            await server.serve(sockets=[listener])
 
 
-async def projector(settings: Settings) -> None:
+async def projector(settings: Settings, *, name: str) -> None:
     """Keep the read model as new as the log."""
-    async with _ending(), wiring.open_projector(settings) as role:
+    async with (
+        _ending(),
+        wiring.open_telemetry("projector") as telemetry,
+        metrics_served(telemetry.exposition, settings.folder, name, settings.metrics_port),
+        wiring.open_projector(settings, telemetry) as role,
+    ):
         await role.run()
 
 
@@ -64,7 +75,9 @@ async def worker(
     consumer = consumer or f"{name}:{uuid.uuid4().hex[:8]}"
     async with (
         _ending() as ending,
-        wiring.open_worker(settings, name, consumer=consumer, dead=dead) as role,
+        wiring.open_telemetry("worker") as telemetry,
+        metrics_served(telemetry.exposition, settings.folder, name, settings.metrics_port),
+        wiring.open_worker(settings, name, telemetry, consumer=consumer, dead=dead) as role,
     ):
         ending.begin = role.stop
         await role.run()

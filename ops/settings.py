@@ -63,6 +63,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     breaker_open_s: Annotated[
         Seconds, Meta(description="Longest time that they are left alone before the next try.")
     ] = 5.0
+    metrics_port: Annotated[
+        int,
+        Meta(
+            description="Port on 127.0.0.1 for the metrics, 3003 by custom; under `up` its own, "
+            "those of projector and workers follow; 0 takes free ones.",
+            ge=0,
+            le=65_535,
+        ),
+    ] = 0
 
     max_upload_bytes: Annotated[Count, Meta(description="Largest upload.")] = 100_000_000
     uploads_at_once: Annotated[
@@ -122,6 +131,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds,
         Meta(description="Age of an event outside the read model that health calls degraded."),
     ] = 5.0
+    storage_keep_s: Annotated[
+        Seconds, Meta(description="How long the metrics tell the same storage_size_bytes.")
+    ] = 60.0
 
     room_backlog: Annotated[
         Count, Meta(description="Events kept for a slow reader; more are read again from history.")

@@ -10,6 +10,7 @@ again, callers wait in the socket's queue and are not refused.
 | ``lock`` | held by the supervisor and its processes; inside, the supervisor's process id |
 | ``url`` | where the gateway answers, while it does |
 | ``secret`` | signs the tokens |
+| ``metrics/`` | where each role has its metrics, see ``ops.listener`` |
 | ``valkey/`` ``blobs/`` ``read-model/`` | the log, the pictures, what is folded from the log |
 """
 
@@ -28,8 +29,11 @@ from typing import Any
 
 import msgspec
 
+from ops import gauges
 from ops.embedded import Valkey
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, reachable
+from ops.listener import forget, metrics_served
+from ops.metrics import Metrics
 from ops.part import Part
 from ops.settings import PREFIX, Settings, environment_of
 
@@ -41,6 +45,8 @@ DEATHS_AT_START = 5
 REMIND_S = 10.0
 LOADING_S = 2.0
 """How often a start that takes long says how far it is."""
+
+LAST_PORT = 65_535
 
 GRACE_S = 2.0
 """What a role gets beyond its own time to drain before it is killed."""
@@ -84,9 +90,16 @@ class _System:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
                 loop.add_signal_handler(number, self._asked_to_stop)
+        forget(self._settings.folder)
+        metrics = Metrics("up")
+        port = self._settings.metrics_port
         try:
-            await _until(self._stop, self._start())
-            await self._stop.wait()
+            async with metrics_served(
+                lambda: metrics.exposition(gauges.of_system(self._parts)),
+                *(self._settings.folder, "up", port),
+            ):
+                await _until(self._stop, self._start())
+                await self._stop.wait()
         finally:
             self._url_file.unlink(missing_ok=True)
             self._listener.close()
@@ -103,12 +116,16 @@ class _System:
     async def _start(self) -> None:
         settings = self._settings
         self._make_folders()
+        if settings.metrics_port + settings.workers + 1 > LAST_PORT:
+            raise StartFailed("PHOTOLOG_METRICS_PORT: the ports of the workers would be too high")
         if settings.redis_url is None:
             url = await self._start_valkey()
             settings = msgspec.structs.replace(settings, redis_url=url)
-        self._start_role("projector", settings, lambda: ["projector"])
+        self._start_role("projector", _with_port(settings, 1), lambda: ["projector"])
         for slot in range(1, settings.workers + 1):
-            self._start_role(f"worker-{slot}", settings, _worker(settings, slot))
+            self._start_role(
+                f"worker-{slot}", _with_port(settings, slot + 1), _worker(settings, slot)
+            )
         fd = self._listener.fileno()
         self._start_role("gateway", settings, lambda: ["gateway", "--fd", str(fd)], fd)
         url = base_url(self._listener)
@@ -197,6 +214,12 @@ def _worker(settings: Settings, slot: int) -> Callable[[], list[str]]:
         return ["worker", "--consumer", consumer, "--dead", f"{machine}:{slot}:"]
 
     return arguments
+
+
+def _with_port(settings: Settings, offset: int) -> Settings:
+    """The settings of the role whose metrics have the port so far after that of ``up``."""
+    port = settings.metrics_port and settings.metrics_port + offset
+    return msgspec.structs.replace(settings, metrics_port=port)
 
 
 def _environment() -> dict[str, str]:

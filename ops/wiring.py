@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import msgspec
 
+from ops import gauges
 from ops.embedded import url_in
 from ops.errors import UserError
 from ops.logs import starting
+from ops.metrics import Role
 from ops.reconciling import settle
 from ops.settings import Settings, shown
+from ops.telemetry import Telemetry
 from store.blobs import FolderBlobs
 from store.breaker import Breaker
 from store.client import connect
 from store.errors import Unavailable
 from store.keys import DEFAULT_PREFIX
 from store.log import Log
+from store.observing import AppendObserver, OperationObserver, ignore
 from store.sqlite import Generations, Reader
 
 if TYPE_CHECKING:
@@ -53,8 +57,18 @@ def redis_url(settings: Settings) -> str:
 
 
 @asynccontextmanager
+async def open_telemetry(role: Role) -> AsyncGenerator[Telemetry]:
+    """What a process of the role tells its work to."""
+    yield Telemetry(role)
+
+
+@asynccontextmanager
 async def open_log(
-    settings: Settings, *, patient: bool = False, prefix: str = DEFAULT_PREFIX
+    settings: Settings,
+    *,
+    patient: bool = False,
+    prefix: str = DEFAULT_PREFIX,
+    observe: AppendObserver = ignore,
 ) -> AsyncGenerator[Log]:
     """The log. A ``patient`` caller waits until Redis is there, and says so.
 
@@ -75,6 +89,7 @@ async def open_log(
                     logger.warning("waiting for Redis: %s", error)
                     remind_at = time.monotonic() + REMIND_S
             await anyio.sleep(RETRY_S)
+        log.observe = observe
         if patient:
             url, count = shown("redis_url", redis_url(settings)), log.partitions
             starting.info("joined the log at %s, partitions: %d", url, count)
@@ -85,7 +100,12 @@ async def open_log(
 
 
 async def open_blobs(
-    settings: Settings, log: Log, owner: str, *, reserved: float = 1.0
+    settings: Settings,
+    log: Log,
+    owner: str,
+    *,
+    reserved: float = 1.0,
+    observe: OperationObserver = ignore,
 ) -> FolderBlobs:
     """The blobs, for the one process that is called ``owner``, rid of what an earlier one left.
 
@@ -100,7 +120,9 @@ async def open_blobs(
         most = shutil.disk_usage(folder).total * RESERVE_MAX
         reserve_bytes = int(min(settings.reserve_bytes, most) * reserved)
         breaker = _breaker("blobs", settings)
-        blobs = FolderBlobs(folder, owner, reserve_bytes=reserve_bytes, breaker=breaker)
+        blobs = FolderBlobs(
+            folder, owner, reserve_bytes=reserve_bytes, breaker=breaker, observe=observe
+        )
     except OSError as error:
         raise UserError(
             f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
@@ -115,7 +137,7 @@ def generations(settings: Settings) -> Generations:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, owner: str, *, prefix: str = DEFAULT_PREFIX
+    settings: Settings, owner: str, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
 ) -> "AsyncGenerator[Dependencies]":
     """What ``gateway.app.create_app`` takes; waits for Redis."""
     from gateway.dependencies import Dependencies  # noqa: PLC0415
@@ -123,15 +145,17 @@ async def open_gateway(
     from ops.tokens import tokens  # noqa: PLC0415
 
     signing = tokens(settings, create=True)
-    async with open_log(settings, patient=True, prefix=prefix) as log:
+    async with open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log:
         reader = Reader(generations(settings))
         try:
             yield Dependencies(
                 log=log,
-                blobs=await open_blobs(settings, log, owner),
+                blobs=await open_blobs(settings, log, owner, observe=telemetry.operated),
                 reader=reader,
                 tokens=signing,
                 limits=bounds(Limits, settings),
+                observe=telemetry.answered,
+                exposition=telemetry.gateway_exposition,
             )
         finally:
             reader.close()
@@ -139,19 +163,20 @@ async def open_gateway(
 
 @asynccontextmanager
 async def open_projector(
-    settings: Settings, *, prefix: str = DEFAULT_PREFIX
+    settings: Settings, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
 ) -> "AsyncGenerator[Projector]":
     """The projector of this data folder; waits for Redis."""
     from projections.runner import Projector  # noqa: PLC0415
 
     async with open_log(settings, patient=True, prefix=prefix) as log:
-        yield Projector(log, generations(settings))
+        yield Projector(log, generations(settings), telemetry.committed)
 
 
 @asynccontextmanager
 async def open_worker(
     settings: Settings,
     owner: str,
+    telemetry: Telemetry,
     *,
     consumer: str,
     dead: str | None = None,
@@ -180,12 +205,15 @@ async def open_worker(
         cache_bytes=settings.decoder_cache_bytes,
     )
     async with (
-        open_log(settings, patient=True, prefix=prefix) as log,
+        open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         _started(children),
     ):
-        yield Worker(
+        blobs = await open_blobs(
+            settings, log, owner, reserved=WORKERS_RESERVE, observe=telemetry.operated
+        )
+        worker = Worker(
             log,
-            await open_blobs(settings, log, owner, reserved=WORKERS_RESERVE),
+            blobs,
             children,
             consumer=consumer,
             dead=dead,
@@ -197,7 +225,11 @@ async def open_worker(
                 drain_s=settings.worker_drain_s,
                 patience_s=settings.worker_patience_s,
             ),
+            observe=telemetry.ran,
         )
+        breakers = log.redis.breaker, blobs.breaker
+        telemetry.watch(lambda: gauges.of_worker(worker, children, breakers))
+        yield worker
 
 
 @asynccontextmanager

@@ -110,6 +110,22 @@ async def look(log: Log, stages: tuple[str, ...]) -> Queues:
     )
 
 
+async def lengths(log: Log, stages: tuple[str, ...]) -> dict[tuple[str, str], int]:
+    """Tasks that wait or are worked on, by stage and lane, over all partitions."""
+    found: dict[tuple[str, str], int] = {}
+    for partition in range(log.partitions):
+        named = log.keys.lanes(partition, stages)
+        with translated():
+            pipe = log.redis.pipeline(transaction=False)
+            for key, _ in named:
+                pipe.xlen(key)
+            replies = await pipe.execute()
+        for (key, stage), length in zip(named, replies, strict=True):
+            name = stage, key.rpartition(":")[2]
+            found[name] = found.get(name, 0) + cast("int", length)
+    return found
+
+
 async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lane]:
     """One round trip; a lane that nobody has prepared is left out."""
     named = log.keys.lanes(partition, stages)

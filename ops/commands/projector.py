@@ -17,5 +17,6 @@ def command(loaded: Loaded, name: str | None, quiet: bool) -> None:
     One for each data folder that a gateway reads. It joins the log of PHOTOLOG_REDIS_URL, or else
     that of the `photolog up` on its data folder.
     """
-    logs.configure(loaded.settings, name or "projector", quiet=quiet)
-    roles.run(roles.projector(loaded.settings))
+    name = name or "projector"
+    logs.configure(loaded.settings, name, quiet=quiet)
+    roles.run(roles.projector(loaded.settings, name=name))

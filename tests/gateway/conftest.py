@@ -21,6 +21,7 @@ from gateway.auth import Role, Tokens
 from gateway.dependencies import Dependencies
 from gateway.limits import Limits
 from gateway.server import configuration
+from ops.telemetry import Telemetry
 from projections.runner import Projector
 from store.blobs import FolderBlobs
 from store.log import Log
@@ -121,13 +122,18 @@ async def projecting() -> bool:
 
 @pytest.fixture
 async def deps(log: Log, tmp_path: Path, limits: Limits) -> AsyncGenerator[Dependencies]:
+    """Measured, as ``ops.wiring`` has it."""
     reader = Reader(Generations(tmp_path / "read-model"))
+    telemetry = Telemetry("gateway")
+    log.observe = telemetry.appended
     yield Dependencies(
         log=log,
-        blobs=FolderBlobs(tmp_path / "blobs"),
+        blobs=FolderBlobs(tmp_path / "blobs", observe=telemetry.operated),
         reader=reader,
         tokens=Tokens(SECRET),
         limits=limits,
+        observe=telemetry.answered,
+        exposition=telemetry.gateway_exposition,
     )
     reader.close()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from projections import checkpoints, photos
-from projections.runner import Projector
+from projections.runner import Committed, Projector
 from projections.verify import verify
 from store.client import Client, connect
 from store.doorbell import Doorbell
@@ -41,6 +41,21 @@ async def test_the_story_reaches_the_rows(
     assert view is not None
     assert (view.processing_status, view.blurhash) == ("completed", "LEHV6nWB2yk8pyo0adR*.7kCMdnj")
     assert checkpoint(generations) == await log.end(0)
+
+
+async def test_each_commit_is_told_with_its_events(log: Log, generations: Generations) -> None:
+    await Projector(log, generations).catch_up()  # a rebuild is none of them
+    await execute(log, *SCRIPT)
+    told: list[Committed] = []
+
+    await Projector(log, generations, told.append).catch_up()
+    await Projector(log, generations, told.append).catch_up()
+
+    [committed] = told
+    assert [each.position for each in committed.recorded] == [
+        each.position async for each in log.scan(0)
+    ]
+    assert committed.seconds > 0
 
 
 async def test_an_empty_log_has_a_read_model_at_once_and_without_a_warning(

@@ -1,0 +1,35 @@
+"""Answers that take their time, found apart from the requests that ask for them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """What ``look`` finds, kept for ``keep_s`` seconds.
+
+    One look is under way at a time, however many ask; it goes on when they have lost patience.
+    """
+
+    def __init__(self, look: Callable[[], Coroutine[Any, Any, T]], keep_s: float) -> None:
+        self._look = look
+        self._keep_s = keep_s
+        self._looking: asyncio.Task[T] | None = None
+        self._found_at = 0.0
+
+    async def get(self, patience_s: float) -> T | None:
+        """The answer; None if it takes longer than ``patience_s``."""
+        if self._looking is None or self._is_old(self._looking):
+            self._looking = asyncio.create_task(self._look())
+            self._looking.add_done_callback(self._found)
+        await asyncio.wait({self._looking}, timeout=patience_s)
+        return self._looking.result() if self._looking.done() else None
+
+    def _is_old(self, looking: "asyncio.Task[T]") -> bool:
+        return looking.done() and time.monotonic() >= self._found_at + self._keep_s
+
+    def _found(self, _: "asyncio.Task[T]") -> None:
+        self._found_at = time.monotonic()

@@ -1,0 +1,63 @@
+"""What the gateway tells of its work to whoever counts or traces it."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from gateway.tracing import Trace
+from store.breaker import Breaker
+from store.census import LogSize
+from store.distribution import Distribution
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP request whose answer has begun.
+
+    ``route`` is the pattern of the path, empty where there is none. ``began_ns`` since 1970.
+    """
+
+    method: str
+    route: str
+    status: int
+    trace: Trace
+    began_ns: int
+    seconds: float
+
+
+class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept elsewhere, as far as it could be asked in time.
+
+    ``queues`` by stage and lane: tasks that wait or are worked on. The others by partition: the
+    age of the oldest event outside the read model, and the log.
+    """
+
+    queues: Mapping[tuple[str, str], int] = {}
+    logs: Mapping[int, LogSize] = {}
+    lag_ms: Mapping[int, int] = {}
+    stored_bytes: int | None = None
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of things at one moment; what was counted, since the start of the process."""
+
+    uploads_in_progress: int
+    connections: Mapping[str, int]
+    deliveries: int
+    catch_ups: int
+    overflows: int
+    slow_readers: int
+    failures: int
+    delays_ms: Distribution
+    breakers: tuple[Breaker, ...]
+    elsewhere: Elsewhere
+
+
+AnswerObserver = Callable[[Answered], None]
+
+Exposition = Callable[[Look], bytes]
+"""Writes all measurements of the process, in Prometheus' text format."""
+
+
+def nothing(_: Look) -> bytes:
+    """The exposition of a process that measures nothing."""
+    return b""

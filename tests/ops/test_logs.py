@@ -1,0 +1,101 @@
+import json
+import logging
+from collections.abc import Generator
+
+import pytest
+
+from ops import logs
+from ops.settings import Settings
+from ops.telemetry import Telemetry
+from store import subject
+from store.log import Log
+from store.subject import Subject
+from tests.conftest import CONTEXT
+from tests.store.commands import upload
+
+ABOUT = Subject(trace_id="t1", photo_id="p1", job_id="j1")
+
+
+@pytest.fixture
+def configured() -> Generator[None]:
+    """Puts the logging of this process back as it was."""
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    yield
+    root.handlers[:], root.level = before
+
+
+def configure(log_format: str, level: str = "info") -> None:
+    logs.configure(Settings(log_format=log_format, log_level=level), "worker-1")  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_json_line_has_the_ids_of_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("json")
+
+    logging.getLogger("photolog.worker").warning("%s waits", "it", extra={"subject": ABOUT})
+
+    line = json.loads(capsys.readouterr().err)
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "warning",
+        "role": "worker-1",
+        "logger": "photolog.worker",
+        "message": "it waits",
+        "photo": "p1",
+        "job": "j1",
+        "trace": "t1",
+    }
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_text_line_ends_with_them(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("text")
+
+    logging.getLogger("photolog.worker").info("it waits", extra={"subject": ABOUT})
+
+    line = capsys.readouterr().err
+    assert line.endswith("worker-1   INFO    it waits photo=p1 job=j1 trace=t1\n")
+
+
+@pytest.mark.usefixtures("configured")
+async def test_without_them_it_is_about_what_the_task_works_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure("json")
+    subject.begin(Subject(trace_id="t2", span_id="s2"))
+
+    logging.getLogger("photolog.gateway").info("asked")
+
+    line = json.loads(capsys.readouterr().err)
+    assert line["trace"] == "t2"
+    assert line.keys() & {"photo", "job"} == set()
+
+
+@pytest.mark.usefixtures("configured")
+async def test_an_event_that_was_appended_is_one_line(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure("json")
+    log.observe = Telemetry("worker").appended
+    command = upload()
+
+    await log.execute(command, client_id="alice", context=CONTEXT)
+
+    [line] = [json.loads(each) for each in capsys.readouterr().err.splitlines()]
+    assert (line["photo"], line["job"], line["trace"]) == (
+        command.photo_id,
+        command.job_id,
+        CONTEXT.trace_id,
+    )
+    assert line["message"] == "photo.uploaded: a.jpg, 3 bytes, image/jpeg"
+
+
+@pytest.mark.usefixtures("configured")
+async def test_by_default_events_are_no_lines(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    configure("text", Settings().log_level)
+    log.observe = Telemetry("worker").appended
+
+    await log.execute(upload(), client_id="alice", context=CONTEXT)
+
+    assert capsys.readouterr().err == ""
