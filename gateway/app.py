@@ -11,6 +11,7 @@ from litestar.middleware import DefineMiddleware
 
 from gateway import files, health, jobs, login, metrics, pages, photos, sockets, sse, uploads
 from gateway.auth import Authentication
+from gateway.checks import Checks
 from gateway.contract import description
 from gateway.dependencies import Dependencies
 from gateway.envelope import Envelope
@@ -44,6 +45,7 @@ def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
     hub = Hub(deps.log, deps.reader, deps.limits)
     slots = anyio.CapacityLimiter(deps.limits.uploads_at_once)
+    checks = Checks(deps)
     gauges = Gauges(deps, hub, slots)
     app = Gateway(
         [
@@ -60,6 +62,7 @@ def create_app(deps: Dependencies) -> Gateway:
         ],
         dependencies={
             "deps": Provide(lambda: deps, sync_to_thread=False),
+            "checks": Provide(lambda: checks, sync_to_thread=False),
             "gauges": Provide(lambda: gauges, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "slots": Provide(lambda: slots, sync_to_thread=False),

@@ -32,7 +32,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
     | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |
     | ``degraded_lag_s``: how old an event outside the read model may be | health ``degraded`` |
+    | ``degraded_memory_percent`` of this machine's memory in use | health ``degraded`` above |
+    | ``degraded_load``: tasks a processor of this machine | health ``degraded`` above |
+    | ``stalled_after_s``: the longest silence of a worker | it does not count as alive |
+    | ``integrity_timeout_s``: the longest look at the read model's file | it is ``unknown`` |
     | ``storage_keep_s``: age of ``storage_size_bytes`` | it is added up again |
+
+    ``probe_keep_s`` and ``integrity_keep_s`` are how long health tells what it found of the blobs
+    and of the read model's file before it looks again.
     """
 
     max_upload_bytes: int = 100_000_000
@@ -61,4 +68,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     check_timeout_s: float = 2.0
     min_free_bytes: int = 1_000_000_000
     degraded_lag_s: float = 5.0
+    degraded_memory_percent: float = 95.0
+    degraded_load: float = 8.0
+    stalled_after_s: float = 30.0
+    integrity_timeout_s: float = 10.0
+    probe_keep_s: float = 5.0
+    integrity_keep_s: float = 60.0
     storage_keep_s: float = 60.0

@@ -16,12 +16,12 @@ from domain.events import (
     StageCompleted,
     ThumbnailGenerated,
 )
-from store.blobs import Blob, FolderBlobs, Leftover
+from store.blobs import PROBES, Blob, FolderBlobs, Leftover
 from store.log import Log
 
 logger = logging.getLogger("photolog.reconcile")
 
-PREFIXES = ("originals", "renditions")
+PREFIXES = ("originals", "renditions", PROBES)
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

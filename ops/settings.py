@@ -28,6 +28,8 @@ MASK = "********"
 Natural = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Positive = Annotated[float, Meta(gt=0)]
+Percent = Annotated[float, Meta(gt=0, le=100)]
 
 
 class SettingsError(UserError):
@@ -130,6 +132,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     degraded_lag_s: Annotated[
         Seconds,
         Meta(description="Age of an event outside the read model that health calls degraded."),
+    ] = 5.0
+    degraded_memory_percent: Annotated[
+        Percent, Meta(description="Memory in use of this machine above which health is degraded.")
+    ] = 95.0
+    degraded_load: Annotated[
+        Positive,
+        Meta(description="Load average of a processor above which health is degraded."),
+    ] = 8.0
+    integrity_timeout_s: Annotated[
+        Seconds, Meta(description="Longest look of health at the whole file of the read model.")
+    ] = 10.0
+    integrity_keep_s: Annotated[
+        Seconds, Meta(description="How long health tells what that look has found.")
+    ] = 60.0
+    probe_keep_s: Annotated[
+        Seconds, Meta(description="How long health tells what writing a small blob has shown.")
     ] = 5.0
     storage_keep_s: Annotated[
         Seconds, Meta(description="How long the metrics tell the same storage_size_bytes.")

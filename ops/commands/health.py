@@ -1,5 +1,6 @@
 """``photolog health``"""
 
+import re
 from typing import Any
 
 import anyio
@@ -44,14 +45,47 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
     else:
         click.echo(f"{_coloured(health.status)}  {asked}")
         for name, check in health.checks.items():
-            details = ", ".join(
-                f"{key} {value}" if isinstance(value, str) else f"{key} {value:,}"
-                for key, value in check.items()
-                if key != "status"
-            )
-            click.echo(f"  {name:<10}  {_coloured(check['status'])}  {printable(details)}".rstrip())
+            status = _coloured(str(check.get("status")))
+            details = ", ".join(_say(key, value) for key, value in check.items() if key != "status")
+            click.echo(f"  {_words(name):<16}  {status}  {printable(details)}".rstrip())
     if not response.is_success:
         raise click.exceptions.Exit(1)
+
+
+def _say(key: str, value: object) -> str:
+    """What a check has found, in words; as it came where it is newer than this command."""
+    match key, value:
+        case "latencyMs", int() | float():
+            return f"done in {value:,.1f} ms"
+        case "freeBytes", int():
+            return f"{value / 1e9:,.1f} GB free"
+        case "lagMs", 0:
+            return "has all events"
+        case "lagMs", int():
+            return f"{value / 1000:,.1f} s behind"
+        case "integrity", "ok":
+            return "file intact"
+        case "integrity", "damaged":
+            return "file damaged, `photolog projections rebuild` makes it anew"
+        case "integrity", "unknown":
+            return "file too large to look through now"
+        case "memoryUsedPercent", int() | float():
+            return f"{value:.0f} % of memory in use"
+        case "loadPerProcessor", int() | float():
+            return f"load of {value:g} a processor"
+        case "breaker", str():
+            return f"breaker {value}"
+        case "workers", 0:
+            return "no worker reports, `photolog worker` starts one"
+        case "workers", int():
+            return f"{value:,} alive"
+        case _:
+            return f"{_words(key)} {value}"
+
+
+def _words(name: str) -> str:
+    """``systemResources`` as ``system resources``."""
+    return re.sub("(?=[A-Z])", " ", printable(name)).lower()
 
 
 def _coloured(status: str) -> str:

@@ -1,17 +1,50 @@
+import shutil
 from pathlib import Path
+from typing import Any
 
+import anyio
+import msgspec
 import pytest
 
+from domain.pipeline import ERASURE, TREE
 from gateway.limits import Limits
+from projections.runner import Projector
+from store import census
 from store.client import connect
 from store.keys import Keys
+from store.lanes import Lanes
 from store.log import Log
-from tests.gateway.conftest import Gateway, picture
+from store.sqlite import Generations, open_writer
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture
+
+EASY = Limits(
+    append_patience_s=1.0, degraded_load=1e6, degraded_memory_percent=100, min_free_bytes=0
+)
+"""Such that no machine is too busy for the tests."""
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return EASY
+
+
+async def employ(log: Log, consumer: str = "one") -> None:
+    """A worker reports, and does no more."""
+    await Lanes(log, consumer, (*TREE, ERASURE)).prepare()
+    await census.report(log, consumer)
+
+
+async def statuses(gateway: Gateway, path: str = "/health") -> tuple[int, str, dict[str, str]]:
+    answer = await gateway.client.get(path)
+    health = answer.json()
+    checks = {name: check["status"] for name, check in health["checks"].items()}
+    return answer.status_code, health["status"], checks
 
 
 async def test_all_is_well(gateway: Gateway) -> None:
     photo = (await gateway.upload()).json()
     await gateway.get("/api/photos", after=photo["position"])
+    await employ(gateway.log)
     del gateway.client.headers["Authorization"]
 
     answer = await gateway.client.get("/health")
@@ -22,13 +55,136 @@ async def test_all_is_well(gateway: Gateway) -> None:
     assert {name: check["status"] for name, check in checks.items()} == {
         "redis": "ok",
         "blobs": "ok",
-        "readModel": "ok",
+        "sqlite": "ok",
+        "systemResources": "ok",
+        "workerPool": "ok",
     }
     assert checks["redis"]["latencyMs"] >= 0
+    assert checks["blobs"]["latencyMs"] > 0
     assert checks["blobs"]["freeBytes"] > 0
-    assert checks["readModel"]["lagMs"] == 0
-    assert (await gateway.client.get("/health/ready")).status_code == 200
+    assert (checks["sqlite"]["lagMs"], checks["sqlite"]["integrity"]) == (0, "ok")
+    assert 0 < checks["systemResources"]["memoryUsedPercent"] < 100
+    assert checks["systemResources"]["loadPerProcessor"] >= 0
+    assert checks["workerPool"]["workers"] == 1
+    assert await statuses(gateway, "/health/ready") == (
+        200,
+        "ok",
+        {"redis": "ok", "blobs": "ok", "sqlite": "ok"},
+    )
     assert (await gateway.client.get("/health/live")).json() == {"status": "ok"}
+
+
+async def test_a_fleet_of_no_workers_is_degraded_and_not_down(gateway: Gateway) -> None:
+    status_code, status, checks = await statuses(gateway)
+
+    assert (status_code, status, checks["workerPool"]) == (200, "degraded", "degraded")
+    assert (await statuses(gateway, "/health/ready"))[:2] == (200, "ok")
+
+
+async def test_a_look_at_the_blobs_leaves_nothing_behind(gateway: Gateway) -> None:
+    await gateway.client.get("/health")
+
+    assert gateway.stored() == []
+
+
+async def test_many_who_ask_at_once_have_the_disk_written_once(gateway: Gateway) -> None:
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(gateway.client.get, "/health")
+
+    metrics = (await gateway.client.get("/metrics")).text
+    assert 'storage_operations_total{operation="put",outcome="ok"} 1.0' in metrics
+
+
+async def test_blobs_that_cannot_be_written_are_down_though_they_can_be_read(
+    gateway: Gateway,
+) -> None:
+    shutil.rmtree(gateway.blobs.root / "drafts")
+
+    status_code, status, checks = await statuses(gateway)
+
+    assert (status_code, status, checks["blobs"]) == (503, "down", "down")
+    assert (await statuses(gateway, "/health/ready"))[0] == 200
+
+
+class TestSilentWorkers:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return msgspec.structs.replace(EASY, stalled_after_s=0.05)
+
+    async def test_a_worker_that_has_fallen_silent_does_not_count(self, gateway: Gateway) -> None:
+        await employ(gateway.log)
+
+        found: dict[str, Any] = {}
+        with anyio.fail_after(DEADLINE_S):
+            while found != {"status": "degraded", "workers": 0}:
+                found = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+
+class TestBusyMachine:
+    @pytest.fixture(params=["degraded_load", "degraded_memory_percent"])
+    def limits(self, request: pytest.FixtureRequest) -> Limits:
+        return msgspec.structs.replace(EASY, **{request.param: -1.0})
+
+    async def test_a_machine_above_a_threshold_is_degraded(self, gateway: Gateway) -> None:
+        status_code, status, checks = await statuses(gateway)
+
+        assert (status_code, status, checks["systemResources"]) == (200, "degraded", "degraded")
+
+
+class TestFileOfTheReadModel:
+    @pytest.fixture
+    def projecting(self) -> bool:
+        return False
+
+    async def test_damage_is_found_before_a_query_meets_it(
+        self, gateway: Gateway, tmp_path: Path
+    ) -> None:
+        generations = Generations(tmp_path / "read-model")
+        for _ in range(40):
+            await gateway.upload()
+        await Projector(gateway.log, generations).catch_up()
+        path = generations.current()
+        assert path is not None
+        db = open_writer(path)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [(page,)] = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'")
+        db.close()
+        with path.open("r+b") as file:
+            file.seek((page - 1) * 4096 + 8)
+            file.write(b"rubbish!" * 400)
+
+        status_code, _, _ = await statuses(gateway)
+        check = (await gateway.client.get("/health")).json()["checks"]["sqlite"]
+
+        assert (status_code, check["status"], check["integrity"]) == (503, "down", "damaged")
+        assert (await gateway.get("/api/photos")).status_code == 200
+
+
+class TestImpatience:
+    @pytest.fixture
+    def projecting(self) -> bool:
+        return False
+
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return msgspec.structs.replace(EASY, integrity_timeout_s=-1.0)
+
+    async def test_a_file_too_large_to_look_through_is_not_held_against_it(
+        self, gateway: Gateway, tmp_path: Path
+    ) -> None:
+        generations = Generations(tmp_path / "read-model")
+        await Projector(gateway.log, generations).catch_up()
+        path = generations.current()
+        assert path is not None
+        db = open_writer(path)
+        db.execute("CREATE TABLE much (n INTEGER PRIMARY KEY) STRICT")
+        db.execute_many("INSERT INTO much VALUES (?)", [(n,) for n in range(20_000)])
+        db.close()
+
+        check = (await gateway.client.get("/health")).json()["checks"]["sqlite"]
+
+        assert (check["status"], check["integrity"]) == ("ok", "unknown")
 
 
 class TestWithoutProjector:
@@ -42,7 +198,7 @@ class TestWithoutProjector:
         live = await gateway.client.get("/health/live")
 
         assert (health.status_code, health.json()["status"]) == (503, "down")
-        assert health.json()["checks"]["readModel"]["status"] == "down"
+        assert health.json()["checks"]["sqlite"]["status"] == "down"
         assert health.json()["checks"]["redis"]["status"] == "ok"
         assert (ready.status_code, live.status_code) == (503, 200)
 
@@ -58,7 +214,7 @@ class TestWithoutProjector:
 class TestLateProjector:
     @pytest.fixture
     def limits(self) -> Limits:
-        return Limits(degraded_lag_s=-1, min_free_bytes=0)
+        return msgspec.structs.replace(EASY, degraded_lag_s=-1)
 
     async def test_a_read_model_that_is_behind_is_degraded_and_ready(
         self, gateway: Gateway
@@ -67,7 +223,7 @@ class TestLateProjector:
         ready = await gateway.client.get("/health/ready")
 
         assert (health.status_code, health.json()["status"]) == (200, "degraded")
-        assert health.json()["checks"]["readModel"]["status"] == "degraded"
+        assert health.json()["checks"]["sqlite"]["status"] == "degraded"
         assert ready.status_code == 200
 
 

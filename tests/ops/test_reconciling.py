@@ -14,7 +14,7 @@ from domain.commands import (
 )
 from domain.results import Rendition
 from ops.reconciling import compare, remove, settle
-from store.blobs import FolderBlobs, original_key, rendition_key
+from store.blobs import PROBES, FolderBlobs, original_key, rendition_key
 from store.log import Log
 from tests.conftest import CONTEXT
 
@@ -151,6 +151,32 @@ async def test_what_a_killed_process_left_is_kept_if_it_was_recorded_and_removed
 
     left = {blob.key for blob in await killed.keys("")}
     assert left == {recorded.key, "drafts/worker-1~1"}
+
+
+async def test_what_a_health_check_left_that_was_killed_is_removed_at_the_next_start(
+    log: Log, tmp_path: Path
+) -> None:
+    killed = FolderBlobs(tmp_path, "gateway")
+    await killed.put(f"{PROBES}/1", b"probe")
+    os.link(tmp_path / PROBES / "1", tmp_path / "drafts" / f"gateway~1~{PROBES}~1")
+
+    await settle(log, FolderBlobs(tmp_path, "gateway"))
+
+    assert await killed.keys("") == []
+
+
+async def test_what_a_health_check_left_that_never_comes_back_is_found(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    await blobs.put(f"{PROBES}/1", b"probe")
+    _age(blobs, f"{PROBES}/1")
+
+    found = await compare(log, blobs, older_than_s=HOUR_S)
+    await remove(blobs, found)
+
+    assert [blob.key for blob in found.unnamed] == [f"{PROBES}/1"]
+    assert await blobs.keys("") == []
 
 
 async def test_the_report_is_json(log: Log, tmp_path: Path) -> None:

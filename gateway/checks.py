@@ -1,0 +1,202 @@
+"""The checks behind ``/health``: what each looks at, and when it says ``degraded`` or ``down``.
+
+| check | looks at | ``degraded`` | ``down`` |
+|---|---|---|---|
+| ``redis`` | the end of the log | | no answer |
+| ``blobs`` | a small blob that is written, read and deleted | little or no room | it fails |
+| ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
+| ``system_resources`` | memory and load of this machine | either above its setting | |
+| ``worker_pool`` | who has reported of late | no worker | |
+
+Nobody has to sign in to ask, so what costs something is done once for all who ask at a time.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Literal
+
+import anyio
+import msgspec
+
+from gateway import machine
+from gateway.dependencies import Dependencies
+from gateway.kept import Kept
+from gateway.reading import lag_ms
+from projections import checkpoints
+from store import census
+from store.blobs import PROBES
+from store.breaker import State as BreakerState
+from store.errors import CircuitOpen, Corrupt, Full, StoreError, Unavailable
+
+logger = logging.getLogger("photolog.gateway")
+
+State = Literal["ok", "degraded", "down"]
+
+PROBE = b"photolog was here"
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What was found; each check tells of its own part.
+
+    ``lag_ms`` is how long the oldest event outside the read model has been waiting. ``integrity``
+    of the read model's file is ``unknown`` while that takes too long to find out. ``breaker`` is
+    that of Redis or of the blobs, left out while it is closed.
+    """
+
+    status: State
+    latency_ms: float | None = None
+    free_bytes: int | None = None
+    lag_ms: int | None = None
+    integrity: Literal["ok", "damaged", "unknown"] | None = None
+    memory_used_percent: float | None = None
+    load_per_processor: float | None = None
+    workers: int | None = None
+    breaker: BreakerState = "closed"
+
+
+class Checks:
+    """The checks of one gateway. None takes longer than ``Limits.check_timeout_s``."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
+        self._limits = deps.limits
+        self._probed = Kept(self._probe, deps.limits.probe_keep_s)
+        self._examined = Kept(self._examine_file, deps.limits.integrity_keep_s)
+
+    async def serving(self) -> dict[str, Check]:
+        """What serving needs; cheap enough for a load balancer that asks every second."""
+        return await self._all(redis=self._redis, blobs=self._disk, sqlite=self._read_model)
+
+    async def everything(self) -> dict[str, Check]:
+        return await self._all(
+            redis=self._redis,
+            blobs=self._blobs,
+            sqlite=self._sqlite,
+            system_resources=self._machine,
+            worker_pool=self._workers,
+        )
+
+    async def _all(self, **checks: Callable[[], Awaitable[Check]]) -> dict[str, Check]:
+        """The checks side by side; one that fails or takes too long is down."""
+        found = dict.fromkeys(checks, Check(status="down"))
+
+        async def ask(name: str, check: Callable[[], Awaitable[Check]]) -> None:
+            with anyio.move_on_after(self._limits.check_timeout_s):
+                try:
+                    found[name] = await check()
+                except StoreError as error:
+                    logger.warning("health: %s: %s", name, error)
+
+        async with anyio.create_task_group() as group:
+            for name, check in checks.items():
+                group.start_soon(ask, name, check)
+        for name, breaker in (
+            ("redis", self._deps.log.redis.breaker),
+            ("blobs", self._deps.blobs.breaker),
+        ):
+            found[name] = msgspec.structs.replace(found[name], breaker=breaker.state)
+        return found
+
+    async def _redis(self) -> Check:
+        began = time.monotonic()
+        await self._deps.log.end(0)
+        return Check(status="ok", latency_ms=_since_ms(began))
+
+    async def _disk(self) -> Check:
+        """A disk that takes nothing more still gives what it has."""
+        blobs = self._deps.blobs
+        free = await blobs.free_bytes()
+        with suppress(Full, Unavailable):
+            await blobs.check()
+        well = blobs.breaker.state == "closed" and free > self._limits.min_free_bytes
+        return Check(status="ok" if well else "degraded", free_bytes=free)
+
+    async def _blobs(self) -> Check:
+        probed = await self._probed.get(self._limits.check_timeout_s)
+        if probed is None:
+            raise Unavailable("a small blob takes too long")
+        return probed
+
+    async def _probe(self) -> Check:
+        try:
+            disk = await self._disk()
+            latency_ms = await self._use_blob()
+        except (Full, CircuitOpen) as error:
+            logger.warning("health: blobs: %s", error)
+            return Check(status="degraded")
+        except StoreError as error:
+            logger.warning("health: blobs: %s", error)
+            return Check(status="down")
+        return msgspec.structs.replace(disk, latency_ms=latency_ms)
+
+    async def _use_blob(self) -> float:
+        """How long it takes to write, read and delete one, in milliseconds.
+
+        The draft outlives the blob, so that a crash leaves a trace of what it did not finish.
+        """
+        blobs = self._deps.blobs
+        key = f"{PROBES}/{uuid.uuid4().hex}"
+        began = time.monotonic()
+        async with blobs.draft() as draft:
+            await draft.write(PROBE)
+            await draft.commit(key)
+            try:
+                read = b"".join([chunk async for chunk in blobs.read(key)])
+            finally:
+                await blobs.delete(key)
+        if read != PROBE:
+            raise Corrupt("a blob was read that is not the one that was written")
+        return _since_ms(began)
+
+    async def _read_model(self) -> Check:
+        await self._deps.reader.query(checkpoints.get, 0)
+        try:
+            partitions = range(self._deps.log.partitions)
+            lag = max([await lag_ms(self._deps, partition) for partition in partitions])
+        except Unavailable:  # Redis is away, which its own check says
+            return Check(status="ok")
+        late = lag > self._limits.degraded_lag_s * 1000
+        return Check(status="degraded" if late else "ok", lag_ms=lag)
+
+    async def _sqlite(self) -> Check:
+        check = await self._read_model()
+        # Half of the time: it may be needed to say that the answer is not known yet.
+        integrity = await self._examined.get(self._limits.check_timeout_s / 2)
+        status = "down" if integrity == "damaged" else check.status
+        return msgspec.structs.replace(check, status=status, integrity=integrity or "unknown")
+
+    async def _examine_file(self) -> Literal["ok", "damaged", "unknown"]:
+        try:
+            await self._deps.reader.check(self._limits.integrity_timeout_s)
+        except Corrupt as error:
+            logger.warning("health: sqlite: %s", error)
+            return "damaged"
+        except Unavailable as error:
+            logger.info("health: sqlite: %s", error)
+            return "unknown"
+        return "ok"
+
+    async def _machine(self) -> Check:
+        memory, load = machine.memory_used_percent(), machine.load_per_processor()
+        scarce = memory is not None and memory > self._limits.degraded_memory_percent
+        busy = load > self._limits.degraded_load
+        return Check(
+            status="degraded" if scarce or busy else "ok",
+            memory_used_percent=memory,
+            load_per_processor=load,
+        )
+
+    async def _workers(self) -> Check:
+        within_ms = int(self._limits.stalled_after_s * 1000)
+        try:
+            count = await census.workers(self._deps.log, within_ms)
+        except Unavailable:  # Redis is away, which its own check says
+            return Check(status="degraded")
+        return Check(status="ok" if count else "degraded", workers=count)
+
+
+def _since_ms(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 2)
