@@ -73,8 +73,6 @@ def _say(key: str, value: object) -> str:
             return f"{value:.0f} % of memory in use"
         case "loadPerProcessor", int() | float():
             return f"load of {value:g} a processor"
-        case "breaker", str():
-            return f"breaker {value}"
         case "workers", 0:
             return "no worker reports, `photolog worker` starts one"
         case "workers", int():

@@ -16,7 +16,7 @@ from click.testing import Result
 
 from ops.commands.upload import FEW
 from tests.ops.conftest import run
-from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
 
 
 class Watch:
