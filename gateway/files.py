@@ -21,12 +21,14 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
+from domain.pipeline import DEFAULT_PIPELINE, PIPELINES
 from gateway.dependencies import Asked, Dependencies
 from gateway.filenames import disposition, with_suffix
 from gateway.problems import Refused, problems
 from gateway.ranges import Range, Unsatisfiable, matches_none, parse_range, still_holds
 from gateway.reading import not_found, visible
-from projections import photos
+from projections import jobs, photos
+from projections.jobs import JobView
 from projections.photos import Files, Owner
 from store.errors import Corrupt
 from store.sqlite import Connection, Reader
@@ -35,6 +37,9 @@ logger = logging.getLogger("photolog.gateway")
 
 FOREVER = "private, max-age=31536000, immutable"
 ASK = "private, no-cache"
+
+THUMBNAIL = "thumbnail-"
+"""How the names of thumbnails begin; the size follows."""
 
 Download = Annotated[
     bool, QueryParameter(name="download", description="Save the file instead of showing it.")
@@ -110,7 +115,10 @@ async def thumbnail(
 ) -> ASGIResponse:
     """`size` is the longest edge in pixels: 150, 300 or 600."""
     files = await _files(request, reader, photo_id)
-    return await _answer(request, deps, _rendition(files, f"thumbnail-{size}"), download=download)
+    file = _rendition(files, f"{THUMBNAIL}{size}")
+    if file is None:
+        raise _no_thumbnail(size, files, await reader.query(_last_job, photo_id))
+    return await _answer(request, deps, file, download=download)
 
 
 @route(
@@ -129,7 +137,11 @@ async def optimized(
 ) -> ASGIResponse:
     """Smaller than the original, upright, without its metadata."""
     files = await _files(request, reader, photo_id)
-    return await _answer(request, deps, _rendition(files, "optimized"), download=download)
+    file = _rendition(files, "optimized")
+    if file is None:
+        job = await reader.query(_last_job, photo_id)
+        raise _not_made("optimized picture", "optimization", job)
+    return await _answer(request, deps, file, download=download)
 
 
 async def _files(request: Asked, reader: Reader, photo_id: str) -> Files:
@@ -144,10 +156,38 @@ def _owned(db: Connection, photo_id: str) -> tuple[Owner | None, Files | None]:
     return photos.owner(db, photo_id), photos.files(db, photo_id)
 
 
-def _rendition(files: Files, name: str) -> File:
+def _last_job(db: Connection, photo_id: str) -> JobView | None:
+    photo = photos.get(db, photo_id)
+    return jobs.get(db, photo.job_id) if photo else None
+
+
+def _no_thumbnail(size: int, files: Files, job: JobView | None) -> Refused:
+    made = [name.removeprefix(THUMBNAIL) for name in files.renditions if name.startswith(THUMBNAIL)]
+    if not made:
+        return _not_made("thumbnails", "thumbnails", job)
+    sizes = ", ".join(sorted(made, key=int))
+    detail = f"There is no thumbnail of {size} px."
+    return Refused("rendition-not-found", detail, advice=f"Ask for one of {sizes} px.")
+
+
+def _not_made(what: str, stage: str, job: JobView | None) -> Refused:
+    """Why the photo lacks what the stage makes, and what can be done about it."""
+    detail, advice = f"The photo has no {what}.", ""
+    if job is not None and stage not in PIPELINES.get(job.pipeline, frozenset()):
+        detail = f"The pipeline {job.pipeline} makes no {what}."
+        advice = f"Process the photo again with {DEFAULT_PIPELINE}."
+    elif job is not None and job.status == "failed":
+        detail = f"The photo has no {what}, because it could not be processed."
+        advice = "See its processingError."
+    elif job is not None and job.status != "completed":
+        detail, advice = f"The photo has no {what} yet.", "Wait until the photo is processed."
+    return Refused("rendition-not-found", detail, advice=advice)
+
+
+def _rendition(files: Files, name: str) -> File | None:
     made = files.renditions.get(name)
     if made is None:
-        raise Refused("rendition-not-found", f"The photo has no {name}.")
+        return None
     suffix = made.mime_type.rpartition("/")[2]
     return File(
         key=made.key,

@@ -75,7 +75,8 @@ async def receive_form(request: Request[Any, Any, Any], draft: Draft, limits: Li
 def _boundary(request: Request[Any, Any, Any]) -> str:
     kind, options = request.content_type
     if kind != "multipart/form-data":
-        raise Refused("not-multipart", f"The body is {kind[:80] or 'of no type'}.")
+        is_type = f"The body is {kind[:80]}." if kind else "The request has no Content-Type."
+        raise Refused("not-multipart", is_type)
     boundary = options.get("boundary", "")
     if not 0 < len(boundary) <= BOUNDARY_MAX:
         raise Refused("malformed-multipart", "The Content-Type names no usable boundary.")
@@ -114,6 +115,7 @@ class _Reception:
         self._fields_left = limits.max_field_bytes
         self._head = bytearray()
         self._seen_file = False
+        self._misnamed: str | None = None
 
     async def take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
         if isinstance(event, MultipartSegment):
@@ -128,8 +130,12 @@ class _Reception:
     def form(self) -> Form:
         """What came; raises Refused, ``missing-file``."""
         if not self._seen_file:
-            raise Refused("missing-file", 'The form has no field "file".')
+            raise self._no_file()
         return self._form
+
+    def _no_file(self) -> Refused:
+        what = f": a file came as {self._misnamed[:40]!r}" if self._misnamed else ""
+        return Refused("missing-file", f'The form has no field "file"{what}.')
 
     def _begin(self, part: MultipartSegment) -> None:
         self._field, self._value = part.name or "", bytearray()
@@ -138,6 +144,8 @@ class _Reception:
                 raise Refused("too-many-files", 'The form has several fields "file".')
             self._seen_file = True
             self._form.filename = clean(_decoded(part.filename or ""), self._limits.filename_max)
+        elif part.filename and self._misnamed is None:
+            self._misnamed = _decoded(self._field)
 
     async def _end(self) -> None:
         if self._field != FILE:
@@ -170,6 +178,8 @@ class _Reception:
     def _collect(self, chunk: bytes | bytearray) -> None:
         self._fields_left -= len(chunk)
         if self._fields_left < 0:
+            if self._misnamed == _decoded(self._field) and not self._seen_file:
+                raise self._no_file()
             limit = self._limits.max_field_bytes
             raise Refused("field-too-large", f"The fields beside the file exceed {limit} bytes.")
         self._value += chunk

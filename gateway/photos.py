@@ -16,6 +16,7 @@ from gateway.auth import Forbidden, Principal, Role, writer
 from gateway.commands import accepting, execute, position_header
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
+from gateway.parameters import only
 from gateway.problems import Refused, problems
 from gateway.reading import not_found, owner_to_change, visible
 from projections import history, photos
@@ -64,6 +65,7 @@ _wire = msgspec.json.Decoder(WireEvent)
 
 @get(
     "/api/photos",
+    guards=[only("status", "sessionId", "clientId", "from", "to", "cursor", "limit", "after")],
     responses=problems("invalid-cursor", "invalid-limit", "missing-token", "read-model-behind"),
     tags=["photos"],
     summary="List photos",
@@ -162,6 +164,7 @@ async def reprocess(
 
 @get(
     "/api/photos/{photo_id:str}/history",
+    guards=[only("cursor", "limit", "after")],
     responses=problems("photo-not-found", "invalid-cursor", "invalid-limit", "missing-token"),
     tags=["photos"],
     summary="The photo's events",

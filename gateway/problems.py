@@ -67,7 +67,7 @@ PROBLEMS: dict[str, Kind] = {
     "too-many-files": Kind(400, "There is more than one file", "Send one photo a request."),
     "too-many-fields": Kind(400, "There are too many form fields", "Send only the known fields."),
     "field-too-large": Kind(
-        400, "The form fields are too large", 'Send the photo as the form field "file".'
+        400, "The form fields are too large", "Send less in the fields beside the file."
     ),
     "malformed-multipart": Kind(
         400, "The form cannot be read", "Let your HTTP library build the multipart/form-data body."
@@ -86,7 +86,7 @@ PROBLEMS: dict[str, Kind] = {
     # What is asked for.
     "not-found": Kind(404, "Nothing is here", "Compare the address with /schema."),
     "photo-not-found": Kind(404, "No such photo", "Check the id; lists show your photos."),
-    "rendition-not-found": Kind(404, "No such rendition", "Wait until the photo is processed."),
+    "rendition-not-found": Kind(404, "No such rendition", "See what the photo itself names."),
     "job-not-found": Kind(404, "No such job", "Check the id; a photo names its job."),
     "session-not-found": Kind(404, "No such session", "Check the id; a photo names its session."),
     "method-not-allowed": Kind(405, "This address cannot do that", "See the Allow header."),
@@ -97,7 +97,9 @@ PROBLEMS: dict[str, Kind] = {
     "upload-stalled": Kind(408, "The upload takes too long", "Send it again."),
     "body-too-large": Kind(413, "The body is too large", "Send less."),
     "upload-too-large": Kind(413, "The photo is too large", "Send a smaller file."),
-    "not-multipart": Kind(415, "Not a multipart form", "Send multipart/form-data."),
+    "not-multipart": Kind(
+        415, "Not a multipart form", 'Send multipart/form-data with the photo as the field "file".'
+    ),
     "unsupported-type": Kind(415, "Not a photo format that we know", "Send one of those named."),
     "range-not-satisfiable": Kind(416, "The range is outside the file", "See Content-Range."),
     "idempotency-key-reused": Kind(
@@ -129,12 +131,15 @@ PROBLEMS: dict[str, Kind] = {
 
 
 class Refused(Exception):
-    """The gateway itself says no; ``code`` is one of ``PROBLEMS``."""
+    """The gateway itself says no; ``code`` is one of ``PROBLEMS``, which has an advice too."""
 
-    def __init__(self, code: str, detail: str, *, headers: Headers | None = None) -> None:
+    def __init__(
+        self, code: str, detail: str, *, advice: str = "", headers: Headers | None = None
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.advice = advice
         self.headers = headers or {}
 
 
@@ -159,7 +164,7 @@ class _Said(msgspec.Struct, frozen=True):
 def _say(error: Exception) -> _Said:
     match error:
         case Refused():
-            return _Said(error.code, error.detail, error.headers)
+            return _Said(error.code, error.detail, error.headers, error.advice)
         case Rejected():
             return _Said(error.code, error.message, advice=error.advice)
         case AuthError():

@@ -106,7 +106,8 @@ def parse_positions(text: str) -> Positions:
     try:
         positions = [Position.parse(part) for part in text.split(",")]
     except ValueError as error:
-        raise Refused("invalid-position", str(error)) from error
+        advice = "Pass on the id of the last event that you got, as it came."
+        raise Refused("invalid-position", str(error), advice=advice) from error
     return {position.partition: position for position in positions}
 
 

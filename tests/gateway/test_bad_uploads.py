@@ -62,7 +62,14 @@ CASES = [
         code="not-multipart",
         says="application/json",
     ),
-    Bad(what="no type", body=form(FILE), content_type="", status=415, code="not-multipart"),
+    Bad(
+        what="no type",
+        body=form(FILE),
+        content_type="",
+        status=415,
+        code="not-multipart",
+        says="no Content-Type",
+    ),
     Bad(
         what="no boundary",
         body=form(FILE),
@@ -117,6 +124,7 @@ CASES = [
         body=form(part("photo", picture(), "a.png")),
         status=400,
         code="missing-file",
+        says="a file came as 'photo'",
     ),
     Bad(what="an empty file", body=form(part("file", b"", "a.png")), status=400, code="empty-file"),
     Bad(what="two files", body=form(FILE, FILE), status=400, code="too-many-files"),
@@ -135,6 +143,13 @@ CASES = [
     Bad(
         what="a large file under another name",
         body=form(part("photo", LARGE, "a.png")),
+        status=400,
+        code="missing-file",
+        says="a file came as 'photo'",
+    ),
+    Bad(
+        what="a large file beside the photo",
+        body=form(FILE, part("raw", LARGE, "a.dng")),
         status=400,
         code="field-too-large",
         says="beside the file",

@@ -61,6 +61,26 @@ async def test_every_error_that_is_described_is_a_problem(document: dict[str, An
                 assert PROBLEMS[code].status == int(status), name
 
 
+@pytest.mark.parametrize("path", ["/api/photos", "/api/photos/{photo_id}/history"])
+async def test_a_list_takes_the_parameters_that_are_described_and_no_others(
+    gateway: Gateway, path: str
+) -> None:
+    document = (await gateway.client.get("/schema/openapi.json")).json()
+    parameters = document["paths"][path]["get"]["parameters"]
+    named = [each["name"] for each in parameters if each["in"] == "query"]
+
+    for name in named:
+        answer = await gateway.client.get(path, params={name: "x"})
+        assert "There is no query parameter" not in answer.text, name
+    refused = await gateway.client.get(path, params={"Limit": "7"})
+
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (400, "invalid-request")
+    assert problem["detail"] == "There is no query parameter 'Limit'."
+    offered = problem["advice"].removeprefix("Use ").removesuffix(".").split(", ")
+    assert sorted(offered) == sorted(named)
+
+
 async def test_what_a_reference_names_is_there(document: dict[str, Any]) -> None:
     text = msgspec.json.encode(document).decode()
 

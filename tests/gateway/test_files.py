@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from tests.gateway.conftest import Gateway, picture
-from tests.gateway.processing import process
+from tests.gateway.processing import fail, process
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,14 +143,60 @@ async def test_a_head_has_the_headers_alone(gateway: Gateway, stored: Stored) ->
     assert answer.headers["ETag"] == stored.etag
 
 
-async def test_renditions_that_are_not_there_yet_are_not_found(gateway: Gateway) -> None:
+async def lacking(gateway: Gateway, path: str, after: str) -> tuple[str, str]:
+    """What is said of a rendition that is not there."""
+    answer = await gateway.get(path, after=after)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (404, "rendition-not-found")
+    return problem["detail"], problem["advice"]
+
+
+@pytest.mark.parametrize(
+    ("path", "what"), [("thumbnails/150", "thumbnails"), ("optimized", "optimized picture")]
+)
+async def test_renditions_that_are_not_there_yet_are_to_be_waited_for(
+    gateway: Gateway, path: str, what: str
+) -> None:
     photo = (await gateway.upload()).json()
 
-    for path in ("thumbnails/150", "optimized"):
-        answer = await gateway.get(
-            f"/api/photos/{photo['photoId']}/{path}", after=photo["position"]
-        )
-        assert (answer.status_code, answer.json()["code"]) == (404, "rendition-not-found")
+    said = await lacking(gateway, f"/api/photos/{photo['photoId']}/{path}", photo["position"])
+
+    assert said == (f"The photo has no {what} yet.", "Wait until the photo is processed.")
+
+
+async def test_what_the_pipeline_does_not_make_is_not_to_be_waited_for(gateway: Gateway) -> None:
+    photo = (await gateway.upload(pipeline="quick_processing")).json()
+    path = f"/api/photos/{photo['photoId']}/optimized"
+
+    before = await lacking(gateway, path, photo["position"])
+    after = await lacking(gateway, path, await process(gateway, photo))
+
+    assert before == after
+    assert after == (
+        "The pipeline quick_processing makes no optimized picture.",
+        "Process the photo again with full_processing.",
+    )
+
+
+async def test_a_photo_that_failed_has_no_renditions_and_says_why(gateway: Gateway) -> None:
+    photo = (await gateway.upload()).json()
+
+    path = f"/api/photos/{photo['photoId']}/thumbnails/150"
+    detail, advice = await lacking(gateway, path, await fail(gateway, photo))
+
+    assert detail == "The photo has no thumbnails, because it could not be processed."
+    assert advice == "See its processingError."
+
+
+async def test_a_thumbnail_of_another_size_is_refused_with_those_that_there_are(
+    gateway: Gateway, stored: Stored
+) -> None:
+    detail, advice = await lacking(
+        gateway, f"{stored.path}/thumbnails/200", stored.photo["position"]
+    )
+
+    assert detail == "There is no thumbnail of 200 px."
+    assert advice == "Ask for one of 150, 300, 600 px."
 
 
 @pytest.mark.parametrize("size", ["151", "0", "large", "-1"])

@@ -211,7 +211,9 @@ async def test_a_resume_position_must_be_one(gateway: Gateway, after: str) -> No
 
     answer = await gateway.client.get("/api/events", params=asked)
 
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "invalid-position")
+    assert "the last event that you got" in problem["advice"]
 
 
 async def test_without_a_token_there_is_no_stream(gateway: Gateway) -> None:
