@@ -18,7 +18,6 @@ from gateway.envelope import Envelope
 from gateway.hub import Hub
 from gateway.metrics import Gauges
 from gateway.observing import Answered, AnswerObserver
-from gateway.problems import problem_response
 from gateway.reading import provide_reader
 from gateway.tracing import trace
 from store import subject
@@ -69,7 +68,7 @@ def create_app(deps: Dependencies) -> Gateway:
             "reader": Provide(provide_reader),
         },
         middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
-        exception_handlers={Exception: problem_response, 500: problem_response},
+        exception_handlers={Exception: pages.error_response, 500: pages.error_response},
         lifespan=[hub.running],
         openapi_config=description(),
         request_max_body_size=deps.limits.max_json_bytes,

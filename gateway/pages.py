@@ -8,18 +8,21 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from litestar import Request, route
+from litestar import Request, Response, route
 from litestar.datastructures import State
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from gateway.problems import Refused
+from gateway.problems import Refused, problem_response
 from gateway.ranges import matches_none
 
 FOLDER = Path(__file__).parent / "pages"
 INDEX = "index.html"
+NOTHING = "nothing.html"
+"""What a person sees at an address without anything."""
 
 # Litestar adds the charset to a text/ type.
 MIME_TYPES: Mapping[str, str] = {
@@ -91,6 +94,17 @@ async def part(request: Asking, name: FromPath[str]) -> ASGIResponse:
     if page is None:
         raise Refused("not-found", f"The page has no {name[:64]}.")
     return _answer(request, page)
+
+
+def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """The problem document of any error, but a page for a browser that found nothing."""
+    answer = problem_response(request, error)
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if not (wants_page and answer.content.code == "not-found"):
+        return answer
+    page = pages()[NOTHING]
+    headers = {name: value for name, value in page.headers.items() if name != "ETag"}
+    return Response(page.body, status_code=404, headers=headers, media_type=page.mime_type)
 
 
 def _answer(request: Asking, page: Page) -> ASGIResponse:

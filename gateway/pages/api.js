@@ -4,7 +4,7 @@
  * @typedef {import("./photo.js").Photo} Photo
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
  * @typedef {import("./photo.js").StageState} StageState
- * @typedef {{clientId: string}} Login
+ * @typedef {{clientId: string, role: "client" | "operator" | "auditor"}} Login
  * @typedef {{photoId: string, duplicate: boolean}} Uploaded
  */
 

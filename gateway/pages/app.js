@@ -9,7 +9,7 @@ import { moveByKeys } from "./keys.js";
 import { Library } from "./library.js";
 import { Live } from "./live.js";
 import { Navigation } from "./navigation.js";
-import { announce, ask, hush, tell } from "./notice.js";
+import { announce, ask, hush, letNoticesPass, tell } from "./notice.js";
 import { Paging } from "./paging.js";
 import { Sending } from "./sending.js";
 import { Session } from "./session.js";
@@ -33,9 +33,14 @@ const deleted = (names) => `${names.length === 1 ? `${names[0]} was` : `${names.
 
 const days = byId("days");
 
+let isLive = false;
+/** Photos that were asked to be processed again here. @type {Set<string>} */
+const again = new Set();
+
 const uploads = new Uploads({
   onChange: (upload) => sending.show(upload),
   onSettled: () => library.release(),
+  isConnected: () => isLive && navigator.onLine,
 });
 const library = new Library({
   onChange: photoChanged,
@@ -68,7 +73,7 @@ function onEvent(event) {
 
 /** @param {boolean} continuous */
 async function onReady(continuous) {
-  uploads.retryUnreachable();
+  uploads.retryHeld();
   if (!continuous) await readAnew();
 }
 
@@ -80,6 +85,7 @@ async function readAnew() {
 
 /** @param {Connection} state */
 function showConnection(state) {
+  isLive = state === "live";
   const element = byId("connection");
   element.dataset.state = state;
   element.textContent = CONNECTION[state];
@@ -107,8 +113,13 @@ function photoChanged(change, photo, event) {
   if (change === "added") grid.place(photo);
   else grid.changed(photo);
   if (isOpen) viewer.show(photo);
-  if (event?.type === "photo.processing.completed") announce(photo.originalFilename, ready);
+  if (event?.type === "photo.processing.completed") {
+    const words = `${photo.originalFilename} was processed again.`;
+    if (again.delete(photo.photoId)) tell(words, { passing: true });
+    else announce(photo.originalFilename, ready);
+  }
   if (event?.type === "photo.processing.failed") {
+    again.delete(photo.photoId);
     announce(`${photo.originalFilename} could not be processed: ${photo.processingError}`);
   }
 }
@@ -117,7 +128,9 @@ function photoChanged(change, photo, event) {
 async function removePhoto(photo) {
   const sure = await ask({
     question: `Delete ${photo.originalFilename}?`,
-    detail: "Its original and everything made from it will be removed. This cannot be undone.",
+    detail:
+      "Its original and every picture made from it will be removed, which cannot be undone. The " +
+      "photo's history stays: who did what and when, and its metadata, such as file name and place.",
     yes: "Delete",
     no: "Keep it",
   });
@@ -133,17 +146,20 @@ async function removePhoto(photo) {
 /** @param {Photo} photo */
 async function reprocess(photo) {
   try {
+    again.add(photo.photoId);
     await api.reprocess(photo.photoId);
   } catch (error) {
+    again.delete(photo.photoId);
     if (!api.isSignedOut(error)) tell(`It could not be started. ${api.wordsOf(error)}`);
   }
 }
 
-/** @param {string} clientId */
-function onEnter(clientId) {
+/** @param {api.Login} login */
+function onEnter({ clientId }) {
   // What one person chose is not sent as another.
   if (library.clientId !== clientId) sending.forget();
   library.clientId = clientId;
+  viewer.mayChange = session.mayChange;
   uploads.resume();
   live.start();
 }
@@ -162,10 +178,10 @@ function onLeave() {
 }
 
 async function signOut() {
-  const { open } = uploads.progress;
-  const detail = `${counted(open, "photo is", "photos are")} still being sent and would be lost.`;
+  const { pending } = uploads;
+  const detail = `${counted(pending, "photo is", "photos are")} still to be sent and would be lost.`;
   const labels = { yes: "Sign out", no: "Stay" };
-  if (open > 0 && !(await ask({ question: "Sign out now?", detail, ...labels }))) return;
+  if (pending > 0 && !(await ask({ question: "Sign out now?", detail, ...labels }))) return;
   try {
     await api.logout();
   } catch (error) {
@@ -178,17 +194,18 @@ async function signOut() {
 
 function start() {
   moveByKeys(days);
+  letNoticesPass();
   const add = (/** @type {File[]} */ files) => uploads.add(files);
   const picker = /** @type {HTMLInputElement} */ (byId("picker"));
   acceptChosen(picker, [byId("add"), byId("add-first")], add);
-  acceptDrops({ hint: byId("drop-hint"), isWanted: () => session.signedIn, onFiles: add });
+  acceptDrops({ hint: byId("drop-hint"), isWanted: () => session.mayChange, onFiles: add });
   byId("sign-out").addEventListener("click", signOut);
   addEventListener("hashchange", () => {
     if (location.hash.startsWith("#token=")) location.reload();
     else if (session.signedIn) navigation.changed();
   });
   addEventListener("beforeunload", (event) => {
-    if (uploads.progress.open > 0) event.preventDefault();
+    if (uploads.pending > 0) event.preventDefault();
   });
   session.begin();
 }

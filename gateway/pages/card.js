@@ -75,8 +75,14 @@ export class Card {
       case "sending":
         this.#showSending(fraction);
         break;
+      case "held":
+        this.#showTrouble("Waiting to be sent", "It will be sent when the server answers.", [
+          smallButton("Try now", actions.retry),
+          smallButton("Dismiss", actions.dismiss),
+        ]);
+        break;
       case "failed":
-        this.#showTrouble("Not sent", problem?.words ?? "", [
+        this.#showTrouble(h("span", { class: "bad" }, "Not sent"), problem?.words ?? "", [
           problem?.mayPass ? smallButton("Try again", actions.retry) : null,
           smallButton("Dismiss", actions.dismiss),
         ]);
@@ -152,14 +158,16 @@ export class Card {
   }
 
   /**
-   * @param {string} title
+   * @param {Node | string} title an element when it is a failure
    * @param {string} words
    * @param {(HTMLElement | null)[]} buttons
    */
   #showTrouble(title, words, buttons) {
     this.#line.replaceChildren(title);
+    const sign = typeof title === "string" ? null : icon("warning");
     const text = h("p", { class: "trouble-text" }, words);
-    this.#cover(h("div", { class: "trouble" }, text, h("div", { class: "trouble-actions" }, ...buttons)));
+    const actions = h("div", { class: "trouble-actions" }, ...buttons);
+    this.#cover(h("div", { class: "trouble" }, sign, text, actions));
   }
 
   /** @param {string} words */

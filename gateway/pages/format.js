@@ -8,6 +8,8 @@
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" });
 const WEEKDAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
 const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+const SHORT_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const SHORT_DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 // The camera's own clock: shown as it stood, wherever the reader is.
 const CAMERA_MOMENT = new Intl.DateTimeFormat("en-GB", {
@@ -38,6 +40,17 @@ export function moment(time) {
 /** @param {string | Date} time */
 export function clock(time) {
   return CLOCK.format(new Date(time));
+}
+
+/**
+ * The day, as short as it can be told.
+ * @param {string | Date} time
+ */
+export function day(time) {
+  const date = new Date(time);
+  const today = new Date();
+  if (dayKey(date) === dayKey(today)) return "Today";
+  return (date.getFullYear() === today.getFullYear() ? SHORT_DAY : SHORT_DATE).format(date);
 }
 
 /** @param {number} ms a duration */

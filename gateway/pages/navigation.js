@@ -104,6 +104,8 @@ export class Navigation {
     const card = this.#openCard();
     this.#viewer.close();
     card?.scrollIntoView({ block: "nearest" });
-    (card ? linkOf(card) : byId("add")).focus({ preventScroll: true });
+    // Where one goes on without a card; what is hidden takes no focus.
+    const add = byId("add");
+    (card ? linkOf(card) : add.hidden ? byId("sign-out") : add).focus({ preventScroll: true });
   }
 }

@@ -31,12 +31,20 @@ function speak() {
   byId("announcer").textContent = said.join(" ");
 }
 
+/** What is only worth a moment stays so long, and longer while it is pointed at or has the focus. */
+const PASSING_MS = 7_000;
+
+let isPassing = false;
+let leaving = 0;
+
 /**
  * A bar at the foot of the page.
  * @param {string} text
- * @param {{label: string, act: () => void}} [offer] what can be done about it
+ * @param {object} [options]
+ * @param {{label: string, act: () => void}} [options.offer] what can be done about it
+ * @param {boolean} [options.passing] it goes by itself, and with a click anywhere on it
  */
-export function tell(text, offer) {
+export function tell(text, { offer, passing = false } = {}) {
   const notice = byId("notice");
   bringToFront(notice);
   const accept = () => {
@@ -49,10 +57,30 @@ export function tell(text, offer) {
     h("button", { class: "button icon-only", "aria-label": "Dismiss", onclick: hush }, icon("close")),
   );
   notice.hidden = false;
+  isPassing = passing;
+  leaveSoon();
 }
 
 export function hush() {
+  stay();
   byId("notice").hidden = true;
+}
+
+/** Let a passing notice go by itself: once, when the page begins. */
+export function letNoticesPass() {
+  const notice = byId("notice");
+  notice.addEventListener("click", () => isPassing && hush());
+  for (const type of ["pointerenter", "focusin"]) notice.addEventListener(type, stay);
+  for (const type of ["pointerleave", "focusout"]) notice.addEventListener(type, leaveSoon);
+}
+
+function stay() {
+  clearTimeout(leaving);
+}
+
+function leaveSoon() {
+  stay();
+  if (isPassing) leaving = setTimeout(hush, PASSING_MS);
 }
 
 /**

@@ -12,6 +12,8 @@ import { announce, tell } from "./notice.js";
 /** @type {Sentence} */
 const begun = (names) => `Sending ${counted(names.length, "photo")}.`;
 /** @type {Sentence} */
+const held = (names) => `${counted(names.length, "photo")} will be sent when the server answers.`;
+/** @type {Sentence} */
 const known = (names) => `${counted(names.length, "photo is", "photos are")} here already.`;
 
 export class Sending {
@@ -58,13 +60,15 @@ export class Sending {
   #say({ file, state, fraction, attempts, problem }) {
     if (state === "sending" && fraction === 0 && attempts === 1) announce(file.name, begun);
     if (state === "failed") announce(`${file.name} was not sent. ${problem?.words}`);
+    if (state === "held") announce(file.name, held);
     if (state !== "duplicate") return;
     announce(file.name, known);
     const duplicates = this.#grid.uploads.filter((upload) => upload.state === "duplicate");
     if (duplicates.length < 2) return;
+    const act = () => duplicates.forEach((upload) => this.#dismiss(upload));
     tell(`${duplicates.length} of these photos are here already.`, {
-      label: "Dismiss them",
-      act: () => duplicates.forEach((upload) => this.#dismiss(upload)),
+      offer: { label: "Dismiss them", act },
+      passing: true,
     });
   }
 

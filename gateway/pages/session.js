@@ -9,10 +9,19 @@ import { hush, tell } from "./notice.js";
 
 const ASK_AGAIN_MS = 2_000;
 
+const ALL = "You read those of all clients through the API and the command line.";
+
+/** What those may think who may read all photos. @type {Record<Login["role"], string>} */
+const OWN = {
+  client: "",
+  operator: `This page shows your own photos. ${ALL}`,
+  auditor: `This page shows your own photos, and an auditor adds none. ${ALL}`,
+};
+
 export class Session {
   /**
    * @param {object} handlers
-   * @param {(clientId: string) => void} handlers.onEnter
+   * @param {(login: Login) => void} handlers.onEnter
    * @param {() => string} handlers.onLeave gives what the sign-in form should say besides
    */
   constructor(handlers) {
@@ -24,9 +33,15 @@ export class Session {
   #handlers;
   /** Undecided until the first answer. @type {boolean | null} */
   #signedIn = null;
+  #mayChange = false;
 
   get signedIn() {
     return this.#signedIn === true;
+  }
+
+  /** Whether who is signed in may add, process and delete photos. */
+  get mayChange() {
+    return this.signedIn && this.#mayChange;
   }
 
   /** With the address's token, or the cookie of an earlier visit, or the form. */
@@ -66,11 +81,16 @@ export class Session {
   }
 
   /** @param {Login} login */
-  #enter({ clientId }) {
+  #enter(login) {
     this.#signedIn = true;
-    byId("who").textContent = clientId;
+    const { clientId, role } = login;
+    this.#mayChange = role !== "auditor";
+    byId("who").textContent = role === "client" ? clientId : `${clientId}, ${role}`;
+    byId("own").textContent = OWN[role];
+    byId("none").textContent = this.mayChange ? "No photos yet" : "No photos of your own";
+    for (const id of ["add", "invitation"]) byId(id).hidden = !this.mayChange;
     this.#show();
-    this.#handlers.onEnter(clientId);
+    this.#handlers.onEnter(login);
   }
 
   #show() {

@@ -92,9 +92,12 @@ export class Story {
   #list;
   /** @type {string | null} */
   #last = null;
+  /** The day of the last event; a day that goes without saying is today. */
+  #day = "";
 
   clear() {
     this.#last = null;
+    this.#day = format.dayKey(new Date());
     this.#list.replaceChildren();
   }
 
@@ -102,8 +105,12 @@ export class Story {
   add(event) {
     if (!isAfter(event.id, this.#last)) return;
     this.#last = event.id;
-    const time = h("time", { dateTime: event.timestamp }, format.clock(event.timestamp));
-    time.title = format.moment(event.timestamp);
+    const { timestamp } = event;
+    const isOfDay = format.dayKey(timestamp) === this.#day;
+    const day = isOfDay ? null : h("span", { class: "date" }, `${format.day(timestamp)},`);
+    this.#day = format.dayKey(timestamp);
+    const time = h("time", { dateTime: timestamp }, day, format.clock(timestamp));
+    time.title = format.moment(timestamp);
     const props = { "data-event-id": event.id, "data-type": event.type, "data-tone": tone(event.type) };
     this.#list.append(h("li", props, h("span", {}, sentence(event)), time));
   }

@@ -7,7 +7,8 @@ import * as api from "./api.js";
  * @property {number} id
  * @property {File} file
  * @property {string} key the same for every attempt
- * @property {"waiting" | "sending" | "failed" | "duplicate" | "done"} state
+ * @property {"waiting" | "sending" | "held" | "failed" | "duplicate" | "done"} state `held` until the
+ *   server answers again
  * @property {number} fraction sent so far
  * @property {number} attempts
  * @property {api.Problem | null} problem why it failed
@@ -15,7 +16,7 @@ import * as api from "./api.js";
  */
 
 const AT_ONCE = 4;
-/** A gateway that is busy asks for patience; this much of it is had without asking the person. */
+/** For a gateway that is busy or broke off; this much is had without asking the person. */
 const PATIENCE = { attempts: 4, waitMs: 2_500 };
 
 function randomKey() {
@@ -24,11 +25,27 @@ function randomKey() {
   return Array.from(numbers, (number) => number.toString(16).padStart(2, "0")).join("");
 }
 
+/**
+ * @param {api.Problem} error
+ * @returns {api.Problem} in words for what was not sent
+ */
+function reasonFor(error) {
+  if (error.signedOut) {
+    const words = "You were signed out before it was sent.";
+    return new api.Problem(401, error.code, words, "Sign in again.");
+  }
+  if (error.code !== "unreachable") return error;
+  // A browser says no more, and ends the sending too when it cannot read the file any longer.
+  const words = "The sending broke off every time.";
+  return new api.Problem(0, error.code, words, "Check the file, then try again.");
+}
+
 export class Uploads {
   /**
    * @param {object} handlers
    * @param {(upload: Upload) => void} handlers.onChange
    * @param {() => void} handlers.onSettled after each one that ended, in whatever way
+   * @param {() => boolean} handlers.isConnected whether the server is known to answer
    */
   constructor(handlers) {
     this.#handlers = handlers;
@@ -66,16 +83,14 @@ export class Uploads {
 
   /** @param {Upload} upload */
   retry(upload) {
-    if (upload.state !== "failed") return;
+    if (upload.state !== "failed" && upload.state !== "held") return;
     this.#change(upload, { state: "waiting", attempts: 0, problem: null });
     this.#fill();
   }
 
-  /** The connection is back: what it broke is tried again. */
-  retryUnreachable() {
-    for (const upload of this.#all) {
-      if (upload.problem?.code === "unreachable") this.retry(upload);
-    }
+  /** The server answers again: what waits for it is sent. */
+  retryHeld() {
+    for (const upload of this.#all) if (upload.state === "held") this.retry(upload);
   }
 
   /** @param {Upload} upload */
@@ -106,17 +121,21 @@ export class Uploads {
 
   /** What is under way and how much of it is sent, counted in bytes. */
   get progress() {
-    const all = this.#all.filter(({ state }) => state !== "failed");
+    const all = this.#all.filter(({ state }) => state !== "failed" && state !== "held");
     const open = all.filter(({ state }) => state === "waiting" || state === "sending");
     const total = all.reduce((sum, { file }) => sum + file.size, 0);
     const sent = all.reduce((sum, { file, fraction }) => sum + file.size * fraction, 0);
     return { open: open.length, all: all.length, fraction: total === 0 ? 0 : sent / total };
   }
 
+  /** How many are under way, or will be without being asked for again. */
+  get pending() {
+    return this.progress.open + this.#all.filter(({ state }) => state === "held").length;
+  }
+
   /** Those that a sign-out keeps from being sent. */
   get unsent() {
-    const { open } = this.progress;
-    return open + this.#all.filter(({ problem }) => problem?.signedOut).length;
+    return this.pending + this.#all.filter(({ problem }) => problem?.signedOut).length;
   }
 
   /**
@@ -144,7 +163,7 @@ export class Uploads {
     }
     // The next ones count from nothing again.
     if (this.progress.open === 0) {
-      this.#all = this.#all.filter(({ state }) => state === "failed");
+      this.#all = this.#all.filter(({ state }) => state === "failed" || state === "held");
     }
   }
 
@@ -175,14 +194,14 @@ export class Uploads {
   #failed(upload, error) {
     if (!(error instanceof api.Problem)) throw error;
     if (error.code === "aborted") return;
-    if (error.status === 503 && upload.attempts < PATIENCE.attempts) {
+    const brokeOff = error.code === "unreachable";
+    if (brokeOff && !this.#handlers.isConnected()) {
+      this.#change(upload, { state: "held", fraction: 0 });
+    } else if ((brokeOff || error.status === 503) && upload.attempts < PATIENCE.attempts) {
       this.#change(upload, { state: "waiting", fraction: 0 });
       this.#rest();
-      return;
+    } else {
+      this.#change(upload, { state: "failed", fraction: 0, problem: reasonFor(error) });
     }
-    const problem = error.signedOut
-      ? new api.Problem(401, error.code, "You were signed out before it was sent.", "Sign in again.")
-      : error;
-    this.#change(upload, { state: "failed", fraction: 0, problem });
   }
 }

@@ -20,8 +20,11 @@ import { Story } from "./story.js";
  * @property {(step: 1 | -1) => void} onStep
  * @property {() => void} onLeave
  * @property {(photo: Photo) => void} onDelete
- * @property {(photo: Photo) => void} onReprocess
+ * @property {(photo: Photo) => Promise<void>} onReprocess
  */
+
+/** Categories of failures for which another attempt on the same file is of no use. */
+const OF_THE_FILE = ["data", "security"];
 
 export class Viewer {
   /** @param {Options} options */
@@ -42,6 +45,10 @@ export class Viewer {
   #wall = new Wall();
   #list = h("ol", { class: "story", "aria-label": "History" });
   #story = new Story(this.#list);
+  /** Of the failure that the history ends with. @type {string | null} */
+  #category = null;
+  /** Whether who looks may change the photo. */
+  mayChange = true;
   /** @type {string | null} */
   #photoId = null;
   /** @type {Photo | null} */
@@ -58,9 +65,11 @@ export class Viewer {
   async open(photoId) {
     this.#photoId = photoId;
     this.#photo = null;
+    this.#category = null;
     this.#wall.clear();
     this.#name.textContent = "Loading…";
     this.#dialog.classList.add("unknown");
+    this.#dialog.classList.remove("missing");
     const known = this.#options.known(photoId);
     if (known) this.show(known);
     if (!this.#dialog.open) this.#dialog.showModal();
@@ -72,6 +81,7 @@ export class Viewer {
     const photoId = this.#photoId;
     if (photoId === null) return;
     this.#story.clear();
+    this.#category = null;
     this.#storyNote.textContent = "";
     this.#early = [];
     try {
@@ -84,7 +94,7 @@ export class Viewer {
       this.show(photo);
       const events = await reading;
       if (this.#photoId !== photoId) return;
-      for (const event of events.concat(this.#early ?? [])) this.#story.add(event);
+      for (const event of events.concat(this.#early ?? [])) this.#add(event);
       this.#early = null;
     } catch (error) {
       if (this.#photoId === photoId) this.#failed(error);
@@ -95,14 +105,18 @@ export class Viewer {
   show(photo) {
     if (photo.photoId !== this.#photoId) return;
     this.#photo = photo;
-    this.#dialog.classList.remove("unknown");
+    this.#dialog.classList.remove("unknown", "missing");
     this.#name.textContent = photo.originalFilename;
     document.title = `${photo.originalFilename} – Photolog`;
     this.#state.replaceChildren(...this.#stateOf(photo));
     this.#details.replaceChildren(...details(photo));
     this.#download.href = api.originalUrl(photo.photoId);
     this.#download.download = photo.originalFilename;
-    this.#again.hidden = photo.processingStatus !== "failed";
+    const isOver = !isRunning(photo);
+    // The focus would be nowhere once its button is hidden.
+    if (!isOver && document.activeElement === this.#again) this.#name.focus();
+    this.#again.hidden = !(this.mayChange && isOver);
+    this.#remove.hidden = !this.mayChange;
     this.#wall.show(photo);
   }
 
@@ -110,7 +124,16 @@ export class Viewer {
   tell(event) {
     if (event.data.photoId !== this.#photoId) return;
     if (this.#early) this.#early.push(event);
-    else this.#story.add(event);
+    else this.#add(event);
+  }
+
+  /** @param {PhotoEvent} event */
+  #add(event) {
+    this.#story.add(event);
+    if (event.type === "photo.processing.failed") this.#category = event.data.category;
+    else if (event.type === "photo.processing.requested") this.#category = null;
+    else return;
+    if (this.#photo) this.#state.replaceChildren(...this.#stateOf(this.#photo));
   }
 
   close() {
@@ -128,11 +151,13 @@ export class Viewer {
       return [h("p", {}, words), photo.stages ? marks(photo.stages) : null].filter((one) => one !== null);
     }
     if (photo.processingStatus === "failed") {
-      const advice = "The original is kept as it was sent.";
+      const isOfFile = OF_THE_FILE.includes(this.#category ?? "");
+      const reason = "The file itself is the reason: processing it again will end the same way.";
       return [
         h("p", { class: "bad" }, `Could not be processed: ${photo.processingError}`),
-        h("p", {}, advice),
-      ];
+        isOfFile ? h("p", {}, reason) : null,
+        h("p", {}, "The original is kept as it was sent."),
+      ].filter((one) => one !== null);
     }
     if (photo.damaged) {
       const words = "The file is damaged: parts of the picture may be missing.";
@@ -149,7 +174,11 @@ export class Viewer {
       return;
     }
     this.#name.textContent = gone ? "This photo is not here" : "This photo could not be read";
-    this.#wall.say(gone ? "It was deleted, or the link is not right." : api.wordsOf(error));
+    this.#dialog.classList.replace("unknown", "missing");
+    const words = gone ? "It was deleted, or the link is not right." : api.wordsOf(error);
+    const onclick = () => this.#options.onLeave();
+    const out = h("button", { type: "button", class: "button", onclick }, "Show all photos");
+    this.#state.replaceChildren(h("p", {}, words), out);
   }
 
   #build() {
@@ -164,7 +193,7 @@ export class Viewer {
     next.addEventListener("click", () => this.#options.onStep(1));
     close.addEventListener("click", () => this.#options.onLeave());
     this.#remove.addEventListener("click", () => this.#photo && this.#options.onDelete(this.#photo));
-    this.#again.addEventListener("click", () => this.#photo && this.#options.onReprocess(this.#photo));
+    this.#again.addEventListener("click", () => this.#askAgain());
     this.#wall.element.append(previous, next);
     this.#dialog.append(
       this.#wall.element,
@@ -186,6 +215,13 @@ export class Viewer {
       event.preventDefault();
       this.#options.onLeave();
     });
+  }
+
+  async #askAgain() {
+    if (!this.#photo) return;
+    this.#again.disabled = true;
+    await this.#options.onReprocess(this.#photo);
+    this.#again.disabled = false;
   }
 
   /** @param {KeyboardEvent} event */

@@ -26,6 +26,9 @@ from projections.runner import Projector
 from store.blobs import FolderBlobs
 from store.log import Log
 from store.sqlite import Generations, Reader
+from tests.gateway.browsing import browser, stranger, system, visitor
+
+__all__ = ["browser", "stranger", "system", "visitor"]
 
 SECRET = b"a secret of the tests, long enough"
 DEADLINE_S = 10.0

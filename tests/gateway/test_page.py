@@ -3,25 +3,15 @@
 import os
 import re
 import signal
-import uuid
-from collections.abc import AsyncGenerator, Generator
-from pathlib import Path
 
 import blurhash  # pyright: ignore[reportMissingTypeStubs]
 import httpx
-import pytest
 from PIL import Image
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import expect
 
-from gateway.pages import FOLDER, INDEX
-from ops.bench.system import System, running
-from ops.settings import Settings
-from ops.tokens import mint
-from tests.conftest import unavailable
+from gateway.pages import FOLDER, INDEX, NOTHING
+from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg, paused, taken_with_a_camera
-
-CHROMIUM = Path("/usr/bin/chromium")
-DEADLINE_MS = 20_000
 
 STAGES = ("Validation", "Metadata", "Thumbnails", "Placeholder", "Optimization")
 
@@ -31,55 +21,6 @@ BLURHASHES = (
     "L05EdZE+10S*t8fQaza}1IAIS7}k",
     "c05EdZE+10t8fQaz1IAIS7t8WXWX5r]%=Y",  # 3 by 5
 )
-
-
-@pytest.fixture(scope="module")
-def system() -> Generator[System]:
-    with running() as system:
-        yield system
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncGenerator[Browser]:
-    if not CHROMIUM.exists():
-        unavailable(f"no browser at {CHROMIUM}: apt-get install chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        await browser.close()
-
-
-@pytest.fixture
-async def stranger(system: System, browser: Browser) -> AsyncGenerator[Visitor]:
-    """Has a token and has not shown it yet."""
-    client_id = f"client-{uuid.uuid4().hex[:8]}"
-    token = mint(Settings(data=str(system.data)), client_id, "client", 3600)
-    context = await browser.new_context(viewport={"width": 1000, "height": 800})
-    context.set_default_timeout(DEADLINE_MS)
-    expect.set_options(timeout=DEADLINE_MS)
-    page = await context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    # Listened to from the start: the browser takes its time to hand over the first one.
-    page.on("filechooser", lambda _: None)
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    async with httpx.AsyncClient(
-        base_url=system.url,
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=30,
-        trust_env=False,
-    ) as api:
-        visitor = Visitor(url=system.url, token=token, page=page, api=api, errors=errors)
-        yield visitor
-    await context.close()
-    assert [e for e in errors if not any(part in e for part in visitor.tolerated)] == []
-
-
-@pytest.fixture
-async def visitor(stranger: Visitor) -> Visitor:
-    """Signed in, with the page live."""
-    await stranger.sign_in()
-    return stranger
 
 
 async def test_dropped_photos_stand_there_at_once_and_get_thumbnails_without_a_reload(
@@ -375,4 +316,4 @@ async def test_the_files_of_the_page_need_no_token_and_are_sent_once(system: Sys
 async def test_every_module_is_asked_for_at_once_and_there(system: System) -> None:
     async with httpx.AsyncClient(base_url=system.url, trust_env=False) as client:
         named = set(re.findall(r'="/pages/([^"]+)"', (await client.get("/")).text))
-    assert named == {path.name for path in FOLDER.iterdir()} - {INDEX}
+    assert named == {path.name for path in FOLDER.iterdir()} - {INDEX, NOTHING}
