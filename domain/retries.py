@@ -45,6 +45,17 @@ STRATEGIES: Strategies = {
     Category.CONFIGURATION: Strategy(escalation_threshold=1, alert_level="critical"),
 }
 
+ATTEMPTS: dict[str, int] = {"decode-timeout": 2}
+"""Failures, by code, that are tried less often than their category. What took too long mostly does
+so again, and each attempt holds a decoder for all that time; but the machine may have been busy."""
+
+
+def strategy_of(strategies: Strategies, category: Category, code: str) -> Strategy:
+    """What follows a failure of this category and code."""
+    strategy = strategies[category]
+    attempts = min(strategy.attempts, ATTEMPTS.get(code, strategy.attempts))
+    return msgspec.structs.replace(strategy, attempts=attempts)
+
 
 def delay_s(strategy: Strategy, attempt: int, chance: float) -> float | None:
     """How long to wait after ``attempt`` has failed, or None if that was the last one.

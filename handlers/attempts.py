@@ -26,7 +26,7 @@ from domain.failures import Category
 from domain.photo import Photo, is_current
 from domain.pipeline import ERASURE, Task
 from domain.results import Rendition
-from domain.retries import Strategies, delay_s, escalates
+from domain.retries import Strategies, delay_s, escalates, strategy_of
 from handlers.children import Children
 from handlers.observing import Ended, RunObserver, about, observed
 from handlers.registry import Stage
@@ -182,7 +182,7 @@ class Attempts:
         self, task: Task, claim: Claim, failure: StageFailed, *, final: bool = False
     ) -> None:
         """Record the failure, with the time of the next attempt unless this was the last one."""
-        strategy = self._strategies[failure.category]
+        strategy = strategy_of(self._strategies, failure.category, failure.code)
         # Random so that those who failed together do not come back together.
         pause_s = None if final else delay_s(strategy, task.attempt, random.random())  # noqa: S311
         now = await self._log.now()

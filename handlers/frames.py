@@ -4,6 +4,8 @@ import struct
 
 from PIL import ImageFile, TiffImagePlugin
 
+from handlers.parts import colour_table_bytes
+
 _IMAGE, _EXTENSION = 0x2C, 0x21
 
 
@@ -22,20 +24,16 @@ def count(image: ImageFile.ImageFile, data: bytes, limit: int) -> int:
 def _gif(data: bytes, limit: int) -> int:
     """Walks the blocks of GIF89a (appendix A); what is cut off does not count."""
     frames = 0
-    at = 13 + _colour_table_bytes(data[10])
+    at = 13 + colour_table_bytes(data[10])
     while frames <= limit and at < len(data):
         if data[at] == _EXTENSION:
             at = _after_blocks(data, at + 2)
         elif data[at] == _IMAGE and at + 9 < len(data):
             frames += 1
-            at = _after_blocks(data, at + 11 + _colour_table_bytes(data[at + 9]))
+            at = _after_blocks(data, at + 11 + colour_table_bytes(data[at + 9]))
         else:
             break
     return frames
-
-
-def _colour_table_bytes(packed: int) -> int:
-    return 3 << ((packed & 7) + 1) if packed & 0x80 else 0
 
 
 def _after_blocks(data: bytes, at: int) -> int:

@@ -24,7 +24,7 @@ from PIL import (
 )
 
 from domain.failures import Category
-from handlers import colour, exif, frames, jpeg
+from handlers import colour, exif, frames, jpeg, parts
 from handlers.stage import BadImage, Context, Limits
 from store.formats import HEAD_BYTES, sniff
 
@@ -113,13 +113,15 @@ def load(data: bytes, context: Context | None = None) -> Picture:
     """Decode all of the first frame and reduce it to the picture that stages share.
 
     Raises:
-        BadImage: ``not-an-image``, ``unreadable-image``, ``too-many-pixels``, ``too-many-frames``.
+        BadImage: ``not-an-image``, ``unreadable-image``, ``too-many-pixels``, ``too-many-frames``,
+            ``too-many-parts``, ``too-many-scans``.
         MemoryError: the limits allow more than the process may use.
     """
     context = context or Context()
     kind = sniff(data[:HEAD_BYTES])
     if kind is None:
         raise BadImage("not-an-image", "The file is not a picture in any of the known formats.")
+    parts.check(data, kind[0], context.limits)
     decoded = _decode(data, kind[0], context)
 
     # Reduced first: the steps after it then cost a tenth, and no eye sees the difference.

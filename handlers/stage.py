@@ -11,6 +11,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_pixels: int = 150_000_000
     max_frames: int = 1_000
+    max_parts: int = 500_000
+    max_scans: int = 100
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):

@@ -181,6 +181,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 3600.0
     max_pixels: Annotated[Count, Meta(description="Largest picture that is decoded.")] = 150_000_000
     max_frames: Annotated[Count, Meta(description="Most frames of an animated picture.")] = 1_000
+    max_parts: Annotated[
+        Count, Meta(description="Most segments, chunks or blocks of a picture file, filler too.")
+    ] = 500_000
+    max_scans: Annotated[Count, Meta(description="Most scans of a progressive JPEG.")] = 100
     decoders: Annotated[
         Natural, Meta(description="Decoder processes of a worker; 0: one a processor.")
     ] = 0

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.failures import Category
-from domain.retries import STRATEGIES, Backoff, Strategy, delay_s, escalates
+from domain.retries import STRATEGIES, Backoff, Strategy, delay_s, escalates, strategy_of
 
 PLAIN = Strategy(retryable=True, attempts=100, base_s=5, cap_s=60, jitter=False)
 
@@ -56,3 +56,11 @@ def test_a_failure_escalates_from_its_threshold_on_unless_nobody_wants_to_know()
 
     assert [escalates(strategy, attempt) for attempt in (1, 2, 3)] == [False, True, True]
     assert not escalates(msgspec.structs.replace(strategy, alert_level="none"), 3)
+
+
+def test_a_file_that_takes_too_long_is_tried_once_more_and_what_ran_out_of_memory_twice() -> None:
+    timeout = strategy_of(STRATEGIES, Category.RESOURCE, "decode-timeout")
+    memory = strategy_of(STRATEGIES, Category.RESOURCE, "out-of-memory")
+
+    assert [delay_s(timeout, attempt, 0.5) is not None for attempt in (1, 2)] == [True, False]
+    assert [delay_s(memory, attempt, 0.5) is not None for attempt in (1, 2)] == [True, True]

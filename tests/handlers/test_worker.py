@@ -2,7 +2,9 @@ import anyio
 import msgspec
 
 from domain.commands import DeletePhoto
+from domain.failures import Category
 from domain.pipeline import PIPELINES
+from domain.retries import STRATEGIES
 from handlers.children import Children
 from handlers.worker import Worker, WorkerSettings
 from store.blobs import FolderBlobs
@@ -101,6 +103,29 @@ async def test_an_original_that_is_gone_fails_with_that_reason(
 
     failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
     assert failed["code"] == "blob-missing"
+
+
+async def test_a_file_that_takes_too_long_holds_a_decoder_twice_and_no_more(
+    log: Log, blobs: FolderBlobs
+) -> None:
+    command = await uploaded(log, blobs, jpeg("one"))
+    at_once = msgspec.structs.replace(STRATEGIES[Category.RESOURCE], base_s=0.0)
+    async with Children(count=1) as children, anyio.create_task_group() as tasks:
+        worker = Worker(
+            *(log, blobs, children),
+            consumer="one",
+            settings=WorkerSettings(stage_timeout_s=0.001),
+            strategies=STRATEGIES | {Category.RESOURCE: at_once},
+        )
+        tasks.start_soon(worker.run)
+        await types_when_ended(log, command.photo_id)
+        worker.stop()
+
+    types = [each.event.type for each in await history(log, command.photo_id)]
+    assert types.count("photo.processing.stage.failed") == 2
+    assert types[-1] == "photo.processing.failed"
+    failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
+    assert (failed["code"], failed["attempts"]) == ("decode-timeout", 2)
 
 
 async def test_deleting_a_photo_removes_its_files(
