@@ -3,6 +3,7 @@
 | what it finds | what it does |
 |---|---|
 | no read model; one that is damaged, of another log or of another form | folds a new one |
+| a file beside it, the WAL or its index, is gone or replaced | folds a new one |
 | the log no longer has the event that the read model ends with | folds a new one |
 | a rebuild has put another generation in place | goes on with that one |
 | Redis away, the disk full | waits and tries again, for ever |
@@ -29,7 +30,7 @@ from store.errors import Corrupt, StoreError, Unavailable
 from store.log import Log, Recorded
 from store.observing import ignore
 from store.position import Position
-from store.sqlite import Connection, Generations, open_writer
+from store.sqlite import Connection, Generations, inodes, open_writer
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -38,6 +39,8 @@ logger = logging.getLogger("photolog.projector")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
+
+GONE = "a file of the read model is gone"
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +176,7 @@ class _Live:
     def __init__(self, generations: Generations, path: Path, db: Connection) -> None:
         self._generations = generations
         self._path = path
-        self._inode = path.stat().st_ino
+        self._inodes = inodes(path)
         self._db = db
         self._lock = anyio.Lock()
 
@@ -187,16 +190,18 @@ class _Live:
         path = generations.current()
         if path is None:
             raise _Absent("there is no read model")
+        db = None
         try:
-            live = cls(generations, path, open_writer(path))
-            reason = fold.unfit(live._db, log_id)
-        except FileNotFoundError as error:
-            raise _Superseded from error
+            db = open_writer(path)
+            reason = fold.unfit(db, log_id)
+            if reason is None:
+                return cls(generations, path, db)
+        except FileNotFoundError:
+            reason = GONE
         except Corrupt as error:
-            raise _Unfit(str(error)) from error
-        if reason is None:
-            return live
-        live.close()
+            reason = str(error)
+        if db is not None:
+            db.close()
         # A file removed a moment ago was made anew by opening it, empty.
         raise _Unfit(reason) if generations.current() == path else _Superseded
 
@@ -222,13 +227,20 @@ class _Live:
                 fold.apply(self._db, recorded)
 
     def _check(self) -> None:
+        """Whether readers, also those to come, see what is committed here."""
         try:
-            live = self._generations.current() == self._path
-            live = live and self._path.stat().st_ino == self._inode
+            found = inodes(self._path)
         except FileNotFoundError:
-            live = False
-        if not live:
+            found = None
+        # Asked afterwards: a rebuild names its generation first, and then removes the others.
+        if self._generations.current() != self._path:
             raise _Superseded
+        if found is None:
+            raise _Unfit(GONE)
+        if found[0] != self._inodes[0]:
+            raise _Superseded
+        if found != self._inodes:
+            raise _Unfit("the WAL of the read model was replaced")
 
     async def _run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         async with self._lock:

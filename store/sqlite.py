@@ -8,7 +8,6 @@
 One process writes a generation; any number of threads and processes read it meanwhile (WAL).
 """
 
-import os
 import threading
 import time
 import uuid
@@ -223,5 +222,22 @@ def _translated() -> Generator[None]:
 
 def remove(path: Path) -> None:
     """Delete a generation with its WAL files."""
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{os.fspath(path)}{suffix}").unlink(missing_ok=True)
+    for file in _files(path):
+        file.unlink(missing_ok=True)
+
+
+def inodes(path: Path) -> tuple[int, int, int]:
+    """Those of an open generation: the file, its WAL and the WAL's index.
+
+    While a connection is open they stay. Whoever opens the generation after one of them was
+    replaced sees none of what that connection commits.
+
+    Raises:
+        FileNotFoundError: one of them is gone.
+    """
+    main, wal, index = (file.stat().st_ino for file in _files(path))
+    return main, wal, index
+
+
+def _files(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
