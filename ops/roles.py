@@ -46,7 +46,7 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
     async with (
         _ending() as ending,
-        wiring.open_telemetry("gateway") as telemetry,
+        wiring.open_telemetry(settings, "gateway", name) as telemetry,
         wiring.open_gateway(settings, name, telemetry) as deps,
     ):
         server = uvicorn.Server(configuration(create_app(deps), deps.limits))
@@ -61,7 +61,7 @@ async def projector(settings: Settings, *, name: str) -> None:
     """Keep the read model as new as the log."""
     async with (
         _ending(),
-        wiring.open_telemetry("projector") as telemetry,
+        wiring.open_telemetry(settings, "projector", name) as telemetry,
         metrics_served(telemetry.exposition, settings.folder, name, settings.metrics_port),
         wiring.open_projector(settings, telemetry) as role,
     ):
@@ -75,7 +75,7 @@ async def worker(
     consumer = consumer or f"{name}:{uuid.uuid4().hex[:8]}"
     async with (
         _ending() as ending,
-        wiring.open_telemetry("worker") as telemetry,
+        wiring.open_telemetry(settings, "worker", name) as telemetry,
         metrics_served(telemetry.exposition, settings.folder, name, settings.metrics_port),
         wiring.open_worker(settings, name, telemetry, consumer=consumer, dead=dead) as role,
     ):

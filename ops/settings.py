@@ -74,6 +74,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             le=65_535,
         ),
     ] = 0
+    otlp_endpoint: Annotated[
+        Annotated[str, Meta(pattern="^(http|https)://")] | None,
+        Meta(
+            description="OpenTelemetry collector that gets the traces, as http://127.0.0.1:4318; "
+            "unset: there are none."
+        ),
+    ] = None
 
     max_upload_bytes: Annotated[Count, Meta(description="Largest upload.")] = 100_000_000
     uploads_at_once: Annotated[
@@ -328,7 +335,7 @@ def shown(name: str, value: object) -> str:
         return "unset"
     if name == "secret":
         return MASK
-    if name == "redis_url":
+    if name in ("redis_url", "otlp_endpoint"):
         return _without_password(str(value))
     return str(value)
 
@@ -368,8 +375,10 @@ def _accepted(kind: inspect.Type) -> str:
             return "a whole number" + _range(kind)
         case inspect.FloatType():
             return "a number" + _range(kind)
-        case inspect.StrType(pattern=str()):
-            return "a URL that begins with redis://, rediss:// or unix://"
+        case inspect.StrType(pattern=str(pattern)):
+            *schemes, last = pattern.removeprefix("^(").removesuffix(")://").split("|")
+            named = ", ".join(f"{scheme}://" for scheme in schemes)
+            return f"a URL that begins with {named} or {last}://"
         case inspect.StrType(min_length=int(least)) if least > 1:
             return f"a text of at least {least} characters"
         case _:

@@ -57,9 +57,23 @@ def redis_url(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def open_telemetry(role: Role) -> AsyncGenerator[Telemetry]:
-    """What a process of the role tells its work to."""
-    yield Telemetry(role)
+async def open_telemetry(settings: Settings, role: Role, name: str) -> AsyncGenerator[Telemetry]:
+    """What the process called ``name`` tells its work to.
+
+    Raises:
+        UserError: there is a collector for its traces, and OpenTelemetry is not installed.
+    """
+    if settings.otlp_endpoint is None:
+        yield Telemetry(role)
+        return
+    try:
+        from ops.otlp import exporting  # noqa: PLC0415
+    except ImportError as error:
+        raise UserError(
+            f"PHOTOLOG_OTLP_ENDPOINT needs OpenTelemetry: install photolog[otel] ({error})"
+        ) from error
+    async with exporting(settings.otlp_endpoint, role, name) as spans:
+        yield Telemetry(role, spans)
 
 
 @asynccontextmanager

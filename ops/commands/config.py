@@ -75,4 +75,4 @@ def _facts(name: str, loaded: Loaded) -> dict[str, object]:
 
 def _json(name: str, value: object) -> object:
     masked = value is not None and shown(name, value) != str(value)
-    return (shown(name, value) if name == "redis_url" else MASK) if masked else value
+    return (MASK if name == "secret" else shown(name, value)) if masked else value
