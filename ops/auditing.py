@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from domain.control_events import OF_NO_PHOTO
 from domain.events import FIRST_PREV
 from store.codec import digest
 from store.entries import Entry, entries, length
@@ -171,9 +172,8 @@ def _problems(
         found.append("it is the first, and its prev is not 64 zeros")
     elif prev != last_digest:
         found.append(f"its prev is not the SHA-256 of version {last_version} as that is stored")
-    filed = {"t": event.type, "v": str(version)}
-    if chain != PIPELINE:
-        filed["p"] = chain
+    photo_id = OF_NO_PHOTO if chain == PIPELINE else chain
+    filed = {"t": event.type, "v": str(version), "p": photo_id}
     for field, said in filed.items():
         value = entry.fields.get(field.encode(), b"").decode("utf-8", "replace")
         if value != said:

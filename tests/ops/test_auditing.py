@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from domain.commands import DeletePhoto, StartProcessing
-from domain.events import FIRST_PREV
+from domain.controls import PauseStage, ResumeStage
 from ops.auditing import Audit, audit
 from ops.settings import Settings
 from ops.wiring import open_log
 from store.client import connect
+from store.controls import ControlLog
 from store.log import Log
 from store.position import Position
 from tests.conftest import CONTEXT
@@ -77,21 +78,6 @@ def rewritten(fields: Fields, **metadata: Any) -> Fields:
 
 def told(found: Audit) -> list[tuple[str, int, str]]:
     return [(each.chain, each.version, each.problem) for each in found.breaks]
-
-
-def pipeline_event(version: int, prev: str) -> Fields:
-    body = {
-        "timestamp": "2026-11-23T10:00:00.000Z",
-        "type": "pipeline.paused",
-        "data": {"stage": "thumbnails"},
-        "metadata": {"actor": "operator:olga", "photoVersion": version, "prev": prev},
-    }
-    return {
-        b"t": b"pipeline.paused",
-        b"p": b"",
-        b"v": b"%d" % version,
-        b"b": msgspec.msgpack.encode(body),
-    }
 
 
 async def test_whole_chains_are_counted_and_have_an_anchor(log: Log) -> None:
@@ -202,21 +188,18 @@ async def test_an_entry_without_anything_of_ours_is_named(log: Log) -> None:
 
 async def test_the_events_of_the_pipeline_are_a_chain_of_their_own(log: Log) -> None:
     await photo(log)
-    first = pipeline_event(1, FIRST_PREV)
-    second = pipeline_event(2, hashlib.sha256(first[b"b"]).hexdigest())
-    await add(log, first)
-    await add(log, second)
+    steering = ControlLog(log)
+    await steering.execute(PauseStage(stage="thumbnails"), CONTEXT)
+    await steering.execute(ResumeStage(stage="thumbnails"), CONTEXT)
 
     whole = await audit(log)
-    await add(log, second | {b"v": b"3"})
+    await tamper(log, at(5, rewritten))
     broken = await audit(log, only="pipeline")
 
     assert (whole.photos, whole.events, whole.breaks) == (1, 7, [])
-    assert (broken.photos, broken.events) == (0, 3)
-    assert told(broken) == [
-        ("pipeline", 2, "it follows on version 2"),
-        ("pipeline", 2, "its field v is '3' and its body says '2'"),
-    ]
+    assert (broken.photos, broken.events) == (0, 2)
+    problem = "its prev is not the SHA-256 of version 1 as that is stored"
+    assert told(broken) == [("pipeline", 2, problem)]
 
 
 async def test_a_photo_whose_events_are_in_two_partitions_is_broken(log: Log) -> None:
