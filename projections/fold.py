@@ -43,6 +43,12 @@ def unfit(db: Connection, log_id: str) -> str | None:
     return None
 
 
+def damage(db: Connection) -> str | None:
+    """What SQLite finds wrong with the file, which it reads whole; None if nothing is."""
+    found = db.execute("PRAGMA quick_check(1)")
+    return None if found == [("ok",)] else f"the read model is damaged: {found[0][0]}"
+
+
 async def in_log(log: Log, position: Position) -> bool:
     """Whether the log still has the event at ``position``.
 

@@ -3,6 +3,7 @@
 | what it finds | what it does |
 |---|---|
 | no read model; one that is damaged, of another log or of another form | folds a new one |
+| a reader has found it damaged | looks into it, and folds a new one if it is |
 | a file beside it, the WAL or its index, is gone or replaced | folds a new one |
 | the log no longer has the event that the read model ends with | folds a new one |
 | a rebuild has put another generation in place | goes on with that one |
@@ -14,7 +15,7 @@ Readers keep what they have until a new generation has caught up.
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
@@ -30,7 +31,7 @@ from store.errors import Corrupt, StoreError, Unavailable
 from store.log import Log, Recorded
 from store.observing import ignore
 from store.position import Position
-from store.sqlite import Connection, Generations, inodes, open_writer
+from store.sqlite import Connection, Generations, inodes, open_reader, open_writer
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -173,8 +174,9 @@ class _Absent(_Unfit):
 class _Live:
     """The live generation, open for writing. One thread at a time uses the connection."""
 
-    def __init__(self, generations: Generations, path: Path, db: Connection) -> None:
+    def __init__(self, generations: Generations, path: Path, db: Connection, log_id: str) -> None:
         self._generations = generations
+        self._log_id = log_id
         self._path = path
         self._inodes = inodes(path)
         self._db = db
@@ -195,7 +197,7 @@ class _Live:
             db = open_writer(path)
             reason = fold.unfit(db, log_id)
             if reason is None:
-                return cls(generations, path, db)
+                return cls(generations, path, db, log_id)
         except FileNotFoundError:
             reason = GONE
         except Corrupt as error:
@@ -241,6 +243,17 @@ class _Live:
             raise _Superseded
         if found != self._inodes:
             raise _Unfit("the WAL of the read model was replaced")
+        if self._generations.is_doubted(self._path):
+            self._examine()
+
+    def _examine(self) -> None:
+        """Look with a new connection: this one may still have in memory what the file has lost."""
+        with closing(open_reader(self._path)) as db:
+            reason = fold.unfit(db, self._log_id) or fold.damage(db)
+        if reason is not None:
+            raise _Unfit(reason)
+        logger.warning("a reader found the read model damaged; it is whole")
+        self._generations.trust(self._path)
 
     async def _run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         async with self._lock:

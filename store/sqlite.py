@@ -3,6 +3,7 @@
 | path in the folder | what |
 |---|---|
 | ``<generation>.sqlite`` | a read model, folded from the log by one projector |
+| ``<generation>.sqlite-doubted`` | a reader found it damaged; its projector is to look into it |
 | ``current`` | the name of the generation that readers use; replaced in one step |
 
 One process writes a generation; any number of threads and processes read it meanwhile (WAL).
@@ -12,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -64,6 +65,18 @@ class Generations:
         for other in self.folder.glob("*.sqlite*"):
             if not other.name.startswith(path.name):
                 other.unlink(missing_ok=True)
+
+    def doubt(self, path: Path) -> None:
+        """Say that the generation was found damaged; where that cannot be written, it is not."""
+        with suppress(OSError):
+            _doubt(path).touch()
+
+    def is_doubted(self, path: Path) -> bool:
+        return _doubt(path).exists()
+
+    def trust(self, path: Path) -> None:
+        """Take back the doubt."""
+        _doubt(path).unlink(missing_ok=True)
 
 
 class Connection:
@@ -144,18 +157,24 @@ class Reader:
         """``function(connection, …)`` on a connection of its own, in one read transaction.
 
         Raises:
-            Unavailable: there is no read model yet.
-            Corrupt: the file is damaged; rebuilding it from the log mends it.
+            Unavailable: there is no read model yet, or it is damaged; its projector is told so, and
+                folds it anew.
         """
 
         def run() -> T:
             path, inode, connection = self._take()
             try:
                 with connection.transaction(write=False):
-                    return function(connection, *args, **kwargs)
-            finally:
-                with self._lock:
-                    self._idle.append((path, inode, connection))
+                    result = function(connection, *args, **kwargs)
+            except Corrupt as error:
+                connection.close()
+                self._generations.doubt(path)
+                raise Unavailable(str(error)) from error
+            except BaseException:
+                self._put_back(path, inode, connection)
+                raise
+            self._put_back(path, inode, connection)
+            return result
 
         return await to_thread.run_sync(run, limiter=self._limiter)
 
@@ -190,6 +209,10 @@ class Reader:
             while self._idle:
                 self._idle.pop()[2].close()
 
+    def _put_back(self, path: Path, inode: int, connection: Connection) -> None:
+        with self._lock:
+            self._idle.append((path, inode, connection))
+
     def _take(self) -> tuple[Path, int, Connection]:
         path = self._live()
         inode = path.stat().st_ino
@@ -216,6 +239,10 @@ def _translated() -> Generator[None]:
         raise Full("the disk of the read model is full") from error
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise Corrupt(f"the read model is damaged: {error}") from error
+    except apsw.SQLError as error:
+        if not str(error).startswith("no such table"):
+            raise
+        raise Corrupt(f"the read model is not whole: {error}") from error
     except (apsw.BusyError, apsw.CantOpenError, apsw.IOError, apsw.InterruptError) as error:
         raise Unavailable(f"the read model could not be used: {error}") from error
 
@@ -237,6 +264,10 @@ def inodes(path: Path) -> tuple[int, int, int]:
     """
     main, wal, index = (file.stat().st_ino for file in _files(path))
     return main, wal, index
+
+
+def _doubt(path: Path) -> Path:
+    return path.with_name(f"{path.name}-doubted")
 
 
 def _files(path: Path) -> list[Path]:

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from gateway.limits import Limits
+from projections.runner import Projector
 from store.position import Position
+from store.sqlite import Generations
 from tests.gateway.conftest import Gateway, projected
 
 
@@ -71,3 +73,25 @@ class TestLate:
         async with projected(gateway.deps, tmp_path / "read-model"):
             assert (await known).status_code == 204
             assert (await unknown).json()["code"] == "photo-not-found"
+
+
+class TestDamaged:
+    @pytest.fixture
+    def projecting(self) -> bool:
+        return False
+
+    async def test_a_damaged_read_model_is_out_of_service_and_no_bug(
+        self, gateway: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        generations = Generations(tmp_path / "read-model")
+        await Projector(gateway.log, generations).catch_up()
+        path = generations.current()
+        assert path is not None
+        path.write_bytes(b"\xa5" * path.stat().st_size)
+
+        answer = await gateway.get("/api/photos")
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert answer.headers["Retry-After"] == "2"
+        assert "Traceback" not in caplog.text
+        assert generations.is_doubted(path)

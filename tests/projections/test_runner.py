@@ -161,48 +161,6 @@ async def test_a_file_deleted_between_two_events_is_folded_again(
     assert len(live_rows(generations)["photos"]) == 2
 
 
-async def followed(log: Log, generations: Generations) -> Path:
-    """The live generation, to which the projector has committed a photo."""
-    await until(lambda: generations.current() is not None, "a read model")
-    await execute(log, upload(1))
-    await reached(log, generations)
-    path = generations.current()
-    assert path is not None
-    return path
-
-
-@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
-async def test_a_read_model_whose_new_readers_would_see_nothing_new_is_folded_again(
-    log: Log,
-    projector: Projector,
-    generations: Generations,
-    suffix: str,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async with running(projector):
-        path = await followed(log, generations)
-        path.with_name(path.name + suffix).unlink()
-        await execute(log, upload(2))
-        await until(lambda: generations.current() != path, "another generation")
-        await reached(log, generations)
-
-    assert len(live_rows(generations)["photos"]) == 2
-    assert "a file of the read model is gone: folding the log anew" in caplog.text
-
-
-async def test_a_wal_that_was_replaced_is_noticed_without_an_event(
-    log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with running(projector):
-        path = await followed(log, generations)
-        path.with_name(f"{path.name}-wal").unlink()
-        path.with_name(f"{path.name}-wal").touch()
-        await until(lambda: generations.current() != path, "another generation")
-
-    assert len(live_rows(generations)["photos"]) == 1
-    assert "the WAL of the read model was replaced: folding the log anew" in caplog.text
-
-
 @pytest.mark.parametrize("keep", [0, 1, 4096])
 async def test_a_damaged_read_model_is_folded_again(
     log: Log, generations: Generations, keep: int, caplog: pytest.LogCaptureFixture

@@ -1,0 +1,128 @@
+"""A read model that is damaged while it is in use: nobody goes on with it for long."""
+
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from projections.runner import Projector
+from store.errors import Unavailable
+from store.log import Log
+from store.sqlite import Connection, Generations, Reader, open_writer
+from tests.projections.conftest import DEADLINE_S, execute, live_rows, reached, running, until
+from tests.projections.stories import upload
+
+
+async def followed(log: Log, generations: Generations) -> Path:
+    """The live generation, to which the projector has committed a photo."""
+    await until(lambda: generations.current() is not None, "a read model")
+    await execute(log, upload(1))
+    await reached(log, generations)
+    path = generations.current()
+    assert path is not None
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+async def test_a_read_model_whose_new_readers_would_see_nothing_new_is_folded_again(
+    log: Log,
+    projector: Projector,
+    generations: Generations,
+    suffix: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(projector):
+        path = await followed(log, generations)
+        path.with_name(path.name + suffix).unlink()
+        await execute(log, upload(2))
+        await until(lambda: generations.current() != path, "another generation")
+        await reached(log, generations)
+
+    assert len(live_rows(generations)["photos"]) == 2
+    assert "a file of the read model is gone: folding the log anew" in caplog.text
+
+
+async def test_a_wal_that_was_replaced_is_noticed_without_an_event(
+    log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(projector):
+        path = await followed(log, generations)
+        path.with_name(f"{path.name}-wal").unlink()
+        path.with_name(f"{path.name}-wal").touch()
+        await until(lambda: generations.current() != path, "another generation")
+
+    assert len(live_rows(generations)["photos"]) == 1
+    assert "the WAL of the read model was replaced: folding the log anew" in caplog.text
+
+
+async def read(generations: Generations, *, until_it_is_there: bool = True) -> int:
+    """Photos, as a reader of the gateway sees them."""
+    reader = Reader(generations)
+    give_up = time.monotonic() + DEADLINE_S
+    try:
+        while True:
+            try:
+                return await reader.query(_count)
+            except Unavailable:
+                if not until_it_is_there or time.monotonic() > give_up:
+                    raise
+                await anyio.sleep(0.01)
+    finally:
+        reader.close()
+
+
+def _count(db: Connection) -> int:
+    return db.execute("SELECT count(*) FROM photos")[0][0]
+
+
+@pytest.mark.parametrize("keep", [0, 4096])
+async def test_damage_that_only_a_reader_meets_is_mended_while_the_projector_runs(
+    log: Log,
+    projector: Projector,
+    generations: Generations,
+    keep: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(projector):
+        path = await followed(log, generations)
+        with closing(open_writer(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.seek(keep)
+            file.write(b"\xa5" * (path.stat().st_size - keep))
+
+        with pytest.raises(Unavailable, match="damaged"):
+            await read(generations, until_it_is_there=False)
+
+        assert await read(generations) == 1
+        assert generations.current() != path
+    assert caplog.text.count("damaged") == 1
+    assert [file.name for file in generations.folder.glob("*doubted")] == []
+
+
+async def test_a_read_model_that_was_emptied_is_mended_while_the_projector_runs(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    async with running(projector):
+        path = await followed(log, generations)
+        with closing(open_writer(path)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        os.truncate(path, 0)
+
+        assert await read(generations) == 1
+        assert generations.current() != path
+
+
+async def test_a_doubt_without_a_reason_is_taken_back(
+    log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(projector):
+        path = await followed(log, generations)
+        generations.doubt(path)
+        await until(lambda: not generations.is_doubted(path), "a look")
+
+    assert generations.current() == path
+    assert "it is whole" in caplog.text
