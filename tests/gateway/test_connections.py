@@ -11,7 +11,7 @@ from gateway.limits import Limits
 from store.blobs import FolderBlobs
 from store.position import Position
 from tests.gateway.conftest import Gateway, picture, served, until
-from tests.gateway.wire import connected
+from tests.gateway.wire import connected, request
 
 LIMITS = Limits(
     max_upload_bytes=5_000_000,
@@ -33,18 +33,6 @@ def limits() -> Limits:
 @pytest.fixture
 def projecting() -> bool:
     return False
-
-
-def request(gateway: Gateway, length: int, *headers: str) -> bytes:
-    lines = [
-        "POST /api/photos/upload HTTP/1.1",
-        f"Host: {gateway.host}",
-        f"Authorization: Bearer {gateway.tokens['alice']}",
-        "Content-Type: multipart/form-data; boundary=x",
-        f"Content-Length: {length}",
-        *headers,
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 async def test_a_cut_upload_leaves_nothing(gateway: Gateway) -> None:

@@ -36,3 +36,16 @@ async def connected(gateway: Gateway) -> AsyncGenerator[Wire]:
         yield Wire(reader, writer)
     finally:
         writer.close()
+
+
+def request(gateway: Gateway, length: int, *headers: str) -> bytes:
+    """The head of an upload by alice, whose body has ``length`` bytes."""
+    lines = [
+        "POST /api/photos/upload HTTP/1.1",
+        f"Host: {gateway.host}",
+        f"Authorization: Bearer {gateway.tokens['alice']}",
+        "Content-Type: multipart/form-data; boundary=x",
+        f"Content-Length: {length}",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"

@@ -1,0 +1,118 @@
+"""Redis or the disk of the blobs away: tasks wait in hand, without attempts and without haste."""
+
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from handlers.worker import WorkerSettings
+from store.blobs import FolderBlobs
+from store.breaker import Breaker
+from store.client import connect
+from store.log import Log
+from tests.clocks import Clock
+from tests.handlers.workers import (
+    DEADLINE_S,
+    Scripted,
+    Working,
+    data_of,
+    types_when_ended,
+    uploaded,
+)
+from tests.servers import url_in, valkey
+from tests.system.disks import fill, remount
+from tests.system.photos import jpeg
+
+LONG_S = 32.0
+FIRST_S = 2.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while not condition():
+            await anyio.sleep(0.005)
+
+
+class TestBlobs:
+    @pytest.fixture
+    def blobs(self, small_disk: Path) -> FolderBlobs:
+        return FolderBlobs(small_disk, breaker=Breaker("blobs", failures=1, open_s=LONG_S))
+
+    async def test_a_full_disk_costs_no_attempt(
+        self, log: Log, blobs: FolderBlobs, working: Working
+    ) -> None:
+        command = await uploaded(log, blobs, jpeg("one", (400, 300)))
+        fill(blobs.root)
+
+        async with working():
+            await until(lambda: blobs.breaker.state == "open")
+            remount(blobs.root, "size=8m")
+            types = await types_when_ended(log, command.photo_id)
+
+        assert types[-1] == "photo.processing.completed"
+        assert "photo.processing.stage.failed" not in types
+        done = await data_of(log, command.photo_id, "photo.processing.stage.completed")
+        assert {each["attempt"] for each in done} == {1}
+
+    async def test_no_stage_is_run_again_before_the_disk_is_tried(
+        self, log: Log, blobs: FolderBlobs, working: Working
+    ) -> None:
+        await uploaded(log, blobs, b"nothing that is read", "quick_processing")
+        fill(blobs.root)
+        pool = Scripted()
+
+        async with working(pool=pool, settings=WorkerSettings(drain_s=0.1)):
+            await until(lambda: blobs.breaker.retry_after_s > FIRST_S)  # it was tried in vain
+            runs = [stage for stage, _ in pool.ran].count("thumbnails")
+
+        assert 1 < runs <= 3
+
+
+class TestRedis:
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    async def log(self, own_folder: Path, prefix: str, clock: Clock) -> AsyncGenerator[Log]:
+        """Its server is away again; the time of its breaker stands still."""
+        breaker = Breaker("redis", open_s=LONG_S, clock=clock)
+        client = connect(url_in(own_folder), breaker)
+        with valkey(own_folder):
+            log = await Log.open(client, prefix=prefix)
+        yield log
+        await client.aclose()
+
+    async def test_lanes_are_not_asked_until_it_is_time(
+        self,
+        log: Log,
+        blobs: FolderBlobs,
+        working: Working,
+        own_folder: Path,
+        clock: Clock,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        async with working():
+            await until(lambda: log.redis.breaker.state == "open")
+            with valkey(own_folder):
+                other: Any = connect(url_in(own_folder))
+                command = await uploaded(
+                    Log(other, log_id=log.log_id, partitions=1, keys=log.keys), blobs, jpeg("one")
+                )
+                before = await _commands(other)
+                waited = caplog.text.count("waiting for the lanes")
+                await until(lambda: caplog.text.count("waiting for the lanes") >= waited + 3)
+                assert await _commands(other) == before + 1
+
+                clock.now_s = FIRST_S
+                types = await types_when_ended(log, command.photo_id)
+                await other.aclose()
+
+        assert types[-1] == "photo.processing.completed"
+
+
+async def _commands(client: Any) -> int:
+    """How many the server has been asked so far, this one not counted."""
+    return (await client.info("stats"))["total_commands_processed"]
