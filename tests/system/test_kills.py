@@ -12,9 +12,9 @@ from ops.bench.system import System, running
 from tests.system.photos import jpeg
 from tests.system.settling import settled
 
-PHOTOS = 120
+PHOTOS = 100
 UPLOADERS = 4
-ROUNDS = 3
+ROUNDS = 2
 ROLES = ("gateway", "projector", "worker", "valkey-server")
 CALM_S = 90.0
 
