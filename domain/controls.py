@@ -89,11 +89,8 @@ def decide(command: ControlCommand, controls: Controls) -> tuple[PipelineEvent, 
         case ResumeStage():
             return _resume(_known(command.stage), controls)
         case RecordDrained():
-            return (
-                StageDrained(
-                    stage=_known(command.stage), tasks=command.tasks, reason=command.reason
-                ),
-            )
+            stage = _drainable(command.stage)
+            return (StageDrained(stage=stage, tasks=command.tasks, reason=command.reason),)
         case LimitStage():
             return _limit(_known(command.stage), command.limit, controls)
         case RaiseAlert():
@@ -138,6 +135,13 @@ def evolve(controls: Controls, event: PipelineEvent, at: datetime) -> Controls:
 
 def _known(stage: str | None) -> str | None:
     if stage is not None and stage != ERASURE:
+        check_stage(stage)
+    return stage
+
+
+def _drainable(stage: str | None) -> str | None:
+    """An erasure is not: the files of its photo would stay for ever."""
+    if stage is not None:
         check_stage(stage)
     return stage
 

@@ -90,6 +90,7 @@ def test_the_concurrency_of_all_stages_is_that_of_a_worker() -> None:
     ("command", "given", "refusal"),
     [
         (PauseStage(stage="faces"), (), UnknownStage),
+        (RecordDrained(stage="erasure", tasks=1, reason="why"), (), UnknownStage),
         (LimitStage(stage=None, limit=Limit(rate=Rate(max=1))), (), InvalidLimit),
         (ResumeStage(stage="metadata"), (StagePaused(stage=None),), PipelinePaused),
     ],
