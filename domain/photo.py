@@ -21,6 +21,7 @@ from domain.pipeline import (
     stages_of,
 )
 from domain.rejections import (
+    JobFailed,
     JobRunning,
     NothingFailed,
     PhotoDeleted,
@@ -47,7 +48,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules need to know of a photo; readers have the read models.
 
     ``keys`` are the files that its events have named, by rendition name; ``finished`` the stages
-    that any job has done.
+    that any job has done; ``backfills`` the jobs that a backfill has asked for.
     """
 
     photo_id: str
@@ -59,6 +60,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     job: Job
     keys: dict[str, str]
     finished: frozenset[str] = frozenset()
+    backfills: frozenset[str] = frozenset()
     deleted: bool = False
     erased: bool = False
 
@@ -168,7 +170,15 @@ def _retry(command: c.RetryProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]
 
 
 def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    """Once, however often the same job is asked for and whatever came after it."""
     check_stage(command.stage)
+    if command.job_id in photo.backfills:
+        return ()
+    job = photo.job
+    if job.failed and not job.discarded and not photo.deleted:  # its dead letter would be lost
+        raise JobFailed(
+            f"The last job of photo {photo.photo_id} failed.", advice="Retry or discard it first."
+        )
     done = photo.finished & ancestors(command.stage)
     return _begin(photo, command.job_id, BACKFILL + command.stage, LEAST_PRIORITY, done=done)
 
@@ -311,6 +321,9 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
                 keys={**photo.keys, **named},
                 finished=photo.finished | {data.stage},
             )
+        case e.ProcessingRequested() if data.pipeline.startswith(BACKFILL):
+            backfills = photo.backfills | {data.job_id}
+            return replace(photo, job=_evolve_job(photo.job, data), backfills=backfills)
         case e.PhotoDeleted():
             return replace(photo, deleted=True)
         case e.PhotoErased():

@@ -39,6 +39,10 @@ class JobRunning(Rejected):
     code = "job-running"
 
 
+class JobFailed(Rejected):
+    code = "job-failed"
+
+
 class NothingFailed(Rejected):
     code = "nothing-failed"
 

@@ -59,6 +59,7 @@ PROBLEMS: dict[str, Kind] = {
     "invalid-room": Kind(400, "No such room", "Use client, session:, photo: and an id, or global."),
     "invalid-priority": Kind(400, "No such priority", "Use 1 (first) to 10 (last)."),
     "unknown-pipeline": Kind(400, "No such pipeline", "Use full_processing or quick_processing."),
+    "invalid-limit-setting": Kind(400, "No such limit", "Name the stage that the rate is of."),
     "invalid-idempotency-key": Kind(
         400, "The Idempotency-Key cannot be used", "Use 1 to 200 printable ASCII characters."
     ),
@@ -88,10 +89,14 @@ PROBLEMS: dict[str, Kind] = {
     "photo-not-found": Kind(404, "No such photo", "Check the id; lists show your photos."),
     "rendition-not-found": Kind(404, "No such rendition", "See what the photo itself names."),
     "job-not-found": Kind(404, "No such job", "Check the id; a photo names its job."),
+    "unknown-stage": Kind(404, "No such stage", "See `photolog queues` for those there are."),
     "session-not-found": Kind(404, "No such session", "Check the id; a photo names its session."),
     "method-not-allowed": Kind(405, "This address cannot do that", "See the Allow header."),
     "photo-exists": Kind(409, "The photo exists", "Upload under a new id."),
     "job-running": Kind(409, "The photo is being processed", "Wait for its job to end."),
+    "job-failed": Kind(409, "The photo's last job failed", "Retry or discard it first."),
+    "nothing-failed": Kind(409, "Nothing has failed", "Reprocess the photo to run it again."),
+    "pipeline-paused": Kind(409, "All stages are paused", "Resume all, then pause some."),
     "ambiguous-session": Kind(409, "Several clients have this session", "Pass clientId."),
     "photo-deleted": Kind(410, "The photo was deleted", "Upload it again."),
     "upload-stalled": Kind(408, "The upload takes too long", "Send it again."),

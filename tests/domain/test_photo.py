@@ -8,6 +8,7 @@ from domain.photo import decide, evolve, is_current
 from domain.pipeline import PIPELINES
 from domain.rejections import (
     InvalidPriority,
+    JobFailed,
     JobRunning,
     NothingFailed,
     PhotoDeleted,
@@ -275,3 +276,21 @@ def test_a_backfill_runs_what_its_stage_needs_and_no_more() -> None:
     given(UPLOADED, COMPLETED).when(
         c.BackfillStage(photo_id=PHOTO, job_id="another", stage="faces")
     ).refuses(UnknownStage)
+
+
+def test_a_backfill_that_was_done_is_not_done_again_after_another_job() -> None:
+    first = c.BackfillStage(photo_id=PHOTO, job_id="first", stage="metadata")
+    done = [requested("backfill:metadata", job_id="first", priority=10), COMPLETED]
+    other = [requested("backfill:thumbnails", job_id="other", priority=10), COMPLETED]
+
+    given(UPLOADED, COMPLETED, *done, *other).when(first).then()
+
+
+def test_a_backfill_leaves_a_failed_job_to_be_retried_or_discarded() -> None:
+    backfill = c.BackfillStage(photo_id=PHOTO, job_id="another", stage="metadata")
+    failed = [UPLOADED, failed_attempt("validation"), job_failed("validation")]
+    discarded = e.ProcessingDiscarded(photo_id=PHOTO, job_id=JOB, reason="a screenshot")
+
+    given(*failed).when(backfill).refuses(JobFailed)
+    given(*failed, discarded).when(backfill).then(requested("backfill:metadata", priority=10))
+    given(*failed, DELETED).when(backfill).refuses(PhotoDeleted)
