@@ -26,6 +26,13 @@ async def create_group(redis: Redis, key: str, group: str) -> bool:
     return True
 
 
+async def has_group(redis: Redis, key: str, group: str) -> bool:
+    """Whether the stream is there and has the group."""
+    with translated():
+        groups = await redis.xinfo_groups(key) if await redis.exists(key) else []
+    return any(each["name"] == group.encode() for each in groups)
+
+
 async def take_over(
     redis: Redis, key: str, group: str, consumer: str, idle_ms: int, dead: str | None
 ) -> list[tuple[bytes, dict[bytes, bytes], int]]:

@@ -13,19 +13,22 @@ for i = 2, #KEYS do
   lanes[ARGV[i + 1]] = KEYS[i]
 end
 local moved, limit = 0, tonumber(ARGV[1])
-local upto = ARGV[2] == "1" and "+inf" or now
 -- Tasks of stages that the caller does not name stay, and do not keep others from moving.
-for _, member in ipairs(redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", upto, "LIMIT", 0, 10 * limit)) do
-  local stage, lane, body = string.match(member, "^([^:]*):([^:]*):(.*)$")
-  local key = stage and lanes[stage .. ":" .. lane]
-  if key then
-    redis.call("XADD", key, "*", "b", body)
-    redis.call("ZREM", KEYS[1], member)
-    moved = moved + 1
-    if moved >= limit then
-      break
+local all, from, page = ARGV[2] == "1", 0, 10 * limit
+local upto = all and "+inf" or now
+repeat
+  local members = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", upto, "LIMIT", from, page)
+  for _, member in ipairs(members) do
+    local stage, lane, body = string.match(member, "^([^:]*):([^:]*):(.*)$")
+    local key = stage and lanes[stage .. ":" .. lane]
+    if not key then
+      from = from + 1
+    elseif moved < limit then
+      redis.call("XADD", key, "*", "b", body)
+      redis.call("ZREM", KEYS[1], member)
+      moved = moved + 1
     end
   end
-end
+until not all or #members < page or moved >= limit
 local first = redis.call("ZRANGE", KEYS[1], 0, 0, "WITHSCORES")
 return { moved, #first == 0 and -1 or math.max(0, tonumber(first[2]) - now) }
