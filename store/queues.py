@@ -58,7 +58,11 @@ class Doing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``silent_ms`` since the worker last asked for a task or refreshed one."""
+    """``silent_ms`` since the worker last asked for a task or refreshed one.
+
+    Of a worker that finds nothing to do, Redis 7.0 tells only when it last had something; and
+    nothing of one that never had.
+    """
 
     name: str
     silent_ms: int
