@@ -55,10 +55,10 @@ STAGE = "INSERT OR REPLACE INTO job_stages VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 DONE_BEFORE = """
 INSERT INTO job_stages
-SELECT ?1, stage, status, attempt, duration_ms, error, completed_at FROM job_stages
-JOIN jobs ON jobs.id = job_stages.job_id
-WHERE stage = ?2 AND job_stages.status = 'completed' AND photo_id = ?3
-ORDER BY job_stages.completed_at DESC LIMIT 1
+SELECT ?1, s.stage, s.status, s.attempt, s.duration_ms, s.error, s.completed_at
+FROM jobs AS j JOIN job_stages AS s ON s.job_id = j.id
+WHERE j.photo_id = ?3 AND s.stage = ?2 AND s.status = 'completed'
+ORDER BY s.completed_at DESC, j.id LIMIT 1
 """
 """A job that goes on where another ended has its stages, as that one did them."""
 

@@ -18,6 +18,7 @@ from tests.projections.stories import (
     processed,
     request,
     start,
+    thumbnails,
     upload,
     validation,
 )
@@ -125,3 +126,34 @@ def test_a_deleted_photo_takes_its_jobs_along(db: Connection) -> None:
     assert jobs.get(db, job_id(1)) is None
     assert jobs.get(db, job_id(2)) is not None
     assert db.execute("SELECT count(*) FROM job_stages") == [(0,)]
+
+
+def test_a_retried_job_has_the_stages_that_were_done_before_it(db: Connection) -> None:
+    story = [upload(), start(), validation(), fail("metadata", attempt=3)]
+    retry = c.RetryProcessing(photo_id=photo_id(1), job_id=job_id(1, 2))
+
+    view = told(db, [*story, retry], run=2)
+
+    assert (view.status, view.progress) == ("queued", 0.2)
+    first, second, *_ = view.stages
+    assert (first.stage, first.status, first.duration_ms) == ("validation", "completed", 7)
+    assert first.completed_at == "2026-11-23T10:00:02.000Z"
+    assert (second.stage, second.status, second.attempt) == ("metadata", "queued", 0)
+
+
+def test_a_backfilled_job_shows_the_last_run_of_what_it_builds_on(db: Connection) -> None:
+    again = c.RequestProcessing(
+        photo_id=photo_id(1), job_id=job_id(1, 2), pipeline="quick_processing", priority=2
+    )
+    backfill = c.BackfillStage(photo_id=photo_id(1), job_id=job_id(1, 3), stage="placeholder")
+    story = [upload(), *processed(), again, start(1, 2), validation(1, 2), thumbnails(1, 2)]
+
+    view = told(db, [*story, backfill], run=3)
+
+    assert view.pipeline == "backfill:placeholder"
+    assert stages(view) == {
+        "validation": "completed",
+        "thumbnails": "completed",
+        "placeholder": "queued",
+    }
+    assert view.stages[0].completed_at == "2026-11-23T10:00:09.000Z"
