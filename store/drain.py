@@ -1,6 +1,7 @@
 """Draining a stage: its waiting tasks fail by the operator's wish, each with its event."""
 
 import uuid
+from collections.abc import AsyncGenerator, Sequence
 
 from domain.commands import RecordStageFailed
 from domain.events import Context
@@ -8,15 +9,17 @@ from domain.failures import Category
 from domain.pipeline import Task, check_stage
 from store.consumers import has_group
 from store.errors import Lost
-from store.lanes import Lanes
+from store.lanes import Claimed, Lanes
 from store.log import Claim, Log
 
 CODE = "drained"
 AT_ONCE = 50
 
 
-async def drain(log: Log, stage: str, *, reason: str, context: Context, most: int) -> int:
-    """Take away up to ``most`` tasks of the stage that nobody has begun; how many jobs have failed.
+async def drain(
+    log: Log, stages: Sequence[str], *, reason: str, context: Context, most: int
+) -> int:
+    """Take away up to ``most`` tasks of the stages that nobody has begun; how many jobs failed.
 
     Those that wait for their time are among them. A task of a job that has ended meanwhile goes
     without an event. Should this break off, what it had claimed is taken over by a worker and runs.
@@ -24,23 +27,32 @@ async def drain(log: Log, stage: str, *, reason: str, context: Context, most: in
     Raises:
         UnknownStage: no pipeline has the stage; erasures are not drained.
     """
-    check_stage(stage)
-    lanes = Lanes(log, f"drain-{uuid.uuid4().hex[:8]}", (stage,))
-    taken = failed = 0
-    for partition in range(log.partitions):
-        if not await _is_prepared(log, partition, stage):
-            continue
-        while taken < most:
-            claimed = await lanes.claim(partition, min(AT_ONCE, most - taken))
-            if not claimed:
-                moved, _ = await lanes.promote(partition, all_of=stage)
-                if moved == 0:
-                    break
-            taken += len(claimed)
-            for each in claimed:
-                failed += await _fail(log, each.task, each.claim, reason, context)
-        await lanes.leave(partition)
+    for stage in stages:
+        check_stage(stage)
+    consumer = f"drain-{uuid.uuid4().hex[:8]}"
+    left, failed = most, 0
+    for stage in stages:
+        lanes = Lanes(log, consumer, (stage,))
+        for partition in range(log.partitions):
+            if left > 0 and await _is_prepared(log, partition, stage):
+                async for each in _waiting(lanes, partition, stage, left):
+                    failed += await _fail(log, each.task, each.claim, reason, context)
+                    left -= 1
+                await lanes.leave(partition)
     return failed
+
+
+async def _waiting(lanes: Lanes, partition: int, stage: str, most: int) -> AsyncGenerator[Claimed]:
+    """The tasks that wait, each claimed, those too that wait for their time."""
+    while most > 0:
+        claimed = await lanes.claim(partition, min(AT_ONCE, most))
+        if not claimed:
+            moved, _ = await lanes.promote(partition, all_of=stage)
+            if moved == 0:
+                return
+        most -= len(claimed)
+        for each in claimed:
+            yield each
 
 
 async def _is_prepared(log: Log, partition: int, stage: str) -> bool:

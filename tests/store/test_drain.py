@@ -20,8 +20,9 @@ OPERATOR = msgspec.structs.replace(CONTEXT, actor="operator:ann")
 MANY = 1_000
 
 
-async def drained(log: Log, stage: str = "validation", most: int = MANY) -> int:
-    return await drain(log, stage, reason="a bad batch", context=OPERATOR, most=most)
+async def drained(log: Log, *stages: str, most: int = MANY) -> int:
+    wanted = stages or ("validation",)
+    return await drain(log, wanted, reason="a bad batch", context=OPERATOR, most=most)
 
 
 async def waiting(log: Log, *priorities: int) -> list[UploadPhoto]:
@@ -115,6 +116,19 @@ async def test_what_waits_for_its_time_is_drained_though_many_others_wait_too(lo
     last = (await history(log, photo))[-1]
     assert (last["type"], last["data"]["attempts"]) == ("photo.processing.failed", 2)
     assert await log.redis.zcard(log.keys.timers(0)) == 1_500
+
+
+async def test_several_stages_share_what_may_be_taken(log: Log) -> None:
+    one, two, three = await waiting(log, 1, 5, 5)
+    for photo in (one, two):
+        await log.execute(completed(photo, "validation"), client_id="alice", context=CONTEXT)
+    await dispatched(log)
+
+    failed = [await drained(log, "metadata", "validation", most=2) for _ in range(2)]
+
+    # Then the validations of jobs that have gone on and failed are taken away, without an event.
+    assert failed == [2, 0]
+    assert len(await history(log, three)) == 1
 
 
 async def test_a_drained_photo_can_be_retried(log: Log) -> None:
