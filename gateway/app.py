@@ -9,7 +9,22 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
-from gateway import files, health, jobs, login, metrics, pages, photos, sockets, sse, uploads
+from gateway import (
+    backfill,
+    dead_letters,
+    files,
+    health,
+    jobs,
+    login,
+    metrics,
+    pages,
+    photos,
+    queues,
+    read_models,
+    sockets,
+    sse,
+    uploads,
+)
 from gateway.auth import Authentication
 from gateway.checks import Checks
 from gateway.contract import description
@@ -52,6 +67,10 @@ def create_app(deps: Dependencies) -> Gateway:
             *photos.ROUTES,
             *files.ROUTES,
             *jobs.ROUTES,
+            *queues.ROUTES,
+            *dead_letters.ROUTES,
+            *backfill.ROUTES,
+            *read_models.ROUTES,
             *login.ROUTES,
             *sse.ROUTES,
             *sockets.ROUTES,

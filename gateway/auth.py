@@ -171,6 +171,20 @@ def writer(principal: Principal) -> Principal:
     return principal
 
 
+def operator(principal: Principal) -> Principal:
+    """The same principal, if it may steer the system; raises Forbidden."""
+    if principal.role is not Role.OPERATOR:
+        raise Forbidden("Only operators steer the system.")
+    return principal
+
+
+def overseer(principal: Principal) -> Principal:
+    """The same principal, if it may see all of the system; raises Forbidden."""
+    if principal.role is Role.CLIENT:
+        raise Forbidden("Only operators and auditors see all of the system.")
+    return principal
+
+
 def seconds_left(principal: Principal) -> int:
     return max(0, int(principal.expires - time.time()))
 

@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from domain.commands import PhotoCommand
+from domain.controls import ControlCommand
 from domain.events import Context
 from gateway.auth import Principal
 from gateway.dependencies import Asked, Dependencies
 from gateway.problems import Refused, retry_after
 from gateway.tracing import trace_id
+from store.controls import ControlLog, Steered
 from store.errors import Unavailable
 from store.log import Log, Outcome
 from store.position import Position
@@ -79,5 +81,18 @@ async def execute(
         )
 
 
-def position_header(position: Position | None) -> dict[str, str]:
-    return {} if position is None else {POSITION_HEADER: str(position)}
+async def steer(request: Asked, deps: Dependencies, command: ControlCommand) -> Steered:
+    """``ControlLog.execute`` in the name of who asks; raises as ``execute``."""
+    with naming_the_log(deps.log, MAYBE_RECORDED):
+        return await ControlLog(deps.log).execute(
+            command, context(request), patience_s=deps.limits.append_patience_s
+        )
+
+
+def position_header(*positions: Position | None) -> dict[str, str]:
+    """The header, if there is any position; of those of one partition only the last counts."""
+    last: dict[int, Position] = {}
+    for position in positions:
+        if position is not None:
+            last[position.partition] = max(position, last.get(position.partition, position))
+    return {POSITION_HEADER: ",".join(map(str, last.values()))} if last else {}

@@ -125,6 +125,7 @@ def description() -> OpenAPIConfig:
             Tag(name="photos", description="Upload, find, read, process and delete photos."),
             Tag(name="jobs", description="The processing of a photo."),
             Tag(name="events", description="What happens, as it happens."),
+            Tag(name="operations", description="What operators see and do; auditors may see it."),
             Tag(name="login", description="A token for the browser."),
             Tag(name="health", description="Whether it works."),
         ],

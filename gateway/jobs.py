@@ -1,13 +1,12 @@
 """The processing of photos: one run, and all photos of one upload session."""
 
-from typing import Annotated
-
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 
 from gateway.auth import Role
 from gateway.dependencies import Asked
+from gateway.paging import ClientId
 from gateway.problems import Refused, problems
 from projections import jobs, sessions
 from projections.jobs import JobView
@@ -41,7 +40,7 @@ async def one_session(
     request: Asked,
     reader: NamedDependency[Reader],
     session_id: FromPath[str],
-    client_id: Annotated[str | None, QueryParameter(name="clientId")] = None,
+    client_id: ClientId = None,
 ) -> SessionView:
     """How many photos wait, are processed, are done or have failed."""
     # A path parameter may hold any character, and begins with the slash before it.

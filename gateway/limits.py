@@ -24,6 +24,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``after_timeout_s``: the longest wait of ``?after=`` | 503 ``read-model-behind`` |
     | ``append_patience_s``: how long Redis may be away | 503 ``log-unavailable`` |
     | ``page_limit_max`` | 400 ``invalid-limit`` |
+    | ``drain_at_once``: tasks that one drain takes away | the rest is told as ``remaining`` |
     | ``filename_max``: bytes of UTF-8 | the name is cut, its extension stays |
     | ``room_backlog``: events kept for a slow reader of rooms | history is read again for it |
     | ``rooms_per_socket`` | error ``too-many-rooms`` |
@@ -60,6 +61,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     after_timeout_s: float = 5.0
     append_patience_s: float = 10.0
     page_limit_max: int = 200
+    drain_at_once: int = 1_000
     filename_max: int = 255
     room_backlog: int = 1_000
     rooms_per_socket: int = 100

@@ -16,6 +16,7 @@ from gateway.auth import Forbidden, Principal, Role, writer
 from gateway.commands import accepting, execute, position_header
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
+from gateway.paging import PAGE, ClientId, Cursor, Limit, bounded
 from gateway.parameters import only
 from gateway.problems import Refused, problems
 from gateway.reading import not_found, owner_to_change, visible
@@ -27,14 +28,7 @@ from store.codec import WireEvent
 from store.position import Position
 from store.sqlite import Reader
 
-PAGE = 50
-
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, description="200 at most.")]
-Cursor = Annotated[
-    str | None, QueryParameter(name="cursor", description="`nextCursor` of the page before.")
-]
 SessionId = Annotated[str | None, QueryParameter(name="sessionId")]
-ClientId = Annotated[str | None, QueryParameter(name="clientId")]
 Since = Annotated[str | None, QueryParameter(name="from", description="Uploaded then or later.")]
 Until = Annotated[str | None, QueryParameter(name="to", description="Uploaded before then.")]
 
@@ -92,7 +86,7 @@ async def list_photos(
             uploaded_from=_time(since),
             uploaded_to=_time(until),
             cursor=cursor,
-            limit=_bounded(limit, deps.limits.page_limit_max),
+            limit=bounded(limit, deps.limits.page_limit_max),
         )
     except ValueError as error:
         raise Refused("invalid-cursor", str(error)) from error
@@ -181,7 +175,7 @@ async def photo_history(
     owner = visible(await reader.query(photos.owner, photo_id), photo_id, request.user)
     partition = deps.log.partition_of(owner.client_id)
     room = Room(kind="photo", id=photo_id, client_id=owner.client_id)
-    limit = _bounded(limit, deps.limits.page_limit_max)
+    limit = bounded(limit, deps.limits.page_limit_max)
     start = _start(cursor, partition)
     entries = await reader.query(history.room_events, room, partition, start, None, limit)
     return History(
@@ -196,12 +190,6 @@ def _whose(principal: Principal, client_id: str | None) -> str | None:
     if client_id not in (None, principal.client_id):
         raise Forbidden("A client lists its own photos.")
     return principal.client_id
-
-
-def _bounded(limit: int, longest: int) -> int:
-    if limit > longest:
-        raise Refused("invalid-limit", f"A page has {longest} items at most.")
-    return limit
 
 
 def _time(text: str | None) -> str | None:

@@ -27,7 +27,7 @@ After = Annotated[
     str | None,
     QueryParameter(
         name="after",
-        description="Answer only when the read model has this position, an X-Log-Position.",
+        description="Answer only when the read model has this X-Log-Position.",
     ),
 ]
 
@@ -39,7 +39,9 @@ async def provide_reader(deps: NamedDependency[Dependencies], after: After = Non
         Refused: ``invalid-position``, ``read-model-behind``.
     """
     if after is not None:
-        await reach(deps, parse_position(after, deps.log.partitions))
+        positions = [parse_position(text, deps.log.partitions) for text in after.split(",")]
+        for position in {each.partition: each for each in positions}.values():
+            await reach(deps, position)
     return deps.reader
 
 

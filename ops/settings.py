@@ -125,6 +125,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds, Meta(description="How long a command waits while Redis is away.")
     ] = 10.0
     page_limit_max: Annotated[Count, Meta(description="Most items of one page.")] = 200
+    drain_at_once: Annotated[
+        Count, Meta(description="Tasks that one call of drain takes away.")
+    ] = 1_000
     check_timeout_s: Annotated[Seconds, Meta(description="Longest time of one health check.")] = 2.0
     min_free_bytes: Annotated[
         Natural, Meta(description="Room on the disk below which health says degraded.")

@@ -80,9 +80,10 @@ class Generations:
 
 
 class Connection:
-    """One connection, for one thread at a time. Raises Full, Corrupt or Unavailable."""
+    """One connection to ``path``, for one thread at a time. Raises Full, Corrupt or Unavailable."""
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
+        self.path = path
         flags = (
             apsw.SQLITE_OPEN_READONLY
             if read_only

@@ -38,40 +38,51 @@ async def process(gateway: Gateway, photo: dict[str, Any], *, shade: int = 7) ->
 
     ``shade`` makes renditions that differ from those of another run.
     """
-    await _execute(gateway, StartProcessing(photo_id=photo["photoId"], job_id=photo["jobId"]))
+    await start(gateway, photo)
     position = ""
-    for stage, result in RESULTS.items():
-        names = {
-            "thumbnails": tuple(f"thumbnail-{size}" for size in SIZES),
-            "optimization": ("optimized",),
-        }.get(stage, ())
-        renditions = [await _rendition(gateway, photo, name, shade) for name in names]
-        position = await _execute(
-            gateway,
-            RecordStageCompleted(
-                photo_id=photo["photoId"],
-                job_id=photo["jobId"],
-                stage=stage,
-                attempt=1,
-                duration_ms=5,
-                result=msgspec.to_builtins(result),
-                renditions=tuple(renditions),
-            ),
-        )
+    for stage in RESULTS:
+        position = await complete(gateway, photo, stage, shade=shade)
     assert set(RESULTS) == PIPELINES["full_processing"]
     return position
 
 
-async def fail(gateway: Gateway, photo: dict[str, Any]) -> str:
+async def complete(gateway: Gateway, photo: dict[str, Any], stage: str, *, shade: int = 7) -> str:
+    """One stage ends well; the position of the last event."""
+    names = {
+        "thumbnails": tuple(f"thumbnail-{size}" for size in SIZES),
+        "optimization": ("optimized",),
+    }.get(stage, ())
+    renditions = [await _rendition(gateway, photo, name, shade) for name in names]
+    return await _execute(
+        gateway,
+        RecordStageCompleted(
+            photo_id=photo["photoId"],
+            job_id=photo["jobId"],
+            stage=stage,
+            attempt=1,
+            duration_ms=5,
+            result=msgspec.to_builtins(RESULTS[stage]),
+            renditions=tuple(renditions),
+        ),
+    )
+
+
+async def fail(
+    gateway: Gateway,
+    photo: dict[str, Any],
+    *,
+    stage: str = "validation",
+    category: Category = Category.DATA,
+) -> str:
     """The photo's job ends without its results; the position of the last event."""
     return await _execute(
         gateway,
         RecordStageFailed(
             photo_id=photo["photoId"],
             job_id=photo["jobId"],
-            stage="validation",
+            stage=stage,
             attempt=1,
-            category=Category.DATA,
+            category=category,
             code="truncated",
             error="The picture ends too early.",
         ),

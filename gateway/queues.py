@@ -1,0 +1,253 @@
+"""The stages' queues: what waits and who works, and how operators steer them."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import Response, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta
+
+from domain.control_events import Limit, Rate, Tasks
+from domain.controls import (
+    ControlCommand,
+    Controls,
+    LimitStage,
+    PauseStage,
+    RecordDrained,
+    ResumeStage,
+)
+from domain.events import iso
+from domain.pipeline import ERASURE, TREE
+from gateway.auth import operator, overseer
+from gateway.commands import context, position_header, steer
+from gateway.contract import POSITION
+from gateway.dependencies import Asked, Dependencies
+from gateway.problems import problems
+from projections import dead_letters
+from store.controls import ControlLog, Steered
+from store.drain import drain
+from store.queues import LaneDepth, StageQueue, WorkerView, look
+from store.sqlite import Reader
+
+ALL = "all"
+"""Stands for all stages in an address."""
+
+Reason = Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class QueueView(_Shape, frozen=True, kw_only=True):
+    """``added`` and ``taken`` count all tasks that ever came into the lanes, and left them."""
+
+    stage: str
+    lanes: dict[str, LaneDepth]
+    waiting: int
+    in_progress: int
+    delayed: int
+    oldest_age_ms: int | None
+    added: int
+    taken: int
+    paused: bool
+    limit: Limit
+    dead_letters: int
+
+
+class QueuesView(_Shape, frozen=True, kw_only=True):
+    """``time`` is that of the look; ``concurrency`` is what operators allow each worker."""
+
+    time: str
+    all_paused: bool
+    concurrency: int | None
+    stages: list[QueueView]
+    workers: list[WorkerView]
+
+
+class Held(_Shape, frozen=True, kw_only=True):
+    """What now holds for the stage, or for ``all``."""
+
+    stage: str
+    paused: bool
+    limit: Limit
+    position: str
+
+
+class Drained(_Shape, frozen=True, kw_only=True):
+    """``drained`` jobs have failed; ``remaining`` tasks wait, or wait for their time."""
+
+    stage: str
+    drained: int
+    remaining: int
+
+
+class DrainWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: Reason
+
+
+class RateWish(Rate, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class LimitWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Both limits; one that is null or left out is taken away."""
+
+    concurrency: Tasks | None = None
+    rate: RateWish | None = None
+
+    def limit(self) -> Limit:
+        rate = self.rate and Rate(max=self.rate.max, duration_ms=self.rate.duration_ms)
+        return Limit(concurrency=self.concurrency, rate=rate)
+
+
+@get(
+    "/api/ops/queues",
+    responses=problems("missing-token", "forbidden", "read-model-behind"),
+    tags=["operations"],
+    summary="What waits, and who works",
+)
+async def show_queues(
+    request: Asked, deps: NamedDependency[Dependencies], reader: NamedDependency[Reader]
+) -> QueuesView:
+    """The stages in the order of the pipeline's tree, then `erasure`; and the workers."""
+    overseer(request.user)
+    found = await look(deps.log, (*TREE, ERASURE))
+    controls = (await ControlLog(deps.log).load()).controls
+    failed = await reader.query(dead_letters.counts)
+    return QueuesView(
+        time=iso(await deps.log.now()),
+        all_paused=controls.all_paused,
+        concurrency=controls.concurrency,
+        stages=[_view(each, controls, failed.get(each.stage, 0)) for each in found.stages],
+        workers=found.workers,
+    )
+
+
+@post(
+    "/api/ops/queues/{stage:str}/pause",
+    status_code=200,
+    response_headers=[POSITION],
+    responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),
+    tags=["operations"],
+    summary="Begin no more tasks of a stage",
+)
+async def pause_queue(
+    request: Asked, deps: NamedDependency[Dependencies], stage: FromPath[str]
+) -> Response[Held]:
+    """Of one stage, or of `all`. Tasks under way end; what comes meanwhile waits."""
+    return await _steered(request, deps, stage, PauseStage(stage=_named(stage)))
+
+
+@post(
+    "/api/ops/queues/{stage:str}/resume",
+    status_code=200,
+    response_headers=[POSITION],
+    responses=problems(
+        *("unknown-stage", "pipeline-paused", "missing-token", "forbidden", "log-unavailable")
+    ),
+    tags=["operations"],
+    summary="Go on with a stage",
+)
+async def resume_queue(
+    request: Asked, deps: NamedDependency[Dependencies], stage: FromPath[str]
+) -> Response[Held]:
+    """With one stage, or with `all`, those too that were paused one by one."""
+    return await _steered(request, deps, stage, ResumeStage(stage=_named(stage)))
+
+
+@put(
+    "/api/ops/queues/{stage:str}/limits",
+    response_headers=[POSITION],
+    responses=problems(
+        *("unknown-stage", "invalid-limit-setting", "missing-token", "forbidden"),
+        "log-unavailable",
+    ),
+    tags=["operations"],
+    summary="Limit a stage",
+)
+async def limit_queue(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    stage: FromPath[str],
+    data: JSONBody[LimitWish],
+) -> Response[Held]:
+    """Its tasks at once in each worker, and a rate over all workers. Of `all`: how many tasks of
+    whatever stage a worker runs at once. Workers heed it within a second."""
+    return await _steered(request, deps, stage, LimitStage(stage=_named(stage), limit=data.limit()))
+
+
+@post(
+    "/api/ops/queues/{stage:str}/drain",
+    status_code=200,
+    response_headers=[POSITION],
+    responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),
+    tags=["operations"],
+    summary="Fail what waits",
+)
+async def drain_queue(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    stage: FromPath[str],
+    data: JSONBody[DrainWish],
+) -> Response[Drained]:
+    """The jobs of the tasks that wait fail with the reason, and can be retried. One call takes a
+    bounded number; call again while some are `remaining`. Erasures are not drained."""
+    operator(request.user)
+    name = _named(stage)
+    stages = tuple(TREE) if name is None else (name,)
+    drained = await _drained(request, deps, stages, data.reason)
+    record = RecordDrained(stage=name, tasks=drained, reason=data.reason)
+    steered = await steer(request, deps, record) if drained else None
+    left = sum(each.waiting + each.delayed for each in (await look(deps.log, stages)).stages)
+    answer = Drained(stage=stage, drained=drained, remaining=left)
+    return Response(answer, headers=position_header(steered and steered.position))
+
+
+def _named(stage: str) -> str | None:
+    return None if stage == ALL else stage
+
+
+async def _drained(request: Asked, deps: Dependencies, stages: tuple[str, ...], reason: str) -> int:
+    most = deps.limits.drain_at_once
+    return await drain(deps.log, stages, reason=reason, context=context(request), most=most)
+
+
+async def _steered(
+    request: Asked, deps: Dependencies, stage: str, command: ControlCommand
+) -> Response[Held]:
+    operator(request.user)
+    steered = await steer(request, deps, command)
+    return Response(_held(stage, steered), headers=position_header(steered.position))
+
+
+def _held(stage: str, steered: Steered) -> Held:
+    controls = steered.controls
+    everything = stage == ALL
+    return Held(
+        stage=stage,
+        paused=controls.all_paused if everything else controls.is_paused(stage),
+        limit=Limit(concurrency=controls.concurrency) if everything else controls.limit(stage),
+        position=str(steered.position),
+    )
+
+
+def _view(queue: StageQueue, controls: Controls, failed: int) -> QueueView:
+    ages = [each.oldest_age_ms for each in queue.lanes.values() if each.oldest_age_ms is not None]
+    return QueueView(
+        stage=queue.stage,
+        lanes=queue.lanes,
+        waiting=queue.waiting,
+        in_progress=queue.in_progress,
+        delayed=queue.delayed,
+        oldest_age_ms=max(ages, default=None),
+        added=queue.added,
+        taken=queue.added - queue.waiting - queue.in_progress,
+        paused=controls.is_paused(queue.stage),
+        limit=controls.limit(queue.stage),
+        dead_letters=failed,
+    )
+
+
+ROUTES = (show_queues, pause_queue, resume_queue, limit_queue, drain_queue)

@@ -1,0 +1,48 @@
+"""Tasks in the lanes, as dispatchers and workers leave them, without any of those."""
+
+from typing import Any
+
+from domain.pipeline import ERASURE, TREE, plan
+from store.dispatch import Dispatch
+from store.lanes import Claimed, Lanes
+from tests.gateway.conftest import Gateway
+
+
+async def dispatch(gateway: Gateway) -> None:
+    """Plan everything in the log, into lanes that workers have prepared."""
+    await lanes_of(gateway)
+    dispatcher = Dispatch(gateway.log, "dispatcher")
+    await dispatcher.prepare()
+    events = await dispatcher.read(0, count=1_000, block_ms=10)
+    await dispatcher.commit([(r.position, plan(r.event, str(r.position))) for r in events])
+
+
+async def lanes_of(gateway: Gateway, name: str = "worker") -> Lanes:
+    lanes = Lanes(gateway.log, name, (*TREE, ERASURE))
+    await lanes.prepare()
+    return lanes
+
+
+async def claim(gateway: Gateway, name: str = "worker") -> Claimed:
+    (claimed,) = await (await lanes_of(gateway, name)).claim(0, 1)
+    return claimed
+
+
+async def events(gateway: Gateway, photo: dict[str, Any]) -> list[dict[str, Any]]:
+    """The photo's history, as operators see it."""
+    path = f"/api/photos/{photo['photoId']}/history"
+    after = str(await gateway.log.end(0))
+    return (await gateway.get(path, name="operator", after=after)).json()["items"]
+
+
+async def told(gateway: Gateway) -> list[dict[str, Any]]:
+    """What operators have done to the pipeline: type, data and actor of each event."""
+    return [
+        {
+            "type": each.event.type,
+            "actor": each.event.metadata.actor,
+            **{name: getattr(each.event.data, name) for name in each.event.data.__struct_fields__},
+        }
+        async for each in gateway.log.scan(0)
+        if each.event.type.startswith("pipeline.")
+    ]
