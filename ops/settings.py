@@ -16,9 +16,16 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Meta, inspect
 
+from domain.failures import Category
+from domain.retries import STRATEGIES, Strategies
+from ops.accepted import accepted
 from ops.errors import UserError
+from ops.strategies import FORM, parse, text_of
 
 PREFIX = "PHOTOLOG_"
+
+RETRY = "retry_"
+"""Begins the settings that are strategies, one a category; what they do not name is the default."""
 
 CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
 """Read by the command line itself; they are no settings of a running system."""
@@ -189,6 +196,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     worker_patience_s: Annotated[
         Seconds, Meta(description="How long a worker keeps a result while Redis is away.")
     ] = 3600.0
+    retry_temporary: Annotated[str, Meta(description="After a dependency was away.")] = text_of(
+        STRATEGIES[Category.TEMPORARY]
+    )
+    retry_resource: Annotated[str, Meta(description="After memory, disk or time ran out.")] = (
+        text_of(STRATEGIES[Category.RESOURCE])
+    )
+    retry_data: Annotated[str, Meta(description="After a file was no picture we can read.")] = (
+        text_of(STRATEGIES[Category.DATA])
+    )
+    retry_logic: Annotated[str, Meta(description="After a bug of ours.")] = text_of(
+        STRATEGIES[Category.LOGIC]
+    )
+    retry_security: Annotated[str, Meta(description="After hostile input.")] = text_of(
+        STRATEGIES[Category.SECURITY]
+    )
+    retry_configuration: Annotated[
+        str, Meta(description="After something that the operator has to change.")
+    ] = text_of(STRATEGIES[Category.CONFIGURATION])
     max_pixels: Annotated[Count, Meta(description="Largest picture that is decoded.")] = 150_000_000
     max_frames: Annotated[Count, Meta(description="Most frames of an animated picture.")] = 1_000
     max_parts: Annotated[
@@ -228,6 +253,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def folder(self) -> Path:
         """The data folder, absolute."""
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def strategies(self) -> Strategies:
+        """What follows a failed attempt, by its category."""
+        return {
+            category: parse(getattr(self, RETRY + category), default)
+            for category, default in STRATEGIES.items()
+        }
 
     @property
     def blobs_folder(self) -> Path:
@@ -329,7 +362,7 @@ def describe(name: str) -> tuple[str, str]:
     """What the setting means, and which values it takes."""
     metas = cast("tuple[Meta, ...]", _HINTS[name].__metadata__)
     meaning = next(meta.description for meta in metas if meta.description)
-    return meaning, _accepted(inspect.type_info(_HINTS[name]))
+    return meaning, FORM if name.startswith(RETRY) else accepted(inspect.type_info(_HINTS[name]))
 
 
 def shown(name: str, value: object) -> str:
@@ -358,39 +391,20 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _accept(name: str, value: object, where: str, *, strict: bool) -> Any:
     try:
-        return msgspec.convert(value, _HINTS[name], strict=strict)
+        found = msgspec.convert(value, _HINTS[name], strict=strict)
     except msgspec.ValidationError as error:
         given = shown(name, value)
         raise SettingsError(f"{where} is {given!r}, but takes {describe(name)[1]}") from error
+    return _whole(name, found, where) if name.startswith(RETRY) else found
 
 
-def _accepted(kind: inspect.Type) -> str:
-    match kind:
-        case inspect.Metadata():
-            return _accepted(kind.type)
-        case inspect.UnionType():
-            return " or ".join(
-                _accepted(t) for t in kind.types if not isinstance(t, inspect.NoneType)
-            )
-        case inspect.LiteralType():
-            return f"one of {', '.join(str(value) for value in kind.values)}"
-        case inspect.IntType():
-            return "a whole number" + _range(kind)
-        case inspect.FloatType():
-            return "a number" + _range(kind)
-        case inspect.StrType(pattern=str(pattern)):
-            *schemes, last = pattern.removeprefix("^(").removesuffix(")://").split("|")
-            named = ", ".join(f"{scheme}://" for scheme in schemes)
-            return f"a URL that begins with {named} or {last}://"
-        case inspect.StrType(min_length=int(least)) if least > 1:
-            return f"a text of at least {least} characters"
-        case _:
-            return "a text"
-
-
-def _range(kind: inspect.IntType | inspect.FloatType) -> str:
-    low = f" above {kind.gt:g}" if kind.gt is not None else f" from {kind.ge}"
-    return low + (f" up to {kind.le:g}" if kind.le is not None else "")
+def _whole(name: str, text: str, where: str) -> str:
+    """The whole strategy that the text stands for, so that whoever looks sees what holds."""
+    default = STRATEGIES[Category(name.removeprefix(RETRY))]
+    try:
+        return text_of(parse(text, default))
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from error
 
 
 def _without_password(url: str) -> str:

@@ -239,6 +239,7 @@ async def open_worker(
                 drain_s=settings.worker_drain_s,
                 patience_s=settings.worker_patience_s,
             ),
+            strategies=settings.strategies,
             observe=telemetry.ran,
         )
         breakers = log.redis.breaker, blobs.breaker

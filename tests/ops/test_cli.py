@@ -86,6 +86,17 @@ def test_config_shows_all_about_a_setting_that_is_named(tmp_path: Path) -> None:
     assert unknown.output == "Error: there is no setting worker: did you mean workers?\n"
 
 
+def test_config_shows_the_whole_of_a_retry_strategy() -> None:
+    shown = run("config", "--json", PHOTOLOG_RETRY_TEMPORARY="attempts=9 jitter=false")
+
+    values = json.loads(shown.output)
+    assert values["retry_temporary"]["value"] == (
+        "retryable=true attempts=9 backoff=exponential base_s=5 cap_s=300 jitter=false "
+        "escalation_threshold=3 alert_level=warn"
+    )
+    assert values["retry_logic"]["source"] == "default"
+
+
 def test_config_as_json_keeps_types_and_masks_secrets() -> None:
     shown = run("config", "--json", "--data", "/srv/photos", PHOTOLOG_SECRET=SECRET)
 

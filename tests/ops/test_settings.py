@@ -3,6 +3,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from domain.failures import Category
+from domain.retries import STRATEGIES
 from gateway.limits import Limits as GatewayLimits
 from handlers.stage import Limits as PictureLimits
 from handlers.stage import Recipe
@@ -124,7 +126,12 @@ def test_neither_an_error_nor_the_shown_value_gives_a_secret_away() -> None:
 
 def test_settings_survive_the_way_into_another_process() -> None:
     settings = load(
-        {"PHOTOLOG_PORT": "0", "PHOTOLOG_SECRET": SECRET, "PHOTOLOG_LINGER_S": "1.5"}
+        {
+            "PHOTOLOG_PORT": "0",
+            "PHOTOLOG_SECRET": SECRET,
+            "PHOTOLOG_LINGER_S": "1.5",
+            "PHOTOLOG_RETRY_DATA": "retryable=true base_s=0.25",
+        }
     ).settings
 
     again = load(environment_of(settings)).settings
@@ -166,3 +173,49 @@ def test_every_bound_has_a_setting_with_the_same_default(
 ) -> None:
     for name, value in msgspec.structs.asdict(bounds).items():
         assert getattr(Settings(), renamed.get(name, name)) == value, name
+
+
+def test_a_retry_strategy_is_the_default_but_for_what_is_named(file: Path) -> None:
+    file.write_text("retry_resource = 'attempts=7'")
+
+    settings = load({"PHOTOLOG_RETRY_DATA": " retryable=true  base_s=2 "}, file=file).settings
+
+    replace, default = msgspec.structs.replace, STRATEGIES
+    assert Settings().strategies == default
+    assert settings.strategies == {
+        **default,
+        Category.DATA: replace(default[Category.DATA], retryable=True, base_s=2.0),
+        Category.RESOURCE: replace(default[Category.RESOURCE], attempts=7),
+    }
+
+
+def test_every_category_of_failures_has_its_setting() -> None:
+    names = [name for name in NAMES if name.startswith("retry_")]
+
+    assert names == [f"retry_{category}" for category in Category]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("atempts=5", "there is no 'atempts': did you mean attempts?"),
+        ("colour=red", "there is no 'colour': it takes retryable, attempts, backoff, base_s"),
+        ("attempts", "'attempts' is not NAME=VALUE"),
+        ("attempts = 5", "'attempts' is not NAME=VALUE"),
+        ("attempts=5 attempts=6", "attempts is named twice"),
+        ("attempts=0", "attempts is '0', but takes a whole number from 1 up to 1000"),
+        ("attempts=many", "attempts is 'many', but takes a whole number from 1 up to 1000"),
+        ("base_s=-1", "base_s is '-1', but takes a number from 0 up to 86400"),
+        ("base_s=nan", "base_s is 'nan', but takes a number from 0"),
+        ("backoff=random", "backoff is 'random', but takes one of exponential, fixed, linear"),
+        ("jitter=maybe", "jitter is 'maybe', but takes true or false"),
+        ("alert_level=", "alert_level is '', but takes one of critical, error, info"),
+    ],
+)
+def test_a_strategy_that_is_none_is_refused_with_the_part_that_is_wrong(
+    text: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({"PHOTOLOG_RETRY_LOGIC": text})
+
+    assert str(error.value).startswith(f"PHOTOLOG_RETRY_LOGIC: {reason}")

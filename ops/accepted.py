@@ -1,0 +1,34 @@
+"""Which values a setting takes, in words."""
+
+from msgspec import inspect
+
+
+def accepted(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.Metadata():
+            return accepted(kind.type)
+        case inspect.UnionType():
+            return " or ".join(
+                accepted(t) for t in kind.types if not isinstance(t, inspect.NoneType)
+            )
+        case inspect.LiteralType():
+            return f"one of {', '.join(str(value) for value in kind.values)}"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.IntType():
+            return "a whole number" + _range(kind)
+        case inspect.FloatType():
+            return "a number" + _range(kind)
+        case inspect.StrType(pattern=str(pattern)):
+            *schemes, last = pattern.removeprefix("^(").removesuffix(")://").split("|")
+            named = ", ".join(f"{scheme}://" for scheme in schemes)
+            return f"a URL that begins with {named} or {last}://"
+        case inspect.StrType(min_length=int(least)) if least > 1:
+            return f"a text of at least {least} characters"
+        case _:
+            return "a text"
+
+
+def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+    low = f" above {kind.gt:g}" if kind.gt is not None else f" from {kind.ge}"
+    return low + (f" up to {kind.le:g}" if kind.le is not None else "")
