@@ -196,23 +196,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     worker_patience_s: Annotated[
         Seconds, Meta(description="How long a worker keeps a result while Redis is away.")
     ] = 3600.0
-    retry_temporary: Annotated[str, Meta(description="After a dependency was away.")] = text_of(
-        STRATEGIES[Category.TEMPORARY]
+    retry_temporary: Annotated[str, Meta(description="Retries when a dependency is away.")] = (
+        text_of(STRATEGIES[Category.TEMPORARY])
     )
-    retry_resource: Annotated[str, Meta(description="After memory, disk or time ran out.")] = (
-        text_of(STRATEGIES[Category.RESOURCE])
-    )
-    retry_data: Annotated[str, Meta(description="After a file was no picture we can read.")] = (
-        text_of(STRATEGIES[Category.DATA])
-    )
-    retry_logic: Annotated[str, Meta(description="After a bug of ours.")] = text_of(
+    retry_resource: Annotated[
+        str, Meta(description="Retries when memory, disk or time ran out.")
+    ] = text_of(STRATEGIES[Category.RESOURCE])
+    retry_data: Annotated[
+        str, Meta(description="Retries when a file is no picture we can read.")
+    ] = text_of(STRATEGIES[Category.DATA])
+    retry_logic: Annotated[str, Meta(description="Retries after a bug of ours.")] = text_of(
         STRATEGIES[Category.LOGIC]
     )
-    retry_security: Annotated[str, Meta(description="After hostile input.")] = text_of(
+    retry_security: Annotated[str, Meta(description="Retries after hostile input.")] = text_of(
         STRATEGIES[Category.SECURITY]
     )
     retry_configuration: Annotated[
-        str, Meta(description="After something that the operator has to change.")
+        str, Meta(description="Retries of what an operator has to change first.")
     ] = text_of(STRATEGIES[Category.CONFIGURATION])
     max_pixels: Annotated[Count, Meta(description="Largest picture that is decoded.")] = 150_000_000
     max_frames: Annotated[Count, Meta(description="Most frames of an animated picture.")] = 1_000

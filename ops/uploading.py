@@ -20,15 +20,10 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from ops.client import Problem
 from ops.errors import one_by_one
+from ops.trying import BUSY, Trying
 
 AT_ONCE = 4
-PATIENCE_S = 60.0
-"""How long one file is tried again while the server is busy or away."""
-
-FIRST_PAUSE_S = 0.2
-LAST_PAUSE_S = 5.0
-LONGEST_RETRY_AFTER_S = 30.0
-BUSY = frozenset({429, 503})
+FIRST_LOOK_S = 0.2
 
 Advance = Callable[[int], None]
 """Told how many bytes more were sent; a negative number when they have to be sent again."""
@@ -135,7 +130,7 @@ async def upload(
     processed for so long.
 
     Raises:
-        httpx.TransportError: the server has not answered for ``PATIENCE_S``.
+        httpx.TransportError: the server has not answered for ``ops.trying.PATIENCE_S``.
     """
     for failed in found.failed:
         ended(failed)
@@ -169,7 +164,7 @@ class _Upload:
         self._key = str(uuid.uuid4())
 
     async def run(self) -> Outcome:
-        trying = _Trying()
+        trying = Trying()
         while True:
             try:
                 response = await self._send()
@@ -211,35 +206,6 @@ class _Upload:
             return Failed(path=path, code="unexpected-answer", reason=reason)
 
 
-class _Trying:
-    """How often and how long to try again; the time runs from the first failure on."""
-
-    def __init__(self) -> None:
-        self._until: float | None = None
-        self._pause_s = FIRST_PAUSE_S
-
-    async def after_loss(self, error: httpx.TransportError) -> None:
-        """Wait for the next try; raises ``error`` when there is none."""
-        if not await self._wait(self._pause_s):
-            raise error
-        self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S)
-
-    async def after_busy(self, response: httpx.Response) -> bool:
-        """Wait as long as the server asks for, within bounds; whether to try again."""
-        asked = response.headers.get("retry-after", "")
-        pause_s = float(asked) if asked.isascii() and asked.isdigit() else self._pause_s
-        return await self._wait(min(pause_s, LONGEST_RETRY_AFTER_S))
-
-    async def _wait(self, pause_s: float) -> bool:
-        now = time.monotonic()
-        if self._until is None:
-            self._until = now + PATIENCE_S
-        if now + pause_s > self._until:
-            return False
-        await anyio.sleep(pause_s)
-        return True
-
-
 class _Counted(io.FileIO):
     """A file that tells how much of it was read."""
 
@@ -269,7 +235,7 @@ async def _follow(
 
 async def _processed(client: httpx.AsyncClient, photo: Uploaded, wait_s: float) -> Outcome:
     until = time.monotonic() + wait_s
-    trying, pause_s = _Trying(), FIRST_PAUSE_S
+    trying, pause_s = Trying(), FIRST_LOOK_S
     while True:
         try:
             outcome = await _ended(client, photo)

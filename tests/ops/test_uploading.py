@@ -139,7 +139,7 @@ async def test_a_busy_server_is_asked_again_with_the_same_key(photo: Path) -> No
 async def test_a_server_that_stays_busy_is_given_up(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.uploading.PATIENCE_S", 0.1)
+    monkeypatch.setattr("ops.trying.PATIENCE_S", 0.1)
 
     outcomes, _ = await _upload(
         find_files([photo]),
