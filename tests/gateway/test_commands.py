@@ -1,14 +1,14 @@
 import pytest
-from redis.asyncio import Redis
 
 from gateway.commands import position_header
+from store.client import Client
 from store.log import Log
 from store.position import Position
 from tests.gateway.conftest import Gateway
 
 
 @pytest.fixture
-async def log(redis: Redis, prefix: str) -> Log:
+async def log(redis: Client, prefix: str) -> Log:
     return await Log.open(redis, partitions=2, prefix=prefix)
 
 
