@@ -7,6 +7,7 @@ the port is a free one.
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,9 +25,16 @@ LINES = [
 ]
 UP = "pip install uv && uv run --no-dev photolog up"
 TESTS = "pip install uv && uv run pytest"
-ENDLESS = " watch "
-LONG = {"uv run photolog bench": "uv run photolog bench --rounds 1 upload"}
+ENDLESS = {" watch ": ("Watching ", "photo.uploaded"), "/api/events": ("event: ready",)}
+"""What does not end by itself, and what its first lines have in them."""
+
+LONG = {
+    "uv run --no-dev photolog bench": "uv run --no-dev photolog bench --rounds 1 upload",
+}
 """What takes minutes, and the part of it that a test has time for."""
+
+UV = 'uv() { shift; if [ "$1" = --no-dev ]; then shift; fi; exec "$@"; }'
+"""Runs in the environment of the tests what ``uv run`` would run in its own."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,8 @@ def test_a_command_of_the_readme_does_its_work(
 ) -> None:
     script = LONG.get(line, line).replace("http://127.0.0.1:3000", shared_system.url)
     script = script.replace("PHOTO_ID", photo_id)
-    if ENDLESS in line:
+    first_lines = next((said for part, said in ENDLESS.items() if part in line), ())
+    if " watch " in line:
         script = f"{script} --after 0:0-0"
     environment = {
         **os.environ,
@@ -70,18 +79,19 @@ def test_a_command_of_the_readme_does_its_work(
         "TOKEN": token,
     }
     with subprocess.Popen(
-        ["bash", "-e", "-c", f'uv() {{ shift; exec "$@"; }}\n{script}'],
+        ["bash", "-e", "-c", f"{UV}\n{script}"],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
+        start_new_session=True,
     ) as bash:
-        if ENDLESS in line:
+        if first_lines:
             assert bash.stdout is not None
-            assert bash.stdout.readline().startswith("Watching ")
-            assert "photo.uploaded" in bash.stdout.readline()
-            bash.terminate()
+            for said in first_lines:
+                assert said in bash.stdout.readline()
+            os.killpg(bash.pid, signal.SIGTERM)
             return
         said, _ = bash.communicate(timeout=DEADLINE_S)
 
