@@ -31,7 +31,7 @@ def data(data: Path) -> Generator[Path]:
     if mounted.returncode != 0:
         unavailable("mounting a small file system needs root")
     yield disk / "data"
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_uploads_stop_before_the_disk_is_full_and_go_on_after_a_deletion(system: System) -> None:
