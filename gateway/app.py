@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
-from litestar import Litestar
+from litestar import Litestar, Request
+from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import SerializationException
 from litestar.middleware import DefineMiddleware
 
 from gateway import (
@@ -37,6 +39,16 @@ from gateway.reading import provide_reader
 from gateway.tracing import trace
 from store import subject
 from store.subject import Subject
+
+
+class JsonRequest(Request[Any, Any, State]):
+    """Takes JSON that is nested too deeply for the sender's mistake that it is."""
+
+    async def json(self) -> Any:
+        try:
+            return await super().json()
+        except RecursionError as error:
+            raise SerializationException("JSON is nested too deeply") from error
 
 
 class Gateway(Litestar):
@@ -88,6 +100,7 @@ def create_app(deps: Dependencies) -> Gateway:
         },
         middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
         exception_handlers={Exception: pages.error_response, 500: pages.error_response},
+        request_class=JsonRequest,
         lifespan=[hub.running],
         openapi_config=description(),
         request_max_body_size=deps.limits.max_json_bytes,

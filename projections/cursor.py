@@ -22,5 +22,5 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         try:
             padded = text.encode("ascii") + b"=" * (-len(text) % 4)
             return msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=cls)
-        except (binascii.Error, UnicodeError, msgspec.MsgspecError) as error:
+        except (binascii.Error, UnicodeError, msgspec.MsgspecError, RecursionError) as error:
             raise ValueError(f"{text[:40]!r} is not a cursor of this list") from error

@@ -1,3 +1,4 @@
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -133,6 +134,10 @@ class TestList:
             ("status=lost", "invalid-request"),
             ("cursor=nonsense", "invalid-cursor"),
             ("cursor=é", "invalid-cursor"),
+            (
+                "cursor=" + urlsafe_b64encode(b'["a","b",' + b"[" * 12_000).decode(),
+                "invalid-cursor",
+            ),
             ("from=yesterday", "invalid-time"),
             ("to=2026-13-01", "invalid-time"),
             ("from=0001-01-01T00:00:00%2B14:00", "invalid-time"),
@@ -258,11 +263,12 @@ class TestReprocess:
 
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 
-    async def test_broken_json_is_a_bad_request(self, gateway: Gateway) -> None:
+    @pytest.mark.parametrize("body", [b"{", b"[" * 60_000], ids=["cut", "deep"])
+    async def test_broken_json_is_a_bad_request(self, gateway: Gateway, body: bytes) -> None:
         photo = await uploaded(gateway)
 
         answer = await gateway.client.post(
-            f"/api/photos/{photo['photoId']}/reprocess", content=b"{"
+            f"/api/photos/{photo['photoId']}/reprocess", content=body
         )
 
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
