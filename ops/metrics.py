@@ -71,8 +71,8 @@ METRICS = (
     Metric(
         "job_failures_total",
         "counter",
-        WORKER,
-        "Attempts at a stage that failed.",
+        ("gateway", "worker"),
+        "Attempts at a stage that failed, recorded by this process.",
         ("stage", "category"),
     ),
     Metric("photolog_tasks_in_hand", "gauge", WORKER, "Tasks claimed and not done."),
