@@ -16,6 +16,9 @@ COMMANDS = {
     "watch": "Show what happens in a room, as it happens.",
     "history": "Show all that ever happened to a photo.",
     "verify": "Check the hash chain of every photo, or of one, in the log.",
+    "queues": "Show what waits and who works; pause, resume, drain and limit stages.",
+    "dead-letters": "List what has failed; retry or discard it.",
+    "backfill": "Run a stage over the photos that are there already.",
     "token": "Print a token for a client.",
     "health": "Say how the system is; exit status 1 if it is down.",
     "config": "Show every setting, its value, and where that came from.",
@@ -36,7 +39,7 @@ class _Photolog(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f"ops.commands.{cmd_name}").command
+        return importlib.import_module(f"ops.commands.{cmd_name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

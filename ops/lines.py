@@ -30,27 +30,64 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 def what(event: Shown) -> str:
     """What the event says beside its type."""
+    of_pipeline = event.type.startswith("pipeline.")
+    said = _of_pipeline(event) if of_pipeline else _of_photo(event)
+    return printable(", ".join(str(each) for each in said if each is not None))
+
+
+def _of_photo(event: Shown) -> list[Any]:
     data = event.data
     match event.type:
         case "photo.uploaded":
-            said = [data["originalFilename"], f"{data['fileSize']:,} bytes", data["mimeType"]]
+            return [data["originalFilename"], f"{data['fileSize']:,} bytes", data["mimeType"]]
         case "photo.processing.started" | "photo.processing.completed":
-            said = [data["pipeline"]]
+            return [data["pipeline"]]
         case "photo.processing.requested":
-            said = [data["pipeline"], f"priority {data['priority']}"]
+            return [data["pipeline"], f"priority {data['priority']}"]
         case "photo.thumbnail.generated":
             thumbnail = data["thumbnail"]
-            said = [f"{data['size']} px", f"{thumbnail['width']} × {thumbnail['height']}"]
+            return [f"{data['size']} px", f"{thumbnail['width']} × {thumbnail['height']}"]
         case "photo.processing.stage.completed":
-            said = [data["stage"], f"{data['durationMs']:,} ms"]
+            return [data["stage"], f"{data['durationMs']:,} ms"]
         case "photo.processing.stage.failed":
             again = f"again at {data['retryAt']}" if data.get("retryAt") else None
-            said = [data["stage"], data["category"], data["error"], again]
+            return [data["stage"], data["category"], data["error"], again]
         case "photo.processing.failed":
-            said = [data["stage"], data["category"], data["error"]]
+            return [data["stage"], data["category"], data["error"]]
+        case "photo.processing.discarded":
+            return [data["reason"]]
         case _:
-            said = [f"{name}={value}" for name, value in data.items() if name != "photoId"]
-    return printable(", ".join(str(each) for each in said if each is not None))
+            return _fields(data)
+
+
+def _of_pipeline(event: Shown) -> list[Any]:
+    data = event.data
+    stage = data.get("stage") or "all stages"
+    match event.type:
+        case "pipeline.paused" | "pipeline.resumed":
+            return [stage]
+        case "pipeline.drained":
+            return [stage, f"{data['tasks']:,} tasks", data["reason"]]
+        case "pipeline.limited":
+            return [stage, limits(data["limit"]) or "no limit"]
+        case "pipeline.alerted":
+            return [stage, data["level"], data["category"], data["error"]]
+        case _:
+            return _fields(data)
+
+
+def _fields(data: dict[str, Any]) -> list[Any]:
+    return [f"{name}={value}" for name, value in data.items() if name != "photoId"]
+
+
+def limits(limit: dict[str, Any]) -> str:
+    """The limits of a stage, or of all, as HTTP has them; nothing for none."""
+    said: list[str] = []
+    if (concurrency := limit.get("concurrency")) is not None:
+        said.append(f"{concurrency:,} at once")
+    if (rate := limit.get("rate")) is not None:
+        said.append(f"{rate['max']:,} in {rate['durationMs']:,} ms")
+    return ", ".join(said)
 
 
 def printable(text: object) -> str:

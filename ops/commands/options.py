@@ -37,6 +37,20 @@ data_option = click.option(
 )
 
 
+class WithDefault(click.Group):
+    """A group whose first command runs where none is named: ``queues --watch``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = list(args)
+        while rest and rest[0].partition("=")[0] in ("--config", "--data"):
+            rest = rest[1:] if "=" in rest[0] else rest[2:]
+        named = bool(rest) and (not rest[0].startswith("-") or rest[0] in ctx.help_option_names)
+        if not named:
+            ours = args[: len(args) - len(rest)]
+            args = [*ours, next(iter(self.commands)), *rest]
+        return super().parse_args(ctx, args)
+
+
 def with_settings(*names: str) -> Callable[[Function], Function]:
     """Give the command ``loaded``, and an option for each setting in ``names``.
 

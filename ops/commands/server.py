@@ -14,39 +14,48 @@ from ops.tokens import LOCAL_CLIENT
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def with_server(function: Function) -> Function:
+def _with_server_as(role: str) -> Callable[[Function], Function]:
     """Give the command ``server``, and the options that say which and as whom."""
 
-    @click.option(
-        "--url", envvar="PHOTOLOG_URL", help="Of the gateway. Default: the one on the data folder."
-    )
-    @click.option(
-        "--token",
-        envvar="PHOTOLOG_TOKEN",
-        help="Who you are. Default: one made with the secret of the data folder.",
-    )
-    @click.option(
-        "--client", default=LOCAL_CLIENT, show_default=True, help="Whom to make the token for."
-    )
-    @click.option(
-        "--role",
-        type=click.Choice(["client", "operator", "auditor"]),
-        default="client",
-        show_default=True,
-        help="The role to make the token for.",
-    )
-    @with_settings()
-    @functools.wraps(function)
-    def command(
-        *args: Any,
-        loaded: Loaded,
-        url: str | None,
-        token: str | None,
-        client: str,
-        role: str,
-        **kwargs: Any,
-    ) -> Any:
-        server = find(loaded.settings, url=url, token=token, client_id=client, role=role)
-        return function(*args, server=server, **kwargs)
+    def decorate(function: Function) -> Function:
+        @click.option(
+            "--url",
+            envvar="PHOTOLOG_URL",
+            help="Of the gateway. Default: the one on the data folder.",
+        )
+        @click.option(
+            "--token",
+            envvar="PHOTOLOG_TOKEN",
+            help="Who you are. Default: one made with the secret of the data folder.",
+        )
+        @click.option(
+            "--client", default=LOCAL_CLIENT, show_default=True, help="Whom to make the token for."
+        )
+        @click.option(
+            "--role",
+            type=click.Choice(["client", "operator", "auditor"]),
+            default=role,
+            show_default=True,
+            help="The role to make the token for.",
+        )
+        @with_settings()
+        @functools.wraps(function)
+        def command(
+            *args: Any,
+            loaded: Loaded,
+            url: str | None,
+            token: str | None,
+            client: str,
+            role: str,
+            **kwargs: Any,
+        ) -> Any:
+            server = find(loaded.settings, url=url, token=token, client_id=client, role=role)
+            return function(*args, server=server, **kwargs)
 
-    return cast("Function", command)
+        return cast("Function", command)
+
+    return decorate
+
+
+with_server = _with_server_as("client")
+as_operator = _with_server_as("operator")

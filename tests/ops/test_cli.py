@@ -46,6 +46,26 @@ def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
     assert COMMANDS[name].removesuffix(".") in " ".join(shown.output.split())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (("queues", "--help"), "queues [OPTIONS] COMMAND [ARGS]"),
+        (("queues", "-h"), "queues [OPTIONS] COMMAND [ARGS]"),
+        (("queues", "show", "--help"), "queues show"),
+        (("queues", "--watch", "--help"), "queues show"),
+        (("queues", "--data", "/tmp", "pause", "--help"), "queues pause"),
+        (("queues", "--data=/tmp", "--json", "--help"), "queues show"),
+        (("dead-letters", "--stage", "metadata", "--help"), "dead-letters list"),
+        (("dead-letters", "retry", "--help"), "dead-letters retry"),
+    ],
+)
+def test_a_group_without_a_command_runs_its_first(arguments: tuple[str, ...], usage: str) -> None:
+    shown = run(*arguments)
+
+    assert shown.exit_code == 0
+    assert shown.output.splitlines()[0].removeprefix("Usage: main ").startswith(usage)
+
+
 def test_config_lists_every_setting_with_its_value_and_source(tmp_path: Path) -> None:
     file = tmp_path / "photolog.toml"
     file.write_text("workers = 3")
@@ -168,7 +188,14 @@ def test_without_a_secret_no_token_is_made_and_no_folder(tmp_path: Path) -> None
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("command", [("health",), ("watch",), ("history", "x"), ("upload", "/")])
+CLIENTS = [
+    *(("health",), ("watch",), ("history", "x"), ("backfill", "metadata")),
+    *(("queues",), ("queues", "--watch"), ("queues", "pause", "all"), ("dead-letters",)),
+    *(("dead-letters", "retry", "x"), ("dead-letters", "retry", "--all")),
+]
+
+
+@pytest.mark.parametrize("command", [*CLIENTS, ("upload", "/")])
 def test_without_a_system_every_client_says_how_to_start_one(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -181,7 +208,7 @@ def test_without_a_system_every_client_says_how_to_start_one(
     )
 
 
-@pytest.mark.parametrize("command", [("health",), ("watch",), ("history", "x"), ("upload", "x")])
+@pytest.mark.parametrize("command", [*CLIENTS, ("upload", "x")])
 def test_where_nothing_listens_every_client_says_so_in_one_line(command: tuple[str, ...]) -> None:
     url = "http://127.0.0.1:9"  # the port of "discard", which nobody serves
     shown = run(*command, "--url", url, PHOTOLOG_TOKEN="t")

@@ -1,0 +1,106 @@
+"""``photolog backfill``"""
+
+import shlex
+import uuid
+from datetime import UTC, datetime
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from ops import backfilling
+from ops.client import Server, connected
+from ops.commands.server import as_operator
+from ops.errors import UserError
+from ops.lines import printable
+from ops.operating import Operations
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.1f}/s")
+
+
+@click.command()
+@click.argument("stage")
+@click.option("--run", "name", metavar="NAME", help="Of a run to go on with. Default: a new one.")
+@click.option(
+    "--ahead",
+    type=click.IntRange(min=0),
+    default=1_000,
+    show_default=True,
+    metavar="N",
+    help="Wait while more tasks than this stand in the low lanes.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
+@as_operator
+def command(server: Server, stage: str, name: str | None, ahead: int, as_json: bool) -> None:
+    """Run a stage over the photos that are there already.
+
+    With the stages that build on it, in the low lanes, the newest photos first. Photos that are
+    being processed or have failed are skipped. A run that was interrupted goes on where it was.
+    """
+    run_name = name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    bar = Progress(
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(_Rate(), TimeRemainingColumn()),
+        console=console,
+        transient=True,
+        disable=as_json or not console.is_terminal,
+    )
+    asking = bar.add_task(printable(stage), total=None)
+
+    begun = False
+
+    def told(progress: backfilling.Progress) -> None:
+        nonlocal begun
+        begun = begun or progress.passed > 0
+        total = progress.total or None
+        bar.update(
+            asking, description=_said(stage, progress), completed=progress.passed, total=total
+        )
+
+    async def run() -> backfilling.Progress:
+        async with connected(server.url, server.token) as client:
+            operations = Operations(client)
+            return await backfilling.backfill(operations, stage, run_name, ahead=ahead, told=told)
+
+    again = f"To go on: photolog backfill {shlex.quote(stage)} --run {shlex.quote(run_name)}"
+    try:
+        with bar:
+            done = anyio.run(run)
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted. {again}", err=True)
+        raise
+    except UserError as error:
+        raise UserError(f"{error}\n{again}" if begun else str(error)) from error
+    _end(done, run_name, as_json=as_json)
+
+
+def _said(stage: str, progress: backfilling.Progress) -> str:
+    paused = ", paused" if progress.paused else ""
+    return f"{printable(stage)} ({progress.waiting:,} wait{paused})"
+
+
+def _end(done: backfilling.Progress, run_name: str, *, as_json: bool) -> None:
+    if as_json:
+        counted = {"run": run_name, "requested": done.requested, "already": done.already}
+        click.echo(msgspec.json.encode(counted | {"skipped": dict(done.skipped)}))
+        return
+    said = [f"{done.requested:,} requested"]
+    if done.already:
+        said.append(f"{done.already:,} requested before")
+    said += [f"{n:,} skipped: {printable(code)}" for code, n in sorted(done.skipped.items())]
+    click.echo(f"run {run_name}: {', '.join(said)}")

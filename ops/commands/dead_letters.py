@@ -1,0 +1,217 @@
+"""``photolog dead-letters``: list, retry, discard."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+
+from ops.client import Server, connected
+from ops.commands.options import WithDefault, config_option, data_option
+from ops.commands.server import as_operator
+from ops.lines import printable
+from ops.operating import CHUNK, DeadLetter, Operations, Skipped
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CATEGORIES = ("temporary", "resource", "data", "logic", "security", "configuration")
+
+HEADINGS = ("Photo", "Client", "Stage", "Category", "Attempts", "First (UTC)", "Last (UTC)", "Why")
+
+
+class Done(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """What became of a selection."""
+
+    retried: int | None = None
+    discarded: int | None = None
+    skipped: list[Skipped]
+
+
+def _filters(function: Function) -> Function:
+    """Give the command ``filters``: stage, category and client of the dead letters."""
+
+    @click.option("--stage", help="Only those that failed in this stage.")
+    @click.option(
+        "--category", type=click.Choice(CATEGORIES), help="Only those that failed for this kind."
+    )
+    @click.option("--owner", metavar="ID", help="Only those of this client.")
+    @functools.wraps(function)
+    def command(
+        *args: Any, stage: str | None, category: str | None, owner: str | None, **kwargs: Any
+    ) -> Any:
+        given = {"stage": stage, "category": category, "clientId": owner}
+        filters = {name: value for name, value in given.items() if value is not None}
+        return function(*args, filters=filters, **kwargs)
+
+    return cast("Function", command)
+
+
+@click.group(cls=WithDefault)
+@config_option
+@data_option
+def command() -> None:
+    """List what has failed; retry or discard it.
+
+    Without a command: list.
+    """
+
+
+@command.command("list")
+@_filters
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many."
+)
+@click.option("--json", "as_json", is_flag=True, help="Each as it is, one line of JSON.")
+@as_operator
+def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: bool) -> None:
+    """Show the photos whose job has failed, the last first."""
+
+    async def run() -> list[bytes]:
+        async with connected(server.url, server.token) as client:
+            letters = Operations(client).dead_letters(limit, **filters)
+            return [bytes(letter) async for letter in letters]
+
+    letters = anyio.run(run)
+    if as_json:
+        for letter in letters:
+            click.echo(letter)
+    elif letters:
+        _tell([msgspec.json.decode(letter, type=DeadLetter) for letter in letters])
+    else:
+        click.echo("Nothing has failed.")
+
+
+@command.command("retry")
+@click.argument("photo_ids", nargs=-1, metavar="[PHOTO_ID…]")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All there are.")
+@click.option("--yes", is_flag=True, help="Do not ask before retrying all.")
+@click.option(
+    "--priority",
+    type=click.IntRange(1, 10),
+    help="1, the first, to 10, the last. Default: as before.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@as_operator
+def retry(
+    server: Server,
+    photo_ids: tuple[str, ...],
+    filters: dict[str, str],
+    everything: bool,
+    yes: bool,
+    priority: int | None,
+    as_json: bool,
+) -> None:
+    """Try again what has failed, from the stage that failed on.
+
+    Name photos, a filter, or --all. The exit status is 1 if a photo that was named is skipped.
+    """
+    wish = {} if priority is None else {"priority": priority}
+    selected = _selected(photo_ids, filters, everything=everything)
+    _confirm(server, "Retry", asked=everything and not yes)
+    done = _sweep(server, "retry", [each | wish for each in selected])
+    _end(done, as_json=as_json, named=bool(photo_ids))
+
+
+@command.command("discard")
+@click.argument("photo_ids", nargs=-1, metavar="[PHOTO_ID…]")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All there are.")
+@click.option("--yes", is_flag=True, help="Do not ask before discarding all.")
+@click.option("--reason", required=True, help="Stands in the history of each photo.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@as_operator
+def discard(
+    server: Server,
+    photo_ids: tuple[str, ...],
+    filters: dict[str, str],
+    everything: bool,
+    yes: bool,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Put aside what has failed; the photos stay as they are.
+
+    Name photos, a filter, or --all. The exit status is 1 if a photo that was named is skipped.
+    """
+    selected = _selected(photo_ids, filters, everything=everything)
+    _confirm(server, "Discard", asked=everything and not yes)
+    done = _sweep(server, "discard", [each | {"reason": reason} for each in selected])
+    _end(done, as_json=as_json, named=bool(photo_ids))
+
+
+def _selected(
+    photo_ids: tuple[str, ...], filters: dict[str, str], *, everything: bool
+) -> list[dict[str, Any]]:
+    """What the calls select: photos in chunks, or a filter."""
+    if sum((bool(photo_ids), bool(filters), everything)) != 1:
+        raise click.UsageError("Name photos; or --stage, --category, --owner; or --all.")
+    if photo_ids:
+        starts = range(0, len(photo_ids), CHUNK)
+        return [{"photoIds": photo_ids[start : start + CHUNK]} for start in starts]
+    return [{"all": True}] if everything else [filters]
+
+
+def _confirm(server: Server, what: str, *, asked: bool) -> None:
+    if not asked:
+        return
+
+    async def run() -> int:
+        async with connected(server.url, server.token) as client:
+            return (await Operations(client).queues()).dead_letters
+
+    click.confirm(f"{what} all {anyio.run(run):,} dead letters?", abort=True)
+
+
+def _sweep(server: Server, what: str, wishes: list[dict[str, Any]]) -> Done:
+    number, skipped = 0, list[Skipped]()
+
+    async def run() -> None:
+        nonlocal number
+        async with connected(server.url, server.token) as client:
+            with Console(stderr=True).status(what) as status:
+                async for swept in Operations(client).sweep(what, wishes):
+                    number += swept.done
+                    skipped.extend(swept.skipped)
+                    status.update(f"{what}: {number:,} done, {len(skipped):,} skipped")
+
+    anyio.run(run)
+    if what == "retry":
+        return Done(retried=number, skipped=skipped)
+    return Done(discarded=number, skipped=skipped)
+
+
+def _end(done: Done, *, as_json: bool, named: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(done))
+    else:
+        kind = "discarded" if done.retried is None else "retried"
+        codes = Counter(printable(each.code) for each in done.skipped)
+        said = [f"{done.retried or done.discarded or 0:,} {kind}"]
+        said += [f"{count:,} skipped: {code}" for code, count in sorted(codes.items())]
+        click.echo(", ".join(said))
+        for each in done.skipped if named else ():
+            click.echo(f"{printable(each.photo_id)}: {printable(each.code)}", err=True)
+    if named and done.skipped:
+        raise click.exceptions.Exit(1)
+
+
+def _tell(letters: list[DeadLetter]) -> None:
+    rows = [HEADINGS, *(_row(letter) for letter in letters)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
+    for row in rows:
+        columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*columns, row[-1]]).rstrip())
+
+
+def _row(letter: DeadLetter) -> tuple[str, ...]:
+    first, last = (
+        text[:19].replace("T", " ") for text in (letter.first_failed_at, letter.last_failed_at)
+    )
+    named = (letter.photo_id, letter.client_id, letter.stage, letter.category)
+    why = f"{letter.code}: {letter.error}"
+    return tuple(printable(text) for text in (*named, letter.attempts, first, last, why))

@@ -1,0 +1,215 @@
+"""``photolog queues``: show, pause, resume, drain, limit."""
+
+import re
+from contextlib import nullcontext
+from typing import Any
+
+import anyio
+import click
+import msgspec
+from rich.console import Console
+from rich.live import Live
+
+from ops.client import Server, connected
+from ops.commands.options import WithDefault, config_option, data_option
+from ops.commands.server import as_operator
+from ops.lines import limits
+from ops.operating import ALL, Held, Limit, Operations, Rate
+from ops.queue_table import table
+
+LOOK_S = 1.0
+WIDE = 200
+"""Columns where the output is no terminal."""
+
+NONE = "none"
+
+
+@click.group(cls=WithDefault)
+@config_option
+@data_option
+def command() -> None:
+    """Show what waits and who works; pause, resume, drain and limit stages.
+
+    Without a command: show. STAGE is one of those shown, or all.
+    """
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="The answer as it is.")
+
+
+@command.command("show")
+@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
+@_json_option
+@as_operator
+def show(server: Server, watch: bool, as_json: bool) -> None:
+    """Show what waits in each lane, and what the workers do.
+
+    In/s and out/s are tasks that came into the lanes and left them in the second before.
+    """
+
+    async def run() -> None:
+        async with connected(server.url, server.token) as client:
+            operations = Operations(client)
+            if as_json:
+                await _show_json(operations, watch=watch)
+            elif watch:
+                await _watch(operations)
+            else:
+                before = await operations.queues()
+                await anyio.sleep(LOOK_S)
+                _console().print(table(await operations.queues(), before))
+
+    anyio.run(run)
+
+
+@command.command("pause")
+@click.argument("stage")
+@_json_option
+@as_operator
+def pause(server: Server, stage: str, as_json: bool) -> None:
+    """Begin no more tasks of STAGE; those under way end."""
+    _tell(_steer(server, stage, "pause"), as_json=as_json)
+
+
+@command.command("resume")
+@click.argument("stage")
+@_json_option
+@as_operator
+def resume(server: Server, stage: str, as_json: bool) -> None:
+    """Go on with STAGE; all goes on with those too that were paused one by one."""
+    _tell(_steer(server, stage, "resume"), as_json=as_json)
+
+
+@command.command("drain")
+@click.argument("stage")
+@click.option("--reason", required=True, help="Stands in the history of each photo.")
+@click.option("--yes", is_flag=True, help="Do not ask before draining all.")
+@_json_option
+@as_operator
+def drain(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> None:
+    """Fail the jobs of the tasks that wait for STAGE.
+
+    They become dead letters, with the reason, and can be retried. Tasks under way go on.
+    """
+    if stage == ALL and not yes:
+        click.confirm("Fail the jobs of all tasks that wait, of every stage?", abort=True)
+
+    async def run() -> dict[str, int]:
+        drained = remaining = 0
+        async with connected(server.url, server.token) as client:
+            with Console(stderr=True).status("draining") as status:
+                async for each in Operations(client).drain(stage, reason):
+                    drained, remaining = drained + each.drained, each.remaining
+                    status.update(f"{drained:,} drained, {remaining:,} remain")
+        return {"drained": drained, "remaining": remaining}
+
+    done = anyio.run(run)
+    if as_json:
+        click.echo(msgspec.json.encode(done))
+    else:
+        click.echo(f"{done['drained']:,} drained, {done['remaining']:,} remain")
+
+
+def _concurrency(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
+    if text is None or text == NONE:
+        return text
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise click.BadParameter(f"{text!r} is neither a number nor none")
+    return int(text)
+
+
+def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
+    if text is None or text == NONE:
+        return text
+    match = re.fullmatch(r"(\d{1,9})(?:/(\d{1,9}))?", text, re.ASCII)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is neither MAX, MAX/MILLISECONDS nor none")
+    return Rate(max=int(match[1]), duration_ms=int(match[2] or 1000))
+
+
+@command.command("limit")
+@click.argument("stage")
+@click.option(
+    "--concurrency",
+    callback=_concurrency,
+    metavar="N|none",
+    help="Tasks at once in each worker; of all: of whatever stage.",
+)
+@click.option(
+    "--rate",
+    callback=_rate,
+    metavar="MAX[/MS]|none",
+    help="Tasks in so many milliseconds, 1000 if not given, over all workers.",
+)
+@_json_option
+@as_operator
+def limit(
+    server: Server,
+    stage: str,
+    concurrency: int | str | None,
+    rate: Rate | str | None,
+    as_json: bool,
+) -> None:
+    """Limit STAGE. What is not named stays as it is."""
+    if concurrency is None and rate is None:
+        raise click.UsageError("Name --concurrency, --rate or both.")
+
+    async def run() -> Held:
+        async with connected(server.url, server.token) as client:
+            operations = Operations(client)
+            now = (await operations.queues()).limit_of(stage)
+            wish = Limit(
+                concurrency=_chosen(concurrency, now.concurrency), rate=_chosen(rate, now.rate)
+            )
+            return await operations.limit(stage, wish)
+
+    _tell(anyio.run(run), as_json=as_json)
+
+
+def _chosen(given: Any, now: Any) -> Any:
+    return now if given is None else None if given == NONE else given
+
+
+def _steer(server: Server, stage: str, what: str) -> Held:
+    async def run() -> Held:
+        async with connected(server.url, server.token) as client:
+            return await Operations(client).steer(stage, what)
+
+    return anyio.run(run)
+
+
+def _tell(held: Held, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(held))
+        return
+    state = "paused" if held.paused else "running"
+    limit = limits(msgspec.to_builtins(held.limit)) or "no limit"
+    click.echo(f"{held.stage}: {state}, {limit}")
+
+
+async def _show_json(operations: Operations, *, watch: bool) -> None:
+    while True:
+        click.echo(await operations.ask("GET", "queues"))
+        if not watch:
+            return
+        await anyio.sleep(LOOK_S)
+
+
+async def _watch(operations: Operations) -> None:
+    """In place on a terminal; elsewhere one table after the other."""
+    console, before = _console(), None
+    live = Live(console=console, auto_refresh=False)
+    with live if console.is_terminal else nullcontext():
+        while True:
+            queues = await operations.queues()
+            shown, before = table(queues, before), queues
+            if console.is_terminal:
+                live.update(shown, refresh=True)
+            else:
+                console.print(shown)
+            await anyio.sleep(LOOK_S)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)

@@ -1,0 +1,117 @@
+import io
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from ops.operating import Queues
+from ops.queue_table import age, table
+
+STAGE: dict[str, Any] = {
+    "stage": "metadata",
+    "lanes": {"high": {"waiting": 1}, "normal": {"waiting": 0}, "low": {"waiting": 5_000}},
+    "inProgress": 2,
+    "delayed": 3,
+    "oldestAgeMs": 90_000,
+    "added": 5_100,
+    "taken": 97,
+    "paused": False,
+    "limit": {"concurrency": None, "rate": None},
+    "deadLetters": 4,
+}
+QUEUES: dict[str, Any] = {
+    "time": "2026-11-23T10:00:02.000Z",
+    "allPaused": False,
+    "concurrency": None,
+    "stages": [STAGE],
+    "workers": [],
+}
+
+
+def queues(stage: dict[str, Any] | None = None, **changes: Any) -> Queues:
+    whole = QUEUES | {"stages": [STAGE | (stage or {})]} | changes
+    return msgspec.convert(whole, Queues)
+
+
+def lines(now: Queues, before: Queues | None = None) -> list[str]:
+    console = Console(file=io.StringIO(), width=200)
+    with console.capture() as said:
+        console.print(table(now, before))
+    return [line.rstrip() for line in said.get().splitlines()]
+
+
+def cells(now: Queues, before: Queues | None = None) -> list[str]:
+    return lines(now, before)[1].split()
+
+
+def test_a_stage_is_a_line_of_what_waits_and_how_fast_it_goes() -> None:
+    before = queues({"added": 5_080, "taken": 92}, time="2026-11-23T10:00:00.000Z")
+
+    assert cells(queues(), before) == [
+        *("metadata", "1", "0", "5,000", "2", "3", "90", "s", "10.0", "2.5", "4")
+    ]
+
+
+def test_rates_are_unknown_at_the_first_look_and_after_lanes_were_lost() -> None:
+    lost = queues({"added": 6_000, "taken": 92}, time="2026-11-23T10:00:00.000Z")
+
+    assert cells(queues())[8:10] == ["–", "–"]
+    assert cells(queues(), lost)[8:10] == ["–", "2.5"]
+    assert cells(queues(), queues())[8:10] == ["–", "–"]  # within the same millisecond
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ({"paused": True}, "paused"),
+        ({"limit": {"concurrency": 2}}, "2 at once"),
+        ({"limit": {"rate": {"max": 10, "durationMs": 1_000}}}, "10 in 1,000 ms"),
+        ({"paused": True, "limit": {"concurrency": 2}}, "paused, 2 at once"),
+    ],
+)
+def test_what_holds_for_a_stage_stands_at_its_end(stage: dict[str, Any], said: str) -> None:
+    assert lines(queues(stage))[1].endswith(f"4  {said}")
+
+
+def test_what_holds_for_all_stands_below() -> None:
+    said = lines(queues(allPaused=True, concurrency=5))
+
+    assert said[2:4] == ["All stages are paused.", "Each worker runs 5 tasks at once."]
+
+
+def test_workers_are_shown_with_each_task_in_hand() -> None:
+    doing = [
+        {"stage": stage, "photoId": f"p-{stage}", "attempt": 2, "silentMs": 1_500}
+        for stage in ("metadata", "thumbnails")
+    ]
+    workers: list[dict[str, Any]] = [
+        {"name": "busy", "silentMs": 10, "doing": doing},
+        {"name": "idle\x1b[2J", "silentMs": 200_000, "doing": []},
+    ]
+
+    said = lines(queues(workers=workers))[3:]
+
+    assert said[0].split() == ["Worker", "Doing", "Photo", "Attempt", "Silent", "for"]
+    assert said[1].split() == ["busy", "metadata", "p-metadata", "2", "1", "s"]
+    assert said[2].split() == ["thumbnails", "p-thumbnails", "2", "1", "s"]
+    assert said[3].split() == ["idle\N{REPLACEMENT CHARACTER}[2J", "nothing", "3", "min"]
+
+
+def test_where_no_worker_was_seen_that_is_said() -> None:
+    assert lines(queues())[3] == "No worker has been seen."
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "said"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (119_999, "119 s"),
+        (120_000, "2 min"),
+        (7_200_000, "2 h"),
+        (172_800_000, "2 d"),
+    ],
+)
+def test_an_age_is_told_in_the_unit_that_fits(age_ms: int | None, said: str) -> None:
+    assert age(age_ms) == said
