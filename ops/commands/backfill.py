@@ -49,7 +49,8 @@ def command(server: Server, stage: str, name: str | None, ahead: int, as_json: b
     """Run a stage over the photos that are there already.
 
     With the stages that build on it, in the low lanes, the newest photos first. Photos that are
-    being processed or have failed are skipped. A run that was interrupted goes on where it was.
+    being processed or have failed are skipped. With --run a run that was interrupted goes on, or
+    catches up on what it skipped.
     """
     run_name = name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from domain.control_events import Limit, Rate
 from domain.pipeline import ERASURE, TREE
 from gateway.limits import Limits
 from tests.gateway.conftest import Gateway
+from tests.gateway.listeners import following
 from tests.gateway.processing import fail
 from tests.gateway.tasks import claim, dispatch, events, told
 
@@ -119,6 +120,22 @@ async def test_a_pause_is_an_event_with_its_actor_and_position(gateway: Gateway)
     assert await told(gateway) == [
         {"type": "pipeline.paused", "actor": "operator:operator", "stage": "metadata"}
     ]
+
+
+async def test_what_operators_do_is_seen_in_the_global_room_and_in_no_other(
+    gateway: Gateway,
+) -> None:
+    async with (
+        following(gateway, "global", name="operator") as everything,
+        following(gateway, "client") as own,
+    ):
+        await ask(gateway, "POST", "metadata/pause")
+        photo = (await gateway.upload()).json()
+
+        (pause, _), (upload,) = await everything.take(2), await own.take(1)
+
+    assert (pause.data["type"], pause.data["data"]) == ("pipeline.paused", {"stage": "metadata"})
+    assert upload.data["data"]["photoId"] == photo["photoId"]
 
 
 async def test_two_operators_who_pause_at_once_are_one_event(gateway: Gateway) -> None:
