@@ -45,12 +45,19 @@ class Generations:
 
     def current(self) -> Path | None:
         """The live generation, if there is one."""
+        path = self._named()
+        while path is not None and not path.exists():
+            named = self._named()
+            if named == path:
+                return None
+            path = named  # a switch came between the two looks
+        return path
+
+    def _named(self) -> Path | None:
         try:
-            name = self._pointer.read_text("utf-8").strip()
+            return self.folder / self._pointer.read_text("utf-8").strip()
         except FileNotFoundError:
             return None
-        path = self.folder / name
-        return path if path.exists() else None
 
     def new(self) -> Path:
         """The path of a generation that no one reads yet."""

@@ -104,7 +104,7 @@ async def test_blobs_that_cannot_be_written_are_down_though_they_can_be_read(
     status_code, status, checks = await statuses(gateway)
 
     assert (status_code, status, checks["blobs"]) == (503, "down", "down")
-    assert (await statuses(gateway, "/health/ready"))[0] == 200
+    assert (await statuses(gateway, "/health/ready"))[0] == 503
 
 
 class TestSilentWorkers:

@@ -33,6 +33,7 @@ BOUNDED: dict[str, set[str]] = {
     "transport": {"sse", "websocket"},
     "role": {"valkey", "gateway", "projector", "worker-1"},
     "method": {"GET", "POST"},
+    "dependency": {"redis", "blobs"},
     "reason": {"decode-timeout", "decoder-died", "out-of-memory"},
 }
 
