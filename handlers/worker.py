@@ -262,10 +262,17 @@ class Worker:
                 self._wake.set()
             await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
             if partition in self._lanes.lost:
-                await refill(self._log, partition, self._lanes.stages)
-                self._lanes.lost.discard(partition)
+                await self._refill(partition)
         self._dead = None
         return stalled_after_s / 4
+
+    async def _refill(self, partition: int) -> None:
+        self._lanes.lost.discard(partition)  # first: more may be lost meanwhile
+        try:
+            await refill(self._log, partition, self._lanes.stages)
+        except BaseException:
+            self._lanes.lost.add(partition)
+            raise
 
     async def _again(self, work: Callable[[], Awaitable[float]], trouble: str) -> None:
         """Do the work for ever, with the pause that it asks for."""

@@ -8,6 +8,7 @@ from redis import exceptions
 
 from domain.pipeline import LANES, ROOT
 from store.client import translated
+from store.errors import GroupGone
 from store.log import Log
 
 _BEYOND_ALL = "18446744073709551615-0"
@@ -47,7 +48,7 @@ async def workers(log: Log, within_ms: int) -> int:
     try:
         with translated():
             found = await log.redis.xinfo_consumers(_roll(log), ROOT)
-    except exceptions.ResponseError:  # no worker has ever been there to make the group
+    except GroupGone:  # no worker has ever been there to make it
         return 0
     return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
 

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from store.breaker import Breaker
-from store.errors import Full, Unavailable
+from store.errors import Full, GroupGone, Unavailable
 
 BLOCK_MS = 2_000
 """The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would cut it."""
@@ -30,6 +30,9 @@ PROBE_S = 1.0
 _AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 _OURS = (exceptions.MaxConnectionsError,)
 """Too much at once on our side, which says nothing about the server."""
+
+_GONE = ("NOGROUP", "no such key", "The XGROUP subcommand requires the key to exist")
+"""How the server says that a consumer group, or its stream, is not there."""
 
 
 class Client(Redis):
@@ -119,8 +122,8 @@ def translated() -> Generator[None]:
     """Turn the driver's errors into ours, and let ours pass.
 
     Raises:
-        Unavailable: no answer, or the server is loading, failing over or stopping, or a consumer
-            group is gone.
+        Unavailable: no answer, or the server is loading, failing over or stopping.
+        GroupGone: the consumer group that was asked for is not there.
         Full: the server refuses writes for want of memory or disk.
     """
     try:
@@ -132,6 +135,6 @@ def translated() -> Generator[None]:
     except exceptions.ResponseError as error:
         if str(error).startswith("MISCONF"):
             raise Full(f"Redis refuses to write: {error}") from error
-        if str(error).startswith("NOGROUP"):  # somebody deleted it; whoever needs it makes it anew
-            raise Unavailable(f"a consumer group is gone: {error}") from error
+        if str(error).startswith(_GONE):
+            raise GroupGone(f"a consumer group is gone: {error}") from error
         raise

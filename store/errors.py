@@ -3,7 +3,8 @@
 StoreError
 ├── Missing       there is nothing under that name
 ├── Unavailable   the server or disk did not answer; the same call may succeed later
-│   └── CircuitOpen   it was not even asked: it has failed too often
+│   ├── CircuitOpen   it was not even asked: it has failed too often
+│   └── GroupGone     a consumer group was deleted, or never made
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
 └── Corrupt       what is stored is not what was written
@@ -33,6 +34,10 @@ class CircuitOpen(Unavailable):
     def __init__(self, dependency: str, retry_after_s: float) -> None:
         super().__init__(f"{dependency} has failed too often and is left alone for now")
         self.retry_after_s = retry_after_s
+
+
+class GroupGone(Unavailable):
+    """There is no such consumer group, or not even its stream: who needs it makes it anew."""
 
 
 class Lost(StoreError):

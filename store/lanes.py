@@ -65,11 +65,12 @@ class Lanes:
         """Create the groups of all lanes. New ones on a log with events have lost their tasks, or
         are of a new stage: either way some may be missing."""
         for partition in range(self._log.partitions):
-            created = False
+            known = partition in self.lost
             for key, stage in self._log.keys.lanes(partition, self.stages):
-                created |= await create_group(self._redis, key, stage)
-            if created and (await self._log.end(partition)).ms > 0:
-                self.lost.add(partition)
+                if await create_group(self._redis, key, stage):
+                    self.lost.add(partition)
+            if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
+                self.lost.discard(partition)
 
     async def claim(
         self, partition: int, count: int, *, stages: Sequence[str] | None = None

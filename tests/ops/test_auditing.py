@@ -133,8 +133,9 @@ async def test_an_event_that_was_put_in_comes_twice(log: Log) -> None:
     photo_id = await photo(log)
 
     def put_in(entries: Entries) -> Entries:
-        ms, _, _ = entries[2][0].partition("-")
-        return [*entries[:3], (f"{ms}-9999", rewritten(entries[2][1])), *entries[3:]]
+        stored = [fields for _, fields in entries]
+        forged = [*stored[:3], rewritten(stored[2]), *stored[3:]]
+        return [(f"{number}-0", fields) for number, fields in enumerate(forged, start=1)]
 
     await tamper(log, put_in)
 

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,6 @@ from ops.settings import Settings, variable_of
 from tests.ops.conftest import run
 
 SECRET = "a secret for these tests, long enough"
-HELP_MAX_S = 0.3
 
 
 def test_help_names_every_command_and_imports_nothing_heavy() -> None:
@@ -27,15 +25,6 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
 
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
     assert done.stdout.endswith("[]\n")
-
-
-def test_help_comes_at_once() -> None:
-    command = [sys.executable, "-m", "ops.cli", "--help"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        _, _, used = os.wait4(process.pid, 0)  # its processor time: others may be busy beside it
-        process.returncode = 0
-
-    assert used.ru_utime + used.ru_stime < HELP_MAX_S
 
 
 @pytest.mark.parametrize("name", COMMANDS)
