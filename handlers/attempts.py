@@ -28,8 +28,9 @@ from domain.pipeline import ERASURE, Task
 from domain.results import Rendition
 from domain.retries import Strategies, delay_s, escalates, strategy_of
 from handlers.children import Children
+from handlers.known import Known
 from handlers.observing import Ended, RunObserver, about, observed
-from handlers.registry import Stage
+from handlers.registry import ORIGINAL, Stage
 from handlers.stage import Made, Output, StageFailed
 from store import subject
 from store.blobs import FolderBlobs, rendition_key
@@ -74,6 +75,7 @@ class Attempts:
         self._max_stalls = max_stalls
         self._patience_s = patience_s
         self._observe = observe
+        self._known = Known()
 
     async def run(self, claimed: Claimed) -> None:
         """Until the task is acknowledged, or is another's; never raises but when cancelled."""
@@ -102,7 +104,7 @@ class Attempts:
 
     async def _attempt(self, claimed: Claimed) -> None:
         task, claim = claimed.task, claimed.claim
-        loaded = await self._log.load(task.photo_id, task.client_id)
+        loaded = self._knows(task) or await self._log.load(task.photo_id, task.client_id)
         photo = loaded.photo
         if photo is not None and task.stage == ERASURE:
             await observed(self._observe, task, self._erase(photo, task, claim))
@@ -113,11 +115,15 @@ class Attempts:
         else:
             await observed(self._observe, task, self._process(photo, loaded, task, claim))
 
+    def _knows(self, task: Task) -> Loaded | None:
+        """The photo without a look, for a stage that needs nothing that others have made."""
+        stage = self._stages.get(task.stage)
+        return None if stage is None or stage.needs != ORIGINAL else self._known.of(task)
+
     async def _process(self, photo: Photo, loaded: Loaded, task: Task, claim: Claim) -> Ended:
         if not photo.job.started:
             start = StartProcessing(photo_id=photo.photo_id, job_id=task.job_id)
-            outcome = await self._execute(start, task, loaded=loaded)
-            loaded = outcome.after or loaded
+            await self._execute(start, task, loaded=loaded)
         began = time.monotonic()
         try:
             output = await self._run_stage(photo, task)
@@ -139,7 +145,7 @@ class Attempts:
             ),
             task,
             claim,
-            loaded,
+            loaded=loaded,
         )
         if outcome.photo is not None and outcome.photo.deleted:
             # Deleted meanwhile, and perhaps erased already: these files would have no name.
@@ -238,14 +244,16 @@ class Attempts:
         claim: Claim | None = None,
         loaded: Loaded | None = None,
     ) -> Outcome:
-        return await self._log.execute(
+        outcome = await self._log.execute(
             command,
             client_id=task.client_id,
             context=self._context(task),
             claim=claim,
-            loaded=loaded,
+            loaded=self._known.newer(task.photo_id, loaded),
             patience_s=self._patience_s,
         )
+        self._known.keep(task.photo_id, outcome.after)
+        return outcome
 
     def _context(self, task: Task) -> Context:
         return Context(

@@ -95,6 +95,11 @@ class Children:
             job.ended.set()
 
     @property
+    def count(self) -> int:
+        """Children that there are."""
+        return len(self._children)
+
+    @property
     def waiting(self) -> int:
         """Tasks that no child has begun."""
         return len(self._waiting)

@@ -16,6 +16,9 @@ logger = logging.getLogger("photolog.dispatcher")
 BATCH = 200
 PAUSE_S = 0.5
 
+GATHER_S = 0.005
+"""After a batch, how long the next events may gather: while many come, few steps plan them."""
+
 
 class Dispatcher:
     """One of any number of dispatchers; what a dead one left undone, another takes over."""
@@ -55,7 +58,9 @@ class Dispatcher:
                 await self._dispatch.commit(
                     [(each.position, plan(each.event, str(each.position))) for each in undone]
                 )
-                undone = []
+                if undone:
+                    undone = []
+                    await anyio.sleep(GATHER_S)
             except StoreError as error:
                 logger.warning("partition %d waits: %s", partition, error)
                 in_step = False

@@ -183,7 +183,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Count, Meta(description="Wrong messages after which a WebSocket is closed.")
     ] = 10
 
-    concurrency: Annotated[Count, Meta(description="Tasks that a worker runs at once.")] = 3
+    concurrency: Annotated[
+        Natural, Meta(description="Tasks that a worker has in hand; 0: three a decoder.")
+    ] = 0
     stalled_after_s: Annotated[
         Seconds, Meta(description="A task without a sign of life this long is taken over.")
     ] = 30.0

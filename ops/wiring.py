@@ -45,6 +45,9 @@ REMIND_S = 30.0
 RESERVE_MAX = 0.1
 """The largest part of a disk that is its reserve."""
 
+TASKS_A_DECODER = 3
+"""One that is decoded, and others that are read, stored or next in line: no decoder waits."""
+
 WORKERS_RESERVE = 0.5
 """Part of the reserve that workers leave free: what was accepted before it was reached is done."""
 
@@ -232,7 +235,7 @@ async def open_worker(
             consumer=consumer,
             dead=dead,
             settings=WorkerSettings(
-                concurrency=settings.concurrency,
+                concurrency=settings.concurrency or TASKS_A_DECODER * children.count,
                 stalled_after_s=settings.stalled_after_s,
                 max_stalls=settings.max_stalls,
                 stage_timeout_s=settings.stage_timeout_s,

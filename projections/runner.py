@@ -41,6 +41,10 @@ logger = logging.getLogger("photolog.projector")
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
+GATHER_S = 0.02
+"""After a commit, how long the next events may gather: while many come, they are folded together.
+One that comes alone is folded at once."""
+
 GONE = "a file of the read model is gone"
 
 
@@ -127,7 +131,10 @@ class Projector:
                 outage.over()
                 self._outage.over()
                 while True:
-                    position = await self._step(live, position, block_ms=BLOCK_MS)
+                    reached = await self._step(live, position, block_ms=BLOCK_MS)
+                    if reached != position:
+                        await anyio.sleep(GATHER_S)
+                    position = reached
             except StoreError as error:
                 await outage.wait(error)
 
@@ -222,11 +229,12 @@ class _Live:
         self._db.close()
 
     def _commit(self, recorded: Sequence[Recorded]) -> None:
-        self._check()
-        if recorded:
-            with self._db.transaction():
-                self._check()  # again, because a rebuild holds this lock while it switches
-                fold.apply(self._db, recorded)
+        if not recorded:
+            self._check()
+            return
+        with self._db.transaction():
+            self._check()  # inside, because a rebuild holds this lock while it switches
+            fold.apply(self._db, recorded)
 
     def _check(self) -> None:
         """Whether readers, also those to come, see what is committed here."""

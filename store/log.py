@@ -198,9 +198,13 @@ class Log:
             loaded = Loaded()
         while True:
             try:
+                fresh = loaded is None
                 if loaded is None:
                     loaded = await self.load(command.photo_id, client_id)
                 chained = _chain(command, client_id, loaded, context)
+                if not chained.events and not fresh:
+                    loaded = None  # nothing would refuse it, and it may be old news
+                    continue
                 if not chained.events and claim is None:
                     return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
                 outcome = await self._try(

@@ -13,7 +13,7 @@ from ops.bench import raw, report
 from ops.bench.system import System, running
 
 UPLOADERS = 4
-PASSES = 2
+PASSES = 4
 """How often each photo is processed in a run, so that a run takes some seconds."""
 
 
