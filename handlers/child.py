@@ -28,6 +28,9 @@ from handlers.stage import BadImage, Context, Output, StageFailed
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
+NICENESS = 5
+"""Decoding gives way to what people wait for: answers, events, and the next task for a decoder."""
+
 MESSAGE_CHARS = 500
 TRACEBACK_FRAMES = 20
 TRACEBACK_CHARS = 8_000
@@ -148,6 +151,7 @@ def _die_with(parent: int) -> None:
 
 
 def _confine(memory_bytes: int) -> None:
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     # A core dump would hold somebody's photo.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -14,6 +14,7 @@ from PIL import Image
 
 from domain.failures import Category
 from domain.results import PlaceholderResult, ValidationResult
+from handlers.child import NICENESS
 from handlers.children import Children
 from handlers.stage import BadImage, Context, Limits, Output, Recipe, StageFailed
 from tests.handlers.pictures import encoded, gradient
@@ -411,3 +412,13 @@ def is_alive(process: str) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_decoding_gives_way_to_the_process_that_asked_for_it(
+    one: Children, photo: Path
+) -> None:
+    output = await one.run(stage="look", affinity="a", source=photo, timeout_s=9)
+
+    seen = cast("Seen", output.result)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, seen.process) == min(ours + NICENESS, 19)
