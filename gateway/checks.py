@@ -111,7 +111,8 @@ class Checks:
         free = await blobs.free_bytes()
         with suppress(Full, Unavailable):
             await blobs.check()
-        well = blobs.breaker.state == "closed" and free > self._limits.min_free_bytes
+        roomy = free is None or free > self._limits.min_free_bytes
+        well = blobs.breaker.state == "closed" and roomy
         return Check(status="ok" if well else "degraded", free_bytes=free)
 
     async def _blobs(self) -> Check:
@@ -140,9 +141,9 @@ class Checks:
         blobs = self._deps.blobs
         key = f"{PROBES}/{uuid.uuid4().hex}"
         began = time.monotonic()
-        async with blobs.draft() as draft:
+        async with blobs.draft(key) as draft:
             await draft.write(PROBE)
-            await draft.commit(key)
+            await draft.commit()
             try:
                 read = b"".join([chunk async for chunk in blobs.read(key)])
             finally:

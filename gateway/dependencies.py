@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from gateway.auth import Principal, Tokens
 from gateway.limits import Limits
 from gateway.observing import AnswerObserver, Exposition, nothing
-from store.blobs import FolderBlobs
+from store.blobs import Blobs
 from store.log import Log
 from store.observing import ignore
 from store.sqlite import Reader
@@ -17,7 +17,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers."""
 
     log: Log
-    blobs: FolderBlobs
+    blobs: Blobs
     reader: Reader
     tokens: Tokens
     limits: Limits = Limits()

@@ -36,7 +36,7 @@ from gateway.dependencies import Asked, Dependencies
 from gateway.forms import Form, receive_form
 from gateway.problems import Refused, problems, retry_after
 from store import subject
-from store.blobs import Draft, FolderBlobs, original_key
+from store.blobs import Blobs, Draft, original_key
 from store.errors import Corrupt, Full, StoreError, Unavailable
 from store.log import Log, Outcome
 from store.position import Position
@@ -89,18 +89,27 @@ async def upload(
     key = _checked(idempotency_key)
     await accepting(deps)
     await _storing(deps.blobs)
-    async with _slot(slots, deps.limits.upload_patience_s), _draft(deps.blobs) as draft:
+    photo_id = str(uuid.uuid4())
+    async with (
+        _slot(slots, deps.limits.upload_patience_s),
+        _draft(deps.blobs, original_key(photo_id)) as draft,
+    ):
         form = await receive_form(request, draft, deps.limits)
         await draft.flush()
         known = None if key else await _known(deps, draft.sha256, request.user.client_id)
-        return known or await _record(request, deps, draft, form, key)
+        return known or await _record(request, deps, draft, form, photo_id, key)
 
 
 async def _record(
-    request: Asked, deps: Dependencies, draft: Draft, form: Form, key: str | None
+    request: Asked,
+    deps: Dependencies,
+    draft: Draft,
+    form: Form,
+    photo_id: str,
+    key: str | None,
 ) -> Response[Upload]:
-    command = _command(request.user.client_id, deps.blobs.bucket, form, draft)
-    await draft.commit(command.key)
+    command = _command(photo_id, request.user.client_id, deps.blobs.bucket, form, draft)
+    await draft.commit()
     try:
         outcome = await execute(request, deps, command, request.user.client_id, idempotency_key=key)
     except Rejected:
@@ -116,7 +125,7 @@ async def _record(
     return _duplicate(outcome.photo, outcome.position)
 
 
-async def _discard(blobs: FolderBlobs, key: str) -> None:
+async def _discard(blobs: Blobs, key: str) -> None:
     """Remove a blob that no event names; one that stays is only room, which ``reconcile`` frees."""
     try:
         await blobs.delete(key)
@@ -124,8 +133,7 @@ async def _discard(blobs: FolderBlobs, key: str) -> None:
         logger.warning("blob %s stays, unnamed: %s", key, error)
 
 
-def _command(client_id: str, bucket: str, form: Form, draft: Draft) -> UploadPhoto:
-    photo_id = str(uuid.uuid4())
+def _command(photo_id: str, client_id: str, bucket: str, form: Form, draft: Draft) -> UploadPhoto:
     return UploadPhoto(
         photo_id=photo_id,
         job_id=str(uuid.uuid4()),
@@ -136,7 +144,7 @@ def _command(client_id: str, bucket: str, form: Form, draft: Draft) -> UploadPho
         file_size=draft.size,
         sha256=draft.sha256,
         bucket=bucket,
-        key=original_key(photo_id),
+        key=draft.key,
         pipeline=form.pipeline,
         priority=form.priority,
     )
@@ -243,7 +251,7 @@ def _checked(key: str | None) -> str | None:
     return key
 
 
-async def _storing(blobs: FolderBlobs) -> None:
+async def _storing(blobs: Blobs) -> None:
     """Nothing while blobs are thought to be taken; raises Refused, ``storage-unavailable``."""
     try:
         await blobs.check()
@@ -252,16 +260,16 @@ async def _storing(blobs: FolderBlobs) -> None:
 
 
 @asynccontextmanager
-async def _draft(blobs: FolderBlobs) -> AsyncGenerator[Draft]:
+async def _draft(blobs: Blobs, key: str) -> AsyncGenerator[Draft]:
     """For bytes alone: whoever asks the log inside names its failures; raises Refused, Full."""
     try:
-        async with blobs.draft() as draft:
+        async with blobs.draft(key) as draft:
             yield draft
     except Unavailable as error:
         raise _not_stored(blobs) from error
 
 
-def _not_stored(blobs: FolderBlobs) -> Refused:
+def _not_stored(blobs: Blobs) -> Refused:
     headers = retry_after(blobs.breaker)
     return Refused(
         "storage-unavailable",

@@ -33,7 +33,7 @@ from handlers.observing import Ended, RunObserver, about, observed
 from handlers.registry import ORIGINAL, Stage
 from handlers.stage import Made, Output, StageFailed
 from store import subject
-from store.blobs import FolderBlobs, rendition_key
+from store.blobs import Blobs, rendition_key
 from store.controls import ControlLog
 from store.errors import Full, Lost, Missing, StoreError, Unavailable
 from store.lanes import Claimed
@@ -55,7 +55,7 @@ class Attempts:
     def __init__(
         self,
         log: Log,
-        blobs: FolderBlobs,
+        blobs: Blobs,
         children: Children,
         *,
         stages: dict[str, Stage],

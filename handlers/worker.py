@@ -20,7 +20,7 @@ from handlers.observing import RunObserver, about
 from handlers.registry import STAGES, Stage
 from handlers.supply import Supply
 from store import census
-from store.blobs import FolderBlobs
+from store.blobs import Blobs
 from store.errors import StoreError
 from store.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
 from store.log import Claim, Log
@@ -61,7 +61,7 @@ class Worker:
     def __init__(
         self,
         log: Log,
-        blobs: FolderBlobs,
+        blobs: Blobs,
         children: Children,
         *,
         consumer: str,

@@ -16,7 +16,7 @@ from domain.events import (
     StageCompleted,
     ThumbnailGenerated,
 )
-from store.blobs import PROBES, Blob, FolderBlobs, Leftover
+from store.blobs import PROBES, Blob, Blobs, Leftover
 from store.log import Log
 
 logger = logging.getLogger("photolog.reconcile")
@@ -82,7 +82,7 @@ async def names(log: Log) -> Names:
     return found
 
 
-async def compare(log: Log, blobs: FolderBlobs, *, older_than_s: float) -> Comparison:
+async def compare(log: Log, blobs: Blobs, *, older_than_s: float) -> Comparison:
     """Look at everything, on a system that may be at work; younger files are not reported.
 
     The files are listed before the log is read, so one that is being recorded does not count as
@@ -105,7 +105,7 @@ async def compare(log: Log, blobs: FolderBlobs, *, older_than_s: float) -> Compa
     )
 
 
-async def remove(blobs: FolderBlobs, found: Comparison) -> None:
+async def remove(blobs: Blobs, found: Comparison) -> None:
     """Delete what no event names, and the drafts."""
     for blob in found.unnamed:
         await blobs.delete(blob.key)
@@ -113,7 +113,7 @@ async def remove(blobs: FolderBlobs, found: Comparison) -> None:
         await blobs.clear(Leftover(draft=draft.key.removeprefix("drafts/"), key=None))
 
 
-async def settle(log: Log, blobs: FolderBlobs) -> None:
+async def settle(log: Log, blobs: Blobs) -> None:
     """Decide about the files of which an earlier process of this name did not see the end.
 
     Call it before that name's first draft. It reads the log only if there are such files.
@@ -130,5 +130,5 @@ async def settle(log: Log, blobs: FolderBlobs) -> None:
         logger.warning("%d files were left by a process that was killed", len(leftovers))
 
 
-async def _listed(blobs: FolderBlobs) -> list[Blob]:
+async def _listed(blobs: Blobs) -> list[Blob]:
     return [blob for prefix in PREFIXES for blob in await blobs.keys(prefix)]

@@ -22,10 +22,10 @@ from ops.metrics import Role
 from ops.reconciling import settle
 from ops.settings import Settings, shown
 from ops.telemetry import Telemetry
-from store.blobs import FolderBlobs
 from store.breaker import Breaker
 from store.client import connect
 from store.errors import Unavailable
+from store.folder_blobs import FolderBlobs
 from store.keys import DEFAULT_PREFIX
 from store.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore

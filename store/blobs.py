@@ -1,50 +1,39 @@
-"""Blobs in a folder: originals and renditions, each written once under its key.
+"""Blobs: originals and renditions, each under a key that we drew ourselves.
 
-| path under the root | what |
+| key | what |
 |---|---|
 | ``originals/ab/<photoId>`` | an upload, byte for byte |
 | ``renditions/ab/<photoId>/<jobId>/<name>`` | a picture made from it |
 | ``probes/<id>`` | written, read and deleted to see whether that works |
-| ``drafts/<owner>~<id>`` | being written; worthless once its writer is gone |
-| ``drafts/<owner>~<id>~<key>`` | stored under its key, but perhaps not yet named by an event |
+| ``drafts/<owner>~<id>`` | worthless once its writer is gone |
+| ``drafts/<owner>~<id>~<key>`` | the trace of a draft: its blob is perhaps named by no event |
 
-A blob appears under its key whole and durable, or not at all: it is written as a draft, synced,
-linked to its key, and its folder synced. The draft goes when its writer leaves the draft's
-context, so a writer that appends the event there leaves a trace of what it did not finish. Keys
-are made from ids that we drew ourselves, never from names that a user sent.
-
-A circuit breaker stands before drafts alone. A disk that is full or read-only still gives what it
-has, and deleting is what makes room again; a read that fails costs nothing but the read. Its probe
-writes as much as a small photo, because a full disk has room for an empty file.
+Two stores keep them: a folder of this machine (``store.folder_blobs``) and a bucket of MinIO or
+another server of S3 (``store.minio_blobs``).
 """
 
-import hashlib
-import os
 import re
-import shutil
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Protocol
 
 import msgspec
-from anyio import to_thread
 
-from store import disk
 from store.breaker import Breaker
 from store.errors import Full, Unavailable
-from store.observing import OperationObserver, ignore, operation
 
 BUCKET = "photolog"
 PROBES = "probes"
+DRAFTS = "drafts"
 CHUNK_BYTES = 1 << 20
+PROBE_BYTES = 1 << 20
+"""As much as a small photo, because what is full has room for an empty file."""
+
+FAILURES = (Full, Unavailable)
 
 _KEY = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?", re.ASCII)
-_BUFFER_BYTES = 1 << 20
-_PROBE_BYTES = 1 << 20
-_FAILURES = (Full, Unavailable)
 
 
 def original_key(photo_id: str) -> str:
@@ -54,6 +43,30 @@ def original_key(photo_id: str) -> str:
 def rendition_key(photo_id: str, job_id: str, name: str) -> str:
     """The same for every attempt of a job, so that trying again leaves nothing behind."""
     return f"renditions/{photo_id[:2]}/{photo_id}/{job_id}/{name}"
+
+
+def checked(key: str) -> str:
+    """The key; raises ValueError for one that could lead elsewhere."""
+    if not _KEY.fullmatch(key) or ".." in key or "//" in key:
+        raise ValueError(f"{key!r} is not a key")
+    return key
+
+
+def new_draft(owner: str) -> str:
+    """A name for what is worthless once its writer is gone."""
+    return f"{owner}~{uuid.uuid4().hex}"
+
+
+def trace_of(draft: str, key: str) -> str:
+    """The name of a draft that tells the key of its blob."""
+    return f"{draft}~{key.replace('/', '~')}"
+
+
+def traced(trace: str) -> tuple[str, str | None]:
+    """The draft of a trace, and the key that it tells, if any."""
+    owner, _, rest = trace.partition("~")
+    number, _, key = rest.partition("~")
+    return f"{owner}~{number}", key.replace("~", "/") or None
 
 
 class Blob(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,268 +87,101 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
 
 
-class Draft:
+class Draft(Protocol):
     """A blob being written. Leaving its context without ``commit`` leaves nothing behind.
 
     ``size`` in bytes and ``sha256`` in hex are those of what was written so far. Entering it raises
-    Full when no more than the reserve is free.
+    Full, Unavailable, CircuitOpen.
     """
-
-    def __init__(self, blobs: "FolderBlobs") -> None:
-        self.observe = blobs.observe
-        self._blobs = blobs
-        self._path = blobs.new_draft()
-        self._file: BinaryIO | None = None
-        self._buffer = bytearray()
-        self._hash = hashlib.sha256()
-        self.size = 0
 
     @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
+    def key(self) -> str: ...
 
-    async def __aenter__(self) -> Self:
-        await self._blobs.check()
-        with self._counted():
-            self._file = await to_thread.run_sync(self._create)
-        return self
+    @property
+    def size(self) -> int: ...
 
-    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Raises Full when the disk has no room but its reserve."""
-        self._buffer += chunk
-        self.size += len(chunk)
-        if len(self._buffer) >= _BUFFER_BYTES:
-            await self.flush()
+    @property
+    def sha256(self) -> str: ...
 
-    async def flush(self) -> None:
+    def write(self, chunk: bytes | bytearray | memoryview) -> Awaitable[None]:
+        """Raises Full, Unavailable."""
+        ...
+
+    def flush(self) -> Awaitable[None]:
         """Bring ``sha256`` up to all that was written."""
-        if self._buffer:
-            buffer, self._buffer = self._buffer, bytearray()
-            with self._counted():
-                await to_thread.run_sync(self._drain, buffer)
+        ...
 
-    @operation("put")
-    async def commit(self, key: str) -> None:
-        """Make the blob durable under ``key``, in place of any blob there."""
-        path = _path(self._blobs.root, key)
-        await self.flush()
-        with self._counted():
-            await to_thread.run_sync(self._publish, path, key)
-        self._blobs.breaker.note(well=True)
+    def commit(self) -> Awaitable[None]:
+        """Make the blob durable under its key; raises Exists if there is one already.
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # In this thread: a cancelled upload must not leave its draft, and unlinking is quick.
-        if self._file is not None:
-            # Where the disk has failed, the next process of this name finds what stays.
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
-            with suppress(OSError):
-                self._file.close()
-
-    @contextmanager
-    def _counted(self) -> Generator[None]:
-        """A step of which only the failure says how the disk is: a full one takes a first part."""
-        try:
-            with disk.translated():
-                yield
-        except _FAILURES:
-            self._blobs.breaker.note(well=False)
-            raise
-
-    def _create(self) -> BinaryIO:
-        self._blobs.find_room(0)
-        return disk.create(self._path)
-
-    def _drain(self, buffer: bytearray) -> None:
-        if self._file is None:
-            raise ValueError("the draft is not open")
-        self._blobs.find_room(len(buffer))
-        self._hash.update(buffer)
-        disk.write(self._file, buffer)
-
-    def _publish(self, path: Path, key: str) -> None:
-        if self._file is None:
-            raise ValueError("the draft is not open")
-        os.fsync(self._file.fileno())
-        link = self._path.with_name(f"{self._path.name}.link")
-        self._path = self._path.rename(f"{self._path}~{key.replace('/', '~')}")
-        # A link cannot replace a file that is there, a rename can.
-        link.hardlink_to(self._path)
-        try:
-            disk.move(link, path, self._blobs.root)
-        except OSError:
-            link.unlink(missing_ok=True)
-            raise
-        disk.sync_folder(path.parent)
+        The trace of the draft stays until its context is left, so a writer that appends the event
+        there leaves a trace of what it did not finish.
+        """
+        ...
 
 
-class FolderBlobs:
-    """Blobs under one folder of this machine.
+class Blobs(Protocol):
+    """Where blobs are kept: each is under its key whole and durable, or not at all.
 
-    ``owner`` names the writing process; only one process of a name may run at a time. Its drafts
-    leave ``reserve_bytes`` of the disk free, for what is kept there beside the blobs. ``observe``
-    is told of every ``put``, ``get``, ``stat``, ``list`` and ``delete``.
+    A circuit breaker stands before what writes alone: a read that fails costs nothing but the read.
     """
 
-    bucket = BUCKET
+    @property
+    def bucket(self) -> str:
+        """Where the events say that the blobs are."""
+        ...
 
-    def __init__(
-        self,
-        root: Path,
-        owner: str = "writer",
-        *,
-        reserve_bytes: int = 0,
-        breaker: Breaker | None = None,
-        observe: OperationObserver = ignore,
-    ) -> None:
-        self.root = root
-        self.breaker = breaker or Breaker("blobs")
-        self.observe = observe
-        self._owner = owner
-        self._reserve_bytes = reserve_bytes
-        (root / disk.DRAFTS).mkdir(parents=True, exist_ok=True)
+    @property
+    def breaker(self) -> Breaker: ...
 
-    async def check(self) -> None:
+    def check(self) -> Awaitable[None]:
         """Nothing while blobs are thought to be taken; else try it, as soon as it is time.
 
         Raises:
             CircuitOpen: it is not time yet, or someone else is trying.
-            Full, Unavailable: the disk still fails.
+            Full, Unavailable: it still fails.
         """
-        if self.breaker.state == "closed":
-            return
-        with self.breaker.call(_FAILURES), disk.translated():
-            await to_thread.run_sync(self._try_out)
+        ...
 
-    def draft(self) -> Draft:
-        """A new blob to write; raises Full, Unavailable, CircuitOpen."""
-        return Draft(self)
+    def draft(self, key: str) -> AbstractAsyncContextManager[Draft, None]:
+        """A new blob to write under a key of its own."""
+        ...
 
-    def new_draft(self) -> Path:
-        """A path for a file that is worthless once its writer is gone."""
-        return self.root / disk.DRAFTS / f"{self._owner}~{uuid.uuid4().hex}"
+    def put(self, key: str, data: bytes) -> Awaitable[None]:
+        """Store ``data`` under ``key``, durably, in place of any blob there."""
+        ...
 
-    def find_room(self, size: int) -> None:
-        """Raises Full if ``size`` bytes more would use up the reserve."""
-        if self._reserve_bytes == 0:
-            return
-        if shutil.disk_usage(self.root).free - size < self._reserve_bytes:
-            raise Full("the disk of the blobs is full but for its reserve")
-
-    async def put(self, key: str, data: bytes) -> None:
-        """Store ``data`` under ``key``, durably."""
-        async with self.draft() as draft:
-            await draft.write(data)
-            await draft.commit(key)
-
-    @operation("stat")
-    async def size(self, key: str) -> int:
+    def size(self, key: str) -> Awaitable[int]:
         """In bytes; raises Missing."""
-        with disk.translated(self.root, key):
-            return (await to_thread.run_sync(_path(self.root, key).stat)).st_size
+        ...
 
-    async def read(
-        self, key: str, start: int = 0, length: int | None = None
-    ) -> AsyncIterator[bytes]:
+    def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from ``start`` on, in chunks of at most ``CHUNK_BYTES``; raises Missing."""
-        with await self._open(key) as file:
-            file.seek(start)
-            left = length
-            while left is None or left > 0:
-                chunk = await to_thread.run_sync(
-                    file.read, CHUNK_BYTES if left is None else min(left, CHUNK_BYTES)
-                )
-                if not chunk:
-                    return
-                if left is not None:
-                    left -= len(chunk)
-                yield chunk
+        ...
 
-    @asynccontextmanager
-    async def local(self, key: str) -> AsyncGenerator[Path]:
+    def local(self, key: str) -> AbstractAsyncContextManager[Path]:
         """A file of this machine that holds the blob, for as long as the context lasts.
 
         Raises Missing.
         """
-        yield await self._find(key)
+        ...
 
-    @operation("delete")
-    async def delete(self, key: str) -> None:
+    def delete(self, key: str) -> Awaitable[None]:
         """Remove the blob; nothing happens if there is none."""
-        with disk.translated():
-            await to_thread.run_sync(disk.remove, _path(self.root, key), self.root)
+        ...
 
-    @operation("list")
-    async def keys(self, prefix: str) -> list[Blob]:
+    def keys(self, prefix: str) -> Awaitable[list[Blob]]:
         """All blobs whose key starts with the folder ``prefix``, in order of key."""
-        with disk.translated():
-            return await to_thread.run_sync(lambda: list(_walk(self.root, prefix)))
+        ...
 
-    async def leftovers(self) -> list[Leftover]:
+    def leftovers(self) -> Awaitable[list[Leftover]]:
         """What an earlier process of this owner's name left; call before the first draft."""
-        with disk.translated():
-            return await to_thread.run_sync(lambda: list(_leftovers(self.root, self._owner)))
+        ...
 
-    async def clear(self, leftover: Leftover) -> None:
+    def clear(self, leftover: Leftover) -> Awaitable[None]:
         """Forget a leftover; the blob under its key, if any, stays."""
-        with disk.translated():
-            path = self.root / disk.DRAFTS / leftover.draft
-            await to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+        ...
 
-    async def free_bytes(self) -> int:
-        """Room left on the disk."""
-        with disk.translated():
-            return (await to_thread.run_sync(shutil.disk_usage, self.root / disk.DRAFTS)).free
-
-    def _try_out(self) -> None:
-        self.find_room(_PROBE_BYTES)
-        disk.try_out(self.new_draft(), _PROBE_BYTES)
-
-    @operation("get")
-    async def _open(self, key: str) -> BinaryIO:
-        with disk.translated(self.root, key):
-            return await to_thread.run_sync(lambda: _path(self.root, key).open("rb"))
-
-    @operation("get")
-    async def _find(self, key: str) -> Path:
-        path = _path(self.root, key)
-        with disk.translated(self.root, key):
-            path.stat()  # in this thread: it takes less than the way to another
-        return path
-
-
-def _path(root: Path, key: str) -> Path:
-    if not _KEY.fullmatch(key) or ".." in key or "//" in key:
-        raise ValueError(f"{key!r} is not a key")
-    return root / key
-
-
-def _walk(root: Path, prefix: str) -> Iterator[Blob]:
-    (root / disk.DRAFTS).stat()  # which fails where no disk is mounted: a walk would find nothing
-    for folder, _, names in os.walk(root / prefix):
-        for name in names:
-            path = Path(folder, name)
-            try:
-                stat = path.stat()
-            except FileNotFoundError:  # deleted meanwhile
-                continue
-            yield Blob(
-                key=path.relative_to(root).as_posix(), size=stat.st_size, modified=stat.st_mtime
-            )
-
-
-def _leftovers(root: Path, owner: str) -> Iterator[Leftover]:
-    for path in sorted((root / disk.DRAFTS).glob(f"{owner}~*")):
-        _, _, name = path.name.partition("~")
-        _, _, rest = name.partition("~")
-        key = rest.replace("~", "/") or None
-        if key is not None and not (root / key).exists():
-            key = None
-        elif key is not None and not (root / key).samefile(path):
-            key = None  # someone else has stored the blob since
-        yield Leftover(draft=path.name, key=key)
+    def free_bytes(self) -> Awaitable[int | None]:
+        """Room that is left, or None where nobody says; raises Unavailable."""
+        ...

@@ -1,4 +1,4 @@
-"""The disk under the blobs: files that are durable once they have moved, and its errors as ours."""
+"""The disk under the blobs: files that are durable once they are linked, and its errors as ours."""
 
 import os
 from collections.abc import Generator
@@ -7,9 +7,8 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import BinaryIO
 
-from store.errors import Full, Missing, Unavailable
-
-DRAFTS = "drafts"
+from store.blobs import DRAFTS
+from store.errors import Exists, Full, Missing, Unavailable
 
 
 def create(path: Path) -> BinaryIO:
@@ -34,17 +33,34 @@ def try_out(path: Path, size: int) -> None:
             path.unlink()
 
 
-def move(file: Path, path: Path, root: Path) -> None:
-    """To ``path`` under ``root``, in place of any file there, making the folders it needs."""
+def link(path: Path, file: Path, root: Path, *, replace: bool) -> None:
+    """Make ``path`` under ``root`` a name of the file too, making the folders it needs.
+
+    Raises FileExistsError if that is the name of a file that it must not ``replace``.
+    """
     while True:
         _make_folders(path.parent, root)
         try:
-            file.rename(path)
+            if replace:
+                _replace(path, file)
+            else:
+                path.hardlink_to(file)
             return
         except FileNotFoundError:
             # The deletion of another blob has removed the folder that was empty again.
             if not file.exists():
                 raise
+
+
+def _replace(path: Path, file: Path) -> None:
+    # A link cannot replace a file that is there, a rename can.
+    link = file.with_name(f"{file.name}.link")
+    link.hardlink_to(file)
+    try:
+        link.rename(path)
+    except OSError:
+        link.unlink(missing_ok=True)
+        raise
 
 
 def _make_folders(folder: Path, root: Path) -> None:
@@ -58,7 +74,7 @@ def _make_folders(folder: Path, root: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what has been moved there durable."""
+    """Make what has been linked there durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -96,6 +112,8 @@ def translated(root: Path | None = None, key: str = "") -> Generator[None]:
         if root is not None and is_there(root):
             raise Missing(f"there is no blob {key}") from error
         raise Unavailable(f"the disk of the blobs has no {error.filename}") from error
+    except FileExistsError as error:
+        raise Exists(f"there is a blob {key} already") from error
     except OSError as error:
         if error.errno in (ENOSPC, EDQUOT):
             raise Full("the disk of the blobs is full") from error

@@ -2,6 +2,7 @@
 
 StoreError
 ├── Missing       there is nothing under that name
+├── Exists        there is something under that name already, and it stays
 ├── Unavailable   the server or disk did not answer; the same call may succeed later
 │   ├── CircuitOpen   it was not even asked: it has failed too often
 │   └── GroupGone     a consumer group was deleted, or never made
@@ -22,6 +23,10 @@ class StoreError(Exception):
 
 class Missing(StoreError):
     """There is nothing under that name."""
+
+
+class Exists(StoreError):
+    """There is something under that name already, and it stays."""
 
 
 class Unavailable(StoreError):

@@ -15,8 +15,8 @@ from handlers.children import Children
 from handlers.registry import STAGES, Stage
 from handlers.stage import Output
 from handlers.worker import Worker, WorkerSettings
-from store.blobs import FolderBlobs
 from store.client import connect
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 
 CONCURRENCY = 8

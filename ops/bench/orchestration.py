@@ -16,8 +16,8 @@ from ops.bench.idle import ORIGINAL
 from ops.bench.photos import CLIENT, context, upload
 from ops.bench.server import Server, serving
 from ops.bench.system import cpu_s_of
-from store.blobs import FolderBlobs
 from store.client import connect
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from store.position import Position
 

@@ -11,7 +11,7 @@ from ops.commands.options import with_settings
 from ops.reconciling import Comparison, compare, remove
 from ops.settings import Loaded
 from ops.tokens import parse_ttl
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 
 
 @click.command()

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -23,7 +23,7 @@ from gateway.limits import Limits
 from gateway.server import configuration
 from ops.telemetry import Telemetry
 from projections.runner import Projector
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from store.sqlite import Generations, Reader
 from tests.gateway.browsing import browser, stranger, system, visitor
@@ -50,7 +50,10 @@ class _Server(uvicorn.Server):
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
-    """A running gateway. ``client`` sends alice's token unless told otherwise."""
+    """A running gateway. ``client`` sends alice's token unless told otherwise.
+
+    ``blobs`` are in a folder, except where a test has others.
+    """
 
     base_url: str
     host: str
@@ -177,7 +180,7 @@ async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
             port=int(base_url.rpartition(":")[2]),
             deps=deps,
             log=deps.log,
-            blobs=deps.blobs,
+            blobs=cast("FolderBlobs", deps.blobs),
             tokens=tokens,
             client=client,
         )

@@ -2,13 +2,14 @@
 
 import asyncio
 import shutil
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from gateway.dependencies import Dependencies
 from gateway.limits import Limits
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 from store.position import Position
 from tests.gateway.conftest import Gateway, picture, served, until
 from tests.gateway.wire import connected, request
@@ -128,10 +129,10 @@ async def test_a_sender_that_asks_first_is_told_to_go_on(gateway: Gateway) -> No
 
 
 async def test_a_sender_that_asks_first_is_refused_while_the_disk_is_full(
-    deps: Dependencies,
+    deps: Dependencies, tmp_path: Path
 ) -> None:
-    everything_bytes = shutil.disk_usage(deps.blobs.root).total
-    full = FolderBlobs(deps.blobs.root, reserve_bytes=everything_bytes)
+    everything_bytes = shutil.disk_usage(tmp_path).total
+    full = FolderBlobs(tmp_path / "blobs", reserve_bytes=everything_bytes)
     async with (
         served(msgspec.structs.replace(deps, blobs=full)) as gateway,
         connected(gateway) as wire,

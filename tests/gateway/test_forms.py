@@ -16,7 +16,7 @@ from domain.rejections import Rejected
 from gateway.forms import Form, receive_form
 from gateway.limits import Limits
 from gateway.problems import Refused
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 from tests.gateway.conftest import picture
 
 LIMITS = Limits(max_upload_bytes=2_000, max_fields=4, max_field_bytes=500)
@@ -43,7 +43,7 @@ async def receive(folder: Path, pieces: Sequence[bytes]) -> tuple[Form, str]:
         body = left.pop(0) if left else b""
         return {"type": "http.request", "body": body, "more_body": bool(left)}
 
-    async with FolderBlobs(folder).draft() as draft:
+    async with FolderBlobs(folder).draft("originals/ab/abc") as draft:
         form = await receive_form(Request[Any, Any, Any](scope, next_piece), draft, LIMITS)
         await draft.flush()
         return form, draft.sha256

@@ -13,10 +13,10 @@ import pytest
 
 from gateway.dependencies import Dependencies
 from gateway.limits import Limits
-from store.blobs import FolderBlobs
 from store.breaker import FAILURES, Breaker
 from store.client import connect
 from store.errors import Unavailable
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.clocks import Clock
 from tests.gateway.conftest import Gateway, picture, until

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,9 +78,9 @@ async def test_a_client_enters_no_other_room(deps: Dependencies, name: str, code
     assert refused.value.code == code
 
 
-async def test_a_photo_room_is_its_owners(deps: Dependencies, log: Log) -> None:
+async def test_a_photo_room_is_its_owners(deps: Dependencies, log: Log, tmp_path: Path) -> None:
     [photo_id] = await record(log)
-    generations = Generations(deps.blobs.root.parent / "read-model")
+    generations = Generations(tmp_path / "read-model")
     await Projector(log, generations).catch_up()
 
     for principal in (ALICE, OPERATOR, AUDITOR):
@@ -92,7 +94,7 @@ async def test_a_photo_room_is_its_owners(deps: Dependencies, log: Log) -> None:
 
 
 async def test_what_a_room_tells_live_is_what_its_history_holds(
-    deps: Dependencies, log: Log
+    deps: Dependencies, log: Log, tmp_path: Path
 ) -> None:
     photo_ids = [
         photo_id
@@ -100,7 +102,7 @@ async def test_what_a_room_tells_live_is_what_its_history_holds(
         for session_id in (None, "trip", "home")
         for photo_id in await record(log, 2, client_id=client_id, session_id=session_id)
     ]
-    await Projector(log, Generations(deps.blobs.root.parent / "read-model")).catch_up()
+    await Projector(log, Generations(tmp_path / "read-model")).catch_up()
     names = ["global", "client:alice", "client:bob", "session:trip", "session:home"]
     names += [f"photo:{photo_id}" for photo_id in photo_ids]
     admissions = [await admit(name, OPERATOR, deps) for name in names]

@@ -31,7 +31,7 @@ from gateway.auth import Tokens
 from gateway.dependencies import Dependencies
 from gateway.server import configuration
 from projections.runner import Projector
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 from store.client import connect
 from store.log import Log
 from store.sqlite import Generations, Reader

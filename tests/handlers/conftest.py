@@ -10,7 +10,7 @@ import pytest
 from domain.retries import Strategies
 from handlers.children import Children
 from handlers.worker import Worker, WorkerSettings
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.handlers.workers import Frozen, Scripted, Working
 

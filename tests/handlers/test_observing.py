@@ -13,8 +13,8 @@ from handlers.children import Children
 from handlers.observing import Ended, StageRun, observed
 from handlers.worker import Worker
 from store import census, subject
-from store.blobs import FolderBlobs
 from store.errors import Lost
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from store.subject import Subject
 from tests.conftest import CONTEXT

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from handlers.worker import WorkerSettings
-from store.blobs import FolderBlobs
 from store.breaker import Breaker
 from store.client import connect
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.clocks import Clock
 from tests.handlers.workers import (

@@ -11,7 +11,7 @@ from domain.failures import Category
 from domain.retries import STRATEGIES, Strategies
 from handlers.stage import Output
 from handlers.worker import WorkerSettings
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.conftest import CONTEXT
 from tests.handlers.workers import (

@@ -11,9 +11,9 @@ from handlers import registry
 from handlers.children import Children
 from handlers.registry import Stage
 from handlers.worker import Worker, WorkerSettings
-from store.blobs import FolderBlobs
 from store.controls import ControlLog
 from store.errors import Full
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.conftest import CONTEXT
 from tests.handlers.stages import Seen, look

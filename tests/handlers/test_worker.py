@@ -7,7 +7,7 @@ from domain.pipeline import PIPELINES
 from domain.retries import STRATEGIES
 from handlers.children import Children
 from handlers.worker import Worker, WorkerSettings
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.conftest import CONTEXT
 from tests.handlers.workers import (

@@ -14,7 +14,8 @@ from domain.failures import Category
 from handlers.registry import STAGES
 from handlers.stage import Made, Output, StageFailed
 from handlers.worker import Worker
-from store.blobs import FolderBlobs, original_key
+from store.blobs import original_key
+from store.folder_blobs import FolderBlobs
 from store.log import Log, Recorded
 from tests.conftest import CONTEXT
 

@@ -14,7 +14,8 @@ from domain.commands import (
 )
 from domain.results import Rendition
 from ops.reconciling import compare, remove, settle
-from store.blobs import PROBES, FolderBlobs, original_key, rendition_key
+from store.blobs import PROBES, original_key, rendition_key
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.conftest import CONTEXT
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from store.blobs import FolderBlobs, original_key, rendition_key
+from store.blobs import original_key, rendition_key
 from store.errors import Full, Missing
+from store.folder_blobs import FolderBlobs
 
 KEY = "originals/ab/abc"
 
@@ -27,10 +28,10 @@ async def content(blobs: FolderBlobs, key: str, start: int = 0, length: int | No
 
 async def test_a_blob_is_read_as_it_was_written(blobs: FolderBlobs) -> None:
     data = bytes(range(256)) * 20_000
-    async with blobs.draft() as draft:
+    async with blobs.draft(KEY) as draft:
         for at in range(0, len(data), 70_001):
             await draft.write(data[at : at + 70_001])
-        await draft.commit(KEY)
+        await draft.commit()
 
     assert await content(blobs, KEY) == data
     assert (draft.size, draft.sha256) == (len(data), hashlib.sha256(data).hexdigest())
@@ -39,7 +40,7 @@ async def test_a_blob_is_read_as_it_was_written(blobs: FolderBlobs) -> None:
 
 
 async def test_a_draft_that_is_not_committed_leaves_nothing(blobs: FolderBlobs) -> None:
-    async with blobs.draft() as draft:
+    async with blobs.draft(KEY) as draft:
         await draft.write(b"x" * 3_000_000)
         assert len(files(blobs)) == 1
 
@@ -90,10 +91,10 @@ async def test_a_key_that_could_leave_the_folder_is_refused(blobs: FolderBlobs, 
 
 
 async def test_what_a_writer_left_is_found_by_its_successor(blobs: FolderBlobs) -> None:
-    draft, stored = blobs.draft(), blobs.draft()
+    draft, stored = blobs.draft(original_key("gone")), blobs.draft(KEY)
     await draft.__aenter__()
     await stored.__aenter__()
-    await stored.commit(KEY)
+    await stored.commit()
 
     left = await FolderBlobs(blobs.root).leftovers()
     other = await FolderBlobs(blobs.root, "other").leftovers()
@@ -108,9 +109,9 @@ async def test_what_a_writer_left_is_found_by_its_successor(blobs: FolderBlobs) 
 
 
 async def test_a_blob_stored_again_by_another_is_not_in_doubt(blobs: FolderBlobs) -> None:
-    stored = blobs.draft()
+    stored = blobs.draft(KEY)
     await stored.__aenter__()
-    await stored.commit(KEY)
+    await stored.commit()
     await FolderBlobs(blobs.root, "other").put(KEY, b"theirs")
 
     (left,) = await blobs.leftovers()
@@ -130,9 +131,9 @@ async def test_a_full_disk_is_named_and_leaves_nothing(small_disk: Path) -> None
 
 async def test_the_reserve_of_the_disk_is_left_to_others(small_disk: Path) -> None:
     blobs = FolderBlobs(small_disk, reserve_bytes=100_000)
-    async with blobs.draft() as draft:
+    async with blobs.draft(KEY) as draft:
         await draft.write(b"x" * 100_000)
-        await draft.commit(KEY)
+        await draft.commit()
 
     with pytest.raises(Full, match="reserve"):
         await blobs.put("originals/ab/abd", b"x" * 100_000)
@@ -140,7 +141,7 @@ async def test_the_reserve_of_the_disk_is_left_to_others(small_disk: Path) -> No
 
     await FolderBlobs(small_disk, "other").put("originals/ab/others", b"x" * 100_000)
     with pytest.raises(Full, match="reserve"):
-        await blobs.draft().__aenter__()
+        await blobs.draft(original_key("abe")).__aenter__()
 
 
 async def test_storing_and_deleting_side_by_side_do_not_meet(blobs: FolderBlobs) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from store.blobs import FolderBlobs
 from store.breaker import FAILURES, Breaker
 from store.errors import CircuitOpen, Full, Missing, Unavailable
+from store.folder_blobs import FolderBlobs
 from tests.clocks import Clock
 from tests.system.disks import read_only, remount
 
@@ -60,7 +60,7 @@ async def test_a_full_disk_has_room_for_a_draft_and_is_still_full(
     clock.now_s = FIRST_S
 
     with pytest.raises(Full):
-        await blobs.draft().__aenter__()
+        await blobs.draft(OTHER).__aenter__()
 
     assert (blobs.breaker.state, blobs.breaker.retry_after_s) == ("open", 2 * FIRST_S)
     assert list((blobs.root / "drafts").iterdir()) == []
@@ -71,7 +71,7 @@ async def test_a_full_disk_that_takes_the_beginning_of_each_photo_is_full(
 ) -> None:
     remount(blobs.root, "size=1200k")
     for _ in range(FAILURES):
-        async with blobs.draft() as draft:
+        async with blobs.draft(OTHER) as draft:
             await draft.write(bytes(1 << 20))  # written at once
             with pytest.raises(Full):
                 await draft.write(bytes(1 << 20))
@@ -120,9 +120,9 @@ async def test_a_draft_that_cannot_be_removed_any_more_is_left_to_the_next_proce
     blobs: FolderBlobs,
 ) -> None:
     async def put(failing: ExitStack) -> None:
-        async with blobs.draft() as draft:
+        async with blobs.draft(OTHER) as draft:
             failing.enter_context(read_only(blobs.root))
-            await draft.commit(KEY)
+            await draft.commit()
 
     with ExitStack() as failing, pytest.raises(Unavailable):
         await put(failing)
@@ -159,7 +159,7 @@ async def test_uploads_that_are_given_up_and_blobs_that_are_missing_do_not_count
     blobs: FolderBlobs,
 ) -> None:
     for _ in range(2 * FAILURES):
-        async with blobs.draft() as draft:
+        async with blobs.draft(OTHER) as draft:
             await draft.write(b"the beginning")
         with pytest.raises(Missing):
             await blobs.size(OTHER)

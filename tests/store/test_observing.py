@@ -7,8 +7,8 @@ import pytest
 
 from domain.commands import DeletePhoto
 from domain.rejections import Rejected
-from store.blobs import FolderBlobs
 from store.errors import Missing
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from store.observing import Appended
 from tests.conftest import CONTEXT

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from store.blobs import FolderBlobs
 from store.client import Client
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.system.checker import Findings, examine
 from tests.system.rules import NOTHING_BEFORE

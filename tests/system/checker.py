@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from redis.asyncio import Redis
 
-from store.blobs import FolderBlobs
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.system.rules import File, Photo, chain_breaks, told_by
 

@@ -9,9 +9,9 @@ import anyio
 
 from ops.embedded import url_in
 from projections.verify import verify
-from store.blobs import FolderBlobs
 from store.client import connect
 from store.errors import StoreError
+from store.folder_blobs import FolderBlobs
 from store.log import Log
 from store.sqlite import Generations
 from tests.ops.systems import photolog
