@@ -166,6 +166,15 @@ class Blobs(Protocol):
         """
         ...
 
+    def link(self, key: str, *, mime_type: str, disposition: str) -> str | None:
+        """A URL that gives the blob to anyone for a while; None where it is to be read here."""
+        ...
+
+    @property
+    def link_origin(self) -> str | None:
+        """The origin (RFC 6454) of all links; None if there are none."""
+        ...
+
     def delete(self, key: str) -> Awaitable[None]:
         """Remove the blob; nothing happens if there is none."""
         ...

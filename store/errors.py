@@ -5,7 +5,8 @@ StoreError
 ├── Exists        there is something under that name already, and it stays
 ├── Unavailable   the server or disk did not answer; the same call may succeed later
 │   ├── CircuitOpen   it was not even asked: it has failed too often
-│   └── GroupGone     a consumer group was deleted, or never made
+│   ├── GroupGone     a consumer group was deleted, or never made
+│   └── Denied        it answers that we may not; a setting is wrong
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
 └── Corrupt       what is stored is not what was written
@@ -43,6 +44,14 @@ class CircuitOpen(Unavailable):
 
 class GroupGone(Unavailable):
     """There is no such consumer group, or not even its stream: who needs it makes it anew."""
+
+
+class Denied(Unavailable):
+    """The server refuses us. ``setting`` is that which is wrong, the last part of its name."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class Lost(StoreError):

@@ -138,6 +138,7 @@ class FolderBlobs:
     """
 
     bucket = BUCKET
+    link_origin = None
 
     def __init__(
         self,
@@ -213,7 +214,11 @@ class FolderBlobs:
     @operation("list")
     async def keys(self, prefix: str) -> list[Blob]:
         with disk.translated():
-            return await to_thread.run_sync(lambda: list(_walk(self.root, prefix)))
+            found = await to_thread.run_sync(lambda: list(_walk(self.root, prefix)))
+        return sorted(found, key=lambda blob: blob.key)
+
+    def link(self, key: str, *, mime_type: str, disposition: str) -> None:
+        """There are none: only this machine reaches the folder."""
 
     async def leftovers(self) -> list[Leftover]:
         with disk.translated():

@@ -1,6 +1,5 @@
 """Real servers, one of each per test process, and a log of its own for each test."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,8 @@ from domain.events import Context
 from ops.embedded import valkey_binary
 from store.client import Client, connect
 from store.log import Log
+from store.minio_bucket import Server
+from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, unavailable
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
 
@@ -26,13 +27,6 @@ CONTEXT = Context(
     actor="client:alice",
     trace_id="0af7651916cd43dd8448eb211c80319c",
 )
-
-
-def unavailable(what: str) -> None:
-    """A missing service is a failure in CI and a skip, saying so, elsewhere."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +119,35 @@ async def redis(valkey_url: str) -> AsyncGenerator[Client]:
 async def log(redis: Client, prefix: str) -> Log:
     """An empty log of one partition on the bundled server."""
     return await Log.open(redis, prefix=prefix)
+
+
+@pytest.fixture(scope="session")
+def minio() -> Generator[MinioServer]:
+    """MinIO, for tests that leave it running."""
+    with (
+        tempfile.TemporaryDirectory(prefix="photolog-") as folder,
+        MinioServer(Path(folder)) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def bucket(minio: MinioServer, prefix: str) -> Server:
+    """A bucket of the test's own, not yet made."""
+    return bucket_of(minio.url, prefix)
+
+
+def bucket_of(endpoint: str, name: str) -> Server:
+    """With time-outs that a test can wait for."""
+    return Server(
+        endpoint=endpoint,
+        access_key=ACCESS_KEY,
+        secret_key=SECRET_KEY,
+        bucket=name,
+        connect_timeout_s=1.0,
+        timeout_s=2.0,
+        retries=1,
+    )
 
 
 @pytest.fixture

@@ -1,17 +1,30 @@
-"""A server that a test has for itself, to take away and to give back."""
+"""Servers that tests start, take away and give back."""
 
+import os
+import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import pytest
 
 from ops.embedded import valkey_binary
 
 DEADLINE_S = 10.0
+MINIO_DEADLINE_S = 30.0
+
+
+def unavailable(what: str) -> None:
+    """A missing service is a failure in CI and a skip, saying so, elsewhere."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def url_in(folder: Path) -> str:
@@ -50,3 +63,87 @@ def _answers(path: Path) -> bool:
         connection.sendall(b"PING\r\n")
         return connection.recv(16) == b"+PONG\r\n"
     return False
+
+
+ACCESS_KEY = "photolog"
+SECRET_KEY = "photolog-secret"
+
+GET_MINIO = "no minio on this machine: go install github.com/minio/minio@latest"
+
+_GO = "/usr/local/go/bin"
+
+
+def minio_binary() -> str | None:
+    """Where MinIO is: on the path, or where Go installs programs."""
+    places = [os.environ.get("PATH", os.defpath)]
+    if go := shutil.which("go", path=f"{places[0]}:{_GO}"):
+        asked = subprocess.run([go, "env", "GOPATH"], capture_output=True, text=True)
+        places.append(f"{asked.stdout.strip()}/bin")
+    return shutil.which("minio", path=":".join(places))
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class MinioServer:
+    """MinIO on a port of this machine, over a folder; there in the block, killed at its end."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = {
+            "MINIO_ROOT_USER": ACCESS_KEY,
+            "MINIO_ROOT_PASSWORD": SECRET_KEY,
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+            **environment,
+        }
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Until it answers; what was stored before is there again."""
+        binary = minio_binary()
+        if binary is None:
+            unavailable(GET_MINIO)
+            return
+        self._process = subprocess.Popen(
+            [
+                *(binary, "server", "--quiet", "--address", f"127.0.0.1:{self.port}"),
+                *("--certs-dir", str(self.folder / ".certs"), str(self.folder)),
+            ],
+            env={**os.environ, "HOME": str(self.folder), **self._environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        give_up = time.monotonic() + MINIO_DEADLINE_S
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                pytest.fail("MinIO did not start")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _is_ready(self) -> bool:
+        with (
+            suppress(OSError),
+            urllib.request.urlopen(f"{self.url}/minio/health/ready", timeout=1) as answer,
+        ):
+            return answer.status == 200
+        return False

@@ -11,8 +11,8 @@ from playwright.async_api import Browser, async_playwright, expect
 from ops.bench.system import System, running
 from ops.settings import Settings
 from ops.tokens import mint
-from tests.conftest import unavailable
 from tests.gateway.visitor import Visitor
+from tests.servers import unavailable
 
 CHROMIUM = Path("/usr/bin/chromium")
 DEADLINE_MS = 20_000

@@ -3,7 +3,6 @@
 import io
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -34,12 +33,6 @@ def photolog(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*PHOTOLOG, *arguments], capture_output=True, text=True, timeout=DEADLINE_S
     )
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def jpeg(size: tuple[int, int] = (320, 240)) -> bytes:

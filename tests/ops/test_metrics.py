@@ -16,7 +16,8 @@ from domain.failures import Category
 from domain.pipeline import ERASURE, LANES, TREE
 from ops.metrics import METRICS, Metrics
 from store.distribution import Distribution
-from tests.ops.systems import System, free_port, jpeg, wait_until
+from tests.ops.systems import System, jpeg, wait_until
+from tests.servers import free_port
 
 ROLES = {"gateway": "gateway", "projector": "projector", "worker-1": "worker", "up": "up"}
 

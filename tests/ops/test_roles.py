@@ -15,7 +15,8 @@ from ops.embedded import Valkey
 from ops.leash import leashed
 from ops.settings import Settings
 from store.errors import Unavailable
-from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, free_port, wait_until
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, wait_until
+from tests.servers import free_port
 
 
 @contextmanager

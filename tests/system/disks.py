@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import unavailable
+from tests.servers import unavailable
 
 
 @contextmanager

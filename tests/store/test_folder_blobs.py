@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from store.blobs import original_key, rendition_key
+from store.errors import Full
+from store.folder_blobs import FolderBlobs
+from tests.store.keeping import files
+
+KEY = "originals/ab/abc"
+
+
+async def test_deleting_removes_the_file_and_its_empty_folders(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    key = rendition_key("abc", "job", "thumbnail-150")
+    await blobs.put(key, b"x")
+    await blobs.delete(key)
+
+    assert [path.name for path in (tmp_path / "renditions").iterdir()] == []
+
+
+async def test_a_full_disk_is_named_and_leaves_nothing(small_disk: Path) -> None:
+    with pytest.raises(Full):
+        await FolderBlobs(small_disk).put(KEY, b"x" * 3_000_000)
+
+    assert files(small_disk) == []
+
+
+async def test_the_reserve_of_the_disk_is_left_to_others(small_disk: Path) -> None:
+    blobs = FolderBlobs(small_disk, reserve_bytes=100_000)
+    async with blobs.draft(KEY) as draft:
+        await draft.write(b"x" * 100_000)
+        await draft.commit()
+
+    with pytest.raises(Full, match="reserve"):
+        await blobs.put("originals/ab/abd", b"x" * 100_000)
+    assert files(small_disk) == [KEY]
+
+    await FolderBlobs(small_disk, "other").put("originals/ab/others", b"x" * 100_000)
+    with pytest.raises(Full, match="reserve"):
+        await blobs.draft(original_key("abe")).__aenter__()
