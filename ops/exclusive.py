@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import time
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from errno import EADDRINUSE
@@ -45,6 +46,11 @@ def locked(folder: Path) -> Generator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def machine(folder: Path) -> str:
+    """A name of the system on the folder; the folder tells apart two systems of one machine."""
+    return f"{socket.gethostname()}-{zlib.crc32(str(folder).encode()):08x}"
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -20,6 +20,7 @@ from domain.failures import Category
 from domain.retries import STRATEGIES, Strategies
 from ops.accepted import accepted
 from ops.errors import UserError
+from ops.s3_settings import S3Settings
 from ops.strategies import FORM, parse, text_of
 
 PREFIX = "PHOTOLOG_"
@@ -43,7 +44,7 @@ class SettingsError(UserError):
     """A setting has no value that we can work with; the message says which, from where, and why."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator can change. A name says its unit."""
 
     data: Annotated[
@@ -282,6 +283,7 @@ PARTS = {
     "concurrency": "Worker",
     "max_pixels": "Pictures",
     "log_level": "Log lines",
+    "s3_endpoint": "Photos on a server of S3",
 }
 """The first setting of each part; in ``Settings`` those of one part stand together."""
 
@@ -297,7 +299,13 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     unknown: tuple[str, ...] = ()
 
 
-_HINTS = get_type_hints(Settings, include_extras=True)
+_HINTS = dict(
+    # Those of Settings itself first.
+    sorted(
+        get_type_hints(Settings, include_extras=True).items(),
+        key=lambda hint: hint[0] in S3Settings.__struct_fields__,
+    )
+)
 
 
 def load(
@@ -371,10 +379,12 @@ def shown(name: str, value: object) -> str:
     """The value as it may be shown to anyone: without secrets."""
     if value is None:
         return "unset"
-    if name == "secret":
+    if name in ("secret", "s3_secret_key"):
         return MASK
     if name in ("redis_url", "otlp_endpoint"):
         return _without_password(str(value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value)
 
 

@@ -12,6 +12,7 @@ again, callers wait in the socket's queue and are not refused.
 | ``secret`` | signs the tokens |
 | ``metrics/`` | where each role has its metrics, see ``ops.listener`` |
 | ``valkey/`` ``blobs/`` ``read-model/`` | the log, the pictures, what is folded from the log |
+| ``copies/`` | pictures of a server of S3 that workers are looking at, see ``store.local_copies`` |
 """
 
 import asyncio
@@ -23,7 +24,6 @@ import socket
 import sys
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -31,7 +31,7 @@ import msgspec
 
 from ops import gauges
 from ops.embedded import Valkey
-from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, reachable
+from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.listener import forget, metrics_served
 from ops.metrics import Metrics
 from ops.part import Part
@@ -140,7 +140,9 @@ class _System:
         self._announce(url)
 
     def _make_folders(self) -> None:
-        for folder in (self._settings.blobs_folder, self._settings.read_model_folder):
+        in_folder = self._settings.s3_endpoint is None
+        blobs = (self._settings.blobs_folder,) if in_folder else ()
+        for folder in (*blobs, self._settings.read_model_folder):
             try:
                 folder.mkdir(exist_ok=True)
             except OSError as error:
@@ -205,13 +207,12 @@ class _System:
 
 
 def _worker(settings: Settings, slot: int) -> Callable[[], list[str]]:
-    # The folder tells apart two systems of one machine that share a Redis.
-    machine = f"{socket.gethostname()}-{zlib.crc32(str(settings.folder).encode()):08x}"
+    on = machine(settings.folder)
 
     def arguments() -> list[str]:
-        consumer = f"{machine}:{slot}:{uuid.uuid4().hex[:8]}"
+        consumer = f"{on}:{slot}:{uuid.uuid4().hex[:8]}"
         # Whoever worked in this slot before has ended: we hold the lock and saw it go.
-        return ["worker", "--consumer", consumer, "--dead", f"{machine}:{slot}:"]
+        return ["worker", "--consumer", consumer, "--dead", f"{on}:{slot}:"]
 
     return arguments
 

@@ -5,7 +5,6 @@ and so it takes 25 MB less and starts in half the time.
 """
 
 import logging
-import shutil
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +14,7 @@ import anyio
 import msgspec
 
 from ops import gauges
+from ops.blobs import open_store
 from ops.embedded import url_in
 from ops.errors import UserError
 from ops.logs import starting
@@ -22,10 +22,10 @@ from ops.metrics import Role
 from ops.reconciling import settle
 from ops.settings import Settings, shown
 from ops.telemetry import Telemetry
+from store.blobs import Blobs
 from store.breaker import Breaker
 from store.client import connect
 from store.errors import Unavailable
-from store.folder_blobs import FolderBlobs
 from store.keys import DEFAULT_PREFIX
 from store.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore
@@ -41,9 +41,6 @@ logger = logging.getLogger("photolog")
 
 RETRY_S = 0.5
 REMIND_S = 30.0
-
-RESERVE_MAX = 0.1
-"""The largest part of a disk that is its reserve."""
 
 TASKS_A_DECODER = 3
 """One that is decoded, and others that are read, stored or next in line: no decoder waits."""
@@ -116,6 +113,7 @@ async def open_log(
             await redis.aclose()
 
 
+@asynccontextmanager
 async def open_blobs(
     settings: Settings,
     log: Log,
@@ -123,29 +121,21 @@ async def open_blobs(
     *,
     reserved: float = 1.0,
     observe: OperationObserver = ignore,
-) -> FolderBlobs:
+) -> AsyncGenerator[Blobs]:
     """The blobs, for the one process that is called ``owner``, rid of what an earlier one left.
 
-    ``reserved`` is the part of the disk's reserve that this process leaves free.
+    Waits until they are there. ``reserved`` is the part of the disk's reserve that this process
+    leaves free.
 
     Raises:
-        UserError: the folder cannot be used.
+        UserError: the folder or the bucket cannot be used.
     """
-    folder = settings.blobs_folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        most = shutil.disk_usage(folder).total * RESERVE_MAX
-        reserve_bytes = int(min(settings.reserve_bytes, most) * reserved)
-        breaker = _breaker("blobs", settings)
-        blobs = FolderBlobs(
-            folder, owner, reserve_bytes=reserve_bytes, breaker=breaker, observe=observe
-        )
-    except OSError as error:
-        raise UserError(
-            f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
-        ) from error
-    await settle(log, blobs)
-    return blobs
+    breaker = _breaker("blobs", settings)
+    async with open_store(
+        settings, owner, patient=True, reserved=reserved, breaker=breaker, observe=observe
+    ) as blobs:
+        await settle(log, blobs)
+        yield blobs
 
 
 def generations(settings: Settings) -> Generations:
@@ -162,12 +152,15 @@ async def open_gateway(
     from ops.tokens import tokens  # noqa: PLC0415
 
     signing = tokens(settings, create=True)
-    async with open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log:
+    async with (
+        open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
+        open_blobs(settings, log, owner, observe=telemetry.operated) as blobs,
+    ):
         reader = Reader(generations(settings))
         try:
             yield Dependencies(
                 log=log,
-                blobs=await open_blobs(settings, log, owner, observe=telemetry.operated),
+                blobs=blobs,
                 reader=reader,
                 tokens=signing,
                 limits=bounds(Limits, settings),
@@ -224,10 +217,10 @@ async def open_worker(
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         _started(children),
-    ):
-        blobs = await open_blobs(
+        open_blobs(
             settings, log, owner, reserved=WORKERS_RESERVE, observe=telemetry.operated
-        )
+        ) as blobs,
+    ):
         worker = Worker(
             log,
             blobs,

@@ -7,11 +7,11 @@ import click
 import msgspec
 
 from ops import wiring
+from ops.blobs import open_store
 from ops.commands.options import with_settings
 from ops.reconciling import Comparison, compare, remove
 from ops.settings import Loaded
 from ops.tokens import parse_ttl
-from store.folder_blobs import FolderBlobs
 
 
 @click.command()
@@ -31,12 +31,15 @@ def command(loaded: Loaded, removing: bool, older_than: str, as_json: bool) -> N
     that are not there. The exit status is 1 if any is missing.
     """
     age_s = parse_ttl(older_than)
-    if not loaded.settings.blobs_folder.is_dir():
-        raise click.ClickException(f"there are no files in {loaded.settings.blobs_folder}")
+    settings = loaded.settings
+    if settings.s3_endpoint is None and not settings.blobs_folder.is_dir():
+        raise click.ClickException(f"there are no files in {settings.blobs_folder}")
 
     async def run() -> Comparison:
-        async with wiring.open_log(loaded.settings) as log:
-            blobs = FolderBlobs(loaded.settings.blobs_folder, f"reconcile-{os.getpid()}")
+        async with (
+            wiring.open_log(settings) as log,
+            open_store(settings, f"reconcile-{os.getpid()}") as blobs,
+        ):
             found = await compare(log, blobs, older_than_s=age_s)
             if removing:
                 await remove(blobs, found)

@@ -22,6 +22,7 @@ from ops.settings import (
     variable_of,
 )
 from store.breaker import FAILURES, OPEN_S
+from store.minio_bucket import Server
 
 NAMES = Settings.__struct_fields__
 SECRET = "s" * 43
@@ -120,6 +121,7 @@ def test_neither_an_error_nor_the_shown_value_gives_a_secret_away() -> None:
 
     assert "hunter2" not in str(error.value)
     assert shown("secret", SECRET) == MASK
+    assert shown("s3_secret_key", "hunter2222") == MASK
     assert shown("redis_url", "rediss://me:hunter2@h:1/0") == f"rediss://me:{MASK}@h:1/0"
     assert shown("redis_url", "redis://h:1/0") == "redis://h:1/0"
 
@@ -130,6 +132,7 @@ def test_settings_survive_the_way_into_another_process() -> None:
             "PHOTOLOG_PORT": "0",
             "PHOTOLOG_SECRET": SECRET,
             "PHOTOLOG_LINGER_S": "1.5",
+            "PHOTOLOG_S3_LINKS": "true",
             "PHOTOLOG_RETRY_DATA": "retryable=true base_s=0.25",
         }
     ).settings
@@ -149,7 +152,8 @@ def test_every_setting_says_what_it_means_and_takes(name: str) -> None:
 
 
 def test_every_setting_is_in_a_part_of_them() -> None:
-    assert [name for names in parts().values() for name in names] == list(NAMES)
+    assert sorted(name for names in parts().values() for name in names) == sorted(NAMES)
+    assert next(iter(parts())) == "The system"
     assert "" not in parts()
     assert set(PARTS) <= set(NAMES)
 
@@ -160,6 +164,7 @@ def test_a_breaker_without_settings_is_one_of_the_default_settings() -> None:
     assert (settings.breaker_failures, settings.breaker_open_s) == (FAILURES, OPEN_S)
 
 
+SERVER = Server(endpoint="http://127.0.0.1:9000", access_key="", secret_key="")
 WORKER = {"patience_s": "worker_patience_s", "drain_s": "worker_drain_s"}
 RECIPE = {name: f"recipe_{name}" for name in Recipe.__struct_fields__}
 
@@ -175,6 +180,12 @@ def test_every_bound_has_a_setting_with_the_same_default(
     values.pop("concurrency", None)  # follows from the decoders, where the setting is 0
     for name, value in values.items():
         assert getattr(Settings(), renamed.get(name, name)) == value, name
+
+
+def test_every_bound_of_a_server_of_s3_has_a_setting_with_the_same_default() -> None:
+    for name, value in msgspec.structs.asdict(SERVER).items():
+        if name not in ("endpoint", "access_key", "secret_key"):
+            assert getattr(Settings(), f"s3_{name}") == value, name
 
 
 def test_a_retry_strategy_is_the_default_but_for_what_is_named(file: Path) -> None:
