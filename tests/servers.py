@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,9 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+import urllib3
+from minio import Minio
+from minio.error import S3Error
 
 from ops.embedded import valkey_binary
 
@@ -141,9 +143,19 @@ class MinioServer:
         self._process.wait()
 
     def _is_ready(self) -> bool:
-        with (
-            suppress(OSError),
-            urllib.request.urlopen(f"{self.url}/minio/health/ready", timeout=1) as answer,
-        ):
-            return answer.status == 200
-        return False
+        """Whether it knows its users, and so that this is none of them."""
+        asked = Minio(
+            endpoint=f"127.0.0.1:{self.port}",
+            access_key="nobody",
+            secret_key=SECRET_KEY,
+            secure=False,
+            region="us-east-1",
+            http_client=urllib3.PoolManager(timeout=1.0, retries=False),
+        )
+        try:
+            asked.list_buckets()
+        except urllib3.exceptions.HTTPError:
+            return False
+        except S3Error as error:
+            return error.code == "InvalidAccessKeyId"
+        return True
