@@ -6,6 +6,9 @@ bytes while the ETag, the SHA-256 of the file, is the same.
 
 Files come from users. A browser shows them as the pictures that their first bytes said they are, or
 not at all: no sniffing, no scripts, no frame.
+
+Where the blobs are with a server that readers reach, it can be told to send them there, with a URL
+that works for a while; who may not see the photo does not get one.
 """
 
 import logging
@@ -37,6 +40,7 @@ logger = logging.getLogger("photolog.gateway")
 
 FOREVER = "private, max-age=31536000, immutable"
 ASK = "private, no-cache"
+NEVER = "private, no-store"
 
 THUMBNAIL = "thumbnail-"
 """How the names of thumbnails begin; the size follows."""
@@ -49,6 +53,7 @@ _RESPONSES: Mapping[int, ResponseSpec] = {
     200: ResponseSpec(bytes, description="The file", media_type="image/*", generate_examples=False),
     206: ResponseSpec(bytes, description="The part", media_type="image/*", generate_examples=False),
     304: ResponseSpec(None, description="The file that the sender has", generate_examples=False),
+    307: ResponseSpec(None, description="Where the file is, for a while", generate_examples=False),
     **problems(
         *("photo-not-found", "rendition-not-found", "range-not-satisfiable", "missing-token"),
         *("blob-missing", "read-model-behind"),
@@ -202,7 +207,7 @@ def _rendition(files: Files, name: str) -> File | None:
 async def _answer(
     request: Asked, deps: Dependencies, file: File, *, download: bool
 ) -> ASGIResponse:
-    """304, 206 or 200.
+    """304, 307, 206 or 200.
 
     Raises:
         Refused: ``range-not-satisfiable``.
@@ -212,11 +217,15 @@ async def _answer(
         return ASGIResponse(status_code=304, headers=_headers(file))
     if (stored := await deps.blobs.size(file.key)) != file.size:
         raise Corrupt(f"blob {file.key} has {stored} bytes, not {file.size}")
+    shown = disposition("attachment" if download else "inline", file.name)
+    link = deps.blobs.link(file.key, mime_type=file.mime_type, disposition=shown)
+    if link is not None and request.method == "GET":  # which the link is signed for
+        return ASGIResponse(status_code=307, headers={"Location": link, "Cache-Control": NEVER})
     part = _part(request, file)
     start, length = (part.start, part.length) if part else (0, file.size)
     headers = _headers(file) | {
         "Content-Length": str(length),
-        "Content-Disposition": disposition("attachment" if download else "inline", file.name),
+        "Content-Disposition": shown,
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
     if part:

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, route
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from gateway.dependencies import Dependencies
 from gateway.problems import Refused, problem_response
 from gateway.ranges import matches_none
 
@@ -37,7 +39,7 @@ POLICY = "; ".join(
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' blob: data:",
+        "img-src 'self' blob: data:{links}",
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -55,13 +57,15 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     mime_type: str
     etag: str
 
-    @property
-    def headers(self) -> dict[str, str]:
+    def headers(self, link_origin: str | None = None) -> dict[str, str]:
+        """``link_origin`` is where pictures may come from beside here."""
         return {
             "ETag": self.etag,
             "Cache-Control": "no-cache",
             "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": POLICY,
+            "Content-Security-Policy": POLICY.format(
+                links=f" {link_origin}" if link_origin else ""
+            ),
         }
 
 
@@ -79,8 +83,8 @@ def pages() -> Mapping[str, Page]:
 
 
 @route("/", http_method=["GET", "HEAD"], exclude_from_auth=True, include_in_schema=False)
-async def index(request: Asking) -> ASGIResponse:
-    return _answer(request, pages()[INDEX])
+async def index(request: Asking, deps: NamedDependency[Dependencies]) -> ASGIResponse:
+    return _answer(request, pages()[INDEX], deps.blobs.link_origin)
 
 
 @route(
@@ -103,16 +107,17 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
     if not (wants_page and answer.content.code == "not-found"):
         return answer
     page = pages()[NOTHING]
-    headers = {name: value for name, value in page.headers.items() if name != "ETag"}
+    headers = {name: value for name, value in page.headers().items() if name != "ETag"}
     return Response(page.body, status_code=404, headers=headers, media_type=page.mime_type)
 
 
-def _answer(request: Asking, page: Page) -> ASGIResponse:
+def _answer(request: Asking, page: Page, link_origin: str | None = None) -> ASGIResponse:
+    headers = page.headers(link_origin)
     if matches_none(request.headers.get("if-none-match"), page.etag):
-        return ASGIResponse(status_code=304, headers=page.headers)
+        return ASGIResponse(status_code=304, headers=headers)
     return ASGIResponse(
         body=page.body,
-        headers=page.headers,
+        headers=headers,
         media_type=page.mime_type,
         is_head_response=request.method == "HEAD",
     )

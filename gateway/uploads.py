@@ -273,7 +273,7 @@ def _not_stored(blobs: Blobs) -> Refused:
     headers = retry_after(blobs.breaker)
     return Refused(
         "storage-unavailable",
-        "Nothing was stored; the photos that are there can be seen.",
+        "Nothing was stored; what was stored before stays.",
         headers=headers,
     )
 

@@ -62,6 +62,8 @@ def configure(settings: Settings, role: str, *, quiet: bool = True) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_Json(role) if settings.log_format == "json" else _Text(role))
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    # It tells of each try that it makes again; what comes of them is told by whoever asked.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     starting.setLevel(logging.NOTSET if quiet else logging.INFO)
 
     def uncaught(

@@ -101,6 +101,17 @@ class Bucket(Minio):
             region=server.region,
             http_client=self._pool,
         )
+        self._signer: Minio = self
+        if server.public_endpoint is not None:
+            # A signature is over the host, too. It sends nothing: the region is known.
+            self._signer = Minio(
+                _host(server.public_endpoint),
+                access_key=server.access_key,
+                secret_key=server.secret_key,
+                secure=server.public_endpoint.startswith("https:"),
+                region=server.region,
+                http_client=self._pool,
+            )
 
     def close(self) -> None:
         self._pool.clear()
@@ -232,8 +243,7 @@ class Bucket(Minio):
         origin = self.link_origin
         if origin is None:
             return None
-        # Sends nothing: the region is known.
-        return self._signer(origin).presigned_get_object(
+        return self._signer.presigned_get_object(
             self.name,
             key,
             expires=timedelta(seconds=self._server.link_s),
@@ -242,19 +252,6 @@ class Bucket(Minio):
                 "response-content-disposition": disposition,
                 "response-cache-control": "private, max-age=31536000, immutable",
             },
-        )
-
-    def _signer(self, endpoint: str) -> Minio:
-        """For URLs of another name of the server: the signature is over the name, too."""
-        if endpoint == self._server.endpoint.rstrip("/"):
-            return self
-        return Minio(
-            _host(endpoint),
-            access_key=self._server.access_key,
-            secret_key=self._server.secret_key,
-            secure=endpoint.startswith("https:"),
-            region=self._server.region,
-            http_client=urllib3.PoolManager(),
         )
 
     def _make(self) -> None:
