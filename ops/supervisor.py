@@ -30,12 +30,14 @@ from typing import Any
 import msgspec
 
 from ops import gauges
+from ops.blobs import open_store
 from ops.embedded import Valkey
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.listener import forget, metrics_served
 from ops.metrics import Metrics
 from ops.part import Part
 from ops.settings import PREFIX, Settings, environment_of
+from store.errors import Unavailable
 
 logger = logging.getLogger("photolog.supervisor")
 
@@ -62,6 +64,7 @@ def up(settings: Settings, announce: Callable[[str], None]) -> None:
 
     Raises:
         StartFailed: nothing of the system runs any more.
+        UserError: a setting is wrong; nothing was started.
     """
     with locked(settings.folder) as lock, listen(settings.host, settings.port) as listener:
         asyncio.run(_System(settings, lock, listener, announce).run())
@@ -116,6 +119,7 @@ class _System:
     async def _start(self) -> None:
         settings = self._settings
         self._make_folders()
+        await self._try_bucket()
         if settings.metrics_port + settings.workers + 1 > LAST_PORT:
             raise StartFailed("PHOTOLOG_METRICS_PORT: the ports of the workers would be too high")
         if settings.redis_url is None:
@@ -149,6 +153,13 @@ class _System:
                 raise StartFailed(
                     f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
                 ) from error
+
+    async def _try_bucket(self) -> None:
+        """A setting that is wrong is told here, once, and not by each role that ends of it."""
+        if self._settings.s3_endpoint is not None:
+            with contextlib.suppress(Unavailable):  # the roles wait for the server, and say so
+                async with open_store(self._settings, "up"):
+                    pass
 
     async def _start_valkey(self) -> str:
         """Start the bundled server, and wait until it has loaded the log; its URL."""
