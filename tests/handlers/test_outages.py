@@ -1,18 +1,22 @@
 """Redis or the disk of the blobs away: tasks wait in hand, without attempts and without haste."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from handlers.stage import Output
 from handlers.worker import WorkerSettings
 from store.breaker import Breaker
 from store.client import connect
 from store.folder_blobs import FolderBlobs
+from store.local_copies import LocalCopies
 from store.log import Log
+from store.minio_blobs import MinioBlobs
 from tests.clocks import Clock
+from tests.conftest import bucket_of
 from tests.handlers.workers import (
     DEADLINE_S,
     Scripted,
@@ -21,7 +25,7 @@ from tests.handlers.workers import (
     types_when_ended,
     uploaded,
 )
-from tests.servers import url_in, valkey
+from tests.servers import MinioServer, url_in, valkey
 from tests.system.disks import fill, remount
 from tests.system.photos import jpeg
 
@@ -68,6 +72,48 @@ class TestBlobs:
             runs = [stage for stage, _ in pool.ran].count("thumbnails")
 
         assert 1 < runs <= 3
+
+
+class TestMinio:
+    @pytest.fixture
+    def server(self, own_folder: Path) -> Generator[MinioServer]:
+        with MinioServer(own_folder) as server:
+            yield server
+
+    @pytest.fixture
+    async def blobs(self, server: MinioServer, tmp_path: Path) -> AsyncGenerator[MinioBlobs]:
+        copies = LocalCopies(tmp_path / "copies", 1 << 20)
+        breaker = Breaker("blobs", failures=1, open_s=FIRST_S)
+        blobs = MinioBlobs(bucket_of(server.url, "photos"), "worker", copies, breaker=breaker)
+        await blobs.prepare()
+        yield blobs
+        blobs.close()
+
+    async def test_a_server_that_is_killed_in_the_middle_of_a_rendition_costs_no_attempt(
+        self, log: Log, blobs: MinioBlobs, working: Working, server: MinioServer
+    ) -> None:
+        command = await uploaded(log, blobs, jpeg("one", (400, 300)))
+
+        class Killing(Scripted):
+            """Takes the server away while the thumbnails are made."""
+
+            async def run(self, *, stage: str, affinity: str, **_: object) -> Output:
+                output = await super().run(stage=stage, affinity=affinity)
+                if stage == "thumbnails" and self.ran.count((stage, affinity)) == 1:
+                    server.kill()
+                return output
+
+        async with working(pool=Killing()):
+            await until(lambda: blobs.breaker.state == "open")
+            await anyio.to_thread.run_sync(server.start)
+            types = await types_when_ended(log, command.photo_id)
+
+        assert types[-1] == "photo.processing.completed"
+        assert "photo.processing.stage.failed" not in types
+        done = await data_of(log, command.photo_id, "photo.processing.stage.completed")
+        assert {each["attempt"] for each in done} == {1}
+        keys = [blob.key for blob in await blobs.keys("")]
+        assert [key.partition("/")[0] for key in keys] == ["originals", "renditions"]
 
 
 class TestRedis:

@@ -14,8 +14,7 @@ from domain.failures import Category
 from handlers.registry import STAGES
 from handlers.stage import Made, Output, StageFailed
 from handlers.worker import Worker
-from store.blobs import original_key
-from store.folder_blobs import FolderBlobs
+from store.blobs import Blobs, original_key
 from store.log import Log, Recorded
 from tests.conftest import CONTEXT
 
@@ -27,7 +26,7 @@ Working = Callable[..., AbstractAsyncContextManager[Worker]]
 
 async def uploaded(
     log: Log,
-    blobs: FolderBlobs,
+    blobs: Blobs,
     data: bytes,
     pipeline: str = "full_processing",
     *,
