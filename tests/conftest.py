@@ -116,9 +116,24 @@ async def redis(valkey_url: str) -> AsyncGenerator[Client]:
 
 
 @pytest.fixture
-async def log(redis: Client, prefix: str) -> Log:
-    """An empty log of one partition on the bundled server."""
-    return await Log.open(redis, prefix=prefix)
+def partitions() -> int:
+    """How many partitions the test's log has: parametrize a test with another number."""
+    return 1
+
+
+@pytest.fixture
+async def log(redis: Client, prefix: str, partitions: int) -> Log:
+    """An empty log on the bundled server."""
+    return await Log.open(redis, prefix=prefix, partitions=partitions)
+
+
+one_and_three = pytest.mark.parametrize("partitions", [1, 3])
+"""For tests of what must not depend on the number of partitions."""
+
+
+def home(log: Log, client_id: str = "alice") -> int:
+    """The partition of the client's photos: the last one of three for alice."""
+    return log.partition_of(client_id)
 
 
 @pytest.fixture(scope="session")

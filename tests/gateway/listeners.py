@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from domain.commands import UploadPhoto
 from store.log import Log
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home
 from tests.gateway.conftest import DEADLINE_S, Gateway
 
 AT_ONCE = 20
@@ -55,9 +55,10 @@ async def record(
     return photo_ids
 
 
-async def positions(log: Log, partition: int = 0) -> list[str]:
-    """Those of all events of the partition, in order."""
-    return [str(recorded.position) async for recorded in log.scan(partition)]
+async def positions(log: Log, partition: int | None = None) -> list[str]:
+    """Those of all events of the partition, alice's by default, in order."""
+    of = home(log) if partition is None else partition
+    return [str(recorded.position) async for recorded in log.scan(of)]
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,23 +5,11 @@ import pytest
 
 from gateway.limits import Limits
 from projections import photos
-from store.client import Client
-from store.log import Log
 from store.position import Position
+from tests.conftest import one_and_three
 from tests.gateway.conftest import Gateway, Role
 from tests.gateway.listeners import following, positions, record
 from tests.gateway.processing import process
-
-
-@pytest.fixture
-def partitions() -> int:
-    """How many partitions the log has: parametrize a test with another number."""
-    return 1
-
-
-@pytest.fixture
-async def log(redis: Client, prefix: str, partitions: int) -> Log:
-    return await Log.open(redis, prefix=prefix, partitions=partitions)
 
 
 @pytest.fixture
@@ -38,6 +26,7 @@ async def test_the_first_frame_says_where_the_room_is(gateway: Gateway) -> None:
         assert Position.parse(stream.ready.id) <= Position.parse(photo["position"])
 
 
+@one_and_three
 async def test_a_room_tells_each_event_once_and_in_order(gateway: Gateway) -> None:
     async with following(gateway) as stream:
         photo = (await gateway.upload()).json()
@@ -87,6 +76,7 @@ async def test_an_operator_follows_any_room(gateway: Gateway) -> None:
             assert await stream.ids(len(expected)) == expected
 
 
+@one_and_three
 async def test_resuming_replays_exactly_the_rest(gateway: Gateway) -> None:
     await record(gateway.log, 30)
     expected = await positions(gateway.log)
@@ -107,6 +97,7 @@ async def test_the_header_goes_before_the_query(gateway: Gateway) -> None:
         assert await stream.ids(1) == expected[4:]
 
 
+@one_and_three
 async def test_a_stream_cut_again_and_again_misses_and_repeats_nothing(gateway: Gateway) -> None:
     got: list[str] = []
     async with following(gateway) as stream:
@@ -123,6 +114,7 @@ async def test_a_stream_cut_again_and_again_misses_and_repeats_nothing(gateway: 
     assert got == await positions(gateway.log)
 
 
+@one_and_three
 async def test_an_upload_can_be_followed_from_its_position(gateway: Gateway) -> None:
     photo = (await gateway.upload()).json()
 
@@ -168,6 +160,7 @@ async def test_a_room_of_many_partitions_resumes_in_each(gateway: Gateway, parti
     assert last == ",".join(expected[partition][-1] for partition in range(partitions))
 
 
+@one_and_three
 async def test_what_an_event_says_can_be_fetched(gateway: Gateway) -> None:
     async with following(gateway) as stream, anyio.create_task_group() as tasks:
         tasks.start_soon(record, gateway.log, 200)

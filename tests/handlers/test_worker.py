@@ -9,7 +9,7 @@ from handlers.children import Children
 from handlers.worker import Worker, WorkerSettings
 from store.folder_blobs import FolderBlobs
 from store.log import Log
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home, one_and_three
 from tests.handlers.workers import (
     DEADLINE_S,
     Frozen,
@@ -22,6 +22,7 @@ from tests.system.checker import examine
 from tests.system.photos import jpeg
 
 
+@one_and_three
 async def test_a_photo_goes_through_all_its_stages(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
@@ -128,6 +129,7 @@ async def test_a_file_that_takes_too_long_holds_a_decoder_twice_and_no_more(
     assert (failed["code"], failed["attempts"]) == ("decode-timeout", 2)
 
 
+@one_and_three
 async def test_deleting_a_photo_removes_its_files(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
@@ -157,6 +159,7 @@ async def test_a_photo_deleted_before_its_turn_is_erased_and_not_processed(
     assert await blobs.keys("") == []
 
 
+@one_and_three
 async def test_a_restarted_worker_takes_over_what_the_dead_one_held(
     log: Log, blobs: FolderBlobs, working: Working, children: Children
 ) -> None:
@@ -175,6 +178,7 @@ async def test_a_restarted_worker_takes_over_what_the_dead_one_held(
     assert (found.problems, found.stray) == ([], [])
 
 
+@one_and_three
 async def test_many_workers_count_each_result_once(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
@@ -189,6 +193,7 @@ async def test_many_workers_count_each_result_once(
     assert len(found.completed) == len(photos)
 
 
+@one_and_three
 async def test_a_stopped_worker_finishes_what_it_holds(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
@@ -198,7 +203,7 @@ async def test_a_stopped_worker_finishes_what_it_holds(
         await types_when_ended(log, photos[0].photo_id, ("photo.processing.started",))
 
     pending = 0
-    for key, stage in log.keys.lanes(0, tuple(PIPELINES["full_processing"])):
+    for key, stage in log.keys.lanes(home(log), tuple(PIPELINES["full_processing"])):
         summary = await log.redis.xpending(key, stage)
         pending += summary["pending"]
     assert pending == 0

@@ -16,7 +16,7 @@ from handlers.stage import Made, Output, StageFailed
 from handlers.worker import Worker
 from store.blobs import Blobs, original_key
 from store.log import Log, Recorded
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home
 
 DEADLINE_S = 20.0
 ENDS = ("photo.processing.completed", "photo.processing.failed", "photo.erased")
@@ -54,7 +54,7 @@ async def uploaded(
 
 
 async def history(log: Log, photo_id: str) -> list[Recorded]:
-    return [each async for each in log.scan(0) if each.event.data.photo_id == photo_id]
+    return [each async for each in log.scan(home(log)) if each.event.data.photo_id == photo_id]
 
 
 async def types_when_ended(log: Log, photo_id: str, ends: tuple[str, ...] = ENDS) -> list[str]:
@@ -65,7 +65,7 @@ async def types_when_ended(log: Log, photo_id: str, ends: tuple[str, ...] = ENDS
             types = [each.event.type for each in await history(log, photo_id)]
             if any(end in types for end in ends):
                 return types
-            position = position or await log.end(0)
+            position = position or await log.end(home(log))
             seen = await log.read(position, block_ms=1_000)
             position = seen[-1].position if seen else position
 

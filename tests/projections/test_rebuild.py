@@ -13,9 +13,12 @@ from projections.verify import verify
 from store.errors import Unavailable
 from store.log import Log
 from store.sqlite import Connection, Generations, Reader, open_writer
+from tests.conftest import home, one_and_three
 from tests.projections.conftest import execute, live_rows, reached, running
 from tests.projections.stories import SCRIPT, photo_id, processed, upload
 from tests.projections.test_fold import dump
+
+pytestmark = one_and_three
 
 
 async def test_a_rebuild_gives_equal_tables(
@@ -153,8 +156,8 @@ async def test_nobody_commits_to_the_live_generation_while_it_is_replaced(
     with closing(open_writer(path)) as db:
         db.execute("PRAGMA busy_timeout = 0")
         async with live_held(log, generations) as positions:
-            assert positions == {0: await log.end(0)}
-            assert checkpoints.get(db, 0) == positions[0]
+            assert positions == {each: await log.end(each) for each in range(log.partitions)}
+            assert checkpoints.get_all(db, log.partitions) == positions
             with pytest.raises(Unavailable), db.transaction():
                 pass
         with db.transaction():
@@ -173,7 +176,7 @@ async def test_readers_see_one_state_and_never_an_older_one_during_rebuilds(
     def look(db: Connection) -> int:
         events = history.count(db)
         assert db.execute("SELECT coalesce(sum(version), 0) FROM photos") == [(events,)]
-        assert history.since(db, checkpoints.get(db, 0), 1) == []
+        assert history.since(db, checkpoints.get(db, home(log)), 1) == []
         return events
 
     async def read() -> None:

@@ -16,6 +16,7 @@ from store.client import Client, connect
 from store.doorbell import Doorbell
 from store.log import Log
 from store.sqlite import Generations, Reader, open_reader, open_writer
+from tests.conftest import home, one_and_three
 from tests.projections.conftest import (
     checkpoint,
     execute,
@@ -28,6 +29,7 @@ from tests.projections.stories import SCRIPT, photo_id, processed, upload
 from tests.servers import valkey
 
 
+@one_and_three
 async def test_the_story_reaches_the_rows(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
@@ -40,9 +42,10 @@ async def test_the_story_reaches_the_rows(
     reader.close()
     assert view is not None
     assert (view.processing_status, view.blurhash) == ("completed", "LEHV6nWB2yk8pyo0adR*.7kCMdnj")
-    assert checkpoint(generations) == await log.end(0)
+    assert checkpoint(generations, home(log)) == await log.end(home(log))
 
 
+@one_and_three
 async def test_each_commit_is_told_with_its_events(log: Log, generations: Generations) -> None:
     await Projector(log, generations).catch_up()  # a rebuild is none of them
     await execute(log, *SCRIPT)
@@ -53,7 +56,7 @@ async def test_each_commit_is_told_with_its_events(log: Log, generations: Genera
 
     [committed] = told
     assert [each.position for each in committed.recorded] == [
-        each.position async for each in log.scan(0)
+        each.position async for each in log.scan(home(log))
     ]
     assert committed.seconds > 0
 
@@ -68,6 +71,7 @@ async def test_an_empty_log_has_a_read_model_at_once_and_without_a_warning(
     assert [each for each in caplog.records if each.levelno > logging.INFO] == []
 
 
+@one_and_three
 async def test_a_running_projector_follows_the_log(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
@@ -90,6 +94,7 @@ async def test_a_commit_rings_the_doorbell(log: Log, projector: Projector) -> No
     await bell.close()
 
 
+@one_and_three
 async def test_another_projector_goes_on_where_one_stopped(
     log: Log, generations: Generations
 ) -> None:
@@ -130,6 +135,7 @@ async def test_three_partitions_are_followed_side_by_side(
     assert len(live_rows(generations)["photos"]) == len(clients)
 
 
+@one_and_three
 async def test_a_deleted_read_model_is_folded_again(
     log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -222,6 +228,7 @@ async def test_a_read_model_of_another_form_is_set_aside(
     assert "form of another version: folding the log anew" in caplog.text
 
 
+@one_and_three
 @pytest.mark.parametrize("grown", [False, True])
 async def test_what_the_log_has_lost_is_not_kept(
     log: Log,
@@ -233,8 +240,8 @@ async def test_what_the_log_has_lost_is_not_kept(
 ) -> None:
     await execute(log, upload(1), upload(2))
     await projector.catch_up()
-    lost = await log.end(0)
-    await log.redis.xdel(log.keys.log(0), lost.entry_id)
+    lost = await log.end(home(log))
+    await log.redis.xdel(log.keys.log(home(log)), lost.entry_id)
     if grown:
         await execute(log, upload(3))
 
@@ -298,7 +305,7 @@ async def test_a_full_disk_is_waited_for(
         with largest_file(path.with_name(f"{path.name}-wal").stat().st_size):
             await execute(log, upload(2), *processed(2))
             await until(lambda: "partition 0 of the projector waits" in caplog.text, "a log line")
-            assert checkpoint(generations) < await log.end(0)
+            assert checkpoint(generations, home(log)) < await log.end(home(log))
         await reached(log, generations)
 
     assert (await verify(log, generations)).equal

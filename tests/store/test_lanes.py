@@ -3,13 +3,15 @@ import pytest
 from store.errors import Lost
 from store.lanes import LOW_FIRST_EVERY, NORMAL_FIRST_EVERY, Claimed, Lanes
 from store.log import Log
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.commands import completed
 from tests.store.waiting import NEVER_IDLE_MS, depth, dispatched, lanes_of, uploaded
 
+pytestmark = one_and_three
 
-async def one(lanes: Lanes) -> Claimed:
-    (claimed,) = await lanes.claim(0, 1)
+
+async def one(log: Log, lanes: Lanes) -> Claimed:
+    (claimed,) = await lanes.claim(home(log), 1)
     return claimed
 
 
@@ -18,8 +20,8 @@ async def test_an_urgent_task_is_claimed_before_those_that_came_earlier(log: Log
     await dispatched(log)
     lanes = await lanes_of(log)
 
-    order = [each.task.photo_id for each in await lanes.claim(0, 2)]
-    order += [each.task.photo_id for each in await lanes.claim(0, 2)]
+    order = [each.task.photo_id for each in await lanes.claim(home(log), 2)]
+    order += [each.task.photo_id for each in await lanes.claim(home(log), 2)]
 
     assert order == [high.photo_id, normal.photo_id, low.photo_id]
 
@@ -28,7 +30,7 @@ async def test_the_result_removes_its_task(log: Log) -> None:
     command = await uploaded(log)
     await dispatched(log)
     lanes = await lanes_of(log)
-    claimed = await one(lanes)
+    claimed = await one(log, lanes)
 
     await log.execute(
         completed(command, "validation"), client_id="alice", context=CONTEXT, claim=claimed.claim
@@ -41,9 +43,9 @@ async def test_a_worker_whose_task_was_taken_is_told_so(log: Log) -> None:
     command = await uploaded(log)
     await dispatched(log)
     late, heir = await lanes_of(log, "late"), await lanes_of(log, "heir")
-    lost = await one(late)
+    lost = await one(log, late)
 
-    (taken,) = await heir.abandoned(0, idle_ms=0, dead=None)
+    (taken,) = await heir.abandoned(home(log), idle_ms=0, dead=None)
 
     assert taken.deliveries == 2
     assert await late.refresh([lost.claim]) == [False]
@@ -57,10 +59,10 @@ async def test_a_worker_whose_task_was_taken_is_told_so(log: Log) -> None:
 async def test_taking_over_from_a_dead_process_counts_no_stall(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
-    await one(await lanes_of(log, "host:1:aaaa"))
+    await one(log, await lanes_of(log, "host:1:aaaa"))
     heir = await lanes_of(log, "host:1:bbbb")
 
-    (taken,) = await heir.abandoned(0, idle_ms=NEVER_IDLE_MS, dead="host:1:")
+    (taken,) = await heir.abandoned(home(log), idle_ms=NEVER_IDLE_MS, dead="host:1:")
 
     assert taken.deliveries == 1
 
@@ -69,37 +71,37 @@ async def test_tasks_whose_delivery_was_never_seen_are_recalled(log: Log) -> Non
     await uploaded(log)
     await dispatched(log)
     lanes = await lanes_of(log)
-    claimed = await one(lanes)
+    claimed = await one(log, lanes)
 
-    assert await lanes.recall(0) == [claimed]
+    assert await lanes.recall(home(log)) == [claimed]
 
 
 async def test_a_dead_process_is_told_from_another_with_a_longer_name(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
-    await one(await lanes_of(log, "host:12:aaaa"))
+    await one(log, await lanes_of(log, "host:12:aaaa"))
     heir = await lanes_of(log, "host:1:bbbb")
 
-    assert await heir.abandoned(0, idle_ms=NEVER_IDLE_MS, dead="host:1:") == []
+    assert await heir.abandoned(home(log), idle_ms=NEVER_IDLE_MS, dead="host:1:") == []
 
 
 async def test_an_entry_that_is_no_task_is_removed(log: Log) -> None:
     lanes = await lanes_of(log)
-    await log.redis.xadd(log.keys.lane(0, "validation", "normal"), {"b": b"\xff"})
+    await log.redis.xadd(log.keys.lane(home(log), "validation", "normal"), {"b": b"\xff"})
 
-    assert await lanes.claim(0, 10) == []
+    assert await lanes.claim(home(log), 10) == []
     assert await depth(log) == 0
 
 
 async def test_waiting_ends_for_a_task_added_before_the_wait(log: Log) -> None:
     lanes = await lanes_of(log)
-    assert await lanes.claim(0, 1) == []
+    assert await lanes.claim(home(log), 1) == []
     await uploaded(log)
     await dispatched(log)
 
-    await lanes.wait(0, block_ms=5_000)
+    await lanes.wait(home(log), block_ms=5_000)
 
-    assert await lanes.claim(0, 1)
+    assert await lanes.claim(home(log), 1)
 
 
 async def test_low_lanes_move_however_much_is_urgent(log: Log) -> None:
@@ -110,7 +112,7 @@ async def test_low_lanes_move_however_much_is_urgent(log: Log) -> None:
     await dispatched(log)
     lanes = await lanes_of(log)
 
-    order = [(await one(lanes)).task.photo_id for _ in range(LOW_FIRST_EVERY)]
+    order = [(await one(log, lanes)).task.photo_id for _ in range(LOW_FIRST_EVERY)]
 
     assert order.index(normal.photo_id) == NORMAL_FIRST_EVERY - 1
     assert order.index(low.photo_id) == LOW_FIRST_EVERY - 1
@@ -119,26 +121,26 @@ async def test_low_lanes_move_however_much_is_urgent(log: Log) -> None:
 async def test_a_task_that_was_taken_over_is_still_of_its_lane(log: Log) -> None:
     await uploaded(log, 9)
     await dispatched(log)
-    await one(await lanes_of(log, "late"))
+    await one(log, await lanes_of(log, "late"))
     heir = await lanes_of(log, "heir")
 
-    (taken,) = await heir.abandoned(0, idle_ms=0, dead=None)
+    (taken,) = await heir.abandoned(home(log), idle_ms=0, dead=None)
     await heir.release([taken.claim])
 
-    assert taken.claim.lane_key == log.keys.lane(0, "validation", "low")
-    assert (await one(heir)).claim.lane_key == taken.claim.lane_key
+    assert taken.claim.lane_key == log.keys.lane(home(log), "validation", "low")
+    assert (await one(log, heir)).claim.lane_key == taken.claim.lane_key
 
 
 async def test_a_task_handed_back_is_anybodys_and_as_new(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
     lanes, other = await lanes_of(log), await lanes_of(log, "other")
-    claimed = await one(lanes)
+    claimed = await one(log, lanes)
 
     assert await lanes.release([claimed.claim]) == 1
     assert await lanes.release([claimed.claim]) == 0
 
-    again = await one(other)
+    again = await one(log, other)
     assert (again.task, again.deliveries) == (claimed.task, 1)
     assert await depth(log) == 1
 
@@ -148,21 +150,21 @@ async def test_only_the_stages_that_are_asked_for_are_claimed(log: Log) -> None:
     await dispatched(log)
     lanes = await lanes_of(log)
 
-    assert await lanes.claim(0, 1, stages=("metadata",)) == []
-    assert await lanes.claim(0, 1, stages=()) == []
-    assert len(await lanes.claim(0, 1, stages=("validation",))) == 1
+    assert await lanes.claim(home(log), 1, stages=("metadata",)) == []
+    assert await lanes.claim(home(log), 1, stages=()) == []
+    assert len(await lanes.claim(home(log), 1, stages=("validation",))) == 1
 
 
 async def test_the_entries_of_consumers_that_hold_nothing_are_removed(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
     idle, holder, observer = [await lanes_of(log, name) for name in ("idle", "holder", "observer")]
-    held = await one(holder)
-    assert await idle.claim(0, 1) == []
+    held = await one(log, holder)
+    assert await idle.claim(home(log), 1) == []
 
-    await observer.forget_idle(0, idle_ms=-1)
+    await observer.forget_idle(home(log), idle_ms=-1)
 
-    key = log.keys.lane(0, "validation", "normal")
+    key = log.keys.lane(home(log), "validation", "normal")
     names = [each["name"] for each in await log.redis.xinfo_consumers(key, "validation")]
     assert names == [b"holder"]
     assert await holder.refresh([held.claim]) == [True]

@@ -10,9 +10,11 @@ from store.dispatch import Dispatch
 from store.lanes import Lanes
 from store.log import Log
 from store.recovery import refill
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.commands import completed
 from tests.store.waiting import dispatched, uploaded
+
+pytestmark = one_and_three
 
 STAGES = (*TREE, ERASURE)
 
@@ -28,14 +30,14 @@ async def run(log: Log, command: PhotoCommand) -> None:
 
 
 async def lose_everything(log: Log) -> None:
-    for key, _ in log.keys.lanes(0, STAGES):
+    for key, _ in log.keys.lanes(home(log), STAGES):
         await log.redis.delete(key)
-    await log.redis.delete(log.keys.timers(0))
+    await log.redis.delete(log.keys.timers(home(log)))
 
 
-async def waiting(lanes: Lanes) -> set[tuple[str, str, int]]:
+async def waiting(log: Log, lanes: Lanes) -> set[tuple[str, str, int]]:
     """Photo, stage and attempt of every task on a lane."""
-    claimed = await lanes.claim(0, 1_000)
+    claimed = await lanes.claim(home(log), 1_000)
     return {(each.task.photo_id, each.task.stage, each.task.attempt) for each in claimed}
 
 
@@ -59,27 +61,27 @@ async def test_every_task_that_was_lost_comes_back_and_no_other(log: Log) -> Non
     await lose_everything(log)
     lanes = await lanes_of(log)
 
-    assert lanes.lost == {0}
-    assert await refill(log, 0, STAGES) == 5
+    assert lanes.lost == {home(log)}
+    assert await refill(log, home(log), STAGES) == 5
 
-    assert await waiting(lanes) == {
+    assert await waiting(log, lanes) == {
         (fresh.photo_id, "validation", 1),
         (begun.photo_id, "thumbnails", 1),
         (begun.photo_id, "optimization", 1),
         (gone.photo_id, ERASURE, 1),
     }
-    assert await log.redis.zcard(log.keys.timers(0)) == 1
+    assert await log.redis.zcard(log.keys.timers(home(log))) == 1
 
 
 async def test_tasks_that_are_there_are_not_added_again(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
     lanes = await lanes_of(log)
-    held = await lanes.claim(0, 1)
+    held = await lanes.claim(home(log), 1)
     await uploaded(log)
     await dispatched(log, "two")
 
-    assert await refill(log, 0, STAGES) == 0
+    assert await refill(log, home(log), STAGES) == 0
     assert len(held) == 1
 
 
@@ -87,11 +89,11 @@ async def test_events_that_no_dispatcher_has_done_are_left_to_them(log: Log) -> 
     await uploaded(log)
     dispatch = Dispatch(log, "one")
     await dispatch.prepare()
-    await dispatch.read(0, count=10, block_ms=10)  # and dies before it commits
+    await dispatch.read(home(log), count=10, block_ms=10)  # and dies before it commits
     await uploaded(log)
     await lanes_of(log)
 
-    assert await refill(log, 0, STAGES) == 0
+    assert await refill(log, home(log), STAGES) == 0
 
 
 async def test_new_lanes_on_an_empty_log_have_lost_nothing(log: Log) -> None:
@@ -102,13 +104,13 @@ async def test_an_entry_that_was_no_task_makes_the_partition_be_looked_at(log: L
     command = await uploaded(log)
     await dispatched(log)
     lanes = await lanes_of(log)
-    key = log.keys.lane(0, "validation", "normal")
+    key = log.keys.lane(home(log), "validation", "normal")
     await log.redis.delete(key)
     await lanes.prepare()
     lanes.lost.clear()
     await log.redis.xadd(key, {"b": b"\xff"})
 
-    assert await waiting(lanes) == set()
-    assert lanes.lost == {0}
-    await refill(log, 0, STAGES)
-    assert await waiting(lanes) == {(command.photo_id, "validation", 1)}
+    assert await waiting(log, lanes) == set()
+    assert lanes.lost == {home(log)}
+    await refill(log, home(log), STAGES)
+    assert await waiting(log, lanes) == {(command.photo_id, "validation", 1)}

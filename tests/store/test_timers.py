@@ -7,8 +7,10 @@ from domain.commands import RecordStageFailed
 from domain.events import iso
 from domain.failures import Category
 from store.log import Log
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.waiting import dispatched, lanes_of, uploaded
+
+pytestmark = one_and_three
 
 
 async def failed_until(log: Log, due: datetime, priority: int = 9) -> str:
@@ -34,7 +36,7 @@ async def failed_until(log: Log, due: datetime, priority: int = 9) -> str:
 async def drop_first_attempts(log: Log) -> None:
     """Acknowledge the tasks of the uploads themselves."""
     lanes = await lanes_of(log, "first")
-    for each in await lanes.claim(0, 100):
+    for each in await lanes.claim(home(log), 100):
         await log.acknowledge(each.task, each.claim)
 
 
@@ -46,29 +48,29 @@ async def test_a_task_waits_until_it_is_due_and_comes_back_to_its_lane(log: Log)
     await drop_first_attempts(log)
     lanes = await lanes_of(log)
 
-    moved, next_s = await lanes.promote(0)
+    moved, next_s = await lanes.promote(home(log))
 
-    (claimed,) = await lanes.claim(0, 10)
+    (claimed,) = await lanes.claim(home(log), 10)
     assert (claimed.task.photo_id, claimed.task.attempt) == (due, 2)
-    assert claimed.claim.lane_key == log.keys.lane(0, "validation", "low")
+    assert claimed.claim.lane_key == log.keys.lane(home(log), "validation", "low")
     assert moved == 1
     assert next_s is not None
     assert 3_500 < next_s <= 3_600
 
 
 async def test_nothing_waits_in_empty_timers(log: Log) -> None:
-    assert await (await lanes_of(log)).promote(0) == (0, None)
+    assert await (await lanes_of(log)).promote(home(log)) == (0, None)
 
 
 async def test_what_a_worker_does_not_know_keeps_nothing_from_moving(log: Log) -> None:
     due = await failed_until(log, datetime.now(UTC) - timedelta(seconds=1))
     await dispatched(log)
     await drop_first_attempts(log)
-    await log.redis.zadd(log.keys.timers(0), {b"faces:low:\x80": 1, b"no task": 2})
+    await log.redis.zadd(log.keys.timers(home(log)), {b"faces:low:\x80": 1, b"no task": 2})
     lanes = await lanes_of(log)
 
-    assert (await lanes.promote(0))[0] == 1
-    (claimed,) = await lanes.claim(0, 10)
+    assert (await lanes.promote(home(log)))[0] == 1
+    (claimed,) = await lanes.claim(home(log), 10)
     assert claimed.task.photo_id == due
 
 
@@ -78,9 +80,9 @@ async def test_all_tasks_of_a_stage_can_be_moved_before_their_time(log: Log) -> 
     await drop_first_attempts(log)
     lanes = await lanes_of(log)
 
-    assert (await lanes.promote(0, all_of="metadata"))[0] == 0
-    assert (await lanes.promote(0, all_of="validation"))[0] == 1
-    assert len(await lanes.claim(0, 10)) == 1
+    assert (await lanes.promote(home(log), all_of="metadata"))[0] == 0
+    assert (await lanes.promote(home(log), all_of="validation"))[0] == 1
+    assert len(await lanes.claim(home(log), 10)) == 1
 
 
 async def test_a_task_is_due_to_the_millisecond_that_its_event_says(log: Log) -> None:
@@ -89,6 +91,6 @@ async def test_a_task_is_due_to_the_millisecond_that_its_event_says(log: Log) ->
     await dispatched(log)
 
     redis: Any = log.redis
-    ((_, score),) = await redis.zrange(log.keys.timers(0), 0, 0, withscores=True)
+    ((_, score),) = await redis.zrange(log.keys.timers(home(log)), 0, 0, withscores=True)
 
     assert score == due.timestamp() * 1000

@@ -7,7 +7,7 @@ from domain.pipeline import LANES, plan
 from store.dispatch import Dispatch
 from store.lanes import Lanes
 from store.log import Log
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home
 from tests.store.commands import upload
 
 STAGES = ("metadata", "validation")
@@ -18,7 +18,7 @@ async def dispatched(log: Log, consumer: str = "one") -> Dispatch:
     """A dispatcher that has planned everything in the log."""
     dispatch = Dispatch(log, consumer)
     await dispatch.prepare()
-    events = await dispatch.read(0, count=100, block_ms=10)
+    events = await dispatch.read(home(log), count=100, block_ms=10)
     await dispatch.commit([(r.position, plan(r.event, str(r.position))) for r in events])
     return dispatch
 
@@ -37,5 +37,5 @@ async def uploaded(log: Log, priority: int = 5) -> UploadPhoto:
 
 async def depth(log: Log) -> int:
     """Entries of all lanes of ``STAGES``, waiting or held."""
-    keys = [log.keys.lane(0, stage, lane) for stage in STAGES for lane in LANES]
+    keys = [log.keys.lane(home(log), stage, lane) for stage in STAGES for lane in LANES]
     return sum([await log.redis.xlen(key) for key in keys])
