@@ -25,7 +25,8 @@ from ops.telemetry import Telemetry
 from store.blobs import Blobs
 from store.breaker import Breaker
 from store.client import connect
-from store.errors import Unavailable
+from store.errors import Denied, Unavailable, Unfit
+from store.fitness import examine
 from store.keys import DEFAULT_PREFIX
 from store.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore
@@ -88,14 +89,18 @@ async def open_log(
 
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.
+        UserError: Redis is not fit to hold the log, or does not let us in.
     """
     redis = connect(redis_url(settings), _breaker("redis", settings))
     try:
         remind_at = 0.0
         while True:
             try:
+                worries = await examine(redis)
                 log = await Log.open(redis, partitions=settings.partitions, prefix=prefix)
                 break
+            except (Denied, Unfit) as error:
+                raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
             except Unavailable as error:
                 if not patient:
                     raise
@@ -107,6 +112,8 @@ async def open_log(
         if patient:
             url, count = shown("redis_url", redis_url(settings)), log.partitions
             starting.info("joined the log at %s, partitions: %d", url, count)
+            for worry in worries:
+                logger.warning("PHOTOLOG_REDIS_URL: %s", worry)
         yield log
     finally:
         with anyio.CancelScope(shield=True):

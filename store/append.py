@@ -3,11 +3,10 @@
 from typing import cast
 
 import msgspec
-from redis.asyncio import Redis
 
 from domain.events import FIRST_PREV
 from store.chain import Chained
-from store.client import script, translated
+from store.client import Client, translated
 from store.keys import Keys
 
 IDEMPOTENCY_TTL_S = 24 * 3600
@@ -45,9 +44,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Append:
     """The script on one server."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Client, keys: Keys) -> None:
         self._keys = keys
-        self._script = redis.register_script(script("append"))
+        self._script = redis.lua("append")
 
     async def send(self, step: Step) -> list[bytes]:
         """One call of the script, see ``append.lua`` for its replies.

@@ -4,7 +4,9 @@ A client has a circuit breaker, which stands before commands, pipelines and subs
 probe is a PING with a deadline of its own, because a command may block for seconds by intent.
 """
 
-from collections.abc import Generator
+import hashlib
+import ssl
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import resources
 from typing import Any, cast
@@ -17,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from store.breaker import Breaker
-from store.errors import Full, GroupGone, Unavailable
+from store.errors import Denied, Full, GroupGone, Unavailable
 
 BLOCK_MS = 2_000
 """The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would cut it."""
@@ -30,6 +32,9 @@ PROBE_S = 1.0
 _AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 _OURS = (exceptions.MaxConnectionsError,)
 """Too much at once on our side, which says nothing about the server."""
+
+_DENIALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, ssl.SSLError)
+"""What stands behind an error of the connection when the server is there and does not want us."""
 
 _GONE = ("NOGROUP", "no such key", "The XGROUP subcommand requires the key to exist")
 """How the server says that a consumer group, or its stream, is not there."""
@@ -53,6 +58,10 @@ class Client(Redis):
             with anyio.fail_after(PROBE_S):
                 await super().execute_command("PING")  # pyright: ignore[reportUnknownMemberType] # untyped
 
+    def lua(self, name: str) -> "Script":
+        """The script in ``<name>.lua`` of this package."""
+        return Script(self, resources.files("store").joinpath(f"{name}.lua").read_text("utf-8"))
+
     def counted(self) -> AbstractContextManager[None]:
         """Around one exchange with the server, after ``check``."""
         return self.breaker.call(_AWAY, unrelated=_OURS)
@@ -67,6 +76,24 @@ class Client(Redis):
 
     def pubsub(self, **kwargs: Any) -> PubSub:
         return _PubSub(self, **kwargs)
+
+
+class Script:
+    """Sent by its digest, and whole to a server that does not know it yet."""
+
+    def __init__(self, client: Client, text: str) -> None:
+        self._client = client
+        self._text = text
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(
+        self, *, keys: Sequence[str], args: Sequence[str | bytes | int | float] = ()
+    ) -> Any:
+        rest = len(keys), *keys, *args
+        try:
+            return await self._client.execute_command("EVALSHA", self._digest, *rest)
+        except exceptions.NoScriptError:
+            return await self._client.execute_command("EVAL", self._text, *rest)
 
 
 class _Pipeline(Pipeline):
@@ -112,17 +139,13 @@ def connect(url: str, breaker: Breaker | None = None) -> Client:
     return client
 
 
-def script(name: str) -> str:
-    """The text of ``<name>.lua`` of this package."""
-    return resources.files("store").joinpath(f"{name}.lua").read_text("utf-8")
-
-
 @contextmanager
 def translated() -> Generator[None]:
     """Turn the driver's errors into ours, and let ours pass.
 
     Raises:
         Unavailable: no answer, or the server is loading, failing over or stopping.
+        Denied: it does not know the user, the password or the certificate, or forbids the command.
         GroupGone: the consumer group that was asked for is not there.
         Full: the server refuses writes for want of memory or disk.
     """
@@ -131,10 +154,21 @@ def translated() -> Generator[None]:
     except (exceptions.OutOfMemoryError, exceptions.ReadOnlyError) as error:
         raise Full(f"Redis refuses to write: {error}") from error
     except _AWAY as error:
+        if _is_denial(error):
+            raise Denied(f"Redis does not let us in: {error}") from error
         raise Unavailable(f"Redis did not answer: {error}") from error
+    except exceptions.NoPermissionError as error:
+        raise Denied(f"Redis forbids it: {error}") from error
     except exceptions.ResponseError as error:
         if str(error).startswith("MISCONF"):
             raise Full(f"Redis refuses to write: {error}") from error
         if str(error).startswith(_GONE):
             raise GroupGone(f"a consumer group is gone: {error}") from error
         raise
+
+
+def _is_denial(error: BaseException) -> bool:
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, _DENIALS):
+        behind = behind.__cause__ or behind.__context__
+    return behind is not None

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from redis import exceptions
-from redis.asyncio import Redis
 
-from store.client import script, translated
+from store.client import Client, translated
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
-async def create_group(redis: Redis, key: str, group: str) -> bool:
+async def create_group(redis: Client, key: str, group: str) -> bool:
     """Create the group at the stream's first entry; whether there was none."""
     try:
         with translated():
@@ -26,7 +25,7 @@ async def create_group(redis: Redis, key: str, group: str) -> bool:
     return True
 
 
-async def has_group(redis: Redis, key: str, group: str) -> bool:
+async def has_group(redis: Client, key: str, group: str) -> bool:
     """Whether the stream is there and has the group."""
     with translated():
         groups = await redis.xinfo_groups(key) if await redis.exists(key) else []
@@ -34,7 +33,7 @@ async def has_group(redis: Redis, key: str, group: str) -> bool:
 
 
 async def take_over(
-    redis: Redis, key: str, group: str, consumer: str, idle_ms: int, dead: str | None
+    redis: Client, key: str, group: str, consumer: str, idle_ms: int, dead: str | None
 ) -> list[tuple[bytes, dict[bytes, bytes], int]]:
     """Claim what gone consumers hold: ``(entry id, fields, deliveries)`` each.
 
@@ -63,13 +62,13 @@ async def take_over(
                 return taken
 
 
-async def _consumers(redis: Redis, key: str, group: str) -> Iterable[str]:
+async def _consumers(redis: Client, key: str, group: str) -> Iterable[str]:
     found = await redis.xinfo_consumers(key, group)
     return [cast("bytes", consumer["name"]).decode() for consumer in found]
 
 
 async def _claim_all_of(
-    redis: Redis, key: str, group: str, name: str, consumer: str
+    redis: Client, key: str, group: str, name: str, consumer: str
 ) -> list[tuple[bytes, dict[bytes, bytes], int]]:
     taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
     while found := await pending(redis, key, group, name):
@@ -80,7 +79,7 @@ async def _claim_all_of(
 
 
 async def pending(
-    redis: Redis, key: str, group: str, consumer: str
+    redis: Client, key: str, group: str, consumer: str
 ) -> list[tuple[bytes, dict[bytes, bytes], int]]:
     """Up to 100 entries that ``consumer`` holds: ``(entry id, fields, deliveries)`` each."""
     held: list[tuple[bytes, dict[bytes, bytes], int]] = []
@@ -98,12 +97,12 @@ async def pending(
     return held
 
 
-async def _deliveries(redis: Redis, key: str, group: str, entry_id: bytes) -> int:
+async def _deliveries(redis: Client, key: str, group: str, entry_id: bytes) -> int:
     pending = await redis.xpending_range(key, group, entry_id, entry_id, 1)
     return cast("int", pending[0]["times_delivered"]) if pending else 1
 
 
-async def remove_idle(redis: Redis, key: str, group: str, *, idle_ms: int) -> None:
+async def remove_idle(redis: Client, key: str, group: str, *, idle_ms: int) -> None:
     """Remove the consumers that hold nothing and have not asked for anything for ``idle_ms``."""
     with translated():
         found = await redis.xinfo_consumers(key, group)
@@ -112,7 +111,7 @@ async def remove_idle(redis: Redis, key: str, group: str, *, idle_ms: int) -> No
             await remove(redis, key, group, cast("bytes", consumer["name"]).decode())
 
 
-async def remove(redis: Redis, key: str, group: str, name: str) -> None:
+async def remove(redis: Client, key: str, group: str, name: str) -> None:
     """Remove a consumer, unless it holds something, which its removal would forget."""
     with translated():
-        await redis.register_script(script("remove_consumer"))(keys=[key], args=[group, name])
+        await redis.lua("remove_consumer")(keys=[key], args=[group, name])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from domain.pipeline import Task
-from store.client import script, translated
+from store.client import translated
 from store.consumers import Entries, create_group, pending, take_over
 from store.lanes import due_ms, entry_of, place_of
 from store.log import Log, Recorded, read_entry
@@ -30,7 +30,7 @@ class Dispatch:
         self._log = log
         self._redis = log.redis
         self._consumer = consumer
-        self._script = log.redis.register_script(script("dispatch"))
+        self._script = log.redis.lua("dispatch")
 
     async def prepare(self) -> None:
         """Create the groups; they start at the first event of the log."""

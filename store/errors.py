@@ -5,8 +5,9 @@ StoreError
 ├── Exists        there is something under that name already, and it stays
 ├── Unavailable   the server or disk did not answer; the same call may succeed later
 │   ├── CircuitOpen   it was not even asked: it has failed too often
-│   ├── GroupGone     a consumer group was deleted, or never made
-│   └── Denied        it answers that we may not; a setting is wrong
+│   ├── Denied        it does not let us in, or forbids what we ask; a setting is wrong
+│   └── GroupGone     a consumer group was deleted, or never made
+├── Unfit         the server must not hold the log as it is set up
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
 └── Corrupt       what is stored is not what was written
@@ -47,11 +48,18 @@ class GroupGone(Unavailable):
 
 
 class Denied(Unavailable):
-    """The server refuses us. ``setting`` is that which is wrong, the last part of its name."""
+    """User, password, key or certificate are not accepted, or what we ask is forbidden to them.
 
-    def __init__(self, setting: str, message: str) -> None:
+    ``setting`` is that which is wrong, the last part of its name; "" where that is not known.
+    """
+
+    def __init__(self, message: str, setting: str = "") -> None:
         super().__init__(message)
         self.setting = setting
+
+
+class Unfit(StoreError):
+    """The server is there and must not hold the log; the message says what to change."""
 
 
 class Lost(StoreError):

@@ -19,7 +19,7 @@ import msgspec
 
 from domain.pipeline import LANES, Task, lane
 from store import codec
-from store.client import script, translated
+from store.client import translated
 from store.consumers import Entries, create_group, pending, remove, remove_idle, take_over
 from store.errors import Corrupt
 from store.keys import Keys
@@ -54,10 +54,10 @@ class Lanes:
         self.consumer = consumer
         self.stages = stages
         self.lost: set[int] = set()
-        self._claim = log.redis.register_script(script("claim"))
-        self._refresh = log.redis.register_script(script("refresh"))
-        self._release = log.redis.register_script(script("release"))
-        self._promote = log.redis.register_script(script("promote"))
+        self._claim = log.redis.lua("claim")
+        self._refresh = log.redis.lua("refresh")
+        self._release = log.redis.lua("release")
+        self._promote = log.redis.lua("promote")
         self._seen: dict[str, str] = {}
         self._claims = 0
 

@@ -28,8 +28,8 @@ from domain.pipeline import Task
 from store import codec
 from store.append import Append, Claim, Step
 from store.chain import Chained, chain
-from store.client import Client, script, translated
-from store.errors import Corrupt, Lost, Unavailable
+from store.client import Client, translated
+from store.errors import Corrupt, Lost, Unavailable, Unfit
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
 from store.position import Position
@@ -85,7 +85,7 @@ class Log:
         self.keys = keys
         self.observe: AppendObserver = ignore
         self._append = Append(redis, keys)
-        self._restore = redis.register_script(script("restore"))
+        self._restore = redis.lua("restore")
 
     @classmethod
     async def open(
@@ -94,18 +94,22 @@ class Log:
         """The log of this server, created if there is none.
 
         ``partitions`` counts only at creation: an existing log keeps its own number.
+
+        Raises:
+            Unfit: something else is there under the log's name; it is left as it is.
         """
         keys = Keys(prefix)
         with translated():
-            await redis.hsetnx(keys.meta, "partitions", str(partitions))
-            await redis.hsetnx(keys.meta, "id", uuid.uuid4().hex)
-            meta = cast("dict[bytes, bytes]", await redis.hgetall(keys.meta))
-        return cls(
-            redis,
-            log_id=meta[b"id"].decode(),
-            partitions=int(meta[b"partitions"]),
-            keys=keys,
-        )
+            meta = await redis.lua("create")(keys=[keys.meta], args=[uuid.uuid4().hex, partitions])
+        match meta:
+            case [bytes(log_id), bytes(count)] if count.isdigit() and int(count) > 0:
+                pass
+            case _:
+                raise Unfit(
+                    f"{keys.meta} is there and is not of a log of ours: another program's data, "
+                    "which we leave alone; use another server, or a database of one's own"
+                )
+        return cls(redis, log_id=log_id.decode(), partitions=int(count), keys=keys)
 
     def partition_of(self, client_id: str) -> int:
         return partition_of(client_id, self.partitions)

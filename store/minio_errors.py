@@ -56,7 +56,7 @@ def _ours(error: S3Error, bucket: str, key: str) -> StoreError:
         return Full("the blob server is full")
     if code in _DENIED:
         setting, message = _DENIED[code]
-        return Denied(setting, message.format(bucket=bucket, said=said))
+        return Denied(message.format(bucket=bucket, said=said), setting)
     return Unavailable(f"the blob server says {code}: {said}")
 
 
@@ -66,7 +66,7 @@ def _unreached(error: http.HTTPError, endpoint: str) -> StoreError:
         case http.SSLError():
             untrusted = any(isinstance(arg, ssl.SSLCertVerificationError) for arg in reason.args)
             setting = "ca_file" if untrusted else "endpoint"
-            return Denied(setting, f"{endpoint} does not speak TLS as it should: {reason}")
+            return Denied(f"{endpoint} does not speak TLS as it should: {reason}", setting)
         case http.NameResolutionError():
             why = "its name is not known"
         case http.NewConnectionError():

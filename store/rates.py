@@ -3,7 +3,7 @@
 from typing import cast
 
 from domain.control_events import Rate
-from store.client import script, translated
+from store.client import translated
 from store.log import Log
 
 
@@ -12,7 +12,7 @@ class Rates:
 
     def __init__(self, log: Log) -> None:
         self._keys = log.keys
-        self._script = log.redis.register_script(script("rate"))
+        self._script = log.redis.lua("rate")
 
     async def take(self, stage: str, rate: Rate) -> float:
         """Take one token; 0, or without one the seconds until there is one."""

@@ -34,15 +34,23 @@ def url_in(folder: Path) -> str:
     return f"unix://{folder}/own.sock"
 
 
+DEBIAN_REDIS = "/usr/bin/redis-server"
+"""The oldest that we support."""
+
+
 @contextmanager
-def valkey(folder: Path) -> Generator[str]:
-    """A server that keeps what it is told in ``folder``; there in the block, killed at its end."""
+def valkey(folder: Path, *options: str, binary: str | None = None) -> Generator[str]:
+    """A server that keeps what it is told in ``folder``; there in the block, killed at its end.
+
+    The bundled one, unless ``binary`` says another; later ``options`` win over earlier ones.
+    """
     path = folder / "own.sock"
     path.unlink(missing_ok=True)
     server = subprocess.Popen(
         [
-            *(str(valkey_binary()), "--port", "0", "--unixsocket", str(path)),
+            *(binary or str(valkey_binary()), "--port", "0", "--unixsocket", str(path)),
             *("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always"),
+            *options,
         ],
         stdout=subprocess.DEVNULL,
     )
@@ -63,7 +71,7 @@ def _answers(path: Path) -> bool:
         connection.settimeout(DEADLINE_S)
         connection.connect(str(path))
         connection.sendall(b"PING\r\n")
-        return connection.recv(16) == b"+PONG\r\n"
+        return connection.recv(7) in (b"+PONG\r\n", b"-NOAUTH")
     return False
 
 

@@ -1,0 +1,73 @@
+"""Whether a server may hold the log: found out at the start, and said plainly.
+
+Only what ``INFO`` says is looked at, which every server tells, those for rent too.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from store.client import Client, translated
+from store.errors import Denied, Unfit
+
+OLDEST = (7, 0)
+"""The first version that has all we need."""
+
+
+async def examine(redis: Client) -> list[str]:
+    """What is unsafe about the server, in words.
+
+    Raises:
+        Unfit: it must not hold the log.
+        Denied: it does not let us in.
+        Unavailable: it does not answer.
+    """
+    untyped: Any = redis
+    await ping(redis)
+    try:
+        with translated():
+            info = await untyped.info()
+    except Denied:  # only this command: PING was allowed
+        return ["the user may not ask for INFO: nobody checks how the server is set up"]
+    found = faults(info)
+    if found:
+        raise Unfit("; ".join(found))
+    return worries(info)
+
+
+async def ping(redis: Client) -> None:
+    """Raises Denied and Unavailable."""
+    with translated():
+        await redis.execute_command("PING")
+
+
+def faults(info: Mapping[str, Any]) -> list[str]:
+    """Why the server must not hold the log; empty if it may."""
+    found: list[str] = []
+    version = str(info.get("redis_version", ""))
+    if version and _parsed(version) < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        found.append(f"the server is Redis {version}, and {wanted} is the oldest that will do")
+    if info.get("role") in ("slave", "replica"):
+        master = f"{info.get('master_host')}:{info.get('master_port')}"
+        found.append(f"the server is a replica, which takes no events: name its master, {master}")
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        found.append(
+            f"the server would throw events away when memory is short: set its maxmemory-policy to "
+            f"noeviction, it is {policy}"
+        )
+    return found
+
+
+def worries(info: Mapping[str, Any]) -> list[str]:
+    """What a server that may hold the log may lose nevertheless."""
+    if int(info.get("aof_enabled", 1)):
+        return []
+    return [
+        "the server has no append-only file: what it has answered can be lost when it stops; "
+        "set its appendonly to yes"
+    ]
+
+
+def _parsed(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

@@ -1,0 +1,146 @@
+"""Hosts of one system, in this process: each with a gateway, its projector and workers."""
+
+import asyncio
+import socket
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import msgspec
+
+from gateway.app import create_app
+from gateway.auth import Role
+from ops import wiring
+from ops.settings import Settings
+from ops.telemetry import Telemetry
+from store.log import Log
+from tests.gateway.conftest import serving
+from tests.system.photos import jpeg
+
+DEADLINE_S = 60.0
+SECRET = "a secret that all hosts of a test share"
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host answers, and the log as it sees it."""
+
+    url: str
+    log: Log
+    tokens: Any
+
+    def client_of(self, client_id: str, role: Role = Role.CLIENT) -> httpx.AsyncClient:
+        token = self.tokens.issue(client_id, role, 3600, time.time())
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, verify=False)
+
+
+def settings_of(folder: Path, redis_url: str, **others: Any) -> Settings:
+    """Those of a host on ``folder``; all hosts in one parent folder share their pictures."""
+    shared = folder.parent / "blobs"
+    shared.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "blobs").exists():
+        (folder / "blobs").symlink_to(shared)
+    given: dict[str, Any] = {"decoders": 1, "secret": SECRET, "reserve_bytes": 0} | others
+    return Settings(data=str(folder), redis_url=redis_url, **given)
+
+
+@asynccontextmanager
+async def host(settings: Settings, prefix: str, *, workers: int = 1) -> AsyncGenerator[Host]:
+    """A gateway on a free port, a projector and so many workers, until the end of the block."""
+    name = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+    async with AsyncExitStack() as stack:
+        projector = await stack.enter_async_context(
+            wiring.open_projector(settings, Telemetry("projector"), prefix=prefix)
+        )
+        running = [
+            await stack.enter_async_context(
+                wiring.open_worker(
+                    settings,
+                    f"{name}-worker-{number}",
+                    Telemetry("worker"),
+                    consumer=f"{name}:{number}:{uuid.uuid4().hex[:8]}",
+                    prefix=prefix,
+                )
+            )
+            for number in range(workers)
+        ]
+        deps = await stack.enter_async_context(
+            wiring.open_gateway(settings, f"{name}-gateway", Telemetry("gateway"), prefix=prefix)
+        )
+        url = await stack.enter_async_context(serving(create_app(deps), deps.limits))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(projector.run)
+            for worker in running:
+                tasks.start_soon(worker.run)
+            yield Host(url=url, log=deps.log, tokens=deps.tokens)
+            for worker in running:
+                worker.stop()
+            tasks.cancel_scope.cancel()
+
+
+async def upload(http: httpx.AsyncClient, text: str) -> dict[str, Any]:
+    """Upload a picture; asked again, under the same key, until there is an answer that is one."""
+    key, deadline = str(uuid.uuid4()), time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            answer = await http.post(
+                "/api/photos/upload",
+                files={"file": ("a.jpg", jpeg(text))},
+                headers={"Idempotency-Key": key},
+            )
+        except httpx.TransportError as error:
+            said = repr(error)
+        else:
+            if answer.is_success:
+                return answer.json()
+            said = answer.text
+            assert answer.status_code == 503, said
+        assert time.monotonic() < deadline, f"not accepted in {DEADLINE_S:g} s: {said}"
+        await asyncio.sleep(0.1)
+
+
+async def completed(http: httpx.AsyncClient, photo_id: str) -> dict[str, Any]:
+    """The photo, once the read model says that all its stages are done."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        answer = await http.get(f"/api/photos/{photo_id}")
+        said = answer.text
+        if answer.is_success and answer.json()["processingStatus"] == "completed":
+            return answer.json()
+        assert time.monotonic() < deadline, f"not completed in {DEADLINE_S:g} s: {said}"
+        await asyncio.sleep(0.05)
+
+
+async def main_job(host: Host, client_id: str = "alice") -> None:
+    """A photo is uploaded, watched, processed, shown, deleted and erased."""
+    async with host.client_of(client_id) as http:
+        photo = await upload(http, f"{uuid.uuid4()}")
+        photo_id = photo["photoId"]
+        seen = await _heard(http, photo, "photo.processing.completed")
+        assert seen[0] == "photo.processing.started"
+        shown = await completed(http, photo_id)
+        assert {each["size"] for each in shown["thumbnails"]} == {150, 300, 600}
+        assert (await http.get(f"/api/photos/{photo_id}/original")).is_success
+        assert (await http.delete(f"/api/photos/{photo_id}")).status_code == 204
+        assert (await _heard(http, photo, "photo.erased"))[-1] == "photo.erased"
+
+
+async def _heard(http: httpx.AsyncClient, photo: dict[str, Any], last: str) -> list[str]:
+    """The types of the client's events after the upload, up to ``last``."""
+    types: list[str] = []
+    asked = {"room": "client", "lastEventId": photo["position"]}
+    with anyio.fail_after(DEADLINE_S):
+        async with http.stream("GET", "/api/events", params=asked) as stream:
+            async for line in stream.aiter_lines():
+                if line.startswith("data: ") and '"type"' in line:
+                    event = msgspec.json.decode(line.removeprefix("data: "))
+                    types.append(event["type"])
+                    if event["type"] == last:
+                        return types
+    raise AssertionError("the stream ended")
