@@ -132,6 +132,19 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     append_patience_s: Annotated[
         Seconds, Meta(description="How long a command waits while Redis is away.")
     ] = 10.0
+    append_wait_replicas: Annotated[
+        Natural | None,
+        Meta(
+            description="An append is answered when it is on the disk of Redis and of so many "
+            "replicas; unset: when Redis has taken it. Needs Redis 7.2 or Valkey."
+        ),
+    ] = None
+    append_wait_s: Annotated[
+        float,
+        Meta(
+            description="Longest wait for those disks before the append is tried again.", gt=0, le=5
+        ),
+    ] = 2.0
     page_limit_max: Annotated[Count, Meta(description="Most items of one page.")] = 200
     drain_at_once: Annotated[
         Count, Meta(description="Tasks that one call of drain takes away.")

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import msgspec
 
-from ops import gauges
+from ops import belonging, gauges
 from ops.blobs import open_store
 from ops.embedded import url_in
 from ops.errors import UserError
 from ops.logs import starting
 from ops.metrics import Role
 from ops.reconciling import settle
-from ops.settings import Settings, shown
+from ops.settings import Settings, shown, variable_of
 from ops.telemetry import Telemetry
 from store.blobs import Blobs
 from store.breaker import Breaker
-from store.client import connect
+from store.client import Client, Wait, connect
 from store.errors import Denied, Unavailable, Unfit
-from store.fitness import examine
+from store.fitness import can_wait, examine
 from store.keys import DEFAULT_PREFIX
 from store.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore
@@ -92,12 +92,17 @@ async def open_log(
         UserError: Redis is not fit to hold the log, or does not let us in.
     """
     redis = connect(redis_url(settings), _breaker("redis", settings))
+    wait = _wait(settings)
     try:
         remind_at = 0.0
         while True:
             try:
                 worries = await examine(redis)
-                log = await Log.open(redis, partitions=settings.partitions, prefix=prefix)
+                if wait is not None:
+                    await _check_wait(redis, wait)
+                log = await Log.open(
+                    redis, partitions=settings.partitions, prefix=prefix, wait=wait
+                )
                 break
             except (Denied, Unfit) as error:
                 raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
@@ -120,6 +125,18 @@ async def open_log(
             await redis.aclose()
 
 
+def _wait(settings: Settings) -> Wait | None:
+    replicas = settings.append_wait_replicas
+    return None if replicas is None else Wait(replicas=replicas, timeout_s=settings.append_wait_s)
+
+
+async def _check_wait(redis: Client, wait: Wait) -> None:
+    try:
+        await can_wait(redis, wait)
+    except Unfit as error:
+        raise UserError(f"PHOTOLOG_APPEND_WAIT_REPLICAS: {error}") from error
+
+
 @asynccontextmanager
 async def open_blobs(
     settings: Settings,
@@ -135,12 +152,14 @@ async def open_blobs(
     leaves free.
 
     Raises:
-        UserError: the folder or the bucket cannot be used.
+        UserError: the folder or the bucket cannot be used, or is that of another log.
     """
     breaker = _breaker("blobs", settings)
     async with open_store(
         settings, owner, patient=True, reserved=reserved, breaker=breaker, observe=observe
     ) as blobs:
+        place = "data" if settings.s3_endpoint is None else "s3_bucket"
+        await belonging.check(log, blobs, setting=variable_of(place))
         await settle(log, blobs)
         yield blobs
 

@@ -4,9 +4,11 @@ from typing import cast
 
 import msgspec
 
+from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
 from domain.events import FIRST_PREV
+from domain.photo import Photo
 from store.chain import Chained
-from store.client import Client, translated
+from store.client import Client, Wait, translated
 from store.keys import Keys
 
 IDEMPOTENCY_TTL_S = 24 * 3600
@@ -42,17 +44,20 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Append:
-    """The script on one server."""
+    """The script on one server. With ``wait`` an append is answered when it is safe."""
 
-    def __init__(self, redis: Client, keys: Keys) -> None:
+    def __init__(self, redis: Client, keys: Keys, wait: Wait | None = None) -> None:
+        self._redis = redis
         self._keys = keys
-        self._script = redis.lua("append")
+        self._wait = wait
+        self._script = redis.lua("append", wait)
 
     async def send(self, step: Step) -> list[bytes]:
         """One call of the script, see ``append.lua`` for its replies.
 
         Raises:
-            Unavailable: no answer; it may or may not have happened.
+            Unavailable: no answer; it may or may not have happened. Or it has, and is not known to
+                be safe.
         """
         keys, partition, claim = self._keys, step.partition, step.claim
         log, state, command = keys.log(partition), step.state_key, step.state_key
@@ -89,3 +94,25 @@ class Append:
                 ],
             )
         return cast("list[bytes]", reply)
+
+    async def settle(self, partition: int) -> None:
+        """Return when all that the partition has now is safe, whoever wrote it.
+
+        Raises:
+            Unavailable: it is not known to be safe.
+        """
+        if self._wait is None:
+            return
+        # A connection waits for its own writes, and for what came before them.
+        write = "SET", self._keys.settled(partition), ""
+        with translated():
+            self._wait.check(await self._redis.in_a_row(write, self._wait.command))
+
+
+def hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
+    """What the command does with the content hash of the photo as it was before."""
+    if isinstance(command, UploadPhoto):
+        return "claim", command.sha256
+    if isinstance(command, DeletePhoto) and photo is not None:
+        return "release", photo.sha256
+    return "", ""

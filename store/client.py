@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, cast
 
 import anyio
+import msgspec
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline, PubSub
@@ -58,9 +59,17 @@ class Client(Redis):
             with anyio.fail_after(PROBE_S):
                 await super().execute_command("PING")  # pyright: ignore[reportUnknownMemberType] # untyped
 
-    def lua(self, name: str) -> "Script":
+    def lua(self, name: str, wait: "Wait | None" = None) -> "Script":
         """The script in ``<name>.lua`` of this package."""
-        return Script(self, resources.files("store").joinpath(f"{name}.lua").read_text("utf-8"))
+        text = resources.files("store").joinpath(f"{name}.lua").read_text("utf-8")
+        return Script(self, text, wait)
+
+    async def in_a_row(self, *commands: Sequence[Any]) -> list[Any]:
+        """The replies, errors too, of commands sent together on one connection."""
+        pipeline: Any = self.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=False)
 
     def counted(self) -> AbstractContextManager[None]:
         """Around one exchange with the server, after ``check``."""
@@ -78,22 +87,57 @@ class Client(Redis):
         return _PubSub(self, **kwargs)
 
 
-class Script:
-    """Sent by its digest, and whole to a server that does not know it yet."""
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a write safe: it is on the server's disk, and on those of so many ``replicas``."""
 
-    def __init__(self, client: Client, text: str) -> None:
+    replicas: int = 0
+    timeout_s: float = 2.0
+
+    @property
+    def command(self) -> tuple[str | int, ...]:
+        """Waits for all that was written on the connection before."""
+        return "WAITAOF", 1, self.replicas, round(self.timeout_s * 1000)
+
+    def check(self, replies: Sequence[Any]) -> None:
+        """Look at the replies of a write and of ``command``; raises Unavailable."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        here, elsewhere = replies[-1]
+        if here < 1 or elsewhere < self.replicas:
+            raise Unavailable(
+                f"written, but not known to be safe: in {self.timeout_s:g} s it was on the disk of "
+                f"{elsewhere} of {self.replicas} replicas{'' if here else ' and not on our own'}"
+            )
+
+
+class Script:
+    """Sent by its digest, and whole to a server that does not know it yet.
+
+    With ``wait`` it is answered when what it wrote is safe; else raises Unavailable.
+    """
+
+    def __init__(self, client: Client, text: str, wait: Wait | None) -> None:
         self._client = client
         self._text = text
         self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self._wait = wait
 
     async def __call__(
         self, *, keys: Sequence[str], args: Sequence[str | bytes | int | float] = ()
     ) -> Any:
         rest = len(keys), *keys, *args
         try:
-            return await self._client.execute_command("EVALSHA", self._digest, *rest)
+            return await self._run("EVALSHA", self._digest, *rest)
         except exceptions.NoScriptError:
-            return await self._client.execute_command("EVAL", self._text, *rest)
+            return await self._run("EVAL", self._text, *rest)
+
+    async def _run(self, *command: Any) -> Any:
+        if self._wait is None:
+            return await self._client.execute_command(*command)
+        replies = await self._client.in_a_row(command, self._wait.command)
+        self._wait.check(replies)
+        return replies[0]
 
 
 class _Pipeline(Pipeline):

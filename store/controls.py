@@ -85,6 +85,7 @@ class ControlLog:
         loaded = await self.load()
         decided = decide(command, loaded.controls)
         if not decided:
+            await self._log.settle(PARTITION)
             return loaded
         chained = chain(
             decided,

@@ -6,8 +6,15 @@ Only what ``INFO`` says is looked at, which every server tells, those for rent t
 from collections.abc import Mapping
 from typing import Any
 
-from store.client import Client, translated
-from store.errors import Denied, Unfit
+from redis import exceptions
+
+from store.client import Client, Wait, translated
+from store.errors import Denied, Unavailable, Unfit
+
+NOT_DURABLE = (
+    "the server has no append-only file: what it has answered can be lost when it stops; "
+    "set its appendonly to yes"
+)
 
 OLDEST = (7, 0)
 """The first version that has all we need."""
@@ -32,6 +39,27 @@ async def examine(redis: Client) -> list[str]:
     if found:
         raise Unfit("; ".join(found))
     return worries(info)
+
+
+async def can_wait(redis: Client, wait: Wait) -> None:
+    """Nothing if the server can say what is on its disk and on those of its replicas.
+
+    Raises:
+        Unfit: it cannot.
+        Unavailable: it has too few replicas now.
+    """
+    untyped: Any = redis
+    try:
+        with translated():
+            await redis.execute_command("WAITAOF", 1, 0, 1)
+            replicas = (await untyped.info("replication")).get("connected_slaves", 0)
+    except exceptions.ResponseError as error:
+        reason = str(error)
+        if "unknown command" in reason:
+            reason = "it has no WAITAOF, which came with Redis 7.2"
+        raise Unfit(f"the server cannot say what is safe: {reason}") from error
+    if replicas < wait.replicas:
+        raise Unavailable(f"the server has {replicas} of {wait.replicas} replicas")
 
 
 async def ping(redis: Client) -> None:
@@ -63,10 +91,7 @@ def worries(info: Mapping[str, Any]) -> list[str]:
     """What a server that may hold the log may lose nevertheless."""
     if int(info.get("aof_enabled", 1)):
         return []
-    return [
-        "the server has no append-only file: what it has answered can be lost when it stops; "
-        "set its appendonly to yes"
-    ]
+    return [NOT_DURABLE]
 
 
 def _parsed(version: str) -> tuple[int, ...]:

@@ -39,6 +39,10 @@ class Keys:
     def timers(self, partition: int) -> str:
         return self._in(partition, "timers")
 
+    def settled(self, partition: int) -> str:
+        """Written for no other reason than to be waited for."""
+        return self._in(partition, "settled")
+
     def bucket(self, stage: str) -> str:
         """The rate limit of a stage, over all partitions."""
         return self._in(0, f"rate:{stage}")

@@ -13,7 +13,6 @@ The state hash is a cache of the fold: where it is missing the photo's events ar
 """
 
 import time
-import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -21,16 +20,17 @@ from typing import Any, cast
 import anyio
 import msgspec
 
-from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
+from domain.commands import PhotoCommand, UploadPhoto
 from domain.events import FIRST_PREV, Context, Event
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
 from store import codec
-from store.append import Append, Claim, Step
+from store.append import Append, Claim, Step, hash_step
 from store.chain import Chained, chain
-from store.client import Client, translated
-from store.errors import Corrupt, Lost, Unavailable, Unfit
+from store.client import Client, Wait, translated
+from store.errors import Corrupt, Lost, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
+from store.meta import create
 from store.observing import AppendObserver, appending, ignore
 from store.position import Position
 
@@ -78,38 +78,43 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Log:
     """Appends by command and reads by position. ``observe`` is told of every append."""
 
-    def __init__(self, redis: Client, *, log_id: str, partitions: int, keys: Keys) -> None:
+    def __init__(
+        self,
+        redis: Client,
+        *,
+        log_id: str,
+        partitions: int,
+        keys: Keys,
+        wait: Wait | None = None,
+    ) -> None:
         self.redis = redis
         self.log_id = log_id
         self.partitions = partitions
         self.keys = keys
         self.observe: AppendObserver = ignore
-        self._append = Append(redis, keys)
+        self._append = Append(redis, keys, wait)
         self._restore = redis.lua("restore")
 
     @classmethod
     async def open(
-        cls, redis: Client, *, partitions: int = 1, prefix: str = DEFAULT_PREFIX
+        cls,
+        redis: Client,
+        *,
+        partitions: int = 1,
+        prefix: str = DEFAULT_PREFIX,
+        wait: Wait | None = None,
     ) -> "Log":
         """The log of this server, created if there is none.
 
-        ``partitions`` counts only at creation: an existing log keeps its own number.
+        ``partitions`` counts only at creation: an existing log keeps its own number. With ``wait``
+        nothing is said to be recorded before it is safe.
 
         Raises:
             Unfit: something else is there under the log's name; it is left as it is.
         """
         keys = Keys(prefix)
-        with translated():
-            meta = await redis.lua("create")(keys=[keys.meta], args=[uuid.uuid4().hex, partitions])
-        match meta:
-            case [bytes(log_id), bytes(count)] if count.isdigit() and int(count) > 0:
-                pass
-            case _:
-                raise Unfit(
-                    f"{keys.meta} is there and is not of a log of ours: another program's data, "
-                    "which we leave alone; use another server, or a database of one's own"
-                )
-        return cls(redis, log_id=log_id.decode(), partitions=int(count), keys=keys)
+        log_id, count = await create(redis, keys, partitions)
+        return cls(redis, log_id=log_id, partitions=count, keys=keys, wait=wait)
 
     def partition_of(self, client_id: str) -> int:
         return partition_of(client_id, self.partitions)
@@ -210,11 +215,14 @@ class Log:
                     loaded = None  # nothing would refuse it, and it may be old news
                     continue
                 if not chained.events and claim is None:
+                    await self.settle(self.partition_of(client_id))
                     return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
                 outcome = await self._try(
                     command, client_id, loaded, chained, idempotency_key, claim
                 )
                 if outcome is not None:
+                    if not outcome.events:  # it may be an append of ours whose reply was lost
+                        await self.settle(self.partition_of(client_id))
                     return outcome
             except Unavailable:
                 if time.monotonic() + pause_s > give_up:
@@ -226,6 +234,10 @@ class Log:
     async def send(self, step: Step) -> list[bytes]:
         """One append as it stands, see ``append.lua`` for the replies; raises Unavailable."""
         return await self._append.send(step)
+
+    async def settle(self, partition: int) -> None:
+        """See ``Append.settle``."""
+        await self._append.settle(partition)
 
     async def _try(
         self,
@@ -251,7 +263,7 @@ class Log:
                 chained=chained,
                 state=codec.encode_photo(photo) if photo else b"",
                 idempotency_key=idempotency_key,
-                hash_step=_hash_step(command, loaded.photo),
+                hash_step=hash_step(command, loaded.photo),
                 claim=claim,
             )
         )
@@ -377,14 +389,6 @@ def _chain(command: PhotoCommand, client_id: str, loaded: Loaded, context: Conte
         session_id=loaded.photo.session_id if loaded.photo else session_id,
         context=context,
     )
-
-
-def _hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
-    if isinstance(command, UploadPhoto):
-        return "claim", command.sha256
-    if isinstance(command, DeletePhoto) and photo is not None:
-        return "release", photo.sha256
-    return "", ""
 
 
 def read_entry(partition: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Recorded:

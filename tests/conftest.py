@@ -64,6 +64,7 @@ def _serve(binary: str, folder: Path, name: str) -> Generator[str]:
         [
             *(binary, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)),
             *("--save", "", "--loglevel", "warning", "--maxmemory-policy", "noeviction"),
+            *("--appendonly", "yes", "--appendfsync", "no", "--appenddirname", name),
         ],
         stdout=subprocess.DEVNULL,
     )

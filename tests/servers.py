@@ -28,6 +28,13 @@ def unavailable(what: str) -> None:
         pytest.fail(what)
     pytest.skip(what)
 
+_running: dict[Path, "subprocess.Popen[bytes]"] = {}
+
+
+def process_of(folder: Path) -> "subprocess.Popen[bytes]":
+    """The server that runs in ``folder``."""
+    return _running[folder]
+
 
 def url_in(folder: Path) -> str:
     """That of the server in ``folder``, whether it runs or not."""
@@ -54,6 +61,7 @@ def valkey(folder: Path, *options: str, binary: str | None = None) -> Generator[
         ],
         stdout=subprocess.DEVNULL,
     )
+    _running[folder] = server
     try:
         give_up = time.monotonic() + DEADLINE_S
         while not _answers(path):
@@ -62,6 +70,7 @@ def valkey(folder: Path, *options: str, binary: str | None = None) -> Generator[
             time.sleep(0.01)
         yield url_in(folder)
     finally:
+        del _running[folder]
         server.kill()
         server.wait()
 

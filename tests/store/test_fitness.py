@@ -107,7 +107,7 @@ async def test_who_may_not_ask_how_the_server_is_set_up_is_told_so(
 ) -> None:
     with valkey(own_folder, binary=binary) as url:
         async with connected(url) as admin:
-            await admin.execute_command(*("ACL SETUSER me on >secret +ping").split())
+            await admin.execute_command("ACL", "SETUSER", "me", "on", ">secret", "+ping")
         async with connected(url.replace("unix://", "unix://me:secret@")) as redis:
             [worry] = await examine(redis)
 
@@ -117,7 +117,7 @@ async def test_who_may_not_ask_how_the_server_is_set_up_is_told_so(
 async def test_a_command_that_is_forbidden_is_denied(own_folder: Path) -> None:
     with valkey(own_folder) as url:
         async with connected(url) as admin:
-            await admin.execute_command(*("ACL SETUSER me on >secret +ping").split())
+            await admin.execute_command("ACL", "SETUSER", "me", "on", ">secret", "+ping")
         async with connected(url.replace("unix://", "unix://me:secret@")) as redis:
             with pytest.raises(Denied, match="eval"):
                 await Log.open(redis)

@@ -57,7 +57,7 @@ async def test_a_wrong_password_ends_the_start_and_names_the_setting(own_folder:
     with valkey(own_folder, "--requirepass", "secret") as url:
         settings = Settings(redis_url=url.replace("unix://", "unix://:wrong@"))
 
-        with pytest.raises(UserError, match="^PHOTOLOG_REDIS_URL: Redis does not let us in"):
+        with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: Redis does not let us in"):
             async with open_log(settings, patient=True):
                 pass
 
@@ -66,7 +66,7 @@ async def test_a_server_that_is_not_fit_ends_the_start_and_names_the_setting(
     own_folder: Path, prefix: str
 ) -> None:
     with valkey(own_folder, "--maxmemory-policy", "volatile-ttl") as url:
-        with pytest.raises(UserError, match="^PHOTOLOG_REDIS_URL: .*maxmemory-policy"):
+        with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: .*maxmemory-policy"):
             async with open_log(Settings(redis_url=url), patient=True, prefix=prefix):
                 pass
         redis = connect(url)
@@ -108,6 +108,22 @@ async def test_tls_needs_no_more_than_the_url(tls_url: str, own_folder: Path, pr
 async def test_a_certificate_that_nobody_vouches_for_ends_the_start(
     tls_url: str, prefix: str
 ) -> None:
-    with pytest.raises(UserError, match="^PHOTOLOG_REDIS_URL: .*certificate"):
+    with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: .*certificate"):
         async with open_log(Settings(redis_url=tls_url), patient=True, prefix=prefix):
             pass
+
+
+async def test_two_systems_that_are_mixed_up_do_not_become_one(
+    valkey_url: str, prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path / "host", valkey_url)
+    async with host(settings, prefix, workers=0):
+        pass
+
+    with pytest.raises(UserError, match="PHOTOLOG_DATA and PHOTOLOG_REDIS_URL") as error:
+        async with host(settings, f"{prefix}-other", workers=0):
+            pass
+
+    assert "belong to two systems" in str(error.value)
+    async with host(settings, prefix, workers=0):
+        pass

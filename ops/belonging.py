@@ -1,0 +1,32 @@
+"""Blobs and log that belong together: a wrong URL must not make one system of two.
+
+The blobs hold the id of the log that names them, from the first process that joins the two.
+"""
+
+from ops.errors import UserError
+from store.blobs import Blobs
+from store.errors import Missing
+from store.log import Log
+
+KEY = "log/id"
+
+
+async def check(log: Log, blobs: Blobs, *, setting: str) -> None:
+    """Nothing if the blobs are of this log; blobs of no log become its own.
+
+    ``setting`` is the one that says where the blobs are.
+
+    Raises:
+        UserError: they are of another log.
+    """
+    try:
+        owner = b"".join([chunk async for chunk in blobs.read(KEY)]).decode("utf-8", "replace")
+    except Missing:
+        await blobs.put(KEY, log.log_id.encode())
+        return
+    if owner != log.log_id:
+        raise UserError(
+            f"{setting} and PHOTOLOG_REDIS_URL belong to two systems: the pictures are those of "
+            f"log {owner}, and Redis holds log {log.log_id}. Should the first be lost for good, "
+            f"remove {KEY} from the pictures"
+        )
