@@ -13,7 +13,7 @@ long one by ``open_s`` at most. One that is broken off says nothing, and the nex
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Literal, get_args
 
@@ -46,7 +46,7 @@ class Breaker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.openings = 0
+        self._openings = 0
         self._threshold = failures
         self._longest_s = open_s
         self._clock = clock
@@ -62,9 +62,17 @@ class Breaker:
         return "half-open" if self._probing or self.retry_after_s == 0 else "open"
 
     @property
+    def openings(self) -> int:
+        return self._openings
+
+    @property
     def retry_after_s(self) -> float:
         """Until a call can pass; 0 unless open."""
         return 0.0 if self._until is None else max(0.0, self._until - self._clock())
+
+    def another(self, name: str) -> "Breaker":
+        """One like this, closed."""
+        return Breaker(name, failures=self._threshold, open_s=self._longest_s, clock=self._clock)
 
     @contextmanager
     def call(self, failures: Kinds, *, unrelated: Kinds = ()) -> Generator[None]:
@@ -101,7 +109,7 @@ class Breaker:
             return
         self._in_a_row = 0 if well else self._in_a_row + 1
         if self._in_a_row >= self._threshold:
-            self.openings += 1
+            self._openings += 1
             self._open(self._longest_s * FIRST_PART)
             logger.warning("%s failed %d times in a row: left alone", self.name, self._in_a_row)
 
@@ -126,3 +134,24 @@ class Breaker:
     def _open(self, open_s: float) -> None:
         self._open_s = open_s
         self._until = self._clock() + open_s
+
+
+class Joint(Breaker):
+    """The worst of several ``parts``, to be looked at: no call passes through it."""
+
+    def __init__(self, name: str, parts: Callable[[], Iterable[Breaker]]) -> None:
+        super().__init__(name)
+        self._parts = parts
+
+    @property
+    def state(self) -> State:
+        worst = max((STATES.index(part.state) for part in self._parts()), default=0)
+        return STATES[worst]
+
+    @property
+    def openings(self) -> int:
+        return sum(part.openings for part in self._parts())
+
+    @property
+    def retry_after_s(self) -> float:
+        return max((part.retry_after_s for part in self._parts()), default=0.0)

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import resources
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 import msgspec
@@ -30,9 +30,13 @@ SOCKET_TIMEOUT_S = 10.0
 PROBE_S = 1.0
 """How soon Redis has to answer to count as back."""
 
-_AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+"""How the library says that there was no answer."""
+
 _OURS = (exceptions.MaxConnectionsError,)
 """Too much at once on our side, which says nothing about the server."""
+
+_MOVING = (exceptions.ClusterDownError, exceptions.AskError, exceptions.TryAgainError)
 
 _DENIALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, ssl.SSLError)
 """What stands behind an error of the connection when the server is there and does not want us."""
@@ -46,8 +50,21 @@ class Client(Redis):
 
     breaker: Breaker
 
-    async def check(self) -> None:
+    async def nodes(self) -> "Sequence[Client]":
+        """A client of each server that holds a part of the data: this one."""
+        return (self,)
+
+    def owner(self, key: str) -> str:  # noqa: ARG002
+        """The server that has the key, as far as is known: the same one for ever.
+
+        Another one may not have all that the first one had.
+        """
+        return ""
+
+    async def check(self, key: str | None = None) -> None:  # noqa: ARG002
         """Nothing while Redis is thought to be there; else ask it, as soon as it is time.
+
+        With ``key`` it is only about the server that has the key.
 
         Raises:
             CircuitOpen: it is not time yet, or someone else is asking.
@@ -73,7 +90,7 @@ class Client(Redis):
 
     def counted(self) -> AbstractContextManager[None]:
         """Around one exchange with the server, after ``check``."""
-        return self.breaker.call(_AWAY, unrelated=_OURS)
+        return self.breaker.call(AWAY, unrelated=_OURS)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         await self.check()
@@ -165,11 +182,24 @@ class _PubSub(PubSub):
 def connect(url: str, breaker: Breaker | None = None) -> Client:
     """A client that never sends a command twice: an append whose reply was lost may have happened.
 
-    Who may safely try again does so itself.
+    Who may safely try again does so itself. A URL may be that of a cluster, see ``store.cluster``.
     """
+    from store.cluster import SCHEME, Cluster  # noqa: PLC0415 # it is made of what is here
+
+    breaker = breaker or Breaker("redis")
+    if url.partition("://")[0].endswith(SCHEME):
+        return Cluster.at(url, breaker)
+    return plain(url, breaker, Client)
+
+
+C = TypeVar("C", bound=Client)
+
+
+def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
+    """A client of one server."""
     client = cast(
-        "Client",
-        Client.from_url(  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
+        "C",
+        kind.from_url(  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
             url,
             protocol=3,
             legacy_responses=False,
@@ -179,7 +209,7 @@ def connect(url: str, breaker: Breaker | None = None) -> Client:
             max_connections=200,
         ),
     )
-    client.breaker = breaker or Breaker("redis")
+    client.breaker = breaker
     return client
 
 
@@ -197,13 +227,17 @@ def translated() -> Generator[None]:
         yield
     except (exceptions.OutOfMemoryError, exceptions.ReadOnlyError) as error:
         raise Full(f"Redis refuses to write: {error}") from error
-    except _AWAY as error:
+    except AWAY as error:
         if _is_denial(error):
             raise Denied(f"Redis does not let us in: {error}") from error
         raise Unavailable(f"Redis did not answer: {error}") from error
+    except _MOVING as error:
+        raise Unavailable(f"the cluster is being arranged anew: {error}") from error
     except exceptions.NoPermissionError as error:
         raise Denied(f"Redis forbids it: {error}") from error
     except exceptions.ResponseError as error:
+        if str(error).startswith("UNBLOCKED"):  # it is a replica now
+            raise Unavailable(f"Redis has other tasks now: {error}") from error
         if str(error).startswith("MISCONF"):
             raise Full(f"Redis refuses to write: {error}") from error
         if str(error).startswith(_GONE):
