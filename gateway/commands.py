@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from domain.commands import PhotoCommand
 from domain.controls import ControlCommand
 from domain.events import Context
-from gateway.auth import Principal
+from gateway.auth import Principal, Role
 from gateway.dependencies import Asked, Dependencies
 from gateway.problems import Refused, retry_after
 from gateway.tracing import trace_id
@@ -44,8 +44,10 @@ def naming_the_log(log: Log, detail: str) -> Generator[None]:
         raise Refused("log-unavailable", detail, headers=headers) from error
 
 
-async def accepting(deps: Dependencies) -> None:
+async def accepting(deps: Dependencies, principal: Principal) -> None:
     """Nothing while the log is thought to answer. For a command of which nothing is done yet.
+
+    A client's photos are all in one partition; of others it is not known yet.
 
     One that is under way goes on trying instead, for ``append_patience_s``.
 
@@ -53,7 +55,7 @@ async def accepting(deps: Dependencies) -> None:
         Refused: ``log-unavailable``; at once, or as soon as the log was asked in vain.
     """
     with naming_the_log(deps.log, NOTHING_RECORDED):
-        await deps.log.redis.check()
+        await deps.log.check(principal.client_id if principal.role is Role.CLIENT else None)
 
 
 async def execute(

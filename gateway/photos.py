@@ -120,7 +120,7 @@ async def delete_photo(
 ) -> Response[None]:
     """Deleting a photo again is 204 too, and records nothing."""
     principal = writer(request.user)
-    await accepting(deps)
+    await accepting(deps, request.user)
     owner = await owner_to_change(deps, photo_id, principal)
     outcome = await execute(request, deps, DeletePhoto(photo_id=photo_id), owner.client_id)
     return Response(None, status_code=204, headers=position_header(outcome.position))
@@ -145,7 +145,7 @@ async def reprocess(
 ) -> Response[Requested]:
     """Runs the pipeline as a new job, once the photo's present job has ended."""
     principal = writer(request.user)
-    await accepting(deps)
+    await accepting(deps, request.user)
     owner = await owner_to_change(deps, photo_id, principal)
     wish, job_id = data or Reprocess(), str(uuid.uuid4())
     command = RequestProcessing(

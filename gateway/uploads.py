@@ -87,7 +87,7 @@ async def upload(
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
     writer(request.user)
     key = _checked(idempotency_key)
-    await accepting(deps)
+    await accepting(deps, request.user)
     await _storing(deps.blobs)
     photo_id = str(uuid.uuid4())
     async with (

@@ -44,7 +44,7 @@ class Dispatcher:
         while True:
             try:
                 if not in_step:
-                    await self._dispatch.prepare()
+                    await self._dispatch.prepare(partition)
                     # A reply that was lost may have carried events: nobody else has them.
                     undone = await self._dispatch.recall(partition)
                     in_step = not undone

@@ -8,6 +8,7 @@
 | paused | a stage, or all | an operator |
 """
 
+import logging
 from collections import Counter
 from collections.abc import Collection
 
@@ -15,9 +16,12 @@ from domain.control_events import Rate
 from domain.controls import Controls
 from domain.pipeline import ERASURE
 from store.controls import ControlLog
+from store.errors import Unavailable
 from store.lanes import Claimed, Lanes
 from store.log import Log
 from store.rates import Rates
+
+logger = logging.getLogger("photolog.worker")
 
 ERASURES_AT_ONCE = 1
 
@@ -25,7 +29,8 @@ ERASURES_AT_ONCE = 1
 class Supply:
     """Claims tasks one at a time, as far as they are allowed.
 
-    ``wait_s`` is how long to wait before the next look, if only a rate kept a task back.
+    ``wait_s`` is how long to wait before the next look, if only a rate kept a task back. ``away``
+    are the partitions that have not answered yet, or not the last time: they are left out.
     """
 
     def __init__(self, log: Log, lanes: Lanes, concurrency: int) -> None:
@@ -37,6 +42,7 @@ class Supply:
         self._turn = 0
         self._controls = Controls()
         self.wait_s: float | None = None
+        self.away = set(range(log.partitions))
 
     async def follow_controls(self) -> bool:
         """Look what operators say now; whether it has changed."""
@@ -95,7 +101,14 @@ class Supply:
         """From the partitions in turn, so that none waits for another to be empty."""
         for step in range(self._partitions):
             partition = (self._turn + step) % self._partitions
-            claimed = await self._lanes.claim(partition, 1, stages=stages)
+            if partition in self.away:
+                continue
+            try:
+                claimed = await self._lanes.claim(partition, 1, stages=stages)
+            except Unavailable as error:
+                logger.warning("partition %d waits: %s", partition, error)
+                self.away.add(partition)
+                continue
             if claimed:
                 self._turn = partition + 1
                 return partition, claimed[0]

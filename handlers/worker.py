@@ -21,7 +21,7 @@ from handlers.registry import STAGES, Stage
 from handlers.supply import Supply
 from store import census
 from store.blobs import Blobs
-from store.errors import StoreError
+from store.errors import StoreError, Unavailable
 from store.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
 from store.log import Claim, Log
 from store.observing import ignore
@@ -97,7 +97,7 @@ class Worker:
         self._held: dict[tuple[str, str], tuple[int, Claim]] = {}
         self._ready: deque[Claimed] = deque()
         self._in_hand: dict[tuple[str, str], str] = {}
-        self._in_step = False
+        self._fall_in_at = 0.0
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._stopping = anyio.Event()
@@ -139,12 +139,12 @@ class Worker:
             return
         handed = 0
         with anyio.move_on_after(HAND_BACK_S, shield=True):
-            try:
-                for partition in range(self._log.partitions):
-                    claims = [claim for of, claim in held if of == partition]
+            for partition in range(self._log.partitions):
+                claims = [claim for of, claim in held if of == partition]
+                try:
                     handed += await self._lanes.release(claims)
-            except StoreError as error:
-                logger.warning("the rest will be taken over: %s", error)
+                except StoreError as error:
+                    logger.warning("the rest will be taken over: %s", error)
         logger.warning("stopped with %d tasks in hand, %d handed back", len(held), handed)
 
     async def _claim_all(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -175,7 +175,7 @@ class Worker:
                     wait_s = min(wait_s, self._supply.wait_s or wait_s)
                 except StoreError as error:
                     logger.warning("waiting for the lanes: %s", error)
-                    self._in_step = False
+                    self._supply.away.update(range(self._log.partitions))
                     await anyio.sleep(PAUSE_S)
                     continue
             with anyio.move_on_after(wait_s):
@@ -184,13 +184,9 @@ class Worker:
 
     async def _pick(self, allowed: Collection[str]) -> Claimed | None:
         """A task of one of the stages, if one waits."""
-        if not self._in_step:
-            # A reply that was lost may have carried tasks: they are ours, and nobody else's.
-            await self._lanes.prepare()
-            await self._supply.follow_controls()
-            for partition in range(self._log.partitions):
-                self._take(partition, await self._lanes.recall(partition))
-            self._in_step = True
+        if self._supply.away and anyio.current_time() >= self._fall_in_at:
+            await self._fall_in()
+            self._fall_in_at = anyio.current_time() + PAUSE_S
         for each in tuple(self._ready):
             if self._supply.is_paused(each.task.stage):
                 self._ready.remove(each)
@@ -204,6 +200,27 @@ class Worker:
         partition, claimed = found
         self._held[_name(claimed.claim)] = (partition, claimed.claim)
         return claimed
+
+    async def _fall_in(self) -> None:
+        """Begin with the partitions that are away, as far as they answer.
+
+        Raises:
+            StoreError: none does, or operators cannot be heard.
+        """
+        failures: list[StoreError] = []
+        if len(self._supply.away) == self._log.partitions:
+            await self._supply.follow_controls()
+        for partition in sorted(self._supply.away):
+            try:
+                await self._lanes.prepare(partition)
+                # A reply that was lost may have carried tasks: they are ours, and nobody else's.
+                self._take(partition, await self._lanes.recall(partition))
+            except Unavailable as error:
+                failures.append(error)
+            else:
+                self._supply.away.discard(partition)
+        if len(failures) == self._log.partitions:
+            raise failures[0]
 
     def _take(self, partition: int, claimed: list[Claimed]) -> None:
         """Hold the tasks that are not held yet, and put them in line."""
@@ -247,24 +264,37 @@ class Worker:
 
     async def _keep_claims(self) -> float:
         """Refresh what is held, take over what others hold no more, and find what was lost."""
-        stalled_after_s = self._settings.stalled_after_s
-        idle_ms = int(stalled_after_s * 1000)
-        await self._lanes.prepare()
+        failures: list[StoreError] = []
+
+        async def keep(partition: int) -> None:
+            try:
+                await self._keep_claims_of(partition)
+            except StoreError as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for partition in range(self._log.partitions):
+                tasks.start_soon(keep, partition)
         await census.report(self._log, self._lanes.consumer)
-        for partition in range(self._log.partitions):
-            claims = [claim for of, claim in self._held.values() if of == partition]
-            await self._lanes.refresh(claims)
-            taken = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=self._dead)
-            self._take(partition, taken)
-            self.taken_over += len(taken)
-            for each in taken:
-                logger.info("took over %s", each.task.stage, extra={"subject": about(each.task)})
-                self._wake.set()
-            await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
-            if partition in self._lanes.lost:
-                await self._refill(partition)
+        if failures:
+            raise failures[0]
         self._dead = None
-        return stalled_after_s / 4
+        return self._settings.stalled_after_s / 4
+
+    async def _keep_claims_of(self, partition: int) -> None:
+        idle_ms = int(self._settings.stalled_after_s * 1000)
+        await self._lanes.prepare(partition)
+        claims = [claim for of, claim in self._held.values() if of == partition]
+        await self._lanes.refresh(claims)
+        taken = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=self._dead)
+        self._take(partition, taken)
+        self.taken_over += len(taken)
+        for each in taken:
+            logger.info("took over %s", each.task.stage, extra={"subject": about(each.task)})
+            self._wake.set()
+        await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
+        if partition in self._lanes.lost:
+            await self._refill(partition)
 
     async def _refill(self, partition: int) -> None:
         self._lanes.lost.discard(partition)  # first: more may be lost meanwhile

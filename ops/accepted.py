@@ -20,7 +20,9 @@ def accepted(kind: inspect.Type) -> str:
         case inspect.FloatType():
             return "a number" + _range(kind)
         case inspect.StrType(pattern=str(pattern)):
-            *schemes, last = pattern.removeprefix("^(").removesuffix(")://").split("|")
+            *schemes, last = (
+                pattern.removeprefix("^(").removesuffix(")://").replace("\\", "").split("|")
+            )
             named = ", ".join(f"{scheme}://" for scheme in schemes)
             return f"a URL that begins with {named} or {last}://"
         case inspect.StrType(min_length=int(least)) if least > 1:

@@ -31,6 +31,8 @@ RETRY = "retry_"
 CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
 """Read by the command line itself; they are no settings of a running system."""
 
+REDIS_URL = r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://"
+
 MASK = "********"
 
 Natural = Annotated[int, Meta(ge=0)]
@@ -55,17 +57,23 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         int, Meta(description="Port to listen on; 0 takes a free one.", ge=0, le=65_535)
     ] = 3000
     redis_url: Annotated[
-        Annotated[str, Meta(pattern="^(redis|rediss|unix)://")] | None,
-        Meta(description="Redis or Valkey that holds the log; unset: our own."),
+        Annotated[str, Meta(pattern=REDIS_URL)] | None,
+        Meta(
+            description="Redis or Valkey that holds the log, redis+cluster://HOST:PORT,HOST:PORT "
+            "for a cluster; unset: our own."
+        ),
     ] = None
     secret: Annotated[
         Annotated[str, Meta(min_length=32)] | None,
         Meta(description="Signs the tokens; unset: drawn once, kept in the data folder."),
     ] = None
     partitions: Annotated[
-        int,
-        Meta(description="Partitions of a new log; an existing one keeps its own.", ge=1, le=4096),
-    ] = 1
+        Annotated[int, Meta(ge=1, le=4096)] | None,
+        Meta(
+            description="Partitions of a new log; an existing one keeps its own. Unset: 1, and 16 "
+            "on a cluster."
+        ),
+    ] = None
     workers: Annotated[Natural, Meta(description="Worker processes that `up` starts.")] = 1
     breaker_failures: Annotated[
         Count, Meta(description="Failures in a row after which Redis or the blobs are left alone.")

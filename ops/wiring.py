@@ -25,6 +25,7 @@ from ops.telemetry import Telemetry
 from store.blobs import Blobs
 from store.breaker import Breaker
 from store.client import Client, Wait, connect
+from store.cluster import Cluster
 from store.errors import Denied, Unavailable, Unfit
 from store.fitness import can_wait, examine
 from store.keys import DEFAULT_PREFIX
@@ -48,6 +49,9 @@ TASKS_A_DECODER = 3
 
 WORKERS_RESERVE = 0.5
 """Part of the reserve that workers leave free: what was accepted before it was reached is done."""
+
+ON_A_CLUSTER = 16
+"""Partitions of a new log, so that each of several masters has some."""
 
 Bounds = TypeVar("Bounds", bound=msgspec.Struct)
 
@@ -93,6 +97,7 @@ async def open_log(
     """
     redis = connect(redis_url(settings), _breaker("redis", settings))
     wait = _wait(settings)
+    partitions = settings.partitions or (ON_A_CLUSTER if isinstance(redis, Cluster) else 1)
     try:
         remind_at = 0.0
         while True:
@@ -100,9 +105,7 @@ async def open_log(
                 worries = await examine(redis)
                 if wait is not None:
                     await _check_wait(redis, wait)
-                log = await Log.open(
-                    redis, partitions=settings.partitions, prefix=prefix, wait=wait
-                )
+                log = await Log.open(redis, partitions=partitions, prefix=prefix, wait=wait)
                 break
             except (Denied, Unfit) as error:
                 raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error

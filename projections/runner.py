@@ -126,12 +126,13 @@ class Projector:
         outage = _Outage(f"partition {partition} of the projector")
         while True:
             try:
+                owner = self._log.owner(partition)
                 position = await self._resume(live, partition)
-                position = await self._step(live, position)
+                position = await self._step(live, position, owner=owner)
                 outage.over()
                 self._outage.over()
-                while True:
-                    reached = await self._step(live, position, block_ms=BLOCK_MS)
+                while self._log.owner(partition) == owner:
+                    reached = await self._step(live, position, block_ms=BLOCK_MS, owner=owner)
                     if reached != position:
                         await anyio.sleep(GATHER_S)
                     position = reached
@@ -145,16 +146,25 @@ class Projector:
                 position = reached
 
     async def _resume(self, live: "_Live", partition: int) -> Position:
-        """Where to go on; looked at after every outage, because the log may have lost events."""
+        """Where to go on; looked at after every outage, and when a partition has another owner,
+        because the log may have lost events."""
         position = await live.checkpoint(partition)
         if not await fold.in_log(self._log, position):
             raise _Unfit(f"the log no longer has {position}, which the read model has")
         return position
 
     async def _step(
-        self, live: "_Live", position: Position, block_ms: int | None = None
+        self,
+        live: "_Live",
+        position: Position,
+        *,
+        block_ms: int | None = None,
+        owner: str | None = None,
     ) -> Position:
+        """Commit what comes next; nothing of an ``owner`` that is another one now."""
         recorded = await self._log.read(position, block_ms=block_ms)
+        if owner is not None and self._log.owner(position.partition) != owner:
+            return position
         began_ns, began = time.time_ns(), time.perf_counter()
         await live.commit(recorded)
         if not recorded:

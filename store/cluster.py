@@ -55,10 +55,11 @@ class Cluster(Client):
             return urlunsplit(parts._replace(scheme=scheme, netloc=f"{user}{at}{node}"))
 
         cluster = plain(url_of(seeds[0]), breaker, cls)
-        cluster._begin(seeds, url_of, breaker)
+        cluster.begin(seeds, url_of, breaker)
         return cluster
 
-    def _begin(self, seeds: list[str], url_of: Callable[[str], str], breaker: Breaker) -> None:
+    def begin(self, seeds: list[str], url_of: Callable[[str], str], breaker: Breaker) -> None:
+        """Part of ``at``: the library makes the object."""
         self._seeds = seeds
         self._url_of = url_of
         self._like = breaker

@@ -32,10 +32,9 @@ class Dispatch:
         self._consumer = consumer
         self._script = log.redis.lua("dispatch")
 
-    async def prepare(self) -> None:
-        """Create the groups; they start at the first event of the log."""
-        for partition in range(self._log.partitions):
-            await create_group(self._redis, self._log.keys.log(partition), DISPATCH)
+    async def prepare(self, partition: int) -> None:
+        """Create the group; it starts at the first event of the partition."""
+        await create_group(self._redis, self._log.keys.log(partition), DISPATCH)
 
     async def read(self, partition: int, *, count: int, block_ms: int) -> list[Recorded]:
         """Events that no dispatcher has read, now pending for this one."""

@@ -9,6 +9,7 @@ from typing import Any
 from redis import exceptions
 
 from store.client import Client, Wait, translated
+from store.cluster import SCHEME, Cluster
 from store.errors import Denied, Unavailable, Unfit
 
 NOT_DURABLE = (
@@ -21,24 +22,52 @@ OLDEST = (7, 0)
 
 
 async def examine(redis: Client) -> list[str]:
-    """What is unsafe about the server, in words.
+    """What is unsafe about the server, or the masters of the cluster, in words.
 
     Raises:
         Unfit: it must not hold the log.
         Denied: it does not let us in.
-        Unavailable: it does not answer.
+        Unavailable: it does not answer; of a cluster: no master does.
     """
-    untyped: Any = redis
-    await ping(redis)
+    with translated():
+        nodes = await redis.nodes()
+    found: set[str] = set()
+    away: list[Unavailable] = []
+    for node in nodes:
+        try:
+            found |= await _examine(node, is_cluster=isinstance(redis, Cluster))
+        except Denied:
+            raise
+        except Unavailable as error:
+            away.append(error)
+    if len(away) == len(nodes):
+        raise away[0]
+    return sorted(found)
+
+
+async def _examine(node: Client, *, is_cluster: bool) -> set[str]:
+    untyped: Any = node
+    await ping(node)
     try:
         with translated():
             info = await untyped.info()
     except Denied:  # only this command: PING was allowed
-        return ["the user may not ask for INFO: nobody checks how the server is set up"]
-    found = faults(info)
-    if found:
+        return {"the user may not ask for INFO: nobody checks how the server is set up"}
+    if found := faults(info, is_cluster=is_cluster):
         raise Unfit("; ".join(found))
-    return worries(info)
+    return worries(info) | (await _stops_as_a_whole(node) if is_cluster else set())
+
+
+async def _stops_as_a_whole(node: Client) -> set[str]:
+    name = "cluster-require-full-coverage"
+    try:
+        with translated():
+            found: Any = await node.execute_command("CONFIG GET", name)
+    except Denied:  # asked for nothing else, and by most users not allowed
+        return set()
+    if found.get(name) != "yes":
+        return set()
+    return {f"nothing works while one master is away: set {name} of each node to no"}
 
 
 async def can_wait(redis: Client, wait: Wait) -> None:
@@ -68,9 +97,11 @@ async def ping(redis: Client) -> None:
         await redis.execute_command("PING")
 
 
-def faults(info: Mapping[str, Any]) -> list[str]:
+def faults(info: Mapping[str, Any], *, is_cluster: bool = False) -> list[str]:
     """Why the server must not hold the log; empty if it may."""
     found: list[str] = []
+    if info.get("redis_mode") == "cluster" and not is_cluster:
+        found.append(f"the server is a node of a cluster: begin the URL with redis{SCHEME}://")
     version = str(info.get("redis_version", ""))
     if version and _parsed(version) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
@@ -87,11 +118,11 @@ def faults(info: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def worries(info: Mapping[str, Any]) -> list[str]:
+def worries(info: Mapping[str, Any]) -> set[str]:
     """What a server that may hold the log may lose nevertheless."""
     if int(info.get("aof_enabled", 1)):
-        return []
-    return [NOT_DURABLE]
+        return set()
+    return {NOT_DURABLE}
 
 
 def _parsed(version: str) -> tuple[int, ...]:

@@ -61,16 +61,15 @@ class Lanes:
         self._seen: dict[str, str] = {}
         self._claims = 0
 
-    async def prepare(self) -> None:
+    async def prepare(self, partition: int) -> None:
         """Create the groups of all lanes. New ones on a log with events have lost their tasks, or
         are of a new stage: either way some may be missing."""
-        for partition in range(self._log.partitions):
-            known = partition in self.lost
-            for key, stage in self._log.keys.lanes(partition, self.stages):
-                if await create_group(self._redis, key, stage):
-                    self.lost.add(partition)
-            if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
-                self.lost.discard(partition)
+        known = partition in self.lost
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            if await create_group(self._redis, key, stage):
+                self.lost.add(partition)
+        if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
+            self.lost.discard(partition)
 
     async def claim(
         self, partition: int, count: int, *, stages: Sequence[str] | None = None

@@ -119,6 +119,15 @@ class Log:
     def partition_of(self, client_id: str) -> int:
         return partition_of(client_id, self.partitions)
 
+    async def check(self, client_id: str | None = None) -> None:
+        """Raises Unavailable if what has the client's photos is known to be away."""
+        of = None if client_id is None else self.keys.log(self.partition_of(client_id))
+        await self.redis.check(of)
+
+    def owner(self, partition: int) -> str:
+        """Who has the partition: a new owner may not have all events that the old one had."""
+        return self.redis.owner(self.keys.log(partition))
+
     async def load(self, photo_id: str, client_id: str) -> Loaded:
         """The photo's state; folds its events again where the state is not at hand."""
         partition = self.partition_of(client_id)
@@ -320,18 +329,6 @@ class Log:
                 await self.redis.hget(self.keys.sha256(partition, client_id), sha256),
             )
         return holder.decode() if holder else None
-
-    async def has(self, photo_id: str) -> bool:
-        """Whether any event is about the photo; without its state the whole log is read."""
-        for partition in range(self.partitions):
-            with translated():
-                if await self.redis.exists(self.keys.photo(partition, photo_id)):
-                    return True
-        for partition in range(self.partitions):
-            async for recorded in self.scan(partition):
-                if recorded.event.data.photo_id == photo_id:
-                    return True
-        return False
 
     async def read(
         self, after: Position, *, count: int = READ_COUNT, block_ms: int | None = None

@@ -70,7 +70,8 @@ def valkey(folder: Path, *options: str, binary: str | None = None) -> Generator[
             time.sleep(0.01)
         yield url_in(folder)
     finally:
-        del _running[folder]
+        if _running[folder] is server:
+            del _running[folder]
         server.kill()
         server.wait()
 

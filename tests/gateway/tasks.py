@@ -12,14 +12,14 @@ async def dispatch(gateway: Gateway) -> None:
     """Plan everything in the log, into lanes that workers have prepared."""
     await lanes_of(gateway)
     dispatcher = Dispatch(gateway.log, "dispatcher")
-    await dispatcher.prepare()
+    await dispatcher.prepare(0)
     events = await dispatcher.read(0, count=1_000, block_ms=10)
     await dispatcher.commit([(r.position, plan(r.event, str(r.position))) for r in events])
 
 
 async def lanes_of(gateway: Gateway, name: str = "worker") -> Lanes:
     lanes = Lanes(gateway.log, name, (*TREE, ERASURE))
-    await lanes.prepare()
+    await lanes.prepare(0)
     return lanes
 
 

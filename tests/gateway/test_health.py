@@ -30,7 +30,7 @@ def limits() -> Limits:
 
 async def employ(log: Log, consumer: str = "one") -> None:
     """A worker reports, and does no more."""
-    await Lanes(log, consumer, (*TREE, ERASURE)).prepare()
+    await Lanes(log, consumer, (*TREE, ERASURE)).prepare(0)
     await census.report(log, consumer)
 
 

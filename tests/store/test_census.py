@@ -6,7 +6,7 @@ from domain.pipeline import ERASURE, TREE
 from store import census
 from store.lanes import Lanes
 from store.log import Log
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home
 from tests.store.commands import upload
 
 DEADLINE_S = 10.0
@@ -15,7 +15,7 @@ AN_HOUR_MS = 3_600_000
 
 async def ready(log: Log, consumer: str) -> Lanes:
     lanes = Lanes(log, consumer, (*TREE, ERASURE))
-    await lanes.prepare()
+    await lanes.prepare(home(log))
     return lanes
 
 

@@ -21,7 +21,7 @@ async def test_an_event_becomes_its_task_once(log: Log) -> None:
 async def test_a_batch_dispatched_twice_adds_its_tasks_once(log: Log) -> None:
     await uploaded(log)
     dispatch = Dispatch(log, "one")
-    await dispatch.prepare()
+    await dispatch.prepare(home(log))
     events = await dispatch.read(home(log), count=10, block_ms=10)
     planned = [(each.position, plan(each.event, str(each.position))) for each in events]
 
@@ -34,7 +34,7 @@ async def test_a_batch_dispatched_twice_adds_its_tasks_once(log: Log) -> None:
 async def test_events_of_a_dead_dispatcher_are_taken_over_at_once(log: Log) -> None:
     await uploaded(log)
     dead = Dispatch(log, "host:1:aaaa")
-    await dead.prepare()
+    await dead.prepare(home(log))
     unfinished = await dead.read(home(log), count=10, block_ms=10)
     heir = Dispatch(log, "host:1:bbbb")
 
@@ -45,7 +45,7 @@ async def test_events_of_a_dead_dispatcher_are_taken_over_at_once(log: Log) -> N
 async def test_events_whose_delivery_was_never_seen_are_recalled(log: Log) -> None:
     await uploaded(log)
     dispatch = Dispatch(log, "one")
-    await dispatch.prepare()
+    await dispatch.prepare(home(log))
     events = await dispatch.read(home(log), count=10, block_ms=10)
 
     assert await dispatch.recall(home(log)) == events

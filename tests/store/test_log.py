@@ -72,16 +72,6 @@ async def test_a_lost_state_does_not_stop_the_next_append(log: Log) -> None:
     assert (await log.load(command.photo_id, "alice")).version == 2
 
 
-async def test_a_photo_is_known_with_and_without_its_state(log: Log) -> None:
-    command = upload()
-    await log.execute(command, client_id="alice", context=CONTEXT)
-
-    assert await log.has(command.photo_id)
-    await log.redis.delete(log.keys.photo(0, command.photo_id))
-    assert await log.has(command.photo_id)
-    assert not await log.has("another")
-
-
 async def test_the_same_bytes_of_one_client_are_one_photo(log: Log) -> None:
     first = upload("same bytes")
     await log.execute(first, client_id="alice", context=CONTEXT)

@@ -21,7 +21,7 @@ STAGES = (*TREE, ERASURE)
 
 async def lanes_of(log: Log) -> Lanes:
     lanes = Lanes(log, "one", STAGES)
-    await lanes.prepare()
+    await lanes.prepare(home(log))
     return lanes
 
 
@@ -88,7 +88,7 @@ async def test_tasks_that_are_there_are_not_added_again(log: Log) -> None:
 async def test_events_that_no_dispatcher_has_done_are_left_to_them(log: Log) -> None:
     await uploaded(log)
     dispatch = Dispatch(log, "one")
-    await dispatch.prepare()
+    await dispatch.prepare(home(log))
     await dispatch.read(home(log), count=10, block_ms=10)  # and dies before it commits
     await uploaded(log)
     await lanes_of(log)
@@ -106,7 +106,7 @@ async def test_an_entry_that_was_no_task_makes_the_partition_be_looked_at(log: L
     lanes = await lanes_of(log)
     key = log.keys.lane(home(log), "validation", "normal")
     await log.redis.delete(key)
-    await lanes.prepare()
+    await lanes.prepare(home(log))
     lanes.lost.clear()
     await log.redis.xadd(key, {"b": b"\xff"})
 

@@ -17,7 +17,7 @@ NEVER_IDLE_MS = 3_600_000
 async def dispatched(log: Log, consumer: str = "one") -> Dispatch:
     """A dispatcher that has planned everything in the log."""
     dispatch = Dispatch(log, consumer)
-    await dispatch.prepare()
+    await dispatch.prepare(home(log))
     events = await dispatch.read(home(log), count=100, block_ms=10)
     await dispatch.commit([(r.position, plan(r.event, str(r.position))) for r in events])
     return dispatch
@@ -25,7 +25,7 @@ async def dispatched(log: Log, consumer: str = "one") -> Dispatch:
 
 async def lanes_of(log: Log, consumer: str = "one") -> Lanes:
     lanes = Lanes(log, consumer, STAGES)
-    await lanes.prepare()
+    await lanes.prepare(home(log))
     return lanes
 
 

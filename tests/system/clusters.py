@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -25,7 +26,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     def ask(self, *command: str | int) -> str:
         with Redis(port=self.port, socket_timeout=5, decode_responses=True) as redis:
-            return redis.execute_command(*command)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped
+            answer: Any = redis.execute_command(*command)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped
+            return str(answer)
 
     def kill(self) -> None:
         process_of(self.folder).kill()
@@ -42,6 +44,11 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """``nodes`` are masters first, then the replica of each."""
 
     nodes: list[Node]
+    servers: ExitStack
+
+    def start(self, node: Node) -> None:
+        """Start a node that was killed: it becomes the replica of whoever took its place."""
+        self.servers.enter_context(valkey(node.folder, *_options(node.port)))
 
     @property
     def url(self) -> str:
@@ -72,7 +79,7 @@ def cluster(folder: Path, binary: str | None = None) -> Generator[Cluster]:
             node.folder.mkdir()
             servers.enter_context(valkey(node.folder, *_options(node.port), binary=binary))
         _form(nodes)
-        yield Cluster(nodes=nodes)
+        yield Cluster(nodes=nodes, servers=servers)
 
 
 def _options(port: int) -> tuple[str, ...]:

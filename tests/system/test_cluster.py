@@ -1,0 +1,144 @@
+"""The whole system on a cluster of three masters and three replicas, and what failures do to it."""
+
+import logging
+import uuid
+from collections.abc import Generator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.conftest import unavailable
+from tests.servers import DEBIAN_REDIS
+from tests.system.clusters import Cluster, Node, cluster
+from tests.system.hosts import Host, completed, host, main_job, settings_of, upload
+
+PARTITIONS = 16
+CLIENTS = [f"client-{number}" for number in range(12)]
+
+
+@pytest.fixture
+def servers(own_folder: Path) -> Generator[Cluster]:
+    with cluster(own_folder) as formed:
+        yield formed
+
+
+def clients_by_master(running: Host, servers: Cluster) -> dict[int, list[str]]:
+    """Some clients for each master, by its port."""
+    found: dict[int, list[str]] = {}
+    for client_id in CLIENTS:
+        partition = running.log.partition_of(client_id)
+        node = servers.master_of(running.log.keys.log(partition))
+        found.setdefault(node.port, []).append(client_id)
+    assert len(found) == 3
+    return found
+
+
+@pytest.mark.parametrize("binary", [None, DEBIAN_REDIS])
+async def test_the_main_job_runs_on_a_cluster(
+    own_folder: Path, binary: str | None, prefix: str, tmp_path: Path
+) -> None:
+    if binary is not None and not Path(binary).exists():
+        unavailable(f"no {binary}: apt-get install redis-server")
+    with cluster(own_folder, binary) as servers:
+        async with host(settings_of(tmp_path / "host", servers.url), prefix) as running:
+            assert running.log.partitions == PARTITIONS
+            for clients in clients_by_master(running, servers).values():
+                await main_job(running, clients[0])
+
+
+async def test_a_dead_master_stops_its_own_partitions_and_no_others(
+    servers: Cluster, prefix: str, tmp_path: Path
+) -> None:
+    async with host(settings_of(tmp_path / "host", servers.url), prefix, workers=2) as running:
+        clients = clients_by_master(running, servers)
+        victim = _not_of_partition_0(running, servers)
+        stopped = clients.pop(victim.port)[0]
+        servers.replica_of(victim).ask("CONFIG", "SET", "cluster-replica-no-failover", "yes")
+        victim.kill()
+
+        for others in clients.values():
+            await main_job(running, others[0])
+        async with running.client_of(stopped) as http:
+            refused = await http.post("/api/photos/upload", files={"file": ("a.jpg", b"x")})
+            assert (refused.status_code, refused.json()["code"]) == (503, "log-unavailable")
+            assert "Retry-After" in refused.headers
+
+        servers.replica_of(victim).ask("CONFIG", "SET", "cluster-replica-no-failover", "no")
+        await servers.promoted(servers.replica_of(victim))
+        await main_job(running, stopped)
+
+
+async def test_what_a_failover_has_lost_is_reported_and_forgotten(
+    servers: Cluster, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with host(settings_of(tmp_path / "host", servers.url), prefix) as running:
+        victim = _not_of_partition_0(running, servers)
+        client_id = clients_by_master(running, servers)[victim.port][0]
+        async with running.client_of(client_id) as http:
+            kept = await upload(http, "kept")
+            await completed(http, kept["photoId"])
+            _cut_replication(servers, victim)
+            lost = await upload(http, "lost")
+            await completed(http, lost["photoId"])
+
+            with caplog.at_level(logging.WARNING, "photolog.projector"):
+                victim.kill()
+                await servers.promoted(servers.replica_of(victim))
+                again = await upload(http, "lost")
+                await completed(http, again["photoId"])
+
+            assert again["photoId"] != lost["photoId"]
+            assert (await http.get(f"/api/photos/{lost['photoId']}")).status_code == 404
+            assert (await http.get(f"/api/photos/{kept['photoId']}")).is_success
+    partition = lost["position"].partition(":")[0]
+    assert f"partition {partition} has lost" in caplog.text
+    assert lost["photoId"] in caplog.text
+
+
+async def test_nothing_that_was_answered_is_lost_where_an_append_waits_for_a_replica(
+    servers: Cluster, prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=1)
+    answered: dict[str, str] = {}
+    async with host(settings, prefix) as running:
+        victim = _not_of_partition_0(running, servers)
+        clients = clients_by_master(running, servers)[victim.port]
+        enough = anyio.Event()
+
+        async def keep_uploading(client_id: str) -> None:
+            async with running.client_of(client_id) as http:
+                for number in range(8):
+                    photo = await upload(http, f"{client_id} {number}")
+                    answered[photo["photoId"]] = client_id
+                    if len(answered) >= 5:
+                        enough.set()
+
+        async with anyio.create_task_group() as tasks:
+            for client_id in clients[:2]:
+                tasks.start_soon(keep_uploading, client_id)
+            await enough.wait()
+            victim.kill()
+            await servers.promoted(servers.replica_of(victim))
+            servers.start(victim)  # without a replica nothing would be safe
+
+        for photo_id, client_id in answered.items():
+            async with running.client_of(client_id) as http:
+                await completed(http, photo_id)
+    assert len(answered) == 16
+
+
+def _not_of_partition_0(running: Host, servers: Cluster) -> Node:
+    """A master that does not have what operators say, nor what a log is."""
+    spared = {
+        servers.master_of(key).port for key in (running.log.keys.log(0), running.log.keys.meta)
+    }
+    return next(node for node in servers.nodes[:3] if node.port not in spared)
+
+
+def _cut_replication(servers: Cluster, master: Node) -> None:
+    """The replica is told a wrong password, and has to come again."""
+    replica = servers.replica_of(master)
+    replica.ask("CONFIG", "SET", "masterauth", f"{uuid.uuid4()}")
+    replica.ask("CONFIG", "SET", "masteruser", "nobody")
+    master.ask("CLIENT", "KILL", "TYPE", "replica")
