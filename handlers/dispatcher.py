@@ -40,7 +40,7 @@ class Dispatcher:
     async def _run(self, partition: int) -> None:
         undone: list[Recorded] = []
         look_at = 0.0
-        in_step = False
+        in_step = said = False
         while True:
             try:
                 if not in_step:
@@ -58,10 +58,12 @@ class Dispatcher:
                 await self._dispatch.commit(
                     [(each.position, plan(each.event, str(each.position))) for each in undone]
                 )
+                said = False
                 if undone:
                     undone = []
                     await anyio.sleep(GATHER_S)
             except StoreError as error:
-                logger.warning("partition %d waits: %s", partition, error)
-                in_step = False
+                if not said:
+                    logger.warning("partition %d waits: %s", partition, error)
+                in_step, said = False, True
                 await anyio.sleep(PAUSE_S)

@@ -107,6 +107,16 @@ def since(db: Connection, after: Position, limit: int) -> list[Entry]:
     return room_events(db, everything, after.partition, after, None, limit)
 
 
+def latest(db: Connection, upto: Position, limit: int) -> list[Entry]:
+    """The last ``limit`` events of ``upto``'s partition up to and including it, last one first."""
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM history WHERE partition = ? AND (ms, seq) <= (?, ?) "  # noqa: S608 # constants
+        "ORDER BY ms DESC, seq DESC LIMIT ?",
+        (*upto, limit),
+    )
+    return [_entry(row) for row in rows]
+
+
 def count(db: Connection) -> int:
     """How many events are folded in."""
     return db.execute("SELECT count(*) FROM history")[0][0]

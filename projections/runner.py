@@ -23,7 +23,8 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from projections import checkpoints, fold
+from projections import checkpoints, fold, history
+from projections.history import Entry
 from projections.rebuild import rebuild
 from store.client import BLOCK_MS
 from store.doorbell import ring
@@ -44,6 +45,9 @@ LONGEST_PAUSE_S = 5.0
 GATHER_S = 0.02
 """After a commit, how long the next events may gather: while many come, they are folded together.
 One that comes alone is folded at once."""
+
+LOOKED_BACK = 500
+"""Events of a partition that are named when the log has lost them."""
 
 GONE = "a file of the read model is gone"
 
@@ -150,8 +154,22 @@ class Projector:
         because the log may have lost events."""
         position = await live.checkpoint(partition)
         if not await fold.in_log(self._log, position):
+            await self._report_loss(position, await live.latest(position))
             raise _Unfit(f"the log no longer has {position}, which the read model has")
         return position
+
+    async def _report_loss(self, position: Position, latest: list[Entry]) -> None:
+        """Say what the log no longer has, while the read model still knows it."""
+        lost: list[Entry] = []
+        for entry in latest:
+            if await fold.in_log(self._log, entry.position):
+                break
+            lost.append(entry)
+        logger.error(
+            "partition %d has lost %s%d events, up to %s, of the photos %s",
+            *(position.partition, "at least " if len(lost) == LOOKED_BACK else "", len(lost)),
+            *(position, ", ".join(sorted({entry.photo_id for entry in lost}))),
+        )
 
     async def _step(
         self,
@@ -223,6 +241,9 @@ class _Live:
             db.close()
         # A file removed a moment ago was made anew by opening it, empty.
         raise _Unfit(reason) if generations.current() == path else _Superseded
+
+    async def latest(self, upto: Position) -> list[Entry]:
+        return await self._run(history.latest, self._db, upto, LOOKED_BACK)
 
     async def checkpoint(self, partition: int) -> Position:
         return await self._run(checkpoints.get, self._db, partition)

@@ -26,8 +26,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     def ask(self, *command: str | int) -> str:
         with Redis(port=self.port, socket_timeout=5, decode_responses=True) as redis:
-            answer: Any = redis.execute_command(*command)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped
-            return str(answer)
+            untyped: Any = redis
+            return str(untyped.execute_command(*command))
 
     def kill(self) -> None:
         process_of(self.folder).kill()

@@ -78,6 +78,9 @@ async def host(settings: Settings, prefix: str, *, workers: int = 1) -> AsyncGen
             tasks.start_soon(projector.run)
             for worker in running:
                 tasks.start_soon(worker.run)
+            with anyio.fail_after(DEADLINE_S):
+                while wiring.generations(settings).current() is None:
+                    await anyio.sleep(0.02)
             yield Host(url=url, log=deps.log, tokens=deps.tokens)
             for worker in running:
                 worker.stop()
