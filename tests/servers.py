@@ -28,6 +28,7 @@ def unavailable(what: str) -> None:
         pytest.fail(what)
     pytest.skip(what)
 
+
 _running: dict[Path, "subprocess.Popen[bytes]"] = {}
 
 
