@@ -103,10 +103,11 @@ def _bucket(
     # Systems of several machines may share the bucket, and each has a gateway.
     owner = f"{machine(settings.folder)}.{owner}"
     copies = LocalCopies(settings.folder / "copies", settings.s3_copies_bytes)
-    return MinioBlobs(_server(settings), owner, copies, breaker=breaker, observe=observe)
+    return MinioBlobs(server_of(settings), owner, copies, breaker=breaker, observe=observe)
 
 
-def _server(settings: Settings) -> "Server":
+def server_of(settings: Settings) -> "Server":
+    """That of the settings; raises UserError for one that cannot be meant."""
     from store.minio_bucket import Server  # noqa: PLC0415
 
     for name in ("s3_endpoint", "s3_public_endpoint"):

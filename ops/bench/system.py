@@ -64,13 +64,13 @@ class System:
 
 
 @contextmanager
-def running(*options: str) -> Generator[System]:
+def running(*options: str, **environment: str) -> Generator[System]:
     """``photolog up`` on a free port; everything is stopped and removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
         data = Path(folder)
         process = subprocess.Popen(
             [sys.executable, "-m", "ops.cli", "up", "--port", "0", *options],
-            env={**os.environ, "PHOTOLOG_DATA": str(data)},
+            env={**os.environ, **environment, "PHOTOLOG_DATA": str(data)},
             stdout=subprocess.DEVNULL,
         )
         try:

@@ -5,33 +5,52 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from ops.bench import report
+from ops.bench.bucket import own_bucket, sdk_mb_s
 from ops.bench.system import System, forget_peak, peak_memory_bytes, running
+from ops.blobs import server_of
+from ops.settings import load
 
 SIZE_BYTES = 90_000_000
 CHUNK_BYTES = 1 << 18
 BOUNDARY = "photolog-bench"
+NO_KEYS = {"PHOTOLOG_S3_ACCESS_KEY": "", "PHOTOLOG_S3_SECRET_KEY": ""}
 
 
 def run(rounds: int) -> None:
+    """Into a folder, and into the server of S3 that the settings name, if they name one."""
     report.headline("Upload of a 90 MB file")
     report.note("the limit: SHA-256, write and fsync of the same bytes in one process")
+    with running(PHOTOLOG_S3_ENDPOINT="", **NO_KEYS) as system:
+        _compare(system, rounds, "raw hash and write", _raw)
+    settings = load().settings
+    if settings.s3_endpoint is None:
+        return
+    report.headline("Upload of a 90 MB file into a bucket")
+    report.note("the limit: the SDK, writing the same bytes to the same server")
+    server = server_of(settings)
+    with own_bucket(server) as bucket, running(PHOTOLOG_S3_BUCKET=bucket.name) as system:
+        _compare(
+            system, rounds, "SDK", lambda content: sdk_mb_s(bucket, content, server.part_bytes)
+        )
+
+
+def _compare(system: System, rounds: int, name: str, limit: Callable[[bytes], float]) -> None:
     ours: list[float] = []
     raw: list[float] = []
     grown: list[float] = []
-    with running() as system:
-        gateway = system.pid_of("gateway")
-        for number in range(rounds):
-            content = b"\xff\xd8\xff\xe0" + os.urandom(SIZE_BYTES - 4)
-            raw.append(_raw(content))
-            forget_peak(gateway)
-            before = peak_memory_bytes(gateway)
-            ours.append(asyncio.run(_upload(system, f"upload-{number}", content)))
-            grown.append((peak_memory_bytes(gateway) - before) / 1e6)
-    report.line("raw hash and write", raw, "MB/s")
+    gateway = system.pid_of("gateway")
+    for number in range(rounds):
+        content = b"\xff\xd8\xff\xe0" + os.urandom(SIZE_BYTES - 4)
+        raw.append(limit(content))
+        forget_peak(gateway)
+        before = peak_memory_bytes(gateway)
+        ours.append(asyncio.run(_upload(system, f"upload-{number}", content)))
+        grown.append((peak_memory_bytes(gateway) - before) / 1e6)
+    report.line(name, raw, "MB/s")
     report.line("upload", ours, "MB/s")
     report.ratio("ratio", ours, raw)
     report.line("growth of the gateway's memory", grown, "MB")
