@@ -27,7 +27,7 @@ from gateway.problems import problems
 from projections import dead_letters
 from store.controls import ControlLog, Steered
 from store.drain import drain
-from store.queues import LaneDepth, StageQueue, WorkerView, look
+from store.queues import LaneDepth, PartitionQueue, StageQueue, WorkerView, look
 from store.sqlite import Reader
 
 ALL = "all"
@@ -64,6 +64,7 @@ class QueuesView(_Shape, frozen=True, kw_only=True):
     concurrency: int | None
     stages: list[QueueView]
     workers: list[WorkerView]
+    partitions: list[PartitionQueue]
 
 
 class Held(_Shape, frozen=True, kw_only=True):
@@ -122,6 +123,7 @@ async def show_queues(
         concurrency=controls.concurrency,
         stages=[_view(each, controls, failed.get(each.stage, 0)) for each in found.stages],
         workers=found.workers,
+        partitions=found.partitions,
     )
 
 

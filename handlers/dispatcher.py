@@ -15,6 +15,8 @@ logger = logging.getLogger("photolog.dispatcher")
 
 BATCH = 200
 PAUSE_S = 0.5
+SILENT_CLAIM_PERIODS = 20
+"""After so many stall times without a word, the entry of a consumer is removed."""
 
 GATHER_S = 0.005
 """After a batch, how long the next events may gather: while many come, few steps plan them."""
@@ -51,6 +53,9 @@ class Dispatcher:
                 if not undone and time.monotonic() >= look_at:
                     undone = await self._dispatch.abandoned(
                         partition, idle_ms=int(self._stalled_after_s * 1000), dead=self._dead
+                    )
+                    await self._dispatch.forget_idle(
+                        partition, idle_ms=int(SILENT_CLAIM_PERIODS * self._stalled_after_s * 1000)
                     )
                     look_at = time.monotonic() + self._stalled_after_s / 2
                 if not undone:

@@ -15,7 +15,7 @@ from domain.pipeline import ERASURE, ROOT
 from domain.retries import STRATEGIES, Strategies
 from handlers.attempts import PAUSE_S, Attempts
 from handlers.children import Children
-from handlers.dispatcher import Dispatcher
+from handlers.dispatcher import SILENT_CLAIM_PERIODS, Dispatcher
 from handlers.observing import RunObserver, about
 from handlers.registry import STAGES, Stage
 from handlers.supply import Supply
@@ -35,8 +35,6 @@ LOOK_S = 0.5
 
 SHORTEST_PAUSE_S = 0.02
 HAND_BACK_S = 2.0
-SILENT_CLAIM_PERIODS = 20
-"""After so many stall times without a word, the entry of a consumer is removed."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):

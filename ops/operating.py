@@ -64,12 +64,26 @@ class Worker(_Answer, frozen=True, kw_only=True):
     doing: list[Doing]
 
 
+class Reader(_Answer, frozen=True, kw_only=True):
+    name: str
+    silent_ms: int
+
+
+class Partition(_Answer, frozen=True, kw_only=True):
+    partition: int
+    server: str | None
+    answers: bool
+    to_plan: int | None
+    readers: list[Reader]
+
+
 class Queues(_Answer, frozen=True, kw_only=True):
     time: datetime
     all_paused: bool
     concurrency: int | None
     stages: list[Queue]
     workers: list[Worker]
+    partitions: list[Partition] = []
 
     @property
     def dead_letters(self) -> int:

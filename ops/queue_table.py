@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.lines import limits, printable
-from ops.operating import Queue, Queues, Worker
+from ops.operating import Partition, Queue, Queues, Worker
 
 UNKNOWN = "–"
 
@@ -26,7 +26,10 @@ def table(queues: Queues, before: Queues | None) -> RenderableType:
     seconds = (queues.time - before.time).total_seconds() if before else 0.0
     for queue in queues.stages:
         stages.add_row(*_row(queue, earlier.get(queue.stage), seconds))
-    return Group(stages, *_notes(queues), Text(), _workers(queues.workers))
+    parts: list[RenderableType] = [stages, *_notes(queues), Text(), _workers(queues.workers)]
+    if len(queues.partitions) > 1 or any(not each.answers for each in queues.partitions):
+        parts += [Text(), _partitions(queues.partitions)]
+    return Group(*parts)
 
 
 def age(age_ms: int | None) -> str:
@@ -104,4 +107,23 @@ def _workers(workers: list[Worker]) -> RenderableType:
                 age(doing.silent_ms),
             )
             name = ""
+    return found
+
+
+def _partitions(partitions: list[Partition]) -> RenderableType:
+    """Which server has each, and which dispatchers read it."""
+    found = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("Partition", "Server", "To plan", "Read by"):
+        right = heading in ("Partition", "To plan")
+        found.add_column(heading, justify="right" if right else "left")
+    for each in partitions:
+        readers = ", ".join(printable(reader.name) for reader in each.readers)
+        found.add_row(
+            str(each.partition),
+            Text(printable(each.server) if each.server else UNKNOWN),
+            UNKNOWN if each.to_plan is None else _number(each.to_plan),
+            Text(readers or "nobody", "" if readers else "yellow")
+            if each.answers
+            else Text("does not answer", "red"),
+        )
     return found

@@ -24,7 +24,13 @@ COMMANDS = (
 )
 """Of every server."""
 
+ON_A_CLUSTER = ("cluster|slots", "asking")
 
-def acl(prefix: str = DEFAULT_PREFIX) -> list[str]:
-    """The rules of the user, but for name and password."""
-    return [f"~{prefix}:*", f"&{prefix}:*", *(f"+{command}" for command in COMMANDS)]
+TO_WAIT = ("waitaof",)
+"""Where PHOTOLOG_APPEND_WAIT_REPLICAS is set; Redis 7.0 does not know it."""
+
+
+def acl(prefix: str = DEFAULT_PREFIX, *more: str) -> list[str]:
+    """The rules of the user, but for name and password; ``more`` commands where they are needed."""
+    commands = *COMMANDS, *more
+    return [f"~{prefix}:*", f"&{prefix}:*", *(f"+{command}" for command in commands)]

@@ -13,7 +13,7 @@ from typing import cast
 
 from domain.pipeline import Task
 from store.client import translated
-from store.consumers import Entries, create_group, pending, take_over
+from store.consumers import Entries, create_group, pending, remove_idle, take_over
 from store.lanes import due_ms, entry_of, place_of
 from store.log import Log, Recorded, read_entry
 from store.position import Position
@@ -82,6 +82,11 @@ class Dispatch:
         key = self._log.keys.log(partition)
         entries = await take_over(self._redis, key, DISPATCH, self._consumer, idle_ms, dead)
         return _events(partition, [(entry_id, fields) for entry_id, fields, _ in entries])
+
+    async def forget_idle(self, partition: int, *, idle_ms: int) -> None:
+        """Remove the dispatchers that hold nothing and have been silent for so long."""
+        key = self._log.keys.log(partition)
+        await remove_idle(self._redis, key, DISPATCH, idle_ms=idle_ms)
 
 
 def _events(partition: int, entries: Entries) -> list[Recorded]:

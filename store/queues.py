@@ -8,7 +8,8 @@ from domain.pipeline import LANES
 from store import codec
 from store.client import translated
 from store.consumers import Entries
-from store.errors import Corrupt
+from store.dispatch import DISPATCH
+from store.errors import Corrupt, Unavailable
 from store.log import Log
 
 LOOKED_AT = 10_000
@@ -69,9 +70,30 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     doing: list[Doing]
 
 
+class Reader(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A dispatcher; ``silent_ms`` as of a worker."""
+
+    name: str
+    silent_ms: int
+
+
+class PartitionQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``server`` has the partition, None where there is only one. ``readers`` plan its events, each
+    event one of them; ``to_plan`` are events that none has planned, None if that is not known."""
+
+    partition: int
+    server: str | None
+    answers: bool = True
+    to_plan: int | None = None
+    readers: list[Reader] = []
+
+
 class Queues(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Of a partition that does not answer nothing is counted."""
+
     stages: list[StageQueue]
     workers: list[WorkerView]
+    partitions: list[PartitionQueue]
 
 
 class _Lane(msgspec.Struct):
@@ -95,8 +117,15 @@ async def look(log: Log, stages: tuple[str, ...]) -> Queues:
     }
     delayed = dict.fromkeys(stages, 0)
     workers: dict[str, WorkerView] = {}
+    partitions: list[PartitionQueue] = []
     for partition in range(log.partitions):
-        for lane in await _lanes(log, partition, stages):
+        try:
+            lanes = await _lanes(log, partition, stages)
+            partitions.append(await _partition(log, partition))
+        except Unavailable:
+            partitions.append(_away(log, partition))
+            continue
+        for lane in lanes:
             oldest = await _oldest_ms(log, lane)
             age = None if oldest is None else max(0, int(now.timestamp() * 1000) - oldest)
             depths[lane.stage][lane.lane] = _sum(depths[lane.stage][lane.lane], lane, age)
@@ -106,11 +135,41 @@ async def look(log: Log, stages: tuple[str, ...]) -> Queues:
                 workers[name].doing.append(doing)
         for stage in await _delayed(log, partition):
             delayed[stage] = delayed.get(stage, 0) + 1
+    if not any(each.answers for each in partitions):
+        raise Unavailable("no partition answers")
     return Queues(
         stages=[
             StageQueue(stage=stage, lanes=depths[stage], delayed=delayed[stage]) for stage in stages
         ],
         workers=sorted(workers.values(), key=lambda worker: worker.name),
+        partitions=partitions,
+    )
+
+
+def _away(log: Log, partition: int) -> PartitionQueue:
+    return PartitionQueue(partition=partition, server=log.owner(partition) or None, answers=False)
+
+
+async def _partition(log: Log, partition: int) -> PartitionQueue:
+    key = log.keys.log(partition)
+    with translated():
+        pipe = log.redis.pipeline(transaction=False)
+        pipe.xinfo_groups(key)
+        pipe.xinfo_consumers(key, DISPATCH)
+        groups, consumers = await pipe.execute(raise_on_error=False)
+    server = log.owner(partition) or None
+    group = _group(groups, DISPATCH)
+    if group is None or isinstance(consumers, Exception):  # no dispatcher has been there yet
+        return PartitionQueue(partition=partition, server=server)
+    lag, held = cast("int | None", group["lag"]), cast("int", group["pending"])
+    return PartitionQueue(
+        partition=partition,
+        server=server,
+        to_plan=None if lag is None else lag + held,
+        readers=sorted(
+            (Reader(name=each["name"].decode(), silent_ms=each["idle"]) for each in consumers),
+            key=lambda reader: reader.name,
+        ),
     )
 
 

@@ -71,7 +71,7 @@ def valkey(folder: Path, *options: str, binary: str | None = None) -> Generator[
             time.sleep(0.01)
         yield url_in(folder)
     finally:
-        if _running[folder] is server:
+        if _running.get(folder) is server:
             del _running[folder]
         server.kill()
         server.wait()

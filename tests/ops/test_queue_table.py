@@ -115,3 +115,19 @@ def test_where_no_worker_was_seen_that_is_said() -> None:
 )
 def test_an_age_is_told_in_the_unit_that_fits(age_ms: int | None, said: str) -> None:
     assert age(age_ms) == said
+
+
+def test_partitions_are_shown_with_who_reads_them_where_there_are_several() -> None:
+    readers = [{"name": "host:1:aaaa", "silentMs": 3}, {"name": "other:1:bbbb", "silentMs": 3}]
+    read = {"partition": 0, "server": None, "answers": True, "toPlan": 2, "readers": readers}
+    alone = read | {"partition": 1, "server": "10.0.0.1:6379", "toPlan": None, "readers": []}
+    away = alone | {"partition": 2, "answers": False}
+
+    shown = lines(queues(partitions=[read, alone, away]))[-3:]
+
+    assert [" ".join(line.split()) for line in shown] == [
+        "0 – 2 host:1:aaaa, other:1:bbbb",
+        "1 10.0.0.1:6379 – nobody",
+        "2 10.0.0.1:6379 – does not answer",
+    ]
+    assert "Partition" not in "".join(lines(queues(partitions=[read])))

@@ -1,9 +1,10 @@
 from typing import Any
 
 from domain.pipeline import LANES
+from store.dispatch import Dispatch
 from store.log import Log
 from store.queues import Doing, LaneDepth, StageQueue, look
-from tests.conftest import CONTEXT
+from tests.conftest import CONTEXT, home
 from tests.store.commands import completed
 from tests.store.waiting import STAGES, depth, dispatched, lanes_of, uploaded
 
@@ -104,6 +105,26 @@ async def test_partitions_are_counted_together(redis: Any, prefix: str) -> None:
         await log.redis.xadd(log.keys.lane(partition, "validation", "low"), {"b": b""})
 
     assert (await validation(log)).lanes["low"].waiting == 2
+
+
+async def test_each_partition_names_its_readers_and_what_they_have_to_plan(
+    redis: Any, prefix: str
+) -> None:
+    log = await Log.open(redis, partitions=3, prefix=prefix)
+    await uploaded(log)
+    await dispatched(log, "one")
+    await uploaded(log)
+    await Dispatch(log, "two").read(home(log), count=1, block_ms=10)
+    await uploaded(log)
+
+    found = (await look(log, STAGES)).partitions
+
+    assert [(each.partition, each.answers, each.server) for each in found] == [
+        (partition, True, None) for partition in range(3)
+    ]
+    assert [reader.name for reader in found[home(log)].readers] == ["one", "two"]
+    assert found[home(log)].to_plan == 2
+    assert [each.readers for each in found if each.partition != home(log)] == [[], []]
 
 
 async def test_a_held_entry_that_is_no_task_is_in_progress_but_not_shown(log: Log) -> None:

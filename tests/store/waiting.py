@@ -25,7 +25,8 @@ async def dispatched(log: Log, consumer: str = "one") -> Dispatch:
 
 async def lanes_of(log: Log, consumer: str = "one") -> Lanes:
     lanes = Lanes(log, consumer, STAGES)
-    await lanes.prepare(home(log))
+    for partition in range(log.partitions):
+        await lanes.prepare(partition)
     return lanes
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+from gateway.auth import Role
+from store.acl import ON_A_CLUSTER, TO_WAIT, acl
 from tests.conftest import unavailable
 from tests.servers import DEBIAN_REDIS
 from tests.system.clusters import Cluster, Node, cluster
 from tests.system.hosts import Host, completed, host, main_job, settings_of, upload
+from tests.system.photos import jpeg
 
 PARTITIONS = 16
 CLIENTS = [f"client-{number}" for number in range(12)]
@@ -32,6 +35,19 @@ def clients_by_master(running: Host, servers: Cluster) -> dict[int, list[str]]:
         found.setdefault(node.port, []).append(client_id)
     assert len(found) == 3
     return found
+
+
+async def test_a_user_of_a_cluster_needs_no_other_commands(
+    servers: Cluster, prefix: str, tmp_path: Path
+) -> None:
+    for node in servers.nodes:
+        rules = acl(prefix, *ON_A_CLUSTER, *TO_WAIT)
+        node.ask("ACL", "SETUSER", "photolog", "on", ">secret", *rules)
+    url = servers.url.replace("://", "://photolog:secret@")
+    settings = settings_of(tmp_path / "host", url, append_wait_replicas=1)
+
+    async with host(settings, prefix) as running:
+        await main_job(running)
 
 
 @pytest.mark.parametrize("binary", [None, DEBIAN_REDIS])
@@ -60,9 +76,16 @@ async def test_a_dead_master_stops_its_own_partitions_and_no_others(
         for others in clients.values():
             await main_job(running, others[0])
         async with running.client_of(stopped) as http:
-            refused = await http.post("/api/photos/upload", files={"file": ("a.jpg", b"x")})
+            refused = await http.post("/api/photos/upload", files={"file": ("a.jpg", jpeg("x"))})
             assert (refused.status_code, refused.json()["code"]) == (503, "log-unavailable")
             assert "Retry-After" in refused.headers
+        async with running.client_of("operator", Role.OPERATOR) as http:
+            health = (await http.get("/health")).json()["checks"]["redis"]
+            assert health["status"] == "degraded"
+            queues = (await http.get("/api/ops/queues")).json()["partitions"]
+            assert {each["server"] for each in queues if not each["answers"]} == {
+                f"127.0.0.1:{victim.port}"
+            }
 
         servers.replica_of(victim).ask("CONFIG", "SET", "cluster-replica-no-failover", "no")
         await servers.promoted(servers.replica_of(victim))
