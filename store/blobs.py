@@ -5,6 +5,7 @@
 | ``originals/ab/<photoId>`` | an upload, byte for byte |
 | ``renditions/ab/<photoId>/<jobId>/<name>`` | a picture made from it |
 | ``probes/<id>`` | written, read and deleted to see whether that works |
+| ``log/id`` | the id of the log that names all these |
 | ``drafts/<owner>~<id>`` | worthless once its writer is gone |
 | ``drafts/<owner>~<id>~<key>`` | the trace of a draft: its blob is perhaps named by no event |
 
