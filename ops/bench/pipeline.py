@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 
 from ops.bench import raw, report
-from ops.bench.system import System, running
+from ops.bench.system import System, cpu_s_of, running
 
 UPLOADERS = 4
+BOUNDARY = "photolog-bench"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
 PASSES = 4
 """How often each photo is processed in a run, so that a run takes some seconds."""
 
@@ -31,10 +33,11 @@ def run(rounds: int, folder: Path) -> None:
         asyncio.run(_process(system, "warm-up", files))
         for number in range(rounds):
             limit.append(raw.photos_per_second(files * PASSES, cores))
-            before = system.cpu_s()
+            before, own = system.cpu_s(), cpu_s_of(os.getpid())
             ours.append(asyncio.run(_process(system, f"pipeline-{number}", files)))
             after = system.cpu_s()
-            spent.update({role: after[role] - before.get(role, 0.0) for role in after})
+            used = {role: after[role] - before.get(role, 0.0) for role in after}
+            spent.update(used | {"this measurement": cpu_s_of(os.getpid()) - own})
     report.line("raw Pillow", limit, "photos/s", digits=2)
     report.line("Photolog", ours, "photos/s", digits=2)
     report.ratio("ratio", ours, limit)
@@ -67,14 +70,25 @@ async def _one_client(client: httpx.AsyncClient, files: list[Path]) -> None:
 
         async def upload() -> None:
             for path in waiting:
-                with path.open("rb") as file:
-                    answer = await client.post(
-                        "/api/photos/upload", files={"file": (path.name, file, "image/jpeg")}
-                    )
+                answer = await client.post(
+                    "/api/photos/upload", content=_form(path), headers={"Content-Type": FORM}
+                )
                 answer.raise_for_status()
 
         await asyncio.gather(*(upload() for _ in range(UPLOADERS // PASSES)))
         await ended
+
+
+def _form(path: Path) -> bytes:
+    """Built at once: as a stream the library takes twice the time over it, on the same cores."""
+    head = f'Content-Disposition: form-data; name="file"; filename="{path.name}"'
+    return b"".join(
+        (
+            f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode(),
+            path.read_bytes(),
+            f"\r\n--{BOUNDARY}--".encode(),
+        )
+    )
 
 
 async def _wait_for(stream: httpx.Response, count: int) -> None:
