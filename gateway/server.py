@@ -108,7 +108,21 @@ class Bounded(HttpToolsProtocol):
         self._refuse(self._fault or Refused(*NO_HTTP))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        super()._start_asgi_task(cycle, _too_many if app is service_unavailable else app)
+        async def cutting(scope: Any, receive: Any, send: Any) -> None:
+            await app(scope, receive, send)
+            if cycle.response_started and not cycle.response_complete:
+                await self._cut(receive)
+
+        super()._start_asgi_task(cycle, _too_many if app is service_unavailable else cutting)
+
+    async def _cut(self, receive: Any) -> None:
+        """An application that ends in the middle of its answer has given its reader up.
+
+        uvicorn would call that a mistake, and wait until the reader took what is on its way.
+        """
+        self.transport.abort()
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     def _count(self, size: int, *, headers: int) -> None:
         head, limits = self._head, self.limits

@@ -1,11 +1,15 @@
 """Readers that stop reading: nothing is lost, and memory and time have a bound."""
 
+import asyncio
+import logging
+
+import anyio
 import pytest
 
 from gateway import app
 from gateway.hub import Hub
 from gateway.limits import Limits
-from tests.gateway.conftest import Gateway, until
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture, until
 from tests.gateway.listeners import (
     following,
     narrow,
@@ -17,6 +21,12 @@ from tests.gateway.listeners import (
 
 EVENTS = 5_000
 PATIENCE_S = 0.3
+LARGE_BYTES = 16 << 20
+"""More than all buffers on the way to a reader hold."""
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
 
 
 @pytest.fixture
@@ -69,7 +79,7 @@ async def test_a_socket_that_is_not_read_for_a_while_loses_nothing(
 
 @pytest.mark.parametrize("patience_s", [PATIENCE_S])
 async def test_a_stream_that_is_not_read_for_too_long_is_ended_and_resumes(
-    hubs: list[Hub], gateway: Gateway, patience_s: float
+    hubs: list[Hub], gateway: Gateway, patience_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     got: list[str] = []
     async with reluctant(gateway) as stream:
@@ -85,6 +95,27 @@ async def test_a_stream_that_is_not_read_for_too_long_is_ended_and_resumes(
     async with following(gateway, after=last) as stream:
         assert stream.ready.data["recovered"]
         assert got + await stream.ids(EVENTS - len(got)) == await positions(gateway.log)
+    assert not errors(caplog)
+
+
+@pytest.mark.parametrize("patience_s", [PATIENCE_S])
+async def test_a_download_that_is_not_read_for_too_long_is_cut_and_is_no_error_of_ours(
+    gateway: Gateway, patience_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo = (await gateway.upload(picture() + bytes(LARGE_BYTES))).json()
+    await gateway.get("/api/photos", after=photo["position"])
+    reader, writer = await asyncio.open_connection(sock=await narrow(gateway), limit=4096)
+
+    writer.write(
+        f"GET /api/photos/{photo['photoId']}/original HTTP/1.1\r\nHost: {gateway.host}\r\n"
+        f"Authorization: {gateway.bearer('alice')['Authorization']}\r\n\r\n".encode()
+    )
+    await until(lambda: "took no bytes" in caplog.text, "the end of patience")
+
+    with anyio.fail_after(DEADLINE_S):
+        assert len(await reader.read()) < LARGE_BYTES
+    writer.close()
+    assert not errors(caplog)
 
 
 @pytest.mark.parametrize("patience_s", [PATIENCE_S])
