@@ -47,6 +47,9 @@ DEFAULT_PRIORITY = 5
 URGENT = 1
 LEAST_PRIORITY = 10
 
+SHOWN = 40
+"""Characters of a wrong value that a message repeats."""
+
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One stage to run for one job of one photo; ``cause`` is the position it was planned at.
@@ -76,7 +79,8 @@ def check(pipeline: str, priority: int) -> None:
     """Refuse a pipeline that does not exist and a priority outside 1 to 10."""
     if pipeline not in PIPELINES:
         raise UnknownPipeline(
-            f"There is no pipeline {pipeline!r}.", advice=f"Choose one of {', '.join(PIPELINES)}."
+            f"There is no pipeline {pipeline[:SHOWN]!r}.",
+            advice=f"Choose one of {', '.join(PIPELINES)}.",
         )
     check_priority(priority)
 
@@ -85,14 +89,15 @@ def check_stage(stage: str) -> None:
     """Refuse a stage that no pipeline has."""
     if stage not in TREE:
         raise UnknownStage(
-            f"There is no stage {stage!r}.", advice=f"Choose one of {', '.join(TREE)}."
+            f"There is no stage {stage[:SHOWN]!r}.", advice=f"Choose one of {', '.join(TREE)}."
         )
 
 
 def check_priority(priority: int) -> None:
     if not 1 <= priority <= 10:
+        given = str(priority)[:SHOWN]
         raise InvalidPriority(
-            f"Priority {priority} is outside 1 to 10.", advice="1 is the most urgent, 10 the least."
+            f"Priority {given} is outside 1 to 10.", advice="1 is the most urgent, 10 the least."
         )
 
 

@@ -27,6 +27,7 @@ from litestar.types import Receive, Send
 from domain.pipeline import DEFAULT_PIPELINE, PIPELINES
 from gateway.dependencies import Asked, Dependencies
 from gateway.filenames import disposition, with_suffix
+from gateway.parameters import SHOWN
 from gateway.problems import Refused, problems
 from gateway.ranges import Range, Unsatisfiable, matches_none, parse_range, still_holds
 from gateway.reading import not_found, visible
@@ -171,7 +172,7 @@ def _no_thumbnail(size: int, files: Files, job: JobView | None) -> Refused:
     if not made:
         return _not_made("thumbnails", "thumbnails", job)
     sizes = ", ".join(sorted(made, key=int))
-    detail = f"There is no thumbnail of {size} px."
+    detail = f"There is no thumbnail of {str(size)[:SHOWN]} px."
     return Refused("rendition-not-found", detail, advice=f"Ask for one of {sizes} px.")
 
 

@@ -23,6 +23,8 @@ logger = logging.getLogger("photolog.gateway")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+REASON_MAX = 200
+"""Characters of a library's reason that an answer repeats."""
 
 Headers = dict[str, str]
 
@@ -216,9 +218,16 @@ def _say_http(error: HTTPException) -> _Said:
 
 def _reasons(error: HTTPException) -> str:
     if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
-        return error.detail
+        return shortened(error.detail)
     reasons = cast("list[dict[str, str]]", error.extra)
-    return "; ".join(f"{reason.get('key', 'body')}: {reason['message']}" for reason in reasons)
+    return "; ".join(
+        shortened(f"{reason.get('key', 'body')}: {reason['message']}") for reason in reasons
+    )
+
+
+def shortened(reason: str) -> str:
+    """What a library says of a wrong input, which it may repeat whole."""
+    return reason if len(reason) <= REASON_MAX else f"{reason[:REASON_MAX]}…"
 
 
 def _challenge(code: str) -> str:

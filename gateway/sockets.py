@@ -40,7 +40,7 @@ from gateway import auth
 from gateway.auth import AuthError, Forbidden, Principal
 from gateway.dependencies import Dependencies, Socket
 from gateway.hub import Hub, Subscriber
-from gateway.problems import Refused
+from gateway.problems import Refused, shortened
 from gateway.rooms import (
     Admission,
     admit,
@@ -199,7 +199,7 @@ class _Conversation:
             try:
                 await self._answer(_requests.decode(text))
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-                await self._refuse("malformed-message", str(error))
+                await self._refuse("malformed-message", shortened(str(error)))
             except Refused as error:
                 await self._refuse(error.code, error.detail)
             except StoreError:

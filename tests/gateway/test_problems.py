@@ -82,6 +82,27 @@ async def test_problems_read_like_this(gateway: Gateway, snapshot: SnapshotAsser
     assert [answer.json() for answer in answers] == snapshot
 
 
+async def test_no_answer_repeats_a_long_input_whole(gateway: Gateway) -> None:
+    long, client = "9" * 30_000, gateway.client
+    digits, photo = long[:4_000], (await gateway.upload()).json()
+    path = f"/api/photos/{photo['photoId']}"
+    await gateway.get(path, after=photo["position"])
+    operator = gateway.bearer("operator")
+    answers = [
+        await gateway.upload(pipeline=long),
+        await client.get(f"/api/photos?status={long}"),
+        await client.get(f"/api/photos?limit={long}"),
+        await client.post(f"{path}/reprocess", json={"pipeline": long}),
+        await client.post(f"{path}/reprocess", content=b'{"priority": %b}' % digits.encode()),
+        await client.get(f"{path}/thumbnails/{digits}"),
+        await client.post(f"/api/ops/queues/{long}/pause", headers=operator),
+        await client.put("/api/ops/queues/all/limits", json={long: 1}, headers=operator),
+    ]
+
+    assert {answer.status_code for answer in answers} == {400, 404}
+    assert max(len(answer.json()["detail"]) for answer in answers) < 300
+
+
 async def test_a_method_that_is_not_there_names_those_that_are(gateway: Gateway) -> None:
     answer = await gateway.client.put("/api/photos")
 
