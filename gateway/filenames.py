@@ -10,7 +10,13 @@ EXTENSION_MAX = 16
 
 # Marks that reorder the text around them, so that "gpj.exe" reads as "exe.jpg".
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Marks of no width that spell nothing. Those that join letters, or make up an emoji, stay.
+_ZERO_WIDTH = frozenset("\u00ad\u180e\u200b\u2060\u2061\u2062\u2063\u2064\ufeff")
 _HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, lone surrogates, separators
+
+# What shows nothing by itself: joiners and tags, marks on a letter that is not there, spaces.
+_BLANK = frozenset({"Cf", "Mn", "Me", "Zs"})
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 # RFC 8187, section 3.2.1: what stands for itself in an extended value.
 _ATTRIBUTE_CHARS = "!#$&+-.^_`|~"
@@ -19,16 +25,26 @@ _ATTRIBUTE_CHARS = "!#$&+-.^_`|~"
 def clean(name: str, max_bytes: int) -> str:
     """The last component of ``name``, composed (NFC), without controls, in at most ``max_bytes``.
 
-    A name that is too long keeps its extension. Cleaning twice changes nothing.
+    A name that is too long keeps its extension; one that shows nothing is ``UNNAMED``. Cleaning
+    twice changes nothing.
     """
     last = re.split(r"[/\\]", name)[-1]
     shown = "".join(
-        char for char in last if char not in _BIDI and unicodedata.category(char) not in _HIDDEN
+        char
+        for char in last
+        if char not in _BIDI | _ZERO_WIDTH and unicodedata.category(char) not in _HIDDEN
     )
-    composed = unicodedata.normalize("NFC", shown).strip()
-    if composed.strip(".") == "":
-        return UNNAMED
-    return _cut(composed, max_bytes)
+    name = _cut(unicodedata.normalize("NFC", shown).strip(), max_bytes)
+    return name if any(_is_visible(char) for char in name) else UNNAMED
+
+
+def _is_visible(char: str) -> bool:
+    return (
+        char != "."
+        and char not in _BLANK_LETTERS
+        and not char.isspace()
+        and unicodedata.category(char) not in _BLANK
+    )
 
 
 def disposition(kind: str, name: str) -> str:
