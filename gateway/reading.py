@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Concatenate, ParamSpec, TypeVar
 
 import anyio
@@ -13,7 +14,7 @@ from gateway.dependencies import Dependencies
 from gateway.problems import Refused
 from projections import checkpoints, photos
 from projections.photos import Owner
-from store.errors import Unavailable
+from store.errors import StoreError, Unavailable
 from store.position import Position
 from store.sqlite import Connection, Reader
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.1
+ASK_S = 0.5
+"""How long a read waits to hear from the log that a position is none."""
 
 After = Annotated[
     str | None,
@@ -41,8 +44,22 @@ async def provide_reader(deps: NamedDependency[Dependencies], after: After = Non
     if after is not None:
         positions = [parse_position(text, deps.log.partitions) for text in after.split(",")]
         for position in {each.partition: each for each in positions}.values():
-            await reach(deps, position)
+            if await _checkpoint(deps.reader, position.partition) < position:
+                await _check_recorded(deps, position)
+                await reach(deps, position)
     return deps.reader
+
+
+async def _check_recorded(deps: Dependencies, position: Position) -> None:
+    """Refuse a position that will not come; a log that does not answer leaves that open.
+
+    Raises:
+        Refused: ``invalid-position``.
+    """
+    with suppress(StoreError), anyio.move_on_after(ASK_S):
+        end = await deps.log.end(position.partition)
+        if position > end:
+            raise Refused("invalid-position", f"The log ends at {end}, before {position}.")
 
 
 def parse_position(text: str, partitions: int) -> Position:

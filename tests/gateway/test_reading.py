@@ -19,18 +19,30 @@ async def test_after_an_upload_a_query_with_its_position_has_it(gateway: Gateway
         assert newest.json()["items"][0]["photoId"] == photo["photoId"]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("/api/photos", "/api/photos/p", "/api/photos/p/history", "/api/photos/p/original"),
-        *("/api/photos/p/thumbnails/150", "/api/photos/p/optimized", "/api/jobs/j"),
-        "/api/sessions/s",
-    ],
+QUERIES = (
+    *("/api/photos", "/api/photos/p", "/api/photos/p/history", "/api/photos/p/original"),
+    *("/api/photos/p/thumbnails/150", "/api/photos/p/optimized", "/api/jobs/j"),
+    "/api/sessions/s",
 )
+
+
+@pytest.mark.parametrize("path", QUERIES)
 async def test_every_query_knows_after(gateway: Gateway, path: str) -> None:
     answer = await gateway.get(path, after="no position")
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
+
+
+BEYOND = str(Position(0, 9999999999999, 0))
+
+
+async def test_a_position_beyond_the_end_of_the_log_is_not_waited_for(gateway: Gateway) -> None:
+    end = (await gateway.upload()).json()["position"]
+
+    answer = await gateway.get("/api/photos", after=BEYOND)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
+    assert answer.json()["detail"] == f"The log ends at {end}, before {BEYOND}."
 
 
 class TestBehind:
@@ -38,10 +50,16 @@ class TestBehind:
     def limits(self) -> Limits:
         return Limits(after_timeout_s=0.2)
 
+    @pytest.fixture
+    def projecting(self) -> bool:
+        return False
+
     async def test_a_position_that_does_not_come_is_not_waited_for_for_ever(
         self, gateway: Gateway
     ) -> None:
-        answer = await gateway.get("/api/photos", after=str(Position(0, 9999999999999, 0)))
+        photo = (await gateway.upload()).json()
+
+        answer = await gateway.get("/api/photos", after=photo["position"])
 
         assert (answer.status_code, answer.json()["code"]) == (503, "read-model-behind")
         assert answer.headers["Retry-After"] == "2"
