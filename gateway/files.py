@@ -27,7 +27,7 @@ from litestar.types import Receive, Send
 from domain.pipeline import DEFAULT_PIPELINE, PIPELINES
 from gateway.dependencies import Asked, Dependencies
 from gateway.filenames import disposition, with_suffix
-from gateway.parameters import SHOWN
+from gateway.parameters import SHOWN, only
 from gateway.problems import Refused, problems
 from gateway.ranges import Range, Unsatisfiable, matches_none, parse_range, still_holds
 from gateway.reading import not_found, visible
@@ -80,6 +80,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 @route(
     "/api/photos/{photo_id:str}/original",
     http_method=["GET", "HEAD"],
+    guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
     summary="The photo as it was uploaded",
@@ -107,6 +108,7 @@ async def original(
 @route(
     "/api/photos/{photo_id:str}/thumbnails/{size:int}",
     http_method=["GET", "HEAD"],
+    guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
     summary="A thumbnail",
@@ -130,6 +132,7 @@ async def thumbnail(
 @route(
     "/api/photos/{photo_id:str}/optimized",
     http_method=["GET", "HEAD"],
+    guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
     summary="The photo for screens",

@@ -7,6 +7,7 @@ from litestar.params import FromPath
 from gateway.auth import Role
 from gateway.dependencies import Asked
 from gateway.paging import ClientId
+from gateway.parameters import only
 from gateway.problems import Refused, problems
 from projections import jobs, sessions
 from projections.jobs import JobView
@@ -16,6 +17,7 @@ from store.sqlite import Connection, Reader
 
 @get(
     "/api/jobs/{job_id:str}",
+    guards=[only("after")],
     responses=problems("job-not-found", "missing-token", "read-model-behind"),
     tags=["jobs"],
     summary="One run of a pipeline",
@@ -32,6 +34,7 @@ async def one_job(
 
 @get(
     "/api/sessions/{session_id:path}",
+    guards=[only("clientId", "after")],
     responses=problems("session-not-found", "ambiguous-session", "missing-token"),
     tags=["jobs"],
     summary="The photos of one session, counted",

@@ -1,5 +1,6 @@
 """Photos as their readers see them, and the commands on a photo that is there."""
 
+import re
 import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -56,6 +57,11 @@ class History(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 _wire = msgspec.json.Decoder(WireEvent)
 
+# A date, perhaps a time, perhaps an offset. fromisoformat takes more, and digits without end.
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d([T+]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+)
+
 
 @get(
     "/api/photos",
@@ -94,6 +100,7 @@ async def list_photos(
 
 @get(
     "/api/photos/{photo_id:str}",
+    guards=[only("after")],
     responses=problems("photo-not-found", "missing-token", "read-model-behind"),
     tags=["photos"],
     summary="One photo",
@@ -196,12 +203,15 @@ def _time(text: str | None) -> str | None:
     """As events write times, so that text compares as time does; without an offset it is UTC."""
     if text is None:
         return None
+    detail = f"{text[:40]!r} is not an ISO 8601 time."
+    written = text.replace(" ", "+")  # a "+" that was not percent-encoded comes as a blank
+    if not _TIME.fullmatch(written):
+        raise Refused("invalid-time", detail)
     try:
-        # A "+" that was not percent-encoded comes as a blank.
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        moment = datetime.fromisoformat(written)
         return iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError) as error:
-        raise Refused("invalid-time", f"{text[:40]!r} is not an ISO 8601 time.") from error
+        raise Refused("invalid-time", detail) from error
 
 
 def _start(cursor: str | None, partition: int) -> Position:

@@ -107,6 +107,7 @@ class TestList:
         assert await found(sessionId="trip") == [first["photoId"]]
         assert await found(**{"from": "2099-01-01"}) == []
         assert len(await found(**{"from": "2020-01-01T00:00:00+02:00", "to": "2099-01-01"})) == 2
+        assert len(await found(**{"from": "2020-01-01 10:00:00.5Z"})) == 2
         assert await found(to="2020-01-01T00:00:00Z") == []
 
     async def test_operators_see_all_photos_or_those_of_one_client(self, gateway: Gateway) -> None:
@@ -141,6 +142,8 @@ class TestList:
             ("from=yesterday", "invalid-time"),
             ("to=2026-13-01", "invalid-time"),
             ("from=0001-01-01T00:00:00%2B14:00", "invalid-time"),
+            ("from=" + "1" * 20, "invalid-time"),
+            ("from=2026-11-23T10:00:00." + "1" * 30_000, "invalid-time"),
             ("after=nonsense", "invalid-position"),
             ("after=7:1-1", "invalid-position"),
         ],

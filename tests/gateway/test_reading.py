@@ -33,6 +33,14 @@ async def test_every_query_knows_after(gateway: Gateway, path: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
 
 
+@pytest.mark.parametrize("path", QUERIES)
+async def test_every_query_refuses_what_it_does_not_know(gateway: Gateway, path: str) -> None:
+    answer = await gateway.get(f"{path}?asOf=2026-11-23T10:00:00Z")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+    assert "'asOf'" in answer.json()["detail"]
+
+
 BEYOND = str(Position(0, 9999999999999, 0))
 
 
