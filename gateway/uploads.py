@@ -5,7 +5,8 @@
 | bytes that are new to the client | 201, ``duplicate: false`` |
 | bytes of a photo that the client has | 200, ``duplicate: true``, that photo as it is now |
 | an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
-| an ``Idempotency-Key`` that made a photo of other bytes | 422 ``idempotency-key-reused`` |
+| an ``Idempotency-Key`` that found a photo of these bytes | 200, that photo as it is now |
+| an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
 | bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
 
 The blob is durable before the event that names it. Where it is not known whether the event was
@@ -115,9 +116,11 @@ async def _record(
     except Rejected:
         await _discard(deps.blobs, command.key)
         raise
-    if outcome.repeat_of is None and outcome.duplicate_of is None:
+    if outcome.repeat_of is None and outcome.duplicate_of is None and not outcome.reused:
         return _created(command.photo_id, command.job_id, outcome.position)
     await _discard(deps.blobs, command.key)
+    if outcome.reused:
+        raise Refused("idempotency-key-reused", "This key found another photo.")
     if outcome.repeat_of is not None:
         return await _repeated(deps.log, outcome, command.sha256)
     if outcome.photo is None or outcome.position is None:

@@ -11,7 +11,9 @@
 --      10 consumer               11 id of the task, "": none
 --      12 number of events, then for each: type, body
 -- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
---       | {"duplicate", photo id} | {"conflict"}
+--       | {"duplicate", photo id} | {"reused"} | {"conflict"}
+-- An idempotency key holds a photo id and, after a space, the id of the last event that the command
+-- appended; of one that met a duplicate, the content hash.
 local log, photo, command, hashes, lane = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local version, ttl = tonumber(ARGV[1]), tonumber(ARGV[5])
 local task, count = ARGV[11], tonumber(ARGV[12])
@@ -26,12 +28,19 @@ if ttl > 0 then
   local done = redis.call("GET", command)
   if done then
     local space = string.find(done, " ", 1, true)
-    return { "repeated", string.sub(done, 1, space - 1), string.sub(done, space + 1) }
+    local holder, rest = string.sub(done, 1, space - 1), string.sub(done, space + 1)
+    if string.find(rest, "-", 1, true) then
+      return { "repeated", holder, rest }
+    end
+    return rest == ARGV[7] and { "duplicate", holder } or { "reused" }
   end
 end
 if ARGV[6] == "claim" then
   local holder = redis.call("HGET", hashes, ARGV[7])
   if holder then
+    if ttl > 0 then
+      redis.call("SET", command, holder .. " " .. ARGV[7], "EX", ttl)
+    end
     return { "duplicate", holder }
   end
 end

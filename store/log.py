@@ -62,9 +62,10 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a command led to.
 
-    ``position`` is that of the photo's last event, ``after`` the photo as it is then. ``repeat_of``
-    is the photo of an equal command done before under the same idempotency key; ``duplicate_of``
-    the client's photo that has the same bytes. In both cases nothing was appended.
+    ``position`` is that of the photo's last event, ``after`` the photo as it is then. Nothing was
+    appended where ``repeat_of`` is the photo of an equal command done under the same idempotency
+    key, ``duplicate_of`` the client's photo that has the same bytes, or ``reused`` says that the
+    key found a photo of other bytes before.
     """
 
     events: tuple[Event, ...] = ()
@@ -73,6 +74,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     after: Loaded | None = None
     repeat_of: str | None = None
     duplicate_of: str | None = None
+    reused: bool = False
 
 
 class Log:
@@ -288,12 +290,12 @@ class Log:
                     position=last,
                 )
                 return Outcome(events=chained.events, photo=photo, position=last, after=after)
-            case [b"repeated", photo_id, last]:
-                return Outcome(
-                    repeat_of=photo_id.decode(), position=Position.of_entry(partition, last)
-                )
+            case [b"repeated", first, end]:
+                return Outcome(repeat_of=first.decode(), position=Position.of_entry(partition, end))
             case [b"duplicate", photo_id]:
                 return await self._duplicate(command, photo_id.decode(), client_id)
+            case [b"reused"]:
+                return Outcome(reused=True)
             case [b"lost"]:
                 raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
             case _:

@@ -248,6 +248,19 @@ async def test_a_key_for_bytes_that_another_upload_brought_is_a_duplicate(
     assert gateway.stored() == [original_key(first.json()["photoId"])]
 
 
+async def test_a_key_that_found_a_duplicate_stands_for_its_bytes(gateway: Gateway) -> None:
+    data = picture()
+    first = await gateway.upload(data)
+    await keyed(gateway, data, "one")
+
+    again = await keyed(gateway, data, "one")
+    other = await keyed(gateway, picture(), "one")
+
+    assert (again.status_code, again.json()) == (200, first.json() | {"duplicate": True})
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    assert gateway.stored() == [original_key(first.json()["photoId"])]
+
+
 @pytest.mark.parametrize("key", ["", "k" * 201, "schlüssel", "a\tb"])
 async def test_a_key_that_cannot_be_one_is_refused(gateway: Gateway, key: str) -> None:
     answer = await gateway.client.post(

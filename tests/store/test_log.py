@@ -122,6 +122,21 @@ async def test_an_idempotency_key_answers_with_the_first_photo(log: Log) -> None
     assert other.repeat_of is None
 
 
+async def test_a_key_that_found_a_duplicate_is_for_its_bytes_alone(log: Log) -> None:
+    first, same = upload("same bytes"), upload("same bytes")
+    await log.execute(first, client_id="alice", context=CONTEXT)
+    await log.execute(same, client_id="alice", context=CONTEXT, idempotency_key="k")
+
+    again = await log.execute(
+        upload("same bytes"), client_id="alice", context=CONTEXT, idempotency_key="k"
+    )
+    other = await log.execute(upload(), client_id="alice", context=CONTEXT, idempotency_key="k")
+
+    assert (again.duplicate_of, again.reused) == (first.photo_id, False)
+    assert (other.duplicate_of, other.reused) == (None, True)
+    assert len(await everything(log)) == 1
+
+
 async def test_a_command_sent_again_after_a_lost_reply_records_nothing(log: Log) -> None:
     command = upload()
     first = await log.execute(command, client_id="alice", context=CONTEXT)
