@@ -5,6 +5,7 @@ A child keeps the pictures it has decoded, so a photo's stages go to the child t
 """
 
 import contextlib
+import logging
 import math
 import os
 from collections import Counter
@@ -21,8 +22,16 @@ from handlers.protocol import Done, Request, Setup
 from handlers.registry import ORIGINAL, find_stages
 from handlers.stage import Context, Output, StageFailed
 
+logger = logging.getLogger("photolog.worker")
+
 PATIENCE_S = 0.5
 """After this long a task no longer waits for the child that has its picture decoded."""
+
+STARTS = 3
+"""How often a child is started before it counts as one that does not start."""
+
+START_PAUSE_S = 1.0
+"""The system that killed one, as for want of memory, gets this long before the next."""
 
 
 class Children:
@@ -62,16 +71,14 @@ class Children:
         """Children replaced so far, by the code of the failure that ended them."""
 
     async def __aenter__(self) -> Self:
-        """Start all children.
+        """Start the children; one that does not start yet is tried again while others work.
 
         Raises:
-            StageFailed: they do not start; their standard error says why.
+            StageFailed: none starts; their standard error says why.
         """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._stop)
-            # All at once: they take their time to import.
-            for process in [await child.launch() for child in self._children]:
-                await process.become_ready()
+            await self._start_all()
             tending = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tending.cancel_scope.cancel)
             for child in self._children:
@@ -144,9 +151,35 @@ class Children:
         self._changed.set()
         self._changed = anyio.Event()
 
+    async def _start_all(self) -> None:
+        for _ in range(STARTS - 1):
+            # All at once: they take their time to import.
+            async with anyio.create_task_group() as starting:
+                for child in self._children:
+                    starting.start_soon(self._try_start, child)
+            if any(child.is_running for child in self._children):
+                return
+            await anyio.sleep(START_PAUSE_S)
+        await self._children[0].running()
+
+    async def _try_start(self, child: "_Child") -> bool:
+        """Whether the child runs now, started anew if it was gone."""
+        try:
+            await child.running()
+        except StageFailed as failure:
+            self.restarts[failure.code] += 1
+            logger.warning("a decoder process did not start")
+            return False
+        return True
+
     async def _tend(self, child: "_Child") -> None:
         """Give one child its tasks, one after the other, and replace it when it is gone."""
         while True:
+            for _ in range(STARTS):
+                if await self._try_start(child):
+                    break
+                await anyio.sleep(START_PAUSE_S)
+            # If it did not start, the next task tries again and is told why.
             while (job := self._pick(child)) is None:
                 with anyio.move_on_after(PATIENCE_S if self._waiting else math.inf):
                     await self._changed.wait()
@@ -154,9 +187,6 @@ class Children:
             await self._serve(child, job)
             # What this child was working on may have kept the others from tasks of that photo.
             self._wake()
-            # If a replacement does not start, the next task tries again and is told why.
-            with contextlib.suppress(StageFailed):
-                await child.running()
 
     async def _serve(self, child: "_Child", job: "_Job") -> None:
         child.job = job

@@ -343,18 +343,6 @@ async def test_leaving_the_pool_fails_what_is_not_done(photo: Path) -> None:
     assert codes == ["decoders-stopped"] * 3
 
 
-async def test_a_pool_whose_children_do_not_start_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-
-    with pytest.raises(StageFailed) as failed:
-        async with Children(count=2):
-            pass
-
-    assert failed.value.code == "decoder-does-not-start"
-
-
 async def test_children_know_nothing_of_the_workers_secrets(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
