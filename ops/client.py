@@ -42,7 +42,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """What is wrong, and what to do; the title only where nothing closer is said."""
-        return f"{self.detail or self.title} {self.advice}".strip()
+        said = self.detail or self.title
+        if not self.advice:
+            return said
+        return f"{said} {self.advice}" if said.endswith((".", "?")) else f"{said}. {self.advice}"
 
 
 def find(

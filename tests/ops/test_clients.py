@@ -14,9 +14,27 @@ import httpx
 import pytest
 from click.testing import Result
 
+from ops.client import Problem
 from ops.commands.upload import FEW
 from tests.ops.conftest import run
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (Problem(title="Not here"), "Not here"),
+        (Problem(title="Not here", advice="Look there."), "Not here. Look there."),
+        (
+            Problem(title="No", detail="limit: not an int", advice="Fix it."),
+            "limit: not an int. Fix it.",
+        ),
+        (Problem(title="No", detail="It is gone.", advice="Go on."), "It is gone. Go on."),
+        (Problem(title="Who is asking?", advice="Say so."), "Who is asking? Say so."),
+    ],
+)
+def test_a_problem_is_told_in_sentences(problem: Problem, said: str) -> None:
+    assert str(problem) == said
 
 
 class Watch:
