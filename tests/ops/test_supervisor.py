@@ -196,3 +196,15 @@ def test_files_in_the_place_of_folders_end_the_start_with_a_reason(data: Path) -
     assert up.returncode == 1
     assert f"the folder {data}/blobs cannot be used" in up.stderr
     assert "Traceback" not in up.stderr
+
+
+def test_metrics_ports_that_are_too_high_are_refused_with_the_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOLOG_METRICS_PORT", "65534")
+
+    up = photolog("up", "--data", str(tmp_path / "data"), "--port", "0", "--workers", "1")
+
+    assert up.returncode == 1
+    assert "PHOTOLOG_METRICS_PORT: the ports of the workers would be too high" in up.stderr
+    assert "Traceback" not in up.stderr
