@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import BinaryIO
@@ -69,7 +69,8 @@ def _make_folders(folder: Path, root: Path) -> None:
         made.append(folder)
         folder = folder.parent
     for new in reversed(made):
-        new.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # somebody else made it, and may have removed it again
+            new.mkdir(parents=True)
         sync_folder(new.parent)
 
 

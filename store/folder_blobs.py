@@ -85,12 +85,26 @@ class FolderDraft:
             await to_thread.run_sync(self._publish)
         self._blobs.breaker.note(well=True)
 
+    @operation("put")
+    async def put(self, data: bytes) -> None:
+        """All at once, without a context: in one thread, because the ways there and back add up."""
+        await self._blobs.check()
+        try:
+            with self._counted():
+                await to_thread.run_sync(self._put, data)
+        finally:
+            self._leave()
+        self._blobs.breaker.note(well=True)
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         # In this thread: a cancelled upload must not leave its draft, and unlinking is quick.
         if self._file is not None:
             # Where the disk has failed, the next process of this name finds what stays.
@@ -109,11 +123,16 @@ class FolderDraft:
             self._blobs.breaker.note(well=False)
             raise
 
+    def _put(self, data: bytes) -> None:
+        self._file = self._create()
+        self._drain(data)
+        self._publish()
+
     def _create(self) -> BinaryIO:
         self._blobs.find_room(0)
         return disk.create(self._path)
 
-    def _drain(self, buffer: bytearray) -> None:
+    def _drain(self, buffer: bytes | bytearray) -> None:
         if self._file is None:
             raise ValueError("the draft is not open")
         self._blobs.find_room(len(buffer))
@@ -177,9 +196,7 @@ class FolderBlobs:
             raise Full("the disk of the blobs is full but for its reserve")
 
     async def put(self, key: str, data: bytes) -> None:
-        async with FolderDraft(self, key, replace=True) as draft:
-            await draft.write(data)
-            await draft.commit()
+        await FolderDraft(self, key, replace=True).put(data)
 
     @operation("stat")
     async def size(self, key: str) -> int:
