@@ -1,0 +1,99 @@
+"""The commands of the guide for backup and restore, run as they stand there.
+
+Two things stand in for what a test cannot use: the folders are others, and ``photolog up`` is
+started by the test where the guide has ``systemctl``.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+
+from tests.ops.deployment import blocks, section
+from tests.ops.systems import DEADLINE_S, System, jpeg
+
+START = "systemctl start photolog\n"
+
+
+def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: Path) -> None:
+    backup, restored = tmp_path / "backup", system.data.parent / "restored"
+    photo_ids = [upload(system) for _ in range(3)]
+    later: list[str] = []
+    enough = threading.Event()
+
+    def go_on() -> None:
+        while not enough.is_set():
+            later.append(upload(system))
+
+    busy = threading.Thread(target=go_on)
+    busy.start()
+    try:
+        rewrite(system)
+        said = run(*blocks(section("Back up")), data=system.data, backup=backup)
+    finally:
+        enough.set()
+        busy.join()
+    assert said.returncode == 0, said.stdout + said.stderr
+    system.stop()
+
+    copy, check = blocks(section("Restore"))[0].split(START)
+    done = run(copy, data=restored, backup=backup)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (restored / "read-model").exists()
+    with System(restored) as again:
+        said = run(check, data=restored, backup=backup)
+        assert said.returncode == 0, said.stdout + said.stderr
+        anchor = (backup / "anchor").read_text().splitlines()[-1]
+        assert re.fullmatch(r"anchor [0-9a-f]{64}  up to 0:\d+-\d+", anchor)
+        assert said.stdout.startswith(f"{anchor}\n")
+        assert " 0 of them missing" in said.stdout
+        with client(again) as http:
+            for photo_id in photo_ids:
+                assert http.get(f"/api/photos/{photo_id}/original").is_success
+
+        (backup / "anchor").write_text(anchor.replace(anchor[7], "f" if anchor[7] != "f" else "0"))
+        assert run(check, data=restored, backup=backup).returncode != 0
+
+
+def upload(system: System) -> str:
+    """The id of a photo that has just been taken in."""
+    with client(system) as http:
+        answer = http.post("/api/photos/upload", files={"file": ("a.jpg", jpeg())})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["photoId"]
+
+
+def client(system: System) -> httpx.Client:
+    """One that is signed in, as the link says that the start prints."""
+    found = re.search(r"#token=(\S+)", system.welcome)
+    assert found is not None
+    headers = {"Authorization": f"Bearer {found[1]}"}
+    return httpx.Client(base_url=system.url, headers=headers, timeout=DEADLINE_S)
+
+
+def rewrite(system: System) -> None:
+    """Have the server begin to rewrite its file."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(DEADLINE_S)
+        connection.connect(str(system.data / "valkey" / "valkey.sock"))
+        connection.sendall(b"BGREWRITEAOF\r\n")
+        assert connection.recv(100).startswith(b"+Background")
+
+
+def run(*scripts: str, data: Path, backup: Path) -> "subprocess.CompletedProcess[str]":
+    """The commands, with these folders in place of those that they name."""
+    folders = f"DATA={data}\nBACKUP={backup}\n"
+    script = re.sub(r"^(DATA|BACKUP)=.*\n", "", "".join(scripts), flags=re.MULTILINE)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", folders + script],
+        capture_output=True,
+        text=True,
+        timeout=4 * DEADLINE_S,
+        env={**os.environ, "PATH": path},
+    )
