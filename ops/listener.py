@@ -1,4 +1,4 @@
-"""Metrics of a role that serves no HTTP otherwise: a small listener on the loopback interface.
+"""Metrics of a role that serves no HTTP otherwise: a small listener of its own.
 
 | path in the data folder | what |
 |---|---|
@@ -12,16 +12,17 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from ops.errors import UserError
+from ops.exclusive import base_url
 
 logger = logging.getLogger("photolog")
 
 METRICS = "metrics"
-HOST = "127.0.0.1"
 PATH = "/metrics"
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,12 +35,14 @@ HEAD_BYTES = 8_192
 
 @asynccontextmanager
 async def metrics_served(
-    exposition: Callable[[], bytes], folder: Path, name: str, port: int
+    exposition: Callable[[], bytes], folder: Path, name: str, host: str, port: int
 ) -> AsyncGenerator[None]:
     """Serve what ``exposition`` writes for as long as the block lasts; ``port`` 0 takes a free one.
 
+    Nobody has to sign in to ask, so ``host`` is best one that only Prometheus reaches.
+
     Raises:
-        UserError: the port cannot be used.
+        UserError: host or port cannot be used.
     """
     open_now = 0
 
@@ -59,14 +62,16 @@ async def metrics_served(
             writer.close()
 
     try:
-        server = await asyncio.start_server(answer, HOST, port, limit=HEAD_BYTES)
+        server = await asyncio.start_server(answer, host, port, limit=HEAD_BYTES)
     except OSError as error:
+        # asyncio's own words for a port in use are many.
+        unknown = isinstance(error, socket.gaierror)
+        reason = error.strerror if unknown else os.strerror(error.errno or 0)
         raise UserError(
-            f"PHOTOLOG_METRICS_PORT: cannot listen on port {port} of {HOST}: "
-            f"{os.strerror(error.errno or 0)}"
+            "PHOTOLOG_METRICS_HOST, PHOTOLOG_METRICS_PORT: cannot listen on "
+            f"port {port} of {host}: {reason}"
         ) from error
-    url = f"http://{HOST}:{server.sockets[0].getsockname()[1]}"
-    with announced(folder, name, url):
+    with announced(folder, name, base_url(server.sockets[0])):
         try:
             yield
         finally:

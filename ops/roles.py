@@ -62,7 +62,7 @@ async def projector(settings: Settings, *, name: str) -> None:
     async with (
         _ending(),
         wiring.open_telemetry(settings, "projector", name) as telemetry,
-        metrics_served(telemetry.exposition, settings.folder, name, settings.metrics_port),
+        metrics_served(telemetry.exposition, settings.folder, name, *_of_metrics(settings)),
         wiring.open_projector(settings, telemetry) as role,
     ):
         await role.run()
@@ -76,11 +76,15 @@ async def worker(
     async with (
         _ending() as ending,
         wiring.open_telemetry(settings, "worker", name) as telemetry,
-        metrics_served(telemetry.exposition, settings.folder, name, settings.metrics_port),
+        metrics_served(telemetry.exposition, settings.folder, name, *_of_metrics(settings)),
         wiring.open_worker(settings, name, telemetry, consumer=consumer, dead=dead) as role,
     ):
         ending.begin = role.stop
         await role.run()
+
+
+def _of_metrics(settings: Settings) -> tuple[str, int]:
+    return settings.metrics_host, settings.metrics_port
 
 
 class _Ending:

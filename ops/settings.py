@@ -81,10 +81,14 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     breaker_open_s: Annotated[
         Seconds, Meta(description="Longest time that they are left alone before the next try.")
     ] = 5.0
+    metrics_host: Annotated[
+        str,
+        Meta(description="Address for the metrics of all roles but the gateway.", min_length=1),
+    ] = "127.0.0.1"
     metrics_port: Annotated[
         int,
         Meta(
-            description="Port on 127.0.0.1 for the metrics, 3003 by custom; under `up` its own, "
+            description="Port there for the metrics, 3003 by custom; under `up` its own, "
             "those of projector and workers follow; 0 takes free ones.",
             ge=0,
             le=65_535,

@@ -99,7 +99,7 @@ class _System:
         try:
             async with metrics_served(
                 lambda: metrics.exposition(gauges.of_system(self._parts)),
-                *(self._settings.folder, "up", port),
+                *(self._settings.folder, "up", self._settings.metrics_host, port),
             ):
                 await _until(self._stop, self._start())
                 await self._stop.wait()

@@ -1,4 +1,5 @@
 import asyncio
+import re
 import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -16,7 +17,7 @@ DEADLINE_S = 10.0
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncGenerator[int]:
     """That of a listener whose metrics are ``up 1``."""
-    async with metrics_served(lambda: b"up 1\n", tmp_path, "worker-1", 0):
+    async with metrics_served(lambda: b"up 1\n", tmp_path, "worker-1", "127.0.0.1", 0):
         yield int((tmp_path / "metrics" / "worker-1").read_text().split(":")[2].split("/")[0])
 
 
@@ -82,14 +83,30 @@ async def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-        with pytest.raises(UserError, match=rf"^PHOTOLOG_METRICS_PORT: cannot .* port {port} "):
-            async with metrics_served(bytes, tmp_path, "worker-1", port):
+        with pytest.raises(UserError, match=rf"^PHOTOLOG_METRICS_HOST, .* port {port} "):
+            async with metrics_served(bytes, tmp_path, "worker-1", "127.0.0.1", port):
                 pass
     assert not (tmp_path / "metrics").exists()
 
 
+async def test_a_listener_for_all_is_announced_as_this_machine_reaches_it(tmp_path: Path) -> None:
+    async with metrics_served(lambda: b"up 1\n", tmp_path, "worker-1", "0.0.0.0", 0):
+        url = (tmp_path / "metrics" / "worker-1").read_text()
+
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
+        assert (await exchange(int(url.split(":")[2].split("/")[0]), b"GET /metrics \r\n\r\n"))[
+            9:12
+        ] == b"200"
+
+
+async def test_an_address_of_another_machine_is_named_with_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^PHOTOLOG_METRICS_HOST, .* of 192\.0\.2\.1: "):
+        async with metrics_served(bytes, tmp_path, "worker-1", "192.0.2.1", 0):
+            pass
+
+
 async def test_the_url_goes_with_the_listener(tmp_path: Path) -> None:
-    async with metrics_served(bytes, tmp_path, "worker-1", 0):
+    async with metrics_served(bytes, tmp_path, "worker-1", "127.0.0.1", 0):
         assert (tmp_path / "metrics" / "worker-1").exists()
 
     assert list((tmp_path / "metrics").iterdir()) == []
