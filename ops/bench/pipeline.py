@@ -30,11 +30,11 @@ def run(rounds: int, folder: Path) -> None:
     limit: list[float] = []
     spent: Counter[str] = Counter()
     with running() as system:
-        asyncio.run(_process(system, "warm-up", files))
+        asyncio.run(process(system, "warm-up", files))
         for number in range(rounds):
             limit.append(raw.photos_per_second(files * PASSES, cores))
             before, own = system.cpu_s(), cpu_s_of(os.getpid())
-            ours.append(asyncio.run(_process(system, f"pipeline-{number}", files)))
+            ours.append(asyncio.run(process(system, f"pipeline-{number}", files)))
             after = system.cpu_s()
             used = {role: after[role] - before.get(role, 0.0) for role in after}
             spent.update(used | {"this measurement": cpu_s_of(os.getpid()) - own})
@@ -48,7 +48,7 @@ def run(rounds: int, folder: Path) -> None:
         report.note(f"  {role:<42}{1000 * seconds / photos:>12.1f} ms {share:>9.1f} %")
 
 
-async def _process(system: System, client_id: str, files: list[Path]) -> float:
+async def process(system: System, client_id: str, files: list[Path]) -> float:
     """Photos per second from the first byte sent to the last photo completed.
 
     Each pass is another client's: the same bytes of one client would be one photo.

@@ -13,6 +13,18 @@ import httpx
 
 READY_S = 30.0
 
+ALONE = {
+    f"PHOTOLOG_{name}": ""
+    for name in (
+        "REDIS_URL",
+        "APPEND_WAIT_REPLICAS",
+        "S3_ENDPOINT",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+    )
+}
+"""Unsets what would lead to servers of others."""
+
 
 class System:
     """A running ``photolog up``: its URL, its tokens, and what its processes used."""
@@ -65,12 +77,15 @@ class System:
 
 @contextmanager
 def running(*options: str, **environment: str) -> Generator[System]:
-    """``photolog up`` on a free port; everything is stopped and removed afterwards."""
+    """``photolog up`` on a free port; everything is stopped and removed afterwards.
+
+    It has no servers but those that ``environment`` names: nobody's own log is measured by mistake.
+    """
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
         data = Path(folder)
         process = subprocess.Popen(
             [sys.executable, "-m", "ops.cli", "up", "--port", "0", *options],
-            env={**os.environ, **environment, "PHOTOLOG_DATA": str(data)},
+            env={**os.environ, **ALONE, **environment, "PHOTOLOG_DATA": str(data)},
             stdout=subprocess.DEVNULL,
         )
         try:

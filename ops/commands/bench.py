@@ -7,7 +7,7 @@ import click
 
 from ops.bench import report
 
-MEASUREMENTS = ("pipeline", "latency", "upload", "appends", "orchestration", "urgent")
+MEASUREMENTS = ("pipeline", "latency", "upload", "appends", "orchestration", "urgent", "places")
 PHOTOS = Path("../shared/photos/camera")
 
 
@@ -33,7 +33,7 @@ def command(names: tuple[str, ...], rounds: int, photos: Path | None) -> None:
 
 def _run(name: str, rounds: int, photos: Path | None) -> None:
     # Imported here: the command line starts without Pillow and the HTTP client.
-    from ops.bench import appends, latency, orchestration, pipeline, upload  # noqa: PLC0415
+    from ops.bench import appends, latency, orchestration, pipeline, places, upload  # noqa: PLC0415
 
     match name:
         case "pipeline" if photos is None:
@@ -49,5 +49,7 @@ def _run(name: str, rounds: int, photos: Path | None) -> None:
             appends.run(rounds)
         case "orchestration":
             orchestration.run(rounds)
+        case "places":
+            places.run(rounds, photos)
         case _:
             orchestration.run_urgent(rounds)
