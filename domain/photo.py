@@ -180,6 +180,11 @@ def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...
             f"The last job of photo {photo.photo_id} failed.", advice="Retry or discard it first."
         )
     done = photo.finished & ancestors(command.stage)
+    if job.discarded and done != ancestors(command.stage):  # what was put aside stays aside
+        raise JobFailed(
+            f"Photo {photo.photo_id} was put aside before its {command.stage}.",
+            advice="Reprocess it if it is to be tried again.",
+        )
     return _begin(photo, command.job_id, BACKFILL + command.stage, LEAST_PRIORITY, done=done)
 
 

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from domain.commands import DiscardFailure, PhotoCommand, RetryProcessing
 from domain.failures import Category
+from domain.pipeline import check_stage
 from domain.rejections import PhotoNotFound
 from gateway.auth import operator, overseer
 from gateway.batches import Skipped, Target, execute_each
@@ -78,7 +79,14 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @get(
     "/api/ops/dead-letters",
     responses=problems(
-        *("invalid-cursor", "invalid-limit", "missing-token", "forbidden", "read-model-behind")
+        *(
+            "unknown-stage",
+            "invalid-cursor",
+            "invalid-limit",
+            "missing-token",
+            "forbidden",
+            "read-model-behind",
+        )
     ),
     tags=["operations"],
     summary="List what has failed",
@@ -98,6 +106,7 @@ async def list_dead_letters(
     wish = Selection(
         stage=stage, category=category, client_id=client_id, cursor=cursor, limit=limit
     )
+    _check_stage(wish)
     return await _page(deps, reader, wish)
 
 
@@ -106,7 +115,14 @@ async def list_dead_letters(
     status_code=200,
     response_headers=[POSITION],
     responses=problems(
-        *("invalid-cursor", "invalid-limit", "missing-token", "forbidden", "log-unavailable"),
+        *(
+            "unknown-stage",
+            "invalid-cursor",
+            "invalid-limit",
+            "missing-token",
+            "forbidden",
+            "log-unavailable",
+        ),
         "read-model-behind",
     ),
     tags=["operations"],
@@ -139,7 +155,14 @@ async def retry_dead_letters(
     status_code=200,
     response_headers=[POSITION],
     responses=problems(
-        *("invalid-cursor", "invalid-limit", "missing-token", "forbidden", "log-unavailable"),
+        *(
+            "unknown-stage",
+            "invalid-cursor",
+            "invalid-limit",
+            "missing-token",
+            "forbidden",
+            "log-unavailable",
+        ),
         "read-model-behind",
     ),
     tags=["operations"],
@@ -167,6 +190,11 @@ async def discard_dead_letters(
     return Response(answer, headers=position_header(*batch.positions))
 
 
+def _check_stage(wish: Selection) -> None:
+    if wish.stage is not None:
+        check_stage(wish.stage)
+
+
 async def _retry(deps: Dependencies, target: Target, priority: int | None) -> PhotoCommand:
     """Of two who retry one failure at once, one begins the job; to the other it is already so."""
     photo = (await deps.log.load(target.photo_id, target.client_id)).photo
@@ -177,6 +205,7 @@ async def _retry(deps: Dependencies, target: Target, priority: int | None) -> Ph
 
 
 async def _select(deps: Dependencies, reader: Reader, wish: Selection) -> Selected:
+    _check_stage(wish)
     filtered = wish.all or (wish.stage, wish.category, wish.client_id) != (None, None, None)
     if filtered == (wish.photo_ids is not None):
         raise Refused(

@@ -28,7 +28,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from domain.commands import UploadPhoto
 from domain.events import PhotoUploaded
 from domain.photo import Photo
-from domain.pipeline import PIPELINES
+from domain.pipeline import stages_of
 from domain.rejections import Rejected
 from gateway.auth import writer
 from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
@@ -238,7 +238,7 @@ def _status(photo: Photo) -> str:
     """As the read models have it: a job that ended with all its stages done has completed."""
     job = photo.job
     if job.ended:
-        return "completed" if job.done >= PIPELINES[job.pipeline] else "failed"
+        return "completed" if job.done >= stages_of(job.pipeline) else "failed"
     return "processing" if job.started else "queued"
 
 

@@ -42,6 +42,7 @@ from store.log import Claim, Loaded, Log, Outcome
 logger = logging.getLogger("photolog.worker")
 
 PAUSE_S = 0.5
+LEVELS = {"none": logging.INFO, "warn": logging.WARNING}
 DECODERS_STOPPED = "decoders-stopped"
 STALLED = StageFailed(
     Category.RESOURCE, "stalled", "The workers that ran this stage stopped answering."
@@ -211,7 +212,7 @@ class Attempts:
 
     async def _alert(self, task: Task, failure: StageFailed, now: datetime) -> None:
         level = self._strategies[failure.category].alert_level
-        logger.error("%s: %s fails: %s", level, task.stage, failure.message)
+        logger.log(LEVELS.get(level, logging.ERROR), "%s fails: %s", task.stage, failure.message)
         try:
             await self._controls.execute(
                 RaiseAlert(

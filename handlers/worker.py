@@ -161,6 +161,7 @@ class Worker:
 
     async def _next(self) -> Claimed | None:
         """The next task, as soon as there is one and room for it; None when stopping."""
+        hindered = False
         while not self._stopping.is_set():
             wake = self._wake = anyio.Event()
             wait_s = WAIT_MS / 1000
@@ -171,8 +172,11 @@ class Worker:
                         return claimed
                     self._idle.set()
                     wait_s = min(wait_s, self._supply.wait_s or wait_s)
+                    hindered = False
                 except StoreError as error:
-                    logger.warning("waiting for the lanes: %s", error)
+                    if not hindered:
+                        logger.warning("waiting for the lanes: %s", error)
+                    hindered = True
                     self._supply.away.update(range(self._log.partitions))
                     await anyio.sleep(PAUSE_S)
                     continue
@@ -303,13 +307,16 @@ class Worker:
             raise
 
     async def _again(self, work: Callable[[], Awaitable[float]], trouble: str) -> None:
-        """Do the work for ever, with the pause that it asks for."""
+        """Do the work for ever, with the pause that it asks for; says once what hinders it."""
+        hindered = False
         while True:
             try:
                 pause_s = await work()
+                hindered = False
             except StoreError as error:
-                logger.warning("%s: %s", trouble, error)
-                pause_s = PAUSE_S
+                if not hindered:
+                    logger.warning("%s: %s", trouble, error)
+                hindered, pause_s = True, PAUSE_S
             await anyio.sleep(pause_s)
 
 

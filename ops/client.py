@@ -8,6 +8,7 @@ import httpx
 import msgspec
 
 from ops.errors import UserError
+from ops.listener import METRICS, PATH
 from ops.settings import Settings
 from ops.tokens import mint
 
@@ -71,6 +72,8 @@ def url_in(settings: Settings) -> str:
     try:
         return (settings.folder / "url").read_text("utf-8")
     except FileNotFoundError as error:
+        for gateway in sorted((settings.folder / METRICS).glob("gateway*")):
+            return gateway.read_text("utf-8").strip().removesuffix(PATH)
         raise UserError(
             f"No Photolog runs on {settings.folder}: start it with `photolog up`, or name another "
             "with --data or --url"

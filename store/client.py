@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from store.breaker import Breaker
-from store.errors import Denied, Full, GroupGone, Unavailable
+from store.errors import Denied, Full, GroupGone, Retyped, Unavailable
 
 BLOCK_MS = 2_000
 """The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would cut it."""
@@ -236,6 +236,8 @@ def translated() -> Generator[None]:
     except exceptions.NoPermissionError as error:
         raise Denied(f"Redis forbids it: {error}") from error
     except exceptions.ResponseError as error:
+        if "WRONGTYPE" in str(error):
+            raise Retyped(f"somebody put something else there: {error}") from error
         if str(error).startswith("UNBLOCKED"):  # it is a replica now
             raise Unavailable(f"Redis has other tasks now: {error}") from error
         if str(error).startswith("MISCONF"):

@@ -3,12 +3,16 @@
 A delivery that is only taken over from a process known to be dead does not count as one.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Any, cast
 
 from redis import exceptions
 
 from store.client import Client, translated
+from store.errors import Retyped
+
+logger = logging.getLogger("photolog.lanes")
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -18,6 +22,11 @@ async def create_group(redis: Client, key: str, group: str) -> bool:
     try:
         with translated():
             await redis.xgroup_create(key, group, id="0", mkstream=True)
+    except Retyped as error:
+        logger.warning("%s is removed: %s", key, error)
+        with translated():
+            await redis.pexpire(key, 0)
+        return await create_group(redis, key, group)
     except exceptions.ResponseError as error:
         if not str(error).startswith("BUSYGROUP"):
             raise

@@ -8,6 +8,8 @@
 The hash is a cache of the fold, as that of a photo is.
 """
 
+import logging
+import random
 import time
 from datetime import datetime
 
@@ -19,9 +21,13 @@ from domain.controls import ControlCommand, Controls, decide, evolve
 from domain.events import FIRST_PREV, Context, Event
 from store import codec
 from store.chain import chain
-from store.errors import Unavailable
+from store.errors import Corrupt, Unavailable
 from store.log import PATIENCE_S, Log, Step
 from store.position import Position
+
+logger = logging.getLogger("photolog.controls")
+
+PAUSE_S = 0.1
 
 PARTITION = 0
 
@@ -51,13 +57,17 @@ class ControlLog:
         version, digest, entry_id, state = await self._log.state_of(self._key)
         if version is None or digest is None or entry_id is None or state is None:
             self._last = await self._fold()
-        elif int(version) != self._last.version or digest.decode() != self._last.digest:
-            self._last = Steered(
-                controls=_decoder.decode(state),
-                version=int(version),
-                digest=digest.decode(),
-                position=Position.of_entry(PARTITION, entry_id),
-            )
+        elif (version, digest) != (b"%d" % self._last.version, self._last.digest.encode()):
+            try:
+                self._last = Steered(
+                    controls=_decoder.decode(state),
+                    version=int(version),
+                    digest=digest.decode(),
+                    position=Position.of_entry(PARTITION, entry_id),
+                )
+            except (Corrupt, ValueError) as error:
+                logger.warning("what operators have said is damaged and folded anew: %s", error)
+                self._last = await self._fold()
         return self._last
 
     async def execute(
@@ -76,10 +86,13 @@ class ControlLog:
             except Unavailable:
                 if time.monotonic() > give_up:
                     raise
-                await anyio.sleep(0.1)
+                await anyio.sleep(PAUSE_S)
                 continue
             if steered is not None:
                 return steered
+            if time.monotonic() > give_up:
+                raise Unavailable("others steer the pipeline at the same time, again and again")
+            await anyio.sleep(random.uniform(0, PAUSE_S))  # noqa: S311 # not all at once
 
     async def _try(self, command: ControlCommand, context: Context) -> Steered | None:
         loaded = await self.load()

@@ -6,7 +6,8 @@ StoreError
 ├── Unavailable   the server or disk did not answer; the same call may succeed later
 │   ├── CircuitOpen   it was not even asked: it has failed too often
 │   ├── Denied        it does not let us in, or forbids what we ask; a setting is wrong
-│   └── GroupGone     a consumer group was deleted, or never made
+│   ├── GroupGone     a consumer group was deleted, or never made
+│   └── Retyped       something else is under a name of ours
 ├── Unfit         the server must not hold the log as it is set up
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
@@ -56,6 +57,10 @@ class Denied(Unavailable):
     def __init__(self, message: str, setting: str = "") -> None:
         super().__init__(message)
         self.setting = setting
+
+
+class Retyped(Unavailable):
+    """Somebody put something else under a name of ours; whoever can makes it anew from the log."""
 
 
 class Unfit(StoreError):

@@ -100,7 +100,7 @@ async def ping(redis: Client) -> None:
 def faults(info: Mapping[str, Any], *, is_cluster: bool = False) -> list[str]:
     """Why the server must not hold the log; empty if it may."""
     found: list[str] = []
-    if info.get("redis_mode") == "cluster" and not is_cluster:
+    if info.get("cluster_enabled") == 1 and not is_cluster:
         found.append(f"the server is a node of a cluster: begin the URL with redis{SCHEME}://")
     version = str(info.get("redis_version", ""))
     if version and _parsed(version) < OLDEST:

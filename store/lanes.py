@@ -65,6 +65,11 @@ class Lanes:
         """Create the groups of all lanes. New ones on a log with events have lost their tasks, or
         are of a new stage: either way some may be missing."""
         known = partition in self.lost
+        timers = self._log.keys.timers(partition)
+        with translated():
+            if await self._redis.type(timers) not in (b"none", b"zset"):
+                await self._redis.pexpire(timers, 0)
+                self.lost.add(partition)
         for key, stage in self._log.keys.lanes(partition, self.stages):
             if await create_group(self._redis, key, stage):
                 self.lost.add(partition)

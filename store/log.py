@@ -12,6 +12,7 @@ An append is one script: it happens whole or not at all, and its checks come bef
 The state hash is a cache of the fold: where it is missing the photo's events are read again.
 """
 
+import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -28,13 +29,18 @@ from store import codec
 from store.append import Append, Claim, Step, hash_step
 from store.chain import Chained, chain
 from store.client import Client, Wait, translated
-from store.errors import Corrupt, Lost, Unavailable
+from store.errors import Corrupt, Lost, Retyped, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.meta import create
 from store.observing import AppendObserver, appending, ignore
 from store.position import Position
 
+logger = logging.getLogger("photolog.log")
+
 PATIENCE_S = 10.0
+
+CONFLICTS_AT_ONCE = 10
+"""Lost races after which a command pauses before each further try."""
 """How long a command is tried again while Redis does not answer."""
 
 READ_COUNT = 500
@@ -136,17 +142,25 @@ class Log:
         version, digest, entry_id, state = await self.state_of(self.keys.photo(partition, photo_id))
         if version is None or digest is None or entry_id is None or state is None:
             return await self._fold(partition, photo_id)
-        return Loaded(
-            photo=codec.decode_photo(state),
-            version=int(version),
-            digest=digest.decode(),
-            position=Position.of_entry(partition, entry_id),
-        )
+        try:
+            return Loaded(
+                photo=codec.decode_photo(state),
+                version=int(version),
+                digest=digest.decode(),
+                position=Position.of_entry(partition, entry_id),
+            )
+        except (Corrupt, ValueError) as error:  # of which those of msgspec are some
+            logger.warning("the state of photo %s is damaged: %s", photo_id, error)
+            return await self._fold(partition, photo_id)
 
     async def state_of(self, key: str) -> "list[bytes | None]":
-        """Version, digest, last entry id and state under ``key``; None each if it is gone."""
-        with translated():
-            return cast("list[bytes | None]", await self.redis.hmget(key, ["v", "d", "p", "s"]))
+        """Version, digest, last entry id and state under ``key``; None each if it is gone, or
+        something else is there."""
+        try:
+            with translated():
+                return cast("list[bytes | None]", await self.redis.hmget(key, ["v", "d", "p", "s"]))
+        except Retyped:
+            return [None] * 4
 
     async def _fold(self, partition: int, photo_id: str) -> Loaded:
         """Read the photo's events again and put its state back."""
@@ -213,6 +227,7 @@ class Log:
         """
         give_up = time.monotonic() + patience_s
         pause_s = 0.02
+        conflicts = 0
         # A new photo needs no look before the first try: the script checks that there is none.
         if isinstance(command, UploadPhoto):
             loaded = Loaded()
@@ -235,11 +250,16 @@ class Log:
                     if not outcome.events:  # it may be an append of ours whose reply was lost
                         await self.settle(self.partition_of(client_id))
                     return outcome
+                conflicts += 1
             except Unavailable:
                 if time.monotonic() + pause_s > give_up:
                     raise
                 await anyio.sleep(pause_s)
                 pause_s = min(pause_s * 2, 1.0)
+            if conflicts > CONFLICTS_AT_ONCE:
+                if time.monotonic() > give_up:
+                    raise Unavailable("the photo changes faster than it can be looked at")
+                await anyio.sleep(pause_s)
             loaded = None
 
     async def send(self, step: Step) -> list[bytes]:

@@ -286,11 +286,21 @@ def test_a_backfill_that_was_done_is_not_done_again_after_another_job() -> None:
     given(UPLOADED, COMPLETED, *done, *other).when(first).then()
 
 
-def test_a_backfill_leaves_a_failed_job_to_be_retried_or_discarded() -> None:
+def test_a_backfill_runs_a_discarded_stage_again_if_all_before_it_is_done() -> None:
+    backfill = c.BackfillStage(photo_id=PHOTO, job_id="another", stage="metadata")
+    failed = [stage_completed("validation"), failed_attempt("metadata"), job_failed("metadata")]
+    discarded = e.ProcessingDiscarded(photo_id=PHOTO, job_id=JOB, reason="a screenshot")
+
+    given(UPLOADED, *failed, discarded).when(backfill).then(
+        requested("backfill:metadata", priority=10, done=("validation",))
+    )
+
+
+def test_a_backfill_leaves_a_failed_job_alone() -> None:
     backfill = c.BackfillStage(photo_id=PHOTO, job_id="another", stage="metadata")
     failed = [UPLOADED, failed_attempt("validation"), job_failed("validation")]
     discarded = e.ProcessingDiscarded(photo_id=PHOTO, job_id=JOB, reason="a screenshot")
 
     given(*failed).when(backfill).refuses(JobFailed)
-    given(*failed, discarded).when(backfill).then(requested("backfill:metadata", priority=10))
+    given(*failed, discarded).when(backfill).refuses(JobFailed)
     given(*failed, DELETED).when(backfill).refuses(PhotoDeleted)

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from domain.pipeline import TREE
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, picture
 from tests.gateway.processing import complete, fail, process, start
 from tests.gateway.tasks import dispatch, events, lanes_of
 
@@ -162,3 +162,19 @@ async def test_what_cannot_be_is_refused(
     answer = await backfill(gateway, **wish)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_the_same_bytes_after_a_backfill_are_the_photo_that_is_there(
+    gateway: Gateway,
+) -> None:
+    data = picture()
+    photo = (await gateway.upload(data)).json()
+    await gateway.get("/api/photos", after=await process(gateway, photo))
+    await backfill(gateway)
+    (job,) = await requested(gateway, photo)
+    await complete(gateway, photo | {"jobId": job["jobId"]}, "placeholder")
+
+    again = await gateway.upload(data)
+
+    assert again.status_code == 200
+    assert (again.json()["photoId"], again.json()["status"]) == (photo["photoId"], "completed")

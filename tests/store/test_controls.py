@@ -125,17 +125,6 @@ async def test_the_log_is_read_once_and_not_at_every_look(log: Log) -> None:
     assert {each.version for each in found} == {0}
 
 
-async def test_a_fold_does_not_overwrite_what_came_meanwhile(log: Log) -> None:
-    await steer(log, PAUSE)
-    redis: Any = log.redis
-    key = log.keys.pipeline(0)
-    await redis.hset(key, "d", "newer")
-
-    await ControlLog(log)._fold()  # pyright: ignore[reportPrivateUsage] # as one that came late
-
-    assert await redis.hget(key, "d") == b"newer"
-
-
 async def test_operators_at_once_make_one_history(log: Log) -> None:
     stages = ("validation", "metadata", "thumbnails", "placeholder", "optimization")
 
