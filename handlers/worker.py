@@ -165,30 +165,30 @@ class Worker:
         while not self._stopping.is_set():
             wake = self._wake = anyio.Event()
             wait_s = WAIT_MS / 1000
-            if allowed := self._supply.may_claim(self._in_hand.values()):
-                try:
+            try:
+                if self._supply.away and anyio.current_time() >= self._fall_in_at:
+                    await self._fall_in()
+                    self._fall_in_at = anyio.current_time() + PAUSE_S
+                if allowed := self._supply.may_claim(self._in_hand.values()):
                     if (claimed := await self._pick(allowed)) is not None:
                         self._idle = anyio.Event()
                         return claimed
                     self._idle.set()
                     wait_s = min(wait_s, self._supply.wait_s or wait_s)
-                    hindered = False
-                except StoreError as error:
-                    if not hindered:
-                        logger.warning("waiting for the lanes: %s", error)
-                    hindered = True
-                    self._supply.away.update(range(self._log.partitions))
-                    await anyio.sleep(PAUSE_S)
-                    continue
+                hindered = False
+            except StoreError as error:
+                if not hindered:
+                    logger.warning("waiting for the lanes: %s", error)
+                hindered = True
+                self._supply.away.update(range(self._log.partitions))
+                await anyio.sleep(PAUSE_S)
+                continue
             with anyio.move_on_after(wait_s):
                 await wake.wait()
         return None
 
     async def _pick(self, allowed: Collection[str]) -> Claimed | None:
         """A task of one of the stages, if one waits."""
-        if self._supply.away and anyio.current_time() >= self._fall_in_at:
-            await self._fall_in()
-            self._fall_in_at = anyio.current_time() + PAUSE_S
         for each in tuple(self._ready):
             if self._supply.is_paused(each.task.stage):
                 self._ready.remove(each)

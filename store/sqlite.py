@@ -222,8 +222,7 @@ class Reader:
             self._idle.append((path, inode, connection))
 
     def _take(self) -> tuple[Path, int, Connection]:
-        path = self._live()
-        inode = path.stat().st_ino
+        path, inode = self._live_inode()
         with self._lock:
             while self._idle:
                 known, known_inode, connection = self._idle.pop()
@@ -231,6 +230,12 @@ class Reader:
                     return path, inode, connection
                 connection.close()
         return path, inode, open_reader(path)
+
+    def _live_inode(self) -> tuple[Path, int]:
+        while True:
+            path = self._live()
+            with suppress(FileNotFoundError):  # a switch came between the two looks
+                return path, path.stat().st_ino
 
     def _live(self) -> Path:
         path = self._generations.current()

@@ -9,6 +9,7 @@ from domain.controls import ControlCommand, LimitStage, PauseStage, ResumeStage
 from domain.pipeline import ERASURE, PIPELINES, TREE
 from handlers import registry
 from handlers.children import Children
+from handlers.dispatcher import Dispatcher
 from handlers.registry import Stage
 from handlers.worker import Worker, WorkerSettings
 from store.controls import ControlLog
@@ -46,6 +47,28 @@ async def test_a_paused_stage_is_not_begun_until_it_is_resumed(
         types = await types_when_ended(log, command.photo_id)
 
     assert types[-1] == "photo.processing.completed"
+
+
+async def test_a_worker_that_starts_has_heard_what_is_paused_before_its_first_task(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    pool = Scripted()
+    await say(log, PauseStage(stage="validation"))
+    waiting = await uploaded(log, blobs, jpeg("one"))
+    unwanted = await uploaded(log, blobs, jpeg("two"))
+    await log.execute(DeletePhoto(photo_id=unwanted.photo_id), client_id="alice", context=CONTEXT)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Dispatcher(log, consumer="x", dead=None, stalled_after_s=30).run)
+        await until_waiting(log, 1)
+        await until_waiting(log, 1, ERASURE)
+        tasks.cancel_scope.cancel()
+
+    async with working(pool=pool):
+        # Its erasure is the last that a worker takes of what waits.
+        await types_when_ended(log, unwanted.photo_id, ("photo.erased",))
+        assert pool.ran == []
+        await say(log, ResumeStage(stage="validation"))
+        await types_when_ended(log, waiting.photo_id)
 
 
 async def until_done(log: Log, photo_id: str, stages: set[str]) -> None:
@@ -180,7 +203,7 @@ async def test_lanes_that_are_deleted_while_a_worker_runs_are_filled_again(
     assert sorted(each["stage"] for each in done) == ["thumbnails", "validation"]
 
 
-async def until_waiting(log: Log, count: int) -> None:
+async def until_waiting(log: Log, count: int, stage: str = "validation") -> None:
     with anyio.fail_after(DEADLINE_S):
-        while await log.redis.xlen(log.keys.lane(0, "validation", "normal")) < count:
+        while await log.redis.xlen(log.keys.lane(0, stage, "normal")) < count:
             await anyio.sleep(0.02)

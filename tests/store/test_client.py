@@ -212,10 +212,10 @@ async def test_a_server_that_refuses_the_probe_is_there(
 
 
 async def test_what_redis_refuses_is_an_answer(redis: Client, prefix: str) -> None:
-    await redis.set(prefix, "no stream")
+    await redis.set(prefix, "no number")
     for _ in range(2 * FAILURES):
         with pytest.raises(exceptions.ResponseError), translated():
-            await redis.xlen(prefix)
+            await redis.incr(prefix)
 
     assert redis.breaker.state == "closed"
 
