@@ -81,7 +81,7 @@ async def test_redis_that_starts_again_has_kept_every_accepted_photo(data: Path)
         async with _uploading(data, range(40), photos):
             for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
                 enough = len(photos) + 10
-                await _until(lambda: len(photos) >= enough)  # noqa: B023 # awaited at once
+                await _until(lambda: len(photos) >= enough and system.pid_of("valkey"))  # noqa: B023 # awaited at once
                 _send(system.pid_of("valkey"), number)
         found = await settled(data)
         stories = await _stories(data)
