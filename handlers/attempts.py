@@ -30,7 +30,7 @@ from domain.retries import Strategies, delay_s, escalates, strategy_of
 from handlers.children import Children
 from handlers.known import Known
 from handlers.observing import Ended, RunObserver, about, observed
-from handlers.registry import ORIGINAL, Stage
+from handlers.registry import Stage
 from handlers.stage import Made, Output, StageFailed
 from store import subject
 from store.blobs import Blobs, rendition_key
@@ -117,9 +117,11 @@ class Attempts:
             await observed(self._observe, task, self._process(photo, loaded, task, claim))
 
     def _knows(self, task: Task) -> Loaded | None:
-        """The photo without a look, for a stage that needs nothing that others have made."""
-        stage = self._stages.get(task.stage)
-        return None if stage is None or stage.needs != ORIGINAL else self._known.of(task)
+        """The photo without a look, if all is known that its stage needs."""
+        stage, known = self._stages.get(task.stage), self._known.of(task)
+        if stage is None or known is None or known.photo is None:
+            return None
+        return known if stage.needs in known.photo.keys else None
 
     async def _process(self, photo: Photo, loaded: Loaded, task: Task, claim: Claim) -> Ended:
         if not photo.job.started:

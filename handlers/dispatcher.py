@@ -5,7 +5,7 @@ import time
 
 import anyio
 
-from domain.pipeline import plan
+from domain.pipeline import Task, plan
 from store.client import BLOCK_MS
 from store.dispatch import Dispatch
 from store.errors import StoreError
@@ -20,6 +20,9 @@ SILENT_CLAIM_PERIODS = 20
 
 GATHER_S = 0.005
 """After a batch, how long the next events may gather: while many come, few steps plan them."""
+
+IDLE_MS = 250
+"""How long events that lead to no task wait to be acknowledged together with others."""
 
 
 class Dispatcher:
@@ -59,10 +62,8 @@ class Dispatcher:
                     )
                     look_at = time.monotonic() + self._stalled_after_s / 2
                 if not undone:
-                    undone = await self._dispatch.read(partition, count=BATCH, block_ms=BLOCK_MS)
-                await self._dispatch.commit(
-                    [(each.position, plan(each.event, str(each.position))) for each in undone]
-                )
+                    undone = await self._read(partition)
+                await self._dispatch.commit([(each.position, _tasks(each)) for each in undone])
                 said = False
                 if undone:
                     undone = []
@@ -72,3 +73,16 @@ class Dispatcher:
                     logger.warning("partition %d waits: %s", partition, error)
                 in_step, said = False, True
                 await anyio.sleep(PAUSE_S)
+
+    async def _read(self, partition: int) -> list[Recorded]:
+        """The next events, as soon as there is a task in them."""
+        events = await self._dispatch.read(partition, count=BATCH, block_ms=BLOCK_MS)
+        more = events
+        while more and len(events) < BATCH and not any(_tasks(each) for each in more):
+            more = await self._dispatch.read(partition, count=BATCH, block_ms=IDLE_MS)
+            events += more
+        return events
+
+
+def _tasks(recorded: Recorded) -> tuple[Task, ...]:
+    return plan(recorded.event, str(recorded.position))

@@ -12,6 +12,8 @@ import logging
 from collections import Counter
 from collections.abc import Collection
 
+import anyio
+
 from domain.control_events import Rate
 from domain.controls import Controls
 from domain.pipeline import ERASURE
@@ -24,6 +26,8 @@ from store.rates import Rates
 logger = logging.getLogger("photolog.worker")
 
 ERASURES_AT_ONCE = 1
+LOOK_S = 0.25
+"""How often a worker that has no room for anything else looks for an erasure."""
 
 
 class Supply:
@@ -40,6 +44,7 @@ class Supply:
         self._concurrency = concurrency
         self._partitions = log.partitions
         self._turn = 0
+        self._look_at = 0.0
         self._controls = Controls()
         self.wait_s: float | None = None
         self.away = set(range(log.partitions))
@@ -60,11 +65,11 @@ class Supply:
         busy = Counter(in_hand)
         erasing = busy[ERASURE]
         full = busy.total() - erasing >= (self._controls.concurrency or self._concurrency)
+        erases = erasing < ERASURES_AT_ONCE and (not full or anyio.current_time() >= self._look_at)
         return tuple(
             stage
             for stage in self._lanes.stages
-            if self._allows(stage, busy[stage])
-            and (erasing < ERASURES_AT_ONCE if stage == ERASURE else not full)
+            if self._allows(stage, busy[stage]) and (erases if stage == ERASURE else not full)
         )
 
     async def claim(self, allowed: Collection[str]) -> tuple[int, Claimed] | None:
@@ -77,6 +82,8 @@ class Supply:
             raise
         if found is not None:
             tokens.pop(found[1].task.stage, None)
+        elif tuple(allowed) == (ERASURE,):
+            self._look_at = anyio.current_time() + LOOK_S
         await self._give_back(tokens)
         return found
 

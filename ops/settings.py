@@ -210,7 +210,7 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 10
 
     concurrency: Annotated[
-        Natural, Meta(description="Tasks that a worker has in hand; 0: three a decoder.")
+        Natural, Meta(description="Tasks that a worker has in hand; 0: five a decoder.")
     ] = 0
     stalled_after_s: Annotated[
         Seconds, Meta(description="A task without a sign of life this long is taken over.")

@@ -44,7 +44,7 @@ logger = logging.getLogger("photolog")
 RETRY_S = 0.5
 REMIND_S = 30.0
 
-TASKS_A_DECODER = 3
+TASKS_A_DECODER = 5
 """One that is decoded, and others that are read, stored or next in line: no decoder waits."""
 
 WORKERS_RESERVE = 0.5

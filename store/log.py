@@ -38,10 +38,10 @@ from store.position import Position
 logger = logging.getLogger("photolog.log")
 
 PATIENCE_S = 10.0
+"""How long a command is tried again while Redis does not answer."""
 
 CONFLICTS_AT_ONCE = 10
 """Lost races after which a command pauses before each further try."""
-"""How long a command is tried again while Redis does not answer."""
 
 READ_COUNT = 500
 

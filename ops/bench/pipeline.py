@@ -5,6 +5,8 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,7 @@ from ops.bench.system import System, cpu_s_of, running
 UPLOADERS = 4
 BOUNDARY = "photolog-bench"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
-PASSES = 4
+PASSES = 10
 """How often each photo is processed in a run, so that a run takes some seconds."""
 
 
@@ -53,30 +55,32 @@ async def process(system: System, client_id: str, files: list[Path]) -> float:
 
     Each pass is another client's: the same bytes of one client would be one photo.
     """
-    clients = [system.client(f"{client_id}-{n}") for n in range(PASSES)]
-    try:
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(system.client(f"{client_id}-{n}"))
+            for n in range(PASSES)
+        ]
+        rooms = [await stack.enter_async_context(_room(client)) for client in clients]
+        waiting = iter([(client, path) for path in files for client in clients])
         began = time.perf_counter()
-        await asyncio.gather(*(_one_client(client, files) for client in clients))
+        async with asyncio.TaskGroup() as tasks:
+            for room in rooms:
+                tasks.create_task(_wait_for(room, len(files)))
+            for _ in range(UPLOADERS):
+                tasks.create_task(_upload(waiting))
         return len(files) * PASSES / (time.perf_counter() - began)
-    finally:
-        for client in clients:
-            await client.aclose()
 
 
-async def _one_client(client: httpx.AsyncClient, files: list[Path]) -> None:
-    async with client.stream("GET", "/api/events", params={"room": "client"}) as stream:
-        ended = asyncio.create_task(_wait_for(stream, len(files)))
-        waiting = iter(files)
+def _room(client: httpx.AsyncClient) -> AbstractAsyncContextManager[httpx.Response]:
+    return client.stream("GET", "/api/events", params={"room": "client"})
 
-        async def upload() -> None:
-            for path in waiting:
-                answer = await client.post(
-                    "/api/photos/upload", content=_form(path), headers={"Content-Type": FORM}
-                )
-                answer.raise_for_status()
 
-        await asyncio.gather(*(upload() for _ in range(UPLOADERS // PASSES)))
-        await ended
+async def _upload(waiting: Iterator[tuple[httpx.AsyncClient, Path]]) -> None:
+    for client, path in waiting:
+        answer = await client.post(
+            "/api/photos/upload", content=_form(path), headers={"Content-Type": FORM}
+        )
+        answer.raise_for_status()
 
 
 def _form(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from domain.pipeline import PIPELINES
 from domain.retries import STRATEGIES
 from handlers.children import Children
 from handlers.worker import Worker, WorkerSettings
+from store.dispatch import DISPATCH
 from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.conftest import CONTEXT, home, one_and_three
@@ -48,6 +49,18 @@ async def test_a_short_pipeline_runs_only_its_own_stages(
         types = await types_when_ended(log, command.photo_id)
 
     assert types.count("photo.processing.stage.completed") == 2
+
+
+async def test_events_that_lead_to_no_task_are_not_kept(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    command = await uploaded(log, blobs, jpeg("one"), "quick_processing")
+
+    async with working():
+        await types_when_ended(log, command.photo_id)
+        with anyio.fail_after(DEADLINE_S):
+            while (await log.redis.xpending(log.keys.log(0), DISPATCH))["pending"]:
+                await anyio.sleep(0.02)
 
 
 async def test_every_event_of_a_stage_names_its_cause_and_trace(
