@@ -81,6 +81,7 @@ async def exporting(endpoint: str, role: str, name: str) -> AsyncGenerator[Spans
         flushing = threading.Thread(target=provider.shutdown, daemon=True)
         flushing.start()
         await to_thread.run_sync(flushing.join, FLUSH_S)
+        exporter.shutdown()  # which breaks off the pause before another try
 
 
 class _Ids(IdGenerator):

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -136,6 +137,11 @@ async def test_a_collector_that_is_away_is_complained_of_once_and_holds_nobody_u
     assert time.monotonic() - began < FLUSH_S + 5
     assert {record.name for record in caplog.records} <= {"photolog.traces"}
     assert len(caplog.records) <= 1
+    wait_until(lambda: not _senders(), "its thread has ended")
+
+
+def _senders() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith("Otel")]
 
 
 async def test_a_collector_that_refuses_is_complained_of_once(
