@@ -2,7 +2,7 @@
 
 | check | looks at | ``degraded`` | ``down`` |
 |---|---|---|---|
-| ``redis`` | the end of each partition | some answer | none answers |
+| ``redis`` | the end of each partition, the id | some answer | none answers; another log |
 | ``blobs`` | a small blob that is written, read and deleted | little or no room | it fails |
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
@@ -29,7 +29,7 @@ from projections import checkpoints
 from store import census
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
-from store.errors import CircuitOpen, Corrupt, Full, StoreError, Unavailable
+from store.errors import CircuitOpen, Corrupt, Full, Replaced, StoreError, Unavailable
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -114,6 +114,12 @@ class Checks:
         async with anyio.create_task_group() as group:
             for partition in range(self._deps.log.partitions):
                 group.start_soon(ask, partition)
+        try:
+            await self._deps.log.confirm()
+        except Replaced:
+            raise
+        except StoreError as error:  # on a cluster that is another server's word
+            failures = failures or [error]
         if len(failures) == self._deps.log.partitions:
             raise failures[0]
         status = "degraded" if failures else "ok"

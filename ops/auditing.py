@@ -40,13 +40,16 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What was found in the log up to ``positions``, one of each partition.
 
     ``anchor`` is the SHA-256 of a line ``<chain> <digest>`` for each chain, in order of the names;
-    the digest is that of the chain's last event. It is the same for every audit up to the same
-    positions, unless something was changed, left out or put in.
+    the digest is over those of all its events: at each the SHA-256 of the one before, at first 64
+    zeros, and that of the event, both in hex. It is the same for every audit up to the same
+    positions, unless something was changed, left out or put in. ``lost`` are positions up to which
+    the audit was to look, and at which the log has no event.
     """
 
     photos: int
     events: int
     breaks: list[Break]
+    lost: list[str]
     anchor: str
     positions: list[str]
 
@@ -79,6 +82,7 @@ class Chains:
         self.events = 0
         self._only = only
         self._last: dict[str, tuple[int, str]] = {}
+        self._all: dict[str, str] = {}
 
     @property
     def photos(self) -> int:
@@ -86,7 +90,7 @@ class Chains:
 
     @property
     def anchor(self) -> str:
-        lines = [f"{chain} {last}\n" for chain, (_, last) in sorted(self._last.items())]
+        lines = [f"{chain} {of_all}\n" for chain, of_all in sorted(self._all.items())]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def take(self, entry: Entry) -> None:
@@ -106,6 +110,8 @@ class Chains:
             )
         self.events += 1
         self._last[chain] = version, digest(body)
+        before = self._all.get(chain, FIRST_PREV)
+        self._all[chain] = hashlib.sha256((before + digest(body)).encode()).hexdigest()
 
 
 async def audit(
@@ -128,16 +134,22 @@ async def audit(
     ]
     total = sum([await length(log, end.partition) for end in ends])
     chains, done = Chains(only), 0
+    lost: list[str] = []
     for end in ends:
+        last = Position.start(end.partition)
         async for entry in entries(log, end):
             chains.take(entry)
+            last = entry.position
             done += 1
             if done % REPORT_EVERY == 0:
                 progress(done, total)
+        if last != end:
+            lost.append(str(end))
     return Audit(
         photos=chains.photos,
         events=chains.events,
         breaks=chains.breaks,
+        lost=lost,
         anchor=chains.anchor,
         positions=[str(end) for end in ends],
     )

@@ -19,14 +19,20 @@ async def check(log: Log, blobs: Blobs, *, setting: str) -> None:
     Raises:
         UserError: they are of another log.
     """
+    if not await refuse_others(log, blobs, setting=setting):
+        await blobs.put(KEY, log.log_id.encode())
+
+
+async def refuse_others(log: Log, blobs: Blobs, *, setting: str) -> bool:
+    """Whether the blobs are of this log; false for blobs of no log. Raises as ``check``."""
     try:
         owner = b"".join([chunk async for chunk in blobs.read(KEY)]).decode("utf-8", "replace")
     except Missing:
-        await blobs.put(KEY, log.log_id.encode())
-        return
+        return False
     if owner != log.log_id:
         raise UserError(
             f"{setting} and PHOTOLOG_REDIS_URL belong to two systems: the pictures are those of "
             f"log {owner}, and Redis holds log {log.log_id}. Should the first be lost for good, "
             f"remove {KEY} from the pictures"
         )
+    return True

@@ -86,15 +86,19 @@ async def open_log(
     settings: Settings,
     *,
     patient: bool = False,
+    create: bool | None = None,
     prefix: str = DEFAULT_PREFIX,
     observe: AppendObserver = ignore,
 ) -> AsyncGenerator[Log]:
     """The log. A ``patient`` caller waits until Redis is there, and says so.
 
+    Where there is none it is created, if ``create``, by default for the patient.
+
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.
-        UserError: Redis is not fit to hold the log, or does not let us in.
+        UserError: there is no log, or Redis is not fit to hold it, or does not let us in.
     """
+    create = patient if create is None else create
     redis = connect(redis_url(settings), _breaker("redis", settings))
     wait = _wait(settings)
     partitions = settings.partitions or (ON_A_CLUSTER if isinstance(redis, Cluster) else 1)
@@ -105,7 +109,12 @@ async def open_log(
                 worries = await examine(redis)
                 if wait is not None:
                     await _check_wait(redis, wait)
-                log = await Log.open(redis, partitions=partitions, prefix=prefix, wait=wait)
+                if create:
+                    log = await Log.open(redis, partitions=partitions, prefix=prefix, wait=wait)
+                else:
+                    log = await Log.find(redis, prefix=prefix)
+                if log is None:
+                    raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_place(settings)}")
                 break
             except (Denied, Unfit) as error:
                 raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
@@ -118,14 +127,18 @@ async def open_log(
             await anyio.sleep(RETRY_S)
         log.observe = observe
         if patient:
-            url, count = shown("redis_url", redis_url(settings)), log.partitions
-            starting.info("joined the log at %s, partitions: %d", url, count)
+            starting.info("joined the log at %s, partitions: %d", _place(settings), log.partitions)
             for worry in worries:
                 logger.warning("PHOTOLOG_REDIS_URL: %s", worry)
         yield log
     finally:
         with anyio.CancelScope(shield=True):
             await redis.aclose()
+
+
+def _place(settings: Settings) -> str:
+    """Where the log is, without the password."""
+    return shown("redis_url", redis_url(settings))
 
 
 def _wait(settings: Settings) -> Wait | None:
@@ -161,10 +174,21 @@ async def open_blobs(
     async with open_store(
         settings, owner, patient=True, reserved=reserved, breaker=breaker, observe=observe
     ) as blobs:
-        place = "data" if settings.s3_endpoint is None else "s3_bucket"
-        await belonging.check(log, blobs, setting=variable_of(place))
+        await belonging.check(log, blobs, setting=place_of_blobs(settings))
         await settle(log, blobs)
         yield blobs
+
+
+async def _refuse_folder_of_others(settings: Settings, log: Log) -> None:
+    """A read model is not put beside the pictures of another log; without pictures it may be."""
+    if settings.s3_endpoint is None and (settings.blobs_folder / belonging.KEY).exists():
+        async with open_store(settings, "projector") as blobs:
+            await belonging.refuse_others(log, blobs, setting=place_of_blobs(settings))
+
+
+def place_of_blobs(settings: Settings) -> str:
+    """The variable that says where the blobs are."""
+    return variable_of("data" if settings.s3_endpoint is None else "s3_bucket")
 
 
 def generations(settings: Settings) -> Generations:
@@ -208,6 +232,7 @@ async def open_projector(
     from projections.runner import Projector  # noqa: PLC0415
 
     async with open_log(settings, patient=True, prefix=prefix) as log:
+        await _refuse_folder_of_others(settings, log)
         yield Projector(log, generations(settings), telemetry.committed)
 
 

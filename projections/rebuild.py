@@ -42,11 +42,13 @@ async def rebuild(
     With ``compare`` it says what was different, where the old one could be read at all.
 
     Raises:
-        Unavailable: Redis is away, or another rebuild was faster. The live generation stays.
+        Unavailable: Redis is away or has another log now, or another rebuild was faster. The live
+            generation stays.
         Full: no room for a second generation beside the live one.
         Corrupt: the log has an entry that is no event.
     """
     began = time.monotonic()
+    await log.confirm()
     path = generations.new()
     try:
         db = await to_thread.run_sync(fold.create, path, log.log_id)

@@ -2,22 +2,25 @@
 --
 -- KEYS  1 log (stream)            2 photo state (hash v, d, p, s)
 --       3 idempotency (string)    4 content hashes of the client (hash)
---       5 lane of the task (stream)
+--       5 lane of the task (stream)    6 identity of the log (string)
 -- ARGV  1 expected version        2 expected digest of the last event ("" for none)
 --       3 new digest              4 new state
 --       5 time to live of the idempotency key in seconds, 0: no key
 --       6 "claim" | "release" | "": what to do with the content hash     7 the hash
 --       8 photo id                9 consumer group of the lane
 --      10 consumer               11 id of the task, "": none
---      12 number of events, then for each: type, body
+--      12 id of the log          13 number of events, then for each: type, body
 -- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
---       | {"duplicate", photo id} | {"reused"} | {"conflict"}
+--       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: this is not the log
 -- An idempotency key holds a photo id and, after a space, the id of the last event that the command
 -- appended; of one that met a duplicate, the content hash.
 local log, photo, command, hashes, lane = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local version, ttl = tonumber(ARGV[1]), tonumber(ARGV[5])
-local task, count = ARGV[11], tonumber(ARGV[12])
+local task, count = ARGV[11], tonumber(ARGV[13])
 
+if redis.call("GET", KEYS[6]) ~= ARGV[12] then
+  return { "strange" }
+end
 if task ~= "" then
   local pending = redis.pcall("XPENDING", lane, ARGV[9], task, task, 1)
   if pending.err or #pending == 0 or pending[1][2] ~= ARGV[10] then
@@ -54,7 +57,7 @@ end
 
 local reply = { "appended" }
 for i = 1, count do
-  local type, body = ARGV[11 + 2 * i], ARGV[12 + 2 * i]
+  local type, body = ARGV[12 + 2 * i], ARGV[13 + 2 * i]
   reply[i + 1] = redis.call("XADD", log, "*", "t", type, "p", ARGV[8], "v", version + i, "b", body)
 end
 if count > 0 then

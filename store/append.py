@@ -10,6 +10,7 @@ from domain.photo import Photo
 from store.chain import Chained
 from store.client import Client, Wait, translated
 from store.keys import Keys
+from store.meta import claim
 
 IDEMPOTENCY_TTL_S = 24 * 3600
 
@@ -46,9 +47,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Append:
     """The script on one server. With ``wait`` an append is answered when it is safe."""
 
-    def __init__(self, redis: Client, keys: Keys, wait: Wait | None = None) -> None:
+    def __init__(self, redis: Client, keys: Keys, log_id: str, wait: Wait | None = None) -> None:
         self._redis = redis
         self._keys = keys
+        self._log_id = log_id
         self._wait = wait
         self._script = redis.lua("append", wait)
 
@@ -58,8 +60,16 @@ class Append:
         Raises:
             Unavailable: no answer; it may or may not have happened. Or it has, and is not known to
                 be safe.
+            Replaced: Redis has another log now, or none; nothing was written.
         """
-        keys, partition, claim = self._keys, step.partition, step.claim
+        reply = await self._call(step)
+        if reply == [b"strange"]:
+            await claim(self._redis, self._keys, self._log_id, step.partition)
+            reply = await self._call(step)
+        return reply
+
+    async def _call(self, step: Step) -> list[bytes]:
+        keys, partition, held = self._keys, step.partition, step.claim
         log, state, command = keys.log(partition), step.state_key, step.state_key
         if step.idempotency_key:
             command = keys.command(partition, step.client_id, step.idempotency_key)
@@ -76,7 +86,8 @@ class Append:
                     state,
                     command,
                     keys.sha256(partition, step.client_id),
-                    claim.lane_key if claim else log,
+                    held.lane_key if held else log,
+                    keys.identity(partition),
                 ],
                 args=[
                     step.version,
@@ -86,9 +97,10 @@ class Append:
                     IDEMPOTENCY_TTL_S if step.idempotency_key else 0,
                     *step.hash_step,
                     step.photo_id,
-                    claim.group if claim else "",
-                    claim.consumer if claim else "",
-                    claim.entry_id if claim else "",
+                    held.group if held else "",
+                    held.consumer if held else "",
+                    held.entry_id if held else "",
+                    self._log_id,
                     len(step.chained.events),
                     *types_and_bodies,
                 ],

@@ -7,6 +7,7 @@ StoreError
 │   ├── CircuitOpen   it was not even asked: it has failed too often
 │   ├── Denied        it does not let us in, or forbids what we ask; a setting is wrong
 │   ├── GroupGone     a consumer group was deleted, or never made
+│   ├── Replaced      Redis has another log than the one we have joined, or none
 │   └── Retyped       something else is under a name of ours
 ├── Unfit         the server must not hold the log as it is set up
 ├── Lost          the task is no longer this worker's; its result does not count
@@ -57,6 +58,10 @@ class Denied(Unavailable):
     def __init__(self, message: str, setting: str = "") -> None:
         super().__init__(message)
         self.setting = setting
+
+
+class Replaced(Unavailable):
+    """The log is not the one that this process has joined: it waits for that one to come back."""
 
 
 class Retyped(Unavailable):

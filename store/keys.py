@@ -29,6 +29,10 @@ class Keys:
     def log(self, partition: int) -> str:
         return self._in(partition, "log")
 
+    def identity(self, partition: int) -> str:
+        """Says in each partition which log it is of."""
+        return self._in(partition, "id")
+
     def photo(self, partition: int, photo_id: str) -> str:
         return self._in(partition, f"photo:{photo_id}")
 

@@ -3,6 +3,7 @@
 | key | type | what |
 |---|---|---|
 | ``photolog:meta`` | hash | ``id``, ``partitions``: fixed when the log is created |
+| ``photolog:{07}:id`` | string | the id again; without it nothing is appended |
 | ``photolog:{07}:log`` | stream | the events: ``t`` type, ``p`` photo, ``v`` version, ``b`` body |
 | ``photolog:{07}:photo:<id>`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
 | ``photolog:{07}:command:<clientId>:<key>`` | string | a command already done, for 24 h |
@@ -25,13 +26,12 @@ from domain.commands import PhotoCommand, UploadPhoto
 from domain.events import FIRST_PREV, Context, Event
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
-from store import codec
+from store import codec, meta
 from store.append import Append, Claim, Step, hash_step
 from store.chain import Chained, chain
 from store.client import Client, Wait, translated
 from store.errors import Corrupt, Lost, Retyped, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
-from store.meta import create
 from store.observing import AppendObserver, appending, ignore
 from store.position import Position
 
@@ -100,7 +100,7 @@ class Log:
         self.partitions = partitions
         self.keys = keys
         self.observe: AppendObserver = ignore
-        self._append = Append(redis, keys, wait)
+        self._append = Append(redis, keys, log_id, wait)
         self._restore = redis.lua("restore")
 
     @classmethod
@@ -121,8 +121,21 @@ class Log:
             Unfit: something else is there under the log's name; it is left as it is.
         """
         keys = Keys(prefix)
-        log_id, count = await create(redis, keys, partitions)
+        log_id, count = await meta.create(redis, keys, partitions)
         return cls(redis, log_id=log_id, partitions=count, keys=keys, wait=wait)
+
+    @classmethod
+    async def find(cls, redis: Client, *, prefix: str = DEFAULT_PREFIX) -> "Log | None":
+        """The log of this server, if there is one; raises as ``open``."""
+        keys = Keys(prefix)
+        found = await meta.find(redis, keys)
+        return (
+            None if found is None else cls(redis, log_id=found[0], partitions=found[1], keys=keys)
+        )
+
+    async def confirm(self) -> None:
+        """Nothing while Redis has this log; raises Replaced or Unavailable."""
+        await meta.confirm(self.redis, self.keys, self.log_id)
 
     def partition_of(self, client_id: str) -> int:
         return partition_of(client_id, self.partitions)
@@ -176,6 +189,7 @@ class Log:
                         position=position,
                     )
             if loaded.photo is None or loaded.position is None:
+                await self.confirm()  # in another log no photo of ours is to be looked for
                 return loaded
             if await self.restore(
                 self.keys.photo(partition, photo_id),
@@ -224,6 +238,7 @@ class Log:
             Rejected: the rules refuse the command.
             Lost: the claimed task is no longer held.
             Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
+            Replaced: it has had another log all that time, or none.
         """
         give_up = time.monotonic() + patience_s
         pause_s = 0.02

@@ -66,7 +66,7 @@ async def _appends_per_s(settings: Settings) -> float:
     Under another prefix than the running system, which would go on and process the photos.
     """
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
-    async with open_log(settings, prefix=prefix) as log:
+    async with open_log(settings, create=True, prefix=prefix) as log:
 
         async def write(client_id: str, count: int) -> None:
             for _ in range(count):

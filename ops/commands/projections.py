@@ -9,16 +9,17 @@ import msgspec
 
 from ops import wiring
 from ops.commands.options import config_option, data_option, with_settings
+from ops.errors import UserError
 from ops.progress import progress_bar
 from ops.settings import Loaded
 from projections import checkpoints
 from projections.models import TABLES
 from projections.rebuild import RebuildReport, rebuild
 from projections.verify import VerifyReport, verify
-from store.errors import Unavailable
+from store.errors import StoreError, Unavailable
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Reader
+from store.sqlite import Connection, Generations, Reader
 
 SENTENCE_CHARS = 200
 
@@ -77,6 +78,7 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
         reader = Reader(generations)
         try:
             async with wiring.open_log(loaded.settings) as log:
+                await _refuse_others(log, generations)
                 tables = await reader.query(_count)
                 folded = await reader.query(_checkpoints, log.partitions)
                 partitions = [await _partition(log, position) for position in folded]
@@ -108,8 +110,10 @@ def rebuild_models(loaded: Loaded, as_json: bool) -> None:
     """
 
     async def run(progress: Callable[[int, int], None]) -> RebuildReport:
+        generations = wiring.generations(loaded.settings)
         async with wiring.open_log(loaded.settings) as log:
-            return await rebuild(log, wiring.generations(loaded.settings), progress)
+            await _refuse_others(log, generations)
+            return await rebuild(log, generations, progress)
 
     with progress_bar(quiet=as_json) as progress:
         report = anyio.run(run, progress)
@@ -143,6 +147,25 @@ def verify_models(loaded: Loaded, as_json: bool) -> None:
             click.echo("`photolog projections rebuild` mends it.")
     if not report.equal:
         raise click.exceptions.Exit(1)
+
+
+async def _refuse_others(log: Log, generations: Generations) -> None:
+    """Raises UserError if the read model is that of another log; one that is damaged may be."""
+    if generations.current() is None:
+        return
+    reader = Reader(generations)
+    try:
+        owner = await reader.query(checkpoints.log_id)
+    except StoreError:
+        return
+    finally:
+        reader.close()
+    if owner != log.log_id:
+        raise UserError(
+            f"PHOTOLOG_DATA and PHOTOLOG_REDIS_URL belong to two systems: the read model is a fold "
+            f"of log {owner}, and Redis holds log {log.log_id}. Should the first be lost for good, "
+            f"remove {generations.folder}"
+        )
 
 
 def _count(db: Connection) -> list[_Table]:

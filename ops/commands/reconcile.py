@@ -6,9 +6,10 @@ import anyio
 import click
 import msgspec
 
-from ops import wiring
+from ops import belonging, wiring
 from ops.blobs import open_store
 from ops.commands.options import with_settings
+from ops.errors import UserError
 from ops.reconciling import Comparison, compare, remove
 from ops.settings import Loaded
 from ops.tokens import parse_ttl
@@ -40,6 +41,11 @@ def command(loaded: Loaded, removing: bool, older_than: str, as_json: bool) -> N
             wiring.open_log(settings) as log,
             open_store(settings, f"reconcile-{os.getpid()}") as blobs,
         ):
+            of_this_log = await belonging.refuse_others(
+                log, blobs, setting=wiring.place_of_blobs(settings)
+            )
+            if removing and not of_this_log:
+                raise UserError("no gateway or worker has joined these files to the log yet")
             found = await compare(log, blobs, older_than_s=age_s)
             if removing:
                 await remove(blobs, found)

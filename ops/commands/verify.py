@@ -26,7 +26,8 @@ from store.position import Position
 def command(loaded: Loaded, photo_id: str | None, upto: str | None, as_json: bool) -> None:
     """Check the hash chain of every photo, or of one, in the log.
 
-    Needs the log alone: no gateway and no read model. The exit status is 1 if a chain is broken.
+    Needs the log alone: no gateway and no read model. The exit status is 1 if a chain is broken,
+    or if the log does not reach as far as --upto.
     Note the anchor that is printed: a later audit up to the same position prints it again, unless
     somebody rewrote what was there.
     """
@@ -46,7 +47,7 @@ def command(loaded: Loaded, photo_id: str | None, upto: str | None, as_json: boo
         click.echo(msgspec.json.encode(found))
     else:
         _tell(found)
-    if found.breaks:
+    if found.breaks or found.lost:
         raise click.exceptions.Exit(1)
 
 
@@ -64,6 +65,8 @@ def _tell(found: Audit) -> None:
     for each in found.breaks:
         chain = printable(each.chain)
         click.echo(f"broken  {chain}  version {each.version} at {each.position}: {each.problem}")
+    for position in found.lost:
+        click.echo(f"lost    the log has no event at {position}: it ended there, or later")
     chains = len({each.chain for each in found.breaks})
     verdict = f"{chains:,} broken" if chains else "all whole"
     photos = "1 photo" if found.photos == 1 else f"{found.photos:,} photos"

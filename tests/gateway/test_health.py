@@ -227,6 +227,14 @@ class TestLateProjector:
         assert ready.status_code == 200
 
 
+async def test_another_log_than_the_one_that_was_joined_is_down(gateway: Gateway) -> None:
+    await gateway.log.redis.delete(gateway.log.keys.meta)
+
+    health = await gateway.client.get("/health")
+
+    assert (health.status_code, health.json()["checks"]["redis"]["status"]) == (503, "down")
+
+
 class TestWithoutRedis:
     @pytest.fixture
     async def log(self, tmp_path: Path) -> Log:

@@ -11,6 +11,7 @@ import pytest
 
 from domain.commands import DeletePhoto, StartProcessing
 from domain.controls import PauseStage, ResumeStage
+from domain.events import FIRST_PREV
 from ops.auditing import Audit, audit
 from ops.settings import Settings
 from ops.wiring import open_log
@@ -88,8 +89,11 @@ async def test_whole_chains_are_counted_and_have_an_anchor(log: Log) -> None:
 
     assert (found.photos, found.events, found.breaks) == (3, 15, [])
     assert found.positions == [str(await log.end(0))]
-    digests = {each: (await log.load(each, "alice")).digest for each in ids}
-    lines = "".join(f"{each} {digests[each]}\n" for each in sorted(ids))
+    digests = dict.fromkeys(sorted(ids), FIRST_PREV)
+    for _, fields in await stored(log):
+        of, event = fields[b"p"].decode(), hashlib.sha256(fields[b"b"]).hexdigest()
+        digests[of] = hashlib.sha256((digests[of] + event).encode()).hexdigest()
+    lines = "".join(f"{each} {digests[each]}\n" for each in digests)
     assert found.anchor == hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -226,6 +230,27 @@ async def test_an_audit_up_to_a_position_is_the_same_whatever_came_later(log: Lo
     assert one.anchor == before.anchor
 
 
+async def test_an_anchor_tells_of_every_event_and_not_of_the_last_alone(log: Log) -> None:
+    await photo(log)
+    before = await audit(log)
+
+    await tamper(log, at(1, rewritten))
+
+    assert (await audit(log)).anchor != before.anchor
+
+
+async def test_a_log_that_has_lost_its_end_says_so_where_it_once_was(log: Log) -> None:
+    await photo(log)
+    before = await audit(log)
+    end = Position.parse(before.positions[0])
+    await log.redis.xdel(log.keys.log(0), end.entry_id)
+
+    cut = await audit(log, upto={0: end})
+
+    assert (cut.breaks, cut.lost) == ([], before.positions)
+    assert before.lost == []
+
+
 async def test_an_empty_log_is_whole(log: Log) -> None:
     found = await audit(log)
 
@@ -238,7 +263,7 @@ def tampered(valkey_url: str) -> Generator[str]:
     """The id of the one photo of a log under the usual names, of which an event was rewritten."""
 
     async def arrange() -> str:
-        async with open_log(Settings(redis_url=valkey_url)) as log:
+        async with open_log(Settings(redis_url=valkey_url), create=True) as log:
             photo_id = await photo(log)
             await tamper(log, at(1, rewritten))
             return photo_id

@@ -14,7 +14,7 @@ from tests.conftest import unavailable
 
 def test_a_log_on_the_cluster_has_its_16_partitions(tmp_path: Path) -> None:
     async def look(settings: Settings) -> None:
-        async with open_log(settings) as log:
+        async with open_log(settings, create=True) as log:
             assert log.partitions == 16
 
     with servers.cluster() as environment:
@@ -23,7 +23,10 @@ def test_a_log_on_the_cluster_has_its_16_partitions(tmp_path: Path) -> None:
 
 def test_photos_and_log_are_on_the_servers_outside(tmp_path: Path) -> None:
     async def use(settings: Settings) -> None:
-        async with open_log(settings) as log, open_blobs(settings, log, "bench") as blobs:
+        async with (
+            open_log(settings, create=True) as log,
+            open_blobs(settings, log, "bench") as blobs,
+        ):
             await blobs.put("probes/one", b"x")
             assert await blobs.size("probes/one") == 1
 

@@ -14,6 +14,7 @@ from projections.runner import Committed, Projector
 from projections.verify import verify
 from store.client import Client, connect
 from store.doorbell import Doorbell
+from store.errors import Replaced
 from store.log import Log
 from store.sqlite import Generations, Reader, open_reader, open_writer
 from tests.conftest import home, one_and_three
@@ -250,6 +251,21 @@ async def test_what_the_log_has_lost_is_not_kept(
     left = [photo_id(1), photo_id(3)] if grown else [photo_id(1)]
     assert [row[0] for row in live_rows(generations)["photos"]] == left
     assert f"the log no longer has {lost}" in caplog.text
+
+
+async def test_nothing_is_folded_of_a_log_that_is_another_now(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, upload(1))
+    await projector.catch_up()
+    before = live_rows(generations)
+    for key in (log.keys.meta, log.keys.log(0)):
+        await log.redis.delete(key)
+
+    with pytest.raises(Replaced):
+        await projector.catch_up()
+
+    assert live_rows(generations) == before
 
 
 async def test_an_entry_that_is_no_event_stops_its_partition_only(

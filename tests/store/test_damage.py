@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from domain.commands import DeletePhoto
+from domain.commands import DeletePhoto, PhotoCommand
 from domain.controls import PauseStage
 from store.controls import ControlLog
+from store.errors import Replaced
 from store.lanes import Lanes
-from store.log import Log
+from store.log import Loaded, Log, Outcome
+from tests.store.commands import upload
 from tests.store.waiting import CONTEXT, STAGES, uploaded
 
 HARM = {
@@ -70,3 +72,76 @@ async def test_a_lane_or_timers_of_another_type_have_lost_their_tasks(log: Log) 
         assert lanes.lost == {0}
         assert await redis.type(key) != b"string"
         lanes.lost.clear()
+
+
+async def append(
+    log: Log, command: PhotoCommand | None = None, loaded: Loaded | None = None
+) -> Outcome:
+    """Without patience; an upload if nothing else is said."""
+    return await log.execute(
+        command or upload(), client_id="alice", context=CONTEXT, loaded=loaded, patience_s=0.1
+    )
+
+
+async def keys_of(log: Log) -> list[bytes]:
+    redis: Any = log.redis
+    return [key async for key in redis.scan_iter(match=f"{log.keys.prefix}:*")]
+
+
+async def empty(log: Log) -> None:
+    for key in await keys_of(log):
+        await log.redis.delete(key)
+
+
+class TestAnotherLog:
+    """The server comes back with nothing, or with the log of somebody else."""
+
+    async def test_nothing_is_appended_to_an_emptied_server(self, log: Log) -> None:
+        photo = await uploaded(log)
+        known = await log.load(photo.photo_id, "alice")
+        await empty(log)
+
+        with pytest.raises(Replaced, match="Redis has no log now"):
+            await append(log)
+        with pytest.raises(Replaced):
+            await append(log, DeletePhoto(photo_id=photo.photo_id), known)
+
+        assert await keys_of(log) == []
+
+    async def test_nothing_is_appended_to_the_log_of_others(self, log: Log) -> None:
+        await uploaded(log)
+        await empty(log)
+        other = await Log.open(log.redis, prefix=log.keys.prefix)
+        await uploaded(other)
+
+        with pytest.raises(Replaced, match=f"Redis has the log {other.log_id} now"):
+            await append(log)
+
+    async def test_what_was_away_goes_on_when_it_is_back(self, log: Log) -> None:
+        await uploaded(log)
+        redis: Any = log.redis
+        saved = {key: await redis.dump(key) for key in await keys_of(log)}
+        await empty(log)
+        with pytest.raises(Replaced):
+            await append(log)
+
+        for key, value in saved.items():
+            await redis.restore(key, 0, value)
+
+        await append(log)
+        await log.confirm()
+
+    async def test_the_name_of_the_log_alone_is_written_again(self, log: Log) -> None:
+        await uploaded(log)
+        await log.redis.delete(log.keys.identity(log.partition_of("alice")))
+
+        await uploaded(log)
+
+    async def test_who_only_looks_creates_no_log(self, log: Log) -> None:
+        found = await Log.find(log.redis, prefix=log.keys.prefix)
+        await empty(log)
+
+        assert found is not None
+        assert (found.log_id, found.partitions) == (log.log_id, log.partitions)
+        assert await Log.find(log.redis, prefix=log.keys.prefix) is None
+        assert await keys_of(log) == []

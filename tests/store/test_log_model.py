@@ -18,7 +18,6 @@ from domain.events import FIRST_PREV
 from domain.pipeline import PIPELINES
 from store import codec
 from store.client import connect
-from store.keys import Keys
 from store.log import Log
 from tests.conftest import CONTEXT
 from tests.store.commands import completed, upload
@@ -35,7 +34,8 @@ class LogAndList(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.redis = connect(self.url)
-        self.log = Log(self.redis, log_id="x", partitions=2, keys=Keys(f"test-{uuid.uuid4().hex}"))
+        prefix = f"test-{uuid.uuid4().hex}"
+        self.log = self.runner.run(Log.open(self.redis, partitions=2, prefix=prefix))
         self.expected: list[tuple[str, str]] = []
         self.held: dict[tuple[str, str], str] = {}
 

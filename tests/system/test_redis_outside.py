@@ -101,7 +101,7 @@ def tls_url(own_folder: Path) -> Generator[str]:
 async def test_tls_needs_no_more_than_the_url(tls_url: str, own_folder: Path, prefix: str) -> None:
     trusting = f"{tls_url}?ssl_ca_certs={own_folder}/certificate.pem"
 
-    async with open_log(Settings(redis_url=trusting), prefix=prefix) as log:
+    async with open_log(Settings(redis_url=trusting), create=True, prefix=prefix) as log:
         assert log.partitions == 1
 
 

@@ -1,0 +1,69 @@
+"""Commands beside a system, told to look at a server that does not have its log."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.client import connect
+from store.log import Log
+from tests.ops.conftest import run
+from tests.ops.systems import System, jpeg
+from tests.servers import url_in, valkey
+
+AUDITS = (("reconcile", "--remove", "--older-than", "1s"), ("projections", "rebuild"))
+"""Commands that change what is in the folder, by what is in the log."""
+
+
+@pytest.mark.parametrize("command", [*AUDITS, ("verify",), ("projections", "list")])
+def test_a_server_without_a_log_is_no_empty_log(
+    shared_system: System, own_folder: Path, command: tuple[str, ...]
+) -> None:
+    with valkey(own_folder):
+        url = url_in(own_folder)
+        told = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
+        keys = asyncio.run(_keys(url))
+
+    assert told.exit_code == 1
+    assert "PHOTOLOG_REDIS_URL: there is no log at" in told.stderr
+    assert keys == 0
+
+
+@pytest.mark.parametrize("command", [*AUDITS, ("projections", "list")])
+def test_nothing_is_done_to_the_folder_by_the_log_of_others(
+    shared_system: System, own_folder: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    photo = _uploaded(shared_system, tmp_path)
+    model = (shared_system.data / "read-model" / "current").read_text()
+    with valkey(own_folder):
+        url = url_in(own_folder)
+        asyncio.run(_another_log(url))
+        told = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
+
+    assert told.exit_code == 1
+    assert "belong to two systems" in told.stderr
+    assert (shared_system.data / "blobs" / "originals" / photo[:2] / photo).exists()
+    assert (shared_system.data / "read-model" / "current").read_text() == model
+
+
+def _uploaded(system: System, folder: Path) -> str:
+    """The id of a photo that is completed."""
+    picture = folder / "a.jpg"
+    picture.write_bytes(jpeg())
+    told = run("--data", str(system.data), "upload", "--wait", "--json", str(picture))
+    return json.loads(told.stdout.splitlines()[0])["photoId"]
+
+
+async def _keys(url: str) -> int:
+    redis: Any = connect(url)
+    found = await redis.dbsize()
+    await redis.aclose()
+    return found
+
+
+async def _another_log(url: str) -> None:
+    redis = connect(url)
+    await Log.open(redis)
+    await redis.aclose()
