@@ -30,7 +30,7 @@ from domain.retries import Strategies, delay_s, escalates, strategy_of
 from handlers.children import Children
 from handlers.known import Known
 from handlers.observing import Ended, RunObserver, about, observed
-from handlers.registry import Stage
+from handlers.registry import ORIGINAL, Stage
 from handlers.stage import Made, Output, StageFailed
 from store import subject
 from store.blobs import Blobs, rendition_key
@@ -169,6 +169,7 @@ class Attempts:
                     affinity=photo.photo_id,
                     source=path,
                     timeout_s=self._stage_timeout_s,
+                    sha256=photo.sha256 if stage.needs == ORIGINAL else None,
                 )
         except (Missing, KeyError) as error:
             message = f"The {stage.needs} is not in the blob store."

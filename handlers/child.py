@@ -5,6 +5,7 @@ file can crash, hang or starve this process, never the worker.
 """
 
 import ctypes
+import hashlib
 import os
 import re
 import resource
@@ -112,10 +113,10 @@ class Decoder:
 
     def _picture(self, request: Request, stage: Stage) -> Picture:
         if stage.needs != ORIGINAL:
-            return load(_read(request.path), self._context)
+            return load(_read(request), self._context)
         picture = self._pictures.get(request.photo)
         if picture is None:
-            picture = load(_read(request.path), self._context)
+            picture = load(_read(request), self._context)
             self._pictures.put(request.photo, picture)
         return picture
 
@@ -134,12 +135,16 @@ def _traceback(error: Exception) -> str:
     return "".join(lines)[:TRACEBACK_CHARS] + "\n"
 
 
-def _read(path: str) -> bytes:
+def _read(request: Request) -> bytes:
     try:
-        return Path(path).read_bytes()
+        data = Path(request.path).read_bytes()
     except OSError as error:
         message = f"The file cannot be read: {error.strerror}."
         raise StageFailed(Category.TEMPORARY, "unreadable-file", message) from error
+    if request.sha256 not in (None, hashlib.sha256(data).hexdigest()):
+        message = "The blob store gives other bytes than those that were uploaded."
+        raise StageFailed(Category.CONFIGURATION, "blob-damaged", message)
+    return data
 
 
 def _die_with(parent: int) -> None:

@@ -116,8 +116,18 @@ class Children:
         """Children at work."""
         return sum(child.job is not None for child in self._children)
 
-    async def run(self, *, stage: str, affinity: str, source: Path, timeout_s: float) -> Output:
+    async def run(
+        self,
+        *,
+        stage: str,
+        affinity: str,
+        source: Path,
+        timeout_s: float,
+        sha256: str | None = None,
+    ) -> Output:
         """Run ``stage`` on the file ``source`` of the photo ``affinity``.
+
+        With ``sha256`` the file is read only if it has these bytes.
 
         ``timeout_s`` counts from when a child begins. Cancelled, a task that waits is forgotten,
         and one under way ends in its time and is dropped.
@@ -125,10 +135,12 @@ class Children:
         Raises:
             BadImage: the bytes are no picture that we can or want to read.
             StageFailed: ``decode-timeout``, ``decoder-died`` or ``out-of-memory``, of category
-                resource; ``stage-crashed``, a bug in a stage, of category logic;
-                ``decoders-stopped``, temporary, when the pool is left.
+                resource; ``blob-damaged``, of category configuration, for other bytes;
+                ``stage-crashed``, a bug in a stage, of category logic; ``decoders-stopped``,
+                temporary, when the pool is left.
         """
-        job = _Job(Request(stage=stage, path=str(source), photo=affinity), timeout_s)
+        request = Request(stage=stage, path=str(source), photo=affinity, sha256=sha256)
+        job = _Job(request, timeout_s)
         if not self._stopped:
             self._waiting.append(job)
             self._wake()

@@ -31,11 +31,15 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Run ``stage`` on the file at ``path``; ``photo`` is the key of its decoded picture."""
+    """Run ``stage`` on the file at ``path``; ``photo`` is the key of its decoded picture.
+
+    ``sha256`` is that of the bytes that the file has to have, in hex.
+    """
 
     stage: str
     path: str
     photo: str
+    sha256: str | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):

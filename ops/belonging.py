@@ -7,20 +7,28 @@ from ops.errors import UserError
 from store.blobs import Blobs
 from store.errors import Missing
 from store.log import Log
+from store.position import Position
 
 KEY = "log/id"
 
 
 async def check(log: Log, blobs: Blobs, *, setting: str) -> None:
-    """Nothing if the blobs are of this log; blobs of no log become its own.
+    """Nothing if the blobs are of this log; those of no log become the own of a log without events.
 
     ``setting`` is the one that says where the blobs are.
 
     Raises:
-        UserError: they are of another log.
+        UserError: they are of another log, or of none and the log has events.
     """
-    if not await refuse_others(log, blobs, setting=setting):
-        await blobs.put(KEY, log.log_id.encode())
+    if await refuse_others(log, blobs, setting=setting):
+        return
+    for partition in range(log.partitions):
+        if await log.end(partition) != Position.start(partition):
+            raise UserError(
+                f"{setting}: the pictures of log {log.log_id} are elsewhere: it has events, and "
+                f"these belong to no log. Are they the right ones, put that id among them as {KEY}"
+            )
+    await blobs.put(KEY, log.log_id.encode())
 
 
 async def refuse_others(log: Log, blobs: Blobs, *, setting: str) -> bool:

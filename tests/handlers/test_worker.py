@@ -1,5 +1,6 @@
 import anyio
 import msgspec
+import pytest
 
 from domain.commands import DeletePhoto
 from domain.failures import Category
@@ -117,6 +118,24 @@ async def test_an_original_that_is_gone_fails_with_that_reason(
 
     failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
     assert failed["code"] == "blob-missing"
+
+
+@pytest.mark.parametrize("harm", ["another picture", "half"])
+async def test_an_original_that_is_not_what_was_uploaded_makes_no_renditions(
+    log: Log, blobs: FolderBlobs, working: Working, harm: str
+) -> None:
+    data = jpeg("one")
+    command = await uploaded(log, blobs, data)
+    await blobs.put(
+        command.key, jpeg("two") if harm == "another picture" else data[: len(data) // 2]
+    )
+
+    async with working():
+        types = await types_when_ended(log, command.photo_id)
+
+    failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
+    assert (failed["code"], failed["category"]) == ("blob-damaged", "configuration")
+    assert "photo.processing.stage.completed" not in types
 
 
 async def test_a_file_that_takes_too_long_holds_a_decoder_twice_and_no_more(

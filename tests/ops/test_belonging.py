@@ -1,4 +1,4 @@
-"""Commands beside a system, told to look at a server that does not have its log."""
+"""Log, pictures and read model that are not of one system, by mistake."""
 
 import asyncio
 import json
@@ -7,11 +7,39 @@ from typing import Any
 
 import pytest
 
+from ops.belonging import KEY, check, refuse_others
+from ops.errors import UserError
 from store.client import connect
+from store.folder_blobs import FolderBlobs
 from store.log import Log
+from tests.conftest import CONTEXT
 from tests.ops.conftest import run
 from tests.ops.systems import System, jpeg
 from tests.servers import url_in, valkey
+from tests.store.commands import upload
+
+
+async def test_pictures_of_no_log_become_those_of_one_without_events(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+
+    await check(log, blobs, setting="PHOTOLOG_DATA")
+
+    assert (tmp_path / KEY).read_text() == log.log_id
+    assert await refuse_others(log, blobs, setting="PHOTOLOG_DATA")
+
+
+async def test_a_log_with_events_takes_no_other_place_for_its_pictures(
+    log: Log, tmp_path: Path
+) -> None:
+    await log.execute(upload(), client_id="alice", context=CONTEXT)
+
+    with pytest.raises(UserError, match=f"pictures of log {log.log_id} are elsewhere"):
+        await check(log, FolderBlobs(tmp_path), setting="PHOTOLOG_DATA")
+
+    assert not (tmp_path / KEY).exists()
+
 
 AUDITS = (("reconcile", "--remove", "--older-than", "1s"), ("projections", "rebuild"))
 """Commands that change what is in the folder, by what is in the log."""
