@@ -229,6 +229,7 @@ async def _answer(
     start, length = (part.start, part.length) if part else (0, file.size)
     headers = _headers(file) | {
         "Content-Length": str(length),
+        "Content-Type": file.mime_type,
         "Content-Disposition": shown,
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
@@ -238,7 +239,6 @@ async def _answer(
         deps.blobs.read(file.key, start, length),
         deps.limits.slow_reader_s,
         headers=headers,
-        media_type=file.mime_type,
         status_code=206 if part else 200,
         is_head_response=request.method == "HEAD",
     )

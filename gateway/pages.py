@@ -26,11 +26,10 @@ INDEX = "index.html"
 NOTHING = "nothing.html"
 """What a person sees at an address without anything."""
 
-# Litestar adds the charset to a text/ type.
 MIME_TYPES: Mapping[str, str] = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 
@@ -67,6 +66,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
                 links=f" {link_origin}" if link_origin else ""
             ),
         }
+
+    def described(self) -> dict[str, str]:
+        """Headers of the body, which an answer to HEAD has too: Litestar gives it none."""
+        return {"Content-Type": self.mime_type, "Content-Length": str(len(self.body))}
 
 
 @cache
@@ -108,18 +111,18 @@ def error_response(request: Request[Any, Any, Any], error: Exception) -> Respons
         return answer
     page = pages()[NOTHING]
     headers = {name: value for name, value in page.headers().items() if name != "ETag"}
-    return Response(page.body, status_code=404, headers=headers, media_type=page.mime_type)
+    return Response(page.body, status_code=404, headers=headers | page.described())
 
 
 def _answer(request: Asking, page: Page, link_origin: str | None = None) -> ASGIResponse:
     headers = page.headers(link_origin)
     if matches_none(request.headers.get("if-none-match"), page.etag):
         return ASGIResponse(status_code=304, headers=headers)
+    head = request.method == "HEAD"
     return ASGIResponse(
-        body=page.body,
-        headers=headers,
-        media_type=page.mime_type,
-        is_head_response=request.method == "HEAD",
+        body=b"" if head else page.body,
+        headers=headers | page.described(),
+        is_head_response=head,
     )
 
 

@@ -140,6 +140,7 @@ async def test_a_head_has_the_headers_alone(gateway: Gateway, stored: Stored) ->
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["Content-Length"] == str(len(stored.data))
+    assert answer.headers["Content-Type"] == "image/png"
     assert answer.headers["ETag"] == stored.etag
 
 
