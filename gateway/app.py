@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import msgspec
 from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import SerializationException
+from litestar.exceptions import SerializationException, ValidationException
 from litestar.middleware import DefineMiddleware
 
 from gateway import (
@@ -42,11 +43,27 @@ from store.subject import Subject
 
 
 class JsonRequest(Request[Any, Any, State]):
-    """Takes JSON that is nested too deeply for the sender's mistake that it is."""
+    """Takes JSON at its word: 1 is not true, and "5" no number, as they are in an address.
+
+    JSON that is nested too deeply is the sender's mistake too.
+    """
 
     async def json(self) -> Any:
+        """The body as what the route takes.
+
+        Raises:
+            ValidationException: it is something else.
+            SerializationException: it is no JSON.
+        """
+        wanted = self.route_handler.parsed_data_field
         try:
-            return await super().json()
+            return msgspec.json.decode(await self.body(), type=wanted.annotation if wanted else Any)
+        except msgspec.ValidationError as error:
+            message, _, place = str(error).partition(" - at `$.")
+            reason = {"message": message, "key": place.rstrip("`") or "body"}
+            raise ValidationException(message, extra=[reason]) from error
+        except msgspec.DecodeError as error:
+            raise SerializationException(str(error)) from error
         except RecursionError as error:
             raise SerializationException("JSON is nested too deeply") from error
 

@@ -17,6 +17,7 @@ from gateway.commands import position_header
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, bounded
+from gateway.parameters import only
 from gateway.problems import Refused, problems
 from projections import photos
 from projections.photos import Page
@@ -51,6 +52,7 @@ class Backfilled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @post(
     "/api/ops/backfill",
     status_code=200,
+    guards=[only("after")],
     response_headers=[POSITION],
     responses=problems(
         *("unknown-stage", "invalid-cursor", "invalid-limit", "missing-token", "forbidden"),

@@ -19,6 +19,7 @@ from gateway.commands import position_header
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, ClientId, Cursor, Limit, bounded
+from gateway.parameters import only
 from gateway.problems import Refused, problems
 from gateway.queues import Reason
 from gateway.reading import find
@@ -78,6 +79,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @get(
     "/api/ops/dead-letters",
+    guards=[only("stage", "category", "clientId", "cursor", "limit", "after")],
     responses=problems(
         *(
             "unknown-stage",
@@ -113,6 +115,7 @@ async def list_dead_letters(
 @post(
     "/api/ops/dead-letters/retry",
     status_code=200,
+    guards=[only("after")],
     response_headers=[POSITION],
     responses=problems(
         *(
@@ -153,6 +156,7 @@ async def retry_dead_letters(
 @post(
     "/api/ops/dead-letters/discard",
     status_code=200,
+    guards=[only("after")],
     response_headers=[POSITION],
     responses=problems(
         *(

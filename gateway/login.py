@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 
 from gateway.auth import COOKIE, AuthError, Principal, Role, bearer, seconds_left
 from gateway.dependencies import Asked, Dependencies
+from gateway.parameters import only
 from gateway.problems import problems
 
 
@@ -40,6 +41,7 @@ async def log_in(
 
 @get(
     "/api/login",
+    guards=[only()],
     responses=problems("missing-token"),
     tags=["login"],
     summary="Who am I?",

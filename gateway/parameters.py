@@ -1,8 +1,9 @@
-"""Query parameters that a route does not know are refused: a misspelt filter would show all."""
+"""What a route does not know is refused: a misspelt filter would show all, a reason be lost."""
 
 from collections.abc import Callable
 from typing import Any
 
+from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
@@ -21,6 +22,14 @@ def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
         for name in connection.query_params:
             if name not in names:
                 detail = f"There is no query parameter {name[:SHOWN]!r}."
-                raise Refused("invalid-request", detail, advice=f"Use {', '.join(names)}.")
+                advice = f"Use {', '.join(names)}." if names else "Leave it out."
+                raise Refused("invalid-request", detail, advice=advice)
 
     return guard
+
+
+async def bodiless(request: Request[Any, Any, Any]) -> None:
+    """Lets requests pass that say nothing in their body; raises Refused."""
+    body = (await request.body()).strip()
+    if body not in (b"", b"{}", b"null"):
+        raise Refused("invalid-request", "There is nothing to say in a body.", advice="Send none.")

@@ -34,7 +34,9 @@ Since = Annotated[str | None, QueryParameter(name="from", description="Uploaded 
 Until = Annotated[str | None, QueryParameter(name="to", description="Uploaded before then.")]
 
 
-class Reprocess(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Reprocess(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
     pipeline: str = DEFAULT_PIPELINE
     priority: int = DEFAULT_PRIORITY
 

@@ -23,6 +23,7 @@ from gateway.auth import operator, overseer
 from gateway.commands import context, position_header, steer
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
+from gateway.parameters import bodiless, only
 from gateway.problems import problems
 from projections import dead_letters
 from store.controls import ControlLog, Steered
@@ -105,6 +106,7 @@ class LimitWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @get(
     "/api/ops/queues",
+    guards=[only("after")],
     responses=problems("missing-token", "forbidden", "read-model-behind"),
     tags=["operations"],
     summary="What waits, and who works",
@@ -129,6 +131,8 @@ async def show_queues(
 
 @post(
     "/api/ops/queues/{stage:str}/pause",
+    guards=[only()],
+    before_request=bodiless,
     status_code=200,
     response_headers=[POSITION],
     responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),
@@ -144,6 +148,8 @@ async def pause_queue(
 
 @post(
     "/api/ops/queues/{stage:str}/resume",
+    guards=[only()],
+    before_request=bodiless,
     status_code=200,
     response_headers=[POSITION],
     responses=problems(
@@ -161,6 +167,7 @@ async def resume_queue(
 
 @put(
     "/api/ops/queues/{stage:str}/limits",
+    guards=[only()],
     response_headers=[POSITION],
     responses=problems(
         *("unknown-stage", "invalid-limit-setting", "missing-token", "forbidden"),
@@ -182,6 +189,7 @@ async def limit_queue(
 
 @post(
     "/api/ops/queues/{stage:str}/drain",
+    guards=[only()],
     status_code=200,
     response_headers=[POSITION],
     responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),

@@ -6,6 +6,7 @@ from litestar.di import NamedDependency
 
 from gateway.auth import overseer
 from gateway.dependencies import Asked, Dependencies
+from gateway.parameters import only
 from gateway.problems import problems
 from gateway.reading import lag_ms
 from projections import checkpoints
@@ -31,6 +32,7 @@ class ProjectionsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
 @get(
     "/api/ops/projections",
+    guards=[only()],
     responses=problems("missing-token", "forbidden"),
     tags=["operations"],
     summary="How new the read model is",

@@ -28,6 +28,7 @@ from sse_starlette.sse import SendTimeoutError
 from gateway.auth import Principal
 from gateway.dependencies import Asked, Dependencies
 from gateway.hub import Hub, Subscriber
+from gateway.parameters import only
 from gateway.problems import problems
 from gateway.rooms import Admission, Positions, admit, join_positions, parse_positions
 from gateway.subscription import Delivery
@@ -51,6 +52,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
 @get(
     "/api/events",
+    guards=[only("room", "lastEventId")],
     responses={
         200: ResponseSpec(
             str,

@@ -61,24 +61,72 @@ async def test_every_error_that_is_described_is_a_problem(document: dict[str, An
                 assert PROBLEMS[code].status == int(status), name
 
 
-@pytest.mark.parametrize("path", ["/api/photos", "/api/photos/{photo_id}/history"])
-async def test_a_list_takes_the_parameters_that_are_described_and_no_others(
-    gateway: Gateway, path: str
+async def test_queries_and_operations_take_the_parameters_described_and_no_others(
+    gateway: Gateway, document: dict[str, Any]
 ) -> None:
-    document = (await gateway.client.get("/schema/openapi.json")).json()
-    parameters = document["paths"][path]["get"]["parameters"]
-    named = [each["name"] for each in parameters if each["in"] == "query"]
+    gateway.client.headers.update(gateway.bearer("operator"))
+    asked = [
+        name for name, _ in operations(document) if name.startswith(("get /api/", "post /api/ops/"))
+    ]
+    assert len(asked) > 15
+    for name, operation in operations(document):
+        if name not in asked:
+            continue
+        method, path = name.split()
+        address = re.sub("{[a-z_]+}", "150", path)
+        named = [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
 
-    for name in named:
-        answer = await gateway.client.get(path, params={name: "x"})
-        assert "There is no query parameter" not in answer.text, name
-    refused = await gateway.client.get(path, params={"Limit": "7"})
+        for known in named:
+            answer = await gateway.client.request(method, address, params={known: "x"})
+            assert "There is no query parameter" not in answer.text, name
+        refused = await gateway.client.request(method, address, params={"Limit": "7"})
 
-    problem = refused.json()
-    assert (refused.status_code, problem["code"]) == (400, "invalid-request")
-    assert problem["detail"] == "There is no query parameter 'Limit'."
-    offered = problem["advice"].removeprefix("Use ").removesuffix(".").split(", ")
-    assert sorted(offered) == sorted(named)
+        problem = refused.json()
+        assert (refused.status_code, problem["code"]) == (400, "invalid-request"), name
+        assert problem["detail"] == "There is no query parameter 'Limit'."
+        offered = re.findall(r"\w+", problem["advice"].removeprefix("Use ")) if named else []
+        assert sorted(offered) == sorted(named)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/api/ops/dead-letters/retry", {"all": 1}, "all: Expected `bool`, got `int`"),
+        ("/api/ops/dead-letters/retry", {"all": "true"}, "all: Expected `bool`, got `str`"),
+        ("/api/ops/dead-letters/retry", {"all": True, "limit": "5"}, "limit: Expected `int`"),
+        ("/api/ops/dead-letters/retry", {"all": True, "owner": "bob"}, "field `owner`"),
+        ("/api/ops/dead-letters/retry", {"photoIds": [1]}, "photoIds[0]: Expected `str`"),
+        ("/api/ops/dead-letters/retry", [], "body: Expected `object`, got `array`"),
+        ("/api/ops/queues/metadata/limits", {"concurrency": "2"}, "concurrency: Expected `int"),
+        ("/api/ops/queues/metadata/pause", {"reason": "x"}, "nothing to say in a body"),
+        ("/api/ops/queues/metadata/pause", [], "nothing to say in a body"),
+        ("/api/ops/queues/metadata/resume", {"until": 1}, "nothing to say in a body"),
+        ("/api/photos/1/reprocess", {"priority": "5"}, "priority: Expected `int`, got `str`"),
+        ("/api/photos/1/reprocess", {"pipelin": "quick_processing"}, "field `pipelin`"),
+    ],
+)
+async def test_a_body_is_taken_at_its_word(
+    gateway: Gateway, path: str, body: Any, told: str
+) -> None:
+    method = "PUT" if path.endswith("limits") else "POST"
+
+    answer = await gateway.client.request(
+        method, path, json=body, headers=gateway.bearer("operator")
+    )
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "invalid-request")
+    assert told in problem["detail"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null"])
+async def test_to_pause_and_resume_nothing_needs_to_be_said(gateway: Gateway, body: bytes) -> None:
+    for what in ("pause", "resume"):
+        answer = await gateway.client.post(
+            f"/api/ops/queues/metadata/{what}", content=body, headers=gateway.bearer("operator")
+        )
+
+        assert answer.status_code == 200, answer.text
 
 
 async def test_what_a_reference_names_is_there(document: dict[str, Any]) -> None:
