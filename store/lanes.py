@@ -29,6 +29,9 @@ logger = logging.getLogger("photolog.lanes")
 
 PROMOTED_AT_ONCE = 100
 
+BATCHES_AT_ONCE = 10
+"""How often one look at the timers passes over a thousand tasks of stages that it does not know."""
+
 LOW_FIRST_EVERY, NORMAL_FIRST_EVERY = 16, 8
 """Of so many claims, one serves the low lanes first, and one the normal ones: whatever waits there
 moves, however much is urgent. The urgent ones lose at most a sixth of the work."""
@@ -59,6 +62,7 @@ class Lanes:
         self._release = log.redis.lua("release")
         self._promote = log.redis.lua("promote")
         self._seen: dict[str, str] = {}
+        self._passed: dict[int, int] = {}
         self._claims = 0
 
     async def prepare(self, partition: int) -> None:
@@ -128,24 +132,51 @@ class Lanes:
     ) -> tuple[int, float | None]:
         """Move tasks whose time has come to their lanes, up to ``PROMOTED_AT_ONCE``.
 
-        Returns how many, and the seconds until the next is due, None if there is none. With
+        Returns how many, and the seconds until the next comes due, None if there is none. With
         ``all_of`` a stage, all of its tasks are moved, due or not.
+
+        Tasks of stages that this consumer does not know stay. Where they are very many, the next
+        call goes on behind those that this one has seen.
         """
         stages = self.stages if all_of is None else (all_of,)
+        passed = self._passed.pop(partition, 0) if all_of is None else 0
+        moved, batches = 0, 0
+        while True:
+            more, next_ms, passed = await self._promote_batch(
+                partition, stages, PROMOTED_AT_ONCE - moved, passed, due_only=all_of is None
+            )
+            moved, batches = moved + more, batches + 1
+            if passed < 0 or moved == PROMOTED_AT_ONCE:
+                break
+            if all_of is None and batches == BATCHES_AT_ONCE:
+                break
+        if all_of is None:
+            self._passed[partition] = max(0, passed)
+        return moved, None if next_ms < 0 else next_ms / 1000
+
+    async def _promote_batch(
+        self, partition: int, stages: tuple[str, ...], most: int, passed: int, *, due_only: bool
+    ) -> tuple[int, int, int]:
+        """How many were moved, ms until the next comes due, how many to pass over next: -1 if none
+        comes, or none is left."""
         lanes = self._log.keys.lanes(partition, stages)
         with translated():
-            moved, next_ms = cast(
-                "tuple[int, int]",
+            moved, next_ms, passed, removed = cast(
+                "tuple[int, int, int, int]",
                 await self._promote(
                     keys=[self._log.keys.timers(partition), *(key for key, _ in lanes)],
                     args=[
-                        PROMOTED_AT_ONCE,
-                        "0" if all_of is None else "1",
+                        most,
+                        "0" if due_only else "1",
+                        passed,
                         *(f"{stage}:{key.rpartition(':')[2]}" for key, stage in lanes),
                     ],
                 ),
             )
-        return moved, None if next_ms < 0 else next_ms / 1000
+        if removed:  # what they were meant to be is found in the log
+            logger.warning("%d timers of partition %d were no tasks: removed", removed, partition)
+            self.lost.add(partition)
+        return moved, next_ms, passed
 
     async def recall(self, partition: int) -> list[Claimed]:
         """All tasks that this consumer holds, those too whose delivery it never saw.

@@ -1,34 +1,41 @@
--- Move tasks whose time has come from the timers to their lanes, in small batches.
+-- Move tasks whose time has come from the timers to their lanes, one small batch.
 -- The server's clock decides, so that no worker's clock does.
 --
 -- KEYS  1 timers (sorted set), then the lanes (streams)
 -- ARGV  1 how many at most, 2 "1" to move tasks that are not due yet too,
---       then the name of each lane: <stage>:<lane>
--- Returns {moved, milliseconds until the next is due or -1}.
+--       3 how many members to pass over, then the name of each lane: <stage>:<lane>
+-- Returns {moved, milliseconds until the next one after now is due or -1, how many members the next
+--          batch has to pass over or -1 at the end, how many that were no task are gone}.
 -- A member of the timers is its lane's name, a colon and the task.
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lanes = {}
 for i = 2, #KEYS do
-  lanes[ARGV[i + 1]] = KEYS[i]
+  lanes[ARGV[i + 2]] = KEYS[i]
 end
-local moved, limit = 0, tonumber(ARGV[1])
--- Tasks of stages that the caller does not name stay, and do not keep others from moving.
-local all, from, page = ARGV[2] == "1", 0, 10 * limit
-local upto = all and "+inf" or now
-repeat
-  local members = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", upto, "LIMIT", from, page)
-  for _, member in ipairs(members) do
-    local stage, lane, body = string.match(member, "^([^:]*):([^:]*):(.*)$")
-    local key = stage and lanes[stage .. ":" .. lane]
-    if not key then
-      from = from + 1
-    elseif moved < limit then
-      redis.call("XADD", key, "*", "b", body)
-      redis.call("ZREM", KEYS[1], member)
-      moved = moved + 1
-    end
+local limit, passed = tonumber(ARGV[1]), tonumber(ARGV[3])
+local upto, page = ARGV[2] == "1" and "+inf" or now, 1000
+local members = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", upto, "LIMIT", passed, page)
+local moved, removed, ended = 0, 0, #members < page
+for _, member in ipairs(members) do
+  local stage, lane, body = string.match(member, "^([^:]*):([^:]*):(.*)$")
+  local key = stage and lanes[stage .. ":" .. lane]
+  if not stage then
+    redis.call("ZREM", KEYS[1], member)
+    removed = removed + 1
+  elseif not key then
+    -- Of a stage that the caller does not know: another worker may.
+    passed = passed + 1
+  elseif moved < limit then
+    redis.call("XADD", key, "*", "b", body)
+    redis.call("ZREM", KEYS[1], member)
+    moved = moved + 1
+  else
+    ended = false
+    break
   end
-until not all or #members < page or moved >= limit
-local first = redis.call("ZRANGE", KEYS[1], 0, 0, "WITHSCORES")
-return { moved, #first == 0 and -1 or math.max(0, tonumber(first[2]) - now) }
+end
+local later = redis.call(
+  "ZRANGEBYSCORE", KEYS[1], "(" .. now, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+local next_ms = #later == 0 and -1 or math.ceil(tonumber(later[2]) - now)
+return { moved, next_ms, ended and -1 or passed, removed }

@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from domain.commands import RecordStageFailed
 from domain.events import iso
 from domain.failures import Category
+from store.lanes import BATCHES_AT_ONCE
 from store.log import Log
 from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.waiting import dispatched, lanes_of, uploaded
@@ -40,6 +43,11 @@ async def drop_first_attempts(log: Log) -> None:
         await log.acknowledge(each.task, each.claim)
 
 
+async def in_timers(log: Log, members: dict[bytes, int]) -> None:
+    redis: Any = log.redis
+    await redis.zadd(log.keys.timers(home(log)), members)
+
+
 async def test_a_task_waits_until_it_is_due_and_comes_back_to_its_lane(log: Log) -> None:
     now = await log.now()
     due = await failed_until(log, now - timedelta(seconds=1))
@@ -62,16 +70,58 @@ async def test_nothing_waits_in_empty_timers(log: Log) -> None:
     assert await (await lanes_of(log)).promote(home(log)) == (0, None)
 
 
-async def test_what_a_worker_does_not_know_keeps_nothing_from_moving(log: Log) -> None:
+@pytest.mark.parametrize("unknown", [1, 1_000, 2_500])
+async def test_what_a_worker_does_not_know_stays_and_keeps_nothing_from_moving(
+    log: Log, unknown: int
+) -> None:
     due = await failed_until(log, datetime.now(UTC) - timedelta(seconds=1))
     await dispatched(log)
     await drop_first_attempts(log)
-    await log.redis.zadd(log.keys.timers(home(log)), {b"faces:low:\x80": 1, b"no task": 2})
+    others = {b"faces:low:%d" % n: n for n in range(unknown)}
+    others |= {b"validation:urgent:%d" % n: n for n in range(unknown)}
+    await in_timers(log, others)
     lanes = await lanes_of(log)
 
-    assert (await lanes.promote(home(log)))[0] == 1
+    assert await lanes.promote(home(log)) == (1, None)
+
     (claimed,) = await lanes.claim(home(log), 10)
     assert claimed.task.photo_id == due
+    assert await log.redis.zcard(log.keys.timers(home(log))) == len(others)
+
+
+async def test_where_very_many_are_unknown_the_next_look_goes_on_behind_them(log: Log) -> None:
+    due = await failed_until(log, datetime.now(UTC) - timedelta(seconds=1))
+    await dispatched(log)
+    await drop_first_attempts(log)
+    await in_timers(log, {b"faces:low:%d" % n: n for n in range(BATCHES_AT_ONCE * 1_000)})
+    lanes = await lanes_of(log)
+
+    looks = [(await lanes.promote(home(log)))[0] for _ in range(2)]
+    second = await failed_until(log, datetime.now(UTC) - timedelta(seconds=1))
+    await dispatched(log)
+    looks += [(await lanes.promote(home(log)))[0] for _ in range(2)]
+
+    assert looks == [0, 1, 0, 1]
+    found = [each.task.photo_id for each in await lanes.claim(home(log), 10)]
+    assert sorted(found) == sorted([due, second, second])
+
+
+@pytest.mark.parametrize("all_of", [None, "validation"])
+async def test_what_is_no_task_is_removed_and_looked_for_in_the_log(
+    log: Log, all_of: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    due = await failed_until(log, datetime.now(UTC) - timedelta(seconds=1))
+    await dispatched(log)
+    await drop_first_attempts(log)
+    await in_timers(log, {b"no task %d" % n: n for n in range(1_000)})
+    lanes = await lanes_of(log)
+
+    assert await lanes.promote(home(log), all_of=all_of) == (1, None)
+
+    assert [each.task.photo_id for each in await lanes.claim(home(log), 10)] == [due]
+    assert await log.redis.zcard(log.keys.timers(home(log))) == 0
+    assert lanes.lost == {home(log)}
+    assert "1000 timers" in caplog.text
 
 
 async def test_all_tasks_of_a_stage_can_be_moved_before_their_time(log: Log) -> None:
