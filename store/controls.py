@@ -54,7 +54,9 @@ class ControlLog:
 
     async def load(self) -> Steered:
         """What holds now; decoded only if it has changed since the last call."""
-        version, digest, entry_id, state = await self._log.state_of(self._key)
+        version, digest, entry_id, state = await self._log.state_of(
+            PARTITION, self._key, OF_NO_PHOTO
+        )
         if version is None or digest is None or entry_id is None or state is None:
             self._last = await self._fold()
         elif (version, digest) != (b"%d" % self._last.version, self._last.digest.encode()):

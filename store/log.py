@@ -23,6 +23,7 @@ import anyio
 import msgspec
 
 from domain.commands import PhotoCommand, UploadPhoto
+from domain.control_events import OF_NO_PHOTO
 from domain.events import FIRST_PREV, Context, Event
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
@@ -46,6 +47,8 @@ CONFLICTS_AT_ONCE = 10
 READ_COUNT = 500
 
 _NOTHING: list[tuple[bytes, dict[bytes, bytes]]] = []
+
+_NO_STATE: list[bytes | None] = [None] * 4
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +105,7 @@ class Log:
         self.observe: AppendObserver = ignore
         self._append = Append(redis, keys, log_id, wait)
         self._restore = redis.lua("restore")
+        self._state = redis.lua("state")
 
     @classmethod
     async def open(
@@ -152,7 +156,9 @@ class Log:
     async def load(self, photo_id: str, client_id: str) -> Loaded:
         """The photo's state; folds its events again where the state is not at hand."""
         partition = self.partition_of(client_id)
-        version, digest, entry_id, state = await self.state_of(self.keys.photo(partition, photo_id))
+        version, digest, entry_id, state = await self.state_of(
+            partition, self.keys.photo(partition, photo_id), photo_id
+        )
         if version is None or digest is None or entry_id is None or state is None:
             return await self._fold(partition, photo_id)
         try:
@@ -166,14 +172,28 @@ class Log:
             logger.warning("the state of photo %s is damaged: %s", photo_id, error)
             return await self._fold(partition, photo_id)
 
-    async def state_of(self, key: str) -> "list[bytes | None]":
-        """Version, digest, last entry id and state under ``key``; None each if it is gone, or
-        something else is there."""
+    async def state_of(self, partition: int, key: str, of: str) -> "list[bytes | None]":
+        """Version, digest, last entry id and state under ``key``, which is the state of the photo,
+        or ``OF_NO_PHOTO``.
+
+        None each if it is gone, if something else is there, or if the log has another event where
+        it says that its last one is: what follows on it would break the chain.
+        """
         try:
             with translated():
-                return cast("list[bytes | None]", await self.redis.hmget(key, ["v", "d", "p", "s"]))
+                found = cast(
+                    "list[bytes | None]", await self._state(keys=[self.keys.log(partition), key])
+                )
         except Retyped:
-            return [None] * 4
+            return _NO_STATE
+        (version, digest, _, _), (photo_id, last, body) = found[:4], found[4:]
+        if of == OF_NO_PHOTO and version == b"0":
+            return found[:4]
+        if photo_id == of.encode() and last == version and digest == _digest(body):
+            return found[:4]
+        if version is not None:
+            logger.warning("what is kept of %s is not what the log says", of or "the pipeline")
+        return _NO_STATE
 
     async def _fold(self, partition: int, photo_id: str) -> Loaded:
         """Read the photo's events again and put its state back."""
@@ -410,6 +430,10 @@ class Log:
         if not entries:
             return Position.start(partition)
         return Position.of_entry(partition, entries[0][0])
+
+
+def _digest(body: bytes | None) -> bytes:
+    return b"" if body is None else codec.digest(body).encode()
 
 
 def _chain(command: PhotoCommand, client_id: str, loaded: Loaded, context: Context) -> Chained:

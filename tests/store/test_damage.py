@@ -17,6 +17,11 @@ HARM = {
     "a field is gone": ("HDEL", "v"),
     "the version is no number": ("HSET", "v", "abc"),
     "the state is garbage": ("HSET", "s", "garbage"),
+    "the version is another": ("HSET", "v", "77"),
+    "the digest is another": ("HSET", "d", "ab" * 32),
+    "the position is another": ("HSET", "p", "1-1"),
+    "the position is none": ("HSET", "p", "none"),
+    "the digest and version are another": ("HSET", "v", "2", "d", "ab" * 32),
     "both are wrong": ("HSET", "s", "garbage", "d", "zz", "v", "77", "p", "1-1"),
     "another type": ("SET", "str"),
 }
@@ -44,18 +49,30 @@ async def test_a_damaged_state_of_a_photo_is_folded_anew(log: Log, name: str) ->
     assert whole.photo is not None
     assert [event.type for event in done.events] == ["photo.deleted"]
     assert done.events[0].metadata.photo_version == whole.version + 1
+    assert done.events[0].metadata.prev == whole.digest
 
 
 @pytest.mark.parametrize("name", HARM)
 async def test_what_operators_have_said_is_folded_anew(log: Log, name: str) -> None:
     controls = ControlLog(log)
-    await controls.execute(PauseStage(stage="metadata"), CONTEXT)
+    said = await controls.execute(PauseStage(stage="metadata"), CONTEXT)
 
     await harm(log, log.keys.pipeline(0), name)
     found = await ControlLog(log).execute(PauseStage(stage="validation"), CONTEXT, patience_s=2)
 
     assert found.controls.is_paused("metadata")
     assert found.version == 2
+    assert [recorded.event.metadata.prev async for recorded in log.scan(0)][-1] == said.digest
+
+
+async def test_the_last_event_of_another_photo_is_not_that_of_this_one(log: Log) -> None:
+    photo, other = await uploaded(log), await uploaded(log)
+    whole = await log.load(photo.photo_id, "alice")
+    redis: Any = log.redis
+    of_other = await redis.hgetall(log.keys.photo(0, other.photo_id))
+    await redis.hset(log.keys.photo(0, photo.photo_id), mapping=of_other)
+
+    assert await log.load(photo.photo_id, "alice") == whole
 
 
 async def test_a_lane_or_timers_of_another_type_have_lost_their_tasks(log: Log) -> None:
