@@ -26,9 +26,11 @@ from gateway.dependencies import Asked, Dependencies
 from gateway.parameters import bodiless, only
 from gateway.problems import problems
 from projections import dead_letters
-from store.controls import ControlLog, Steered
+from store.controls import PARTITION, ControlLog, Steered
 from store.drain import drain
-from store.queues import LaneDepth, PartitionQueue, StageQueue, WorkerView, look
+from store.errors import Unavailable
+from store.log import Log
+from store.queues import LaneDepth, PartitionQueue, Queues, StageQueue, WorkerView, look
 from store.sqlite import Reader
 
 ALL = "all"
@@ -42,7 +44,10 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class QueueView(_Shape, frozen=True, kw_only=True):
-    """``added`` and ``taken`` count all tasks that ever came into the lanes, and left them."""
+    """``added`` and ``taken`` count all tasks that ever came into the lanes, and left them.
+
+    ``paused`` and ``limit`` are null while they are not known: see ``QueuesView``.
+    """
 
     stage: str
     lanes: dict[str, LaneDepth]
@@ -52,16 +57,20 @@ class QueueView(_Shape, frozen=True, kw_only=True):
     oldest_age_ms: int | None
     added: int
     taken: int
-    paused: bool
-    limit: Limit
+    paused: bool | None
+    limit: Limit | None
     dead_letters: int
 
 
 class QueuesView(_Shape, frozen=True, kw_only=True):
-    """``time`` is that of the look; ``concurrency`` is what operators allow each worker."""
+    """``time`` is that of the look; ``concurrency`` is what operators allow each worker.
+
+    Nothing is counted of partitions that do not answer. What operators have said is in partition 0
+    and not known while that one is silent: ``all_paused`` is null then, and so is all else of it.
+    """
 
     time: str
-    all_paused: bool
+    all_paused: bool | None
     concurrency: int | None
     stages: list[QueueView]
     workers: list[WorkerView]
@@ -114,15 +123,18 @@ class LimitWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
 async def show_queues(
     request: Asked, deps: NamedDependency[Dependencies], reader: NamedDependency[Reader]
 ) -> QueuesView:
-    """The stages in the order of the pipeline's tree, then `erasure`; and the workers."""
+    """The stages in the order of the pipeline's tree, then `erasure`; and the workers.
+
+    While some partitions do not answer, what the others say; what operators have said is null
+    while partition 0 does not."""
     overseer(request.user)
     found = await look(deps.log, (*TREE, ERASURE))
-    controls = (await ControlLog(deps.log).load()).controls
+    controls = await _controls(deps.log, found)
     failed = await reader.query(dead_letters.counts)
     return QueuesView(
         time=iso(await deps.log.now()),
-        all_paused=controls.all_paused,
-        concurrency=controls.concurrency,
+        all_paused=controls and controls.all_paused,
+        concurrency=controls and controls.concurrency,
         stages=[_view(each, controls, failed.get(each.stage, 0)) for each in found.stages],
         workers=found.workers,
         partitions=found.partitions,
@@ -215,6 +227,16 @@ async def drain_queue(
     return Response(answer, headers=position_header(steered and steered.position))
 
 
+async def _controls(log: Log, found: Queues) -> Controls | None:
+    """What operators have said; None while it is not known."""
+    if not found.partitions[PARTITION].answers:
+        return None
+    try:
+        return (await ControlLog(log).load()).controls
+    except Unavailable:
+        return None
+
+
 def _named(stage: str) -> str | None:
     return None if stage == ALL else stage
 
@@ -243,7 +265,7 @@ def _held(stage: str, steered: Steered) -> Held:
     )
 
 
-def _view(queue: StageQueue, controls: Controls, failed: int) -> QueueView:
+def _view(queue: StageQueue, controls: Controls | None, failed: int) -> QueueView:
     ages = [each.oldest_age_ms for each in queue.lanes.values() if each.oldest_age_ms is not None]
     return QueueView(
         stage=queue.stage,
@@ -254,8 +276,8 @@ def _view(queue: StageQueue, controls: Controls, failed: int) -> QueueView:
         oldest_age_ms=max(ages, default=None),
         added=queue.added,
         taken=queue.added - queue.waiting - queue.in_progress,
-        paused=controls.is_paused(queue.stage),
-        limit=controls.limit(queue.stage),
+        paused=controls and controls.is_paused(queue.stage),
+        limit=controls and controls.limit(queue.stage),
         dead_letters=failed,
     )
 

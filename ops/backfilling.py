@@ -70,4 +70,4 @@ async def _room(
 
 
 def _is_paused(queues: Queues, stage: str) -> bool:
-    return any(each.paused for each in queues.stages if each.stage == stage)
+    return any(bool(each.paused) for each in queues.stages if each.stage == stage)

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from ops.client import checked
+from ops.errors import UserError
 from ops.trying import BUSY, Trying
 
 ALL = "all"
@@ -37,7 +38,10 @@ class Lane(_Answer, frozen=True, kw_only=True):
 
 
 class Queue(_Answer, frozen=True, kw_only=True):
-    """``added`` and ``taken`` count all tasks that ever came into the lanes, and left them."""
+    """``added`` and ``taken`` count all tasks that ever came into the lanes, and left them.
+
+    ``paused`` and ``limit`` are None while it is not known what operators have said.
+    """
 
     stage: str
     lanes: dict[str, Lane]
@@ -46,8 +50,8 @@ class Queue(_Answer, frozen=True, kw_only=True):
     oldest_age_ms: int | None
     added: int
     taken: int
-    paused: bool
-    limit: Limit
+    paused: bool | None
+    limit: Limit | None
     dead_letters: int
 
 
@@ -79,7 +83,7 @@ class Partition(_Answer, frozen=True, kw_only=True):
 
 class Queues(_Answer, frozen=True, kw_only=True):
     time: datetime
-    all_paused: bool
+    all_paused: bool | None
     concurrency: int | None
     stages: list[Queue]
     workers: list[Worker]
@@ -94,9 +98,16 @@ class Queues(_Answer, frozen=True, kw_only=True):
         """Tasks in the low lanes, of whatever stage."""
         return sum(each.lanes["low"].waiting for each in self.stages)
 
+    @property
+    def silent(self) -> list[Partition]:
+        """Partitions that do not answer: of them nothing is counted."""
+        return [each for each in self.partitions if not each.answers]
+
     def limit_of(self, stage: str) -> Limit:
-        """What holds for the stage, or for ``all``."""
-        found = {each.stage: each.limit for each in self.stages}
+        """What holds for the stage, or for ``all``; raises UserError where that is not known."""
+        if self.all_paused is None:
+            raise UserError("What holds now is not known: partition 0 does not answer. Try later.")
+        found = {each.stage: each.limit or Limit() for each in self.stages}
         return found.get(stage, Limit()) if stage != ALL else Limit(concurrency=self.concurrency)
 
 

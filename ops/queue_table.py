@@ -74,13 +74,18 @@ def _state(queue: Queue) -> Text:
     said = Text()
     if queue.paused:
         said.append("paused", "yellow")
-    if limit := limits(msgspec.to_builtins(queue.limit)):
+    if queue.limit and (limit := limits(msgspec.to_builtins(queue.limit))):
         said.append(f"{', ' if queue.paused else ''}{limit}")
     return said
 
 
 def _notes(queues: Queues) -> list[Text]:
     notes: list[Text] = []
+    if silent := queues.silent:
+        named = ", ".join(str(each.partition) for each in silent)
+        notes.append(Text(f"Not counted, for they do not answer: partitions {named}.", "red"))
+    if queues.all_paused is None:
+        notes.append(Text("What is paused and limited is not known.", "red"))
     if queues.all_paused:
         notes.append(Text("All stages are paused.", "yellow"))
     if queues.concurrency is not None:

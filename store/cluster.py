@@ -7,8 +7,9 @@ refuses scripts in pipelines; so the nodes are found here.
 - Where the slots are is asked of any node at the first command, when an answer says ``MOVED``, and,
   ``LOOK_S`` apart, while a node does not answer. Meanwhile commands to other nodes go on.
 - What was answered with ``MOVED`` or ``ASK`` was not done, and is sent again to where that points.
-  Nothing else is sent twice: a command whose reply was lost may have happened.
-- A command without a key goes to any node that is there; a pipeline to the node of its first key.
+  Nothing else that has a key is sent twice: a command whose reply was lost may have happened.
+- A command without a key goes to any node that is there, and to the next one if it fails: none of
+  them does harm twice. A pipeline goes to the node of its first key.
 """
 
 import random
@@ -87,7 +88,7 @@ class Cluster(Client):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         key = _key_of(args)
         if key is None:
-            return await (await self._any()).execute_command(*args, **options)
+            return await self._anywhere(lambda node: node.execute_command(*args, **options))
         slot = key_slot(_encoded(key))
 
         async def send(node: Client) -> Any:
@@ -108,7 +109,7 @@ class Cluster(Client):
         """The replies, errors too, of commands sent to one node together."""
         key = next((key for args, _ in commands if (key := _key_of(args)) is not None), None)
         if key is None:
-            return await _piped(await self._any(), commands)
+            return await self._anywhere(lambda node: _piped(node, commands))
 
         async def send(node: Client) -> list[Any]:
             replies = await _piped(node, commands)
@@ -128,6 +129,21 @@ class Cluster(Client):
         for node in nodes.values():
             await node.aclose()
         await super().aclose(close_connection_pool)
+
+    async def _anywhere(self, send: Callable[[Client], Any]) -> Any:
+        """Of the first node that answers, those first that are there as far as we know."""
+        left = len(await self.nodes())
+        while True:
+            node, left = await self._any(), left - 1
+            try:
+                reply = await send(node)
+            except (*AWAY, CircuitOpen):
+                self._suspects.add(_name(node))
+                if left <= 0:
+                    raise
+            else:
+                self._suspects.discard(_name(node))
+                return reply
 
     async def _routed(
         self,

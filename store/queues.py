@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+import anyio
 import msgspec
 
 from domain.pipeline import LANES
@@ -9,7 +10,7 @@ from store import codec
 from store.client import translated
 from store.consumers import Entries
 from store.dispatch import DISPATCH
-from store.errors import Corrupt, Unavailable
+from store.errors import Corrupt, GroupGone, Retyped, Unavailable
 from store.log import Log
 
 LOOKED_AT = 10_000
@@ -17,6 +18,9 @@ LOOKED_AT = 10_000
 
 HELD_SHOWN = 1_000
 """Tasks in progress of one lane that are shown."""
+
+ANSWER_S = 3.0
+"""Of a partition that takes longer nothing is counted: a look must not hang on one server."""
 
 
 class LaneDepth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -109,45 +113,84 @@ class _Lane(msgspec.Struct):
     consumers: list[dict[str, Any]]
 
 
+class _Seen(msgspec.Struct):
+    """One partition. ``lanes`` are with the age of their oldest task, and who does what in them."""
+
+    partition: PartitionQueue
+    lanes: list[tuple[_Lane, int | None, list[tuple[str, Doing]]]] = []
+    delayed: list[str] = []
+
+
 async def look(log: Log, stages: tuple[str, ...]) -> Queues:
-    """The stages in the given order, over all partitions; workers by name."""
-    now = await log.now()
+    """The stages in the given order, over all partitions that answer; workers by name.
+
+    Raises:
+        Unavailable: no partition answers.
+    """
+    now_ms = int((await log.now()).timestamp() * 1000)
+    seen: dict[int, _Seen] = {}
+
+    async def see(partition: int) -> None:
+        seen[partition] = await _seen(log, partition, stages, now_ms)
+
+    async with anyio.create_task_group() as tasks:
+        for partition in range(log.partitions):
+            tasks.start_soon(see, partition)
+    found = [seen[partition] for partition in range(log.partitions)]
+    if not any(each.partition.answers for each in found):
+        raise Unavailable("no partition answers")
+    return _together(found, stages)
+
+
+def _together(found: list[_Seen], stages: tuple[str, ...]) -> Queues:
     depths: dict[str, dict[str, LaneDepth]] = {
         stage: {lane: LaneDepth() for lane in LANES} for stage in stages
     }
     delayed = dict.fromkeys(stages, 0)
     workers: dict[str, WorkerView] = {}
-    partitions: list[PartitionQueue] = []
-    for partition in range(log.partitions):
-        try:
-            lanes = await _lanes(log, partition, stages)
-            partitions.append(await _partition(log, partition))
-        except Unavailable:
-            partitions.append(_away(log, partition))
-            continue
-        for lane in lanes:
-            oldest = await _oldest_ms(log, lane)
-            age = None if oldest is None else max(0, int(now.timestamp() * 1000) - oldest)
-            depths[lane.stage][lane.lane] = _sum(depths[lane.stage][lane.lane], lane, age)
+    for each in found:
+        for lane, age_ms, held in each.lanes:
+            depths[lane.stage][lane.lane] = _sum(depths[lane.stage][lane.lane], lane, age_ms)
             for consumer in lane.consumers:
                 _meet(workers, consumer)
-            for name, doing in await _doing(log, lane):
+            for name, doing in held:
                 workers[name].doing.append(doing)
-        for stage in await _delayed(log, partition):
+        for stage in each.delayed:
             delayed[stage] = delayed.get(stage, 0) + 1
-    if not any(each.answers for each in partitions):
-        raise Unavailable("no partition answers")
     return Queues(
         stages=[
             StageQueue(stage=stage, lanes=depths[stage], delayed=delayed[stage]) for stage in stages
         ],
         workers=sorted(workers.values(), key=lambda worker: worker.name),
-        partitions=partitions,
+        partitions=[each.partition for each in found],
     )
 
 
-def _away(log: Log, partition: int) -> PartitionQueue:
-    return PartitionQueue(partition=partition, server=log.owner(partition) or None, answers=False)
+async def _seen(log: Log, partition: int, stages: tuple[str, ...], now_ms: int) -> _Seen:
+    """All that is to be seen of the partition, or that it does not answer."""
+    try:
+        with translated(), anyio.fail_after(ANSWER_S):
+            seen = _Seen(partition=await _partition(log, partition))
+            for lane in await _lanes(log, partition, stages):
+                oldest_ms = await _oldest_ms(log, lane)
+                age_ms = None if oldest_ms is None else max(0, now_ms - oldest_ms)
+                seen.lanes.append((lane, age_ms, await _doing(log, lane)))
+            seen.delayed = await _delayed(log, partition)
+            return seen
+    except Unavailable:
+        server = log.owner(partition) or None
+        return _Seen(partition=PartitionQueue(partition=partition, server=server, answers=False))
+
+
+def _or_gone(reply: Any) -> Any:
+    """The reply; None where the stream or its group is not there. Raises what else it says."""
+    if not isinstance(reply, Exception):
+        return reply
+    try:
+        with translated():
+            raise reply
+    except (GroupGone, Retyped):
+        return None
 
 
 async def _partition(log: Log, partition: int) -> PartitionQueue:
@@ -156,10 +199,10 @@ async def _partition(log: Log, partition: int) -> PartitionQueue:
         pipe = log.redis.pipeline(transaction=False)
         pipe.xinfo_groups(key)
         pipe.xinfo_consumers(key, DISPATCH)
-        groups, consumers = await pipe.execute(raise_on_error=False)
+        groups, consumers = map(_or_gone, await pipe.execute(raise_on_error=False))
     server = log.owner(partition) or None
     group = _group(groups, DISPATCH)
-    if group is None or isinstance(consumers, Exception):  # no dispatcher has been there yet
+    if group is None or consumers is None:  # no dispatcher has been there yet
         return PartitionQueue(partition=partition, server=server)
     lag, held = cast("int | None", group["lag"]), cast("int", group["pending"])
     return PartitionQueue(
@@ -198,12 +241,12 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
             pipe.xinfo_stream(key)
             pipe.xinfo_groups(key)
             pipe.xinfo_consumers(key, stage)
-        replies = await pipe.execute(raise_on_error=False)
+        replies = [_or_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
     found: list[_Lane] = []
     for at, (key, stage) in enumerate(named):
         stream, groups, consumers = replies[3 * at : 3 * at + 3]
         group = _group(groups, stage)
-        if group is None or isinstance(stream, Exception) or isinstance(consumers, Exception):
+        if group is None or stream is None or consumers is None:
             continue
         found.append(
             _Lane(
@@ -220,10 +263,8 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
     return found
 
 
-def _group(groups: Any, name: str) -> dict[str, Any] | None:
-    if isinstance(groups, Exception):
-        return None
-    return next((each for each in groups if each["name"] == name.encode()), None)
+def _group(groups: list[dict[str, Any]] | None, name: str) -> dict[str, Any] | None:
+    return next((each for each in groups or () if each["name"] == name.encode()), None)
 
 
 async def _oldest_ms(log: Log, lane: _Lane) -> int | None:

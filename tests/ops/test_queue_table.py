@@ -5,6 +5,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from ops.errors import UserError
 from ops.operating import Queues
 from ops.queue_table import age, table
 
@@ -131,3 +132,14 @@ def test_partitions_are_shown_with_who_reads_them_where_there_are_several() -> N
         "2 10.0.0.1:6379 – does not answer",
     ]
     assert "Partition" not in "".join(lines(queues(partitions=[read])))
+    named = "Not counted, for they do not answer: partitions 2."
+    assert named in lines(queues(partitions=[read, alone, away]))
+    assert named not in lines(queues(partitions=[read, alone]))
+
+
+def test_what_operators_said_is_not_known_while_its_partition_does_not_answer() -> None:
+    unknown = queues({"paused": None, "limit": None}, allPaused=None)
+
+    assert "What is paused and limited is not known." in lines(unknown)
+    with pytest.raises(UserError, match="partition 0 does not answer"):
+        unknown.limit_of("metadata")

@@ -12,7 +12,7 @@ from gateway.auth import Role
 from store.acl import ON_A_CLUSTER, TO_WAIT, acl
 from tests.conftest import unavailable
 from tests.servers import DEBIAN_REDIS
-from tests.system.clusters import Cluster, Node, cluster
+from tests.system.clusters import DEADLINE_S, Cluster, Node, cluster
 from tests.system.hosts import Host, completed, host, main_job, settings_of, upload
 from tests.system.photos import jpeg
 
@@ -90,6 +90,32 @@ async def test_a_dead_master_stops_its_own_partitions_and_no_others(
         servers.replica_of(victim).ask("CONFIG", "SET", "cluster-replica-no-failover", "no")
         await servers.promoted(servers.replica_of(victim))
         await main_job(running, stopped)
+
+
+async def test_the_queues_are_shown_without_what_operators_said_while_that_is_away(
+    servers: Cluster, prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path / "host", servers.url)
+    async with (
+        host(settings, prefix, workers=0) as running,
+        running.client_of("operator", Role.OPERATOR) as http,
+    ):
+        victim = servers.master_of(running.log.keys.log(0))
+        servers.replica_of(victim).ask("CONFIG", "SET", "cluster-replica-no-failover", "yes")
+        victim.kill()
+
+        times = [await running.log.now() for _ in range(10)]
+        with anyio.fail_after(DEADLINE_S):
+            while not (answer := await http.get("/api/ops/queues")).is_success:
+                await anyio.sleep(0.1)  # the others are finding out
+
+        seen = answer.json()
+        silent = [each for each in seen["partitions"] if not each["answers"]]
+        assert {each["server"] for each in silent} == {f"127.0.0.1:{victim.port}"}
+        assert 0 in [each["partition"] for each in silent]
+        assert seen["allPaused"] is None
+        assert {each["paused"] for each in seen["stages"]} == {None}
+        assert times == sorted(times)
 
 
 async def test_what_a_failover_has_lost_is_reported_and_forgotten(
