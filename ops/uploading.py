@@ -20,7 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from ops.client import Problem
 from ops.errors import one_by_one
-from ops.trying import BUSY, Trying
+from ops.trying import BUSY, Trying, Waiting, busy
 
 AT_ONCE = 4
 FIRST_LOOK_S = 0.2
@@ -122,16 +122,20 @@ async def upload(
     *,
     advance: Advance,
     ended: Callable[[Outcome], None],
-    wait_s: float | None = None,
+    waiting: Waiting,
+    wait: bool,
+    timeout_s: float,
 ) -> None:
     """Upload all files, ``AT_ONCE`` at a time; ``ended`` gets the outcome of each.
 
-    With ``wait_s`` a photo has ended when it is processed, and it has failed when none at all was
-    processed for so long.
+    With ``wait`` a photo has ended when it is processed, and it has failed when none at all was
+    processed for ``timeout_s``. No longer than that, nor than ``ops.trying.PATIENCE_S``, a server
+    that is busy or away is asked again for one photo; ``waiting`` is told why.
 
     Raises:
-        httpx.TransportError: the server has not answered for ``ops.trying.PATIENCE_S``.
+        httpx.TransportError: the server has not answered for so long.
     """
+    bounds = _Bounds(timeout_s=timeout_s, waiting=waiting)
     for failed in found.failed:
         ended(failed)
     send, receive = anyio.create_memory_object_stream[Uploaded](math.inf)
@@ -139,35 +143,53 @@ async def upload(
 
     async def work() -> None:
         for path, _ in todo:
-            outcome = await _Upload(client, path, wish, advance).run()
-            if wait_s is not None and isinstance(outcome, Uploaded):
+            outcome = await _Upload(client, path, wish, advance, bounds).run()
+            if wait and isinstance(outcome, Uploaded):
                 send.send_nowait(outcome)
             else:
                 ended(outcome)
 
     with one_by_one():
         async with anyio.create_task_group() as both:
-            both.start_soon(_follow, client, receive, wait_s or 0.0, ended)
+            both.start_soon(_follow, client, receive, bounds, ended)
             async with send, anyio.create_task_group() as workers:
                 for _ in range(AT_ONCE):
                     workers.start_soon(work)
 
 
+class _Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one photo is waited for, and who is told why."""
+
+    timeout_s: float
+    waiting: Waiting
+
+    def trying(self) -> Trying:
+        return Trying(at_most_s=self.timeout_s, waiting=self.waiting)
+
+
 class _Upload:
     """One file on its way."""
 
-    def __init__(self, client: httpx.AsyncClient, path: Path, wish: Wish, advance: Advance) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        path: Path,
+        wish: Wish,
+        advance: Advance,
+        bounds: _Bounds,
+    ) -> None:
         self._client = client
         self._path = path
         self._fields = wish.fields()
         self._advance = advance
+        self._bounds = bounds
         self._key = str(uuid.uuid4())
 
     async def run(self) -> Outcome:
-        trying = Trying()
+        trying = self._bounds.trying()
         while True:
             try:
-                response = await self._send()
+                response, sent = await self._send()
             except OSError as error:
                 return _unreadable(self._path, error)
             except httpx.LocalProtocolError:
@@ -179,11 +201,13 @@ class _Upload:
                 continue
             if response.status_code not in BUSY or not await trying.after_busy(response):
                 return self._outcome(response)
+            self._advance(-sent)
 
-    async def _send(self) -> httpx.Response:
+    async def _send(self) -> tuple[httpx.Response, int]:
+        """The answer, and how many bytes were counted as sent."""
         with _Counted(self._path, self._advance) as file:
             try:
-                return await self._client.post(
+                response = await self._client.post(
                     "/api/photos/upload",
                     data=self._fields,
                     files={"file": (self._path.name, file)},
@@ -192,6 +216,7 @@ class _Upload:
             except httpx.TransportError:
                 self._advance(-file.counted)
                 raise
+            return response, file.counted
 
     def _outcome(self, response: httpx.Response) -> Outcome:
         path = str(self._path)
@@ -224,37 +249,40 @@ class _Counted(io.FileIO):
 async def _follow(
     client: httpx.AsyncClient,
     uploaded: MemoryObjectReceiveStream[Uploaded],
-    wait_s: float,
+    bounds: _Bounds,
     ended: Callable[[Outcome], None],
 ) -> None:
     """Look at one job after the other: they end about in the order of their uploads."""
     async with uploaded:
         async for photo in uploaded:
-            ended(await _processed(client, photo, wait_s))
+            ended(await _processed(client, photo, bounds))
 
 
-async def _processed(client: httpx.AsyncClient, photo: Uploaded, wait_s: float) -> Outcome:
-    until = time.monotonic() + wait_s
-    trying, pause_s = Trying(), FIRST_LOOK_S
+async def _processed(client: httpx.AsyncClient, photo: Uploaded, bounds: _Bounds) -> Outcome:
+    until = time.monotonic() + bounds.timeout_s
+    trying, pause_s = bounds.trying(), FIRST_LOOK_S
     while True:
         try:
-            outcome = await _ended(client, photo)
+            outcome = await _ended(client, photo, bounds.waiting)
         except httpx.TransportError as error:
             await trying.after_loss(error)
             continue
         if outcome is not None:
             return outcome
         if time.monotonic() > until:
-            message = f"no photo was processed for {wait_s:g} s; it may be later"
+            message = f"no photo was processed for {bounds.timeout_s:g} s; it may be later"
             return _failed(photo, _JobError(code="not-processed-yet", message=message))
         await anyio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 1.0)
 
 
-async def _ended(client: httpx.AsyncClient, photo: Uploaded) -> Outcome | None:
+async def _ended(client: httpx.AsyncClient, photo: Uploaded, waiting: Waiting) -> Outcome | None:
     """How its job has ended; None while it has not."""
     response = await client.get(f"/api/jobs/{photo.job_id}")
-    if response.status_code in (404, *BUSY):  # 404: not in the read model yet
+    if response.status_code in BUSY:
+        waiting(busy(response))
+        return None
+    if response.status_code == 404:  # not in the read model yet
         return None
     if not response.is_success:
         problem = Problem.of(response)

@@ -38,7 +38,8 @@ FEW = 20
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up when no photo was processed for so long.",
+    help="Give up when no photo was processed for so long, or, after a minute at most, when one "
+    "is still refused for now.",
 )
 @click.option(
     "--verbose", is_flag=True, help=f"Name every photo with its id, also of more than {FEW} files."
@@ -76,8 +77,10 @@ def command(
     counts: Counter[str] = Counter()
     damaged: Counter[str] = Counter()
     lines: list[str] = []
+    waits = _Waits(console)
 
     def ended(outcome: Outcome) -> None:
+        waits.are_over()
         kind = _kind(outcome)
         counts[kind] += 1
         bar.update(sending, description=f"{counts.total()} of {total}")
@@ -99,7 +102,9 @@ def command(
                 Wish(session_id=session, pipeline=pipeline, priority=priority),
                 advance=lambda size: bar.advance(sending, size),
                 ended=ended,
-                wait_s=wait_timeout if wait else None,
+                waiting=waits.tell,
+                wait=wait,
+                timeout_s=wait_timeout,
             )
 
     with bar:
@@ -111,6 +116,22 @@ def command(
         click.echo(f"{', '.join(said)}{_hidden(found)}")
     if counts["failed"]:
         raise click.exceptions.Exit(1)
+
+
+class _Waits:
+    """Says why photos wait: once, until one does not any more."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said = ""
+
+    def tell(self, why: str) -> None:
+        if why != self._said:
+            self._console.print(f"waiting: {printable(why)}", style="yellow", markup=False)
+        self._said = why
+
+    def are_over(self) -> None:
+        self._said = ""
 
 
 def _kind(outcome: Outcome) -> str:

@@ -181,6 +181,20 @@ def test_uploads_go_on_over_a_gateway_that_is_killed(shared_system: System, tmp_
     assert len({line["photoId"] for line in lines}) == 30
 
 
+def test_upload_says_that_it_waits_and_why_and_gives_up_in_time(
+    system: System, folder: Path
+) -> None:
+    valkey = system.pid_of("valkey") or 0
+    os.kill(valkey, signal.SIGSTOP)
+
+    shown = _photolog(system, "upload", "--wait-timeout", "3", str(folder / "a.jpg"))
+
+    os.kill(valkey, signal.SIGCONT)
+    assert shown.exit_code == 1
+    assert re.search(r"^waiting: .+ \(log-unavailable\)$", shown.stderr, re.MULTILINE), shown.stderr
+    assert shown.stdout == "1 failed\n"
+
+
 def test_history_tells_all_that_happened(shared_system: System, folder: Path) -> None:
     photo = _upload(shared_system, "--wait", str(folder / "a.jpg"))[0]["photoId"]
 

@@ -20,15 +20,22 @@ NOT_WANTED = {
     "detail": "It is a text.",
     "advice": "Send a photo.",
 }
+AWAY = {"title": "Away", "code": "log-unavailable", "detail": "Nothing was recorded."}
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
 async def _upload(
-    found: Found, answer: Answer, *, wait_s: float | None = None
+    found: Found,
+    answer: Answer,
+    *,
+    wait_s: float | None = None,
+    timeout_s: float = 600.0,
+    waits: list[str] | None = None,
 ) -> tuple[list[Outcome], int]:
-    """The outcomes, and how many bytes counted as sent in the end."""
+    """The outcomes, and how many bytes counted as sent in the end; ``waits`` gets the reasons."""
     outcomes: list[Outcome] = []
+    reasons: list[str] = [] if waits is None else waits
     sent = [0]
     transport = httpx.MockTransport(answer)
     async with httpx.AsyncClient(transport=transport, base_url="http://photolog") as client:
@@ -38,7 +45,9 @@ async def _upload(
             Wish(session_id="trip", priority=2),
             advance=sent.append,
             ended=outcomes.append,
-            wait_s=wait_s,
+            waiting=reasons.append,
+            wait=wait_s is not None,
+            timeout_s=timeout_s if wait_s is None else wait_s,
         )
     return outcomes, sum(sent)
 
@@ -147,6 +156,54 @@ async def test_a_server_that_stays_busy_is_given_up(
     )
 
     assert isinstance(outcomes[0], Failed)
+
+
+async def test_it_is_told_why_an_upload_waits_and_its_bytes_count_once(photo: Path) -> None:
+    answers = iter(
+        [
+            httpx.Response(503, headers={"Retry-After": "0"}, json=AWAY),
+            httpx.Response(201, json=ACCEPTED),
+        ]
+    )
+    waits: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        return next(answers)
+
+    _, sent = await _upload(find_files([photo]), answer, waits=waits)
+
+    assert waits == ["Nothing was recorded. (log-unavailable)"]
+    assert sent == 100_000
+
+
+async def test_waiting_is_told_of_a_server_that_does_not_say_how_it_goes(photo: Path) -> None:
+    answers = iter(
+        [
+            httpx.Response(201, json=ACCEPTED),
+            httpx.Response(503, json=AWAY),
+            httpx.Response(200, json={"status": "failed", "error": None}),
+        ]
+    )
+    waits: list[str] = []
+
+    await _upload(find_files([photo]), lambda _: next(answers), wait_s=10, waits=waits)
+
+    assert waits == ["Nothing was recorded. (log-unavailable)"]
+
+
+async def test_a_server_that_stays_busy_is_given_up_after_the_time_out(photo: Path) -> None:
+    tries = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal tries
+        tries += 1
+        return httpx.Response(503, headers={"Retry-After": "1"}, json=AWAY)
+
+    outcomes, _ = await _upload(find_files([photo]), answer, timeout_s=0.5)
+
+    assert isinstance(outcomes[0], Failed)
+    assert (outcomes[0].code, tries) == ("log-unavailable", 1)
 
 
 async def test_an_upload_that_broke_off_is_sent_again_and_counted_once(photo: Path) -> None:
