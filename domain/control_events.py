@@ -15,14 +15,18 @@ from domain.retries import AlertLevel
 OF_NO_PHOTO = ""
 """Stands where the events of photos have a photo and a client."""
 
-Tasks = Annotated[int, Meta(ge=1, le=1_000)]
+MOST_TASKS = 1_000
+MOST_IN_A_RATE = 100_000
+LONGEST_RATE_MS = 3_600_000
+
+Tasks = Annotated[int, Meta(ge=1, le=MOST_TASKS)]
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """At most ``max`` tasks in each ``duration_ms``, over all workers."""
 
-    max: Annotated[int, Meta(ge=1, le=100_000)]
-    duration_ms: Annotated[int, Meta(ge=1, le=3_600_000)] = 1_000
+    max: Annotated[int, Meta(ge=1, le=MOST_IN_A_RATE)]
+    duration_ms: Annotated[int, Meta(ge=1, le=LONGEST_RATE_MS)] = 1_000
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

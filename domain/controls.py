@@ -134,8 +134,8 @@ def evolve(controls: Controls, event: PipelineEvent, at: datetime) -> Controls:
 
 
 def _known(stage: str | None) -> str | None:
-    if stage is not None and stage != ERASURE:
-        check_stage(stage)
+    if stage is not None:
+        check_stage(stage, ERASURE)
     return stage
 
 

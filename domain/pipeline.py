@@ -85,11 +85,12 @@ def check(pipeline: str, priority: int) -> None:
     check_priority(priority)
 
 
-def check_stage(stage: str) -> None:
-    """Refuse a stage that no pipeline has."""
-    if stage not in TREE:
+def check_stage(stage: str, *others: str) -> None:
+    """Refuse a stage that no pipeline has and that is none of the ``others``."""
+    if stage not in (*TREE, *others):
+        choice = ", ".join((*TREE, *others))
         raise UnknownStage(
-            f"There is no stage {stage[:SHOWN]!r}.", advice=f"Choose one of {', '.join(TREE)}."
+            f"There is no stage {stage[:SHOWN]!r}.", advice=f"Choose one of {choice}."
         )
 
 

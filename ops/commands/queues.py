@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
+from domain.control_events import LONGEST_RATE_MS, MOST_IN_A_RATE, MOST_TASKS
 from ops.client import Server, connected
 from ops.commands.options import WithDefault, config_option, data_option
 from ops.commands.server import as_operator
@@ -113,8 +114,8 @@ def drain(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> 
 def _concurrency(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
     if text is None or text == NONE:
         return text
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
-        raise click.BadParameter(f"{text!r} is neither a number nor none")
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or not 1 <= int(text) <= MOST_TASKS:
+        raise click.BadParameter(f"{text!r} is neither a number from 1 to {MOST_TASKS:,} nor none")
     return int(text)
 
 
@@ -122,9 +123,13 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any
     if text is None or text == NONE:
         return text
     match = re.fullmatch(r"(\d{1,9})(?:/(\d{1,9}))?", text, re.ASCII)
-    if match is None:
-        raise click.BadParameter(f"{text!r} is neither MAX, MAX/MILLISECONDS nor none")
-    return Rate(max=int(match[1]), duration_ms=int(match[2] or 1000))
+    tasks, duration_ms = (int(match[1]), int(match[2] or 1000)) if match else (0, 0)
+    if not (1 <= tasks <= MOST_IN_A_RATE and 1 <= duration_ms <= LONGEST_RATE_MS):
+        raise click.BadParameter(
+            f"{text!r} is neither MAX, MAX/MILLISECONDS nor none: MAX is from 1 to "
+            f"{MOST_IN_A_RATE:,}, MILLISECONDS from 1 to {LONGEST_RATE_MS:,}"
+        )
+    return Rate(max=tasks, duration_ms=duration_ms)
 
 
 @command.command("limit")
