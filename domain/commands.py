@@ -70,7 +70,10 @@ class RecordStageCompleted(Command, frozen=True, kw_only=True):
 
 
 class RecordStageFailed(Command, frozen=True, kw_only=True):
-    """``retry_at`` is set by who knows the clock and the retry rules; without it the job ends."""
+    """``retry_at`` is set by who knows the clock and the retry rules; without it the job ends.
+
+    ``begun`` is false where nobody ever began the attempt: it does not count as one.
+    """
 
     job_id: str
     stage: str
@@ -79,6 +82,7 @@ class RecordStageFailed(Command, frozen=True, kw_only=True):
     code: str
     error: str
     retry_at: str | None = None
+    begun: bool = True
 
 
 class DeletePhoto(Command, frozen=True, kw_only=True):

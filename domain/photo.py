@@ -291,7 +291,7 @@ def _fail_stage(command: c.RecordStageFailed, photo: Photo) -> tuple[e.PhotoEven
             category=command.category,
             code=command.code,
             error=command.error,
-            attempts=command.attempt,
+            attempts=command.attempt if command.begun else command.attempt - 1,
         ),
     )
 

@@ -49,7 +49,7 @@ INSERT INTO dead_letters VALUES (
 ON CONFLICT (photo_id, stage) DO UPDATE SET
   category = :category, code = :code, error = :error, attempts = :attempt, last_failed_at = :at
 """
-DEAD = "UPDATE dead_letters SET dead = 1 WHERE photo_id = ? AND stage = ?"
+DEAD = "UPDATE dead_letters SET dead = 1, attempts = ? WHERE photo_id = ? AND stage = ?"
 STAGE_DONE = "DELETE FROM dead_letters WHERE photo_id = ? AND stage = ?"
 FORGET = "DELETE FROM dead_letters WHERE photo_id = ?"
 
@@ -111,7 +111,7 @@ def _apply(db: Connection, event: e.Event) -> None:
                 },
             )
         case e.ProcessingFailed():
-            db.execute(DEAD, (data.photo_id, data.stage))
+            db.execute(DEAD, (data.attempts, data.photo_id, data.stage))
         case e.StageCompleted():
             db.execute(STAGE_DONE, (data.photo_id, data.stage))
         case (

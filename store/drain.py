@@ -71,6 +71,7 @@ async def _fail(log: Log, task: Task, claim: Claim, reason: str, context: Contex
         category=Category.CONFIGURATION,
         code=CODE,
         error=reason,
+        begun=False,
     )
     try:
         outcome = await log.execute(command, client_id=task.client_id, context=context, claim=claim)

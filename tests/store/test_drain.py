@@ -76,6 +76,7 @@ async def test_what_waits_in_any_lane_fails_by_the_operator_with_the_reason(log:
         assert end["metadata"]["actor"] == "operator:ann"
         assert (end["data"]["category"], end["data"]["code"]) == ("configuration", "drained")
         assert end["data"]["error"] == "a bad batch"
+        assert end["data"]["attempts"] == 0
 
 
 async def test_no_more_are_taken_than_asked_for(log: Log) -> None:
@@ -114,7 +115,7 @@ async def test_what_waits_for_its_time_is_drained_though_many_others_wait_too(lo
     assert await drained(log) == 1
 
     last = (await history(log, photo))[-1]
-    assert (last["type"], last["data"]["attempts"]) == ("photo.processing.failed", 2)
+    assert (last["type"], last["data"]["attempts"]) == ("photo.processing.failed", 1)
     assert await log.redis.zcard(log.keys.timers(0)) == 1_500
 
 
