@@ -8,12 +8,14 @@ import httpx
 import msgspec
 
 from ops.errors import UserError
+from ops.exclusive import is_locked
 from ops.listener import METRICS, PATH
 from ops.settings import Settings
 from ops.tokens import mint
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
+INTERNAL_ERROR = 500
 TOKEN_TTL_S = 30 * 86_400.0
 """Longer than anyone watches; such a token is never stored."""
 
@@ -25,13 +27,15 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     token: str
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An answer that says no (RFC 9457)."""
 
     title: str
+    status: int = 0
     code: str = ""
     detail: str = ""
     advice: str = ""
+    trace_id: str = ""
 
     @classmethod
     def of(cls, response: httpx.Response) -> "Problem":
@@ -42,11 +46,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
             return cls(title=f"{response.status_code} {response.reason_phrase}")
 
     def __str__(self) -> str:
-        """What is wrong, and what to do; the title only where nothing closer is said."""
+        """What is wrong, and what to do; the title only where nothing closer is said.
+
+        Of the server's own mistakes also what finds them in its logs.
+        """
         said = self.detail or self.title
-        if not self.advice:
-            return said
-        return f"{said} {self.advice}" if said.endswith((".", "?")) else f"{said}. {self.advice}"
+        if self.advice:
+            said = (
+                f"{said} {self.advice}" if said.endswith((".", "?")) else f"{said}. {self.advice}"
+            )
+        is_mistake = self.status == INTERNAL_ERROR and self.trace_id
+        return f"{said} (traceId {self.trace_id})" if is_mistake else said
 
 
 def find(
@@ -74,6 +84,11 @@ def url_in(settings: Settings) -> str:
     except FileNotFoundError as error:
         for gateway in sorted((settings.folder / METRICS).glob("gateway*")):
             return gateway.read_text("utf-8").strip().removesuffix(PATH)
+        if is_locked(settings.folder):
+            raise UserError(
+                f"Photolog is starting on {settings.folder}, or stopping: try again when `photolog "
+                "up` says that it is ready"
+            ) from error
         raise UserError(
             f"No Photolog runs on {settings.folder}: start it with `photolog up`, or name another "
             "with --data or --url"

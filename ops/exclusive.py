@@ -48,6 +48,22 @@ def locked(folder: Path) -> Generator[int]:
         os.close(fd)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether somebody holds the folder, as far as this user may know."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
 def machine(folder: Path) -> str:
     """A name of the system on the folder; the folder tells apart two systems of one machine."""
     return f"{socket.gethostname()}-{zlib.crc32(str(folder).encode()):08x}"

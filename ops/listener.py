@@ -88,7 +88,7 @@ def announced(folder: Path, name: str, base_url: str) -> Generator[None]:
     draft = file.with_name(f".{name}")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft.write_text(f"{base_url}{PATH}", "utf-8")
+        draft.write_text(f"{base_url}{PATH}\n", "utf-8")
         draft.replace(file)  # whoever finds it finds all of it
     except OSError as error:
         logger.warning("the URL of the metrics is not in %s: %s", file, error.strerror)

@@ -94,6 +94,7 @@ class _System:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
                 loop.add_signal_handler(number, self._asked_to_stop)
         forget(self._settings.folder)
+        self._url_file.unlink(missing_ok=True)  # of one that was killed
         metrics = Metrics("up")
         port = self._settings.metrics_port
         try:

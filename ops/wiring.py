@@ -120,7 +120,7 @@ async def open_log(
                 raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
             except Unavailable as error:
                 if not patient:
-                    raise
+                    raise _nowhere(settings, error) from error
                 if time.monotonic() > remind_at:
                     logger.warning("waiting for Redis: %s", error)
                     remind_at = time.monotonic() + REMIND_S
@@ -139,6 +139,15 @@ async def open_log(
 def _place(settings: Settings) -> str:
     """Where the log is, without the password."""
     return shown("redis_url", redis_url(settings))
+
+
+def _nowhere(settings: Settings, error: Unavailable) -> Unavailable:
+    if settings.redis_url is not None:
+        return Unavailable(f"PHOTOLOG_REDIS_URL: {error}")
+    return Unavailable(
+        f"No log answers on {settings.folder}: start `photolog up`, name its folder with --data or "
+        f"PHOTOLOG_DATA, or the server that has the log with PHOTOLOG_REDIS_URL ({error})"
+    )
 
 
 def _wait(settings: Settings) -> Wait | None:

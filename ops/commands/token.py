@@ -4,11 +4,18 @@ import click
 
 from ops.commands.options import with_settings
 from ops.settings import Loaded
-from ops.tokens import mint, parse_ttl
+from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
 
 
 @click.command()
-@click.option("--client", "client_id", required=True, metavar="ID", help="Whom the token is for.")
+@click.option(
+    "--client",
+    "client_id",
+    default=LOCAL_CLIENT,
+    show_default=True,
+    metavar="ID",
+    help="Whom the token is for.",
+)
 @click.option(
     "--role",
     type=click.Choice(["client", "operator", "auditor"]),

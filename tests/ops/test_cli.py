@@ -8,7 +8,9 @@ import pytest
 
 from gateway.auth import Role, Tokens
 from ops.cli import COMMANDS
+from ops.exclusive import locked
 from ops.settings import Settings, variable_of
+from ops.tokens import LOCAL_CLIENT
 from tests.ops.conftest import run
 
 SECRET = "a secret for these tests, long enough"
@@ -153,6 +155,12 @@ def test_token_prints_a_token_that_the_gateway_takes_and_nothing_else() -> None:
     assert 7190 < principal.expires - time.time() < 7210
 
 
+def test_a_token_is_for_the_client_that_the_other_commands_are() -> None:
+    shown = run("token", PHOTOLOG_SECRET=SECRET)
+
+    assert Tokens(SECRET.encode()).verify(shown.output.rstrip("\n")).client_id == LOCAL_CLIENT
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -195,6 +203,15 @@ def test_without_a_system_every_client_says_how_to_start_one(
         f"Error: No Photolog runs on {tmp_path}: start it with `photolog up`, or name another "
         "with --data or --url\n"
     )
+
+
+@pytest.mark.parametrize("command", [("health",), ("queues",)])
+def test_while_a_system_starts_a_client_says_so(command: tuple[str, ...], tmp_path: Path) -> None:
+    with locked(tmp_path):
+        shown = run(*command, "--data", str(tmp_path))
+
+    assert shown.exit_code == 1
+    assert shown.output.startswith(f"Error: Photolog is starting on {tmp_path}, or stopping: ")
 
 
 @pytest.mark.parametrize("command", [*CLIENTS, ("upload", "x")])

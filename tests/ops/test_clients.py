@@ -31,10 +31,23 @@ from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
         ),
         (Problem(title="No", detail="It is gone.", advice="Go on."), "It is gone. Go on."),
         (Problem(title="Who is asking?", advice="Say so."), "Who is asking? Say so."),
+        (Problem(title="No", status=404, detail="It is gone.", trace_id="4bf9"), "It is gone."),
+        (
+            Problem(title="No", status=500, detail="Oh.", advice="Report it.", trace_id="4bf9"),
+            "Oh. Report it. (traceId 4bf9)",
+        ),
     ],
 )
 def test_a_problem_is_told_in_sentences(problem: Problem, said: str) -> None:
     assert str(problem) == said
+
+
+def test_the_trace_of_a_problem_is_read_from_its_document() -> None:
+    document = {"title": "Our mistake", "status": 500, "traceId": "4bf9"}
+
+    problem = Problem.of(httpx.Response(500, json=document))
+
+    assert str(problem) == "Our mistake (traceId 4bf9)"
 
 
 class Watch:

@@ -93,7 +93,7 @@ async def test_a_listener_for_all_is_announced_as_this_machine_reaches_it(tmp_pa
     async with metrics_served(lambda: b"up 1\n", tmp_path, "worker-1", "0.0.0.0", 0):
         url = (tmp_path / "metrics" / "worker-1").read_text()
 
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics\n", url)
         assert (await exchange(int(url.split(":")[2].split("/")[0]), b"GET /metrics \r\n\r\n"))[
             9:12
         ] == b"200"

@@ -57,7 +57,7 @@ def worked(shared_system: System) -> System:
 
 
 def url_of(system: System, role: str) -> str:
-    return (system.data / "metrics" / role).read_text()
+    return (system.data / "metrics" / role).read_text().strip()
 
 
 def served(system: System, role: str) -> dict[str, Family]:

@@ -96,7 +96,15 @@ def test_up_takes_a_redis_of_ones_own_and_as_many_workers_as_asked_for(
 async def test_a_command_does_not_wait_for_redis(data: Path) -> None:
     settings = Settings(data=str(data))
 
-    with pytest.raises(Unavailable, match="Redis did not answer"):
+    with pytest.raises(Unavailable, match=r"PHOTOLOG_DATA, or .* PHOTOLOG_REDIS_URL"):
+        async with wiring.open_log(settings):
+            pass
+
+
+async def test_a_server_of_the_settings_that_does_not_answer_is_named(data: Path) -> None:
+    settings = Settings(data=str(data), redis_url=f"unix://{data}/nobody.sock")
+
+    with pytest.raises(Unavailable, match=r"^PHOTOLOG_REDIS_URL: Redis did not answer"):
         async with wiring.open_log(settings):
             pass
 
