@@ -29,7 +29,7 @@ from projections import checkpoints
 from store import census
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
-from store.errors import CircuitOpen, Corrupt, Full, Replaced, StoreError, Unavailable
+from store.errors import CircuitOpen, Corrupt, Denied, Full, Replaced, StoreError, Unavailable
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -39,7 +39,7 @@ PROBE = b"photolog was here"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What was found; each check tells of its own part.
+    """What was found; each check tells of its own part. One that is down has a ``reason``.
 
     ``lag_ms`` is how long the oldest event outside the read model has been waiting. ``integrity``
     of the read model's file is ``unknown`` while that takes too long to find out. ``breaker`` is
@@ -47,6 +47,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     """
 
     status: State
+    reason: str | None = None
     latency_ms: float | None = None
     free_bytes: int | None = None
     lag_ms: int | None = None
@@ -81,14 +82,15 @@ class Checks:
 
     async def _all(self, **checks: Callable[[], Awaitable[Check]]) -> dict[str, Check]:
         """The checks side by side; one that fails or takes too long is down."""
-        found = dict.fromkeys(checks, Check(status="down"))
+        late = f"takes longer than {self._limits.check_timeout_s:g} s"
+        found = dict.fromkeys(checks, Check(status="down", reason=late))
 
         async def ask(name: str, check: Callable[[], Awaitable[Check]]) -> None:
             with anyio.move_on_after(self._limits.check_timeout_s):
                 try:
                     found[name] = await check()
                 except StoreError as error:
-                    logger.warning("health: %s: %s", name, error)
+                    found[name] = _failed("down", name, error)
 
         async with anyio.create_task_group() as group:
             for name, check in checks.items():
@@ -118,12 +120,14 @@ class Checks:
             await self._deps.log.confirm()
         except Replaced:
             raise
-        except StoreError as error:  # on a cluster that is another server's word
-            failures = failures or [error]
+        except StoreError:  # on a cluster the partitions may be well all the same
+            pass
         if len(failures) == self._deps.log.partitions:
             raise failures[0]
-        status = "degraded" if failures else "ok"
-        return Check(status=status, latency_ms=_since_ms(began))
+        if not failures:
+            return Check(status="ok", latency_ms=_since_ms(began))
+        away = f"{len(failures)} of {self._deps.log.partitions} partitions do not answer"
+        return Check(status="degraded", reason=away, latency_ms=_since_ms(began))
 
     async def _disk(self) -> Check:
         """A disk that takes nothing more still gives what it has."""
@@ -146,11 +150,9 @@ class Checks:
             disk = await self._disk()
             latency_ms = await self._use_blob()
         except (Full, CircuitOpen) as error:
-            logger.warning("health: blobs: %s", error)
-            return Check(status="degraded")
+            return _failed("degraded", "blobs", error)
         except StoreError as error:
-            logger.warning("health: blobs: %s", error)
-            return Check(status="down")
+            return _failed("down", "blobs", error)
         return msgspec.structs.replace(disk, latency_ms=latency_ms)
 
     async def _use_blob(self) -> float:
@@ -215,8 +217,30 @@ class Checks:
         try:
             count = await census.workers(self._deps.log, within_ms)
         except Unavailable:  # Redis is away, which its own check says
-            return Check(status="degraded")
+            return Check(status="degraded", reason="Redis does not answer")
         return Check(status="ok" if count else "degraded", workers=count)
+
+
+def _failed(status: State, name: str, error: StoreError) -> Check:
+    logger.warning("health: %s: %s", name, error)
+    return Check(status=status, reason=_reason(error))
+
+
+def _reason(error: StoreError) -> str:
+    """In words of ours: whoever asks need not learn of servers and paths."""
+    match error:
+        case CircuitOpen():
+            return "failed too often, and is not asked just now"
+        case Denied():
+            return "does not let us in"
+        case Replaced():
+            return "has another log than the one that was joined, or none"
+        case Full():
+            return "has no room left"
+        case Corrupt():
+            return "is damaged"
+        case _:
+            return "does not answer"
 
 
 def _since_ms(began: float) -> float:

@@ -46,10 +46,16 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
         click.echo(f"{_coloured(health.status)}  {asked}")
         for name, check in health.checks.items():
             status = _coloured(str(check.get("status")))
-            details = ", ".join(_say(key, value) for key, value in check.items() if key != "status")
-            click.echo(f"  {_words(name):<16}  {status}  {printable(details)}".rstrip())
+            click.echo(f"  {_words(name):<16}  {status}  {printable(_details(check))}".rstrip())
     if not response.is_success:
         raise click.exceptions.Exit(1)
+
+
+def _details(check: dict[str, Any]) -> str:
+    said = {key: value for key, value in check.items() if key != "status"}
+    return ", ".join(
+        str(value) if key == "reason" else _say(key, value) for key, value in said.items()
+    )
 
 
 def _say(key: str, value: object) -> str:

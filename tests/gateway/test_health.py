@@ -198,7 +198,7 @@ class TestWithoutProjector:
         live = await gateway.client.get("/health/live")
 
         assert (health.status_code, health.json()["status"]) == (503, "down")
-        assert health.json()["checks"]["sqlite"]["status"] == "down"
+        assert health.json()["checks"]["sqlite"] == {"status": "down", "reason": "does not answer"}
         assert health.json()["checks"]["redis"]["status"] == "ok"
         assert (ready.status_code, live.status_code) == (503, 200)
 
@@ -255,6 +255,17 @@ class TestWithoutRedis:
 
         assert (health.status_code, health.json()["checks"]["redis"]["status"]) == (503, "down")
         assert (await gateway.client.get("/health/live")).status_code == 200
+
+    async def test_the_reason_is_told_also_while_it_is_not_asked(self, gateway: Gateway) -> None:
+        reasons: set[str] = set()
+
+        with anyio.fail_after(DEADLINE_S):
+            while "failed too often, and is not asked just now" not in reasons:
+                check = (await gateway.client.get("/health/ready")).json()["checks"]["redis"]
+                assert check["status"] == "down"
+                reasons.add(check["reason"])
+
+        assert "does not answer" in reasons
 
     async def test_an_upload_is_told_to_come_again_and_its_draft_goes(
         self, gateway: Gateway
