@@ -36,6 +36,7 @@ from gateway.envelope import Envelope
 from gateway.hub import Hub
 from gateway.metrics import Gauges
 from gateway.observing import Answered, AnswerObserver
+from gateway.rates import Counting
 from gateway.reading import provide_reader
 from gateway.tracing import trace
 from store import subject
@@ -90,6 +91,7 @@ def create_app(deps: Dependencies) -> Gateway:
     slots = anyio.CapacityLimiter(deps.limits.uploads_at_once)
     checks = Checks(deps)
     gauges = Gauges(deps, hub, slots)
+    counting = Counting(deps.log)
     app = Gateway(
         [
             *uploads.ROUTES,
@@ -109,6 +111,7 @@ def create_app(deps: Dependencies) -> Gateway:
         ],
         dependencies={
             "deps": Provide(lambda: deps, sync_to_thread=False),
+            "counting": Provide(lambda: counting, sync_to_thread=False),
             "checks": Provide(lambda: checks, sync_to_thread=False),
             "gauges": Provide(lambda: gauges, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
@@ -118,7 +121,7 @@ def create_app(deps: Dependencies) -> Gateway:
         middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
         exception_handlers={Exception: pages.error_response, 500: pages.error_response},
         request_class=JsonRequest,
-        lifespan=[hub.running],
+        lifespan=[hub.running, counting.running],
         openapi_config=description(),
         request_max_body_size=deps.limits.max_json_bytes,
         logging_config=None,

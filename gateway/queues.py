@@ -25,6 +25,8 @@ from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
 from gateway.parameters import bodiless, only
 from gateway.problems import problems
+from gateway.rates import Counting
+from gateway.rates import Rate as StageRate
 from projections import dead_letters
 from store.controls import PARTITION, ControlLog, Steered
 from store.drain import drain
@@ -46,6 +48,7 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class QueueView(_Shape, frozen=True, kw_only=True):
     """``added`` and ``taken`` count all tasks that ever came into the lanes, and left them.
 
+    ``in_per_s`` and ``out_per_s`` are those of the last minute, null where they are not known.
     ``paused`` and ``limit`` are null while they are not known: see ``QueuesView``.
     """
 
@@ -57,6 +60,8 @@ class QueueView(_Shape, frozen=True, kw_only=True):
     oldest_age_ms: int | None
     added: int
     taken: int
+    in_per_s: float | None
+    out_per_s: float | None
     paused: bool | None
     limit: Limit | None
     dead_letters: int
@@ -65,6 +70,7 @@ class QueueView(_Shape, frozen=True, kw_only=True):
 class QueuesView(_Shape, frozen=True, kw_only=True):
     """``time`` is that of the look; ``concurrency`` is what operators allow each worker.
 
+    ``rates_over_ms`` is the time that the rates are over, null where there are none yet.
     Nothing is counted of partitions that do not answer. What operators have said is in partition 0
     and not known while that one is silent: ``all_paused`` is null then, and so is all else of it.
     """
@@ -72,6 +78,7 @@ class QueuesView(_Shape, frozen=True, kw_only=True):
     time: str
     all_paused: bool | None
     concurrency: int | None
+    rates_over_ms: int | None
     stages: list[QueueView]
     workers: list[WorkerView]
     partitions: list[PartitionQueue]
@@ -121,7 +128,10 @@ class LimitWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     summary="What waits, and who works",
 )
 async def show_queues(
-    request: Asked, deps: NamedDependency[Dependencies], reader: NamedDependency[Reader]
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    counting: NamedDependency[Counting],
 ) -> QueuesView:
     """The stages in the order of the pipeline's tree, then `erasure`; and the workers.
 
@@ -130,12 +140,17 @@ async def show_queues(
     overseer(request.user)
     found = await look(deps.log, (*TREE, ERASURE))
     controls = await _controls(deps.log, found)
+    rates = await counting.rates()
     failed = await reader.query(dead_letters.counts)
     return QueuesView(
         time=iso(await deps.log.now()),
         all_paused=controls and controls.all_paused,
         concurrency=controls and controls.concurrency,
-        stages=[_view(each, controls, failed.get(each.stage, 0)) for each in found.stages],
+        rates_over_ms=rates.over_ms,
+        stages=[
+            _view(each, rates.of(each.stage), controls, failed.get(each.stage, 0))
+            for each in found.stages
+        ],
         workers=found.workers,
         partitions=found.partitions,
     )
@@ -265,7 +280,7 @@ def _held(stage: str, steered: Steered) -> Held:
     )
 
 
-def _view(queue: StageQueue, controls: Controls | None, failed: int) -> QueueView:
+def _view(queue: StageQueue, rate: StageRate, controls: Controls | None, failed: int) -> QueueView:
     ages = [each.oldest_age_ms for each in queue.lanes.values() if each.oldest_age_ms is not None]
     return QueueView(
         stage=queue.stage,
@@ -276,6 +291,8 @@ def _view(queue: StageQueue, controls: Controls | None, failed: int) -> QueueVie
         oldest_age_ms=max(ages, default=None),
         added=queue.added,
         taken=queue.added - queue.waiting - queue.in_progress,
+        in_per_s=rate.came,
+        out_per_s=rate.left,
         paused=controls and controls.is_paused(queue.stage),
         limit=controls and controls.limit(queue.stage),
         dead_letters=failed,

@@ -1,7 +1,6 @@
 """What operators ask of a Photolog that runs, over HTTP. Everything here may be asked twice."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -38,7 +37,7 @@ class Lane(_Answer, frozen=True, kw_only=True):
 
 
 class Queue(_Answer, frozen=True, kw_only=True):
-    """``added`` and ``taken`` count all tasks that ever came into the lanes, and left them.
+    """``in_per_s`` and ``out_per_s`` are tasks that came and left, None where that is not known.
 
     ``paused`` and ``limit`` are None while it is not known what operators have said.
     """
@@ -48,8 +47,8 @@ class Queue(_Answer, frozen=True, kw_only=True):
     in_progress: int
     delayed: int
     oldest_age_ms: int | None
-    added: int
-    taken: int
+    in_per_s: float | None = None
+    out_per_s: float | None = None
     paused: bool | None
     limit: Limit | None
     dead_letters: int
@@ -82,9 +81,11 @@ class Partition(_Answer, frozen=True, kw_only=True):
 
 
 class Queues(_Answer, frozen=True, kw_only=True):
-    time: datetime
+    """``rates_over_ms`` is the time that the rates are over, None where there are none yet."""
+
     all_paused: bool | None
     concurrency: int | None
+    rates_over_ms: int | None = None
     stages: list[Queue]
     workers: list[Worker]
     partitions: list[Partition] = []

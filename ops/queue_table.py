@@ -10,22 +10,19 @@ from ops.operating import Partition, Queue, Queues, Worker
 
 UNKNOWN = "–"
 
-HEADINGS = (
-    *("Stage", "High", "Normal", "Low", "In progress", "Delayed", "Oldest"),
-    *("In/s", "Out/s", "Failed", ""),
-)
-FIRST_AND_LAST = (0, len(HEADINGS) - 1)
+NUMBERS = ("High", "Normal", "Low", "In progress", "Delayed", "Oldest")
 
 
-def table(queues: Queues, before: Queues | None) -> RenderableType:
-    """What waits now; the rates are those since ``before``."""
+def table(queues: Queues) -> RenderableType:
+    """What waits now, and how fast it went of late."""
     stages = Table(box=None, pad_edge=False, header_style="bold")
-    for at, heading in enumerate(HEADINGS):
-        stages.add_column(heading, justify="left" if at in FIRST_AND_LAST else "right")
-    earlier = {each.stage: each for each in before.stages} if before else {}
-    seconds = (queues.time - before.time).total_seconds() if before else 0.0
+    over = "" if queues.rates_over_ms is None else f" ({age(queues.rates_over_ms)})"
+    stages.add_column("Stage")
+    for heading in (*NUMBERS, f"In/s{over}", f"Out/s{over}", "Failed"):
+        stages.add_column(heading, justify="right")
+    stages.add_column()
     for queue in queues.stages:
-        stages.add_row(*_row(queue, earlier.get(queue.stage), seconds))
+        stages.add_row(*_row(queue))
     parts: list[RenderableType] = [stages, *_notes(queues), Text(), _workers(queues.workers)]
     if len(queues.partitions) > 1 or any(not each.answers for each in queues.partitions):
         parts += [Text(), _partitions(queues.partitions)]
@@ -43,17 +40,15 @@ def age(age_ms: int | None) -> str:
     return f"{seconds} s"
 
 
-def _row(queue: Queue, before: Queue | None, seconds: float) -> list[Text]:
+def _row(queue: Queue) -> list[Text]:
     waiting = [queue.lanes[lane].waiting for lane in ("high", "normal", "low")]
     numbers = [_number(number) for number in (*waiting, queue.in_progress, queue.delayed)]
-    added = _rate(queue.added, before and before.added, seconds)
-    taken = _rate(queue.taken, before and before.taken, seconds)
     return [
         Text(printable(queue.stage)),
         *numbers,
         Text(age(queue.oldest_age_ms)),
-        Text(added),
-        Text(taken),
+        Text(_rate(queue.in_per_s)),
+        Text(_rate(queue.out_per_s)),
         _number(queue.dead_letters, "red"),
         _state(queue),
     ]
@@ -63,11 +58,11 @@ def _number(number: int, style: str = "") -> Text:
     return Text(f"{number:,}", style if number else "dim")
 
 
-def _rate(now: int, before: int | None, seconds: float) -> str:
-    """Unknown where there is no look before, or where lanes were lost in between."""
-    if before is None or seconds <= 0 or now < before:
+def _rate(per_s: float | None) -> str:
+    """With as many digits as it takes to tell little from nothing."""
+    if per_s is None:
         return UNKNOWN
-    return f"{(now - before) / seconds:,.1f}"
+    return f"{per_s:,.1f}" if per_s == 0 or per_s >= 1 else f"{per_s:.2f}"
 
 
 def _state(queue: Queue) -> Text:

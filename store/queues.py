@@ -1,5 +1,6 @@
 """A look at the lanes, the timers and who works on what; changes nothing."""
 
+from contextlib import suppress
 from typing import Any, cast
 
 import anyio
@@ -98,6 +99,17 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stages: list[StageQueue]
     workers: list[WorkerView]
     partitions: list[PartitionQueue]
+
+
+class Passing(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that ever came into the lanes of a stage in one partition, and that left them."""
+
+    came: int = 0
+    left: int = 0
+
+
+Passed = dict[int, dict[str, Passing]]
+"""By partition and stage."""
 
 
 class _Lane(msgspec.Struct):
@@ -214,6 +226,37 @@ async def _partition(log: Log, partition: int) -> PartitionQueue:
             key=lambda reader: reader.name,
         ),
     )
+
+
+async def passed(log: Log, stages: tuple[str, ...]) -> Passed:
+    """How many tasks have ever come into the lanes of each stage, and left them.
+
+    Of each partition that answers. A lane that is lost counts from the beginning again.
+    """
+    found: Passed = {}
+
+    async def count(partition: int) -> None:
+        with suppress(Unavailable), translated(), anyio.fail_after(ANSWER_S):
+            found[partition] = await _passed(log, partition, stages)
+
+    async with anyio.create_task_group() as tasks:
+        for partition in range(log.partitions):
+            tasks.start_soon(count, partition)
+    return found
+
+
+async def _passed(log: Log, partition: int, stages: tuple[str, ...]) -> dict[str, Passing]:
+    named = log.keys.lanes(partition, stages)
+    pipe = log.redis.pipeline(transaction=False)
+    for key, _ in named:
+        pipe.xinfo_stream(key)
+    found = dict.fromkeys(stages, Passing())
+    for (_, stage), reply in zip(named, await pipe.execute(raise_on_error=False), strict=True):
+        if (stream := _or_gone(reply)) is not None:
+            came, there = stream["entries-added"], stream["length"]
+            before = found[stage]
+            found[stage] = Passing(came=before.came + came, left=before.left + came - there)
+    return found
 
 
 async def lengths(log: Log, stages: tuple[str, ...]) -> dict[tuple[str, str], int]:

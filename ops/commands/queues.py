@@ -45,7 +45,8 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="The answer 
 def show(server: Server, watch: bool, as_json: bool) -> None:
     """Show what waits in each lane, and what the workers do.
 
-    In/s and out/s are tasks that came into the lanes and left them in the second before.
+    In/s and out/s are tasks that came into the lanes and left them, over the last minute or, as the
+    heading says, as long as the gateway runs.
     """
 
     async def run() -> None:
@@ -56,9 +57,7 @@ def show(server: Server, watch: bool, as_json: bool) -> None:
             elif watch:
                 await _watch(operations)
             else:
-                before = await operations.queues()
-                await anyio.sleep(LOOK_S)
-                _console().print(table(await operations.queues(), before))
+                _console().print(table(await operations.queues()))
 
     anyio.run(run)
 
@@ -202,12 +201,11 @@ async def _show_json(operations: Operations, *, watch: bool) -> None:
 
 async def _watch(operations: Operations) -> None:
     """In place on a terminal; elsewhere one table after the other."""
-    console, before = _console(), None
+    console = _console()
     live = Live(console=console, auto_refresh=False)
     with live if console.is_terminal else nullcontext():
         while True:
-            queues = await operations.queues()
-            shown, before = table(queues, before), queues
+            shown = table(await operations.queues())
             if console.is_terminal:
                 live.update(shown, refresh=True)
             else:

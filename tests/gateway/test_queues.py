@@ -63,6 +63,8 @@ async def test_the_stages_come_in_the_order_of_the_tree_and_erasure_last(gateway
         "oldestAgeMs": None,
         "added": 0,
         "taken": 0,
+        "inPerS": 0.0,
+        "outPerS": 0.0,
         "paused": False,
         "limit": {"concurrency": None, "rate": None},
         "deadLetters": 0,

@@ -24,14 +24,11 @@ def queues(low: int = 0) -> dict[str, Any]:
         "inProgress": 0,
         "delayed": 0,
         "oldestAgeMs": None,
-        "added": 0,
-        "taken": 0,
         "paused": False,
         "limit": {},
         "deadLetters": 0,
     }
     return {
-        "time": "2026-11-23T10:00:00.000Z",
         "allPaused": False,
         "concurrency": None,
         "stages": [stage],
