@@ -1,9 +1,7 @@
 """The blobs as the settings say: in a folder, or in a bucket of a server of S3."""
 
 import logging
-import re
 import shutil
-import ssl
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ops.consistency import check_blobs
 from ops.errors import UserError
 from ops.exclusive import machine
 from ops.logs import starting
@@ -33,9 +32,6 @@ REMIND_S = 30.0
 RESERVE_MAX = 0.1
 """The largest part of a disk that is its reserve."""
 
-_ENDPOINT = re.compile(r"https?://[^/?#@\s]+/?")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-
 
 @asynccontextmanager
 async def open_store(
@@ -56,6 +52,7 @@ async def open_store(
         UserError: the folder or the bucket cannot be used; the message names the setting.
         Unavailable: the server does not answer, and the caller is not patient.
     """
+    check_blobs(settings)
     if settings.s3_endpoint is None:
         yield _folder(settings, owner, reserved, breaker, observe)
         return
@@ -78,8 +75,6 @@ def _folder(
 ) -> "FolderBlobs":
     from store.folder_blobs import FolderBlobs  # noqa: PLC0415 # see ops.wiring
 
-    if settings.s3_access_key or settings.s3_secret_key:
-        raise UserError("PHOTOLOG_S3_ENDPOINT is unset, but there is a key of a server of S3")
     folder = settings.blobs_folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,27 +102,9 @@ def _bucket(
 
 
 def server_of(settings: Settings) -> "Server":
-    """That of the settings; raises UserError for one that cannot be meant."""
+    """That of the settings, which ``ops.consistency`` has looked at."""
     from store.minio_bucket import Server  # noqa: PLC0415
 
-    for name in ("s3_endpoint", "s3_public_endpoint"):
-        url = getattr(settings, name)
-        if url is not None and not _ENDPOINT.fullmatch(url):
-            raise UserError(f"{variable_of(name)} is {url}, but takes no more than host and port")
-    for name in ("s3_access_key", "s3_secret_key"):
-        if getattr(settings, name) is None:
-            raise UserError(f"{variable_of(name)} is unset, but PHOTOLOG_S3_ENDPOINT needs it")
-    if not _BUCKET.fullmatch(settings.s3_bucket):
-        raise UserError(
-            f"PHOTOLOG_S3_BUCKET is {settings.s3_bucket!r}, but takes 3 to 63 characters of "
-            "a to z, 0 to 9, dot and hyphen, no dot or hyphen at an end"
-        )
-    try:
-        ssl.create_default_context(cafile=settings.s3_ca_file)
-    except OSError as error:
-        raise UserError(
-            f"PHOTOLOG_S3_CA_FILE: {settings.s3_ca_file} cannot be used: {error.strerror}"
-        ) from error
     return Server(**{name: getattr(settings, f"s3_{name}") for name in Server.__struct_fields__})
 
 

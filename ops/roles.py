@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ops import wiring
+from ops.consistency import check
 from ops.errors import one_by_one
 from ops.exclusive import base_url, listen
 from ops.listener import announced, metrics_served
@@ -38,6 +39,7 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
 
     Stops accepting when told to stop, and finishes what it has begun.
     """
+    check(settings)
     import uvicorn  # noqa: PLC0415 # not for the other roles, see ops.wiring
 
     from gateway.app import create_app  # noqa: PLC0415
@@ -59,6 +61,7 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
 
 async def projector(settings: Settings, *, name: str) -> None:
     """Keep the read model as new as the log."""
+    check(settings)
     async with (
         _ending(),
         wiring.open_telemetry(settings, "projector", name) as telemetry,
@@ -72,6 +75,7 @@ async def worker(
     settings: Settings, *, name: str, consumer: str | None = None, dead: str | None = None
 ) -> None:
     """Run tasks; when told to stop, finish those in hand."""
+    check(settings)
     consumer = consumer or f"{name}:{uuid.uuid4().hex[:8]}"
     async with (
         _ending() as ending,

@@ -31,6 +31,7 @@ import msgspec
 
 from ops import gauges
 from ops.blobs import open_store
+from ops.consistency import check_system
 from ops.embedded import Valkey
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.listener import forget, metrics_served
@@ -48,8 +49,6 @@ REMIND_S = 10.0
 LOADING_S = 2.0
 """How often a start that takes long says how far it is."""
 
-LAST_PORT = 65_535
-
 GRACE_S = 2.0
 """What a role gets beyond its own time to drain before it is killed."""
 
@@ -66,6 +65,7 @@ def up(settings: Settings, announce: Callable[[str], None]) -> None:
         StartFailed: nothing of the system runs any more.
         UserError: a setting is wrong; nothing was started.
     """
+    check_system(settings)
     with locked(settings.folder) as lock, listen(settings.host, settings.port) as listener:
         asyncio.run(_System(settings, lock, listener, announce).run())
 
@@ -121,8 +121,6 @@ class _System:
         settings = self._settings
         self._make_folders()
         await self._try_bucket()
-        if settings.metrics_port + settings.workers + 1 > LAST_PORT:
-            raise StartFailed("PHOTOLOG_METRICS_PORT: the ports of the workers would be too high")
         if settings.redis_url is None:
             url = await self._start_valkey()
             settings = msgspec.structs.replace(settings, redis_url=url)

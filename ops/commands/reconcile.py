@@ -9,6 +9,7 @@ import msgspec
 from ops import belonging, wiring
 from ops.blobs import open_store
 from ops.commands.options import with_settings
+from ops.consistency import check
 from ops.errors import UserError
 from ops.reconciling import Comparison, compare, remove
 from ops.settings import Loaded
@@ -33,6 +34,7 @@ def command(loaded: Loaded, removing: bool, older_than: str, as_json: bool) -> N
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings
+    check(settings)
     if settings.s3_endpoint is None and not settings.blobs_folder.is_dir():
         raise click.ClickException(f"there are no files in {settings.blobs_folder}")
 

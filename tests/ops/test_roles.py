@@ -15,6 +15,7 @@ from ops.embedded import Valkey
 from ops.leash import leashed
 from ops.settings import Settings
 from store.errors import Unavailable
+from tests.ops.conftest import run
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, wait_until
 from tests.servers import free_port
 
@@ -48,6 +49,39 @@ def test_a_role_waits_for_redis_saying_so_once_and_ends_when_told(data: Path, ro
 
         assert process.wait(DEADLINE_S) == 0
     assert log.read_text().count("\n") == 1
+
+
+WRONG = [
+    ({"s3_endpoint": "http://127.0.0.1:1"}, "PHOTOLOG_S3_ACCESS_KEY is unset"),
+    ({"s3_access_key": "photolog"}, "PHOTOLOG_S3_ENDPOINT is unset"),
+    ({"redis_url": "redis://:pa/ss@127.0.0.1:6379"}, "PHOTOLOG_REDIS_URL: there is no port"),
+    ({"redis_url": "redis+cluster://h:1,h:many"}, "PHOTOLOG_REDIS_URL: there is no port"),
+]
+OF_A_SYSTEM = [
+    ({"metrics_port": "65534"}, "PHOTOLOG_METRICS_PORT: the ports of the workers would be"),
+    ({"append_wait_replicas": "1"}, "PHOTOLOG_APPEND_WAIT_REPLICAS is 1, but"),
+]
+
+
+@pytest.mark.parametrize(
+    ("role", "settings", "said"),
+    [
+        *((role, *each) for role in ("gateway", "projector", "worker") for each in WRONG),
+        *(("up", *each) for each in [*WRONG, *OF_A_SYSTEM]),
+        *(("reconcile", *each) for each in WRONG[:1]),
+    ],
+)
+def test_settings_that_cannot_be_meant_end_a_role_before_it_begins(
+    data: Path, role: str, settings: dict[str, str], said: str
+) -> None:
+    variables = {f"PHOTOLOG_{name.upper()}": value for name, value in settings.items()}
+
+    shown = run(role, "--data", str(data), PHOTOLOG_PORT="0", **variables)
+
+    assert shown.exit_code == 1
+    assert shown.stderr.splitlines()[-1].startswith(f"Error: {said}")
+    assert "waiting for" not in shown.stderr
+    assert not data.exists()
 
 
 def test_roles_find_each_other_without_a_supervisor(data: Path, valkey_url: str) -> None:
