@@ -1,6 +1,7 @@
 """The files of ``ops/deploy`` and the guide, against the code that they are about."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -26,6 +27,7 @@ from tests.ops.deployment import (
     ROOT,
     SERVICES,
     UNITS,
+    blocks,
     commands_in_guide,
     commands_started,
     environment_of,
@@ -127,6 +129,36 @@ def test_the_guide_says_what_to_do_about_each_alert() -> None:
     assert explained == [rule["alert"] for rule in RULES]
 
 
+def test_a_command_of_the_guide_has_the_settings_of_the_roles(tmp_path: Path) -> None:
+    block = next(each for each in blocks(GUIDE) if "photolog.env\n" in each and "runuser" in each)
+    given = (DEPLOY / "systemd" / "photolog.env").read_text()
+    own = {
+        "PHOTOLOG_REDIS_URL": "rediss://photolog:a@h:6379?ssl_ca_certs=/own.pem&db=0",
+        "PHOTOLOG_S3_ENDPOINT": "http://127.0.0.1:9000",
+    }
+    for name, value in own.items():
+        assert f"\n{name}=\n" in given
+        given = given.replace(f"\n{name}=\n", f'\n{name}="{value}"\n')
+    file = tmp_path / "photolog.env"
+    file.write_text(given)
+    command = block.replace("/etc/photolog/photolog.env", str(file)).replace(
+        "runuser -u photolog -- /opt/photolog/bin/photolog queues",
+        f"{shlex.quote(sys.executable)} -P -m ops.cli config --json",
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+
+    shown = subprocess.run(
+        ["sh", "-euc", command], capture_output=True, text=True, check=True, env=clean
+    )
+
+    found = {variable_of(name): each for name, each in json.loads(shown.stdout).items()}
+    for name in ("PHOTOLOG_S3_ENDPOINT", "PHOTOLOG_REDIS_URL", "PHOTOLOG_DATA"):
+        assert found[name]["source"] == f"environment {name}"
+    assert found["PHOTOLOG_S3_ENDPOINT"]["value"] == own["PHOTOLOG_S3_ENDPOINT"]
+    assert found["PHOTOLOG_REDIS_URL"]["value"].endswith("&db=0")
+    assert found["PHOTOLOG_S3_ACCESS_KEY"]["source"] == "default"
+
+
 def test_prometheus_asks_each_role_where_compose_has_it() -> None:
     scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     environment = image_environment()
@@ -149,7 +181,9 @@ def test_a_command_is_one_that_the_command_line_takes(arguments: list[str]) -> N
     parse(arguments)
 
 
-@pytest.mark.parametrize("wrong", ["gatway", "worker --consumers 3", "queues pause", "token"])
+@pytest.mark.parametrize(
+    "wrong", ["gatway", "worker --consumers 3", "queues pause", "token --tll 1d"]
+)
 def test_a_command_that_it_does_not_take_would_be_found(wrong: str) -> None:
     with pytest.raises(click.UsageError):
         parse(shlex.split(wrong))
