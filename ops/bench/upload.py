@@ -13,6 +13,7 @@ from ops.bench import report
 from ops.bench.bucket import own_bucket, sdk_mb_s
 from ops.bench.system import System, forget_peak, peak_memory_bytes, running
 from ops.blobs import server_of
+from ops.consistency import check_blobs
 from ops.settings import load
 
 SIZE_BYTES = 90_000_000
@@ -31,6 +32,7 @@ def run(rounds: int) -> None:
         return
     report.headline("Upload of a 90 MB file into a bucket")
     report.note("the limit: the SDK, writing the same bytes to the same server")
+    check_blobs(settings)
     server = server_of(settings)
     with own_bucket(server) as bucket, _running_on(bucket.name) as system:
         _compare(
