@@ -110,8 +110,11 @@ class Hub:
             with anyio.CancelScope(shield=True):
                 await bell.close()
 
-    async def reached(self, after: Positions | None) -> None:
+    async def reached(self, after: Positions | None) -> Positions | None:
         """Wait for the read model, and for ``after`` if it is about to be reached.
+
+        Returns ``after``, or None where this history does not have what is there: then the log has
+        lost it, or it was never in this log.
 
         Raises:
             Unavailable: there is no read model, or the hub has stopped.
@@ -123,6 +126,9 @@ class Hub:
                 await self._moved.wait()
         if not self._head:
             raise Unavailable("there is no read model yet: is the projector running?")
+        if after is None or not await self._reader.query(_has, after):
+            return None
+        return after
 
     @contextmanager
     def subscribe(self, transport: Transport) -> "Generator[Subscriber]":
@@ -168,6 +174,9 @@ class Hub:
             full = True
             while full:
                 entries = await self._reader.query(_news, dict(self._head))
+                if entries is None:
+                    await self._begin_again()
+                    return
                 await self._hand_out(entries)
                 full = len(entries) >= LOOK
             self._failing = False
@@ -176,6 +185,18 @@ class Hub:
             if not self._failing:
                 logger.warning("rooms wait for the read model: %s", error)
             self._failing = True
+
+    async def _begin_again(self) -> None:
+        """What was handed out last is in the history no more: readers have to come again, and are
+        told then that they were not recovered."""
+        logger.warning(
+            "the log has lost events that were delivered: %d readers are sent away",
+            len(self._subscribers),
+        )
+        self._head.update(await self._reader.query(_checkpoints, self._log.partitions))
+        for subscriber in self._subscribers:
+            subscriber.end()
+        self._has_moved()
 
     async def _hand_out(self, entries: list[Entry]) -> None:
         burden = 0
@@ -291,7 +312,14 @@ def _checkpoints(db: Connection, partitions: int) -> Positions:
     return {partition: checkpoints.get(db, partition) for partition in range(partitions)}
 
 
-def _news(db: Connection, head: Positions) -> list[Entry]:
+def _has(db: Connection, positions: Positions) -> bool:
+    return all(history.has(db, position) for position in positions.values())
+
+
+def _news(db: Connection, head: Positions) -> list[Entry] | None:
+    """What comes after the head; None if the head itself is not there any more."""
+    if not _has(db, head):
+        return None
     return [entry for after in head.values() for entry in history.since(db, after, LOOK)]
 
 

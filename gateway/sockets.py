@@ -278,7 +278,7 @@ class _Conversation:
     ) -> None:
         """Enter all the rooms at one point of the history; answer with the start of the first."""
         after = parse_positions(last_event_id) if last_event_id else None
-        await self._hub.reached(after)
+        after = await self._hub.reached(after)
         added = {admission.room for admission in admissions} - set(self._subscriber.rooms)
         if len(self._subscriber.rooms) + len(added) > self._deps.limits.rooms_per_socket:
             raise Refused("too-many-rooms", "Leave a room before you enter another.")

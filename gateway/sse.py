@@ -87,7 +87,7 @@ async def room_events(
     resume = request.headers.get("last-event-id") or last_event_id
     after = parse_positions(resume) if resume else None
     admission = await admit(room, request.user, deps)
-    await hub.reached(after)
+    after = await hub.reached(after)
     return _Stream(hub, admission, after, request.user)
 
 

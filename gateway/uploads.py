@@ -7,6 +7,7 @@
 | an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
 | an ``Idempotency-Key`` that found a photo of these bytes | 200, that photo as it is now |
 | an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
+| an ``Idempotency-Key`` that found a photo that is deleted now | 422 ``idempotency-key-reused`` |
 | bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
 
 The blob is durable before the event that names it. Where it is not known whether the event was
@@ -125,6 +126,8 @@ async def _record(
         return await _repeated(deps.log, outcome, command.sha256)
     if outcome.photo is None or outcome.position is None:
         raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
+    if outcome.photo.deleted:
+        raise Refused("idempotency-key-reused", "This key found a photo that has been deleted.")
     return _duplicate(outcome.photo, outcome.position)
 
 

@@ -107,6 +107,16 @@ def since(db: Connection, after: Position, limit: int) -> list[Entry]:
     return room_events(db, everything, after.partition, after, None, limit)
 
 
+def has(db: Connection, position: Position) -> bool:
+    """Whether the event at ``position`` is folded in; before the first there is none."""
+    if position == Position.start(position.partition):
+        return True
+    found = db.execute(
+        "SELECT 1 FROM history WHERE (partition, ms, seq) = (?, ?, ?)", tuple(position)
+    )
+    return bool(found)
+
+
 def latest(db: Connection, upto: Position, limit: int) -> list[Entry]:
     """The last ``limit`` events of ``upto``'s partition up to and including it, last one first."""
     rows = db.execute(

@@ -131,6 +131,27 @@ async def test_the_rooms_outlive_the_read_model(hub: Hub, log: Log, folder: Path
         assert heard == await positions(log)
 
 
+async def test_who_was_told_what_the_log_has_lost_comes_again_and_is_not_recovered(
+    hub: Hub, log: Log, folder: Path
+) -> None:
+    with hub.subscribe("sse") as subscriber:
+        subscriber.enter(client_room("alice", log), None)
+        await record(log, 3)
+        *_, kept, lost = await hear(subscriber, 3)
+        await log.redis.xdel(log.keys.log(0), Position.parse(lost).entry_id)
+
+        await rebuild(log, Generations(folder))
+
+        with anyio.fail_after(DEADLINE_S):
+            assert await subscriber.next_batch() == []
+    await record(log, 1)
+    assert await hub.reached({0: Position.parse(lost)}) is None
+    assert await hub.reached({0: Position.parse(kept)}) == {0: Position.parse(kept)}
+    with hub.subscribe("sse") as subscriber:
+        subscriber.enter(client_room("alice", log), {0: Position.parse(kept)})
+        assert await hear(subscriber, 1) == (await positions(log))[-1:]
+
+
 async def test_a_lost_read_model_holds_the_rooms_up_until_it_is_back(
     deps: Dependencies, log: Log, folder: Path
 ) -> None:

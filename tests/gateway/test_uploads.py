@@ -261,6 +261,20 @@ async def test_a_key_that_found_a_duplicate_stands_for_its_bytes(gateway: Gatewa
     assert gateway.stored() == [original_key(first.json()["photoId"])]
 
 
+async def test_a_key_that_found_a_photo_does_not_stand_for_it_once_it_is_deleted(
+    gateway: Gateway,
+) -> None:
+    data = picture()
+    first = await gateway.upload(data)
+    await keyed(gateway, data, "one")
+    await gateway.client.delete(f"/api/photos/{first.json()['photoId']}")
+
+    again = await keyed(gateway, data, "one")
+
+    assert (again.status_code, again.json()["code"]) == (422, "idempotency-key-reused")
+    assert (await keyed(gateway, data, "two")).status_code == 201
+
+
 @pytest.mark.parametrize("key", ["", "k" * 201, "schlüssel", "a\tb"])
 async def test_a_key_that_cannot_be_one_is_refused(gateway: Gateway, key: str) -> None:
     answer = await gateway.client.post(
