@@ -31,6 +31,15 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     photo_id: str
 
 
+class Damaged(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file of another size than the event of the photo says; in bytes."""
+
+    key: str
+    photo_id: str
+    size: int
+    recorded: int
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``named`` counts the files that should be there; ``unnamed`` are those that no event names.
 
@@ -39,6 +48,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     named: int
     missing: list[Missing]
+    damaged: list[Damaged]
     unnamed: list[Blob]
     drafts: list[Blob]
 
@@ -47,10 +57,12 @@ class Names(msgspec.Struct, kw_only=True):
     """The files that the log names, each with its photo's id.
 
     ``doomed`` are those of deleted photos that are being erased: they may be there or not.
+    ``sizes`` are those of all, in bytes.
     """
 
     wanted: dict[str, str]
     doomed: dict[str, str]
+    sizes: dict[str, int]
 
     def __contains__(self, key: str) -> bool:
         return key in self.wanted or key in self.doomed
@@ -59,23 +71,27 @@ class Names(msgspec.Struct, kw_only=True):
 async def names(log: Log) -> Names:
     """A fold of the whole log; those of erased photos are not among them."""
     keys_of: dict[str, set[str]] = {}
+    sizes: dict[str, int] = {}
     deleted: set[str] = set()
     for partition in range(log.partitions):
         async for recorded in log.scan(partition):
             match recorded.event.data:
-                case PhotoUploaded(photo_id=photo_id, key=key):
+                case PhotoUploaded(photo_id=photo_id, key=key, file_size=size):
                     keys_of[photo_id] = {key}
+                    sizes[key] = size
                 case ThumbnailGenerated(photo_id=photo_id, thumbnail=thumbnail):
                     keys_of[photo_id].add(thumbnail.key)
+                    sizes[thumbnail.key] = thumbnail.file_size
                 case StageCompleted(photo_id=photo_id, renditions=renditions):
                     keys_of[photo_id].update(each.key for each in renditions)
+                    sizes.update((each.key, each.file_size) for each in renditions)
                 case PhotoDeleted(photo_id=photo_id):
                     deleted.add(photo_id)
                 case PhotoErased(photo_id=photo_id):
                     del keys_of[photo_id]
                 case _:
                     pass
-    found = Names(wanted={}, doomed={})
+    found = Names(wanted={}, doomed={}, sizes=sizes)
     for photo_id, keys in keys_of.items():
         of = found.doomed if photo_id in deleted else found.wanted
         of.update(dict.fromkeys(keys, photo_id))
@@ -92,13 +108,18 @@ async def compare(log: Log, blobs: Blobs, *, older_than_s: float) -> Comparison:
     listed = await _listed(blobs)
     drafts = await blobs.keys("drafts")
     named = await names(log)
-    there = {blob.key for blob in (*listed, *await _listed(blobs))}
+    there = {blob.key: blob.size for blob in (*listed, *await _listed(blobs))}
     return Comparison(
         named=len(named.wanted),
         missing=[
             Missing(key=key, photo_id=photo_id)
             for key, photo_id in sorted(named.wanted.items())
             if key not in there
+        ],
+        damaged=[
+            Damaged(key=key, photo_id=photo_id, size=there[key], recorded=named.sizes[key])
+            for key, photo_id in sorted(named.wanted.items())
+            if key in there and there[key] != named.sizes[key]
         ],
         unnamed=[blob for blob in listed if blob.modified < before and blob.key not in named],
         drafts=[draft for draft in drafts if draft.modified < before],
@@ -120,7 +141,7 @@ async def settle(log: Log, blobs: Blobs) -> None:
     """
     leftovers = await blobs.leftovers()
     in_doubt = [leftover.key for leftover in leftovers if leftover.key is not None]
-    named = await names(log) if in_doubt else Names(wanted={}, doomed={})
+    named = await names(log) if in_doubt else Names(wanted={}, doomed={}, sizes={})
     for key in in_doubt:
         if key not in named:
             await blobs.delete(key)

@@ -30,7 +30,7 @@ def command(loaded: Loaded, removing: bool, older_than: str, as_json: bool) -> N
     """Compare the files with the log, both ways.
 
     Reports files that no event names, which a crash may leave, and files that an event names and
-    that are not there. The exit status is 1 if any is missing.
+    that are not there, or are of another size. The exit status is 1 if there are any of these.
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings
@@ -58,20 +58,26 @@ def command(loaded: Loaded, removing: bool, older_than: str, as_json: bool) -> N
         click.echo(msgspec.json.encode(found))
     else:
         _tell(found, removing=removing)
-    if found.missing:
+    if found.missing or found.damaged:
         raise click.exceptions.Exit(1)
 
 
 def _tell(found: Comparison, *, removing: bool) -> None:
     for missing in found.missing:
         click.echo(f"missing  {missing.key}  of photo {missing.photo_id}")
+    for damaged in found.damaged:
+        click.echo(
+            f"damaged  {damaged.key}  of photo {damaged.photo_id}: {damaged.size:,} bytes, and not "
+            f"{damaged.recorded:,}"
+        )
     done = "removed" if removing else "unnamed"
     for blob in found.unnamed:
         click.echo(f"{done}  {blob.key}  {blob.size:,} bytes")
     for draft in found.drafts:
         click.echo(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
     click.echo(
-        f"{found.named:,} files named by events, {len(found.missing):,} of them missing; "
+        f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
+        f"{len(found.damaged):,} of another size; "
         f"{len(found.unnamed):,} unnamed, {len(found.drafts):,} drafts"
     )
     if not removing and (found.unnamed or found.drafts):

@@ -87,6 +87,20 @@ async def test_where_all_is_well_nothing_is_found(log: Log, tmp_path: Path) -> N
     assert (found.named, found.missing, found.unnamed, found.drafts) == (2, [], [], [])
 
 
+async def test_a_named_file_of_another_size_is_damaged(log: Log, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    whole = await _photo(log, blobs)
+    await blobs.put(photo.key, b"orig")
+
+    found = await compare(log, blobs, older_than_s=HOUR_S)
+
+    [damaged] = found.damaged
+    assert (damaged.key, damaged.photo_id) == (photo.key, photo.photo_id)
+    assert (damaged.size, damaged.recorded) == (4, whole.file_size)
+    assert (found.named, found.missing) == (2, [])
+
+
 async def test_a_named_file_that_is_gone_is_missing(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await _photo(log, blobs)
@@ -183,4 +197,6 @@ async def test_what_a_health_check_left_that_never_comes_back_is_found(
 async def test_the_report_is_json(log: Log, tmp_path: Path) -> None:
     found = await compare(log, FolderBlobs(tmp_path), older_than_s=0)
 
-    assert msgspec.json.encode(found) == b'{"named":0,"missing":[],"unnamed":[],"drafts":[]}'
+    assert msgspec.json.encode(found) == (
+        b'{"named":0,"missing":[],"damaged":[],"unnamed":[],"drafts":[]}'
+    )
