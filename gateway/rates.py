@@ -75,6 +75,7 @@ class Counting:
                     left=_rate([_left(each, stage, now, earlier) for each in both], seconds),
                 )
                 for stage in (*TREE, ERASURE)
+                if all(stage in earlier.passed[each] for each in both)
             },
         )
 

@@ -31,6 +31,7 @@ SMALLEST_PART_BYTES = 5 << 20
 
 _AGAIN = (500, 502, 503, 504)
 _PAUSE_S = 0.1
+_TRIES = 3
 
 _Headers = dict[str, str | list[str] | tuple[str]]
 
@@ -136,13 +137,14 @@ class Bucket(Minio):
     def put(self, key: str, data: bytes) -> None:
         """Store a blob, in place of any that is there."""
         with self._translated(key):
-            self._put_object(self.name, key, data)
+            _beside_deletes(lambda: self._put_object(self.name, key, data))
 
     def create(self, key: str, data: bytes, draft: str) -> None:
         """Store a blob; raises Exists if there is one."""
 
         def put(condition: _Headers) -> None:
-            self._put_object(self.name, key, data, {DRAFT: draft, **condition})
+            headers: _Headers = {DRAFT: draft, **condition}
+            _beside_deletes(lambda: self._put_object(self.name, key, data, headers))
 
         with self._translated(key):
             self._create(key, put)
@@ -289,6 +291,19 @@ class Bucket(Minio):
 
     def _translated(self, key: str = "") -> AbstractContextManager[None]:
         return translated(self._server.endpoint, self.name, key)
+
+
+def _beside_deletes(put: Callable[[], object]) -> None:
+    """MinIO denies a put also when a delete takes the emptied folder away from under it."""
+    for _ in range(_TRIES - 1):
+        try:
+            put()
+        except S3Error as error:
+            if error.code != "AccessDenied":
+                raise
+        else:
+            return
+    put()
 
 
 @contextmanager
