@@ -42,7 +42,7 @@ logger = logging.getLogger("photolog.projector")
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
-GATHER_S = 0.02
+GATHER_S = 0.05
 """After a commit, how long the next events may gather: while many come, they are folded together.
 One that comes alone is folded at once."""
 

@@ -31,10 +31,8 @@ def run(rounds: int, photos: Path | None) -> None:
         for name, place in _places().items():
             with place as environment, running(**environment) as system:
                 if files:
-                    asyncio.run(pipeline.process(system, "warm-up", files))
-                    done.setdefault(name, []).append(
-                        asyncio.run(pipeline.process(system, "measured", files))
-                    )
+                    pipeline.processed(system, "warm-up", files)
+                    done.setdefault(name, []).append(pipeline.processed(system, "measured", files))
                 appended.setdefault(name, []).append(
                     asyncio.run(_appends_per_s(_settings(system, environment)))
                 )
