@@ -43,8 +43,10 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
 GATHER_S = 0.05
-"""After a commit, how long the next events may gather: while many come, they are folded together.
-One that comes alone is folded at once."""
+"""While many events come, how long they gather to be folded together."""
+
+AT_ONCE = 16
+"""Commits that are made at once before events gather: as many as one photo needs."""
 
 LOOKED_BACK = 500
 """Events of a partition that are named when the log has lost them."""
@@ -128,6 +130,7 @@ class Projector:
 
     async def _follow_partition(self, live: "_Live", partition: int) -> None:
         outage = _Outage(f"partition {partition} of the projector")
+        pace = _Pace()
         while True:
             try:
                 owner = self._log.owner(partition)
@@ -138,7 +141,7 @@ class Projector:
                 while self._log.owner(partition) == owner:
                     reached = await self._step(live, position, block_ms=BLOCK_MS, owner=owner)
                     if reached != position:
-                        await anyio.sleep(GATHER_S)
+                        await anyio.sleep(pace.pause_s(anyio.current_time()))
                     position = reached
             except StoreError as error:
                 await outage.wait(error)
@@ -301,6 +304,21 @@ class _Live:
                 return await to_thread.run_sync(function, *args)
             except Corrupt as error:
                 raise _Unfit(str(error)) from error
+
+
+class _Pace:
+    """Commits of one partition: few are made at once, many one each ``GATHER_S``.
+
+    Each wakes the gateways and whoever watches: while many come, that is what they cost.
+    """
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def pause_s(self, now: float) -> float:
+        """After a commit at ``now``, how long to wait before the next one."""
+        self._due = max(self._due, now - AT_ONCE * GATHER_S) + GATHER_S
+        return max(0.0, self._due - now)
 
 
 class _Outage:

@@ -3,14 +3,16 @@
 import logging
 import resource
 import shutil
+import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
 from projections import checkpoints, photos
-from projections.runner import Committed, Projector
+from projections.runner import AT_ONCE, GATHER_S, Committed, Projector
 from projections.verify import verify
 from store.client import Client, connect
 from store.doorbell import Doorbell
@@ -81,6 +83,23 @@ async def test_a_running_projector_follows_the_log(
             await execute(log, upload(number), *processed(number))
             await reached(log, generations)
             assert len(live_rows(generations)["photos"]) == number
+
+
+async def test_events_gather_while_many_come(log: Log, generations: Generations) -> None:
+    photos_sent = 60
+    commits: list[Committed] = []
+    async with running(Projector(log, generations, commits.append)):
+        await reached(log, generations)
+        began = time.monotonic()
+        for number in range(1, photos_sent + 1):
+            await execute(log, upload(number))
+            await anyio.sleep(0.01)  # by itself each would be a commit
+        await reached(log, generations)
+        lasted_s = time.monotonic() - began
+
+    assert len(live_rows(generations)["photos"]) == photos_sent
+    assert len(commits) <= AT_ONCE + 1 + lasted_s / GATHER_S
+    assert len(commits) < photos_sent
 
 
 async def test_a_commit_rings_the_doorbell(log: Log, projector: Projector) -> None:
