@@ -28,7 +28,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``filename_max``: bytes of UTF-8 | the name is cut, its extension stays |
     | ``room_backlog``: events kept for a slow reader of rooms | history is read again for it |
     | ``rooms_per_socket`` | error ``too-many-rooms`` |
-    | ``message_max_bytes`` of a WebSocket | close 1009 ``message-too-large`` |
+    | ``message_max_bytes`` of a WebSocket | close 1009 |
     | ``errors_per_socket`` | close 1008 ``too-many-errors`` |
     | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
     | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |

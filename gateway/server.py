@@ -212,6 +212,9 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
         app,
         http=protocol(limits),
         ws=Messages,
+        ws_max_size=limits.message_max_bytes,
+        # Sixteen kilobytes of a compressed message can unfold to sixteen megabytes.
+        ws_per_message_deflate=False,
         lifespan="on",
         server_header=False,
         access_log=False,

@@ -15,7 +15,7 @@ answers what cannot be done, and changes nothing.
 | close code | why |
 |---|---|
 | 1008 | ``too-many-errors``: more than ``Limits.errors_per_socket`` |
-| 1009 | ``message-too-large``: more than ``Limits.message_max_bytes`` |
+| 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
 | 4401 | ``missing-token``, ``invalid-token``, ``expired-token``: at once, or when the token ends |
@@ -218,10 +218,7 @@ class _Conversation:
         if message["type"] != "websocket.receive":
             return None
         text = message.get("text")
-        data = message.get("bytes") if text is None else text
-        if data is not None and len(data) > self._deps.limits.message_max_bytes:
-            raise _Ended(1009, "message-too-large")
-        return data or ""
+        return (message.get("bytes") if text is None else text) or ""
 
     async def _answer(self, request: Identify | SubscribePhoto | UnsubscribePhoto | Ping) -> None:
         match request:

@@ -13,6 +13,7 @@ from store.position import Position
 from tests.gateway.conftest import Gateway, Role
 from tests.gateway.listeners import Talk, positions, record, talking
 from tests.gateway.processing import process
+from tests.gateway.wire import connected, handshake
 
 
 @pytest.fixture
@@ -25,6 +26,17 @@ async def talk(gateway: Gateway) -> AsyncGenerator[Talk]:
     """A WebSocket of alice that has said nothing yet."""
     async with talking(gateway) as talk:
         yield talk
+
+
+FINAL = 0x80
+CONTINUED, TEXT, CLOSED = 0, 1, 8
+
+
+def _frame_head(first: int, length: int) -> bytes:
+    """RFC 6455, section 5.2; with a mask of zeros, under which bytes are themselves."""
+    if length < 1 << 16:
+        return bytes([first, 0x80 | 126]) + length.to_bytes(2) + bytes(4)
+    return bytes([first, 0x80 | 127]) + length.to_bytes(8) + bytes(4)
 
 
 async def _known(gateway: Gateway) -> None:
@@ -249,6 +261,32 @@ async def test_a_message_that_is_too_large_ends_the_socket(talk: Talk) -> None:
 
     code, _ = await talk.closed()
     assert code == 1009
+
+
+@pytest.mark.parametrize("frames", ["whole", "in parts"])
+async def test_a_message_that_is_too_large_is_refused_before_it_comes(
+    gateway: Gateway, frames: str
+) -> None:
+    async with connected(gateway) as wire:
+        await wire.send(handshake(gateway))
+        assert (await wire.answer()).startswith(b"HTTP/1.1 101")
+
+        if frames == "in parts":
+            await wire.send(_frame_head(TEXT, 60_000) + bytes(60_000))
+            await wire.send(_frame_head(CONTINUED, 10_000))
+        else:
+            await wire.send(_frame_head(FINAL | TEXT, 16_000_000))
+
+        close = await wire.rest()
+    assert close[:1] == bytes([FINAL | CLOSED])
+    assert int.from_bytes(close[2:4]) == 1009
+
+
+async def test_messages_are_not_compressed(gateway: Gateway) -> None:
+    async with connected(gateway) as wire:
+        await wire.send(handshake(gateway, "Sec-WebSocket-Extensions: permessage-deflate"))
+
+        assert b"permessage-deflate" not in (await wire.answer()).lower()
 
 
 async def test_a_text_that_is_no_utf_8_ends_the_socket_without_an_error(

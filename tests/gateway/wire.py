@@ -49,3 +49,18 @@ def request(gateway: Gateway, length: int, *headers: str) -> bytes:
         *headers,
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def handshake(gateway: Gateway, *headers: str) -> bytes:
+    """Asks for a WebSocket of alice."""
+    lines = [
+        "GET /ws HTTP/1.1",
+        f"Host: {gateway.host}",
+        f"Authorization: Bearer {gateway.tokens['alice']}",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
