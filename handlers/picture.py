@@ -24,7 +24,7 @@ from PIL import (
 )
 
 from domain.failures import Category
-from handlers import colour, exif, frames, jpeg, parts
+from handlers import colour, damage, exif, frames, parts
 from handlers.stage import BadImage, Context, Limits
 from store.formats import HEAD_BYTES, sniff
 
@@ -209,7 +209,7 @@ def _decode(data: bytes, name: str, context: Context) -> _Decoded:
     except Exception as error:
         raise _unreadable(data, name) from error
     if "truncated" in flaw:
-        return msgspec.structs.replace(decoded, warning="The file ends before the picture does.")
+        return msgspec.structs.replace(decoded, warning=damage.CUT)
     return decoded
 
 
@@ -231,7 +231,6 @@ def _attempt(data: bytes, name: str, context: Context, *, lenient: bool) -> _Dec
         pixels = colour.to_eight_bits(image)
         if lenient and _is_flat(pixels):
             raise ValueError("nothing was decoded")
-        broken = lenient or (name == "JPEG" and jpeg.has_broken_scan(data))
         return _Decoded(
             image=pixels,
             size=size,
@@ -241,7 +240,7 @@ def _attempt(data: bytes, name: str, context: Context, *, lenient: bool) -> _Dec
             # What the decoder has turned already, it has taken out of the tags.
             turn=exif.read(image).orientation,
             profile=_profile(image.info),
-            warning="The picture data is broken in places." if broken else None,
+            warning=damage.BROKEN if lenient else damage.find(data, name),
         )
 
 

@@ -354,6 +354,35 @@ def test_a_marker_that_does_not_belong_into_a_scan_is_damage(marker: bytes) -> N
     assert load(data[:at] + marker + data[at + 2 :]).damaged
 
 
+@pytest.mark.parametrize("percent", [10, 50, 99])
+def test_a_heic_of_which_only_a_part_came_is_damaged(photos: Path, percent: int) -> None:
+    data = (photos / "formats" / "iphone.heic").read_bytes()
+
+    picture = load(data[: len(data) * percent // 100])
+
+    assert picture.damaged
+    assert picture.warning == "The file ends before the picture does."
+
+
+@pytest.mark.parametrize("name", ["iphone.heic", "photo.avif", "picture.png"])
+def test_what_is_appended_to_a_whole_file_is_no_damage(photos: Path, name: str) -> None:
+    data = (photos / "formats" / name).read_bytes()
+
+    assert not load(data).damaged
+    assert not load(data + b"\x7f\xff\xff\xffSEFH" + bytes(40)).damaged
+
+
+@pytest.mark.parametrize("compress_level", [0, 9])
+def test_a_changed_byte_of_a_png_is_damage(compress_level: int) -> None:
+    noise = Image.effect_noise((400, 400), 90).convert("RGB")
+    data = bytearray(encoded(noise, "PNG", compress_level=compress_level))
+    assert not load(bytes(data)).damaged
+
+    data[len(data) // 2] ^= 1
+
+    assert load(bytes(data)).damaged
+
+
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF"])
 def test_half_a_file_is_half_a_picture(format_: str) -> None:
     noise = Image.effect_noise((400, 400), 90).convert("RGB")
