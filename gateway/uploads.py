@@ -3,7 +3,8 @@
 | what comes | answer |
 |---|---|
 | bytes that are new to the client | 201, ``duplicate: false`` |
-| bytes of a photo that the client has | 200, ``duplicate: true``, that photo as it is now |
+| bytes of a photo that the client has | 200, ``duplicate: true``, that photo as it is now; \
+  an original that the blob store has lost is there again |
 | an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
 | an ``Idempotency-Key`` that found a photo of these bytes | 200, that photo as it is now |
 | an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
@@ -37,6 +38,7 @@ from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
 from gateway.forms import Form, receive_form
 from gateway.problems import Refused, problems, retry_after
+from gateway.restoring import has_original, restore
 from store import subject
 from store.blobs import Blobs, Draft, original_key
 from store.errors import Corrupt, Full, StoreError, Unavailable
@@ -48,6 +50,7 @@ logger = logging.getLogger("photolog.gateway")
 KEY_MAX = 200
 LAST_SEQ = 2**64 - 1
 PAUSE_S = 0.1
+RECORDED_BEFORE = "This was recorded before, and the log does not answer now."
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -99,7 +102,13 @@ async def upload(
         form = await receive_form(request, draft, deps.limits)
         await draft.flush()
         known = None if key else await _known(deps, draft.sha256, request.user.client_id)
-        return known or await _record(request, deps, draft, form, photo_id, key)
+        if known is None:
+            return await _record(request, deps, draft, form, photo_id, key)
+        photo, position = known
+        if not await has_original(deps.blobs, photo):
+            await draft.commit()
+            await _give_back(deps, photo, draft.key)
+        return _duplicate(photo, position)
 
 
 async def _record(
@@ -119,16 +128,37 @@ async def _record(
         raise
     if outcome.repeat_of is None and outcome.duplicate_of is None and not outcome.reused:
         return _created(command.photo_id, command.job_id, outcome.position)
-    await _discard(deps.blobs, command.key)
+    try:
+        return await _found(deps, command, outcome)
+    finally:
+        await _discard(deps.blobs, command.key)
+
+
+async def _found(deps: Dependencies, command: UploadPhoto, outcome: Outcome) -> Response[Upload]:
+    """The answer where a photo was there before; if it has lost its bytes, it gets these."""
     if outcome.reused:
         raise Refused("idempotency-key-reused", "This key found another photo.")
+    photo = outcome.photo
     if outcome.repeat_of is not None:
-        return await _repeated(deps.log, outcome, command.sha256)
-    if outcome.photo is None or outcome.position is None:
+        answer = await _repeated(deps.log, outcome, command.sha256)
+        with naming_the_log(deps.log, RECORDED_BEFORE):
+            photo = (await deps.log.load(outcome.repeat_of, command.client_id)).photo
+        if photo is not None and not photo.deleted:
+            await restore(deps.log, deps.blobs, photo, command.key)
+        return answer
+    if photo is None or outcome.position is None:
         raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
-    if outcome.photo.deleted:
+    if photo.deleted:
         raise Refused("idempotency-key-reused", "This key found a photo that has been deleted.")
-    return _duplicate(outcome.photo, outcome.position)
+    await restore(deps.log, deps.blobs, photo, command.key)
+    return _duplicate(photo, outcome.position)
+
+
+async def _give_back(deps: Dependencies, photo: Photo, key: str) -> None:
+    try:
+        await restore(deps.log, deps.blobs, photo, key)
+    finally:
+        await _discard(deps.blobs, key)
 
 
 async def _discard(blobs: Blobs, key: str) -> None:
@@ -156,8 +186,8 @@ def _command(photo_id: str, client_id: str, bucket: str, form: Form, draft: Draf
     )
 
 
-async def _known(deps: Dependencies, sha256: str, client_id: str) -> Response[Upload] | None:
-    """The answer for bytes that the client has already; saves storing them to find that out.
+async def _known(deps: Dependencies, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
+    """The photo that has the bytes already; saves storing them to find that out.
 
     Waits for the log as a command does; the bytes have come, and are not sent again for a restart.
     """
@@ -172,12 +202,12 @@ async def _known(deps: Dependencies, sha256: str, client_id: str) -> Response[Up
                 await anyio.sleep(PAUSE_S)
 
 
-async def _look(log: Log, sha256: str, client_id: str) -> Response[Upload] | None:
+async def _look(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
     holder = await log.holder_of(sha256, client_id)
     loaded = await log.load(holder, client_id) if holder else None
     if loaded is None or loaded.photo is None or loaded.position is None or loaded.photo.deleted:
         return None
-    return _duplicate(loaded.photo, loaded.position)
+    return loaded.photo, loaded.position
 
 
 async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]:
@@ -185,7 +215,7 @@ async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]
     position = outcome.position
     if position is None:
         raise ValueError("a repeated command has a position")
-    with naming_the_log(log, "This was recorded before, and the log does not answer now."):
+    with naming_the_log(log, RECORDED_BEFORE):
         found = await log.read(_before(position), count=1)
     if not found or found[0].position != position:
         raise Corrupt(f"the event at {position} is not in the log")
