@@ -110,6 +110,7 @@ class Checks:
         async def ask(partition: int) -> None:
             try:
                 await self._deps.log.end(partition)
+                await self._deps.log.confirm(partition)
             except StoreError as error:
                 failures.append(error)
 
@@ -126,7 +127,9 @@ class Checks:
             raise failures[0]
         if not failures:
             return Check(status="ok", latency_ms=_since_ms(began))
-        away = f"{len(failures)} of {self._deps.log.partitions} partitions do not answer"
+        lost = any(isinstance(each, Replaced) for each in failures)
+        trouble = "do not answer" if not lost else "do not answer, or have lost their events"
+        away = f"{len(failures)} of {self._deps.log.partitions} partitions {trouble}"
         return Check(status="degraded", reason=away, latency_ms=_since_ms(began))
 
     async def _disk(self) -> Check:

@@ -49,6 +49,8 @@ async def rebuild(
     """
     began = time.monotonic()
     await log.confirm()
+    for partition in range(log.partitions):
+        await log.confirm(partition)
     path = generations.new()
     try:
         db = await to_thread.run_sync(fold.create, path, log.log_id)

@@ -158,6 +158,7 @@ class Projector:
         position = await live.checkpoint(partition)
         if not await fold.in_log(self._log, position):
             await self._log.confirm()  # of another log nothing is folded
+            await self._log.confirm(partition)
             await self._report_loss(position, await live.latest(position))
             raise _Unfit(f"the log no longer has {position}, which the read model has")
         return position

@@ -126,6 +126,7 @@ class Log:
         """
         keys = Keys(prefix)
         log_id, count = await meta.create(redis, keys, partitions)
+        await meta.begin(redis, keys, log_id, count)
         return cls(redis, log_id=log_id, partitions=count, keys=keys, wait=wait)
 
     @classmethod
@@ -137,9 +138,12 @@ class Log:
             None if found is None else cls(redis, log_id=found[0], partitions=found[1], keys=keys)
         )
 
-    async def confirm(self) -> None:
-        """Nothing while Redis has this log; raises Replaced or Unavailable."""
-        await meta.confirm(self.redis, self.keys, self.log_id)
+    async def confirm(self, partition: int | None = None) -> None:
+        """Nothing while Redis has this log, or this partition of it; else Replaced, Unavailable."""
+        if partition is None:
+            await meta.confirm(self.redis, self.keys, self.log_id)
+        else:
+            await meta.confirm_partition(self.redis, self.keys, self.log_id, partition)
 
     def partition_of(self, client_id: str) -> int:
         return partition_of(client_id, self.partitions)
@@ -210,6 +214,7 @@ class Log:
                     )
             if loaded.photo is None or loaded.position is None:
                 await self.confirm()  # in another log no photo of ours is to be looked for
+                await self.confirm(partition)
                 return loaded
             if await self.restore(
                 self.keys.photo(partition, photo_id),

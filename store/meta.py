@@ -2,18 +2,20 @@
 
 | key | type | what |
 |---|---|---|
-| ``photolog:meta`` | hash | ``id``, ``partitions`` |
+| ``photolog:meta`` | hash | ``id``, ``partitions``, and ``begun:07`` for each partition |
 | ``photolog:{07}:id`` | string | the id again, where a script of the partition can see it |
 
 A server that comes back with nothing, or with the log of somebody else, is not the log that a
-running process has joined: what it appended there would follow on nothing.
+running process has joined: what it appended there would follow on nothing. So it is with one server
+of a cluster: a partition that has begun and knows nothing of it has lost its events.
 """
 
 import uuid
+from contextlib import suppress
 from typing import cast
 
 from store.client import Client, translated
-from store.errors import Replaced, Retyped, Unfit
+from store.errors import Replaced, Retyped, Unavailable, Unfit
 from store.keys import Keys
 
 
@@ -41,6 +43,16 @@ async def find(redis: Client, keys: Keys) -> tuple[str, int] | None:
     return _checked(keys, found)
 
 
+async def begin(redis: Client, keys: Keys, log_id: str, partitions: int) -> None:
+    """Let each partition begin that has not yet, as far as they answer; raises as ``confirm``."""
+    with translated():
+        begun = await redis.hmget(keys.meta, [_begun(each) for each in range(partitions)])
+    for partition, mark in enumerate(begun):
+        if mark is None:
+            with suppress(Unavailable):
+                await claim(redis, keys, log_id, partition)
+
+
 async def confirm(redis: Client, keys: Keys, log_id: str) -> None:
     """Nothing while the log that is there is this one.
 
@@ -50,16 +62,45 @@ async def confirm(redis: Client, keys: Keys, log_id: str) -> None:
     """
     with translated():
         found = cast("bytes | None", await redis.hget(keys.meta, "id"))
-    if found is None or found.decode(errors="replace") != log_id:
-        there = "no log" if found is None else f"the log {found.decode(errors='replace')}"
-        raise Replaced(f"Redis has {there} now, and this process has joined the log {log_id}")
+    _same(log_id, found, "Redis")
+
+
+async def confirm_partition(redis: Client, keys: Keys, log_id: str, partition: int) -> None:
+    """Nothing while the partition has what this log had there; raises as ``confirm``."""
+    with translated():
+        found = cast("bytes | None", await redis.get(keys.identity(partition)))
+    if found == log_id.encode():
+        return
+    await confirm(redis, keys, log_id)
+    if found is not None:
+        _same(log_id, found, f"the server of partition {partition}")
+    with translated():
+        begun = await redis.hget(keys.meta, _begun(partition))
+        # One that has events has lost but the key of its id.
+        if begun and not await redis.xlen(keys.log(partition)):
+            raise Replaced(
+                f"partition {partition} has come back without its events: its server needs the "
+                "file that it had"
+            )
 
 
 async def claim(redis: Client, keys: Keys, log_id: str, partition: int) -> None:
     """Say in the partition which log it is of, if nothing is said there; raises as ``confirm``."""
     await confirm(redis, keys, log_id)
+    await confirm_partition(redis, keys, log_id, partition)
     with translated():
         await redis.set(keys.identity(partition), log_id, nx=True)
+        await redis.hset(keys.meta, _begun(partition), "1")
+
+
+def _begun(partition: int) -> str:
+    return f"begun:{partition:02d}"
+
+
+def _same(log_id: str, found: bytes | None, where: str) -> None:
+    if found is None or found.decode(errors="replace") != log_id:
+        there = "no log" if found is None else f"the log {found.decode(errors='replace')}"
+        raise Replaced(f"{where} has {there} now, and this process has joined the log {log_id}")
 
 
 def _checked(keys: Keys, found: object) -> tuple[str, int]:

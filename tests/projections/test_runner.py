@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from projections import checkpoints, photos
+from projections.rebuild import rebuild
 from projections.runner import AT_ONCE, GATHER_S, Committed, Projector
 from projections.verify import verify
 from store.client import Client, connect
@@ -283,6 +284,25 @@ async def test_nothing_is_folded_of_a_log_that_is_another_now(
 
     with pytest.raises(Replaced):
         await projector.catch_up()
+
+    assert live_rows(generations) == before
+
+
+async def test_a_partition_that_has_come_back_empty_is_not_folded(
+    redis: Client, prefix: str, generations: Generations
+) -> None:
+    log = await Log.open(redis, partitions=2, prefix=prefix)
+    of = {log.partition_of(client): client for client in ("alice", "bob", "carol", "dave")}
+    await execute(log, upload(1, client_id=of[0]), upload(2, client_id=of[1]))
+    await Projector(log, generations).catch_up()
+    before = live_rows(generations)
+    for key in (log.keys.identity(0), log.keys.log(0)):
+        await redis.delete(key)
+
+    with pytest.raises(Replaced):
+        await Projector(log, generations).catch_up()
+    with pytest.raises(Replaced):
+        await rebuild(log, generations)
 
     assert live_rows(generations) == before
 

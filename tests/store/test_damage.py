@@ -6,6 +6,7 @@ import pytest
 
 from domain.commands import DeletePhoto, PhotoCommand
 from domain.controls import PauseStage
+from store.client import Client
 from store.controls import ControlLog
 from store.errors import Replaced
 from store.lanes import Lanes
@@ -124,6 +125,37 @@ class TestAnotherLog:
             await append(log, DeletePhoto(photo_id=photo.photo_id), known)
 
         assert await keys_of(log) == []
+
+    async def test_a_partition_that_comes_back_with_nothing_takes_nothing(
+        self, redis: Client, prefix: str
+    ) -> None:
+        log = await Log.open(redis, partitions=3, prefix=prefix)
+        lost = log.partition_of("alice")
+        other = next(name for name in "abcdefgh" if log.partition_of(name) != lost)
+        for key in await keys_of(log):
+            if key.startswith(log.keys.log(lost).removesuffix("log").encode()):
+                await log.redis.delete(key)
+
+        for joined in (log, await Log.open(redis, prefix=prefix)):
+            with pytest.raises(Replaced, match=f"partition {lost} has come back without"):
+                await joined.execute(upload(), client_id="alice", context=CONTEXT, patience_s=0.1)
+            with pytest.raises(Replaced):
+                await joined.confirm(lost)
+            await joined.execute(
+                upload(client_id=other), client_id=other, context=CONTEXT, patience_s=0.1
+            )
+            await joined.confirm(log.partition_of(other))
+
+    async def test_a_partition_that_has_its_events_takes_its_id_again(
+        self, redis: Client, prefix: str
+    ) -> None:
+        log = await Log.open(redis, prefix=prefix)
+        await uploaded(log)
+        await redis.delete(log.keys.identity(0))
+
+        await append(log)
+
+        assert await redis.get(log.keys.identity(0)) == log.log_id.encode()
 
     async def test_nothing_is_appended_to_the_log_of_others(self, log: Log) -> None:
         await uploaded(log)
