@@ -14,6 +14,7 @@ Readers keep what they have until a new generation has caught up.
 
 import logging
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -23,10 +24,14 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from domain.controls import RaiseAlert
+from domain.events import Context
+from domain.failures import Category
 from projections import checkpoints, fold, history
 from projections.history import Entry
 from projections.rebuild import rebuild
 from store.client import BLOCK_MS
+from store.controls import ControlLog
 from store.doorbell import ring
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log import Log, Recorded
@@ -170,11 +175,27 @@ class Projector:
             if await fold.in_log(self._log, entry.position):
                 break
             lost.append(entry)
-        logger.error(
-            "partition %d has lost %s%d events, up to %s, of the photos %s",
-            *(position.partition, "at least " if len(lost) == LOOKED_BACK else "", len(lost)),
-            *(position, ", ".join(sorted({entry.photo_id for entry in lost}))),
+        photo_ids = sorted({entry.photo_id for entry in lost})
+        least = "at least " if len(lost) == LOOKED_BACK else ""
+        said = (
+            f"partition {position.partition} has lost {least}{len(lost)} events, up to {position}"
         )
+        logger.error("%s, of the photos %s", said, ", ".join(photo_ids))
+        alert = RaiseAlert(
+            now=await self._log.now(),
+            stage="projector",
+            category=Category.RESOURCE,
+            level="critical",
+            code="events-lost",
+            error=f"{said}, of {len(photo_ids)} photos",
+        )
+        context = Context(
+            now=alert.now, source="projector", actor="projector", trace_id=uuid.uuid4().hex
+        )
+        try:
+            await ControlLog(self._log).execute(alert, context)
+        except StoreError as error:
+            logger.warning("the alert was not recorded: %s", error)
 
     async def _step(
         self,

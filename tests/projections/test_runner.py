@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from domain.control_events import AlertRaised
 from projections import checkpoints, photos
 from projections.rebuild import rebuild
 from projections.runner import AT_ONCE, GATHER_S, Committed, Projector
@@ -271,6 +272,11 @@ async def test_what_the_log_has_lost_is_not_kept(
     left = [photo_id(1), photo_id(3)] if grown else [photo_id(1)]
     assert [row[0] for row in live_rows(generations)["photos"]] == left
     assert f"the log no longer has {lost}" in caplog.text
+    [alert] = [
+        each.event.data async for each in log.scan(0) if isinstance(each.event.data, AlertRaised)
+    ]
+    assert (alert.code, alert.level) == ("events-lost", "critical")
+    assert alert.error.endswith(f"has lost 1 events, up to {lost}, of 1 photos")
 
 
 async def test_nothing_is_folded_of_a_log_that_is_another_now(
