@@ -110,6 +110,8 @@ class Attempts:
         if photo is not None and task.stage == ERASURE:
             await observed(self._observe, task, self._erase(photo, task, claim))
         elif photo is None or not is_current(photo, task.job_id, task.stage, task.attempt):
+            if photo is not None and photo.erased:
+                await self._remove_files(photo)  # of an earlier try of ours, which was hindered
             await self._log.acknowledge(task, claim)
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)
@@ -136,25 +138,30 @@ class Attempts:
             await self._fail(task, claim, failure)
             return "failed"
         renditions = tuple([await self._store(task, made) for made in output.renditions])
-        outcome = await self._execute(
-            RecordStageCompleted(
-                photo_id=photo.photo_id,
-                job_id=task.job_id,
-                stage=task.stage,
-                attempt=task.attempt,
-                duration_ms=round((time.monotonic() - began) * 1000),
-                result=msgspec.to_builtins(output.result),
-                renditions=renditions,
-            ),
-            task,
-            claim,
-            loaded=loaded,
+        done = RecordStageCompleted(
+            photo_id=photo.photo_id,
+            job_id=task.job_id,
+            stage=task.stage,
+            attempt=task.attempt,
+            duration_ms=round((time.monotonic() - began) * 1000),
+            result=msgspec.to_builtins(output.result),
+            renditions=renditions,
         )
-        if outcome.photo is not None and outcome.photo.deleted:
-            # Deleted meanwhile, and perhaps erased already: these files would have no name.
+        try:
+            outcome = await self._execute(done, task, claim, loaded=loaded)
+        except Lost:
+            # Another has done it meanwhile, under the same keys; or the photo was deleted.
+            now = await self._log.load(task.photo_id, task.client_id)
+            await self._withdraw(now.photo, renditions)
+            raise
+        await self._withdraw(outcome.photo, renditions)
+        return "completed"
+
+    async def _withdraw(self, photo: Photo | None, renditions: tuple[Rendition, ...]) -> None:
+        """Delete what was stored for a photo that is deleted, and perhaps erased, by now."""
+        if photo is not None and photo.deleted:
             for rendition in renditions:
                 await self._blobs.delete(rendition.key)
-        return "completed"
 
     async def _run_stage(self, photo: Photo, task: Task) -> Output:
         stage = self._stages.get(task.stage)
@@ -233,13 +240,16 @@ class Attempts:
 
     async def _erase(self, photo: Photo, task: Task, claim: Claim) -> Ended:
         if photo.deleted and not photo.erased:
-            folder = rendition_key(photo.photo_id, "", "").rstrip("/")
-            for blob in await self._blobs.keys(folder):
-                await self._blobs.delete(blob.key)
-            for key in photo.keys.values():
-                await self._blobs.delete(key)
+            await self._remove_files(photo)
         await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
         return "completed"
+
+    async def _remove_files(self, photo: Photo) -> None:
+        folder = rendition_key(photo.photo_id, "", "").rstrip("/")
+        for blob in await self._blobs.keys(folder):
+            await self._blobs.delete(blob.key)
+        for key in photo.keys.values():
+            await self._blobs.delete(key)
 
     async def _execute(
         self,

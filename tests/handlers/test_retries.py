@@ -6,7 +6,7 @@ import anyio
 import msgspec
 import pytest
 
-from domain.commands import RetryProcessing
+from domain.commands import DeletePhoto, RetryProcessing
 from domain.failures import Category
 from domain.retries import STRATEGIES, Strategies
 from handlers.stage import Output
@@ -177,18 +177,43 @@ async def test_a_result_that_comes_after_the_task_was_taken_over_is_dropped(
     assert sorted(each["stage"] for each in done) == ["thumbnails", "validation"]
 
 
-class Late(Scripted):
-    """A pool whose first answer waits until it is told to come."""
+async def test_a_late_worker_leaves_no_files_of_a_photo_that_is_erased(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    command = await uploaded(log, blobs, jpeg("one"), "quick_processing")
+    late = Late("thumbnails")
+    patient = WorkerSettings(stalled_after_s=3_600.0)
+    async with working("late", pool=late, settings=patient):
+        with anyio.fail_after(DEADLINE_S):
+            await late.began.wait()
+        async with working("heir", settings=WorkerSettings(stalled_after_s=0.2)) as heir:
+            delete = DeletePhoto(photo_id=command.photo_id)
+            await log.execute(delete, client_id="alice", context=CONTEXT)
+            await types_when_ended(log, command.photo_id, ("photo.erased",))
+            with anyio.fail_after(DEADLINE_S):
+                while not heir.taken_over:
+                    await anyio.sleep(0.02)
+        late.go_on.set()
 
-    def __init__(self) -> None:
+    assert late.ended.is_set()
+    assert await blobs.keys("") == []
+
+
+class Late(Scripted):
+    """A pool whose answers for ``stage``, or all, wait until they are told to come."""
+
+    def __init__(self, stage: str | None = None) -> None:
         super().__init__()
+        self.stage = stage
         self.began = anyio.Event()
         self.go_on = anyio.Event()
         self.ended = anyio.Event()
 
     async def run(self, *, stage: str, affinity: str, **options: object) -> Output:
-        self.began.set()
-        await self.go_on.wait()
+        if self.stage in (None, stage):
+            self.began.set()
+            await self.go_on.wait()
         output = await super().run(stage=stage, affinity=affinity, **options)
-        self.ended.set()
+        if self.stage in (None, stage):
+            self.ended.set()
         return output
