@@ -33,7 +33,7 @@ from handlers.observing import Ended, RunObserver, about, observed
 from handlers.registry import ORIGINAL, Stage
 from handlers.stage import Made, Output, StageFailed
 from store import subject
-from store.blobs import Blobs, rendition_key
+from store.blobs import Blobs, rendition_folder, rendition_key
 from store.controls import ControlLog
 from store.errors import Full, Lost, Missing, StoreError, Unavailable
 from store.lanes import Claimed
@@ -150,7 +150,7 @@ class Attempts:
         try:
             outcome = await self._execute(done, task, claim, loaded=loaded)
         except Lost:
-            # Another has done it meanwhile, under the same keys; or the photo was deleted.
+            # Another does it, and may be about to name the same keys; or the photo was deleted.
             now = await self._log.load(task.photo_id, task.client_id)
             await self._withdraw(now.photo, renditions)
             raise
@@ -183,7 +183,8 @@ class Attempts:
             raise StageFailed(Category.DATA, "blob-missing", message) from error
 
     async def _store(self, task: Task, made: Made) -> Rendition:
-        key = rendition_key(task.photo_id, task.job_id, made.name)
+        sha256 = hashlib.sha256(made.data).hexdigest()
+        key = rendition_key(task.photo_id, task.job_id, made.name, sha256)
         await self._blobs.put(key, made.data)
         return Rendition(
             name=made.name,
@@ -192,7 +193,7 @@ class Attempts:
             height=made.height,
             file_size=len(made.data),
             mime_type=made.mime_type,
-            sha256=hashlib.sha256(made.data).hexdigest(),
+            sha256=sha256,
         )
 
     async def _fail(
@@ -245,8 +246,7 @@ class Attempts:
         return "completed"
 
     async def _remove_files(self, photo: Photo) -> None:
-        folder = rendition_key(photo.photo_id, "", "").rstrip("/")
-        for blob in await self._blobs.keys(folder):
+        for blob in await self._blobs.keys(rendition_folder(photo.photo_id)):
             await self._blobs.delete(blob.key)
         for key in photo.keys.values():
             await self._blobs.delete(key)

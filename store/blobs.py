@@ -3,7 +3,7 @@
 | key | what |
 |---|---|
 | ``originals/ab/<photoId>`` | an upload, byte for byte |
-| ``renditions/ab/<photoId>/<jobId>/<name>`` | a picture made from it |
+| ``renditions/ab/<photoId>/<jobId>/<name>-<sha256>`` | a picture made from it; of the SHA-256 the first 16 digits |
 | ``probes/<id>`` | written, read and deleted to see whether that works |
 | ``log/id`` | the id of the log that names all these |
 | ``drafts/<owner>~<id>`` | worthless once its writer is gone |
@@ -41,9 +41,14 @@ def original_key(photo_id: str) -> str:
     return f"originals/{photo_id[:2]}/{photo_id}"
 
 
-def rendition_key(photo_id: str, job_id: str, name: str) -> str:
-    """The same for every attempt of a job, so that trying again leaves nothing behind."""
-    return f"renditions/{photo_id[:2]}/{photo_id}/{job_id}/{name}"
+def rendition_folder(photo_id: str) -> str:
+    return f"renditions/{photo_id[:2]}/{photo_id}"
+
+
+def rendition_key(photo_id: str, job_id: str, name: str, sha256: str) -> str:
+    """The same for every attempt of a job that makes the same bytes, so that trying again leaves
+    nothing behind; another for other bytes, so that a result that is dropped replaces none."""
+    return f"{rendition_folder(photo_id)}/{job_id}/{name}-{sha256[:16]}"
 
 
 def checked(key: str) -> str:

@@ -103,7 +103,8 @@ async def _rendition(gateway: Gateway, photo: dict[str, Any], name: str, shade: 
     file = BytesIO()
     Image.new("RGB", (8, 8), (len(name), shade, 9)).save(file, "WEBP", lossless=True)
     data = file.getvalue() + name.encode()  # each its own bytes
-    key = rendition_key(photo["photoId"], photo["jobId"], name)
+    sha256 = hashlib.sha256(data).hexdigest()
+    key = rendition_key(photo["photoId"], photo["jobId"], name, sha256)
     await gateway.blobs.put(key, data)
     return Rendition(
         name=name,
@@ -112,5 +113,5 @@ async def _rendition(gateway: Gateway, photo: dict[str, Any], name: str, shade: 
         height=8,
         file_size=len(data),
         mime_type="image/webp",
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
     )

@@ -1,5 +1,6 @@
 """What follows a failure: the next attempt in its time, an alert, or the dead letters."""
 
+import hashlib
 from datetime import datetime
 
 import anyio
@@ -175,6 +176,27 @@ async def test_a_result_that_comes_after_the_task_was_taken_over_is_dropped(
 
     done = await data_of(log, command.photo_id, "photo.processing.stage.completed")
     assert sorted(each["stage"] for each in done) == ["thumbnails", "validation"]
+
+
+async def test_a_result_that_is_dropped_replaces_no_file(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    command = await uploaded(log, blobs, jpeg("one"), "quick_processing")
+    late = Late("thumbnails")
+    patient = WorkerSettings(stalled_after_s=3_600.0)
+    async with working("late", pool=late, settings=patient):
+        with anyio.fail_after(DEADLINE_S):
+            await late.began.wait()
+        async with working("heir", settings=WorkerSettings(stalled_after_s=0.2)):
+            await types_when_ended(log, command.photo_id)
+        late.go_on.set()
+
+    assert late.ended.is_set()
+    made = await data_of(log, command.photo_id, "photo.thumbnail.generated")
+    assert made
+    for each in made:
+        data = (blobs.root / each["thumbnail"]["key"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == each["thumbnail"]["sha256"]
 
 
 async def test_a_late_worker_leaves_no_files_of_a_photo_that_is_erased(

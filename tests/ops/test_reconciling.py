@@ -56,7 +56,7 @@ def _age(blobs: FolderBlobs, key: str) -> None:
 async def test_where_all_is_well_nothing_is_found(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await _photo(log, blobs)
-    key = rendition_key(photo.photo_id, photo.job_id, "optimized")
+    key = rendition_key(photo.photo_id, photo.job_id, "optimized", "ab")
     await blobs.put(key, b"webp")
     rendition = Rendition(
         name="optimized",

@@ -128,13 +128,13 @@ async def test_deleting_twice_is_deleting(keeper: Keeper) -> None:
 async def test_keys_lists_what_is_under_a_folder(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
     await blobs.put(original_key("abc"), b"1")
-    await blobs.put(rendition_key("abc", "job", "optimized"), b"22")
-    await blobs.put(rendition_key("abcd", "job", "optimized"), b"333")
+    await blobs.put(rendition_key("abc", "job", "optimized", "cd"), b"22")
+    await blobs.put(rendition_key("abcd", "job", "optimized", "cd"), b"333")
 
     first, second = await blobs.keys("renditions")
     (found,) = await blobs.keys("renditions/ab/abc")
 
-    assert (first.key, second.size) == ("renditions/ab/abc/job/optimized", 3)
+    assert (first.key, second.size) == ("renditions/ab/abc/job/optimized-cd", 3)
     assert found == first
     assert len(await blobs.keys("")) == 3
 

@@ -12,7 +12,7 @@ KEY = "originals/ab/abc"
 
 async def test_deleting_removes_the_file_and_its_empty_folders(tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
-    key = rendition_key("abc", "job", "thumbnail-150")
+    key = rendition_key("abc", "job", "thumbnail-150", "ab")
     await blobs.put(key, b"x")
     await blobs.delete(key)
 
