@@ -17,7 +17,8 @@ import anyio
 
 from ops.errors import UserError
 from ops.leash import leashed
-from ops.settings import Settings, environment_of, load
+from ops.loading import environment_of, load
+from ops.settings import Settings
 from store.errors import Unavailable
 
 WRONG = 78

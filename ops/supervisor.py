@@ -34,9 +34,10 @@ from ops.consistency import check_system
 from ops.embedded import Valkey
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.listener import forget, metrics_served
+from ops.loading import environment_of
 from ops.metrics import Metrics
 from ops.part import Part
-from ops.settings import PREFIX, Settings, environment_of
+from ops.settings import PREFIX, Settings
 
 logger = logging.getLogger("photolog.supervisor")
 

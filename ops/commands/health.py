@@ -11,7 +11,7 @@ import msgspec
 from ops.client import Problem, connected, url_in
 from ops.commands.options import with_settings
 from ops.lines import printable
-from ops.settings import Loaded
+from ops.loading import Loaded
 
 COLOURS = {"ok": "green", "degraded": "yellow", "down": "red"}
 

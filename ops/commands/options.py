@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ops.settings import Loaded, describe, load
+from ops.loading import Loaded, describe, load
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -10,8 +10,8 @@ import msgspec
 from ops import wiring
 from ops.commands.options import config_option, data_option, with_settings
 from ops.errors import UserError
+from ops.loading import Loaded
 from ops.progress import progress_bar
-from ops.settings import Loaded
 from projections import checkpoints
 from projections.models import TABLES
 from projections.rebuild import RebuildReport, rebuild

@@ -11,8 +11,8 @@ from ops.blobs import open_store
 from ops.commands.options import with_settings
 from ops.consistency import check
 from ops.errors import UserError
+from ops.loading import Loaded
 from ops.reconciling import Comparison, compare, remove
-from ops.settings import Loaded
 from ops.tokens import parse_ttl
 
 

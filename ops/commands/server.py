@@ -8,7 +8,7 @@ import click
 
 from ops.client import find
 from ops.commands.options import with_settings
-from ops.settings import Loaded
+from ops.loading import Loaded
 from ops.tokens import LOCAL_CLIENT
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -3,7 +3,7 @@
 import click
 
 from ops.commands.options import with_settings
-from ops.settings import Loaded
+from ops.loading import Loaded
 from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
 
 
