@@ -69,7 +69,10 @@ class _Photolog(click.Group):
 @data_option
 @click.version_option(package_name="photolog")
 def main() -> None:
-    """Photolog keeps photos, and everything that ever happened to them."""
+    """Photolog keeps photos, and everything that ever happened to them.
+
+    Begin with `photolog up`. Other commands find what it runs by its data folder.
+    """
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ def _filters(function: Function) -> Function:
 
     @click.option("--stage", help="Only those that failed in this stage.")
     @click.option(
-        "--category", type=click.Choice(CATEGORIES), help="Only those that failed for this kind."
+        "--category",
+        type=click.Choice(CATEGORIES),
+        help="Only those that failed for a reason of this kind.",
     )
     @click.option("--owner", metavar="ID", help="Only those of this client.")
     @functools.wraps(function)

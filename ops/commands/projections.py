@@ -38,7 +38,11 @@ class _Group(click.Group):
 @config_option
 @data_option
 def command() -> None:
-    """List, rebuild and verify the read models of this machine."""
+    """List, rebuild and verify the read models of this machine.
+
+    A read model is the SQLite file that answers what is asked, folded from the log; each fold is a
+    generation, and one is live.
+    """
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True):
