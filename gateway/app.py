@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import msgspec
-from litestar import Litestar, Request
+from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import SerializationException, ValidationException
@@ -36,6 +36,7 @@ from gateway.envelope import Envelope
 from gateway.hub import Hub
 from gateway.metrics import Gauges
 from gateway.observing import Answered, AnswerObserver
+from gateway.problems import Damages
 from gateway.rates import Counting
 from gateway.reading import provide_reader
 from gateway.tracing import trace
@@ -92,6 +93,11 @@ def create_app(deps: Dependencies) -> Gateway:
     checks = Checks(deps)
     gauges = Gauges(deps, hub, slots)
     counting = Counting(deps.log)
+    damages = Damages()
+
+    def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        return pages.error_response(request, error, damages)
+
     app = Gateway(
         [
             *uploads.ROUTES,
@@ -119,7 +125,7 @@ def create_app(deps: Dependencies) -> Gateway:
             "reader": Provide(provide_reader),
         },
         middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
-        exception_handlers={Exception: pages.error_response, 500: pages.error_response},
+        exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
         lifespan=[hub.running, counting.running],
         openapi_config=description(),

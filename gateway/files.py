@@ -34,7 +34,6 @@ from gateway.reading import not_found, visible
 from projections import jobs, photos
 from projections.jobs import JobView
 from projections.photos import Files, Owner
-from store.errors import Corrupt
 from store.sqlite import Connection, Reader
 
 logger = logging.getLogger("photolog.gateway")
@@ -57,7 +56,7 @@ _RESPONSES: Mapping[int, ResponseSpec] = {
     307: ResponseSpec(None, description="Where the file is, for a while", generate_examples=False),
     **problems(
         *("photo-not-found", "rendition-not-found", "range-not-satisfiable", "missing-token"),
-        *("blob-missing", "read-model-behind"),
+        *("blob-missing", "corrupt", "read-model-behind"),
     ),
 }
 
@@ -214,13 +213,17 @@ async def _answer(
     """304, 307, 206 or 200.
 
     Raises:
-        Refused: ``range-not-satisfiable``.
-        Missing, Corrupt: the blob is not what the log says.
+        Refused: ``range-not-satisfiable``; ``corrupt``: the blob is not what the log says.
+        Missing: there is no blob.
     """
     if matches_none(request.headers.get("if-none-match"), file.etag):
         return ASGIResponse(status_code=304, headers=_headers(file))
     if (stored := await deps.blobs.size(file.key)) != file.size:
-        raise Corrupt(f"blob {file.key} has {stored} bytes, not {file.size}")
+        raise Refused(
+            "corrupt",
+            f"The file of this photo has {stored} bytes, and {file.size} were written.",
+            advice="Tell the operator: photolog reconcile.",
+        )
     shown = disposition("attachment" if download else "inline", file.name)
     link = deps.blobs.link(file.key, mime_type=file.mime_type, disposition=shown)
     if link is not None and request.method == "GET":  # which the link is signed for

@@ -115,6 +115,7 @@ class _Reception:
         self._fields_left = limits.max_field_bytes
         self._head = bytearray()
         self._seen_file = False
+        self._seen_fields: set[str] = set()
         self._misnamed: str | None = None
 
     async def take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
@@ -149,12 +150,20 @@ class _Reception:
 
     async def _end(self) -> None:
         if self._field != FILE:
+            self._once(self._field)
             _set(self._form, self._field, bytes(self._value))
             return
         if self._draft.size + len(self._head) == 0:
             raise Refused("empty-file", "The file has no bytes.")
         if not self._form.mime_type:
             await self._recognise()
+
+    def _once(self, field: str) -> None:
+        if field in self._seen_fields:
+            detail = f'The form has several fields "{field}".'
+            raise Refused("too-many-fields", detail, advice="Send each field once.")
+        if field in FIELDS:
+            self._seen_fields.add(field)
 
     async def _write(self, chunk: bytes | bytearray) -> None:
         if self._draft.size + len(self._head) + len(chunk) > self._limits.max_upload_bytes:

@@ -15,6 +15,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from gateway.limits import Limits
+from gateway.reading import end_before
 from gateway.rooms import Admission, Positions, rooms_of
 from gateway.subscription import Delivery, Fetch, Start, Subscription
 from projections import checkpoints, history
@@ -114,7 +115,7 @@ class Hub:
         """Wait for the read model, and for ``after`` if it is about to be reached.
 
         Returns ``after``, or None where this history does not have what is there: then the log has
-        lost it, or it was never in this log.
+        lost it, or it was never in this log. What is beyond the log's end is not waited for.
 
         Raises:
             Unavailable: there is no read model, or the hub has stopped.
@@ -122,7 +123,11 @@ class Hub:
         if self.ended:
             raise Unavailable("the hub has stopped")
         with anyio.move_on_after(self.limits.after_timeout_s):
-            while not self._head or self._is_behind(after or {}):
+            while not self._head:
+                await self._moved.wait()
+            if await self._will_not_come(after or {}):
+                return None
+            while self._ahead(after or {}):
                 await self._moved.wait()
         if not self._head:
             raise Unavailable("there is no read model yet: is the projector running?")
@@ -218,8 +223,14 @@ class Hub:
         self._moved.set()
         self._moved = anyio.Event()
 
-    def _is_behind(self, after: Positions) -> bool:
-        return any(p in self._head and self._head[p] < position for p, position in after.items())
+    def _ahead(self, after: Positions) -> list[Position]:
+        return [each for p, each in after.items() if p in self._head and self._head[p] < each]
+
+    async def _will_not_come(self, after: Positions) -> bool:
+        for position in self._ahead(after):
+            if await end_before(self._log, position) is not None:
+                return True
+        return False
 
     async def _catch_up(self, fetch: Fetch) -> list[list[Entry]]:
         self.catch_ups += 1

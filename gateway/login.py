@@ -21,6 +21,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @post(
     "/api/login",
+    guards=[only()],
     status_code=200,
     exclude_from_auth=True,
     security=[{"bearer": []}],
@@ -53,6 +54,7 @@ async def who_am_i(request: Asked) -> Login:
 
 @delete(
     "/api/login",
+    guards=[only()],
     exclude_from_auth=True,
     security=[{}],
     responses=problems(),

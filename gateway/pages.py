@@ -18,7 +18,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from gateway.dependencies import Dependencies
-from gateway.problems import Refused, problem_response
+from gateway.problems import Damages, Refused, problem_response
 from gateway.ranges import matches_none
 
 FOLDER = Path(__file__).parent / "pages"
@@ -103,9 +103,11 @@ async def part(request: Asking, name: FromPath[str]) -> ASGIResponse:
     return _answer(request, page)
 
 
-def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def error_response(
+    request: Request[Any, Any, Any], error: Exception, damages: Damages
+) -> Response[Any]:
     """The problem document of any error, but a page for a browser that found nothing."""
-    answer = problem_response(request, error)
+    answer = problem_response(request, error, damages)
     wants_page = "text/html" in request.headers.get("accept", "")
     if not (wants_page and answer.content.code == "not-found"):
         return answer

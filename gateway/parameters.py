@@ -1,4 +1,6 @@
-"""What a route does not know is refused: a misspelt filter would show all, a reason be lost."""
+"""What a route does not know is refused: a misspelt filter would show all, a reason be lost.
+
+So is what came twice: nobody can say which one was meant."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +18,10 @@ SHOWN = 40
 
 
 def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
-    """A guard that lets requests pass if they have no other query parameters; raises Refused."""
+    """A guard that lets requests pass if they have no other query parameters, and none twice.
+
+    It raises Refused.
+    """
 
     def guard(connection: Asking, _handler: BaseRouteHandler) -> None:
         for name in connection.query_params:
@@ -24,6 +29,9 @@ def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
                 detail = f"There is no query parameter {name[:SHOWN]!r}."
                 advice = f"Use {', '.join(names)}." if names else "Leave it out."
                 raise Refused("invalid-request", detail, advice=advice)
+            if len(connection.query_params.getall(name)) > 1:
+                detail = f"The query parameter {name!r} came twice."
+                raise Refused("invalid-request", detail, advice="Send it once.")
 
     return guard
 

@@ -119,6 +119,7 @@ async def one_photo(
 
 @delete(
     "/api/photos/{photo_id:str}",
+    guards=[only()],
     response_headers=[POSITION],
     responses=problems("photo-not-found", "missing-token", "forbidden", "log-unavailable"),
     tags=["photos"],
@@ -137,6 +138,7 @@ async def delete_photo(
 
 @post(
     "/api/photos/{photo_id:str}/reprocess",
+    guards=[only()],
     status_code=202,
     response_headers=[POSITION],
     responses=problems(

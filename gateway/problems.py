@@ -26,6 +26,9 @@ RETRY_AFTER_S = 2
 REASON_MAX = 200
 """Characters of a library's reason that an answer repeats."""
 
+DAMAGES_MAX = 1_000
+"""Damages that are remembered as named."""
+
 Headers = dict[str, str]
 
 
@@ -236,17 +239,38 @@ def _challenge(code: str) -> str:
     return f'Bearer realm="photolog", error="invalid_token", error_description="{code}"'
 
 
-def problem_response(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """The problem document of any error; a bug is logged with its traceback."""
+class Damages:
+    """Those that a log line has named: one line each, not one for each look at it."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, None] = {}
+
+    def name(self, damage: str) -> bool:
+        """Whether it is to be named now; those that nobody has met for long are forgotten."""
+        known = damage in self._named
+        self._named.pop(damage, None)
+        self._named[damage] = None
+        if len(self._named) > DAMAGES_MAX:
+            del self._named[next(iter(self._named))]
+        return not known
+
+
+def problem_response(
+    request: Request[Any, Any, Any], error: Exception, damages: Damages
+) -> Response[Problem]:
+    """The problem document of any error; a bug is logged with its traceback, damage once."""
     said = _say(error)
     kind = PROBLEMS[said.code]
     trace = trace_id(request.scope)
-    level = logging.INFO if kind.status < 500 else logging.WARNING
-    level = logging.ERROR if kind.status == 500 else level
-    cause = error if kind.status == 500 else None
     where = f"{request.method} {request.url.path!r}"
     about = {"subject": Subject(trace_id=trace)}
     reason = str(error)  # like the path it may hold a line break of a user's
+    is_bug = said.code == "internal-error"
+    level = logging.INFO if kind.status < 500 else logging.WARNING
+    if kind.status == 500:
+        is_news = is_bug or damages.name(f"{request.url.path} {said.code} {reason}")
+        level = logging.ERROR if is_news else logging.INFO
+    cause = error if is_bug else None
     logger.log(level, "%s: %s: %r", where, said.code, reason, exc_info=cause, extra=about)
     retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
     return Response(

@@ -15,6 +15,7 @@ from gateway.problems import Refused
 from projections import checkpoints, photos
 from projections.photos import Owner
 from store.errors import StoreError, Unavailable
+from store.log import Log
 from store.position import Position
 from store.sqlite import Connection, Reader
 
@@ -51,15 +52,20 @@ async def provide_reader(deps: NamedDependency[Dependencies], after: After = Non
 
 
 async def _check_recorded(deps: Dependencies, position: Position) -> None:
-    """Refuse a position that will not come; a log that does not answer leaves that open.
+    """Refuse a position that will not come; raises Refused, ``invalid-position``."""
+    if (end := await end_before(deps.log, position)) is not None:
+        raise Refused("invalid-position", f"The log ends at {end}, before {position}.")
 
-    Raises:
-        Refused: ``invalid-position``.
+
+async def end_before(log: Log, position: Position) -> Position | None:
+    """The end of the log, if it is before ``position``, which nobody was told by it then.
+
+    None also where the log does not answer: that leaves it open.
     """
     with suppress(StoreError), anyio.move_on_after(ASK_S):
-        end = await deps.log.end(position.partition)
-        if position > end:
-            raise Refused("invalid-position", f"The log ends at {end}, before {position}.")
+        end = await log.end(position.partition)
+        return end if end < position else None
+    return None
 
 
 def parse_position(text: str, partitions: int) -> Position:

@@ -37,6 +37,7 @@ from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execu
 from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
 from gateway.forms import Form, receive_form
+from gateway.parameters import only
 from gateway.problems import Refused, problems, retry_after
 from gateway.restoring import has_original, restore
 from store import subject
@@ -65,6 +66,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @post(
     "/api/photos/upload",
+    guards=[only()],
     operation_class=MultipartUpload,
     request_max_body_size=None,  # the form has bounds of its own
     response_headers=[POSITION],
@@ -91,7 +93,7 @@ async def upload(
 ) -> Response[Upload]:
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
     writer(request.user)
-    key = _checked(idempotency_key)
+    key = _checked(request, idempotency_key)
     await accepting(deps, request.user)
     await _storing(deps.blobs)
     photo_id = str(uuid.uuid4())
@@ -281,7 +283,9 @@ def _before(position: Position) -> Position:
     return position._replace(ms=position.ms - 1, seq=LAST_SEQ)
 
 
-def _checked(key: str | None) -> str | None:
+def _checked(request: Asked, key: str | None) -> str | None:
+    if len(set(request.headers.getall("idempotency-key", []))) > 1:
+        raise Refused("invalid-idempotency-key", "Several different ones came.", advice="Send one.")
     if key is not None and not (0 < len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
         raise Refused("invalid-idempotency-key", "The Idempotency-Key is empty, long or not ASCII.")
     return key

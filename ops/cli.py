@@ -1,6 +1,7 @@
 """The command line: ``photolog COMMAND``. One command, one file in ``ops/commands/``."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -9,6 +10,9 @@ import click
 from ops.commands.options import config_option, data_option
 from ops.errors import UserError
 from store.errors import StoreError
+
+PRIVATE = 0o077
+"""The umask of every command and of all processes that it starts: what they make is this user's."""
 
 COMMANDS = {
     "up": "Run all of Photolog on this machine.",
@@ -46,12 +50,15 @@ class _Photolog(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        before = os.umask(PRIVATE)
         try:
             return super().invoke(ctx)
         except (UserError, StoreError) as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             ctx.exit(130)  # 128 + SIGINT, as shells say it
+        finally:
+            os.umask(before)
 
 
 @click.group(
@@ -62,7 +69,10 @@ class _Photolog(click.Group):
 @data_option
 @click.version_option(package_name="photolog")
 def main() -> None:
-    """Photolog keeps photos, and everything that ever happened to them."""
+    """Photolog keeps photos, and everything that ever happened to them.
+
+    Begin with `photolog up`. Other commands find what it runs by its data folder.
+    """
 
 
 if __name__ == "__main__":

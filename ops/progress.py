@@ -1,18 +1,27 @@
-"""A bar on standard error for work of which it is known how much there is."""
+"""A bar on standard error for work that takes long."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TimeRemainingColumn,
+)
 
 
 @contextmanager
-def progress_bar(*, quiet: bool) -> Generator[Callable[[int, int], None]]:
-    """Yields what to call with ``(done, total)``; shows nothing where nobody looks."""
+def progress_bar(*, quiet: bool) -> Generator[Callable[[int, int | None], None]]:
+    """Yields what to call with ``(done, total)``, the total None where nobody knows it.
+
+    Shows nothing where nobody looks.
+    """
     console = Console(stderr=True)
     with Progress(
-        *(BarColumn(), TaskProgressColumn(), TimeRemainingColumn()),
+        *(BarColumn(), MofNCompleteColumn(), TaskProgressColumn(), TimeRemainingColumn()),
         console=console,
         transient=True,
         disable=quiet or not console.is_terminal,

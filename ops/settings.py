@@ -1,49 +1,31 @@
-"""Every setting: its name, default, bounds and meaning, and where its value comes from.
+"""Every setting: its name, default, bounds and meaning.
 
 A setting ``port`` is the environment variable ``PHOTOLOG_PORT`` or the line ``port = 3000`` of a
-TOML file. A command line option wins over the environment, the environment over the file. An empty
-variable counts as unset.
+TOML file; see ``ops.loading``.
 """
 
-import os
-import tomllib
-from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_type_hints
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Literal, get_type_hints
 
-import msgspec
-from msgspec import Meta, inspect
+from msgspec import Meta
 
 from domain.failures import Category
 from domain.retries import STRATEGIES, Strategies
-from ops.accepted import accepted
-from ops.errors import UserError
 from ops.s3_settings import S3Settings
-from ops.strategies import FORM, parse, text_of
+from ops.strategies import parse, text_of
 
 PREFIX = "PHOTOLOG_"
 
 RETRY = "retry_"
 """Begins the settings that are strategies, one a category; what they do not name is the default."""
 
-CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
-"""Read by the command line itself; they are no settings of a running system."""
-
 REDIS_URL = r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://"
-
-MASK = "********"
 
 Natural = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Positive = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
-
-
-class SettingsError(UserError):
-    """A setting has no value that we can work with; the message says which, from where, and why."""
 
 
 class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -313,141 +295,14 @@ PARTS = {
 """The first setting of each part; in ``Settings`` those of one part stand together."""
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings, and for each name where its value came from.
-
-    ``unknown`` are variables that look like ours and are none: probably misspelt.
-    """
-
-    settings: Settings
-    sources: dict[str, str]
-    unknown: tuple[str, ...] = ()
-
-
-_HINTS = dict(
-    # Those of Settings itself first.
+HINTS = dict(
     sorted(
         get_type_hints(Settings, include_extras=True).items(),
         key=lambda hint: hint[0] in S3Settings.__struct_fields__,
     )
 )
-
-
-def load(
-    environ: Mapping[str, str] | None = None,
-    *,
-    file: Path | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Loaded:
-    """The settings as ``environ`` (default: that of this process), file and options give them.
-
-    Options that are None were not given.
-
-    Raises:
-        SettingsError: a value is not accepted, or the file cannot be read or names no setting.
-    """
-    environ = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    sources = dict.fromkeys(_HINTS, "default")
-    for name, value in _read(file).items() if file else ():
-        values[name] = _accept(name, value, f"the line {name} of {file}", strict=True)
-        sources[name] = f"file {file}"
-    for name in _HINTS:
-        variable = variable_of(name)
-        if text := environ.get(variable):
-            values[name] = _accept(name, text, variable, strict=False)
-            sources[name] = f"environment {variable}"
-    for name, value in (options or {}).items():
-        if value is not None:
-            option = f"--{name.replace('_', '-')}"
-            values[name] = _accept(name, value, option, strict=False)
-            sources[name] = f"option {option}"
-    known = CLIENT_VARIABLES | {variable_of(name) for name in _HINTS}
-    unknown = tuple(sorted(n for n in environ if n.startswith(PREFIX) and n not in known))
-    return Loaded(settings=Settings(**values), sources=sources, unknown=unknown)
+"""The type of each setting, with its bounds and its meaning; those of ``Settings`` itself first."""
 
 
 def variable_of(name: str) -> str:
     return PREFIX + name.upper()
-
-
-def hint(name: str) -> str:
-    """What to say after the name of a setting that there is not."""
-    close = get_close_matches(name.lower().removeprefix(PREFIX.lower()), _HINTS, 1)
-    return f": did you mean {close[0]}?" if close else "; `photolog config` lists them all"
-
-
-def parts() -> dict[str, list[str]]:
-    """The names of all settings by the title of their part, in their order."""
-    found: dict[str, list[str]] = {}
-    title = ""
-    for name in _HINTS:
-        title = PARTS.get(name, title)
-        found.setdefault(title, []).append(name)
-    return found
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """Variables from which ``load`` makes these settings again, in another process."""
-    values = msgspec.structs.asdict(settings) | {"data": str(settings.folder)}
-    return {variable_of(name): str(value) for name, value in values.items() if value is not None}
-
-
-def describe(name: str) -> tuple[str, str]:
-    """What the setting means, and which values it takes."""
-    metas = cast("tuple[Meta, ...]", _HINTS[name].__metadata__)
-    meaning = next(meta.description for meta in metas if meta.description)
-    return meaning, FORM if name.startswith(RETRY) else accepted(inspect.type_info(_HINTS[name]))
-
-
-def shown(name: str, value: object) -> str:
-    """The value as it may be shown to anyone: without secrets."""
-    if value is None:
-        return "unset"
-    if name in ("secret", "s3_secret_key"):
-        return MASK
-    if name in ("redis_url", "otlp_endpoint"):
-        return _without_password(str(value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not TOML: {error}") from error
-    for name in values:
-        if name not in _HINTS:
-            raise SettingsError(f"{file} names a setting that does not exist, {name}{hint(name)}")
-    return values
-
-
-def _accept(name: str, value: object, where: str, *, strict: bool) -> Any:
-    try:
-        found = msgspec.convert(value, _HINTS[name], strict=strict)
-    except msgspec.ValidationError as error:
-        given = shown(name, value)
-        raise SettingsError(f"{where} is {given!r}, but takes {describe(name)[1]}") from error
-    return _whole(name, found, where) if name.startswith(RETRY) else found
-
-
-def _whole(name: str, text: str, where: str) -> str:
-    """The whole strategy that the text stands for, so that whoever looks sees what holds."""
-    default = STRATEGIES[Category(name.removeprefix(RETRY))]
-    try:
-        return text_of(parse(text, default))
-    except ValueError as error:
-        raise SettingsError(f"{where}: {error}") from error
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, _ = parts.netloc.partition(":")
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{user}:{MASK}@{host}"))

@@ -29,16 +29,15 @@ from typing import Any
 
 import msgspec
 
-from ops import gauges
-from ops.blobs import open_store
+from ops import gauges, joining
 from ops.consistency import check_system
 from ops.embedded import Valkey
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.listener import forget, metrics_served
+from ops.loading import environment_of
 from ops.metrics import Metrics
 from ops.part import Part
-from ops.settings import PREFIX, Settings, environment_of
-from store.errors import Unavailable
+from ops.settings import PREFIX, Settings
 
 logger = logging.getLogger("photolog.supervisor")
 
@@ -120,10 +119,10 @@ class _System:
     async def _start(self) -> None:
         settings = self._settings
         self._make_folders()
-        await self._try_bucket()
         if settings.redis_url is None:
             url = await self._start_valkey()
             settings = msgspec.structs.replace(settings, redis_url=url)
+        await joining.ask(settings, _environment())
         self._start_role("projector", _with_port(settings, 1), lambda: ["projector"])
         for slot in range(1, settings.workers + 1):
             self._start_role(
@@ -152,13 +151,6 @@ class _System:
                 raise StartFailed(
                     f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
                 ) from error
-
-    async def _try_bucket(self) -> None:
-        """A setting that is wrong is told here, once, and not by each role that ends of it."""
-        if self._settings.s3_endpoint is not None:
-            with contextlib.suppress(Unavailable):  # the roles wait for the server, and say so
-                async with open_store(self._settings, "up"):
-                    pass
 
     async def _start_valkey(self) -> str:
         """Start the bundled server, and wait until it has loaded the log; its URL."""

@@ -17,10 +17,11 @@ from ops import belonging, gauges
 from ops.blobs import open_store
 from ops.embedded import url_in
 from ops.errors import UserError
+from ops.loading import shown
 from ops.logs import starting
 from ops.metrics import Role
 from ops.reconciling import settle
-from ops.settings import Settings, shown, variable_of
+from ops.settings import Settings, variable_of
 from ops.telemetry import Telemetry
 from store.blobs import Blobs
 from store.breaker import Breaker

@@ -11,7 +11,8 @@ import msgspec
 from ops.bench import pipeline, report, servers
 from ops.bench.photos import context, upload
 from ops.bench.system import System, running
-from ops.settings import Settings, load
+from ops.loading import load
+from ops.settings import Settings
 from ops.wiring import open_log
 
 WRITERS = 50

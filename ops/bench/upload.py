@@ -14,7 +14,7 @@ from ops.bench.bucket import own_bucket, sdk_mb_s
 from ops.bench.system import System, forget_peak, peak_memory_bytes, running
 from ops.blobs import server_of
 from ops.consistency import check_blobs
-from ops.settings import load
+from ops.loading import load
 
 SIZE_BYTES = 90_000_000
 CHUNK_BYTES = 1 << 18

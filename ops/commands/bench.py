@@ -24,7 +24,7 @@ PHOTOS = Path("../shared/photos/camera")
 def command(names: tuple[str, ...], rounds: int, photos: Path | None) -> None:
     """Measure Photolog beside the limits it is up against.
 
-    Each measurement starts a Photolog of its own in a temporary folder. Without NAMES all are run.
+    Each measurement starts a Photolog of its own in a temporary folder. Without a name all are run.
     """
     report.preamble(os.cpu_count() or 1)
     for name in names or MEASUREMENTS:

@@ -6,7 +6,8 @@ import click
 
 from ops.commands.options import with_settings
 from ops.errors import UserError
-from ops.settings import MASK, PREFIX, Loaded, describe, hint, parts, shown, variable_of
+from ops.loading import MASK, Loaded, describe, hint, parts, shown
+from ops.settings import PREFIX, variable_of
 
 VALUE_CHARS = 15
 """The width of the values' column, which only longer values than usual go beyond."""

@@ -8,13 +8,13 @@ from typing import Any, TypeVar, cast
 import anyio
 import click
 import msgspec
-from rich.console import Console
 
 from ops.client import Server, connected
 from ops.commands.options import WithDefault, config_option, data_option
 from ops.commands.server import as_operator
 from ops.lines import printable
 from ops.operating import CHUNK, DeadLetter, Operations, Skipped
+from ops.progress import progress_bar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -36,7 +36,9 @@ def _filters(function: Function) -> Function:
 
     @click.option("--stage", help="Only those that failed in this stage.")
     @click.option(
-        "--category", type=click.Choice(CATEGORIES), help="Only those that failed for this kind."
+        "--category",
+        type=click.Choice(CATEGORIES),
+        help="Only those that failed for a reason of this kind.",
     )
     @click.option("--owner", metavar="ID", help="Only those of this client.")
     @functools.wraps(function)
@@ -112,8 +114,9 @@ def retry(
     """
     wish = {} if priority is None else {"priority": priority}
     selected = _selected(photo_ids, filters, everything=everything)
-    _confirm(server, "Retry", asked=everything and not yes)
-    done = _sweep(server, "retry", [each | wish for each in selected])
+    total = len(photo_ids) or _count(server, everything=everything)
+    _confirm("Retry", total, asked=everything and not yes)
+    done = _sweep(server, "retry", [each | wish for each in selected], total, quiet=as_json)
     _end(done, as_json=as_json, named=bool(photo_ids))
 
 
@@ -139,8 +142,10 @@ def discard(
     Name photos, a filter, or --all. The exit status is 1 if a photo that was named is skipped.
     """
     selected = _selected(photo_ids, filters, everything=everything)
-    _confirm(server, "Discard", asked=everything and not yes)
-    done = _sweep(server, "discard", [each | {"reason": reason} for each in selected])
+    total = len(photo_ids) or _count(server, everything=everything)
+    _confirm("Discard", total, asked=everything and not yes)
+    wishes = [each | {"reason": reason} for each in selected]
+    done = _sweep(server, "discard", wishes, total, quiet=as_json)
     _end(done, as_json=as_json, named=bool(photo_ids))
 
 
@@ -156,30 +161,39 @@ def _selected(
     return [{"all": True}] if everything else [filters]
 
 
-def _confirm(server: Server, what: str, *, asked: bool) -> None:
-    if not asked:
-        return
+def _count(server: Server, *, everything: bool) -> int | None:
+    """How many dead letters there are; of those of a filter nobody knows it beforehand."""
+    if not everything:
+        return None
 
     async def run() -> int:
         async with connected(server.url, server.token) as client:
             return (await Operations(client).queues()).dead_letters
 
-    click.confirm(f"{what} all {anyio.run(run):,} dead letters?", abort=True)
+    return anyio.run(run)
 
 
-def _sweep(server: Server, what: str, wishes: list[dict[str, Any]]) -> Done:
+def _confirm(what: str, total: int | None, *, asked: bool) -> None:
+    if asked:
+        click.confirm(f"{what} all {total or 0:,} dead letters?", abort=True)
+
+
+def _sweep(
+    server: Server, what: str, wishes: list[dict[str, Any]], total: int | None, *, quiet: bool
+) -> Done:
     number, skipped = 0, list[Skipped]()
 
-    async def run() -> None:
+    async def run(told: Callable[[int, int | None], None]) -> None:
         nonlocal number
         async with connected(server.url, server.token) as client:
-            with Console(stderr=True).status(what) as status:
-                async for swept in Operations(client).sweep(what, wishes):
-                    number += swept.done
-                    skipped.extend(swept.skipped)
-                    status.update(f"{what}: {number:,} done, {len(skipped):,} skipped")
+            async for swept in Operations(client).sweep(what, wishes):
+                number += swept.done
+                skipped.extend(swept.skipped)
+                told(number + len(skipped), total)
 
-    anyio.run(run)
+    with progress_bar(quiet=quiet) as told:
+        told(0, total)
+        anyio.run(run, told)
     if what == "retry":
         return Done(retried=number, skipped=skipped)
     return Done(discarded=number, skipped=skipped)

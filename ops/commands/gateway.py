@@ -4,7 +4,7 @@ import click
 
 from ops import logs, roles
 from ops.commands.options import name_option, quiet_option, with_settings
-from ops.settings import Loaded
+from ops.loading import Loaded
 
 
 @click.command()

@@ -11,7 +11,7 @@ import msgspec
 from ops.client import Problem, connected, url_in
 from ops.commands.options import with_settings
 from ops.lines import printable
-from ops.settings import Loaded
+from ops.loading import Loaded
 
 COLOURS = {"ok": "green", "degraded": "yellow", "down": "red"}
 
@@ -23,7 +23,11 @@ class _Health(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.option(
-    "--url", envvar="PHOTOLOG_URL", help="Of the gateway. Default: the one on the data folder."
+    "--url",
+    envvar="PHOTOLOG_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="Of the gateway. Default: the one on the data folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The answer as it is.")
 @with_settings()

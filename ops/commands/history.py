@@ -27,7 +27,7 @@ class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def command(server: Server, photo_id: str, as_json: bool) -> None:
     """Show all that ever happened to a photo, oldest first.
 
-    With --role operator also to a photo of another client.
+    With --role operator or auditor also of a photo of another client.
     """
 
     async def run() -> list[bytes]:

@@ -7,7 +7,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ops.settings import Loaded, describe, load
+from ops.loading import Loaded, describe, load, shown
+from ops.settings import Settings, variable_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -18,10 +19,17 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         ctx.ensure_object(dict)[param.name] = value
 
 
+def _help(name: str) -> str:
+    """What the setting means, its variable, and its default."""
+    default = shown(name, getattr(Settings(), name))
+    return f"{describe(name)[0]}  [env var: {variable_of(name)}; default: {default}]"
+
+
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="PHOTOLOG_CONFIG",
+    show_envvar=True,
     metavar="FILE",
     help="Settings in TOML.",
     expose_value=False,
@@ -31,7 +39,7 @@ config_option = click.option(
 data_option = click.option(
     "--data",
     metavar="FOLDER",
-    help=describe("data")[0],
+    help=_help("data"),
     expose_value=False,
     callback=_remember,
 )
@@ -66,8 +74,8 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
         for name in reversed(names):
             decorated = click.option(
                 f"--{name.replace('_', '-')}",
-                metavar=name.rpartition("_")[2].upper(),
-                help=describe(name)[0],
+                metavar=name.upper() if name in ("host", "port") else "N",
+                help=_help(name),
                 expose_value=False,
                 callback=_remember,
             )(decorated)

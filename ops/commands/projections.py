@@ -10,8 +10,8 @@ import msgspec
 from ops import wiring
 from ops.commands.options import config_option, data_option, with_settings
 from ops.errors import UserError
+from ops.loading import Loaded
 from ops.progress import progress_bar
-from ops.settings import Loaded
 from projections import checkpoints
 from projections.models import TABLES
 from projections.rebuild import RebuildReport, rebuild
@@ -38,7 +38,11 @@ class _Group(click.Group):
 @config_option
 @data_option
 def command() -> None:
-    """List, rebuild and verify the read models of this machine."""
+    """List, rebuild and verify the read models of this machine.
+
+    A read model is the SQLite file that answers what is asked, folded from the log; each fold is a
+    generation, and one is live.
+    """
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True):

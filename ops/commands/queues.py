@@ -67,7 +67,10 @@ def show(server: Server, watch: bool, as_json: bool) -> None:
 @_json_option
 @as_operator
 def pause(server: Server, stage: str, as_json: bool) -> None:
-    """Begin no more tasks of STAGE; those under way end."""
+    """Begin no more tasks of STAGE; those under way end.
+
+    STAGE is one that `photolog queues` shows, or all.
+    """
     _tell(_steer(server, stage, "pause"), as_json=as_json)
 
 
@@ -76,7 +79,10 @@ def pause(server: Server, stage: str, as_json: bool) -> None:
 @_json_option
 @as_operator
 def resume(server: Server, stage: str, as_json: bool) -> None:
-    """Go on with STAGE; all goes on with those too that were paused one by one."""
+    """Go on with STAGE; all goes on with those too that were paused one by one.
+
+    STAGE is one that `photolog queues` shows, or all.
+    """
     _tell(_steer(server, stage, "resume"), as_json=as_json)
 
 
@@ -89,7 +95,8 @@ def resume(server: Server, stage: str, as_json: bool) -> None:
 def drain(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> None:
     """Fail the jobs of the tasks that wait for STAGE.
 
-    They become dead letters, with the reason, and can be retried. Tasks under way go on.
+    STAGE is one that `photolog queues` shows, or all. The tasks become dead letters, with the
+    reason, and can be retried. Tasks under way go on.
     """
     if stage == ALL and not yes:
         click.confirm("Fail the jobs of all tasks that wait, of every stage?", abort=True)
@@ -137,13 +144,13 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any
     "--concurrency",
     callback=_concurrency,
     metavar="N|none",
-    help="Tasks at once in each worker; of all: of whatever stage.",
+    help="Tasks at once in each worker; with all: of all stages together.",
 )
 @click.option(
     "--rate",
     callback=_rate,
     metavar="MAX[/MS]|none",
-    help="Tasks in so many milliseconds, 1000 if not given, over all workers.",
+    help="Tasks that begin in so many milliseconds, 1000 if not given, over all workers.",
 )
 @_json_option
 @as_operator
@@ -154,7 +161,11 @@ def limit(
     rate: Rate | str | None,
     as_json: bool,
 ) -> None:
-    """Limit STAGE. What is not named stays as it is."""
+    """Limit how many tasks of STAGE are run at once, and how many in a time.
+
+    STAGE is one that `photolog queues` shows, or all, which has no rate. What is not named stays as
+    it is; none takes a limit away.
+    """
     if concurrency is None and rate is None:
         raise click.UsageError("Name --concurrency, --rate or both.")
 

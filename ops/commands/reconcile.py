@@ -11,8 +11,8 @@ from ops.blobs import open_store
 from ops.commands.options import with_settings
 from ops.consistency import check
 from ops.errors import UserError
+from ops.loading import Loaded
 from ops.reconciling import Comparison, compare, remove
-from ops.settings import Loaded
 from ops.tokens import parse_ttl
 
 
@@ -22,7 +22,7 @@ from ops.tokens import parse_ttl
     "--older-than",
     default="1h",
     show_default=True,
-    help="Leave younger files alone: they may be about to be recorded.",
+    help="Leave younger files alone: they may be about to be recorded. As 30m, 12h, 2d.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_settings()

@@ -8,7 +8,7 @@ import click
 
 from ops.client import find
 from ops.commands.options import with_settings
-from ops.settings import Loaded
+from ops.loading import Loaded
 from ops.tokens import LOCAL_CLIENT
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -21,22 +21,30 @@ def _with_server_as(role: str) -> Callable[[Function], Function]:
         @click.option(
             "--url",
             envvar="PHOTOLOG_URL",
+            show_envvar=True,
+            metavar="URL",
             help="Of the gateway. Default: the one on the data folder.",
         )
         @click.option(
             "--token",
             envvar="PHOTOLOG_TOKEN",
-            help="Who you are. Default: one made with the secret of the data folder.",
+            show_envvar=True,
+            metavar="TOKEN",
+            help="Who you are. Default: a token made with the secret of the data folder.",
         )
         @click.option(
-            "--client", default=LOCAL_CLIENT, show_default=True, help="Whom to make the token for."
+            "--client",
+            metavar="ID",
+            default=LOCAL_CLIENT,
+            show_default=True,
+            help="Whom to make the token for.",
         )
         @click.option(
             "--role",
             type=click.Choice(["client", "operator", "auditor"]),
             default=role,
             show_default=True,
-            help="The role to make the token for.",
+            help="What that token allows; see `photolog token --help`.",
         )
         @with_settings()
         @functools.wraps(function)

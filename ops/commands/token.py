@@ -3,7 +3,7 @@
 import click
 
 from ops.commands.options import with_settings
-from ops.settings import Loaded
+from ops.loading import Loaded
 from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
 
 
@@ -21,7 +21,7 @@ from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
     type=click.Choice(["client", "operator", "auditor"]),
     default="client",
     show_default=True,
-    help="Own photos only; everything; or read everything.",
+    help="client: its own photos; operator: everything; auditor: read everything, change nothing.",
 )
 @click.option(
     "--ttl", default="30d", show_default=True, help="How long it is valid: 30d, 12h, 90m."

@@ -8,7 +8,8 @@ import click
 from ops import logs
 from ops.commands.options import with_settings
 from ops.invocation import program
-from ops.settings import Loaded, Settings
+from ops.loading import Loaded
+from ops.settings import Settings
 from ops.supervisor import up
 from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
 

@@ -29,8 +29,8 @@ FEW = 20
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(path_type=Path))
 @click.option("--session", metavar="ID", help="Groups the photos; a room of its own shows them.")
-@click.option("--pipeline", help="full_processing or quick_processing.")
-@click.option("--priority", type=int, help="1, the first, to 10, the last.")
+@click.option("--pipeline", help="full_processing, the default, or quick_processing.")
+@click.option("--priority", type=int, help="1, the first, to 10, the last. Default: 5.")
 @click.option("--wait", is_flag=True, help="Wait until the photos are processed.")
 @click.option(
     "--wait-timeout",

@@ -9,8 +9,8 @@ from ops.auditing import Audit, Progress, audit
 from ops.commands.options import with_settings
 from ops.errors import UserError
 from ops.lines import printable
+from ops.loading import Loaded
 from ops.progress import progress_bar
-from ops.settings import Loaded
 from store.position import Position
 
 

@@ -207,6 +207,20 @@ CASES = [
     ),
     *(
         Bad(
+            what=f"{name} twice",
+            body=form(part(name, value), part(name, value), FILE),
+            status=400,
+            code="too-many-fields",
+            says=name,
+        )
+        for name, value in (
+            ("priority", b"3"),
+            ("sessionId", b"trip"),
+            ("pipeline", b"quick_processing"),
+        )
+    ),
+    *(
+        Bad(
             what=f"priority {text}",
             body=with_field("priority", text),
             status=400,

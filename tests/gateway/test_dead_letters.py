@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from domain.failures import Category
+from gateway.batches import AT_ONCE
 from tests.gateway.conftest import Gateway
 from tests.gateway.processing import complete, fail, start
 from tests.gateway.tasks import claim, dispatch, events
@@ -163,6 +164,24 @@ class TestRetry:
             # Who came later was told so, or found it done already.
             codes = [each["code"] for each in answer.json()["skipped"]]
             assert (answer.json()["retried"], codes) in ((1, []), (0, ["job-running"]))
+
+    async def test_a_photo_that_is_named_twice_counts_once(self, gateway: Gateway) -> None:
+        photos = [await dead(gateway) for _ in range(2)]
+        ids = [photo["photoId"] for photo in photos]
+
+        answer = await retry(gateway, photoIds=[*ids, *ids])
+
+        assert answer.json() == {"retried": 2, "skipped": [], "nextCursor": None}
+        for photo in photos:
+            types = [event["type"] for event in await events(gateway, photo)]
+            assert types.count("photo.processing.requested") == 1
+
+    async def test_the_skipped_are_told_in_the_order_of_the_page(self, gateway: Gateway) -> None:
+        ids = [(await gateway.upload()).json()["photoId"] for _ in range(2 * AT_ONCE)]
+
+        answer = await retry(gateway, photoIds=ids)
+
+        assert [each["photoId"] for each in answer.json()["skipped"]] == ids
 
     async def test_a_filter_is_gone_through_page_by_page(self, gateway: Gateway) -> None:
         photos = [await dead(gateway) for _ in range(3)]

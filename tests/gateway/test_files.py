@@ -1,4 +1,5 @@
 import hashlib
+import logging
 from typing import Any
 
 import msgspec
@@ -228,3 +229,22 @@ async def test_a_blob_of_another_size_is_said_to_be_damaged(
     answer = await gateway.get(f"{stored.path}/original")
 
     assert (answer.status_code, answer.json()["code"]) == (500, "corrupt")
+    assert answer.json()["advice"] == "Tell the operator: photolog reconcile."
+
+
+async def test_the_log_names_a_damaged_file_once_however_often_it_is_asked_for(
+    gateway: Gateway, stored: Stored, caplog: pytest.LogCaptureFixture
+) -> None:
+    [original] = gateway.blobs.root.glob("originals/*/*")
+    original.write_bytes(stored.data[:-1])
+
+    for _ in range(3):
+        await gateway.get(f"{stored.path}/original")
+    original.unlink()
+    for _ in range(3):
+        await gateway.get(f"{stored.path}/original")
+
+    damaged, missing = (line for line in caplog.records if line.levelno >= logging.WARNING)
+    assert "corrupt" in damaged.getMessage()
+    assert "blob-missing" in missing.getMessage()
+    assert (damaged.exc_info, missing.exc_info) == (None, None)

@@ -131,6 +131,41 @@ async def test_the_rooms_outlive_the_read_model(hub: Hub, log: Log, folder: Path
         assert heard == await positions(log)
 
 
+class TestPatient:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(after_timeout_s=10 * DEADLINE_S)
+
+    async def test_what_is_beyond_the_end_of_the_log_is_not_waited_for(
+        self, hub: Hub, log: Log
+    ) -> None:
+        await record(log, 1)
+
+        with anyio.fail_after(DEADLINE_S):
+            assert await hub.reached({0: Position(0, 9999999999999, 0)}) is None
+
+    async def test_what_the_log_has_and_the_read_model_has_not_yet_is_waited_for(
+        self, deps: Dependencies, folder: Path, log: Log
+    ) -> None:
+        hub = Hub(deps.log, deps.reader, deps.limits)
+        async with hub.running(), anyio.create_task_group() as tasks:
+            async with projected(deps, folder):
+                with anyio.fail_after(DEADLINE_S):
+                    await hub.reached(None)
+            await record(log, 1)
+            newest = {0: await log.end(0)}
+            found: list[Positions | None] = []
+
+            async def reach() -> None:
+                found.append(await hub.reached(newest))
+
+            tasks.start_soon(reach)
+            async with projected(deps, folder):
+                await until(lambda: bool(found), "the read model has it")
+
+            assert found == [newest]
+
+
 async def test_who_was_told_what_the_log_has_lost_comes_again_and_is_not_recovered(
     hub: Hub, log: Log, folder: Path
 ) -> None:

@@ -116,6 +116,23 @@ class TestRedis:
             for answer in answers
         } == {(503, "log-unavailable", RETRY_AFTER)}
 
+    async def test_a_command_for_many_photos_says_so_too(
+        self, gateway: Gateway, server: ExitStack
+    ) -> None:
+        photos = [(await gateway.upload()).json() for _ in range(2)]
+        ids = [photo["photoId"] for photo in photos]
+        for photo in photos:
+            await gateway.get(f"/api/photos/{photo['photoId']}", after=photo["position"])
+        await _take_away(gateway, server)
+
+        answer = await gateway.client.post(
+            "/api/ops/dead-letters/discard",
+            json={"photoIds": ids, "reason": "why"},
+            headers=gateway.bearer("operator"),
+        )
+
+        assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
+
     async def test_what_was_uploaded_is_shown_and_health_says_what_is_not_there(
         self, gateway: Gateway, server: ExitStack
     ) -> None:

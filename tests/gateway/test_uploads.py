@@ -287,6 +287,20 @@ async def test_a_key_that_cannot_be_one_is_refused(gateway: Gateway, key: str) -
     assert gateway.stored() == []
 
 
+async def test_two_keys_are_refused_and_one_that_came_twice_is_one(gateway: Gateway) -> None:
+    answers = [
+        await gateway.client.post(
+            UPLOAD,
+            files={"file": ("a.png", picture())},
+            headers=[(b"Idempotency-Key", b"one"), (b"Idempotency-Key", second)],
+        )
+        for second in (b"two", b"one")
+    ]
+
+    assert [answer.status_code for answer in answers] == [400, 201]
+    assert answers[0].json()["code"] == "invalid-idempotency-key"
+
+
 async def test_names_lose_their_folders_and_keep_their_letters(gateway: Gateway) -> None:
     names = [
         *("../../etc/passwd", "C:\\Fotos\\Übung 1.jpg", "日本.png", 'a"b.png', ""),

@@ -14,7 +14,7 @@ from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.conftest import CONTEXT
 from tests.ops.conftest import run
-from tests.ops.systems import System, jpeg
+from tests.ops.systems import System, jpeg, photolog
 from tests.servers import url_in, valkey
 from tests.store.commands import upload
 
@@ -74,6 +74,34 @@ def test_nothing_is_done_to_the_folder_by_the_log_of_others(
     assert "belong to two systems" in told.stderr
     assert (shared_system.data / "blobs" / "originals" / photo[:2] / photo).exists()
     assert (shared_system.data / "read-model" / "current").read_text() == model
+
+
+def test_up_says_once_that_log_and_folder_are_of_two_systems_and_ends(
+    own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = tmp_path / "data" / "blobs" / KEY
+    pictures.parent.mkdir(parents=True)
+    pictures.write_text("another log")
+    with valkey(own_folder) as url:
+        monkeypatch.setenv("PHOTOLOG_REDIS_URL", url)
+        up = photolog("up", "--data", str(tmp_path / "data"), "--port", "0")
+
+    assert up.returncode == 1
+    assert up.stderr.count("belong to two systems") == 1
+    assert up.stderr.startswith("Error: PHOTOLOG_DATA and PHOTOLOG_REDIS_URL")
+    assert "started again" not in up.stderr
+
+
+def test_up_says_once_that_a_server_must_not_hold_the_log(
+    own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with valkey(own_folder, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as url:
+        monkeypatch.setenv("PHOTOLOG_REDIS_URL", url)
+        up = photolog("up", "--data", str(tmp_path / "data"), "--port", "0")
+
+    assert up.returncode == 1
+    assert up.stderr.count("PHOTOLOG_REDIS_URL") == 1
+    assert "started again" not in up.stderr
 
 
 def _uploaded(system: System, folder: Path) -> str:

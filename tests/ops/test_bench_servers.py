@@ -7,7 +7,8 @@ import anyio
 
 from ops.bench import servers
 from ops.bench.system import ALONE
-from ops.settings import Settings, load
+from ops.loading import load
+from ops.settings import Settings
 from ops.wiring import open_blobs, open_log
 from tests.conftest import unavailable
 

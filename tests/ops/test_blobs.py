@@ -7,7 +7,7 @@ import pytest
 
 from ops.blobs import open_store
 from ops.errors import UserError
-from ops.settings import load
+from ops.loading import load
 from store.errors import Unavailable
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 

@@ -37,6 +37,16 @@ def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
     assert COMMANDS[name].removesuffix(".") in " ".join(shown.output.split())
 
 
+def test_help_names_the_variable_and_the_default_of_an_option() -> None:
+    shown = " ".join(run("up", "--help").output.split())
+    asking = " ".join(run("queues", "show", "--help").output.split())
+
+    assert "[env var: PHOTOLOG_PORT; default: 3000]" in shown
+    assert "[env var: PHOTOLOG_DATA; default: ./photolog-data]" in shown
+    assert "[env var: PHOTOLOG_URL]" in asking
+    assert "[env var: PHOTOLOG_TOKEN]" in asking
+
+
 @pytest.mark.parametrize(
     ("arguments", "usage"),
     [

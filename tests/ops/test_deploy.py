@@ -16,8 +16,9 @@ import click
 import pytest
 import yaml
 
+from ops.loading import CLIENT_VARIABLES, load
 from ops.metrics import METRICS
-from ops.settings import CLIENT_VARIABLES, Settings, load, variable_of
+from ops.settings import Settings, variable_of
 from store.acl import ON_A_CLUSTER, TO_WAIT, acl
 from tests.ops.deployment import (
     COMPOSE,

@@ -1,6 +1,7 @@
 """What operators do on the command line, to a system that works meanwhile."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -231,6 +232,25 @@ def test_all_are_discarded_only_when_the_operator_says_so_twice(
     assert _photolog(shared_system, "dead-letters").stdout == "Nothing has failed.\n"
     last = eye.history(photo)[-1]
     assert (last["type"], last["data"]["reason"]) == ("photo.processing.discarded", "a bad batch")
+
+
+def test_a_terminal_shows_how_many_are_done(
+    shared_system: System, drained: Callable[[int], list[str]]
+) -> None:
+    drained(2)
+    command = [*PHOTOLOG, "dead-letters", "--data", str(shared_system.data), "discard", "--all"]
+    terminal, side = os.openpty()
+    try:
+        done = subprocess.run(
+            [*command, "--yes", *REASON], stdout=subprocess.PIPE, stderr=side, timeout=DEADLINE_S
+        )
+        shown = os.read(terminal, 65_536)
+    finally:
+        os.close(terminal)
+        os.close(side)
+
+    assert b"2/2" in shown
+    assert done.stdout == b"2 discarded\n"
 
 
 def test_a_rate_holds_back_what_comes_and_taking_it_away_lets_all_through(

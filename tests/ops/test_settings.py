@@ -9,18 +9,8 @@ from gateway.limits import Limits as GatewayLimits
 from handlers.stage import Limits as PictureLimits
 from handlers.stage import Recipe
 from handlers.worker import WorkerSettings
-from ops.settings import (
-    MASK,
-    PARTS,
-    Settings,
-    SettingsError,
-    describe,
-    environment_of,
-    load,
-    parts,
-    shown,
-    variable_of,
-)
+from ops.loading import MASK, SettingsError, describe, environment_of, load, parts, shown
+from ops.settings import PARTS, Settings, variable_of
 from store.breaker import FAILURES, OPEN_S
 from store.minio_bucket import Server
 

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -122,6 +123,21 @@ def test_a_system_that_is_told_to_stop_before_it_is_ready_stops(data: Path) -> N
 
         assert up.communicate(timeout=DEADLINE_S)[0] == "Photolog has stopped.\n"
     assert up.returncode == 0
+
+
+def test_all_in_the_data_folder_is_its_users_alone(shared_system: System) -> None:
+    _upload(shared_system, jpeg())
+    shared_system.photolog("projections", "rebuild").check_returncode()
+
+    kept = {"blobs", "read-model", "valkey", "originals", "appendonlydir", "current", "secret"}
+    open_to_others: list[str] = []
+    for path in shared_system.data.rglob("*"):
+        kept.discard(path.name)
+        with suppress(FileNotFoundError):  # a draft, gone meanwhile
+            if path.lstat().st_mode & 0o077:
+                open_to_others.append(str(path.relative_to(shared_system.data)))
+    assert open_to_others == []
+    assert kept == set()
 
 
 def test_a_supervisor_that_is_killed_takes_all_with_it_and_nothing_is_lost(data: Path) -> None:

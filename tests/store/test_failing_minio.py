@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from tests.conftest import bucket_of
 from tests.proxies import proxied
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.store.keeping import content, inside
+from tests.system.disks import small_disk
 
 KEY, OTHER = "originals/ab/abc", "originals/cd/cde"
 PART = bytes(5 << 20)
@@ -219,14 +219,8 @@ async def until_it_knows_that_it_is_full(server: MinioServer) -> None:
 @pytest.fixture
 def tight(own_folder: Path) -> Generator[MinioServer]:
     """A server with room for a dozen parts, and no more: see ``until_it_knows_that_it_is_full``."""
-    disk = ["mount", "-t", "tmpfs", "-o", "size=62m", "tmpfs", str(own_folder)]
-    if subprocess.run(disk, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        with MinioServer(own_folder) as server:
-            yield server
-    finally:
-        subprocess.run(["umount", "--lazy", str(own_folder)], check=True)
+    with small_disk(own_folder / "disk", 62 << 20) as disk, MinioServer(disk) as server:
+        yield server
 
 
 async def test_a_full_server_still_gives_what_it_has_and_takes_more_when_it_has_room(

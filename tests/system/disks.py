@@ -11,7 +11,7 @@ from tests.servers import unavailable
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Generator[Path]:
-    """``folder`` is a disk of its own; the test is skipped where we may not mount one."""
+    """``folder`` is a disk of its own; see ``unavailable`` for where we may not mount one."""
     folder.mkdir(parents=True)
     options = f"size={size_bytes},mode=0700"
     mounted = subprocess.run(
