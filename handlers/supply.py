@@ -6,21 +6,26 @@
 | a stage's concurrency | its tasks in each worker | an operator |
 | a stage's rate | its tasks over all workers | an operator |
 | paused | a stage, or all | an operator |
+
+No partition waits for the server of another one. A claim that is not answered in ``ANSWER_S`` is
+waited for on the side, and never broken off: its reply may carry a task.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import anyio
+import anyio.abc
 
 from domain.control_events import Rate
 from domain.controls import Controls
 from domain.pipeline import ERASURE
 from store.controls import ControlLog
-from store.errors import Unavailable
+from store.errors import StoreError, Unavailable
 from store.lanes import Claimed, Lanes
-from store.log import Log
+from store.log import Claim, Log
 from store.rates import Rates
 
 logger = logging.getLogger("photolog.worker")
@@ -30,24 +35,49 @@ LOOK_S = 0.25
 """How often a worker that has no room for anything else looks for an erasure."""
 
 
+ANSWER_S = 0.5
+"""How long a claim may take before the next partition is asked."""
+
+PAUSE_S = 0.5
+"""Before a partition that has failed is tried again."""
+
+Take = Callable[[int, list[Claimed]], None]
+
+
 class Supply:
     """Claims tasks one at a time, as far as they are allowed.
 
-    ``wait_s`` is how long to wait before the next look, if only a rate kept a task back. ``away``
-    are the partitions that have not answered yet, or not the last time: they are left out.
+    ``take`` is given the tasks of a partition that nobody has just asked for: those of a late
+    reply, and those that this consumer has held all along. It is also told, without any, that the
+    partition can be asked again. ``wait_s`` is how long to wait before the next look, if only a
+    rate kept a task back.
     """
 
-    def __init__(self, log: Log, lanes: Lanes, concurrency: int) -> None:
+    def __init__(self, log: Log, lanes: Lanes, concurrency: int, take: Take) -> None:
+        self._log = log
         self._lanes = lanes
         self._control_log = ControlLog(log)
         self._rates = Rates(log)
         self._concurrency = concurrency
-        self._partitions = log.partitions
+        self._take = take
         self._turn = 0
         self._look_at = 0.0
         self._controls = Controls()
+        self._away = set(range(log.partitions))
+        self._late: dict[int, str] = {}
         self.wait_s: float | None = None
-        self.away = set(range(log.partitions))
+
+    def begin(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Begin with each partition as soon as it answers; ``tasks`` wait for what is late."""
+        self._tasks = tasks
+        for partition in self._away:
+            tasks.start_soon(self._fall_in, partition)
+
+    def is_silent(self, partition: int) -> bool:
+        """Whether it has not answered yet, or not the last time, or its server is late."""
+        if partition in self._away or partition in self._late:
+            return True
+        return bool(self._late) and self._log.owner(partition) in self._late.values()
 
     async def follow_controls(self) -> bool:
         """Look what operators say now; whether it has changed."""
@@ -57,14 +87,16 @@ class Supply:
     def is_paused(self, stage: str) -> bool:
         return self._controls.is_paused(stage)
 
-    def may_claim(self, in_hand: Collection[str]) -> tuple[str, ...]:
-        """The stages of which a worker with these tasks in hand may begin another.
+    def may_claim(self, in_hand: Collection[tuple[int, str]]) -> tuple[str, ...]:
+        """The stages of which a worker may begin another task with these in hand.
 
-        Erasures have room of their own: only they free a full disk that all others wait for.
+        Each is a partition and a stage. Erasures have room of their own: only they free a full disk
+        that all others wait for. Tasks of silent partitions take no room: they wait for it.
         """
-        busy = Counter(in_hand)
-        erasing = busy[ERASURE]
-        full = busy.total() - erasing >= (self._controls.concurrency or self._concurrency)
+        busy = Counter(stage for _, stage in in_hand)
+        going_on = Counter(stage for of, stage in in_hand if not self.is_silent(of))
+        erasing = going_on[ERASURE]
+        full = going_on.total() - erasing >= (self._controls.concurrency or self._concurrency)
         erases = erasing < ERASURES_AT_ONCE and (not full or anyio.current_time() >= self._look_at)
         return tuple(
             stage
@@ -74,6 +106,8 @@ class Supply:
 
     async def claim(self, allowed: Collection[str]) -> tuple[int, Claimed] | None:
         """A task of the stages with its partition, if one waits."""
+        if all(map(self.is_silent, range(self._log.partitions))):
+            return None
         tokens = await self._tokens(allowed)
         try:
             found = await self._claim([stage for stage in allowed if stage in tokens])
@@ -87,6 +121,10 @@ class Supply:
         await self._give_back(tokens)
         return found
 
+    def put_back(self, partition: int, claim: Claim) -> None:
+        """Hand a task back to its lane, on the side; if that fails it is taken again."""
+        self._tasks.start_soon(self._put_back, partition, claim)
+
     def _allows(self, stage: str, busy: int) -> bool:
         most = self._controls.limit(stage).concurrency
         return not self._controls.is_paused(stage) and (most is None or busy < most)
@@ -97,31 +135,88 @@ class Supply:
         tokens: dict[str, Rate | None] = {}
         for stage in stages:
             rate = self._controls.limit(stage).rate
-            wait_s = 0.0 if rate is None else await self._rates.take(stage, rate)
+            wait_s = 0.0 if rate is None else await self._take_token(stage, rate)
             if wait_s == 0:
                 tokens[stage] = rate
             else:
                 self.wait_s = min(wait_s, self.wait_s or wait_s)
         return tokens
 
+    async def _take_token(self, stage: str, rate: Rate) -> float:
+        """0, or the seconds to wait; a server that does not answer holds up this stage alone."""
+        with anyio.move_on_after(ANSWER_S), suppress(Unavailable):
+            return await self._rates.take(stage, rate)
+        return PAUSE_S
+
     async def _claim(self, stages: list[str]) -> tuple[int, Claimed] | None:
         """From the partitions in turn, so that none waits for another to be empty."""
-        for step in range(self._partitions):
-            partition = (self._turn + step) % self._partitions
-            if partition in self.away:
-                continue
-            try:
-                claimed = await self._lanes.claim(partition, 1, stages=stages)
-            except Unavailable as error:
-                logger.warning("partition %d waits: %s", partition, error)
-                self.away.add(partition)
-                continue
-            if claimed:
+        for step in range(self._log.partitions):
+            partition = (self._turn + step) % self._log.partitions
+            if not self.is_silent(partition) and (
+                claimed := await self._claim_of(partition, stages)
+            ):
                 self._turn = partition + 1
                 return partition, claimed[0]
         return None
 
+    async def _claim_of(self, partition: int, stages: list[str]) -> list[Claimed]:
+        """A task of the partition; none if there is none, or if it is late."""
+        claimed: list[Claimed] = []
+        answered = anyio.Event()
+
+        async def ask() -> None:
+            try:
+                claimed.extend(await self._lanes.claim(partition, 1, stages=stages))
+            except StoreError as error:
+                logger.warning("partition %d waits: %s", partition, error)
+                self._miss(partition)
+            answered.set()
+            if self._late.pop(partition, None) is not None:
+                self._take(partition, claimed)
+
+        self._tasks.start_soon(ask)
+        try:
+            with anyio.move_on_after(ANSWER_S):
+                await answered.wait()
+        finally:
+            if not answered.is_set():
+                self._late[partition] = self._log.owner(partition)
+        return claimed if answered.is_set() else []
+
+    async def _put_back(self, partition: int, claim: Claim) -> None:
+        try:
+            await self._lanes.release([claim])
+        except StoreError as error:
+            logger.warning("a task of partition %d stays in hand: %s", partition, error)
+            self._miss(partition)
+
+    def _miss(self, partition: int) -> None:
+        """Leave the partition out until it answers, and what it may have handed out is found."""
+        if partition not in self._away:
+            self._away.add(partition)
+            self._tasks.start_soon(self._fall_in, partition, PAUSE_S)
+
+    async def _fall_in(self, partition: int, pause_s: float = 0.0) -> None:
+        """Begin with the partition once it answers, and operators were heard after an outage."""
+        said = False
+        while partition in self._away:
+            await anyio.sleep(pause_s)
+            try:
+                if len(self._away) == self._log.partitions:
+                    await self.follow_controls()
+                await self._lanes.prepare(partition)
+                # A reply that was lost may have carried tasks: they are ours, and nobody else's.
+                held = await self._lanes.recall(partition)
+            except StoreError as error:
+                if not said:
+                    logger.warning("waiting for the lanes of partition %d: %s", partition, error)
+                said, pause_s = True, PAUSE_S
+            else:
+                self._away.discard(partition)
+                self._take(partition, held)
+
     async def _give_back(self, tokens: dict[str, Rate | None]) -> None:
         for stage, rate in tokens.items():
             if rate is not None:
-                await self._rates.give_back(stage, rate)
+                with anyio.move_on_after(ANSWER_S), suppress(Unavailable):
+                    await self._rates.give_back(stage, rate)

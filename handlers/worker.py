@@ -7,6 +7,7 @@ that comes too late is dropped. While Redis is away, the worker waits with its t
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 import anyio
 import msgspec
@@ -21,7 +22,7 @@ from handlers.registry import STAGES, Stage
 from handlers.supply import Supply
 from store import census
 from store.blobs import Blobs
-from store.errors import StoreError, Unavailable
+from store.errors import StoreError
 from store.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
 from store.log import Claim, Log
 from store.observing import ignore
@@ -73,11 +74,11 @@ class Worker:
         self._log = log
         self._settings = settings = settings or WorkerSettings()
         stages = stages or STAGES
-        self._dead = dead
+        self._dead = dict.fromkeys(range(log.partitions), dead)
         # Photos under way are finished before new ones begin: their pictures are still decoded.
         order = (*(name for name in reversed(stages) if name != ROOT), ROOT, ERASURE)
         self._lanes = Lanes(log, consumer, order)
-        self._supply = Supply(log, self._lanes, settings.concurrency)
+        self._supply = Supply(log, self._lanes, settings.concurrency, self._take)
         self._attempts = Attempts(
             log,
             blobs,
@@ -94,8 +95,7 @@ class Worker:
         )
         self._held: dict[tuple[str, str], tuple[int, Claim]] = {}
         self._ready: deque[Claimed] = deque()
-        self._in_hand: dict[tuple[str, str], str] = {}
-        self._fall_in_at = 0.0
+        self._in_hand: dict[tuple[str, str], tuple[int, str]] = {}
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._stopping = anyio.Event()
@@ -114,9 +114,12 @@ class Worker:
         """Work until ``stop``. Tasks that the deadline cuts are handed back."""
         async with anyio.create_task_group() as around:
             around.start_soon(self._dispatcher.run)
-            around.start_soon(self._again, self._keep_claims, "claims could not be refreshed")
+            self._supply.begin(around)
             around.start_soon(self._again, self._follow_controls, "controls could not be read")
             for partition in range(self._log.partitions):
+                keep = partial(self._keep_claims, partition)
+                trouble = f"claims of partition {partition} could not be refreshed"
+                around.start_soon(self._again, keep, trouble)
                 around.start_soon(self._watch, partition)
                 around.start_soon(self._keep_time, partition)
             with anyio.CancelScope() as drain:
@@ -136,18 +139,25 @@ class Worker:
         if not held:
             return
         handed = 0
+
+        async def release(partition: int) -> None:
+            nonlocal handed
+            claims = [claim for of, claim in held if of == partition]
+            try:
+                handed += await self._lanes.release(claims)
+            except StoreError as error:
+                logger.warning("the rest will be taken over: %s", error)
+
         with anyio.move_on_after(HAND_BACK_S, shield=True):
-            for partition in range(self._log.partitions):
-                claims = [claim for of, claim in held if of == partition]
-                try:
-                    handed += await self._lanes.release(claims)
-                except StoreError as error:
-                    logger.warning("the rest will be taken over: %s", error)
+            async with anyio.create_task_group() as tasks:
+                for partition in {of for of, _ in held}:
+                    tasks.start_soon(release, partition)
         logger.warning("stopped with %d tasks in hand, %d handed back", len(held), handed)
 
     async def _claim_all(self, tasks: anyio.abc.TaskGroup) -> None:
         while (claimed := await self._next()) is not None:
-            self._in_hand[_name(claimed.claim)] = claimed.task.stage
+            name = _name(claimed.claim)
+            self._in_hand[name] = self._held[name][0], claimed.task.stage
             tasks.start_soon(self._work, claimed)
 
     async def _work(self, claimed: Claimed) -> None:
@@ -166,9 +176,6 @@ class Worker:
             wake = self._wake = anyio.Event()
             wait_s = WAIT_MS / 1000
             try:
-                if self._supply.away and anyio.current_time() >= self._fall_in_at:
-                    await self._fall_in()
-                    self._fall_in_at = anyio.current_time() + PAUSE_S
                 if allowed := self._supply.may_claim(self._in_hand.values()):
                     if (claimed := await self._pick(allowed)) is not None:
                         self._idle = anyio.Event()
@@ -180,7 +187,6 @@ class Worker:
                 if not hindered:
                     logger.warning("waiting for the lanes: %s", error)
                 hindered = True
-                self._supply.away.update(range(self._log.partitions))
                 await anyio.sleep(PAUSE_S)
                 continue
             with anyio.move_on_after(wait_s):
@@ -192,7 +198,7 @@ class Worker:
         for each in tuple(self._ready):
             if self._supply.is_paused(each.task.stage):
                 self._ready.remove(each)
-                await self._put_back(each)
+                self._put_back(each)
             elif each.task.stage in allowed:
                 self._ready.remove(each)
                 return each
@@ -203,38 +209,17 @@ class Worker:
         self._held[_name(claimed.claim)] = (partition, claimed.claim)
         return claimed
 
-    async def _fall_in(self) -> None:
-        """Begin with the partitions that are away, as far as they answer.
-
-        Raises:
-            StoreError: none does, or operators cannot be heard.
-        """
-        failures: list[StoreError] = []
-        if len(self._supply.away) == self._log.partitions:
-            await self._supply.follow_controls()
-        for partition in sorted(self._supply.away):
-            try:
-                await self._lanes.prepare(partition)
-                # A reply that was lost may have carried tasks: they are ours, and nobody else's.
-                self._take(partition, await self._lanes.recall(partition))
-            except Unavailable as error:
-                failures.append(error)
-            else:
-                self._supply.away.discard(partition)
-        if len(failures) == self._log.partitions:
-            raise failures[0]
-
     def _take(self, partition: int, claimed: list[Claimed]) -> None:
-        """Hold the tasks that are not held yet, and put them in line."""
+        """Hold the tasks that are not held yet, put them in line, and look what may be begun."""
         for each in claimed:
             if _name(each.claim) not in self._held:
                 self._held[_name(each.claim)] = (partition, each.claim)
                 self._ready.append(each)
+        self._wake.set()
 
-    async def _put_back(self, claimed: Claimed) -> None:
+    def _put_back(self, claimed: Claimed) -> None:
         """A task that was taken over while its stage is paused waits in its lane."""
-        del self._held[_name(claimed.claim)]
-        await self._lanes.release([claimed.claim])
+        self._supply.put_back(*self._held.pop(_name(claimed.claim)))
 
     async def _watch(self, partition: int) -> None:
         """Wake a worker that found nothing; one that is busy looks by itself."""
@@ -264,39 +249,25 @@ class Worker:
             self._wake.set()
         return LOOK_S
 
-    async def _keep_claims(self) -> float:
+    async def _keep_claims(self, partition: int) -> float:
         """Refresh what is held, take over what others hold no more, and find what was lost."""
-        failures: list[StoreError] = []
-
-        async def keep(partition: int) -> None:
-            try:
-                await self._keep_claims_of(partition)
-            except StoreError as error:
-                failures.append(error)
-
-        async with anyio.create_task_group() as tasks:
-            for partition in range(self._log.partitions):
-                tasks.start_soon(keep, partition)
-        await census.report(self._log, self._lanes.consumer)
-        if failures:
-            raise failures[0]
-        self._dead = None
-        return self._settings.stalled_after_s / 4
-
-    async def _keep_claims_of(self, partition: int) -> None:
         idle_ms = int(self._settings.stalled_after_s * 1000)
+        dead = self._dead[partition]
         await self._lanes.prepare(partition)
+        if partition == census.PARTITION:
+            await census.report(self._log, self._lanes.consumer)
         claims = [claim for of, claim in self._held.values() if of == partition]
         await self._lanes.refresh(claims)
-        taken = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=self._dead)
+        taken = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=dead)
         self._take(partition, taken)
         self.taken_over += len(taken)
         for each in taken:
             logger.info("took over %s", each.task.stage, extra={"subject": about(each.task)})
-            self._wake.set()
         await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
         if partition in self._lanes.lost:
             await self._refill(partition)
+        self._dead[partition] = None
+        return self._settings.stalled_after_s / 4
 
     async def _refill(self, partition: int) -> None:
         self._lanes.lost.discard(partition)  # first: more may be lost meanwhile

@@ -11,6 +11,9 @@ from store.client import translated
 from store.errors import GroupGone
 from store.log import Log
 
+PARTITION = 0
+"""Where workers report."""
+
 _BEYOND_ALL = "18446744073709551615-0"
 """No task has such an id, so reading one's own tasks after it delivers none again."""
 
@@ -65,4 +68,4 @@ async def clock_ahead_ms(log: Log) -> float:
 
 def _roll(log: Log) -> str:
     """The lane on which workers report: each has its group."""
-    return log.keys.lane(0, ROOT, LANES[0])
+    return log.keys.lane(PARTITION, ROOT, LANES[0])

@@ -9,7 +9,8 @@ refuses scripts in pipelines; so the nodes are found here.
 - What was answered with ``MOVED`` or ``ASK`` was not done, and is sent again to where that points.
   Nothing else that has a key is sent twice: a command whose reply was lost may have happened.
 - A command without a key goes to any node that is there, and to the next one if it fails: none of
-  them does harm twice. A pipeline goes to the node of its first key.
+  them does harm twice. A pipeline goes to the node of its first key; it is sent again where all of
+  its keys were redirected.
 """
 
 import random
@@ -39,6 +40,8 @@ SLOTS = 16_384
 _KEYLESS = ("ACL", "CLUSTER", "COMMAND", "CONFIG", "INFO", "PING", "PUBLISH", "TIME", "WAITAOF")
 
 _Command = tuple[tuple[Any, ...], dict[str, Any]]
+
+_ASKING: _Command = (("ASKING",), {})
 
 
 class Cluster(Client):
@@ -95,10 +98,10 @@ class Cluster(Client):
             return await node.execute_command(*args, **options)
 
         async def ask(node: Client) -> Any:
-            replies = await _piped(node, [(("ASKING",), {}), (args, options)])
-            if isinstance(replies[1], Exception):
-                raise replies[1]
-            return replies[1]
+            [reply] = await _asked(node, [(args, options)])
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
 
         return await self._routed(slot, send, ask)
 
@@ -111,13 +114,23 @@ class Cluster(Client):
         if key is None:
             return await self._anywhere(lambda node: _piped(node, commands))
 
-        async def send(node: Client) -> list[Any]:
-            replies = await _piped(node, commands)
-            if isinstance(replies[0], exceptions.MovedError):  # then nothing of it was done
-                raise replies[0]
+        def checked(replies: list[Any]) -> list[Any]:
+            of_keys = [
+                reply
+                for (args, _), reply in zip(commands, replies, strict=True)
+                if _key_of(args) is not None
+            ]
+            if all(isinstance(reply, exceptions.AskError) for reply in of_keys):  # or MOVED
+                raise of_keys[0]  # nothing of it was done
             return replies
 
-        return await self._routed(key_slot(_encoded(key)), send, send)
+        async def send(node: Client) -> list[Any]:
+            return checked(await _piped(node, commands))
+
+        async def ask(node: Client) -> list[Any]:
+            return checked(await _asked(node, commands))
+
+        return await self._routed(key_slot(_encoded(key)), send, ask)
 
     def pubsub(self, **kwargs: Any) -> PubSub:
         """At any node: what is published at one is told at all."""
@@ -274,6 +287,12 @@ async def _piped(node: Client, commands: list[_Command]) -> list[Any]:
     for args, options in commands:
         pipeline.execute_command(*args, **options)
     return await pipeline.execute(raise_on_error=False)
+
+
+async def _asked(node: Client, commands: list[_Command]) -> list[Any]:
+    """Of a node that does not have the slot yet."""
+    both = [each for command in commands for each in (_ASKING, command)]
+    return (await _piped(node, both))[1::2]
 
 
 def _name(node: Client) -> str:

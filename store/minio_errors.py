@@ -29,6 +29,9 @@ _DENIED = {
 }
 """By code: the setting that is wrong, and how. ``BadRequest`` is what HEAD makes of a region."""
 
+_OF_ANOTHER_NAME = {62, 64}
+"""What OpenSSL calls ``X509_V_ERR_HOSTNAME_MISMATCH`` and ``X509_V_ERR_IP_ADDRESS_MISMATCH``."""
+
 
 @contextmanager
 def translated(endpoint: str, bucket: str, key: str = "") -> Generator[None]:
@@ -43,6 +46,8 @@ def translated(endpoint: str, bucket: str, key: str = "") -> Generator[None]:
         message = f"{endpoint} answers with status {error.status_code}"
         raise Unavailable(message) from error
     except (InvalidResponseError, MinioException, ParseError) as error:
+        if endpoint.startswith("http:") and "HTTPS" in str(error):
+            raise Denied(f"{endpoint} speaks TLS: write https://", "endpoint") from error
         raise Unavailable(f"{endpoint} does not answer as S3 does: {error}") from error
 
 
@@ -64,9 +69,7 @@ def _unreached(error: http.HTTPError, endpoint: str) -> StoreError:
     reason = error.reason if isinstance(error, http.MaxRetryError) else error
     match reason:
         case http.SSLError():
-            untrusted = any(isinstance(arg, ssl.SSLCertVerificationError) for arg in reason.args)
-            setting = "ca_file" if untrusted else "endpoint"
-            return Denied(f"{endpoint} does not speak TLS as it should: {reason}", setting)
+            return _distrusted(reason, endpoint)
         case http.NameResolutionError():
             why = "its name is not known"
         case http.NewConnectionError():
@@ -76,3 +79,14 @@ def _unreached(error: http.HTTPError, endpoint: str) -> StoreError:
         case _:
             why = "the connection broke off"
     return Unavailable(f"{endpoint} does not answer: {why}")
+
+
+def _distrusted(reason: http.SSLError, endpoint: str) -> Denied:
+    for cause in reason.args:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            said = cause.verify_message
+            if cause.verify_code in _OF_ANOTHER_NAME:
+                return Denied(f"{endpoint} has the certificate of another: {said}", "endpoint")
+            message = f"{endpoint} has a certificate that none of these authorities vouches for"
+            return Denied(f"{message}: {said}", "ca_file")
+    return Denied(f"{endpoint} does not speak TLS as it should: {reason}", "endpoint")

@@ -17,6 +17,7 @@ from minio import Minio
 from minio.error import S3Error
 
 from ops.embedded import valkey_binary
+from tests.certificates import Certified
 
 DEADLINE_S = 10.0
 MINIO_DEADLINE_S = 30.0
@@ -110,12 +111,18 @@ def free_port() -> int:
 
 
 class MinioServer:
-    """MinIO on a port of this machine, over a folder; there in the block, killed at its end."""
+    """MinIO on a port of this machine, over a folder; there in the block, killed at its end.
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    With TLS where it is ``certified``.
+    """
+
+    def __init__(
+        self, folder: Path, certified: Certified | None = None, **environment: str
+    ) -> None:
         self.folder = folder
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if certified else 'http'}://127.0.0.1:{self.port}"
+        self._certified = certified
         self._environment = {
             "MINIO_ROOT_USER": ACCESS_KEY,
             "MINIO_ROOT_PASSWORD": SECRET_KEY,
@@ -145,7 +152,7 @@ class MinioServer:
         self._process = subprocess.Popen(
             [
                 *(binary, "server", "--quiet", "--address", f"127.0.0.1:{self.port}"),
-                *("--certs-dir", str(self.folder / ".certs"), str(self.folder)),
+                *("--certs-dir", str(self._certificates), str(self.folder)),
             ],
             env={**os.environ, "HOME": str(self.folder), **self._environment},
             stdout=subprocess.DEVNULL,
@@ -161,15 +168,25 @@ class MinioServer:
         self._process.kill()
         self._process.wait()
 
+    @property
+    def _certificates(self) -> Path:
+        if self._certified is None:
+            return self.folder / ".certs"
+        return self._certified.certificate.parent
+
     def _is_ready(self) -> bool:
         """Whether it knows its users, and so that this is none of them."""
         asked = Minio(
             endpoint=f"127.0.0.1:{self.port}",
             access_key="nobody",
             secret_key=SECRET_KEY,
-            secure=False,
+            secure=self._certified is not None,
             region="us-east-1",
-            http_client=urllib3.PoolManager(timeout=1.0, retries=False),
+            http_client=urllib3.PoolManager(
+                timeout=1.0,
+                retries=False,
+                ca_certs=self._certified and str(self._certified.authority),
+            ),
         )
         try:
             asked.list_buckets()

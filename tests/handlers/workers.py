@@ -31,6 +31,7 @@ async def uploaded(
     pipeline: str = "full_processing",
     *,
     priority: int = 5,
+    client_id: str = "alice",
 ) -> UploadPhoto:
     """The photo as the gateway leaves it."""
     photo_id = str(uuid.uuid4())
@@ -38,7 +39,7 @@ async def uploaded(
     command = UploadPhoto(
         photo_id=photo_id,
         job_id=str(uuid.uuid4()),
-        client_id="alice",
+        client_id=client_id,
         session_id=None,
         original_filename="a.jpg",
         mime_type="image/jpeg",
@@ -49,23 +50,26 @@ async def uploaded(
         pipeline=pipeline,
         priority=priority,
     )
-    await log.execute(command, client_id="alice", context=CONTEXT)
+    await log.execute(command, client_id=client_id, context=CONTEXT)
     return command
 
 
-async def history(log: Log, photo_id: str) -> list[Recorded]:
-    return [each async for each in log.scan(home(log)) if each.event.data.photo_id == photo_id]
+async def history(log: Log, photo_id: str, client_id: str = "alice") -> list[Recorded]:
+    events = log.scan(home(log, client_id))
+    return [each async for each in events if each.event.data.photo_id == photo_id]
 
 
-async def types_when_ended(log: Log, photo_id: str, ends: tuple[str, ...] = ENDS) -> list[str]:
+async def types_when_ended(
+    log: Log, photo_id: str, ends: tuple[str, ...] = ENDS, *, client_id: str = "alice"
+) -> list[str]:
     """The types of the photo's events once its job has ended."""
     position = None
     with anyio.fail_after(DEADLINE_S):
         while True:
-            types = [each.event.type for each in await history(log, photo_id)]
+            types = [each.event.type for each in await history(log, photo_id, client_id)]
             if any(end in types for end in ends):
                 return types
-            position = position or await log.end(home(log))
+            position = position or await log.end(home(log, client_id))
             seen = await log.read(position, block_ms=1_000)
             position = seen[-1].position if seen else position
 

@@ -25,9 +25,12 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
 
     def ask(self, *command: str | int) -> str:
+        return str(self.reply(*command))
+
+    def reply(self, *command: str | int) -> Any:
         with Redis(port=self.port, socket_timeout=5, decode_responses=True) as redis:
             untyped: Any = redis
-            return str(untyped.execute_command(*command))
+            return untyped.execute_command(*command)
 
     def kill(self) -> None:
         process_of(self.folder).kill()

@@ -108,6 +108,16 @@ async def upload(http: httpx.AsyncClient, text: str) -> dict[str, Any]:
         await asyncio.sleep(0.1)
 
 
+async def answered(http: httpx.AsyncClient, path: str) -> Any:
+    """What is there, asked again after 503: for a moment a whole cluster may say that it is down,
+    while its nodes find out which of them is."""
+    with anyio.fail_after(DEADLINE_S):
+        while (answer := await http.get(path)).status_code == 503:
+            await anyio.sleep(float(answer.headers["Retry-After"]))
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
 async def completed(http: httpx.AsyncClient, photo_id: str) -> dict[str, Any]:
     """The photo, once the read model says that all its stages are done."""
     deadline = time.monotonic() + DEADLINE_S

@@ -12,8 +12,8 @@ from gateway.auth import Role
 from store.acl import ON_A_CLUSTER, TO_WAIT, acl
 from tests.conftest import unavailable
 from tests.servers import DEBIAN_REDIS
-from tests.system.clusters import DEADLINE_S, Cluster, Node, cluster
-from tests.system.hosts import Host, completed, host, main_job, settings_of, upload
+from tests.system.clusters import Cluster, Node, cluster
+from tests.system.hosts import Host, answered, completed, host, main_job, settings_of, upload
 from tests.system.photos import jpeg
 
 PARTITIONS = 16
@@ -48,6 +48,13 @@ async def test_a_user_of_a_cluster_needs_no_other_commands(
 
     async with host(settings, prefix) as running:
         await main_job(running)
+        async with running.client_of("operator", Role.OPERATOR) as http:
+            for asked in ("/health", "/metrics", "/api/ops/queues"):
+                assert (await http.get(asked)).is_success
+
+    refused = {each["object"] for node in servers.nodes for each in node.reply("ACL LOG")}
+    # The client library introduces itself, and the setting of the whole cluster is asked for.
+    assert refused <= {"client|setinfo", "config|get"}
 
 
 @pytest.mark.parametrize("binary", [None, DEBIAN_REDIS])
@@ -82,7 +89,7 @@ async def test_a_dead_master_stops_its_own_partitions_and_no_others(
         async with running.client_of("operator", Role.OPERATOR) as http:
             health = (await http.get("/health")).json()["checks"]["redis"]
             assert health["status"] == "degraded"
-            queues = (await http.get("/api/ops/queues")).json()["partitions"]
+            queues = (await answered(http, "/api/ops/queues"))["partitions"]
             assert {each["server"] for each in queues if not each["answers"]} == {
                 f"127.0.0.1:{victim.port}"
             }
@@ -105,11 +112,8 @@ async def test_the_queues_are_shown_without_what_operators_said_while_that_is_aw
         victim.kill()
 
         times = [await running.log.now() for _ in range(10)]
-        with anyio.fail_after(DEADLINE_S):
-            while not (answer := await http.get("/api/ops/queues")).is_success:
-                await anyio.sleep(0.1)  # the others are finding out
+        seen = await answered(http, "/api/ops/queues")
 
-        seen = answer.json()
         silent = [each for each in seen["partitions"] if not each["answers"]]
         assert {each["server"] for each in silent} == {f"127.0.0.1:{victim.port}"}
         assert 0 in [each["partition"] for each in silent]

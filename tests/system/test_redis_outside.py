@@ -1,7 +1,6 @@
 """The whole main job on a server that is not ours, as a user that may do no more than it needs."""
 
 import socket
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ops.settings import Settings
 from ops.wiring import open_log
 from store.acl import acl
 from store.client import connect
+from tests.certificates import certify
 from tests.conftest import unavailable
 from tests.servers import DEBIAN_REDIS, valkey
 from tests.system.hosts import host, main_job, settings_of
@@ -76,30 +76,20 @@ async def test_a_server_that_is_not_fit_ends_the_start_and_names_the_setting(
 
 @pytest.fixture
 def tls_url(own_folder: Path) -> Generator[str]:
-    """Debian's server, which speaks TLS, with a certificate of its own making."""
+    """Debian's server, which speaks TLS, with a certificate of an authority of its own."""
     if not Path(DEBIAN_REDIS).exists():
         unavailable(f"no {DEBIAN_REDIS}: apt-get install redis-server")
-    key, certificate = own_folder / "key.pem", own_folder / "certificate.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "1", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    certified = certify(own_folder)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     options = ("--tls-port", str(port), "--tls-auth-clients", "no", "--requirepass", "secret")
-    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    files = ("--tls-cert-file", str(certified.certificate), "--tls-key-file", str(certified.key))
     with valkey(own_folder, *options, *files, binary=DEBIAN_REDIS):
         yield f"rediss://:secret@127.0.0.1:{port}"
 
 
 async def test_tls_needs_no_more_than_the_url(tls_url: str, own_folder: Path, prefix: str) -> None:
-    trusting = f"{tls_url}?ssl_ca_certs={own_folder}/certificate.pem"
+    trusting = f"{tls_url}?ssl_ca_certs={own_folder}/authority.pem"
 
     async with open_log(Settings(redis_url=trusting), create=True, prefix=prefix) as log:
         assert log.partitions == 1

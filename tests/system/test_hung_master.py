@@ -1,0 +1,122 @@
+"""A master of a cluster that hangs: it takes what it is asked, and says nothing."""
+
+import uuid
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from handlers.stage import Output
+from handlers.worker import WorkerSettings
+from store.client import connect
+from store.folder_blobs import FolderBlobs
+from store.log import Log
+from tests.handlers.conftest import blobs, working
+from tests.handlers.workers import Scripted, Working, types_when_ended, uploaded
+from tests.system.clusters import Cluster, Node, cluster
+
+__all__ = ("blobs", "working")
+
+PARTITIONS = 16
+CLIENTS = [f"client-{number}" for number in range(12)]
+NEVER_S = 3600.0
+
+
+@pytest.fixture
+def servers(own_folder: Path) -> Generator[Cluster]:
+    with cluster(own_folder) as formed:
+        yield formed
+
+
+@pytest.fixture
+def children() -> None:
+    """None are needed."""
+
+
+@pytest.fixture
+async def log(
+    servers: Cluster, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Log]:
+    """What a hung master is asked is waited for until the test is over."""
+    monkeypatch.setattr("store.client.SOCKET_TIMEOUT_S", NEVER_S)
+    client = connect(servers.url)
+    yield await Log.open(client, partitions=PARTITIONS, prefix=prefix)
+    await client.aclose()
+
+
+def by_master(log: Log, servers: Cluster) -> dict[int, list[str]]:
+    """The clients of each master, by its port."""
+    found: dict[int, list[str]] = {}
+    for client_id in CLIENTS:
+        node = servers.master_of(log.keys.log(log.partition_of(client_id)))
+        found.setdefault(node.port, []).append(client_id)
+    return found
+
+
+def victim_of(log: Log, servers: Cluster) -> Node:
+    """A master that has neither what operators say, nor what a log is."""
+    spared = {servers.master_of(key).port for key in (log.keys.log(0), log.keys.meta)}
+    victim = next(node for node in servers.nodes[:3] if node.port not in spared)
+    servers.replica_of(victim).ask("CONFIG", "SET", "cluster-replica-no-failover", "yes")
+    return victim
+
+
+async def ended(log: Log, blobs: FolderBlobs, client_id: str, count: int) -> None:
+    """So many photos of the client are processed, one after the other."""
+    for _ in range(count):
+        command = await uploaded(log, blobs, uuid.uuid4().bytes, client_id=client_id)
+        types = await types_when_ended(log, command.photo_id, client_id=client_id)
+        assert types[-1] == "photo.processing.completed"
+
+
+async def test_the_partitions_of_the_others_go_on(
+    log: Log, servers: Cluster, blobs: FolderBlobs, working: Working
+) -> None:
+    clients = by_master(log, servers)
+    victim = victim_of(log, servers)
+    stopped = clients.pop(victim.port)[0]
+
+    async with working(pool=Scripted(), settings=WorkerSettings(drain_s=0.1)):
+        for first, *_ in (*clients.values(), [stopped]):
+            await ended(log, blobs, first, 1)
+        victim.freeze()
+        try:
+            for others in clients.values():
+                await ended(log, blobs, others[0], 5)
+        finally:
+            victim.go_on()
+        await ended(log, blobs, stopped, 5)
+
+
+async def test_tasks_of_a_hung_master_take_no_room_from_the_others_and_are_not_lost(
+    log: Log, servers: Cluster, blobs: FolderBlobs, working: Working
+) -> None:
+    clients = by_master(log, servers)
+    victim = victim_of(log, servers)
+    stopped = clients.pop(victim.port)[0]
+    full = anyio.Event()
+
+    class Freezing(Scripted):
+        """The first stage ends when its master has just been frozen."""
+
+        async def run(self, *, stage: str, affinity: str, **_: object) -> Output:
+            if not full.is_set():
+                victim.freeze()
+                full.set()
+            return await super().run(stage=stage, affinity=affinity)
+
+    held = [await uploaded(log, blobs, b"%d" % n, client_id=stopped) for n in range(5)]
+    settings = WorkerSettings(concurrency=2, drain_s=0.1)
+    async with working(pool=Freezing(), settings=settings) as worker:
+        await full.wait()
+        try:
+            for others in clients.values():
+                await ended(log, blobs, others[0], 3)
+        finally:
+            victim.go_on()
+        for each in held:
+            types = await types_when_ended(log, each.photo_id, client_id=stopped)
+            assert types[-1] == "photo.processing.completed"
+
+        assert worker.taken_over == 0
