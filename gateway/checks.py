@@ -30,6 +30,7 @@ from store import census
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
 from store.errors import CircuitOpen, Corrupt, Denied, Full, Replaced, StoreError, Unavailable
+from store.foreign import noted
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -65,6 +66,7 @@ class Checks:
         self._deps = deps
         self._limits = deps.limits
         self._probed = Kept(self._probe, deps.limits.probe_keep_s)
+        self._said: dict[str, str] = {}
         self._examined = Kept(self._examine_file, deps.limits.integrity_keep_s)
 
     async def serving(self) -> dict[str, Check]:
@@ -89,8 +91,10 @@ class Checks:
             with anyio.move_on_after(self._limits.check_timeout_s):
                 try:
                     found[name] = await check()
+                    self._said.pop(check.__name__, None)
                 except StoreError as error:
-                    found[name] = _failed("down", name, error)
+                    self._say(check.__name__, name, error)
+                    found[name] = Check(status="down", reason=_reason(error))
 
         async with anyio.create_task_group() as group:
             for name, check in checks.items():
@@ -101,6 +105,13 @@ class Checks:
         ):
             found[name] = msgspec.structs.replace(found[name], breaker=breaker.state)
         return found
+
+    def _say(self, check: str, name: str, error: StoreError) -> None:
+        """Log the failure once, and not each time that somebody asks."""
+        said = str(error)
+        if self._said.get(check) != said:
+            self._said[check] = said
+            logger.warning("health: %s: %s", name, said)
 
     async def _redis(self) -> Check:
         """All partitions at once; those that answer work without the others."""
@@ -126,11 +137,20 @@ class Checks:
         if len(failures) == self._deps.log.partitions:
             raise failures[0]
         if not failures:
-            return Check(status="ok", latency_ms=_since_ms(began))
+            foreign = await self._foreign()
+            status = "degraded" if foreign else "ok"
+            return Check(status=status, reason=foreign, latency_ms=_since_ms(began))
         lost = any(isinstance(each, Replaced) for each in failures)
         trouble = "do not answer" if not lost else "do not answer, or have lost their events"
         away = f"{len(failures)} of {self._deps.log.partitions} partitions {trouble}"
         return Check(status="degraded", reason=away, latency_ms=_since_ms(began))
+
+    async def _foreign(self) -> str | None:
+        """Where the log has what is no event, as far as dispatchers have come upon it."""
+        with suppress(Unavailable):  # that it answers has been seen
+            found = await noted(self._deps.log)
+            return f"has an entry that is no event, at {found}" if found else None
+        return None
 
     async def _disk(self) -> Check:
         """A disk that takes nothing more still gives what it has."""
@@ -152,10 +172,11 @@ class Checks:
         try:
             disk = await self._disk()
             latency_ms = await self._use_blob()
-        except (Full, CircuitOpen) as error:
-            return _failed("degraded", "blobs", error)
         except StoreError as error:
-            return _failed("down", "blobs", error)
+            self._say(PROBES, "blobs", error)
+            status = "degraded" if isinstance(error, Full | CircuitOpen) else "down"
+            return Check(status=status, reason=_reason(error))
+        self._said.pop(PROBES, None)
         return msgspec.structs.replace(disk, latency_ms=latency_ms)
 
     async def _use_blob(self) -> float:
@@ -222,11 +243,6 @@ class Checks:
         except Unavailable:  # Redis is away, which its own check says
             return Check(status="degraded", reason="Redis does not answer")
         return Check(status="ok" if count else "degraded", workers=count)
-
-
-def _failed(status: State, name: str, error: StoreError) -> Check:
-    logger.warning("health: %s: %s", name, error)
-    return Check(status=status, reason=_reason(error))
 
 
 def _reason(error: StoreError) -> str:

@@ -9,7 +9,8 @@ from domain.pipeline import Task, plan
 from store.client import BLOCK_MS
 from store.dispatch import Dispatch
 from store.errors import StoreError
-from store.log import Log, Recorded
+from store.log import Log
+from store.stream import Recorded
 
 logger = logging.getLogger("photolog.dispatcher")
 

@@ -17,9 +17,13 @@ from store.codec import digest
 from store.entries import Entry, entries, length
 from store.log import Log
 from store.position import Position
+from store.stream import is_foreign
 
 PIPELINE = "pipeline"
 """The name of the chain of those events that are about no photo."""
+
+UNKNOWN = "?"
+"""The chain of what does not say what it is about."""
 
 REPORT_EVERY = 500
 
@@ -94,6 +98,9 @@ class Chains:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def take(self, entry: Entry) -> None:
+        if is_foreign(entry.fields):
+            self._take_foreign(entry)
+            return
         body = entry.fields.get(b"b", b"")
         try:
             event = _decoder.decode(body)
@@ -110,6 +117,18 @@ class Chains:
             )
         self.events += 1
         self._last[chain] = version, digest(body)
+        self._add(chain, body)
+
+    def _take_foreign(self, entry: Entry) -> None:
+        """It is no link of a chain, so what follows on the link before it is right."""
+        if self._only in (None, UNKNOWN):
+            position = str(entry.position)
+            self.breaks.append(
+                Break(chain=UNKNOWN, version=0, position=position, problem="it is no event")
+            )
+            self._add(UNKNOWN, position.encode())
+
+    def _add(self, chain: str, body: bytes) -> None:
         before = self._all.get(chain, FIRST_PREV)
         self._all[chain] = hashlib.sha256((before + digest(body)).encode()).hexdigest()
 
@@ -129,7 +148,7 @@ async def audit(
         Unavailable: Redis does not answer.
     """
     ends = [
-        (upto or {}).get(partition) or await log.end(partition)
+        (upto or {}).get(partition) or await log.last_entry(partition)
         for partition in range(log.partitions)
     ]
     total = sum([await length(log, end.partition) for end in ends])
@@ -161,10 +180,10 @@ def _chain(event: _Event | None, entry: Entry) -> str:
     Of an event that cannot be read, the entry's own field has to do.
     """
     if event is None:
-        return entry.fields.get(b"p", b"").decode("utf-8", "replace") or "?"
+        return entry.fields.get(b"p", b"").decode("utf-8", "replace") or UNKNOWN
     if event.type.startswith(f"{PIPELINE}."):
         return PIPELINE
-    return event.data.photo_id or "?"
+    return event.data.photo_id or UNKNOWN
 
 
 def _problems(

@@ -12,8 +12,8 @@ import msgspec
 from domain import events as e
 from domain.failures import Category
 from projections.cursor import Cursor
-from store.log import Recorded
 from store.sqlite import Connection, Row, Value
+from store.stream import Recorded
 
 TABLES = ("dead_letters",)
 

@@ -7,9 +7,10 @@ from anyio import to_thread
 
 from projections import checkpoints
 from projections.models import FORM, READ_MODELS, SCHEMA
-from store.log import READ_COUNT, Log, Recorded
+from store.log import Log
 from store.position import Position
 from store.sqlite import Connection, open_writer
+from store.stream import READ_COUNT, Recorded
 
 Progress = Callable[[int, int], None]
 """Called with ``(done, total)`` in milliseconds of the log's time, over all partitions."""

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from store import codec
-from store.log import Recorded
 from store.position import Position
 from store.sqlite import Connection, Row, Value
+from store.stream import Recorded
 
 TABLES = ("history",)
 

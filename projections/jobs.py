@@ -13,8 +13,8 @@ from domain import events as e
 from domain.failures import Category
 from domain.pipeline import TREE, stages_of
 from projections.statuses import STATUS_AFTER, Status
-from store.log import Recorded
 from store.sqlite import Connection, Row
+from store.stream import Recorded
 
 TABLES = ("jobs", "job_stages")
 

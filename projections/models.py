@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from projections import checkpoints, dead_letters, history, jobs, photos, sessions, thumbnails
-from store.log import Recorded
 from store.sqlite import Connection
+from store.stream import Recorded
 
 
 class ReadModel(Protocol):

@@ -15,8 +15,8 @@ from projections import thumbnails
 from projections.cursor import Cursor
 from projections.photo_view import SELECT, PhotoView, view_of
 from projections.statuses import STATUS_AFTER
-from store.log import Recorded
 from store.sqlite import Connection, Row, Value
+from store.stream import Recorded
 
 logger = logging.getLogger("photolog.projector")
 

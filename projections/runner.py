@@ -34,10 +34,11 @@ from store.client import BLOCK_MS
 from store.controls import ControlLog
 from store.doorbell import ring
 from store.errors import Corrupt, StoreError, Unavailable
-from store.log import Log, Recorded
+from store.log import Log
 from store.observing import ignore
 from store.position import Position
 from store.sqlite import Connection, Generations, inodes, open_reader, open_writer
+from store.stream import Recorded
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

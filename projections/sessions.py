@@ -9,8 +9,8 @@ import msgspec
 
 from domain import events as e
 from projections.statuses import STATUS_AFTER
-from store.log import Recorded
 from store.sqlite import Connection, Row
+from store.stream import Recorded
 
 TABLES = ("sessions", "session_photos")
 

@@ -6,8 +6,8 @@ import msgspec
 
 from domain import events as e
 from domain.results import Rendition
-from store.log import Recorded
 from store.sqlite import Connection
+from store.stream import Recorded
 
 TABLES = ("thumbnails",)
 

@@ -138,6 +138,7 @@ class ControlLog:
         all the time."""
         steered, position = Steered(), Position.start(PARTITION)
         while True:
+            last = await self._log.last_entry(PARTITION)
             async for recorded in self._log.scan(PARTITION, after=position):
                 event, position = recorded.event, recorded.position
                 if isinstance(event.data, PipelineData):
@@ -147,9 +148,9 @@ class ControlLog:
                         digest=codec.digest(recorded.body),
                         position=position,
                     )
-            if position == Position.start(PARTITION) or await self._log.restore(
+            if max(last, position) == Position.start(PARTITION) or await self._log.restore(
                 self._key,
-                upto=position,
+                upto=max(last, position),
                 version=steered.version,
                 digest=steered.digest,
                 last=steered.position,

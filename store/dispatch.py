@@ -14,9 +14,11 @@ from typing import cast
 from domain.pipeline import Task
 from store.client import translated
 from store.consumers import Entries, create_group, pending, remove_idle, take_over
+from store.foreign import note
 from store.lanes import due_ms, entry_of, place_of
-from store.log import Log, Recorded, read_entry
+from store.log import Log
 from store.position import Position
+from store.stream import Recorded, sift
 
 DISPATCH = "dispatch"
 
@@ -46,14 +48,14 @@ class Dispatch:
                     DISPATCH, self._consumer, {key: ">"}, count=count, block=block_ms
                 ),
             )
-        return _events(partition, next(iter(reply.values()), _NOTHING))
+        return await self._events(partition, next(iter(reply.values()), _NOTHING))
 
     async def recall(self, partition: int) -> list[Recorded]:
         """Events read by this dispatcher whose delivery it may not have seen: a reply was lost."""
         key = self._log.keys.log(partition)
         with translated():
             entries = await pending(self._redis, key, DISPATCH, self._consumer)
-        return _events(partition, [(entry_id, fields) for entry_id, fields, _ in entries])
+        return await self._events(partition, [each[:2] for each in entries])
 
     async def commit(self, planned: Sequence[tuple[Position, tuple[Task, ...]]]) -> None:
         """Put the tasks on their lanes and acknowledge the events of one partition, in one step."""
@@ -81,13 +83,21 @@ class Dispatch:
         """
         key = self._log.keys.log(partition)
         entries = await take_over(self._redis, key, DISPATCH, self._consumer, idle_ms, dead)
-        return _events(partition, [(entry_id, fields) for entry_id, fields, _ in entries])
+        return await self._events(partition, [each[:2] for each in entries])
 
     async def forget_idle(self, partition: int, *, idle_ms: int) -> None:
         """Remove the dispatchers that hold nothing and have been silent for so long."""
         key = self._log.keys.log(partition)
         await remove_idle(self._redis, key, DISPATCH, idle_ms=idle_ms)
 
+    async def _events(self, partition: int, entries: Entries) -> list[Recorded]:
+        """The events among the entries; of those that are none there is nothing to plan.
 
-def _events(partition: int, entries: Entries) -> list[Recorded]:
-    return [read_entry(partition, entry_id, fields) for entry_id, fields in entries]
+        They are noted before they are acknowledged, so that a crash between leaves them pending.
+        """
+        events, foreign = sift(partition, entries)
+        if foreign:
+            await note(self._log, partition, foreign)
+            with translated():
+                await self._redis.xack(self._log.keys.log(partition), DISPATCH, *foreign)
+        return events

@@ -6,8 +6,9 @@ from typing import cast
 import msgspec
 
 from store.client import translated
-from store.log import READ_COUNT, Log
+from store.log import Log
 from store.position import Position
+from store.stream import READ_COUNT
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

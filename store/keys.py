@@ -43,6 +43,10 @@ class Keys:
     def timers(self, partition: int) -> str:
         return self._in(partition, "timers")
 
+    def foreign(self, partition: int) -> str:
+        """The last entry of the stream that was found to be no event."""
+        return self._in(partition, "foreign")
+
     def settled(self, partition: int) -> str:
         """Written for no other reason than to be waited for."""
         return self._in(partition, "settled")

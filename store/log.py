@@ -15,9 +15,7 @@ The state hash is a cache of the fold: where it is missing the photo's events ar
 
 import logging
 import time
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import cast
 
 import anyio
 import msgspec
@@ -35,6 +33,7 @@ from store.errors import Corrupt, Lost, Retyped, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
 from store.position import Position
+from store.stream import Stream
 
 logger = logging.getLogger("photolog.log")
 
@@ -43,10 +42,6 @@ PATIENCE_S = 10.0
 
 CONFLICTS_AT_ONCE = 10
 """Lost races after which a command pauses before each further try."""
-
-READ_COUNT = 500
-
-_NOTHING: list[tuple[bytes, dict[bytes, bytes]]] = []
 
 _NO_STATE: list[bytes | None] = [None] * 4
 
@@ -58,14 +53,6 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     digest: str = FIRST_PREV
     position: Position | None = None
-
-
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """An event with its place in the log and its stored bytes."""
-
-    position: Position
-    event: Event
-    body: bytes
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,8 +73,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reused: bool = False
 
 
-class Log:
-    """Appends by command and reads by position. ``observe`` is told of every append."""
+class Log(Stream):
+    """Appends by command; ``observe`` is told of every append."""
 
     def __init__(
         self,
@@ -98,10 +85,9 @@ class Log:
         keys: Keys,
         wait: Wait | None = None,
     ) -> None:
-        self.redis = redis
+        super().__init__(redis, keys)
         self.log_id = log_id
         self.partitions = partitions
-        self.keys = keys
         self.observe: AppendObserver = ignore
         self._append = Append(redis, keys, log_id, wait)
         self._restore = redis.lua("restore")
@@ -203,6 +189,7 @@ class Log:
         """Read the photo's events again and put its state back."""
         loaded, position = Loaded(), Position.start(partition)
         while True:
+            last = await self.last_entry(partition)
             async for recorded in self.scan(partition, after=position):
                 position = recorded.position
                 if recorded.event.data.photo_id == photo_id:
@@ -218,7 +205,7 @@ class Log:
                 return loaded
             if await self.restore(
                 self.keys.photo(partition, photo_id),
-                upto=position,
+                upto=max(last, position),
                 version=loaded.version,
                 digest=loaded.digest,
                 last=loaded.position,
@@ -392,50 +379,6 @@ class Log:
             )
         return holder.decode() if holder else None
 
-    async def read(
-        self, after: Position, *, count: int = READ_COUNT, block_ms: int | None = None
-    ) -> list[Recorded]:
-        """The next events of ``after``'s partition; waits up to ``block_ms`` for the first one."""
-        with translated():
-            reply = cast(
-                "dict[bytes, list[tuple[bytes, dict[bytes, bytes]]]]",
-                await self.redis.xread(
-                    {self.keys.log(after.partition): after.entry_id},
-                    count=count,
-                    block=block_ms,
-                ),
-            )
-        entries = next(iter(reply.values()), _NOTHING)
-        return [read_entry(after.partition, entry_id, fields) for entry_id, fields in entries]
-
-    async def scan(
-        self, partition: int, *, after: Position | None = None
-    ) -> AsyncIterator[Recorded]:
-        """Every event of the partition that is in the log now, in order; only those ``after``."""
-        position = after or Position.start(partition)
-        while page := await self.read(position):
-            for recorded in page:
-                yield recorded
-            position = page[-1].position
-
-    async def now(self) -> datetime:
-        """The time by the clock that the log is written with."""
-        redis: Any = self.redis
-        with translated():
-            seconds, micros = cast("tuple[int, int]", await redis.time())
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
-
-    async def end(self, partition: int) -> Position:
-        """The position of the partition's last event."""
-        with translated():
-            entries = cast(
-                "list[tuple[bytes, dict[bytes, bytes]]]",
-                await self.redis.xrevrange(self.keys.log(partition), "+", "-", count=1),
-            )
-        if not entries:
-            return Position.start(partition)
-        return Position.of_entry(partition, entries[0][0])
-
 
 def _digest(body: bytes | None) -> bytes:
     return b"" if body is None else codec.digest(body).encode()
@@ -451,14 +394,4 @@ def _chain(command: PhotoCommand, client_id: str, loaded: Loaded, context: Conte
         client_id=client_id,
         session_id=loaded.photo.session_id if loaded.photo else session_id,
         context=context,
-    )
-
-
-def read_entry(partition: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Recorded:
-    """An entry of the log's stream as the event it is; raises Corrupt."""
-    body = fields.get(b"b")
-    if body is None:
-        raise Corrupt(f"entry {entry_id!r} of partition {partition} has no body")
-    return Recorded(
-        position=Position.of_entry(partition, entry_id), event=codec.decode_event(body), body=body
     )

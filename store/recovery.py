@@ -14,8 +14,9 @@ from store.consumers import Entries
 from store.dispatch import DISPATCH
 from store.errors import Corrupt
 from store.lanes import due_ms, entry_of, place_of, task_of_timer
-from store.log import READ_COUNT, Log, Recorded
+from store.log import Log
 from store.position import Position
+from store.stream import READ_COUNT, Recorded
 
 logger = logging.getLogger("photolog.recovery")
 

@@ -11,6 +11,7 @@ from gateway.limits import Limits
 from projections.runner import Projector
 from store import census
 from store.client import connect
+from store.foreign import note
 from store.keys import Keys
 from store.lanes import Lanes
 from store.log import Log
@@ -72,6 +73,36 @@ async def test_all_is_well(gateway: Gateway) -> None:
         {"redis": "ok", "blobs": "ok", "sqlite": "ok"},
     )
     assert (await gateway.client.get("/health/live")).json() == {"status": "ok"}
+
+
+async def test_an_entry_of_others_in_the_log_is_degraded_and_ready(gateway: Gateway) -> None:
+    redis: Any = gateway.log.redis
+    entry_id = await redis.xadd(gateway.log.keys.log(0), {"what": "ever"})
+    await employ(gateway.log)
+    await note(gateway.log, 0, [entry_id])
+
+    assert await statuses(gateway, "/health/ready") == (
+        200,
+        "degraded",
+        {"redis": "degraded", "blobs": "ok", "sqlite": "ok"},
+    )
+    found = (await gateway.client.get("/health")).json()["checks"]["redis"]
+    assert found["reason"] == f"has an entry that is no event, at 0:{entry_id.decode()}"
+    await redis.xdel(gateway.log.keys.log(0), entry_id)
+    assert (await statuses(gateway, "/health/ready"))[1] == "ok"
+
+
+async def test_what_is_down_is_logged_once(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis: Any = gateway.log.redis
+    event = {"t": "photo.uploaded", "p": "x", "v": 1, "b": b"\xff"}
+    await redis.xadd(gateway.log.keys.log(0), event)
+
+    for _ in range(3):
+        assert (await statuses(gateway, "/health/ready"))[2]["sqlite"] == "down"
+
+    assert caplog.text.count("health: sqlite: ") == 1
 
 
 async def test_a_fleet_of_no_workers_is_degraded_and_not_down(gateway: Gateway) -> None:

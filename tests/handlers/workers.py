@@ -15,7 +15,8 @@ from handlers.registry import STAGES
 from handlers.stage import Made, Output, StageFailed
 from handlers.worker import Worker
 from store.blobs import Blobs, original_key
-from store.log import Log, Recorded
+from store.log import Log
+from store.stream import Recorded
 from tests.conftest import CONTEXT, home
 
 DEADLINE_S = 20.0

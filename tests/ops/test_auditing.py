@@ -188,7 +188,21 @@ async def test_a_body_that_is_no_event_is_named_and_ends_nothing(log: Log) -> No
 async def test_an_entry_without_anything_of_ours_is_named(log: Log) -> None:
     await log.redis.xadd(log.keys.log(0), {"what": "ever"})
 
-    assert told(await audit(log)) == [("?", 1, "its body is no event")]
+    found = await audit(log)
+    assert told(found) == [("?", 0, "it is no event")]
+    assert (found.photos, found.events) == (0, 0)
+
+
+async def test_a_foreign_entry_with_a_photos_name_is_no_link_of_its_chain(log: Log) -> None:
+    command = upload()
+    photo_id = command.photo_id
+    await log.execute(command, client_id="alice", context=CONTEXT)
+    await log.redis.xadd(log.keys.log(0), {"p": photo_id, "b": b"\xff"})
+    await log.execute(DeletePhoto(photo_id=photo_id), client_id="alice", context=CONTEXT)
+
+    found = await audit(log)
+    assert told(found) == [("?", 0, "it is no event")]
+    assert (found.photos, found.events) == (1, 2)
 
 
 async def test_the_events_of_the_pipeline_are_a_chain_of_their_own(log: Log) -> None:

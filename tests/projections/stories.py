@@ -24,8 +24,8 @@ from domain.results import (
     ValidationResult,
 )
 from store import codec
-from store.log import Recorded
 from store.position import Position
+from store.stream import Recorded
 
 BEGIN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 BEGIN_MS = 1_795_428_000_000

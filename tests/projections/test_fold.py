@@ -16,9 +16,9 @@ from syrupy.assertion import SnapshotAssertion
 from domain import commands as c
 from projections import checkpoints, fold
 from projections.models import TABLES
-from store.log import Recorded
 from store.position import Position
 from store.sqlite import Connection
+from store.stream import Recorded
 from tests.projections.conftest import fold_in, rows
 from tests.projections.stories import (
     SCRIPT,

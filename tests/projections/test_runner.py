@@ -331,6 +331,22 @@ async def test_an_entry_that_is_no_event_stops_its_partition_only(
     assert len(live_rows(generations)["photos"]) == 3
 
 
+async def test_a_foreign_entry_is_passed_over(log: Log, generations: Generations) -> None:
+    key = log.keys.log(home(log))
+    await execute(log, upload(1))
+    async with running(Projector(log, generations)):
+        await reached(log, generations)
+        await log.redis.xadd(key, {"what": "ever"})
+        await execute(log, upload(2))
+        await log.redis.xadd(key, {"what": "ever"})
+        await reached(log, generations)
+
+    before = live_rows(generations)
+    assert len(before["history"]) == 2
+    await rebuild(log, generations)
+    assert live_rows(generations) == before
+
+
 async def test_redis_away_is_waited_for(
     own_folder: Path, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,8 @@ from domain.controls import (
 from domain.rejections import UnknownStage
 from store import codec
 from store.controls import ControlLog
-from store.log import Log, Recorded
+from store.log import Log
+from store.stream import Recorded
 from tests.conftest import CONTEXT
 from tests.store.waiting import uploaded
 

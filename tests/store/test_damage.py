@@ -2,15 +2,19 @@
 
 from typing import Any
 
+import anyio
 import pytest
 
 from domain.commands import DeletePhoto, PhotoCommand
 from domain.controls import PauseStage
 from store.client import Client
 from store.controls import ControlLog
+from store.dispatch import Dispatch
 from store.errors import Replaced
+from store.foreign import noted
 from store.lanes import Lanes
 from store.log import Loaded, Log, Outcome
+from store.position import Position
 from tests.store.commands import upload
 from tests.store.waiting import CONTEXT, STAGES, uploaded
 
@@ -194,3 +198,46 @@ class TestAnotherLog:
         assert (found.log_id, found.partitions) == (log.log_id, log.partitions)
         assert await Log.find(log.redis, prefix=log.keys.prefix) is None
         assert await keys_of(log) == []
+
+
+class TestForeignEntries:
+    """Somebody has written into the stream of a partition what is no event."""
+
+    async def test_nobody_takes_them_for_events(self, log: Log) -> None:
+        photo = await uploaded(log)
+        whole, end = await log.load(photo.photo_id, "alice"), await log.end(0)
+
+        for _ in range(3):
+            await log.redis.xadd(log.keys.log(0), {"p": photo.photo_id, "b": b"\xff"})
+
+        assert await log.end(0) == end
+        assert await log.last_entry(0) > end
+        assert await log.read(end, count=1, block_ms=10) == []
+        assert [each.position async for each in log.scan(0)] == [end]
+        await log.redis.delete(log.keys.photo(0, photo.photo_id))
+        with anyio.fail_after(5):
+            assert await log.load(photo.photo_id, "alice") == whole
+
+    async def test_what_operators_have_said_is_folded_from_before_them(self, log: Log) -> None:
+        said = await ControlLog(log).execute(PauseStage(stage="metadata"), CONTEXT)
+        await log.redis.xadd(log.keys.log(0), {"what": "ever"})
+        await log.redis.delete(log.keys.pipeline(0))
+
+        with anyio.fail_after(5):
+            assert await ControlLog(log).load() == said
+
+    async def test_a_dispatcher_names_them_once_and_plans_nothing(
+        self, log: Log, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        redis: Any = log.redis
+        entry_id = await redis.xadd(log.keys.log(0), {"what": "ever"})
+        dispatch = Dispatch(log, "one")
+        await dispatch.prepare(0)
+
+        assert await dispatch.read(0, count=10, block_ms=10) == []
+        assert await dispatch.recall(0) == []
+
+        assert caplog.text.count("no event") == 1
+        assert await noted(log) == Position.of_entry(0, entry_id)
+        await redis.xdel(log.keys.log(0), entry_id)
+        assert await noted(log) is None

@@ -8,8 +8,9 @@ from domain.events import FIRST_PREV
 from store import codec
 from store.client import Client, connect
 from store.errors import Lost, Unavailable
-from store.log import Claim, Log, Recorded
+from store.log import Claim, Log
 from store.position import Position
+from store.stream import Recorded
 from tests.conftest import CONTEXT
 from tests.store.commands import completed, upload
 
