@@ -14,7 +14,6 @@ Readers keep what they have until a new generation has caught up.
 
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -24,14 +23,11 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from domain.controls import RaiseAlert
-from domain.events import Context
-from domain.failures import Category
 from projections import checkpoints, fold, history
 from projections.history import Entry
+from projections.losses import LOOKED_BACK, Loss, measure, tell
 from projections.rebuild import rebuild
 from store.client import BLOCK_MS
-from store.controls import ControlLog
 from store.doorbell import ring
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log import Log
@@ -53,9 +49,6 @@ GATHER_S = 0.05
 
 AT_ONCE = 16
 """Commits that are made at once before events gather: as many as one photo needs."""
-
-LOOKED_BACK = 500
-"""Events of a partition that are named when the log has lost them."""
 
 GONE = "a file of the read model is gone"
 
@@ -84,6 +77,7 @@ class Projector:
         self._observe = observe
         self._generations = generations
         self._outage = _Outage("the projector")
+        self._looking_back = anyio.Lock()
 
     async def run(self) -> None:
         """Follow the log until cancelled; what was begun is committed first."""
@@ -165,38 +159,25 @@ class Projector:
         if not await fold.in_log(self._log, position):
             await self._log.confirm()  # of another log nothing is folded
             await self._log.confirm(partition)
-            await self._report_loss(position, await live.latest(position))
+            await self._tell_losses(live)
             raise _Unfit(f"the log no longer has {position}, which the read model has")
         return position
 
-    async def _report_loss(self, position: Position, latest: list[Entry]) -> None:
-        """Say what the log no longer has, while the read model still knows it."""
-        lost: list[Entry] = []
-        for entry in latest:
-            if await fold.in_log(self._log, entry.position):
-                break
-            lost.append(entry)
-        photo_ids = sorted({entry.photo_id for entry in lost})
-        least = "at least " if len(lost) == LOOKED_BACK else ""
-        said = (
-            f"partition {position.partition} has lost {least}{len(lost)} events, up to {position}"
-        )
-        logger.error("%s, of the photos %s", said, ", ".join(photo_ids))
-        alert = RaiseAlert(
-            now=await self._log.now(),
-            stage="projector",
-            category=Category.RESOURCE,
-            level="critical",
-            code="events-lost",
-            error=f"{said}, of {len(photo_ids)} photos",
-        )
-        context = Context(
-            now=alert.now, source="projector", actor="projector", trace_id=uuid.uuid4().hex
-        )
-        try:
-            await ControlLog(self._log).execute(alert, context)
-        except StoreError as error:
-            logger.warning("the alert was not recorded: %s", error)
+    async def _tell_losses(self, live: "_Live") -> None:
+        """Those of all partitions: what is folded anew knows of none. Raises as long as one of
+        them does not answer."""
+        found: list[Loss] = []
+        async with self._looking_back:
+            if live.is_over:
+                return
+            for partition in range(self._log.partitions):
+                position = await live.checkpoint(partition)
+                if not await fold.in_log(self._log, position):
+                    await self._log.confirm(partition)
+                    latest = await live.latest(position, LOOKED_BACK)
+                    found.append(await measure(self._log, position, latest))
+            await tell(self._log, found)
+            live.is_over = True  # now: who sees this ends all that is under way here
 
     async def _step(
         self,
@@ -243,6 +224,8 @@ class _Live:
         self._inodes = inodes(path)
         self._db = db
         self._lock = anyio.Lock()
+        self.is_over = False
+        """What the log has lost of it is told: it is about to be folded anew."""
 
     @classmethod
     async def open(cls, generations: Generations, log_id: str) -> "_Live":
@@ -269,8 +252,8 @@ class _Live:
         # A file removed a moment ago was made anew by opening it, empty.
         raise _Unfit(reason) if generations.current() == path else _Superseded
 
-    async def latest(self, upto: Position) -> list[Entry]:
-        return await self._run(history.latest, self._db, upto, LOOKED_BACK)
+    async def latest(self, upto: Position, count: int) -> list[Entry]:
+        return await self._run(history.latest, self._db, upto, count)
 
     async def checkpoint(self, partition: int) -> Position:
         return await self._run(checkpoints.get, self._db, partition)

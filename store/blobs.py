@@ -3,7 +3,7 @@
 | key | what |
 |---|---|
 | ``originals/ab/<photoId>`` | an upload, byte for byte |
-| ``renditions/ab/<photoId>/<jobId>/<name>-<sha256>`` | a picture made from it; of the SHA-256 the first 16 digits |
+| ``renditions/ab/<photoId>/<jobId>/<name>-<sha256>`` | a picture made from it |
 | ``probes/<id>`` | written, read and deleted to see whether that works |
 | ``log/id`` | the id of the log that names all these |
 | ``drafts/<owner>~<id>`` | worthless once its writer is gone |

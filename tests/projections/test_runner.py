@@ -100,7 +100,7 @@ async def test_events_gather_while_many_come(log: Log, generations: Generations)
         lasted_s = time.monotonic() - began
 
     assert len(live_rows(generations)["photos"]) == photos_sent
-    assert len(commits) <= AT_ONCE + 1 + lasted_s / GATHER_S
+    assert len(commits) <= AT_ONCE + 2 + lasted_s / GATHER_S
     assert len(commits) < photos_sent
 
 
@@ -276,7 +276,30 @@ async def test_what_the_log_has_lost_is_not_kept(
         each.event.data async for each in log.scan(0) if isinstance(each.event.data, AlertRaised)
     ]
     assert (alert.code, alert.level) == ("events-lost", "critical")
-    assert alert.error.endswith(f"has lost 1 events, up to {lost}, of 1 photos")
+    assert alert.error.endswith(f"has lost 1 events, up to {lost}; of 1 photos")
+
+
+async def test_the_losses_of_all_partitions_are_named_at_once(
+    redis: Client, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await Log.open(redis, partitions=3, prefix=prefix)
+    of = {log.partition_of(client): client for client in map(str, range(50))}
+    await execute(log, *(upload(1 + n, client_id=of[n % 3]) for n in range(6)))
+    await Projector(log, generations).catch_up()
+    for partition in (1, 2):
+        lost = await log.end(partition)
+        await redis.xdel(log.keys.log(partition), lost.entry_id)
+
+    async with running(Projector(log, generations)):
+        await until(lambda: "folding the log anew" in caplog.text, "a log line")
+
+    for partition in (1, 2):
+        assert caplog.text.count(f"partition {partition} has lost 1 events") == 1
+    assert "partition 0 has lost" not in caplog.text
+    [alert] = [
+        each.event.data async for each in log.scan(0) if isinstance(each.event.data, AlertRaised)
+    ]
+    assert alert.error.endswith("; of 2 photos")
 
 
 async def test_nothing_is_folded_of_a_log_that_is_another_now(

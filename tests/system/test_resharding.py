@@ -12,8 +12,9 @@ from domain.commands import DeletePhoto, UploadPhoto
 from store.client import Wait, connect
 from store.errors import Unavailable
 from store.folder_blobs import FolderBlobs
-from store.log import Log, Recorded
+from store.log import Log
 from store.position import Position
+from store.stream import Recorded
 from tests.conftest import CONTEXT, unavailable
 from tests.handlers.conftest import blobs, working
 from tests.handlers.workers import Scripted, Working, types_when_ended, uploaded
