@@ -1,12 +1,13 @@
 """A master of a cluster that hangs: it takes what it is asked, and says nothing."""
 
 import uuid
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 
 import anyio
 import pytest
 
+from domain.commands import UploadPhoto
 from handlers.stage import Output
 from handlers.worker import WorkerSettings
 from store.client import connect
@@ -14,7 +15,7 @@ from store.folder_blobs import FolderBlobs
 from store.log import Log
 from tests.handlers.conftest import blobs, working
 from tests.handlers.workers import Scripted, Working, types_when_ended, uploaded
-from tests.system.clusters import Cluster, Node, cluster
+from tests.system.clusters import DEADLINE_S, Cluster, Node, cluster
 
 __all__ = ("blobs", "working")
 
@@ -60,6 +61,12 @@ def victim_of(log: Log, servers: Cluster) -> Node:
     victim = next(node for node in servers.nodes[:3] if node.port not in spared)
     servers.replica_of(victim).ask("CONFIG", "SET", "cluster-replica-no-failover", "yes")
     return victim
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while not condition():
+            await anyio.sleep(0.02)
 
 
 async def ended(log: Log, blobs: FolderBlobs, client_id: str, count: int) -> None:
@@ -120,3 +127,27 @@ async def test_tasks_of_a_hung_master_take_no_room_from_the_others_and_are_not_l
             assert types[-1] == "photo.processing.completed"
 
         assert worker.taken_over == 0
+
+
+async def test_an_upload_rides_out_a_moment_in_which_the_whole_cluster_is_down(
+    log: Log, servers: Cluster, blobs: FolderBlobs
+) -> None:
+    clients = by_master(log, servers)
+    first, *others = servers.nodes[:3]
+    command: list[UploadPhoto] = []
+
+    async def keep_on() -> None:
+        command.append(await uploaded(log, blobs, b"one", client_id=clients[first.port][0]))
+
+    async with anyio.create_task_group() as tasks:
+        for other in others:
+            other.freeze()
+        try:
+            await until(lambda: "cluster_state:fail" in first.ask("CLUSTER", "INFO"))
+            tasks.start_soon(keep_on)
+            await until(lambda: "errorstat_CLUSTERDOWN" in first.ask("INFO errorstats"))
+        finally:
+            for other in others:
+                other.go_on()
+
+    assert len(command) == 1
