@@ -51,29 +51,41 @@ async def rebuild(
     await log.confirm()
     for partition in range(log.partitions):
         await log.confirm(partition)
-    path = generations.new()
-    try:
-        db = await to_thread.run_sync(fold.create, path, log.log_id)
+    await sweep(generations)
+    with generations.building() as path:
         try:
-            comparison = await _comparison(log, generations, db, progress) if compare else None
-            await fold.catch_up(log, db, progress=progress)
-            await to_thread.run_sync(fold.finish, db)
-            await fold.catch_up(log, db)
-            async with live_held(log, generations) as positions:
-                await fold.catch_up(log, db, upto=positions)
-                _switch(generations, path)
-            events = await to_thread.run_sync(history.count, db)
-        finally:
-            db.close()
-    except BaseException:
-        if generations.current() != path:
-            remove(path)
-        raise
+            db = await to_thread.run_sync(fold.create, path, log.log_id)
+            try:
+                comparison = await _comparison(log, generations, db, progress) if compare else None
+                await fold.catch_up(log, db, progress=progress)
+                await to_thread.run_sync(fold.finish, db)
+                await fold.catch_up(log, db)
+                async with live_held(log, generations) as positions:
+                    await fold.catch_up(log, db, upto=positions)
+                    _switch(generations, path)
+                events = await to_thread.run_sync(history.count, db)
+            finally:
+                db.close()
+        except BaseException:
+            if generations.current() != path:
+                remove(path)
+            raise
     duration_s = time.monotonic() - began
     logger.info("generation %s: %d events in %.1f s", path.name, events, duration_s)
     return RebuildReport(
         generation=path.name, events=events, duration_s=duration_s, comparison=comparison
     )
+
+
+async def sweep(generations: Generations) -> None:
+    """Remove what rebuilds that were killed have left; never what one is building."""
+    try:
+        swept = await to_thread.run_sync(generations.sweep)
+    except OSError as error:
+        logger.warning("what a rebuild may have left half made cannot be removed: %s", error)
+        return
+    for path in swept:
+        logger.warning("generation %s was left half made and is removed", path.name)
 
 
 async def _comparison(

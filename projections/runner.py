@@ -26,7 +26,7 @@ from anyio import to_thread
 from projections import checkpoints, fold, history
 from projections.history import Entry
 from projections.losses import LOOKED_BACK, Loss, measure, tell
-from projections.rebuild import rebuild
+from projections.rebuild import rebuild, sweep
 from store.client import BLOCK_MS
 from store.doorbell import ring
 from store.errors import Corrupt, StoreError, Unavailable
@@ -81,6 +81,7 @@ class Projector:
 
     async def run(self) -> None:
         """Follow the log until cancelled; what was begun is committed first."""
+        await sweep(self._generations)
         while True:
             try:
                 await self._on_live(self._follow)

@@ -3,6 +3,7 @@
 -- KEYS  1 log (stream)            2 photo state (hash v, d, p, s)
 --       3 idempotency (string)    4 content hashes of the client (hash)
 --       5 lane of the task (stream)    6 identity of the log (string)
+--       7 clients (hash), see claims.py
 -- ARGV  1 expected version        2 expected digest of the last event ("" for none)
 --       3 new digest              4 new state
 --       5 time to live of the idempotency key in seconds, 0: no key
@@ -12,6 +13,7 @@
 --      12 id of the log          13 number of events, then for each: type, body
 -- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
 --       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: this is not the log
+--       | {"unsure"}: the content hashes of the client were lost
 -- An idempotency key holds a photo id and, after a space, the id of the last event that the command
 -- appended; of one that met a duplicate, the content hash.
 local log, photo, command, hashes, lane = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -38,13 +40,22 @@ if ttl > 0 then
     return rest == ARGV[7] and { "duplicate", holder } or { "reused" }
   end
 end
+local is_new = false
 if ARGV[6] == "claim" then
-  local holder = redis.call("HGET", hashes, ARGV[7])
+  local found = redis.call("HMGET", hashes, ARGV[7], "")
+  local holder = found[1]
   if holder then
     if ttl > 0 then
       redis.call("SET", command, holder .. " " .. ARGV[7], "EX", ttl)
     end
     return { "duplicate", holder }
+  end
+  if not found[2] then
+    local clients = redis.call("HMGET", KEYS[7], "", hashes)
+    if clients[2] or (not clients[1] and redis.call("EXISTS", log) == 1) then
+      return { "unsure" }
+    end
+    is_new = true
   end
 end
 if count > 0 then
@@ -69,6 +80,10 @@ if count > 0 then
 end
 if ARGV[6] == "claim" then
   redis.call("HSET", hashes, ARGV[7], ARGV[8])
+  if is_new then
+    redis.call("HSET", hashes, "", "")
+    redis.call("HSET", KEYS[7], "", "", hashes, "")
+  end
 elseif ARGV[6] == "release" and redis.call("HGET", hashes, ARGV[7]) == ARGV[8] then
   redis.call("HDEL", hashes, ARGV[7])
 end

@@ -88,6 +88,7 @@ class Append:
                     keys.sha256(partition, step.client_id),
                     held.lane_key if held else log,
                     keys.identity(partition),
+                    keys.clients(partition),
                 ],
                 args=[
                     step.version,

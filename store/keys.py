@@ -61,6 +61,9 @@ class Keys:
     def sha256(self, partition: int, client_id: str) -> str:
         return self._in(partition, f"sha256:{client_id}")
 
+    def clients(self, partition: int) -> str:
+        return self._in(partition, "clients")
+
     def lane(self, partition: int, stage: str, lane: str) -> str:
         return self._in(partition, f"stage:{stage}:{lane}")
 

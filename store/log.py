@@ -8,6 +8,7 @@
 | ``photolog:{07}:photo:<id>`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
 | ``photolog:{07}:command:<clientId>:<key>`` | string | a command already done, for 24 h |
 | ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
+| ``photolog:{07}:clients`` | hash | who has uploaded, see ``claims`` |
 
 An append is one script: it happens whole or not at all, and its checks come before its first write.
 The state hash is a cache of the fold: where it is missing the photo's events are read again.
@@ -28,6 +29,7 @@ from domain.pipeline import Task
 from store import codec, meta
 from store.append import Append, Claim, Step, hash_step
 from store.chain import Chained, chain
+from store.claims import Claims
 from store.client import Client, Wait, translated
 from store.errors import Corrupt, Lost, Retyped, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
@@ -90,6 +92,7 @@ class Log(Stream):
         self.partitions = partitions
         self.observe: AppendObserver = ignore
         self._append = Append(redis, keys, log_id, wait)
+        self._claims = Claims(self, self._append)
         self._restore = redis.lua("restore")
         self._state = redis.lua("state")
 
@@ -291,7 +294,7 @@ class Log(Stream):
 
     async def send(self, step: Step) -> list[bytes]:
         """One append as it stands, see ``append.lua`` for the replies; raises Unavailable."""
-        return await self._append.send(step)
+        return await self._claims.send(step)
 
     async def settle(self, partition: int) -> None:
         """See ``Append.settle``."""

@@ -4,11 +4,14 @@
 |---|---|
 | ``<generation>.sqlite`` | a read model, folded from the log by one projector |
 | ``<generation>.sqlite-doubted`` | a reader found it damaged; its projector is to look into it |
+| ``<generation>.sqlite-building`` | locked by the process that builds it, while that lives |
 | ``current`` | the name of the generation that readers use; replaced in one step |
 
 One process writes a generation; any number of threads and processes read it meanwhile (WAL).
 """
 
+import fcntl
+import os
 import threading
 import time
 import uuid
@@ -31,6 +34,8 @@ Row = tuple[Any, ...]
 
 READERS = 4
 BUSY_TIMEOUT_MS = 5_000
+
+BUILDING = "-building"
 
 PROGRESS_STEPS = 10_000
 """Some milliseconds of SQLite's work."""
@@ -63,6 +68,42 @@ class Generations:
         """The path of a generation that no one reads yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.folder / f"{uuid.uuid4().hex[:12]}.sqlite"
+
+    @contextmanager
+    def building(self) -> Generator[Path]:
+        """A new path, kept from ``sweep`` for the time of the block and of this process."""
+        path, lock = self._mark()
+        try:
+            yield path
+        finally:
+            _building(path).unlink(missing_ok=True)
+            os.close(lock)
+
+    def _mark(self) -> tuple[Path, int]:
+        while True:
+            path = self.new()
+            lock = os.open(_building(path), os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _building(path).exists():
+                return path, lock
+            os.close(lock)  # a sweep came between: it found a mark that nobody had locked yet
+
+    def sweep(self) -> list[Path]:
+        """Remove what processes that have died left half built; what that was."""
+        swept: list[Path] = []
+        for mark in self.folder.glob(f"*.sqlite{BUILDING}"):
+            with suppress(FileNotFoundError, BlockingIOError):  # done, or being built
+                lock = os.open(mark, os.O_RDWR)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path = mark.with_name(mark.name.removesuffix(BUILDING))
+                    if path != self.current():  # it died after the switch otherwise
+                        remove(path)
+                        swept.append(path)
+                    mark.unlink(missing_ok=True)
+                finally:
+                    os.close(lock)
+        return swept
 
     def switch(self, path: Path) -> None:
         """Make ``path`` the live generation and remove the others. Open readers keep their file."""
@@ -281,6 +322,10 @@ def inodes(path: Path) -> tuple[int, int, int]:
 
 def _doubt(path: Path) -> Path:
     return path.with_name(f"{path.name}-doubted")
+
+
+def _building(path: Path) -> Path:
+    return path.with_name(path.name + BUILDING)
 
 
 def _files(path: Path) -> list[Path]:

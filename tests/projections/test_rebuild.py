@@ -1,12 +1,14 @@
 """A new generation from the whole log, while readers go on."""
 
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
-from projections import checkpoints, history
+from projections import checkpoints, fold, history
 from projections.rebuild import live_held, rebuild
 from projections.runner import Projector
 from projections.verify import verify
@@ -198,3 +200,75 @@ async def test_readers_see_one_state_and_never_an_older_one_during_rebuilds(
 
     assert seen == sorted(seen)
     assert seen[-1] == 1 + 10 * 11
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from projections import fold
+from store.sqlite import Generations
+with Generations(Path(sys.argv[1])).building() as path:
+    db = fold.create(path, sys.argv[2])
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def half_made(generations: Generations, log_id: str = "some log") -> Path:
+    """What a rebuild leaves that is killed in the middle."""
+    before = set(generations.folder.glob("*.sqlite"))
+    subprocess.run([sys.executable, "-c", KILLED, str(generations.folder), log_id], check=False)
+    (left,) = set(generations.folder.glob("*.sqlite")) - before
+    return left
+
+
+async def test_what_a_killed_rebuild_left_is_removed_when_the_projector_starts(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+    before = sorted(generations.folder.glob("*.sqlite"))
+    left = half_made(generations)
+
+    async with running(projector):
+        await reached(log, generations)
+
+    assert not list(generations.folder.glob(f"{left.name}*"))
+    assert sorted(generations.folder.glob("*.sqlite")) == before
+
+
+async def test_the_next_rebuild_makes_room_before_it_begins(
+    log: Log, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+    left = half_made(generations)
+    seen: list[bool] = []
+
+    await rebuild(log, generations, lambda _done, _total: seen.append(left.exists()))
+
+    assert set(seen) == {False}
+    assert not list(generations.folder.glob("*-building"))
+
+
+async def test_a_projector_that_starts_leaves_what_is_being_built(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+    with generations.building() as path:
+        fold.create(path, log.log_id).close()
+
+        async with running(projector):
+            await reached(log, generations)
+
+        assert path.exists()
+
+
+async def test_a_rebuild_that_was_killed_after_the_switch_is_live(
+    log: Log, generations: Generations
+) -> None:
+    left = half_made(generations, log.log_id)
+    generations.switch(left)
+
+    assert generations.sweep() == []
+    assert generations.current() == left
+    assert not list(generations.folder.glob("*-building"))

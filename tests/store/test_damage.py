@@ -15,6 +15,7 @@ from store.foreign import noted
 from store.lanes import Lanes
 from store.log import Loaded, Log, Outcome
 from store.position import Position
+from store.stream import Stream
 from tests.store.commands import upload
 from tests.store.waiting import CONTEXT, STAGES, uploaded
 
@@ -241,3 +242,41 @@ class TestForeignEntries:
         assert await noted(log) == Position.of_entry(0, entry_id)
         await redis.xdel(log.keys.log(0), entry_id)
         assert await noted(log) is None
+
+
+class TestLostClaims:
+    """The key that says which photo has which bytes is gone."""
+
+    @pytest.mark.parametrize("also", [False, True])
+    async def test_the_same_bytes_are_the_same_photo(self, log: Log, also: bool) -> None:
+        photo, gone = await uploaded(log), await uploaded(log)
+        await append(log, DeletePhoto(photo_id=gone.photo_id))
+        await log.redis.delete(log.keys.sha256(0, "alice"))
+        if also:
+            await log.redis.delete(log.keys.clients(0))
+
+        again = await append(log, upload(photo.photo_id))
+        anew = await append(log, upload(gone.photo_id))
+
+        assert again.duplicate_of == photo.photo_id
+        assert anew.duplicate_of is None
+        assert len(anew.events) == 1
+
+    async def test_a_client_that_has_deleted_everything_has_lost_nothing(self, log: Log) -> None:
+        photo = await uploaded(log)
+        await append(log, DeletePhoto(photo_id=photo.photo_id))
+
+        redis: Any = log.redis
+        assert await redis.hgetall(log.keys.sha256(0, "alice")) == {b"": b""}
+
+    async def test_the_first_upload_of_a_client_reads_no_log(
+        self, log: Log, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await uploaded(log)
+        monkeypatch.delattr(Stream, "scan")
+
+        done = await log.execute(
+            upload(client_id="bob"), client_id="bob", context=CONTEXT, patience_s=0.1
+        )
+
+        assert len(done.events) == 1
