@@ -143,11 +143,12 @@ async def test_a_file_that_takes_too_long_holds_a_decoder_twice_and_no_more(
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"))
     at_once = msgspec.structs.replace(STRATEGIES[Category.RESOURCE], base_s=0.0)
-    async with Children(count=1) as children, anyio.create_task_group() as tasks:
+    table = "tests.handlers.stages:TABLE_THAT_HANGS"
+    async with Children(count=1, registry=table) as children, anyio.create_task_group() as tasks:
         worker = Worker(
             *(log, blobs, children),
             consumer="one",
-            settings=WorkerSettings(stage_timeout_s=0.001),
+            settings=WorkerSettings(stage_timeout_s=0.2),
             strategies=STRATEGIES | {Category.RESOURCE: at_once},
         )
         tasks.start_soon(worker.run)
