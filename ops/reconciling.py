@@ -9,6 +9,7 @@ import time
 
 import msgspec
 
+from domain.control_events import AlertRaised
 from domain.events import (
     PhotoDeleted,
     PhotoErased,
@@ -16,6 +17,7 @@ from domain.events import (
     StageCompleted,
     ThumbnailGenerated,
 )
+from projections import losses
 from store.blobs import PROBES, Blob, Blobs, Leftover
 from store.log import Log
 
@@ -43,13 +45,16 @@ class Damaged(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``named`` counts the files that should be there; ``unnamed`` are those that no event names.
 
-    ``drafts`` were being written, by processes that are perhaps gone.
+    ``orphaned`` are originals that no event names because the log may have lost the event: perhaps
+    the last copies of accepted photos. ``drafts`` were being written, by processes that are perhaps
+    gone.
     """
 
     named: int
     missing: list[Missing]
     damaged: list[Damaged]
     unnamed: list[Blob]
+    orphaned: list[Blob]
     drafts: list[Blob]
 
 
@@ -57,15 +62,23 @@ class Names(msgspec.Struct, kw_only=True):
     """The files that the log names, each with its photo's id.
 
     ``doomed`` are those of deleted photos that are being erased: they may be there or not.
-    ``sizes`` are those of all, in bytes.
+    ``sizes`` are those of all, in bytes. ``until`` is when the log ends, and ``lost_until`` when it
+    was last found to have lost events, in seconds since 1970.
     """
 
     wanted: dict[str, str]
     doomed: dict[str, str]
     sizes: dict[str, int]
+    until: float = 0.0
+    lost_until: float = 0.0
 
     def __contains__(self, key: str) -> bool:
         return key in self.wanted or key in self.doomed
+
+    def may_have_lost(self, blob: Blob) -> bool:
+        """Whether the file is an original of a time of which events are lacking, or may be."""
+        lost = blob.modified < self.lost_until or blob.modified > self.until
+        return lost and blob.key.startswith("originals/")
 
 
 async def names(log: Log) -> Names:
@@ -73,9 +86,13 @@ async def names(log: Log) -> Names:
     keys_of: dict[str, set[str]] = {}
     sizes: dict[str, int] = {}
     deleted: set[str] = set()
+    until = lost_until = 0.0
     for partition in range(log.partitions):
         async for recorded in log.scan(partition):
+            until = max(until, recorded.position.ms / 1000)
             match recorded.event.data:
+                case AlertRaised(code=losses.CODE):
+                    lost_until = max(lost_until, recorded.position.ms / 1000)
                 case PhotoUploaded(photo_id=photo_id, key=key, file_size=size):
                     keys_of[photo_id] = {key}
                     sizes[key] = size
@@ -91,7 +108,7 @@ async def names(log: Log) -> Names:
                     del keys_of[photo_id]
                 case _:
                     pass
-    found = Names(wanted={}, doomed={}, sizes=sizes)
+    found = Names(wanted={}, doomed={}, sizes=sizes, until=until, lost_until=lost_until)
     for photo_id, keys in keys_of.items():
         of = found.doomed if photo_id in deleted else found.wanted
         of.update(dict.fromkeys(keys, photo_id))
@@ -108,6 +125,7 @@ async def compare(log: Log, blobs: Blobs, *, older_than_s: float) -> Comparison:
     listed = await _listed(blobs)
     drafts = await blobs.keys("drafts")
     named = await names(log)
+    unnamed = [blob for blob in listed if blob.modified < before and blob.key not in named]
     there = {blob.key: blob.size for blob in (*listed, *await _listed(blobs))}
     return Comparison(
         named=len(named.wanted),
@@ -121,14 +139,15 @@ async def compare(log: Log, blobs: Blobs, *, older_than_s: float) -> Comparison:
             for key, photo_id in sorted(named.wanted.items())
             if key in there and there[key] != named.sizes[key]
         ],
-        unnamed=[blob for blob in listed if blob.modified < before and blob.key not in named],
+        unnamed=[blob for blob in unnamed if not named.may_have_lost(blob)],
+        orphaned=[blob for blob in unnamed if named.may_have_lost(blob)],
         drafts=[draft for draft in drafts if draft.modified < before],
     )
 
 
-async def remove(blobs: Blobs, found: Comparison) -> None:
+async def remove(blobs: Blobs, found: Comparison, *, orphans: bool) -> None:
     """Delete what no event names, and the drafts."""
-    for blob in found.unnamed:
+    for blob in (*found.unnamed, *(found.orphaned if orphans else ())):
         await blobs.delete(blob.key)
     for draft in found.drafts:
         await blobs.clear(Leftover(draft=draft.key.removeprefix("drafts/"), key=None))

@@ -18,6 +18,8 @@ from store.position import Position
 
 logger = logging.getLogger("photolog.projector")
 
+CODE = "events-lost"
+
 LOOKED_BACK = 500
 """Events of a partition that are looked at; where all of them are lost, there may be more."""
 
@@ -58,7 +60,7 @@ async def tell(log: Log, losses: Sequence[Loss]) -> None:
             stage="projector",
             category=Category.RESOURCE,
             level="critical",
-            code="events-lost",
+            code=CODE,
             error=f"{'; '.join(map(str, losses))}; of {photos} photos",
         )
         context = Context(

@@ -19,6 +19,12 @@ from ops.tokens import parse_ttl
 @click.command()
 @click.option("--remove", "removing", is_flag=True, help="Delete the files that no event names.")
 @click.option(
+    "--orphaned",
+    "orphans",
+    is_flag=True,
+    help="With --remove: also originals whose event the log may have lost.",
+)
+@click.option(
     "--older-than",
     default="1h",
     show_default=True,
@@ -26,11 +32,14 @@ from ops.tokens import parse_ttl
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_settings()
-def command(loaded: Loaded, removing: bool, older_than: str, as_json: bool) -> None:
+def command(loaded: Loaded, removing: bool, orphans: bool, older_than: str, as_json: bool) -> None:
     """Compare the files with the log, both ways.
 
     Reports files that no event names, which a crash may leave, and files that an event names and
     that are not there, or are of another size. The exit status is 1 if there are any of these.
+
+    Orphaned are originals of a time of which the log has lost events, or may have: perhaps the last
+    copies of photos. Restore the log, or send them again, before you remove them.
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings
@@ -50,19 +59,19 @@ def command(loaded: Loaded, removing: bool, older_than: str, as_json: bool) -> N
                 raise UserError("no gateway or worker has joined these files to the log yet")
             found = await compare(log, blobs, older_than_s=age_s)
             if removing:
-                await remove(blobs, found)
+                await remove(blobs, found, orphans=orphans)
             return found
 
     found = anyio.run(run)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
-        _tell(found, removing=removing)
+        _tell(found, removing=removing, orphans=orphans)
     if found.missing or found.damaged:
         raise click.exceptions.Exit(1)
 
 
-def _tell(found: Comparison, *, removing: bool) -> None:
+def _tell(found: Comparison, *, removing: bool, orphans: bool) -> None:
     for missing in found.missing:
         click.echo(f"missing  {missing.key}  of photo {missing.photo_id}")
     for damaged in found.damaged:
@@ -73,12 +82,21 @@ def _tell(found: Comparison, *, removing: bool) -> None:
     done = "removed" if removing else "unnamed"
     for blob in found.unnamed:
         click.echo(f"{done}  {blob.key}  {blob.size:,} bytes")
+    for blob in found.orphaned:
+        gone = "removed " if removing and orphans else "orphaned"
+        click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for draft in found.drafts:
         click.echo(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
     click.echo(
         f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
         f"{len(found.damaged):,} of another size; "
-        f"{len(found.unnamed):,} unnamed, {len(found.drafts):,} drafts"
+        f"{len(found.unnamed):,} unnamed, {len(found.orphaned):,} orphaned, "
+        f"{len(found.drafts):,} drafts"
     )
     if not removing and (found.unnamed or found.drafts):
         click.echo("`photolog reconcile --remove` deletes those that no event names.")
+    if found.orphaned and not (removing and orphans):
+        click.echo(
+            "Orphaned originals may be photos whose events the log has lost: restore the log, or "
+            "send them again. `--remove --orphaned` deletes them too."
+        )

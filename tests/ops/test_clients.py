@@ -327,7 +327,7 @@ def test_reconcile_reports_what_is_missing_with_status_1(
 
     (folder / "original").rename(original)
     assert (well.exit_code, ill.exit_code) == (0, 1)
-    assert " 0 of them missing, 0 of another size; 0 unnamed, 0 drafts" in well.stdout
+    assert " 0 of them missing, 0 of another size; 0 unnamed, 0 orphaned, 0 drafts" in well.stdout
     assert f"missing  originals/{photo[:2]}/{photo}  of photo {photo}\n" in ill.stdout
 
 

@@ -14,6 +14,7 @@ from domain.commands import (
 )
 from domain.results import Rendition
 from ops.reconciling import compare, remove, settle
+from projections import losses
 from store.blobs import PROBES, original_key, rendition_key
 from store.folder_blobs import FolderBlobs
 from store.log import Log
@@ -124,12 +125,32 @@ async def test_old_files_without_an_event_are_removed_and_young_ones_left(
     _age(blobs, "drafts/gateway-gone~1")
 
     found = await compare(log, blobs, older_than_s=HOUR_S)
-    await remove(blobs, found)
+    await remove(blobs, found, orphans=False)
 
     assert [blob.key for blob in found.unnamed] == [old]
     assert [blob.key for blob in found.drafts] == ["drafts/gateway-gone~1"]
     left = {blob.key for blob in await blobs.keys("")}
     assert left == {photo.key, young}
+
+
+async def test_originals_whose_events_the_log_has_lost_are_kept(log: Log, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    await _photo(log, blobs)
+    before, after = await _photo(log, blobs), original_key(str(uuid.uuid4()))
+    await log.redis.xdel(log.keys.log(0), (await log.end(0)).entry_id)
+    loss = await losses.measure(log, await log.end(0), ())
+    await losses.tell(log, [loss])
+    await blobs.put(after, b"newer than the log")
+    _age(blobs, before.key)
+    os.utime(tmp_path / after, (time.time() + HOUR_S, time.time() + HOUR_S))
+
+    found = await compare(log, blobs, older_than_s=-2 * HOUR_S)
+    await remove(blobs, found, orphans=False)
+
+    assert {blob.key for blob in found.orphaned} == {before.key, after}
+    assert {before.key, after} <= {blob.key for blob in await blobs.keys("")}
+    await remove(blobs, found, orphans=True)
+    assert {before.key, after}.isdisjoint(blob.key for blob in await blobs.keys(""))
 
 
 async def test_files_of_a_deleted_photo_are_neither_missing_nor_unnamed_until_erased(
@@ -188,7 +209,7 @@ async def test_what_a_health_check_left_that_never_comes_back_is_found(
     _age(blobs, f"{PROBES}/1")
 
     found = await compare(log, blobs, older_than_s=HOUR_S)
-    await remove(blobs, found)
+    await remove(blobs, found, orphans=False)
 
     assert [blob.key for blob in found.unnamed] == [f"{PROBES}/1"]
     assert await blobs.keys("") == []
@@ -198,5 +219,5 @@ async def test_the_report_is_json(log: Log, tmp_path: Path) -> None:
     found = await compare(log, FolderBlobs(tmp_path), older_than_s=0)
 
     assert msgspec.json.encode(found) == (
-        b'{"named":0,"missing":[],"damaged":[],"unnamed":[],"drafts":[]}'
+        b'{"named":0,"missing":[],"damaged":[],"unnamed":[],"orphaned":[],"drafts":[]}'
     )
