@@ -47,14 +47,14 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     the digest is over those of all its events: at each the SHA-256 of the one before, at first 64
     zeros, and that of the event, both in hex. It is the same for every audit up to the same
     positions, unless something was changed, left out or put in. ``lost`` are positions up to which
-    the audit was to look, and at which the log has no event.
+    the audit was to look, and at which the log has no event: then there is no anchor.
     """
 
     photos: int
     events: int
     breaks: list[Break]
     lost: list[str]
-    anchor: str
+    anchor: str | None
     positions: list[str]
 
 
@@ -85,12 +85,14 @@ class Chains:
         self.breaks: list[Break] = []
         self.events = 0
         self._only = only
+        self._photos: set[str] = set()
         self._last: dict[str, tuple[int, str]] = {}
         self._all: dict[str, str] = {}
 
     @property
     def photos(self) -> int:
-        return len(self._last.keys() - {PIPELINE})
+        """Those of which an event can be read: what is merely filed as one makes no photo."""
+        return len(self._photos)
 
     @property
     def anchor(self) -> str:
@@ -116,6 +118,8 @@ class Chains:
                 Break(chain=chain, version=version, position=str(entry.position), problem=problem)
             )
         self.events += 1
+        if event is not None and chain not in (PIPELINE, UNKNOWN):
+            self._photos.add(chain)
         self._last[chain] = version, digest(body)
         self._add(chain, body)
 
@@ -169,7 +173,7 @@ async def audit(
         events=chains.events,
         breaks=chains.breaks,
         lost=lost,
-        anchor=chains.anchor,
+        anchor=None if lost else chains.anchor,
         positions=[str(end) for end in ends],
     )
 

@@ -5,7 +5,7 @@ import click
 import msgspec
 
 from ops import wiring
-from ops.auditing import Audit, Progress, audit
+from ops.auditing import UNKNOWN, Audit, Break, Progress, audit
 from ops.commands.options import with_settings
 from ops.errors import UserError
 from ops.lines import printable
@@ -21,16 +21,25 @@ from store.position import Position
     metavar="POSITION",
     help="As of an earlier audit, to compare its anchor; of several partitions joined by commas.",
 )
+@click.option(
+    "--anchor",
+    metavar="SHA256",
+    help="That of the earlier audit, with its position as --upto: exit status 1 if it is another.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_settings()
-def command(loaded: Loaded, photo_id: str | None, upto: str | None, as_json: bool) -> None:
+def command(
+    loaded: Loaded, photo_id: str | None, upto: str | None, anchor: str | None, as_json: bool
+) -> None:
     """Check the hash chain of every photo, or of one, in the log.
 
     Needs the log alone: no gateway and no read model. The exit status is 1 if a chain is broken,
-    or if the log does not reach as far as --upto.
-    Note the anchor that is printed: a later audit up to the same position prints it again, unless
-    somebody rewrote what was there.
+    if the log has no event at --upto, or if what it has up to there has another anchor.
+    Note the anchor and the position that are printed, and give both to a later audit: the anchor is
+    the same again, unless somebody rewrote what was there.
     """
+    if anchor is not None and upto is None:
+        raise click.UsageError("--anchor needs --upto: an anchor is that of a position.")
     ends = _positions(upto)
 
     async def run(progress: Progress) -> Audit:
@@ -43,11 +52,12 @@ def command(loaded: Loaded, photo_id: str | None, upto: str | None, as_json: boo
         found = anyio.run(run, progress)
     if photo_id is not None and found.events == 0:
         raise UserError(f"the log has no event of a photo {photo_id}")
+    differs = anchor is not None and found.anchor != anchor.lower()
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
-        _tell(found)
-    if found.breaks or found.lost:
+        _tell(found, noted=anchor if differs else None)
+    if found.breaks or found.lost or differs:
         raise click.exceptions.Exit(1)
 
 
@@ -61,14 +71,35 @@ def _positions(upto: str | None) -> dict[int, Position] | None:
     return {position.partition: position for position in positions}
 
 
-def _tell(found: Audit) -> None:
+def _tell(found: Audit, *, noted: str | None) -> None:
+    """``noted`` is an anchor that the log should have, and has not."""
     for each in found.breaks:
-        chain = printable(each.chain)
-        click.echo(f"broken  {chain}  version {each.version} at {each.position}: {each.problem}")
+        click.echo(f"broken  {_place(each)}: {each.problem}")
     for position in found.lost:
-        click.echo(f"lost    the log has no event at {position}: it ended there, or later")
-    chains = len({each.chain for each in found.breaks})
-    verdict = f"{chains:,} broken" if chains else "all whole"
+        click.echo(
+            f"lost    {position}: no event stands there, "
+            "so it was taken away, or --upto is not what was noted"
+        )
     photos = "1 photo" if found.photos == 1 else f"{found.photos:,} photos"
-    click.echo(f"{photos}, {found.events:,} events: {verdict}")
-    click.echo(f"anchor {found.anchor}  up to {','.join(found.positions)}")
+    click.echo(f"{photos}, {found.events:,} events: {_verdict(found)}")
+    if found.anchor is not None:
+        click.echo(f"anchor {found.anchor}  up to {','.join(found.positions)}")
+        if noted is not None:
+            click.echo(f"noted  {noted}: the log is not what it was")
+
+
+def _place(broken: Break) -> str:
+    if broken.chain == UNKNOWN:
+        return f"entry at {broken.position}"
+    return f"{printable(broken.chain)}  version {broken.version} at {broken.position}"
+
+
+def _verdict(found: Audit) -> str:
+    chains = len({each.chain for each in found.breaks} - {UNKNOWN})
+    of_none = len({each.position for each in found.breaks if each.chain == UNKNOWN})
+    said = [f"{chains:,} broken"] if chains else []
+    if of_none:
+        said.append("1 entry of no photo" if of_none == 1 else f"{of_none:,} entries of no photo")
+    if found.lost:
+        said.append("not all that was there")
+    return ", ".join(said) or "all whole"

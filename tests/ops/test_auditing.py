@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, cast
 
 import anyio
@@ -25,6 +25,7 @@ from tests.store.commands import completed, upload
 
 Fields = dict[bytes, bytes]
 Entries = list[tuple[str, Fields]]
+OnLog = Callable[[Callable[[Log], Awaitable[Any]]], Any]
 
 
 async def photo(log: Log) -> str:
@@ -193,6 +194,14 @@ async def test_an_entry_without_anything_of_ours_is_named(log: Log) -> None:
     assert (found.photos, found.events) == (0, 0)
 
 
+async def test_what_is_filed_as_an_event_and_is_none_makes_no_photo(log: Log) -> None:
+    await photo(log)
+    await add(log, {b"t": b"x", b"p": b"", b"v": b"1", b"b": b"\xc1"})
+    await add(log, {b"t": b"x", b"p": b"another", b"v": b"1", b"b": b"\xc1"})
+
+    assert (await audit(log)).photos == 1
+
+
 async def test_a_foreign_entry_with_a_photos_name_is_no_link_of_its_chain(log: Log) -> None:
     command = upload()
     photo_id = command.photo_id
@@ -261,7 +270,7 @@ async def test_a_log_that_has_lost_its_end_says_so_where_it_once_was(log: Log) -
 
     cut = await audit(log, upto={0: end})
 
-    assert (cut.breaks, cut.lost) == ([], before.positions)
+    assert (cut.breaks, cut.lost, cut.anchor) == ([], before.positions, None)
     assert before.lost == []
 
 
@@ -270,6 +279,75 @@ async def test_an_empty_log_is_whole(log: Log) -> None:
 
     assert (found.photos, found.events, found.breaks) == (0, 0, [])
     assert found.positions == ["0:0-0"]
+
+
+async def clear(url: str) -> None:
+    redis = connect(url)
+    await redis.flushdb()  # pyright: ignore[reportUnknownMemberType] # types of the library
+    await redis.aclose()
+
+
+@pytest.fixture
+def whole(valkey_url: str) -> Generator[OnLog]:
+    """A log under the usual names with one photo; called, it does something to the log."""
+
+    def with_log(do: Callable[[Log], Awaitable[Any]]) -> Any:
+        async def act() -> Any:
+            async with open_log(Settings(redis_url=valkey_url), create=True) as log:
+                return await do(log)
+
+        return anyio.run(act)
+
+    anyio.run(clear, valkey_url)
+    with_log(photo)
+    yield with_log
+    anyio.run(clear, valkey_url)
+
+
+def noted(valkey_url: str) -> tuple[str, ...]:
+    """The options that compare with the log as it is now."""
+    found = json.loads(run("verify", "--json", PHOTOLOG_REDIS_URL=valkey_url).stdout)
+    return "--upto", found["positions"][0], "--anchor", found["anchor"]
+
+
+def test_the_command_compares_the_anchor_that_was_noted(whole: OnLog, valkey_url: str) -> None:
+    options = noted(valkey_url)
+    whole(photo)
+    same = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    whole(lambda log: tamper(log, at(4, rewritten)))
+
+    other = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    alone = run("verify", *options[2:], PHOTOLOG_REDIS_URL=valkey_url)
+
+    assert (same.exit_code, other.exit_code, alone.exit_code) == (0, 1, 2)
+    assert same.stdout.startswith("1 photo, 5 events: all whole\nanchor ")
+    assert other.stdout.endswith(f"\nnoted  {options[3]}: the log is not what it was\n")
+
+
+def test_the_command_has_no_anchor_for_a_position_that_is_lost(
+    whole: OnLog, valkey_url: str
+) -> None:
+    options = noted(valkey_url)
+    whole(lambda log: log.redis.xdel(log.keys.log(0), options[1].removeprefix("0:")))
+
+    told = run("verify", *options[:2], PHOTOLOG_REDIS_URL=valkey_url)
+
+    first, second = told.stdout.splitlines()
+    assert told.exit_code == 1
+    assert first.startswith(f"lost    {options[1]}: no event stands there, ")
+    assert second == "1 photo, 4 events: not all that was there"
+
+
+def test_the_command_names_an_entry_that_is_no_event_by_its_position(
+    whole: OnLog, valkey_url: str
+) -> None:
+    entry = whole(lambda log: log.redis.xadd(log.keys.log(0), {"what": "ever"}))
+
+    told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
+
+    first, second, _ = told.stdout.splitlines()
+    assert first == f"broken  entry at 0:{entry.decode()}: it is no event"
+    assert second == "1 photo, 5 events: 1 entry of no photo"
 
 
 @pytest.fixture
@@ -282,14 +360,9 @@ def tampered(valkey_url: str) -> Generator[str]:
             await tamper(log, at(1, rewritten))
             return photo_id
 
-    async def clear() -> None:
-        redis = connect(valkey_url)
-        await redis.flushdb()  # pyright: ignore[reportUnknownMemberType] # types of the library
-        await redis.aclose()
-
-    anyio.run(clear)
+    anyio.run(clear, valkey_url)
     yield anyio.run(arrange)
-    anyio.run(clear)
+    anyio.run(clear, valkey_url)
 
 
 def test_the_command_names_each_break_with_status_1(tampered: str, valkey_url: str) -> None:
