@@ -24,6 +24,8 @@ from ops.trying import BUSY, Trying, Waiting, busy
 
 AT_ONCE = 4
 FIRST_LOOK_S = 0.2
+NOT_YET = "not-processed-yet"
+"""The code of a photo that is in the log, and was waited for too long."""
 
 Advance = Callable[[int], None]
 """Told how many bytes more were sent; a negative number when they have to be sent again."""
@@ -88,7 +90,9 @@ def find_files(paths: Iterable[Path]) -> Found:
             try:
                 if not file.is_file():
                     reason = "is not a file" if file.exists() else "does not exist"
-                    found.failed.append(Failed(path=str(file), code="not-a-file", reason=reason))
+                    found.failed.append(
+                        Failed(path=readable(file), code="not-a-file", reason=reason)
+                    )
                     continue
                 found.files.append((file, file.stat().st_size))
             except OSError as error:
@@ -112,7 +116,12 @@ def _in_folder(folder: Path, found: Found) -> Iterator[Path]:
 
 
 def _unreadable(path: Path, error: OSError) -> Failed:
-    return Failed(path=str(path), code="unreadable", reason=error.strerror or str(error))
+    return Failed(path=readable(path), code="unreadable", reason=error.strerror or str(error))
+
+
+def readable(path: Path) -> str:
+    """The path as text. The names of files are bytes; what in them is no UTF-8 is replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 async def upload(
@@ -195,7 +204,7 @@ class _Upload:
             except httpx.LocalProtocolError:
                 # The length was promised at the beginning.
                 reason = "changed while it was being sent"
-                return Failed(path=str(self._path), code="file-changed", reason=reason)
+                return Failed(path=readable(self._path), code="file-changed", reason=reason)
             except httpx.TransportError as error:
                 await trying.after_loss(error)
                 continue
@@ -210,7 +219,7 @@ class _Upload:
                 response = await self._client.post(
                     "/api/photos/upload",
                     data=self._fields,
-                    files={"file": (self._path.name, file)},
+                    files={"file": (readable(Path(self._path.name)), file)},
                     headers={"Idempotency-Key": self._key},
                 )
             except httpx.TransportError:
@@ -219,7 +228,7 @@ class _Upload:
             return response, file.counted
 
     def _outcome(self, response: httpx.Response) -> Outcome:
-        path = str(self._path)
+        path = readable(self._path)
         if not response.is_success:
             problem = Problem.of(response)
             return Failed(path=path, code=problem.code or "refused", reason=str(problem))
@@ -270,8 +279,13 @@ async def _processed(client: httpx.AsyncClient, photo: Uploaded, bounds: _Bounds
         if outcome is not None:
             return outcome
         if time.monotonic() > until:
-            message = f"no photo was processed for {bounds.timeout_s:g} s; it may be later"
-            return _failed(photo, _JobError(code="not-processed-yet", message=message))
+            return Failed(
+                path=photo.path,
+                code=NOT_YET,
+                reason=f"it is uploaded, but no photo was processed for {bounds.timeout_s:g} s",
+                photo_id=photo.photo_id,
+                status=photo.status,
+            )
         await anyio.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 1.0)
 

@@ -20,10 +20,22 @@ from rich.progress import (
 from ops.client import Server, connected
 from ops.commands.server import with_server
 from ops.lines import printable
-from ops.uploading import Failed, Found, Outcome, Uploaded, Wish, find_files, upload
+from ops.uploading import (
+    NOT_YET,
+    Failed,
+    Found,
+    Outcome,
+    Uploaded,
+    Wish,
+    find_files,
+    readable,
+    upload,
+)
 
 FEW = 20
 """So many files have a line each without being asked for."""
+
+UNFINISHED = "not processed yet"
 
 
 @click.command()
@@ -59,7 +71,8 @@ def command(
 ) -> None:
     """Upload photos: files, and folders with all that is in them.
 
-    Hidden files are skipped, unless named themselves. The exit status is 1 if a file failed.
+    Hidden files are skipped, unless named themselves. The exit status is 1 if a file failed, and
+    with --wait also if a photo was not processed in time.
     """
     found = find_files(paths)
     if not found.files and not found.failed:
@@ -76,7 +89,10 @@ def command(
     sending = bar.add_task(f"0 of {total}", total=found.size)
     counts: Counter[str] = Counter()
     damaged: Counter[str] = Counter()
-    lines: list[str] = []
+    lines: list[tuple[int, str]] = []
+    order: dict[str, int] = {}
+    for path, _ in found.files:
+        order.setdefault(readable(path), len(order))
     waits = _Waits(console)
 
     def ended(outcome: Outcome) -> None:
@@ -89,9 +105,9 @@ def command(
         if as_json:
             click.echo(msgspec.json.encode(outcome))
         elif isinstance(outcome, Failed):
-            console.print(f"{outcome.path}: {outcome.reason}", style="red", markup=False)
+            console.print(_failure(outcome), style="red", markup=False)
         elif verbose or total <= FEW:
-            lines.append(_line(outcome))
+            lines.append((order[outcome.path], _line(outcome)))
 
     async def run() -> None:
         async with connected(server.url, server.token) as client:
@@ -109,12 +125,12 @@ def command(
 
     with bar:
         anyio.run(run)
-    for line in lines:  # only now: the bar would take them for its own output
+    for _, line in sorted(lines):  # only now: the bar would take them for its own output
         click.echo(line)
     if not as_json:
         said = [_counted(count, kind, damaged[kind]) for kind, count in sorted(counts.items())]
         click.echo(f"{', '.join(said)}{_hidden(found)}")
-    if counts["failed"]:
+    if counts["failed"] or counts[UNFINISHED]:
         raise click.exceptions.Exit(1)
 
 
@@ -136,7 +152,7 @@ class _Waits:
 
 def _kind(outcome: Outcome) -> str:
     if isinstance(outcome, Failed):
-        return "failed"
+        return UNFINISHED if outcome.code == NOT_YET else "failed"
     if outcome.duplicate:
         return "there already"
     return "processed" if outcome.status == "completed" else "uploaded"
@@ -145,6 +161,12 @@ def _kind(outcome: Outcome) -> str:
 def _line(photo: Uploaded) -> str:
     mark = "  (damaged)" if photo.damaged else ""
     return f"{photo.photo_id}  {printable(photo.path)}{mark}"
+
+
+def _failure(file: Failed) -> str:
+    """With the id of the photo, where it became one."""
+    photo = f" (photo {file.photo_id})" if file.photo_id else ""
+    return printable(f"{file.path}: {file.reason}") + photo
 
 
 def _counted(count: int, kind: str, damaged: int) -> str:

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from ops.uploading import Failed, Found, Outcome, Uploaded, Wish, find_files, upload
@@ -114,6 +115,26 @@ async def test_the_form_has_the_file_and_the_wishes(photo: Path) -> None:
     assert b'name="priority"\r\n\r\n2' in bodies[0]
     assert b"pipeline" not in bodies[0]
     assert b'filename="a.jpg"' in bodies[0]
+
+
+async def test_a_name_that_is_no_text_is_told_as_one_and_the_others_go_on(
+    tmp_path: Path, photo: Path
+) -> None:
+    odd, gone = (
+        Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/caf\xe9.jpg", b"/\xff.jpg")
+    )
+    odd.write_bytes(b"odd")
+
+    outcomes, _ = await _upload(
+        find_files([odd, gone, photo]), lambda _: httpx.Response(201, json=ACCEPTED)
+    )
+
+    assert {Path(each.path).name: type(each) for each in outcomes} == {
+        "caf\N{REPLACEMENT CHARACTER}.jpg": Uploaded,
+        "\N{REPLACEMENT CHARACTER}.jpg": Failed,
+        photo.name: Uploaded,
+    }
+    assert msgspec.json.encode(outcomes)  # of lone surrogates there is no JSON
 
 
 async def test_what_the_server_refuses_fails_with_its_words(photo: Path) -> None:
