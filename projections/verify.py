@@ -2,6 +2,9 @@
 
 import hashlib
 import tempfile
+from collections.abc import Generator
+from heapq import merge
+from itertools import groupby, islice
 from pathlib import Path
 
 import msgspec
@@ -13,9 +16,13 @@ from projections.models import TABLES
 from store.errors import Corrupt, Missing
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Generations, Row, open_reader
+from store.sqlite import Connection, Generations, Row, Value, open_reader
 
 PAGE = 1_000
+NAMED = 10
+"""So many rows of a table that differ are named, and whose they are."""
+
+Key = tuple[Value, ...]
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,9 +33,12 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``differing`` are the primary keys of the first rows that differ, ``NAMED`` at most."""
+
     table: str
     live: Digest
     fresh: Digest
+    differing: tuple[Key, ...] = ()
 
     @property
     def equal(self) -> bool:
@@ -98,29 +108,47 @@ async def compare(
 
 
 def _tables(live: Connection, fresh: Connection) -> tuple[TableReport, ...]:
-    return tuple(
-        TableReport(table=table, live=digest(live, table), fresh=digest(fresh, table))
-        for table in TABLES
-    )
+    return tuple(_table(live, fresh, table) for table in TABLES)
+
+
+def _table(live: Connection, fresh: Connection, table: str) -> TableReport:
+    ours, theirs = digest(live, table), digest(fresh, table)
+    differing = () if ours == theirs else tuple(islice(_differing(live, fresh, table), NAMED))
+    return TableReport(table=table, live=ours, fresh=theirs, differing=differing)
+
+
+def _differing(live: Connection, fresh: Connection, table: str) -> Generator[Key]:
+    """The keys of rows that only one of both has, or both have with other values."""
+    both = merge(_rows(live, table), _rows(fresh, table), key=lambda row: row[0])
+    for key, found in groupby(both, key=lambda row: row[0]):
+        first, *others = found
+        if others != [first]:
+            yield key
 
 
 def digest(db: Connection, table: str) -> Digest:
     """Over all rows in the order of the primary key, so not over the order of their making."""
+    rows, sha256 = 0, hashlib.sha256()
+    for _, row in _rows(db, table):
+        sha256.update(msgspec.msgpack.encode(row))
+        rows += 1
+    return Digest(rows=rows, sha256=sha256.hexdigest())
+
+
+def _rows(db: Connection, table: str) -> Generator[tuple[Key, Row]]:
+    """Each row with its primary key before it, in the order of the keys."""
     columns = db.execute(f"PRAGMA table_info({table})")
     key = [column[1] for column in sorted(columns, key=_place_in_key) if _place_in_key(column)]
     listed, marks = ", ".join(key), ", ".join("?" * len(key))
     everything = f"SELECT {listed}, * FROM {table}"  # noqa: S608 # names of our own schema
     ordered = f"ORDER BY {listed} LIMIT {PAGE}"
-    rows, sha256 = 0, hashlib.sha256()
     page = db.execute(f"{everything} {ordered}")
     while page:
         for row in page:
-            sha256.update(msgspec.msgpack.encode(row))
-        rows += len(page)
+            yield row[: len(key)], row
         page = db.execute(
             f"{everything} WHERE ({listed}) > ({marks}) {ordered}", page[-1][: len(key)]
         )
-    return Digest(rows=rows, sha256=sha256.hexdigest())
 
 
 def _place_in_key(column: Row) -> int:

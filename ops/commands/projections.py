@@ -8,20 +8,31 @@ import click
 import msgspec
 
 from ops import wiring
+from ops.auditing import Break, audit
 from ops.commands.options import config_option, data_option, with_settings
 from ops.errors import UserError
+from ops.lines import printable
 from ops.loading import Loaded
 from ops.progress import progress_bar
 from projections import checkpoints
 from projections.models import TABLES
 from projections.rebuild import RebuildReport, rebuild
-from projections.verify import VerifyReport, verify
+from projections.verify import NAMED, TableReport, VerifyReport, verify
 from store.errors import StoreError, Unavailable
 from store.log import Log
 from store.position import Position
 from store.sqlite import Connection, Generations, Reader
 
 SENTENCE_CHARS = 200
+
+LOG_BROKEN = """\
+Do not rebuild yet: the log itself is broken, `photolog verify` says where. The read model may be
+what the log said before."""
+
+LOG_WHOLE = """\
+The chains of the log are whole, so most likely the read model was changed. Whether the log's newest
+events are what they were, an anchor that was noted tells: `photolog verify --upto POSITION --anchor
+ANCHOR`. If they are, `photolog projections rebuild` mends the read model."""
 
 
 class _Group(click.Group):
@@ -133,24 +144,41 @@ def rebuild_models(loaded: Loaded, as_json: bool) -> None:
 @_json_option
 @with_settings()
 def verify_models(loaded: Loaded, as_json: bool) -> None:
-    """Compare the live generation with a fresh fold of the log; exit status 1 if they differ."""
+    """Compare the live generation with a fresh fold of the log; exit status 1 if they differ.
 
-    async def run(progress: Callable[[int, int], None]) -> VerifyReport:
+    Where they differ the hash chains of the log are checked too: it may be the log that was
+    changed, and the read model what it was.
+    """
+
+    async def run(progress: Callable[[int, int], None]) -> tuple[VerifyReport, list[Break]]:
         async with wiring.open_log(loaded.settings) as log:
-            return await verify(log, wiring.generations(loaded.settings), progress)
+            report = await verify(log, wiring.generations(loaded.settings), progress)
+            breaks = [] if report.equal else (await audit(log, progress=progress)).breaks
+            return report, breaks
 
     with progress_bar(quiet=as_json) as progress:
-        report = anyio.run(run, progress)
+        report, breaks = anyio.run(run, progress)
     if as_json:
-        click.echo(msgspec.json.encode({"equal": report.equal, **msgspec.to_builtins(report)}))
+        said = {"equal": report.equal, **msgspec.to_builtins(report), "breaks": breaks}
+        click.echo(msgspec.json.encode(said))
     else:
         for table in report.tables:
-            verdict = "equal" if table.equal else f"differs: a fresh fold has {table.fresh.rows:,}"
-            click.echo(f"{table.table:<12} {table.live.rows:>12,} rows  {verdict}")
+            _tell(table)
         if not report.equal:
-            click.echo("`photolog projections rebuild` mends it.")
+            click.echo(LOG_BROKEN if breaks else LOG_WHOLE)
     if not report.equal:
         raise click.exceptions.Exit(1)
+
+
+def _tell(table: TableReport) -> None:
+    verdict = "equal" if table.equal else f"differs: a fresh fold has {table.fresh.rows:,}"
+    click.echo(f"{table.table:<12} {table.live.rows:>12,} rows  {verdict}")
+    for key in table.differing:
+        parts = [str(part) for part in key]
+        named = "{}:{}-{}".format(*parts) if table.table == "history" else " ".join(parts)
+        click.echo(f"  {printable(named)}")
+    if len(table.differing) == NAMED:
+        click.echo("  and perhaps more")
 
 
 async def _refuse_others(log: Log, generations: Generations) -> None:

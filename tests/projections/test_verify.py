@@ -6,7 +6,7 @@ import pytest
 
 from projections.models import TABLES
 from projections.runner import Projector
-from projections.verify import Digest, digest, verify
+from projections.verify import NAMED, Digest, digest, verify
 from store.errors import Corrupt, Missing
 from store.log import Log
 from store.sqlite import Connection, Generations, open_writer
@@ -51,6 +51,40 @@ async def test_a_table_changed_by_hand_is_named(
     report = await verify(log, generations)
 
     assert [each.table for each in report.tables if not each.equal] == [table]
+
+
+async def test_rows_that_differ_are_named_by_their_keys(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, *(upload(number) for number in range(1, 2_101)))
+    await projector.catch_up()
+    path = generations.current()
+    assert path is not None
+    with closing(open_writer(path)) as db:
+        ids = [row[0] for row in db.execute("SELECT id FROM photos ORDER BY id")]
+        db.execute("UPDATE photos SET file_size = file_size + 1 WHERE id = ?", (ids[2_000],))
+        db.execute("UPDATE photos SET id = 'zzz' WHERE id = ?", (ids[7],))
+
+    report = await verify(log, generations)
+
+    differing = {each.table: each.differing for each in report.tables}
+    assert differing["photos"] == ((ids[7],), (ids[2_000],), ("zzz",))
+    assert differing["history"] == ()
+
+
+async def test_no_more_rows_are_named_than_one_reads(
+    log: Log, projector: Projector, generations: Generations
+) -> None:
+    await execute(log, *(upload(number) for number in range(1, 2 * NAMED)))
+    await projector.catch_up()
+    path = generations.current()
+    assert path is not None
+    with closing(open_writer(path)) as db:
+        db.execute("UPDATE history SET type = 'x'")
+
+    report = await verify(log, generations)
+
+    assert [len(each.differing) for each in report.tables if not each.equal] == [NAMED]
 
 
 async def test_events_that_are_not_folded_in_yet_are_no_difference(

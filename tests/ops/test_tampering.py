@@ -1,0 +1,69 @@
+"""What the command line says of a log, or a read model, that somebody changed under a system."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from ops.embedded import url_in
+from store.client import connect
+from store.keys import DEFAULT_PREFIX, Keys
+from tests.ops.systems import System, jpeg
+
+
+@pytest.fixture
+def photo(system: System, tmp_path: Path) -> str:
+    """A photo that is processed; its id."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg())
+    told = system.photolog("upload", "--wait", str(path))
+    return told.stdout.split()[0]
+
+
+async def rewrite(url: str, number: int) -> str:
+    """Change the actor of one event where it is stored; its position."""
+    redis: Any = connect(url)
+    key = Keys(DEFAULT_PREFIX).log(0)
+    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(key))
+    change = redis.pipeline(transaction=True)  # nobody sees the log without it
+    change.delete(key)
+    for at, (entry_id, fields) in enumerate(entries):
+        if at == number:
+            event = msgspec.msgpack.decode(fields[b"b"])
+            event["metadata"]["actor"] = "client:mallory"
+            fields[b"b"] = msgspec.msgpack.encode(event)
+        change.xadd(key, fields, id=entry_id)
+    await change.execute()
+    await redis.aclose()
+    return f"0:{entries[number][0].decode()}"
+
+
+def test_where_the_log_was_changed_nobody_is_told_to_rebuild(system: System, photo: str) -> None:
+    position = asyncio.run(rewrite(url_in(system.data / "valkey"), 3))
+
+    told = system.photolog("projections", "verify")
+
+    assert told.returncode == 1
+    assert f"\n  {position}\n" in told.stdout
+    assert told.stdout.splitlines()[-2].startswith("Do not rebuild yet: the log itself is broken")
+    assert "projections rebuild" not in told.stdout
+
+
+def test_where_the_read_model_was_changed_the_rows_are_named(system: System, photo: str) -> None:
+    folder = system.data / "read-model"
+    with closing(sqlite3.connect(folder / (folder / "current").read_text().strip())) as db:
+        db.execute("UPDATE photos SET file_size = file_size + 1")
+        db.commit()
+
+    told = system.photolog("projections", "verify")
+    system.photolog("projections", "rebuild")
+    mended = system.photolog("projections", "verify")
+
+    assert told.returncode == 1
+    assert f"differs: a fresh fold has 1\n  {photo}\n" in told.stdout
+    assert told.stdout.endswith("`photolog projections rebuild` mends the read model.\n")
+    assert mended.returncode == 0
