@@ -17,6 +17,7 @@ PRIVATE = 0o077
 COMMANDS = {
     "up": "Run all of Photolog on this machine.",
     "upload": "Upload photos: files, and folders with all that is in them.",
+    "photos": "List photos, newest first.",
     "watch": "Show what happens in a room, as it happens.",
     "history": "Show all that ever happened to a photo.",
     "verify": "Check the hash chain of every photo, or of one, in the log.",

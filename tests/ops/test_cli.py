@@ -196,7 +196,7 @@ def test_without_a_secret_no_token_is_made_and_no_folder(tmp_path: Path) -> None
 
 
 CLIENTS = [
-    *(("health",), ("watch",), ("history", "x"), ("backfill", "metadata")),
+    *(("health",), ("photos",), ("watch",), ("history", "x"), ("backfill", "metadata")),
     *(("queues",), ("queues", "--watch"), ("queues", "pause", "all"), ("dead-letters",)),
     *(("dead-letters", "retry", "x"), ("dead-letters", "retry", "--all")),
 ]
