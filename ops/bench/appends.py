@@ -30,7 +30,7 @@ def run(rounds: int) -> None:
             ours: list[float] = []
             raw: list[float] = []
             count = 2_000 if writers == 1 else 10_000
-            for _ in range(rounds):
+            for _ in report.rounds(rounds):
                 raw.append(_raw(benchmark, socket, writers, count, payload))
                 ours.append(asyncio.run(_append(f"unix://{socket}", writers, count)))
             report.line(f"raw XADD, {writers} writers", raw, "/s", digits=0)

@@ -29,7 +29,7 @@ def run(rounds: int) -> None:
     alone: list[list[float]] = []
     row: list[list[float]] = []
     with running() as system:
-        for number in range(rounds):
+        for number in report.rounds(rounds):
             alone.append(asyncio.run(_measure(system, f"alone-{number}", ALONE, LAST)))
             row.append(asyncio.run(_measure(system, f"row-{number}", ROW, FIRST)))
     for name, samples in (("alone", alone), ("in a row", row)):

@@ -36,7 +36,7 @@ def run(rounds: int) -> None:
     for fleet in FLEETS:
         rates: list[float] = []
         costs: list[float] = []
-        for _ in range(rounds):
+        for _ in report.rounds(rounds):
             with serving() as server:
                 rate, cost_ms = asyncio.run(_orchestrate(server, fleet))
             rates.append(rate)
@@ -53,7 +53,7 @@ def run_urgent(rounds: int) -> None:
     medians: list[float] = []
     slowest: list[float] = []
     left: list[float] = []
-    for _ in range(rounds):
+    for _ in report.rounds(rounds):
         with serving() as server:
             waits_ms, bulk_left = asyncio.run(_overtake(server))
         medians.append(statistics.median(waits_ms))

@@ -34,7 +34,7 @@ def run(rounds: int, folder: Path) -> None:
     spent: Counter[str] = Counter()
     with running() as system:
         processed(system, "warm-up", files)
-        for number in range(rounds):
+        for number in report.rounds(rounds):
             limit.append(raw.photos_per_second(files * PASSES, cores))
             before, own = system.cpu_s(), cpu_s_of(os.getpid())
             ours.append(processed(system, f"pipeline-{number}", files))

@@ -28,7 +28,7 @@ def run(rounds: int, photos: Path | None) -> None:
         report.note("photos skipped: name a folder of them with --photos")
     done: dict[str, list[float]] = {}
     appended: dict[str, list[float]] = {}
-    for _ in range(rounds):
+    for _ in report.rounds(rounds):
         for name, place in _places().items():
             with place as environment, running(**environment) as system:
                 if files:

@@ -4,7 +4,8 @@ import platform
 import shlex
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
 
 
 def headline(title: str) -> None:
@@ -40,3 +41,12 @@ def preamble(cores: int) -> None:
     print(f"photolog {shlex.join(sys.argv[1:])}")
     machine = f"{platform.system()} {platform.machine()}"
     print(f"{machine}, {cores} cores, Python {platform.python_version()}")
+
+
+def rounds(count: int) -> Generator[int]:
+    """The number of each round; says after it, on standard error, how long the others take."""
+    began = time.monotonic()
+    for number in range(count):
+        yield number
+        left_s = (time.monotonic() - began) / (number + 1) * (count - number - 1)
+        print(f"  round {number + 1} of {count} done, about {left_s:.0f} s left", file=sys.stderr)

@@ -50,7 +50,7 @@ def _compare(system: System, rounds: int, name: str, limit: Callable[[bytes], fl
     raw: list[float] = []
     grown: list[float] = []
     gateway = system.pid_of("gateway")
-    for number in range(rounds):
+    for number in report.rounds(rounds):
         content = b"\xff\xd8\xff\xe0" + os.urandom(SIZE_BYTES - 4)
         raw.append(limit(content))
         forget_peak(gateway)
