@@ -1,0 +1,1 @@
+"""HTTP, WebSocket and SSE: commands, queries, uploads, rooms, sign-in and the pages."""

@@ -13,9 +13,11 @@ KEY = "log/id"
 
 
 async def check(log: Log, blobs: Blobs, *, setting: str) -> None:
-    """Nothing if the blobs are of this log; those of no log become the own of a log without events.
+    """Make sure that the blobs are those of this log.
 
-    ``setting`` is the one that says where the blobs are.
+    Blobs that belong to no log yet are given to this one, if it has no events: both are new then.
+    A log with events has blobs already, so these are not them. ``setting`` is the one that says
+    where the blobs are.
 
     Raises:
         UserError: they are of another log, or of none and the log has events.
@@ -25,8 +27,9 @@ async def check(log: Log, blobs: Blobs, *, setting: str) -> None:
     for partition in range(log.partitions):
         if await log.end(partition) != Position.start(partition):
             raise UserError(
-                f"{setting}: the pictures of log {log.log_id} are elsewhere: it has events, and "
-                f"these belong to no log. Are they the right ones, put that id among them as {KEY}"
+                f"{setting}: these pictures belong to no log, and log {log.log_id} has events, so "
+                f"its own are elsewhere. If they are its own nevertheless, write its id to {KEY} "
+                "beside them"
             )
     await blobs.put(KEY, log.log_id.encode())
 

@@ -55,11 +55,17 @@ class _Photolog(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, StoreError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_sentence(str(error))) from error
         except KeyboardInterrupt:
             ctx.exit(130)  # 128 + SIGINT, as shells say it
         finally:
             os.umask(before)
+
+
+def _sentence(text: str) -> str:
+    """With a capital at the beginning, unless that is a name: a variable, a path or a URL."""
+    word = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if word.isalpha() else text
 
 
 @click.group(

@@ -224,7 +224,9 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     retry_configuration: Annotated[
         str, Meta(description="Retries of what an operator has to change first.")
     ] = text_of(STRATEGIES[Category.CONFIGURATION])
-    max_pixels: Annotated[Count, Meta(description="Largest picture that is decoded.")] = 150_000_000
+    max_pixels: Annotated[Count, Meta(description="Most pixels of a picture that is decoded.")] = (
+        150_000_000
+    )
     max_frames: Annotated[Count, Meta(description="Most frames of an animated picture.")] = 1_000
     max_parts: Annotated[
         Count, Meta(description="Most segments, chunks or blocks of a picture file, filler too.")

@@ -1,6 +1,9 @@
 """``photolog config``"""
 
 import json
+import shutil
+import textwrap
+from typing import Any
 
 import click
 
@@ -13,6 +16,16 @@ VALUE_CHARS = 15
 """The width of the values' column, which only longer values than usual go beyond."""
 
 SOURCE_CHARS = 11
+
+BROKEN: dict[str, Any] = {
+    "subsequent_indent": " " * 6,
+    "break_long_words": False,
+    "break_on_hyphens": False,
+}
+"""How a line is that is too long for the terminal; names and values stay whole."""
+
+NO_TERMINAL = (10_000, 24)
+"""Lines that a program reads are not broken."""
 
 
 @click.command()
@@ -44,17 +57,22 @@ def _named(text: str, loaded: Loaded) -> str:
 
 
 def _list(loaded: Loaded) -> None:
-    """By part, a line for each setting."""
+    """By part, a line for each setting; broken where the terminal is too narrow for it."""
+    columns = shutil.get_terminal_size(NO_TERMINAL).columns
     width = max(len(variable_of(name)) for name in loaded.sources)
     for number, (title, names) in enumerate(parts().items()):
         click.secho(f"\n{title}" if number else title, bold=True)
         for name in names:
             value = shown(name, getattr(loaded.settings, name))
             source, _, _ = loaded.sources[name].partition(" ")
-            click.echo(
-                f"  {variable_of(name):<{width}}  {value:<{VALUE_CHARS}}  "
-                f"{source:<{SOURCE_CHARS}}  {click.style(describe(name)[0], dim=True)}"
+            meaning = describe(name)[0]
+            facts = (
+                f"  {variable_of(name):<{width}}  {value:<{VALUE_CHARS}}  {source:<{SOURCE_CHARS}}"
             )
+            if len(facts) + 2 + len(meaning) <= columns:
+                click.echo(f"{facts}  {click.style(meaning, dim=True)}")
+            else:
+                click.echo(textwrap.fill(f"{facts}  {meaning}", columns, **BROKEN))
 
 
 def _described(name: str, loaded: Loaded) -> str:

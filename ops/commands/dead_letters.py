@@ -84,7 +84,7 @@ def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: b
     elif letters:
         _tell([msgspec.json.decode(letter, type=DeadLetter) for letter in letters])
     else:
-        click.echo("Nothing has failed.")
+        click.echo("None of these has failed." if filters else "Nothing has failed.")
 
 
 @command.command("retry")
@@ -206,7 +206,10 @@ def _end(done: Done, *, as_json: bool, named: bool) -> None:
         kind = "discarded" if done.retried is None else "retried"
         codes = Counter(printable(each.code) for each in done.skipped)
         said = [f"{done.retried or done.discarded or 0:,} {kind}"]
-        said += [f"{count:,} skipped: {code}" for code, count in sorted(codes.items())]
+        if not named:  # otherwise each is named with its code
+            said += [f"{count:,} skipped: {code}" for code, count in sorted(codes.items())]
+        elif done.skipped:
+            said.append(f"{len(done.skipped):,} skipped")
         click.echo(", ".join(said))
         for each in done.skipped if named else ():
             click.echo(f"{printable(each.photo_id)}: {printable(each.code)}", err=True)

@@ -19,6 +19,7 @@ from rich.progress import (
 
 from ops.client import Server, connected
 from ops.commands.server import with_server
+from ops.errors import UserError
 from ops.lines import printable
 from ops.uploading import (
     NOT_YET,
@@ -76,7 +77,7 @@ def command(
     """
     found = find_files(paths)
     if not found.files and not found.failed:
-        raise click.ClickException(f"there is nothing to upload{_hidden(found)}")
+        raise UserError(f"there is nothing to upload{_hidden(found)}")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     bar = Progress(
         *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),

@@ -7,7 +7,7 @@ import msgspec
 
 from ops.client import Server, checked, connected
 from ops.commands.server import with_server
-from ops.frames import Frame, frames
+from ops.event_stream import Frame, frames
 from ops.lines import Shown, printable, what
 
 SILENCE_S = 60.0

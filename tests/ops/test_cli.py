@@ -8,6 +8,7 @@ import pytest
 
 from gateway.auth import Role, Tokens
 from ops.cli import COMMANDS
+from ops.errors import UserError
 from ops.exclusive import locked
 from ops.settings import Settings, variable_of
 from ops.tokens import LOCAL_CLIENT
@@ -71,7 +72,12 @@ def test_config_lists_every_setting_with_its_value_and_source(tmp_path: Path) ->
     file = tmp_path / "photolog.toml"
     file.write_text("workers = 3")
 
-    shown = run("config", "--config", str(file), PHOTOLOG_PORT="4000", PHOTOLOG_SECRET=SECRET)
+    shown = run(
+        *("config", "--config", str(file)),
+        PHOTOLOG_PORT="4000",
+        PHOTOLOG_SECRET=SECRET,
+        COLUMNS="1000",
+    )
 
     assert shown.exit_code == 0
     lines = {line.split()[0]: line for line in shown.output.splitlines() if line[:1] == " "}
@@ -80,6 +86,31 @@ def test_config_lists_every_setting_with_its_value_and_source(tmp_path: Path) ->
     assert lines["PHOTOLOG_PORT"].split()[1:4] == ["4000", "environment", "Port"]
     assert lines["PHOTOLOG_HOST"].split()[1:3] == ["127.0.0.1", "default"]
     assert SECRET not in shown.output
+
+
+def test_config_keeps_to_the_width_of_the_terminal_and_says_the_same() -> None:
+    wide, narrow = (run("config", COLUMNS=columns).stdout for columns in ("1000", "80"))
+
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    assert " ".join(narrow.split()) == " ".join(wide.split())
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("there is no log", "There is no log"),
+        ("PHOTOLOG_PORT is 'http'", "PHOTOLOG_PORT is 'http'"),
+        ("http://x is no URL", "http://x is no URL"),
+        ("'a b' is no client id", "'a b' is no client id"),
+    ],
+)
+def test_an_error_is_a_sentence(said: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise UserError(said)
+
+    monkeypatch.setattr("ops.commands.config._list", refuse)
+
+    assert run("config").stderr == f"Error: {shown}\n"
 
 
 def test_config_shows_all_about_a_setting_that_is_named(tmp_path: Path) -> None:
@@ -104,7 +135,7 @@ def test_config_shows_all_about_a_setting_that_is_named(tmp_path: Path) -> None:
         "  takes     one of debug, error, info, warning",
         "  means     Least level that is shown.",
     ]
-    assert unknown.output == "Error: there is no setting worker: did you mean workers?\n"
+    assert unknown.output == "Error: There is no setting worker: did you mean workers?\n"
 
 
 def test_config_shows_the_whole_of_a_retry_strategy() -> None:
@@ -175,7 +206,7 @@ def test_a_token_is_for_the_client_that_the_other_commands_are() -> None:
     ("arguments", "said"),
     [
         (("--client", "a b"), "'a b' is no client id"),
-        (("--client", ""), "the empty text is no client id: use 1 to 64 letters"),
+        (("--client", ""), "The empty text is no client id: use 1 to 64 letters"),
         (("--client", "alice", "--ttl", "0d"), "'0d' is too short: a duration has to be above 0"),
         (("--client", "alice", "--ttl", "5 years"), "'5 years' is no duration"),
     ],

@@ -365,7 +365,7 @@ def test_verify_checks_all_photos_or_one_and_compares_with_what_was_noted(
     assert "all whole" in again.stdout
     assert f"anchor {noted['anchor']}  up to {noted['positions'][0]}\n" in again.stdout
     assert one.stdout.startswith("1 photo, 11 events: all whole\n")
-    assert (none.exit_code, none.stderr) == (1, "Error: the log has no event of a photo nope\n")
+    assert (none.exit_code, none.stderr) == (1, "Error: The log has no event of a photo nope\n")
     assert nowhere.stderr == "Error: --upto: name one position in each of 1 partitions\n"
 
 

@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ops.frames import LONGEST_LINE_BYTES, Frame, frames
+from ops.event_stream import LONGEST_LINE_BYTES, Frame, frames
 
 STREAM = (
     ": hello\r\n\r\n"

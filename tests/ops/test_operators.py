@@ -162,7 +162,7 @@ def test_a_photo_that_was_named_and_skipped_is_status_1(
     shown = _photolog(shared_system, "dead-letters", "retry", photo)
 
     assert shown.exit_code == 1
-    assert shown.stdout == "0 retried, 1 skipped: nothing-failed\n"
+    assert shown.stdout == "0 retried, 1 skipped\n"
     assert shown.stderr == f"{photo}: nothing-failed\n"
 
 
