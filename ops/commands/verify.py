@@ -1,5 +1,7 @@
 """``photolog verify``"""
 
+from contextlib import AsyncExitStack
+
 import anyio
 import click
 import msgspec
@@ -7,6 +9,7 @@ import msgspec
 from ops import wiring
 from ops.auditing import UNKNOWN, Audit, Break, Progress, audit
 from ops.commands.options import with_settings
+from ops.copied_log import lies_idle, serving_copy
 from ops.errors import UserError
 from ops.lines import printable
 from ops.loading import Loaded
@@ -33,7 +36,8 @@ def command(
 ) -> None:
     """Check the hash chain of every photo, or of one, in the log.
 
-    Needs the log alone: no gateway and no read model. The exit status is 1 if a chain is broken,
+    Needs the log alone: no gateway and no read model, and of a folder on which nothing runs, as a
+    backup, only its file. The exit status is 1 if a chain is broken,
     if the log has no event at --upto, or if what it has up to there has another anchor.
     Note the anchor and the position that are printed, and give both to a later audit: the anchor is
     the same again, unless somebody rewrote what was there.
@@ -43,7 +47,15 @@ def command(
     ends = _positions(upto)
 
     async def run(progress: Progress) -> Audit:
-        async with wiring.open_log(loaded.settings) as log:
+        async with AsyncExitStack() as stack:
+            settings = loaded.settings
+            if lies_idle(settings):
+                click.echo(
+                    f"Nothing runs on {settings.folder}: a copy of its log is read.", err=True
+                )
+                url = await stack.enter_async_context(serving_copy(settings))
+                settings = msgspec.structs.replace(settings, redis_url=url)
+            log = await stack.enter_async_context(wiring.open_log(settings))
             if ends is not None and ends.keys() != set(range(log.partitions)):
                 raise UserError(f"--upto: name one position in each of {log.partitions} partitions")
             return await audit(log, only=photo_id, upto=ends, progress=progress)

@@ -19,6 +19,11 @@ from tests.ops.systems import DEADLINE_S, System, jpeg
 
 START = "systemctl start photolog\n"
 
+AUDIT = """\
+set -- $(grep '^anchor ' "$BACKUP/anchor")
+photolog verify --data "$BACKUP" --anchor "$2" --upto "$5"
+"""
+
 
 def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: Path) -> None:
     backup, restored = tmp_path / "backup", system.data.parent / "restored"
@@ -40,6 +45,9 @@ def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: 
         busy.join()
     assert said.returncode == 0, said.stdout + said.stderr
     system.stop()
+
+    audited = run(AUDIT, data=system.data, backup=backup)
+    assert audited.returncode == 0, audited.stdout + audited.stderr
 
     copy, check = blocks(section("Restore"))[0].split(START)
     done = run(copy, data=restored, backup=backup)

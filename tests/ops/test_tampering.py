@@ -1,6 +1,8 @@
 """What the command line says of a log, or a read model, that somebody changed under a system."""
 
 import asyncio
+import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,10 +11,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from ops.copied_log import FILES
 from ops.embedded import url_in
 from store.client import connect
 from store.keys import DEFAULT_PREFIX, Keys
-from tests.ops.systems import System, jpeg
+from tests.ops.systems import System, jpeg, photolog
 
 
 @pytest.fixture
@@ -51,6 +54,32 @@ def test_where_the_log_was_changed_nobody_is_told_to_rebuild(system: System, pho
     assert f"\n  {position}\n" in told.stdout
     assert told.stdout.splitlines()[-2].startswith("Do not rebuild yet: the log itself is broken")
     assert "projections rebuild" not in told.stdout
+
+
+def test_a_copy_is_audited_where_it_lies_and_nothing_in_it_changes(
+    system: System, photo: str, tmp_path: Path
+) -> None:
+    noted = json.loads(system.photolog("verify", "--json").stdout)
+    copy = tmp_path / "copy"
+    shutil.copytree(system.data / "valkey" / FILES, copy / "valkey" / FILES)
+    before = contents(copy)
+    ends = ("--upto", noted["positions"][0], "--anchor", noted["anchor"])
+
+    whole = photolog("verify", "--data", str(copy), *ends)
+    (manifest,) = (copy / "valkey" / FILES).glob("*.manifest")
+    after = contents(copy)
+    manifest.write_text("nonsense")
+    unreadable = photolog("verify", "--data", str(copy))
+
+    assert (whole.returncode, after) == (0, before), whole.stderr
+    assert "all whole" in whole.stdout
+    assert whole.stderr == f"Nothing runs on {copy}: a copy of its log is read.\n"
+    assert unreadable.returncode == 1
+    assert f"\nError: The log in {copy} cannot be read" in unreadable.stderr
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_where_the_read_model_was_changed_the_rows_are_named(system: System, photo: str) -> None:
