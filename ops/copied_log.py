@@ -32,7 +32,7 @@ async def serving_copy(settings: Settings) -> AsyncGenerator[str]:
     """The URL of a server that has the log of the folder, until the block ends.
 
     Raises:
-        UserError: the file cannot be copied or read.
+        UserError: the file cannot be copied or read, or there is no server for this machine.
     """
     with tempfile.TemporaryDirectory(prefix="photolog-") as scratch:
         try:
@@ -40,7 +40,11 @@ async def serving_copy(settings: Settings) -> AsyncGenerator[str]:
         except (OSError, shutil.Error) as error:
             raise UserError(f"the log in {settings.folder} cannot be copied: {error}") from error
         valkey = Valkey(Path(scratch))
-        process = await anyio.open_process(leashed(valkey.prepare()), stdout=None, stderr=None)
+        try:
+            command = valkey.prepare()
+        except OSError as error:
+            raise UserError(f"the log in {settings.folder} cannot be read: {error}") from error
+        process = await anyio.open_process(leashed(command), stdout=None, stderr=None)
         try:
             while await valkey.state() != "ready":
                 if process.returncode is not None:
