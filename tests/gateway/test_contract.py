@@ -11,6 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 from domain.events import EVENT_TYPES
 from gateway.problems import PROBLEMS
 from tests.gateway.conftest import Gateway
+from tests.gateway.documented import codes
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -137,16 +138,6 @@ async def test_what_a_reference_names_is_there(document: dict[str, Any]) -> None
         node = document
         for step in reference.removeprefix("#/").split("/"):
             node = node[step]
-
-
-def codes(operation: dict[str, Any]) -> set[str]:
-    """Of the problems that an operation may answer with."""
-    return {
-        code
-        for status, response in operation["responses"].items()
-        if int(status) >= 400
-        for code in response["description"].split("`")[1::2]
-    }
 
 
 async def test_each_address_names_the_problems_that_its_parts_bring(
