@@ -33,6 +33,7 @@ from gateway.checks import Checks
 from gateway.contract import description
 from gateway.dependencies import Dependencies
 from gateway.envelope import Envelope
+from gateway.event_schema import EventSchema
 from gateway.hub import Hub
 from gateway.metrics import Gauges
 from gateway.observing import Answered, AnswerObserver
@@ -129,6 +130,7 @@ def create_app(deps: Dependencies) -> Gateway:
         request_class=JsonRequest,
         lifespan=[hub.running, counting.running],
         openapi_config=description(),
+        plugins=[EventSchema()],
         request_max_body_size=deps.limits.max_json_bytes,
         logging_config=None,
     )

@@ -29,6 +29,7 @@ from projections import checkpoints
 from store import census
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
+from store.controls import ControlLog
 from store.errors import CircuitOpen, Corrupt, Denied, Full, Replaced, StoreError, Unavailable
 from store.foreign import noted
 
@@ -44,7 +45,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
     ``lag_ms`` is how long the oldest event outside the read model has been waiting. ``integrity``
     of the read model's file is ``unknown`` while that takes too long to find out. ``breaker`` is
-    that of Redis or of the blobs, left out while it is closed.
+    that of Redis or of the blobs, left out while it is closed. ``paused`` are the stages that
+    operators have paused, ``all`` alone for all of them: their photos wait, as they are to.
     """
 
     status: State
@@ -56,6 +58,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     memory_used_percent: float | None = None
     load_per_processor: float | None = None
     workers: int | None = None
+    paused: list[str] | None = None
     breaker: BreakerState = "closed"
 
 
@@ -242,7 +245,15 @@ class Checks:
             count = await census.workers(self._deps.log, within_ms)
         except Unavailable:  # Redis is away, which its own check says
             return Check(status="degraded", reason="Redis does not answer")
-        return Check(status="ok" if count else "degraded", workers=count)
+        paused = await self._paused()
+        return Check(status="ok" if count else "degraded", workers=count, paused=paused or None)
+
+    async def _paused(self) -> list[str]:
+        """What operators have paused; nothing while partition 0, which knows, does not answer."""
+        with suppress(Unavailable):
+            controls = (await ControlLog(self._deps.log).load()).controls
+            return ["all"] if controls.all_paused else sorted(controls.paused)
+        return []
 
 
 def _reason(error: StoreError) -> str:

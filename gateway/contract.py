@@ -36,7 +36,11 @@ IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
-        description="1 to 200 printable ASCII characters; the same key gives the same answer.",
+        description=(
+            "1 to 200 printable ASCII characters. For 24 hours the same key gives the same answer; "
+            "for a photo that was deleted since, and for other bytes, 422 "
+            "`idempotency-key-reused`."
+        ),
     ),
 ]
 
@@ -84,6 +88,15 @@ class MultipartUpload(Operation):
         )
 
 
+@dataclass
+class OptionalBody(Operation):
+    """The route takes a body and works without."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.request_body, RequestBody):
+            self.request_body.required = False
+
+
 def _operation_id(
     handler: HTTPRouteHandler, method: Method, _path: list[str | PathParameterDefinition]
 ) -> str:
@@ -101,7 +114,10 @@ def description() -> OpenAPIConfig:
         description=(
             "Every command answers with `X-Log-Position`; a query with `?after=` of that position "
             "sees what the command did. Errors are problem documents (RFC 9457) with a stable "
-            "`code`."
+            "`code`; each address lists its own. Before a request reaches one it may be refused "
+            "as `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
+            "`body-too-large`, `upload-stalled` or `too-many-connections`. The version above is "
+            "that of this contract, not of the program."
         ),
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, opt={"exclude_from_auth": True}

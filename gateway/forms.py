@@ -238,4 +238,13 @@ def _max_body(limits: Limits) -> int:
 
 
 def _too_large(limits: Limits) -> str:
-    return f"A photo may have {limits.max_upload_bytes} bytes at most."
+    return f"A photo may have {_size(limits.max_upload_bytes)} at most."
+
+
+def _size(size_bytes: int) -> str:
+    """In units of powers of 1000, as the settings are."""
+    unit, length = next(
+        (each for each in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)) if size_bytes >= each[1]),
+        ("bytes", 1),
+    )
+    return f"{size_bytes / length:g} {unit}"

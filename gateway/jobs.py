@@ -35,7 +35,9 @@ async def one_job(
 @get(
     "/api/sessions/{session_id:path}",
     guards=[only("clientId", "after")],
-    responses=problems("session-not-found", "ambiguous-session", "missing-token"),
+    responses=problems(
+        *("session-not-found", "ambiguous-session", "missing-token", "read-model-behind")
+    ),
     tags=["jobs"],
     summary="The photos of one session, counted",
 )

@@ -15,7 +15,7 @@ from domain.events import iso
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
 from gateway.auth import Forbidden, Principal, Role, writer
 from gateway.commands import accepting, execute, position_header
-from gateway.contract import POSITION
+from gateway.contract import POSITION, OptionalBody
 from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, ClientId, Cursor, Limit, bounded
 from gateway.parameters import only
@@ -68,7 +68,10 @@ _TIME = re.compile(
 @get(
     "/api/photos",
     guards=[only("status", "sessionId", "clientId", "from", "to", "cursor", "limit", "after")],
-    responses=problems("invalid-cursor", "invalid-limit", "missing-token", "read-model-behind"),
+    responses=problems(
+        *("invalid-cursor", "invalid-limit", "invalid-time", "missing-token", "forbidden"),
+        "read-model-behind",
+    ),
     tags=["photos"],
     summary="List photos",
 )
@@ -139,6 +142,7 @@ async def delete_photo(
 @post(
     "/api/photos/{photo_id:str}/reprocess",
     guards=[only()],
+    operation_class=OptionalBody,
     status_code=202,
     response_headers=[POSITION],
     responses=problems(
@@ -170,7 +174,10 @@ async def reprocess(
 @get(
     "/api/photos/{photo_id:str}/history",
     guards=[only("cursor", "limit", "after")],
-    responses=problems("photo-not-found", "invalid-cursor", "invalid-limit", "missing-token"),
+    responses=problems(
+        *("photo-not-found", "invalid-cursor", "invalid-limit", "missing-token"),
+        "read-model-behind",
+    ),
     tags=["photos"],
     summary="The photo's events",
 )

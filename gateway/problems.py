@@ -5,7 +5,7 @@
 
 import logging
 import math
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 from litestar import Request, Response
@@ -140,6 +140,14 @@ PROBLEMS: dict[str, Kind] = {
 }
 
 
+_BRINGS = {
+    "missing-token": ("invalid-token", "expired-token"),
+    "read-model-behind": ("invalid-position",),
+    "log-unavailable": ("cross-origin", "corrupt", "storage-full"),
+}
+"""What else may be said where the first may: of a token, of ``?after=``, of a command."""
+
+
 class Refused(Exception):
     """The gateway itself says no; ``code`` is one of ``PROBLEMS``, which has an advice too."""
 
@@ -178,7 +186,7 @@ def _say(error: Exception) -> _Said:
         case Rejected():
             return _Said(error.code, error.message, advice=error.advice)
         case AuthError():
-            return _Said(error.code, str(error), {"WWW-Authenticate": _challenge(error.code)})
+            return _Said(error.code, str(error), {"WWW-Authenticate": _challenge(error)})
         case Forbidden():
             return _Said(error.code, str(error))
         case StoreError():
@@ -228,15 +236,32 @@ def _reasons(error: HTTPException) -> str:
     )
 
 
+def _values(request: Request[Any, Any, Any], error: Exception) -> str:
+    """An advice that names the values of a parameter which came with another one, or nothing."""
+    if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
+        return ""
+    parameters = request.route_handler.parsed_fn_signature.parameters
+    for reason in cast("list[dict[str, str]]", error.extra):
+        parameter = parameters.get(reason.get("key", ""))
+        if parameter is None or not reason["message"].startswith("Invalid enum value"):
+            continue
+        choice, *_ = get_args(parameter.annotation)  # a Literal or an enumeration, else None
+        values: tuple[str, ...] = get_args(choice) or tuple(choice)
+        return f"Use {', '.join(values[:-1])} or {values[-1]}."
+    return ""
+
+
 def shortened(reason: str) -> str:
     """What a library says of a wrong input, which it may repeat whole."""
     return reason if len(reason) <= REASON_MAX else f"{reason[:REASON_MAX]}…"
 
 
-def _challenge(code: str) -> str:
-    if code == "missing-token":  # RFC 6750, section 3.1: no error code where no token was sent
+def _challenge(error: AuthError) -> str:
+    if (
+        error.code == "missing-token"
+    ):  # RFC 6750, section 3.1: no error code where no token was sent
         return 'Bearer realm="photolog"'
-    return f'Bearer realm="photolog", error="invalid_token", error_description="{code}"'
+    return f'Bearer realm="photolog", error="invalid_token", error_description="{error}"'
 
 
 class Damages:
@@ -274,7 +299,7 @@ def problem_response(
     logger.log(level, "%s: %s: %r", where, said.code, reason, exc_info=cause, extra=about)
     retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
     return Response(
-        document(said.code, said.detail, trace, said.advice),
+        document(said.code, said.detail, trace, said.advice or _values(request, error)),
         status_code=kind.status,
         media_type=MEDIA_TYPE,
         headers={**retry, **said.headers},
@@ -296,9 +321,10 @@ def document(code: str, detail: str, trace: str, advice: str = "") -> Problem:
 
 
 def problems(*codes: str) -> dict[int, ResponseSpec]:
-    """The OpenAPI responses of a route that may answer with these codes."""
+    """The OpenAPI responses of a route that may answer with these codes, and what they bring."""
     by_status: dict[int, list[str]] = {}
-    for code in ("invalid-request", "internal-error", "unavailable", *codes):
+    brought = [each for code in codes for each in (code, *_BRINGS.get(code, ()))]
+    for code in dict.fromkeys(("invalid-request", "internal-error", "unavailable", *brought)):
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
     return {
         status: ResponseSpec(

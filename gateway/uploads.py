@@ -8,7 +8,7 @@
 | an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
 | an ``Idempotency-Key`` that found a photo of these bytes | 200, that photo as it is now |
 | an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
-| an ``Idempotency-Key`` that found a photo that is deleted now | 422 ``idempotency-key-reused`` |
+| an ``Idempotency-Key`` of a photo that is deleted now | 422 ``idempotency-key-reused`` |
 | bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
 
 The blob is durable before the event that names it. Where it is not known whether the event was
@@ -145,15 +145,21 @@ async def _found(deps: Dependencies, command: UploadPhoto, outcome: Outcome) -> 
         answer = await _repeated(deps.log, outcome, command.sha256)
         with naming_the_log(deps.log, RECORDED_BEFORE):
             photo = (await deps.log.load(outcome.repeat_of, command.client_id)).photo
-        if photo is not None and not photo.deleted:
+        if photo is not None:
+            _check_there(photo)
             await restore(deps.log, deps.blobs, photo, command.key)
         return answer
     if photo is None or outcome.position is None:
         raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
-    if photo.deleted:
-        raise Refused("idempotency-key-reused", "This key found a photo that has been deleted.")
+    _check_there(photo)
     await restore(deps.log, deps.blobs, photo, command.key)
     return _duplicate(photo, outcome.position)
+
+
+def _check_there(photo: Photo) -> None:
+    """An answer must not say that a deleted photo is in the queue, or there."""
+    if photo.deleted:
+        raise Refused("idempotency-key-reused", "This key's photo has been deleted.")
 
 
 async def _give_back(deps: Dependencies, photo: Photo, key: str) -> None:

@@ -224,7 +224,7 @@ def _attempt(data: bytes, name: str, context: Context, *, lenient: bool) -> _Dec
         count = frames.count(image, data, context.limits.max_frames)
         if count > context.limits.max_frames:
             most = f"{context.limits.max_frames} frames"
-            message = f"The picture has more than {most} (PHOTOLOG_MAX_FRAMES)."
+            message = f"The picture has more than {most}."
             raise BadImage("too-many-frames", message, Category.SECURITY)
         tags = exif.read(image)
         size, box = _load(image, _working_edge(context))
@@ -257,7 +257,7 @@ def _load(image: ImageFile.ImageFile, edge: int) -> tuple[_Size, _Box]:
 
 def _too_many_pixels(limits: Limits) -> BadImage:
     largest = f"{limits.max_pixels / 1_000_000:g} megapixels"
-    message = f"The picture has more than {largest} (PHOTOLOG_MAX_PIXELS)."
+    message = f"The picture has more than {largest}."
     return BadImage("too-many-pixels", message, Category.SECURITY)
 
 

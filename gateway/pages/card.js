@@ -28,7 +28,8 @@ export class Card {
     this.link = h("a", { class: "frame", tabIndex: -1, draggable: false });
     this.#name = h("span", { class: "name" });
     this.#line = h("div", { class: "line" });
-    const caption = h("div", { class: "caption" }, this.#name, this.#line);
+    const onclick = (/** @type {MouseEvent} */ event) => this.#openBy(event);
+    const caption = h("div", { class: "caption", onclick }, this.#name, this.#line);
     this.element = h("li", { class: "card" }, this.link, caption);
     this.#picture = new Picture(this.link);
   }
@@ -38,6 +39,14 @@ export class Card {
   #picture;
   /** @type {HTMLElement | null} */
   #over = null;
+
+  /**
+   * The link, asked for beside its picture: as it was asked, so that Ctrl opens another tab here too.
+   * @param {MouseEvent} event
+   */
+  #openBy(event) {
+    if (this.photoId !== null) this.link.dispatchEvent(new MouseEvent("click", event));
+  }
 
   approach() {
     this.#picture.approach();
@@ -110,7 +119,7 @@ export class Card {
       photoId,
       status: processingStatus,
       version: photo.version,
-      uploadedAt: photo.uploadedAt,
+      order: `${photo.uploadedAt} ${photoId}`, // as lists have it
     });
     this.link.href = `#photo/${photoId}`;
     this.#setName(originalFilename);

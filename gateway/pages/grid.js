@@ -39,8 +39,6 @@ export class Grid {
   #cards = new Map();
   /** @type {Map<Upload, Card>} */
   #uploads = new Map();
-  /** The last card begun in this very moment. @type {Card | null} */
-  #begun = null;
   /** @type {WeakMap<Element, Card>} */
   #byElement = new WeakMap();
   /** @type {Set<string>} */
@@ -58,8 +56,7 @@ export class Grid {
     const known = this.#cards.get(photoId);
     const card = known ?? this.#make();
     this.#cards.set(photoId, card);
-    card.showPhoto(photo);
-    if (!known) this.#insert(card, photo);
+    this.#show(card, photo);
     this.#onCount();
   }
 
@@ -116,13 +113,8 @@ export class Grid {
   #begin(upload) {
     const card = this.#make();
     card.approach();
-    // Files that come together stand in their order, before all that came earlier.
-    if (this.#begun) this.#begun.element.after(card.element);
-    else this.#day(dayKey(new Date())).prepend(card.element);
-    this.#begun = card;
-    queueMicrotask(() => {
-      this.#begun = null;
-    });
+    // The last one is the newest, as it will be when it has been sent.
+    this.#day(dayKey(new Date())).prepend(card.element);
     this.#uploads.set(upload, card);
     this.#onCount();
     return card;
@@ -143,7 +135,27 @@ export class Grid {
     this.#cards.set(photoId, card);
     card.element.dataset.photoId = photoId;
     const photo = this.#photo(photoId);
-    if (photo) card.showPhoto(photo);
+    if (photo) this.#show(card, photo);
+  }
+
+  /**
+   * Several files are sent at once: which of them is newer is known when they have become photos.
+   * @param {Card} card
+   * @param {Photo} photo
+   */
+  #show(card, photo) {
+    const isNew = card.element.dataset.order === undefined;
+    card.showPhoto(photo);
+    if (isNew && !this.#isInOrder(card.element)) this.#insert(card, photo);
+  }
+
+  /** @param {HTMLElement} element */
+  #isInOrder(element) {
+    if (!element.isConnected) return false;
+    const orders = [...(element.parentElement?.children ?? [])].flatMap((card) =>
+      card instanceof HTMLElement && card.dataset.order ? [card.dataset.order] : [],
+    );
+    return orders.every((order, index) => index === 0 || order < orders[index - 1]);
   }
 
   #make() {
@@ -165,16 +177,18 @@ export class Grid {
    * @param {Card} card
    * @param {Photo} photo
    */
-  #insert(card, { uploadedAt }) {
+  #insert({ element }, { uploadedAt }) {
+    const order = element.dataset.order ?? "";
     const list = this.#day(dayKey(uploadedAt));
     const isOlder = (/** @type {Element | null} */ other) =>
       other instanceof HTMLElement &&
-      other.dataset.uploadedAt !== undefined &&
-      other.dataset.uploadedAt < uploadedAt;
+      other.dataset.order !== undefined &&
+      other.dataset.order < order;
     // Lists go on at the end; anything else is new and belongs near the start.
-    let before = isOlder(list.lastElementChild) ? list.firstElementChild : null;
+    const isNearStart = element.isConnected || isOlder(list.lastElementChild);
+    let before = isNearStart ? list.firstElementChild : null;
     while (before && !isOlder(before)) before = before.nextElementSibling;
-    list.insertBefore(card.element, before);
+    list.insertBefore(element, before);
   }
 
   /**
@@ -198,7 +212,8 @@ export class Grid {
     this.#frame = 0;
     for (const photoId of this.#stale) {
       const photo = this.#photo(photoId);
-      if (photo) this.#cards.get(photoId)?.showPhoto(photo);
+      const card = this.#cards.get(photoId);
+      if (photo && card) this.#show(card, photo);
     }
     this.#stale.clear();
   }

@@ -96,6 +96,7 @@ export class Viewer {
       if (this.#photoId !== photoId) return;
       for (const event of events.concat(this.#early ?? [])) this.#add(event);
       this.#early = null;
+      if (this.#photo) this.#offerAgain(this.#photo);
     } catch (error) {
       if (this.#photoId === photoId) this.#failed(error);
     }
@@ -112,10 +113,7 @@ export class Viewer {
     this.#details.replaceChildren(...details(photo));
     this.#download.href = api.originalUrl(photo.photoId);
     this.#download.download = photo.originalFilename;
-    const isOver = !isRunning(photo);
-    // The focus would be nowhere once its button is hidden.
-    if (!isOver && document.activeElement === this.#again) this.#name.focus();
-    this.#again.hidden = !(this.mayChange && isOver);
+    this.#offerAgain(photo);
     this.#remove.hidden = !this.mayChange;
     this.#wall.show(photo);
   }
@@ -133,7 +131,24 @@ export class Viewer {
     if (event.type === "photo.processing.failed") this.#category = event.data.category;
     else if (event.type === "photo.processing.requested") this.#category = null;
     else return;
-    if (this.#photo) this.#state.replaceChildren(...this.#stateOf(this.#photo));
+    if (!this.#photo) return;
+    this.#state.replaceChildren(...this.#stateOf(this.#photo));
+    this.#offerAgain(this.#photo);
+  }
+
+  /** The history says whether the file itself is why a photo has failed. */
+  get #isOfFile() {
+    return OF_THE_FILE.includes(this.#category ?? "");
+  }
+
+  /** @param {Photo} photo */
+  #offerAgain(photo) {
+    const isOver = !isRunning(photo);
+    const isFailed = photo.processingStatus === "failed";
+    const isOfUse = isOver && !(isFailed && (this.#early !== null || this.#isOfFile));
+    // The focus would be nowhere once its button is hidden.
+    if (!isOfUse && document.activeElement === this.#again) this.#name.focus();
+    this.#again.hidden = !(this.mayChange && isOfUse);
   }
 
   close() {
@@ -151,11 +166,10 @@ export class Viewer {
       return [h("p", {}, words), photo.stages ? marks(photo.stages) : null].filter((one) => one !== null);
     }
     if (photo.processingStatus === "failed") {
-      const isOfFile = OF_THE_FILE.includes(this.#category ?? "");
-      const reason = "The file itself is the reason: processing it again will end the same way.";
+      const reason = "The file itself is the reason: processing it again would end the same way.";
       return [
         h("p", { class: "bad" }, `Could not be processed: ${photo.processingError}`),
-        isOfFile ? h("p", {}, reason) : null,
+        this.#isOfFile ? h("p", {}, reason) : null,
         h("p", {}, "The original is kept as it was sent."),
       ].filter((one) => one !== null);
     }

@@ -1,7 +1,7 @@
 """``photolog health``"""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import click
@@ -83,10 +83,12 @@ def _say(key: str, value: object) -> str:
             return f"{value:.0f} % of memory in use"
         case "loadPerProcessor", int() | float():
             return f"load of {value:g} a processor"
-        case "workers", 0:
-            return "no worker reports, `photolog worker` starts one"
         case "workers", int():
-            return f"{value:,} alive"
+            none = "no worker reports, `photolog worker` starts one"
+            return f"{value:,} alive" if value else none
+        case "paused", list():
+            stages = ", ".join(str(stage) for stage in cast("list[object]", value))
+            return f"paused: {stages} (`photolog queues resume` goes on)"
         case _:
             return f"{_words(key)} {value}"
 

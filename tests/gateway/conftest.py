@@ -27,6 +27,7 @@ from store.folder_blobs import FolderBlobs
 from store.log import Log
 from store.sqlite import Generations, Reader
 from tests.gateway.browsing import browser, stranger, system, visitor
+from tests.gateway.documented import checking
 
 __all__ = ["browser", "stranger", "system", "visitor"]
 
@@ -162,16 +163,18 @@ async def serving(app: Any, limits: Limits) -> AsyncGenerator[str]:
 
 @asynccontextmanager
 async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
-    """The gateway over ``deps``."""
+    """The gateway over ``deps``; a problem that its document does not name fails the test."""
+    app = create_app(deps)
     now = time.time()
     tokens = {name: deps.tokens.issue(name, role, 3600, now) for name, role in ROLES.items()}
     async with (
-        serving(create_app(deps), deps.limits) as base_url,
+        serving(app, deps.limits) as base_url,
         httpx.AsyncClient(
             base_url=base_url,
             headers={"Authorization": f"Bearer {tokens['alice']}"},
             timeout=30,
             trust_env=False,
+            event_hooks={"response": [checking(app)]},
         ) as client,
     ):
         yield Gateway(

@@ -85,6 +85,9 @@ def test_a_short_secret_is_refused() -> None:
         Tokens(b"short")
 
 
+CHALLENGE = 'Bearer realm="photolog", error="invalid_token", error_description="{}"'
+
+
 @pytest.mark.parametrize(
     ("authorization", "code", "challenge"),
     [
@@ -94,12 +97,12 @@ def test_a_short_secret_is_refused() -> None:
         (
             "Bearer nonsense",
             "invalid-token",
-            'Bearer realm="photolog", error="invalid_token", error_description="invalid-token"',
+            CHALLENGE.format("The token is not one of ours."),
         ),
         (
             f"bearer {signed(exp=int(NOW) - 60)}",
             "expired-token",
-            'Bearer realm="photolog", error="invalid_token", error_description="expired-token"',
+            CHALLENGE.format("The token has expired."),
         ),
     ],
 )

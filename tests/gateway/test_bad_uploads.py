@@ -178,7 +178,7 @@ CASES = [
         body=form(part("file", LARGE[: LIMITS.max_upload_bytes + 1], "a.png")),
         status=413,
         code="upload-too-large",
-        says="200000 bytes",
+        says="200 kB",
     ),
     Bad(
         what="a body whose length alone is too much",

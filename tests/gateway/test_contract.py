@@ -1,14 +1,17 @@
 """The OpenAPI document: what clients build on."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
+from domain.events import EVENT_TYPES
 from gateway.problems import PROBLEMS
 from tests.gateway.conftest import Gateway
+from tests.gateway.documented import codes
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
@@ -135,3 +138,78 @@ async def test_what_a_reference_names_is_there(document: dict[str, Any]) -> None
         node = document
         for step in reference.removeprefix("#/").split("/"):
             node = node[step]
+
+
+async def test_each_address_names_the_problems_that_its_parts_bring(
+    document: dict[str, Any],
+) -> None:
+    brought = {
+        "after": {"invalid-position", "read-model-behind"},
+        "cursor": {"invalid-cursor"},
+        "from": {"invalid-time"},
+        "limit": {"invalid-limit"},
+        "lastEventId": {"invalid-position"},
+    }
+    for name, operation in operations(document):
+        if not name.partition(" ")[2].startswith("/api/"):
+            continue
+        wanted: set[str] = set()
+        for parameter in operation.get("parameters", []):
+            wanted |= brought.get(parameter["name"], set())
+        if operation.get("security") != [{}]:
+            wanted |= {"missing-token", "invalid-token", "expired-token"}
+            if not name.startswith("get ") and not name.endswith("/login"):
+                wanted |= {"cross-origin", "forbidden", "log-unavailable"}
+
+        assert wanted <= codes(operation), name
+
+
+async def test_the_types_of_events_are_those_of_the_domain(document: dict[str, Any]) -> None:
+    event = document["components"]["schemas"]["WireEvent"]
+    described = {
+        each["properties"]["type"]["const"]: each["properties"]["data"]["$ref"]
+        for each in event["oneOf"]
+    }
+
+    assert set(event["properties"]["type"]["enum"]) == set(EVENT_TYPES)
+    assert described.keys() == EVENT_TYPES.keys()
+    for name, reference in described.items():
+        data = document["components"]["schemas"][reference.rpartition("/")[2]]
+        fields = msgspec.structs.fields(EVENT_TYPES[name])
+        assert set(data["properties"]) == {field.encode_name for field in fields}, name
+
+
+def test_the_readme_names_the_types_of_events() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+
+    named = set(re.findall(r"`((?:photo|pipeline)\.[a-z.]+)`", readme))
+
+    assert named == set(EVENT_TYPES)
+
+
+async def test_a_body_is_required_where_nothing_goes_without_one(
+    document: dict[str, Any],
+) -> None:
+    path = document["paths"]["/api/photos/{photo_id}/reprocess"]
+
+    assert not path["post"]["requestBody"].get("required")
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("/api/photos?status=ready", "Use queued, processing, completed or failed."),
+        (
+            "/api/ops/dead-letters?category=bad",
+            "Use temporary, resource, data, logic, security or configuration.",
+        ),
+    ],
+)
+async def test_where_a_value_is_none_of_a_few_the_few_are_named(
+    gateway: Gateway, path: str, advice: str
+) -> None:
+    answer = await gateway.client.get(path, headers=gateway.bearer("operator"))
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "invalid-request")
+    assert problem["advice"] == advice

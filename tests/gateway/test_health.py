@@ -317,3 +317,27 @@ class TestWithoutRedis:
         assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
         [blob] = gateway.stored()
         assert blob.startswith("originals/")
+
+
+async def test_health_names_the_stages_that_are_paused_and_is_well(gateway: Gateway) -> None:
+    operator = gateway.bearer("operator")
+
+    async def paused() -> list[str] | None:
+        health = (await gateway.client.get("/health")).json()
+        return health["checks"]["workerPool"].get("paused")
+
+    assert await paused() is None
+    for stage in ("thumbnails", "metadata"):
+        await gateway.client.post(f"/api/ops/queues/{stage}/pause", headers=operator)
+    assert await paused() == ["metadata", "thumbnails"]
+    await gateway.client.post("/api/ops/queues/all/pause", headers=operator)
+    assert await paused() == ["all"]
+    await gateway.client.post("/api/ops/queues/all/resume", headers=operator)
+    assert await paused() is None
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
+async def test_a_load_balancer_may_ask_for_the_head_alone(gateway: Gateway, path: str) -> None:
+    answer = await gateway.client.head(path)
+
+    assert (answer.status_code, answer.content) == (200, b"")

@@ -6,6 +6,7 @@ import signal
 
 import blurhash  # pyright: ignore[reportMissingTypeStubs]
 import httpx
+import pytest
 from PIL import Image
 from playwright.async_api import expect
 
@@ -33,7 +34,8 @@ async def test_dropped_photos_stand_there_at_once_and_get_thumbnails_without_a_r
 
     with paused(system) as resume:
         await visitor.drop(files)
-        assert await visitor.cards.locator(".name").all_inner_texts() == list(files)
+        names = await visitor.cards.locator(".name").all_inner_texts()
+        assert names == list(reversed(files))
         assert await visitor.cards.locator("img.preview").count() == 3
         await expect(visitor.cards.and_(page.locator('[data-status="queued"]'))).to_have_count(3)
         marks = visitor.card("two.jpg").get_by_role("list", name="Stages").get_by_role("listitem")
@@ -131,7 +133,8 @@ async def test_what_went_wrong_with_a_photo_is_said(visitor: Visitor) -> None:
     await failed.get_by_role("link").click()
     viewer = visitor.page.get_by_role("dialog", name="empty.jpg")
     await expect(viewer.locator(".viewer-state")).to_contain_text(photo["processingError"])
-    await expect(viewer.get_by_role("button", name="Process again")).to_be_visible()
+    await expect(viewer.locator(".viewer-state")).to_contain_text("The file itself is the reason")
+    await expect(viewer.get_by_role("button", name="Process again")).to_be_hidden()
 
 
 async def test_a_file_that_is_refused_says_why_and_can_be_dismissed(visitor: Visitor) -> None:
@@ -177,33 +180,58 @@ async def test_all_of_it_works_with_the_keyboard_alone(visitor: Visitor, system:
     await expect(page.get_by_role("button", name="Add photos")).to_be_focused()
     async with page.expect_file_chooser() as chooser:
         await press("Enter")
-    names = ("a.jpg", "b.jpg", "c.jpg")
-    files = [{"name": name, "mimeType": "image/jpeg", "buffer": jpeg()} for name in names]
+    chosen = ("a.jpg", "b.jpg", "c.jpg")
+    files = [{"name": name, "mimeType": "image/jpeg", "buffer": jpeg()} for name in chosen]
     await (await chooser.value).set_files(files)  # pyright: ignore[reportArgumentType] # a FilePayload each
     await expect(page.locator('.card[data-status="completed"]')).to_have_count(3)
+    first, second, third = await visitor.cards.locator(".name").all_inner_texts()
 
     await page.get_by_role("button", name="Sign out").focus()
     await press("Tab")
-    await expect(visitor.card("a.jpg").get_by_role("link")).to_be_focused()
+    await expect(visitor.card(first).get_by_role("link")).to_be_focused()
     await press("ArrowRight")
     await press("Enter")
     await expect(page.locator("#viewer-name")).to_be_focused()
-    await expect(page.locator("#viewer-name")).to_have_text("b.jpg")
+    await expect(page.locator("#viewer-name")).to_have_text(second)
     await press("ArrowRight")
-    await expect(page.locator("#viewer-name")).to_have_text("c.jpg")
+    await expect(page.locator("#viewer-name")).to_have_text(third)
     await press("Escape")
-    await expect(visitor.card("c.jpg").get_by_role("link")).to_be_focused()
+    await expect(visitor.card(third).get_by_role("link")).to_be_focused()
     assert "#" not in page.url
 
     await press("Enter")
     await page.get_by_role("button", name="Delete").focus()
     await press("Enter")
-    await expect(page.get_by_role("dialog", name="Delete c.jpg?")).to_be_visible()
+    await expect(page.get_by_role("dialog", name=f"Delete {third}?")).to_be_visible()
     await press("Tab")
     await press("Enter")
-    await expect(page.locator("#viewer-name")).to_have_text("b.jpg")
+    await expect(page.locator("#viewer-name")).to_have_text(second)
     await press("Escape")
     await expect(visitor.cards).to_have_count(2)
+
+
+async def test_the_order_of_the_page_is_the_same_after_a_reload(visitor: Visitor) -> None:
+    page, names = visitor.page, visitor.cards.locator(".name")
+    await visitor.drop({f"{number}.jpg": jpeg() for number in range(8)})
+    await expect(page.locator('.card[data-status="completed"]')).to_have_count(8)
+    before = await names.all_inner_texts()
+
+    await page.reload()
+    await expect(names).to_have_count(8)
+
+    assert await names.all_inner_texts() == before
+    assert before.index("7.jpg") < before.index("0.jpg")
+
+
+@pytest.mark.parametrize("part", [".frame", ".name", ".line"])
+async def test_a_click_anywhere_on_a_card_opens_its_photo(visitor: Visitor, part: str) -> None:
+    await visitor.upload("anywhere.jpg", jpeg())
+    card = visitor.card("anywhere.jpg")
+    await expect(card).to_have_attribute("data-status", "completed")
+
+    await card.locator(part).click()
+
+    await expect(visitor.page.get_by_role("dialog", name="anywhere.jpg")).to_be_visible()
 
 
 async def test_a_photo_has_an_address_and_back_closes_it(visitor: Visitor) -> None:

@@ -261,17 +261,20 @@ async def test_a_key_that_found_a_duplicate_stands_for_its_bytes(gateway: Gatewa
     assert gateway.stored() == [original_key(first.json()["photoId"])]
 
 
-async def test_a_key_that_found_a_photo_does_not_stand_for_it_once_it_is_deleted(
-    gateway: Gateway,
+@pytest.mark.parametrize("found", [False, True], ids=["made", "found"])
+async def test_a_key_does_not_stand_for_a_photo_once_it_is_deleted(
+    gateway: Gateway, *, found: bool
 ) -> None:
     data = picture()
-    first = await gateway.upload(data)
-    await keyed(gateway, data, "one")
+    if found:
+        await gateway.upload(data)
+    first = await keyed(gateway, data, "one")
     await gateway.client.delete(f"/api/photos/{first.json()['photoId']}")
 
     again = await keyed(gateway, data, "one")
 
     assert (again.status_code, again.json()["code"]) == (422, "idempotency-key-reused")
+    assert again.json()["detail"] == "This key's photo has been deleted."
     assert (await keyed(gateway, data, "two")).status_code == 201
 
 

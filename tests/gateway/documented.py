@@ -1,0 +1,44 @@
+"""What the OpenAPI document says that an address may answer, held against what it answers."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+from litestar import Litestar
+
+from gateway.problems import MEDIA_TYPE, PROBLEMS
+
+
+def codes(operation: dict[str, Any]) -> set[str]:
+    """Of the problems that an operation may answer with."""
+    return {
+        code
+        for status, response in operation["responses"].items()
+        if int(status) >= 400
+        for code in response["description"].split("`")[1::2]
+    }
+
+
+def checking(app: Litestar) -> Callable[[httpx.Response], Awaitable[None]]:
+    """A hook of httpx that fails a test in which an address answers with a code not its own."""
+    document = app.openapi_schema.to_schema()
+    anywhere = PROBLEMS.keys() & set(document["info"]["description"].split("`"))
+    addresses = [
+        # A session's id may have slashes.
+        (re.compile(re.sub(r"{\w+}", ".+" if "/sessions/" in path else "[^/]+", path)), item)
+        for path, item in document["paths"].items()
+    ]
+
+    async def check(response: httpx.Response) -> None:
+        if response.headers.get("Content-Type") != MEDIA_TYPE:
+            return
+        code = httpx.Response(200, content=await response.aread()).json()["code"]
+        request = response.request
+        for pattern, item in addresses:
+            operation = item.get(request.method.lower())
+            if operation and pattern.fullmatch(request.url.path):
+                named = codes(operation) | anywhere
+                assert code in named, f"{request.method} {request.url.path} answers {code}"
+
+    return check
