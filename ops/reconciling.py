@@ -1,11 +1,13 @@
 """Files and log compared: what a crash leaves unnamed, and what is named but missing.
 
 A file appears before the event that names it, so a file without an event is either new or was left
-by a process that ended in between. The other way round something is lost.
+by a process that ended in between. The other way round something is lost. Only of the files that a
+later job has replaced, and of those of deleted photos, either is right: there or not.
 """
 
 import logging
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -17,6 +19,7 @@ from domain.events import (
     StageCompleted,
     ThumbnailGenerated,
 )
+from domain.results import Rendition
 from projections import losses
 from store.blobs import PROBES, Blob, Blobs, Leftover
 from store.log import Log
@@ -46,8 +49,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``named`` counts the files that should be there; ``unnamed`` are those that no event names.
 
     ``orphaned`` are originals that no event names because the log may have lost the event: perhaps
-    the last copies of accepted photos. ``drafts`` were being written, by processes that are perhaps
-    gone.
+    the last copies of accepted photos. ``superseded`` are renditions that a later job has replaced,
+    so that nothing shows them. ``drafts`` were being written, by processes that are perhaps gone.
     """
 
     named: int
@@ -55,6 +58,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     damaged: list[Damaged]
     unnamed: list[Blob]
     orphaned: list[Blob]
+    superseded: list[Blob]
     drafts: list[Blob]
 
 
@@ -62,18 +66,20 @@ class Names(msgspec.Struct, kw_only=True):
     """The files that the log names, each with its photo's id.
 
     ``doomed`` are those of deleted photos that are being erased: they may be there or not.
-    ``sizes`` are those of all, in bytes. ``until`` is when the log ends, and ``lost_until`` when it
-    was last found to have lost events, in seconds since 1970.
+    ``superseded`` are renditions in whose place others are named, each with the time of that: they
+    may be there or not. ``sizes`` are those of all, in bytes. ``until`` is when the log ends, and
+    ``lost_until`` when it was last found to have lost events, in seconds since 1970.
     """
 
     wanted: dict[str, str]
     doomed: dict[str, str]
+    superseded: dict[str, float]
     sizes: dict[str, int]
     until: float = 0.0
     lost_until: float = 0.0
 
     def __contains__(self, key: str) -> bool:
-        return key in self.wanted or key in self.doomed
+        return key in self.wanted or key in self.doomed or key in self.superseded
 
     def may_have_lost(self, blob: Blob) -> bool:
         """Whether the file is an original of a time of which events are lacking, or may be."""
@@ -81,42 +87,64 @@ class Names(msgspec.Struct, kw_only=True):
         return lost and blob.key.startswith("originals/")
 
 
+class _Files(msgspec.Struct, kw_only=True):
+    """Those of one photo: ``keys`` by name, as the photo's state has them, and the ``replaced``."""
+
+    keys: dict[str, str]
+    replaced: dict[str, float] = {}
+    deleted: bool = False
+
+    def name(self, renditions: Iterable[Rendition], at: float) -> None:
+        for each in renditions:
+            before = self.keys.get(each.name, each.key)
+            self.keys[each.name] = each.key
+            if before != each.key:
+                self.replaced[before] = at
+
+
 async def names(log: Log) -> Names:
     """A fold of the whole log; those of erased photos are not among them."""
-    keys_of: dict[str, set[str]] = {}
-    sizes: dict[str, int] = {}
-    deleted: set[str] = set()
-    until = lost_until = 0.0
+    photos: dict[str, _Files] = {}
+    found = Names(wanted={}, doomed={}, superseded={}, sizes={})
     for partition in range(log.partitions):
         async for recorded in log.scan(partition):
-            until = max(until, recorded.position.ms / 1000)
+            at = recorded.position.ms / 1000
+            found.until = max(found.until, at)
             match recorded.event.data:
                 case AlertRaised(code=losses.CODE):
-                    lost_until = max(lost_until, recorded.position.ms / 1000)
+                    found.lost_until = max(found.lost_until, at)
                 case PhotoUploaded(photo_id=photo_id, key=key, file_size=size):
-                    keys_of[photo_id] = {key}
-                    sizes[key] = size
+                    photos[photo_id] = _Files(keys={"original": key})
+                    found.sizes[key] = size
                 case ThumbnailGenerated(photo_id=photo_id, thumbnail=thumbnail):
-                    keys_of[photo_id].add(thumbnail.key)
-                    sizes[thumbnail.key] = thumbnail.file_size
+                    photos[photo_id].name([thumbnail], at)
+                    found.sizes[thumbnail.key] = thumbnail.file_size
                 case StageCompleted(photo_id=photo_id, renditions=renditions):
-                    keys_of[photo_id].update(each.key for each in renditions)
-                    sizes.update((each.key, each.file_size) for each in renditions)
+                    photos[photo_id].name(renditions, at)
+                    found.sizes.update((each.key, each.file_size) for each in renditions)
                 case PhotoDeleted(photo_id=photo_id):
-                    deleted.add(photo_id)
+                    photos[photo_id].deleted = True
                 case PhotoErased(photo_id=photo_id):
-                    del keys_of[photo_id]
+                    del photos[photo_id]
                 case _:
                     pass
-    found = Names(wanted={}, doomed={}, sizes=sizes, until=until, lost_until=lost_until)
-    for photo_id, keys in keys_of.items():
-        of = found.doomed if photo_id in deleted else found.wanted
-        of.update(dict.fromkeys(keys, photo_id))
+    for photo_id, files in photos.items():
+        if files.deleted:
+            keys = (*files.keys.values(), *files.replaced)
+            found.doomed.update(dict.fromkeys(keys, photo_id))
+        else:
+            found.wanted.update(dict.fromkeys(files.keys.values(), photo_id))
+            found.superseded.update(files.replaced)
     return found
 
 
-async def compare(log: Log, blobs: Blobs, *, older_than_s: float) -> Comparison:
+async def compare(
+    log: Log, blobs: Blobs, *, older_than_s: float, links_s: float = 0.0
+) -> Comparison:
     """Look at everything, on a system that may be at work; younger files are not reported.
+
+    The age of superseded files counts from when they were replaced, and has to be ``links_s`` more:
+    a link to one works for so long.
 
     The files are listed before the log is read, so one that is being recorded does not count as
     unnamed, and again after it, so one that is stored meanwhile does not count as missing.
@@ -141,13 +169,23 @@ async def compare(log: Log, blobs: Blobs, *, older_than_s: float) -> Comparison:
         ],
         unnamed=[blob for blob in unnamed if not named.may_have_lost(blob)],
         orphaned=[blob for blob in unnamed if named.may_have_lost(blob)],
+        superseded=[
+            blob
+            for blob in listed
+            if named.superseded.get(blob.key, before) < before - links_s
+            and blob.key not in named.wanted
+        ],
         drafts=[draft for draft in drafts if draft.modified < before],
     )
 
 
-async def remove(blobs: Blobs, found: Comparison, *, orphans: bool) -> None:
-    """Delete what no event names, and the drafts."""
-    for blob in (*found.unnamed, *(found.orphaned if orphans else ())):
+async def remove(blobs: Blobs, found: Comparison, *, orphans: bool, superseded: bool) -> None:
+    """Delete what no event names, and the drafts.
+
+    What is superseded stays so, whatever happens meanwhile: each job has keys of its own.
+    """
+    more = (*(found.orphaned if orphans else ()), *(found.superseded if superseded else ()))
+    for blob in (*found.unnamed, *more):
         await blobs.delete(blob.key)
     for draft in found.drafts:
         await blobs.clear(Leftover(draft=draft.key.removeprefix("drafts/"), key=None))
@@ -160,10 +198,11 @@ async def settle(log: Log, blobs: Blobs) -> None:
     """
     leftovers = await blobs.leftovers()
     in_doubt = [leftover.key for leftover in leftovers if leftover.key is not None]
-    named = await names(log) if in_doubt else Names(wanted={}, doomed={}, sizes={})
-    for key in in_doubt:
-        if key not in named:
-            await blobs.delete(key)
+    if in_doubt:
+        named = await names(log)
+        for key in in_doubt:
+            if key not in named:
+                await blobs.delete(key)
     for leftover in leftovers:
         await blobs.clear(leftover)
     if leftovers:

@@ -25,6 +25,11 @@ from ops.tokens import parse_ttl
     help="With --remove: also originals whose event the log may have lost.",
 )
 @click.option(
+    "--superseded",
+    is_flag=True,
+    help="With --remove: also pictures that a later job has replaced.",
+)
+@click.option(
     "--older-than",
     default="1h",
     show_default=True,
@@ -32,7 +37,14 @@ from ops.tokens import parse_ttl
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_settings()
-def command(loaded: Loaded, removing: bool, orphans: bool, older_than: str, as_json: bool) -> None:
+def command(
+    loaded: Loaded,
+    removing: bool,
+    orphans: bool,
+    superseded: bool,
+    older_than: str,
+    as_json: bool,
+) -> None:
     """Compare the files with the log, both ways.
 
     Reports files that no event names, which a crash may leave, and files that an event names and
@@ -40,6 +52,10 @@ def command(loaded: Loaded, removing: bool, orphans: bool, older_than: str, as_j
 
     Orphaned are originals of a time of which the log has lost events, or may have: perhaps the last
     copies of photos. Restore the log, or send them again, before you remove them.
+
+    Superseded are pictures of an earlier job that a later one has made anew. Nothing shows them;
+    they may be there or not. Those replaced within the time of --older-than, or to which a signed
+    link may still work, are left alone.
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings
@@ -57,21 +73,22 @@ def command(loaded: Loaded, removing: bool, orphans: bool, older_than: str, as_j
             )
             if removing and not of_this_log:
                 raise UserError("no gateway or worker has joined these files to the log yet")
-            found = await compare(log, blobs, older_than_s=age_s)
+            links_s = settings.s3_link_s if settings.s3_links else 0
+            found = await compare(log, blobs, older_than_s=age_s, links_s=links_s)
             if removing:
-                await remove(blobs, found, orphans=orphans)
+                await remove(blobs, found, orphans=orphans, superseded=superseded)
             return found
 
     found = anyio.run(run)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
-        _tell(found, removing=removing, orphans=orphans)
+        _tell(found, removing=removing, orphans=orphans, superseded=superseded)
     if found.missing or found.damaged:
         raise click.exceptions.Exit(1)
 
 
-def _tell(found: Comparison, *, removing: bool, orphans: bool) -> None:
+def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool) -> None:
     for missing in found.missing:
         click.echo(f"missing  {missing.key}  of photo {missing.photo_id}")
     for damaged in found.damaged:
@@ -85,13 +102,17 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool) -> None:
     for blob in found.orphaned:
         gone = "removed " if removing and orphans else "orphaned"
         click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
+    for blob in found.superseded:
+        gone = "removed" if removing and superseded else "superseded"
+        click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for draft in found.drafts:
         click.echo(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
     click.echo(
         f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
         f"{len(found.damaged):,} of another size; "
         f"{len(found.unnamed):,} unnamed, {len(found.orphaned):,} orphaned, "
-        f"{len(found.drafts):,} drafts"
+        f"{len(found.drafts):,} drafts; {len(found.superseded):,} superseded, of "
+        f"{sum(blob.size for blob in found.superseded):,} bytes"
     )
     if not removing and (found.unnamed or found.drafts):
         click.echo("`photolog reconcile --remove` deletes those that no event names.")
@@ -100,3 +121,5 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool) -> None:
             "Orphaned originals may be photos whose events the log has lost: restore the log, or "
             "send them again. `--remove --orphaned` deletes them too."
         )
+    if found.superseded and not (removing and superseded):
+        click.echo("`--remove --superseded` deletes pictures that a later job has replaced.")

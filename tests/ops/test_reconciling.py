@@ -6,12 +6,15 @@ from pathlib import Path
 import msgspec
 
 from domain.commands import (
+    BackfillStage,
     DeletePhoto,
     PhotoCommand,
     RecordErased,
     RecordStageCompleted,
+    RequestProcessing,
     UploadPhoto,
 )
+from domain.pipeline import TREE
 from domain.results import Rendition
 from ops.reconciling import compare, remove, settle
 from projections import losses
@@ -49,6 +52,62 @@ async def _photo(log: Log, blobs: FolderBlobs, data: bytes = b"original") -> Upl
     return command
 
 
+MADE = {
+    "thumbnails": ("thumbnail-150", "thumbnail-300", "thumbnail-600"),
+    "optimization": ("optimized",),
+}
+
+
+async def _run(
+    log: Log, blobs: FolderBlobs, photo: UploadPhoto, job_id: str, *stages: str
+) -> dict[str, str]:
+    """Those stages of the job, each with its files; their keys, by name."""
+    keys: dict[str, str] = {}
+    for stage in stages:
+        renditions: list[Rendition] = []
+        for name in MADE.get(stage, ()):
+            keys[name] = rendition_key(photo.photo_id, job_id, name, "ab")
+            await blobs.put(keys[name], b"webp")
+            renditions.append(
+                Rendition(
+                    name=name,
+                    key=keys[name],
+                    width=1,
+                    height=1,
+                    file_size=4,
+                    mime_type="image/webp",
+                    sha256="",
+                )
+            )
+        done = RecordStageCompleted(
+            photo_id=photo.photo_id,
+            job_id=job_id,
+            stage=stage,
+            attempt=1,
+            duration_ms=1,
+            result={},
+            renditions=tuple(renditions),
+        )
+        await _execute(log, done)
+    return keys
+
+
+async def _reprocess(log: Log, photo: UploadPhoto) -> str:
+    """The id of the new job."""
+    job_id = str(uuid.uuid4())
+    await _execute(
+        log,
+        RequestProcessing(
+            photo_id=photo.photo_id, job_id=job_id, pipeline="full_processing", priority=5
+        ),
+    )
+    return job_id
+
+
+async def _keys(blobs: FolderBlobs) -> set[str]:
+    return {blob.key for blob in await blobs.keys("")}
+
+
 def _age(blobs: FolderBlobs, key: str) -> None:
     then = time.time() - 2 * HOUR_S
     os.utime(blobs.root / key, (then, then))
@@ -57,30 +116,8 @@ def _age(blobs: FolderBlobs, key: str) -> None:
 async def test_where_all_is_well_nothing_is_found(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await _photo(log, blobs)
-    key = rendition_key(photo.photo_id, photo.job_id, "optimized", "ab")
-    await blobs.put(key, b"webp")
-    rendition = Rendition(
-        name="optimized",
-        key=key,
-        width=1,
-        height=1,
-        file_size=4,
-        mime_type="image/webp",
-        sha256="",
-    )
-    await _execute(
-        log,
-        RecordStageCompleted(
-            photo_id=photo.photo_id,
-            job_id=photo.job_id,
-            stage="optimization",
-            attempt=1,
-            duration_ms=1,
-            result={},
-            renditions=(rendition,),
-        ),
-    )
-    for each in (photo.key, key):
+    made = await _run(log, blobs, photo, photo.job_id, "optimization")
+    for each in (photo.key, *made.values()):
         _age(blobs, each)
 
     found = await compare(log, blobs, older_than_s=HOUR_S)
@@ -125,7 +162,7 @@ async def test_old_files_without_an_event_are_removed_and_young_ones_left(
     _age(blobs, "drafts/gateway-gone~1")
 
     found = await compare(log, blobs, older_than_s=HOUR_S)
-    await remove(blobs, found, orphans=False)
+    await remove(blobs, found, orphans=False, superseded=False)
 
     assert [blob.key for blob in found.unnamed] == [old]
     assert [blob.key for blob in found.drafts] == ["drafts/gateway-gone~1"]
@@ -145,11 +182,11 @@ async def test_originals_whose_events_the_log_has_lost_are_kept(log: Log, tmp_pa
     os.utime(tmp_path / after, (time.time() + HOUR_S, time.time() + HOUR_S))
 
     found = await compare(log, blobs, older_than_s=-2 * HOUR_S)
-    await remove(blobs, found, orphans=False)
+    await remove(blobs, found, orphans=False, superseded=False)
 
     assert {blob.key for blob in found.orphaned} == {before.key, after}
     assert {before.key, after} <= {blob.key for blob in await blobs.keys("")}
-    await remove(blobs, found, orphans=True)
+    await remove(blobs, found, orphans=True, superseded=False)
     assert {before.key, after}.isdisjoint(blob.key for blob in await blobs.keys(""))
 
 
@@ -167,6 +204,87 @@ async def test_files_of_a_deleted_photo_are_neither_missing_nor_unnamed_until_er
 
     assert (deleted.named, deleted.missing, deleted.unnamed) == (0, [], [])
     assert [blob.key for blob in erased.unnamed] == [photo.key]
+
+
+async def test_files_that_a_later_job_has_replaced_are_superseded_and_removed_if_asked(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    old = await _run(log, blobs, photo, photo.job_id, *TREE)
+    new = await _run(log, blobs, photo, await _reprocess(log, photo), *TREE)
+    current = {photo.key, *new.values()}
+
+    found = await compare(log, blobs, older_than_s=-HOUR_S)
+    await remove(blobs, found, orphans=True, superseded=False)
+    kept = await _keys(blobs)
+    await remove(blobs, found, orphans=False, superseded=True)
+    await remove(blobs, found, orphans=False, superseded=True)  # as after a kill in the middle
+    after = await compare(log, blobs, older_than_s=-HOUR_S)
+
+    assert {(blob.key, blob.size) for blob in found.superseded} == {
+        (key, 4) for key in old.values()
+    }
+    assert (found.named, found.missing, found.damaged, found.unnamed) == (5, [], [], [])
+    assert kept == current | set(old.values())
+    assert await _keys(blobs) == current
+    assert (after.named, after.missing, after.unnamed, after.superseded) == (5, [], [], [])
+
+
+async def test_a_file_that_was_replaced_a_moment_ago_may_still_be_being_read(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    old = await _run(log, blobs, photo, photo.job_id, *TREE)
+    for key in old.values():
+        _age(blobs, key)
+    await _run(log, blobs, photo, await _reprocess(log, photo), *TREE)
+
+    young = await compare(log, blobs, older_than_s=HOUR_S)
+    linked = await compare(log, blobs, older_than_s=-HOUR_S, links_s=2 * HOUR_S)
+
+    assert (young.superseded, young.unnamed) == ([], [])
+    assert (linked.superseded, linked.unnamed) == ([], [])
+
+
+async def test_files_of_earlier_jobs_that_no_later_one_has_made_again_are_kept(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    old = await _run(log, blobs, photo, photo.job_id, *TREE)
+    backfill = BackfillStage(
+        photo_id=photo.photo_id, job_id=str(uuid.uuid4()), stage="optimization"
+    )
+    await _execute(log, backfill)
+    await _run(log, blobs, photo, backfill.job_id, "optimization")
+    running = await _reprocess(log, photo)
+    await _run(log, blobs, photo, running, "validation")
+
+    found = await compare(log, blobs, older_than_s=-HOUR_S)
+    await remove(blobs, found, orphans=False, superseded=True)
+
+    assert [blob.key for blob in found.superseded] == [old["optimized"]]
+    now = (await log.load(photo.photo_id, "alice")).photo
+    assert now is not None
+    assert await _keys(blobs) == set(now.keys.values())
+
+
+async def test_files_of_earlier_jobs_go_with_their_photo(log: Log, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    old = await _run(log, blobs, photo, photo.job_id, *TREE)
+    await _run(log, blobs, photo, await _reprocess(log, photo), *TREE)
+    await _execute(log, DeletePhoto(photo_id=photo.photo_id))
+
+    deleted = await compare(log, blobs, older_than_s=-HOUR_S)
+    await _execute(log, RecordErased(photo_id=photo.photo_id))
+    erased = await compare(log, blobs, older_than_s=-HOUR_S)
+
+    assert (deleted.missing, deleted.unnamed, deleted.superseded) == ([], [], [])
+    assert set(old.values()) < {blob.key for blob in erased.unnamed}
+    assert erased.superseded == []
 
 
 async def test_what_a_killed_process_left_is_kept_if_it_was_recorded_and_removed_if_not(
@@ -209,7 +327,7 @@ async def test_what_a_health_check_left_that_never_comes_back_is_found(
     _age(blobs, f"{PROBES}/1")
 
     found = await compare(log, blobs, older_than_s=HOUR_S)
-    await remove(blobs, found, orphans=False)
+    await remove(blobs, found, orphans=False, superseded=False)
 
     assert [blob.key for blob in found.unnamed] == [f"{PROBES}/1"]
     assert await blobs.keys("") == []
@@ -219,5 +337,6 @@ async def test_the_report_is_json(log: Log, tmp_path: Path) -> None:
     found = await compare(log, FolderBlobs(tmp_path), older_than_s=0)
 
     assert msgspec.json.encode(found) == (
-        b'{"named":0,"missing":[],"damaged":[],"unnamed":[],"orphaned":[],"drafts":[]}'
+        b'{"named":0,"missing":[],"damaged":[],"unnamed":[],"orphaned":[],"superseded":[],'
+        b'"drafts":[]}'
     )

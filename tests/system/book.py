@@ -72,7 +72,12 @@ class Book:
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        return {"key": key, "fileSize": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        return {
+            "key": key,
+            "name": path.name,
+            "fileSize": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
 
     async def upload(
         self,

@@ -208,7 +208,8 @@ def _check_file(key: str, file: File, path: Path | None, found: Findings) -> Non
     except FileNotFoundError:
         data = None
     if data is None:
-        found.problems.append(f"{key}: named and not stored")
+        if not file.superseded:
+            found.problems.append(f"{key}: named and not stored")
     elif len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
         found.problems.append(f"{key}: the {len(data)} bytes are not those that were named")
 

@@ -64,8 +64,11 @@ class Job:
 
 @dataclass
 class File:
+    """``superseded`` is one in whose place a later job has named another."""
+
     size: int
     sha256: str
+    superseded: bool = False
 
 
 @dataclass
@@ -78,6 +81,7 @@ class Photo:
     job: Job | None = None
     ever_done: set[str] = field(default_factory=set[str])
     files: dict[str, File] = field(default_factory=dict[str, File])
+    newest: dict[str, File] = field(default_factory=dict[str, File])
     deleted: bool = False
     erased: bool = False
     problems: list[str] = field(default_factory=list[str])
@@ -213,7 +217,11 @@ def _erase(photo: Photo, _data: dict[str, Any]) -> None:
 
 
 def _name(photo: Photo, rendition: dict[str, Any]) -> None:
-    photo.files[rendition["key"]] = File(rendition["fileSize"], rendition["sha256"])
+    name = rendition["name"]
+    if name in photo.newest:
+        photo.newest[name].superseded = True
+    file = File(rendition["fileSize"], rendition["sha256"])
+    photo.newest[name] = photo.files[rendition["key"]] = file
 
 
 _STEPS: dict[str, Callable[[Photo, dict[str, Any]], None]] = {

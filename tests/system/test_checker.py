@@ -115,6 +115,28 @@ async def test_a_blob_of_other_bytes_is_found(book: Book, data: bytes) -> None:
     assert (await book.examined()).wrong == [problem]
 
 
+async def test_a_file_that_a_later_job_has_replaced_may_be_there_or_not(book: Book) -> None:
+    photo_id = await book.upload()
+    await book.process(photo_id)
+    await book.request(photo_id, "validation", "metadata", "thumbnails", "placeholder")
+    made = book.file(f"renditions/{photo_id}/job-2/optimized", b"again")
+    await book.stage(photo_id, "optimization", "job-2", made)
+    await book.complete(photo_id, "job-2")
+    replaced = book.root / f"renditions/{photo_id}/optimized"
+
+    there = await book.examined()
+    replaced.write_bytes(b"OPTIMIZED")
+    changed = await book.examined()
+    replaced.unlink()
+    gone = await book.examined()
+    (book.root / made["key"]).unlink()
+    lost = await book.examined()
+
+    assert (there.wrong, gone.wrong) == ([], [])
+    assert len(changed.wrong) == 1
+    assert lost.wrong == [f"{made['key']}: named and not stored"]
+
+
 async def test_a_file_of_an_erased_photo_is_found(book: Book) -> None:
     photo_id = await book.upload()
     await book.tell("photo.deleted", photo_id)

@@ -1,0 +1,80 @@
+"""Pictures that a later job has replaced can be removed, and nobody misses them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from tests.conftest import bucket_of
+from tests.ops.systems import System, jpeg, wait_until
+from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
+from tests.store.keeping import files, inside
+
+SHOWN = ("thumbnails/150", "thumbnails/300", "thumbnails/600", "optimized", "original")
+
+Look = Callable[[], set[str]]
+"""The keys of the renditions that are stored."""
+
+
+def _check(data: Path, picture: Path, renditions: Look) -> None:
+    with System(data) as system:
+        photo_id = system.photolog("upload", "--wait", str(picture)).stdout.split()[0]
+        token = system.photolog("token", "--client", "local").stdout.strip()
+        path = f"/api/photos/{photo_id}"
+        first = renditions()
+        with httpx.Client(
+            base_url=system.url, headers={"Authorization": f"Bearer {token}"}, trust_env=False
+        ) as client:
+            job_id = client.post(f"{path}/reprocess").json()["jobId"]
+            wait_until(
+                lambda: client.get(f"/api/jobs/{job_id}").json()["status"] == "completed",
+                "the photo is processed again",
+            )
+            young = system.photolog("reconcile", "--remove", "--superseded")
+            both = renditions()
+
+            def removed() -> bool:
+                again = ("--remove", "--superseded", "--older-than", "1s")
+                assert system.photolog("reconcile", *again).returncode == 0
+                return len(renditions()) == len(both) - len(first)
+
+            wait_until(removed, "what was replaced is removed")
+            shown = [client.get(f"{path}/{name}").status_code for name in SHOWN]
+        compared = system.photolog("reconcile", "--json", "--older-than", "1s")
+        verified = system.photolog("verify")
+
+    found = msgspec.json.decode(compared.stdout)
+    assert (young.returncode, compared.returncode, verified.returncode) == (0, 0, 0)
+    assert len(first) == 4
+    assert first < both
+    assert renditions() == both - first
+    assert shown == [200] * len(SHOWN)
+    assert (found["missing"], found["unnamed"], found["superseded"]) == ([], [], [])
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    file = tmp_path / "picture.jpg"
+    file.write_bytes(jpeg((2400, 1600)))
+    return file
+
+
+def test_pictures_of_an_earlier_job_are_removed_from_a_folder(data: Path, picture: Path) -> None:
+    _check(data, picture, lambda: set(files(data / "blobs" / "renditions")))
+
+
+def test_pictures_of_an_earlier_job_are_removed_from_minio(
+    data: Path, picture: Path, minio: MinioServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "ENDPOINT": minio.url,
+        "ACCESS_KEY": ACCESS_KEY,
+        "SECRET_KEY": SECRET_KEY,
+        "BUCKET": prefix,
+    }.items():
+        monkeypatch.setenv(f"PHOTOLOG_S3_{name}", value)
+    bucket = bucket_of(minio.url, prefix)
+
+    _check(data, picture, lambda: {key for key in inside(bucket) if key.startswith("renditions/")})
