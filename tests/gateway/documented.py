@@ -31,7 +31,7 @@ def checking(app: Litestar) -> Callable[[httpx.Response], Awaitable[None]]:
     ]
 
     async def check(response: httpx.Response) -> None:
-        if response.headers.get("Content-Type") != MEDIA_TYPE:
+        if response.headers.get("Content-Type") != MEDIA_TYPE or response.request.method == "HEAD":
             return
         code = httpx.Response(200, content=await response.aread()).json()["code"]
         request = response.request

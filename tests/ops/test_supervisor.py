@@ -199,7 +199,7 @@ def test_a_damaged_log_ends_the_start_with_what_valkey_says(data: Path) -> None:
 
     assert up.returncode == 1
     assert "Invalid AOF manifest" in up.stderr
-    assert "valkey ended 5 times" in up.stderr
+    assert "Valkey ended 5 times" in up.stderr
     assert "Traceback" not in up.stderr
 
 

@@ -79,8 +79,8 @@ async def test_redis_that_starts_again_has_kept_every_accepted_photo(data: Path)
     with System(data) as system:
         photos = set[str]()
         async with _uploading(data, range(40), photos):
-            for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
-                enough = len(photos) + 10
+            ends = {10: signal.SIGKILL, 20: signal.SIGTERM, 30: signal.SIGKILL}
+            for enough, number in ends.items():
                 await _until(lambda: len(photos) >= enough and system.pid_of("valkey"))  # noqa: B023 # awaited at once
                 _send(system.pid_of("valkey"), number)
         found = await settled(data)
