@@ -37,10 +37,14 @@ class RequestProcessing(Command, frozen=True, kw_only=True):
 
 
 class RetryProcessing(Command, frozen=True, kw_only=True):
-    """Go on with a job that failed, as job ``job_id``: what it has done is not done again."""
+    """Go on with a job that failed, as job ``job_id``: what it has done is not done again.
+
+    ``unless_discarded`` is for photos that nobody has named: one may have been put aside meanwhile.
+    """
 
     job_id: str
     priority: int | None = None
+    unless_discarded: bool = False
 
 
 class BackfillStage(Command, frozen=True, kw_only=True):

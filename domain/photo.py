@@ -166,6 +166,11 @@ def _retry(command: c.RetryProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]
             f"The last job of photo {photo.photo_id} did not fail.",
             advice="Reprocess the photo to run its pipeline again.",
         )
+    if job.discarded and command.unless_discarded:
+        raise NothingFailed(
+            f"The failure of photo {photo.photo_id} has been put aside.",
+            advice="Name the photo to try it again all the same.",
+        )
     return _begin(photo, command.job_id, job.pipeline, priority, done=job.done)
 
 

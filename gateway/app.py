@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import anyio
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
@@ -40,6 +39,7 @@ from gateway.observing import Answered, AnswerObserver
 from gateway.problems import Damages
 from gateway.rates import Counting
 from gateway.reading import provide_reader
+from gateway.slots import Slots
 from gateway.tracing import trace
 from store import subject
 from store.subject import Subject
@@ -90,7 +90,7 @@ class Gateway(Litestar):
 def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
     hub = Hub(deps.log, deps.reader, deps.limits)
-    slots = anyio.CapacityLimiter(deps.limits.uploads_at_once)
+    slots = Slots(deps.limits.uploads_at_once)
     checks = Checks(deps)
     gauges = Gauges(deps, hub, slots)
     counting = Counting(deps.log)

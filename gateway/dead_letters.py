@@ -141,7 +141,7 @@ async def retry_dead_letters(
     operator(request.user)
 
     async def retry(target: Target) -> PhotoCommand:
-        return await _retry(deps, target, data.priority)
+        return await _retry(deps, target, data)
 
     selected = await _select(deps, reader, data)
     batch = await execute_each(request, deps, selected.targets, retry)
@@ -199,13 +199,22 @@ def _check_stage(wish: Selection) -> None:
         check_stage(wish.stage)
 
 
-async def _retry(deps: Dependencies, target: Target, priority: int | None) -> PhotoCommand:
-    """Of two who retry one failure at once, one begins the job; to the other it is already so."""
+async def _retry(deps: Dependencies, target: Target, wish: RetryWish) -> PhotoCommand:
+    """Of two who retry one failure at once, one begins the job; to the other it is already so.
+
+    The read model may not know yet that another has put a failure aside: unless the photo is named,
+    it stays so.
+    """
     photo = (await deps.log.load(target.photo_id, target.client_id)).photo
     if photo is None:
         raise PhotoNotFound(f"There is no photo {target.photo_id}.")
     job_id = str(uuid.uuid5(RETRIES, photo.job.job_id))
-    return RetryProcessing(photo_id=photo.photo_id, job_id=job_id, priority=priority)
+    return RetryProcessing(
+        photo_id=photo.photo_id,
+        job_id=job_id,
+        priority=wish.priority,
+        unless_discarded=wish.photo_ids is None,
+    )
 
 
 async def _select(deps: Dependencies, reader: Reader, wish: Selection) -> Selected:

@@ -3,7 +3,6 @@
 What this process does is told as it happens; what is kept elsewhere is asked for here.
 """
 
-import anyio
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
@@ -14,6 +13,7 @@ from gateway.hub import Hub
 from gateway.kept import Kept
 from gateway.observing import Elsewhere, Look
 from gateway.reading import lag_ms
+from gateway.slots import Slots
 from projections import photos
 from store import census
 from store.errors import StoreError
@@ -28,7 +28,7 @@ class Gauges:
     Nobody has to sign in to ask, so what is kept elsewhere is asked once for all who ask at a time.
     """
 
-    def __init__(self, deps: Dependencies, hub: Hub, slots: anyio.CapacityLimiter) -> None:
+    def __init__(self, deps: Dependencies, hub: Hub, slots: Slots) -> None:
         self._deps = deps
         self._hub = hub
         self._slots = slots
@@ -39,7 +39,7 @@ class Gauges:
         """Takes at most ``Limits.check_timeout_s``; what is not there by then is missing."""
         hub = self._hub
         return Look(
-            uploads_in_progress=int(self._slots.borrowed_tokens),
+            uploads_in_progress=self._slots.taken,
             connections={**hub.connections},
             deliveries=hub.delivered,
             catch_ups=hub.catch_ups,

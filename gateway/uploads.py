@@ -40,6 +40,7 @@ from gateway.forms import Form, receive_form
 from gateway.parameters import only
 from gateway.problems import Refused, problems, retry_after
 from gateway.restoring import has_original, restore
+from gateway.slots import Slots
 from store import subject
 from store.blobs import Blobs, Draft, original_key
 from store.errors import Corrupt, Full, StoreError, Unavailable
@@ -88,7 +89,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 async def upload(
     request: Asked,
     deps: NamedDependency[Dependencies],
-    slots: NamedDependency[anyio.CapacityLimiter],
+    slots: NamedDependency[Slots],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Upload]:
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
@@ -98,7 +99,7 @@ async def upload(
     await _storing(deps.blobs)
     photo_id = str(uuid.uuid4())
     async with (
-        _slot(slots, deps.limits.upload_patience_s),
+        slots.one(request.user.client_id, deps.limits.upload_patience_s),
         _draft(deps.blobs, original_key(photo_id)) as draft,
     ):
         form = await receive_form(request, draft, deps.limits)
@@ -322,20 +323,6 @@ def _not_stored(blobs: Blobs) -> Refused:
         "Nothing was stored; what was stored before stays.",
         headers=headers,
     )
-
-
-@asynccontextmanager
-async def _slot(slots: anyio.CapacityLimiter, patience_s: float) -> AsyncGenerator[None]:
-    """One of the uploads at once; raises Refused, ``busy``."""
-    try:
-        with anyio.fail_after(patience_s):
-            await slots.acquire()
-    except TimeoutError as error:
-        raise Refused("busy", f"{slots.total_tokens:g} uploads are under way.") from error
-    try:
-        yield
-    finally:
-        slots.release()
 
 
 ROUTES = (upload,)

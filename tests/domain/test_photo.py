@@ -263,6 +263,9 @@ def test_a_failure_is_discarded_once_and_can_still_be_retried() -> None:
     given(*failed, discarded).when(c.RetryProcessing(photo_id=PHOTO, job_id="another")).then(
         requested("full_processing")
     )
+    unnamed = c.RetryProcessing(photo_id=PHOTO, job_id="another", unless_discarded=True)
+    given(*failed, discarded).when(unnamed).refuses(NothingFailed)
+    given(*failed).when(unnamed).then(requested("full_processing"))
 
 
 def test_a_backfill_runs_what_its_stage_needs_and_no_more() -> None:

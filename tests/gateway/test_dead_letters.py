@@ -1,12 +1,17 @@
 import asyncio
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from domain.commands import DiscardFailure
 from domain.failures import Category
 from gateway.batches import AT_ONCE
+from projections.rebuild import live_held
+from store.sqlite import Generations
+from tests.conftest import CONTEXT
 from tests.gateway.conftest import Gateway
 from tests.gateway.processing import complete, fail, start
 from tests.gateway.tasks import claim, dispatch, events
@@ -150,6 +155,21 @@ class TestRetry:
             gone["photoId"]: "photo-deleted",
             NOBODY: "photo-not-found",
         }
+
+    async def test_a_filter_does_not_take_back_what_another_has_put_aside(
+        self, gateway: Gateway, tmp_path: Path
+    ) -> None:
+        photo = await dead(gateway)
+        discarded = DiscardFailure(photo_id=photo["photoId"], reason="a screenshot")
+        async with live_held(gateway.log, Generations(tmp_path / "read-model")):
+            await gateway.log.execute(discarded, client_id="alice", context=CONTEXT)
+
+            by_filter = (await retry(gateway, all=True)).json()
+            by_name = (await retry(gateway, photoIds=[photo["photoId"]])).json()
+
+        assert by_filter["retried"] == 0
+        assert [each["code"] for each in by_filter["skipped"]] == ["nothing-failed"]
+        assert by_name["retried"] == 1
 
     async def test_two_operators_who_retry_at_once_begin_one_job(self, gateway: Gateway) -> None:
         photo = await dead(gateway)
