@@ -11,7 +11,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``max_upload_bytes`` | 413 ``upload-too-large`` |
     | ``max_fields``, ``max_field_bytes`` | 400 ``too-many-fields``, ``field-too-large`` |
     | ``max_json_bytes`` | 413 ``body-too-large`` |
-    | ``uploads_at_once``: three quarters from one client | 503 ``busy`` after ``upload_patience_s`` |
+    | ``uploads_at_once``: a client three quarters | 503 ``busy`` after ``upload_patience_s`` |
     | ``upload_patience_s``: the longest wait for the next bytes | 408 ``upload-stalled`` |
     | ``slow_upload_s``: the longest time of a whole upload | 408 ``upload-stalled`` |
     | ``header_patience_s``: the longest time of a request's head | the connection is closed |
