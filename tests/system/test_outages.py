@@ -64,6 +64,7 @@ async def test_redis_that_does_not_answer_costs_no_photo_and_no_attempt(data: Pa
                     listed = await http.get("/api/photos")
                 await anyio.sleep_until(thaw_at)
         await _upload(data, ["refused"], photos)
+        await settled(data)
         reconcile(data)
         found = await settled(data)
         stories = await _stories(data)
@@ -133,6 +134,7 @@ async def test_a_full_disk_under_the_log_loses_nothing_that_was_accepted(data: P
         answers = [await _ask_once(data, f"{number}") for number in range(5, 10)]
         ballast.unlink()
         await _upload(data, range(5, 10), photos)
+        await settled(data)
         reconcile(data)
         found = await settled(data)
 
