@@ -34,7 +34,7 @@ async def test_dropped_photos_stand_there_at_once_and_get_thumbnails_without_a_r
 
     with paused(system) as resume:
         await visitor.drop(files)
-        names = await visitor.cards.locator(".name").all_inner_texts()
+        names = await visitor.cards.locator(".name").all_text_contents()
         assert sorted(names) == sorted(files)  # in the order in which they arrive
         assert await visitor.cards.locator("img.preview").count() == 3
         await expect(visitor.cards.and_(page.locator('[data-status="queued"]'))).to_have_count(3)
@@ -184,7 +184,7 @@ async def test_all_of_it_works_with_the_keyboard_alone(visitor: Visitor, system:
     files = [{"name": name, "mimeType": "image/jpeg", "buffer": jpeg()} for name in chosen]
     await (await chooser.value).set_files(files)  # pyright: ignore[reportArgumentType] # a FilePayload each
     await expect(page.locator('.card[data-status="completed"]')).to_have_count(3)
-    first, second, third = await visitor.cards.locator(".name").all_inner_texts()
+    first, second, third = await visitor.cards.locator(".name").all_text_contents()
 
     await page.get_by_role("button", name="Sign out").focus()
     await press("Tab")
@@ -214,12 +214,12 @@ async def test_the_order_of_the_page_is_the_same_after_a_reload(visitor: Visitor
     page, names = visitor.page, visitor.cards.locator(".name")
     await visitor.drop({f"{number}.jpg": jpeg() for number in range(8)})
     await expect(page.locator('.card[data-status="completed"]')).to_have_count(8)
-    before = await names.all_inner_texts()
+    before = await names.all_text_contents()
 
     await page.reload()
     await expect(names).to_have_count(8)
 
-    assert await names.all_inner_texts() == before
+    assert await names.all_text_contents() == before
     assert before.index("7.jpg") < before.index("0.jpg")
 
 
