@@ -257,9 +257,8 @@ def shortened(reason: str) -> str:
 
 
 def _challenge(error: AuthError) -> str:
-    if (
-        error.code == "missing-token"
-    ):  # RFC 6750, section 3.1: no error code where no token was sent
+    # RFC 6750, section 3.1: no error code where no token was sent
+    if error.code == "missing-token":
         return 'Bearer realm="photolog"'
     return f'Bearer realm="photolog", error="invalid_token", error_description="{error}"'
 

@@ -33,9 +33,10 @@ def _has_broken_chunk(data: bytes) -> bool:
     view, at = memoryview(data), 8
     while at + _CHUNK <= len(data):
         end = at + _CHUNK + int.from_bytes(data[at : at + 4], "big")
-        found = zlib.crc32(view[at + 4 : end - 4])
-        if data[at + 4 : at + 8] == b"IDAT" and data[end - 4 : end] != found.to_bytes(4, "big"):
-            return True
+        if data[at + 4 : at + 8] == b"IDAT":
+            found = zlib.crc32(view[at + 4 : end - 4])
+            if data[end - 4 : end] != found.to_bytes(4, "big"):
+                return True
         at = end
     return False
 

@@ -34,7 +34,6 @@ ERASURES_AT_ONCE = 1
 LOOK_S = 0.25
 """How often a worker that has no room for anything else looks for an erasure."""
 
-
 ANSWER_S = 0.5
 """How long a claim may take before the next partition is asked."""
 
