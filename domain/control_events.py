@@ -36,16 +36,20 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rate: Rate | None = None
 
 
-class PipelineData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``stage`` None is all of them."""
+class SystemData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The data of an event that belongs to the system, not to a photo."""
 
     TYPE: ClassVar[str]
-
-    stage: str | None
 
     @property
     def photo_id(self) -> str:
         return OF_NO_PHOTO
+
+
+class PipelineData(SystemData, frozen=True, kw_only=True):
+    """``stage`` None is all of them."""
+
+    stage: str | None
 
 
 class StagePaused(PipelineData, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 
 from domain import commands as c
 from domain import events as e
-from domain.control_events import PipelineData
+from domain.control_events import SystemData
 from domain.pipeline import (
     BACKFILL,
     LEAST_PRIORITY,
@@ -304,7 +304,7 @@ def _fail_stage(command: c.RecordStageFailed, photo: Photo) -> tuple[e.PhotoEven
 def evolve(photo: Photo | None, event: e.Event) -> Photo:
     """The state after ``event``."""
     data = event.data
-    if isinstance(data, PipelineData):
+    if isinstance(data, SystemData):
         raise TypeError(f"{event.type} is of no photo")
     if isinstance(data, e.PhotoUploaded):
         return Photo(

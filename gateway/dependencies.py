@@ -7,6 +7,7 @@ from litestar.datastructures import State
 from gateway.auth import Principal, Tokens
 from gateway.limits import Limits
 from gateway.observing import AnswerObserver, Exposition, nothing
+from store.background import Background
 from store.blobs import Blobs
 from store.log import Log
 from store.observing import ignore
@@ -14,7 +15,10 @@ from store.sqlite import Reader
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers."""
+    """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers.
+
+    ``background`` keeps the gateway's long-running tasks.
+    """
 
     log: Log
     blobs: Blobs
@@ -23,6 +27,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     observe: AnswerObserver = ignore
     exposition: Exposition = nothing
+    background: Background = msgspec.field(default_factory=Background)
 
 
 Asked = Request[Principal, None, State]

@@ -39,10 +39,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``integrity_timeout_s``: the longest look at the read model's file | it is ``unknown`` |
     | ``storage_keep_s``: age of ``storage_size_bytes`` | it is added up again |
 
+    ``trusted_proxies`` are comma-separated addresses or networks whose ``X-Forwarded-For`` and
+    ``X-Forwarded-Proto`` are believed; see ``gateway.peer``.
+
     ``probe_keep_s`` and ``integrity_keep_s`` are how long health tells what it found of the blobs
     and of the read model's file before it looks again.
     """
 
+    trusted_proxies: str = ""
     max_upload_bytes: int = 100_000_000
     max_fields: int = 16
     max_field_bytes: int = 64 * 1024

@@ -219,6 +219,9 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
         server_header=False,
         access_log=False,
         log_config=None,
+        # Without trusted proxies nobody's X-Forwarded-For is believed; uvicorn believes 127.0.0.1.
+        proxy_headers=bool(limits.trusted_proxies),
+        forwarded_allow_ips=limits.trusted_proxies,
         timeout_keep_alive=limits.keep_alive_s,
         timeout_graceful_shutdown=limits.drain_s,
         limit_concurrency=limits.connections,

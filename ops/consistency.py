@@ -1,5 +1,6 @@
 """Settings that are each well and cannot be meant together, found before anything is begun."""
 
+import ipaddress
 import re
 import ssl
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 def check(settings: Settings) -> None:
     """Look at the settings of a process that is to run; raises UserError, which names them."""
     check_blobs(settings)
+    _check_proxies(settings.trusted_proxies)
     if settings.redis_url is not None:
         _check_redis(settings.redis_url)
 
@@ -57,6 +59,17 @@ def check_blobs(settings: Settings) -> None:
         raise UserError(
             f"PHOTOLOG_S3_CA_FILE: {settings.s3_ca_file} cannot be used: {error.strerror}"
         ) from error
+
+
+def _check_proxies(listed: str) -> None:
+    for each in filter(None, (part.strip() for part in listed.split(","))):
+        try:
+            ipaddress.ip_network(each)
+        except ValueError as error:
+            raise UserError(
+                f"PHOTOLOG_TRUSTED_PROXIES: {each!r} is neither an IP address nor a "
+                f"network such as 192.168.1.0/24 ({error})"
+            ) from error
 
 
 def _check_redis(url: str) -> None:

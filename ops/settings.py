@@ -84,6 +84,13 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         ),
     ] = None
 
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, as "
+            "10.0.0.7,192.168.1.0/24."
+        ),
+    ] = ""
     max_upload_bytes: Annotated[Count, Meta(description="Largest upload.")] = 100_000_000
     uploads_at_once: Annotated[
         Count, Meta(description="Uploads that a gateway takes at once; more wait.")
@@ -285,6 +292,7 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 PARTS = {
     "data": "The system",
+    "trusted_proxies": "Proxies",
     "max_upload_bytes": "Uploads",
     "max_json_bytes": "Requests",
     "check_timeout_s": "Health",

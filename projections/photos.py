@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from domain import events as e
-from domain.control_events import PipelineData
+from domain.control_events import SystemData
 from domain.results import MetadataResult, PlaceholderResult, Rendition, ValidationResult
 from projections import thumbnails
 from projections.cursor import Cursor
@@ -121,7 +121,7 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
         data = each.event.data
         if isinstance(data, e.PhotoUploaded):
             _insert(db, each, data)
-        elif not isinstance(data, PipelineData):
+        elif not isinstance(data, SystemData):
             _update(db, each, _changes(data, each.event.timestamp))
 
 

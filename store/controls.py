@@ -16,7 +16,7 @@ from datetime import datetime
 import anyio
 import msgspec
 
-from domain.control_events import OF_NO_PHOTO, PipelineData
+from domain.control_events import OF_NO_PHOTO, SystemData
 from domain.controls import ControlCommand, Controls, decide, evolve
 from domain.events import FIRST_PREV, Context, Event
 from store import codec
@@ -141,7 +141,7 @@ class ControlLog:
             last = await self._log.last_entry(PARTITION)
             async for recorded in self._log.scan(PARTITION, after=position):
                 event, position = recorded.event, recorded.position
-                if isinstance(event.data, PipelineData):
+                if isinstance(event.data, SystemData):
                     steered = Steered(
                         controls=_evolve(steered.controls, event),
                         version=event.metadata.photo_version,
@@ -160,6 +160,6 @@ class ControlLog:
 
 
 def _evolve(controls: Controls, event: Event) -> Controls:
-    if not isinstance(event.data, PipelineData):
+    if not isinstance(event.data, SystemData):
         raise TypeError(f"{event.type} is of a photo")
     return evolve(controls, event.data, datetime.fromisoformat(event.timestamp))

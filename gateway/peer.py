@@ -1,0 +1,43 @@
+"""The address that a request comes from, and whether it came over TLS.
+
+uvicorn replaces the connection's address and scheme by those that a trusted proxy forwards
+(``PHOTOLOG_TRUSTED_PROXIES``); nobody else's forwarding headers are believed.
+"""
+
+import ipaddress
+from typing import Any
+
+IPV6_PREFIX = 64
+"""One host can take any address of such a network (RFC 4291, section 2.5.4)."""
+
+UNKNOWN = "unknown"
+"""Stands for a peer without an address, as on a Unix socket."""
+
+
+def address_of(scope: Any) -> str:
+    """Return the peer's address, as text for logs."""
+    client = scope.get("client")
+    return client[0] if client and client[0] else UNKNOWN
+
+
+def source_of(scope: Any) -> str:
+    """Return what bounds per address count by: an IPv4 address, or the /64 of an IPv6 address."""
+    return source(address_of(scope))
+
+
+def source(address: str) -> str:
+    """Return the source that ``address`` belongs to."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, IPV6_PREFIX), strict=False))
+
+
+def is_secure(scope: Any) -> bool:
+    """Return whether the peer, or the trusted proxy in front of us, was spoken to over TLS."""
+    return scope.get("scheme") in ("https", "wss")

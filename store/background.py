@@ -1,0 +1,78 @@
+"""Long-running tasks that never end in silence.
+
+A task that ends by an unexpected exception is logged with its traceback, counted, and restarted
+with back-off. Until it has run steadily again, ``failing`` names it for the health check. A task
+that keeps failing ends its process, which the supervisor restarts.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import anyio
+
+from store.observing import ignore
+
+logger = logging.getLogger("photolog.background")
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+STEADY_S = 30.0
+"""A task that has run this long since its last failure counts as recovered."""
+
+RESTARTS = 20
+"""How often in a row a task is restarted before its process is ended instead."""
+
+
+class Background:
+    """The long-running tasks of one process.
+
+    ``observe`` is called with the task's name at each failure. ``failures`` counts failures since
+    the start, by task.
+    """
+
+    def __init__(self, observe: Callable[[str], None] = ignore) -> None:
+        self.failures: Counter[str] = Counter()
+        self._observe = observe
+        self._failed: dict[str, tuple[float, str]] = {}
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """The tasks that failed within the last ``STEADY_S`` seconds, each with its last error."""
+        now = time.monotonic()
+        return {name: why for name, (at, why) in self._failed.items() if now - at < STEADY_S}
+
+    async def keep(
+        self, name: str, work: Callable[[], Awaitable[None]], *, restarts: int = RESTARTS
+    ) -> None:
+        """Run ``work`` until it returns or is cancelled, restarting it whenever it raises.
+
+        Raises:
+            Exception: the last error of a task that failed more than ``restarts`` times in a row.
+        """
+        in_a_row, pause_s = 0, FIRST_PAUSE_S
+        while True:
+            began = time.monotonic()
+            try:
+                return await work()
+            except Exception as error:  # any kind: a task that dies alone is noticed by nobody
+                if time.monotonic() - began > STEADY_S:
+                    in_a_row, pause_s = 0, FIRST_PAUSE_S
+                in_a_row += 1
+                self.failures[name] += 1
+                self._failed[name] = time.monotonic(), _reason(error)
+                self._observe(name)
+                if in_a_row > restarts:
+                    logger.exception("%s failed %d times in a row: giving up", name, in_a_row)
+                    raise
+                logger.exception("%s failed, restarting it in %.1f s", name, pause_s)
+            await anyio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _reason(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return f"{type(error).__name__}: {error}"
