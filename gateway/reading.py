@@ -98,7 +98,7 @@ async def lag_ms(deps: Dependencies, partition: int) -> int:
         Unavailable: Redis does not answer, or there is no read model.
     """
     checkpoint = await deps.reader.query(checkpoints.get, partition)
-    waiting = await deps.log.read(checkpoint, count=1)
+    waiting = await deps.log.read(checkpoint, count=1, safe=False)
     return max(0, int(time.time() * 1000) - waiting[0].position.ms) if waiting else 0
 
 

@@ -38,7 +38,7 @@ async def restore(log: Log, blobs: Blobs, photo: Photo, source: str) -> None:
             await draft.flush()
             await draft.commit()
         logger.warning("photo %s has its lost original back", photo.photo_id)
-        now = (await log.load(photo.photo_id, photo.client_id)).photo
+        now = (await log.load(photo.photo_id, photo.client_id, safe=True)).photo
         if now is None or now.deleted:  # and perhaps erased already: nothing else would remove it
             await blobs.delete(key)
     except Exists:  # from another upload

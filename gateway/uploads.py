@@ -145,7 +145,7 @@ async def _found(deps: Dependencies, command: UploadPhoto, outcome: Outcome) -> 
     if outcome.repeat_of is not None:
         answer = await _repeated(deps.log, outcome, command.sha256)
         with naming_the_log(deps.log, RECORDED_BEFORE):
-            photo = (await deps.log.load(outcome.repeat_of, command.client_id)).photo
+            photo = (await deps.log.load(outcome.repeat_of, command.client_id, safe=True)).photo
         if photo is not None:
             _check_there(photo)
             await restore(deps.log, deps.blobs, photo, command.key)
@@ -213,7 +213,7 @@ async def _known(deps: Dependencies, sha256: str, client_id: str) -> tuple[Photo
 
 async def _look(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
     holder = await log.holder_of(sha256, client_id)
-    loaded = await log.load(holder, client_id) if holder else None
+    loaded = await log.load(holder, client_id, safe=True) if holder else None
     if loaded is None or loaded.photo is None or loaded.position is None or loaded.photo.deleted:
         return None
     return loaded.photo, loaded.position

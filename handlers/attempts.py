@@ -111,7 +111,7 @@ class Attempts:
             await observed(self._observe, task, self._erase(photo, task, claim))
         elif photo is None or not is_current(photo, task.job_id, task.stage, task.attempt):
             if photo is not None and photo.erased:
-                await self._remove_files(photo)  # of an earlier try of ours, which was hindered
+                await self._remove_files(task)  # of an earlier try of ours, which was hindered
             await self._log.acknowledge(task, claim)
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)
@@ -151,14 +151,15 @@ class Attempts:
             outcome = await self._execute(done, task, claim, loaded=loaded)
         except Lost:
             # Another does it, and may be about to name the same keys; or the photo was deleted.
-            now = await self._log.load(task.photo_id, task.client_id)
-            await self._withdraw(now.photo, renditions)
+            await self._withdraw(task, renditions)
             raise
-        await self._withdraw(outcome.photo, renditions)
+        if outcome.photo is not None and outcome.photo.deleted:
+            await self._withdraw(task, renditions)
         return "completed"
 
-    async def _withdraw(self, photo: Photo | None, renditions: tuple[Rendition, ...]) -> None:
+    async def _withdraw(self, task: Task, renditions: tuple[Rendition, ...]) -> None:
         """Delete what was stored for a photo that is deleted, and perhaps erased, by now."""
+        photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
         if photo is not None and photo.deleted:
             for rendition in renditions:
                 await self._blobs.delete(rendition.key)
@@ -241,11 +242,15 @@ class Attempts:
 
     async def _erase(self, photo: Photo, task: Task, claim: Claim) -> Ended:
         if photo.deleted and not photo.erased:
-            await self._remove_files(photo)
+            await self._remove_files(task)
         await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
         return "completed"
 
-    async def _remove_files(self, photo: Photo) -> None:
+    async def _remove_files(self, task: Task) -> None:
+        """Remove the files of a photo, if its deletion is safe; what is lost now stays lost."""
+        photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
+        if photo is None or not photo.deleted:
+            return
         for blob in await self._blobs.keys(rendition_folder(photo.photo_id)):
             await self._blobs.delete(blob.key)
         for key in photo.keys.values():

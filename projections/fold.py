@@ -58,7 +58,7 @@ async def in_log(log: Log, position: Position) -> bool:
     """
     if position == Position.start(position.partition):
         return True
-    found = await log.read(_before(position), count=1)
+    found = await log.read(_before(position), count=1, safe=False)
     return bool(found) and found[0].position == position
 
 

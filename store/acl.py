@@ -26,7 +26,7 @@ COMMANDS = (
 
 ON_A_CLUSTER = ("cluster|slots", "asking")
 
-TO_WAIT = ("waitaof",)
+TO_WAIT = "wait", "waitaof"
 """Where PHOTOLOG_APPEND_WAIT_REPLICAS is set; Redis 7.0 does not know it."""
 
 

@@ -51,7 +51,6 @@ class Append:
         self._redis = redis
         self._keys = keys
         self._log_id = log_id
-        self._wait = wait
         self._script = redis.lua("append", wait)
 
     async def send(self, step: Step) -> list[bytes]:
@@ -107,19 +106,6 @@ class Append:
                 ],
             )
         return cast("list[bytes]", reply)
-
-    async def settle(self, partition: int) -> None:
-        """Return when all that the partition has now is safe, whoever wrote it.
-
-        Raises:
-            Unavailable: it is not known to be safe.
-        """
-        if self._wait is None:
-            return
-        # A connection waits for its own writes, and for what came before them.
-        write = "SET", self._keys.settled(partition), ""
-        with translated():
-            self._wait.check(await self._redis.in_a_row(write, self._wait.command))
 
 
 def hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:

@@ -6,7 +6,7 @@ probe is a PING with a deadline of its own, because a command may block for seco
 
 import hashlib
 import ssl
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import resources
 from typing import Any, TypeVar, cast
@@ -104,6 +104,10 @@ class Client(Redis):
         return _PubSub(self, **kwargs)
 
 
+ASKED_AGAIN_MS = 10, 100
+"""When a replica is asked again what its disk has."""
+
+
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
     """What makes a write safe: it is on the server's disk, and on those of so many ``replicas``."""
 
@@ -111,12 +115,20 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 2.0
 
     @property
-    def command(self) -> tuple[str | int, ...]:
-        """Waits for all that was written on the connection before."""
-        return "WAITAOF", 1, self.replicas, round(self.timeout_s * 1000)
+    def commands(self) -> tuple[tuple[str | int, ...], ...]:
+        """Wait for all that was written on the connection before.
+
+        A server asks its replicas once a command how far they are, and hears from them unasked once
+        a second. A replica that is asked before its disk has the write says what it had before; so
+        it is asked again when it is known to have the write, and twice more. With Valkey 9 and one
+        replica this takes 3 ms instead of 1,000 (medians, on one machine).
+        """
+        half_ms = round(self.timeout_s * 500)
+        disks = [("WAITAOF", 1, self.replicas, ms) for ms in (*ASKED_AGAIN_MS, half_ms)]
+        return (("WAIT", self.replicas, half_ms), *disks) if self.replicas else (disks[-1],)
 
     def check(self, replies: Sequence[Any]) -> None:
-        """Look at the replies of a write and of ``command``; raises Unavailable."""
+        """Look at the replies of a write and of ``commands``; raises Unavailable."""
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
@@ -131,7 +143,8 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 class Script:
     """Sent by its digest, and whole to a server that does not know it yet.
 
-    With ``wait`` it is answered when what it wrote is safe; else raises Unavailable.
+    With ``wait`` it is answered when what it wrote is safe; else raises Unavailable. A call can be
+    sent by ``send`` instead, see ``Durability.read``.
     """
 
     def __init__(self, client: Client, text: str, wait: Wait | None) -> None:
@@ -141,18 +154,23 @@ class Script:
         self._wait = wait
 
     async def __call__(
-        self, *, keys: Sequence[str], args: Sequence[str | bytes | int | float] = ()
+        self,
+        *,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | int | float] = (),
+        send: Callable[..., Awaitable[Any]] | None = None,
     ) -> Any:
+        send = send or self._run
         rest = len(keys), *keys, *args
         try:
-            return await self._run("EVALSHA", self._digest, *rest)
+            return await send("EVALSHA", self._digest, *rest)
         except exceptions.NoScriptError:
-            return await self._run("EVAL", self._text, *rest)
+            return await send("EVAL", self._text, *rest)
 
     async def _run(self, *command: Any) -> Any:
         if self._wait is None:
             return await self._client.execute_command(*command)
-        replies = await self._client.in_a_row(command, self._wait.command)
+        replies = await self._client.in_a_row(command, *self._wait.commands)
         self._wait.check(replies)
         return replies[0]
 

@@ -37,7 +37,18 @@ TRY_AGAIN_S = 0.05
 
 SLOTS = 16_384
 
-_KEYLESS = ("ACL", "CLUSTER", "COMMAND", "CONFIG", "INFO", "PING", "PUBLISH", "TIME", "WAITAOF")
+_KEYLESS = (
+    "ACL",
+    "CLUSTER",
+    "COMMAND",
+    "CONFIG",
+    "INFO",
+    "PING",
+    "PUBLISH",
+    "TIME",
+    "WAIT",
+    "WAITAOF",
+)
 
 _Command = tuple[tuple[Any, ...], dict[str, Any]]
 

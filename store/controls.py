@@ -19,6 +19,7 @@ import msgspec
 from domain.control_events import OF_NO_PHOTO, SystemData
 from domain.controls import ControlCommand, Controls, decide, evolve
 from domain.events import FIRST_PREV, Context, Event
+from domain.rejections import Rejected
 from store import codec
 from store.chain import chain
 from store.errors import Corrupt, Unavailable
@@ -52,10 +53,11 @@ class ControlLog:
         self._key = log.keys.pipeline(PARTITION)
         self._last = Steered()
 
-    async def load(self) -> Steered:
-        """What holds now; decoded only if it has changed since the last call."""
+    async def load(self, *, safe: bool = False) -> Steered:
+        """What holds now; decoded only if it has changed since the last call. ``safe`` as in
+        ``Log.load``."""
         version, digest, entry_id, state = await self._log.state_of(
-            PARTITION, self._key, OF_NO_PHOTO
+            PARTITION, self._key, OF_NO_PHOTO, safe=safe
         )
         if version is None or digest is None or entry_id is None or state is None:
             self._last = await self._fold()
@@ -98,9 +100,14 @@ class ControlLog:
 
     async def _try(self, command: ControlCommand, context: Context) -> Steered | None:
         loaded = await self.load()
-        decided = decide(command, loaded.controls)
+        try:
+            decided = decide(command, loaded.controls)
+        except Rejected:
+            decided = ()
         if not decided:
-            await self._log.settle(PARTITION)
+            loaded = await self.load(safe=True)
+            decided = decide(command, loaded.controls)
+        if not decided:
             return loaded
         chained = chain(
             decided,

@@ -94,8 +94,11 @@ class Dispatch:
         """The events among the entries; of those that are none there is nothing to plan.
 
         They are noted before they are acknowledged, so that a crash between leaves them pending.
+        Events are given out once they are safe: ``commit`` skips those that a failover has taken.
         """
         events, foreign = sift(partition, entries)
+        if events:
+            await self._log.settle(partition)
         if foreign:
             await note(self._log, partition, foreign)
             with translated():

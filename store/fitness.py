@@ -80,6 +80,7 @@ async def can_wait(redis: Client, wait: Wait) -> None:
     untyped: Any = redis
     try:
         with translated():
+            await redis.execute_command("WAIT", 0, 1)
             await redis.execute_command("WAITAOF", 1, 0, 1)
             replicas = (await untyped.info("replication")).get("connected_slaves", 0)
     except exceptions.ResponseError as error:

@@ -16,6 +16,7 @@ The state hash is a cache of the fold: where it is missing the photo's events ar
 
 import logging
 import time
+from functools import partial
 from typing import cast
 
 import anyio
@@ -26,6 +27,7 @@ from domain.control_events import OF_NO_PHOTO
 from domain.events import FIRST_PREV, Context, Event
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
+from domain.rejections import Rejected
 from store import codec, meta
 from store.append import Append, Claim, Step, hash_step
 from store.chain import Chained, chain
@@ -87,7 +89,7 @@ class Log(Stream):
         keys: Keys,
         wait: Wait | None = None,
     ) -> None:
-        super().__init__(redis, keys)
+        super().__init__(redis, keys, wait)
         self.log_id = log_id
         self.partitions = partitions
         self.observe: AppendObserver = ignore
@@ -146,11 +148,15 @@ class Log(Stream):
         """Who has the partition: a new owner may not have all events that the old one had."""
         return self.redis.owner(self.keys.log(partition))
 
-    async def load(self, photo_id: str, client_id: str) -> Loaded:
-        """The photo's state; folds its events again where the state is not at hand."""
+    async def load(self, photo_id: str, client_id: str, *, safe: bool = False) -> Loaded:
+        """The photo's state; folds its events again where the state is not at hand.
+
+        A command may be decided on a state that is not ``safe``: its append is checked against it.
+        Whoever answers or removes something because of the state has to ask for a safe one.
+        """
         partition = self.partition_of(client_id)
         version, digest, entry_id, state = await self.state_of(
-            partition, self.keys.photo(partition, photo_id), photo_id
+            partition, self.keys.photo(partition, photo_id), photo_id, safe=safe
         )
         if version is None or digest is None or entry_id is None or state is None:
             return await self._fold(partition, photo_id)
@@ -165,7 +171,9 @@ class Log(Stream):
             logger.warning("the state of photo %s is damaged: %s", photo_id, error)
             return await self._fold(partition, photo_id)
 
-    async def state_of(self, partition: int, key: str, of: str) -> "list[bytes | None]":
+    async def state_of(
+        self, partition: int, key: str, of: str, *, safe: bool = False
+    ) -> "list[bytes | None]":
         """Version, digest, last entry id and state under ``key``, which is the state of the photo,
         or ``OF_NO_PHOTO``.
 
@@ -175,7 +183,11 @@ class Log(Stream):
         try:
             with translated():
                 found = cast(
-                    "list[bytes | None]", await self._state(keys=[self.keys.log(partition), key])
+                    "list[bytes | None]",
+                    await self._state(
+                        keys=[self.keys.log(partition), key],
+                        send=partial(self.durability.read, partition) if safe else None,
+                    ),
                 )
         except Retyped:
             return _NO_STATE
@@ -261,24 +273,22 @@ class Log(Stream):
         # A new photo needs no look before the first try: the script checks that there is none.
         if isinstance(command, UploadPhoto):
             loaded = Loaded()
+        wants_safe = is_safe = False
         while True:
             try:
-                fresh = loaded is None
                 if loaded is None:
-                    loaded = await self.load(command.photo_id, client_id)
-                chained = _chain(command, client_id, loaded, context)
-                if not chained.events and not fresh:
-                    loaded = None  # nothing would refuse it, and it may be old news
+                    loaded = await self.load(command.photo_id, client_id, safe=wants_safe)
+                    is_safe = wants_safe or self.durability.wait is None
+                chained = _chain(command, client_id, loaded, context, is_safe=is_safe)
+                if chained is None:
+                    loaded, wants_safe = None, True
                     continue
                 if not chained.events and claim is None:
-                    await self.settle(self.partition_of(client_id))
                     return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
                 outcome = await self._try(
                     command, client_id, loaded, chained, idempotency_key, claim
                 )
                 if outcome is not None:
-                    if not outcome.events:  # it may be an append of ours whose reply was lost
-                        await self.settle(self.partition_of(client_id))
                     return outcome
                 conflicts += 1
             except Unavailable:
@@ -295,10 +305,6 @@ class Log(Stream):
     async def send(self, step: Step) -> list[bytes]:
         """One append as it stands, see ``append.lua`` for the replies; raises Unavailable."""
         return await self._claims.send(step)
-
-    async def settle(self, partition: int) -> None:
-        """See ``Append.settle``."""
-        await self._append.settle(partition)
 
     async def _try(
         self,
@@ -345,6 +351,7 @@ class Log(Stream):
             case [b"duplicate", photo_id]:
                 return await self._duplicate(command, photo_id.decode(), client_id)
             case [b"reused"]:
+                await self.settle(partition)
                 return Outcome(reused=True)
             case [b"lost"]:
                 raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
@@ -352,7 +359,7 @@ class Log(Stream):
                 return None
 
     async def _duplicate(self, command: PhotoCommand, holder: str, client_id: str) -> Outcome:
-        loaded = await self.load(holder, client_id)
+        loaded = await self.load(holder, client_id, safe=True)
         if holder == command.photo_id:  # our own append, whose reply was lost
             return Outcome(photo=loaded.photo, position=loaded.position)
         return Outcome(duplicate_of=holder, photo=loaded.photo, position=loaded.position)
@@ -387,11 +394,25 @@ def _digest(body: bytes | None) -> bytes:
     return b"" if body is None else codec.digest(body).encode()
 
 
-def _chain(command: PhotoCommand, client_id: str, loaded: Loaded, context: Context) -> Chained:
-    """What the rules make of the command, as events."""
+def _chain(
+    command: PhotoCommand, client_id: str, loaded: Loaded, context: Context, *, is_safe: bool
+) -> Chained | None:
+    """What the rules make of the command, as events.
+
+    None where there are none, or the rules say no, on a state that is not safe: no append would
+    tell that it is out of date, or that a failover takes it back. Raises Rejected.
+    """
     session_id = command.session_id if isinstance(command, UploadPhoto) else None
+    try:
+        decided = decide(command, loaded.photo)
+    except Rejected:
+        if is_safe:
+            raise
+        return None
+    if not decided and not is_safe:
+        return None
     return chain(
-        decide(command, loaded.photo),
+        decided,
         version=loaded.version,
         digest=loaded.digest,
         client_id=client_id,

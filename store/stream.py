@@ -19,7 +19,8 @@ import msgspec
 
 from domain.events import Event
 from store import codec
-from store.client import Client, translated
+from store.client import Client, Wait, translated
+from store.durability import Durability
 from store.errors import Corrupt
 from store.keys import Keys
 from store.position import Position
@@ -43,33 +44,62 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream:
-    """Reads the streams under ``keys``."""
+    """Reads the streams under ``keys``; with ``wait`` only events that are safe."""
 
-    def __init__(self, redis: Client, keys: Keys) -> None:
+    def __init__(self, redis: Client, keys: Keys, wait: Wait | None = None) -> None:
         self.redis = redis
         self.keys = keys
+        self.durability = Durability(redis, keys, wait)
 
     async def read(
-        self, after: Position, *, count: int = READ_COUNT, block_ms: int | None = None
+        self,
+        after: Position,
+        *,
+        count: int = READ_COUNT,
+        block_ms: int | None = None,
+        safe: bool = True,
     ) -> list[Recorded]:
         """The next events of ``after``'s partition; waits up to ``block_ms`` for the first one.
 
-        Empty only where no event follows.
+        Empty only where no event follows. Events that are not ``safe`` are only to be counted, or
+        looked for: nothing may rest on them.
+
+        Raises:
+            Unavailable: no answer, or what follows is not known to be safe.
         """
         start = after.entry_id
-        while True:
+        while entries := await self._entries(
+            after.partition, start, count=count, block_ms=block_ms, safe=safe
+        ):
+            events, _ = sift(after.partition, entries)
+            if events:
+                return events
+            start = entries[-1][0].decode()
+        return []
+
+    async def _entries(
+        self, partition: int, start: str, *, count: int, block_ms: int | None, safe: bool
+    ) -> Entries:
+        """The next entries of the stream, whatever they are."""
+        key = self.keys.log(partition)
+        confirmed = safe and self.durability.wait is not None
+        if not confirmed or block_ms is not None:
             with translated():
                 reply = cast(
                     "dict[bytes, Entries]",
-                    await self.redis.xread(
-                        {self.keys.log(after.partition): start}, count=count, block=block_ms
-                    ),
+                    await self.redis.xread({key: start}, count=count, block=block_ms),
                 )
-            entries = next(iter(reply.values()), _NOTHING)
-            events, _ = sift(after.partition, entries)
-            if events or not entries:
-                return events
-            start = entries[-1][0].decode()
+            if not (confirmed and reply):
+                return next(iter(reply.values()), _NOTHING)
+        reply = cast(
+            "dict[bytes, Entries]",
+            await self.durability.read(partition, "XREAD", "COUNT", count, "STREAMS", key, start),
+        )
+        return next(iter(reply.values()), _NOTHING)
+
+    async def settle(self, partition: int) -> None:
+        """See ``Durability.settle``."""
+        await self.durability.settle(partition)
 
     async def scan(
         self, partition: int, *, after: Position | None = None

@@ -41,6 +41,11 @@ def sent_by_code() -> Iterator[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 yield from _sent(node, node.func)
+            match node:
+                case ast.Call(func=ast.Name(id="send"), args=[ast.Constant(value=str(word)), *_]):
+                    yield command(word)
+                case _:
+                    pass
 
 
 def _sent(call: ast.Call, method: ast.Attribute) -> Iterator[str]:
