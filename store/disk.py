@@ -1,14 +1,18 @@
 """The disk under the blobs: files that are durable once they are linked, and its errors as ours."""
 
 import os
+from collections import OrderedDict
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import BinaryIO
 
 from store.blobs import DRAFTS
 from store.errors import Exists, Full, Missing, Unavailable
+
+FOLDERS_KNOWN = 10_000
+"""Folders that a process remembers as durable; one takes some 200 bytes."""
 
 
 def create(path: Path) -> BinaryIO:
@@ -33,21 +37,73 @@ def try_out(path: Path, size: int) -> None:
             path.unlink()
 
 
-def link(path: Path, file: Path, root: Path, *, replace: bool) -> None:
-    """Make ``path`` under ``root`` a name of the file too, making the folders it needs.
+class Folders:
+    """The folders of blobs under ``root``. A folder that ``make`` has returned for is durable.
+
+    That a folder is there does not say that its name is on the disk: another process may be making
+    it just now. So the first use by each process syncs its parent; later ones cost nothing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._durable: OrderedDict[Path, None] = OrderedDict()
+
+    def make(self, folder: Path) -> None:
+        """Make the folder and those above it, up to ``root``.
+
+        Raises FileNotFoundError if a deletion removes one of them again meanwhile.
+        """
+        if folder == self.root or folder in self._durable:
+            return
+        self.make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+        self._durable[folder] = None
+        if len(self._durable) > FOLDERS_KNOWN:
+            self._durable.popitem(last=False)
+
+    def forget(self, folder: Path) -> None:
+        """The folder, and perhaps those above it, were removed."""
+        for each in (folder, *folder.parents):
+            self._durable.pop(each, None)
+
+    def remove(self, path: Path) -> None:
+        """Remove the file durably, if there is one, and the folders that are empty then."""
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            if not is_there(self.root):
+                raise
+        folder = path.parent
+        while folder not in (self.root, self.root / "originals", self.root / "renditions"):
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:  # not empty
+                break
+            self.forget(folder)
+            folder = folder.parent
+        sync_folder(folder)
+
+
+def link(path: Path, file: Path, folders: Folders, *, replace: bool) -> None:
+    """Make ``path`` a name of the file too, durably, making the folders it needs.
 
     Raises FileExistsError if that is the name of a file that it must not ``replace``.
     """
     while True:
-        _make_folders(path.parent, root)
         try:
+            folders.make(path.parent)
             if replace:
                 _replace(path, file)
             else:
                 path.hardlink_to(file)
+            sync_folder(path.parent)
             return
         except FileNotFoundError:
             # The deletion of another blob has removed the folder that was empty again.
+            folders.forget(path.parent)
             if not file.exists():
                 raise
 
@@ -63,15 +119,13 @@ def _replace(path: Path, file: Path) -> None:
         raise
 
 
-def _make_folders(folder: Path, root: Path) -> None:
-    made: list[Path] = []
-    while folder != root and not folder.exists():
-        made.append(folder)
-        folder = folder.parent
-    for new in reversed(made):
-        with suppress(FileExistsError):  # somebody else made it, and may have removed it again
-            new.mkdir(parents=True)
-        sync_folder(new.parent)
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make the folder, and those above it that are missing, durably."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode, exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -81,22 +135,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def remove(path: Path, root: Path) -> None:
-    """Remove the file, if there is one, and the folders that are empty then."""
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        if not is_there(root):
-            raise
-    for folder in path.parents:
-        if folder in (root, root / "originals", root / "renditions"):
-            return
-        try:
-            folder.rmdir()
-        except OSError:  # not empty, or gone already
-            return
 
 
 def is_there(root: Path) -> bool:

@@ -144,8 +144,7 @@ class FolderDraft:
             raise ValueError("the draft is not open")
         os.fsync(self._file.fileno())
         self._path = self._path.rename(self._path.with_name(trace_of(self._path.name, self.key)))
-        disk.link(self._target, self._path, self._blobs.root, replace=self._replace)
-        disk.sync_folder(self._target.parent)
+        disk.link(self._target, self._path, self._blobs.folders, replace=self._replace)
 
 
 class FolderBlobs:
@@ -173,7 +172,8 @@ class FolderBlobs:
         self.observe = observe
         self._owner = owner
         self._reserve_bytes = reserve_bytes
-        (root / DRAFTS).mkdir(parents=True, exist_ok=True)
+        self.folders = disk.Folders(root)
+        disk.make_folder(root / DRAFTS)
 
     async def check(self) -> None:
         if self.breaker.state == "closed":
@@ -226,7 +226,7 @@ class FolderBlobs:
     @operation("delete")
     async def delete(self, key: str) -> None:
         with disk.translated():
-            await to_thread.run_sync(disk.remove, _path(self.root, key), self.root)
+            await to_thread.run_sync(self.folders.remove, _path(self.root, key))
 
     @operation("list")
     async def keys(self, prefix: str) -> list[Blob]:

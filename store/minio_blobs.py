@@ -168,7 +168,9 @@ class MinioBlobs:
         if not is_clean:
             self.unclean.append(draft)
             return
-        for _ in range(min(len(self.unclean), _CLEANED_AT_ONCE)):
+        for _ in range(_CLEANED_AT_ONCE):
+            if not self.unclean:  # others clean up too
+                return
             draft = self.unclean.popleft()
             if not await self._run(cleaned, draft):
                 self.unclean.append(draft)

@@ -317,3 +317,22 @@ async def test_something_else_at_the_endpoint_is_called_so(tmp_path: Path) -> No
         async with opened(server, tmp_path, prepare=False) as blobs:
             with pytest.raises(Unavailable, match="does not answer as S3 does"):
                 await blobs.prepare()
+
+
+async def test_drafts_that_clean_up_after_others_at_the_same_time_share_the_work(
+    bucket: Server, tmp_path: Path
+) -> None:
+    async with opened(bucket, tmp_path) as blobs:
+        left = [blobs.draft(f"originals/ab/left-{number}") for number in range(2)]
+        blobs.unclean.extend(left)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(4):
+                tasks.create_task(_abandon(blobs, f"originals/ab/{number}"))
+
+        assert not blobs.unclean
+
+
+async def _abandon(blobs: MinioBlobs, key: str) -> None:
+    async with blobs.draft(key) as draft:
+        await draft.write(b"x")
