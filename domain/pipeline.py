@@ -14,6 +14,7 @@ from domain.events import (
     PhotoDeleted,
     PhotoUploaded,
     ProcessingRequested,
+    RenditionsSuperseded,
     StageCompleted,
     StageFailed,
 )
@@ -39,7 +40,7 @@ BACKFILL = "backfill:"
 """Begins the names of the pipelines that run one stage and those that build on it."""
 
 ERASURE = "erasure"
-"""Not of any pipeline: removes the files of a deleted photo."""
+"""Part of no pipeline: removes the files of a deleted photo, or superseded renditions."""
 
 LANES = ("high", "normal", "low")
 DEFAULT_PIPELINE = "full_processing"
@@ -154,6 +155,9 @@ def plan(event: Event, position: str) -> tuple[Task, ...]:
         case StageFailed(retry_at=str() as due) as data:
             task = _task(event, position, data.job_id, data.stage, data.priority)
             return (msgspec.structs.replace(task, attempt=data.attempt + 1, due=due),)
+        case RenditionsSuperseded(remove_at=str() as due) as data:
+            task = _task(event, position, data.job_id, ERASURE, LEAST_PRIORITY)
+            return (msgspec.structs.replace(task, due=due),)
         case PhotoDeleted():
             return (_task(event, position, "", ERASURE, DEFAULT_PRIORITY),)
         case _:

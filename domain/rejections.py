@@ -57,3 +57,20 @@ class PipelinePaused(Rejected):
 
 class InvalidLimit(Rejected):
     code = "invalid-limit-setting"
+
+
+class TooManySuperseded(Rejected):
+    code = "too-many-superseded"
+
+
+class TooManyQuotas(Rejected):
+    code = "too-many-quotas"
+
+
+class OverQuota(Rejected):
+    """A client has as much of something as its quota allows; ``code`` names the quota."""
+
+    def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after_s = retry_after_s

@@ -16,6 +16,7 @@ import msgspec
 from domain.commands import (
     PhotoCommand,
     RecordErased,
+    RecordRenditionsRemoved,
     RecordStageCompleted,
     RecordStageFailed,
     StartProcessing,
@@ -23,6 +24,7 @@ from domain.commands import (
 from domain.controls import RaiseAlert
 from domain.events import Context, iso
 from domain.failures import Category
+from domain.holdings import replaced
 from domain.photo import Photo, is_current
 from domain.pipeline import ERASURE, Task
 from domain.results import Rendition
@@ -63,6 +65,7 @@ class Attempts:
         strategies: Strategies,
         stage_timeout_s: float,
         max_stalls: int,
+        superseded_grace_s: float,
         patience_s: float,
         observe: RunObserver,
     ) -> None:
@@ -74,6 +77,7 @@ class Attempts:
         self._strategies = strategies
         self._stage_timeout_s = stage_timeout_s
         self._max_stalls = max_stalls
+        self._superseded_grace_s = superseded_grace_s
         self._patience_s = patience_s
         self._observe = observe
         self._known = Known()
@@ -146,6 +150,7 @@ class Attempts:
             duration_ms=round((time.monotonic() - began) * 1000),
             result=msgspec.to_builtins(output.result),
             renditions=renditions,
+            remove_at=await self._remove_at(photo, renditions),
         )
         try:
             outcome = await self._execute(done, task, claim, loaded=loaded)
@@ -156,6 +161,12 @@ class Attempts:
             raise
         await self._withdraw(outcome.photo, renditions)
         return "completed"
+
+    async def _remove_at(self, photo: Photo, renditions: tuple[Rendition, ...]) -> str | None:
+        """When what these renditions replace is removed; by the clock that the timers go by."""
+        if not replaced(photo.holding, renditions):
+            return None
+        return iso(await self._log.now() + timedelta(seconds=self._superseded_grace_s))
 
     async def _withdraw(self, photo: Photo | None, renditions: tuple[Rendition, ...]) -> None:
         """Delete what was stored for a photo that is deleted, and perhaps erased, by now."""
@@ -240,9 +251,28 @@ class Attempts:
             logger.warning("the alert was not recorded: %s", error)
 
     async def _erase(self, photo: Photo, task: Task, claim: Claim) -> Ended:
-        if photo.deleted and not photo.erased:
+        if not photo.deleted:
+            return await self._remove_superseded(photo, task, claim)
+        if not photo.erased:
             await self._remove_files(photo)
         await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
+        return "completed"
+
+    async def _remove_superseded(self, photo: Photo, task: Task, claim: Claim) -> Ended:
+        """Remove what was superseded so long ago that this task was to remove it, or an earlier one.
+
+        The task itself says what is due: the clock of this machine may be behind.
+        """
+        due = task.due or ""
+        keys = tuple(
+            key
+            for key, file in photo.holding.superseded.items()
+            if file.remove_at is not None and file.remove_at <= due
+        )
+        for key in keys:
+            await self._blobs.delete(key)
+        removed = RecordRenditionsRemoved(photo_id=photo.photo_id, keys=keys)
+        await self._execute(removed, task, claim)
         return "completed"
 
     async def _remove_files(self, photo: Photo) -> None:

@@ -45,6 +45,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     stalled_after_s: float = 30.0
     max_stalls: int = 1
     stage_timeout_s: float = 60.0
+    superseded_grace_s: float = 3600.0
     drain_s: float = 20.0
     patience_s: float = 3600.0
 
@@ -87,6 +88,7 @@ class Worker:
             strategies=strategies or STRATEGIES,
             stage_timeout_s=settings.stage_timeout_s,
             max_stalls=settings.max_stalls,
+            superseded_grace_s=settings.superseded_grace_s,
             patience_s=settings.patience_s,
             observe=observe,
         )

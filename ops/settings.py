@@ -181,9 +181,6 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     probe_keep_s: Annotated[
         Seconds, Meta(description="How long health tells what writing a small blob has shown.")
     ] = 5.0
-    storage_keep_s: Annotated[
-        Seconds, Meta(description="How long the metrics tell the same storage_size_bytes.")
-    ] = 60.0
 
     room_backlog: Annotated[
         Count, Meta(description="Events kept for a slow reader; more are read again from history.")
@@ -251,6 +248,15 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     stage_timeout_s: Annotated[
         Seconds, Meta(description="Longest run of a stage; then its decoder is killed.")
     ] = 60.0
+    superseded_grace_s: Annotated[
+        float,
+        Meta(
+            description="How long renditions that a later job has replaced stay, but at least as "
+            "long as a signed URL works.",
+            ge=0,
+            le=2_592_000,
+        ),
+    ] = 3600.0
     recipe_longest_edge: Annotated[
         int, Meta(description="Longest edge of the optimized picture, in pixels.", ge=1, le=16_383)
     ] = 1920
@@ -272,6 +278,11 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     def folder(self) -> Path:
         """The data folder, absolute."""
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def superseded_grace(self) -> float:
+        """How long superseded renditions stay, in seconds: no signed URL may lead to nothing."""
+        return max(self.superseded_grace_s, self.s3_link_s if self.s3_links else 0.0)
 
     @property
     def strategies(self) -> Strategies:

@@ -296,6 +296,7 @@ async def open_worker(
                 stalled_after_s=settings.stalled_after_s,
                 max_stalls=settings.max_stalls,
                 stage_timeout_s=settings.stage_timeout_s,
+                superseded_grace_s=settings.superseded_grace,
                 drain_s=settings.worker_drain_s,
                 patience_s=settings.worker_patience_s,
             ),

@@ -17,6 +17,8 @@ COMMANDS = (
     *("hget", "hmget", "hset", "hdel", "get", "set", "pexpire", "exists", "type"),
     # the timers
     *("zadd", "zrem", "zrange", "zrangebyscore"),
+    # idempotency keys, counted
+    "zcount",
     # scripts
     *("eval", "evalsha"),
     # the doorbell

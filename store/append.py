@@ -6,7 +6,9 @@ import msgspec
 
 from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
 from domain.events import FIRST_PREV
+from domain.holdings import NOTHING, Usage
 from domain.photo import Photo
+from domain.quotas import NO_QUOTA, Quota
 from store.chain import Chained
 from store.client import Client, Wait, translated
 from store.keys import Keys
@@ -29,6 +31,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     ``version`` and ``digest`` are those of the last event it follows on; ``state`` is what the
     photo, or the pipeline, is afterwards; ``hash_step`` claims or releases a content hash.
+    ``usage`` is added to that of the client, if ``quota`` allows it.
     """
 
     partition: int
@@ -41,6 +44,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     state: bytes = b""
     idempotency_key: str | None = None
     hash_step: tuple[str, str] = ("", "")
+    usage: Usage = NOTHING
+    quota: Quota = NO_QUOTA
     claim: Claim | None = None
 
 
@@ -89,6 +94,8 @@ class Append:
                     held.lane_key if held else log,
                     keys.identity(partition),
                     keys.clients(partition),
+                    keys.usage(partition, step.client_id),
+                    keys.commands(partition, step.client_id),
                 ],
                 args=[
                     step.version,
@@ -102,6 +109,10 @@ class Append:
                     held.consumer if held else "",
                     held.entry_id if held else "",
                     self._log_id,
+                    *(step.usage.photos, step.usage.bytes, step.usage.jobs),
+                    *(step.quota.photos, step.quota.bytes, step.quota.jobs),
+                    step.quota.idempotency_keys,
+                    step.idempotency_key or "",
                     len(step.chained.events),
                     *types_and_bodies,
                 ],

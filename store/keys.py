@@ -61,6 +61,14 @@ class Keys:
     def sha256(self, partition: int, client_id: str) -> str:
         return self._in(partition, f"sha256:{client_id}")
 
+    def usage(self, partition: int, client_id: str) -> str:
+        """What the client's photos count towards its quotas."""
+        return self._in(partition, f"usage:{client_id}")
+
+    def commands(self, partition: int, client_id: str) -> str:
+        """The client's idempotency keys, scored by when they expire."""
+        return self._in(partition, f"commands:{client_id}")
+
     def clients(self, partition: int) -> str:
         return self._in(partition, "clients")
 

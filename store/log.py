@@ -9,6 +9,8 @@
 | ``photolog:{07}:command:<clientId>:<key>`` | string | a command already done, for 24 h |
 | ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
 | ``photolog:{07}:clients`` | hash | who has uploaded, see ``claims`` |
+| ``photolog:{07}:usage:<clientId>`` | hash | what counts towards its quotas, see ``claims`` |
+| ``photolog:{07}:commands:<clientId>`` | sorted set | its idempotency keys, by expiry in ms |
 
 An append is one script: it happens whole or not at all, and its checks come before its first write.
 The state hash is a cache of the fold: where it is missing the photo's events are read again.
@@ -22,20 +24,21 @@ import anyio
 import msgspec
 
 from domain.commands import PhotoCommand, UploadPhoto
-from domain.control_events import OF_NO_PHOTO
 from domain.events import FIRST_PREV, Context, Event
+from domain.holdings import NOTHING
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
+from domain.quotas import NO_QUOTA, Quota
 from store import codec, meta
 from store.append import Append, Claim, Step, hash_step
 from store.chain import Chained, chain
-from store.claims import Claims
+from store.claims import Claims, Used, over_quota
 from store.client import Client, Wait, translated
-from store.errors import Corrupt, Lost, Retyped, Unavailable
+from store.errors import Corrupt, Lost, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
 from store.position import Position
-from store.stream import Stream
+from store.states import States
 
 logger = logging.getLogger("photolog.log")
 
@@ -44,8 +47,6 @@ PATIENCE_S = 10.0
 
 CONFLICTS_AT_ONCE = 10
 """Lost races after which a command pauses before each further try."""
-
-_NO_STATE: list[bytes | None] = [None] * 4
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +76,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reused: bool = False
 
 
-class Log(Stream):
+class Log(States):
     """Appends by command; ``observe`` is told of every append."""
 
     def __init__(
@@ -93,8 +94,6 @@ class Log(Stream):
         self.observe: AppendObserver = ignore
         self._append = Append(redis, keys, log_id, wait)
         self._claims = Claims(self, self._append)
-        self._restore = redis.lua("restore")
-        self._state = redis.lua("state")
 
     @classmethod
     async def open(
@@ -165,29 +164,6 @@ class Log(Stream):
             logger.warning("the state of photo %s is damaged: %s", photo_id, error)
             return await self._fold(partition, photo_id)
 
-    async def state_of(self, partition: int, key: str, of: str) -> "list[bytes | None]":
-        """Version, digest, last entry id and state under ``key``, which is the state of the photo,
-        or ``OF_NO_PHOTO``.
-
-        None each if it is gone, if something else is there, or if the log has another event where
-        it says that its last one is: what follows on it would break the chain.
-        """
-        try:
-            with translated():
-                found = cast(
-                    "list[bytes | None]", await self._state(keys=[self.keys.log(partition), key])
-                )
-        except Retyped:
-            return _NO_STATE
-        (version, digest, _, _), (photo_id, last, body) = found[:4], found[4:]
-        if of == OF_NO_PHOTO and version == b"0":
-            return found[:4]
-        if photo_id == of.encode() and last == version and digest == _digest(body):
-            return found[:4]
-        if version is not None:
-            logger.warning("what is kept of %s is not what the log says", of or "the pipeline")
-        return _NO_STATE
-
     async def _fold(self, partition: int, photo_id: str) -> Loaded:
         """Read the photo's events again and put its state back."""
         loaded, position = Loaded(), Position.start(partition)
@@ -216,20 +192,6 @@ class Log(Stream):
             ):
                 return loaded
 
-    async def restore(
-        self, key: str, *, upto: Position, version: int, digest: str, last: Position, state: bytes
-    ) -> bool:
-        """Put back a state folded ``upto`` the end of the log; false if there is more to fold.
-
-        ``version``, ``digest`` and ``last`` are those of the last event that it is folded from.
-        """
-        with translated():
-            reply = await self._restore(
-                keys=[self.keys.log(upto.partition), key],
-                args=[upto.entry_id, version, digest, last.entry_id, state],
-            )
-        return reply == 1
-
     @appending
     async def execute(
         self,
@@ -240,6 +202,7 @@ class Log(Stream):
         idempotency_key: str | None = None,
         claim: Claim | None = None,
         loaded: Loaded | None = None,
+        quota: Quota = NO_QUOTA,
         patience_s: float = PATIENCE_S,
     ) -> Outcome:
         """Load, decide, append; again if another command came between.
@@ -247,10 +210,11 @@ class Log(Stream):
         ``loaded`` is what the caller knows of the photo: it saves a look, and may be out of date.
 
         Safe to call again after Unavailable: a command that was done already is "already so" to the
-        rules. With ``claim`` the task is acknowledged by the step that appends its result.
+        rules. With ``claim`` the task is acknowledged by the step that appends its result. Nothing
+        is appended that would take the client over ``quota``.
 
         Raises:
-            Rejected: the rules refuse the command.
+            Rejected: the rules refuse the command, or the quota does: OverQuota.
             Lost: the claimed task is no longer held.
             Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
             Replaced: it has had another log all that time, or none.
@@ -274,7 +238,7 @@ class Log(Stream):
                     await self.settle(self.partition_of(client_id))
                     return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
                 outcome = await self._try(
-                    command, client_id, loaded, chained, idempotency_key, claim
+                    command, client_id, loaded, chained, idempotency_key, claim, quota
                 )
                 if outcome is not None:
                     if not outcome.events:  # it may be an append of ours whose reply was lost
@@ -308,11 +272,13 @@ class Log(Stream):
         chained: Chained,
         idempotency_key: str | None,
         claim: Claim | None,
+        quota: Quota,
     ) -> Outcome | None:
         partition = self.partition_of(client_id)
         photo = loaded.photo
         for event in chained.events:
             photo = evolve(photo, event)
+        before, after = (each.holding.usage if each else NOTHING for each in (loaded.photo, photo))
         reply = await self.send(
             Step(
                 partition=partition,
@@ -325,6 +291,8 @@ class Log(Stream):
                 state=codec.encode_photo(photo) if photo else b"",
                 idempotency_key=idempotency_key,
                 hash_step=hash_step(command, loaded.photo),
+                usage=after - before,
+                quota=quota,
                 claim=claim,
             )
         )
@@ -346,6 +314,8 @@ class Log(Stream):
                 return await self._duplicate(command, photo_id.decode(), client_id)
             case [b"reused"]:
                 return Outcome(reused=True)
+            case [b"over", what, found, most]:
+                raise over_quota(what.decode(), int(found), int(most))
             case [b"lost"]:
                 raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
             case _:
@@ -372,6 +342,16 @@ class Log(Stream):
         if reply == [b"lost"]:
             raise Lost(f"task {claim.entry_id} is no longer held")
 
+    async def usage(self, client_id: str) -> Used:
+        """What the client has of what quotas limit; folded from the log where it was lost."""
+        return await self._claims.usage(self.partition_of(client_id), client_id)
+
+    async def has_command(self, client_id: str, idempotency_key: str) -> bool:
+        """Whether a command was done under this key within the last 24 hours."""
+        key = self.keys.command(self.partition_of(client_id), client_id, idempotency_key)
+        with translated():
+            return bool(await self.redis.exists(key))
+
     async def holder_of(self, sha256: str, client_id: str) -> str | None:
         """The id of the client's photo with these bytes, if there is one."""
         partition = self.partition_of(client_id)
@@ -381,10 +361,6 @@ class Log(Stream):
                 await self.redis.hget(self.keys.sha256(partition, client_id), sha256),
             )
         return holder.decode() if holder else None
-
-
-def _digest(body: bytes | None) -> bytes:
-    return b"" if body is None else codec.digest(body).encode()
 
 
 def _chain(command: PhotoCommand, client_id: str, loaded: Loaded, context: Context) -> Chained:
