@@ -13,11 +13,13 @@ from litestar.middleware import DefineMiddleware
 
 from gateway import (
     backfill,
+    clients,
     dead_letters,
     files,
     health,
     jobs,
     login,
+    me,
     metrics,
     pages,
     photos,
@@ -37,6 +39,7 @@ from gateway.hub import Hub
 from gateway.metrics import Gauges
 from gateway.observing import Answered, AnswerObserver
 from gateway.problems import Damages
+from gateway.quotas import Quotas
 from gateway.rates import Counting
 from gateway.reading import provide_reader
 from gateway.slots import Slots
@@ -92,6 +95,7 @@ def create_app(deps: Dependencies) -> Gateway:
     hub = Hub(deps.log, deps.reader, deps.limits)
     slots = Slots(deps.limits.uploads_at_once)
     checks = Checks(deps)
+    quotas = Quotas(deps, slots)
     gauges = Gauges(deps, hub, slots)
     counting = Counting(deps.log)
     damages = Damages()
@@ -108,8 +112,10 @@ def create_app(deps: Dependencies) -> Gateway:
             *queues.ROUTES,
             *dead_letters.ROUTES,
             *backfill.ROUTES,
+            *clients.ROUTES,
             *read_models.ROUTES,
             *login.ROUTES,
+            *me.ROUTES,
             *sse.ROUTES,
             *sockets.ROUTES,
             *pages.ROUTES,
@@ -121,6 +127,7 @@ def create_app(deps: Dependencies) -> Gateway:
             "counting": Provide(lambda: counting, sync_to_thread=False),
             "checks": Provide(lambda: checks, sync_to_thread=False),
             "gauges": Provide(lambda: gauges, sync_to_thread=False),
+            "quotas": Provide(lambda: quotas, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
@@ -128,7 +135,7 @@ def create_app(deps: Dependencies) -> Gateway:
         middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
-        lifespan=[hub.running, counting.running],
+        lifespan=[hub.running, counting.running, quotas.running],
         openapi_config=description(),
         plugins=[EventSchema()],
         request_max_body_size=deps.limits.max_json_bytes,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from domain.commands import PhotoCommand
 from domain.controls import ControlCommand
 from domain.events import Context
+from domain.quotas import NO_QUOTA, Quota
 from gateway.auth import Principal, Role
 from gateway.dependencies import Asked, Dependencies
 from gateway.problems import Refused, retry_after
@@ -20,6 +21,7 @@ POSITION_HEADER = "X-Log-Position"
 SOURCE = "gateway"
 
 NOTHING_RECORDED = "The log does not answer, and has recorded nothing."
+NO_ANSWER = "The log does not answer."
 MAYBE_RECORDED = "The log does not answer: it may have recorded this, or not."
 
 
@@ -65,11 +67,12 @@ async def execute(
     client_id: str,
     *,
     idempotency_key: str | None = None,
+    quota: Quota = NO_QUOTA,
 ) -> Outcome:
     """``Log.execute`` in the name of who asks, for a photo of ``client_id``.
 
     Raises:
-        Rejected: the rules refuse the command.
+        Rejected: the rules or the ``quota`` refuse the command.
         Refused: ``log-unavailable``; the command may or may not have been recorded.
         Full: Redis takes no more.
     """
@@ -79,6 +82,7 @@ async def execute(
             client_id=client_id,
             context=context(request),
             idempotency_key=idempotency_key,
+            quota=quota,
             patience_s=deps.limits.append_patience_s,
         )
 

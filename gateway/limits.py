@@ -2,6 +2,8 @@
 
 import msgspec
 
+from domain.quotas import Quota
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes.
@@ -37,7 +39,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``degraded_load``: tasks a processor of this machine | health ``degraded`` above |
     | ``stalled_after_s``: the longest silence of a worker | it does not count as alive |
     | ``integrity_timeout_s``: the longest look at the read model's file | it is ``unknown`` |
-    | ``storage_keep_s``: age of ``storage_size_bytes`` | it is added up again |
+    | ``quota_photos`` of a client, 0: none | 507 ``quota-photos`` |
+    | ``quota_bytes`` of a client, 0: none | 507 ``quota-bytes`` |
+    | ``quota_jobs`` of a client that have not ended, 0: none | 429 ``quota-jobs`` |
+    | ``quota_uploads`` of a client that are open here, 0: none | 429 ``quota-uploads`` |
+    | ``quota_idempotency_keys`` of a client in 24 hours, 0: none | 429 ``quota-idempotency-keys`` |
 
     ``trusted_proxies`` are comma-separated addresses or networks whose ``X-Forwarded-For`` and
     ``X-Forwarded-Proto`` are believed; see ``gateway.peer``.
@@ -80,4 +86,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     integrity_timeout_s: float = 10.0
     probe_keep_s: float = 5.0
     integrity_keep_s: float = 60.0
-    storage_keep_s: float = 60.0
+    quota_photos: int = 0
+    quota_bytes: int = 0
+    quota_jobs: int = 0
+    quota_uploads: int = 0
+    quota_idempotency_keys: int = 1_000_000
+
+    @property
+    def quota(self) -> Quota:
+        """That of a client for which no operator has set another."""
+        names = Quota.__struct_fields__
+        return Quota(**{name: getattr(self, f"quota_{name}") for name in names})

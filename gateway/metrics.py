@@ -14,7 +14,7 @@ from gateway.kept import Kept
 from gateway.observing import Elsewhere, Look
 from gateway.reading import lag_ms
 from gateway.slots import Slots
-from projections import photos
+from projections import clients
 from store import census
 from store.errors import StoreError
 from store.queues import lengths
@@ -33,7 +33,6 @@ class Gauges:
         self._hub = hub
         self._slots = slots
         self._elsewhere = Kept(self._look_elsewhere, 0)
-        self._stored = Kept(self._add_up, deps.limits.storage_keep_s)
 
     async def look(self) -> Look:
         """Takes at most ``Limits.check_timeout_s``; what is not there by then is missing."""
@@ -53,9 +52,7 @@ class Gauges:
 
     async def _look_elsewhere(self) -> Elsewhere:
         found = await self._ask_redis()
-        # Half of the time: the sum may take long, and must not hold up the rest.
-        stored = await self._stored.get(self._deps.limits.check_timeout_s / 2)
-        return msgspec.structs.replace(found, stored_bytes=stored)
+        return msgspec.structs.replace(found, stored_bytes=await self._stored_bytes())
 
     async def _ask_redis(self) -> Elsewhere:
         partitions = range(self._deps.log.partitions)
@@ -70,9 +67,9 @@ class Gauges:
             lags = {}
         return Elsewhere(queues=queues, logs=logs, lag_ms=lags)
 
-    async def _add_up(self) -> int | None:
+    async def _stored_bytes(self) -> int | None:
         try:
-            return await self._deps.reader.query(photos.stored_bytes)
+            return (await self._deps.reader.query(clients.total)).bytes
         except StoreError:
             return None
 

@@ -13,6 +13,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from domain.commands import DeletePhoto, RequestProcessing
 from domain.events import iso
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
+from domain.quotas import NO_QUOTA
 from gateway.auth import Forbidden, Principal, Role, writer
 from gateway.commands import accepting, execute, position_header
 from gateway.contract import POSITION, OptionalBody
@@ -20,6 +21,7 @@ from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, ClientId, Cursor, Limit, bounded
 from gateway.parameters import only
 from gateway.problems import Refused, problems
+from gateway.quotas import Quotas
 from gateway.reading import not_found, owner_to_change, visible
 from projections import history, photos
 from projections.history import Room
@@ -148,6 +150,7 @@ async def delete_photo(
     responses=problems(
         *("photo-not-found", "photo-deleted", "job-running", "unknown-pipeline"),
         *("invalid-priority", "missing-token", "forbidden", "log-unavailable"),
+        *("quota-jobs", "quota-bytes", "too-many-superseded"),
     ),
     tags=["photos"],
     summary="Process a photo again",
@@ -155,10 +158,12 @@ async def delete_photo(
 async def reprocess(
     request: Asked,
     deps: NamedDependency[Dependencies],
+    quotas: NamedDependency[Quotas],
     photo_id: FromPath[str],
     data: JSONBody[Reprocess | None] = None,
 ) -> Response[Requested]:
-    """Runs the pipeline as a new job, once the photo's present job has ended."""
+    """Runs the pipeline as a new job, once the photo's present job has ended. Operators may do so
+    beyond the quota of the client."""
     principal = writer(request.user)
     await accepting(deps, request.user)
     owner = await owner_to_change(deps, photo_id, principal)
@@ -166,7 +171,8 @@ async def reprocess(
     command = RequestProcessing(
         photo_id=photo_id, job_id=job_id, pipeline=wish.pipeline, priority=wish.priority
     )
-    outcome = await execute(request, deps, command, owner.client_id)
+    quota = quotas.of(owner.client_id) if principal.role is Role.CLIENT else NO_QUOTA
+    outcome = await execute(request, deps, command, owner.client_id, quota=quota)
     answer = Requested(photo_id=photo_id, job_id=job_id, position=str(outcome.position))
     return Response(answer, status_code=202, headers=position_header(outcome.position))
 

@@ -12,7 +12,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 
-from domain.rejections import Rejected
+from domain.rejections import OverQuota, Rejected
 from gateway.auth import AuthError, Forbidden
 from gateway.tracing import trace_id
 from store.breaker import Breaker
@@ -57,6 +57,7 @@ PROBLEMS: dict[str, Kind] = {
     "malformed-request": Kind(400, "Not an HTTP request", "Let an HTTP library build it."),
     "invalid-request": Kind(400, "The request is not valid", "Compare it with /schema."),
     "invalid-position": Kind(400, "No such position", "Pass on the X-Log-Position of an answer."),
+    "invalid-client": Kind(400, "No such client id", "Use 1 to 64 letters, digits and ._@-."),
     "invalid-cursor": Kind(400, "No such cursor", "Pass on nextCursor as it came."),
     "invalid-limit": Kind(400, "The page is too long", "Ask for fewer items and use nextCursor."),
     "invalid-time": Kind(400, "No such time", "Write times as 2026-11-23T10:00:00Z."),
@@ -102,6 +103,7 @@ PROBLEMS: dict[str, Kind] = {
     "job-failed": Kind(409, "The photo's last job failed", "Retry or discard it first."),
     "nothing-failed": Kind(409, "Nothing has failed", "Reprocess the photo to run it again."),
     "pipeline-paused": Kind(409, "All stages are paused", "Resume all, then pause some."),
+    "too-many-quotas": Kind(409, "Too many quotas", "Reset the quota of another client."),
     "ambiguous-session": Kind(409, "Several clients have this session", "Pass clientId."),
     "photo-deleted": Kind(410, "The photo was deleted", "Upload it again."),
     "upload-stalled": Kind(408, "The upload takes too long", "Send it again."),
@@ -114,6 +116,18 @@ PROBLEMS: dict[str, Kind] = {
     "range-not-satisfiable": Kind(416, "The range is outside the file", "See Content-Range."),
     "idempotency-key-reused": Kind(
         422, "The Idempotency-Key stands for another photo", "Use a new key for a new photo."
+    ),
+    "quota-jobs": Kind(
+        429, "Too many jobs at once", "Wait for jobs to end, then try again after Retry-After."
+    ),
+    "quota-uploads": Kind(
+        429, "Too many open uploads", "Finish an upload, then send this one again."
+    ),
+    "quota-idempotency-keys": Kind(
+        429, "Too many idempotency keys", "Try again after Retry-After, or send fewer keys."
+    ),
+    "too-many-superseded": Kind(
+        429, "Processed again too often", "Wait until superseded renditions are removed."
     ),
     "headers-too-large": Kind(431, "The headers are too large", "Send fewer and shorter ones."),
     # What is wrong on our side.
@@ -136,6 +150,12 @@ PROBLEMS: dict[str, Kind] = {
         503, "No photos can be stored now", "Send it again after Retry-After."
     ),
     "unavailable": Kind(503, "A part does not answer", "Try again after Retry-After."),
+    "quota-photos": Kind(
+        507, "The quota of photos is used up", "Delete photos, or ask the operator for more."
+    ),
+    "quota-bytes": Kind(
+        507, "The quota of bytes is used up", "Delete photos, or ask the operator for more."
+    ),
     "storage-full": Kind(507, "No room is left", "Tell the operator; nothing was stored."),
 }
 
@@ -183,6 +203,8 @@ def _say(error: Exception) -> _Said:
     match error:
         case Refused():
             return _Said(error.code, error.detail, error.headers, error.advice)
+        case OverQuota():
+            return _say_quota(error)
         case Rejected():
             return _Said(error.code, error.message, advice=error.advice)
         case AuthError():
@@ -195,6 +217,12 @@ def _say(error: Exception) -> _Said:
             return _say_http(error)
         case _:
             return _Said("internal-error", "Something went wrong that should not.")
+
+
+def _say_quota(error: OverQuota) -> _Said:
+    wait = PROBLEMS[error.code].status == 429
+    headers = _in(error.retry_after_s or RETRY_AFTER_S) if wait else {}
+    return _Said(error.code, error.message, headers)
 
 
 def _say_store(error: StoreError) -> _Said:
@@ -290,7 +318,9 @@ def problem_response(
     about = {"subject": Subject(trace_id=trace)}
     reason = str(error)  # like the path it may hold a line break of a user's
     is_bug = said.code == "internal-error"
-    level = logging.INFO if kind.status < 500 else logging.WARNING
+    level = (
+        logging.WARNING if kind.status >= 500 and not isinstance(error, OverQuota) else logging.INFO
+    )
     if kind.status == 500:
         is_news = is_bug or damages.name(f"{request.url.path} {said.code} {reason}")
         level = logging.ERROR if is_news else logging.INFO

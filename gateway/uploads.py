@@ -10,6 +10,12 @@
 | an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
 | an ``Idempotency-Key`` of a photo that is deleted now | 422 ``idempotency-key-reused`` |
 | bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
+| a photo that the quota has no room for | 507 ``quota-photos``, ``quota-bytes`` |
+| an upload beyond what may be under way | 429 ``quota-jobs``, ``quota-uploads`` |
+| one ``Idempotency-Key`` too many in 24 hours | 429 ``quota-idempotency-keys`` |
+
+Quotas are checked before the body is read, as far as that shows, and by the append. There they stop
+neither a duplicate nor a repeat, which add nothing.
 
 The blob is durable before the event that names it. Where it is not known whether the event was
 recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
@@ -31,14 +37,16 @@ from domain.commands import UploadPhoto
 from domain.events import PhotoUploaded
 from domain.photo import Photo
 from domain.pipeline import stages_of
+from domain.quotas import Quota
 from domain.rejections import Rejected
 from gateway.auth import writer
 from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
 from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
-from gateway.forms import Form, receive_form
+from gateway.forms import Form, least_file_bytes, receive_form
 from gateway.parameters import only
 from gateway.problems import Refused, problems, retry_after
+from gateway.quotas import Quotas
 from gateway.restoring import has_original, restore
 from gateway.slots import Slots
 from store import subject
@@ -82,6 +90,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         *("invalid-idempotency-key", "missing-token", "forbidden", "upload-stalled"),
         *("upload-too-large", "not-multipart", "unsupported-type", "idempotency-key-reused"),
         *("busy", "log-unavailable", "storage-unavailable", "storage-full"),
+        *("quota-photos", "quota-bytes", "quota-jobs", "quota-uploads", "quota-idempotency-keys"),
     ),
     tags=["photos"],
     summary="Upload a photo",
@@ -90,23 +99,25 @@ async def upload(
     request: Asked,
     deps: NamedDependency[Dependencies],
     slots: NamedDependency[Slots],
+    quotas: NamedDependency[Quotas],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Upload]:
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
-    writer(request.user)
+    client_id = writer(request.user).client_id
     key = _checked(request, idempotency_key)
     await accepting(deps, request.user)
     await _storing(deps.blobs)
-    photo_id = str(uuid.uuid4())
+    photo_id, quota = str(uuid.uuid4()), quotas.of(client_id)
     async with (
-        slots.one(request.user.client_id, deps.limits.upload_patience_s),
+        slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads),
         _draft(deps.blobs, original_key(photo_id)) as draft,
     ):
-        form = await receive_form(request, draft, deps.limits)
+        room = await quotas.room(client_id, least_file_bytes(request, deps.limits), key)
+        form = await receive_form(request, draft, deps.limits, room)
         await draft.flush()
-        known = None if key else await _known(deps, draft.sha256, request.user.client_id)
+        known = None if key else await _known(deps, draft.sha256, client_id)
         if known is None:
-            return await _record(request, deps, draft, form, photo_id, key)
+            return await _record(request, deps, draft, form, photo_id, key, quota)
         photo, position = known
         if not await has_original(deps.blobs, photo):
             await draft.commit()
@@ -121,11 +132,14 @@ async def _record(
     form: Form,
     photo_id: str,
     key: str | None,
+    quota: Quota,
 ) -> Response[Upload]:
     command = _command(photo_id, request.user.client_id, deps.blobs.bucket, form, draft)
     await draft.commit()
     try:
-        outcome = await execute(request, deps, command, request.user.client_id, idempotency_key=key)
+        outcome = await execute(
+            request, deps, command, command.client_id, idempotency_key=key, quota=quota
+        )
     except Rejected:
         await _discard(deps.blobs, command.key)
         raise

@@ -259,7 +259,7 @@ class Attempts:
         return "completed"
 
     async def _remove_superseded(self, photo: Photo, task: Task, claim: Claim) -> Ended:
-        """Remove what was superseded so long ago that this task was to remove it, or an earlier one.
+        """Remove the renditions that this task was planned for, and those of earlier tasks.
 
         The task itself says what is due: the clock of this machine may be behind.
         """

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, get_type_hints
 from msgspec import Meta
 
 from domain.failures import Category
+from domain.quotas import Most
 from domain.retries import STRATEGIES, Strategies
 from ops.s3_settings import S3Settings
 from ops.strategies import parse, text_of
@@ -104,6 +105,19 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         65_536
     )
     filename_max: Annotated[Count, Meta(description="Bytes kept of a file name.")] = 255
+    quota_photos: Annotated[Most, Meta(description="Photos of a client; 0: no limit.")] = 0
+    quota_bytes: Annotated[
+        Most, Meta(description="Bytes of a client's originals and renditions; 0: no limit.")
+    ] = 0
+    quota_jobs: Annotated[
+        Most, Meta(description="Jobs of a client that have not ended; 0: no limit.")
+    ] = 0
+    quota_uploads: Annotated[
+        Most, Meta(description="Open uploads of a client in one gateway; 0: no limit.")
+    ] = 0
+    quota_idempotency_keys: Annotated[
+        Most, Meta(description="Idempotency keys of a client in 24 hours; 0: no limit.")
+    ] = 1_000_000
     max_json_bytes: Annotated[Count, Meta(description="Largest JSON body.")] = 65_536
     header_patience_s: Annotated[Seconds, Meta(description="Longest time of a request's head.")] = (
         10.0
@@ -305,6 +319,7 @@ PARTS = {
     "data": "The system",
     "trusted_proxies": "Proxies",
     "max_upload_bytes": "Uploads",
+    "quota_photos": "Quotas of each client",
     "max_json_bytes": "Requests",
     "check_timeout_s": "Health",
     "room_backlog": "Rooms",

@@ -164,15 +164,6 @@ def files(db: Connection, photo_id: str) -> Files | None:
     )
 
 
-def stored_bytes(db: Connection) -> int:
-    """All files of photos that are not deleted: originals, thumbnails, optimized pictures."""
-    return db.execute(
-        "SELECT (SELECT coalesce(sum(file_size + coalesce(optimized ->> 'fileSize', 0)), 0)"
-        " FROM photos WHERE deleted_at IS NULL)"
-        " + (SELECT coalesce(sum(file_size), 0) FROM thumbnails)"
-    )[0][0]
-
-
 def page(
     db: Connection,
     *,

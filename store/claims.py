@@ -160,11 +160,13 @@ def over_quota(what: str, found: int, most: int) -> OverQuota:
     """What the script refuses. ``found`` is how many the client has; of keys, when one expires."""
     match what:
         case "photos":
-            return OverQuota("quota-photos", f"You have {found:,} of {most:,} photos.")
+            return OverQuota(
+                "quota-photos", f"The client has {found:,} of at most {most:,} photos."
+            )
         case "bytes":
-            return OverQuota("quota-bytes", f"Your photos take {found:,} of {most:,} bytes.")
+            return OverQuota("quota-bytes", f"The client uses {found:,} of at most {most:,} bytes.")
         case "jobs":
-            return OverQuota("quota-jobs", f"{found:,} of {most:,} jobs of yours have not ended.")
+            return OverQuota("quota-jobs", f"{found:,} of at most {most:,} jobs have not ended.")
         case _:
-            detail = f"You have used {most:,} idempotency keys in 24 hours."
+            detail = f"The client has used {most:,} idempotency keys in 24 hours."
             return OverQuota("quota-idempotency-keys", detail, retry_after_s=found / 1000)
