@@ -18,7 +18,7 @@ from multipart import (  # pyright: ignore[reportMissingTypeStubs] # typed, with
 )
 
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY, check
-from domain.rejections import OverQuota
+from domain.rejections import QuotaBytes
 from gateway.filenames import clean
 from gateway.limits import Limits
 from gateway.problems import Refused
@@ -181,7 +181,7 @@ class _Reception:
         if size > self._limits.max_upload_bytes:
             raise Refused("upload-too-large", _too_large(self._limits))
         if self._room is not None and size > self._room:
-            raise OverQuota("quota-bytes", f"The quota has room for {_size(self._room)} more.")
+            raise QuotaBytes(f"The quota has room for {_size(self._room)} more.")
         if self._form.mime_type:
             await self._draft.write(chunk)
             return

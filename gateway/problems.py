@@ -203,10 +203,8 @@ def _say(error: Exception) -> _Said:
     match error:
         case Refused():
             return _Said(error.code, error.detail, error.headers, error.advice)
-        case OverQuota():
-            return _say_quota(error)
         case Rejected():
-            return _Said(error.code, error.message, advice=error.advice)
+            return _Said(error.code, error.message, _when(error), error.advice)
         case AuthError():
             return _Said(error.code, str(error), {"WWW-Authenticate": _challenge(error)})
         case Forbidden():
@@ -219,10 +217,10 @@ def _say(error: Exception) -> _Said:
             return _Said("internal-error", "Something went wrong that should not.")
 
 
-def _say_quota(error: OverQuota) -> _Said:
-    wait = PROBLEMS[error.code].status == 429
-    headers = _in(error.retry_after_s or RETRY_AFTER_S) if wait else {}
-    return _Said(error.code, error.message, headers)
+def _when(error: Rejected) -> Headers:
+    if PROBLEMS[error.code].status != 429:
+        return {}
+    return _in(error.retry_after_s or RETRY_AFTER_S)
 
 
 def _say_store(error: StoreError) -> _Said:
@@ -318,9 +316,8 @@ def problem_response(
     about = {"subject": Subject(trace_id=trace)}
     reason = str(error)  # like the path it may hold a line break of a user's
     is_bug = said.code == "internal-error"
-    level = (
-        logging.WARNING if kind.status >= 500 and not isinstance(error, OverQuota) else logging.INFO
-    )
+    expected = kind.status < 500 or isinstance(error, OverQuota)
+    level = logging.INFO if expected else logging.WARNING
     if kind.status == 500:
         is_news = is_bug or damages.name(f"{request.url.path} {said.code} {reason}")
         level = logging.ERROR if is_news else logging.INFO

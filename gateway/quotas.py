@@ -115,7 +115,8 @@ class Quotas:
         with suppress(StoreError), anyio.move_on_after(ASK_S):
             used = await self._deps.log.usage(client_id)
             refusal = _refusal(used, quota, max(least_bytes, 1), has_key=key is not None)
-            if key and await self._deps.log.has_command(client_id, key):
+            limited = refusal is not None or quota.bytes
+            if limited and key and await self._deps.log.has_command(client_id, key):
                 return None
             if refusal is not None:
                 raise refusal
@@ -142,7 +143,7 @@ def _amount(used: int, limit: int) -> Amount:
 def _refusal(used: Used, quota: Quota, least_bytes: int, *, has_key: bool) -> OverQuota | None:
     """Why an upload cannot be accepted, in the order in which the append looks."""
     if has_key and 0 < quota.idempotency_keys <= used.idempotency_keys:
-        return over_quota("keys", 0, quota.idempotency_keys)
+        return over_quota("keys", used.expires_ms, quota.idempotency_keys)
     names = Usage.__struct_fields__
     for name, more in zip(names, (1, least_bytes, 1), strict=True):
         found, most = getattr(used.usage, name), getattr(quota, name)

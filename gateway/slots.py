@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from domain.rejections import OverQuota
+from domain.rejections import QuotaUploads
 from gateway.problems import Refused
 
 
@@ -33,11 +33,11 @@ class Slots:
         """A place for an upload of the client; ``most`` is how many may be open, 0 for no limit.
 
         Raises:
-            OverQuota: ``quota-uploads``; at once.
+            QuotaUploads: at once.
             Refused: ``busy``.
         """
         if most and self.open_of(client_id) >= most:
-            raise OverQuota("quota-uploads", f"{most:,} uploads of the client are open here.")
+            raise QuotaUploads(f"{most:,} uploads of the client are open here.")
         own = self._of.setdefault(client_id, anyio.CapacityLimiter(self.of_one_client))
         self._asking[client_id] = self._asking.get(client_id, 0) + 1
         borrower = object()

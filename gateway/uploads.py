@@ -107,15 +107,20 @@ async def upload(
     key = _checked(request, idempotency_key)
     await accepting(deps, request.user)
     await _storing(deps.blobs)
-    photo_id, quota = str(uuid.uuid4()), quotas.of(client_id)
-    async with (
-        slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads),
-        _draft(deps.blobs, original_key(photo_id)) as draft,
-    ):
+    quota = quotas.of(client_id)
+    async with slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads):
         room = await quotas.room(client_id, least_file_bytes(request, deps.limits), key)
+        return await _receive(request, deps, key, quota, room)
+
+
+async def _receive(
+    request: Asked, deps: Dependencies, key: str | None, quota: Quota, room: int | None
+) -> Response[Upload]:
+    photo_id = str(uuid.uuid4())
+    async with _draft(deps.blobs, original_key(photo_id)) as draft:
         form = await receive_form(request, draft, deps.limits, room)
         await draft.flush()
-        known = None if key else await _known(deps, draft.sha256, client_id)
+        known = None if key else await _known(deps, draft.sha256, request.user.client_id)
         if known is None:
             return await _record(request, deps, draft, form, photo_id, key, quota)
         photo, position = known

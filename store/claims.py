@@ -20,7 +20,7 @@ import msgspec
 from domain import events as e
 from domain import holdings
 from domain.holdings import NOTHING, Holding, Usage
-from domain.rejections import OverQuota
+from domain.rejections import OverQuota, QuotaBytes, QuotaIdempotencyKeys, QuotaJobs, QuotaPhotos
 from store.append import Append, Step
 from store.client import Client, translated
 from store.keys import Keys
@@ -31,10 +31,11 @@ UNSURE = [b"unsure"]
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
-    """``idempotency_keys`` are those that have not expired."""
+    """``idempotency_keys`` are those that have not expired; the first does in ``expires_ms``."""
 
     usage: Usage
     idempotency_keys: int
+    expires_ms: int
 
 
 class Claims:
@@ -86,9 +87,9 @@ class Claims:
             )
         if not reply:
             return None
-        photos, stored, jobs, idempotency_keys = (int(each) for each in reply)
+        photos, stored, jobs, idempotency_keys, expires_ms = (int(each) for each in reply)
         usage = Usage(photos=photos, bytes=stored, jobs=jobs)
-        return Used(usage=usage, idempotency_keys=idempotency_keys)
+        return Used(usage=usage, idempotency_keys=idempotency_keys, expires_ms=expires_ms)
 
     async def _restore(self, partition: int, client_id: str) -> None:
         fold = _Fold(client_id)
@@ -157,16 +158,14 @@ class _Fold:
 
 
 def over_quota(what: str, found: int, most: int) -> OverQuota:
-    """What the script refuses. ``found`` is how many the client has; of keys, when one expires."""
+    """What the script refuses. ``found`` is how many there are; of keys, ms until one expires."""
     match what:
         case "photos":
-            return OverQuota(
-                "quota-photos", f"The client has {found:,} of at most {most:,} photos."
-            )
+            return QuotaPhotos(f"{found:,} of at most {most:,} photos are stored.")
         case "bytes":
-            return OverQuota("quota-bytes", f"The client uses {found:,} of at most {most:,} bytes.")
+            return QuotaBytes(f"{found:,} of at most {most:,} bytes are in use.")
         case "jobs":
-            return OverQuota("quota-jobs", f"{found:,} of at most {most:,} jobs have not ended.")
+            return QuotaJobs(f"{found:,} of at most {most:,} jobs have not ended.")
         case _:
-            detail = f"The client has used {most:,} idempotency keys in 24 hours."
-            return OverQuota("quota-idempotency-keys", detail, retry_after_s=found / 1000)
+            detail = f"{most:,} idempotency keys were used in 24 hours."
+            return QuotaIdempotencyKeys(detail, retry_after_s=found / 1000)

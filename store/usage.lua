@@ -2,7 +2,8 @@
 --
 -- KEYS  1 log (stream)   2 usage of the client (hash)   3 clients (hash)
 --       4 content hashes of the client (hash)   5 idempotency keys of the client (sorted set)
--- Returns {photos, bytes, jobs, idempotency keys that have not expired}, or {} if the usage was lost.
+-- Returns {photos, bytes, jobs, idempotency keys that have not expired, ms until the first does},
+--      or {} if the usage was lost.
 local kept = redis.pcall("HMGET", KEYS[2], "", "photos", "bytes", "jobs")
 local complete = not kept.err and kept[1] and kept[2] and kept[3] and kept[4]
 if complete then
@@ -17,5 +18,12 @@ if not complete then
 end
 local time = redis.call("TIME")
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local keys = redis.pcall("ZCOUNT", KEYS[5], "(" .. now_ms, "+inf")
-return { kept[2], kept[3], kept[4], type(keys) == "number" and tostring(keys) or "0" }
+local keys, expires_ms = redis.pcall("ZCOUNT", KEYS[5], "(" .. now_ms, "+inf"), 0
+if type(keys) ~= "number" then
+  keys = 0
+elseif keys > 0 then
+  local first = redis.call(
+    "ZRANGEBYSCORE", KEYS[5], "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+  expires_ms = math.ceil(tonumber(first[2]) - now_ms)
+end
+return { kept[2], kept[3], kept[4], tostring(keys), tostring(expires_ms) }
