@@ -24,6 +24,7 @@ COMMANDS = {
     "queues": "Show what waits and who works; pause, resume, drain and limit stages.",
     "dead-letters": "List what has failed; retry or discard it.",
     "backfill": "Run a stage over the photos that are there already.",
+    "quotas": "Show what clients have, and set how much they may have.",
     "token": "Print a token for a client.",
     "health": "Say how the system is; exit status 1 if it is down.",
     "config": "Show every setting, its value, and where that came from.",

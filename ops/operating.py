@@ -167,6 +167,54 @@ class Backfilled(_Answer, frozen=True, kw_only=True):
     total: int | None
 
 
+class Amount(_Answer, frozen=True, kw_only=True):
+    """``limit`` None is no limit."""
+
+    used: int
+    limit: int | None
+
+
+class OwnQuota(_Answer, frozen=True, kw_only=True):
+    """What is set for one client: None is the default, 0 no limit."""
+
+    photos: int | None = None
+    bytes: int | None = None
+    jobs: int | None = None
+    uploads: int | None = None
+    idempotency_keys: int | None = None
+
+
+class QuotaAmounts(_Answer, frozen=True, kw_only=True):
+    photos: Amount
+    bytes: Amount
+    jobs: Amount
+    uploads: Amount
+    idempotency_keys: Amount
+
+
+class ClientQuota(_Answer, frozen=True, kw_only=True):
+    client_id: str
+    quota: QuotaAmounts
+    own: OwnQuota
+
+
+class Usage(_Answer, frozen=True, kw_only=True):
+    photos: int
+    bytes: int
+    jobs: int
+
+
+class ClientUsage(_Answer, frozen=True, kw_only=True):
+    client_id: str
+    usage: Usage
+    own: OwnQuota
+
+
+class Clients(_Answer, frozen=True, kw_only=True):
+    items: list[ClientUsage]
+    next_cursor: str | None
+
+
 class Operations:
     """Asks one server. Once it has answered, it is asked again while it is busy or away.
 
@@ -255,6 +303,28 @@ class Operations:
         """One page of photos."""
         body = {"stage": stage, "run": run, "cursor": cursor}
         return msgspec.json.decode(await self.ask("POST", "backfill", body), type=Backfilled)
+
+    async def clients(self) -> AsyncIterator[ClientUsage]:
+        """All of them, by id."""
+        cursor: str | None = None
+        while True:
+            content = await self.ask("GET", "clients", cursor=cursor)
+            page = msgspec.json.decode(content, type=Clients)
+            for item in page.items:
+                yield item
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def quota(self, client_id: str) -> ClientQuota:
+        content = await self.ask("GET", f"clients/{_quoted(client_id)}/quota")
+        return msgspec.json.decode(content, type=ClientQuota)
+
+    async def set_quota(self, client_id: str, own: OwnQuota) -> ClientQuota:
+        """Replaces what was set for the client before."""
+        body = msgspec.to_builtins(own)
+        content = await self.ask("PUT", f"clients/{_quoted(client_id)}/quota", body)
+        return msgspec.json.decode(content, type=ClientQuota)
 
 
 def _quoted(stage: str) -> str:

@@ -1,18 +1,21 @@
 """``photolog reconcile``"""
 
 import os
+import uuid
+from datetime import UTC, datetime
 
 import anyio
 import click
 import msgspec
 
+from domain.events import Context
 from ops import belonging, wiring
 from ops.blobs import open_store
 from ops.commands.options import with_settings
 from ops.consistency import check
 from ops.errors import UserError
 from ops.loading import Loaded
-from ops.reconciling import Comparison, compare, remove
+from ops.reconciling import Comparison, compare, record_removed, remove
 from ops.tokens import parse_ttl
 
 
@@ -53,9 +56,9 @@ def command(
     Orphaned are originals of a time of which the log has lost events, or may have: perhaps the last
     copies of photos. Restore the log, or send them again, before you remove them.
 
-    Superseded are pictures of an earlier job that a later one has made anew. Nothing shows them;
-    they may be there or not. Those replaced within the time of --older-than, or to which a signed
-    link may still work, are left alone.
+    Superseded are pictures of an earlier job that a later job has replaced. Workers remove them
+    after superseded_grace_s; this finds what is left. Those replaced within the time of
+    --older-than, or to which a signed link may still work, are left alone.
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings
@@ -77,6 +80,8 @@ def command(
             found = await compare(log, blobs, older_than_s=age_s, links_s=links_s)
             if removing:
                 await remove(blobs, found, orphans=orphans, superseded=superseded)
+            if removing and superseded:
+                await record_removed(log, blobs, _context())
             return found
 
     found = anyio.run(run)
@@ -86,6 +91,12 @@ def command(
         _tell(found, removing=removing, orphans=orphans, superseded=superseded)
     if found.missing or found.damaged:
         raise click.exceptions.Exit(1)
+
+
+def _context() -> Context:
+    return Context(
+        now=datetime.now(UTC), source="reconcile", actor="reconcile", trace_id=uuid.uuid4().hex
+    )
 
 
 def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool) -> None:

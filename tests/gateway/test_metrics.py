@@ -12,7 +12,7 @@ from tests.gateway.processing import process
 
 @pytest.fixture
 def limits() -> Limits:
-    return Limits(append_patience_s=1.0, storage_keep_s=0)
+    return Limits(append_patience_s=1.0)
 
 
 async def samples(gateway: Gateway) -> dict[str, float]:
