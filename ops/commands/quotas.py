@@ -8,7 +8,6 @@ import click
 import msgspec
 
 from ops.client import Server, connected
-from ops.commands.options import config_option, data_option
 from ops.commands.server import as_operator
 from ops.operating import ClientQuota, Operations, OwnQuota
 
@@ -44,8 +43,6 @@ def _option(name: str, what: str) -> Any:
 @_option("uploads", "Most open uploads in one gateway.")
 @_option("idempotency-keys", "Most idempotency keys in 24 hours.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, one object a client.")
-@config_option
-@data_option
 @as_operator
 def command(server: Server, client: str | None, as_json: bool, **given: Any) -> None:
     """Show what clients have, and set the quota of CLIENT.
