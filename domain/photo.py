@@ -346,7 +346,9 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
     if photo is None:
         raise ValueError(f"{event.type} before photo.uploaded")
     replace = msgspec.structs.replace
-    photo = replace(photo, holding=holdings.evolve(photo.holding, data))
+    holding = holdings.evolve(photo.holding, data)
+    if holding is not photo.holding:
+        photo = replace(photo, holding=holding)
     match data:
         case e.StageCompleted():
             finished = photo.finished | {data.stage}

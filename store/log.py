@@ -25,7 +25,7 @@ import msgspec
 
 from domain.commands import PhotoCommand, UploadPhoto
 from domain.events import FIRST_PREV, Context, Event
-from domain.holdings import NOTHING
+from domain.holdings import NOTHING, Usage
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
 from domain.quotas import NO_QUOTA, Quota
@@ -278,7 +278,6 @@ class Log(States):
         photo = loaded.photo
         for event in chained.events:
             photo = evolve(photo, event)
-        before, after = (each.holding.usage if each else NOTHING for each in (loaded.photo, photo))
         reply = await self.send(
             Step(
                 partition=partition,
@@ -291,7 +290,7 @@ class Log(States):
                 state=codec.encode_photo(photo) if photo else b"",
                 idempotency_key=idempotency_key,
                 hash_step=hash_step(command, loaded.photo),
-                usage=after - before,
+                usage=_usage(loaded.photo, photo),
                 quota=quota,
                 claim=claim,
             )
@@ -361,6 +360,13 @@ class Log(States):
                 await self.redis.hget(self.keys.sha256(partition, client_id), sha256),
             )
         return holder.decode() if holder else None
+
+
+def _usage(before: Photo | None, after: Photo | None) -> Usage:
+    """What the step from one to the other adds to the client's usage."""
+    if after is None or (before is not None and before.holding is after.holding):
+        return NOTHING
+    return after.holding.usage if before is None else after.holding.usage - before.holding.usage
 
 
 def _chain(command: PhotoCommand, client_id: str, loaded: Loaded, context: Context) -> Chained:
