@@ -76,8 +76,12 @@ class Append:
     async def _call(self, step: Step) -> list[bytes]:
         keys, partition, held = self._keys, step.partition, step.claim
         log, state, command = keys.log(partition), step.state_key, step.state_key
+        commands = usage = log
         if step.idempotency_key:
             command = keys.command(partition, step.client_id, step.idempotency_key)
+            commands = keys.commands(partition, step.client_id)
+        if step.usage is not NOTHING:
+            usage = keys.usage(partition, step.client_id)
         types_and_bodies = [
             part
             for event, body in zip(step.chained.events, step.chained.bodies, strict=True)
@@ -94,8 +98,8 @@ class Append:
                     held.lane_key if held else log,
                     keys.identity(partition),
                     keys.clients(partition),
-                    keys.usage(partition, step.client_id),
-                    keys.commands(partition, step.client_id),
+                    usage,
+                    commands,
                 ],
                 args=[
                     step.version,
