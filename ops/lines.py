@@ -56,6 +56,11 @@ def _of_photo(event: Shown) -> list[Any]:
             return [data["stage"], data["category"], data["error"]]
         case "photo.processing.discarded":
             return [data["reason"]]
+        case "photo.renditions.superseded":
+            until = f"removed at {data['removeAt']}" if data["removeAt"] else None
+            return [*_of_files(data["files"]), until]
+        case "photo.renditions.removed":
+            return _of_files(data["files"])
         case _:
             return _fields(data)
 
@@ -74,6 +79,10 @@ def _of_pipeline(event: Shown) -> list[Any]:
             return [stage, data["level"], data["category"], data["error"]]
         case _:
             return _fields(data)
+
+
+def _of_files(files: list[dict[str, Any]]) -> list[Any]:
+    return [f"{len(files):,} files", f"{sum(each['fileSize'] for each in files):,} bytes"]
 
 
 def _fields(data: dict[str, Any]) -> list[Any]:

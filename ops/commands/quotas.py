@@ -36,7 +36,7 @@ def _option(name: str, what: str) -> Any:
 
 
 @click.command()
-@click.argument("client", required=False)
+@click.argument("whose", metavar="[CLIENT]", required=False)
 @_option("photos", "Most photos.")
 @_option("bytes", "Most bytes of originals and renditions, as 500M or 20G.")
 @_option("jobs", "Most jobs that have not ended.")
@@ -44,14 +44,14 @@ def _option(name: str, what: str) -> Any:
 @_option("idempotency-keys", "Most idempotency keys in 24 hours.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, one object a client.")
 @as_operator
-def command(server: Server, client: str | None, as_json: bool, **given: Any) -> None:
+def command(server: Server, whose: str | None, as_json: bool, **given: Any) -> None:
     """Show what clients have, and set the quota of CLIENT.
 
     Without CLIENT: list all clients. With options, set these limits of CLIENT and keep its others:
     none is no limit, default the one of the settings. What a client has beyond its quota stays.
     """
     wish = {name: most for name, most in given.items() if most is not None}
-    if client is None:
+    if whose is None:
         if wish:
             raise click.UsageError("Name the client whose quota is to be set.")
         anyio.run(_list, server, as_json)
@@ -60,12 +60,12 @@ def command(server: Server, client: str | None, as_json: bool, **given: Any) -> 
     async def run() -> ClientQuota:
         async with connected(server.url, server.token) as http:
             operations = Operations(http)
-            found = await operations.quota(client)
+            found = await operations.quota(whose)
             if not wish:
                 return found
             own = msgspec.structs.asdict(found.own)
             own |= {name: None if most == DEFAULT else most for name, most in wish.items()}
-            return await operations.set_quota(client, OwnQuota(**own))
+            return await operations.set_quota(whose, OwnQuota(**own))
 
     _tell(anyio.run(run), as_json=as_json)
 
@@ -97,7 +97,8 @@ def _tell(found: ClientQuota, *, as_json: bool) -> None:
         amount = getattr(found.quota, name)
         own = "" if getattr(found.own, name) is not None else " (default)"
         shown = name.replace("_", "-")
-        click.echo(f"{shown:<16} {amount.used:>16,} of {_shown(amount.limit)}{own}")
+        limit = "no limit" if amount.limit is None else f"of {amount.limit:,}"
+        click.echo(f"{shown:<16} {amount.used:>16,}  {limit}{own}")
 
 
 def _shown(most: int | None) -> str:
