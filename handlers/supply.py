@@ -27,6 +27,7 @@ from store.errors import StoreError, Unavailable
 from store.lanes import Claimed, Lanes
 from store.log import Claim, Log
 from store.rates import Rates
+from store.turns import Wish
 
 logger = logging.getLogger("photolog.worker")
 
@@ -165,7 +166,7 @@ class Supply:
 
         async def ask() -> None:
             try:
-                claimed.extend(await self._lanes.claim(partition, 1, stages=stages))
+                claimed.extend(await self._lanes.claim(partition, 1, Wish(stages=stages)))
             except StoreError as error:
                 logger.warning("partition %d waits: %s", partition, error)
                 self._miss(partition)
