@@ -6,7 +6,8 @@
 --       then for each class its accounts (sorted set: client, what it has been served in ms; "": now)
 -- ARGV  1 consumer   2 how many at most   3 number of stages   4 order of the classes, such as "123"
 --       5 "1": clients pay   6 claim no task that costs more ms, "": any
---       7 "1" or "0" for each stage: wanted or not   8 the stage that photos begin with
+--       7 for each stage "0": not wanted, "1": wanted, "2": 6 does not hold, nobody is passed over
+--       8 the stage that photos begin with
 --       9 grace in ms for the other stages, then the name of each stage, which is its group;
 --       then the number of clients to pass over, and each;
 --       then for each account to settle: class, client, ms
@@ -143,6 +144,7 @@ end
 
 -- The client whose turn is first among those of a lane that may be claimed.
 local function first(class, stage)
+  local of_all = string.sub(ARGV[7], stage, stage) == "2"
   local turns, from, step = turns_of(class, stage), 0, 1 + passes
   while from < LOOKED_AT do
     local found = redis.call("ZRANGE", turns, from, from + step - 1, "WITHSCORES")
@@ -151,19 +153,19 @@ local function first(class, stage)
     end
     for i = 1, #found, 2 do
       local client, turn = found[i], tonumber(found[i + 1])
-      if not passed[client] then
+      if of_all or not passed[client] then
         local said = tonumber(redis.call("ZSCORE", accounts_of(class), client))
         if said and said - grace_of(stage) > turn then
           -- It has paid where this lane was not at hand.
           redis.call("ZADD", turns, "XX", said - grace_of(stage), client)
           return first(class, stage)
         end
-        local task = dearest and oldest(class, stage, client)
+        local task = dearest and not of_all and oldest(class, stage, client)
         local _, cost = nil, 0
         if task then
           _, cost = parts(task)
         end
-        if not dearest or cost <= dearest then
+        if cost <= (dearest or cost) then
           return client, math.max(turn, now(class) - grace - grace_of(stage))
         end
       end
@@ -175,7 +177,7 @@ end
 local function next_of(class)
   local stage, client, turn
   for i = 1, stages do
-    if string.sub(ARGV[7], i, i) == "1" then
+    if string.sub(ARGV[7], i, i) ~= "0" then
       local found, its = first(class, i)
       if found and (not turn or its < turn) then
         stage, client, turn = i, found, its

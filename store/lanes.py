@@ -89,9 +89,7 @@ class Lanes:
         if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
             self.lost.discard(partition)
 
-    async def claim(
-        self, partition: int, count: int, wish: Wish | None = None
-    ) -> list[Claimed]:
+    async def claim(self, partition: int, count: int, wish: Wish | None = None) -> list[Claimed]:
         """Up to ``count`` waiting tasks as wished: high lanes first, but for the share of the
         others; in the lanes of one name clients in turn, and of a client the stages in order."""
         wish = wish or Wish(stages=self.stages)
@@ -102,9 +100,7 @@ class Lanes:
         found = [(each.lane_key, each.stage, each.entry_id, each.body, 1) for each in turns]
         clients = {(each.lane_key, each.entry_id.decode()): each.clients for each in turns}
         return [
-            msgspec.structs.replace(
-                each, clients=clients[each.claim.lane_key, each.claim.entry_id]
-            )
+            msgspec.structs.replace(each, clients=clients[each.claim.lane_key, each.claim.entry_id])
             for each in await self._decoded(partition, found)
         ]
 

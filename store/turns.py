@@ -2,9 +2,9 @@
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{07}:waiting:<stage>:<lane>`` | sorted set, by name | tasks that wait: client, entry id, cost |
-| ``photolog:{07}:turns:<stage>:<lane>`` | sorted set | the clients of those tasks, scored by their turn |
-| ``photolog:{07}:accounts:<lane>`` | sorted set | what clients have been served, in ms; ``""``: now |
+| ``photolog:{07}:waiting:<stage>:<lane>`` | sorted set | tasks that wait, by client and entry id |
+| ``photolog:{07}:turns:<stage>:<lane>`` | sorted set | the clients of those, scored by their turn |
+| ``photolog:{07}:accounts:<lane>`` | sorted set | what each client has been served; ``""``: now |
 
 A class is the lanes of one name: high, normal or low. Its clients share the decoders by start-time
 fair queueing (Goyal, Vin and Cheng, 1996): each has an account of what it has been served, and the
@@ -35,15 +35,20 @@ GRACE_MS = 1_000
 """About what all stages of an ordinary photo take."""
 
 
+_NOTHING: Mapping[tuple[str, str], int] = {}
+
+
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a consumer would take.
 
-    ``without`` are clients that are passed over; a task that costs more than ``most_ms`` is left.
+    ``without`` are clients that are passed over, a task that costs more than ``most_ms`` is left;
+    but neither in the stages ``of_all``.
     ``settle`` is what clients still have to pay, or get back, in ms by class and client. With
     ``pays`` false the tasks cost nothing: they are not run.
     """
 
     stages: Sequence[str]
+    of_all: Sequence[str] = ()
     without: Sequence[str] = ()
     most_ms: int | None = None
     settle: Mapping[tuple[str, str], int] = {}
@@ -76,7 +81,7 @@ class Turns:
     ) -> list[Turn]:
         """Up to ``count`` tasks, classes in the given order."""
         keys = self._keys_of(partition)
-        settle = wish.settle
+        settle: Mapping[tuple[str, str], int] = wish.settle
         while True:
             with translated():
                 more, found = cast(
@@ -85,7 +90,7 @@ class Turns:
                 )
             if found or not more:
                 break
-            settle = {}
+            settle = _NOTHING
         return [
             Turn(
                 lane_key=keys[index - 1],
@@ -136,7 +141,7 @@ class Turns:
             "".join(str(1 + LANES.index(lane)) for lane in order),
             "1" if wish.pays else "0",
             "" if wish.most_ms is None else wish.most_ms,
-            "".join("1" if stage in wish.stages else "0" for stage in self._stages),
+            "".join(_wanted(stage, wish) for stage in self._stages),
             ROOT,
             GRACE_MS,
             *self._stages,
@@ -148,3 +153,9 @@ class Turns:
                 for part in (1 + LANES.index(lane), client, ms)
             ),
         ]
+
+
+def _wanted(stage: str, wish: Wish) -> str:
+    if stage not in wish.stages:
+        return "0"
+    return "2" if stage in wish.of_all else "1"
