@@ -119,6 +119,14 @@ local function let_in(class, stage)
     return
   end
   now(class)
+  if redis.call("ZCARD", turns_of(class, stage)) == 0
+    and redis.call("ZCARD", tasks_of(class, stage)) > 0 then
+    -- Nobody's turn, and still tasks wait: it was lost.
+    redis.call("PEXPIRE", tasks_of(class, stage), 0)
+    redis.call("XGROUP", "SETID", lane, group, "0")
+    more = true
+    return
+  end
   local entries, held, clients = reply[1][2], {}, {}
   more = more or #entries == LET_IN
   local pending = redis.call("XPENDING", lane, group, entries[1][1], entries[#entries][1], 10000)
