@@ -7,15 +7,15 @@
 -- ARGV  1 consumer   2 how many at most   3 number of stages   4 order of the classes, such as "123"
 --       5 "1": clients pay   6 claim no task that costs more ms, "": any
 --       7 for each stage "0": not wanted, "1": wanted, "2": 6 does not hold, nobody is passed over
---       8 the stage that photos begin with
---       9 grace in ms for the other stages, then the name of each stage, which is its group;
+--       8 "1" or "0" for each stage: photos under way go on with it   9 grace in ms for those;
+--       then the name of each stage, which is its group;
 --       then the number of clients to pass over, and each;
 --       then for each account to settle: class, client, ms
 -- Returns {1 if more is to be looked at, for each task claimed: {index of lane, entry id, body,
 --         clients that wait in the class}}.
 local LET_IN, LOOKED_AT, SWEPT, GONE, DEAREST_MS = 500, 64, 4, 1000, 600000
 local consumer, count, stages = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local pays, dearest, root, grace = ARGV[5] == "1", tonumber(ARGV[6]), ARGV[8], tonumber(ARGV[9])
+local pays, dearest, grace = ARGV[5] == "1", tonumber(ARGV[6]), tonumber(ARGV[9])
 local at = 10 + stages
 local passed, passes = {}, tonumber(ARGV[at])
 for i = at + 1, at + passes do
@@ -32,7 +32,7 @@ local function turns_of(class, stage) return key(1, class, stage) end
 local function tasks_of(class, stage) return key(2, class, stage) end
 local function accounts_of(class) return KEYS[3 * classes * stages + class] end
 local function group_of(stage) return ARGV[9 + stage] end
-local function grace_of(stage) return group_of(stage) == root and 0 or grace end
+local function grace_of(stage) return string.sub(ARGV[8], stage, stage) == "1" and grace or 0 end
 
 -- The class's now: what whoever is served has been served. Lost with the accounts, it is where the
 -- clients that wait are.
@@ -182,6 +182,8 @@ local function first(class, stage)
   end
 end
 
+-- The lane whose first client is next of all; of several lanes of that client the one where its
+-- oldest task is, for a photo whose picture is decoded is best finished.
 local function next_of(class)
   local stage, client, turn
   for i = 1, stages do
@@ -189,6 +191,11 @@ local function next_of(class)
       local found, its = first(class, i)
       if found and (not turn or its < turn) then
         stage, client, turn = i, found, its
+      elseif found and found == client and its == turn then
+        local one, other = oldest(class, stage, client), oldest(class, i, client)
+        if one and other and other < one then
+          stage = i
+        end
       end
     end
   end

@@ -91,7 +91,7 @@ class Lanes:
 
     async def claim(self, partition: int, count: int, wish: Wish | None = None) -> list[Claimed]:
         """Up to ``count`` waiting tasks as wished: high lanes first, but for the share of the
-        others; in the lanes of one name clients in turn, and of a client the stages in order."""
+        others; in the lanes of one name clients in turn."""
         wish = wish or Wish(stages=self.stages)
         if not any(stage in wish.stages for stage in self.stages):
             return []

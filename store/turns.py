@@ -27,7 +27,7 @@ from typing import cast
 
 import msgspec
 
-from domain.pipeline import LANES, ROOT
+from domain.pipeline import ERASURE, LANES, ROOT
 from store.client import translated
 from store.log import Log
 
@@ -66,7 +66,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turns:
-    """The turns in all lanes of ``stages``, the first stage before the next of the same client."""
+    """The turns in all lanes of ``stages``."""
 
     def __init__(self, log: Log, consumer: str, stages: tuple[str, ...]) -> None:
         self._keys = log.keys
@@ -142,7 +142,7 @@ class Turns:
             "1" if wish.pays else "0",
             "" if wish.most_ms is None else wish.most_ms,
             "".join(_wanted(stage, wish) for stage in self._stages),
-            ROOT,
+            "".join("0" if stage in (ROOT, ERASURE) else "1" for stage in self._stages),
             GRACE_MS,
             *self._stages,
             len(wish.without),
