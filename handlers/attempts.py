@@ -81,9 +81,21 @@ class Attempts:
         self._patience_s = patience_s
         self._observe = observe
         self._known = Known()
+        self._seconds: dict[Claim, float] = {}
 
-    async def run(self, claimed: Claimed) -> None:
-        """Until the task is acknowledged, or is another's; never raises but when cancelled."""
+    async def run(self, claimed: Claimed) -> float:
+        """Until the task is acknowledged, or is another's; never raises but when cancelled.
+
+        Returns for how many seconds decoders worked on it.
+        """
+        self._seconds[claimed.claim] = 0.0
+        try:
+            await self._run(claimed)
+            return self._seconds[claimed.claim]
+        finally:
+            del self._seconds[claimed.claim]
+
+    async def _run(self, claimed: Claimed) -> None:
         task = claimed.task
         subject.begin(about(task))
         try:
@@ -136,7 +148,9 @@ class Attempts:
         began = time.monotonic()
         try:
             output = await self._run_stage(photo, task)
+            self._seconds[claim] += output.seconds
         except StageFailed as failure:
+            self._seconds[claim] += failure.seconds
             if failure.code == DECODERS_STOPPED:  # with this worker: the task goes to another
                 raise Unavailable(failure.message) from failure
             await self._fail(task, claim, failure)

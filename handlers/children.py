@@ -150,6 +150,7 @@ class Children:
                 if job in self._waiting:
                     self._waiting.remove(job)
         if isinstance(job.outcome, StageFailed):
+            job.outcome.seconds = job.seconds
             raise job.outcome
         if job.outcome is None:
             message = "The worker stopped before this stage was done."
@@ -157,6 +158,7 @@ class Children:
         return Output(
             result=msgspec.msgpack.decode(job.outcome.result, type=self._stages[stage].result),
             renditions=job.outcome.renditions,
+            seconds=job.seconds,
         )
 
     def _wake(self) -> None:
@@ -202,8 +204,10 @@ class Children:
 
     async def _serve(self, child: "_Child", job: "_Job") -> None:
         child.job = job
+        began = anyio.current_time()
         try:
             process = await child.running()
+            began = anyio.current_time()
             job.outcome = await process.ask(job.request, job.timeout_s)
         except StageFailed as failure:
             job.outcome = failure
@@ -211,6 +215,7 @@ class Children:
                 self.restarts[failure.code] += 1
         finally:
             child.job = None
+            job.seconds = anyio.current_time() - began
             job.ended.set()
 
     def _pick(self, child: "_Child") -> "_Job | None":
@@ -241,6 +246,7 @@ class _Job:
         self.request = request
         self.timeout_s = timeout_s
         self.since = anyio.current_time()
+        self.seconds = 0.0
         self.ended = anyio.Event()
         self.outcome: Done | StageFailed | None = None
 

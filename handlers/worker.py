@@ -17,6 +17,7 @@ from domain.retries import STRATEGIES, Strategies
 from handlers.attempts import PAUSE_S, Attempts
 from handlers.children import Children
 from handlers.dispatcher import SILENT_CLAIM_PERIODS, Dispatcher
+from handlers.hand import Hand
 from handlers.observing import RunObserver, about
 from handlers.registry import STAGES, Stage
 from handlers.supply import Supply
@@ -39,9 +40,11 @@ HAND_BACK_S = 2.0
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one worker; times in seconds."""
+    """Bounds of one worker; times in seconds. ``client_concurrency`` are the tasks of one client
+    among those of ``concurrency``; None is no bound of its own."""
 
     concurrency: int = 3
+    client_concurrency: int | None = None
     stalled_after_s: float = 30.0
     max_stalls: int = 1
     stage_timeout_s: float = 60.0
@@ -79,7 +82,8 @@ class Worker:
         # Photos under way are finished before new ones begin: their pictures are still decoded.
         order = (*(name for name in reversed(stages) if name != ROOT), ROOT, ERASURE)
         self._lanes = Lanes(log, consumer, order)
-        self._supply = Supply(log, self._lanes, settings.concurrency, self._take)
+        self._hand = Hand(settings.client_concurrency)
+        self._supply = Supply(log, self._lanes, self._hand, settings.concurrency, self._take)
         self._attempts = Attempts(
             log,
             blobs,
@@ -97,7 +101,6 @@ class Worker:
         )
         self._held: dict[tuple[str, str], tuple[int, Claim]] = {}
         self._ready: deque[Claimed] = deque()
-        self._in_hand: dict[tuple[str, str], tuple[int, str]] = {}
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._stopping = anyio.Event()
@@ -159,16 +162,17 @@ class Worker:
     async def _claim_all(self, tasks: anyio.abc.TaskGroup) -> None:
         while (claimed := await self._next()) is not None:
             name = _name(claimed.claim)
-            self._in_hand[name] = self._held[name][0], claimed.task.stage
+            self._hand.take(name, self._held[name][0], claimed.task)
             tasks.start_soon(self._work, claimed)
 
     async def _work(self, claimed: Claimed) -> None:
         name = _name(claimed.claim)
         try:
-            await self._attempts.run(claimed)
+            seconds = await self._attempts.run(claimed)
+            self._supply.settle(name, claimed, seconds)
             del self._held[name]
         finally:
-            del self._in_hand[name]
+            self._hand.drop(name)
             self._wake.set()
 
     async def _next(self) -> Claimed | None:
@@ -178,7 +182,7 @@ class Worker:
             wake = self._wake = anyio.Event()
             wait_s = WAIT_MS / 1000
             try:
-                if allowed := self._supply.may_claim(self._in_hand.values()):
+                if allowed := self._supply.may_claim():
                     if (claimed := await self._pick(allowed)) is not None:
                         if self._idle.is_set():  # else the watchers wait for this very event
                             self._idle = anyio.Event()

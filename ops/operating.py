@@ -34,6 +34,7 @@ class Limit(_Answer, frozen=True, kw_only=True):
 
 class Lane(_Answer, frozen=True, kw_only=True):
     waiting: int
+    clients: int = 0
 
 
 class Queue(_Answer, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from ops.operating import Partition, Queue, Queues, Worker
 
 UNKNOWN = "–"
 
-NUMBERS = ("High", "Normal", "Low", "In progress", "Delayed", "Oldest")
+NUMBERS = ("High", "Normal", "Low", "Clients", "In progress", "Delayed", "Oldest")
 
 
 def table(queues: Queues) -> RenderableType:
@@ -42,7 +42,8 @@ def age(age_ms: int | None) -> str:
 
 def _row(queue: Queue) -> list[Text]:
     waiting = [queue.lanes[lane].waiting for lane in ("high", "normal", "low")]
-    numbers = [_number(number) for number in (*waiting, queue.in_progress, queue.delayed)]
+    clients = sum(lane.clients for lane in queue.lanes.values())
+    numbers = [_number(each) for each in (*waiting, clients, queue.in_progress, queue.delayed)]
     return [
         Text(printable(queue.stage)),
         *numbers,

@@ -212,6 +212,13 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     concurrency: Annotated[
         Natural, Meta(description="Tasks that a worker has in hand; 0: five a decoder.")
     ] = 0
+    client_concurrency: Annotated[
+        Natural,
+        Meta(
+            description="Of those, the tasks of one client, and as many that take long; 0: half, "
+            "but one a decoder."
+        ),
+    ] = 0
     stalled_after_s: Annotated[
         Seconds, Meta(description="A task without a sign of life this long is taken over.")
     ] = 30.0

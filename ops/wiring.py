@@ -285,6 +285,8 @@ async def open_worker(
             settings, log, owner, reserved=WORKERS_RESERVE, observe=telemetry.operated
         ) as blobs,
     ):
+        concurrency = settings.concurrency or TASKS_A_DECODER * children.count
+        half = max((concurrency + 1) // 2, children.count)
         worker = Worker(
             log,
             blobs,
@@ -292,7 +294,8 @@ async def open_worker(
             consumer=consumer,
             dead=dead,
             settings=WorkerSettings(
-                concurrency=settings.concurrency or TASKS_A_DECODER * children.count,
+                concurrency=concurrency,
+                client_concurrency=settings.client_concurrency or half,
                 stalled_after_s=settings.stalled_after_s,
                 max_stalls=settings.max_stalls,
                 stage_timeout_s=settings.stage_timeout_s,

@@ -75,6 +75,18 @@ class Keys:
     def lane(self, partition: int, stage: str, lane: str) -> str:
         return self._in(partition, f"stage:{stage}:{lane}")
 
+    def turns(self, partition: int, stage: str, lane: str) -> str:
+        """The clients that wait in a lane."""
+        return self._in(partition, f"turns:{stage}:{lane}")
+
+    def waiting(self, partition: int, stage: str, lane: str) -> str:
+        """The tasks of a lane that wait, by client."""
+        return self._in(partition, f"waiting:{stage}:{lane}")
+
+    def accounts(self, partition: int, lane: str) -> str:
+        """What the clients of a class of lanes have been served."""
+        return self._in(partition, f"accounts:{lane}")
+
     def lanes(
         self, partition: int, stages: tuple[str, ...], lanes: tuple[str, ...] = LANES
     ) -> list[tuple[str, str]]:
