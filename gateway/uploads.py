@@ -41,6 +41,7 @@ from gateway.parameters import only
 from gateway.problems import Refused, problems, retry_after
 from gateway.restoring import has_original, restore
 from gateway.slots import Slots
+from gateway.throttling import UPLOAD
 from store import subject
 from store.blobs import Blobs, Draft, original_key
 from store.errors import Corrupt, Full, StoreError, Unavailable
@@ -68,6 +69,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @post(
     "/api/photos/upload",
     guards=[only()],
+    opt=UPLOAD,
     operation_class=MultipartUpload,
     request_max_body_size=None,  # the form has bounds of its own
     response_headers=[POSITION],

@@ -109,6 +109,15 @@ class Bucket:
         """Return the seconds until the bucket is full again."""
         return self.wait_s(self.capacity, now)
 
+    def spend(self, cost: int, now: float) -> bool:
+        """Take tokens of a bucket that this process has to itself."""
+        self.ask(cost)
+        self.take_alone(now)
+        if self.held < cost:
+            return False
+        self.held -= cost
+        return True
+
     def ask(self, cost: int) -> None:
         """Note that ``cost`` tokens are wanted of the next lease."""
         self.least = min(self.least, cost) if self.asked else cost
