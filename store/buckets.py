@@ -98,8 +98,8 @@ class Bucket:
 
     def left(self, now: float) -> float:
         """Return the tokens that are left, as far as is known; others may have taken some."""
-        refilled = (now - self.at) * self.rate
-        return min(self.capacity, self.shared + refilled + self.held + self.aside)
+        shared = min(self.capacity, self.shared + (now - self.at) * self.rate)
+        return min(self.capacity, shared + self.held + self.aside)
 
     def wait_s(self, cost: int, now: float) -> float:
         """Return the seconds until ``cost`` tokens can be there."""
