@@ -8,6 +8,7 @@
 - An invalid token counts as a failed sign-in of its address. Tokens are verified first, which is
   cheap, and only failures are refused: a valid token is let in whatever its neighbours try. An
   expired token is no failure, because it tells its sender nothing new.
+- The files of the page are charged to the address alone: half a page could not wait.
 - Charges come before the work: before the body is read, the read model asked, or a command given.
   The bytes of an upload are charged by its Content-Length, or as they come where there is none.
 """
@@ -36,10 +37,11 @@ from gateway.tracing import HEADER, trace_id
 from store.buckets import Buckets, Table
 
 KIND = "rate_limit"
-"""The key of a route handler's ``opt`` that says what its requests are: ``UPLOAD``, ``STREAM``."""
+"""The key of a route handler's ``opt`` that says what its requests are."""
 
 UPLOAD = {KIND: "upload"}
 STREAM = {KIND: "stream"}
+PAGE = {KIND: "page"}
 
 UNLIMITED = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
@@ -50,6 +52,7 @@ HARMLESS = frozenset({"missing-token", "expired-token"})
 
 OF_KIND: dict[str, tuple[str, ...]] = {
     "": ("requests",),
+    "page": ("requests",),
     "command": ("requests", "commands"),
     "stream": ("requests", "streams"),
     "upload": ("requests", "uploads", "upload-bytes"),
@@ -206,10 +209,11 @@ class Throttle:
             else:
                 allowance = getattr(getattr(self._deps.rates, setting), role.value)
                 found[name] = self._policy(name, allowance, "client")
-        return {
+        kinds = {
             kind: tuple(policy for name in names if (policy := found[name]) is not None)
             for kind, names in OF_KIND.items()
         }
+        return kinds if role is None else {**kinds, "page": ()}
 
     def _policy(self, name: str, allowance: Allowance | None, whose: str) -> Policy | None:
         if allowance is None:

@@ -3,7 +3,8 @@
 A process takes tokens from the shared bucket in batches and spends them without asking again. A
 lease is good for ``LEASE_S``; what is left of it goes back with the next call. Within any time T
 all processes together therefore spend at most ``capacity + rate * (T + LEASE_S)`` tokens, however
-many processes there are.
+many processes there are; each may add what was left of a lease when a larger charge prolonged it,
+which is less than that charge.
 
 - The script is atomic for all buckets of one call, and each bucket is changed by that script alone.
   What is asked for while a call to a partition is under way goes with the next call to it.
@@ -30,25 +31,24 @@ import anyio
 from anyio.abc import TaskGroup
 from redis.exceptions import RedisError
 
+from store import subject
 from store.breaker import Breaker
 from store.client import Script, translated
 from store.errors import StoreError
 from store.log import Log
+from store.subject import Subject
 
 logger = logging.getLogger("photolog.buckets")
 
 LEASE_S = 2.0
 LEASE_PART = 50
-ANSWER_S = 0.25
+ANSWER_S = 0.5
 """How long a call may take before its buckets go on without Redis."""
 
 AWAY_S = 2.0
 """The longest time between two tries to reach Redis again."""
 
 MOST_IN_A_CALL = 250
-ROUNDS = 5
-"""How often a spender asks again whose tokens others took meanwhile."""
-
 KEPT = 10_000
 
 _FAILURES = (StoreError, RedisError)
@@ -124,17 +124,18 @@ class Bucket:
         self.asked += cost
 
     def wish(self, now: float) -> "_Wish":
-        """Return what to ask Redis for, and put aside what is held."""
+        """Return what to ask Redis for, and put aside what goes back."""
         if self.asked == 0 and self.held >= 0:
             return _Wish(0, 0, 0)  # only to see what is left; the lease stays
-        if self.until < now:
-            self.batch = max(1, self.batch // 2) if self.held > 0 else self.batch
-        else:
+        if self.until >= now:
             self.batch = 2 * max(self.batch, self.asked)
+        elif self.held > 0:
+            self.batch //= 2
         self.batch = max(1, min(self.batch, self.capacity // LEASE_PART))
-        wish = _Wish(self.held, self.least, max(self.asked, self.batch))
-        self.aside = self.held
-        self.held = self.asked = 0
+        # A lease that still runs stays: those for whom it was taken may not have come for it yet.
+        back = self.held if self.until < now or self.held < 0 else 0
+        wish = _Wish(back, self.least, max(self.asked, self.batch))
+        self.held, self.aside, self.asked = self.held - back, back, 0
         return wish
 
     def undo(self, wish: "_Wish") -> None:
@@ -151,7 +152,7 @@ class Bucket:
 
     def take_alone(self, now: float) -> None:
         """Lease what is wanted from what this process knows to be left."""
-        self.shared, self.at, self.held = self.left(now), now, 0
+        self.shared, self.at, self.held, self.aside = self.left(now), now, 0, 0
         if self.shared >= self.least:
             self.held = min(self.asked, int(self.shared))
             self.shared -= self.held
@@ -245,8 +246,7 @@ class Buckets:
         Returns:
             None, or the first bucket that has too little.
         """
-        lacking: list[Charge] = []
-        for _ in range(ROUNDS):
+        while True:
             now = self.clock()
             lacking = [
                 (bucket, cost)
@@ -261,7 +261,6 @@ class Buckets:
                 if bucket.left(now) < cost:
                     return bucket
             await self._lease(lacking, now)
-        return lacking[0][0]
 
     def take_known(self, bucket: Bucket) -> bool:
         """Take one token without waiting, if there may be one; what is owed is paid afterwards.
@@ -302,6 +301,7 @@ class Buckets:
 
     async def _serve(self, line: _Line, partition: int) -> None:
         """Send what waits, and what comes meanwhile; while Redis is away, try until it is back."""
+        subject.begin(Subject())  # it outlives the request that began it
         probe = Bucket(self._keys.allowance(partition, "probe", ""), partition, 1, 1)
         try:
             while line.waiting:

@@ -152,6 +152,13 @@ class TestRequests:
 
         assert found["photolog_rate_limited_total policy=requests"] == 3
 
+    async def test_a_client_that_is_refused_can_load_the_page(self, gateway: Gateway) -> None:
+        for _ in range(FEW + 1):
+            await me(gateway)
+
+        for path in ("/", "/pages/app.js"):
+            assert (await gateway.client.get(path)).status_code == 200
+
 
 class TestAddresses:
     @pytest.fixture

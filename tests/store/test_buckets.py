@@ -77,6 +77,24 @@ async def test_many_at_once_in_two_processes_spend_no_more_either(log: Log) -> N
     assert 1_000 - idle <= taken <= 1_000
 
 
+async def test_nobody_is_refused_while_there_is_something_left(log: Log) -> None:
+    """Also when many ask for the first time at once, and more come while Redis is asked."""
+    async with sharing(log) as buckets:
+        of = bucket(log, 10_000)
+        refusals: list[Bucket | None] = []
+
+        async def come(late: int) -> None:
+            for _ in range(late):
+                await anyio.lowlevel.checkpoint()
+            refusals.append(await buckets.take((of, 1)))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(2_000):
+                tasks.start_soon(come, number % 200)
+
+    assert refusals == [None] * 2_000
+
+
 async def test_most_tokens_are_spent_without_a_call(log: Log) -> None:
     async with sharing(log) as buckets:
         of = bucket(log, 10_000)
