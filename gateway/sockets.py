@@ -231,6 +231,7 @@ class _Conversation:
 
     def _pay(self) -> None:
         if self._budget is not None and not self._budget.spend(1, time.monotonic()):
+            self._deps.limited("messages-per-socket")
             raise Refused("rate-limited", "Too many messages over this socket.")
 
     async def _receive(self) -> str | bytes | None:

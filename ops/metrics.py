@@ -187,7 +187,7 @@ METRICS = (
         "photolog_rate_limited_total",
         "counter",
         GATEWAY,
-        "Requests, WebSockets and bytes of uploads that a rate limit refused.",
+        "Requests, WebSockets and their messages, and bytes of uploads that a rate limit refused.",
         ("policy",),
     ),
     Metric("photolog_uploads_in_progress", "gauge", GATEWAY, "Uploads that have a slot."),
