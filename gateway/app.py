@@ -43,6 +43,7 @@ from gateway.quotas import Quotas
 from gateway.rates import Counting
 from gateway.reading import provide_reader
 from gateway.slots import Slots
+from gateway.throttling import Throttle, Throttling
 from gateway.tracing import trace
 from store import subject
 from store.subject import Subject
@@ -99,9 +100,10 @@ def create_app(deps: Dependencies) -> Gateway:
     gauges = Gauges(deps, hub, slots)
     counting = Counting(deps.log)
     damages = Damages()
+    throttle = Throttle(deps)
 
     def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-        return pages.error_response(request, error, damages)
+        return pages.error_response(request, throttle.judge(request.scope, error), damages)
 
     app = Gateway(
         [
@@ -129,13 +131,18 @@ def create_app(deps: Dependencies) -> Gateway:
             "gauges": Provide(lambda: gauges, sync_to_thread=False),
             "quotas": Provide(lambda: quotas, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
+            "throttle": Provide(lambda: throttle, sync_to_thread=False),
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
         },
-        middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
+        guards=[throttle.guard],
+        middleware=[
+            DefineMiddleware(Throttling, throttle=throttle),
+            DefineMiddleware(Authentication, tokens=deps.tokens),
+        ],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
-        lifespan=[hub.running, counting.running, quotas.running],
+        lifespan=[hub.running, counting.running, quotas.running, throttle.running],
         openapi_config=description(),
         plugins=[EventSchema()],
         request_max_body_size=deps.limits.max_json_bytes,

@@ -26,6 +26,7 @@ from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY, PIPELINES
 from gateway.auth import COOKIE
 from gateway.commands import POSITION_HEADER
 from gateway.forms import SESSION_MAX
+from gateway.limit_headers import LimitedContract
 
 VERSION = "1.0.0"
 """Of the HTTP contract, not of the program."""
@@ -107,7 +108,7 @@ def _operation_id(
 
 
 def description() -> OpenAPIConfig:
-    return OpenAPIConfig(
+    return LimitedContract(
         title="Photolog",
         version=VERSION,
         summary="Photos in, events out.",
@@ -117,7 +118,9 @@ def description() -> OpenAPIConfig:
             "`code`; each address lists its own. Before a request reaches one it may be refused "
             "as `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
             "`body-too-large`, `upload-stalled` or `too-many-connections`. The version above is "
-            "that of this contract, not of the program."
+            "that of this contract, not of the program. The header `RateLimit` says what is left "
+            "of the rate limits that a request took from; when one is used up the answer is 429 "
+            "`rate-limited` with `Retry-After`."
         ),
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, opt={"exclude_from_auth": True}

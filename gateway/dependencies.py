@@ -1,5 +1,7 @@
 """What the gateway works with. Built by who starts it; nothing here is made at import."""
 
+from collections.abc import Callable
+
 import msgspec
 from litestar import Request, WebSocket
 from litestar.datastructures import State
@@ -7,6 +9,7 @@ from litestar.datastructures import State
 from gateway.auth import Principal, Tokens
 from gateway.limits import Limits
 from gateway.observing import AnswerObserver, Exposition, nothing
+from gateway.rate_limits import RateLimits
 from store.background import Background
 from store.blobs import Blobs
 from store.log import Log
@@ -17,7 +20,8 @@ from store.sqlite import Reader
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers.
 
-    ``background`` keeps the gateway's long-running tasks.
+    ``background`` keeps the gateway's long-running tasks. ``limited`` is called with the name of a
+    rate limit each time it refuses something.
     """
 
     log: Log
@@ -25,8 +29,10 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     reader: Reader
     tokens: Tokens
     limits: Limits = Limits()
+    rates: RateLimits = RateLimits()
     observe: AnswerObserver = ignore
     exposition: Exposition = nothing
+    limited: Callable[[str], None] = ignore
     background: Background = msgspec.field(default_factory=Background)
 
 

@@ -6,12 +6,14 @@ the answer is sent, the rest of the body is read and dropped for at most ``linge
 connection is closed.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import anyio
 from litestar.types import HTTPScope, Message, Receive, Send
 
+from gateway.standing import fields
 from gateway.tracing import HEADER, trace_id
 
 HEADERS: dict[bytes, bytes] = {
@@ -75,6 +77,7 @@ class Envelope:
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> None:
         said = {name.lower() for name, _ in headers}
         headers.extend((name, value) for name, value in HEADERS.items() if name not in said)
+        headers.extend(fields(self._scope, time.monotonic()))
         headers.append((HEADER.lower().encode(), trace_id(self._scope).encode()))
         if self._unread:
             headers.append((b"connection", b"close"))

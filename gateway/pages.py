@@ -20,6 +20,7 @@ from litestar.response.base import ASGIResponse
 from gateway.dependencies import Dependencies
 from gateway.problems import Damages, Refused, problem_response
 from gateway.ranges import matches_none
+from gateway.throttling import PAGE
 
 FOLDER = Path(__file__).parent / "pages"
 INDEX = "index.html"
@@ -85,7 +86,13 @@ def pages() -> Mapping[str, Page]:
     }
 
 
-@route("/", http_method=["GET", "HEAD"], exclude_from_auth=True, include_in_schema=False)
+@route(
+    "/",
+    http_method=["GET", "HEAD"],
+    exclude_from_auth=True,
+    include_in_schema=False,
+    opt=PAGE,
+)
 async def index(request: Asking, deps: NamedDependency[Dependencies]) -> ASGIResponse:
     return _answer(request, pages()[INDEX], deps.blobs.link_origin)
 
@@ -95,6 +102,7 @@ async def index(request: Asking, deps: NamedDependency[Dependencies]) -> ASGIRes
     http_method=["GET", "HEAD"],
     exclude_from_auth=True,
     include_in_schema=False,
+    opt=PAGE,
 )
 async def part(request: Asking, name: FromPath[str]) -> ASGIResponse:
     page = pages().get(name)

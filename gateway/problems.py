@@ -129,6 +129,7 @@ PROBLEMS: dict[str, Kind] = {
     "too-many-superseded": Kind(
         429, "Processed again too often", "Wait until superseded renditions are removed."
     ),
+    "rate-limited": Kind(429, "Too many requests", "Wait as long as Retry-After says, then go on."),
     "headers-too-large": Kind(431, "The headers are too large", "Send fewer and shorter ones."),
     # What is wrong on our side.
     "internal-error": Kind(500, "Our mistake", "Report it with the traceId."),
@@ -159,6 +160,9 @@ PROBLEMS: dict[str, Kind] = {
     "storage-full": Kind(507, "No room is left", "Tell the operator; nothing was stored."),
 }
 
+
+_ANYWHERE = ("invalid-request", "rate-limited", "internal-error", "unavailable")
+"""What each route may answer with."""
 
 _BRINGS = {
     "missing-token": ("invalid-token", "expired-token"),
@@ -350,7 +354,7 @@ def problems(*codes: str) -> dict[int, ResponseSpec]:
     """The OpenAPI responses of a route that may answer with these codes, and what they bring."""
     by_status: dict[int, list[str]] = {}
     brought = [each for code in codes for each in (code, *_BRINGS.get(code, ()))]
-    for code in dict.fromkeys(("invalid-request", "internal-error", "unavailable", *brought)):
+    for code in dict.fromkeys((*_ANYWHERE, *brought)):
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
     return {
         status: ResponseSpec(

@@ -14,7 +14,7 @@ answers what cannot be done, and changes nothing.
 
 | close code | why |
 |---|---|
-| 1008 | ``too-many-errors``: more than ``Limits.errors_per_socket`` |
+| 1008 | ``too-many-errors``: more than ``Limits.errors_per_socket``, ``rate-limited`` ones too |
 | 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
@@ -22,7 +22,7 @@ answers what cannot be done, and changes nothing.
 | 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
 
 Who may not enter is told so after the handshake, because a browser does not show the status of one
-that fails.
+that fails. A client or an address that opens too many sockets gets 429 instead of a handshake.
 """
 
 import logging
@@ -41,6 +41,7 @@ from gateway.auth import AuthError, Forbidden, Principal
 from gateway.dependencies import Dependencies, Socket
 from gateway.hub import Hub, Subscriber
 from gateway.problems import Refused, shortened
+from gateway.rate_limits import Allowance
 from gateway.rooms import (
     Admission,
     admit,
@@ -49,6 +50,8 @@ from gateway.rooms import (
     session_room,
 )
 from gateway.subscription import Delivery, Start
+from gateway.throttling import RateLimited, Throttle, refuse_handshake
+from store.buckets import Bucket
 from store.errors import StoreError
 
 logger = logging.getLogger("photolog.gateway")
@@ -115,13 +118,21 @@ _requests = msgspec.json.Decoder(Identify | SubscribePhoto | UnsubscribePhoto | 
 
 @websocket("/ws", exclude_from_auth=True)
 async def rooms(
-    socket: Socket, deps: NamedDependency[Dependencies], hub: NamedDependency[Hub]
+    socket: Socket,
+    deps: NamedDependency[Dependencies],
+    hub: NamedDependency[Hub],
+    throttle: NamedDependency[Throttle],
 ) -> None:
-    await socket.accept()
     try:
-        end = await _converse(socket, _principal(socket, deps), deps, hub)
-    except _Ended as ended:
-        end = ended
+        asking = await _admitted(socket, deps, throttle)
+    except RateLimited as refused:
+        await refuse_handshake(socket, refused)
+        return
+    await socket.accept()
+    if isinstance(asking, _Ended):
+        end = asking
+    else:
+        end = await _converse(socket, asking, deps, hub)
     if end is not None:
         with suppress(OSError, WebSocketDisconnect), anyio.move_on_after(CLOSE_PATIENCE_S):
             await socket.close(end.code, end.reason)
@@ -136,16 +147,19 @@ class _Ended(Exception):
         self.reason = reason
 
 
-def _principal(socket: Socket, deps: Dependencies) -> Principal:
+async def _admitted(socket: Socket, deps: Dependencies, throttle: Throttle) -> "Principal | _Ended":
+    """Return who asks, or why they may not; raises RateLimited."""
     try:
         principal = auth.identify(socket, deps.tokens)
-    except AuthError as error:
-        raise _Ended(4401, error.code) from error
-    except Forbidden as error:
-        raise _Ended(4403, error.code) from error
-    if principal is None:
-        raise _Ended(4401, "missing-token")
-    return principal
+    except (AuthError, Forbidden) as error:
+        fault = error
+    else:
+        if principal is not None:
+            await throttle.admit_socket(socket.scope, principal)
+            return principal
+        fault = AuthError("missing-token", "This needs a token.")
+    await throttle.admit_stranger(socket.scope, fault)
+    return _Ended(4401 if isinstance(fault, AuthError) else 4403, fault.code)
 
 
 async def _converse(
@@ -191,12 +205,14 @@ class _Conversation:
         self._subscriber = subscriber
         self._sending = anyio.Lock(fast_acquire=True)
         self._errors = 0
+        self._budget = _budget(deps.rates.rate_messages_per_socket)
         self._identified = False
 
     async def listen(self) -> None:
         """Answer each message, one after the other; return when the peer has gone."""
         while (text := await self._receive()) is not None:
             try:
+                self._pay()
                 await self._answer(_requests.decode(text))
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
                 await self._refuse("malformed-message", shortened(str(error)))
@@ -212,6 +228,11 @@ class _Conversation:
                 async with self._sending:
                     await self._send(_event(delivery))
         raise _Ended(1012, "stopping")
+
+    def _pay(self) -> None:
+        if self._budget is not None and not self._budget.spend(1, time.monotonic()):
+            self._deps.limited("messages-per-socket")
+            raise Refused("rate-limited", "Too many messages over this socket.")
 
     async def _receive(self) -> str | bytes | None:
         message = await self._socket.receive()
@@ -299,6 +320,10 @@ class _Conversation:
         if patience.cancelled_caught:
             self._hub.slow_readers += 1
             raise _Ended(1013, "slow-reader")
+
+
+def _budget(allowance: Allowance | None) -> Bucket | None:
+    return allowance and Bucket("", 0, allowance.tokens, allowance.window_s)
 
 
 def _event(delivery: Delivery) -> bytes:

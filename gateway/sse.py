@@ -32,6 +32,7 @@ from gateway.parameters import only
 from gateway.problems import problems
 from gateway.rooms import Admission, Positions, admit, join_positions, parse_positions
 from gateway.subscription import Delivery
+from gateway.throttling import STREAM
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -53,6 +54,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 @get(
     "/api/events",
     guards=[only("room", "lastEventId")],
+    opt=STREAM,
     responses={
         200: ResponseSpec(
             str,

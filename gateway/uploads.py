@@ -49,6 +49,7 @@ from gateway.problems import Refused, problems, retry_after
 from gateway.quotas import Quotas
 from gateway.restoring import has_original, restore
 from gateway.slots import Slots
+from gateway.throttling import UPLOAD
 from store import subject
 from store.blobs import Blobs, Draft, original_key
 from store.errors import Corrupt, Full, StoreError, Unavailable
@@ -76,6 +77,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @post(
     "/api/photos/upload",
     guards=[only()],
+    opt=UPLOAD,
     operation_class=MultipartUpload,
     request_max_body_size=None,  # the form has bounds of its own
     response_headers=[POSITION],

@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 import msgspec
 
@@ -16,6 +18,12 @@ from ops.tokens import mint
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 INTERNAL_ERROR = 500
+TOO_MANY_REQUESTS = 429
+LONGEST_RETRY_AFTER_S = 30.0
+"""A command waits no longer than this for its next try."""
+
+LIMITED_TRIES = 10
+"""How often in a row a request is refused by a rate limit before the command gives up."""
 TOKEN_TTL_S = 30 * 86_400.0
 """Longer than anyone watches; such a token is never stored."""
 
@@ -104,7 +112,7 @@ async def connected(
     Raises:
         UserError: a request within the block got no answer.
     """
-    client = httpx.AsyncClient(
+    client = _Heeding(
         base_url=url,
         headers={"Authorization": f"Bearer {token}"} if token else {},
         timeout=httpx.Timeout(
@@ -124,6 +132,33 @@ async def connected(
             ) from error
         except httpx.InvalidURL as error:
             raise UserError(f"{url} is no URL: {error}") from error
+
+
+class _Heeding(httpx.AsyncClient):
+    """Sends a request that a rate limit has refused again, when the server says to.
+
+    One whose body is read while it is sent cannot be sent again; its sender sees the refusal.
+    """
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        response = await super().send(request, **options)
+        for _ in range(LIMITED_TRIES):
+            wait_s = retry_after_s(response)
+            if response.status_code != TOO_MANY_REQUESTS or wait_s is None:
+                break
+            is_whole = isinstance(request.stream, httpx.ByteStream)
+            if not is_whole or wait_s > LONGEST_RETRY_AFTER_S:
+                break
+            await response.aclose()
+            await anyio.sleep(wait_s)
+            response = await super().send(request, **options)
+        return response
+
+
+def retry_after_s(response: httpx.Response) -> float | None:
+    """Return the seconds that the server asks to wait; None if it names none."""
+    asked = response.headers.get("retry-after", "")
+    return float(asked) if asked.isascii() and asked.isdigit() else None
 
 
 def checked(response: httpx.Response) -> httpx.Response:

@@ -183,6 +183,13 @@ METRICS = (
         ("method", "route"),
         SECONDS,
     ),
+    Metric(
+        "photolog_rate_limited_total",
+        "counter",
+        GATEWAY,
+        "Requests, WebSockets and their messages, and bytes of uploads that a rate limit refused.",
+        ("policy",),
+    ),
     Metric("photolog_uploads_in_progress", "gauge", GATEWAY, "Uploads that have a slot."),
     Metric("websocket_connections_active", "gauge", GATEWAY, "Open WebSockets."),
     Metric(

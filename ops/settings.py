@@ -12,7 +12,7 @@ from msgspec import Meta
 from domain.failures import Category
 from domain.quotas import Most
 from domain.retries import STRATEGIES, Strategies
-from ops.s3_settings import S3Settings
+from ops.rate_settings import RateSettings
 from ops.strategies import parse, text_of
 
 PREFIX = "PHOTOLOG_"
@@ -29,7 +29,7 @@ Positive = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
 
 
-class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator can change. A name says its unit."""
 
     data: Annotated[
@@ -129,6 +129,13 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     connections: Annotated[
         Count, Meta(description="Connections of a gateway at once; more get 503.")
     ] = 4_000
+    rate_subjects_kept: Annotated[
+        Count,
+        Meta(
+            description="Clients and addresses whose rate limits a gateway remembers, for each "
+            "limit; others are asked of Redis again."
+        ),
+    ] = 10_000
     keep_alive_s: Annotated[
         Count, Meta(description="Longest silence on a connection between two requests.")
     ] = 30
@@ -334,6 +341,7 @@ PARTS = {
     "max_pixels": "Pictures",
     "log_level": "Log lines",
     "s3_endpoint": "Photos on a server of S3",
+    "rate_requests": "Rate limits",
 }
 """The first setting of each part; in ``Settings`` those of one part stand together."""
 
@@ -341,7 +349,7 @@ PARTS = {
 HINTS = dict(
     sorted(
         get_type_hints(Settings, include_extras=True).items(),
-        key=lambda hint: hint[0] in S3Settings.__struct_fields__,
+        key=lambda hint: hint[0] in RateSettings.__struct_fields__,
     )
 )
 """The type of each setting, with its bounds and its meaning; those of ``Settings`` itself first."""

@@ -91,6 +91,9 @@ class Telemetry:
             )
         )
 
+    def limited(self, policy: str) -> None:
+        self.metrics.count("photolog_rate_limited_total", policy)
+
     def ran(self, run: StageRun) -> None:
         task = run.task
         duration_ms = run.seconds * 1000

@@ -227,7 +227,9 @@ async def open_gateway(
                 reader=reader,
                 tokens=signing,
                 limits=bounds(Limits, settings),
+                rates=settings.rates,
                 observe=telemetry.answered,
+                limited=telemetry.limited,
                 exposition=telemetry.gateway_exposition,
             )
         finally:

@@ -55,6 +55,10 @@ class Keys:
         """The rate limit of a stage, over all partitions."""
         return self._in(0, f"rate:{stage}")
 
+    def allowance(self, partition: int, policy: str, subject: str) -> str:
+        """What is left to a client or an address of one rate limit; see ``store.buckets``."""
+        return self._in(partition, f"allowance:{policy}:{subject}")
+
     def command(self, partition: int, client_id: str, key: str) -> str:
         return self._in(partition, f"command:{client_id}:{key}")
 

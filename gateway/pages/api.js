@@ -15,12 +15,19 @@ export class Problem extends Error {
    * @param {string} code stable, for code to decide by
    * @param {string} message a sentence
    * @param {string} advice what to do next; may be empty
+   * @param {number} [waitMs] how long the server asks to wait before the next try; 0 if it does not
    */
-  constructor(status, code, message, advice) {
+  constructor(status, code, message, advice, waitMs = 0) {
     super(message);
     this.status = status;
     this.code = code;
     this.advice = advice;
+    this.waitMs = waitMs;
+  }
+
+  /** Whether a rate limit refused it: it is as good as never sent, and may be sent later. */
+  get isLimited() {
+    return this.status === 429 && this.waitMs > 0;
   }
 
   /** The whole of it, for showing. */
@@ -34,7 +41,8 @@ export class Problem extends Error {
 
   /** Whether the same again may succeed. */
   get mayPass() {
-    return this.signedOut || this.status < 400 || this.status === 408 || this.status >= 500;
+    const passing = [408, 429].includes(this.status) || this.status >= 500;
+    return this.signedOut || this.status < 400 || passing;
   }
 }
 
@@ -68,18 +76,24 @@ function unreachable() {
 /**
  * @param {number} status
  * @param {string} body a problem document, if the gateway wrote it
+ * @param {string | null} retryAfter the header Retry-After, in seconds
  */
-function problemFrom(status, body) {
+function problemFrom(status, body, retryAfter) {
   if (status === 401) signedOut();
   try {
     const { code, title, detail, advice } = JSON.parse(body);
-    return new Problem(status, String(code), String(detail ?? title), String(advice ?? ""));
+    const waitMs = 1_000 * (Number(retryAfter) || 0);
+    return new Problem(status, String(code), String(detail ?? title), String(advice ?? ""), waitMs);
   } catch {
     return new Problem(status, "unexpected", `The server answered ${status}.`, "Try again.");
   }
 }
 
+/** A rate limit may refuse so often in a row, and ask to wait so long, before a person is told. */
+const LIMITED = { tries: 8, longestMs: 30_000 };
+
 /**
+ * Wait as a rate limit asks, and go on.
  * @param {string} method
  * @param {string} path
  * @param {Record<string, string>} [headers]
@@ -87,6 +101,25 @@ function problemFrom(status, body) {
  * @throws {Problem}
  */
 async function request(method, path, headers = {}) {
+  for (let refusals = 1; ; refusals += 1) {
+    try {
+      return await requestOnce(method, path, headers);
+    } catch (error) {
+      if (!(error instanceof Problem) || !error.isLimited) throw error;
+      if (refusals > LIMITED.tries || error.waitMs > LIMITED.longestMs) throw error;
+      await new Promise((resolve) => setTimeout(resolve, error.waitMs));
+    }
+  }
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {Record<string, string>} headers
+ * @returns {Promise<any>} as `request`
+ * @throws {Problem}
+ */
+async function requestOnce(method, path, headers) {
   /** @type {Response} */
   let response;
   /** @type {string} */
@@ -97,7 +130,7 @@ async function request(method, path, headers = {}) {
   } catch {
     throw unreachable();
   }
-  if (!response.ok) throw problemFrom(response.status, body);
+  if (!response.ok) throw problemFrom(response.status, body, response.headers.get("Retry-After"));
   return body === "" ? null : JSON.parse(body);
 }
 
@@ -199,7 +232,10 @@ export function upload(file, key, onProgress) {
     };
     sending.onload = () => {
       if (sending.status >= 200 && sending.status < 300) resolve(JSON.parse(sending.responseText));
-      else reject(problemFrom(sending.status, sending.responseText));
+      else {
+        const retryAfter = sending.getResponseHeader("Retry-After");
+        reject(problemFrom(sending.status, sending.responseText, retryAfter));
+      }
     };
     sending.onerror = () => reject(unreachable());
     sending.onabort = () => reject(new Problem(0, "aborted", "The upload was stopped.", ""));

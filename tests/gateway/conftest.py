@@ -20,6 +20,7 @@ from gateway.app import create_app
 from gateway.auth import Role, Tokens
 from gateway.dependencies import Dependencies
 from gateway.limits import Limits
+from gateway.rate_limits import RateLimits
 from gateway.server import configuration
 from ops.telemetry import Telemetry
 from projections.runner import Projector
@@ -122,13 +123,21 @@ def limits() -> Limits:
 
 
 @pytest.fixture
+def rates() -> RateLimits:
+    """A test's own rate limits: override this fixture."""
+    return RateLimits()
+
+
+@pytest.fixture
 async def projecting() -> bool:
     """Whether a projector runs: override this fixture."""
     return True
 
 
 @pytest.fixture
-async def deps(log: Log, tmp_path: Path, limits: Limits) -> AsyncGenerator[Dependencies]:
+async def deps(
+    log: Log, tmp_path: Path, limits: Limits, rates: RateLimits
+) -> AsyncGenerator[Dependencies]:
     """Measured, as ``ops.wiring`` has it."""
     reader = Reader(Generations(tmp_path / "read-model"))
     telemetry = Telemetry("gateway")
@@ -139,7 +148,9 @@ async def deps(log: Log, tmp_path: Path, limits: Limits) -> AsyncGenerator[Depen
         reader=reader,
         tokens=Tokens(SECRET),
         limits=limits,
+        rates=rates,
         observe=telemetry.answered,
+        limited=telemetry.limited,
         exposition=telemetry.gateway_exposition,
     )
     reader.close()

@@ -97,6 +97,7 @@ def test_every_metric_has_a_value_once_there_was_work(worked: System) -> None:
     assert empty == {
         ("worker-1", "photolog_decoder_restarts_total"),
         ("gateway", "job_failures_total"),
+        ("gateway", "photolog_rate_limited_total"),
     }
 
 
