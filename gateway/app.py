@@ -31,6 +31,7 @@ from gateway import (
 )
 from gateway.auth import Authentication
 from gateway.checks import Checks
+from gateway.connections import Connections, bounded
 from gateway.contract import description
 from gateway.dependencies import Dependencies
 from gateway.envelope import Envelope
@@ -78,8 +79,9 @@ class JsonRequest(Request[Any, Any, State]):
 class Gateway(Litestar):
     """Puts every HTTP exchange in an ``Envelope``, also those that no route answers."""
 
-    __slots__ = ("linger_s", "observe")
+    __slots__ = ("connections", "linger_s", "observe")
 
+    connections: Connections
     linger_s: float
     observe: AnswerObserver
 
@@ -93,12 +95,13 @@ class Gateway(Litestar):
 
 def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
-    hub = Hub(deps.log, deps.reader, deps.limits)
+    connections = Connections(deps.limits)
+    hub = Hub(deps.log, deps.reader, deps.limits, deps.background)
     slots = Slots(deps.limits.uploads_at_once)
-    checks = Checks(deps)
+    checks = Checks(deps, hub, connections)
     quotas = Quotas(deps, slots)
-    gauges = Gauges(deps, hub, slots)
-    counting = Counting(deps.log)
+    gauges = Gauges(deps, hub, slots, connections)
+    counting = Counting(deps.log, deps.background)
     damages = Damages()
     throttle = Throttle(deps)
 
@@ -139,6 +142,7 @@ def create_app(deps: Dependencies) -> Gateway:
         middleware=[
             DefineMiddleware(Throttling, throttle=throttle),
             DefineMiddleware(Authentication, tokens=deps.tokens),
+            bounded,
         ],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
@@ -148,6 +152,7 @@ def create_app(deps: Dependencies) -> Gateway:
         request_max_body_size=deps.limits.max_json_bytes,
         logging_config=None,
     )
+    app.connections = connections
     app.linger_s = deps.limits.linger_s
     app.observe = deps.observe
     return app

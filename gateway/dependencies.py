@@ -8,6 +8,7 @@ from litestar.datastructures import State
 
 from gateway.auth import Principal, Tokens
 from gateway.limits import Limits
+from gateway.log_room import LogRoom
 from gateway.observing import AnswerObserver, Exposition, nothing
 from gateway.rate_limits import RateLimits
 from store.background import Background
@@ -21,7 +22,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers.
 
     ``background`` keeps the gateway's long-running tasks. ``limited`` is called with the name of a
-    rate limit each time it refuses something.
+    rate limit each time it refuses something. ``connections_note`` says why there may be fewer
+    connections than an operator has set.
     """
 
     log: Log
@@ -34,6 +36,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     exposition: Exposition = nothing
     limited: Callable[[str], None] = ignore
     background: Background = msgspec.field(default_factory=Background)
+    connections_note: str = ""
+    log_room: LogRoom = msgspec.field(default_factory=LogRoom)
 
 
 Asked = Request[Principal, None, State]

@@ -20,12 +20,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``max_header_bytes``, ``max_headers`` of a request | 431 ``headers-too-large`` |
     | ``connections`` at once, WebSockets and streams too | 503 ``too-many-connections`` |
     | ``rate_subjects_kept``: rate limits remembered, each | others are asked of Redis again |
+    | ``connections_reserved``: those of them for health, metrics, operators | the same, to others |
+    | ``connections_per_address`` | 429 ``too-many-connections-from-address`` |
+    | ``connections_per_client``: also requests | 429 ``too-many-connections-of-client`` |
     | ``keep_alive_s``: the longest silence between two requests | the connection is closed |
     | ``drain_s``: how long requests may go on when the server stops | they are cut |
     | ``slow_reader_s``: the longest time a reader takes no bytes | the connection is closed |
     | ``linger_s``: how long the rest of a refused body is read | the connection is closed |
     | ``after_timeout_s``: the longest wait of ``?after=`` | 503 ``read-model-behind`` |
     | ``append_patience_s``: how long Redis may be away | 503 ``log-unavailable`` |
+    | ``log_full_percent`` of the memory that the log's server may use | 507 ``log-full`` |
     | ``page_limit_max`` | 400 ``invalid-limit`` |
     | ``drain_at_once``: tasks that one drain takes away | the rest is told as ``remaining`` |
     | ``filename_max``: bytes of UTF-8 | the name is cut, its extension stays |
@@ -66,12 +70,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_headers: int = 100
     connections: int = 4_000
     rate_subjects_kept: int = 10_000
+    connections_reserved: int = 64
+    connections_per_address: int = 1_000
+    connections_per_client: int = 400
     keep_alive_s: int = 30
     drain_s: int = 10
     slow_reader_s: float = 30.0
     linger_s: float = 5.0
     after_timeout_s: float = 5.0
     append_patience_s: float = 10.0
+    log_full_percent: float = 90.0
     page_limit_max: int = 200
     drain_at_once: int = 1_000
     filename_max: int = 255

@@ -16,7 +16,7 @@ from domain.rejections import OverQuota, Rejected
 from gateway.auth import AuthError, Forbidden
 from gateway.tracing import trace_id
 from store.breaker import Breaker
-from store.errors import CircuitOpen, Corrupt, Full, Missing, StoreError, Unavailable
+from store.errors import CircuitOpen, Corrupt, Full, LogFull, Missing, StoreError, Unavailable
 from store.subject import Subject
 
 logger = logging.getLogger("photolog.gateway")
@@ -139,6 +139,16 @@ PROBLEMS: dict[str, Kind] = {
     "too-many-connections": Kind(
         503, "Too many connections at once", "Try again after Retry-After."
     ),
+    "too-many-connections-from-address": Kind(
+        429,
+        "Too many connections from one address",
+        "Close those you do not need, and try again after Retry-After.",
+    ),
+    "too-many-connections-of-client": Kind(
+        429,
+        "Too many connections of one client",
+        "End streams or requests you do not need, and try again after Retry-After.",
+    ),
     "log-unavailable": Kind(
         503,
         "The log does not answer",
@@ -157,6 +167,11 @@ PROBLEMS: dict[str, Kind] = {
     "quota-bytes": Kind(
         507, "The quota of bytes is used up", "Delete photos, or ask the operator for more."
     ),
+    "log-full": Kind(
+        507,
+        "The log has no room left",
+        "Tell the operator; what was uploaded before is kept, and can be read and deleted.",
+    ),
     "storage-full": Kind(507, "No room is left", "Tell the operator; nothing was stored."),
 }
 
@@ -167,7 +182,7 @@ _ANYWHERE = ("invalid-request", "rate-limited", "internal-error", "unavailable")
 _BRINGS = {
     "missing-token": ("invalid-token", "expired-token"),
     "read-model-behind": ("invalid-position",),
-    "log-unavailable": ("cross-origin", "corrupt", "storage-full"),
+    "log-unavailable": ("cross-origin", "corrupt", "log-full", "storage-full"),
 }
 """What else may be said where the first may: of a token, of ``?after=``, of a command."""
 
@@ -229,6 +244,8 @@ def _when(error: Rejected) -> Headers:
 
 def _say_store(error: StoreError) -> _Said:
     match error:
+        case LogFull():
+            return _Said("log-full", "The server of the log takes no more.")
         case Full():
             return _Said("storage-full", "The storage has no room left.")
         case Missing():
@@ -320,14 +337,16 @@ def problem_response(
     about = {"subject": Subject(trace_id=trace)}
     reason = str(error)  # like the path it may hold a line break of a user's
     is_bug = said.code == "internal-error"
-    expected = kind.status < 500 or isinstance(error, OverQuota)
+    # A crowd is told of by lines of its own, see gateway.noise.
+    is_crowd = said.code == "too-many-connections"
+    expected = kind.status < 500 or is_crowd or isinstance(error, OverQuota)
     level = logging.INFO if expected else logging.WARNING
     if kind.status == 500:
         is_news = is_bug or damages.name(f"{request.url.path} {said.code} {reason}")
         level = logging.ERROR if is_news else logging.INFO
     cause = error if is_bug else None
     logger.log(level, "%s: %s: %r", where, said.code, reason, exc_info=cause, extra=about)
-    retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
+    retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in (429, 503) else {}
     return Response(
         document(said.code, said.detail, trace, said.advice or _values(request, error)),
         status_code=kind.status,

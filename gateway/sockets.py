@@ -18,6 +18,7 @@ answers what cannot be done, and changes nothing.
 | 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
+| 1013 | ``too-many-connections`` and its kind, as in ``gateway.connections``: try again later |
 | 4401 | ``missing-token``, ``invalid-token``, ``expired-token``: at once, or when the token ends |
 | 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
 
@@ -27,8 +28,9 @@ that fails. A client or an address that opens too many sockets gets 429 instead 
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -38,6 +40,7 @@ from litestar.exceptions import WebSocketDisconnect
 
 from gateway import auth
 from gateway.auth import AuthError, Forbidden, Principal
+from gateway.connections import SCOPE_KEY, Connection
 from gateway.dependencies import Dependencies, Socket
 from gateway.hub import Hub, Subscriber
 from gateway.problems import Refused, shortened
@@ -129,10 +132,13 @@ async def rooms(
         await refuse_handshake(socket, refused)
         return
     await socket.accept()
-    if isinstance(asking, _Ended):
-        end = asking
-    else:
-        end = await _converse(socket, asking, deps, hub)
+    try:
+        if isinstance(asking, _Ended):
+            raise asking
+        with _counted(socket, asking):
+            end = await _converse(socket, asking, deps, hub)
+    except _Ended as ended:
+        end = ended
     if end is not None:
         with suppress(OSError, WebSocketDisconnect), anyio.move_on_after(CLOSE_PATIENCE_S):
             await socket.close(end.code, end.reason)
@@ -160,6 +166,20 @@ async def _admitted(socket: Socket, deps: Dependencies, throttle: Throttle) -> "
         fault = AuthError("missing-token", "This needs a token.")
     await throttle.admit_stranger(socket.scope, fault)
     return _Ended(4401 if isinstance(fault, AuthError) else 4403, fault.code)
+
+
+@contextmanager
+def _counted(socket: Socket, principal: Principal) -> Generator[None]:
+    connection: Connection | None = cast("Any", socket.scope).get(SCOPE_KEY)
+    if connection is None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(connection.serving(socket.scope, principal))
+        except Refused as refusal:
+            raise _Ended(1013, refusal.code) from refusal
+        yield
 
 
 async def _converse(

@@ -16,6 +16,7 @@
 
 Quotas are checked before the body is read, as far as that shows, and by the append. There they stop
 neither a duplicate nor a repeat, which add nothing.
+| bytes of which the log has no room to tell | 507 ``log-full`` |
 
 The blob is durable before the event that names it. Where it is not known whether the event was
 recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
@@ -108,6 +109,7 @@ async def upload(
     client_id = writer(request.user).client_id
     key = _checked(request, idempotency_key)
     await accepting(deps, request.user)
+    await deps.log_room.check(deps.log, deps.limits, request.user.client_id)
     await _storing(deps.blobs)
     quota = quotas.of(client_id)
     async with slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads):

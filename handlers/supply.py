@@ -16,8 +16,9 @@ a task.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -26,6 +27,7 @@ from domain.control_events import Rate
 from domain.controls import Controls
 from domain.pipeline import ERASURE
 from handlers.hand import Hand
+from store.background import Background
 from store.controls import ControlLog
 from store.errors import StoreError, Unavailable
 from store.lanes import Claimed, Lanes
@@ -60,7 +62,16 @@ class Supply:
     rate kept a task back.
     """
 
-    def __init__(self, log: Log, lanes: Lanes, hand: Hand, concurrency: int, take: Take) -> None:
+    def __init__(
+        self,
+        log: Log,
+        lanes: Lanes,
+        hand: Hand,
+        concurrency: int,
+        take: Take,
+        background: Background | None = None,
+    ) -> None:
+        self._background = background or Background()
         self._log = log
         self._lanes = lanes
         self._hand = hand
@@ -80,7 +91,7 @@ class Supply:
         """Begin with each partition as soon as it answers; ``tasks`` wait for what is late."""
         self._tasks = tasks
         for partition in self._away:
-            tasks.start_soon(self._fall_in, partition)
+            self._keep("claims", partial(self._fall_in, partition), partition)
 
     def is_silent(self, partition: int) -> bool:
         """Whether it has not answered yet, or not the last time, or its server is late."""
@@ -133,7 +144,7 @@ class Supply:
 
     def put_back(self, partition: int, claim: Claim) -> None:
         """Hand a task back to its lane, on the side; if that fails it is taken again."""
-        self._tasks.start_soon(self._put_back, partition, claim)
+        self._keep("release", partial(self._put_back, partition, claim), partition)
 
     def _allows(self, stage: str, busy: int) -> bool:
         most = self._controls.limit(stage).concurrency
@@ -196,7 +207,7 @@ class Supply:
             if self._late.pop(partition, None) is not None:
                 self._take(partition, claimed)
 
-        self._tasks.start_soon(ask)
+        self._keep("claims", ask, partition)
         try:
             with anyio.move_on_after(ANSWER_S):
                 await answered.wait()
@@ -204,6 +215,10 @@ class Supply:
             if not answered.is_set():
                 self._late[partition] = self._log.owner(partition)
         return claimed if answered.is_set() else []
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]], partition: int) -> None:
+        part = f"partition {partition}"
+        self._tasks.start_soon(partial(self._background.keep, name, work, part=part))
 
     async def _put_back(self, partition: int, claim: Claim) -> None:
         try:
@@ -216,7 +231,7 @@ class Supply:
         """Leave the partition out until it answers, and what it may have handed out is found."""
         if partition not in self._away:
             self._away.add(partition)
-            self._tasks.start_soon(self._fall_in, partition, PAUSE_S)
+            self._keep("claims", partial(self._fall_in, partition, PAUSE_S), partition)
 
     async def _fall_in(self, partition: int, pause_s: float = 0.0) -> None:
         """Begin with the partition once it answers, and operators were heard after an outage."""

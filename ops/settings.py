@@ -46,6 +46,13 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "for a cluster; unset: our own."
         ),
     ] = None
+    redis_memory_bytes: Annotated[
+        Natural,
+        Meta(
+            description="Most memory of our own Redis, its maxmemory; 0: two fifths of what this "
+            "machine, or the container, has."
+        ),
+    ] = 0
     secret: Annotated[
         Annotated[str, Meta(min_length=32)] | None,
         Meta(description="Signs the tokens; unset: drawn once, kept in the data folder."),
@@ -136,6 +143,24 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "limit; others are asked of Redis again."
         ),
     ] = 10_000
+    connections_reserved: Annotated[
+        Natural,
+        Meta(
+            description="How many of them are kept for health checks, metrics, operators and "
+            "auditors, but a quarter at most."
+        ),
+    ] = 64
+    connections_per_address: Annotated[
+        Count,
+        Meta(
+            description="Connections of one IPv4 address or IPv6 /64 network; behind a trusted "
+            "proxy, requests at once of a forwarded address."
+        ),
+    ] = 1_000
+    connections_per_client: Annotated[
+        Count,
+        Meta(description="Requests, event streams and WebSockets of one client at once."),
+    ] = 400
     keep_alive_s: Annotated[
         Count, Meta(description="Longest silence on a connection between two requests.")
     ] = 30
@@ -167,6 +192,13 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="Longest wait for those disks before the append is tried again.", gt=0, le=5
         ),
     ] = 2.0
+    log_full_percent: Annotated[
+        Percent,
+        Meta(
+            description="Part of the memory that the server of the log may use (maxmemory) above "
+            "which uploads are refused; the rest is for results, deletions and operators."
+        ),
+    ] = 90.0
     page_limit_max: Annotated[Count, Meta(description="Most items of one page.")] = 200
     drain_at_once: Annotated[
         Count, Meta(description="Tasks that one call of drain takes away.")

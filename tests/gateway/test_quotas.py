@@ -276,14 +276,12 @@ class TestIdempotencyKeys:
         assert (await gateway.upload()).status_code == 201  # without a key
 
 
-async def test_me_is_who_asks_with_what_is_used(gateway: Gateway) -> None:
+async def test_me_shows_what_is_used_of_the_quota(gateway: Gateway) -> None:
     data = picture()
     await gateway.upload(data)
 
     me = (await gateway.get("/api/me")).json()
 
-    assert (me["clientId"], me["role"]) == ("alice", "client")
-    assert me["expires"].endswith("Z")
     assert me["quota"] == {
         "photos": {"used": 1, "limit": None},
         "bytes": {"used": len(data), "limit": None},
