@@ -48,7 +48,7 @@ ANSWER_S = 0.5
 AWAY_S = 2.0
 """The longest time between two tries to reach Redis again."""
 
-MOST_IN_A_CALL = 250
+MOST_IN_A_CALL = 100
 KEPT = 10_000
 
 _FAILURES = (StoreError, RedisError)

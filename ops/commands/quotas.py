@@ -45,7 +45,7 @@ def _option(name: str, what: str) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="JSON, one object a client.")
 @as_operator
 def command(server: Server, whose: str | None, as_json: bool, **given: Any) -> None:
-    """Show what clients have, and set the quota of CLIENT.
+    """Show what clients have, and set how much they may have.
 
     Without CLIENT: list all clients. With options, set these limits of CLIENT and keep its others:
     none is no limit, default the one of the settings. What a client has beyond its quota stays.

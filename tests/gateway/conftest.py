@@ -154,6 +154,7 @@ async def deps(
         observe=telemetry.answered,
         limited=telemetry.limited,
         exposition=telemetry.gateway_exposition,
+        background=telemetry.background,
     )
     reader.close()
 
