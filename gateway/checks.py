@@ -7,6 +7,7 @@
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
 | ``worker_pool`` | who has reported of late | no worker | |
+| ``libraries`` | the C libraries of this installation | one is known to be vulnerable | |
 
 Nobody has to sign in to ask, so what costs something is done once for all who ask at a time.
 """
@@ -38,6 +39,9 @@ logger = logging.getLogger("photolog.gateway")
 State = Literal["ok", "degraded", "down"]
 
 PROBE = b"photolog was here"
+
+LIBRARIES_KEPT_S = 86_400.0
+"""Only another installation has other libraries, and that is another process."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -71,6 +75,7 @@ class Checks:
         self._probed = Kept(self._probe, deps.limits.probe_keep_s)
         self._said: dict[str, str] = {}
         self._examined = Kept(self._examine_file, deps.limits.integrity_keep_s)
+        self._flaws = Kept(self._find_flaws, LIBRARIES_KEPT_S)
 
     async def serving(self) -> dict[str, Check]:
         """What serving needs; cheap enough for a load balancer that asks every second."""
@@ -83,6 +88,7 @@ class Checks:
             sqlite=self._sqlite,
             system_resources=self._machine,
             worker_pool=self._workers,
+            libraries=self._libraries,
         )
 
     async def _all(self, **checks: Callable[[], Awaitable[Check]]) -> dict[str, Check]:
@@ -247,6 +253,15 @@ class Checks:
             return Check(status="degraded", reason="Redis does not answer")
         paused = await self._paused()
         return Check(status="ok" if count else "degraded", workers=count, paused=paused or None)
+
+    async def _libraries(self) -> Check:
+        flaws = await self._flaws.get(self._limits.check_timeout_s / 2)
+        if flaws is None:
+            return Check(status="ok", reason="not examined yet")
+        return Check(status="degraded" if flaws else "ok", reason="; ".join(flaws) or None)
+
+    async def _find_flaws(self) -> list[str]:
+        return await self._deps.known_flaws()
 
     async def _paused(self) -> list[str]:
         """What operators have paused; nothing while partition 0, which knows, does not answer."""

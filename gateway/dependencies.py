@@ -1,5 +1,7 @@
 """What the gateway works with. Built by who starts it; nothing here is made at import."""
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 from litestar import Request, WebSocket
 from litestar.datastructures import State
@@ -14,10 +16,15 @@ from store.observing import ignore
 from store.sqlite import Reader
 
 
+async def _no_flaws() -> list[str]:
+    return []
+
+
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers.
 
-    ``background`` keeps the gateway's long-running tasks.
+    ``background`` keeps the gateway's long-running tasks. ``known_flaws`` names the bundled
+    libraries that are known to be vulnerable, each in a sentence.
     """
 
     log: Log
@@ -28,6 +35,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     observe: AnswerObserver = ignore
     exposition: Exposition = nothing
     background: Background = msgspec.field(default_factory=Background)
+    known_flaws: Callable[[], Awaitable[list[str]]] = _no_flaws
 
 
 Asked = Request[Principal, None, State]

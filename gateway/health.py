@@ -31,6 +31,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sqlite: Check
     system_resources: Check
     worker_pool: Check
+    libraries: Check
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):

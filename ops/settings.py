@@ -21,6 +21,8 @@ RETRY = "retry_"
 
 REDIS_URL = r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://"
 
+REFUSED_FORMATS = r"^((JPEG|PNG|WebP|GIF|TIFF|AVIF|HEIC|HEIF)( (?=.)|$))*$"
+
 Natural = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -239,6 +241,14 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         Count, Meta(description="Most segments, chunks or blocks of a picture file, filler too.")
     ] = 500_000
     max_scans: Annotated[Count, Meta(description="Most scans of a progressive JPEG.")] = 100
+    refused_formats: Annotated[
+        str,
+        Meta(
+            description="Formats that are not decoded, as 'HEIC HEIF': for a decoder with a flaw "
+            "that no release has fixed yet.",
+            pattern=REFUSED_FORMATS,
+        ),
+    ] = ""
     decoders: Annotated[
         Natural, Meta(description="Decoder processes of a worker; 0: one a processor.")
     ] = 0

@@ -15,6 +15,7 @@ import msgspec
 
 from ops import belonging, gauges
 from ops.blobs import open_store
+from ops.bundled import known_flaws
 from ops.embedded import url_in
 from ops.errors import UserError
 from ops.loading import shown
@@ -229,9 +230,14 @@ async def open_gateway(
                 limits=bounds(Limits, settings),
                 observe=telemetry.answered,
                 exposition=telemetry.gateway_exposition,
+                known_flaws=_known_flaws,
             )
         finally:
             reader.close()
+
+
+async def _known_flaws() -> list[str]:
+    return [str(flaw) for flaw in await known_flaws()]
 
 
 @asynccontextmanager

@@ -174,6 +174,11 @@ class Connection:
         self._raw.close()
 
 
+def library_version() -> str:
+    """Return the version of SQLite in this process."""
+    return apsw.sqlite_lib_version()
+
+
 def open_writer(path: Path) -> Connection:
     """A connection that may write; its commits survive a crash of the process.
 
