@@ -180,6 +180,10 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     integrity_keep_s: Annotated[
         Seconds, Meta(description="How long health tells what that look has found.")
     ] = 60.0
+    kept_generations: Annotated[
+        Natural,
+        Meta(description="Most replaced read models that are kept as evidence of a changed log."),
+    ] = 2
     probe_keep_s: Annotated[
         Seconds, Meta(description="How long health tells what writing a small blob has shown.")
     ] = 5.0

@@ -203,7 +203,7 @@ def place_of_blobs(settings: Settings) -> str:
 
 
 def generations(settings: Settings) -> Generations:
-    return Generations(settings.read_model_folder)
+    return Generations(settings.read_model_folder, settings.kept_generations)
 
 
 @asynccontextmanager

@@ -56,6 +56,30 @@ def test_where_the_log_was_changed_nobody_is_told_to_rebuild(system: System, pho
     assert "projections rebuild" not in told.stdout
 
 
+def test_a_read_model_is_not_rebuilt_from_a_broken_log(system: System, photo: str) -> None:
+    folder = system.data / "read-model"
+    old = (folder / "current").read_text()
+    asyncio.run(rewrite(url_in(system.data / "valkey"), 3))
+
+    refused = system.photolog("projections", "rebuild")
+    stayed = (folder / "current").read_text()
+    forced = system.photolog("projections", "rebuild", "--force")
+    listed = system.photolog("projections", "list")
+    as_json = json.loads(system.photolog("projections", "list", "--json").stdout)
+
+    assert (refused.returncode, stayed) == (1, old)
+    assert "The log is broken" in refused.stderr
+    assert "`--force` rebuilds all the same" in refused.stderr
+    kept = folder / "kept" / old
+    assert forced.returncode == 0
+    assert f"the old generation is kept in {kept}" in forced.stdout
+    assert f"kept {kept}, " in listed.stdout
+    assert as_json["kept"] == [{"path": str(kept), "sizeBytes": kept.stat().st_size}]
+    with closing(sqlite3.connect(kept)) as db:
+        rows: list[tuple[bytes]] = db.execute("SELECT body FROM history").fetchall()
+    assert not any(b"mallory" in body for (body,) in rows)
+
+
 def test_a_copy_is_audited_where_it_lies_and_nothing_in_it_changes(
     system: System, photo: str, tmp_path: Path
 ) -> None:
