@@ -10,6 +10,7 @@
 | ``rooms`` | the hub that follows the history for them | it failed of late | it does not run |
 | ``background`` | the long-running tasks of all roles | one has failed of late | |
 | ``connections`` | those that are open, see ``gateway.connections`` | only the reserve is left | |
+| ``libraries`` | the C libraries of this installation | one is known to be vulnerable | |
 
 Nobody has to sign in to ask, so what costs something is done once for all who ask at a time.
 """
@@ -52,6 +53,8 @@ GATEWAY = "gateway"
 
 NAMED = 10
 """Failing tasks that one answer names."""
+LIBRARIES_KEPT_S = 86_400.0
+"""Only another installation has other libraries, and that is another process."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -91,6 +94,7 @@ class Checks:
         self._probed = Kept(self._probe, deps.limits.probe_keep_s)
         self._said: dict[str, str] = {}
         self._examined = Kept(self._examine_file, deps.limits.integrity_keep_s)
+        self._flaws = Kept(self._find_flaws, LIBRARIES_KEPT_S)
 
     async def serving(self) -> dict[str, Check]:
         """What serving needs; cheap enough for a load balancer that asks every second."""
@@ -108,6 +112,7 @@ class Checks:
             rooms=self._rooms,
             background=self._background,
             connections=self._open_connections,
+            libraries=self._libraries,
         )
 
     async def _all(self, **checks: Callable[[], Awaitable[Check]]) -> dict[str, Check]:
@@ -309,6 +314,15 @@ class Checks:
             open=held.open,
             max=held.max,
         )
+
+    async def _libraries(self) -> Check:
+        flaws = await self._flaws.get(self._limits.check_timeout_s / 2)
+        if flaws is None:
+            return Check(status="ok", reason="not examined yet")
+        return Check(status="degraded" if flaws else "ok", reason="; ".join(flaws) or None)
+
+    async def _find_flaws(self) -> list[str]:
+        return await self._deps.known_flaws()
 
     async def _paused(self) -> list[str]:
         """What operators have paused; nothing while partition 0, which knows, does not answer."""

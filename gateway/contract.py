@@ -120,8 +120,8 @@ def description() -> OpenAPIConfig:
             "`body-too-large`, `upload-stalled`, `too-many-connections`, "
             "`too-many-connections-from-address` or `too-many-connections-of-client`. The version "
             "above is that of this contract, not of the program. The header `RateLimit` says what "
-            "is left of the rate limits that a request took from; when one is used up the answer is "
-            "429 `rate-limited` with `Retry-After`."
+            "is left of the rate limits that a request took from; when one is used up, the answer "
+            "is 429 `rate-limited` with `Retry-After`."
         ),
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, opt={"exclude_from_auth": True}

@@ -1,6 +1,6 @@
 """What the gateway works with. Built by who starts it; nothing here is made at import."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from litestar import Request, WebSocket
@@ -18,12 +18,17 @@ from store.observing import ignore
 from store.sqlite import Reader
 
 
+async def _no_flaws() -> list[str]:
+    return []
+
+
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers.
 
     ``background`` keeps the gateway's long-running tasks. ``limited`` is called with the name of a
     rate limit each time it refuses something. ``connections_note`` says why there may be fewer
-    connections than an operator has set.
+    connections than an operator has set. ``known_flaws`` names the bundled libraries that are known
+    to be vulnerable, each in a sentence.
     """
 
     log: Log
@@ -38,6 +43,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     background: Background = msgspec.field(default_factory=Background)
     connections_note: str = ""
     log_room: LogRoom = msgspec.field(default_factory=LogRoom)
+    known_flaws: Callable[[], Awaitable[list[str]]] = _no_flaws
 
 
 Asked = Request[Principal, None, State]

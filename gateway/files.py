@@ -4,6 +4,9 @@ An original never changes, so a browser may keep it; it is asked again where the
 A rendition changes when the photo is processed again, so a browser asks each time, which costs no
 bytes while the ETag, the SHA-256 of the file, is the same.
 
+A whole file is hashed while it is sent: an answer whose bytes are not those of the log is refused,
+or broken off if it is longer than a chunk. A part of a file cannot be checked.
+
 Files come from users. A browser shows them as the pictures that their first bytes said they are, or
 not at all: no sniffing, no scripts, no frame.
 
@@ -12,6 +15,7 @@ that works for a while; who may not see the photo does not get one.
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated
 
@@ -27,6 +31,7 @@ from litestar.types import Receive, Send
 from domain.pipeline import DEFAULT_PIPELINE, PIPELINES
 from gateway.dependencies import Asked, Dependencies
 from gateway.filenames import disposition, with_suffix
+from gateway.intact import at_once, intact
 from gateway.parameters import SHOWN, only
 from gateway.problems import Refused, problems
 from gateway.ranges import Range, Unsatisfiable, matches_none, parse_range, still_holds
@@ -34,6 +39,8 @@ from gateway.reading import not_found, visible
 from projections import jobs, photos
 from projections.jobs import JobView
 from projections.photos import Files, Owner
+from store.blobs import CHUNK_BYTES
+from store.errors import Corrupt
 from store.sqlite import Connection, Reader
 
 logger = logging.getLogger("photolog.gateway")
@@ -230,6 +237,9 @@ async def _answer(
         return ASGIResponse(status_code=307, headers={"Location": link, "Cache-Control": NEVER})
     part = _part(request, file)
     start, length = (part.start, part.length) if part else (0, file.size)
+    chunks = deps.blobs.read(file.key, start, length)
+    if length == file.size and request.method == "GET":
+        chunks = await _checked(deps, file, chunks)
     headers = _headers(file) | {
         "Content-Length": str(length),
         "Content-Type": file.mime_type,
@@ -239,12 +249,30 @@ async def _answer(
     if part:
         headers["Content-Range"] = part.content_range(file.size)
     return Streamed(
-        deps.blobs.read(file.key, start, length),
+        chunks,
         deps.limits.slow_reader_s,
         headers=headers,
         status_code=206 if part else 200,
         is_head_response=request.method == "HEAD",
     )
+
+
+async def _checked(
+    deps: Dependencies, file: File, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The chunks of the whole file, which end early if they are not what the log records."""
+
+    async def counted() -> AsyncIterator[bytes]:
+        began = time.perf_counter()
+        try:
+            async for chunk in intact(chunks, file.key, file.sha256):
+                yield chunk
+        except Corrupt:
+            deps.blobs.observe("get", "corrupt", time.perf_counter() - began)
+            raise
+
+    # One chunk can be checked before the answer begins.
+    return await at_once(counted()) if file.size <= CHUNK_BYTES else counted()
 
 
 def _headers(file: File) -> dict[str, str]:
@@ -271,7 +299,10 @@ def _part(request: Asked, file: File) -> Range | None:
 
 
 class Streamed(ASGIResponse):
-    """Sends chunk by chunk; a reader that takes nothing for ``patience_s`` is given up."""
+    """Sends chunk by chunk; a reader that takes nothing for ``patience_s`` is given up.
+
+    Chunks that end with Corrupt break the answer off.
+    """
 
     _should_set_content_length = False
 
@@ -281,12 +312,16 @@ class Streamed(ASGIResponse):
         self._patience_s = patience_s
 
     async def send_body(self, send: Send, receive: Receive) -> None:  # noqa: ARG002 # the base's
-        async for chunk in self._chunks:
-            with anyio.move_on_after(self._patience_s) as scope:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if scope.cancelled_caught:
-                logger.warning("a reader took no bytes for %s s: given up", self._patience_s)
-                return
+        try:
+            async for chunk in self._chunks:
+                with anyio.move_on_after(self._patience_s) as scope:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if scope.cancelled_caught:
+                    logger.warning("a reader took no bytes for %s s: given up", self._patience_s)
+                    return
+        except Corrupt as error:
+            logger.error("an answer is broken off: %s", error)  # noqa: TRY400 # it is no bug
+            return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

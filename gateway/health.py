@@ -35,6 +35,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rooms: Check
     background: Check
     connections: Check
+    libraries: Check
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from PIL import AvifImagePlugin
 
 from domain.failures import Category
+from handlers import heic
 from handlers.picture import Picture, load
 from handlers.protocol import HEADER, Done, Failed, Ready, Request, Setup, frame
 from handlers.registry import ORIGINAL, Stage, find_stages
@@ -162,10 +162,7 @@ def _confine(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # One process a core is decoding already.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    pi_heif.options.DECODE_THREADS = 1
-    pi_heif.options.THUMBNAILS = False
-    pi_heif.options.DEPTH_IMAGES = False
-    pi_heif.options.AUX_IMAGES = False
+    heic.confine()
 
 
 def _next_request(requests: BinaryIO) -> Request | None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator
 from typing import IO, Any, cast
 
 import msgspec
-import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from PIL import (
     AvifImagePlugin,
     GifImagePlugin,
@@ -24,14 +23,12 @@ from PIL import (
 )
 
 from domain.failures import Category
-from handlers import colour, damage, exif, frames, parts
-from handlers.stage import BadImage, Context, Limits
+from handlers import colour, damage, exif, frames, heic, parts
+from handlers.stage import BadImage, Context, Limits, StageFailed
 from store.formats import HEAD_BYTES, sniff
 
 SMALLEST_WORKING_EDGE = 600
 """The largest thumbnail: a recipe for smaller pictures does not make thumbnails smaller."""
-
-_heif = cast("Callable[[IO[bytes]], ImageFile.ImageFile]", pi_heif.HeifImageFile)
 
 # The only decoders there are, each reached by the content of the file and by nothing else.
 _DECODERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
@@ -41,8 +38,8 @@ _DECODERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
-    "HEIC": _heif,
-    "HEIF": _heif,
+    "HEIC": heic.read,
+    "HEIF": heic.read,
 }
 
 # TIFF 6.0, tag 274: what has to be done to a picture stored so to see it upright.
@@ -115,12 +112,14 @@ def load(data: bytes, context: Context | None = None) -> Picture:
     Raises:
         BadImage: ``not-an-image``, ``unreadable-image``, ``too-many-pixels``, ``too-many-frames``,
             ``too-many-parts``, ``too-many-scans``.
+        StageFailed: ``format-refused``, ``heic-not-supported``.
         MemoryError: the limits allow more than the process may use.
     """
     context = context or Context()
     kind = sniff(data[:HEAD_BYTES])
     if kind is None:
         raise BadImage("not-an-image", "The file is not a picture in any of the known formats.")
+    _check_format(kind[0], context.limits)
     parts.check(data, kind[0], context.limits)
     decoded = _decode(data, kind[0], context)
 
@@ -145,6 +144,18 @@ def load(data: bytes, context: Context | None = None) -> Picture:
         warning=decoded.warning or colour_warning,
         image=image,
     )
+
+
+def _check_format(name: str, limits: Limits) -> None:
+    if name in limits.refused_formats.split():
+        message = (
+            f"{name} is switched off here by the setting `refused_formats`. The original is kept: "
+            "once the format is allowed again, run `photolog dead-letters retry --category "
+            "configuration`."
+        )
+        raise StageFailed(Category.CONFIGURATION, "format-refused", message)
+    if name in heic.FORMATS:
+        heic.require()
 
 
 def fitted(size: _Size, edge: int) -> _Size:

@@ -7,12 +7,16 @@ from domain.results import Result
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of reading a picture; each has a setting of the same name."""
+    """The bounds of reading a picture; each has a setting of the same name.
+
+    ``refused_formats`` are names of formats, separated by spaces.
+    """
 
     max_pixels: int = 150_000_000
     max_frames: int = 1_000
     max_parts: int = 500_000
     max_scans: int = 100
+    refused_formats: str = ""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):

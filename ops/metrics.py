@@ -203,6 +203,8 @@ METRICS = (
         GATEWAY,
         "Requests, WebSockets and their messages, and bytes of uploads that a rate limit refused.",
         ("policy",),
+    ),
+    Metric(
         "photolog_connections",
         "gauge",
         GATEWAY,

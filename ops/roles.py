@@ -1,6 +1,7 @@
 """The roles of a running system, each for one process, until SIGTERM or SIGINT."""
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from ops import wiring
+from ops.bundled import known_flaws
 from ops.consistency import check
 from ops.errors import one_by_one
 from ops.exclusive import base_url, listen
@@ -22,6 +24,8 @@ from store.background import Background
 
 if TYPE_CHECKING:
     import uvicorn
+
+logger = logging.getLogger("photolog")
 
 
 def run(role: Coroutine[Any, Any, None]) -> None:
@@ -115,7 +119,14 @@ async def worker(
         wiring.open_worker(settings, name, telemetry, consumer=consumer, dead=dead) as role,
     ):
         ending.begin = role.stop
-        await role.run()
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(_name_flaws)
+            await role.run()
+
+
+async def _name_flaws() -> None:
+    for flaw in await known_flaws():
+        logger.warning("security: %s", flaw)
 
 
 def _of_metrics(settings: Settings) -> tuple[str, int]:

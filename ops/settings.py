@@ -22,6 +22,8 @@ RETRY = "retry_"
 
 REDIS_URL = r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://"
 
+REFUSED_FORMATS = r"^((JPEG|PNG|WebP|GIF|TIFF|AVIF|HEIC|HEIF)( (?=.)|$))*$"
+
 Natural = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -231,6 +233,10 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     integrity_keep_s: Annotated[
         Seconds, Meta(description="How long health tells what that look has found.")
     ] = 60.0
+    kept_generations: Annotated[
+        Natural,
+        Meta(description="Most replaced read models that are kept as evidence of a changed log."),
+    ] = 2
     probe_keep_s: Annotated[
         Seconds, Meta(description="How long health tells what writing a small blob has shown.")
     ] = 5.0
@@ -296,6 +302,14 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Count, Meta(description="Most segments, chunks or blocks of a picture file, filler too.")
     ] = 500_000
     max_scans: Annotated[Count, Meta(description="Most scans of a progressive JPEG.")] = 100
+    refused_formats: Annotated[
+        str,
+        Meta(
+            description="Formats that are not decoded, as 'HEIC HEIF': for a decoder with a flaw "
+            "that no release has fixed yet.",
+            pattern=REFUSED_FORMATS,
+        ),
+    ] = ""
     decoders: Annotated[
         Natural, Meta(description="Decoder processes of a worker; 0: one a processor.")
     ] = 0

@@ -15,6 +15,7 @@ import msgspec
 
 from ops import belonging, gauges
 from ops.blobs import open_store
+from ops.bundled import known_flaws
 from ops.embedded import url_in
 from ops.errors import UserError
 from ops.loading import shown
@@ -208,7 +209,7 @@ def place_of_blobs(settings: Settings) -> str:
 
 
 def generations(settings: Settings) -> Generations:
-    return Generations(settings.read_model_folder)
+    return Generations(settings.read_model_folder, settings.kept_generations)
 
 
 @asynccontextmanager
@@ -243,9 +244,14 @@ async def open_gateway(
                 observe=telemetry.answered,
                 limited=telemetry.limited,
                 exposition=telemetry.gateway_exposition,
+                known_flaws=_known_flaws,
             )
         finally:
             reader.close()
+
+
+async def _known_flaws() -> list[str]:
+    return [str(flaw) for flaw in await known_flaws()]
 
 
 @asynccontextmanager

@@ -5,11 +5,13 @@ after a reconnect are both read here, in the file that has the rows that the eve
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from store import codec
+from store.errors import Corrupt
 from store.position import Position
 from store.sqlite import Connection, Row, Value
 from store.stream import Recorded
@@ -38,6 +40,8 @@ CREATE INDEX history_of_session ON history (session_id, partition, ms, seq, clie
 INSERT = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 COLUMNS = "partition, ms, seq, client_id, session_id, photo_id, type, body"
+
+KEY = ("partition", "ms", "seq")
 
 LATEST_MS = 2**63 - 1
 
@@ -130,6 +134,28 @@ def latest(db: Connection, upto: Position, limit: int) -> list[Entry]:
 def count(db: Connection) -> int:
     """How many events are folded in."""
     return db.execute("SELECT count(*) FROM history")[0][0]
+
+
+def first_missing(db: Connection, other: Path) -> Position | None:
+    """Return the first event of the generation ``other`` that ``db`` does not have as it has it.
+
+    The bodies are compared only if both files have the same form: another version may write the
+    same event in another way.
+
+    Raises:
+        Corrupt: ``other`` cannot be read.
+    """
+    db.execute("ATTACH DATABASE ? AS other", (str(other),))
+    columns = [column[1] for column in db.execute("PRAGMA other.table_info(history)")]
+    if not {*KEY, "body"} <= {*columns}:
+        raise Corrupt("it has no history")
+    same_form = db.execute("PRAGMA other.user_version") == db.execute("PRAGMA main.user_version")
+    differs = "ours.body IS NOT theirs.body" if same_form else "ours.ms IS NULL"
+    rows = db.execute(
+        "SELECT theirs.partition, theirs.ms, theirs.seq FROM other.history AS theirs "  # noqa: S608 # constants
+        f"LEFT JOIN main.history AS ours USING (partition, ms, seq) WHERE {differs} LIMIT 1"
+    )
+    return Position(*rows[0]) if rows else None
 
 
 def room_sql(room: Room) -> str:

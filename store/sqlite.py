@@ -6,6 +6,7 @@
 | ``<generation>.sqlite-doubted`` | a reader found it damaged; its projector is to look into it |
 | ``<generation>.sqlite-building`` | locked by the process that builds it, while that lives |
 | ``current`` | the name of the generation that readers use; replaced in one step |
+| ``kept/<generation>.sqlite`` | one that was replaced, and may say what the log no longer says |
 
 One process writes a generation; any number of threads and processes read it meanwhile (WAL).
 """
@@ -84,12 +85,21 @@ def translated(*passing: type[OSError]) -> Generator[None]:
         raise Unavailable(f"the read model could not be used: {error}") from error
 
 
-class Generations:
-    """The files of one read model folder. Raises Full or Unavailable where they cannot be used."""
+MOST_KEPT = 2
+"""Replaced generations of a log that has changed, see ``Generations.switch``."""
 
-    def __init__(self, folder: Path) -> None:
+
+class Generations:
+    """The files of one read model folder. At most ``most_kept`` replaced generations are kept.
+
+    Raises Full or Unavailable where they cannot be used.
+    """
+
+    def __init__(self, folder: Path, most_kept: int = MOST_KEPT) -> None:
         self.folder = folder
+        self.most_kept = most_kept
         self._pointer = folder / "current"
+        self._kept = folder / "kept"
 
     @translated()
     def current(self) -> Path | None:
@@ -153,14 +163,49 @@ class Generations:
         return swept
 
     @translated()
-    def switch(self, path: Path) -> None:
-        """Make ``path`` the live generation and remove the others. Open readers keep their file."""
+    def kept(self) -> list[Path]:
+        """Return the generations that were replaced and kept, the oldest first."""
+        return sorted(self._kept.glob("*.sqlite"), key=lambda path: path.stat().st_mtime_ns)
+
+    @translated()
+    def switch(self, path: Path) -> Path | None:
+        """Make ``path`` the live generation. Open readers keep their file.
+
+        Keeps the generation that was live, and returns where: ``remove`` it if it is not needed.
+        If ``most_kept`` are kept already, those stay, because the oldest one is the nearest to
+        what the log once said: then, or if there was none, returns None. Removes the others.
+        """
+        kept = self._keep(path)
         draft = self.folder / "current.new"
         draft.write_text(path.name, "utf-8")
         draft.replace(self._pointer)
         for other in self.folder.glob("*.sqlite*"):
             if not other.name.startswith(path.name):
                 other.unlink(missing_ok=True)
+        return kept
+
+    def _keep(self, successor: Path) -> Path | None:
+        """Link the live generation, before anything that it needs could be removed."""
+        live = self.current() or self._unnamed(successor)
+        if live is None or live == successor or live.stat().st_size == 0:
+            return None
+        if len(self.kept()) >= self.most_kept:
+            return None
+        self._kept.mkdir(mode=0o700, exist_ok=True)
+        kept = self._kept / live.name
+        for suffix in ("-wal", ""):  # whoever finds the file finds its WAL
+            with suppress(FileNotFoundError):
+                os.link(live.with_name(live.name + suffix), f"{kept}{suffix}")
+        return kept
+
+    def _unnamed(self, successor: Path) -> Path | None:
+        """Return the newest finished generation: the pointer to it was lost."""
+        finished = [
+            path
+            for path in self.folder.glob("*.sqlite")
+            if path != successor and not _building(path).exists()
+        ]
+        return max(finished, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def doubt(self, path: Path) -> None:
         """Say that the generation was found damaged; where that cannot be written, it is not."""
@@ -223,6 +268,11 @@ class Connection:
 
     def close(self) -> None:
         self._raw.close()
+
+
+def library_version() -> str:
+    """Return the version of SQLite in this process."""
+    return apsw.sqlite_lib_version()
 
 
 def open_writer(path: Path) -> Connection:

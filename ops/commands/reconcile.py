@@ -10,13 +10,21 @@ import msgspec
 
 from domain.events import Context
 from ops import belonging, wiring
-from ops.blobs import open_store
+from ops.blobs import open_reading, open_store
 from ops.commands.options import with_settings
 from ops.consistency import check
 from ops.errors import UserError
+from ops.hashing import Hashed, check_files
 from ops.loading import Loaded
+from ops.progress import progress_bar
 from ops.reconciling import Comparison, compare, record_removed, remove
 from ops.tokens import parse_ttl
+
+
+class _Report(Comparison, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """``hashed`` is what reading every file has shown, with ``--hash``."""
+
+    hashed: Hashed | None = None
 
 
 @click.command()
@@ -38,6 +46,12 @@ from ops.tokens import parse_ttl
     show_default=True,
     help="Leave younger files alone: they may be about to be recorded. As 30m, 12h, 2d.",
 )
+@click.option(
+    "--hash",
+    "hashing",
+    is_flag=True,
+    help="Also read every file that an event names, and compare its SHA-256 with the event's.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_settings()
 def command(
@@ -46,12 +60,16 @@ def command(
     orphans: bool,
     superseded: bool,
     older_than: str,
+    hashing: bool,
     as_json: bool,
 ) -> None:
     """Compare the files with the log, both ways.
 
     Reports files that no event names, which a crash may leave, and files that an event names and
     that are not there, or are of another size. The exit status is 1 if there are any of these.
+
+    With --hash it reads every file too, which takes as long, and also reports those with other
+    bytes than an event says, even if their size is right, and those that cannot be read.
 
     Orphaned are originals of a time of which the log has lost events, or may have: perhaps the last
     copies of photos. Restore the log, or send them again, before you remove them.
@@ -66,7 +84,7 @@ def command(
     if settings.s3_endpoint is None and not settings.blobs_folder.is_dir():
         raise click.ClickException(f"there are no files in {settings.blobs_folder}")
 
-    async def run() -> Comparison:
+    async def run() -> tuple[Comparison, Hashed | None]:
         async with (
             wiring.open_log(settings) as log,
             open_store(settings, f"reconcile-{os.getpid()}") as blobs,
@@ -82,14 +100,21 @@ def command(
                 await remove(blobs, found, orphans=orphans, superseded=superseded)
             if removing and superseded:
                 await record_removed(log, blobs, _context())
-            return found
+            if not hashing:
+                return found, None
+            async with open_reading(settings) as files:
+                with progress_bar(quiet=as_json) as progress:
+                    return found, await check_files(log, files, renditions=True, progress=progress)
 
-    found = anyio.run(run)
+    found, hashed = anyio.run(run)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        report = _Report(**msgspec.structs.asdict(found), hashed=hashed)
+        click.echo(msgspec.json.encode(report))
     else:
+        if hashed is not None:
+            _tell_hashed(hashed)
         _tell(found, removing=removing, orphans=orphans, superseded=superseded)
-    if found.missing or found.damaged:
+    if found.missing or found.damaged or not (hashed is None or hashed.well):
         raise click.exceptions.Exit(1)
 
 
@@ -97,6 +122,13 @@ def _context() -> Context:
     return Context(
         now=datetime.now(UTC), source="reconcile", actor="reconcile", trace_id=uuid.uuid4().hex
     )
+
+
+def _tell_hashed(found: Hashed) -> None:
+    for line in found.lines():
+        click.echo(line)
+    verdict = found.verdict or "all have the bytes that the log records"
+    click.echo(f"{found.files:,} files read, {found.size_bytes:,} bytes: {verdict}")
 
 
 def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool) -> None:

@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from domain.pipeline import ERASURE, TREE
+from gateway.dependencies import Dependencies
 from gateway.limits import Limits
+from ops.advisories import advisories, vulnerable
 from projections.runner import Projector
 from store import census
 from store.client import connect
@@ -16,7 +18,7 @@ from store.keys import Keys
 from store.lanes import Lanes
 from store.log import Log
 from store.sqlite import Generations, open_writer
-from tests.gateway.conftest import DEADLINE_S, Gateway, picture
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture, served
 
 EASY = Limits(
     append_patience_s=1.0, degraded_load=1e6, degraded_memory_percent=100, min_free_bytes=0
@@ -62,6 +64,7 @@ async def test_all_is_well(gateway: Gateway) -> None:
         "rooms": "ok",
         "background": "ok",
         "connections": "ok",
+        "libraries": "ok",
     }
     assert checks["redis"]["memoryBytes"] > 0
     assert checks["redis"]["memoryMaxBytes"] == 0
@@ -109,6 +112,21 @@ async def test_what_is_down_is_logged_once(
         assert (await statuses(gateway, "/health/ready"))[2]["sqlite"] == "down"
 
     assert caplog.text.count("health: sqlite: ") == 1
+
+
+async def test_a_library_that_is_known_to_be_vulnerable_is_named(deps: Dependencies) -> None:
+    flaws = vulnerable(advisories().library, {"libheif": "1.23.0", "libwebp": "1.6.0"})
+
+    async def known_flaws() -> list[str]:
+        return [str(flaw) for flaw in flaws]
+
+    async with served(msgspec.structs.replace(deps, known_flaws=known_flaws)) as gateway:
+        health = (await gateway.client.get("/health")).json()
+
+    libraries = health["checks"]["libraries"]
+    assert (health["status"], libraries["status"]) == ("down", "degraded")  # no read model
+    assert libraries["reason"].startswith("libheif 1.23.0 is vulnerable (")
+    assert libraries["reason"].endswith(", fixed in 1.23.6")
 
 
 async def test_a_fleet_of_no_workers_is_degraded_and_not_down(gateway: Gateway) -> None:
