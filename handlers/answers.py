@@ -45,14 +45,15 @@ def _flaw_of_picture(made: Made) -> str | None:
     return None
 
 
-def text(said: str) -> str:
-    """What it said, for a log or an event: printable, in lines, and not too long."""
-    said = said[: max(MAX_TRACE_CHARS, MAX_MESSAGE_CHARS)]
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in said)
-
-
 def message(said: str) -> str:
-    return text(said[:MAX_MESSAGE_CHARS])
+    """What it said, for an event: one printable line, and not too long."""
+    return "".join(c if c.isprintable() else "�" for c in said[:MAX_MESSAGE_CHARS])
+
+
+def quoted(said: str) -> str:
+    """What it said, for the log: no line of it can be taken for one of ours."""
+    lines = said[:MAX_TRACE_CHARS].split("\n")
+    return "".join("\n  | " + "".join(filter(str.isprintable, line)) for line in lines if line)
 
 
 def code(said: str) -> str:

@@ -33,7 +33,7 @@ START_TIMEOUT_S = 30.0
 BAD_ANSWER = "bad-answer"
 
 MEMORY_LIMIT = "memory-limit"
-"""What is missing where a decoder itself limits the memory of each decode, for the worker may not."""
+"""Missing where decoders limit themselves, for the worker may not set limits of another user."""
 
 ROOM_BYTES = 256 << 20
 """Address space beyond what a decode needs: fragments, arenas and stacks of a codec's threads."""
@@ -140,7 +140,7 @@ class DecoderProcess:
         self.held = tuple(each for each in answer.held if each in held)
         if isinstance(answer, Failed):
             if answer.trace:
-                logger.error("%s: a bug in a stage:\n%s", request.stage, answers.text(answer.trace))
+                logger.error("%s: a bug in a stage:%s", request.stage, answers.quoted(answer.trace))
             raise _failure(answer)
         if flaw := answers.flaw(answer):
             await self.kill()

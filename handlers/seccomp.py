@@ -85,7 +85,8 @@ def _zero_or_refuse(*halves: bytes) -> bytes:
 def program(machine: str, process: int, *, limits_itself: bool = False) -> bytes:
     """The filter for the process with that id, in the kernel's binary form.
 
-    ``machine`` is as in ``platform.machine()``; ``limits_itself`` lets it set RLIMIT_AS. Raises KeyError for one that we have no tables for.
+    ``machine`` is as in ``platform.machine()``; ``limits_itself`` lets it set RLIMIT_AS.
+    Raises KeyError for a machine that we have no tables for.
     """
     arch, column = _MACHINES[machine].arch, _MACHINES[machine].column
 
