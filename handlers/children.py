@@ -202,11 +202,12 @@ class Children:
             finally:
                 self._queue.forget(job)
         if isinstance(job.outcome, StageFailed):
+            job.outcome.seconds = job.seconds
             raise job.outcome
         if job.outcome is None:
             message = "The worker stopped before this stage was done."
             raise StageFailed(Category.TEMPORARY, "decoders-stopped", message)
-        return job.outcome
+        return msgspec.structs.replace(job.outcome, seconds=job.seconds)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -275,9 +276,14 @@ class Children:
                 await process.kill()
         except StageFailed as failure:
             outcome = failure
+        except BaseException:
+            job.ended.set()  # without an outcome: the pool is being left
+            raise
         finally:
             child.job = None
-            self._queue.give_back(job, anyio.current_time() - began)
+            took_s = anyio.current_time() - began
+            job.seconds += took_s
+            self._queue.give_back(job, took_s)
         if not child.is_running and not isinstance(outcome, Output):
             self.restarts[PREEMPTED if outcome is None else outcome.code] += 1
         if outcome is None:

@@ -35,7 +35,7 @@ class Job:
     """A task on its way. ``outcome`` stays None if the pool is left before it has one.
 
     ``cost`` is None until a decoder has looked at the header, if it ever has to say. ``is_slow``
-    is what it has turned out to be.
+    is what it has turned out to be. ``seconds`` is how long decoders have worked on it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Job:
         self.ended = anyio.Event()
         self.outcome: Output | StageFailed | None = None
         self.cost: Cost | None = None
-        self.charged_s = 0.0
+        self.charged_s = self.seconds = 0.0
         self.is_expensive = self.is_slow = self.began_as_slow = False
         self.preempted = self.is_forgotten = False
 

@@ -45,14 +45,23 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage gives back: facts for the log, pictures for the blobs."""
+    """What a stage gives back: facts for the log, pictures for the blobs.
+
+    ``seconds`` is how long a decoder worked on it.
+    """
 
     result: Result
     renditions: tuple[Made, ...] = ()
+    seconds: float = 0.0
 
 
 class StageFailed(Exception):
-    """A stage could not do its work; ``category`` decides what happens to the photo."""
+    """A stage could not do its work; ``category`` decides what happens to the photo.
+
+    ``seconds`` is how long a decoder worked on it.
+    """
+
+    seconds = 0.0
 
     def __init__(self, category: Category, code: str, message: str) -> None:
         super().__init__(message)
