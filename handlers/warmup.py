@@ -19,7 +19,7 @@ from PIL import AvifImagePlugin, Image, ImageCms
 from handlers import seccomp
 from handlers.picture import load
 from handlers.registry import ORIGINAL, STAGES
-from handlers.stage import BadImage, Context
+from handlers.stage import Context, StageFailed
 
 _CODECS = ("ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF")
@@ -68,7 +68,7 @@ def _sample(format_: str, **options: bytes) -> bytes:
 
 def _use(data: bytes) -> None:
     for part in (data, data[: len(data) * 3 // 4]):
-        with contextlib.suppress(BadImage):
+        with contextlib.suppress(StageFailed):
             picture = load(part, Context())
             for stage in STAGES.values():
                 if part is data or stage.needs == ORIGINAL:

@@ -23,6 +23,7 @@ from ops.metrics import Role
 from ops.reconciling import settle
 from ops.settings import Settings, variable_of
 from ops.telemetry import Telemetry
+from store.background import Background
 from store.blobs import Blobs
 from store.breaker import Breaker
 from store.client import Client, Wait, connect
@@ -262,6 +263,7 @@ async def open_worker(
         UserError: the decoders do not start, or the blobs cannot be used.
     """
     from handlers.children import Children, Pace  # noqa: PLC0415
+    from handlers.confinement_report import reporting  # noqa: PLC0415
     from handlers.sandbox import Sandbox  # noqa: PLC0415
     from handlers.stage import Context, Limits, Recipe  # noqa: PLC0415
     from handlers.worker import Worker, WorkerSettings  # noqa: PLC0415
@@ -318,7 +320,8 @@ async def open_worker(
         )
         breakers = log.redis.breaker, blobs.breaker
         telemetry.watch(lambda: gauges.of_worker(worker, children, breakers))
-        yield worker
+        async with reporting(log, children, Background(), settings.stalled_after_s / 4):
+            yield worker
 
 
 @asynccontextmanager

@@ -47,6 +47,10 @@ class Keys:
         """The last entry of the stream that was found to be no event."""
         return self._in(partition, "foreign")
 
+    def unconfined(self, partition: int) -> str:
+        """What is missing around decoders, by when a worker last said so."""
+        return self._in(partition, "unconfined")
+
     def settled(self, partition: int) -> str:
         """Written for no other reason than to be waited for."""
         return self._in(partition, "settled")

@@ -86,11 +86,17 @@ def _say(key: str, value: object) -> str:
         case "workers", int():
             none = "no worker reports, `photolog worker` starts one"
             return f"{value:,} alive" if value else none
-        case "paused", list():
-            stages = ", ".join(str(stage) for stage in cast("list[object]", value))
-            return f"paused: {stages} (`photolog queues resume` goes on)"
+        case "paused" | "decodersWithout", list():
+            return _say_names(key, cast("list[object]", value))
         case _:
             return f"{_words(key)} {value}"
+
+
+def _say_names(key: str, values: list[object]) -> str:
+    names = ", ".join(str(value) for value in values)
+    if key == "decodersWithout":
+        return f"decoders run without {names}"
+    return f"paused: {names} (`photolog queues resume` goes on)"
 
 
 def _words(name: str) -> str:

@@ -105,6 +105,15 @@ async def test_what_is_down_is_logged_once(
     assert caplog.text.count("health: sqlite: ") == 1
 
 
+async def test_what_is_missing_around_decoders_is_named(gateway: Gateway) -> None:
+    await employ(gateway.log)
+    await census.report_unconfined(gateway.log, ("seccomp", "landlock"))
+
+    pool = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+    assert (pool["status"], pool["decodersWithout"]) == ("ok", ["landlock", "seccomp"])
+
+
 async def test_a_fleet_of_no_workers_is_degraded_and_not_down(gateway: Gateway) -> None:
     status_code, status, checks = await statuses(gateway)
 
