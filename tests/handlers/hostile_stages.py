@@ -25,10 +25,16 @@ from handlers.protocol import HEADER, Done, frame
 from handlers.registry import STAGES, Stage
 from handlers.stage import Context, Made, Output
 
-try:
-    TARGETS: Any = importlib.import_module("attack_targets")
-except ModuleNotFoundError:  # collected for its names alone
-    TARGETS = None
+
+
+def _targets() -> Any:
+    try:
+        return importlib.import_module("attack_targets")
+    except ModuleNotFoundError:  # collected for its names alone
+        return None
+
+
+TARGETS = _targets()
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _ON_X86 = platform.machine() == "x86_64"
