@@ -64,6 +64,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     of the read model's file is ``unknown`` while that takes too long to find out. ``breaker`` is
     that of Redis or of the blobs, left out while it is closed. ``paused`` are the stages that
     operators have paused, ``all`` alone for all of them: their photos wait, as they are to.
+    ``decoders_without`` names what is missing from the sandbox around the decoders of any worker.
     """
 
     status: State
@@ -80,6 +81,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     memory_max_bytes: int | None = None
     open: int | None = None
     max: int | None = None
+    decoders_without: list[str] | None = None
     breaker: BreakerState = "closed"
 
 
@@ -283,10 +285,16 @@ class Checks:
         within_ms = int(self._limits.stalled_after_s * 1000)
         try:
             count = await census.workers(self._deps.log, within_ms)
+            without = await census.unconfined(self._deps.log, within_ms)
         except Unavailable:  # Redis is away, which its own check says
             return Check(status="degraded", reason="Redis does not answer")
         paused = await self._paused()
-        return Check(status="ok" if count else "degraded", workers=count, paused=paused or None)
+        return Check(
+            status="ok" if count else "degraded",
+            workers=count,
+            paused=paused or None,
+            decoders_without=without or None,
+        )
 
     async def _rooms(self) -> Check:
         if not self._hub.following:

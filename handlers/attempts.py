@@ -202,6 +202,7 @@ class Attempts:
                     source=path,
                     timeout_s=self._stage_timeout_s,
                     sha256=photo.sha256 if stage.needs == ORIGINAL else None,
+                    client=task.client_id,
                 )
         except (Missing, KeyError) as error:
             message = f"The {stage.needs} is not in the blob store."

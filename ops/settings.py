@@ -316,9 +316,46 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     decoder_memory_bytes: Annotated[
         Count, Meta(description="Address space that one decoder process may use.")
     ] = 3 << 30
+    worker_memory_bytes: Annotated[
+        Natural,
+        Meta(
+            description="Memory that the decoders of a worker may use together; 0: three quarters "
+            "of what the machine or its cgroup has free at the start, under `up` shared out."
+        ),
+    ] = 0
     decoder_cache_bytes: Annotated[
         Natural, Meta(description="Decoded pictures that one decoder process keeps.")
     ] = 64 << 20
+    decoder_answer_bytes: Annotated[
+        Count, Meta(description="Largest answer of a decoder, with the pictures it has made.")
+    ] = 64 << 20
+    decoder_user: Annotated[
+        str,
+        Meta(
+            description="User that decoders become, by name or number, if the worker is root or "
+            "may otherwise; empty: they stay the worker's."
+        ),
+    ] = "nobody"
+    decoder_seccomp: Annotated[
+        bool, Meta(description="Let decoders make only the system calls that decoding needs.")
+    ] = True
+    decoder_landlock: Annotated[
+        bool, Meta(description="Take the file system and the network from decoders with Landlock.")
+    ] = True
+    expensive_s: Annotated[
+        Positive,
+        Meta(
+            description="A picture expected to take a decoder longer is expensive: of several "
+            "decoders, one is always left for others."
+        ),
+    ] = 2.0
+    slow_s: Annotated[
+        Positive,
+        Meta(
+            description="So does a picture that has taken longer than this; if it holds the last "
+            "decoder while others wait, it begins anew later."
+        ),
+    ] = 10.0
     stage_timeout_s: Annotated[
         Seconds, Meta(description="Longest run of a stage; then its decoder is killed.")
     ] = 60.0

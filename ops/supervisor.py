@@ -29,7 +29,7 @@ from typing import Any
 
 import msgspec
 
-from ops import gauges, joining
+from ops import gauges, joining, memory
 from ops.consistency import check_system
 from ops.embedded import Valkey
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
@@ -133,10 +133,9 @@ class _System:
             settings = msgspec.structs.replace(settings, redis_url=url)
         await joining.ask(settings, _environment())
         self._start_role("projector", _with_port(settings, 1), lambda: ["projector"])
+        each = _sharing_memory(settings)
         for slot in range(1, settings.workers + 1):
-            self._start_role(
-                f"worker-{slot}", _with_port(settings, slot + 1), _worker(settings, slot)
-            )
+            self._start_role(f"worker-{slot}", _with_port(each, slot + 1), _worker(settings, slot))
         fd = self._listener.fileno()
         self._start_role("gateway", settings, lambda: ["gateway", "--fd", str(fd)], fd)
         url = base_url(self._listener)
@@ -232,6 +231,12 @@ def _worker(settings: Settings, slot: int) -> Callable[[], list[str]]:
         return ["worker", "--consumer", consumer, "--dead", f"{on}:{slot}:"]
 
     return arguments
+
+
+def _sharing_memory(settings: Settings) -> Settings:
+    """The settings of each worker: all of them work on this machine."""
+    each = settings.worker_memory_bytes or memory.share(max(1, settings.workers))
+    return msgspec.structs.replace(settings, worker_memory_bytes=each)
 
 
 def _with_port(settings: Settings, offset: int) -> Settings:

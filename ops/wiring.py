@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import msgspec
 
-from ops import belonging, gauges
+from ops import belonging, gauges, memory
 from ops.blobs import open_store
 from ops.bundled import known_flaws
 from ops.embedded import url_in
@@ -282,24 +282,39 @@ async def open_worker(
     Raises:
         UserError: the decoders do not start, or the blobs cannot be used.
     """
-    from handlers.children import Children  # noqa: PLC0415
+    from handlers.children import Children, Pace  # noqa: PLC0415
+    from handlers.confinement_report import reporting as confinement  # noqa: PLC0415
+    from handlers.sandbox import Sandbox  # noqa: PLC0415
     from handlers.stage import Context, Limits, Recipe  # noqa: PLC0415
     from handlers.worker import Worker, WorkerSettings  # noqa: PLC0415
 
-    children = Children(
-        count=settings.decoders or None,
-        context=Context(
-            limits=bounds(Limits, settings),
-            recipe=Recipe(
-                longest_edge=settings.recipe_longest_edge,
-                quality=settings.recipe_quality,
-                method=settings.recipe_method,
+    try:
+        children = Children(
+            count=settings.decoders or None,
+            context=Context(
+                limits=bounds(Limits, settings),
+                recipe=Recipe(
+                    longest_edge=settings.recipe_longest_edge,
+                    quality=settings.recipe_quality,
+                    method=settings.recipe_method,
+                ),
             ),
-        ),
-        memory_bytes=settings.decoder_memory_bytes,
-        cache_bytes=settings.decoder_cache_bytes,
-        background=telemetry.background,
-    )
+            memory_bytes=settings.decoder_memory_bytes,
+            budget_bytes=settings.worker_memory_bytes or memory.share(1),
+            cache_bytes=settings.decoder_cache_bytes,
+            answer_bytes=settings.decoder_answer_bytes,
+            sandbox=Sandbox(
+                seccomp=settings.decoder_seccomp,
+                landlock=settings.decoder_landlock,
+                user=settings.decoder_user,
+            ),
+            pace=bounds(Pace, settings),
+            background=telemetry.background,
+        )
+    except KeyError as error:
+        raise UserError(
+            f"PHOTOLOG_DECODER_USER: this machine has no user {settings.decoder_user}"
+        ) from error
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         _started(children),
@@ -331,7 +346,10 @@ async def open_worker(
         )
         breakers = log.redis.breaker, blobs.breaker
         telemetry.watch(lambda: gauges.of_worker(worker, children, breakers))
-        async with reporting(log, owner, telemetry.background):
+        async with (
+            reporting(log, owner, telemetry.background),
+            confinement(log, children, telemetry.background, settings.stalled_after_s / 4),
+        ):
             yield worker
 
 

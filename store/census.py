@@ -102,6 +102,39 @@ async def _now_ms(log: Log) -> int:
     return seconds * 1000 + microseconds // 1000
 
 
+UNCONFINED_TTL_MS = 3_600_000
+
+UNCONFINED_MAX = 20
+"""Names that are read at once."""
+
+
+async def report_unconfined(log: Log, missing: Collection[str]) -> None:
+    """Report what is missing from the sandbox around a worker's decoders."""
+    if not missing:
+        return
+    redis: Any = log.redis
+    key = log.keys.unconfined(PARTITION)
+    with translated():
+        seconds, _ = await redis.time()
+        await redis.zadd(key, dict.fromkeys(missing, seconds))
+        await redis.pexpire(key, UNCONFINED_TTL_MS)
+
+
+async def unconfined(log: Log, within_ms: int) -> list[str]:
+    """What workers have reported as missing within the last ``within_ms``, in order of name."""
+    redis: Any = log.redis
+    with translated():
+        seconds, _ = await redis.time()
+        found = await redis.zrangebyscore(
+            log.keys.unconfined(PARTITION),
+            seconds - within_ms / 1000 - 1,  # reports are in whole seconds
+            "+inf",
+            start=0,
+            num=UNCONFINED_MAX,
+        )
+    return sorted(name.decode("utf-8", "replace") for name in found)
+
+
 async def clock_ahead_ms(log: Log) -> float:
     """How far the server's clock, which gives the positions, is ahead of this machine's."""
     began = time.time()

@@ -51,6 +51,10 @@ class Keys:
         """The processes of which a task has failed of late."""
         return self._in(partition, "failing")
 
+    def unconfined(self, partition: int) -> str:
+        """What is missing around decoders, by when a worker last said so."""
+        return self._in(partition, "unconfined")
+
     def settled(self, partition: int) -> str:
         """Written for no other reason than to be waited for."""
         return self._in(partition, "settled")

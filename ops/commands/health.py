@@ -94,14 +94,20 @@ def _say(key: str, value: object) -> str:
             return _INTEGRITY.get(value, f"integrity {value}")
         case "workers", 0:
             return "no worker reports, `photolog worker` starts one"
-        case "paused", list():
-            stages = ", ".join(str(stage) for stage in cast("list[object]", value))
-            return f"paused: {stages} (`photolog queues resume` goes on)"
+        case "paused" | "decodersWithout", list():
+            return _say_names(key, cast("list[object]", value))
         case _, int() | float() if key in _NUMBERS:
             unit, form = _NUMBERS[key]
             return form.format(value / unit)
         case _:
             return f"{_words(key)} {value}"
+
+
+def _say_names(key: str, values: list[object]) -> str:
+    names = ", ".join(str(value) for value in values)
+    if key == "decodersWithout":
+        return f"decoders run without {names}"
+    return f"paused: {names} (`photolog queues resume` goes on)"
 
 
 def _words(name: str) -> str:

@@ -129,6 +129,15 @@ async def test_a_library_that_is_known_to_be_vulnerable_is_named(deps: Dependenc
     assert libraries["reason"].endswith(", fixed in 1.23.6")
 
 
+async def test_what_is_missing_around_decoders_is_named(gateway: Gateway) -> None:
+    await employ(gateway.log)
+    await census.report_unconfined(gateway.log, ("seccomp", "landlock"))
+
+    pool = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+    assert (pool["status"], pool["decodersWithout"]) == ("ok", ["landlock", "seccomp"])
+
+
 async def test_a_fleet_of_no_workers_is_degraded_and_not_down(gateway: Gateway) -> None:
     status_code, status, checks = await statuses(gateway)
 

@@ -1,48 +1,82 @@
+"""How much memory decoders and the log may use, as the kernel tells of machine and cgroups."""
+
 from pathlib import Path
 
 import pytest
 
 from ops import memory
 
+GB = 1 << 30
+
 
 @pytest.fixture
-def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A hierarchy of control groups of our own."""
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(memory, "_HIERARCHY", tmp_path)
+def root(tmp_path: Path) -> Path:
+    write(
+        tmp_path / "proc/meminfo",
+        f"MemTotal: {9 * GB // 1024} kB\nMemAvailable: {8 * GB // 1024} kB\n",
+    )
     return tmp_path
 
 
-def test_without_control_groups_it_is_what_the_machine_has(groups: Path) -> None:
-    assert memory.machine_bytes() > 1 << 28
-    (groups / "cgroup").write_text("0::/\n")
-    (groups / "memory.max").write_text("max\n")
-    assert memory.machine_bytes() > 1 << 28
+def write(file: Path, text: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{text}\n")
 
 
-def test_a_container_has_what_its_group_and_those_around_it_may_use(groups: Path) -> None:
-    (groups / "cgroup").write_text("0::/pod/app\n")
-    (groups / "pod" / "app").mkdir(parents=True)
-    (groups / "pod" / "app" / "memory.max").write_text("500000000\n")
-    assert memory.machine_bytes() == 500_000_000
-
-    (groups / "pod" / "memory.max").write_text("400000000\n")
-    assert memory.machine_bytes() == 400_000_000
+def test_without_limits_it_is_what_the_machine_has_free(root: Path) -> None:
+    assert memory.free_bytes(root) == 8 * GB
 
 
-def test_groups_of_the_first_version_count_too(groups: Path) -> None:
-    (groups / "cgroup").write_text("3:cpu,cpuacct:/\n4:memory:/docker/abc\n0::/\n")
-    (groups / "memory").mkdir()
-    (groups / "memory" / "memory.limit_in_bytes").write_text("300000000\n")
+def test_the_least_limit_on_the_way_up_counts(root: Path) -> None:
+    write(root / "proc/self/cgroup", "0::/system.slice/photolog.service")
+    base = root / "sys/fs/cgroup/system.slice"
+    write(base / "photolog.service/memory.max", "max")
+    write(base / "photolog.service/memory.current", GB)
+    write(base / "memory.max", 4 * GB)
+    write(base / "memory.current", 2 * GB)
+    write(base / "memory.stat", f"anon 1\ninactive_file {GB}")
 
-    assert memory.machine_bytes() == 300_000_000
+    assert memory.free_bytes(root) == 3 * GB
 
 
-def test_the_log_gets_a_part_of_it_or_what_an_operator_says(groups: Path) -> None:
-    (groups / "cgroup").write_text("0::/\n")
-    (groups / "memory.max").write_text("1000000000\n")
+def test_in_a_container_the_limit_is_at_the_root(root: Path) -> None:
+    write(root / "proc/self/cgroup", "0::/")
+    write(root / "sys/fs/cgroup/memory.max", 2 * GB)
+    write(root / "sys/fs/cgroup/memory.current", GB)
 
-    assert memory.log_bytes(0) == 400_000_000
-    assert memory.log_bytes(123) == 123
-    (groups / "memory.max").write_text("1000000\n")
-    assert memory.log_bytes(0) == memory.LEAST_BYTES
+    assert memory.free_bytes(root) == GB
+
+
+def test_the_first_version_of_cgroups_is_known_too(root: Path) -> None:
+    write(root / "proc/self/cgroup", "9:name=systemd:/\n4:cpu,memory:/docker/abc")
+    base = root / "sys/fs/cgroup/memory"
+    write(base / "memory.limit_in_bytes", 3 * GB)
+    write(base / "memory.usage_in_bytes", 2 * GB)
+
+    assert memory.free_bytes(root) == GB
+
+
+def test_workers_of_one_machine_share(root: Path) -> None:
+    assert 2 * memory.share(2, root) <= memory.share(1, root) < 8 * GB
+    assert memory.share(1000, root) == memory.LEAST_BYTES
+
+
+def test_this_machine_says_something() -> None:
+    assert (memory.free_bytes() or 0) > 0
+
+
+def test_the_log_gets_a_part_of_all_memory_or_what_an_operator_says(root: Path) -> None:
+    assert memory.log_bytes(0, root) == 9 * GB * memory.LOG_PERCENT // 100
+    assert memory.log_bytes(123, root) == 123
+
+
+def test_the_log_of_a_container_gets_a_part_of_the_least_limit_around_it(root: Path) -> None:
+    write(root / "proc/self/cgroup", "0::/pod/app")
+    base = root / "sys/fs/cgroup/pod"
+    write(base / "memory.max", 2 * GB)
+    write(base / "app/memory.max", 4 * GB)
+
+    assert memory.log_bytes(0, root) == 2 * GB * memory.LOG_PERCENT // 100
+
+    write(base / "memory.max", 1 << 20)
+    assert memory.log_bytes(0, root) == memory.LEAST_LOG_BYTES
