@@ -2,7 +2,7 @@
 
 | setting | what takes a token | whose |
 |---|---|---|
-| ``rate_requests`` | a request, but for health, metrics and the page's files | client |
+| ``rate_requests`` | a request, but for health and metrics; page files apart | client |
 | ``rate_uploads`` | a request that brings a photo | client |
 | ``rate_upload_bytes`` | a byte of its body | client |
 | ``rate_commands`` | another request that changes something | client |

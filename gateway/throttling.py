@@ -8,7 +8,8 @@
 - An invalid token counts as a failed sign-in of its address. Tokens are verified first, which is
   cheap, and only failures are refused: a valid token is let in whatever its neighbours try. An
   expired token is no failure, because it tells its sender nothing new.
-- The files of the page are charged to the address alone: half a page could not wait.
+- The files of the page come from a bucket of the client's own, as large as that of its requests:
+  a client whose requests are used up can load the page, since half a page could not wait.
 - Charges come before the work: before the body is read, the read model asked, or a command given.
   The bytes of an upload are charged by its Content-Length, or as they come where there is none.
 """
@@ -52,11 +53,14 @@ HARMLESS = frozenset({"missing-token", "expired-token"})
 
 OF_KIND: dict[str, tuple[str, ...]] = {
     "": ("requests",),
-    "page": ("requests",),
+    "page": ("page-files",),
     "command": ("requests", "commands"),
     "stream": ("requests", "streams"),
     "upload": ("requests", "uploads", "upload-bytes"),
 }
+
+SETTING_OF = {"page-files": "requests"}
+"""Limits that are set by the setting of another one."""
 
 SOURCE_MAX = 64
 """Characters of an address; a trusted proxy may forward anything."""
@@ -202,7 +206,7 @@ class Throttle:
         """Return what a client of the role, or else an address, pays with, by kind of request."""
         found: dict[str, Policy | None] = {}
         for name in {name for names in OF_KIND.values() for name in names}:
-            setting = f"rate_{name.replace('-', '_')}"
+            setting = f"rate_{SETTING_OF.get(name, name).replace('-', '_')}"
             if role is None:
                 allowance = getattr(self._deps.rates, f"{setting}_per_address")
                 found[name] = self._policy(f"{name}-per-address", allowance, "address")
@@ -213,7 +217,7 @@ class Throttle:
             kind: tuple(policy for name in names if (policy := found[name]) is not None)
             for kind, names in OF_KIND.items()
         }
-        return kinds if role is None else {**kinds, "page": ()}
+        return {**kinds, "page": kinds[""]} if role is None else kinds
 
     def _policy(self, name: str, allowance: Allowance | None, whose: str) -> Policy | None:
         if allowance is None:

@@ -36,7 +36,9 @@ async def test_it_says_what_is_left_of_each_limit_over_all_gateways(gateway: Gat
 
         limits = {each["policy"]: each for each in (await gateway.get("/api/me")).json()["limits"]}
 
-    assert limits.keys() == {"requests", "uploads", "upload-bytes", "commands", "streams"}
+    assert limits.keys() == {
+        *("requests", "page-files", "uploads", "upload-bytes", "commands", "streams")
+    }
     assert limits["commands"]["remaining"] == 7
     assert limits["uploads"]["remaining"] == 9
     assert (limits["commands"]["quota"], limits["commands"]["windowS"]) == (10, 3_600)

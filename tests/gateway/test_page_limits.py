@@ -13,7 +13,7 @@ COUNT = 9
 
 @pytest.fixture(scope="module")
 def system() -> Generator[System]:
-    limits = {"PHOTOLOG_RATE_UPLOADS": "3/3s", "PHOTOLOG_RATE_REQUESTS": "20/4s"}
+    limits = {"PHOTOLOG_RATE_UPLOADS": "3/3s", "PHOTOLOG_RATE_REQUESTS": "45/4s"}
     with running(**limits) as system:
         yield system
 

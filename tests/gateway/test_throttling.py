@@ -189,6 +189,15 @@ class TestAddresses:
             200
         ] * FEW
 
+    @pytest.mark.parametrize("path", ["/pages/app.js", "/", "/api/login"])
+    async def test_nor_does_it_take_the_page_from_them(self, gateway: Gateway, path: str) -> None:
+        for _ in range(4 * FEW):
+            answer = await gateway.client.get(path)
+
+            assert answer.status_code in (200, 429)
+
+        assert (await me(gateway, **gateway.bearer("bob"))).status_code == 200
+
     async def test_an_ipv6_host_is_one_address(self, gateway: Gateway) -> None:
         addresses = [f"2001:db8:1:2::{number}" for number in range(FEW + 1)]
 
