@@ -29,6 +29,7 @@ from gateway import (
 )
 from gateway.auth import Authentication
 from gateway.checks import Checks
+from gateway.connections import Connections, bounded
 from gateway.contract import description
 from gateway.dependencies import Dependencies
 from gateway.envelope import Envelope
@@ -74,8 +75,9 @@ class JsonRequest(Request[Any, Any, State]):
 class Gateway(Litestar):
     """Puts every HTTP exchange in an ``Envelope``, also those that no route answers."""
 
-    __slots__ = ("linger_s", "observe")
+    __slots__ = ("connections", "linger_s", "observe")
 
+    connections: Connections
     linger_s: float
     observe: AnswerObserver
 
@@ -89,6 +91,7 @@ class Gateway(Litestar):
 
 def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
+    connections = Connections(deps.limits)
     hub = Hub(deps.log, deps.reader, deps.limits)
     slots = Slots(deps.limits.uploads_at_once)
     checks = Checks(deps)
@@ -125,7 +128,7 @@ def create_app(deps: Dependencies) -> Gateway:
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
         },
-        middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
+        middleware=[DefineMiddleware(Authentication, tokens=deps.tokens), bounded],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
         lifespan=[hub.running, counting.running],
@@ -134,6 +137,7 @@ def create_app(deps: Dependencies) -> Gateway:
         request_max_body_size=deps.limits.max_json_bytes,
         logging_config=None,
     )
+    app.connections = connections
     app.linger_s = deps.limits.linger_s
     app.observe = deps.observe
     return app

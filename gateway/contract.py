@@ -116,8 +116,9 @@ def description() -> OpenAPIConfig:
             "sees what the command did. Errors are problem documents (RFC 9457) with a stable "
             "`code`; each address lists its own. Before a request reaches one it may be refused "
             "as `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
-            "`body-too-large`, `upload-stalled` or `too-many-connections`. The version above is "
-            "that of this contract, not of the program."
+            "`body-too-large`, `upload-stalled`, `too-many-connections`, "
+            "`too-many-connections-from-address` or `too-many-connections-of-client`. The version "
+            "above is that of this contract, not of the program."
         ),
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, opt={"exclude_from_auth": True}

@@ -17,6 +17,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``header_patience_s``: the longest time of a request's head | the connection is closed |
     | ``max_header_bytes``, ``max_headers`` of a request | 431 ``headers-too-large`` |
     | ``connections`` at once, WebSockets and streams too | 503 ``too-many-connections`` |
+    | ``connections_reserved``: those of them for health, metrics, operators | the same, to others |
+    | ``connections_per_address`` | 429 ``too-many-connections-from-address`` |
+    | ``connections_per_client``: also requests | 429 ``too-many-connections-of-client`` |
     | ``keep_alive_s``: the longest silence between two requests | the connection is closed |
     | ``drain_s``: how long requests may go on when the server stops | they are cut |
     | ``slow_reader_s``: the longest time a reader takes no bytes | the connection is closed |
@@ -58,6 +61,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_header_bytes: int = 64 * 1024
     max_headers: int = 100
     connections: int = 4_000
+    connections_reserved: int = 64
+    connections_per_address: int = 1_000
+    connections_per_client: int = 400
     keep_alive_s: int = 30
     drain_s: int = 10
     slow_reader_s: float = 30.0

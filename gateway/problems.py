@@ -124,6 +124,16 @@ PROBLEMS: dict[str, Kind] = {
     "too-many-connections": Kind(
         503, "Too many connections at once", "Try again after Retry-After."
     ),
+    "too-many-connections-from-address": Kind(
+        429,
+        "Too many connections from one address",
+        "Close those you do not need, and try again after Retry-After.",
+    ),
+    "too-many-connections-of-client": Kind(
+        429,
+        "Too many connections of one client",
+        "End streams or requests you do not need, and try again after Retry-After.",
+    ),
     "log-unavailable": Kind(
         503,
         "The log does not answer",
@@ -296,7 +306,7 @@ def problem_response(
         level = logging.ERROR if is_news else logging.INFO
     cause = error if is_bug else None
     logger.log(level, "%s: %s: %r", where, said.code, reason, exc_info=cause, extra=about)
-    retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status == 503 else {}
+    retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in (429, 503) else {}
     return Response(
         document(said.code, said.detail, trace, said.advice or _values(request, error)),
         status_code=kind.status,

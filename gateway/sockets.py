@@ -18,6 +18,7 @@ answers what cannot be done, and changes nothing.
 | 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
+| 1013 | ``too-many-connections`` and its kind, as in ``gateway.connections``: try again later |
 | 4401 | ``missing-token``, ``invalid-token``, ``expired-token``: at once, or when the token ends |
 | 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
 
@@ -27,8 +28,9 @@ that fails.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -38,6 +40,7 @@ from litestar.exceptions import WebSocketDisconnect
 
 from gateway import auth
 from gateway.auth import AuthError, Forbidden, Principal
+from gateway.connections import SCOPE_KEY, Connection
 from gateway.dependencies import Dependencies, Socket
 from gateway.hub import Hub, Subscriber
 from gateway.problems import Refused, shortened
@@ -119,7 +122,9 @@ async def rooms(
 ) -> None:
     await socket.accept()
     try:
-        end = await _converse(socket, _principal(socket, deps), deps, hub)
+        principal = _principal(socket, deps)
+        with _counted(socket, principal):
+            end = await _converse(socket, principal, deps, hub)
     except _Ended as ended:
         end = ended
     if end is not None:
@@ -146,6 +151,20 @@ def _principal(socket: Socket, deps: Dependencies) -> Principal:
     if principal is None:
         raise _Ended(4401, "missing-token")
     return principal
+
+
+@contextmanager
+def _counted(socket: Socket, principal: Principal) -> Generator[None]:
+    connection: Connection | None = cast("Any", socket.scope).get(SCOPE_KEY)
+    if connection is None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(connection.serving(socket.scope, principal))
+        except Refused as refusal:
+            raise _Ended(1013, refusal.code) from refusal
+        yield
 
 
 async def _converse(

@@ -115,6 +115,24 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     connections: Annotated[
         Count, Meta(description="Connections of a gateway at once; more get 503.")
     ] = 4_000
+    connections_reserved: Annotated[
+        Natural,
+        Meta(
+            description="How many of them are kept for health checks, metrics, operators and "
+            "auditors, but a quarter at most."
+        ),
+    ] = 64
+    connections_per_address: Annotated[
+        Count,
+        Meta(
+            description="Connections of one IPv4 address or IPv6 /64 network; behind a trusted "
+            "proxy, requests at once of a forwarded address."
+        ),
+    ] = 1_000
+    connections_per_client: Annotated[
+        Count,
+        Meta(description="Requests, event streams and WebSockets of one client at once."),
+    ] = 400
     keep_alive_s: Annotated[
         Count, Meta(description="Longest silence on a connection between two requests.")
     ] = 30
