@@ -131,6 +131,11 @@ class Connections:
         """Whether only the reserve is left."""
         return self.active >= self.max - self.reserved
 
+    @property
+    def sources(self) -> int:
+        """How many addresses have connections, as far as they are counted by address."""
+        return len(self._sources)
+
     def enter(self, address: str | None, close: Callable[[], None]) -> Connection:
         """Take in a new connection, at the cost of an idle one if need be.
 

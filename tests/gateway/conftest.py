@@ -18,6 +18,7 @@ from PIL import Image
 
 from gateway.app import create_app
 from gateway.auth import Role, Tokens
+from gateway.connections import Connections
 from gateway.dependencies import Dependencies
 from gateway.limits import Limits
 from gateway.server import configuration
@@ -64,6 +65,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     blobs: FolderBlobs
     tokens: dict[str, str]
     client: httpx.AsyncClient
+    connections: Connections
 
     def bearer(self, name: str) -> dict[str, str]:
         """The header that makes the request one of ``name``."""
@@ -186,6 +188,7 @@ async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
             blobs=cast("FolderBlobs", deps.blobs),
             tokens=tokens,
             client=client,
+            connections=app.connections,
         )
 
 

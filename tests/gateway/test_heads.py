@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -154,29 +154,3 @@ async def test_http_1_0_needs_no_host(gateway: Gateway) -> None:
         await wire.send(b"GET /health/live HTTP/1.0\r\n\r\n")
 
         assert (await wire.answer()).startswith(b"HTTP/1.1 200 ")
-
-
-class TestCrowded:
-    """More connections than there may be."""
-
-    @pytest.fixture
-    def limits(self) -> Limits:
-        return Limits(connections=3)
-
-    @pytest.mark.parametrize(
-        "more",
-        [b"", HANDSHAKE],
-        ids=["a request", "a WebSocket"],
-    )
-    async def test_who_comes_too_late_is_told_when_to_come_again(
-        self, gateway: Gateway, more: bytes
-    ) -> None:
-        async with AsyncExitStack() as stack:
-            wires = [await stack.enter_async_context(connected(gateway)) for _ in range(3)]
-            await wires[-1].send(GET + more + b"\r\n")
-            everything = await wires[-1].rest()
-
-        head, _, body = everything.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 2" in head.lower()
-        assert json.loads(body)["code"] == "too-many-connections"
