@@ -92,11 +92,11 @@ class Gateway(Litestar):
 def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
     connections = Connections(deps.limits)
-    hub = Hub(deps.log, deps.reader, deps.limits)
+    hub = Hub(deps.log, deps.reader, deps.limits, deps.background)
     slots = Slots(deps.limits.uploads_at_once)
-    checks = Checks(deps)
-    gauges = Gauges(deps, hub, slots)
-    counting = Counting(deps.log)
+    checks = Checks(deps, hub, connections)
+    gauges = Gauges(deps, hub, slots, connections)
+    counting = Counting(deps.log, deps.background)
     damages = Damages()
 
     def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

@@ -7,6 +7,9 @@
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
 | ``worker_pool`` | who has reported of late | no worker | |
+| ``rooms`` | the hub that follows the history for them | it failed of late | it does not run |
+| ``background`` | the long-running tasks of all roles | one has failed of late | |
+| ``connections`` | those that are open, see ``gateway.connections`` | only the reserve is left | |
 
 Nobody has to sign in to ask, so what costs something is done once for all who ask at a time.
 """
@@ -22,11 +25,14 @@ import anyio
 import msgspec
 
 from gateway import machine
+from gateway.connections import Connections
 from gateway.dependencies import Dependencies
+from gateway.hub import Hub
 from gateway.kept import Kept
 from gateway.reading import lag_ms
 from projections import checkpoints
 from store import census
+from store.background import STEADY_S
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
 from store.controls import ControlLog
@@ -38,6 +44,11 @@ logger = logging.getLogger("photolog.gateway")
 State = Literal["ok", "degraded", "down"]
 
 PROBE = b"photolog was here"
+
+GATEWAY = "gateway"
+
+NAMED = 10
+"""Failing tasks that one answer names."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -59,14 +70,18 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     load_per_processor: float | None = None
     workers: int | None = None
     paused: list[str] | None = None
+    open: int | None = None
+    max: int | None = None
     breaker: BreakerState = "closed"
 
 
 class Checks:
     """The checks of one gateway. None takes longer than ``Limits.check_timeout_s``."""
 
-    def __init__(self, deps: Dependencies) -> None:
+    def __init__(self, deps: Dependencies, hub: Hub, connections: Connections) -> None:
         self._deps = deps
+        self._hub = hub
+        self._connections = connections
         self._limits = deps.limits
         self._probed = Kept(self._probe, deps.limits.probe_keep_s)
         self._said: dict[str, str] = {}
@@ -74,7 +89,9 @@ class Checks:
 
     async def serving(self) -> dict[str, Check]:
         """What serving needs; cheap enough for a load balancer that asks every second."""
-        return await self._all(redis=self._redis, blobs=self._disk, sqlite=self._read_model)
+        return await self._all(
+            redis=self._redis, blobs=self._disk, sqlite=self._read_model, rooms=self._rooms
+        )
 
     async def everything(self) -> dict[str, Check]:
         return await self._all(
@@ -83,6 +100,9 @@ class Checks:
             sqlite=self._sqlite,
             system_resources=self._machine,
             worker_pool=self._workers,
+            rooms=self._rooms,
+            background=self._background,
+            connections=self._open_connections,
         )
 
     async def _all(self, **checks: Callable[[], Awaitable[Check]]) -> dict[str, Check]:
@@ -98,6 +118,9 @@ class Checks:
                 except StoreError as error:
                     self._say(check.__name__, name, error)
                     found[name] = Check(status="down", reason=_reason(error))
+                except Exception as error:
+                    self._deps.background.failed("health check", error, part=name)
+                    found[name] = Check(status="down", reason="cannot be checked")
 
         async with anyio.create_task_group() as group:
             for name, check in checks.items():
@@ -247,6 +270,37 @@ class Checks:
             return Check(status="degraded", reason="Redis does not answer")
         paused = await self._paused()
         return Check(status="ok" if count else "degraded", workers=count, paused=paused or None)
+
+    async def _rooms(self) -> Check:
+        if not self._hub.following:
+            return Check(status="down", reason="the hub does not run, and is being restarted")
+        if "hub" in self._deps.background.failing:
+            return Check(status="degraded", reason="the hub failed, and was restarted")
+        return Check(status="ok")
+
+    async def _background(self) -> Check:
+        """The tasks of this gateway, and those that other processes report."""
+        failing = {GATEWAY: list(self._deps.background.failing)}
+        with suppress(Unavailable):  # which its own check says
+            failing |= await census.failing(self._deps.log, int(STEADY_S * 1000))
+        named = [
+            f"{task} ({process.partition(':')[0]})"
+            for process, tasks in failing.items()
+            for task in tasks
+        ]
+        if not named:
+            return Check(status="ok")
+        return Check(status="degraded", reason=f"failed of late: {', '.join(named[:NAMED])}")
+
+    async def _open_connections(self) -> Check:
+        held = self._connections
+        scarce = "only those for health checks, metrics, operators and auditors are left"
+        return Check(
+            status="degraded" if held.are_scarce else "ok",
+            reason=scarce if held.are_scarce else self._deps.connections_note or None,
+            open=held.open,
+            max=held.max,
+        )
 
     async def _paused(self) -> list[str]:
         """What operators have paused; nothing while partition 0, which knows, does not answer."""

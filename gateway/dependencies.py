@@ -17,7 +17,8 @@ from store.sqlite import Reader
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers.
 
-    ``background`` keeps the gateway's long-running tasks.
+    ``background`` keeps the gateway's long-running tasks. ``connections_note`` says why there may
+    be fewer connections than an operator has set.
     """
 
     log: Log
@@ -28,6 +29,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     observe: AnswerObserver = ignore
     exposition: Exposition = nothing
     background: Background = msgspec.field(default_factory=Background)
+    connections_note: str = ""
 
 
 Asked = Request[Principal, None, State]

@@ -23,6 +23,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     redis: Check
     blobs: Check
     sqlite: Check
+    rooms: Check
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -31,6 +32,9 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sqlite: Check
     system_resources: Check
     worker_pool: Check
+    rooms: Check
+    background: Check
+    connections: Check
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +80,7 @@ async def live() -> Live:
     summary="Can it do its work?",
 )
 async def ready(checks: NamedDependency[Checks]) -> Response[Ready]:
-    """503 when Redis, the blobs or the read model is down."""
+    """503 when Redis, the blobs, the read model or the hub of the rooms is down."""
     found = await checks.serving()
     status = worst(found)
     return Response(Ready(status=status, checks=Readiness(**found)), status_code=_code(status))

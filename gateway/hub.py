@@ -21,6 +21,7 @@ from gateway.subscription import Delivery, Fetch, Start, Subscription
 from projections import checkpoints, history
 from projections.history import Entry, Room
 from store import census
+from store.background import Background
 from store.distribution import Distribution
 from store.doorbell import Doorbell
 from store.errors import StoreError, Unavailable
@@ -60,7 +61,9 @@ class Hub:
     append to the hand-over, by the log's clock.
     """
 
-    def __init__(self, log: Log, reader: Reader, limits: Limits) -> None:
+    def __init__(
+        self, log: Log, reader: Reader, limits: Limits, background: Background | None = None
+    ) -> None:
         self.connections: dict[Transport, int] = {"sse": 0, "websocket": 0}
         self.delivered = 0
         self.catch_ups = 0
@@ -68,10 +71,11 @@ class Hub:
         self.slow_readers = 0
         self.failures = 0
         self.delays_ms = Distribution(DELAY_BOUNDS_MS)
-        self.ended = False
+        self.following = False
         self.limits = limits
         self._log = log
         self._reader = reader
+        self._background = background or Background()
         self._catching_up = anyio.CapacityLimiter(CATCH_UPS_AT_ONCE)
         self._head: Positions = {}
         self._moved = anyio.Event()
@@ -89,14 +93,19 @@ class Hub:
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
         """Follow the history inside the block: the lifespan of an application."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.run)
-            tasks.start_soon(self._compare_clocks)
+            tasks.start_soon(self._background.keep, "hub", self.run)
+            tasks.start_soon(self._background.keep, "clock comparison", self._compare_clocks)
             yield
             tasks.cancel_scope.cancel()
 
     async def run(self) -> None:
-        """Follow the history until cancelled; then every subscriber comes to its end."""
+        """Follow the history until cancelled. However it ends, every subscriber ends with it.
+
+        Run again, it goes on from where it was; subscribers that resume miss nothing.
+        """
         bell = Doorbell(self._log)
+        self.following = True
+        self._has_moved()
         try:
             while True:
                 await self._look()
@@ -105,9 +114,8 @@ class Hub:
                 except Unavailable:
                     await anyio.sleep(POLL_S)
         finally:
-            self.ended = True
-            for subscriber in self._subscribers:
-                subscriber.wake()
+            self.following = False
+            self._send_away()
             with anyio.CancelScope(shield=True):
                 await bell.close()
 
@@ -120,15 +128,15 @@ class Hub:
         Raises:
             Unavailable: there is no read model, or the hub has stopped.
         """
-        if self.ended:
-            raise Unavailable("the hub has stopped")
         with anyio.move_on_after(self.limits.after_timeout_s):
-            while not self._head:
+            while not (self.following and self._head):
                 await self._moved.wait()
             if await self._will_not_come(after or {}):
                 return None
             while self._ahead(after or {}):
                 await self._moved.wait()
+        if not self.following:  # it stops, or has failed and is about to be started again
+            raise Unavailable("the hub has stopped")
         if not self._head:
             raise Unavailable("there is no read model yet: is the projector running?")
         if after is None or not await self._reader.query(_has, after):
@@ -199,9 +207,12 @@ class Hub:
             len(self._subscribers),
         )
         self._head.update(await self._reader.query(_checkpoints, self._log.partitions))
+        self._send_away()
+        self._has_moved()
+
+    def _send_away(self) -> None:
         for subscriber in self._subscribers:
             subscriber.end()
-        self._has_moved()
 
     async def _hand_out(self, entries: list[Entry]) -> None:
         burden = 0
@@ -258,7 +269,12 @@ class Subscriber:
         return self._subscription.rooms
 
     def enter(self, admission: Admission, after: Positions | None) -> Start:
-        """Follow the room from ``after``, if this history reaches it, or from now on."""
+        """Follow the room from ``after``, if this history reaches it, or from now on.
+
+        Where the hub has stopped meanwhile there are no events: whoever comes again resumes.
+        """
+        if not self._hub.following:
+            self.end()
         start = self._subscription.enter(admission, after)
         self._hub.seat(self, admission.room)
         self.wake()
@@ -289,7 +305,7 @@ class Subscriber:
         Empty only after ``end``, and when the hub has stopped.
         """
         subscription = self._subscription
-        while not (self._ended or self._hub.ended):
+        while not self._ended:
             # A server's send returns at once while its buffer has room: let the others have a turn.
             await checkpoint()
             fetch = subscription.wanted()

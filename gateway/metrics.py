@@ -8,6 +8,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from domain.pipeline import ERASURE, TREE
+from gateway.connections import Connections
 from gateway.dependencies import Dependencies
 from gateway.hub import Hub
 from gateway.kept import Kept
@@ -28,8 +29,11 @@ class Gauges:
     Nobody has to sign in to ask, so what is kept elsewhere is asked once for all who ask at a time.
     """
 
-    def __init__(self, deps: Dependencies, hub: Hub, slots: Slots) -> None:
+    def __init__(
+        self, deps: Dependencies, hub: Hub, slots: Slots, connections: Connections
+    ) -> None:
         self._deps = deps
+        self._connections = connections
         self._hub = hub
         self._slots = slots
         self._elsewhere = Kept(self._look_elsewhere, 0)
@@ -37,7 +41,7 @@ class Gauges:
 
     async def look(self) -> Look:
         """Takes at most ``Limits.check_timeout_s``; what is not there by then is missing."""
-        hub = self._hub
+        hub, held = self._hub, self._connections
         return Look(
             uploads_in_progress=self._slots.taken,
             connections={**hub.connections},
@@ -47,6 +51,11 @@ class Gauges:
             slow_readers=hub.slow_readers,
             failures=hub.failures,
             delays_ms=hub.delays_ms,
+            open_connections=held.open,
+            active_connections=held.active,
+            connections_max=held.max,
+            connections_displaced=held.displaced,
+            connections_refused=held.refused,
             breakers=(self._deps.log.redis.breaker, self._deps.blobs.breaker),
             elsewhere=await self._elsewhere.get(self._deps.limits.check_timeout_s) or Elsewhere(),
         )

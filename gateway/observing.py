@@ -48,6 +48,11 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     slow_readers: int
     failures: int
     delays_ms: Distribution
+    open_connections: int
+    active_connections: int
+    connections_max: int
+    connections_displaced: int
+    connections_refused: Mapping[str, int]
     breakers: tuple[Breaker, ...]
     elsewhere: Elsewhere
 

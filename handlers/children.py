@@ -9,6 +9,7 @@ import logging
 import math
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from handlers.process import DecoderProcess
 from handlers.protocol import Done, Request, Setup
 from handlers.registry import ORIGINAL, find_stages
 from handlers.stage import Context, Output, StageFailed
+from store.background import Background
 
 logger = logging.getLogger("photolog.worker")
 
@@ -53,7 +55,9 @@ class Children:
         context: Context | None = None,
         memory_bytes: int = 3 << 30,
         cache_bytes: int = 64 << 20,
+        background: Background | None = None,
     ) -> None:
+        self._background = background or Background()
         self._stages = find_stages(registry)
         setup = Setup(
             registry=registry,
@@ -82,7 +86,8 @@ class Children:
             tending = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tending.cancel_scope.cancel)
             for child in self._children:
-                tending.start_soon(self._tend, child)
+                tend = partial(self._tend, child)
+                tending.start_soon(self._background.keep, "decoder", tend)
             self._stack = stack.pop_all()
         return self
 

@@ -13,8 +13,9 @@ waited for on the side, and never broken off: its reply may carry a task.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -22,6 +23,7 @@ import anyio.abc
 from domain.control_events import Rate
 from domain.controls import Controls
 from domain.pipeline import ERASURE
+from store.background import Background
 from store.controls import ControlLog
 from store.errors import StoreError, Unavailable
 from store.lanes import Claimed, Lanes
@@ -52,7 +54,15 @@ class Supply:
     rate kept a task back.
     """
 
-    def __init__(self, log: Log, lanes: Lanes, concurrency: int, take: Take) -> None:
+    def __init__(
+        self,
+        log: Log,
+        lanes: Lanes,
+        concurrency: int,
+        take: Take,
+        background: Background | None = None,
+    ) -> None:
+        self._background = background or Background()
         self._log = log
         self._lanes = lanes
         self._control_log = ControlLog(log)
@@ -70,7 +80,7 @@ class Supply:
         """Begin with each partition as soon as it answers; ``tasks`` wait for what is late."""
         self._tasks = tasks
         for partition in self._away:
-            tasks.start_soon(self._fall_in, partition)
+            self._keep("claims", partial(self._fall_in, partition), partition)
 
     def is_silent(self, partition: int) -> bool:
         """Whether it has not answered yet, or not the last time, or its server is late."""
@@ -122,7 +132,7 @@ class Supply:
 
     def put_back(self, partition: int, claim: Claim) -> None:
         """Hand a task back to its lane, on the side; if that fails it is taken again."""
-        self._tasks.start_soon(self._put_back, partition, claim)
+        self._keep("release", partial(self._put_back, partition, claim), partition)
 
     def _allows(self, stage: str, busy: int) -> bool:
         most = self._controls.limit(stage).concurrency
@@ -173,7 +183,7 @@ class Supply:
             if self._late.pop(partition, None) is not None:
                 self._take(partition, claimed)
 
-        self._tasks.start_soon(ask)
+        self._keep("claims", ask, partition)
         try:
             with anyio.move_on_after(ANSWER_S):
                 await answered.wait()
@@ -181,6 +191,10 @@ class Supply:
             if not answered.is_set():
                 self._late[partition] = self._log.owner(partition)
         return claimed if answered.is_set() else []
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]], partition: int) -> None:
+        part = f"partition {partition}"
+        self._tasks.start_soon(partial(self._background.keep, name, work, part=part))
 
     async def _put_back(self, partition: int, claim: Claim) -> None:
         try:
@@ -193,7 +207,7 @@ class Supply:
         """Leave the partition out until it answers, and what it may have handed out is found."""
         if partition not in self._away:
             self._away.add(partition)
-            self._tasks.start_soon(self._fall_in, partition, PAUSE_S)
+            self._keep("claims", partial(self._fall_in, partition, PAUSE_S), partition)
 
     async def _fall_in(self, partition: int, pause_s: float = 0.0) -> None:
         """Begin with the partition once it answers, and operators were heard after an outage."""

@@ -21,6 +21,7 @@ from handlers.observing import RunObserver, about
 from handlers.registry import STAGES, Stage
 from handlers.supply import Supply
 from store import census
+from store.background import Background
 from store.blobs import Blobs
 from store.errors import StoreError
 from store.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
@@ -69,7 +70,9 @@ class Worker:
         stages: dict[str, Stage] | None = None,
         strategies: Strategies | None = None,
         observe: RunObserver = ignore,
+        background: Background | None = None,
     ) -> None:
+        self._background = background = background or Background()
         self.taken_over = 0
         self._log = log
         self._settings = settings = settings or WorkerSettings()
@@ -78,7 +81,7 @@ class Worker:
         # Photos under way are finished before new ones begin: their pictures are still decoded.
         order = (*(name for name in reversed(stages) if name != ROOT), ROOT, ERASURE)
         self._lanes = Lanes(log, consumer, order)
-        self._supply = Supply(log, self._lanes, settings.concurrency, self._take)
+        self._supply = Supply(log, self._lanes, settings.concurrency, self._take, background)
         self._attempts = Attempts(
             log,
             blobs,
@@ -91,7 +94,11 @@ class Worker:
             observe=observe,
         )
         self._dispatcher = Dispatcher(
-            log, consumer=consumer, dead=dead, stalled_after_s=settings.stalled_after_s
+            log,
+            consumer=consumer,
+            dead=dead,
+            stalled_after_s=settings.stalled_after_s,
+            background=background,
         )
         self._held: dict[tuple[str, str], tuple[int, Claim]] = {}
         self._ready: deque[Claimed] = deque()
@@ -115,17 +122,22 @@ class Worker:
         async with anyio.create_task_group() as around:
             around.start_soon(self._dispatcher.run)
             self._supply.begin(around)
-            around.start_soon(self._again, self._follow_controls, "controls could not be read")
+            controls = partial(self._again, self._follow_controls, "controls could not be read")
+            around.start_soon(self._background.keep, "controls", controls)
             for partition in range(self._log.partitions):
                 keep = partial(self._keep_claims, partition)
                 trouble = f"claims of partition {partition} could not be refreshed"
-                around.start_soon(self._again, keep, trouble)
-                around.start_soon(self._watch, partition)
-                around.start_soon(self._keep_time, partition)
+                for task, work in (
+                    ("claim keeper", partial(self._again, keep, trouble)),
+                    ("lane watch", partial(self._watch, partition)),
+                    ("timers", partial(self._keep_time, partition)),
+                ):
+                    part = f"partition {partition}"
+                    around.start_soon(partial(self._background.keep, task, work, part=part))
             with anyio.CancelScope() as drain:
                 around.start_soon(self._end_drain, drain)
                 async with anyio.create_task_group() as tasks:
-                    await self._claim_all(tasks)
+                    await self._background.keep("claims", partial(self._claim_all, tasks))
             around.cancel_scope.cancel()
         await self._hand_back()
 
@@ -164,7 +176,11 @@ class Worker:
         name = _name(claimed.claim)
         try:
             await self._attempts.run(claimed)
-            del self._held[name]
+            self._held.pop(name, None)
+        except Exception as error:  # of one task: the others go on
+            self._background.failed("task", error, part=claimed.task.stage)
+            if (held := self._held.pop(name, None)) is not None:
+                self._supply.put_back(*held)
         finally:
             del self._in_hand[name]
             self._wake.set()

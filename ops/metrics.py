@@ -183,6 +183,27 @@ METRICS = (
         ("method", "route"),
         SECONDS,
     ),
+    Metric(
+        "photolog_connections",
+        "gauge",
+        GATEWAY,
+        "Open connections. state is active while a request on one is being answered, else idle.",
+        ("state",),
+    ),
+    Metric("photolog_connections_max", "gauge", GATEWAY, "Most connections that may be open."),
+    Metric(
+        "photolog_connections_displaced_total",
+        "counter",
+        GATEWAY,
+        "Idle connections closed to make room for new ones.",
+    ),
+    Metric(
+        "photolog_connections_refused_total",
+        "counter",
+        GATEWAY,
+        "Connections, requests and WebSockets refused. bound is total, address or client.",
+        ("bound",),
+    ),
     Metric("photolog_uploads_in_progress", "gauge", GATEWAY, "Uploads that have a slot."),
     Metric("websocket_connections_active", "gauge", GATEWAY, "Open WebSockets."),
     Metric(
@@ -230,6 +251,13 @@ METRICS = (
         "Times that the history could not be read.",
     ),
     # The processes.
+    Metric(
+        "photolog_background_failures_total",
+        "counter",
+        ALL,
+        "Unexpected errors of long-running tasks, which are restarted.",
+        ("task",),
+    ),
     Metric(
         "photolog_role_restarts_total",
         "counter",

@@ -6,7 +6,7 @@ import signal
 import socket
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskStatus
@@ -18,6 +18,10 @@ from ops.exclusive import base_url, listen
 from ops.listener import announced, metrics_served
 from ops.logs import starting
 from ops.settings import Settings
+from store.background import Background
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 def run(role: Coroutine[Any, Any, None]) -> None:
@@ -56,7 +60,22 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
         ending.begin = ending.at_once = lambda: None
         starting.info("answers at %s", base_url(listener))
         with announced(settings.folder, name, base_url(listener)):
-            await server.serve(sockets=[listener])
+            await _serve(server, listener, deps.background)
+
+
+async def _serve(server: "uvicorn.Server", listener: socket.socket, background: Background) -> None:
+    """Until told to stop, or until a task has failed too often; that ends the process."""
+
+    async def end_with_tasks() -> None:
+        await background.over()
+        server.should_exit = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(end_with_tasks)
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+    if background.gave_up is not None:
+        raise background.gave_up
 
 
 async def projector(settings: Settings, *, name: str) -> None:
@@ -65,8 +84,14 @@ async def projector(settings: Settings, *, name: str) -> None:
     async with (
         _ending(),
         wiring.open_telemetry(settings, "projector", name) as telemetry,
-        metrics_served(telemetry.exposition, settings.folder, name, *_of_metrics(settings)),
-        wiring.open_projector(settings, telemetry) as role,
+        metrics_served(
+            telemetry.exposition,
+            settings.folder,
+            name,
+            *_of_metrics(settings),
+            background=telemetry.background,
+        ),
+        wiring.open_projector(settings, name, telemetry) as role,
     ):
         await role.run()
 
@@ -80,7 +105,13 @@ async def worker(
     async with (
         _ending() as ending,
         wiring.open_telemetry(settings, "worker", name) as telemetry,
-        metrics_served(telemetry.exposition, settings.folder, name, *_of_metrics(settings)),
+        metrics_served(
+            telemetry.exposition,
+            settings.folder,
+            name,
+            *_of_metrics(settings),
+            background=telemetry.background,
+        ),
         wiring.open_worker(settings, name, telemetry, consumer=consumer, dead=dead) as role,
     ):
         ending.begin = role.stop

@@ -38,6 +38,7 @@ from ops.loading import environment_of
 from ops.metrics import Metrics
 from ops.part import Part
 from ops.settings import PREFIX, Settings
+from store.background import Background
 
 logger = logging.getLogger("photolog.supervisor")
 
@@ -82,6 +83,8 @@ class _System:
         self._listener = listener
         self._announce = announce
         self._url_file = settings.folder / "url"
+        self._metrics = Metrics("up")
+        self._background = Background(self._count_failure)
         self._parts: list[Part] = []
         self._valkey: Valkey | None = None
         self._stop = asyncio.Event()
@@ -94,15 +97,15 @@ class _System:
                 loop.add_signal_handler(number, self._asked_to_stop)
         forget(self._settings.folder)
         self._url_file.unlink(missing_ok=True)  # of one that was killed
-        metrics = Metrics("up")
         port = self._settings.metrics_port
         try:
             async with metrics_served(
-                lambda: metrics.exposition(gauges.of_system(self._parts)),
+                lambda: self._metrics.exposition(gauges.of_system(self._parts)),
                 *(self._settings.folder, "up", self._settings.metrics_host, port),
+                background=self._background,
             ):
                 await _until(self._stop, self._start())
-                await self._stop.wait()
+                await _until(self._stop, self._background.over())
         finally:
             self._url_file.unlink(missing_ok=True)
             self._listener.close()
@@ -110,6 +113,11 @@ class _System:
             await asyncio.gather(*(part.kill() for part in self._parts))
             if self._valkey is not None:
                 self._valkey.clean()
+        if self._background.gave_up is not None:
+            raise self._background.gave_up
+
+    def _count_failure(self, task: str) -> None:
+        self._metrics.count("photolog_background_failures_total", task)
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():
@@ -165,6 +173,7 @@ class _System:
                 lambda: command,
                 environment=_environment(),
                 fds=(self._lock,),
+                background=self._background,
                 last_words=valkey.last_words,
             )
         )
@@ -188,10 +197,13 @@ class _System:
                 lambda: [*python, *arguments(), "--name", name, "--quiet"],
                 environment=_environment() | environment_of(settings),
                 fds=(self._lock, *fds),
+                background=self._background,
             )
         )
 
     def _give_up_on_deaths(self) -> None:
+        if self._background.gave_up is not None:
+            raise self._background.gave_up
         for part in self._parts:
             if part.deaths >= DEATHS_AT_START:
                 raise StartFailed(f"{part.name} ended {part.deaths} times, see above")

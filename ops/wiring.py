@@ -21,6 +21,7 @@ from ops.loading import shown
 from ops.logs import starting
 from ops.metrics import Role
 from ops.reconciling import settle
+from ops.reporting import reporting
 from ops.settings import Settings, variable_of
 from ops.telemetry import Telemetry
 from store.blobs import Blobs
@@ -78,8 +79,13 @@ async def open_telemetry(settings: Settings, role: Role, name: str) -> AsyncGene
         raise UserError(
             f"PHOTOLOG_OTLP_ENDPOINT needs OpenTelemetry: install photolog[otel] ({error})"
         ) from error
-    async with exporting(settings.otlp_endpoint, role, name) as spans:
-        yield Telemetry(role, spans)
+    telemetry = Telemetry(role)
+
+    def failed(error: Exception) -> None:
+        telemetry.background.failed("traces", error)
+
+    async with exporting(settings.otlp_endpoint, role, name, failed) as telemetry.spans:
+        yield telemetry
 
 
 @asynccontextmanager
@@ -212,8 +218,12 @@ async def open_gateway(
     """What ``gateway.app.create_app`` takes; waits for Redis."""
     from gateway.dependencies import Dependencies  # noqa: PLC0415
     from gateway.limits import Limits  # noqa: PLC0415
+    from ops.descriptors import fitted, raise_limit  # noqa: PLC0415
     from ops.tokens import tokens  # noqa: PLC0415
 
+    limits, note = fitted(bounds(Limits, settings), raise_limit())
+    if note:
+        logger.warning("PHOTOLOG_CONNECTIONS: %s", note)
     signing = tokens(settings, create=True)
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
@@ -226,7 +236,9 @@ async def open_gateway(
                 blobs=blobs,
                 reader=reader,
                 tokens=signing,
-                limits=bounds(Limits, settings),
+                limits=limits,
+                connections_note=note,
+                background=telemetry.background,
                 observe=telemetry.answered,
                 exposition=telemetry.gateway_exposition,
             )
@@ -236,14 +248,15 @@ async def open_gateway(
 
 @asynccontextmanager
 async def open_projector(
-    settings: Settings, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
+    settings: Settings, owner: str, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
 ) -> "AsyncGenerator[Projector]":
     """The projector of this data folder; waits for Redis."""
     from projections.runner import Projector  # noqa: PLC0415
 
     async with open_log(settings, patient=True, prefix=prefix) as log:
         await _refuse_folder_of_others(settings, log)
-        yield Projector(log, generations(settings), telemetry.committed)
+        async with reporting(log, owner, telemetry.background):
+            yield Projector(log, generations(settings), telemetry.committed, telemetry.background)
 
 
 @asynccontextmanager
@@ -277,6 +290,7 @@ async def open_worker(
         ),
         memory_bytes=settings.decoder_memory_bytes,
         cache_bytes=settings.decoder_cache_bytes,
+        background=telemetry.background,
     )
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
@@ -301,10 +315,12 @@ async def open_worker(
             ),
             strategies=settings.strategies,
             observe=telemetry.ran,
+            background=telemetry.background,
         )
         breakers = log.redis.breaker, blobs.breaker
         telemetry.watch(lambda: gauges.of_worker(worker, children, breakers))
-        yield worker
+        async with reporting(log, owner, telemetry.background):
+            yield worker
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from anyio import to_thread
 from projections import checkpoints, fold, history, verify
 from projections.fold import Progress
 from projections.verify import VerifyReport
-from store.errors import Corrupt, Missing, Unavailable
+from store.errors import Corrupt, Missing, StoreError, Unavailable
 from store.log import Log
 from store.position import Position
 from store.sqlite import Connection, Generations, open_writer, remove
@@ -81,7 +81,7 @@ async def sweep(generations: Generations) -> None:
     """Remove what rebuilds that were killed have left; never what one is building."""
     try:
         swept = await to_thread.run_sync(generations.sweep)
-    except OSError as error:
+    except StoreError as error:
         logger.warning("what a rebuild may have left half made cannot be removed: %s", error)
         return
     for path in swept:

@@ -1,6 +1,7 @@
-"""Redis seen from outside: how much waits, how much is kept, who works."""
+"""Redis seen from outside: how much waits, how much is kept, who works, and whose tasks fail."""
 
 import time
+from collections.abc import Collection
 from typing import Any, cast
 
 import msgspec
@@ -54,6 +55,54 @@ async def workers(log: Log, within_ms: int) -> int:
     except GroupGone:  # no worker has ever been there to make it
         return 0
     return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
+
+
+class Failing(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks of one process that failed of late, at ``at_ms`` by the clock of the log."""
+
+    at_ms: int
+    tasks: list[str]
+
+
+FAILING_TTL_S = 3_600
+
+FAILING_MAX = 1_000
+"""Processes that are read at once."""
+
+_failing = msgspec.msgpack.Decoder(Failing)
+
+
+async def report_failing(log: Log, process: str, tasks: Collection[str]) -> None:
+    """Show that these tasks of the process have failed of late, for gateways to tell."""
+    redis: Any = log.redis
+    with translated():
+        seconds, microseconds = await redis.time()
+        found = Failing(at_ms=seconds * 1000 + microseconds // 1000, tasks=sorted(tasks))
+        key = log.keys.failing(PARTITION)
+        await redis.hset(key, process, msgspec.msgpack.encode(found))
+        await redis.expire(key, FAILING_TTL_S)
+
+
+async def failing(log: Log, within_ms: int) -> dict[str, list[str]]:
+    """The processes that have reported failing tasks within ``within_ms``; forgets older ones."""
+    redis: Any = log.redis
+    key = log.keys.failing(PARTITION)
+    with translated():
+        if not await redis.exists(key):
+            return {}
+        seconds, _ = await redis.time()
+        _, fields = await redis.hscan(key, count=FAILING_MAX)
+        found: dict[str, list[str]] = {}
+        for process, body in fields.items():
+            try:
+                reported = _failing.decode(body)
+            except msgspec.MsgspecError:
+                reported = Failing(at_ms=0, tasks=[])
+            if seconds * 1000 - reported.at_ms <= within_ms:
+                found[process.decode("utf-8", "replace")] = reported.tasks
+            else:
+                await redis.hdel(key, process)
+    return found
 
 
 async def clock_ahead_ms(log: Log) -> float:

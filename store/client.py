@@ -27,6 +27,9 @@ BLOCK_MS = 2_000
 
 SOCKET_TIMEOUT_S = 10.0
 
+MAX_CONNECTIONS = 200
+"""Of one process to one server."""
+
 PROBE_S = 1.0
 """How soon Redis has to answer to count as back."""
 
@@ -206,7 +209,7 @@ def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
             retry=Retry(NoBackoff(), 0),
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=5.0,
-            max_connections=200,
+            max_connections=MAX_CONNECTIONS,
         ),
     )
     client.breaker = breaker

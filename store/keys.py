@@ -47,6 +47,10 @@ class Keys:
         """The last entry of the stream that was found to be no event."""
         return self._in(partition, "foreign")
 
+    def failing(self, partition: int) -> str:
+        """The processes of which a task has failed of late."""
+        return self._in(partition, "failing")
+
     def settled(self, partition: int) -> str:
         """Written for no other reason than to be waited for."""
         return self._in(partition, "settled")
