@@ -2,7 +2,7 @@
 
 | check | looks at | ``degraded`` | ``down`` |
 |---|---|---|---|
-| ``redis`` | the end of each partition, the id | some answer | none answers; another log |
+| ``redis`` | each partition, the id, the memory | some answer; nearly full | none answers |
 | ``blobs`` | a small blob that is written, read and deleted | little or no room | it fails |
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
@@ -29,6 +29,7 @@ from gateway.connections import Connections
 from gateway.dependencies import Dependencies
 from gateway.hub import Hub
 from gateway.kept import Kept
+from gateway.log_room import is_full
 from gateway.reading import lag_ms
 from projections import checkpoints
 from store import census
@@ -44,6 +45,8 @@ logger = logging.getLogger("photolog.gateway")
 State = Literal["ok", "degraded", "down"]
 
 PROBE = b"photolog was here"
+
+LOG_FULL = "nearly full: it takes no uploads, only results and deletions"
 
 GATEWAY = "gateway"
 
@@ -70,6 +73,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     load_per_processor: float | None = None
     workers: int | None = None
     paused: list[str] | None = None
+    memory_bytes: int | None = None
+    memory_max_bytes: int | None = None
     open: int | None = None
     max: int | None = None
     breaker: BreakerState = "closed"
@@ -164,8 +169,15 @@ class Checks:
             raise failures[0]
         if not failures:
             foreign = await self._foreign()
-            status = "degraded" if foreign else "ok"
-            return Check(status=status, reason=foreign, latency_ms=_since_ms(began))
+            fullest = await self._deps.log_room.fullest(self._deps.log)
+            full = fullest is not None and is_full(fullest, self._limits)
+            return Check(
+                status="degraded" if foreign or full else "ok",
+                reason=foreign or (LOG_FULL if full else None),
+                latency_ms=_since_ms(began),
+                memory_bytes=fullest.used_bytes if fullest else None,
+                memory_max_bytes=fullest.max_bytes if fullest else None,
+            )
         lost = any(isinstance(each, Replaced) for each in failures)
         trouble = "do not answer" if not lost else "do not answer, or have lost their events"
         away = f"{len(failures)} of {self._deps.log.partitions} partitions {trouble}"
@@ -280,14 +292,10 @@ class Checks:
 
     async def _background(self) -> Check:
         """The tasks of this gateway, and those that other processes report."""
-        failing = {GATEWAY: list(self._deps.background.failing)}
+        failing = [(GATEWAY, task) for task in self._deps.background.failing]
         with suppress(Unavailable):  # which its own check says
-            failing |= await census.failing(self._deps.log, int(STEADY_S * 1000))
-        named = [
-            f"{task} ({process.partition(':')[0]})"
-            for process, tasks in failing.items()
-            for task in tasks
-        ]
+            failing += await census.failing(self._deps.log, int(STEADY_S * 1000))
+        named = [f"{task} ({process.partition(':')[0]})" for process, task in failing]
         if not named:
             return Check(status="ok")
         return Check(status="degraded", reason=f"failed of late: {', '.join(named[:NAMED])}")

@@ -4,7 +4,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from domain.commands import PhotoCommand
+from domain.commands import (
+    BackfillStage,
+    PhotoCommand,
+    RequestProcessing,
+    RetryProcessing,
+    UploadPhoto,
+)
 from domain.controls import ControlCommand
 from domain.events import Context
 from gateway.auth import Principal, Role
@@ -18,6 +24,9 @@ from store.position import Position
 
 POSITION_HEADER = "X-Log-Position"
 SOURCE = "gateway"
+
+GIVES_WORK = (UploadPhoto, RequestProcessing, RetryProcessing, BackfillStage)
+"""Commands that are refused before the log is full."""
 
 NOTHING_RECORDED = "The log does not answer, and has recorded nothing."
 MAYBE_RECORDED = "The log does not answer: it may have recorded this, or not."
@@ -70,9 +79,11 @@ async def execute(
 
     Raises:
         Rejected: the rules refuse the command.
-        Refused: ``log-unavailable``; the command may or may not have been recorded.
-        Full: Redis takes no more.
+        Refused: ``log-unavailable``; the command may or may not have been recorded. ``log-full``.
+        LogFull: Redis takes no more.
     """
+    if isinstance(command, GIVES_WORK):
+        await deps.log_room.check(deps.log, deps.limits, client_id)
     with naming_the_log(deps.log, MAYBE_RECORDED):
         return await deps.log.execute(
             command,

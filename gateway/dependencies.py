@@ -6,6 +6,7 @@ from litestar.datastructures import State
 
 from gateway.auth import Principal, Tokens
 from gateway.limits import Limits
+from gateway.log_room import LogRoom
 from gateway.observing import AnswerObserver, Exposition, nothing
 from store.background import Background
 from store.blobs import Blobs
@@ -30,6 +31,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     exposition: Exposition = nothing
     background: Background = msgspec.field(default_factory=Background)
     connections_note: str = ""
+    log_room: LogRoom = msgspec.field(default_factory=LogRoom)
 
 
 Asked = Request[Principal, None, State]

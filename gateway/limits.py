@@ -26,6 +26,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``linger_s``: how long the rest of a refused body is read | the connection is closed |
     | ``after_timeout_s``: the longest wait of ``?after=`` | 503 ``read-model-behind`` |
     | ``append_patience_s``: how long Redis may be away | 503 ``log-unavailable`` |
+    | ``log_full_percent`` of the memory that the log's server may use | 507 ``log-full`` |
     | ``page_limit_max`` | 400 ``invalid-limit`` |
     | ``drain_at_once``: tasks that one drain takes away | the rest is told as ``remaining`` |
     | ``filename_max``: bytes of UTF-8 | the name is cut, its extension stays |
@@ -70,6 +71,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     linger_s: float = 5.0
     after_timeout_s: float = 5.0
     append_patience_s: float = 10.0
+    log_full_percent: float = 90.0
     page_limit_max: int = 200
     drain_at_once: int = 1_000
     filename_max: int = 255

@@ -73,11 +73,13 @@ class Gauges:
             logs = {each: await census.log_size(self._deps.log, each) for each in partitions}
         except StoreError:  # which the checks of the gateway say
             return Elsewhere()
+        told = {each: await self._deps.log_room.of(self._deps.log, each) for each in partitions}
+        memories = {each: found for each, found in told.items() if found is not None}
         try:
             lags = {each: await lag_ms(self._deps, each) for each in partitions}
         except StoreError:
             lags = {}
-        return Elsewhere(queues=queues, logs=logs, lag_ms=lags)
+        return Elsewhere(queues=queues, logs=logs, memories=memories, lag_ms=lags)
 
     async def _add_up(self) -> int | None:
         try:

@@ -16,7 +16,7 @@ from domain.rejections import Rejected
 from gateway.auth import AuthError, Forbidden
 from gateway.tracing import trace_id
 from store.breaker import Breaker
-from store.errors import CircuitOpen, Corrupt, Full, Missing, StoreError, Unavailable
+from store.errors import CircuitOpen, Corrupt, Full, LogFull, Missing, StoreError, Unavailable
 from store.subject import Subject
 
 logger = logging.getLogger("photolog.gateway")
@@ -146,6 +146,11 @@ PROBLEMS: dict[str, Kind] = {
         503, "No photos can be stored now", "Send it again after Retry-After."
     ),
     "unavailable": Kind(503, "A part does not answer", "Try again after Retry-After."),
+    "log-full": Kind(
+        507,
+        "The log has no room left",
+        "Tell the operator; what was uploaded before is kept, and can be read and deleted.",
+    ),
     "storage-full": Kind(507, "No room is left", "Tell the operator; nothing was stored."),
 }
 
@@ -153,7 +158,7 @@ PROBLEMS: dict[str, Kind] = {
 _BRINGS = {
     "missing-token": ("invalid-token", "expired-token"),
     "read-model-behind": ("invalid-position",),
-    "log-unavailable": ("cross-origin", "corrupt", "storage-full"),
+    "log-unavailable": ("cross-origin", "corrupt", "log-full", "storage-full"),
 }
 """What else may be said where the first may: of a token, of ``?after=``, of a command."""
 
@@ -209,6 +214,8 @@ def _say(error: Exception) -> _Said:
 
 def _say_store(error: StoreError) -> _Said:
     match error:
+        case LogFull():
+            return _Said("log-full", "The server of the log takes no more.")
         case Full():
             return _Said("storage-full", "The storage has no room left.")
         case Missing():

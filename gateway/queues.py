@@ -67,6 +67,13 @@ class QueueView(_Shape, frozen=True, kw_only=True):
     dead_letters: int
 
 
+class LogMemory(_Shape, frozen=True, kw_only=True):
+    """Of the server of the log that has least memory left; ``max_bytes`` 0 is no bound."""
+
+    used_bytes: int
+    max_bytes: int
+
+
 class QueuesView(_Shape, frozen=True, kw_only=True):
     """``time`` is that of the look; ``concurrency`` is what operators allow each worker.
 
@@ -81,6 +88,7 @@ class QueuesView(_Shape, frozen=True, kw_only=True):
     rates_over_ms: int | None
     stages: list[QueueView]
     workers: list[WorkerView]
+    log_memory: LogMemory | None
     partitions: list[PartitionQueue]
 
 
@@ -152,8 +160,14 @@ async def show_queues(
             for each in found.stages
         ],
         workers=found.workers,
+        log_memory=await _memory(deps),
         partitions=found.partitions,
     )
+
+
+async def _memory(deps: Dependencies) -> LogMemory | None:
+    fullest = await deps.log_room.fullest(deps.log)
+    return fullest and LogMemory(used_bytes=fullest.used_bytes, max_bytes=fullest.max_bytes)
 
 
 @post(

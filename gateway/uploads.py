@@ -10,6 +10,7 @@
 | an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
 | an ``Idempotency-Key`` of a photo that is deleted now | 422 ``idempotency-key-reused`` |
 | bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
+| bytes of which the log has no room to tell | 507 ``log-full`` |
 
 The blob is durable before the event that names it. Where it is not known whether the event was
 recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
@@ -96,6 +97,7 @@ async def upload(
     writer(request.user)
     key = _checked(request, idempotency_key)
     await accepting(deps, request.user)
+    await deps.log_room.check(deps.log, deps.limits, request.user.client_id)
     await _storing(deps.blobs)
     photo_id = str(uuid.uuid4())
     async with (

@@ -44,6 +44,12 @@ def of_gateway(look: "Look") -> dict[str, Samples]:
         "photolog_log_events": {
             (str(partition),): size.events for partition, size in elsewhere.logs.items()
         },
+        "photolog_redis_memory_bytes": {
+            (str(partition),): found.used_bytes for partition, found in elsewhere.memories.items()
+        },
+        "photolog_redis_memory_max_bytes": {
+            (str(partition),): found.max_bytes for partition, found in elsewhere.memories.items()
+        },
         "photolog_log_memory_bytes": {
             (str(partition),): size.memory_bytes
             for partition, size in elsewhere.logs.items()

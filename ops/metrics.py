@@ -147,6 +147,20 @@ METRICS = (
         ("partition",),
     ),
     Metric(
+        "photolog_redis_memory_bytes",
+        "gauge",
+        GATEWAY,
+        "Memory that the server of the partition uses, as its bound counts it.",
+        ("partition",),
+    ),
+    Metric(
+        "photolog_redis_memory_max_bytes",
+        "gauge",
+        GATEWAY,
+        "Memory that the server of the partition may use; 0 where it has no bound.",
+        ("partition",),
+    ),
+    Metric(
         "photolog_projection_lag_seconds",
         "gauge",
         GATEWAY,

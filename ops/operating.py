@@ -80,6 +80,11 @@ class Partition(_Answer, frozen=True, kw_only=True):
     readers: list[Reader]
 
 
+class LogMemory(_Answer, frozen=True, kw_only=True):
+    used_bytes: int
+    max_bytes: int
+
+
 class Queues(_Answer, frozen=True, kw_only=True):
     """``rates_over_ms`` is the time that the rates are over, None where there are none yet."""
 
@@ -88,6 +93,7 @@ class Queues(_Answer, frozen=True, kw_only=True):
     rates_over_ms: int | None = None
     stages: list[Queue]
     workers: list[Worker]
+    log_memory: LogMemory | None = None
     partitions: list[Partition] = []
 
     @property

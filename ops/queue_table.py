@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.lines import limits, printable
-from ops.operating import Partition, Queue, Queues, Worker
+from ops.operating import LogMemory, Partition, Queue, Queues, Worker
 
 UNKNOWN = "–"
 
@@ -85,7 +85,16 @@ def _notes(queues: Queues) -> list[Text]:
         notes.append(Text("All stages are paused.", "yellow"))
     if queues.concurrency is not None:
         notes.append(Text(f"Each worker runs {queues.concurrency:,} tasks at once."))
+    if (memory := queues.log_memory) is not None:
+        notes.append(Text(_memory(memory)))
     return notes
+
+
+def _memory(memory: LogMemory) -> str:
+    used = f"The log's server uses {memory.used_bytes / 1e6:,.1f} MB of memory"
+    if not memory.max_bytes:
+        return f"{used}, without a bound."
+    return f"{used}, of {memory.max_bytes / 1e6:,.1f} MB that it may use."
 
 
 def _workers(workers: list[Worker]) -> RenderableType:

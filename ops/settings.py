@@ -45,6 +45,13 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
             "for a cluster; unset: our own."
         ),
     ] = None
+    redis_memory_bytes: Annotated[
+        Natural,
+        Meta(
+            description="Most memory of our own Redis, its maxmemory; 0: two fifths of what this "
+            "machine, or the container, has."
+        ),
+    ] = 0
     secret: Annotated[
         Annotated[str, Meta(min_length=32)] | None,
         Meta(description="Signs the tokens; unset: drawn once, kept in the data folder."),
@@ -164,6 +171,13 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
             description="Longest wait for those disks before the append is tried again.", gt=0, le=5
         ),
     ] = 2.0
+    log_full_percent: Annotated[
+        Percent,
+        Meta(
+            description="Part of the memory that the server of the log may use (maxmemory) above "
+            "which uploads are refused; the rest is for results, deletions and operators."
+        ),
+    ] = 90.0
     page_limit_max: Annotated[Count, Meta(description="Most items of one page.")] = 200
     drain_at_once: Annotated[
         Count, Meta(description="Tasks that one call of drain takes away.")

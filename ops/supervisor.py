@@ -35,6 +35,7 @@ from ops.embedded import Valkey
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.listener import forget, metrics_served
 from ops.loading import environment_of
+from ops.memory import log_bytes
 from ops.metrics import Metrics
 from ops.part import Part
 from ops.settings import PREFIX, Settings
@@ -162,7 +163,9 @@ class _System:
 
     async def _start_valkey(self) -> str:
         """Start the bundled server, and wait until it has loaded the log; its URL."""
-        self._valkey = valkey = Valkey(self._settings.folder / "valkey")
+        self._valkey = valkey = Valkey(
+            self._settings.folder / "valkey", log_bytes(self._settings.redis_memory_bytes)
+        )
         try:
             command = valkey.prepare()
         except OSError as error:

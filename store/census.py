@@ -57,52 +57,49 @@ async def workers(log: Log, within_ms: int) -> int:
     return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
 
 
-class Failing(msgspec.Struct, frozen=True, kw_only=True):
-    """Tasks of one process that failed of late, at ``at_ms`` by the clock of the log."""
+FAILING_TTL_MS = 3_600_000
 
-    at_ms: int
-    tasks: list[str]
-
-
-FAILING_TTL_S = 3_600
-
-FAILING_MAX = 1_000
-"""Processes that are read at once."""
-
-_failing = msgspec.msgpack.Decoder(Failing)
+FAILING_MAX = 100
+"""Tasks that are read at once."""
 
 
 async def report_failing(log: Log, process: str, tasks: Collection[str]) -> None:
     """Show that these tasks of the process have failed of late, for gateways to tell."""
     redis: Any = log.redis
+    key = log.keys.failing(PARTITION)
     with translated():
-        seconds, microseconds = await redis.time()
-        found = Failing(at_ms=seconds * 1000 + microseconds // 1000, tasks=sorted(tasks))
-        key = log.keys.failing(PARTITION)
-        await redis.hset(key, process, msgspec.msgpack.encode(found))
-        await redis.expire(key, FAILING_TTL_S)
+        now_ms = await _now_ms(log)
+        await redis.zadd(key, {f"{process}/{task}": now_ms for task in tasks})
+        await redis.pexpire(key, FAILING_TTL_MS)
 
 
-async def failing(log: Log, within_ms: int) -> dict[str, list[str]]:
-    """The processes that have reported failing tasks within ``within_ms``; forgets older ones."""
+async def failing(log: Log, within_ms: int) -> list[tuple[str, str]]:
+    """Process and task of those reported within ``within_ms``; forgets older ones."""
     redis: Any = log.redis
     key = log.keys.failing(PARTITION)
     with translated():
-        if not await redis.exists(key):
-            return {}
-        seconds, _ = await redis.time()
-        _, fields = await redis.hscan(key, count=FAILING_MAX)
-        found: dict[str, list[str]] = {}
-        for process, body in fields.items():
-            try:
-                reported = _failing.decode(body)
-            except msgspec.MsgspecError:
-                reported = Failing(at_ms=0, tasks=[])
-            if seconds * 1000 - reported.at_ms <= within_ms:
-                found[process.decode("utf-8", "replace")] = reported.tasks
-            else:
-                await redis.hdel(key, process)
-    return found
+        found = await redis.zrangebyscore(
+            key, "-inf", "+inf", start=0, num=FAILING_MAX, withscores=True
+        )
+        if not found:
+            return []
+        since_ms = await _now_ms(log) - within_ms
+        if old := [member for member, at_ms in found if at_ms < since_ms]:
+            await redis.zrem(key, *old)
+    return [
+        (process, task)
+        for process, _, task in (
+            member.decode("utf-8", "replace").partition("/")
+            for member, at_ms in found
+            if at_ms >= since_ms
+        )
+    ]
+
+
+async def _now_ms(log: Log) -> int:
+    redis: Any = log.redis
+    seconds, microseconds = await redis.time()
+    return seconds * 1000 + microseconds // 1000
 
 
 async def clock_ahead_ms(log: Log) -> float:

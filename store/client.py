@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from store.breaker import Breaker
-from store.errors import Denied, Full, GroupGone, Retyped, Unavailable
+from store.errors import Denied, GroupGone, LogFull, Retyped, Unavailable
 
 BLOCK_MS = 2_000
 """The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would cut it."""
@@ -224,12 +224,12 @@ def translated() -> Generator[None]:
         Unavailable: no answer, or the server is loading, failing over or stopping.
         Denied: it does not know the user, the password or the certificate, or forbids the command.
         GroupGone: the consumer group that was asked for is not there.
-        Full: the server refuses writes for want of memory or disk.
+        LogFull: the server refuses writes for want of memory or disk.
     """
     try:
         yield
     except (exceptions.OutOfMemoryError, exceptions.ReadOnlyError) as error:
-        raise Full(f"Redis refuses to write: {error}") from error
+        raise LogFull(f"Redis refuses to write: {error}") from error
     except AWAY as error:
         if _is_denial(error):
             raise Denied(f"Redis does not let us in: {error}") from error
@@ -244,7 +244,7 @@ def translated() -> Generator[None]:
         if str(error).startswith("UNBLOCKED"):  # it is a replica now
             raise Unavailable(f"Redis has other tasks now: {error}") from error
         if str(error).startswith("MISCONF"):
-            raise Full(f"Redis refuses to write: {error}") from error
+            raise LogFull(f"Redis refuses to write: {error}") from error
         if str(error).startswith(_GONE):
             raise GroupGone(f"a consumer group is gone: {error}") from error
         raise

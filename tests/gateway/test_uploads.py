@@ -351,7 +351,7 @@ class TestFull:
         finally:
             await redis.config_set("maxmemory", "0")
 
-        assert (answer.status_code, answer.json()["code"]) == (507, "storage-full")
+        assert (answer.status_code, answer.json()["code"]) == (507, "log-full")
         assert await gateway.log.end(0) == Position.start(0)
 
 

@@ -293,7 +293,8 @@ def test_the_table_has_the_stages_and_the_workers(shared_system: System, upload:
     assert [line.split()[0] for line in lines[1:7]] == [
         *("validation", "metadata", "thumbnails", "optimization", "placeholder", "erasure")
     ]
-    assert lines[8].split()[:2] == ["Worker", "Doing"]
+    assert lines[7].startswith("The log's server uses ")
+    assert lines[9].split()[:2] == ["Worker", "Doing"]
     assert "nothing" in lines[9]
 
 
