@@ -11,7 +11,7 @@ from collections import Counter
 logger = logging.getLogger("photolog.connections")
 
 EVERY_S = 60.0
-SOURCES_MAX = 256
+SOURCES_MAX = 32
 """Sources that have lines of their own within a minute; the others share one."""
 
 OTHERS = "other addresses"

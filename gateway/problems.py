@@ -307,7 +307,9 @@ def problem_response(
     about = {"subject": Subject(trace_id=trace)}
     reason = str(error)  # like the path it may hold a line break of a user's
     is_bug = said.code == "internal-error"
-    level = logging.INFO if kind.status < 500 else logging.WARNING
+    # A crowd is told of by lines of its own, see gateway.noise.
+    quiet = kind.status < 500 or said.code == "too-many-connections"
+    level = logging.INFO if quiet else logging.WARNING
     if kind.status == 500:
         is_news = is_bug or damages.name(f"{request.url.path} {said.code} {reason}")
         level = logging.ERROR if is_news else logging.INFO

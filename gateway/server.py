@@ -17,7 +17,6 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gateway.connections import SCOPE_KEY, Connection, Connections
 from gateway.envelope import HEADERS
 from gateway.limits import Limits
-from gateway.noise import Noise
 from gateway.peer import UNKNOWN, source
 from gateway.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, document
 from gateway.stuck import Watch
@@ -59,7 +58,6 @@ class Bounded(HttpToolsProtocol):
 
     limits: Limits
     all_connections: Connections
-    noise: Noise
     turned_away: "set[Bounded]"
 
     connection: Connection | None = None
@@ -208,7 +206,10 @@ class Bounded(HttpToolsProtocol):
 
     def _refuse(self, fault: Refused) -> None:
         """Say why and close. What still comes is dropped: a reset would take the answer away."""
-        self.noise.note(source(self.client[0]) if self.client else UNKNOWN, fault.code)
+        self.all_connections.noise.note(_source_of(self), fault.code)
+        self._answer(fault)
+
+    def _answer(self, fault: Refused) -> None:
         self._fault = fault
         self._close_after(self.limits.linger_s)
         cycle: Any = self.cycle
@@ -223,7 +224,7 @@ class Bounded(HttpToolsProtocol):
 
     def _turn_away(self, fault: Refused) -> None:
         """Refuse a connection of which nothing has been read."""
-        self._refuse(fault)
+        self._answer(fault)
         if len(self.turned_away) >= TURNED_AWAY_AT_ONCE:
             self.transport.abort()
             return
@@ -232,10 +233,12 @@ class Bounded(HttpToolsProtocol):
 
     def _make_room(self) -> None:
         self._keep_open()
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()  # its peer does not read, and would keep the descriptor
-        else:
+        cycle: Any = self.cycle
+        is_idle = cycle is None or cycle.response_complete
+        if is_idle and not self.transport.get_write_buffer_size():
             self.transport.close()
+        else:
+            self.transport.abort()  # else it would keep its descriptor for a while
 
     def _close_after(self, seconds: float) -> None:
         self._keep_open()
@@ -282,7 +285,9 @@ class Messages(WebSocketsSansIOProtocol):
         scope: Any = self.scope
         scope[SCOPE_KEY] = self.connection
         await super().run_asgi()
-        self._watch.look()  # what it has still to say may not be taken
+        if self.connection is not None:
+            self.connection.end()  # what is left is the peer's farewell, which may never come
+        self._watch.look()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -300,6 +305,10 @@ class Messages(WebSocketsSansIOProtocol):
         self.handle_parser_exception()
 
 
+def _source_of(protocol: HttpToolsProtocol) -> str:
+    return source(protocol.client[0]) if protocol.client else UNKNOWN
+
+
 def _is_utf8(data: bytes) -> bool:
     try:
         data.decode()
@@ -314,7 +323,6 @@ def protocol(bounds: Limits, connections: Connections) -> type[HttpToolsProtocol
     class Protocol(Bounded):
         limits = bounds
         all_connections = connections
-        noise = Noise()
         turned_away = set[Bounded]()  # noqa: RUF012 # of all connections together
 
     return Protocol
