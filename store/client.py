@@ -243,6 +243,8 @@ def translated() -> Generator[None]:
             raise Retyped(f"somebody put something else there: {error}") from error
         if str(error).startswith("UNBLOCKED"):  # it is a replica now
             raise Unavailable(f"Redis has other tasks now: {error}") from error
+        if str(error).startswith("BUSY "):  # with somebody's script
+            raise Unavailable(f"Redis is busy: {error}") from error
         if str(error).startswith("MISCONF"):
             raise LogFull(f"Redis refuses to write: {error}") from error
         if str(error).startswith(_GONE):

@@ -187,7 +187,7 @@ class Lanes:
         for key, stage in self._log.keys.lanes(partition, self.stages):
             with translated():
                 entries = await pending(self._redis, key, stage, self.consumer)
-            found += [(key, stage, each, fields[b"b"], n) for each, fields, n in entries]
+            found += [(key, stage, each, fields.get(b"b", b""), n) for each, fields, n in entries]
         return await self._decoded(partition, found)
 
     async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Claimed]:
@@ -195,7 +195,7 @@ class Lanes:
         found: list[tuple[str, str, bytes, bytes, int]] = []
         for key, stage in self._log.keys.lanes(partition, self.stages):
             entries = await take_over(self._redis, key, stage, self.consumer, idle_ms, dead)
-            found += [(key, stage, each, fields[b"b"], n) for each, fields, n in entries]
+            found += [(key, stage, each, fields.get(b"b", b""), n) for each, fields, n in entries]
         return await self._decoded(partition, found)
 
     async def forget_idle(self, partition: int, *, idle_ms: int) -> None:

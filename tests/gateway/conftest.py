@@ -143,6 +143,7 @@ async def deps(log: Log, tmp_path: Path, limits: Limits) -> AsyncGenerator[Depen
         limits=limits,
         observe=telemetry.answered,
         exposition=telemetry.gateway_exposition,
+        background=telemetry.background,
     )
     reader.close()
 
