@@ -15,8 +15,8 @@ LOG_PERCENT = 40
 LEAST_LOG_BYTES = 64 << 20
 
 PERCENT = 75
-"""For decoders, of what is free at the start: the rest is for the worker itself, and for what others
-need later. Valkey's log grows, and the page cache makes reading photos fast."""
+"""For decoders, of what is free at the start: the rest is for the worker itself, and for what
+others need later. Valkey's log grows, and the page cache makes reading photos fast."""
 
 LEAST_BYTES = 256 << 20
 """One decoder for ordinary photos; with less it does not work."""
