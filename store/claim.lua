@@ -62,11 +62,15 @@ local function served(class, client)
   return math.max(said or -math.huge, now(class) - grace)
 end
 
+-- Where the client's turn comes later, `first` finds that out; where it comes sooner, it must be
+-- told at once.
 local function pay(class, client, ms)
   local sum = served(class, client) + ms
   redis.call("ZADD", accounts_of(class), sum, client)
-  for stage = 1, stages do
-    redis.call("ZADD", turns_of(class, stage), "XX", sum - grace_of(stage), client)
+  if ms < 0 then
+    for stage = 1, stages do
+      redis.call("ZADD", turns_of(class, stage), "XX", sum - grace_of(stage), client)
+    end
   end
 end
 
@@ -109,15 +113,10 @@ local function oldest(class, stage, client)
     "(" .. client .. "\1", "BYLEX", "LIMIT", 0, 1)[1]
 end
 
--- Let in what came into the lane. It is read without an acknowledgement to come: held is only what
--- is claimed.
-local function let_in(class, stage)
+-- Let in what came into a lane. It is read without an acknowledgement to come: held is only what is
+-- claimed.
+local function let_in_lane(class, stage, entries)
   local lane, group = lane_of(class, stage), group_of(stage)
-  local reply = redis.call("XREADGROUP", "GROUP", group, consumer, "COUNT", LET_IN, "NOACK",
-    "STREAMS", lane, ">")
-  if not reply then
-    return
-  end
   now(class)
   if redis.call("ZCARD", turns_of(class, stage)) == 0
     and redis.call("ZCARD", tasks_of(class, stage)) > 0 then
@@ -127,7 +126,7 @@ local function let_in(class, stage)
     more = true
     return
   end
-  local entries, held, clients = reply[1][2], {}, {}
+  local held, clients = {}, {}
   more = more or #entries == LET_IN
   local pending = redis.call("XPENDING", lane, group, entries[1][1], entries[#entries][1], 10000)
   for _, each in ipairs(pending) do
@@ -147,6 +146,19 @@ local function let_in(class, stage)
     if pays and ms > 0 then
       pay(class, client, ms)
     end
+  end
+end
+
+-- All lanes of a stage have its group.
+local function let_in(stage)
+  local call = { "XREADGROUP", "GROUP", group_of(stage), consumer, "COUNT", LET_IN, "NOACK", "STREAMS" }
+  local class_of = {}
+  for class = 1, classes do
+    call[8 + class], call[8 + classes + class] = lane_of(class, stage), ">"
+    class_of[lane_of(class, stage)] = class
+  end
+  for _, each in ipairs(redis.call(unpack(call)) or {}) do
+    let_in_lane(class_of[each[1]], stage, each[2])
   end
 end
 
@@ -233,24 +245,22 @@ end
 for i = at + passes + 1, #ARGV, 3 do
   pay(tonumber(ARGV[i]), ARGV[i + 1], tonumber(ARGV[i + 2]))
 end
-for class = 1, classes do
-  for stage = 1, stages do
-    let_in(class, stage)
-  end
+for stage = 1, stages do
+  let_in(stage)
 end
 local claimed = {}
 for i = 1, classes do
-  local class, clients = tonumber(string.sub(ARGV[4], i, i)), 0
-  if #claimed < count then
-    for stage = 1, stages do
-      clients = math.max(clients, redis.call("ZCARD", turns_of(class, stage)))
-    end
+  local class = tonumber(string.sub(ARGV[4], i, i))
+  local turns = {}
+  for stage = 1, stages do
+    turns[stage] = turns_of(class, stage)
   end
-  while #claimed < count do
+  while #claimed < count and gone < GONE and redis.call("EXISTS", unpack(turns)) > 0 do
     local stage, client = next_of(class)
-    if not stage or gone >= GONE then
+    if not stage then
       break
     end
+    local clients = redis.call("ZCARD", turns[stage])
     local task = take(class, stage, client)
     if task then
       task[4] = clients

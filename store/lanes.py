@@ -43,7 +43,7 @@ moves, however much is urgent. The urgent ones lose at most a sixth of the work.
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A task and the claim under which it is held; ``deliveries`` is 1 + how often it stalled.
 
-    ``clients`` waited in lanes of this name when it was claimed, its own among them.
+    So many ``clients`` waited in its lane when it was claimed, its own among them.
     """
 
     task: Task

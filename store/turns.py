@@ -56,7 +56,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """A task claimed; ``clients`` waited in its class, itself among them."""
+    """A task claimed; so many ``clients`` waited in its lane, its own among them."""
 
     lane_key: str
     stage: str
