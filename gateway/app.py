@@ -1,14 +1,18 @@
 """The gateway as one ASGI application, put together from its routes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import SerializationException, ValidationException
+from litestar.exceptions import (
+    InternalServerException,
+    SerializationException,
+    ValidationException,
+)
 from litestar.middleware import DefineMiddleware
 
 from gateway import (
@@ -31,16 +35,18 @@ from gateway.auth import Authentication
 from gateway.checks import Checks
 from gateway.contract import description
 from gateway.dependencies import Dependencies
-from gateway.envelope import Envelope
+from gateway.envelope import Envelope, as_get
 from gateway.event_schema import EventSchema
 from gateway.hub import Hub
 from gateway.metrics import Gauges
+from gateway.negotiation import check_json, negotiate
 from gateway.observing import Answered, AnswerObserver
-from gateway.problems import Damages
+from gateway.preconditions import answering
+from gateway.problems import Damages, body_incomplete
 from gateway.rates import Counting
 from gateway.reading import provide_reader
 from gateway.slots import Slots
-from gateway.tracing import trace
+from gateway.tracing import Trace, trace
 from store import subject
 from store.subject import Subject
 
@@ -48,8 +54,16 @@ from store.subject import Subject
 class JsonRequest(Request[Any, Any, State]):
     """Takes JSON at its word: 1 is not true, and "5" no number, as they are in an address.
 
-    JSON that is nested too deeply is the sender's mistake too.
+    JSON that is nested too deeply is the sender's mistake too, and so is a body that is cut off.
     """
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body, chunk by chunk; raises Refused, ``body-incomplete``."""
+        try:
+            async for chunk in super().stream():
+                yield chunk
+        except InternalServerException as error:  # Litestar's, for a connection that has ended
+            raise body_incomplete() from error
 
     async def json(self) -> Any:
         """The body as what the route takes.
@@ -57,7 +71,9 @@ class JsonRequest(Request[Any, Any, State]):
         Raises:
             ValidationException: it is something else.
             SerializationException: it is no JSON.
+            Refused: ``not-json``, ``body-incomplete``.
         """
+        check_json(self)
         wanted = self.route_handler.parsed_data_field
         try:
             return msgspec.json.decode(await self.body(), type=wanted.annotation if wanted else Any)
@@ -80,11 +96,14 @@ class Gateway(Litestar):
     observe: AnswerObserver
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            answered = _answering(scope, self.observe)
-            envelope = Envelope(scope, receive, send, linger_s=self.linger_s, answered=answered)
-            receive, send = envelope.receive, envelope.send
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        asked = trace(scope)
+        inner = as_get(scope)
+        answered = _answering(inner, scope["method"], asked, self.observe)
+        envelope = Envelope(scope, receive, send, linger_s=self.linger_s, answered=answered)
+        await super().__call__(inner, envelope.receive, answering(scope, envelope.send))
 
 
 def create_app(deps: Dependencies) -> Gateway:
@@ -125,6 +144,7 @@ def create_app(deps: Dependencies) -> Gateway:
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
         },
+        before_request=negotiate,
         middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
@@ -139,16 +159,17 @@ def create_app(deps: Dependencies) -> Gateway:
     return app
 
 
-def _answering(scope: Any, observe: AnswerObserver) -> Callable[[int], None]:
+def _answering(
+    scope: Any, method: str, asked: Trace, observe: AnswerObserver
+) -> Callable[[int], None]:
     """Begin the span of a request; the function is called with the status of its answer."""
-    asked = trace(scope)
     subject.begin(Subject(trace_id=asked.trace_id, span_id=asked.span_id))
     began_ns, began = time.time_ns(), time.perf_counter()
 
     def answered(status: int) -> None:
         observe(
             Answered(
-                method=scope["method"],
+                method=method,
                 route=scope.get("path_template", ""),
                 status=status,
                 trace=asked,

@@ -13,7 +13,7 @@ from gateway.problems import Refused, retry_after
 from gateway.tracing import trace_id
 from store.controls import ControlLog, Steered
 from store.errors import Unavailable
-from store.log import Log, Outcome
+from store.log import Log, Outcome, Requirement
 from store.position import Position
 
 POSITION_HEADER = "X-Log-Position"
@@ -65,6 +65,7 @@ async def execute(
     client_id: str,
     *,
     idempotency_key: str | None = None,
+    require: Requirement | None = None,
 ) -> Outcome:
     """``Log.execute`` in the name of who asks, for a photo of ``client_id``.
 
@@ -79,6 +80,7 @@ async def execute(
             client_id=client_id,
             context=context(request),
             idempotency_key=idempotency_key,
+            require=require,
             patience_s=deps.limits.append_patience_s,
         )
 

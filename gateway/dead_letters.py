@@ -19,7 +19,7 @@ from gateway.commands import position_header
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, ClientId, Cursor, Limit, bounded
-from gateway.parameters import only
+from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems
 from gateway.queues import Reason
 from gateway.reading import find
@@ -79,7 +79,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @get(
     "/api/ops/dead-letters",
-    guards=[only("stage", "category", "clientId", "cursor", "limit", "after")],
+    guards=[allowed(overseer), only("stage", "category", "clientId", "cursor", "limit", "after")],
     responses=problems(
         *(
             "unknown-stage",
@@ -94,7 +94,6 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     summary="List what has failed",
 )
 async def list_dead_letters(
-    request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
     stage: FromQuery[str | None] = None,
@@ -104,7 +103,6 @@ async def list_dead_letters(
     limit: Limit = PAGE,
 ) -> DeadLetters:
     """The last failures first: with the stage, its attempts, and why."""
-    overseer(request.user)
     wish = Selection(
         stage=stage, category=category, client_id=client_id, cursor=cursor, limit=limit
     )
@@ -115,7 +113,7 @@ async def list_dead_letters(
 @post(
     "/api/ops/dead-letters/retry",
     status_code=200,
-    guards=[only("after")],
+    guards=[allowed(operator), only("after")],
     response_headers=[POSITION],
     responses=problems(
         *(
@@ -123,6 +121,7 @@ async def list_dead_letters(
             "invalid-cursor",
             "invalid-limit",
             "missing-token",
+            "not-json",
             "forbidden",
             "log-unavailable",
         ),
@@ -138,7 +137,6 @@ async def retry_dead_letters(
     data: JSONBody[RetryWish],
 ) -> Response[Retried]:
     """As new jobs that go on from the stage that failed: what is done is not done again."""
-    operator(request.user)
 
     async def retry(target: Target) -> PhotoCommand:
         return await _retry(deps, target, data)
@@ -156,7 +154,7 @@ async def retry_dead_letters(
 @post(
     "/api/ops/dead-letters/discard",
     status_code=200,
-    guards=[only("after")],
+    guards=[allowed(operator), only("after")],
     response_headers=[POSITION],
     responses=problems(
         *(
@@ -164,6 +162,7 @@ async def retry_dead_letters(
             "invalid-cursor",
             "invalid-limit",
             "missing-token",
+            "not-json",
             "forbidden",
             "log-unavailable",
         ),
@@ -179,7 +178,6 @@ async def discard_dead_letters(
     data: JSONBody[DiscardWish],
 ) -> Response[Discarded]:
     """Their photos stay as they are; the reason stands in their history."""
-    operator(request.user)
 
     async def discard(target: Target) -> PhotoCommand:
         return DiscardFailure(photo_id=target.photo_id, reason=data.reason)

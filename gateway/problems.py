@@ -55,6 +55,9 @@ class Kind(msgspec.Struct, frozen=True):
 PROBLEMS: dict[str, Kind] = {
     # The request is not one we understand.
     "malformed-request": Kind(400, "Not an HTTP request", "Let an HTTP library build it."),
+    "body-incomplete": Kind(
+        400, "The body is cut off", "Send as many bytes as announced, and keep the connection open."
+    ),
     "invalid-request": Kind(400, "The request is not valid", "Compare it with /schema."),
     "invalid-position": Kind(400, "No such position", "Pass on the X-Log-Position of an answer."),
     "invalid-cursor": Kind(400, "No such cursor", "Pass on nextCursor as it came."),
@@ -105,13 +108,26 @@ PROBLEMS: dict[str, Kind] = {
     "ambiguous-session": Kind(409, "Several clients have this session", "Pass clientId."),
     "photo-deleted": Kind(410, "The photo was deleted", "Upload it again."),
     "upload-stalled": Kind(408, "The upload takes too long", "Send it again."),
+    "precondition-failed": Kind(
+        412, "A precondition does not hold", "Get the resource again and use its present ETag."
+    ),
     "body-too-large": Kind(413, "The body is too large", "Send less."),
     "upload-too-large": Kind(413, "The photo is too large", "Send a smaller file."),
     "not-multipart": Kind(
         415, "Not a multipart form", 'Send multipart/form-data with the photo as the field "file".'
     ),
+    "not-json": Kind(415, "Not JSON", "Send application/json in UTF-8."),
+    "unsupported-encoding": Kind(
+        415, "The content coding is not supported", "Send the body without Content-Encoding."
+    ),
     "unsupported-type": Kind(415, "Not a photo format that we know", "Send one of those named."),
     "range-not-satisfiable": Kind(416, "The range is outside the file", "See Content-Range."),
+    "expectation-failed": Kind(
+        417, "The expectation cannot be met", "Expect 100-continue or nothing."
+    ),
+    "upgrade-required": Kind(
+        426, "This address speaks WebSocket", "Send a WebSocket handshake, or use /api/events."
+    ),
     "idempotency-key-reused": Kind(
         422, "The Idempotency-Key stands for another photo", "Use a new key for a new photo."
     ),
@@ -120,6 +136,9 @@ PROBLEMS: dict[str, Kind] = {
     "internal-error": Kind(500, "Our mistake", "Report it with the traceId."),
     "blob-missing": Kind(500, "The file is missing", "Tell the operator: photolog reconcile."),
     "corrupt": Kind(500, "Stored data is damaged", "Tell the operator: photolog verify."),
+    "unsupported-transfer-coding": Kind(
+        501, "The transfer coding is not supported", "Use chunked, or Content-Length."
+    ),
     "busy": Kind(503, "Too many uploads at once", "Send it again after Retry-After."),
     "too-many-connections": Kind(
         503, "Too many connections at once", "Try again after Retry-After."
@@ -143,22 +162,39 @@ PROBLEMS: dict[str, Kind] = {
 _BRINGS = {
     "missing-token": ("invalid-token", "expired-token"),
     "read-model-behind": ("invalid-position",),
-    "log-unavailable": ("cross-origin", "corrupt", "storage-full"),
+    "log-unavailable": ("cross-origin", "unsupported-encoding", "corrupt", "storage-full"),
 }
 """What else may be said where the first may: of a token, of ``?after=``, of a command."""
 
+_ANYWHERE = ("invalid-request", "precondition-failed", "internal-error", "unavailable")
+
 
 class Refused(Exception):
-    """The gateway itself says no; ``code`` is one of ``PROBLEMS``, which has an advice too."""
+    """The gateway itself says no; ``code`` is one of ``PROBLEMS``, which has an advice too.
+
+    ``trespass``: what was asked for exists, and is not for who asked. Only the security log tells.
+    """
 
     def __init__(
-        self, code: str, detail: str, *, advice: str = "", headers: Headers | None = None
+        self,
+        code: str,
+        detail: str,
+        *,
+        advice: str = "",
+        headers: Headers | None = None,
+        trespass: bool = False,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.advice = advice
         self.headers = headers or {}
+        self.trespass = trespass
+
+
+def body_incomplete() -> Refused:
+    """The connection ended, or its sending half did, before the body was whole."""
+    return Refused("body-incomplete", "The body ended before all of it had come.")
 
 
 def retry_after(breaker: Breaker) -> Headers:
@@ -323,7 +359,7 @@ def problems(*codes: str) -> dict[int, ResponseSpec]:
     """The OpenAPI responses of a route that may answer with these codes, and what they bring."""
     by_status: dict[int, list[str]] = {}
     brought = [each for code in codes for each in (code, *_BRINGS.get(code, ()))]
-    for code in dict.fromkeys(("invalid-request", "internal-error", "unavailable", *brought)):
+    for code in dict.fromkeys((*_ANYWHERE, *brought)):
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
     return {
         status: ResponseSpec(

@@ -141,11 +141,18 @@ async def owner_to_change(deps: Dependencies, photo_id: str, principal: Principa
 
 def visible(owner: Owner | None, photo_id: str, principal: Principal) -> Owner:
     """The owner, if the photo exists for ``principal``; raises Refused, ``photo-not-found``."""
-    if owner is None or not principal.may_see(owner.client_id):
+    if owner is None:
         raise not_found(photo_id)
+    if not principal.may_see(owner.client_id):
+        raise hidden(photo_id)
     return owner
 
 
 def not_found(photo_id: str) -> Refused:
     """The same words for a photo that is not there and for another client's."""
     return Refused("photo-not-found", f"There is no photo {photo_id[:64]}.")
+
+
+def hidden(photo_id: str) -> Refused:
+    """For another client's photo: the answer of ``not_found``, and a line of the security log."""
+    return Refused("photo-not-found", f"There is no photo {photo_id[:64]}.", trespass=True)

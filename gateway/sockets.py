@@ -32,7 +32,7 @@ from contextlib import suppress
 
 import anyio
 import msgspec
-from litestar import websocket
+from litestar import get, websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
@@ -125,6 +125,16 @@ async def rooms(
     if end is not None:
         with suppress(OSError, WebSocketDisconnect), anyio.move_on_after(CLOSE_PATIENCE_S):
             await socket.close(end.code, end.reason)
+
+
+@get("/ws", exclude_from_auth=True, include_in_schema=False)
+async def no_handshake() -> None:
+    """Answer a request that is not a WebSocket handshake."""
+    raise Refused(
+        "upgrade-required",
+        "This address takes WebSocket handshakes only.",
+        headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
 
 
 class _Ended(Exception):
@@ -308,4 +318,4 @@ def _event(delivery: Delivery) -> bytes:
     )
 
 
-ROUTES = (rooms,)
+ROUTES = (rooms, no_handshake)

@@ -37,7 +37,7 @@ from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execu
 from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
 from gateway.forms import Form, receive_form
-from gateway.parameters import only
+from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems, retry_after
 from gateway.restoring import has_original, restore
 from gateway.slots import Slots
@@ -67,7 +67,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @post(
     "/api/photos/upload",
-    guards=[only()],
+    guards=[allowed(writer), only()],
     operation_class=MultipartUpload,
     request_max_body_size=None,  # the form has bounds of its own
     response_headers=[POSITION],
@@ -93,7 +93,6 @@ async def upload(
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Upload]:
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
-    writer(request.user)
     key = _checked(request, idempotency_key)
     await accepting(deps, request.user)
     await _storing(deps.blobs)
