@@ -14,6 +14,7 @@ from litestar.exceptions import (
     ValidationException,
 )
 from litestar.middleware import DefineMiddleware
+from litestar.response.base import ASGIResponse
 
 from gateway import (
     backfill,
@@ -35,7 +36,7 @@ from gateway.auth import Authentication
 from gateway.checks import Checks
 from gateway.contract import description
 from gateway.dependencies import Dependencies
-from gateway.envelope import Envelope, as_get
+from gateway.envelope import Envelope, as_get, methods_at
 from gateway.event_schema import EventSchema
 from gateway.hub import Hub
 from gateway.metrics import Gauges
@@ -102,7 +103,17 @@ class Gateway(Litestar):
         asked = trace(scope)
         inner = as_get(scope)
         answered = _answering(inner, scope["method"], asked, self.observe)
-        envelope = Envelope(scope, receive, send, linger_s=self.linger_s, answered=answered)
+        envelope = Envelope(
+            scope,
+            receive,
+            send,
+            linger_s=self.linger_s,
+            answered=answered,
+            methods=lambda: methods_at(self, inner.get("path_template")),
+        )
+        if scope["path"] == "*" and scope["method"] == "OPTIONS":  # of the server as a whole
+            await ASGIResponse(status_code=204)(scope, envelope.receive, envelope.send)
+            return
         await super().__call__(inner, envelope.receive, answering(scope, envelope.send))
 
 

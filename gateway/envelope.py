@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import anyio
+from litestar import Litestar
+from litestar.routes import HTTPRoute
 from litestar.types import HTTPScope, Message, Receive, Send
 
 from gateway.tracing import HEADER, trace_id
@@ -50,10 +52,24 @@ def is_head(scope: Any) -> bool:
     return _HEAD in scope
 
 
+def methods_at(app: Litestar, template: str | None) -> set[str]:
+    """Return the methods of the routes with this path; of all routes without one.
+
+    Litestar answers OPTIONS with the methods of one of several handlers.
+    """
+    return {
+        str(method)
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and template in (None, route.path_format)
+        for method in route.methods
+    }
+
+
 class Envelope:
     """Stands between the server and the application for one exchange.
 
-    ``answered`` is told the status when the answer begins.
+    ``answered`` is told the status when the answer begins; ``methods`` says which methods the
+    address has, once it has been routed.
     """
 
     def __init__(
@@ -64,12 +80,14 @@ class Envelope:
         *,
         linger_s: float,
         answered: Callable[[int], None],
+        methods: Callable[[], set[str]],
     ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self._linger_s = linger_s
         self._answered = answered
+        self._methods = methods
         self._unread = _has_body(scope)
         self._asked = False
         self._cut = False
@@ -105,6 +123,9 @@ class Envelope:
             await self._send(message)
 
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> None:
+        if self._scope["method"] == "OPTIONS" and self._status == 204:
+            headers[:] = [each for each in headers if each[0].lower() != b"allow"]
+            headers.append((b"allow", ", ".join(self._methods()).encode()))
         for at, (name, value) in enumerate(headers):
             if name.lower() == b"allow":
                 headers[at] = name, _all_methods(value)

@@ -15,6 +15,7 @@ import msgspec
 from litestar import Request
 from litestar.types import Message, Send
 
+from gateway.envelope import methods_at
 from gateway.problems import MEDIA_TYPE, Refused, document
 from gateway.tracing import trace_id
 from store.log import Requirement
@@ -160,7 +161,7 @@ def check_before_body(request: Request[Any, Any, Any]) -> None:
         return
     if request.route_handler.opt.get(CONDITIONAL):
         return
-    methods = request.app.route_handler_method_map.get(request.scope["path_template"], {})
+    methods = methods_at(request.app, request.scope["path_template"])
     conditions.require(Current() if "GET" in methods else None)
 
 

@@ -167,8 +167,9 @@ class Bounded(HttpToolsProtocol):
         return False
 
     def on_response_complete(self) -> None:
+        is_last = not self.pipeline
         super().on_response_complete()
-        if self._fault is not None and not self.pipeline and not self.transport.is_closing():
+        if self._fault is not None and is_last and not self.transport.is_closing():
             self._say(self._fault)
 
     def _refuse(self, fault: Refused) -> None:

@@ -27,6 +27,7 @@ from sse_starlette.sse import SendTimeoutError
 
 from gateway.auth import Principal
 from gateway.dependencies import Asked, Dependencies
+from gateway.envelope import is_head
 from gateway.hub import Hub, Subscriber
 from gateway.parameters import only
 from gateway.problems import problems
@@ -83,10 +84,10 @@ async def room_events(
     ] = None,
 ) -> EventSourceResponse:
     """Without a position to resume after, from now on."""
+    admission = await admit(room, request.user, deps)
     # A browser that connects again sends the header, to the URL that it had at first.
     resume = request.headers.get("last-event-id") or last_event_id
     after = parse_positions(resume) if resume else None
-    admission = await admit(room, request.user, deps)
     after = await hub.reached(after)
     return _Stream(hub, admission, after, request.user)
 
@@ -112,6 +113,10 @@ class _Stream(EventSourceResponse):
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if is_head(scope):  # no room is entered for headers
+            status, headers = self.status_code, self.raw_headers
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            return
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._end_when_stopping)
             try:
