@@ -55,6 +55,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         """How events name this principal."""
         return f"{self.role.value}:{self.client_id}"
 
+    @property
+    def own(self) -> str | None:
+        """The client whose photos alone exist for this principal; None if all do."""
+        return self.client_id if self.role is Role.CLIENT else None
+
     def may_see(self, client_id: str) -> bool:
         """Whether the photos of ``client_id`` exist for this principal."""
         return self.role is not Role.CLIENT or self.client_id == client_id

@@ -15,7 +15,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from gateway.limits import Limits
-from gateway.reading import end_before
+from gateway.reading import will_not_come
 from gateway.rooms import Admission, Positions, rooms_of
 from gateway.subscription import Delivery, Fetch, Start, Subscription
 from projections import checkpoints, history
@@ -111,11 +111,12 @@ class Hub:
             with anyio.CancelScope(shield=True):
                 await bell.close()
 
-    async def reached(self, after: Positions | None) -> Positions | None:
+    async def reached(self, after: Positions | None, own: str | None = None) -> Positions | None:
         """Wait for the read model, and for ``after`` if it is about to be reached.
 
         Returns ``after``, or None where this history does not have what is there: then the log has
-        lost it, or it was never in this log. What is beyond the log's end is not waited for.
+        lost it, or it was never in this log. What will not come is not waited for. The events of
+        other clients than ``own`` do not exist for it.
 
         Raises:
             Unavailable: there is no read model, or the hub has stopped.
@@ -125,15 +126,27 @@ class Hub:
         with anyio.move_on_after(self.limits.after_timeout_s):
             while not self._head:
                 await self._moved.wait()
-            if await self._will_not_come(after or {}):
+            if await self._will_not_come(after or {}, own):
                 return None
             while self._ahead(after or {}):
                 await self._moved.wait()
         if not self._head:
             raise Unavailable("there is no read model yet: is the projector running?")
-        if after is None or not await self._reader.query(_has, after):
+        if after is None or not await self._reader.query(_has, after, own):
             return None
         return after
+
+    async def begin(self, admission: Admission) -> Positions | None:
+        """Where a reader that does not resume begins: None for a room of all clients, which is now.
+
+        Now is where the last event of anybody stands, and so tells when other clients are active. A
+        room of one client begins at that client's last event instead. No event of the room lies
+        between the two, except those that come meanwhile, which are delivered then.
+        """
+        client_id = admission.room.client_id
+        if client_id is None:
+            return None
+        return await self._reader.query(_last_own, client_id, dict(self._head), admission)
 
     @contextmanager
     def subscribe(self, transport: Transport) -> "Generator[Subscriber]":
@@ -226,9 +239,9 @@ class Hub:
     def _ahead(self, after: Positions) -> list[Position]:
         return [each for p, each in after.items() if p in self._head and self._head[p] < each]
 
-    async def _will_not_come(self, after: Positions) -> bool:
+    async def _will_not_come(self, after: Positions, own: str | None) -> bool:
         for position in self._ahead(after):
-            if await end_before(self._log, position) is not None:
+            if await will_not_come(self._log, position, own):
                 return True
         return False
 
@@ -257,9 +270,11 @@ class Subscriber:
     def rooms(self) -> tuple[Room, ...]:
         return self._subscription.rooms
 
-    def enter(self, admission: Admission, after: Positions | None) -> Start:
-        """Follow the room from ``after``, if this history reaches it, or from now on."""
-        start = self._subscription.enter(admission, after)
+    def enter(
+        self, admission: Admission, after: Positions | None, begin: Positions | None = None
+    ) -> Start:
+        """Follow the room from ``after``, if this history reaches it, or from ``begin``, or now."""
+        start = self._subscription.enter(admission, after, begin)
         self._hub.seat(self, admission.room)
         self.wake()
         return start
@@ -323,8 +338,12 @@ def _checkpoints(db: Connection, partitions: int) -> Positions:
     return {partition: checkpoints.get(db, partition) for partition in range(partitions)}
 
 
-def _has(db: Connection, positions: Positions) -> bool:
-    return all(history.has(db, position) for position in positions.values())
+def _has(db: Connection, positions: Positions, client_id: str | None = None) -> bool:
+    return all(history.has(db, position, client_id) for position in positions.values())
+
+
+def _last_own(db: Connection, client_id: str, head: Positions, admission: Admission) -> Positions:
+    return {p: history.last_of_client(db, client_id, head[p]) for p in admission.partitions}
 
 
 def _news(db: Connection, head: Positions) -> list[Entry] | None:

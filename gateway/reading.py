@@ -10,9 +10,9 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from gateway.auth import Principal, Role
-from gateway.dependencies import Dependencies
+from gateway.dependencies import Asked, Dependencies
 from gateway.problems import Refused
-from projections import checkpoints, photos
+from projections import checkpoints, history, photos
 from projections.photos import Owner
 from store.errors import StoreError, Unavailable
 from store.log import Log
@@ -25,7 +25,7 @@ T = TypeVar("T")
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.1
 ASK_S = 0.5
-"""How long a read waits to hear from the log that a position is none."""
+"""How long a read waits to hear from the log whether a position is one."""
 
 After = Annotated[
     str | None,
@@ -36,35 +36,61 @@ After = Annotated[
 ]
 
 
-async def provide_reader(deps: NamedDependency[Dependencies], after: After = None) -> Reader:
+async def provide_reader(
+    request: Asked, deps: NamedDependency[Dependencies], after: After = None
+) -> Reader:
     """The read model, once it has ``after``.
+
+    A client is told about the positions of its own events alone: whether there is an event at any
+    other position, or after it, would tell when other clients are active.
 
     Raises:
         Refused: ``invalid-position``, ``read-model-behind``.
     """
-    if after is not None:
-        positions = [parse_position(text, deps.log.partitions) for text in after.split(",")]
-        for position in {each.partition: each for each in positions}.values():
-            if await _checkpoint(deps.reader, position.partition) < position:
-                await _check_recorded(deps, position)
-                await reach(deps, position)
+    if after is None:
+        return deps.reader
+    own = request.user.own
+    positions = [parse_position(text, deps.log.partitions) for text in after.split(",")]
+    for position in {each.partition: each for each in positions}.values():
+        if own is not None:
+            await _reach_own(deps, position, own)
+        elif await _checkpoint(deps.reader, position.partition) < position:
+            if await will_not_come(deps.log, position, None):
+                raise _no_event(position)
+            await reach(deps, position)
     return deps.reader
 
 
-async def _check_recorded(deps: Dependencies, position: Position) -> None:
-    """Refuse a position that will not come; raises Refused, ``invalid-position``."""
-    if (end := await end_before(deps.log, position)) is not None:
-        raise Refused("invalid-position", f"The log ends at {end}, before {position}.")
+async def _reach_own(deps: Dependencies, position: Position, client_id: str) -> None:
+    """Wait for an event of the client; raises as ``provide_reader``."""
+    with suppress(Unavailable):  # the projector has yet to make the file
+        if await deps.reader.query(history.has, position, client_id):
+            return
+    known = await will_not_come(deps.log, position, client_id)
+    if known is None:
+        raise Refused("read-model-behind", f"The read model has not reached {position} yet.")
+    if known:
+        raise _no_event(position)
+    await reach(deps, position)
 
 
-async def end_before(log: Log, position: Position) -> Position | None:
-    """The end of the log, if it is before ``position``, which nobody was told by it then.
+def _no_event(position: Position) -> Refused:
+    return Refused("invalid-position", f"There is no event of yours at {position}.")
 
-    None also where the log does not answer: that leaves it open.
+
+async def will_not_come(log: Log, position: Position, client_id: str | None) -> bool | None:
+    """Whether the log has no event of the client at ``position``; None if it does not answer.
+
+    Without a client: whether the log ends before it.
     """
     with suppress(StoreError), anyio.move_on_after(ASK_S):
-        end = await log.end(position.partition)
-        return end if end < position else None
+        if client_id is None:
+            return await log.end(position.partition) < position
+        found = await log.read(position.before, count=1)
+        return not any(
+            each.position == position and each.event.metadata.client_id == client_id
+            for each in found
+        )
     return None
 
 

@@ -50,7 +50,6 @@ from store.position import Position
 logger = logging.getLogger("photolog.gateway")
 
 KEY_MAX = 200
-LAST_SEQ = 2**64 - 1
 PAUSE_S = 0.1
 RECORDED_BEFORE = "This was recorded before, and the log does not answer now."
 
@@ -224,7 +223,7 @@ async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]
     if position is None:
         raise ValueError("a repeated command has a position")
     with naming_the_log(log, RECORDED_BEFORE):
-        found = await log.read(_before(position), count=1)
+        found = await log.read(position.before, count=1)
     if not found or found[0].position != position:
         raise Corrupt(f"the event at {position} is not in the log")
     first = found[0].event.data
@@ -281,12 +280,6 @@ def _status(photo: Photo) -> str:
     if job.ended:
         return "completed" if job.done >= stages_of(job.pipeline) else "failed"
     return "processing" if job.started else "queued"
-
-
-def _before(position: Position) -> Position:
-    if position.seq:
-        return position._replace(seq=position.seq - 1)
-    return position._replace(ms=position.ms - 1, seq=LAST_SEQ)
 
 
 def _checked(request: Asked, key: str | None) -> str | None:

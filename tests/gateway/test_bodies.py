@@ -1,6 +1,7 @@
 """Bodies that are not what they were announced to be, and who is asked for one at all."""
 
 import logging
+import re
 
 import pytest
 
@@ -142,9 +143,7 @@ async def test_faulty_bytes_after_several_requests_leave_them_their_answers(
 
         answers = await wire.rest()
 
-    statuses = [line.split()[1] for line in answers.split(b"\r\n") if line.startswith(b"HTTP/1.1")]
-    assert statuses[-1] == b"400"
-    assert len(statuses) == 3
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answers) == [b"503", b"503", b"400"]
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/api/photos", "/health"])
