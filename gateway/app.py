@@ -46,6 +46,7 @@ from gateway.preconditions import answering
 from gateway.problems import Damages, body_incomplete
 from gateway.rates import Counting
 from gateway.reading import provide_reader
+from gateway.security_log import SecurityLog
 from gateway.slots import Slots
 from gateway.tracing import Trace, trace
 from store import subject
@@ -91,10 +92,11 @@ class JsonRequest(Request[Any, Any, State]):
 class Gateway(Litestar):
     """Puts every HTTP exchange in an ``Envelope``, also those that no route answers."""
 
-    __slots__ = ("linger_s", "observe")
+    __slots__ = ("linger_s", "observe", "security")
 
     linger_s: float
     observe: AnswerObserver
+    security: SecurityLog
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -102,7 +104,7 @@ class Gateway(Litestar):
             return
         asked = trace(scope)
         inner = as_get(scope)
-        answered = _answering(inner, scope["method"], asked, self.observe)
+        answered = _answering(inner, scope["method"], asked, self.observe, self.security)
         envelope = Envelope(
             scope,
             receive,
@@ -125,8 +127,11 @@ def create_app(deps: Dependencies) -> Gateway:
     gauges = Gauges(deps, hub, slots)
     counting = Counting(deps.log)
     damages = Damages()
+    security = SecurityLog(deps.limits, deps.background)
+    hub.observe = security.happened
 
     def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        security.refused(request.scope, error)
         return pages.error_response(request, error, damages)
 
     app = Gateway(
@@ -152,6 +157,7 @@ def create_app(deps: Dependencies) -> Gateway:
             "checks": Provide(lambda: checks, sync_to_thread=False),
             "gauges": Provide(lambda: gauges, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
+            "security": Provide(lambda: security, sync_to_thread=False),
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
         },
@@ -159,7 +165,7 @@ def create_app(deps: Dependencies) -> Gateway:
         middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
-        lifespan=[hub.running, counting.running],
+        lifespan=[hub.running, counting.running, security.running],
         openapi_config=description(),
         plugins=[EventSchema()],
         request_max_body_size=deps.limits.max_json_bytes,
@@ -167,17 +173,19 @@ def create_app(deps: Dependencies) -> Gateway:
     )
     app.linger_s = deps.limits.linger_s
     app.observe = deps.observe
+    app.security = security
     return app
 
 
 def _answering(
-    scope: Any, method: str, asked: Trace, observe: AnswerObserver
+    scope: Any, method: str, asked: Trace, observe: AnswerObserver, security: SecurityLog
 ) -> Callable[[int], None]:
     """Begin the span of a request; the function is called with the status of its answer."""
     subject.begin(Subject(trace_id=asked.trace_id, span_id=asked.span_id))
     began_ns, began = time.time_ns(), time.perf_counter()
 
     def answered(status: int) -> None:
+        security.answered(scope, status)
         observe(
             Answered(
                 method=method,

@@ -25,6 +25,7 @@ from store.distribution import Distribution
 from store.doorbell import Doorbell
 from store.errors import StoreError, Unavailable
 from store.log import Log
+from store.observing import ignore
 from store.position import Position
 from store.sqlite import Connection, Reader
 
@@ -57,7 +58,7 @@ class Hub:
     ``connections`` are those of now. Counted since the start: events ``delivered``, ``catch_ups``,
     pages of history read for subscribers, ``overflows`` of backlogs, ``slow_readers`` sent away,
     and ``failures`` to read the history. ``delays_ms`` are those of live deliveries alone, from the
-    append to the hand-over, by the log's clock.
+    append to the hand-over, by the log's clock. ``observe`` is told of every event, once.
     """
 
     def __init__(self, log: Log, reader: Reader, limits: Limits) -> None:
@@ -70,6 +71,7 @@ class Hub:
         self.delays_ms = Distribution(DELAY_BOUNDS_MS)
         self.ended = False
         self.limits = limits
+        self.observe: Callable[[Entry], None] = ignore
         self._log = log
         self._reader = reader
         self._catching_up = anyio.CapacityLimiter(CATCH_UPS_AT_ONCE)
@@ -220,6 +222,7 @@ class Hub:
         burden = 0
         for entry in entries:
             self._head[entry.position.partition] = entry.position
+            self.observe(entry)
             hearers: set[Subscriber] = set()
             for room in rooms_of(entry):
                 hearers |= self._seats.get(room, _NOBODY)

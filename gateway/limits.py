@@ -37,6 +37,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``degraded_load``: tasks a processor of this machine | health ``degraded`` above |
     | ``stalled_after_s``: the longest silence of a worker | it does not count as alive |
     | ``integrity_timeout_s``: the longest look at the read model's file | it is ``unknown`` |
+    | ``security_lines`` a minute, of one kind and source | the others are one line, with a count |
+    | ``security_sources`` a minute that are told apart | all others count as one |
     | ``storage_keep_s``: age of ``storage_size_bytes`` | it is added up again |
 
     ``trusted_proxies`` are comma-separated addresses or networks whose ``X-Forwarded-For`` and
@@ -81,3 +83,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     probe_keep_s: float = 5.0
     integrity_keep_s: float = 60.0
     storage_keep_s: float = 60.0
+    security_lines: int = 30
+    security_sources: int = 1_000

@@ -48,6 +48,7 @@ from gateway.rooms import (
     parse_positions,
     session_room,
 )
+from gateway.security_log import SecurityLog
 from gateway.subscription import Delivery, Start
 from store.errors import StoreError
 
@@ -115,11 +116,15 @@ _requests = msgspec.json.Decoder(Identify | SubscribePhoto | UnsubscribePhoto | 
 
 @websocket("/ws", exclude_from_auth=True)
 async def rooms(
-    socket: Socket, deps: NamedDependency[Dependencies], hub: NamedDependency[Hub]
+    socket: Socket,
+    deps: NamedDependency[Dependencies],
+    hub: NamedDependency[Hub],
+    security: NamedDependency[SecurityLog],
 ) -> None:
     await socket.accept()
     try:
-        end = await _converse(socket, _principal(socket, deps), deps, hub)
+        principal = _principal(socket, deps, security)
+        end = await _converse(socket, principal, deps, hub, security)
     except _Ended as ended:
         end = ended
     if end is not None:
@@ -146,20 +151,23 @@ class _Ended(Exception):
         self.reason = reason
 
 
-def _principal(socket: Socket, deps: Dependencies) -> Principal:
+def _principal(socket: Socket, deps: Dependencies, security: SecurityLog) -> Principal:
     try:
-        principal = auth.identify(socket, deps.tokens)
-    except AuthError as error:
-        raise _Ended(4401, error.code) from error
-    except Forbidden as error:
-        raise _Ended(4403, error.code) from error
-    if principal is None:
-        raise _Ended(4401, "missing-token")
+        principal = auth.authenticate(socket, deps.tokens)
+    except (AuthError, Forbidden) as error:
+        security.refused(socket.scope, error)
+        code = 4401 if isinstance(error, AuthError) else 4403
+        raise _Ended(code, error.code) from error
+    socket.scope["user"] = principal
     return principal
 
 
 async def _converse(
-    socket: Socket, principal: Principal, deps: Dependencies, hub: Hub
+    socket: Socket,
+    principal: Principal,
+    deps: Dependencies,
+    hub: Hub,
+    security: SecurityLog,
 ) -> _Ended | None:
     """Listen and tell until either comes to an end, or the token does."""
     end: _Ended | None = None
@@ -175,7 +183,7 @@ async def _converse(
         tasks.cancel_scope.cancel()
 
     with hub.subscribe("websocket") as subscriber:
-        conversation = _Conversation(socket, principal, deps, hub, subscriber)
+        conversation = _Conversation(socket, principal, deps, hub, subscriber, security)
         with anyio.move_on_after(principal.expires - time.time()) as lifetime:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(until_ended, conversation.listen)
@@ -193,7 +201,9 @@ class _Conversation:
         deps: Dependencies,
         hub: Hub,
         subscriber: Subscriber,
+        security: SecurityLog,
     ) -> None:
+        self._security = security
         self._socket = socket
         self._principal = principal
         self._deps = deps
@@ -211,6 +221,7 @@ class _Conversation:
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
                 await self._refuse("malformed-message", shortened(str(error)))
             except Refused as error:
+                self._security.refused(self._socket.scope, error)
                 await self._refuse(error.code, error.detail)
             except StoreError:
                 await self._refuse("unavailable", "A part of the system does not answer now.")
@@ -293,6 +304,8 @@ class _Conversation:
         async with self._sending:
             starts = [self._subscriber.enter(admission, after, begin) for admission in admissions]
             await self._send(msgspec.json.encode(answer(starts[0])))
+        for admission in admissions:
+            self._security.entered(self._socket.scope, f"/ws {admission.name}")
 
     async def _refuse(self, code: str, detail: str) -> None:
         self._errors += 1

@@ -267,6 +267,17 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     log_format: Annotated[
         Literal["text", "json"], Meta(description="How log lines are written.")
     ] = "text"
+    security_lines: Annotated[
+        Natural,
+        Meta(
+            description="Lines of the security log a minute, of one kind and source; the others "
+            "are counted."
+        ),
+    ] = 30
+    security_sources: Annotated[
+        Count,
+        Meta(description="Sources that the security log tells apart within a minute."),
+    ] = 1_000
 
     @property
     def folder(self) -> Path:
