@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, Request, Response
@@ -48,6 +48,7 @@ from gateway.rates import Counting
 from gateway.reading import provide_reader
 from gateway.security_log import SecurityLog
 from gateway.slots import Slots
+from gateway.strict_schema import complete
 from gateway.tracing import Trace, trace
 from store import subject
 from store.subject import Subject
@@ -78,7 +79,9 @@ class JsonRequest(Request[Any, Any, State]):
         check_json(self)
         wanted = self.route_handler.parsed_data_field
         try:
-            return msgspec.json.decode(await self.body(), type=wanted.annotation if wanted else Any)
+            return msgspec.convert(
+                _whole(msgspec.json.decode(await self.body())), wanted.annotation if wanted else Any
+            )
         except msgspec.ValidationError as error:
             message, _, place = str(error).partition(" - at `$.")
             reason = {"message": message, "key": place.rstrip("`") or "body"}
@@ -87,6 +90,19 @@ class JsonRequest(Request[Any, Any, State]):
             raise SerializationException(str(error)) from error
         except RecursionError as error:
             raise SerializationException("JSON is nested too deeply") from error
+
+
+def _whole(value: Any) -> Any:
+    """The JSON value with 7.0 as 7: both are the same integer to JSON Schema."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_whole(each) for each in cast("list[Any]", value)]
+        case dict():
+            return {name: _whole(each) for name, each in cast("dict[str, Any]", value).items()}
+        case _:
+            return value
 
 
 class Gateway(Litestar):
@@ -171,6 +187,7 @@ def create_app(deps: Dependencies) -> Gateway:
         request_max_body_size=deps.limits.max_json_bytes,
         logging_config=None,
     )
+    complete(app.openapi_schema, deps.limits)
     app.linger_s = deps.limits.linger_s
     app.observe = deps.observe
     app.security = security

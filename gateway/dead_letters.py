@@ -23,6 +23,7 @@ from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems
 from gateway.queues import Reason
 from gateway.reading import find
+from projections import cursor as cursors
 from projections import dead_letters, photos
 from projections.dead_letters import DeadLetters
 from store.sqlite import Reader
@@ -217,6 +218,8 @@ async def _retry(deps: Dependencies, target: Target, wish: RetryWish) -> PhotoCo
 
 async def _select(deps: Dependencies, reader: Reader, wish: Selection) -> Selected:
     _check_stage(wish)
+    bounded(wish.limit, deps.limits.page_limit_max)
+    _check_cursor(wish.cursor)
     filtered = wish.all or (wish.stage, wish.category, wish.client_id) != (None, None, None)
     if filtered == (wish.photo_ids is not None):
         raise Refused(
@@ -227,6 +230,15 @@ async def _select(deps: Dependencies, reader: Reader, wish: Selection) -> Select
     page = await _page(deps, reader, wish)
     targets = [Target(photo_id=each.photo_id, client_id=each.client_id) for each in page.items]
     return Selected(targets=targets, next_cursor=page.next_cursor)
+
+
+def _check_cursor(cursor: str | None) -> None:
+    """Reject what is no cursor, also where none is needed."""
+    try:
+        if cursor is not None:
+            cursors.Cursor.decode(cursor)
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
 
 
 async def _find(deps: Dependencies, photo_ids: list[str]) -> Selected:

@@ -13,7 +13,7 @@ from litestar.handlers import BaseRouteHandler
 
 from gateway.auth import Principal
 from gateway.negotiation import negotiate
-from gateway.problems import Refused
+from gateway.problems import Refused, choices, use_one_of
 
 Asking = ASGIConnection[Any, Any, Any, Any]
 
@@ -40,8 +40,8 @@ def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
     It raises Refused.
     """
 
-    def guard(connection: Asking, _handler: BaseRouteHandler) -> None:
-        for name in connection.query_params:
+    def guard(connection: Asking, handler: BaseRouteHandler) -> None:
+        for name, value in connection.query_params.items():
             if name not in names:
                 detail = f"There is no query parameter {name[:SHOWN]!r}."
                 advice = f"Use {', '.join(names)}." if names else "Leave it out."
@@ -49,6 +49,10 @@ def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
             if len(connection.query_params.getall(name)) > 1:
                 detail = f"The query parameter {name!r} came twice."
                 raise Refused("invalid-request", detail, advice="Send it once.")
+            values = choices(handler, name)
+            if values and value.lower() == "null":  # which would count as left out
+                detail = f"{name}: Invalid enum value {value!r}"
+                raise Refused("invalid-request", detail, advice=use_one_of(values))
 
     return guard
 

@@ -63,9 +63,10 @@ FRESH = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 
 _wire = msgspec.json.Decoder(WireEvent)
 
-# A date, perhaps a time, perhaps an offset. fromisoformat takes more, and digits without end.
+# The dates and date-times of RFC 3339, and times without an offset. fromisoformat takes more, and
+# digits without end.
 _TIME = re.compile(
-    r"\d{4}-\d\d-\d\d([T+]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+    r"\d{4}-\d\d-\d\d([T+]\d\d:\d\d(:\d\d([.,]\d{1,20})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
 
 
@@ -228,7 +229,7 @@ def _time(text: str | None) -> str | None:
     if text is None:
         return None
     detail = f"{text[:40]!r} is not an ISO 8601 time."
-    written = text.replace(" ", "+")  # a "+" that was not percent-encoded comes as a blank
+    written = text.upper().replace(" ", "+")  # a "+" that was not percent-encoded comes as a blank
     if not _TIME.fullmatch(written):
         raise Refused("invalid-time", detail)
     try:

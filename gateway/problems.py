@@ -3,6 +3,7 @@
 ``code`` is stable and part of the public contract; ``detail`` is for people and may change.
 """
 
+import enum
 import logging
 import math
 from typing import Any, cast, get_args
@@ -10,6 +11,7 @@ from typing import Any, cast, get_args
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 
 from domain.rejections import Rejected
@@ -59,7 +61,7 @@ PROBLEMS: dict[str, Kind] = {
         400, "The body is cut off", "Send as many bytes as announced, and keep the connection open."
     ),
     "invalid-request": Kind(400, "The request is not valid", "Compare it with /schema."),
-    "invalid-position": Kind(400, "No such position", "Pass on the X-Log-Position of an answer."),
+    "invalid-position": Kind(400, "Not a position", "Pass on the X-Log-Position of an answer."),
     "invalid-cursor": Kind(400, "No such cursor", "Pass on nextCursor as it came."),
     "invalid-limit": Kind(400, "The page is too long", "Ask for fewer items and use nextCursor."),
     "invalid-time": Kind(400, "No such time", "Write times as 2026-11-23T10:00:00Z."),
@@ -100,6 +102,9 @@ PROBLEMS: dict[str, Kind] = {
     "unknown-stage": Kind(404, "No such stage", "See `photolog queues` for those there are."),
     "session-not-found": Kind(404, "No such session", "Check the id; a photo names its session."),
     "method-not-allowed": Kind(405, "This address cannot do that", "See the Allow header."),
+    "unknown-position": Kind(
+        409, "No such position", "Pass on the X-Log-Position of an answer, or leave it out."
+    ),
     "photo-exists": Kind(409, "The photo exists", "Upload under a new id."),
     "job-running": Kind(409, "The photo is being processed", "Wait for its job to end."),
     "job-failed": Kind(409, "The photo's last job failed", "Retry or discard it first."),
@@ -161,7 +166,7 @@ PROBLEMS: dict[str, Kind] = {
 
 _BRINGS = {
     "missing-token": ("invalid-token", "expired-token"),
-    "read-model-behind": ("invalid-position",),
+    "read-model-behind": ("invalid-position", "unknown-position"),
     "log-unavailable": ("cross-origin", "unsupported-encoding", "corrupt", "storage-full"),
 }
 """What else may be said where the first may: of a token, of ``?after=``, of a command."""
@@ -276,15 +281,26 @@ def _values(request: Request[Any, Any, Any], error: Exception) -> str:
     """An advice that names the values of a parameter which came with another one, or nothing."""
     if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
         return ""
-    parameters = request.route_handler.parsed_fn_signature.parameters
     for reason in cast("list[dict[str, str]]", error.extra):
-        parameter = parameters.get(reason.get("key", ""))
-        if parameter is None or not reason["message"].startswith("Invalid enum value"):
-            continue
-        choice, *_ = get_args(parameter.annotation)  # a Literal or an enumeration, else None
-        values: tuple[str, ...] = get_args(choice) or tuple(choice)
-        return f"Use {', '.join(values[:-1])} or {values[-1]}."
+        values = choices(request.route_handler, reason.get("key", ""))
+        if values and reason["message"].startswith("Invalid enum value"):
+            return use_one_of(values)
     return ""
+
+
+def choices(handler: BaseRouteHandler, name: str) -> tuple[str, ...]:
+    """The few values that the route's parameter can have; empty where there is no such list."""
+    parameter = handler.parsed_fn_signature.parameters.get(name)
+    if parameter is None:
+        return ()
+    choice: Any = next(iter(get_args(parameter.annotation)), None)
+    if isinstance(choice, type) and issubclass(choice, enum.Enum):
+        return tuple(str(each.value) for each in choice)
+    return tuple(each for each in get_args(choice) if isinstance(each, str))
+
+
+def use_one_of(values: tuple[str, ...]) -> str:
+    return f"Use {', '.join(values[:-1])} or {values[-1]}."
 
 
 def shortened(reason: str) -> str:

@@ -45,7 +45,7 @@ async def provide_reader(
     other position, or after it, would tell when other clients are active.
 
     Raises:
-        Refused: ``invalid-position``, ``read-model-behind``.
+        Refused: ``invalid-position``, ``unknown-position``, ``read-model-behind``.
     """
     if after is None:
         return deps.reader
@@ -75,7 +75,7 @@ async def _reach_own(deps: Dependencies, position: Position, client_id: str) -> 
 
 
 def _no_event(position: Position) -> Refused:
-    return Refused("invalid-position", f"There is no event of yours at {position}.")
+    return Refused("unknown-position", f"There is no event of yours at {position}.")
 
 
 async def will_not_come(log: Log, position: Position, client_id: str | None) -> bool | None:
@@ -95,13 +95,13 @@ async def will_not_come(log: Log, position: Position, client_id: str | None) -> 
 
 
 def parse_position(text: str, partitions: int) -> Position:
-    """Raises Refused, ``invalid-position``."""
+    """Raises Refused, ``invalid-position``, ``unknown-position``."""
     try:
         position = Position.parse(text)
     except ValueError as error:
         raise Refused("invalid-position", str(error)) from error
     if position.partition >= partitions:
-        raise Refused("invalid-position", f"This log has {partitions} partitions, from 0 on.")
+        raise Refused("unknown-position", f"This log has {partitions} partitions, from 0 on.")
     return position
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from syrupy.assertion import SnapshotAssertion
 
 from domain.events import EVENT_TYPES
@@ -213,3 +214,14 @@ async def test_where_a_value_is_none_of_a_few_the_few_are_named(
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (400, "invalid-request")
     assert problem["advice"] == advice
+
+
+async def test_it_is_valid(document: dict[str, Any]) -> None:
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+async def test_what_has_no_body_describes_none(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) in (204, 304):
+                assert "content" not in response, name

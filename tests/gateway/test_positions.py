@@ -101,7 +101,7 @@ async def test_a_position_of_anothers_event_is_like_one_without_an_event(
         async with following(gateway, after=position) as stream:
             recovered.add((stream.ready.data["recovered"], stream.ready.id))
 
-    assert seen == {(400, "There is no event of yours at ….")}
+    assert seen == {(409, "There is no event of yours at ….")}
     assert recovered == {(False, mine)}
 
 

@@ -49,7 +49,7 @@ async def test_a_position_beyond_the_end_of_the_log_is_not_waited_for(gateway: G
 
     answer = await gateway.get("/api/photos", after=BEYOND)
 
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
+    assert (answer.status_code, answer.json()["code"]) == (409, "unknown-position")
     assert answer.json()["detail"] == f"There is no event of yours at {BEYOND}."
 
 
