@@ -33,6 +33,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
     | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |
     | ``degraded_lag_s``: how old an event outside the read model may be | health ``degraded`` |
+    | ``degraded_clock_s``: how far the log's clock may be off | health ``degraded`` above |
     | ``degraded_memory_percent`` of this machine's memory in use | health ``degraded`` above |
     | ``degraded_load``: tasks a processor of this machine | health ``degraded`` above |
     | ``stalled_after_s``: the longest silence of a worker | it does not count as alive |
@@ -76,6 +77,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     check_timeout_s: float = 2.0
     min_free_bytes: int = 1_000_000_000
     degraded_lag_s: float = 5.0
+    degraded_clock_s: float = 5.0
     degraded_memory_percent: float = 95.0
     degraded_load: float = 8.0
     stalled_after_s: float = 30.0

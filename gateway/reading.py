@@ -118,14 +118,16 @@ async def reach(deps: Dependencies, position: Position) -> None:
 
 
 async def lag_ms(deps: Dependencies, partition: int) -> int:
-    """How long the oldest event that is not in the read model has been waiting.
+    """How long the oldest event that is not in the read model has been waiting, by the log's clock.
 
     Raises:
         Unavailable: Redis does not answer, or there is no read model.
     """
     checkpoint = await deps.reader.query(checkpoints.get, partition)
     waiting = await deps.log.read(checkpoint, count=1)
-    return max(0, int(time.time() * 1000) - waiting[0].position.ms) if waiting else 0
+    if not waiting:
+        return 0
+    return max(0, int((await deps.log.now()).timestamp() * 1000) - waiting[0].position.ms)
 
 
 async def _checkpoint(reader: Reader, partition: int) -> Position:

@@ -1,7 +1,8 @@
-"""Events as people read them: what happened, in one line."""
+"""Lines for people: events in one line each, and text that no terminal can be tricked with."""
 
 from typing import Any
 
+import click
 import msgspec
 
 
@@ -90,6 +91,16 @@ def limits(limit: dict[str, Any]) -> str:
     return ", ".join(said)
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Write the text to standard output, or to standard error, each line of it ``printable``."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=err)
+
+
+def say_json(document: str | bytes) -> None:
+    """Write the JSON document to standard output."""
+    click.echo(printable_json(document))
+
+
 def printable(text: object) -> str:
     """The text as a terminal may get it: one line, without characters that steer a terminal.
 
@@ -108,7 +119,7 @@ def printable_json(document: str | bytes) -> str:
 
     Line breaks between values stay.
     """
-    text = document.decode() if isinstance(document, bytes) else document
+    text = document.decode("utf-8", "replace") if isinstance(document, bytes) else document
     if text.isprintable():
         return text
     return "".join(

@@ -165,6 +165,10 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         Seconds,
         Meta(description="Age of an event outside the read model that health calls degraded."),
     ] = 5.0
+    degraded_clock_s: Annotated[
+        Seconds,
+        Meta(description="How far the log's clock may differ before health says degraded."),
+    ] = 5.0
     degraded_memory_percent: Annotated[
         Percent, Meta(description="Memory in use of this machine above which health is degraded.")
     ] = 95.0

@@ -11,6 +11,7 @@ from ops.blobs import open_store
 from ops.commands.options import with_settings
 from ops.consistency import check
 from ops.errors import UserError
+from ops.lines import say, say_json
 from ops.loading import Loaded
 from ops.reconciling import Comparison, compare, remove
 from ops.tokens import parse_ttl
@@ -81,7 +82,7 @@ def command(
 
     found = anyio.run(run)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        say_json(msgspec.json.encode(found))
     else:
         _tell(found, removing=removing, orphans=orphans, superseded=superseded)
     if found.missing or found.damaged:
@@ -90,24 +91,24 @@ def command(
 
 def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool) -> None:
     for missing in found.missing:
-        click.echo(f"missing  {missing.key}  of photo {missing.photo_id}")
+        say(f"missing  {missing.key}  of photo {missing.photo_id}")
     for damaged in found.damaged:
-        click.echo(
+        say(
             f"damaged  {damaged.key}  of photo {damaged.photo_id}: {damaged.size:,} bytes, and not "
             f"{damaged.recorded:,}"
         )
     done = "removed" if removing else "unnamed"
     for blob in found.unnamed:
-        click.echo(f"{done}  {blob.key}  {blob.size:,} bytes")
+        say(f"{done}  {blob.key}  {blob.size:,} bytes")
     for blob in found.orphaned:
         gone = "removed " if removing and orphans else "orphaned"
-        click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
+        say(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for blob in found.superseded:
         gone = "removed" if removing and superseded else "superseded"
-        click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
+        say(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for draft in found.drafts:
-        click.echo(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
-    click.echo(
+        say(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
+    say(
         f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
         f"{len(found.damaged):,} of another size; "
         f"{len(found.unnamed):,} unnamed, {len(found.orphaned):,} orphaned, "
@@ -115,11 +116,11 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         f"{sum(blob.size for blob in found.superseded):,} bytes"
     )
     if not removing and (found.unnamed or found.drafts):
-        click.echo("`photolog reconcile --remove` deletes those that no event names.")
+        say("`photolog reconcile --remove` deletes those that no event names.")
     if found.orphaned and not (removing and orphans):
-        click.echo(
+        say(
             "Orphaned originals may be photos whose events the log has lost: restore the log, or "
             "send them again. `--remove --orphaned` deletes them too."
         )
     if found.superseded and not (removing and superseded):
-        click.echo("`--remove --superseded` deletes pictures that a later job has replaced.")
+        say("`--remove --superseded` deletes pictures that a later job has replaced.")

@@ -11,7 +11,7 @@ from ops.auditing import UNKNOWN, Audit, Break, Progress, audit
 from ops.commands.options import with_settings
 from ops.copied_log import lies_idle, serving_copy
 from ops.errors import UserError
-from ops.lines import printable
+from ops.lines import printable, say, say_json
 from ops.loading import Loaded
 from ops.progress import progress_bar
 from store.position import Position
@@ -50,9 +50,7 @@ def command(
         async with AsyncExitStack() as stack:
             settings = loaded.settings
             if lies_idle(settings):
-                click.echo(
-                    f"Nothing runs on {settings.folder}: a copy of its log is read.", err=True
-                )
+                say(f"Nothing runs on {settings.folder}: a copy of its log is read.", err=True)
                 url = await stack.enter_async_context(serving_copy(settings))
                 settings = msgspec.structs.replace(settings, redis_url=url)
             log = await stack.enter_async_context(wiring.open_log(settings))
@@ -66,7 +64,7 @@ def command(
         raise UserError(f"the log has no event of a photo {photo_id}")
     differs = anchor is not None and found.anchor != anchor.lower()
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        say_json(msgspec.json.encode(found))
     else:
         _tell(found, noted=anchor if differs else None)
     if found.breaks or found.lost or differs:
@@ -86,18 +84,18 @@ def _positions(upto: str | None) -> dict[int, Position] | None:
 def _tell(found: Audit, *, noted: str | None) -> None:
     """``noted`` is an anchor that the log should have, and has not."""
     for each in found.breaks:
-        click.echo(f"broken  {_place(each)}: {each.problem}")
+        say(f"broken  {_place(each)}: {each.problem}")
     for position in found.lost:
-        click.echo(
+        say(
             f"lost    {position}: no event stands there, "
             "so it was taken away, or --upto is not what was noted"
         )
     photos = "1 photo" if found.photos == 1 else f"{found.photos:,} photos"
-    click.echo(f"{photos}, {found.events:,} events: {_verdict(found)}")
+    say(f"{photos}, {found.events:,} events: {_verdict(found)}")
     if found.anchor is not None:
-        click.echo(f"anchor {found.anchor}  up to {','.join(found.positions)}")
+        say(f"anchor {found.anchor}  up to {','.join(found.positions)}")
         if noted is not None:
-            click.echo(f"noted  {noted}: the log is not what it was")
+            say(f"noted  {noted}: the log is not what it was")
 
 
 def _place(broken: Break) -> str:
