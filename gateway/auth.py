@@ -44,16 +44,25 @@ class Role(enum.StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking. ``expires`` is when the token ends, in seconds since 1970."""
+    """Who is asking. ``expires`` is when the token ends, in seconds since 1970.
+
+    ``token_id`` is the token's ``jti``; empty where it has none.
+    """
 
     client_id: str
     role: Role = Role.CLIENT
     expires: float = math.inf
+    token_id: str = ""
 
     @property
     def actor(self) -> str:
         """How events name this principal."""
         return f"{self.role.value}:{self.client_id}"
+
+    @property
+    def own(self) -> str | None:
+        """The client whose photos alone exist for this principal; None if all do."""
+        return self.client_id if self.role is Role.CLIENT else None
 
     def may_see(self, client_id: str) -> bool:
         """Whether the photos of ``client_id`` exist for this principal."""
@@ -64,6 +73,7 @@ class _Claims(msgspec.Struct, frozen=True):
     sub: Annotated[str, msgspec.Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z")]
     role: Role
     exp: float
+    jti: str = ""
 
 
 class AuthError(Exception):
@@ -132,7 +142,7 @@ class Tokens:
             said = msgspec.convert(claims, _Claims)
         except msgspec.ValidationError as error:
             raise AuthError("invalid-token", "The token names no client or no role.") from error
-        return Principal(client_id=said.sub, role=said.role, expires=said.exp)
+        return Principal(client_id=said.sub, role=said.role, expires=said.exp, token_id=said.jti)
 
 
 def bearer(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
@@ -155,6 +165,14 @@ def identify(connection: ASGIConnection[Any, Any, Any, Any], tokens: Tokens) -> 
     if _changes_state(connection) and not same_origin(connection):
         raise Forbidden("A cookie counts only for requests of this site.", code="cross-origin")
     return tokens.verify(token)
+
+
+def authenticate(connection: ASGIConnection[Any, Any, Any, Any], tokens: Tokens) -> Principal:
+    """Return who is asking; raises as ``identify``, and AuthError if nobody says so."""
+    principal = identify(connection, tokens)
+    if principal is None:
+        raise AuthError("missing-token", "This needs a token.")
+    return principal
 
 
 def same_origin(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
@@ -215,7 +233,4 @@ class Authentication(AbstractAuthenticationMiddleware):
     async def authenticate_request(
         self, connection: ASGIConnection[Any, Any, Any, Any]
     ) -> AuthenticationResult:
-        principal = identify(connection, self._tokens)
-        if principal is None:
-            raise AuthError("missing-token", "This needs a token.")
-        return AuthenticationResult(user=principal, auth=None)
+        return AuthenticationResult(user=authenticate(connection, self._tokens), auth=None)

@@ -2,7 +2,7 @@
 
 | check | looks at | ``degraded`` | ``down`` |
 |---|---|---|---|
-| ``redis`` | each partition, the id, the memory | some answer; nearly full | none answers |
+| ``redis`` | each partition, the id, memory, clock | some answer; nearly full; clock off | none |
 | ``blobs`` | a small blob that is written, read and deleted | little or no room | it fails |
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
@@ -40,6 +40,7 @@ from store.breaker import State as BreakerState
 from store.controls import ControlLog
 from store.errors import CircuitOpen, Corrupt, Denied, Full, Replaced, StoreError, Unavailable
 from store.foreign import noted
+from store.position import Position
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -155,10 +156,11 @@ class Checks:
         """All partitions at once; those that answer work without the others."""
         began = time.monotonic()
         failures: list[StoreError] = []
+        ends: list[Position] = []
 
         async def ask(partition: int) -> None:
             try:
-                await self._deps.log.end(partition)
+                ends.append(await self._deps.log.end(partition))
                 await self._deps.log.confirm(partition)
             except StoreError as error:
                 failures.append(error)
@@ -175,13 +177,14 @@ class Checks:
         if len(failures) == self._deps.log.partitions:
             raise failures[0]
         if not failures:
-            foreign = await self._foreign()
             fullest = await self._deps.log_room.fullest(self._deps.log)
             full = fullest is not None and is_full(fullest, self._limits)
+            latency_ms = _since_ms(began)
+            trouble = await self._foreign() or (LOG_FULL if full else await self._clock(ends))
             return Check(
-                status="degraded" if foreign or full else "ok",
-                reason=foreign or (LOG_FULL if full else None),
-                latency_ms=_since_ms(began),
+                status="degraded" if trouble else "ok",
+                reason=trouble,
+                latency_ms=latency_ms,
                 memory_bytes=fullest.used_bytes if fullest else None,
                 memory_max_bytes=fullest.max_bytes if fullest else None,
             )
@@ -195,6 +198,20 @@ class Checks:
         with suppress(Unavailable):  # that it answers has been seen
             found = await noted(self._deps.log)
             return f"has an entry that is no event, at {found}" if found else None
+        return None
+
+    async def _clock(self, ends: list[Position]) -> str | None:
+        """How far the log's clock is off: times of events, ages and retries go by it."""
+        with suppress(Unavailable):
+            ahead_s = await census.clock_ahead_ms(self._deps.log) / 1000
+            off = self._limits.degraded_clock_s
+            if abs(ahead_s) > off:
+                where = "ahead of" if ahead_s > 0 else "behind"
+                return f"its clock is {abs(ahead_s):,.0f} s {where} this gateway's"
+            now = (await self._deps.log.now()).timestamp()
+            future_s = max((each.ms for each in ends), default=0) / 1000 - now
+            if future_s > off:
+                return f"its clock was ahead: the last event is {future_s:,.0f} s in the future"
         return None
 
     async def _disk(self) -> Check:

@@ -20,7 +20,7 @@ from gateway.problems import Refused, retry_after
 from gateway.tracing import trace_id
 from store.controls import ControlLog, Steered
 from store.errors import Unavailable
-from store.log import Log, Outcome
+from store.log import Log, Outcome, Requirement
 from store.position import Position
 
 POSITION_HEADER = "X-Log-Position"
@@ -77,6 +77,7 @@ async def execute(
     *,
     idempotency_key: str | None = None,
     quota: Quota = NO_QUOTA,
+    require: Requirement | None = None,
 ) -> Outcome:
     """``Log.execute`` in the name of who asks, for a photo of ``client_id``.
 
@@ -94,6 +95,7 @@ async def execute(
             context=context(request),
             idempotency_key=idempotency_key,
             quota=quota,
+            require=require,
             patience_s=deps.limits.append_patience_s,
         )
 

@@ -7,6 +7,7 @@ from litestar import Router
 from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
     Components,
@@ -46,11 +47,31 @@ IdempotencyKey = Annotated[
 ]
 
 
+# Litestar derives the schema of a header from the type of its value.
 POSITION = ResponseHeader(
     name=POSITION_HEADER,
+    value="",
     description="Where the log has what this command did; `?after=` waits for it.",
     documentation_only=True,
 )
+
+ETAG = ResponseHeader(
+    name="ETag",
+    value="",
+    description="For `If-Match` and `If-None-Match`.",
+    documentation_only=True,
+)
+
+LAST_MODIFIED = ResponseHeader(
+    name="Last-Modified",
+    value="",
+    description="For `If-Unmodified-Since` and `If-Modified-Since`.",
+    documentation_only=True,
+)
+
+NOT_MODIFIED = {
+    304: ResponseSpec(None, description="What the sender has already", generate_examples=False)
+}
 
 
 def _upload_form() -> Schema:
@@ -114,10 +135,14 @@ def description() -> OpenAPIConfig:
         summary="Photos in, events out.",
         description=(
             "Every command answers with `X-Log-Position`; a query with `?after=` of that position "
-            "sees what the command did. Errors are problem documents (RFC 9457) with a stable "
-            "`code`; each address lists its own. Before a request reaches one it may be refused "
-            "as `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
-            "`body-too-large`, `upload-stalled`, `too-many-connections`, "
+            "sees what the command did. `HEAD` works wherever `GET` does, and `OPTIONS` names the "
+            "methods of an address. Preconditions (RFC 9110, section 13) hold everywhere: a photo "
+            "and its files have an `ETag`, and a command whose `If-Match`, `If-None-Match` or "
+            "`If-Unmodified-Since` is false changes nothing. Errors are problem documents "
+            "(RFC 9457) with a stable `code`; each address lists its own. Any address may also "
+            "answer `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
+            "`body-too-large`, `body-incomplete`, `upload-stalled`, `expectation-failed`, "
+            "`unsupported-transfer-coding`, `too-many-connections`, "
             "`too-many-connections-from-address` or `too-many-connections-of-client`. The version "
             "above is that of this contract, not of the program. The header `RateLimit` says what "
             "is left of the rate limits that a request took from; when one is used up, the answer "

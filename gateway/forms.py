@@ -21,7 +21,7 @@ from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY, check
 from domain.rejections import QuotaBytes
 from gateway.filenames import clean
 from gateway.limits import Limits
-from gateway.problems import Refused
+from gateway.problems import Refused, body_incomplete
 from store.blobs import Draft
 from store.formats import HEAD_BYTES, sniff
 
@@ -104,7 +104,7 @@ async def _body(request: Request[Any, Any, Any], limits: Limits) -> AsyncGenerat
         if message is None:
             raise Refused("upload-stalled", "The bytes of the upload did not come in time.")
         if message["type"] == "http.disconnect":
-            raise Refused("malformed-multipart", "The connection ended before the form did.")
+            raise body_incomplete()
         chunk, more = message.get("body", b""), message.get("more_body", False)
         left -= len(chunk)
         if left < 0:

@@ -10,7 +10,7 @@
 from typing import Literal
 
 import msgspec
-from litestar import Response, get, head
+from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
@@ -111,14 +111,4 @@ def _code(status: State) -> int:
     return 503 if status == "down" else 200
 
 
-@head("/health/live", exclude_from_auth=True, include_in_schema=False)
-async def live_head() -> None:
-    """Some load balancers ask without wanting a body."""
-
-
-@head("/health/ready", exclude_from_auth=True, include_in_schema=False)
-async def ready_head(checks: NamedDependency[Checks]) -> Response[None]:
-    return Response(None, status_code=_code(worst(await checks.serving())))
-
-
-ROUTES = (live, live_head, ready, ready_head, health)
+ROUTES = (live, ready, health)

@@ -40,6 +40,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
     | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |
     | ``degraded_lag_s``: how old an event outside the read model may be | health ``degraded`` |
+    | ``degraded_clock_s``: how far the log's clock may be off | health ``degraded`` above |
     | ``degraded_memory_percent`` of this machine's memory in use | health ``degraded`` above |
     | ``degraded_load``: tasks a processor of this machine | health ``degraded`` above |
     | ``stalled_after_s``: the longest silence of a worker | it does not count as alive |
@@ -49,6 +50,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``quota_jobs`` of a client that have not ended, 0: none | 429 ``quota-jobs`` |
     | ``quota_uploads`` of a client that are open here, 0: none | 429 ``quota-uploads`` |
     | ``quota_idempotency_keys`` of a client in 24 hours, 0: none | 429 ``quota-idempotency-keys`` |
+    | ``security_lines`` a minute, of one kind and source | the others are one line, with a count |
+    | ``security_sources`` a minute that are told apart | all others count as one |
 
     ``trusted_proxies`` are comma-separated addresses or networks whose ``X-Forwarded-For`` and
     ``X-Forwarded-Proto`` are believed; see ``gateway.peer``.
@@ -90,12 +93,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     check_timeout_s: float = 2.0
     min_free_bytes: int = 1_000_000_000
     degraded_lag_s: float = 5.0
+    degraded_clock_s: float = 5.0
     degraded_memory_percent: float = 95.0
     degraded_load: float = 8.0
     stalled_after_s: float = 30.0
     integrity_timeout_s: float = 10.0
     probe_keep_s: float = 5.0
     integrity_keep_s: float = 60.0
+    security_lines: int = 30
+    security_sources: int = 1_000
     quota_photos: int = 0
     quota_bytes: int = 0
     quota_jobs: int = 0

@@ -25,7 +25,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     status_code=200,
     exclude_from_auth=True,
     security=[{"bearer": []}],
-    responses=problems("missing-token", "body-too-large"),
+    responses=problems("missing-token", "unsupported-encoding", "body-too-large"),
     tags=["login"],
     summary="Keep the bearer token in a cookie",
 )
@@ -57,7 +57,7 @@ async def who_am_i(request: Asked) -> Login:
     guards=[only()],
     exclude_from_auth=True,
     security=[{}],
-    responses=problems(),
+    responses=problems("unsupported-encoding"),
     tags=["login"],
     summary="Forget the cookie",
 )

@@ -3,6 +3,7 @@
 ``code`` is stable and part of the public contract; ``detail`` is for people and may change.
 """
 
+import enum
 import logging
 import math
 from typing import Any, cast, get_args
@@ -10,6 +11,7 @@ from typing import Any, cast, get_args
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 
 from domain.rejections import OverQuota, Rejected
@@ -55,8 +57,11 @@ class Kind(msgspec.Struct, frozen=True):
 PROBLEMS: dict[str, Kind] = {
     # The request is not one we understand.
     "malformed-request": Kind(400, "Not an HTTP request", "Let an HTTP library build it."),
+    "body-incomplete": Kind(
+        400, "The body is cut off", "Send as many bytes as announced, and keep the connection open."
+    ),
     "invalid-request": Kind(400, "The request is not valid", "Compare it with /schema."),
-    "invalid-position": Kind(400, "No such position", "Pass on the X-Log-Position of an answer."),
+    "invalid-position": Kind(400, "Not a position", "Pass on the X-Log-Position of an answer."),
     "invalid-client": Kind(400, "No such client id", "Use 1 to 64 letters, digits and ._@-."),
     "invalid-cursor": Kind(400, "No such cursor", "Pass on nextCursor as it came."),
     "invalid-limit": Kind(400, "The page is too long", "Ask for fewer items and use nextCursor."),
@@ -98,6 +103,9 @@ PROBLEMS: dict[str, Kind] = {
     "unknown-stage": Kind(404, "No such stage", "See `photolog queues` for those there are."),
     "session-not-found": Kind(404, "No such session", "Check the id; a photo names its session."),
     "method-not-allowed": Kind(405, "This address cannot do that", "See the Allow header."),
+    "unknown-position": Kind(
+        409, "No such position", "Pass on the X-Log-Position of an answer, or leave it out."
+    ),
     "photo-exists": Kind(409, "The photo exists", "Upload under a new id."),
     "job-running": Kind(409, "The photo is being processed", "Wait for its job to end."),
     "job-failed": Kind(409, "The photo's last job failed", "Retry or discard it first."),
@@ -107,13 +115,26 @@ PROBLEMS: dict[str, Kind] = {
     "ambiguous-session": Kind(409, "Several clients have this session", "Pass clientId."),
     "photo-deleted": Kind(410, "The photo was deleted", "Upload it again."),
     "upload-stalled": Kind(408, "The upload takes too long", "Send it again."),
+    "precondition-failed": Kind(
+        412, "A precondition does not hold", "Get the resource again and use its present ETag."
+    ),
     "body-too-large": Kind(413, "The body is too large", "Send less."),
     "upload-too-large": Kind(413, "The photo is too large", "Send a smaller file."),
     "not-multipart": Kind(
         415, "Not a multipart form", 'Send multipart/form-data with the photo as the field "file".'
     ),
+    "not-json": Kind(415, "Not JSON", "Send application/json in UTF-8."),
+    "unsupported-encoding": Kind(
+        415, "The content coding is not supported", "Send the body without Content-Encoding."
+    ),
     "unsupported-type": Kind(415, "Not a photo format that we know", "Send one of those named."),
     "range-not-satisfiable": Kind(416, "The range is outside the file", "See Content-Range."),
+    "expectation-failed": Kind(
+        417, "The expectation cannot be met", "Expect 100-continue or nothing."
+    ),
+    "upgrade-required": Kind(
+        426, "This address speaks WebSocket", "Send a WebSocket handshake, or use /api/events."
+    ),
     "idempotency-key-reused": Kind(
         422, "The Idempotency-Key stands for another photo", "Use a new key for a new photo."
     ),
@@ -135,6 +156,9 @@ PROBLEMS: dict[str, Kind] = {
     "internal-error": Kind(500, "Our mistake", "Report it with the traceId."),
     "blob-missing": Kind(500, "The file is missing", "Tell the operator: photolog reconcile."),
     "corrupt": Kind(500, "Stored data is damaged", "Tell the operator: photolog verify."),
+    "unsupported-transfer-coding": Kind(
+        501, "The transfer coding is not supported", "Use chunked, or Content-Length."
+    ),
     "busy": Kind(503, "Too many uploads at once", "Send it again after Retry-After."),
     "too-many-connections": Kind(
         503, "Too many connections at once", "Try again after Retry-After."
@@ -176,28 +200,49 @@ PROBLEMS: dict[str, Kind] = {
 }
 
 
-_ANYWHERE = ("invalid-request", "rate-limited", "internal-error", "unavailable")
+_ANYWHERE = (
+    *("invalid-request", "precondition-failed", "rate-limited"),
+    *("internal-error", "unavailable"),
+)
 """What each route may answer with."""
 
 _BRINGS = {
     "missing-token": ("invalid-token", "expired-token"),
-    "read-model-behind": ("invalid-position",),
-    "log-unavailable": ("cross-origin", "corrupt", "log-full", "storage-full"),
+    "read-model-behind": ("invalid-position", "unknown-position"),
+    "log-unavailable": (
+        *("cross-origin", "unsupported-encoding", "corrupt"),
+        *("log-full", "storage-full"),
+    ),
 }
 """What else may be said where the first may: of a token, of ``?after=``, of a command."""
 
 
 class Refused(Exception):
-    """The gateway itself says no; ``code`` is one of ``PROBLEMS``, which has an advice too."""
+    """The gateway itself says no; ``code`` is one of ``PROBLEMS``, which has an advice too.
+
+    ``trespass``: what was asked for exists, and is not for who asked. Only the security log tells.
+    """
 
     def __init__(
-        self, code: str, detail: str, *, advice: str = "", headers: Headers | None = None
+        self,
+        code: str,
+        detail: str,
+        *,
+        advice: str = "",
+        headers: Headers | None = None,
+        trespass: bool = False,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.advice = advice
         self.headers = headers or {}
+        self.trespass = trespass
+
+
+def body_incomplete() -> Refused:
+    """The connection ended, or its sending half did, before the body was whole."""
+    return Refused("body-incomplete", "The body ended before all of it had come.")
 
 
 def retry_after(breaker: Breaker) -> Headers:
@@ -287,15 +332,26 @@ def _values(request: Request[Any, Any, Any], error: Exception) -> str:
     """An advice that names the values of a parameter which came with another one, or nothing."""
     if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
         return ""
-    parameters = request.route_handler.parsed_fn_signature.parameters
     for reason in cast("list[dict[str, str]]", error.extra):
-        parameter = parameters.get(reason.get("key", ""))
-        if parameter is None or not reason["message"].startswith("Invalid enum value"):
-            continue
-        choice, *_ = get_args(parameter.annotation)  # a Literal or an enumeration, else None
-        values: tuple[str, ...] = get_args(choice) or tuple(choice)
-        return f"Use {', '.join(values[:-1])} or {values[-1]}."
+        values = choices(request.route_handler, reason.get("key", ""))
+        if values and reason["message"].startswith("Invalid enum value"):
+            return use_one_of(values)
     return ""
+
+
+def choices(handler: BaseRouteHandler, name: str) -> tuple[str, ...]:
+    """The few values that the route's parameter can have; empty where there is no such list."""
+    parameter = handler.parsed_fn_signature.parameters.get(name)
+    if parameter is None:
+        return ()
+    choice: Any = next(iter(get_args(parameter.annotation)), None)
+    if isinstance(choice, type) and issubclass(choice, enum.Enum):
+        return tuple(str(each.value) for each in choice)
+    return tuple(each for each in get_args(choice) if isinstance(each, str))
+
+
+def use_one_of(values: tuple[str, ...]) -> str:
+    return f"Use {', '.join(values[:-1])} or {values[-1]}."
 
 
 def shortened(reason: str) -> str:

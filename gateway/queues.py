@@ -23,7 +23,7 @@ from gateway.auth import operator, overseer
 from gateway.commands import context, position_header, steer
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
-from gateway.parameters import bodiless, only
+from gateway.parameters import allowed, bodiless, only
 from gateway.problems import problems
 from gateway.rates import Counting
 from gateway.rates import Rate as StageRate
@@ -130,13 +130,12 @@ class LimitWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @get(
     "/api/ops/queues",
-    guards=[only("after")],
+    guards=[allowed(overseer), only("after")],
     responses=problems("missing-token", "forbidden", "read-model-behind"),
     tags=["operations"],
     summary="What waits, and who works",
 )
 async def show_queues(
-    request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
     counting: NamedDependency[Counting],
@@ -145,7 +144,6 @@ async def show_queues(
 
     While some partitions do not answer, what the others say; what operators have said is null
     while partition 0 does not."""
-    overseer(request.user)
     found = await look(deps.log, (*TREE, ERASURE))
     controls = await _controls(deps.log, found)
     rates = await counting.rates()
@@ -172,7 +170,7 @@ async def _memory(deps: Dependencies) -> LogMemory | None:
 
 @post(
     "/api/ops/queues/{stage:str}/pause",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     before_request=bodiless,
     status_code=200,
     response_headers=[POSITION],
@@ -189,7 +187,7 @@ async def pause_queue(
 
 @post(
     "/api/ops/queues/{stage:str}/resume",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     before_request=bodiless,
     status_code=200,
     response_headers=[POSITION],
@@ -208,10 +206,10 @@ async def resume_queue(
 
 @put(
     "/api/ops/queues/{stage:str}/limits",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     response_headers=[POSITION],
     responses=problems(
-        *("unknown-stage", "invalid-limit-setting", "missing-token", "forbidden"),
+        *("unknown-stage", "invalid-limit-setting", "not-json", "missing-token", "forbidden"),
         "log-unavailable",
     ),
     tags=["operations"],
@@ -230,10 +228,12 @@ async def limit_queue(
 
 @post(
     "/api/ops/queues/{stage:str}/drain",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     status_code=200,
     response_headers=[POSITION],
-    responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),
+    responses=problems(
+        "unknown-stage", "not-json", "missing-token", "forbidden", "log-unavailable"
+    ),
     tags=["operations"],
     summary="Fail what waits",
 )
@@ -245,7 +245,6 @@ async def drain_queue(
 ) -> Response[Drained]:
     """The jobs of the tasks that wait fail with the reason, and can be retried. One call takes a
     bounded number; call again while some are `remaining`. Erasures are not drained."""
-    operator(request.user)
     name = _named(stage)
     stages = tuple(TREE) if name is None else (name,)
     drained = await _drained(request, deps, stages, data.reason)
@@ -278,7 +277,6 @@ async def _drained(request: Asked, deps: Dependencies, stages: tuple[str, ...], 
 async def _steered(
     request: Asked, deps: Dependencies, stage: str, command: ControlCommand
 ) -> Response[Held]:
-    operator(request.user)
     steered = await steer(request, deps, command)
     return Response(_held(stage, steered), headers=position_header(steered.position))
 

@@ -18,9 +18,9 @@ from gateway.connections import SCOPE_KEY, Connection, Connections
 from gateway.envelope import HEADERS
 from gateway.limits import Limits
 from gateway.peer import UNKNOWN, source
-from gateway.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, document
+from gateway.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, body_incomplete, document
 from gateway.stuck import Watch
-from gateway.tracing import HEADER
+from gateway.tracing import HEADER, trace_id
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -131,7 +131,9 @@ class Bounded(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value), headers=1)
-        super().on_header(name, value)
+        # RFC 9110, section 5.5: blanks around a value are not part of it. The parser leaves those
+        # behind it; everything that reads headers comes after this.
+        super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         self._keep_open()
@@ -163,6 +165,8 @@ class Bounded(HttpToolsProtocol):
         super().on_response_complete()
         if is_last and self.connection is not None:
             self.connection.end()
+        if self._fault is not None and is_last and not self.transport.is_closing():
+            self._say(self._fault)
         self._watch.look()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -204,27 +208,60 @@ class Bounded(HttpToolsProtocol):
         self._fault = fault
         return fault
 
-    def _refuse(self, fault: Refused) -> None:
-        """Say why and close. What still comes is dropped: a reset would take the answer away."""
-        self.all_connections.noise.note(_source_of(self), fault.code)
-        self._answer(fault)
+    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] # its type
+        """A sender that ends its half of the connection gets an answer all the same.
 
-    def _answer(self, fault: Refused) -> None:
-        self._fault = fault
-        self._close_after(self.limits.linger_s)
+        True keeps our half open. An answer that has begun is not waited for: a reader that has left
+        a stream ends it like this, too.
+        """
         cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete:
+        if self._fault is not None or cycle is None or cycle.response_complete:
+            if self._fault is None and self._head is not None:
+                self._refuse(Refused(*NO_HTTP))
+        elif cycle.more_body:
+            self._refuse(body_incomplete())
+        elif not cycle.response_started:
+            cycle.keep_alive = False
+            self._close_after(self.limits.linger_s)
+            return True
+        return False
+
+    def _refuse(self, fault: Refused) -> None:
+        """Say why and close; what still comes is dropped.
+
+        The answer to a whole request that came before goes first. A request that is refused while
+        its body comes has ended for the application.
+        """
+        self.all_connections.noise.note(_source_of(self), fault.code)
+        self._fault = fault
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()  # the faulty request: its application has not begun
+            return
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._say(fault)
+        elif cycle.more_body and not cycle.response_started:
+            self._say(fault, trace_id(cycle.scope))
+            cycle.disconnected = True
+            cycle.message_event.set()
+        elif cycle.more_body:
             self.transport.close()  # in the middle of another answer nothing can be said
-        elif not self.transport.is_closing():
-            self.transport.write(_wire(fault))
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            else:
-                self.transport.close()
+
+    def _say(self, fault: Refused, trace: str = "") -> None:
+        """Answer. The rest is read for a while: a reset would take the answer away."""
+        self._close_after(self.limits.linger_s)
+        if self.transport.is_closing():
+            return
+        self.transport.write(_wire(fault, trace or secrets.token_hex(16)))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
     def _turn_away(self, fault: Refused) -> None:
         """Refuse a connection of which nothing has been read."""
-        self._answer(fault)
+        self._fault = fault
+        self._say(fault)
         if len(self.turned_away) >= TURNED_AWAY_AT_ONCE:
             self.transport.abort()
             return
@@ -293,7 +330,7 @@ class Messages(WebSocketsSansIOProtocol):
         super().data_received(data)
         # The first bytes are a whole head. uvicorn waits for more when the library takes no such.
         if not self.handshake_initiated and not self.transport.is_closing():
-            self.transport.write(_wire(Refused(*NO_HANDSHAKE)))
+            self.transport.write(_wire(Refused(*NO_HANDSHAKE), secrets.token_hex(16)))
             self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
@@ -355,8 +392,8 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
     )
 
 
-def _wire(fault: Refused) -> bytes:
-    status, headers, body = _answer(fault, secrets.token_hex(16))
+def _wire(fault: Refused, trace: str) -> bytes:
+    status, headers, body = _answer(fault, trace)
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)
 

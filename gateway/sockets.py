@@ -34,7 +34,7 @@ from typing import Any, cast
 
 import anyio
 import msgspec
-from litestar import websocket
+from litestar import get, websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
@@ -52,6 +52,7 @@ from gateway.rooms import (
     parse_positions,
     session_room,
 )
+from gateway.security_log import SecurityLog
 from gateway.subscription import Delivery, Start
 from gateway.throttling import RateLimited, Throttle, refuse_handshake
 from store.buckets import Bucket
@@ -125,9 +126,10 @@ async def rooms(
     deps: NamedDependency[Dependencies],
     hub: NamedDependency[Hub],
     throttle: NamedDependency[Throttle],
+    security: NamedDependency[SecurityLog],
 ) -> None:
     try:
-        asking = await _admitted(socket, deps, throttle)
+        asking = await _admitted(socket, deps, throttle, security)
     except RateLimited as refused:
         await refuse_handshake(socket, refused)
         return
@@ -136,12 +138,22 @@ async def rooms(
         if isinstance(asking, _Ended):
             raise asking
         with _counted(socket, asking):
-            end = await _converse(socket, asking, deps, hub)
+            end = await _converse(socket, asking, deps, hub, security)
     except _Ended as ended:
         end = ended
     if end is not None:
         with suppress(OSError, WebSocketDisconnect), anyio.move_on_after(CLOSE_PATIENCE_S):
             await socket.close(end.code, end.reason)
+
+
+@get("/ws", exclude_from_auth=True, include_in_schema=False)
+async def no_handshake() -> None:
+    """Answer a request that is not a WebSocket handshake."""
+    raise Refused(
+        "upgrade-required",
+        "This address takes WebSocket handshakes only.",
+        headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
 
 
 class _Ended(Exception):
@@ -153,19 +165,19 @@ class _Ended(Exception):
         self.reason = reason
 
 
-async def _admitted(socket: Socket, deps: Dependencies, throttle: Throttle) -> "Principal | _Ended":
+async def _admitted(
+    socket: Socket, deps: Dependencies, throttle: Throttle, security: SecurityLog
+) -> "Principal | _Ended":
     """Return who asks, or why they may not; raises RateLimited."""
     try:
-        principal = auth.identify(socket, deps.tokens)
-    except (AuthError, Forbidden) as error:
-        fault = error
-    else:
-        if principal is not None:
-            await throttle.admit_socket(socket.scope, principal)
-            return principal
-        fault = AuthError("missing-token", "This needs a token.")
-    await throttle.admit_stranger(socket.scope, fault)
-    return _Ended(4401 if isinstance(fault, AuthError) else 4403, fault.code)
+        principal = auth.authenticate(socket, deps.tokens)
+    except (AuthError, Forbidden) as fault:
+        security.refused(socket.scope, fault)
+        await throttle.admit_stranger(socket.scope, fault)
+        return _Ended(4401 if isinstance(fault, AuthError) else 4403, fault.code)
+    await throttle.admit_socket(socket.scope, principal)
+    socket.scope["user"] = principal
+    return principal
 
 
 @contextmanager
@@ -183,7 +195,11 @@ def _counted(socket: Socket, principal: Principal) -> Generator[None]:
 
 
 async def _converse(
-    socket: Socket, principal: Principal, deps: Dependencies, hub: Hub
+    socket: Socket,
+    principal: Principal,
+    deps: Dependencies,
+    hub: Hub,
+    security: SecurityLog,
 ) -> _Ended | None:
     """Listen and tell until either comes to an end, or the token does."""
     end: _Ended | None = None
@@ -199,7 +215,7 @@ async def _converse(
         tasks.cancel_scope.cancel()
 
     with hub.subscribe("websocket") as subscriber:
-        conversation = _Conversation(socket, principal, deps, hub, subscriber)
+        conversation = _Conversation(socket, principal, deps, hub, subscriber, security)
         with anyio.move_on_after(principal.expires - time.time()) as lifetime:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(until_ended, conversation.listen)
@@ -217,7 +233,9 @@ class _Conversation:
         deps: Dependencies,
         hub: Hub,
         subscriber: Subscriber,
+        security: SecurityLog,
     ) -> None:
+        self._security = security
         self._socket = socket
         self._principal = principal
         self._deps = deps
@@ -237,6 +255,7 @@ class _Conversation:
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
                 await self._refuse("malformed-message", shortened(str(error)))
             except Refused as error:
+                self._security.refused(self._socket.scope, error)
                 await self._refuse(error.code, error.detail)
             except StoreError:
                 await self._refuse("unavailable", "A part of the system does not answer now.")
@@ -316,13 +335,16 @@ class _Conversation:
     ) -> None:
         """Enter all the rooms at one point of the history; answer with the start of the first."""
         after = parse_positions(last_event_id) if last_event_id else None
-        after = await self._hub.reached(after)
+        after = await self._hub.reached(after, self._principal.own)
+        begin = await self._hub.begin(admissions[0])  # the others are of the same client
         added = {admission.room for admission in admissions} - set(self._subscriber.rooms)
         if len(self._subscriber.rooms) + len(added) > self._deps.limits.rooms_per_socket:
             raise Refused("too-many-rooms", "Leave a room before you enter another.")
         async with self._sending:
-            starts = [self._subscriber.enter(admission, after) for admission in admissions]
+            starts = [self._subscriber.enter(admission, after, begin) for admission in admissions]
             await self._send(msgspec.json.encode(answer(starts[0])))
+        for admission in admissions:
+            self._security.entered(self._socket.scope, f"/ws {admission.name}")
 
     async def _refuse(self, code: str, detail: str) -> None:
         self._errors += 1
@@ -353,4 +375,4 @@ def _event(delivery: Delivery) -> bytes:
     )
 
 
-ROUTES = (rooms,)
+ROUTES = (rooms, no_handshake)

@@ -7,8 +7,10 @@
 | a comment | every ``PING_S``, so that proxies keep the connection and dead ones are noticed |
 
 Every ``id`` is where to resume: a browser sends the last one back as ``Last-Event-ID`` by itself.
-The id of a room that spans several partitions has a position in each, joined by commas.
-The stream ends with the token; whoever comes again without a new one gets a 401.
+Where nothing is resumed, the first frame's is that of the last event of the room's client: a client
+never sees a position of another's event. The id of a room that spans several partitions has a
+position in each, joined by commas. The stream ends with the token; whoever comes again without a
+new one gets a 401.
 """
 
 import logging
@@ -25,8 +27,8 @@ from litestar.params import QueryParameter
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 
-from gateway.auth import Principal
 from gateway.dependencies import Asked, Dependencies
+from gateway.envelope import is_head
 from gateway.hub import Hub, Subscriber
 from gateway.parameters import only
 from gateway.problems import problems
@@ -85,12 +87,12 @@ async def room_events(
     ] = None,
 ) -> EventSourceResponse:
     """Without a position to resume after, from now on."""
+    admission = await admit(room, request.user, deps)
     # A browser that connects again sends the header, to the URL that it had at first.
     resume = request.headers.get("last-event-id") or last_event_id
     after = parse_positions(resume) if resume else None
-    admission = await admit(room, request.user, deps)
-    after = await hub.reached(after)
-    return _Stream(hub, admission, after, request.user)
+    after = await hub.reached(after, request.user.own)
+    return _Stream(hub, admission, after, await hub.begin(admission), request.user.expires)
 
 
 class _Stream(EventSourceResponse):
@@ -100,13 +102,18 @@ class _Stream(EventSourceResponse):
     """
 
     def __init__(
-        self, hub: Hub, admission: Admission, after: Positions | None, principal: Principal
+        self,
+        hub: Hub,
+        admission: Admission,
+        after: Positions | None,
+        begin: Positions | None,
+        expires: float,
     ) -> None:
         self._hub = hub
         self._subscriber: Subscriber | None = None
         self._stopping = anyio.Event()
         super().__init__(  # pyright: ignore[reportUnknownMemberType] # types of the library
-            self._frames(admission, after, principal.expires),
+            self._frames(admission, after, begin, expires),
             ping=PING_S,
             send_timeout=hub.limits.slow_reader_s,
             shutdown_event=self._stopping,
@@ -114,6 +121,10 @@ class _Stream(EventSourceResponse):
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if is_head(scope):  # no room is entered for headers
+            status, headers = self.status_code, self.raw_headers
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            return
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._end_when_stopping)
             try:
@@ -129,11 +140,15 @@ class _Stream(EventSourceResponse):
             self._subscriber.end()
 
     async def _frames(
-        self, admission: Admission, after: Positions | None, expires: float
+        self,
+        admission: Admission,
+        after: Positions | None,
+        begin: Positions | None,
+        expires: float,
     ) -> AsyncGenerator[bytes]:
         with self._hub.subscribe("sse") as subscriber:
             self._subscriber = subscriber
-            start = subscriber.enter(admission, after)
+            start = subscriber.enter(admission, after, begin)
             positions = dict(start.positions)
             yield _ready(start.recovered, join_positions(positions))
             while batch := await _next_batch(subscriber, expires):

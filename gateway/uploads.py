@@ -45,7 +45,7 @@ from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execu
 from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
 from gateway.forms import Form, least_file_bytes, receive_form
-from gateway.parameters import only
+from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems, retry_after
 from gateway.quotas import Quotas
 from gateway.restoring import has_original, restore
@@ -60,7 +60,6 @@ from store.position import Position
 logger = logging.getLogger("photolog.gateway")
 
 KEY_MAX = 200
-LAST_SEQ = 2**64 - 1
 PAUSE_S = 0.1
 RECORDED_BEFORE = "This was recorded before, and the log does not answer now."
 
@@ -77,7 +76,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @post(
     "/api/photos/upload",
-    guards=[only()],
+    guards=[allowed(writer), only()],
     opt=UPLOAD,
     operation_class=MultipartUpload,
     request_max_body_size=None,  # the form has bounds of its own
@@ -106,7 +105,7 @@ async def upload(
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Upload]:
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
-    client_id = writer(request.user).client_id
+    client_id = request.user.client_id
     key = _checked(request, idempotency_key)
     await accepting(deps, request.user)
     await deps.log_room.check(deps.log, deps.limits, request.user.client_id)
@@ -248,7 +247,7 @@ async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]
     if position is None:
         raise ValueError("a repeated command has a position")
     with naming_the_log(log, RECORDED_BEFORE):
-        found = await log.read(_before(position), count=1)
+        found = await log.read(position.before, count=1)
     if not found or found[0].position != position:
         raise Corrupt(f"the event at {position} is not in the log")
     first = found[0].event.data
@@ -305,12 +304,6 @@ def _status(photo: Photo) -> str:
     if job.ended:
         return "completed" if job.done >= stages_of(job.pipeline) else "failed"
     return "processing" if job.started else "queued"
-
-
-def _before(position: Position) -> Position:
-    if position.seq:
-        return position._replace(seq=position.seq - 1)
-    return position._replace(ms=position.ms - 1, seq=LAST_SEQ)
 
 
 def _checked(request: Asked, key: str | None) -> str | None:

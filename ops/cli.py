@@ -9,6 +9,7 @@ import click
 
 from ops.commands.options import config_option, data_option
 from ops.errors import UserError
+from ops.lines import printable
 from store.errors import StoreError
 
 PRIVATE = 0o077
@@ -56,7 +57,8 @@ class _Photolog(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, StoreError) as error:
-            raise click.ClickException(_sentence(str(error))) from error
+            lines = map(printable, _sentence(str(error)).split("\n"))
+            raise click.ClickException("\n".join(lines)) from error
         except KeyboardInterrupt:
             ctx.exit(130)  # 128 + SIGINT, as shells say it
         finally:

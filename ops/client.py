@@ -11,6 +11,7 @@ import msgspec
 
 from ops.errors import UserError
 from ops.exclusive import is_locked
+from ops.lines import printable
 from ops.listener import METRICS, PATH
 from ops.settings import Settings
 from ops.tokens import mint
@@ -64,7 +65,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
                 f"{said} {self.advice}" if said.endswith((".", "?")) else f"{said}. {self.advice}"
             )
         is_mistake = self.status == INTERNAL_ERROR and self.trace_id
-        return f"{said} (traceId {self.trace_id})" if is_mistake else said
+        return printable(f"{said} (traceId {self.trace_id})" if is_mistake else said)
 
 
 def find(

@@ -220,6 +220,10 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Seconds,
         Meta(description="Age of an event outside the read model that health calls degraded."),
     ] = 5.0
+    degraded_clock_s: Annotated[
+        Seconds,
+        Meta(description="How far the log's clock may differ before health says degraded."),
+    ] = 5.0
     degraded_memory_percent: Annotated[
         Percent, Meta(description="Memory in use of this machine above which health is degraded.")
     ] = 95.0
@@ -384,6 +388,17 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log_format: Annotated[
         Literal["text", "json"], Meta(description="How log lines are written.")
     ] = "text"
+    security_lines: Annotated[
+        Natural,
+        Meta(
+            description="Lines of the security log a minute, of one kind and source; the others "
+            "are counted."
+        ),
+    ] = 30
+    security_sources: Annotated[
+        Count,
+        Meta(description="Sources that the security log tells apart within a minute."),
+    ] = 1_000
 
     @property
     def folder(self) -> Path:

@@ -111,14 +111,28 @@ def since(db: Connection, after: Position, limit: int) -> list[Entry]:
     return room_events(db, everything, after.partition, after, None, limit)
 
 
-def has(db: Connection, position: Position) -> bool:
-    """Whether the event at ``position`` is folded in; before the first there is none."""
+def has(db: Connection, position: Position, client_id: str | None = None) -> bool:
+    """Return whether the event at ``position`` is folded in, and is the client's if one is given.
+
+    The start of a partition, where there is no event, is everyone's.
+    """
     if position == Position.start(position.partition):
         return True
     found = db.execute(
-        "SELECT 1 FROM history WHERE (partition, ms, seq) = (?, ?, ?)", tuple(position)
+        "SELECT client_id FROM history WHERE (partition, ms, seq) = (?, ?, ?)", tuple(position)
     )
-    return bool(found)
+    return bool(found) and client_id in (None, found[0][0])
+
+
+def last_of_client(db: Connection, client_id: str, upto: Position) -> Position:
+    """The position of the client's last event up to ``upto``; the start where it has none."""
+    rows = db.execute(
+        "SELECT partition, ms, seq FROM history INDEXED BY history_of_client"
+        " WHERE client_id = ? AND partition = ? AND (ms, seq) <= (?, ?)"
+        " ORDER BY ms DESC, seq DESC LIMIT 1",
+        (client_id, *upto),
+    )
+    return Position(*rows[0]) if rows else Position.start(upto.partition)
 
 
 def latest(db: Connection, upto: Position, limit: int) -> list[Entry]:

@@ -18,13 +18,13 @@ The state hash is a cache of the fold: where it is missing the photo's events ar
 
 import logging
 import time
+from collections.abc import Callable
 from typing import cast
 
 import anyio
-import msgspec
 
 from domain.commands import PhotoCommand, UploadPhoto
-from domain.events import FIRST_PREV, Context, Event
+from domain.events import Context
 from domain.holdings import NOTHING, Usage
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
@@ -37,6 +37,7 @@ from store.client import Client, Wait, translated
 from store.errors import Corrupt, Lost, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
+from store.outcome import Loaded, Outcome
 from store.position import Position
 from store.states import States
 
@@ -48,32 +49,8 @@ PATIENCE_S = 10.0
 CONFLICTS_AT_ONCE = 10
 """Lost races after which a command pauses before each further try."""
 
-
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo as its events leave it. ``digest`` is that of its last event."""
-
-    photo: Photo | None = None
-    version: int = 0
-    digest: str = FIRST_PREV
-    position: Position | None = None
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command led to.
-
-    ``position`` is that of the photo's last event, ``after`` the photo as it is then. Nothing was
-    appended where ``repeat_of`` is the photo of an equal command done under the same idempotency
-    key, ``duplicate_of`` the client's photo that has the same bytes, or ``reused`` says that the
-    key found a photo of other bytes before.
-    """
-
-    events: tuple[Event, ...] = ()
-    photo: Photo | None = None
-    position: Position | None = None
-    after: Loaded | None = None
-    repeat_of: str | None = None
-    duplicate_of: str | None = None
-    reused: bool = False
+Requirement = Callable[[Loaded], None]
+"""Raises if the photo is not as the sender of a command wants it."""
 
 
 class Log(States):
@@ -203,11 +180,15 @@ class Log(States):
         claim: Claim | None = None,
         loaded: Loaded | None = None,
         quota: Quota = NO_QUOTA,
+        require: Requirement | None = None,
         patience_s: float = PATIENCE_S,
     ) -> Outcome:
         """Load, decide, append; again if another command came between.
 
         ``loaded`` is what the caller knows of the photo: it saves a look, and may be out of date.
+        ``require`` is called with the photo as the command finds it; no other command can come
+        between. It is not called for a command that is "already so" after a try whose reply was
+        lost: that may be the command's own doing.
 
         Safe to call again after Unavailable: a command that was done already is "already so" to the
         rules. With ``claim`` the task is acknowledged by the step that appends its result. Nothing
@@ -222,6 +203,7 @@ class Log(States):
         give_up = time.monotonic() + patience_s
         pause_s = 0.02
         conflicts = 0
+        sent = unsure = False
         # A new photo needs no look before the first try: the script checks that there is none.
         if isinstance(command, UploadPhoto):
             loaded = Loaded()
@@ -231,21 +213,25 @@ class Log(States):
                 if loaded is None:
                     loaded = await self.load(command.photo_id, client_id)
                 chained = _chain(command, client_id, loaded, context)
+                _check(require, loaded, may_be_done=unsure and not chained.events)
                 if not chained.events and not fresh:
                     loaded = None  # nothing would refuse it, and it may be old news
                     continue
                 if not chained.events and claim is None:
                     await self.settle(self.partition_of(client_id))
                     return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
+                sent = True
                 outcome = await self._try(
                     command, client_id, loaded, chained, idempotency_key, claim, quota
                 )
+                sent = False
                 if outcome is not None:
                     if not outcome.events:  # it may be an append of ours whose reply was lost
                         await self.settle(self.partition_of(client_id))
                     return outcome
                 conflicts += 1
             except Unavailable:
+                unsure = unsure or sent
                 if time.monotonic() + pause_s > give_up:
                     raise
                 await anyio.sleep(pause_s)
@@ -367,6 +353,11 @@ def _usage(before: Photo | None, after: Photo | None) -> Usage:
     if after is None or (before is not None and before.holding is after.holding):
         return NOTHING
     return after.holding.usage if before is None else after.holding.usage - before.holding.usage
+
+
+def _check(require: Requirement | None, loaded: Loaded, *, may_be_done: bool) -> None:
+    if require is not None and not may_be_done:
+        require(loaded)
 
 
 def _chain(command: PhotoCommand, client_id: str, loaded: Loaded, context: Context) -> Chained:

@@ -10,7 +10,7 @@ import msgspec
 
 from ops.client import Problem, connected, url_in
 from ops.commands.options import with_settings
-from ops.lines import printable
+from ops.lines import printable, say_json
 from ops.loading import Loaded
 
 COLOURS = {"ok": "green", "degraded": "yellow", "down": "red"}
@@ -68,7 +68,7 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
     except msgspec.MsgspecError as error:
         raise click.ClickException(f"{asked} says: {Problem.of(response)}") from error
     if as_json:
-        click.echo(response.content)
+        say_json(response.content)
     else:
         click.echo(f"{_coloured(health.status)}  {asked}")
         for name, check in health.checks.items():

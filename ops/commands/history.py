@@ -10,7 +10,7 @@ import msgspec
 
 from ops.client import Server, checked, connected
 from ops.commands.server import with_server
-from ops.lines import Shown, what
+from ops.lines import Shown, say, say_json, what
 
 PAGE = 200
 
@@ -37,7 +37,7 @@ def command(server: Server, photo_id: str, as_json: bool) -> None:
     events = anyio.run(run)
     if as_json:
         for event in events:
-            click.echo(event)
+            say_json(event)
     else:
         _tell([msgspec.json.decode(event, type=Shown) for event in events])
 
@@ -48,7 +48,7 @@ def _tell(events: list[Shown]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*columns, row[3]]).rstrip())
+        say("  ".join([*columns, row[3]]).rstrip())
 
 
 async def _events(client: httpx.AsyncClient, photo_id: str) -> AsyncIterator[msgspec.Raw]:

@@ -11,7 +11,7 @@ from ops import wiring
 from ops.auditing import Break, audit
 from ops.commands.options import config_option, data_option, with_settings
 from ops.errors import UserError
-from ops.lines import printable
+from ops.lines import printable, say, say_json
 from ops.loading import Loaded
 from ops.progress import progress_bar
 from projections import checkpoints
@@ -119,13 +119,13 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
 
     state = anyio.run(run)
     if as_json:
-        click.echo(msgspec.json.encode(state))
+        say_json(msgspec.json.encode(state))
         return
-    click.echo(f"generation {state.generation}")
+    say(f"generation {state.generation}")
     for table in state.tables:
-        click.echo(f"  {table.table:<12} {table.rows:>12,} rows")
+        say(f"  {table.table:<12} {table.rows:>12,} rows")
     for each in state.partitions:
-        click.echo(
+        say(
             f"partition {each.partition}: at {each.checkpoint} of {each.end}, "
             f"{each.lag_ms:,} ms behind"
         )
@@ -164,9 +164,9 @@ def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
     with progress_bar(quiet=as_json) as progress:
         report = anyio.run(run, progress)
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        say_json(msgspec.json.encode(report))
     else:
-        click.echo(
+        say(
             f"generation {report.generation}: {report.events:,} events in {report.duration_s:.1f} s"
         )
         if report.kept is not None:
@@ -193,25 +193,25 @@ def verify_models(loaded: Loaded, as_json: bool) -> None:
         report, breaks = anyio.run(run, progress)
     if as_json:
         said = {"equal": report.equal, **msgspec.to_builtins(report), "breaks": breaks}
-        click.echo(msgspec.json.encode(said))
+        say_json(msgspec.json.encode(said))
     else:
         for table in report.tables:
             _tell(table)
         if not report.equal:
-            click.echo(LOG_BROKEN if breaks else LOG_WHOLE)
+            say(LOG_BROKEN if breaks else LOG_WHOLE)
     if not report.equal:
         raise click.exceptions.Exit(1)
 
 
 def _tell(table: TableReport) -> None:
     verdict = "equal" if table.equal else f"differs: a fresh fold has {table.fresh.rows:,}"
-    click.echo(f"{table.table:<12} {table.live.rows:>12,} rows  {verdict}")
+    say(f"{table.table:<12} {table.live.rows:>12,} rows  {verdict}")
     for key in table.differing:
         parts = [str(part) for part in key]
         named = "{}:{}-{}".format(*parts) if table.table == "history" else " ".join(parts)
-        click.echo(f"  {printable(named)}")
+        say(f"  {printable(named)}")
     if len(table.differing) == NAMED:
-        click.echo("  and perhaps more")
+        say("  and perhaps more")
 
 
 def _refuse_without_room(generations: Generations) -> None:

@@ -15,6 +15,7 @@ from ops.commands.options import with_settings
 from ops.consistency import check
 from ops.errors import UserError
 from ops.hashing import Hashed, check_files
+from ops.lines import say, say_json
 from ops.loading import Loaded
 from ops.progress import progress_bar
 from ops.reconciling import Comparison, compare, record_removed, remove
@@ -109,7 +110,7 @@ def command(
     found, hashed = anyio.run(run)
     if as_json:
         report = _Report(**msgspec.structs.asdict(found), hashed=hashed)
-        click.echo(msgspec.json.encode(report))
+        say_json(msgspec.json.encode(report))
     else:
         if hashed is not None:
             _tell_hashed(hashed)
@@ -126,31 +127,31 @@ def _context() -> Context:
 
 def _tell_hashed(found: Hashed) -> None:
     for line in found.lines():
-        click.echo(line)
+        say(line)
     verdict = found.verdict or "all have the bytes that the log records"
-    click.echo(f"{found.files:,} files read, {found.size_bytes:,} bytes: {verdict}")
+    say(f"{found.files:,} files read, {found.size_bytes:,} bytes: {verdict}")
 
 
 def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool) -> None:
     for missing in found.missing:
-        click.echo(f"missing  {missing.key}  of photo {missing.photo_id}")
+        say(f"missing  {missing.key}  of photo {missing.photo_id}")
     for damaged in found.damaged:
-        click.echo(
+        say(
             f"damaged  {damaged.key}  of photo {damaged.photo_id}: {damaged.size:,} bytes, and not "
             f"{damaged.recorded:,}"
         )
     done = "removed" if removing else "unnamed"
     for blob in found.unnamed:
-        click.echo(f"{done}  {blob.key}  {blob.size:,} bytes")
+        say(f"{done}  {blob.key}  {blob.size:,} bytes")
     for blob in found.orphaned:
         gone = "removed " if removing and orphans else "orphaned"
-        click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
+        say(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for blob in found.superseded:
         gone = "removed" if removing and superseded else "superseded"
-        click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
+        say(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for draft in found.drafts:
-        click.echo(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
-    click.echo(
+        say(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
+    say(
         f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
         f"{len(found.damaged):,} of another size; "
         f"{len(found.unnamed):,} unnamed, {len(found.orphaned):,} orphaned, "
@@ -158,11 +159,11 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         f"{sum(blob.size for blob in found.superseded):,} bytes"
     )
     if not removing and (found.unnamed or found.drafts):
-        click.echo("`photolog reconcile --remove` deletes those that no event names.")
+        say("`photolog reconcile --remove` deletes those that no event names.")
     if found.orphaned and not (removing and orphans):
-        click.echo(
+        say(
             "Orphaned originals may be photos whose events the log has lost: restore the log, or "
             "send them again. `--remove --orphaned` deletes them too."
         )
     if found.superseded and not (removing and superseded):
-        click.echo("`--remove --superseded` deletes pictures that a later job has replaced.")
+        say("`--remove --superseded` deletes pictures that a later job has replaced.")

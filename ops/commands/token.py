@@ -3,6 +3,7 @@
 import click
 
 from ops.commands.options import with_settings
+from ops.lines import say
 from ops.loading import Loaded
 from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
 
@@ -32,4 +33,4 @@ def command(loaded: Loaded, client_id: str, role: str, ttl: str) -> None:
 
     It is signed with the secret of the data folder, or with PHOTOLOG_SECRET.
     """
-    click.echo(mint(loaded.settings, client_id, role, parse_ttl(ttl)))
+    say(mint(loaded.settings, client_id, role, parse_ttl(ttl)))

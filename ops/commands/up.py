@@ -8,6 +8,7 @@ import click
 from ops import logs
 from ops.commands.options import with_settings
 from ops.invocation import program
+from ops.lines import say
 from ops.loading import Loaded
 from ops.settings import Settings
 from ops.supervisor import up
@@ -29,10 +30,10 @@ def command(loaded: Loaded) -> None:
 
     def announce(url: str) -> None:
         token = mint(settings, LOCAL_CLIENT, "client", parse_ttl(LOGIN_TTL))
-        click.echo(_welcome(settings, url, token))
+        say(_welcome(settings, url, token))
 
     up(settings, announce)
-    click.echo("Photolog has stopped.")
+    say("Photolog has stopped.")
 
 
 def _welcome(settings: Settings, url: str, token: str) -> str:

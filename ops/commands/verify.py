@@ -15,7 +15,7 @@ from ops.commands.options import with_settings
 from ops.copied_log import lies_idle, serving_copy
 from ops.errors import UserError
 from ops.hashing import Hashed, check_files
-from ops.lines import printable
+from ops.lines import printable, say, say_json
 from ops.loading import Loaded
 from ops.progress import progress_bar
 from ops.settings import Settings
@@ -94,7 +94,7 @@ def command(
     matches = None if anchor is None else found.anchor == anchor.lower()
     if as_json:
         report = _Report(**msgspec.structs.asdict(found), matches=matches, originals=hashed)
-        click.echo(msgspec.json.encode(report))
+        say_json(msgspec.json.encode(report))
     else:
         _tell(found)
         _compare(found, anchor)
@@ -109,7 +109,7 @@ def command(
 async def _opened_log(settings: Settings) -> AsyncGenerator[Log]:
     async with AsyncExitStack() as stack:
         if lies_idle(settings):
-            click.echo(f"Nothing runs on {settings.folder}: a copy of its log is read.", err=True)
+            say(f"Nothing runs on {settings.folder}: a copy of its log is read.", err=True)
             url = await stack.enter_async_context(serving_copy(settings))
             settings = msgspec.structs.replace(settings, redis_url=url)
         yield await stack.enter_async_context(wiring.open_log(settings))
@@ -127,16 +127,16 @@ def _positions(upto: str | None) -> dict[int, Position] | None:
 
 def _tell(found: Audit) -> None:
     for each in found.breaks:
-        click.echo(f"broken  {_place(each)}: {each.problem}")
+        say(f"broken  {_place(each)}: {each.problem}")
     for position in found.lost:
-        click.echo(
+        say(
             f"lost    {position}: no event stands there, "
             "so it was taken away, or --upto is not what was noted"
         )
     photos = "1 photo" if found.photos == 1 else f"{found.photos:,} photos"
-    click.echo(f"{photos}, {found.events:,} events: {_verdict(found)}")
+    say(f"{photos}, {found.events:,} events: {_verdict(found)}")
     if found.anchor is not None:
-        click.echo(f"anchor {found.anchor}  up to {','.join(found.positions)}")
+        say(f"anchor {found.anchor}  up to {','.join(found.positions)}")
 
 
 def _compare(found: Audit, noted: str | None) -> None:
@@ -144,19 +144,19 @@ def _compare(found: Audit, noted: str | None) -> None:
     if noted is None or found.anchor is None:
         return
     if found.anchor != noted.lower():
-        click.echo(f"noted  {noted}: the log is not what it was")
+        say(f"noted  {noted}: the log is not what it was")
         return
     newest = max(Position.parse(position).ms for position in found.positions)
     day = datetime.fromtimestamp(newest / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    click.echo(f"matches the anchor noted up to {day}: no event until then was changed or removed")
+    say(f"matches the anchor noted up to {day}: no event until then was changed or removed")
 
 
 def _tell_originals(found: Hashed) -> None:
     for line in found.lines():
-        click.echo(line)
+        say(line)
     originals = "1 original" if found.files == 1 else f"{found.files:,} originals"
     verdict = found.verdict or "all as they were uploaded"
-    click.echo(f"{originals}, {found.size_bytes:,} bytes: {verdict}")
+    say(f"{originals}, {found.size_bytes:,} bytes: {verdict}")
 
 
 def _place(broken: Break) -> str:

@@ -374,3 +374,28 @@ async def test_a_load_balancer_may_ask_for_the_head_alone(gateway: Gateway, path
     answer = await gateway.client.head(path)
 
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+class TestClocks:
+    @pytest.fixture
+    def projecting(self) -> bool:
+        return False
+
+    async def test_a_log_from_the_future_is_named_as_such(self, gateway: Gateway) -> None:
+        """As after its server's clock was ahead, and was set right."""
+        await gateway.upload()
+        key = gateway.log.keys.log(0)
+        redis: Any = gateway.log.redis
+        [(_, fields)] = await redis.xrange(key)
+        later = int((await gateway.log.now()).timestamp() * 1000) + 3_600_000
+        await redis.xadd(key, fields, id=f"{later}-0")
+
+        check = (await gateway.client.get("/health")).json()["checks"]["redis"]
+
+        assert check["status"] == "degraded"
+        assert check["reason"].startswith("its clock was ahead: the last event is 3,")
+
+    async def test_clocks_that_agree_are_not_spoken_of(self, gateway: Gateway) -> None:
+        check = (await gateway.client.get("/health")).json()["checks"]["redis"]
+
+        assert (check["status"], check.get("reason")) == ("ok", None)
