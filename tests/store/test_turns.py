@@ -60,7 +60,8 @@ async def claimed(lanes: Lanes, count: int = 1, **wish: Any) -> list[Claimed]:
     """One after the other, as a worker does; accounts are settled with the first."""
     found: list[Claimed] = []
     for _ in range(count):
-        found += await lanes.claim(0, 1, Wish(**({"stages": STAGES} | wish)))
+        named: dict[str, Any] = {"stages": STAGES} | wish
+        found += await lanes.claim(0, 1, Wish(**named))
         wish.pop("settle", None)
     return found
 
@@ -173,9 +174,7 @@ async def test_a_debt_is_not_lost_by_having_nothing_that_waits(log: Log, lanes: 
 
 async def test_a_client_is_passed_over_but_for_its_erasures(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("full", 3), task("full", 9, stage=ERASURE), *bulk("other", 1))
-    wish = {"without": ("full",), "of_all": (ERASURE,)}
-
-    found = await claimed(lanes, 4, **wish)
+    found = await claimed(lanes, 4, without=("full",), of_all=(ERASURE,))
 
     assert {(each.task.client_id, each.task.stage) for each in found} == {
         ("other", "validation"),
@@ -204,7 +203,8 @@ async def test_tasks_of_a_former_version_take_turns_too(log: Log, lanes: Lanes) 
     key = log.keys.lane(0, "validation", "normal")
     for each in (*bulk("bulk", 6), task("visitor")):
         await log.redis.xadd(key, {"b": former(each)})
-    held = await log.redis.xreadgroup("validation", "former", {key: ">"}, count=2)
+    redis: Any = log.redis
+    held = await redis.xreadgroup("validation", "former", {key: ">"}, count=2)
 
     found = await claimed(lanes, 5)
 

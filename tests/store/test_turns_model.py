@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import uuid
 from collections import defaultdict, deque
+from typing import Any
 
 import msgspec
 from hypothesis import HealthCheck, given, settings
@@ -53,7 +54,7 @@ class LanesAndLists(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.redis = connect(self.url)
+        self.redis: Any = connect(self.url)
         prefix = f"test-{uuid.uuid4().hex}"
         self.log = self.runner.run(Log.open(self.redis, prefix=prefix))
         self.consumers = [Lanes(self.log, name, STAGES) for name in ("one", "two")]
