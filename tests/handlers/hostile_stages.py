@@ -26,7 +26,6 @@ from handlers.registry import STAGES, Stage
 from handlers.stage import Context, Made, Output
 
 
-
 def _targets() -> Any:
     try:
         return importlib.import_module("attack_targets")
