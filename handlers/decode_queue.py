@@ -133,7 +133,7 @@ class Queue:
         """A decoder is done with the task, after that long."""
         self._budget.give_back(job)
         self._slow_ones.discard(job)
-        self._turns.charge(job.client, took_s - job.charged_s)
+        self._turns.end(job.client, job.charged_s, took_s)
 
     def mark_slow(self, job: Job) -> None:
         """It turns out to take long."""
@@ -173,7 +173,7 @@ class Queue:
         self._budget.take(job, 0 if held else self._budget.extra_bytes(job.cost))
         cost = job.cost or Cost(memory_bytes=0, seconds=0)
         job.charged_s = max(USUAL_S, cost.seconds)
-        self._turns.charge(job.client, job.charged_s)
+        self._turns.begin(job.client, job.charged_s)
         allowed = Cost(
             memory_bytes=max(cost.memory_bytes, self._budget.allowance_bytes),
             seconds=max(cost.seconds, self._expensive_s),

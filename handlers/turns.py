@@ -11,6 +11,7 @@ from collections import Counter
 class Turns:
     def __init__(self) -> None:
         self._used_s: dict[str, float] = {}
+        self._expected_s: dict[str, float] = {}
         self._tasks: Counter[str] = Counter()
 
     def come(self, client: str) -> None:
@@ -34,10 +35,18 @@ class Turns:
         if not self._tasks:
             self._used_s.clear()
 
-    def charge(self, client: str, seconds: float) -> None:
-        """The client has used, or is about to use, that much of a decoder's time."""
+    def begin(self, client: str, expected_s: float) -> None:
+        """A decoder begins a task of the client, which is expected to take so long."""
+        self._expected_s[client] = self._expected_s.get(client, 0.0) + expected_s
+
+    def end(self, client: str, expected_s: float, took_s: float) -> None:
+        """The decoder is done with it: what counts now is how long it took."""
+        self._expected_s[client] -= expected_s
+        if self._expected_s[client] <= 1e-9:  # sums of floats
+            del self._expected_s[client]
         if client in self._used_s:
-            self._used_s[client] += seconds
+            self._used_s[client] += took_s
 
     def used_s(self, client: str) -> float:
-        return self._used_s.get(client, 0.0)
+        """What the client has used, with what its tasks under way are expected to."""
+        return self._used_s.get(client, 0.0) + self._expected_s.get(client, 0.0)

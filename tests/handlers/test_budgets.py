@@ -192,7 +192,9 @@ def test_shares_of_all_decoders_fit_into_the_total(total: int) -> None:
 def test_nobody_saves_up_turns_by_being_away() -> None:
     turns = Turns()
     turns.come("alice")
-    turns.charge("alice", 100)
+    turns.begin("alice", 50)
+    turns.end("alice", 50, 100)
+    turns.begin("alice", 50)
     turns.come("bob")
 
-    assert turns.used_s("bob") == turns.used_s("alice")
+    assert (turns.used_s("alice"), turns.used_s("bob")) == (150, 100)
