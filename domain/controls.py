@@ -5,6 +5,7 @@ from typing import assert_never
 
 import msgspec
 
+from domain.access import AccessRevoked, Revocations, RevokeAccess, after_revocation, revoke
 from domain.control_events import (
     AlertRaised,
     Limit,
@@ -53,7 +54,7 @@ class RaiseAlert(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
-ControlCommand = PauseStage | ResumeStage | RecordDrained | LimitStage | RaiseAlert
+ControlCommand = PauseStage | ResumeStage | RecordDrained | LimitStage | RaiseAlert | RevokeAccess
 
 
 class Controls(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[str, Limit] = {}
     concurrency: int | None = None
     alerted: dict[str, datetime] = {}
+    revocations: Revocations = Revocations()
 
     def is_paused(self, stage: str) -> bool:
         return self.all_paused or stage in self.paused
@@ -75,7 +77,9 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
 NO_LIMIT = Limit()
 
 
-def decide(command: ControlCommand, controls: Controls) -> tuple[PipelineEvent, ...]:
+def decide(
+    command: ControlCommand, controls: Controls
+) -> tuple[PipelineEvent | AccessRevoked, ...]:
     """The events that ``command`` leads to; the empty tuple means "already so".
 
     Raises:
@@ -106,11 +110,13 @@ def decide(command: ControlCommand, controls: Controls) -> tuple[PipelineEvent, 
                     error=command.error,
                 ),
             )
+        case RevokeAccess():
+            return revoke(command, controls.revocations)
         case _:
             assert_never(command)
 
 
-def evolve(controls: Controls, event: PipelineEvent, at: datetime) -> Controls:
+def evolve(controls: Controls, event: PipelineEvent | AccessRevoked, at: datetime) -> Controls:
     """The controls after ``event``, which happened ``at``."""
     replace = msgspec.structs.replace
     match event:
@@ -129,6 +135,8 @@ def evolve(controls: Controls, event: PipelineEvent, at: datetime) -> Controls:
         case AlertRaised():
             name = _alert_name(event.stage or "", event.category)
             return replace(controls, alerted={**controls.alerted, name: at})
+        case AccessRevoked():
+            return replace(controls, revocations=after_revocation(controls.revocations, event, at))
         case _:
             return controls
 

@@ -57,3 +57,11 @@ class PipelinePaused(Rejected):
 
 class InvalidLimit(Rejected):
     code = "invalid-limit-setting"
+
+
+class InvalidRevocation(Rejected):
+    code = "invalid-revocation"
+
+
+class TooManyRevocations(Rejected):
+    code = "too-many-revocations"
