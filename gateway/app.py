@@ -23,10 +23,12 @@ from gateway import (
     photos,
     queues,
     read_models,
+    revoking,
     sockets,
     sse,
     uploads,
 )
+from gateway.access import Access
 from gateway.auth import Authentication
 from gateway.checks import Checks
 from gateway.contract import description
@@ -89,6 +91,7 @@ class Gateway(Litestar):
 
 def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
+    access = Access(deps.log, deps.tokens, deps.limits, deps.background)
     hub = Hub(deps.log, deps.reader, deps.limits)
     slots = Slots(deps.limits.uploads_at_once)
     checks = Checks(deps)
@@ -110,6 +113,7 @@ def create_app(deps: Dependencies) -> Gateway:
             *backfill.ROUTES,
             *read_models.ROUTES,
             *login.ROUTES,
+            *revoking.ROUTES,
             *sse.ROUTES,
             *sockets.ROUTES,
             *pages.ROUTES,
@@ -117,6 +121,7 @@ def create_app(deps: Dependencies) -> Gateway:
             *metrics.ROUTES,
         ],
         dependencies={
+            "access": Provide(lambda: access, sync_to_thread=False),
             "deps": Provide(lambda: deps, sync_to_thread=False),
             "counting": Provide(lambda: counting, sync_to_thread=False),
             "checks": Provide(lambda: checks, sync_to_thread=False),
@@ -125,10 +130,10 @@ def create_app(deps: Dependencies) -> Gateway:
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
         },
-        middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
+        middleware=[DefineMiddleware(Authentication, access=access)],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
-        lifespan=[hub.running, counting.running],
+        lifespan=[access.running, hub.running, counting.running],
         openapi_config=description(),
         plugins=[EventSchema()],
         request_max_body_size=deps.limits.max_json_bytes,

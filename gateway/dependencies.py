@@ -4,6 +4,7 @@ import msgspec
 from litestar import Request, WebSocket
 from litestar.datastructures import State
 
+from gateway.access import Access
 from gateway.auth import Principal, Tokens
 from gateway.limits import Limits
 from gateway.observing import AnswerObserver, Exposition, nothing
@@ -30,8 +31,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     background: Background = msgspec.field(default_factory=Background)
 
 
-Asked = Request[Principal, None, State]
-"""An HTTP request that has passed the authentication."""
+Asked = Request[Principal, Access, State]
+"""An HTTP request that has passed the authentication: ``user`` asks, and ``auth`` let them in."""
 
 Socket = WebSocket[None, None, State]
 """A WebSocket; its route finds out who asks, and says what is wrong in its own way."""

@@ -12,6 +12,7 @@ from typing import Any, cast
 import anyio
 from litestar.types import HTTPScope, Message, Receive, Send
 
+from gateway.peer import is_secure
 from gateway.tracing import HEADER, trace_id
 
 HEADERS: dict[bytes, bytes] = {
@@ -24,6 +25,9 @@ HEADERS: dict[bytes, bytes] = {
     b"cache-control": b"no-store",
 }
 """Sent where the route says nothing else."""
+
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+"""Sent over TLS alone: for a year the browser asks this host by no other way (RFC 6797)."""
 
 REQUEST_TIMEOUT = 408
 """Its sender is silent: there is nothing to linger for."""
@@ -75,6 +79,8 @@ class Envelope:
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> None:
         said = {name.lower() for name, _ in headers}
         headers.extend((name, value) for name, value in HEADERS.items() if name not in said)
+        if is_secure(self._scope):
+            headers.append(STRICT_TRANSPORT)
         headers.append((HEADER.lower().encode(), trace_id(self._scope).encode()))
         if self._unread:
             headers.append((b"connection", b"close"))

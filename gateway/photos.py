@@ -13,7 +13,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from domain.commands import DeletePhoto, RequestProcessing
 from domain.events import iso
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
-from gateway.auth import Forbidden, Principal, Role, writer
+from gateway.auth import Forbidden, Principal, Role, check_priority_allowed, writer
 from gateway.commands import accepting, execute, position_header
 from gateway.contract import POSITION, OptionalBody
 from gateway.dependencies import Asked, Dependencies
@@ -147,7 +147,7 @@ async def delete_photo(
     response_headers=[POSITION],
     responses=problems(
         *("photo-not-found", "photo-deleted", "job-running", "unknown-pipeline"),
-        *("invalid-priority", "missing-token", "forbidden", "log-unavailable"),
+        *("invalid-priority", "missing-token", "forbidden", "scope-required", "log-unavailable"),
     ),
     tags=["photos"],
     summary="Process a photo again",
@@ -160,9 +160,10 @@ async def reprocess(
 ) -> Response[Requested]:
     """Runs the pipeline as a new job, once the photo's present job has ended."""
     principal = writer(request.user)
+    wish, job_id = data or Reprocess(), str(uuid.uuid4())
+    check_priority_allowed(principal, wish.priority)
     await accepting(deps, request.user)
     owner = await owner_to_change(deps, photo_id, principal)
-    wish, job_id = data or Reprocess(), str(uuid.uuid4())
     command = RequestProcessing(
         photo_id=photo_id, job_id=job_id, pipeline=wish.pipeline, priority=wish.priority
     )

@@ -18,7 +18,9 @@ answers what cannot be done, and changes nothing.
 | 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
-| 4401 | ``missing-token``, ``invalid-token``, ``expired-token``: at once, or when the token ends |
+| 1013 | ``unavailable``: a part of the system does not answer; connect again |
+| 4401 | ``missing-token``, ``invalid-token`` or another code that comes with 401: at once |
+| 4401 | ``expired-token``, ``revoked-token``, ``expired-session``: when that happens |
 | 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
 
 Who may not enter is told so after the handshake, because a browser does not show the status of one
@@ -36,7 +38,7 @@ from litestar import websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
-from gateway import auth
+from gateway.access import Access
 from gateway.auth import AuthError, Forbidden, Principal
 from gateway.dependencies import Dependencies, Socket
 from gateway.hub import Hub, Subscriber
@@ -115,11 +117,15 @@ _requests = msgspec.json.Decoder(Identify | SubscribePhoto | UnsubscribePhoto | 
 
 @websocket("/ws", exclude_from_auth=True)
 async def rooms(
-    socket: Socket, deps: NamedDependency[Dependencies], hub: NamedDependency[Hub]
+    socket: Socket,
+    deps: NamedDependency[Dependencies],
+    access: NamedDependency[Access],
+    hub: NamedDependency[Hub],
 ) -> None:
     await socket.accept()
     try:
-        end = await _converse(socket, _principal(socket, deps), deps, hub)
+        principal = await _principal(socket, access)
+        end = await _converse(socket, principal, access, deps, hub)
     except _Ended as ended:
         end = ended
     if end is not None:
@@ -136,11 +142,13 @@ class _Ended(Exception):
         self.reason = reason
 
 
-def _principal(socket: Socket, deps: Dependencies) -> Principal:
+async def _principal(socket: Socket, access: Access) -> Principal:
     try:
-        principal = auth.identify(socket, deps.tokens)
+        principal = await access.identify(socket)
     except AuthError as error:
         raise _Ended(4401, error.code) from error
+    except StoreError as error:
+        raise _Ended(1013, "unavailable") from error
     except Forbidden as error:
         raise _Ended(4403, error.code) from error
     if principal is None:
@@ -149,10 +157,20 @@ def _principal(socket: Socket, deps: Dependencies) -> Principal:
 
 
 async def _converse(
-    socket: Socket, principal: Principal, deps: Dependencies, hub: Hub
+    socket: Socket, principal: Principal, access: Access, deps: Dependencies, hub: Hub
 ) -> _Ended | None:
     """Listen and tell until either comes to an end, or the token does."""
     end: _Ended | None = None
+    refused = anyio.Event()
+
+    def refuse(code: str) -> None:
+        nonlocal end
+        end = end or _Ended(4401, code)
+        refused.set()
+
+    async def until_refused() -> None:
+        await refused.wait()
+        tasks.cancel_scope.cancel()
 
     async def until_ended(part: Callable[[], Awaitable[None]]) -> None:
         nonlocal end
@@ -164,12 +182,13 @@ async def _converse(
             logger.debug("the peer of a socket has gone")
         tasks.cancel_scope.cancel()
 
-    with hub.subscribe("websocket") as subscriber:
+    with hub.subscribe("websocket") as subscriber, access.staying(principal, refuse):
         conversation = _Conversation(socket, principal, deps, hub, subscriber)
         with anyio.move_on_after(principal.expires - time.time()) as lifetime:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(until_ended, conversation.listen)
                 tasks.start_soon(until_ended, conversation.tell)
+                tasks.start_soon(until_refused)
     return _Ended(4401, "expired-token") if lifetime.cancelled_caught else end
 
 

@@ -8,7 +8,7 @@
 
 Every ``id`` is where to resume: a browser sends the last one back as ``Last-Event-ID`` by itself.
 The id of a room that spans several partitions has a position in each, joined by commas.
-The stream ends with the token; whoever comes again without a new one gets a 401.
+The stream ends with the token, or when it is revoked; the next request without a new one gets 401.
 """
 
 import logging
@@ -25,6 +25,7 @@ from litestar.params import QueryParameter
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 
+from gateway.access import Access
 from gateway.auth import Principal
 from gateway.dependencies import Asked, Dependencies
 from gateway.hub import Hub, Subscriber
@@ -88,23 +89,31 @@ async def room_events(
     after = parse_positions(resume) if resume else None
     admission = await admit(room, request.user, deps)
     after = await hub.reached(after)
-    return _Stream(hub, admission, after, request.user)
+    return _Stream(hub, admission, after, request.user, request.auth)
 
 
 class _Stream(EventSourceResponse):
-    """Ends whole when the server stops; lets go of who takes nothing for ``Limits.slow_reader_s``.
+    """Ends whole when the server stops or the token is revoked.
+
+    Lets go of who takes nothing for ``Limits.slow_reader_s``.
 
     The subscription lasts as long as the body: a response that never begins leaves nothing behind.
     """
 
     def __init__(
-        self, hub: Hub, admission: Admission, after: Positions | None, principal: Principal
+        self,
+        hub: Hub,
+        admission: Admission,
+        after: Positions | None,
+        principal: Principal,
+        access: Access,
     ) -> None:
         self._hub = hub
+        self._access = access
         self._subscriber: Subscriber | None = None
         self._stopping = anyio.Event()
         super().__init__(  # pyright: ignore[reportUnknownMemberType] # types of the library
-            self._frames(admission, after, principal.expires),
+            self._frames(admission, after, principal),
             ping=PING_S,
             send_timeout=hub.limits.slow_reader_s,
             shutdown_event=self._stopping,
@@ -127,14 +136,17 @@ class _Stream(EventSourceResponse):
             self._subscriber.end()
 
     async def _frames(
-        self, admission: Admission, after: Positions | None, expires: float
+        self, admission: Admission, after: Positions | None, principal: Principal
     ) -> AsyncGenerator[bytes]:
-        with self._hub.subscribe("sse") as subscriber:
+        with (
+            self._hub.subscribe("sse") as subscriber,
+            self._access.staying(principal, lambda _: self._stopping.set()),
+        ):
             self._subscriber = subscriber
             start = subscriber.enter(admission, after)
             positions = dict(start.positions)
             yield _ready(start.recovered, join_positions(positions))
-            while batch := await _next_batch(subscriber, expires):
+            while batch := await _next_batch(subscriber, principal.expires):
                 frames: list[bytes] = []
                 for _, entry in batch:
                     positions[entry.position.partition] = entry.position
@@ -143,7 +155,7 @@ class _Stream(EventSourceResponse):
 
 
 async def _next_batch(subscriber: Subscriber, expires: float) -> list[Delivery]:
-    """Empty at the end: of the server, the hub or the token."""
+    """Empty at the end: of the server, the hub or the token, also a revoked one."""
     with anyio.move_on_after(expires - time.time()):
         return await subscriber.next_batch()
     return []

@@ -7,17 +7,16 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from gateway.auth import SCOPES
 from ops.errors import UserError
 from ops.exclusive import is_locked
 from ops.listener import METRICS, PATH
 from ops.settings import Settings
-from ops.tokens import mint
+from ops.tokens import default_ttl_s, mint
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 INTERNAL_ERROR = 500
-TOKEN_TTL_S = 30 * 86_400.0
-"""Longer than anyone watches; such a token is never stored."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +63,8 @@ def find(
 ) -> Server:
     """The server named by ``url``, or else the one that runs on the data folder.
 
-    Without ``token`` one is made with the secret of the data folder, for ``client_id``.
+    Without ``token`` one is made with the secret of the data folder, for ``client_id`` and with all
+    scopes: who has the secret may do everything. It is never stored.
 
     Raises:
         UserError: there is no such server or secret.
@@ -72,9 +72,9 @@ def find(
     found = url or url_in(settings)
     if not found.startswith(("http://", "https://")):
         raise UserError(f"{found!r} is no URL of a Photolog: write it as http://127.0.0.1:3000")
-    return Server(
-        url=found.rstrip("/"), token=token or mint(settings, client_id, role, TOKEN_TTL_S)
-    )
+    if not token:
+        token = mint(settings, client_id, role, default_ttl_s(settings), SCOPES)
+    return Server(url=found.rstrip("/"), token=token)
 
 
 def url_in(settings: Settings) -> str:

@@ -214,7 +214,7 @@ async def open_gateway(
     from gateway.limits import Limits  # noqa: PLC0415
     from ops.tokens import tokens  # noqa: PLC0415
 
-    signing = tokens(settings, create=True)
+    signing = tokens(settings, create_key=True)
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         open_blobs(settings, log, owner, observe=telemetry.operated) as blobs,
