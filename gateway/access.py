@@ -98,6 +98,18 @@ class Access:
         self.confirm(principal)
         return principal
 
+    async def in_session(self, connection: Connection) -> Principal | None:
+        """Return whose session the browser has, if it has one that counts; raises Unavailable."""
+        secret = session_cookie(connection)
+        if secret is None:
+            return None
+        try:
+            principal = await self._of_session(secret)
+            self.confirm(principal)
+        except AuthError:
+            return None
+        return principal
+
     def confirm(self, principal: Principal) -> None:
         """Return if the principal's token has not been revoked, as far as is known.
 

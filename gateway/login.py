@@ -37,6 +37,12 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     expires_in_s: int
 
 
+class Preview(Login, frozen=True, kw_only=True, rename="camel"):
+    """Whom it would sign in; ``current`` is who is signed in in this browser, or null."""
+
+    current: Login | None
+
+
 class TicketWish(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
@@ -88,9 +94,11 @@ async def log_in(
 )
 async def preview_login(
     request: Asking, access: NamedDependency[Access], data: JSONBody[TicketWish | None] = None
-) -> Login:
+) -> Preview:
     """As for signing in, and changes nothing: a ticket is not used up."""
-    return _login(await _offered(request, access, data, use=False))
+    offered = _login(await _offered(request, access, data, use=False))
+    current = await access.in_session(request)
+    return Preview(**msgspec.structs.asdict(offered), current=current and _login(current))
 
 
 @post(
