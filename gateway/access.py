@@ -23,6 +23,7 @@ from domain.access import Revocations
 from gateway.auth import AuthError, Connection, Principal, Role, Tokens, bearer
 from gateway.cookies import check_cookie_use, session_cookie
 from gateway.limits import Limits
+from gateway.problems import Refused
 from store.background import Background
 from store.controls import ControlLog
 from store.credentials import Credentials, Grant, Held, held
@@ -39,6 +40,9 @@ SESSION_KEPT_S = 1.0
 SESSIONS_KEPT = 10_000
 SESSION_PATIENCE_S = 0.5
 """How long to wait for Redis about a session that was known a while ago."""
+
+
+UNKNOWN = "The log does not answer, and it is not known yet which tokens have been revoked."
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -86,7 +90,7 @@ class Access:
         Raises:
             AuthError: there is one, and it does not count, or no more.
             Forbidden: the cookie came with a request that another site may have made.
-            Unavailable: it cannot be found out now.
+            Refused, Unavailable: it cannot be found out now.
         """
         if (token := bearer(connection)) is not None:
             principal = self.tokens.verify(token)
@@ -99,7 +103,11 @@ class Access:
         return principal
 
     async def in_session(self, connection: Connection) -> Principal | None:
-        """Return whose session the browser has, if it has one that counts; raises Unavailable."""
+        """Return whose session the browser has, if it has one that counts.
+
+        Raises:
+            Refused, Unavailable: it cannot be found out now.
+        """
         secret = session_cookie(connection)
         if secret is None:
             return None
@@ -115,10 +123,10 @@ class Access:
 
         Raises:
             AuthError: it has: ``revoked-token``.
-            Unavailable: the revocations are not known yet.
+            Refused: the revocations are not known yet: ``log-unavailable``.
         """
         if self._revocations is None:
-            raise Unavailable("it is not known yet which tokens have been revoked")
+            raise Refused("log-unavailable", UNKNOWN)
         why = self._revocations.reason_against(
             principal.token_id, principal.client_id, principal.issued
         )
@@ -222,7 +230,8 @@ class Access:
                 away = False
             except StoreError as error:
                 if not away:
-                    logger.warning("the last known revocations of tokens apply: %s", error)
+                    known = "the last known apply" if self._revocations else "nobody is let in"
+                    logger.warning("revocations of tokens cannot be read, %s: %s", known, error)
                 away = True
             await anyio.sleep(POLL_S)
 

@@ -2,7 +2,7 @@
 
 | check | looks at | ``degraded`` | ``down`` |
 |---|---|---|---|
-| ``redis`` | the end of each partition, the id | some answer | none answers; another log |
+| ``redis`` | each partition's end, the id, the clock | some answer | none answers; another log |
 | ``blobs`` | a small blob that is written, read and deleted | little or no room | it fails |
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
@@ -32,6 +32,7 @@ from store.breaker import State as BreakerState
 from store.controls import ControlLog
 from store.errors import CircuitOpen, Corrupt, Denied, Full, Replaced, StoreError, Unavailable
 from store.foreign import noted
+from store.position import Position
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -120,10 +121,11 @@ class Checks:
         """All partitions at once; those that answer work without the others."""
         began = time.monotonic()
         failures: list[StoreError] = []
+        ends: list[Position] = []
 
         async def ask(partition: int) -> None:
             try:
-                await self._deps.log.end(partition)
+                ends.append(await self._deps.log.end(partition))
                 await self._deps.log.confirm(partition)
             except StoreError as error:
                 failures.append(error)
@@ -140,9 +142,9 @@ class Checks:
         if len(failures) == self._deps.log.partitions:
             raise failures[0]
         if not failures:
-            foreign = await self._foreign()
-            status = "degraded" if foreign else "ok"
-            return Check(status=status, reason=foreign, latency_ms=_since_ms(began))
+            trouble = await self._foreign() or await self._clock(ends)
+            status = "degraded" if trouble else "ok"
+            return Check(status=status, reason=trouble, latency_ms=_since_ms(began))
         lost = any(isinstance(each, Replaced) for each in failures)
         trouble = "do not answer" if not lost else "do not answer, or have lost their events"
         away = f"{len(failures)} of {self._deps.log.partitions} partitions {trouble}"
@@ -153,6 +155,20 @@ class Checks:
         with suppress(Unavailable):  # that it answers has been seen
             found = await noted(self._deps.log)
             return f"has an entry that is no event, at {found}" if found else None
+        return None
+
+    async def _clock(self, ends: list[Position]) -> str | None:
+        """How the clock of Redis, which gives the positions, differs from ours, or did."""
+        bound_ms = self._limits.degraded_clock_s * 1000
+        with suppress(Unavailable):  # that it answers has been seen
+            ahead_ms = await census.clock_ahead_ms(self._deps.log)
+            if abs(ahead_ms) > bound_ms:
+                direction = "ahead of" if ahead_ms > 0 else "behind"
+                seconds = abs(ahead_ms) / 1000
+                return f"its clock is {seconds:,.1f} s {direction} this gateway's"
+        last = max(ends)
+        if last.ms > time.time() * 1000 + bound_ms:
+            return f"has positions in the future, up to {last}: its clock was ahead"
         return None
 
     async def _disk(self) -> Check:

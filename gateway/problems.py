@@ -164,6 +164,7 @@ _BRINGS = {
         "revoked-token",
         "token-not-yet-valid",
         "expired-session",
+        "log-unavailable",
     ),
     "read-model-behind": ("invalid-position",),
     "log-unavailable": ("cross-origin", "corrupt", "storage-full"),

@@ -18,7 +18,7 @@ answers what cannot be done, and changes nothing.
 | 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
-| 1013 | ``unavailable``: a part of the system does not answer; connect again |
+| 1013 | ``log-unavailable``, ``unavailable``: who asks cannot be found out now; connect again |
 | 4401 | ``missing-token``, ``invalid-token`` or another code that comes with 401: at once |
 | 4401 | ``expired-token``, ``revoked-token``, ``expired-session``: when that happens |
 | 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
@@ -147,6 +147,8 @@ async def _principal(socket: Socket, access: Access) -> Principal:
         principal = await access.identify(socket)
     except AuthError as error:
         raise _Ended(4401, error.code) from error
+    except Refused as error:
+        raise _Ended(1013, error.code) from error
     except StoreError as error:
         raise _Ended(1013, "unavailable") from error
     except Forbidden as error:

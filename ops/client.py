@@ -1,6 +1,6 @@
 """The command line as an HTTP client of a Photolog that runs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -126,8 +126,13 @@ async def connected(
             raise UserError(f"{url} is no URL: {error}") from error
 
 
-def checked(response: httpx.Response) -> httpx.Response:
-    """The response, if it says yes; raises UserError with what it says otherwise."""
+def checked(response: httpx.Response, *, hints: Mapping[str, str] | None = None) -> httpx.Response:
+    """The response, if it says yes; raises UserError with what it says otherwise.
+
+    ``hints`` has what the command line knows to do besides, by the code of the problem.
+    """
     if response.is_success:
         return response
-    raise UserError(str(Problem.of(response)))
+    problem = Problem.of(response)
+    hint = (hints or {}).get(problem.code)
+    raise UserError(f"{problem} {hint}" if hint else str(problem))

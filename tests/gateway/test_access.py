@@ -339,9 +339,9 @@ class TestWithoutRedis:
         server.close()
         async with served(deps) as gateway:
             answer = await gateway.get("/api/login")
-            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
             async with talking(gateway) as talk:
-                assert await talk.closed() == (1013, "unavailable")
+                assert await talk.closed() == (1013, "log-unavailable")
 
             server.enter_context(valkey(own_folder))
             with anyio.fail_after(DEADLINE_S):
