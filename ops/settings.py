@@ -47,10 +47,11 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = None
     secret: Annotated[
         Annotated[str, Meta(min_length=32)] | None,
-        Meta(
-            description="Signs the tokens; further ones after commas verify older tokens; unset: "
-            "drawn once, kept in the data folder."
-        ),
+        Meta(description="Signs the tokens; unset: drawn once, kept in the data folder."),
+    ] = None
+    previous_secret: Annotated[
+        Annotated[str, Meta(min_length=32)] | None,
+        Meta(description="Signs nothing; verifies the tokens of before a change of the secret."),
     ] = None
     partitions: Annotated[
         Annotated[int, Meta(ge=1, le=4096)] | None,

@@ -1,9 +1,9 @@
-"""The keys that sign tokens, in the file ``secret`` of the data folder or in PHOTOLOG_SECRET.
+"""The keys that sign tokens: in the file ``secret`` of the data folder, or in the settings.
 
 The first line of the file is the secret that signs. Each further line is an earlier one that still
 verifies, a space, and until when. Processes that use the file notice within ``LOOK_S`` when it
-changes. PHOTOLOG_SECRET holds the same without times: the first secret signs, those after commas
-verify until they are taken out.
+changes. Where PHOTOLOG_SECRET is set it signs instead, and PHOTOLOG_PREVIOUS_SECRET verifies until
+it is unset.
 """
 
 import fcntl
@@ -55,15 +55,10 @@ class KeyFile:
             logger.warning("the signing keys stay as they were: %s: %s", self._path, error)
 
 
-def keys_in(setting: str) -> tuple[Key, ...]:
-    """The keys of PHOTOLOG_SECRET; raises UserError."""
-    keys = tuple(Key(part.strip().encode()) for part in setting.split(","))
-    if any(len(key.secret) < MIN_SECRET_BYTES for key in keys):
-        raise UserError(
-            f"PHOTOLOG_SECRET: each of its secrets, which commas separate, needs at least "
-            f"{MIN_SECRET_BYTES} bytes"
-        )
-    return keys
+def keys_in(settings: Settings) -> tuple[Key, ...]:
+    """The keys of the settings; none where the file of the data folder has them."""
+    found = (settings.secret, settings.previous_secret)
+    return tuple(Key(secret.encode()) for secret in found if secret is not None)
 
 
 def read(path: Path) -> tuple[Key, ...]:
@@ -110,7 +105,7 @@ def rotate(path: Path, overlap_s: float, *, retired: str | None = None) -> tuple
         found = read(path)
         if retired is not None and retired not in {key.id for key in found}:
             raise UserError(f"there is no key {retired!r}: `photolog tokens keys` lists them")
-        until = now + overlap_s + LEEWAY_S
+        until = float(int(now + overlap_s + LEEWAY_S))
         earlier = [
             Key(key.secret, min(key.until, until))
             for key in found

@@ -25,7 +25,7 @@ def tokens(settings: Settings, *, create_key: bool = False) -> Tokens:
     """
     longest_life_s = float(settings.token_ttl_max_s)
     if settings.secret is not None:
-        return Tokens(keys_in(settings.secret), longest_life_s=longest_life_s)
+        return Tokens(keys_in(settings), longest_life_s=longest_life_s)
     path = key_path(settings)
     try:
         if create_key and not path.exists():

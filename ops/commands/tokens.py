@@ -41,7 +41,7 @@ class _Revocations(msgspec.Struct, frozen=True):
 @config_option
 @data_option
 def command() -> None:
-    """Revoke tokens, and change the key that signs them.
+    """Revoke tokens; change the key that signs them.
 
     Without a command: list.
     """
@@ -142,9 +142,9 @@ def rotate(loaded: Loaded, retire: str | None) -> None:
     settings = loaded.settings
     if settings.secret is not None:
         raise UserError(
-            "PHOTOLOG_SECRET has the keys: put a new secret and a comma before the present one, on "
-            "all hosts, restart the gateways, and take the old one out after "
-            f"{settings.token_ttl_max_s // 86_400} days"
+            "PHOTOLOG_SECRET has the key: on all hosts, set PHOTOLOG_PREVIOUS_SECRET to a new one "
+            "and restart the gateways; then exchange the two and restart them again; unset the "
+            "previous one when its tokens have expired (PHOTOLOG_TOKEN_TTL_MAX_S)"
         )
     _keys(settings)
     _tell_keys(
@@ -156,7 +156,7 @@ def rotate(loaded: Loaded, retire: str | None) -> None:
 
 def _keys(settings: Settings) -> tuple[Key, ...]:
     if settings.secret is not None:
-        return signing_keys.keys_in(settings.secret)
+        return signing_keys.keys_in(settings)
     path = signing_keys.key_path(settings)
     try:
         return signing_keys.read(path)
