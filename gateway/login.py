@@ -106,7 +106,7 @@ async def preview_login(
     guards=[only()],
     before_request=bodiless,
     security=[{"bearer": []}],
-    responses=problems("missing-token", "forbidden"),
+    responses=problems("missing-token", "cross-origin", "forbidden"),
     tags=["login"],
     summary="Make a sign-in link",
 )
