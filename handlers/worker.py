@@ -178,7 +178,8 @@ class Worker:
             try:
                 if allowed := self._supply.may_claim(self._in_hand.values()):
                     if (claimed := await self._pick(allowed)) is not None:
-                        self._idle = anyio.Event()
+                        if self._idle.is_set():  # else the watchers wait for this very event
+                            self._idle = anyio.Event()
                         return claimed
                     self._idle.set()
                     wait_s = min(wait_s, self._supply.wait_s or wait_s)

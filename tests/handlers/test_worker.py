@@ -15,6 +15,7 @@ from tests.conftest import CONTEXT, home, one_and_three
 from tests.handlers.workers import (
     DEADLINE_S,
     Frozen,
+    Scripted,
     Working,
     history,
     types_when_ended,
@@ -22,6 +23,20 @@ from tests.handlers.workers import (
 )
 from tests.system.checker import examine
 from tests.system.photos import jpeg
+
+
+async def test_a_worker_that_was_busy_is_woken_by_the_next_task(
+    log: Log, blobs: FolderBlobs, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlers.worker.WAIT_MS", 3_600_000)  # nothing but a wake-up helps
+
+    async with working(pool=Scripted()):
+        with anyio.fail_after(DEADLINE_S):
+            for number in range(10):
+                command = await uploaded(log, blobs, b"%d" % number)
+                types = await types_when_ended(log, command.photo_id)
+
+                assert types[-1] == "photo.processing.completed"
 
 
 @one_and_three
