@@ -9,6 +9,7 @@ from typing import Any, ClassVar, get_args
 
 import msgspec
 
+from domain.access import AccessRevoked
 from domain.control_events import PipelineEvent
 from domain.failures import Category
 from domain.quotas import QuotaEvent
@@ -185,7 +186,7 @@ PhotoEvent = (
     | PhotoErased
 )
 
-AnyEvent = PhotoEvent | PipelineEvent | QuotaEvent
+AnyEvent = PhotoEvent | PipelineEvent | QuotaEvent | AccessRevoked
 
 EVENT_TYPES: dict[str, type[AnyEvent]] = {cls.TYPE: cls for cls in get_args(AnyEvent)}
 

@@ -71,6 +71,14 @@ class TooManyQuotas(Rejected):
     code = "too-many-quotas"
 
 
+class InvalidRevocation(Rejected):
+    code = "invalid-revocation"
+
+
+class TooManyRevocations(Rejected):
+    code = "too-many-revocations"
+
+
 class QuotaPhotos(Rejected):
     """A client has as many photos as its quota allows; the others below are of the same kind."""
 

@@ -30,10 +30,12 @@ from gateway import (
     photos,
     queues,
     read_models,
+    revoking,
     sockets,
     sse,
     uploads,
 )
+from gateway.access import Access
 from gateway.auth import Authentication
 from gateway.checks import Checks
 from gateway.connections import Connections, bounded
@@ -144,6 +146,7 @@ class Gateway(Litestar):
 def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
     connections = Connections(deps.limits)
+    access = Access(deps.log, deps.tokens, deps.limits, deps.background)
     hub = Hub(deps.log, deps.reader, deps.limits, deps.background)
     slots = Slots(deps.limits.uploads_at_once)
     checks = Checks(deps, hub, connections)
@@ -151,7 +154,7 @@ def create_app(deps: Dependencies) -> Gateway:
     gauges = Gauges(deps, hub, slots, connections)
     counting = Counting(deps.log, deps.background)
     damages = Damages()
-    throttle = Throttle(deps)
+    throttle = Throttle(deps, access)
     security = SecurityLog(deps.limits, deps.background)
     hub.observe = security.happened
 
@@ -172,6 +175,7 @@ def create_app(deps: Dependencies) -> Gateway:
             *read_models.ROUTES,
             *login.ROUTES,
             *me.ROUTES,
+            *revoking.ROUTES,
             *sse.ROUTES,
             *sockets.ROUTES,
             *pages.ROUTES,
@@ -179,6 +183,7 @@ def create_app(deps: Dependencies) -> Gateway:
             *metrics.ROUTES,
         ],
         dependencies={
+            "access": Provide(lambda: access, sync_to_thread=False),
             "deps": Provide(lambda: deps, sync_to_thread=False),
             "counting": Provide(lambda: counting, sync_to_thread=False),
             "checks": Provide(lambda: checks, sync_to_thread=False),
@@ -194,12 +199,13 @@ def create_app(deps: Dependencies) -> Gateway:
         before_request=negotiate,
         middleware=[
             DefineMiddleware(Throttling, throttle=throttle),
-            DefineMiddleware(Authentication, tokens=deps.tokens),
+            DefineMiddleware(Authentication, access=access),
             bounded,
         ],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
         lifespan=[
+            access.running,
             hub.running,
             counting.running,
             quotas.running,

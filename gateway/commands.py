@@ -81,11 +81,15 @@ async def execute(
 ) -> Outcome:
     """``Log.execute`` in the name of who asks, for a photo of ``client_id``.
 
+    A token that was revoked while its request was under way changes nothing.
+
     Raises:
+        AuthError: the token has been revoked.
         Rejected: the rules or the ``quota`` refuse the command.
         Refused: ``log-unavailable``; the command may or may not have been recorded. ``log-full``.
         LogFull: Redis takes no more.
     """
+    request.auth.confirm(request.user)
     if isinstance(command, GIVES_WORK):
         await deps.log_room.check(deps.log, deps.limits, client_id)
     with naming_the_log(deps.log, MAYBE_RECORDED):
@@ -102,6 +106,7 @@ async def execute(
 
 async def steer(request: Asked, deps: Dependencies, command: ControlCommand) -> Steered:
     """``ControlLog.execute`` in the name of who asks; raises as ``execute``."""
+    request.auth.confirm(request.user)
     with naming_the_log(deps.log, MAYBE_RECORDED):
         return await ControlLog(deps.log).execute(
             command, context(request), patience_s=deps.limits.append_patience_s

@@ -24,8 +24,9 @@ from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY, PIPELINES
-from gateway.auth import COOKIE
+from gateway.auth import PRIORITY_HIGH
 from gateway.commands import POSITION_HEADER
+from gateway.cookies import COOKIE, SECURE_COOKIE
 from gateway.forms import SESSION_MAX
 from gateway.limit_headers import LimitedContract
 
@@ -93,7 +94,7 @@ def _upload_form() -> Schema:
                 minimum=1,
                 maximum=10,
                 default=DEFAULT_PRIORITY,
-                description="1 is first, 10 last.",
+                description=f"1 is first, 10 last; 1 to 3 need the scope `{PRIORITY_HIGH}`.",
             ),
         },
     )
@@ -162,7 +163,10 @@ def description() -> OpenAPIConfig:
                     type="apiKey",
                     name=COOKIE,
                     security_scheme_in="cookie",
-                    description="Set by `POST /api/login`; counts for requests of this site only.",
+                    description=(
+                        f"Set by `POST /api/login`, over TLS as `{SECURE_COOKIE}`; counts for "
+                        "requests of this site only."
+                    ),
                 ),
             }
         ),
@@ -171,7 +175,7 @@ def description() -> OpenAPIConfig:
             Tag(name="jobs", description="The processing of a photo."),
             Tag(name="events", description="What happens, as it happens."),
             Tag(name="operations", description="What operators see and do; auditors may see it."),
-            Tag(name="login", description="A token for the browser."),
+            Tag(name="login", description="Sessions of browsers, and which tokens count."),
             Tag(name="health", description="Whether it works."),
         ],
     )

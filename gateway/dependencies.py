@@ -6,6 +6,7 @@ import msgspec
 from litestar import Request, WebSocket
 from litestar.datastructures import State
 
+from gateway.access import Access
 from gateway.auth import Principal, Tokens
 from gateway.limits import Limits
 from gateway.log_room import LogRoom
@@ -46,8 +47,8 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     known_flaws: Callable[[], Awaitable[list[str]]] = _no_flaws
 
 
-Asked = Request[Principal, None, State]
-"""An HTTP request that has passed the authentication."""
+Asked = Request[Principal, Access, State]
+"""An HTTP request that has passed the authentication: ``user`` asks, and ``auth`` let them in."""
 
 Socket = WebSocket[None, None, State]
 """A WebSocket; its route finds out who asks, and says what is wrong in its own way."""

@@ -19,6 +19,7 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 from litestar.types import HTTPScope, Message, Receive, Send
 
+from gateway.peer import is_secure
 from gateway.standing import fields
 from gateway.tracing import HEADER, trace_id
 
@@ -32,6 +33,9 @@ HEADERS: dict[bytes, bytes] = {
     b"cache-control": b"no-store",
 }
 """Sent where the route says nothing else."""
+
+STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+"""Sent over TLS alone: for a year the browser asks this host by no other way (RFC 6797)."""
 
 REQUEST_TIMEOUT = 408
 """Its sender is silent: there is nothing to linger for."""
@@ -134,6 +138,8 @@ class Envelope:
         said = {name.lower() for name, _ in headers}
         headers.extend((name, value) for name, value in HEADERS.items() if name not in said)
         headers.extend(fields(self._scope, time.monotonic()))
+        if is_secure(self._scope):
+            headers.append(STRICT_TRANSPORT)
         headers.append((HEADER.lower().encode(), trace_id(self._scope).encode()))
         if self._unread:
             headers.append((b"connection", b"close"))

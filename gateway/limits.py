@@ -37,6 +37,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``rooms_per_socket`` | error ``too-many-rooms`` |
     | ``message_max_bytes`` of a WebSocket | close 1009 |
     | ``errors_per_socket`` | close 1008 ``too-many-errors`` |
+    | ``sessions_per_client``: browsers that are signed in | the oldest is signed out |
+    | ``tickets_per_client``: sign-in links that were not used | the oldest counts no more |
+    | ``ticket_ttl_s``: how long a sign-in link may be used | 401 ``invalid-ticket`` |
     | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
     | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |
     | ``degraded_lag_s``: how old an event outside the read model may be | health ``degraded`` |
@@ -90,6 +93,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     rooms_per_socket: int = 100
     message_max_bytes: int = 64 * 1024
     errors_per_socket: int = 10
+    sessions_per_client: int = 50
+    tickets_per_client: int = 10
+    ticket_ttl_s: float = 600.0
     check_timeout_s: float = 2.0
     min_free_bytes: int = 1_000_000_000
     degraded_lag_s: float = 5.0

@@ -14,7 +14,7 @@ from domain.commands import DeletePhoto, RequestProcessing
 from domain.events import iso
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
 from domain.quotas import NO_QUOTA
-from gateway.auth import Forbidden, Principal, Role, writer
+from gateway.auth import Forbidden, Principal, Role, check_priority_allowed, writer
 from gateway.commands import accepting, execute, position_header
 from gateway.contract import ETAG, LAST_MODIFIED, NOT_MODIFIED, POSITION, OptionalBody
 from gateway.dependencies import Asked, Dependencies
@@ -162,8 +162,8 @@ async def delete_photo(
     response_headers=[POSITION],
     responses=problems(
         *("photo-not-found", "photo-deleted", "job-running", "unknown-pipeline"),
-        *("invalid-priority", "not-json", "missing-token", "forbidden", "log-unavailable"),
-        *("quota-jobs", "quota-bytes", "too-many-superseded"),
+        *("invalid-priority", "not-json", "missing-token", "forbidden", "scope-required"),
+        *("log-unavailable", "quota-jobs", "quota-bytes", "too-many-superseded"),
     ),
     tags=["photos"],
     summary="Process a photo again",
@@ -178,9 +178,10 @@ async def reprocess(
     """Runs the pipeline as a new job, once the photo's present job has ended. `If-Match` and the
     other preconditions are about the photo. Operators may do so beyond the quota of the client."""
     require = of_photo_to_change(request)
+    wish, job_id = data or Reprocess(), str(uuid.uuid4())
+    check_priority_allowed(request.user, wish.priority)
     await accepting(deps, request.user)
     owner = await owner_to_change(deps, photo_id, request.user)
-    wish, job_id = data or Reprocess(), str(uuid.uuid4())
     command = RequestProcessing(
         photo_id=photo_id, job_id=job_id, pipeline=wish.pipeline, priority=wish.priority
     )

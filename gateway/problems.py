@@ -71,6 +71,9 @@ PROBLEMS: dict[str, Kind] = {
     "invalid-priority": Kind(400, "No such priority", "Use 1 (first) to 10 (last)."),
     "unknown-pipeline": Kind(400, "No such pipeline", "Use full_processing or quick_processing."),
     "invalid-limit-setting": Kind(400, "No such limit", "Name the stage that the rate is of."),
+    "invalid-revocation": Kind(
+        400, "Not a revocation", "Name a token, a client, or a time in the past."
+    ),
     "invalid-idempotency-key": Kind(
         400, "The Idempotency-Key cannot be used", "Use 1 to 200 printable ASCII characters."
     ),
@@ -86,13 +89,24 @@ PROBLEMS: dict[str, Kind] = {
     ),
     # Who is asking, and for what.
     "missing-token": Kind(401, "Who is asking?", "Send Authorization: Bearer and a token."),
-    "invalid-token": Kind(
-        401, "The token is not valid", "Get a token: photolog token --client NAME."
+    "invalid-token": Kind(401, "The token is not valid", "Get a token with `photolog token`."),
+    "expired-token": Kind(401, "The token has expired", "Get a new one with `photolog token`."),
+    "revoked-token": Kind(401, "The token was revoked", "Ask the operator for a new one."),
+    "token-not-yet-valid": Kind(
+        401, "The token is not valid yet", "Set the clocks of both machines, then get a new token."
     ),
-    "expired-token": Kind(
-        401, "The token has expired", "Get a new token: photolog token --client NAME."
+    "invalid-ticket": Kind(
+        401, "The sign-in link does not count", "Get a new one with `photolog link`."
+    ),
+    "expired-session": Kind(
+        401, "The sign-in is over", "Sign in again: `photolog link` prints a link for it."
     ),
     "forbidden": Kind(403, "Not allowed", "Use a token whose role may do this."),
+    "scope-required": Kind(
+        403,
+        "The token lacks a scope",
+        "Use a priority from 4 to 10, or a token made with --scope priority:high.",
+    ),
     "room-forbidden": Kind(403, "Not your room", "Enter your own rooms."),
     "cross-origin": Kind(403, "Another site asks", "Send a bearer token instead of the cookie."),
     # What is asked for.
@@ -109,6 +123,9 @@ PROBLEMS: dict[str, Kind] = {
     "photo-exists": Kind(409, "The photo exists", "Upload under a new id."),
     "job-running": Kind(409, "The photo is being processed", "Wait for its job to end."),
     "job-failed": Kind(409, "The photo's last job failed", "Retry or discard it first."),
+    "too-many-revocations": Kind(
+        409, "Too many single revocations", "Revoke all tokens issued before a time instead."
+    ),
     "nothing-failed": Kind(409, "Nothing has failed", "Reprocess the photo to run it again."),
     "pipeline-paused": Kind(409, "All stages are paused", "Resume all, then pause some."),
     "too-many-quotas": Kind(409, "Too many quotas", "Reset the quota of another client."),
@@ -207,7 +224,14 @@ _ANYWHERE = (
 """What each route may answer with."""
 
 _BRINGS = {
-    "missing-token": ("invalid-token", "expired-token"),
+    "missing-token": (
+        "invalid-token",
+        "expired-token",
+        "revoked-token",
+        "token-not-yet-valid",
+        "expired-session",
+        "log-unavailable",
+    ),
     "read-model-behind": ("invalid-position", "unknown-position"),
     "log-unavailable": (
         *("cross-origin", "unsupported-encoding", "corrupt"),
@@ -271,6 +295,10 @@ def _say(error: Exception) -> _Said:
             return _Said(error.code, error.message, _when(error), error.advice)
         case AuthError():
             return _Said(error.code, str(error), {"WWW-Authenticate": _challenge(error)})
+        case Forbidden(scope=str() as scope):
+            # RFC 6750, section 3.1
+            challenge = f'Bearer realm="photolog", error="insufficient_scope", scope="{scope}"'
+            return _Said(error.code, str(error), {"WWW-Authenticate": challenge})
         case Forbidden():
             return _Said(error.code, str(error))
         case StoreError():

@@ -148,7 +148,7 @@ class SecurityLog:
             address=address_of(scope),
             client=principal.client_id,
             role=principal.role.value if principal.client_id else "",
-            token=principal.token_id,
+            token=principal.token_id or "",
             method=scope.get("method", "WS"),
             path=(path or _path(scope))[:PATH_MAX],
             code=code,

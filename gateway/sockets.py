@@ -19,7 +19,9 @@ answers what cannot be done, and changes nothing.
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
 | 1013 | ``too-many-connections`` and its kind, as in ``gateway.connections``: try again later |
-| 4401 | ``missing-token``, ``invalid-token``, ``expired-token``: at once, or when the token ends |
+| 1013 | ``log-unavailable``, ``unavailable``: who asks cannot be found out now; connect again |
+| 4401 | ``missing-token``, ``invalid-token`` or another code that comes with 401: at once |
+| 4401 | ``expired-token``, ``revoked-token``, ``expired-session``: when that happens |
 | 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
 
 Who may not enter is told so after the handshake, because a browser does not show the status of one
@@ -38,7 +40,7 @@ from litestar import get, websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
-from gateway import auth
+from gateway.access import Access
 from gateway.auth import AuthError, Forbidden, Principal
 from gateway.connections import SCOPE_KEY, Connection
 from gateway.dependencies import Dependencies, Socket
@@ -124,12 +126,13 @@ _requests = msgspec.json.Decoder(Identify | SubscribePhoto | UnsubscribePhoto | 
 async def rooms(
     socket: Socket,
     deps: NamedDependency[Dependencies],
+    access: NamedDependency[Access],
     hub: NamedDependency[Hub],
     throttle: NamedDependency[Throttle],
     security: NamedDependency[SecurityLog],
 ) -> None:
     try:
-        asking = await _admitted(socket, deps, throttle, security)
+        asking = await _admitted(socket, access, throttle, security)
     except RateLimited as refused:
         await refuse_handshake(socket, refused)
         return
@@ -138,7 +141,7 @@ async def rooms(
         if isinstance(asking, _Ended):
             raise asking
         with _counted(socket, asking):
-            end = await _converse(socket, asking, deps, hub, security)
+            end = await _converse(socket, asking, access, deps, hub, security)
     except _Ended as ended:
         end = ended
     if end is not None:
@@ -166,15 +169,19 @@ class _Ended(Exception):
 
 
 async def _admitted(
-    socket: Socket, deps: Dependencies, throttle: Throttle, security: SecurityLog
+    socket: Socket, access: Access, throttle: Throttle, security: SecurityLog
 ) -> "Principal | _Ended":
     """Return who asks, or why they may not; raises RateLimited."""
     try:
-        principal = auth.authenticate(socket, deps.tokens)
+        principal = await access.authenticate(socket)
     except (AuthError, Forbidden) as fault:
         security.refused(socket.scope, fault)
         await throttle.admit_stranger(socket.scope, fault)
         return _Ended(4401 if isinstance(fault, AuthError) else 4403, fault.code)
+    except Refused as error:
+        return _Ended(1013, error.code)
+    except StoreError:
+        return _Ended(1013, "unavailable")
     await throttle.admit_socket(socket.scope, principal)
     socket.scope["user"] = principal
     return principal
@@ -197,12 +204,23 @@ def _counted(socket: Socket, principal: Principal) -> Generator[None]:
 async def _converse(
     socket: Socket,
     principal: Principal,
+    access: Access,
     deps: Dependencies,
     hub: Hub,
     security: SecurityLog,
 ) -> _Ended | None:
     """Listen and tell until either comes to an end, or the token does."""
     end: _Ended | None = None
+    refused = anyio.Event()
+
+    def refuse(code: str) -> None:
+        nonlocal end
+        end = end or _Ended(4401, code)
+        refused.set()
+
+    async def until_refused() -> None:
+        await refused.wait()
+        tasks.cancel_scope.cancel()
 
     async def until_ended(part: Callable[[], Awaitable[None]]) -> None:
         nonlocal end
@@ -214,12 +232,13 @@ async def _converse(
             logger.debug("the peer of a socket has gone")
         tasks.cancel_scope.cancel()
 
-    with hub.subscribe("websocket") as subscriber:
+    with hub.subscribe("websocket") as subscriber, access.staying(principal, refuse):
         conversation = _Conversation(socket, principal, deps, hub, subscriber, security)
         with anyio.move_on_after(principal.expires - time.time()) as lifetime:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(until_ended, conversation.listen)
                 tasks.start_soon(until_ended, conversation.tell)
+                tasks.start_soon(until_refused)
     return _Ended(4401, "expired-token") if lifetime.cancelled_caught else end
 
 

@@ -9,8 +9,8 @@
 Every ``id`` is where to resume: a browser sends the last one back as ``Last-Event-ID`` by itself.
 Where nothing is resumed, the first frame's is that of the last event of the room's client: a client
 never sees a position of another's event. The id of a room that spans several partitions has a
-position in each, joined by commas. The stream ends with the token; whoever comes again without a
-new one gets a 401.
+position in each, joined by commas. The stream ends with the token, or when it is revoked; whoever
+comes again without a new one gets a 401.
 """
 
 import logging
@@ -27,6 +27,8 @@ from litestar.params import QueryParameter
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 
+from gateway.access import Access
+from gateway.auth import Principal
 from gateway.dependencies import Asked, Dependencies
 from gateway.envelope import is_head
 from gateway.hub import Hub, Subscriber
@@ -92,11 +94,14 @@ async def room_events(
     resume = request.headers.get("last-event-id") or last_event_id
     after = parse_positions(resume) if resume else None
     after = await hub.reached(after, request.user.own)
-    return _Stream(hub, admission, after, await hub.begin(admission), request.user.expires)
+    begin = await hub.begin(admission)
+    return _Stream(hub, admission, after, begin, request.user, request.auth)
 
 
 class _Stream(EventSourceResponse):
-    """Ends whole when the server stops; lets go of who takes nothing for ``Limits.slow_reader_s``.
+    """Ends whole when the server stops or the token is revoked.
+
+    Lets go of who takes nothing for ``Limits.slow_reader_s``.
 
     The subscription lasts as long as the body: a response that never begins leaves nothing behind.
     """
@@ -107,13 +112,15 @@ class _Stream(EventSourceResponse):
         admission: Admission,
         after: Positions | None,
         begin: Positions | None,
-        expires: float,
+        principal: Principal,
+        access: Access,
     ) -> None:
         self._hub = hub
+        self._access = access
         self._subscriber: Subscriber | None = None
         self._stopping = anyio.Event()
         super().__init__(  # pyright: ignore[reportUnknownMemberType] # types of the library
-            self._frames(admission, after, begin, expires),
+            self._frames(admission, after, begin, principal),
             ping=PING_S,
             send_timeout=hub.limits.slow_reader_s,
             shutdown_event=self._stopping,
@@ -144,14 +151,17 @@ class _Stream(EventSourceResponse):
         admission: Admission,
         after: Positions | None,
         begin: Positions | None,
-        expires: float,
+        principal: Principal,
     ) -> AsyncGenerator[bytes]:
-        with self._hub.subscribe("sse") as subscriber:
+        with (
+            self._hub.subscribe("sse") as subscriber,
+            self._access.staying(principal, lambda _: self._stopping.set()),
+        ):
             self._subscriber = subscriber
             start = subscriber.enter(admission, after, begin)
             positions = dict(start.positions)
             yield _ready(start.recovered, join_positions(positions))
-            while batch := await _next_batch(subscriber, expires):
+            while batch := await _next_batch(subscriber, principal.expires):
                 frames: list[bytes] = []
                 for _, entry in batch:
                     positions[entry.position.partition] = entry.position
@@ -160,7 +170,7 @@ class _Stream(EventSourceResponse):
 
 
 async def _next_batch(subscriber: Subscriber, expires: float) -> list[Delivery]:
-    """Empty at the end: of the server, the hub or the token."""
+    """Empty at the end: of the server, the hub or the token, also a revoked one."""
     with anyio.move_on_after(expires - time.time()):
         return await subscriber.next_batch()
     return []

@@ -27,7 +27,8 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gateway.auth import AuthError, Forbidden, Principal, Role, identify
+from gateway.access import Access
+from gateway.auth import AuthError, Forbidden, Principal, Role
 from gateway.dependencies import Dependencies, Socket
 from gateway.envelope import HEADERS
 from gateway.peer import source_of
@@ -36,6 +37,7 @@ from gateway.rate_limits import Allowance
 from gateway.standing import Policy, Standing, fields, is_noted, note
 from gateway.tracing import HEADER, trace_id
 from store.buckets import Buckets, Table
+from store.errors import StoreError
 
 KIND = "rate_limit"
 """The key of a route handler's ``opt`` that says what its requests are."""
@@ -48,7 +50,12 @@ UNLIMITED = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-HARMLESS = frozenset({"missing-token", "expired-token"})
+HARMLESS = frozenset(
+    {
+        *("missing-token", "expired-token", "revoked-token"),
+        *("token-not-yet-valid", "expired-session"),
+    }
+)
 """Codes of an ``AuthError`` that are no attempt to guess a token."""
 
 OF_KIND: dict[str, tuple[str, ...]] = {
@@ -73,7 +80,8 @@ Asking = ASGIConnection[Any, Any, Any, Any]
 class Throttle:
     """The rate limits of one gateway. What charges raises Refused, ``rate-limited``."""
 
-    def __init__(self, deps: Dependencies) -> None:
+    def __init__(self, deps: Dependencies, access: Access) -> None:
+        self._access = access
         self.buckets = Buckets(deps.log)
         self._deps = deps
         rates = deps.rates
@@ -146,8 +154,8 @@ class Throttle:
 
     async def _optional(self, connection: Asking) -> Principal | None:
         try:
-            return identify(connection, self._deps.tokens)
-        except Forbidden:
+            return await self._access.identify(connection)
+        except (Forbidden, Refused, StoreError):  # the route says so itself where it matters
             return None
         except AuthError as error:
             if error.code not in HARMLESS:

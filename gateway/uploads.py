@@ -40,7 +40,7 @@ from domain.photo import Photo
 from domain.pipeline import stages_of
 from domain.quotas import Quota
 from domain.rejections import Rejected
-from gateway.auth import writer
+from gateway.auth import check_priority_allowed, writer
 from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
 from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
@@ -89,7 +89,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     | problems(
         *("missing-file", "empty-file", "too-many-files", "too-many-fields", "field-too-large"),
         *("malformed-multipart", "invalid-session", "invalid-priority", "unknown-pipeline"),
-        *("invalid-idempotency-key", "missing-token", "forbidden", "upload-stalled"),
+        *("invalid-idempotency-key", "missing-token", "forbidden", "scope-required"),
+        "upload-stalled",
         *("upload-too-large", "not-multipart", "unsupported-type", "idempotency-key-reused"),
         *("busy", "log-unavailable", "storage-unavailable", "storage-full"),
         *("quota-photos", "quota-bytes", "quota-jobs", "quota-uploads", "quota-idempotency-keys"),
@@ -122,6 +123,8 @@ async def _receive(
     photo_id = str(uuid.uuid4())
     async with _draft(deps.blobs, original_key(photo_id)) as draft:
         form = await receive_form(request, draft, deps.limits, room)
+        check_priority_allowed(request.user, form.priority)
+        request.auth.confirm(request.user)  # the body may have taken long
         await draft.flush()
         known = None if key else await _known(deps, draft.sha256, request.user.client_id)
         if known is None:

@@ -1,6 +1,6 @@
 """The command line as an HTTP client of a Photolog that runs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,12 +9,13 @@ import anyio
 import httpx
 import msgspec
 
+from gateway.auth import SCOPES
 from ops.errors import UserError
 from ops.exclusive import is_locked
 from ops.lines import printable
 from ops.listener import METRICS, PATH
 from ops.settings import Settings
-from ops.tokens import mint
+from ops.tokens import default_ttl_s, mint
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
@@ -25,8 +26,6 @@ LONGEST_RETRY_AFTER_S = 30.0
 
 LIMITED_TRIES = 10
 """How often in a row a request is refused by a rate limit before the command gives up."""
-TOKEN_TTL_S = 30 * 86_400.0
-"""Longer than anyone watches; such a token is never stored."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +72,8 @@ def find(
 ) -> Server:
     """The server named by ``url``, or else the one that runs on the data folder.
 
-    Without ``token`` one is made with the secret of the data folder, for ``client_id``.
+    Without ``token`` one is made with the secret of the data folder, for ``client_id`` and with all
+    scopes: who has the secret may do everything. It is never stored.
 
     Raises:
         UserError: there is no such server or secret.
@@ -81,9 +81,9 @@ def find(
     found = url or url_in(settings)
     if not found.startswith(("http://", "https://")):
         raise UserError(f"{found!r} is no URL of a Photolog: write it as http://127.0.0.1:3000")
-    return Server(
-        url=found.rstrip("/"), token=token or mint(settings, client_id, role, TOKEN_TTL_S)
-    )
+    if not token:
+        token = mint(settings, client_id, role, default_ttl_s(settings), SCOPES)
+    return Server(url=found.rstrip("/"), token=token)
 
 
 def url_in(settings: Settings) -> str:
@@ -162,8 +162,13 @@ def retry_after_s(response: httpx.Response) -> float | None:
     return float(asked) if asked.isascii() and asked.isdigit() else None
 
 
-def checked(response: httpx.Response) -> httpx.Response:
-    """The response, if it says yes; raises UserError with what it says otherwise."""
+def checked(response: httpx.Response, *, hints: Mapping[str, str] | None = None) -> httpx.Response:
+    """The response, if it says yes; raises UserError with what it says otherwise.
+
+    ``hints`` has what the command line knows to do besides, by the code of the problem.
+    """
     if response.is_success:
         return response
-    raise UserError(str(Problem.of(response)))
+    problem = Problem.of(response)
+    hint = (hints or {}).get(problem.code)
+    raise UserError(f"{problem} {hint}" if hint else str(problem))

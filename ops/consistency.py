@@ -28,6 +28,11 @@ def check(settings: Settings) -> None:
 def check_system(settings: Settings) -> None:
     """``check``, for who starts a whole system; raises UserError."""
     check(settings)
+    if settings.previous_secret is not None and settings.secret is None:
+        raise UserError(
+            "PHOTOLOG_PREVIOUS_SECRET is set, but PHOTOLOG_SECRET is not: `photolog tokens rotate` "
+            "changes the key of the data folder"
+        )
     if settings.metrics_port + settings.workers + 1 > LAST_PORT:
         raise UserError("PHOTOLOG_METRICS_PORT: the ports of the workers would be too high")
     replicas = settings.append_wait_replicas

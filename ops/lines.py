@@ -31,8 +31,12 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 def what(event: Shown) -> str:
     """What the event says beside its type."""
-    of_pipeline = event.type.startswith("pipeline.")
-    said = _of_pipeline(event) if of_pipeline else _of_photo(event)
+    if event.type.startswith("pipeline."):
+        said = _of_pipeline(event)
+    elif event.type == "access.revoked":
+        said = _of_revocation(event.data)
+    else:
+        said = _of_photo(event)
     return printable(", ".join(str(each) for each in said if each is not None))
 
 
@@ -84,6 +88,13 @@ def _of_pipeline(event: Shown) -> list[Any]:
 
 def _of_files(files: list[dict[str, Any]]) -> list[Any]:
     return [f"{len(files):,} files", f"{sum(each['fileSize'] for each in files):,} bytes"]
+
+
+def _of_revocation(data: dict[str, Any]) -> list[Any]:
+    whose = data.get("clientId") or "everyone"
+    if data.get("tokenId"):
+        return [f"token {data['tokenId']}", data["reason"] or None]
+    return [f"tokens of {whose} issued up to {data['before']}", data["reason"] or None]
 
 
 def _fields(data: dict[str, Any]) -> list[Any]:

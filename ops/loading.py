@@ -27,6 +27,8 @@ CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
 """Read by the command line itself; they are no settings of a running system."""
 
 MASK = "********"
+SECRETS = ("secret", "previous_secret", "s3_secret_key")
+"""Settings whose value is never shown."""
 
 
 class SettingsError(UserError):
@@ -113,7 +115,7 @@ def shown(name: str, value: object) -> str:
     """The value as it may be shown to anyone: without secrets."""
     if value is None:
         return "unset"
-    if name in ("secret", "s3_secret_key"):
+    if name in SECRETS:
         return MASK
     if name in ("redis_url", "otlp_endpoint"):
         return _without_password(str(value))

@@ -59,6 +59,10 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Annotated[str, Meta(min_length=32)] | None,
         Meta(description="Signs the tokens; unset: drawn once, kept in the data folder."),
     ] = None
+    previous_secret: Annotated[
+        Annotated[str, Meta(min_length=32)] | None,
+        Meta(description="Signs nothing; verifies the tokens of before a change of the secret."),
+    ] = None
     partitions: Annotated[
         Annotated[int, Meta(ge=1, le=4096)] | None,
         Meta(
@@ -258,6 +262,20 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Count, Meta(description="Wrong messages after which a WebSocket is closed.")
     ] = 10
 
+    token_ttl_max_s: Annotated[
+        int,
+        Meta(description="Longest life of a token.", ge=60, le=366 * 86_400),
+    ] = 30 * 86_400
+    sessions_per_client: Annotated[
+        Count, Meta(description="Browsers of a client that are signed in; then the oldest is not.")
+    ] = 50
+    tickets_per_client: Annotated[
+        Count, Meta(description="Unused sign-in links of a client; then the oldest does not count.")
+    ] = 10
+    ticket_ttl_s: Annotated[
+        float, Meta(description="How long a sign-in link may be used.", ge=1, le=3600)
+    ] = 600.0
+
     concurrency: Annotated[
         Natural, Meta(description="Tasks that a worker has in hand; 0: five a decoder.")
     ] = 0
@@ -435,6 +453,7 @@ PARTS = {
     "max_json_bytes": "Requests",
     "check_timeout_s": "Health",
     "room_backlog": "Rooms",
+    "token_ttl_max_s": "Sign-in",
     "concurrency": "Worker",
     "max_pixels": "Pictures",
     "log_level": "Log lines",

@@ -60,7 +60,7 @@ VALKEY_DRAIN_S = 10.0
 def up(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run one system over one data folder until SIGTERM or SIGINT; a second one kills at once.
 
-    ``announce`` gets the base URL as soon as all is ready.
+    ``announce`` gets the base URL as soon as all is ready, in another thread.
 
     Raises:
         StartFailed: nothing of the system runs any more.
@@ -147,7 +147,8 @@ class _System:
                 say_at = time.monotonic() + REMIND_S
             await asyncio.sleep(POLL_S)
         self._url_file.write_text(url, "utf-8")
-        self._announce(url)
+        # In a thread of its own: it may talk to the gateway.
+        await asyncio.to_thread(self._announce, url)
 
     def _make_folders(self) -> None:
         in_folder = self._settings.s3_endpoint is None

@@ -225,7 +225,7 @@ async def open_gateway(
     limits, note = fitted(bounds(Limits, settings), raise_limit())
     if note:
         logger.warning("PHOTOLOG_CONNECTIONS: %s", note)
-    signing = tokens(settings, create=True)
+    signing = tokens(settings, create_key=True)
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         open_blobs(settings, log, owner, observe=telemetry.operated) as blobs,

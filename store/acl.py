@@ -15,6 +15,8 @@ COMMANDS = (
     *("xinfo|stream", "xinfo|groups", "xinfo|consumers"),
     # photos, content hashes, commands already done, the rates
     *("hget", "hmget", "hset", "hdel", "get", "set", "pexpire", "exists", "type"),
+    # sessions and tickets
+    *("getdel", "del"),
     # the timers, whose turn it is, and idempotency keys, counted
     *("zadd", "zrem", "zrange", "zrangebyscore", "zscore", "zcard", "zcount"),
     # scripts

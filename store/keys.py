@@ -40,6 +40,14 @@ class Keys:
         """The state of the controls."""
         return self._in(partition, "pipeline")
 
+    def credential(self, partition: int, kind: str, digest: str) -> str:
+        """A browser's session or a sign-in ticket, by the SHA-256 of its secret."""
+        return self._in(partition, f"{kind}:{digest}")
+
+    def credentials(self, partition: int, kind: str, client_id: str) -> str:
+        """The sessions or tickets of a client."""
+        return self._in(partition, f"{kind}s:{client_id}")
+
     def timers(self, partition: int) -> str:
         return self._in(partition, "timers")
 

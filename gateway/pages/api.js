@@ -1,10 +1,11 @@
-/** The gateway's HTTP API. The signed-in cookie goes along by itself. */
+/** The gateway's HTTP API. The session's cookie goes along by itself. */
 
 /**
  * @typedef {import("./photo.js").Photo} Photo
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
  * @typedef {import("./photo.js").StageState} StageState
- * @typedef {{clientId: string, role: "client" | "operator" | "auditor"}} Login
+ * @typedef {{clientId: string, role: "client" | "operator" | "auditor", scopes: string[]}} Login
+ * @typedef {{token: string} | {ticket: string}} Credential
  * @typedef {{photoId: string, duplicate: boolean}} Uploaded
  */
 
@@ -97,13 +98,14 @@ const LIMITED = { tries: 8, longestMs: 30_000 };
  * @param {string} method
  * @param {string} path
  * @param {Record<string, string>} [headers]
+ * @param {object} [body] sent as JSON
  * @returns {Promise<any>} the JSON answer, or null when it has none
  * @throws {Problem}
  */
-async function request(method, path, headers = {}) {
+async function request(method, path, headers = {}, body = undefined) {
   for (let refusals = 1; ; refusals += 1) {
     try {
-      return await requestOnce(method, path, headers);
+      return await requestOnce(method, path, headers, body);
     } catch (error) {
       if (!(error instanceof Problem) || !error.isLimited) throw error;
       if (refusals > LIMITED.tries || error.waitMs > LIMITED.longestMs) throw error;
@@ -116,35 +118,58 @@ async function request(method, path, headers = {}) {
  * @param {string} method
  * @param {string} path
  * @param {Record<string, string>} headers
+ * @param {object} [body]
  * @returns {Promise<any>} as `request`
  * @throws {Problem}
  */
-async function requestOnce(method, path, headers) {
+async function requestOnce(method, path, headers, body) {
   /** @type {Response} */
   let response;
   /** @type {string} */
-  let body;
+  let text;
+  const sent = body && JSON.stringify(body);
   try {
-    response = await fetch(path, { method, headers: { Accept: "application/json", ...headers } });
-    body = await response.text();
+    response = await fetch(path, {
+      method,
+      headers: { Accept: "application/json", ...(sent && { "Content-Type": "application/json" }), ...headers },
+      body: sent,
+    });
+    text = await response.text();
   } catch {
     throw unreachable();
   }
-  if (!response.ok) throw problemFrom(response.status, body, response.headers.get("Retry-After"));
-  return body === "" ? null : JSON.parse(body);
+  if (!response.ok) throw problemFrom(response.status, text, response.headers.get("Retry-After"));
+  return text === "" ? null : JSON.parse(text);
 }
 
 const photoPath = (/** @type {string} */ photoId) => `/api/photos/${encodeURIComponent(photoId)}`;
 
 /**
- * @param {string} token
+ * @param {Credential} credential
  * @returns {Promise<Login>}
  */
-export function login(token) {
-  return request("POST", "/api/login", { Authorization: `Bearer ${token}` });
+export function login(credential) {
+  return offer("/api/login", credential);
 }
 
-/** @returns {Promise<Login>} who the cookie speaks for */
+/**
+ * @param {Credential} credential it is not used up
+ * @returns {Promise<Login & {current: Login | null}>} whom it would sign in, and who is now
+ */
+export function previewLogin(credential) {
+  return offer("/api/login/preview", credential);
+}
+
+/**
+ * @param {string} path
+ * @param {Credential} credential
+ */
+function offer(path, credential) {
+  if ("ticket" in credential) return request("POST", path, {}, credential);
+  return request("POST", path, { Authorization: `Bearer ${credential.token}` });
+}
+
+/** @returns {Promise<Login>} whom the session is for */
 export function whoAmI() {
   return request("GET", "/api/login");
 }

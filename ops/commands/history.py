@@ -14,6 +14,11 @@ from ops.lines import Shown, say, say_json, what
 
 PAGE = 200
 
+HINTS = {
+    "photo-not-found": "If it is another client's, name that one with --client, or read all photos "
+    "with --role auditor."
+}
+
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     items: list[msgspec.Raw]
@@ -58,7 +63,7 @@ async def _events(client: httpx.AsyncClient, photo_id: str) -> AsyncIterator[msg
             f"/api/photos/{quote(photo_id, safe='')}/history",
             params={"limit": PAGE} | ({"cursor": cursor} if cursor else {}),
         )
-        page = msgspec.json.decode(checked(response).content, type=_Page)
+        page = msgspec.json.decode(checked(response, hints=HINTS).content, type=_Page)
         for event in page.items:
             yield event
         cursor = page.next_cursor

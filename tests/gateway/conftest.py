@@ -17,7 +17,7 @@ import uvicorn
 from PIL import Image
 
 from gateway.app import create_app
-from gateway.auth import Role, Tokens
+from gateway.auth import SCOPES, Role, Tokens
 from gateway.connections import Connections
 from gateway.dependencies import Dependencies
 from gateway.limits import Limits
@@ -53,7 +53,7 @@ class _Server(uvicorn.Server):
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
-    """A running gateway. ``client`` sends alice's token unless told otherwise.
+    """A running gateway. ``client`` sends alice's token unless told otherwise: it has all scopes.
 
     ``blobs`` are in a folder, except where a test has others.
     """
@@ -180,7 +180,10 @@ async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
     """The gateway over ``deps``; a problem that its document does not name fails the test."""
     app = create_app(deps)
     now = time.time()
-    tokens = {name: deps.tokens.issue(name, role, 3600, now) for name, role in ROLES.items()}
+    tokens = {
+        name: deps.tokens.issue(name, role, 3600, now, SCOPES if name == "alice" else ())
+        for name, role in ROLES.items()
+    }
     async with (
         serving(app, deps.limits) as base_url,
         httpx.AsyncClient(

@@ -1,4 +1,8 @@
+import re
 import shutil
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +18,11 @@ from projections.runner import Projector
 from store import census
 from store.client import connect
 from store.foreign import note
-from store.keys import Keys
 from store.lanes import Lanes
 from store.log import Log
 from store.sqlite import Generations, open_writer
 from tests.gateway.conftest import DEADLINE_S, Gateway, picture, served
+from tests.servers import url_in, valkey
 
 EASY = Limits(
     append_patience_s=1.0, degraded_load=1e6, degraded_memory_percent=100, min_free_bytes=0
@@ -82,6 +86,43 @@ async def test_all_is_well(gateway: Gateway) -> None:
         {"redis": "ok", "blobs": "ok", "sqlite": "ok", "rooms": "ok"},
     )
     assert (await gateway.client.get("/health/live")).json() == {"status": "ok"}
+
+
+class TestPositions:
+    @pytest.fixture
+    def projecting(self) -> bool:
+        """None is there for an entry that is the second of its event."""
+        return False
+
+    async def test_those_in_the_future_are_named(self, gateway: Gateway) -> None:
+        await gateway.upload()
+        redis: Any = gateway.log.redis
+        key = gateway.log.keys.log(0)
+        ((_, fields),) = await redis.xrange(key, count=1)
+        ahead_ms = int(time.time() * 1000) + 3_600_000
+
+        await redis.xadd(key, fields, id=f"{ahead_ms}-0")
+
+        check = (await gateway.client.get("/health/ready")).json()["checks"]["redis"]
+        assert check["status"] == "degraded"
+        assert check["reason"] == (
+            f"has positions in the future, up to 0:{ahead_ms}-0: its clock was ahead"
+        )
+
+
+class TestClock:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        """So strict that any two clocks differ, as the look itself takes time."""
+        return msgspec.structs.replace(EASY, degraded_clock_s=1e-9)
+
+    async def test_a_clock_that_differs_from_that_of_redis_is_named(self, gateway: Gateway) -> None:
+        check = (await gateway.client.get("/health/ready")).json()["checks"]["redis"]
+
+        assert check["status"] == "degraded"
+        assert re.fullmatch(
+            r"its clock is [\d.]+ s (ahead of|behind) this gateway's", check["reason"]
+        )
 
 
 async def test_an_entry_of_others_in_the_log_is_degraded_and_ready(gateway: Gateway) -> None:
@@ -301,10 +342,18 @@ async def test_another_log_than_the_one_that_was_joined_is_down(gateway: Gateway
 
 class TestWithoutRedis:
     @pytest.fixture
-    async def log(self, tmp_path: Path) -> Log:
-        """A log whose server is not there."""
-        away = connect(f"unix://{tmp_path}/nobody.sock")
-        return Log(away, log_id="away", partitions=1, keys=Keys())
+    def server(self, own_folder: Path) -> Generator[ExitStack]:
+        """Closing it takes Redis away."""
+        with ExitStack() as server:
+            server.enter_context(valkey(own_folder))
+            yield server
+
+    @pytest.fixture
+    async def log(self, server: ExitStack, own_folder: Path, prefix: str) -> AsyncGenerator[Log]:
+        assert server, "it runs"
+        client = connect(url_in(own_folder))
+        yield await Log.open(client, prefix=prefix)
+        await client.aclose()
 
     @pytest.fixture
     def limits(self) -> Limits:
@@ -313,6 +362,12 @@ class TestWithoutRedis:
     @pytest.fixture
     def projecting(self) -> bool:
         return False
+
+    @pytest.fixture
+    async def gateway(self, gateway: Gateway, server: ExitStack) -> Gateway:
+        """A gateway that has started, and then lost Redis."""
+        server.close()
+        return gateway
 
     async def test_it_is_down_and_alive(self, gateway: Gateway) -> None:
         health = await gateway.client.get("/health")

@@ -47,6 +47,16 @@ def said(kind: str, **data: Any) -> str:
             {"photoId": "p", "reason": "a\nscreenshot"},
             "a\ufffdscreenshot",
         ),
+        (
+            "access.revoked",
+            {"tokenId": "t1", "clientId": None, "before": None, "reason": "lost laptop"},
+            "token t1, lost laptop",
+        ),
+        (
+            "access.revoked",
+            {"tokenId": None, "clientId": None, "before": "2026-11-23T10:00:00.000Z", "reason": ""},
+            "tokens of everyone issued up to 2026-11-23T10:00:00.000Z",
+        ),
         ("pipeline.turned", {"stage": "metadata", "by": 90}, "stage=metadata, by=90"),
     ],
 )

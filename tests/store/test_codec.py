@@ -8,6 +8,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from domain import control_events as ce
 from domain import events as e
+from domain.access import AccessRevoked
 from domain.failures import Category
 from domain.quotas import OwnQuota, QuotaChanged
 from store import codec
@@ -77,6 +78,7 @@ EVERY_EVENT: list[e.AnyEvent] = [
     ce.AlertRaised(
         stage="metadata", category=Category.LOGIC, level="critical", code="x", error="why"
     ),
+    AccessRevoked(client_id="alice", before="2026-11-23T10:00:00.000Z", reason="lost laptop"),
 ]
 
 
