@@ -111,7 +111,7 @@ def test_a_key_id_of_another_key_is_no_way_around_the_signature() -> None:
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
 def test_a_clock_that_is_ahead_is_named_as_such(claim: str) -> None:
-    begins = {claim: int(NOW) + 3_600, "exp": int(NOW) + 7_200}
+    begins: dict[str, Any] = {claim: int(NOW) + 3_600, "exp": int(NOW) + 7_200}
 
     with pytest.raises(AuthError) as refused:
         Tokens(SECRET).verify(signed(**begins))
