@@ -50,7 +50,7 @@ class KeyFile:
         self._seen = seen
         try:
             self._keys = read(self._path)
-            logger.warning("the signing keys have changed: %s sign", self._keys[0].id)
+            logger.warning("the signing keys have changed: %s signs now", self._keys[0].id)
         except (OSError, ValueError) as error:
             logger.warning("the signing keys stay as they were: %s: %s", self._path, error)
 

@@ -16,7 +16,7 @@ COMMANDS = (
     # photos, content hashes, commands already done, the rates
     *("hget", "hmget", "hset", "hdel", "get", "set", "pexpire", "exists", "type"),
     # sessions and tickets
-    *("getdel", "del"),
+    *("getdel", "unlink", "pttl"),
     # the timers, whose turn it is, and idempotency keys, counted
     *("zadd", "zrem", "zrange", "zrangebyscore", "zscore", "zcard", "zcount"),
     # scripts

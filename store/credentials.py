@@ -119,7 +119,7 @@ class Credentials:
         """Remove the credential; its client's index forgets it when it would have expired."""
         redis: Any = self._log.redis
         with translated():
-            await redis.delete(self._key(place))
+            await redis.unlink(self._key(place))
 
     async def missing(self, places: Iterable[Held]) -> set[Held]:
         """Return those that are not there any more."""

@@ -46,7 +46,7 @@ def test_a_token_says_who_and_until_when() -> None:
 
 def test_every_token_has_an_id_of_its_own_and_names_its_key() -> None:
     tokens = Tokens(SECRET)
-    first, second = (tokens.verify(tokens.issue("alice", "client", 60, NOW)) for _ in range(2))
+    first, second = (tokens.verify(tokens.issue("alice", "client", 3600, NOW)) for _ in range(2))
 
     assert first.token_id != second.token_id
     assert first.key_id == second.key_id == Key(SECRET).id
@@ -62,7 +62,7 @@ def test_a_token_of_an_older_version_has_no_ids_and_counts() -> None:
 def test_a_token_has_the_scopes_that_it_was_given() -> None:
     tokens = Tokens(SECRET)
     plain, urgent, operating = (
-        tokens.verify(tokens.issue("alice", role, 60, NOW, scopes))
+        tokens.verify(tokens.issue("alice", role, 3600, NOW, scopes))
         for role, scopes in (("client", ()), ("client", SCOPES), ("operator", ()))
     )
 
@@ -72,7 +72,7 @@ def test_a_token_has_the_scopes_that_it_was_given() -> None:
     # A newer version may know more.
     assert tokens.verify(signed(scope="future:thing priority:high")).has(PRIORITY_HIGH)
     with pytest.raises(ValueError, match="no scope 'priority:hihg'"):
-        tokens.issue("alice", "client", 60, NOW, ["priority:hihg"])
+        tokens.issue("alice", "client", 3600, NOW, ["priority:hihg"])
 
 
 def test_no_token_lives_longer_than_the_setting_allows() -> None:
@@ -88,13 +88,13 @@ OLD, NEW = Key(b"the key of last month, long enough"), Key(b"the key of this mon
 
 
 def test_tokens_of_the_earlier_key_count_as_long_as_it_verifies() -> None:
-    token = Tokens((OLD,)).issue("alice", "client", 60, NOW)
+    token = Tokens((OLD,)).issue("alice", "client", 3600, NOW)
     until = time.time() + 3_600
     rotated = Tokens((NEW, Key(OLD.secret, until)))
 
     assert rotated.verify(token).key_id == OLD.id
     assert rotated.verify(signed(OLD.secret)).client_id == "alice"  # without a key id
-    assert rotated.verify(rotated.issue("alice", "client", 60, NOW)).key_id == NEW.id
+    assert rotated.verify(rotated.issue("alice", "client", 3600, NOW)).key_id == NEW.id
     for after in (Tokens((NEW, Key(OLD.secret, NOW - 1))), Tokens((NEW,))):
         with pytest.raises(AuthError, match="not one of ours"):
             after.verify(token)
@@ -158,7 +158,7 @@ def test_a_token_that_is_not_good_is_refused(token: str, code: str) -> None:
 @pytest.mark.parametrize("client_id", ["", "a b", "a/b", "a:b", "{0}", "ä", "a" * 65])
 def test_no_token_is_made_for_a_name_that_cannot_be_one(client_id: str) -> None:
     with pytest.raises(ValueError, match="client id"):
-        Tokens(SECRET).issue(client_id, "client", 60, NOW)
+        Tokens(SECRET).issue(client_id, "client", 3600, NOW)
 
 
 def test_a_short_secret_is_refused() -> None:

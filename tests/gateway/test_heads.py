@@ -109,7 +109,7 @@ async def test_a_head_as_large_as_allowed_is_taken(gateway: Gateway) -> None:
 
 async def test_neither_earlier_requests_nor_a_body_count(gateway: Gateway) -> None:
     get = GET + b"X: " + b"x" * 4_000 + b"\r\n\r\n"
-    post = b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n"
+    post = b"POST /api/photos/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n"
     async with connected(gateway) as wire:
         for _ in range(4):
             await wire.send(get)
