@@ -203,10 +203,7 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 0
     client_concurrency: Annotated[
         Natural,
-        Meta(
-            description="Of those, the tasks of one client, and as many that take long; 0: half, "
-            "but one a decoder."
-        ),
+        Meta(description="Of those, the tasks of one client; 0: half, but one a decoder."),
     ] = 0
     stalled_after_s: Annotated[
         Seconds, Meta(description="A task without a sign of life this long is taken over.")
