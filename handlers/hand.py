@@ -1,9 +1,10 @@
 """What a worker has in hand: so many tasks, and not all of them one client's, or slow.
 
 Tasks wait in the hand for a decoder, so a hand that is full of what takes long keeps out whatever
-comes next. A client has at most ``of_one_client`` tasks in it, and as many are slow, whosever they
-are: the rest is room for others, and for what is quick. A task is slow that is expected to be,
-or has been in hand for so long; and every task of a client whose last photo was.
+comes next. A client has at most ``of_one_client`` tasks in it. Once as many are slow, whoever they
+belong to, a client with a slow one gets no other: the rest is room for quick tasks, and for clients
+that have nothing in hand yet. A task is slow if it is expected to be, if it has been in hand for so
+long, or if its client's last photo was.
 """
 
 from collections import Counter, OrderedDict
@@ -72,26 +73,22 @@ class Hand:
 
     def wish(self, partition: int, stages: Collection[str]) -> Wish:
         """What may be taken up of these stages, for one claim: it settles what is owed."""
-        without, most_ms = self._bounds()
         return Wish(
             stages=tuple(stages),
             of_all=(ERASURE,),
-            without=without,
-            most_ms=most_ms,
+            without=self._passed_over(),
             settle=self._owed.pop(partition, {}),
         )
 
-    def _bounds(self) -> tuple[list[str], int | None]:
-        """The clients that have enough, and the cost that is too much, None for any."""
+    def _passed_over(self) -> list[str]:
         most = self._of_one_client
         if most is None:
-            return [], None
+            return []
         taken = [each for each in self._taken.values() if each.task.stage != ERASURE]
         of_client = Counter(each.task.client_id for each in taken)
-        without = {client for client, count in of_client.items() if count >= most}
-        if sum(map(self._is_slow, taken)) < most:
-            return sorted(without), None
-        return sorted(without | self._slow.keys()), SLOW_MS
+        slow = [each.task.client_id for each in taken if self._is_slow(each)]
+        enough = {client for client, count in of_client.items() if count >= most}
+        return sorted(enough.union(slow if len(slow) >= most else ()))
 
     def _is_slow(self, taken: _Taken) -> bool:
         return (

@@ -281,10 +281,7 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 0
     client_concurrency: Annotated[
         Natural,
-        Meta(
-            description="Of those, the tasks of one client, and as many that take long; 0: half, "
-            "but one a decoder."
-        ),
+        Meta(description="Of those, the tasks of one client; 0: half, but one a decoder."),
     ] = 0
     stalled_after_s: Annotated[
         Seconds, Meta(description="A task without a sign of life this long is taken over.")

@@ -5,18 +5,17 @@
 --       (sorted set: client, its turn), then likewise their tasks (sorted set of score 0, see member);
 --       then for each class its accounts (sorted set: client, what it has been served in ms; "": now)
 -- ARGV  1 consumer   2 how many at most   3 number of stages   4 order of the classes, such as "123"
---       5 "1": clients pay   6 claim no task that costs more ms, "": any
---       7 for each stage "0": not wanted, "1": wanted, "2": 6 does not hold, nobody is passed over
---       8 "1" or "0" for each stage: photos under way go on with it   9 grace in ms for those;
+--       5 "1": clients pay   6 for each stage "0": not wanted, "1": wanted, "2": of all clients
+--       7 "1" or "0" for each stage: photos under way go on with it   8 grace in ms for those;
 --       then the name of each stage, which is its group;
 --       then the number of clients to pass over, and each;
 --       then for each account to settle: class, client, ms
 -- Returns {1 if more is to be looked at, for each task claimed: {index of lane, entry id, body,
 --         clients that wait in the class}}.
-local LET_IN, LOOKED_AT, SWEPT, GONE, DEAREST_MS = 500, 64, 4, 1000, 600000
+local LET_IN, SWEPT, GONE, DEAREST_MS = 500, 4, 1000, 600000
 local consumer, count, stages = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local pays, dearest, grace = ARGV[5] == "1", tonumber(ARGV[6]), tonumber(ARGV[9])
-local at = 10 + stages
+local pays, wanted, grace = ARGV[5] == "1", ARGV[6], tonumber(ARGV[8])
+local at = 9 + stages
 local passed, passes = {}, tonumber(ARGV[at])
 for i = at + 1, at + passes do
   passed[ARGV[i]] = true
@@ -31,8 +30,8 @@ local function lane_of(class, stage) return key(0, class, stage) end
 local function turns_of(class, stage) return key(1, class, stage) end
 local function tasks_of(class, stage) return key(2, class, stage) end
 local function accounts_of(class) return KEYS[3 * classes * stages + class] end
-local function group_of(stage) return ARGV[9 + stage] end
-local function grace_of(stage) return string.sub(ARGV[8], stage, stage) == "1" and grace or 0 end
+local function group_of(stage) return ARGV[8 + stage] end
+local function grace_of(stage) return string.sub(ARGV[7], stage, stage) == "1" and grace or 0 end
 
 -- The class's now: what whoever is served has been served. Lost with the accounts, it is where the
 -- clients that wait are.
@@ -99,14 +98,14 @@ local function read(body)
 end
 
 -- The tasks of a client sort by their ids: each number has its length before it.
-local function member(client, id, cost, due)
+local function member(client, id, due)
   local ms, seq = string.match(id, "^(%d+)-(%d+)$")
   return client .. "\0" .. string.char(64 + #ms) .. ms .. string.char(64 + #seq) .. seq
-    .. ":" .. cost .. ":" .. due
+    .. ":" .. due
 end
 local function parts(name)
-  local ms, seq, cost, due = string.match(name, "%z.(%d+).(%d+):(%d+):(%d+)$")
-  return ms .. "-" .. seq, tonumber(cost), tonumber(due)
+  local ms, seq, due = string.match(name, "%z.(%d+).(%d+):(%d+)$")
+  return ms .. "-" .. seq, tonumber(due)
 end
 local function oldest(class, stage, client)
   return redis.call("ZRANGE", tasks_of(class, stage), "[" .. client .. "\0",
@@ -135,7 +134,7 @@ local function let_in_lane(class, stage, entries)
   for _, entry in ipairs(entries) do
     if not held[entry[1]] then
       local client, cost, due = read(entry[2][2])
-      local name = member(client, entry[1], cost, due)
+      local name = member(client, entry[1], due)
       local added = redis.call("ZADD", tasks_of(class, stage), 0, name)
       clients[client] = (clients[client] or 0) + added * (cost - due)
     end
@@ -164,33 +163,20 @@ end
 
 -- The client whose turn is first among those of a lane that may be claimed.
 local function first(class, stage)
-  local of_all = string.sub(ARGV[7], stage, stage) == "2"
-  local turns, from, step = turns_of(class, stage), 0, 1 + passes
-  while from < LOOKED_AT do
-    local found = redis.call("ZRANGE", turns, from, from + step - 1, "WITHSCORES")
-    if #found == 0 then
-      return nil
-    end
-    for i = 1, #found, 2 do
-      local client, turn = found[i], tonumber(found[i + 1])
-      if of_all or not passed[client] then
-        local said = tonumber(redis.call("ZSCORE", accounts_of(class), client))
-        if said and said - grace_of(stage) > turn then
-          -- It has paid where this lane was not at hand.
-          redis.call("ZADD", turns, "XX", said - grace_of(stage), client)
-          return first(class, stage)
-        end
-        local task = dearest and not of_all and oldest(class, stage, client)
-        local _, cost = nil, 0
-        if task then
-          _, cost = parts(task)
-        end
-        if cost <= (dearest or cost) then
-          return client, math.max(turn, now(class) - grace - grace_of(stage))
-        end
+  local of_all = string.sub(wanted, stage, stage) == "2"
+  local turns = turns_of(class, stage)
+  local found = redis.call("ZRANGE", turns, 0, of_all and 0 or passes, "WITHSCORES")
+  for i = 1, #found, 2 do
+    local client, turn = found[i], tonumber(found[i + 1])
+    if of_all or not passed[client] then
+      local said = tonumber(redis.call("ZSCORE", accounts_of(class), client))
+      if said and said - grace_of(stage) > turn then
+        -- It has paid since.
+        redis.call("ZADD", turns, "XX", said - grace_of(stage), client)
+        return first(class, stage)
       end
+      return client, math.max(turn, now(class) - grace - grace_of(stage))
     end
-    from = from + step
   end
 end
 
@@ -199,7 +185,7 @@ end
 local function next_of(class)
   local stage, client, turn
   for i = 1, stages do
-    if string.sub(ARGV[7], i, i) ~= "0" then
+    if string.sub(wanted, i, i) ~= "0" then
       local found, its = first(class, i)
       if found and (not turn or its < turn) then
         stage, client, turn = i, found, its
@@ -220,7 +206,7 @@ local function take(class, stage, client)
   local claimed
   local name = oldest(class, stage, client)
   while name and not claimed and gone < GONE do
-    local id, _, due = parts(name)
+    local id, due = parts(name)
     redis.call("ZREM", tasks, name)
     if #redis.call("XPENDING", lane, group, id, id, 1) == 0 then
       local entry = redis.call(
@@ -269,8 +255,8 @@ for i = 1, classes do
   end
 end
 more = more or gone >= GONE
-if #claimed == 0 and count > 0 and pays and passes == 0 and not dearest and not more
-  and not string.find(ARGV[7], "0", 1, true) then
+if #claimed == 0 and count > 0 and pays and passes == 0 and not more
+  and not string.find(wanted, "0", 1, true) then
   -- Nobody waits: whoever comes next begins as everybody else.
   for class = 1, classes do
     redis.call("PEXPIRE", accounts_of(class), 0)

@@ -41,8 +41,7 @@ _NOTHING: Mapping[tuple[str, str], int] = {}
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a consumer would take.
 
-    ``without`` are clients that are passed over, a task that costs more than ``most_ms`` is left;
-    but neither in the stages ``of_all``.
+    ``without`` are clients that are passed over, but not in the stages ``of_all``.
     ``settle`` is what clients still have to pay, or get back, in ms by class and client. With
     ``pays`` false the tasks cost nothing: they are not run.
     """
@@ -50,7 +49,6 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     stages: Sequence[str]
     of_all: Sequence[str] = ()
     without: Sequence[str] = ()
-    most_ms: int | None = None
     settle: Mapping[tuple[str, str], int] = {}
     pays: bool = True
 
@@ -140,7 +138,6 @@ class Turns:
             len(self._stages),
             "".join(str(1 + LANES.index(lane)) for lane in order),
             "1" if wish.pays else "0",
-            "" if wish.most_ms is None else wish.most_ms,
             "".join(_wanted(stage, wish) for stage in self._stages),
             "".join("0" if stage in (ROOT, ERASURE) else "1" for stage in self._stages),
             GRACE_MS,

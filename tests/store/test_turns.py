@@ -182,13 +182,6 @@ async def test_a_client_is_passed_over_but_for_its_erasures(log: Log, lanes: Lan
     }
 
 
-async def test_what_costs_too_much_now_is_left_for_later(log: Log, lanes: Lanes) -> None:
-    await put(log, *bulk("large", 3, cost_ms=9_000), *bulk("other", 2))
-
-    assert await clients(lanes, 5, most_ms=1_000) == ["other", "other"]
-    assert await clients(lanes, 5) == ["large"] * 3
-
-
 async def test_a_high_lane_is_served_first_and_has_turns_of_its_own(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("a", 5, priority=1), *bulk("b", 3, priority=1), *bulk("b", 9))
 
