@@ -223,7 +223,7 @@ class Connections:
             counts[name] += 1
             counted.append((counts, name))
 
-        peer = source_of(scope)
+        peer = connection.source or source_of(scope)
         share = max(1, self._reserved // RESERVE_PART)
         watches = scope["path"] in WATCHED and self._watching[peer] < share
         vouched = False
