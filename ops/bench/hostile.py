@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import cast
 
 import httpx
 import msgspec
@@ -102,7 +103,7 @@ async def streams(target: Target, address: str) -> None:
     async def one() -> None:
         with suppress(OSError):
             _, writer = await _open(target, address)
-            writer.transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
+            cast("asyncio.Transport", writer.transport).pause_reading()
             writer.write(head)
             await writer.wait_closed()
 
