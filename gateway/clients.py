@@ -12,7 +12,7 @@ from gateway.commands import NO_ANSWER, naming_the_log, position_header, steer
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, Cursor, Limit, bounded
-from gateway.parameters import only
+from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems
 from gateway.quotas import Quotas, QuotaView
 from projections import clients
@@ -62,7 +62,7 @@ class QuotaWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @get(
     "/api/ops/clients",
-    guards=[only("cursor", "limit", "after")],
+    guards=[allowed(overseer), only("cursor", "limit", "after")],
     responses=problems(
         *("invalid-cursor", "invalid-limit", "missing-token", "forbidden", "read-model-behind")
     ),
@@ -70,14 +70,12 @@ class QuotaWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     summary="List clients",
 )
 async def list_clients(
-    request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> ClientsView:
     """The clients that have uploaded a photo or have a quota of their own, and what each has."""
-    overseer(request.user)
     if cursor is not None and not CLIENT_ID.fullmatch(cursor):
         raise Refused("invalid-cursor", "This cursor is not one of a list of clients.")
     limit = bounded(limit, deps.limits.page_limit_max)
@@ -88,28 +86,27 @@ async def list_clients(
 
 @get(
     "/api/ops/clients/{client_id:str}/quota",
-    guards=[only()],
+    guards=[allowed(overseer), only()],
     responses=problems("invalid-client", "missing-token", "forbidden", "log-unavailable"),
     tags=["operations"],
     summary="The quota of a client",
 )
 async def show_quota(
-    request: Asked,
     deps: NamedDependency[Dependencies],
     quotas: NamedDependency[Quotas],
     client_id: FromPath[str],
 ) -> ClientQuota:
     """What applies to the client, and how much of it is used now."""
-    overseer(request.user)
     return await _view(deps, quotas, _checked(client_id))
 
 
 @put(
     "/api/ops/clients/{client_id:str}/quota",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     response_headers=[POSITION],
     responses=problems(
-        *("invalid-client", "too-many-quotas", "missing-token", "forbidden", "log-unavailable")
+        *("invalid-client", "too-many-quotas", "missing-token", "forbidden", "log-unavailable"),
+        "not-json",
     ),
     tags=["operations"],
     summary="Set the quota of a client",
@@ -123,7 +120,6 @@ async def set_quota(
 ) -> Response[ClientQuota]:
     """Replaces all that was set for the client before. Every gateway applies it within two seconds.
     What a client has beyond its quota stays; it gets no more."""
-    operator(request.user)
     command = ChangeQuota(client_id=_checked(client_id), quota=data.own())
     steered = await steer(request, deps, command)
     quotas.learn(steered)

@@ -66,7 +66,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     security=[{"bearer": []}, {}],
     responses=problems(
         *("missing-token", "invalid-ticket", "cross-origin"),
-        *("unsupported-encoding", "body-too-large"),
+        *("unsupported-encoding", "not-json", "body-too-large"),
     ),
     tags=["login"],
     summary="Sign this browser in",
@@ -91,7 +91,10 @@ async def log_in(
     status_code=200,
     exclude_from_auth=True,
     security=[{"bearer": []}, {}],
-    responses=problems("missing-token", "invalid-ticket", "cross-origin", "body-too-large"),
+    responses=problems(
+        *("missing-token", "invalid-ticket", "cross-origin"),
+        *("unsupported-encoding", "not-json", "body-too-large"),
+    ),
     tags=["login"],
     summary="Whom would this sign in?",
 )

@@ -15,7 +15,7 @@ from gateway.auth import CLIENT_ID, operator, overseer
 from gateway.commands import naming_the_log, position_header, steer
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
-from gateway.parameters import only
+from gateway.parameters import allowed, only
 from gateway.problems import problems
 from store.controls import ControlLog
 
@@ -63,12 +63,12 @@ class RevocationsView(_Shape, frozen=True, kw_only=True):
 
 @post(
     "/api/ops/tokens/revoke",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     status_code=200,
     response_headers=[POSITION],
     responses=problems(
         *("invalid-revocation", "too-many-revocations", "missing-token", "forbidden"),
-        "log-unavailable",
+        *("log-unavailable", "not-json"),
     ),
     tags=["operations"],
     summary="Revoke tokens",
@@ -77,7 +77,6 @@ async def revoke_tokens(
     request: Asked, deps: NamedDependency[Dependencies], data: JSONBody[RevokeWish]
 ) -> Response[RevocationsView]:
     """With their sessions: every gateway refuses them and ends their streams within two seconds."""
-    operator(request.user)
     command = RevokeAccess(
         now=datetime.now(UTC),
         token_id=data.token_id,
@@ -92,14 +91,13 @@ async def revoke_tokens(
 
 @get(
     "/api/ops/tokens/revocations",
-    guards=[only()],
+    guards=[allowed(overseer), only()],
     responses=problems("missing-token", "forbidden", "log-unavailable"),
     tags=["operations"],
     summary="What is revoked",
 )
-async def list_revocations(request: Asked, deps: NamedDependency[Dependencies]) -> RevocationsView:
+async def list_revocations(deps: NamedDependency[Dependencies]) -> RevocationsView:
     """By token, by client, and of everyone."""
-    overseer(request.user)
     with naming_the_log(deps.log, "The log does not answer."):
         return _view((await ControlLog(deps.log).load()).controls.revocations)
 

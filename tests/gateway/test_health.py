@@ -1,6 +1,5 @@
 import re
 import shutil
-import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -86,28 +85,6 @@ async def test_all_is_well(gateway: Gateway) -> None:
         {"redis": "ok", "blobs": "ok", "sqlite": "ok", "rooms": "ok"},
     )
     assert (await gateway.client.get("/health/live")).json() == {"status": "ok"}
-
-
-class TestPositions:
-    @pytest.fixture
-    def projecting(self) -> bool:
-        """None is there for an entry that is the second of its event."""
-        return False
-
-    async def test_those_in_the_future_are_named(self, gateway: Gateway) -> None:
-        await gateway.upload()
-        redis: Any = gateway.log.redis
-        key = gateway.log.keys.log(0)
-        ((_, fields),) = await redis.xrange(key, count=1)
-        ahead_ms = int(time.time() * 1000) + 3_600_000
-
-        await redis.xadd(key, fields, id=f"{ahead_ms}-0")
-
-        check = (await gateway.client.get("/health/ready")).json()["checks"]["redis"]
-        assert check["status"] == "degraded"
-        assert check["reason"] == (
-            f"has positions in the future, up to 0:{ahead_ms}-0: its clock was ahead"
-        )
 
 
 class TestClock:

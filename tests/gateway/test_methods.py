@@ -12,7 +12,7 @@ from gateway.dependencies import Dependencies
 from tests.gateway.conftest import Gateway
 from tests.gateway.wire import connected
 
-CHANGING = {"date", "x-trace-id", "etag", "content-length"}
+CHANGING = {"date", "x-trace-id", "etag", "content-length", "ratelimit"}
 """What differs from one answer to the next: some bodies tell the time."""
 
 
