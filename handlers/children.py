@@ -22,7 +22,7 @@ from domain.failures import Category
 from handlers import budget
 from handlers.budget import Budget
 from handlers.decode_queue import Job, Queue
-from handlers.process import BAD_ANSWER, DecoderProcess, bad_answer
+from handlers.process import BAD_ANSWER, MEMORY_LIMIT, DecoderProcess, bad_answer
 from handlers.protocol import Costly, Done, Setup
 from handlers.registry import find_stages
 from handlers.sandbox import Confinement, Sandbox, identity, may_limit
@@ -129,7 +129,9 @@ class Children:
                 tending.start_soon(self._background.keep, "decoder", tend)
             self._stack = stack.pop_all()
         if missing := self.confinement.missing:
-            logger.warning("decoders run without %s: see health", ", ".join(missing))
+            # The address space of a decoder is bounded all the same, only not for each photo anew.
+            level = logging.INFO if missing == (MEMORY_LIMIT,) else logging.WARNING
+            logger.log(level, "decoders run without %s: see health", ", ".join(missing))
         return self
 
     async def __aexit__(

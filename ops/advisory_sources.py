@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from ops.advisories import Subject, advisories, number
+from ops.lines import say
 
 SUITE = "sid"
 SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
@@ -132,8 +133,8 @@ def main() -> int:
         for name, subject, package in subjects:
             for each in missing(subject, apt.changelog(package)):
                 lacking += 1
-                print(f"{name}: {each.id}, fixed in {each.version or 'no release yet'}")
-    print(f"{lacking} advisories are not in the list")
+                say(f"{name}: {each.id}, fixed in {each.version or 'no release yet'}")
+    say(f"{lacking} advisories are not in the list")
     return 1 if lacking else 0
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from ops.advisories import Finding, advisories, number, vulnerable
 from ops.embedded import valkey_binary
+from ops.lines import say_json
 from store.sqlite import library_version
 
 logger = logging.getLogger("photolog")
@@ -93,4 +94,4 @@ def _of_valkey() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.encode(versions()).decode())
+    say_json(msgspec.json.encode(versions()))

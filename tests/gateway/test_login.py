@@ -228,19 +228,30 @@ class TestOtherSites:
 
     @pytest.mark.parametrize("origin", FOREIGN)
     @pytest.mark.parametrize("path", ["", "/preview"])
+    @pytest.mark.parametrize(
+        ("kind", "refused"),
+        [
+            ("text/plain", (415, "not-json")),  # what a form of a foreign page can send
+            ("application/json", (403, "cross-origin")),
+        ],
+    )
     async def test_they_cannot_sign_anyone_in_with_a_ticket(
-        self, gateway: Gateway, origin: str | None, path: str
+        self,
+        gateway: Gateway,
+        origin: str | None,
+        path: str,
+        kind: str,
+        refused: tuple[int, str],
     ) -> None:
         theirs = await ticket(gateway, "bob")
         del gateway.client.headers["Authorization"]
-        # As a form sends it: no page may ask for another type without being asked first.
-        headers = {"Content-Type": "text/plain"} | ({"Origin": origin} if origin else {})
+        headers = {"Content-Type": kind} | ({"Origin": origin} if origin else {})
 
         answer = await gateway.client.post(
             f"/api/login{path}", content=b'{"ticket":"%b"}' % theirs.encode(), headers=headers
         )
 
-        assert (answer.status_code, answer.json()["code"]) == (403, "cross-origin")
+        assert (answer.status_code, answer.json()["code"]) == refused
         assert "Set-Cookie" not in answer.headers
         assert (await use(gateway, theirs)).status_code == 200
 
