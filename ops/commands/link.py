@@ -5,6 +5,7 @@ import click
 
 from ops.client import Server
 from ops.commands.server import with_server
+from ops.lines import say
 from ops.links import make_link
 
 
@@ -16,4 +17,4 @@ def command(server: Server) -> None:
     It counts once and for some minutes (PHOTOLOG_TICKET_TTL_S). The browser stays signed in as long
     as the token that made the link is valid.
     """
-    click.echo(anyio.run(make_link, server))
+    say(anyio.run(make_link, server))

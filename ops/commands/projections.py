@@ -130,7 +130,7 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
             f"{each.lag_ms:,} ms behind"
         )
     for each in state.kept:
-        click.echo(
+        say(
             f"kept {each.path}, {each.size_bytes:,} bytes: it has events that the log has lost or "
             "changed, or was kept by `rebuild --force`"
         )
@@ -170,7 +170,7 @@ def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
             f"generation {report.generation}: {report.events:,} events in {report.duration_s:.1f} s"
         )
         if report.kept is not None:
-            click.echo(f"the old generation is kept in {report.kept}")
+            say(f"the old generation is kept in {report.kept}")
 
 
 @command.command("verify")

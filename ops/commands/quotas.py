@@ -9,6 +9,7 @@ import msgspec
 
 from ops.client import Server, connected
 from ops.commands.server import as_operator
+from ops.lines import say, say_json
 from ops.operating import ClientQuota, Operations, OwnQuota
 
 NONE, DEFAULT = "none", "default"
@@ -74,7 +75,7 @@ async def _list(server: Server, as_json: bool) -> None:
     async with connected(server.url, server.token) as http:
         async for each in Operations(http).clients():
             if as_json:
-                click.echo(msgspec.json.encode(each))
+                say_json(msgspec.json.encode(each))
                 continue
             usage = each.usage
             own = [
@@ -83,7 +84,7 @@ async def _list(server: Server, as_json: bool) -> None:
                 if (most := getattr(each.own, name)) is not None
             ]
             quota = f"  quota: {', '.join(own)}" if own else ""
-            click.echo(
+            say(
                 f"{each.client_id}  {usage.photos:,} photos  {usage.bytes:,} bytes  "
                 f"{usage.jobs:,} jobs{quota}"
             )
@@ -91,14 +92,14 @@ async def _list(server: Server, as_json: bool) -> None:
 
 def _tell(found: ClientQuota, *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        say_json(msgspec.json.encode(found))
         return
     for name in NAMES:
         amount = getattr(found.quota, name)
         own = "" if getattr(found.own, name) is not None else " (default)"
         shown = name.replace("_", "-")
         limit = "no limit" if amount.limit is None else f"of {amount.limit:,}"
-        click.echo(f"{shown:<16} {amount.used:>16,}  {limit}{own}")
+        say(f"{shown:<16} {amount.used:>16,}  {limit}{own}")
 
 
 def _shown(most: int | None) -> str:

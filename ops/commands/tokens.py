@@ -16,6 +16,7 @@ from ops.client import Server, connected
 from ops.commands.options import WithDefault, config_option, data_option, with_settings
 from ops.commands.server import as_operator, as_operator_of_clients
 from ops.errors import UserError
+from ops.lines import say, say_json
 from ops.loading import Loaded
 from ops.operating import Operations
 from ops.settings import Settings
@@ -59,7 +60,7 @@ def show_revocations(server: Server, as_json: bool) -> None:
 
     content = anyio.run(run)
     if as_json:
-        click.echo(content)
+        say_json(content)
         return
     _tell(msgspec.json.decode(content, type=_Revocations))
 
@@ -99,7 +100,7 @@ def revoke(
                 await Operations(client).ask("POST", "tokens/revoke", {**wish, "reason": reason})
 
     anyio.run(run)
-    click.echo("Revoked. Every gateway knows within two seconds.")
+    say("Revoked. Every gateway knows within two seconds.")
 
 
 @command.command()
@@ -119,7 +120,7 @@ def show(token: str) -> None:
         ("issued", _shown(claims.get("iat"))),
         ("expires", _shown(claims.get("exp"))),
     ):
-        click.echo(f"{name:<8} {value}")
+        say(f"{name:<8} {value}")
 
 
 @command.command()
@@ -172,9 +173,9 @@ def _tell_keys(found: tuple[Key, ...]) -> None:
     now = time.time()
     for key in found:
         if key is found[0]:
-            click.echo(f"{key.id}  signs")
+            say(f"{key.id}  signs")
         elif key.until > now:
-            click.echo(f"{key.id}  verifies{_until(key)}")
+            say(f"{key.id}  verifies{_until(key)}")
 
 
 def _until(key: Key) -> str:
@@ -183,13 +184,13 @@ def _until(key: Key) -> str:
 
 def _tell(found: _Revocations) -> None:
     for token in found.tokens:
-        click.echo(f"token {token.token_id}  revoked {token.revoked_at}")
+        say(f"token {token.token_id}  revoked {token.revoked_at}")
     for client in found.clients:
-        click.echo(f"client {client.client_id}  all tokens issued up to {client.before}")
+        say(f"client {client.client_id}  all tokens issued up to {client.before}")
     if found.everyone:
-        click.echo(f"everyone  all tokens issued up to {found.everyone}")
+        say(f"everyone  all tokens issued up to {found.everyone}")
     if not (found.tokens or found.clients or found.everyone):
-        click.echo("Nothing is revoked.")
+        say("Nothing is revoked.")
 
 
 def _id_of(text: str) -> str:

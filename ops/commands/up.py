@@ -46,7 +46,7 @@ def _link(settings: Settings, url: str) -> str | None:
     try:
         return anyio.run(make_link, server)
     except UserError as error:
-        click.echo(f"Warning: there is no link: {error}", err=True)
+        say(f"Warning: there is no link: {error}", err=True)
         return None
 
 
