@@ -65,12 +65,15 @@ class StartProcessing(Command, frozen=True, kw_only=True):
 
 
 class RecordStageCompleted(Command, frozen=True, kw_only=True):
+    """``remove_at`` is when the renditions that these replace may be removed."""
+
     job_id: str
     stage: str
     attempt: int
     duration_ms: int
     result: dict[str, Any]
     renditions: tuple[Rendition, ...] = ()
+    remove_at: str | None = None
 
 
 class RecordStageFailed(Command, frozen=True, kw_only=True):
@@ -93,6 +96,12 @@ class DeletePhoto(Command, frozen=True, kw_only=True):
     pass
 
 
+class RecordRenditionsRemoved(Command, frozen=True, kw_only=True):
+    """Record that superseded renditions are gone. Keys that are not superseded are left out."""
+
+    keys: tuple[str, ...]
+
+
 class RecordErased(Command, frozen=True, kw_only=True):
     pass
 
@@ -107,5 +116,6 @@ PhotoCommand = (
     | RecordStageCompleted
     | RecordStageFailed
     | DeletePhoto
+    | RecordRenditionsRemoved
     | RecordErased
 )

@@ -5,6 +5,8 @@ from typing import assert_never
 
 import msgspec
 
+from domain import quotas
+from domain.access import AccessRevoked, Revocations, RevokeAccess, after_revocation, revoke
 from domain.control_events import (
     AlertRaised,
     Limit,
@@ -16,6 +18,7 @@ from domain.control_events import (
 )
 from domain.failures import Category
 from domain.pipeline import ERASURE, check_stage
+from domain.quotas import ChangeQuota, QuotaChanged, Quotas
 from domain.rejections import InvalidLimit, PipelinePaused
 from domain.retries import AlertLevel
 
@@ -53,17 +56,26 @@ class RaiseAlert(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
-ControlCommand = PauseStage | ResumeStage | RecordDrained | LimitStage | RaiseAlert
+ControlCommand = (
+    PauseStage | ResumeStage | RecordDrained | LimitStage | RaiseAlert | ChangeQuota | RevokeAccess
+)
+
+
+SystemEvent = PipelineEvent | QuotaChanged | AccessRevoked
 
 
 class Controls(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds now. ``alerted`` has the time of the last alert by stage and category."""
+    """What holds now. ``alerted`` has the time of the last alert by stage and category;
+    ``quotas`` are those of clients with a quota of their own, ``quotas.MOST_CLIENTS`` at most.
+    """
 
     all_paused: bool = False
     paused: frozenset[str] = frozenset()
     limits: dict[str, Limit] = {}
     concurrency: int | None = None
     alerted: dict[str, datetime] = {}
+    quotas: Quotas = {}
+    revocations: Revocations = Revocations()
 
     def is_paused(self, stage: str) -> bool:
         return self.all_paused or stage in self.paused
@@ -75,7 +87,7 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
 NO_LIMIT = Limit()
 
 
-def decide(command: ControlCommand, controls: Controls) -> tuple[PipelineEvent, ...]:
+def decide(command: ControlCommand, controls: Controls) -> tuple[SystemEvent, ...]:
     """The events that ``command`` leads to; the empty tuple means "already so".
 
     Raises:
@@ -106,11 +118,15 @@ def decide(command: ControlCommand, controls: Controls) -> tuple[PipelineEvent, 
                     error=command.error,
                 ),
             )
+        case ChangeQuota():
+            return quotas.decide(command, controls.quotas)
+        case RevokeAccess():
+            return revoke(command, controls.revocations)
         case _:
             assert_never(command)
 
 
-def evolve(controls: Controls, event: PipelineEvent, at: datetime) -> Controls:
+def evolve(controls: Controls, event: SystemEvent, at: datetime) -> Controls:
     """The controls after ``event``, which happened ``at``."""
     replace = msgspec.structs.replace
     match event:
@@ -129,6 +145,10 @@ def evolve(controls: Controls, event: PipelineEvent, at: datetime) -> Controls:
         case AlertRaised():
             name = _alert_name(event.stage or "", event.category)
             return replace(controls, alerted={**controls.alerted, name: at})
+        case QuotaChanged():
+            return replace(controls, quotas=quotas.evolve(controls.quotas, event))
+        case AccessRevoked():
+            return replace(controls, revocations=after_revocation(controls.revocations, event, at))
         case _:
             return controls
 

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, get_args
 
 import msgspec
 
+from domain.access import AccessRevoked
 from domain.control_events import PipelineEvent
 from domain.failures import Category
+from domain.quotas import QuotaEvent
 from domain.results import Rendition
 
 FIRST_PREV = "0" * 64
@@ -120,6 +122,33 @@ class ProcessingFailed(Data, frozen=True, kw_only=True):
     attempts: int
 
 
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file under ``key`` in the blob store; ``file_size`` in bytes."""
+
+    key: str
+    file_size: int
+
+
+class RenditionsSuperseded(Data, frozen=True, kw_only=True):
+    """Job ``job_id`` has replaced these renditions. They stay until ``remove_at``, because readers
+    may still have links to them; without it they stay until an operator removes them.
+    """
+
+    TYPE: ClassVar[str] = "photo.renditions.superseded"
+
+    job_id: str
+    files: tuple[StoredFile, ...]
+    remove_at: str | None
+
+
+class RenditionsRemoved(Data, frozen=True, kw_only=True):
+    """These superseded renditions are no longer stored."""
+
+    TYPE: ClassVar[str] = "photo.renditions.removed"
+
+    files: tuple[StoredFile, ...]
+
+
 class ProcessingDiscarded(Data, frozen=True, kw_only=True):
     """An operator has put the failed job aside."""
 
@@ -151,11 +180,13 @@ PhotoEvent = (
     | ProcessingCompleted
     | ProcessingFailed
     | ProcessingDiscarded
+    | RenditionsSuperseded
+    | RenditionsRemoved
     | PhotoDeleted
     | PhotoErased
 )
 
-AnyEvent = PhotoEvent | PipelineEvent
+AnyEvent = PhotoEvent | PipelineEvent | QuotaEvent | AccessRevoked
 
 EVENT_TYPES: dict[str, type[AnyEvent]] = {cls.TYPE: cls for cls in get_args(AnyEvent)}
 

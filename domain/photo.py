@@ -10,7 +10,9 @@ import msgspec
 
 from domain import commands as c
 from domain import events as e
+from domain import holdings
 from domain.control_events import SystemData
+from domain.holdings import Holding
 from domain.pipeline import (
     BACKFILL,
     LEAST_PRIORITY,
@@ -27,7 +29,12 @@ from domain.rejections import (
     PhotoDeleted,
     PhotoExists,
     PhotoNotFound,
+    TooManySuperseded,
 )
+
+SUPERSEDED_MAX = 200
+"""Superseded renditions of one photo, which are part of its state. At this many the photo is not
+processed again until some are removed."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +54,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules need to know of a photo; readers have the read models.
 
-    ``keys`` are the files that its events have named, by rendition name; ``finished`` the stages
-    that any job has done; ``backfills`` the jobs that a backfill has asked for.
+    ``holding`` has its files; ``finished`` are the stages that any job has done; ``backfills`` the
+    jobs that a backfill has asked for.
     """
 
     photo_id: str
@@ -58,11 +65,22 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     file_size: int
     mime_type: str
     job: Job
-    keys: dict[str, str]
+    holding: Holding
     finished: frozenset[str] = frozenset()
     backfills: frozenset[str] = frozenset()
-    deleted: bool = False
-    erased: bool = False
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The current files, by rendition name."""
+        return self.holding.keys
+
+    @property
+    def deleted(self) -> bool:
+        return self.holding.deleted
+
+    @property
+    def erased(self) -> bool:
+        return self.holding.erased
 
 
 JobEvent = (
@@ -99,6 +117,8 @@ def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, 
             return _fail_stage(command, photo)
         case c.DeletePhoto():
             return () if photo.deleted else (e.PhotoDeleted(photo_id=photo.photo_id),)
+        case c.RecordRenditionsRemoved():
+            return holdings.remove(photo.holding, photo.photo_id, command.keys)
         case c.RecordErased():
             if photo.erased or not photo.deleted:
                 return ()
@@ -204,6 +224,11 @@ def _begin(
         raise JobRunning(
             f"Job {photo.job.job_id} of this photo has not ended.", advice="Wait for it to end."
         )
+    if len(photo.holding.superseded) >= SUPERSEDED_MAX:
+        raise TooManySuperseded(
+            f"Photo {photo.photo_id} has {SUPERSEDED_MAX} superseded renditions.",
+            advice="Process it again later: superseded renditions are removed after a while.",
+        )
     return (
         e.ProcessingRequested(
             photo_id=photo.photo_id,
@@ -262,6 +287,7 @@ def _complete_stage(command: c.RecordStageCompleted, photo: Photo) -> tuple[e.Ph
             renditions=tuple(r for r in command.renditions if r not in thumbnails),
         )
     )
+    events += holdings.supersede(photo.holding, command)
     if job.done | {command.stage} >= stages_of(job.pipeline):
         events.append(
             e.ProcessingCompleted(photo_id=photo.photo_id, job_id=job.job_id, pipeline=job.pipeline)
@@ -315,29 +341,29 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
             file_size=data.file_size,
             mime_type=data.mime_type,
             job=Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority),
-            keys={"original": data.key},
+            holding=holdings.begin(data),
         )
     if photo is None:
         raise ValueError(f"{event.type} before photo.uploaded")
     replace = msgspec.structs.replace
+    holding = holdings.evolve(photo.holding, data)
+    if holding is not photo.holding:
+        photo = replace(photo, holding=holding)
     match data:
-        case e.ThumbnailGenerated():
-            return replace(photo, keys={**photo.keys, data.thumbnail.name: data.thumbnail.key})
         case e.StageCompleted():
-            named = {rendition.name: rendition.key for rendition in data.renditions}
-            return replace(
-                photo,
-                job=_evolve_job(photo.job, data),
-                keys={**photo.keys, **named},
-                finished=photo.finished | {data.stage},
-            )
+            finished = photo.finished | {data.stage}
+            return replace(photo, job=_evolve_job(photo.job, data), finished=finished)
         case e.ProcessingRequested() if data.pipeline.startswith(BACKFILL):
             backfills = photo.backfills | {data.job_id}
             return replace(photo, job=_evolve_job(photo.job, data), backfills=backfills)
-        case e.PhotoDeleted():
-            return replace(photo, deleted=True)
-        case e.PhotoErased():
-            return replace(photo, erased=True)
+        case (
+            e.ThumbnailGenerated()
+            | e.RenditionsSuperseded()
+            | e.RenditionsRemoved()
+            | e.PhotoDeleted()
+            | e.PhotoErased()
+        ):
+            return photo
         case _:
             return replace(photo, job=_evolve_job(photo.job, data))
 

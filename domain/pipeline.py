@@ -9,11 +9,13 @@ from collections.abc import Collection
 
 import msgspec
 
+from domain import costs
 from domain.events import (
     Event,
     PhotoDeleted,
     PhotoUploaded,
     ProcessingRequested,
+    RenditionsSuperseded,
     StageCompleted,
     StageFailed,
 )
@@ -39,7 +41,7 @@ BACKFILL = "backfill:"
 """Begins the names of the pipelines that run one stage and those that build on it."""
 
 ERASURE = "erasure"
-"""Not of any pipeline: removes the files of a deleted photo."""
+"""Part of no pipeline: removes the files of a deleted photo, or superseded renditions."""
 
 LANES = ("high", "normal", "low")
 DEFAULT_PIPELINE = "full_processing"
@@ -54,7 +56,10 @@ SHOWN = 40
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One stage to run for one job of one photo; ``cause`` is the position it was planned at.
 
-    ``due`` is the time before which it is not to run, by the clock of the log.
+    ``due`` is the time before which it is not to run, by the clock of the log. ``cost_ms`` is the
+    time it is expected to keep a decoder, 0 if nothing is expected: that of a task that begins
+    with a photo includes the stages after it, which say their own once it is done. ``follows``
+    tells those stages: their photo is under way.
     """
 
     photo_id: str
@@ -66,6 +71,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     attempt: int = 1
     due: str | None = None
+    cost_ms: int = 0
+    follows: bool = False
+
+    @property
+    def charge_ms(self) -> int:
+        """What its client pays for it before it has run: nothing is free."""
+        return max(costs.LEAST_MS, self.cost_ms)
 
 
 def lane(priority: int) -> str:
@@ -140,27 +152,49 @@ def plan(event: Event, position: str) -> tuple[Task, ...]:
     """The tasks that ``event``, read at ``position``, gives rise to."""
     match event.data:
         case PhotoUploaded() as data:
-            return (_task(event, position, data.job_id, ROOT, data.priority),)
+            after = stages_of(data.pipeline) - {ROOT}
+            cost_ms = costs.validation_ms(data.file_size) + costs.stages_ms(after)
+            return (_task(event, position, data.job_id, ROOT, data.priority, cost_ms),)
         case ProcessingRequested() as data:
             return tuple(
-                _task(event, position, data.job_id, stage, data.priority)
+                _task(
+                    *(event, position, data.job_id, stage, data.priority),
+                    _cost_ms(data.pipeline, stage, data.done),
+                )
                 for stage in ready(data.pipeline, data.done)
             )
         case StageCompleted() as data:
             return tuple(
-                _task(event, position, data.job_id, stage, data.priority)
+                msgspec.structs.replace(
+                    _task(event, position, data.job_id, stage, data.priority),
+                    cost_ms=costs.pixels_ms(stage, data.result),
+                    follows=True,
+                )
                 for stage in _children(data.pipeline, data.stage)
             )
         case StageFailed(retry_at=str() as due) as data:
-            task = _task(event, position, data.job_id, data.stage, data.priority)
+            cost_ms = _cost_ms(data.pipeline, data.stage)
+            task = _task(event, position, data.job_id, data.stage, data.priority, cost_ms)
             return (msgspec.structs.replace(task, attempt=data.attempt + 1, due=due),)
+        case RenditionsSuperseded(remove_at=str() as due) as data:
+            task = _task(event, position, data.job_id, ERASURE, LEAST_PRIORITY)
+            return (msgspec.structs.replace(task, due=due),)
         case PhotoDeleted():
-            return (_task(event, position, "", ERASURE, DEFAULT_PRIORITY),)
+            cost_ms = costs.ERASURE_MS
+            return (_task(event, position, "", ERASURE, DEFAULT_PRIORITY, cost_ms),)
         case _:
             return ()
 
 
-def _task(event: Event, position: str, job_id: str, stage: str, priority: int) -> Task:
+def _cost_ms(pipeline: str, stage: str, done: Collection[str] = ()) -> int:
+    """Of the stage and what the pipeline runs after it."""
+    after = _descendants(stage) & stages_of(pipeline) - set(done)
+    return costs.stages_ms({stage, *after})
+
+
+def _task(
+    event: Event, position: str, job_id: str, stage: str, priority: int, cost_ms: int = 0
+) -> Task:
     return Task(
         photo_id=event.data.photo_id,
         client_id=event.metadata.client_id,
@@ -169,4 +203,5 @@ def _task(event: Event, position: str, job_id: str, stage: str, priority: int) -
         priority=priority,
         trace_id=event.metadata.trace_id,
         cause=position,
+        cost_ms=cost_ms,
     )

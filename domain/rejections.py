@@ -4,15 +4,19 @@
 class Rejected(Exception):
     """A command that the rules refuse; the log is unchanged.
 
-    ``code`` is stable and part of the public contract; ``advice`` tells the caller what to do next.
+    ``code`` is stable and part of the public contract; ``advice`` tells the caller what to do next,
+    ``retry_after_s`` when the same command may be accepted, where that is known.
     """
 
     code = "rejected"
 
-    def __init__(self, message: str, *, advice: str = "") -> None:
+    def __init__(
+        self, message: str, *, advice: str = "", retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.advice = advice
+        self.retry_after_s = retry_after_s
 
 
 class PhotoNotFound(Rejected):
@@ -57,3 +61,44 @@ class PipelinePaused(Rejected):
 
 class InvalidLimit(Rejected):
     code = "invalid-limit-setting"
+
+
+class TooManySuperseded(Rejected):
+    code = "too-many-superseded"
+
+
+class TooManyQuotas(Rejected):
+    code = "too-many-quotas"
+
+
+class InvalidRevocation(Rejected):
+    code = "invalid-revocation"
+
+
+class TooManyRevocations(Rejected):
+    code = "too-many-revocations"
+
+
+class QuotaPhotos(Rejected):
+    """A client has as many photos as its quota allows; the others below are of the same kind."""
+
+    code = "quota-photos"
+
+
+class QuotaBytes(Rejected):
+    code = "quota-bytes"
+
+
+class QuotaJobs(Rejected):
+    code = "quota-jobs"
+
+
+class QuotaUploads(Rejected):
+    code = "quota-uploads"
+
+
+class QuotaIdempotencyKeys(Rejected):
+    code = "quota-idempotency-keys"
+
+
+OverQuota = QuotaPhotos | QuotaBytes | QuotaJobs | QuotaUploads | QuotaIdempotencyKeys

@@ -45,9 +45,10 @@ STRATEGIES: Strategies = {
     Category.CONFIGURATION: Strategy(escalation_threshold=1, alert_level="critical"),
 }
 
-ATTEMPTS: dict[str, int] = {"decode-timeout": 2}
+ATTEMPTS: dict[str, int] = {"decode-timeout": 2, "needs-too-much-memory": 2}
 """Failures, by code, that are tried less often than their category. What took too long mostly does
-so again, and each attempt holds a decoder for all that time; but the machine may have been busy."""
+so again, and each attempt holds a decoder for all that time; but the machine may have been busy.
+What is too large for one worker is for others of its size, but there may be larger ones."""
 
 
 def strategy_of(strategies: Strategies, category: Category, code: str) -> Strategy:

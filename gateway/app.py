@@ -1,46 +1,62 @@
 """The gateway as one ASGI application, put together from its routes."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, cast
 
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import SerializationException, ValidationException
+from litestar.exceptions import (
+    InternalServerException,
+    SerializationException,
+    ValidationException,
+)
 from litestar.middleware import DefineMiddleware
+from litestar.response.base import ASGIResponse
 
 from gateway import (
     backfill,
+    clients,
     dead_letters,
     files,
     health,
     jobs,
     login,
+    me,
     metrics,
     pages,
     photos,
     queues,
     read_models,
+    revoking,
     sockets,
     sse,
     uploads,
 )
+from gateway.access import Access
 from gateway.auth import Authentication
 from gateway.checks import Checks
+from gateway.connections import Connections, bounded
 from gateway.contract import description
 from gateway.dependencies import Dependencies
-from gateway.envelope import Envelope
+from gateway.envelope import Envelope, as_get, methods_at
 from gateway.event_schema import EventSchema
 from gateway.hub import Hub
 from gateway.metrics import Gauges
+from gateway.negotiation import check_json, negotiate
 from gateway.observing import Answered, AnswerObserver
-from gateway.problems import Damages
+from gateway.preconditions import answering
+from gateway.problems import Damages, body_incomplete
+from gateway.quotas import Quotas
 from gateway.rates import Counting
 from gateway.reading import provide_reader
+from gateway.security_log import SecurityLog
 from gateway.slots import Slots
-from gateway.tracing import trace
+from gateway.strict_schema import complete
+from gateway.throttling import Throttle, Throttling
+from gateway.tracing import Trace, trace
 from store import subject
 from store.subject import Subject
 
@@ -48,8 +64,16 @@ from store.subject import Subject
 class JsonRequest(Request[Any, Any, State]):
     """Takes JSON at its word: 1 is not true, and "5" no number, as they are in an address.
 
-    JSON that is nested too deeply is the sender's mistake too.
+    JSON that is nested too deeply is the sender's mistake too, and so is a body that is cut off.
     """
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """The body, chunk by chunk; raises Refused, ``body-incomplete``."""
+        try:
+            async for chunk in super().stream():
+                yield chunk
+        except InternalServerException as error:  # Litestar's, for a connection that has ended
+            raise body_incomplete() from error
 
     async def json(self) -> Any:
         """The body as what the route takes.
@@ -57,10 +81,14 @@ class JsonRequest(Request[Any, Any, State]):
         Raises:
             ValidationException: it is something else.
             SerializationException: it is no JSON.
+            Refused: ``not-json``, ``body-incomplete``.
         """
+        check_json(self)
         wanted = self.route_handler.parsed_data_field
         try:
-            return msgspec.json.decode(await self.body(), type=wanted.annotation if wanted else Any)
+            return msgspec.convert(
+                _whole(msgspec.json.decode(await self.body())), wanted.annotation if wanted else Any
+            )
         except msgspec.ValidationError as error:
             message, _, place = str(error).partition(" - at `$.")
             reason = {"message": message, "key": place.rstrip("`") or "body"}
@@ -71,33 +99,68 @@ class JsonRequest(Request[Any, Any, State]):
             raise SerializationException("JSON is nested too deeply") from error
 
 
+def _whole(value: Any) -> Any:
+    """The JSON value with 7.0 as 7: both are the same integer to JSON Schema."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_whole(each) for each in cast("list[Any]", value)]
+        case dict():
+            return {name: _whole(each) for name, each in cast("dict[str, Any]", value).items()}
+        case _:
+            return value
+
+
 class Gateway(Litestar):
     """Puts every HTTP exchange in an ``Envelope``, also those that no route answers."""
 
-    __slots__ = ("linger_s", "observe")
+    __slots__ = ("connections", "linger_s", "observe", "security")
 
+    connections: Connections
     linger_s: float
     observe: AnswerObserver
+    security: SecurityLog
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            answered = _answering(scope, self.observe)
-            envelope = Envelope(scope, receive, send, linger_s=self.linger_s, answered=answered)
-            receive, send = envelope.receive, envelope.send
-        await super().__call__(scope, receive, send)
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        asked = trace(scope)
+        inner = as_get(scope)
+        answered = _answering(inner, scope["method"], asked, self.observe, self.security)
+        envelope = Envelope(
+            scope,
+            receive,
+            send,
+            linger_s=self.linger_s,
+            answered=answered,
+            methods=lambda: methods_at(self, inner.get("path_template")),
+        )
+        if scope["path"] == "*" and scope["method"] == "OPTIONS":  # of the server as a whole
+            await ASGIResponse(status_code=204)(scope, envelope.receive, envelope.send)
+            return
+        await super().__call__(inner, envelope.receive, answering(scope, envelope.send))
 
 
 def create_app(deps: Dependencies) -> Gateway:
     """The gateway over ``deps``, which it uses and leaves open."""
-    hub = Hub(deps.log, deps.reader, deps.limits)
+    connections = Connections(deps.limits)
+    access = Access(deps.log, deps.tokens, deps.limits, deps.background)
+    hub = Hub(deps.log, deps.reader, deps.limits, deps.background)
     slots = Slots(deps.limits.uploads_at_once)
-    checks = Checks(deps)
-    gauges = Gauges(deps, hub, slots)
-    counting = Counting(deps.log)
+    checks = Checks(deps, hub, connections)
+    quotas = Quotas(deps, slots)
+    gauges = Gauges(deps, hub, slots, connections)
+    counting = Counting(deps.log, deps.background)
     damages = Damages()
+    throttle = Throttle(deps, access)
+    security = SecurityLog(deps.limits, deps.background)
+    hub.observe = security.happened
 
     def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-        return pages.error_response(request, error, damages)
+        security.refused(request.scope, error)
+        return pages.error_response(request, throttle.judge(request.scope, error), damages)
 
     app = Gateway(
         [
@@ -108,8 +171,11 @@ def create_app(deps: Dependencies) -> Gateway:
             *queues.ROUTES,
             *dead_letters.ROUTES,
             *backfill.ROUTES,
+            *clients.ROUTES,
             *read_models.ROUTES,
             *login.ROUTES,
+            *me.ROUTES,
+            *revoking.ROUTES,
             *sse.ROUTES,
             *sockets.ROUTES,
             *pages.ROUTES,
@@ -117,38 +183,60 @@ def create_app(deps: Dependencies) -> Gateway:
             *metrics.ROUTES,
         ],
         dependencies={
+            "access": Provide(lambda: access, sync_to_thread=False),
             "deps": Provide(lambda: deps, sync_to_thread=False),
             "counting": Provide(lambda: counting, sync_to_thread=False),
             "checks": Provide(lambda: checks, sync_to_thread=False),
             "gauges": Provide(lambda: gauges, sync_to_thread=False),
+            "quotas": Provide(lambda: quotas, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
+            "throttle": Provide(lambda: throttle, sync_to_thread=False),
+            "security": Provide(lambda: security, sync_to_thread=False),
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
         },
-        middleware=[DefineMiddleware(Authentication, tokens=deps.tokens)],
+        guards=[throttle.guard],
+        before_request=negotiate,
+        middleware=[
+            DefineMiddleware(Throttling, throttle=throttle),
+            DefineMiddleware(Authentication, access=access),
+            bounded,
+        ],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
-        lifespan=[hub.running, counting.running],
+        lifespan=[
+            access.running,
+            hub.running,
+            counting.running,
+            quotas.running,
+            throttle.running,
+            security.running,
+        ],
         openapi_config=description(),
         plugins=[EventSchema()],
         request_max_body_size=deps.limits.max_json_bytes,
         logging_config=None,
     )
+    complete(app.openapi_schema, deps.limits)
+    app.connections = connections
     app.linger_s = deps.limits.linger_s
     app.observe = deps.observe
+    app.security = security
     return app
 
 
-def _answering(scope: Any, observe: AnswerObserver) -> Callable[[int], None]:
+def _answering(
+    scope: Any, method: str, asked: Trace, observe: AnswerObserver, security: SecurityLog
+) -> Callable[[int], None]:
     """Begin the span of a request; the function is called with the status of its answer."""
-    asked = trace(scope)
     subject.begin(Subject(trace_id=asked.trace_id, span_id=asked.span_id))
     began_ns, began = time.time_ns(), time.perf_counter()
 
     def answered(status: int) -> None:
+        security.answered(scope, status)
         observe(
             Answered(
-                method=scope["method"],
+                method=method,
                 route=scope.get("path_template", ""),
                 status=status,
                 trace=asked,

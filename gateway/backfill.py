@@ -17,7 +17,7 @@ from gateway.commands import position_header
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, bounded
-from gateway.parameters import only
+from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems
 from projections import photos
 from projections.photos import Page
@@ -52,10 +52,17 @@ class Backfilled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @post(
     "/api/ops/backfill",
     status_code=200,
-    guards=[only("after")],
+    guards=[allowed(operator), only("after")],
     response_headers=[POSITION],
     responses=problems(
-        *("unknown-stage", "invalid-cursor", "invalid-limit", "missing-token", "forbidden"),
+        *(
+            "unknown-stage",
+            "invalid-cursor",
+            "invalid-limit",
+            "not-json",
+            "missing-token",
+            "forbidden",
+        ),
         *("log-unavailable", "read-model-behind"),
     ),
     tags=["operations"],
@@ -69,7 +76,6 @@ async def backfill(
 ) -> Response[Backfilled]:
     """The stage and those that build on it, in the low lane, newest photos first. Photos whose job
     runs or has failed are skipped. Calling again with the same `run` does nothing twice."""
-    operator(request.user)
     check_stage(data.stage)
 
     async def command_for(target: Target) -> PhotoCommand:

@@ -2,11 +2,15 @@
 
 | check | looks at | ``degraded`` | ``down`` |
 |---|---|---|---|
-| ``redis`` | the end of each partition, the id | some answer | none answers; another log |
+| ``redis`` | each partition, the id, memory, clock | some answer; nearly full; clock off | none |
 | ``blobs`` | a small blob that is written, read and deleted | little or no room | it fails |
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
 | ``worker_pool`` | who has reported of late | no worker | |
+| ``rooms`` | the hub that follows the history for them | it failed of late | it does not run |
+| ``background`` | the long-running tasks of all roles | one has failed of late | |
+| ``connections`` | those that are open, see ``gateway.connections`` | only the reserve is left | |
+| ``libraries`` | the C libraries of this installation | one is known to be vulnerable | |
 
 Nobody has to sign in to ask, so what costs something is done once for all who ask at a time.
 """
@@ -22,22 +26,36 @@ import anyio
 import msgspec
 
 from gateway import machine
+from gateway.connections import Connections
 from gateway.dependencies import Dependencies
+from gateway.hub import Hub
 from gateway.kept import Kept
+from gateway.log_room import is_full
 from gateway.reading import lag_ms
 from projections import checkpoints
 from store import census
+from store.background import STEADY_S
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
 from store.controls import ControlLog
 from store.errors import CircuitOpen, Corrupt, Denied, Full, Replaced, StoreError, Unavailable
 from store.foreign import noted
+from store.position import Position
 
 logger = logging.getLogger("photolog.gateway")
 
 State = Literal["ok", "degraded", "down"]
 
 PROBE = b"photolog was here"
+
+LOG_FULL = "nearly full: it takes no uploads, only results and deletions"
+
+GATEWAY = "gateway"
+
+NAMED = 10
+"""Failing tasks that one answer names."""
+LIBRARIES_KEPT_S = 86_400.0
+"""Only another installation has other libraries, and that is another process."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -47,6 +65,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     of the read model's file is ``unknown`` while that takes too long to find out. ``breaker`` is
     that of Redis or of the blobs, left out while it is closed. ``paused`` are the stages that
     operators have paused, ``all`` alone for all of them: their photos wait, as they are to.
+    ``decoders_without`` names what is missing from the sandbox around the decoders of any worker.
     """
 
     status: State
@@ -59,22 +78,32 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     load_per_processor: float | None = None
     workers: int | None = None
     paused: list[str] | None = None
+    memory_bytes: int | None = None
+    memory_max_bytes: int | None = None
+    open: int | None = None
+    max: int | None = None
+    decoders_without: list[str] | None = None
     breaker: BreakerState = "closed"
 
 
 class Checks:
     """The checks of one gateway. None takes longer than ``Limits.check_timeout_s``."""
 
-    def __init__(self, deps: Dependencies) -> None:
+    def __init__(self, deps: Dependencies, hub: Hub, connections: Connections) -> None:
         self._deps = deps
+        self._hub = hub
+        self._connections = connections
         self._limits = deps.limits
         self._probed = Kept(self._probe, deps.limits.probe_keep_s)
         self._said: dict[str, str] = {}
         self._examined = Kept(self._examine_file, deps.limits.integrity_keep_s)
+        self._flaws = Kept(self._find_flaws, LIBRARIES_KEPT_S)
 
     async def serving(self) -> dict[str, Check]:
         """What serving needs; cheap enough for a load balancer that asks every second."""
-        return await self._all(redis=self._redis, blobs=self._disk, sqlite=self._read_model)
+        return await self._all(
+            redis=self._redis, blobs=self._disk, sqlite=self._read_model, rooms=self._rooms
+        )
 
     async def everything(self) -> dict[str, Check]:
         return await self._all(
@@ -83,6 +112,10 @@ class Checks:
             sqlite=self._sqlite,
             system_resources=self._machine,
             worker_pool=self._workers,
+            rooms=self._rooms,
+            background=self._background,
+            connections=self._open_connections,
+            libraries=self._libraries,
         )
 
     async def _all(self, **checks: Callable[[], Awaitable[Check]]) -> dict[str, Check]:
@@ -98,6 +131,9 @@ class Checks:
                 except StoreError as error:
                     self._say(check.__name__, name, error)
                     found[name] = Check(status="down", reason=_reason(error))
+                except Exception as error:
+                    self._deps.background.failed("health check", error, part=name)
+                    found[name] = Check(status="down", reason="cannot be checked")
 
         async with anyio.create_task_group() as group:
             for name, check in checks.items():
@@ -120,10 +156,11 @@ class Checks:
         """All partitions at once; those that answer work without the others."""
         began = time.monotonic()
         failures: list[StoreError] = []
+        ends: list[Position] = []
 
         async def ask(partition: int) -> None:
             try:
-                await self._deps.log.end(partition)
+                ends.append(await self._deps.log.end(partition))
                 await self._deps.log.confirm(partition)
             except StoreError as error:
                 failures.append(error)
@@ -140,9 +177,17 @@ class Checks:
         if len(failures) == self._deps.log.partitions:
             raise failures[0]
         if not failures:
-            foreign = await self._foreign()
-            status = "degraded" if foreign else "ok"
-            return Check(status=status, reason=foreign, latency_ms=_since_ms(began))
+            fullest = await self._deps.log_room.fullest(self._deps.log)
+            full = fullest is not None and is_full(fullest, self._limits)
+            latency_ms = _since_ms(began)
+            trouble = await self._foreign() or (LOG_FULL if full else await self._clock(ends))
+            return Check(
+                status="degraded" if trouble else "ok",
+                reason=trouble,
+                latency_ms=latency_ms,
+                memory_bytes=fullest.used_bytes if fullest else None,
+                memory_max_bytes=fullest.max_bytes if fullest else None,
+            )
         lost = any(isinstance(each, Replaced) for each in failures)
         trouble = "do not answer" if not lost else "do not answer, or have lost their events"
         away = f"{len(failures)} of {self._deps.log.partitions} partitions {trouble}"
@@ -153,6 +198,20 @@ class Checks:
         with suppress(Unavailable):  # that it answers has been seen
             found = await noted(self._deps.log)
             return f"has an entry that is no event, at {found}" if found else None
+        return None
+
+    async def _clock(self, ends: list[Position]) -> str | None:
+        """How far the log's clock is off: times of events, ages and retries go by it."""
+        with suppress(Unavailable):
+            ahead_s = await census.clock_ahead_ms(self._deps.log) / 1000
+            off = self._limits.degraded_clock_s
+            if abs(ahead_s) > off:
+                where = "ahead of" if ahead_s > 0 else "behind"
+                return f"its clock is {abs(ahead_s):,.0f} s {where} this gateway's"
+            now = (await self._deps.log.now()).timestamp()
+            future_s = max((each.ms for each in ends), default=0) / 1000 - now
+            if future_s > off:
+                return f"its clock was ahead: the last event is {future_s:,.0f} s in the future"
         return None
 
     async def _disk(self) -> Check:
@@ -243,10 +302,52 @@ class Checks:
         within_ms = int(self._limits.stalled_after_s * 1000)
         try:
             count = await census.workers(self._deps.log, within_ms)
+            without = await census.unconfined(self._deps.log, within_ms)
         except Unavailable:  # Redis is away, which its own check says
             return Check(status="degraded", reason="Redis does not answer")
         paused = await self._paused()
-        return Check(status="ok" if count else "degraded", workers=count, paused=paused or None)
+        return Check(
+            status="ok" if count else "degraded",
+            workers=count,
+            paused=paused or None,
+            decoders_without=without or None,
+        )
+
+    async def _rooms(self) -> Check:
+        if not self._hub.following:
+            return Check(status="down", reason="the hub does not run, and is being restarted")
+        if "hub" in self._deps.background.failing:
+            return Check(status="degraded", reason="the hub failed, and was restarted")
+        return Check(status="ok")
+
+    async def _background(self) -> Check:
+        """The tasks of this gateway, and those that other processes report."""
+        failing = [(GATEWAY, task) for task in self._deps.background.failing]
+        with suppress(Unavailable):  # which its own check says
+            failing += await census.failing(self._deps.log, int(STEADY_S * 1000))
+        named = [f"{task} ({process.partition(':')[0]})" for process, task in failing]
+        if not named:
+            return Check(status="ok")
+        return Check(status="degraded", reason=f"failed of late: {', '.join(named[:NAMED])}")
+
+    async def _open_connections(self) -> Check:
+        held = self._connections
+        scarce = "only those for health checks, metrics, operators and auditors are left"
+        return Check(
+            status="degraded" if held.are_scarce else "ok",
+            reason=scarce if held.are_scarce else self._deps.connections_note or None,
+            open=held.open,
+            max=held.max,
+        )
+
+    async def _libraries(self) -> Check:
+        flaws = await self._flaws.get(self._limits.check_timeout_s / 2)
+        if flaws is None:
+            return Check(status="ok", reason="not examined yet")
+        return Check(status="degraded" if flaws else "ok", reason="; ".join(flaws) or None)
+
+    async def _find_flaws(self) -> list[str]:
+        return await self._deps.known_flaws()
 
     async def _paused(self) -> list[str]:
         """What operators have paused; nothing while partition 0, which knows, does not answer."""

@@ -4,22 +4,33 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from domain.commands import PhotoCommand
+from domain.commands import (
+    BackfillStage,
+    PhotoCommand,
+    RequestProcessing,
+    RetryProcessing,
+    UploadPhoto,
+)
 from domain.controls import ControlCommand
 from domain.events import Context
+from domain.quotas import NO_QUOTA, Quota
 from gateway.auth import Principal, Role
 from gateway.dependencies import Asked, Dependencies
 from gateway.problems import Refused, retry_after
 from gateway.tracing import trace_id
 from store.controls import ControlLog, Steered
 from store.errors import Unavailable
-from store.log import Log, Outcome
+from store.log import Log, Outcome, Requirement
 from store.position import Position
 
 POSITION_HEADER = "X-Log-Position"
 SOURCE = "gateway"
 
+GIVES_WORK = (UploadPhoto, RequestProcessing, RetryProcessing, BackfillStage)
+"""Commands that are refused before the log is full."""
+
 NOTHING_RECORDED = "The log does not answer, and has recorded nothing."
+NO_ANSWER = "The log does not answer."
 MAYBE_RECORDED = "The log does not answer: it may have recorded this, or not."
 
 
@@ -65,26 +76,37 @@ async def execute(
     client_id: str,
     *,
     idempotency_key: str | None = None,
+    quota: Quota = NO_QUOTA,
+    require: Requirement | None = None,
 ) -> Outcome:
     """``Log.execute`` in the name of who asks, for a photo of ``client_id``.
 
+    A token that was revoked while its request was under way changes nothing.
+
     Raises:
-        Rejected: the rules refuse the command.
-        Refused: ``log-unavailable``; the command may or may not have been recorded.
-        Full: Redis takes no more.
+        AuthError: the token has been revoked.
+        Rejected: the rules or the ``quota`` refuse the command.
+        Refused: ``log-unavailable``; the command may or may not have been recorded. ``log-full``.
+        LogFull: Redis takes no more.
     """
+    request.auth.confirm(request.user)
+    if isinstance(command, GIVES_WORK):
+        await deps.log_room.check(deps.log, deps.limits, client_id)
     with naming_the_log(deps.log, MAYBE_RECORDED):
         return await deps.log.execute(
             command,
             client_id=client_id,
             context=context(request),
             idempotency_key=idempotency_key,
+            quota=quota,
+            require=require,
             patience_s=deps.limits.append_patience_s,
         )
 
 
 async def steer(request: Asked, deps: Dependencies, command: ControlCommand) -> Steered:
     """``ControlLog.execute`` in the name of who asks; raises as ``execute``."""
+    request.auth.confirm(request.user)
     with naming_the_log(deps.log, MAYBE_RECORDED):
         return await ControlLog(deps.log).execute(
             command, context(request), patience_s=deps.limits.append_patience_s

@@ -7,6 +7,7 @@ from litestar import Router
 from litestar.datastructures import ResponseHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
     Components,
@@ -23,9 +24,11 @@ from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY, PIPELINES
-from gateway.auth import COOKIE
+from gateway.auth import PRIORITY_HIGH
 from gateway.commands import POSITION_HEADER
+from gateway.cookies import COOKIE, SECURE_COOKIE
 from gateway.forms import SESSION_MAX
+from gateway.limit_headers import LimitedContract
 
 VERSION = "1.0.0"
 """Of the HTTP contract, not of the program."""
@@ -45,11 +48,31 @@ IdempotencyKey = Annotated[
 ]
 
 
+# Litestar derives the schema of a header from the type of its value.
 POSITION = ResponseHeader(
     name=POSITION_HEADER,
+    value="",
     description="Where the log has what this command did; `?after=` waits for it.",
     documentation_only=True,
 )
+
+ETAG = ResponseHeader(
+    name="ETag",
+    value="",
+    description="For `If-Match` and `If-None-Match`.",
+    documentation_only=True,
+)
+
+LAST_MODIFIED = ResponseHeader(
+    name="Last-Modified",
+    value="",
+    description="For `If-Unmodified-Since` and `If-Modified-Since`.",
+    documentation_only=True,
+)
+
+NOT_MODIFIED = {
+    304: ResponseSpec(None, description="What the sender has already", generate_examples=False)
+}
 
 
 def _upload_form() -> Schema:
@@ -71,7 +94,7 @@ def _upload_form() -> Schema:
                 minimum=1,
                 maximum=10,
                 default=DEFAULT_PRIORITY,
-                description="1 is first, 10 last.",
+                description=f"1 is first, 10 last; 1 to 3 need the scope `{PRIORITY_HIGH}`.",
             ),
         },
     )
@@ -107,17 +130,24 @@ def _operation_id(
 
 
 def description() -> OpenAPIConfig:
-    return OpenAPIConfig(
+    return LimitedContract(
         title="Photolog",
         version=VERSION,
         summary="Photos in, events out.",
         description=(
             "Every command answers with `X-Log-Position`; a query with `?after=` of that position "
-            "sees what the command did. Errors are problem documents (RFC 9457) with a stable "
-            "`code`; each address lists its own. Before a request reaches one it may be refused "
-            "as `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
-            "`body-too-large`, `upload-stalled` or `too-many-connections`. The version above is "
-            "that of this contract, not of the program."
+            "sees what the command did. `HEAD` works wherever `GET` does, and `OPTIONS` names the "
+            "methods of an address. Preconditions (RFC 9110, section 13) hold everywhere: a photo "
+            "and its files have an `ETag`, and a command whose `If-Match`, `If-None-Match` or "
+            "`If-Unmodified-Since` is false changes nothing. Errors are problem documents "
+            "(RFC 9457) with a stable `code`; each address lists its own. Any address may also "
+            "answer `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
+            "`body-too-large`, `body-incomplete`, `upload-stalled`, `expectation-failed`, "
+            "`unsupported-transfer-coding`, `too-many-connections`, "
+            "`too-many-connections-from-address` or `too-many-connections-of-client`. The version "
+            "above is that of this contract, not of the program. The header `RateLimit` says what "
+            "is left of the rate limits that a request took from; when one is used up, the answer "
+            "is 429 `rate-limited` with `Retry-After`."
         ),
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, opt={"exclude_from_auth": True}
@@ -133,7 +163,10 @@ def description() -> OpenAPIConfig:
                     type="apiKey",
                     name=COOKIE,
                     security_scheme_in="cookie",
-                    description="Set by `POST /api/login`; counts for requests of this site only.",
+                    description=(
+                        f"Set by `POST /api/login`, over TLS as `{SECURE_COOKIE}`; counts for "
+                        "requests of this site only."
+                    ),
                 ),
             }
         ),
@@ -142,7 +175,7 @@ def description() -> OpenAPIConfig:
             Tag(name="jobs", description="The processing of a photo."),
             Tag(name="events", description="What happens, as it happens."),
             Tag(name="operations", description="What operators see and do; auditors may see it."),
-            Tag(name="login", description="A token for the browser."),
+            Tag(name="login", description="Sessions of browsers, and which tokens count."),
             Tag(name="health", description="Whether it works."),
         ],
     )

@@ -19,10 +19,11 @@ from gateway.commands import position_header
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, ClientId, Cursor, Limit, bounded
-from gateway.parameters import only
+from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems
 from gateway.queues import Reason
 from gateway.reading import find
+from projections import cursor as cursors
 from projections import dead_letters, photos
 from projections.dead_letters import DeadLetters
 from store.sqlite import Reader
@@ -79,7 +80,7 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @get(
     "/api/ops/dead-letters",
-    guards=[only("stage", "category", "clientId", "cursor", "limit", "after")],
+    guards=[allowed(overseer), only("stage", "category", "clientId", "cursor", "limit", "after")],
     responses=problems(
         *(
             "unknown-stage",
@@ -94,7 +95,6 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     summary="List what has failed",
 )
 async def list_dead_letters(
-    request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
     stage: FromQuery[str | None] = None,
@@ -104,7 +104,6 @@ async def list_dead_letters(
     limit: Limit = PAGE,
 ) -> DeadLetters:
     """The last failures first: with the stage, its attempts, and why."""
-    overseer(request.user)
     wish = Selection(
         stage=stage, category=category, client_id=client_id, cursor=cursor, limit=limit
     )
@@ -115,7 +114,7 @@ async def list_dead_letters(
 @post(
     "/api/ops/dead-letters/retry",
     status_code=200,
-    guards=[only("after")],
+    guards=[allowed(operator), only("after")],
     response_headers=[POSITION],
     responses=problems(
         *(
@@ -123,6 +122,7 @@ async def list_dead_letters(
             "invalid-cursor",
             "invalid-limit",
             "missing-token",
+            "not-json",
             "forbidden",
             "log-unavailable",
         ),
@@ -138,7 +138,6 @@ async def retry_dead_letters(
     data: JSONBody[RetryWish],
 ) -> Response[Retried]:
     """As new jobs that go on from the stage that failed: what is done is not done again."""
-    operator(request.user)
 
     async def retry(target: Target) -> PhotoCommand:
         return await _retry(deps, target, data)
@@ -156,7 +155,7 @@ async def retry_dead_letters(
 @post(
     "/api/ops/dead-letters/discard",
     status_code=200,
-    guards=[only("after")],
+    guards=[allowed(operator), only("after")],
     response_headers=[POSITION],
     responses=problems(
         *(
@@ -164,6 +163,7 @@ async def retry_dead_letters(
             "invalid-cursor",
             "invalid-limit",
             "missing-token",
+            "not-json",
             "forbidden",
             "log-unavailable",
         ),
@@ -179,7 +179,6 @@ async def discard_dead_letters(
     data: JSONBody[DiscardWish],
 ) -> Response[Discarded]:
     """Their photos stay as they are; the reason stands in their history."""
-    operator(request.user)
 
     async def discard(target: Target) -> PhotoCommand:
         return DiscardFailure(photo_id=target.photo_id, reason=data.reason)
@@ -219,6 +218,8 @@ async def _retry(deps: Dependencies, target: Target, wish: RetryWish) -> PhotoCo
 
 async def _select(deps: Dependencies, reader: Reader, wish: Selection) -> Selected:
     _check_stage(wish)
+    bounded(wish.limit, deps.limits.page_limit_max)
+    _check_cursor(wish.cursor)
     filtered = wish.all or (wish.stage, wish.category, wish.client_id) != (None, None, None)
     if filtered == (wish.photo_ids is not None):
         raise Refused(
@@ -229,6 +230,15 @@ async def _select(deps: Dependencies, reader: Reader, wish: Selection) -> Select
     page = await _page(deps, reader, wish)
     targets = [Target(photo_id=each.photo_id, client_id=each.client_id) for each in page.items]
     return Selected(targets=targets, next_cursor=page.next_cursor)
+
+
+def _check_cursor(cursor: str | None) -> None:
+    """Reject what is no cursor, also where none is needed."""
+    try:
+        if cursor is not None:
+            cursors.Cursor.decode(cursor)
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
 
 
 async def _find(deps: Dependencies, photo_ids: list[str]) -> Selected:

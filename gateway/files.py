@@ -4,6 +4,9 @@ An original never changes, so a browser may keep it; it is asked again where the
 A rendition changes when the photo is processed again, so a browser asks each time, which costs no
 bytes while the ETag, the SHA-256 of the file, is the same.
 
+A whole file is hashed while it is sent: an answer whose bytes are not those of the log is refused,
+or broken off if it is longer than a chunk. A part of a file cannot be checked.
+
 Files come from users. A browser shows them as the pictures that their first bytes said they are, or
 not at all: no sniffing, no scripts, no frame.
 
@@ -12,12 +15,14 @@ that works for a while; who may not see the photo does not get one.
 """
 
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Annotated
 
 import anyio
 import msgspec
-from litestar import route
+from litestar import get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
@@ -26,14 +31,20 @@ from litestar.types import Receive, Send
 
 from domain.pipeline import DEFAULT_PIPELINE, PIPELINES
 from gateway.dependencies import Asked, Dependencies
+from gateway.envelope import is_head
 from gateway.filenames import disposition, with_suffix
+from gateway.intact import at_once, intact
 from gateway.parameters import SHOWN, only
+from gateway.preconditions import Conditions, Current, of_file
 from gateway.problems import Refused, problems
-from gateway.ranges import Range, Unsatisfiable, matches_none, parse_range, still_holds
+from gateway.ranges import Range, Unsatisfiable, parse_range, still_holds
 from gateway.reading import not_found, visible
 from projections import jobs, photos
 from projections.jobs import JobView
 from projections.photos import Files, Owner
+from store.blobs import CHUNK_BYTES
+from store.errors import Corrupt
+from store.position import Position
 from store.sqlite import Connection, Reader
 
 logger = logging.getLogger("photolog.gateway")
@@ -69,16 +80,12 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     mime_type: str
     size: int
     sha256: str
+    current: Current
     cache: str
 
-    @property
-    def etag(self) -> str:
-        return f'"{self.sha256}"'
 
-
-@route(
+@get(
     "/api/photos/{photo_id:str}/original",
-    http_method=["GET", "HEAD"],
     guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
@@ -99,14 +106,14 @@ async def original(
         mime_type=files.mime_type,
         size=files.file_size,
         sha256=files.sha256,
+        current=of_file(files.sha256, datetime.fromisoformat(files.uploaded_at).timestamp()),
         cache=FOREVER,
     )
     return await _answer(request, deps, file, download=download)
 
 
-@route(
+@get(
     "/api/photos/{photo_id:str}/thumbnails/{size:int}",
-    http_method=["GET", "HEAD"],
     guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
@@ -128,9 +135,8 @@ async def thumbnail(
     return await _answer(request, deps, file, download=download)
 
 
-@route(
+@get(
     "/api/photos/{photo_id:str}/optimized",
-    http_method=["GET", "HEAD"],
     guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
@@ -203,6 +209,7 @@ def _rendition(files: Files, name: str) -> File | None:
         mime_type=made.mime_type,
         size=made.file_size,
         sha256=made.sha256,
+        current=of_file(made.sha256, Position.parse(files.position).ms / 1000),
         cache=ASK,
     )
 
@@ -210,14 +217,18 @@ def _rendition(files: Files, name: str) -> File | None:
 async def _answer(
     request: Asked, deps: Dependencies, file: File, *, download: bool
 ) -> ASGIResponse:
-    """304, 307, 206 or 200.
+    """304, 307, 206 or 200. Preconditions are evaluated before the blob is looked at.
 
     Raises:
-        Refused: ``range-not-satisfiable``; ``corrupt``: the blob is not what the log says.
+        Refused: ``precondition-failed``; ``range-not-satisfiable``; ``corrupt``: the blob is not
+            what the log says.
         Missing: there is no blob.
     """
-    if matches_none(request.headers.get("if-none-match"), file.etag):
-        return ASGIResponse(status_code=304, headers=_headers(file))
+    conditions = Conditions.of(request.scope)
+    if conditions is not None:
+        conditions.require(file.current)
+        if conditions.evaluate(file.current) == "not-modified":
+            return ASGIResponse(status_code=304, headers=_headers(file))
     if (stored := await deps.blobs.size(file.key)) != file.size:
         raise Refused(
             "corrupt",
@@ -226,10 +237,13 @@ async def _answer(
         )
     shown = disposition("attachment" if download else "inline", file.name)
     link = deps.blobs.link(file.key, mime_type=file.mime_type, disposition=shown)
-    if link is not None and request.method == "GET":  # which the link is signed for
+    if link is not None and not is_head(request.scope):  # which the link is signed for
         return ASGIResponse(status_code=307, headers={"Location": link, "Cache-Control": NEVER})
     part = _part(request, file)
     start, length = (part.start, part.length) if part else (0, file.size)
+    chunks = deps.blobs.read(file.key, start, length)
+    if length == file.size and request.method == "GET":
+        chunks = await _checked(deps, file, chunks)
     headers = _headers(file) | {
         "Content-Length": str(length),
         "Content-Type": file.mime_type,
@@ -239,17 +253,34 @@ async def _answer(
     if part:
         headers["Content-Range"] = part.content_range(file.size)
     return Streamed(
-        deps.blobs.read(file.key, start, length),
+        chunks,
         deps.limits.slow_reader_s,
         headers=headers,
         status_code=206 if part else 200,
-        is_head_response=request.method == "HEAD",
+        is_head_response=is_head(request.scope),
     )
 
 
+async def _checked(
+    deps: Dependencies, file: File, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The chunks of the whole file, which end early if they are not what the log records."""
+
+    async def counted() -> AsyncIterator[bytes]:
+        began = time.perf_counter()
+        try:
+            async for chunk in intact(chunks, file.key, file.sha256):
+                yield chunk
+        except Corrupt:
+            deps.blobs.observe("get", "corrupt", time.perf_counter() - began)
+            raise
+
+    # One chunk can be checked before the answer begins.
+    return await at_once(counted()) if file.size <= CHUNK_BYTES else counted()
+
+
 def _headers(file: File) -> dict[str, str]:
-    return {
-        "ETag": file.etag,
+    return file.current.headers() | {
         "Cache-Control": file.cache,
         "Vary": "Authorization, Cookie",
         "Accept-Ranges": "bytes",
@@ -257,8 +288,9 @@ def _headers(file: File) -> dict[str, str]:
 
 
 def _part(request: Asked, file: File) -> Range | None:
+    if_range = request.headers.get("if-range")
     # Section 14.2: a range means something with GET alone.
-    if request.method != "GET" or not still_holds(request.headers.get("if-range"), file.etag):
+    if is_head(request.scope) or not still_holds(if_range, file.current.etag):
         return None
     try:
         return parse_range(request.headers.get("range"), file.size)
@@ -271,7 +303,10 @@ def _part(request: Asked, file: File) -> Range | None:
 
 
 class Streamed(ASGIResponse):
-    """Sends chunk by chunk; a reader that takes nothing for ``patience_s`` is given up."""
+    """Sends chunk by chunk; a reader that takes nothing for ``patience_s`` is given up.
+
+    Chunks that end with Corrupt break the answer off.
+    """
 
     _should_set_content_length = False
 
@@ -281,12 +316,16 @@ class Streamed(ASGIResponse):
         self._patience_s = patience_s
 
     async def send_body(self, send: Send, receive: Receive) -> None:  # noqa: ARG002 # the base's
-        async for chunk in self._chunks:
-            with anyio.move_on_after(self._patience_s) as scope:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if scope.cancelled_caught:
-                logger.warning("a reader took no bytes for %s s: given up", self._patience_s)
-                return
+        try:
+            async for chunk in self._chunks:
+                with anyio.move_on_after(self._patience_s) as scope:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if scope.cancelled_caught:
+                    logger.warning("a reader took no bytes for %s s: given up", self._patience_s)
+                    return
+        except Corrupt as error:
+            logger.error("an answer is broken off: %s", error)  # noqa: TRY400 # it is no bug
+            return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

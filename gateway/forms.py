@@ -18,9 +18,10 @@ from multipart import (  # pyright: ignore[reportMissingTypeStubs] # typed, with
 )
 
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY, check
+from domain.rejections import QuotaBytes
 from gateway.filenames import clean
 from gateway.limits import Limits
-from gateway.problems import Refused
+from gateway.problems import Refused, body_incomplete
 from store.blobs import Draft
 from store.formats import HEAD_BYTES, sniff
 
@@ -44,12 +45,21 @@ class Form(msgspec.Struct, kw_only=True):
     mime_type: str = ""
 
 
-async def receive_form(request: Request[Any, Any, Any], draft: Draft, limits: Limits) -> Form:
+def least_file_bytes(request: Request[Any, Any, Any], limits: Limits) -> int:
+    """How large the file is at least, as far as the Content-Length shows."""
+    return (request.content_length or 0) - limits.max_field_bytes - OVERHEAD_BYTES
+
+
+async def receive_form(
+    request: Request[Any, Any, Any], draft: Draft, limits: Limits, room: int | None = None
+) -> Form:
     """Read the whole body; the file's bytes are in ``draft`` then.
+
+    ``room`` is how many bytes the quota of the client has left, None for no quota.
 
     Raises:
         Refused: the body is not a form with one photo of a known format within the limits.
-        Rejected: the pipeline or priority is none.
+        Rejected: the pipeline or priority is none, or the file has no ``room``.
         Full: there is no room for the file.
     """
     boundary = _boundary(request)
@@ -61,7 +71,7 @@ async def receive_form(request: Request[Any, Any, Any], draft: Draft, limits: Li
         # Any byte decodes as Latin-1; names are turned to what they are meant to be afterwards.
         header_charset="latin-1",
     )
-    reception = _Reception(draft, limits)
+    reception = _Reception(draft, limits, room)
     try:
         async for chunk in _body(request, limits):
             for event in parser.parse(chunk):
@@ -94,7 +104,7 @@ async def _body(request: Request[Any, Any, Any], limits: Limits) -> AsyncGenerat
         if message is None:
             raise Refused("upload-stalled", "The bytes of the upload did not come in time.")
         if message["type"] == "http.disconnect":
-            raise Refused("malformed-multipart", "The connection ended before the form did.")
+            raise body_incomplete()
         chunk, more = message.get("body", b""), message.get("more_body", False)
         left -= len(chunk)
         if left < 0:
@@ -106,9 +116,10 @@ async def _body(request: Request[Any, Any, Any], limits: Limits) -> AsyncGenerat
 class _Reception:
     """Takes the parser's events: for each part its head, its bytes, and None at its end."""
 
-    def __init__(self, draft: Draft, limits: Limits) -> None:
+    def __init__(self, draft: Draft, limits: Limits, room: int | None) -> None:
         self._draft = draft
         self._limits = limits
+        self._room = room
         self._form = Form()
         self._field = ""
         self._value = bytearray()
@@ -166,8 +177,11 @@ class _Reception:
             self._seen_fields.add(field)
 
     async def _write(self, chunk: bytes | bytearray) -> None:
-        if self._draft.size + len(self._head) + len(chunk) > self._limits.max_upload_bytes:
+        size = self._draft.size + len(self._head) + len(chunk)
+        if size > self._limits.max_upload_bytes:
             raise Refused("upload-too-large", _too_large(self._limits))
+        if self._room is not None and size > self._room:
+            raise QuotaBytes(f"The quota has room for {_size(self._room)} more.")
         if self._form.mime_type:
             await self._draft.write(chunk)
             return

@@ -10,7 +10,7 @@
 from typing import Literal
 
 import msgspec
-from litestar import Response, get, head
+from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
@@ -23,6 +23,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     redis: Check
     blobs: Check
     sqlite: Check
+    rooms: Check
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -31,6 +32,10 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     sqlite: Check
     system_resources: Check
     worker_pool: Check
+    rooms: Check
+    background: Check
+    connections: Check
+    libraries: Check
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +81,7 @@ async def live() -> Live:
     summary="Can it do its work?",
 )
 async def ready(checks: NamedDependency[Checks]) -> Response[Ready]:
-    """503 when Redis, the blobs or the read model is down."""
+    """503 when Redis, the blobs, the read model or the hub of the rooms is down."""
     found = await checks.serving()
     status = worst(found)
     return Response(Ready(status=status, checks=Readiness(**found)), status_code=_code(status))
@@ -106,14 +111,4 @@ def _code(status: State) -> int:
     return 503 if status == "down" else 200
 
 
-@head("/health/live", exclude_from_auth=True, include_in_schema=False)
-async def live_head() -> None:
-    """Some load balancers ask without wanting a body."""
-
-
-@head("/health/ready", exclude_from_auth=True, include_in_schema=False)
-async def ready_head(checks: NamedDependency[Checks]) -> Response[None]:
-    return Response(None, status_code=_code(worst(await checks.serving())))
-
-
-ROUTES = (live, live_head, ready, ready_head, health)
+ROUTES = (live, ready, health)

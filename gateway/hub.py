@@ -15,16 +15,18 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from gateway.limits import Limits
-from gateway.reading import end_before
+from gateway.reading import will_not_come
 from gateway.rooms import Admission, Positions, rooms_of
 from gateway.subscription import Delivery, Fetch, Start, Subscription
 from projections import checkpoints, history
 from projections.history import Entry, Room
 from store import census
+from store.background import Background
 from store.distribution import Distribution
 from store.doorbell import Doorbell
 from store.errors import StoreError, Unavailable
 from store.log import Log
+from store.observing import ignore
 from store.position import Position
 from store.sqlite import Connection, Reader
 
@@ -57,10 +59,12 @@ class Hub:
     ``connections`` are those of now. Counted since the start: events ``delivered``, ``catch_ups``,
     pages of history read for subscribers, ``overflows`` of backlogs, ``slow_readers`` sent away,
     and ``failures`` to read the history. ``delays_ms`` are those of live deliveries alone, from the
-    append to the hand-over, by the log's clock.
+    append to the hand-over, by the log's clock. ``observe`` is told of every event, once.
     """
 
-    def __init__(self, log: Log, reader: Reader, limits: Limits) -> None:
+    def __init__(
+        self, log: Log, reader: Reader, limits: Limits, background: Background | None = None
+    ) -> None:
         self.connections: dict[Transport, int] = {"sse": 0, "websocket": 0}
         self.delivered = 0
         self.catch_ups = 0
@@ -68,10 +72,12 @@ class Hub:
         self.slow_readers = 0
         self.failures = 0
         self.delays_ms = Distribution(DELAY_BOUNDS_MS)
-        self.ended = False
+        self.following = False
         self.limits = limits
+        self.observe: Callable[[Entry], None] = ignore
         self._log = log
         self._reader = reader
+        self._background = background or Background()
         self._catching_up = anyio.CapacityLimiter(CATCH_UPS_AT_ONCE)
         self._head: Positions = {}
         self._moved = anyio.Event()
@@ -89,14 +95,19 @@ class Hub:
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
         """Follow the history inside the block: the lifespan of an application."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.run)
-            tasks.start_soon(self._compare_clocks)
+            tasks.start_soon(self._background.keep, "hub", self.run)
+            tasks.start_soon(self._background.keep, "clock comparison", self._compare_clocks)
             yield
             tasks.cancel_scope.cancel()
 
     async def run(self) -> None:
-        """Follow the history until cancelled; then every subscriber comes to its end."""
+        """Follow the history until cancelled. However it ends, every subscriber ends with it.
+
+        Run again, it goes on from where it was; subscribers that resume miss nothing.
+        """
         bell = Doorbell(self._log)
+        self.following = True
+        self._has_moved()
         try:
             while True:
                 await self._look()
@@ -105,35 +116,47 @@ class Hub:
                 except Unavailable:
                     await anyio.sleep(POLL_S)
         finally:
-            self.ended = True
-            for subscriber in self._subscribers:
-                subscriber.wake()
+            self.following = False
+            self._send_away()
             with anyio.CancelScope(shield=True):
                 await bell.close()
 
-    async def reached(self, after: Positions | None) -> Positions | None:
+    async def reached(self, after: Positions | None, own: str | None = None) -> Positions | None:
         """Wait for the read model, and for ``after`` if it is about to be reached.
 
         Returns ``after``, or None where this history does not have what is there: then the log has
-        lost it, or it was never in this log. What is beyond the log's end is not waited for.
+        lost it, or it was never in this log. What will not come is not waited for. The events of
+        other clients than ``own`` do not exist for it.
 
         Raises:
             Unavailable: there is no read model, or the hub has stopped.
         """
-        if self.ended:
-            raise Unavailable("the hub has stopped")
         with anyio.move_on_after(self.limits.after_timeout_s):
-            while not self._head:
+            while not (self.following and self._head):
                 await self._moved.wait()
-            if await self._will_not_come(after or {}):
+            if await self._will_not_come(after or {}, own):
                 return None
             while self._ahead(after or {}):
                 await self._moved.wait()
+        if not self.following:  # it stops, or has failed and is about to be started again
+            raise Unavailable("the hub has stopped")
         if not self._head:
             raise Unavailable("there is no read model yet: is the projector running?")
-        if after is None or not await self._reader.query(_has, after):
+        if after is None or not await self._reader.query(_has, after, own):
             return None
         return after
+
+    async def begin(self, admission: Admission) -> Positions | None:
+        """Where a reader that does not resume begins: None for a room of all clients, which is now.
+
+        Now is where the last event of anybody stands, and so tells when other clients are active. A
+        room of one client begins at that client's last event instead. No event of the room lies
+        between the two, except those that come meanwhile, which are delivered then.
+        """
+        client_id = admission.room.client_id
+        if client_id is None:
+            return None
+        return await self._reader.query(_last_own, client_id, dict(self._head), admission)
 
     @contextmanager
     def subscribe(self, transport: Transport) -> "Generator[Subscriber]":
@@ -199,14 +222,18 @@ class Hub:
             len(self._subscribers),
         )
         self._head.update(await self._reader.query(_checkpoints, self._log.partitions))
+        self._send_away()
+        self._has_moved()
+
+    def _send_away(self) -> None:
         for subscriber in self._subscribers:
             subscriber.end()
-        self._has_moved()
 
     async def _hand_out(self, entries: list[Entry]) -> None:
         burden = 0
         for entry in entries:
             self._head[entry.position.partition] = entry.position
+            self.observe(entry)
             hearers: set[Subscriber] = set()
             for room in rooms_of(entry):
                 hearers |= self._seats.get(room, _NOBODY)
@@ -226,9 +253,9 @@ class Hub:
     def _ahead(self, after: Positions) -> list[Position]:
         return [each for p, each in after.items() if p in self._head and self._head[p] < each]
 
-    async def _will_not_come(self, after: Positions) -> bool:
+    async def _will_not_come(self, after: Positions, own: str | None) -> bool:
         for position in self._ahead(after):
-            if await end_before(self._log, position) is not None:
+            if await will_not_come(self._log, position, own):
                 return True
         return False
 
@@ -257,9 +284,16 @@ class Subscriber:
     def rooms(self) -> tuple[Room, ...]:
         return self._subscription.rooms
 
-    def enter(self, admission: Admission, after: Positions | None) -> Start:
-        """Follow the room from ``after``, if this history reaches it, or from now on."""
-        start = self._subscription.enter(admission, after)
+    def enter(
+        self, admission: Admission, after: Positions | None, begin: Positions | None = None
+    ) -> Start:
+        """Follow the room from ``after``, if this history reaches it, or from ``begin``, or now.
+
+        Where the hub has stopped meanwhile there are no events: whoever comes again resumes.
+        """
+        if not self._hub.following:
+            self.end()
+        start = self._subscription.enter(admission, after, begin)
         self._hub.seat(self, admission.room)
         self.wake()
         return start
@@ -289,7 +323,7 @@ class Subscriber:
         Empty only after ``end``, and when the hub has stopped.
         """
         subscription = self._subscription
-        while not (self._ended or self._hub.ended):
+        while not self._ended:
             # A server's send returns at once while its buffer has room: let the others have a turn.
             await checkpoint()
             fetch = subscription.wanted()
@@ -323,8 +357,12 @@ def _checkpoints(db: Connection, partitions: int) -> Positions:
     return {partition: checkpoints.get(db, partition) for partition in range(partitions)}
 
 
-def _has(db: Connection, positions: Positions) -> bool:
-    return all(history.has(db, position) for position in positions.values())
+def _has(db: Connection, positions: Positions, client_id: str | None = None) -> bool:
+    return all(history.has(db, position, client_id) for position in positions.values())
+
+
+def _last_own(db: Connection, client_id: str, head: Positions, admission: Admission) -> Positions:
+    return {p: history.last_of_client(db, client_id, head[p]) for p in admission.partitions}
 
 
 def _news(db: Connection, head: Positions) -> list[Entry] | None:

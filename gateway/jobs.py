@@ -27,8 +27,9 @@ async def one_job(
 ) -> JobView:
     """Its stages and how far it is."""
     job = await reader.query(jobs.get, job_id)
-    if job is None or not request.user.may_see(job.client_id):
-        raise Refused("job-not-found", f"There is no job {job_id[:64]}.")
+    trespass = job is not None and not request.user.may_see(job.client_id)
+    if job is None or trespass:
+        raise Refused("job-not-found", f"There is no job {job_id[:64]}.", trespass=trespass)
     return job
 
 

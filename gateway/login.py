@@ -1,43 +1,129 @@
-"""A token for the browser: a cookie that scripts cannot read and other sites cannot send."""
+"""Signing a browser in and out.
+
+A token, or a ticket from a link, is exchanged for a session: a cookie that scripts cannot read and
+other sites cannot send. A page of another site cannot sign anyone in: its ``Origin`` is refused.
+"""
+
+from typing import Annotated
 
 import msgspec
 from litestar import Request, Response, delete, get, post
-from litestar.datastructures import Cookie, State
+from litestar.datastructures import State
 from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import Meta
 
-from gateway.auth import COOKIE, AuthError, Principal, Role, bearer, seconds_left
+from gateway.access import Access
+from gateway.auth import AuthError, Forbidden, Principal, Role, bearer, seconds_left
+from gateway.contract import OptionalBody
+from gateway.cookies import check_origin, new_cookie, session_cookie
 from gateway.dependencies import Asked, Dependencies
-from gateway.parameters import only
+from gateway.parameters import bodiless, only
 from gateway.problems import problems
+
+Asking = Request[None, None, State]
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who the token speaks for, and for how many more seconds."""
+    """Whom the token or session speaks for, and for how many more seconds.
+
+    ``token_id`` is null for tokens of versions that gave them none.
+    """
 
     client_id: str
     role: Role
+    scopes: list[str]
+    token_id: str | None
+    expires_in_s: int
+
+
+class Preview(Login, frozen=True, kw_only=True, rename="camel"):
+    """Whom it would sign in; ``current`` is who is signed in in this browser, or null."""
+
+    current: Login | None
+
+
+class TicketWish(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    ticket: Annotated[str, Meta(max_length=100)]
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``path`` after the address of the gateway makes the link."""
+
+    ticket: str
+    path: str
     expires_in_s: int
 
 
 @post(
     "/api/login",
     guards=[only()],
+    operation_class=OptionalBody,
     status_code=200,
     exclude_from_auth=True,
-    security=[{"bearer": []}],
-    responses=problems("missing-token", "body-too-large"),
+    security=[{"bearer": []}, {}],
+    responses=problems(
+        *("missing-token", "invalid-ticket", "cross-origin"),
+        *("unsupported-encoding", "not-json", "body-too-large"),
+    ),
     tags=["login"],
-    summary="Keep the bearer token in a cookie",
+    summary="Sign this browser in",
 )
 async def log_in(
-    request: Request[None, None, State], deps: NamedDependency[Dependencies]
+    request: Asking, access: NamedDependency[Access], data: JSONBody[TicketWish | None] = None
 ) -> Response[Login]:
-    """The token comes as `Authorization: Bearer`; from then on the browser sends it by itself."""
-    token = bearer(request)
-    if token is None:
-        raise AuthError("missing-token", "Send the token as a bearer token.")
-    principal = deps.tokens.verify(token)
-    return Response(_login(principal), cookies=[_cookie(request, token, seconds_left(principal))])
+    """With a ticket, which is used up, or with a token as `Authorization: Bearer`. From then on the
+    browser sends the session's cookie by itself."""
+    principal = await _offered(request, access, data, use=True)
+    if (before := session_cookie(request)) is not None:
+        await access.end_session(before)
+    secret = await access.begin_session(principal)
+    cookie = new_cookie(request, secret, seconds_left(principal))
+    return Response(_login(principal), cookies=[cookie])
+
+
+@post(
+    "/api/login/preview",
+    guards=[only()],
+    operation_class=OptionalBody,
+    status_code=200,
+    exclude_from_auth=True,
+    security=[{"bearer": []}, {}],
+    responses=problems(
+        *("missing-token", "invalid-ticket", "cross-origin"),
+        *("unsupported-encoding", "not-json", "body-too-large"),
+    ),
+    tags=["login"],
+    summary="Whom would this sign in?",
+)
+async def preview_login(
+    request: Asking, access: NamedDependency[Access], data: JSONBody[TicketWish | None] = None
+) -> Preview:
+    """As for signing in, and changes nothing: a ticket is not used up."""
+    offered = _login(await _offered(request, access, data, use=False))
+    current = await access.in_session(request)
+    return Preview(**msgspec.structs.asdict(offered), current=current and _login(current))
+
+
+@post(
+    "/api/login/tickets",
+    guards=[only()],
+    before_request=bodiless,
+    security=[{"bearer": []}],
+    responses=problems("missing-token", "cross-origin", "forbidden"),
+    tags=["login"],
+    summary="Make a sign-in link",
+)
+async def make_ticket(request: Asked, deps: NamedDependency[Dependencies]) -> Ticket:
+    """For whom the bearer token is for. The ticket counts once and only for minutes; its session
+    ends with the token."""
+    if bearer(request) is None:
+        raise Forbidden("A sign-in link is made with a bearer token.")
+    lifetime_s = min(deps.limits.ticket_ttl_s, seconds_left(request.user))
+    ticket = await request.auth.make_ticket(request.user, lifetime_s)
+    return Ticket(ticket=ticket, path=f"/#ticket={ticket}", expires_in_s=int(lifetime_s))
 
 
 @get(
@@ -48,7 +134,7 @@ async def log_in(
     summary="Who am I?",
 )
 async def who_am_i(request: Asked) -> Login:
-    """Who the token or cookie speaks for."""
+    """Whom the token or session speaks for."""
     return _login(request.user)
 
 
@@ -57,31 +143,41 @@ async def who_am_i(request: Asked) -> Login:
     guards=[only()],
     exclude_from_auth=True,
     security=[{}],
-    responses=problems(),
+    responses=problems("unsupported-encoding"),
     tags=["login"],
-    summary="Forget the cookie",
+    summary="Sign this browser out",
 )
-async def log_out(request: Request[None, None, State]) -> Response[None]:
-    """Works with an expired cookie and with none."""
-    return Response(None, status_code=204, cookies=[_cookie(request, "", 0)])
+async def log_out(request: Asking, access: NamedDependency[Access]) -> Response[None]:
+    """Ends the session everywhere. Works with an expired session and with none."""
+    if (secret := session_cookie(request)) is not None:
+        await access.end_session(secret)
+    return Response(None, status_code=204, cookies=[new_cookie(request, "", 0)])
+
+
+async def _offered(
+    request: Asking, access: Access, wish: TicketWish | None, *, use: bool
+) -> Principal:
+    """Whom the ticket, or else the bearer token, would sign in; raises AuthError and Forbidden."""
+    if wish is not None:
+        check_origin(request)
+        return await access.of_ticket(wish.ticket, use=use)
+    check_origin(request, required=False)
+    token = bearer(request)
+    if token is None:
+        raise AuthError("missing-token", "Send a token as a bearer token, or a ticket.")
+    principal = access.tokens.verify(token)
+    access.confirm(principal)
+    return principal
 
 
 def _login(principal: Principal) -> Login:
     return Login(
-        client_id=principal.client_id, role=principal.role, expires_in_s=seconds_left(principal)
+        client_id=principal.client_id,
+        role=principal.role,
+        scopes=sorted(principal.scopes),
+        token_id=principal.token_id,
+        expires_in_s=seconds_left(principal),
     )
 
 
-def _cookie(request: Request[None, None, State], token: str, max_age_s: int) -> Cookie:
-    return Cookie(
-        key=COOKIE,
-        value=token,
-        max_age=max_age_s,
-        path="/",
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-
-
-ROUTES = (log_in, who_am_i, log_out)
+ROUTES = (log_in, preview_login, make_ticket, who_am_i, log_out)

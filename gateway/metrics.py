@@ -8,13 +8,14 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from domain.pipeline import ERASURE, TREE
+from gateway.connections import Connections
 from gateway.dependencies import Dependencies
 from gateway.hub import Hub
 from gateway.kept import Kept
 from gateway.observing import Elsewhere, Look
 from gateway.reading import lag_ms
 from gateway.slots import Slots
-from projections import photos
+from projections import clients
 from store import census
 from store.errors import StoreError
 from store.queues import lengths
@@ -28,16 +29,18 @@ class Gauges:
     Nobody has to sign in to ask, so what is kept elsewhere is asked once for all who ask at a time.
     """
 
-    def __init__(self, deps: Dependencies, hub: Hub, slots: Slots) -> None:
+    def __init__(
+        self, deps: Dependencies, hub: Hub, slots: Slots, connections: Connections
+    ) -> None:
         self._deps = deps
+        self._connections = connections
         self._hub = hub
         self._slots = slots
         self._elsewhere = Kept(self._look_elsewhere, 0)
-        self._stored = Kept(self._add_up, deps.limits.storage_keep_s)
 
     async def look(self) -> Look:
         """Takes at most ``Limits.check_timeout_s``; what is not there by then is missing."""
-        hub = self._hub
+        hub, held = self._hub, self._connections
         return Look(
             uploads_in_progress=self._slots.taken,
             connections={**hub.connections},
@@ -47,15 +50,18 @@ class Gauges:
             slow_readers=hub.slow_readers,
             failures=hub.failures,
             delays_ms=hub.delays_ms,
+            open_connections=held.open,
+            active_connections=held.active,
+            connections_max=held.max,
+            connections_displaced=held.displaced,
+            connections_refused=held.refused,
             breakers=(self._deps.log.redis.breaker, self._deps.blobs.breaker),
             elsewhere=await self._elsewhere.get(self._deps.limits.check_timeout_s) or Elsewhere(),
         )
 
     async def _look_elsewhere(self) -> Elsewhere:
         found = await self._ask_redis()
-        # Half of the time: the sum may take long, and must not hold up the rest.
-        stored = await self._stored.get(self._deps.limits.check_timeout_s / 2)
-        return msgspec.structs.replace(found, stored_bytes=stored)
+        return msgspec.structs.replace(found, stored_bytes=await self._stored_bytes())
 
     async def _ask_redis(self) -> Elsewhere:
         partitions = range(self._deps.log.partitions)
@@ -64,15 +70,17 @@ class Gauges:
             logs = {each: await census.log_size(self._deps.log, each) for each in partitions}
         except StoreError:  # which the checks of the gateway say
             return Elsewhere()
+        told = {each: await self._deps.log_room.of(self._deps.log, each) for each in partitions}
+        memories = {each: found for each, found in told.items() if found is not None}
         try:
             lags = {each: await lag_ms(self._deps, each) for each in partitions}
         except StoreError:
             lags = {}
-        return Elsewhere(queues=queues, logs=logs, lag_ms=lags)
+        return Elsewhere(queues=queues, logs=logs, memories=memories, lag_ms=lags)
 
-    async def _add_up(self) -> int | None:
+    async def _stored_bytes(self) -> int | None:
         try:
-            return await self._deps.reader.query(photos.stored_bytes)
+            return (await self._deps.reader.query(clients.total)).bytes
         except StoreError:
             return None
 

@@ -8,6 +8,7 @@ from gateway.tracing import Trace
 from store.breaker import Breaker
 from store.census import LogSize
 from store.distribution import Distribution
+from store.memory import Memory
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,11 +29,12 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept elsewhere, as far as it could be asked in time.
 
     ``queues`` by stage and lane: tasks that wait or are worked on. The others by partition: the
-    age of the oldest event outside the read model, and the log.
+    age of the oldest event outside the read model, the log, and the memory of its server.
     """
 
     queues: Mapping[tuple[str, str], int] = {}
     logs: Mapping[int, LogSize] = {}
+    memories: Mapping[int, Memory] = {}
     lag_ms: Mapping[int, int] = {}
     stored_bytes: int | None = None
 
@@ -48,6 +50,11 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     slow_readers: int
     failures: int
     delays_ms: Distribution
+    open_connections: int
+    active_connections: int
+    connections_max: int
+    connections_displaced: int
+    connections_refused: Mapping[str, int]
     breakers: tuple[Breaker, ...]
     elsewhere: Elsewhere
 

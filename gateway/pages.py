@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, route
-from litestar.datastructures import State
+from litestar import Request, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from gateway.dependencies import Dependencies
 from gateway.problems import Damages, Refused, problem_response
-from gateway.ranges import matches_none
+from gateway.throttling import PAGE
 
 FOLDER = Path(__file__).parent / "pages"
 INDEX = "index.html"
@@ -46,8 +45,6 @@ POLICY = "; ".join(
     )
 )
 
-Asking = Request[None, None, State]
-
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One file, with the headers that go along."""
@@ -68,7 +65,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def described(self) -> dict[str, str]:
-        """Headers of the body, which an answer to HEAD has too: Litestar gives it none."""
+        """Headers of the body."""
         return {"Content-Type": self.mime_type, "Content-Length": str(len(self.body))}
 
 
@@ -85,22 +82,17 @@ def pages() -> Mapping[str, Page]:
     }
 
 
-@route("/", http_method=["GET", "HEAD"], exclude_from_auth=True, include_in_schema=False)
-async def index(request: Asking, deps: NamedDependency[Dependencies]) -> ASGIResponse:
-    return _answer(request, pages()[INDEX], deps.blobs.link_origin)
+@get("/", exclude_from_auth=True, include_in_schema=False, opt=PAGE)
+async def index(deps: NamedDependency[Dependencies]) -> ASGIResponse:
+    return _answer(pages()[INDEX], deps.blobs.link_origin)
 
 
-@route(
-    "/pages/{name:str}",
-    http_method=["GET", "HEAD"],
-    exclude_from_auth=True,
-    include_in_schema=False,
-)
-async def part(request: Asking, name: FromPath[str]) -> ASGIResponse:
+@get("/pages/{name:str}", exclude_from_auth=True, include_in_schema=False, opt=PAGE)
+async def part(name: FromPath[str]) -> ASGIResponse:
     page = pages().get(name)
     if page is None:
         raise Refused("not-found", f"The page has no {name[:64]}.")
-    return _answer(request, page)
+    return _answer(page)
 
 
 def error_response(
@@ -116,16 +108,8 @@ def error_response(
     return Response(page.body, status_code=404, headers=headers | page.described())
 
 
-def _answer(request: Asking, page: Page, link_origin: str | None = None) -> ASGIResponse:
-    headers = page.headers(link_origin)
-    if matches_none(request.headers.get("if-none-match"), page.etag):
-        return ASGIResponse(status_code=304, headers=headers)
-    head = request.method == "HEAD"
-    return ASGIResponse(
-        body=b"" if head else page.body,
-        headers=headers | page.described(),
-        is_head_response=head,
-    )
+def _answer(page: Page, link_origin: str | None = None) -> ASGIResponse:
+    return ASGIResponse(body=page.body, headers=page.headers(link_origin) | page.described())
 
 
 ROUTES = (index, part)

@@ -1,6 +1,8 @@
-"""What a route does not know is refused: a misspelt filter would show all, a reason be lost.
+"""Guards of routes: who may ask, and with which query parameters.
 
-So is what came twice: nobody can say which one was meant."""
+A route rejects a parameter that it does not know: a misspelt filter would show everything. It
+rejects one that came twice: nobody can say which one was meant.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +11,27 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from gateway.problems import Refused
+from gateway.auth import Principal
+from gateway.negotiation import negotiate
+from gateway.problems import Refused, choices, use_one_of
 
 Asking = ASGIConnection[Any, Any, Any, Any]
 
 SHOWN = 40
 """Characters of a wrong name that the answer repeats."""
+
+
+def allowed(check: Callable[[Principal], Principal]) -> Callable[[Asking, BaseRouteHandler], None]:
+    """A guard that lets requests pass whose principal ``check`` lets pass.
+
+    A guard, not a line of the route: nothing of the request is looked at before it is known that it
+    is allowed, neither its parameters nor its body. So it stands before the other guards.
+    """
+
+    def guard(connection: Asking, _handler: BaseRouteHandler) -> None:
+        check(connection.user)
+
+    return guard
 
 
 def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
@@ -23,8 +40,8 @@ def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
     It raises Refused.
     """
 
-    def guard(connection: Asking, _handler: BaseRouteHandler) -> None:
-        for name in connection.query_params:
+    def guard(connection: Asking, handler: BaseRouteHandler) -> None:
+        for name, value in connection.query_params.items():
             if name not in names:
                 detail = f"There is no query parameter {name[:SHOWN]!r}."
                 advice = f"Use {', '.join(names)}." if names else "Leave it out."
@@ -32,12 +49,19 @@ def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
             if len(connection.query_params.getall(name)) > 1:
                 detail = f"The query parameter {name!r} came twice."
                 raise Refused("invalid-request", detail, advice="Send it once.")
+            values = choices(handler, name)
+            if values and value.lower() == "null":  # which would count as left out
+                detail = f"{name}: Invalid enum value {value!r}"
+                raise Refused("invalid-request", detail, advice=use_one_of(values))
 
     return guard
 
 
 async def bodiless(request: Request[Any, Any, Any]) -> None:
-    """Lets requests pass that say nothing in their body; raises Refused."""
+    """Let a request pass that has no body; raises Refused, and as ``negotiate``."""
+    await negotiate(request)
     body = (await request.body()).strip()
     if body not in (b"", b"{}", b"null"):
-        raise Refused("invalid-request", "There is nothing to say in a body.", advice="Send none.")
+        raise Refused(
+            "invalid-request", "This endpoint takes no request body.", advice="Send none."
+        )

@@ -38,6 +38,23 @@ def source(address: str) -> str:
     return str(ipaddress.ip_network((found, IPV6_PREFIX), strict=False))
 
 
+class Proxies:
+    """The proxies that a setting names: addresses and networks, joined by commas."""
+
+    def __init__(self, setting: str) -> None:
+        named = (each.strip() for each in setting.split(","))
+        self._networks = [ipaddress.ip_network(each) for each in named if each]
+
+    def __contains__(self, address: str) -> bool:
+        if not self._networks:
+            return False
+        try:
+            found = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        return any(found in network for network in self._networks)
+
+
 def is_secure(scope: Any) -> bool:
     """Return whether the peer, or the trusted proxy in front of us, was spoken to over TLS."""
     return scope.get("scheme") in ("https", "wss")

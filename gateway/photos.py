@@ -13,14 +13,17 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from domain.commands import DeletePhoto, RequestProcessing
 from domain.events import iso
 from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
-from gateway.auth import Forbidden, Principal, Role, writer
+from domain.quotas import NO_QUOTA
+from gateway.auth import Forbidden, Principal, Role, check_priority_allowed, writer
 from gateway.commands import accepting, execute, position_header
-from gateway.contract import POSITION, OptionalBody
+from gateway.contract import ETAG, LAST_MODIFIED, NOT_MODIFIED, POSITION, OptionalBody
 from gateway.dependencies import Asked, Dependencies
 from gateway.paging import PAGE, ClientId, Cursor, Limit, bounded
-from gateway.parameters import only
+from gateway.parameters import allowed, only
+from gateway.preconditions import CONDITIONAL, of_photo, of_photo_to_change
 from gateway.problems import Refused, problems
-from gateway.reading import not_found, owner_to_change, visible
+from gateway.quotas import Quotas
+from gateway.reading import hidden, not_found, owner_to_change, visible
 from projections import history, photos
 from projections.history import Room
 from projections.photos import Page, PhotoView
@@ -57,11 +60,15 @@ class History(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     next_cursor: str | None
 
 
+FRESH = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+"""A photo may be kept, and is asked for again each time."""
+
 _wire = msgspec.json.Decoder(WireEvent)
 
-# A date, perhaps a time, perhaps an offset. fromisoformat takes more, and digits without end.
+# The dates and date-times of RFC 3339, and times without an offset. fromisoformat takes more, and
+# digits without end.
 _TIME = re.compile(
-    r"\d{4}-\d\d-\d\d([T+]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+    r"\d{4}-\d\d-\d\d([T+]\d\d:\d\d(:\d\d([.,]\d{1,20})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
 
 
@@ -106,23 +113,28 @@ async def list_photos(
 @get(
     "/api/photos/{photo_id:str}",
     guards=[only("after")],
-    responses=problems("photo-not-found", "missing-token", "read-model-behind"),
+    response_headers=[ETAG, LAST_MODIFIED],
+    responses=problems("photo-not-found", "missing-token", "read-model-behind") | NOT_MODIFIED,
     tags=["photos"],
     summary="One photo",
 )
 async def one_photo(
     request: Asked, reader: NamedDependency[Reader], photo_id: FromPath[str]
-) -> PhotoView:
-    """What is known of the photo so far."""
+) -> Response[PhotoView]:
+    """What is known of the photo so far. Its `ETag` changes with each event of the photo."""
     photo = await reader.query(photos.get, photo_id)
-    if photo is None or not request.user.may_see(photo.client_id):
+    if photo is None:
         raise not_found(photo_id)
-    return photo
+    if not request.user.may_see(photo.client_id):
+        raise hidden(photo_id)
+    current = of_photo(photo.version, Position.parse(photo.position))
+    return Response(photo, headers=current.headers() | FRESH)
 
 
 @delete(
     "/api/photos/{photo_id:str}",
-    guards=[only()],
+    guards=[allowed(writer), only()],
+    opt={CONDITIONAL: True},
     response_headers=[POSITION],
     responses=problems("photo-not-found", "missing-token", "forbidden", "log-unavailable"),
     tags=["photos"],
@@ -131,23 +143,27 @@ async def one_photo(
 async def delete_photo(
     request: Asked, deps: NamedDependency[Dependencies], photo_id: FromPath[str]
 ) -> Response[None]:
-    """Deleting a photo again is 204 too, and records nothing."""
-    principal = writer(request.user)
+    """Deleting a photo again is 204 too, and records nothing. With `If-Match`, only the photo that
+    has this `ETag` is deleted."""
+    require = of_photo_to_change(request)
     await accepting(deps, request.user)
-    owner = await owner_to_change(deps, photo_id, principal)
-    outcome = await execute(request, deps, DeletePhoto(photo_id=photo_id), owner.client_id)
+    owner = await owner_to_change(deps, photo_id, request.user)
+    command = DeletePhoto(photo_id=photo_id)
+    outcome = await execute(request, deps, command, owner.client_id, require=require)
     return Response(None, status_code=204, headers=position_header(outcome.position))
 
 
 @post(
     "/api/photos/{photo_id:str}/reprocess",
-    guards=[only()],
+    guards=[allowed(writer), only()],
+    opt={CONDITIONAL: True},
     operation_class=OptionalBody,
     status_code=202,
     response_headers=[POSITION],
     responses=problems(
         *("photo-not-found", "photo-deleted", "job-running", "unknown-pipeline"),
-        *("invalid-priority", "missing-token", "forbidden", "log-unavailable"),
+        *("invalid-priority", "not-json", "missing-token", "forbidden", "scope-required"),
+        *("log-unavailable", "quota-jobs", "quota-bytes", "too-many-superseded"),
     ),
     tags=["photos"],
     summary="Process a photo again",
@@ -155,18 +171,22 @@ async def delete_photo(
 async def reprocess(
     request: Asked,
     deps: NamedDependency[Dependencies],
+    quotas: NamedDependency[Quotas],
     photo_id: FromPath[str],
     data: JSONBody[Reprocess | None] = None,
 ) -> Response[Requested]:
-    """Runs the pipeline as a new job, once the photo's present job has ended."""
-    principal = writer(request.user)
-    await accepting(deps, request.user)
-    owner = await owner_to_change(deps, photo_id, principal)
+    """Runs the pipeline as a new job, once the photo's present job has ended. `If-Match` and the
+    other preconditions are about the photo. Operators may do so beyond the quota of the client."""
+    require = of_photo_to_change(request)
     wish, job_id = data or Reprocess(), str(uuid.uuid4())
+    check_priority_allowed(request.user, wish.priority)
+    await accepting(deps, request.user)
+    owner = await owner_to_change(deps, photo_id, request.user)
     command = RequestProcessing(
         photo_id=photo_id, job_id=job_id, pipeline=wish.pipeline, priority=wish.priority
     )
-    outcome = await execute(request, deps, command, owner.client_id)
+    quota = quotas.of(owner.client_id) if request.user.role is Role.CLIENT else NO_QUOTA
+    outcome = await execute(request, deps, command, owner.client_id, quota=quota, require=require)
     answer = Requested(photo_id=photo_id, job_id=job_id, position=str(outcome.position))
     return Response(answer, status_code=202, headers=position_header(outcome.position))
 
@@ -215,7 +235,7 @@ def _time(text: str | None) -> str | None:
     if text is None:
         return None
     detail = f"{text[:40]!r} is not an ISO 8601 time."
-    written = text.replace(" ", "+")  # a "+" that was not percent-encoded comes as a blank
+    written = text.upper().replace(" ", "+")  # a "+" that was not percent-encoded comes as a blank
     if not _TIME.fullmatch(written):
         raise Refused("invalid-time", detail)
     try:

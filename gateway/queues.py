@@ -23,7 +23,7 @@ from gateway.auth import operator, overseer
 from gateway.commands import context, position_header, steer
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
-from gateway.parameters import bodiless, only
+from gateway.parameters import allowed, bodiless, only
 from gateway.problems import problems
 from gateway.rates import Counting
 from gateway.rates import Rate as StageRate
@@ -67,6 +67,13 @@ class QueueView(_Shape, frozen=True, kw_only=True):
     dead_letters: int
 
 
+class LogMemory(_Shape, frozen=True, kw_only=True):
+    """Of the server of the log that has least memory left; ``max_bytes`` 0 is no bound."""
+
+    used_bytes: int
+    max_bytes: int
+
+
 class QueuesView(_Shape, frozen=True, kw_only=True):
     """``time`` is that of the look; ``concurrency`` is what operators allow each worker.
 
@@ -81,6 +88,7 @@ class QueuesView(_Shape, frozen=True, kw_only=True):
     rates_over_ms: int | None
     stages: list[QueueView]
     workers: list[WorkerView]
+    log_memory: LogMemory | None
     partitions: list[PartitionQueue]
 
 
@@ -122,13 +130,12 @@ class LimitWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @get(
     "/api/ops/queues",
-    guards=[only("after")],
+    guards=[allowed(overseer), only("after")],
     responses=problems("missing-token", "forbidden", "read-model-behind"),
     tags=["operations"],
     summary="What waits, and who works",
 )
 async def show_queues(
-    request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
     counting: NamedDependency[Counting],
@@ -137,7 +144,6 @@ async def show_queues(
 
     While some partitions do not answer, what the others say; what operators have said is null
     while partition 0 does not."""
-    overseer(request.user)
     found = await look(deps.log, (*TREE, ERASURE))
     controls = await _controls(deps.log, found)
     rates = await counting.rates()
@@ -152,13 +158,19 @@ async def show_queues(
             for each in found.stages
         ],
         workers=found.workers,
+        log_memory=await _memory(deps),
         partitions=found.partitions,
     )
 
 
+async def _memory(deps: Dependencies) -> LogMemory | None:
+    fullest = await deps.log_room.fullest(deps.log)
+    return fullest and LogMemory(used_bytes=fullest.used_bytes, max_bytes=fullest.max_bytes)
+
+
 @post(
     "/api/ops/queues/{stage:str}/pause",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     before_request=bodiless,
     status_code=200,
     response_headers=[POSITION],
@@ -175,7 +187,7 @@ async def pause_queue(
 
 @post(
     "/api/ops/queues/{stage:str}/resume",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     before_request=bodiless,
     status_code=200,
     response_headers=[POSITION],
@@ -194,10 +206,10 @@ async def resume_queue(
 
 @put(
     "/api/ops/queues/{stage:str}/limits",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     response_headers=[POSITION],
     responses=problems(
-        *("unknown-stage", "invalid-limit-setting", "missing-token", "forbidden"),
+        *("unknown-stage", "invalid-limit-setting", "not-json", "missing-token", "forbidden"),
         "log-unavailable",
     ),
     tags=["operations"],
@@ -216,10 +228,12 @@ async def limit_queue(
 
 @post(
     "/api/ops/queues/{stage:str}/drain",
-    guards=[only()],
+    guards=[allowed(operator), only()],
     status_code=200,
     response_headers=[POSITION],
-    responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),
+    responses=problems(
+        "unknown-stage", "not-json", "missing-token", "forbidden", "log-unavailable"
+    ),
     tags=["operations"],
     summary="Fail what waits",
 )
@@ -231,7 +245,6 @@ async def drain_queue(
 ) -> Response[Drained]:
     """The jobs of the tasks that wait fail with the reason, and can be retried. One call takes a
     bounded number; call again while some are `remaining`. Erasures are not drained."""
-    operator(request.user)
     name = _named(stage)
     stages = tuple(TREE) if name is None else (name,)
     drained = await _drained(request, deps, stages, data.reason)
@@ -264,7 +277,6 @@ async def _drained(request: Asked, deps: Dependencies, stages: tuple[str, ...], 
 async def _steered(
     request: Asked, deps: Dependencies, stage: str, command: ControlCommand
 ) -> Response[Held]:
-    operator(request.user)
     steered = await steer(request, deps, command)
     return Response(_held(stage, steered), headers=position_header(steered.position))
 

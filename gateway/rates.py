@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from domain.pipeline import ERASURE, TREE
+from store.background import Background
 from store.errors import StoreError
 from store.log import Log
 from store.queues import Passed, passed
@@ -47,15 +48,16 @@ class _Count(msgspec.Struct, frozen=True, kw_only=True):
 class Counting:
     """The counts of one gateway."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, background: Background | None = None) -> None:
         self._log = log
+        self._background = background or Background()
         self._counts: deque[_Count] = deque(maxlen=WINDOW_S // EVERY_S)
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
         """Count inside the block: a part of the lifespan of an application."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._run)
+            tasks.start_soon(self._background.keep, "rate counter", self._run)
             yield
             tasks.cancel_scope.cancel()
 

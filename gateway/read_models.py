@@ -5,8 +5,8 @@ from litestar import get
 from litestar.di import NamedDependency
 
 from gateway.auth import overseer
-from gateway.dependencies import Asked, Dependencies
-from gateway.parameters import only
+from gateway.dependencies import Dependencies
+from gateway.parameters import allowed, only
 from gateway.problems import problems
 from gateway.reading import lag_ms
 from projections import checkpoints
@@ -32,14 +32,13 @@ class ProjectionsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
 @get(
     "/api/ops/projections",
-    guards=[only()],
+    guards=[allowed(overseer), only()],
     responses=problems("missing-token", "forbidden"),
     tags=["operations"],
     summary="How new the read model is",
 )
-async def show_projections(request: Asked, deps: NamedDependency[Dependencies]) -> ProjectionsView:
+async def show_projections(deps: NamedDependency[Dependencies]) -> ProjectionsView:
     """The live generation of this gateway's host, and how far it has each partition of the log."""
-    overseer(request.user)
     generation, reached = await deps.reader.query(_state, deps.log.partitions)
     return ProjectionsView(
         generation=generation,

@@ -10,9 +10,9 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from gateway.auth import Principal, Role
-from gateway.dependencies import Dependencies
+from gateway.dependencies import Asked, Dependencies
 from gateway.problems import Refused
-from projections import checkpoints, photos
+from projections import checkpoints, history, photos
 from projections.photos import Owner
 from store.errors import StoreError, Unavailable
 from store.log import Log
@@ -25,7 +25,7 @@ T = TypeVar("T")
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.1
 ASK_S = 0.5
-"""How long a read waits to hear from the log that a position is none."""
+"""How long a read waits to hear from the log whether a position is one."""
 
 After = Annotated[
     str | None,
@@ -36,46 +36,72 @@ After = Annotated[
 ]
 
 
-async def provide_reader(deps: NamedDependency[Dependencies], after: After = None) -> Reader:
+async def provide_reader(
+    request: Asked, deps: NamedDependency[Dependencies], after: After = None
+) -> Reader:
     """The read model, once it has ``after``.
 
+    A client is told about the positions of its own events alone: whether there is an event at any
+    other position, or after it, would tell when other clients are active.
+
     Raises:
-        Refused: ``invalid-position``, ``read-model-behind``.
+        Refused: ``invalid-position``, ``unknown-position``, ``read-model-behind``.
     """
-    if after is not None:
-        positions = [parse_position(text, deps.log.partitions) for text in after.split(",")]
-        for position in {each.partition: each for each in positions}.values():
-            if await _checkpoint(deps.reader, position.partition) < position:
-                await _check_recorded(deps, position)
-                await reach(deps, position)
+    if after is None:
+        return deps.reader
+    own = request.user.own
+    positions = [parse_position(text, deps.log.partitions) for text in after.split(",")]
+    for position in {each.partition: each for each in positions}.values():
+        if own is not None:
+            await _reach_own(deps, position, own)
+        elif await _checkpoint(deps.reader, position.partition) < position:
+            if await will_not_come(deps.log, position, None):
+                raise _no_event(position)
+            await reach(deps, position)
     return deps.reader
 
 
-async def _check_recorded(deps: Dependencies, position: Position) -> None:
-    """Refuse a position that will not come; raises Refused, ``invalid-position``."""
-    if (end := await end_before(deps.log, position)) is not None:
-        raise Refused("invalid-position", f"The log ends at {end}, before {position}.")
+async def _reach_own(deps: Dependencies, position: Position, client_id: str) -> None:
+    """Wait for an event of the client; raises as ``provide_reader``."""
+    with suppress(Unavailable):  # the projector has yet to make the file
+        if await deps.reader.query(history.has, position, client_id):
+            return
+    known = await will_not_come(deps.log, position, client_id)
+    if known is None:
+        raise Refused("read-model-behind", f"The read model has not reached {position} yet.")
+    if known:
+        raise _no_event(position)
+    await reach(deps, position)
 
 
-async def end_before(log: Log, position: Position) -> Position | None:
-    """The end of the log, if it is before ``position``, which nobody was told by it then.
+def _no_event(position: Position) -> Refused:
+    return Refused("unknown-position", f"There is no event of yours at {position}.")
 
-    None also where the log does not answer: that leaves it open.
+
+async def will_not_come(log: Log, position: Position, client_id: str | None) -> bool | None:
+    """Whether the log has no event of the client at ``position``; None if it does not answer.
+
+    Without a client: whether the log ends before it.
     """
     with suppress(StoreError), anyio.move_on_after(ASK_S):
-        end = await log.end(position.partition)
-        return end if end < position else None
+        if client_id is None:
+            return await log.end(position.partition) < position
+        found = await log.read(position.before, count=1)
+        return not any(
+            each.position == position and each.event.metadata.client_id == client_id
+            for each in found
+        )
     return None
 
 
 def parse_position(text: str, partitions: int) -> Position:
-    """Raises Refused, ``invalid-position``."""
+    """Raises Refused, ``invalid-position``, ``unknown-position``."""
     try:
         position = Position.parse(text)
     except ValueError as error:
         raise Refused("invalid-position", str(error)) from error
     if position.partition >= partitions:
-        raise Refused("invalid-position", f"This log has {partitions} partitions, from 0 on.")
+        raise Refused("unknown-position", f"This log has {partitions} partitions, from 0 on.")
     return position
 
 
@@ -92,14 +118,16 @@ async def reach(deps: Dependencies, position: Position) -> None:
 
 
 async def lag_ms(deps: Dependencies, partition: int) -> int:
-    """How long the oldest event that is not in the read model has been waiting.
+    """How long the oldest event that is not in the read model has been waiting, by the log's clock.
 
     Raises:
         Unavailable: Redis does not answer, or there is no read model.
     """
     checkpoint = await deps.reader.query(checkpoints.get, partition)
     waiting = await deps.log.read(checkpoint, count=1, safe=False)
-    return max(0, int(time.time() * 1000) - waiting[0].position.ms) if waiting else 0
+    if not waiting:
+        return 0
+    return max(0, int((await deps.log.now()).timestamp() * 1000) - waiting[0].position.ms)
 
 
 async def _checkpoint(reader: Reader, partition: int) -> Position:
@@ -141,11 +169,18 @@ async def owner_to_change(deps: Dependencies, photo_id: str, principal: Principa
 
 def visible(owner: Owner | None, photo_id: str, principal: Principal) -> Owner:
     """The owner, if the photo exists for ``principal``; raises Refused, ``photo-not-found``."""
-    if owner is None or not principal.may_see(owner.client_id):
+    if owner is None:
         raise not_found(photo_id)
+    if not principal.may_see(owner.client_id):
+        raise hidden(photo_id)
     return owner
 
 
 def not_found(photo_id: str) -> Refused:
     """The same words for a photo that is not there and for another client's."""
     return Refused("photo-not-found", f"There is no photo {photo_id[:64]}.")
+
+
+def hidden(photo_id: str) -> Refused:
+    """For another client's photo: the answer of ``not_found``, and a line of the security log."""
+    return Refused("photo-not-found", f"There is no photo {photo_id[:64]}.", trespass=True)

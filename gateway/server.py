@@ -4,26 +4,40 @@ What is refused here never reaches the application, and is a problem document li
 """
 
 import asyncio
+import logging
 import secrets
 from typing import Any
 
+import httptools
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gateway.connections import SCOPE_KEY, Connection, Connections
 from gateway.envelope import HEADERS
 from gateway.limits import Limits
-from gateway.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, document
+from gateway.peer import UNKNOWN, source
+from gateway.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, body_incomplete, document
+from gateway.stuck import Watch
 from gateway.tracing import HEADER, trace_id
 
-TOO_MANY = ("too-many-connections", "This gateway has as many connections as it may have.")
+logger = logging.getLogger("photolog.gateway")
+
 NO_HOST = ("malformed-request", "A request of HTTP/1.1 names its Host, once.")
 NO_HTTP = ("malformed-request", "What was sent is not a request of HTTP/1.1.")
 NO_HANDSHAKE = ("malformed-request", "The handshake has a body, or a header beyond 8 KB.")
 
 INVALID_DATA = 1007  # RFC 6455, section 7.4.1
+
+ACCEPTED_AT_ONCE = 128
+"""Connections that wait in the socket's queue. They are all accepted before any can be refused."""
+
+TURNED_AWAY_AT_ONCE = 64
+"""Refused connections that are told why; more are reset, which needs no descriptor."""
+
+TURNED_AWAY_S = 1.0
+"""How long such a connection stays open for the peer to read the answer."""
 
 
 class _Head:
@@ -39,32 +53,72 @@ class Bounded(HttpToolsProtocol):
     """HTTP/1.1 that bounds the time, the size and the number of what comes before a body.
 
     uvicorn waits without end for it, and keeps all of it: a few peers could hold all connections,
-    or all memory.
+    or all memory. It also waits without end for a peer that does not read its answer.
     """
 
     limits: Limits
+    all_connections: Connections
+    turned_away: "set[Bounded]"
+
+    connection: Connection | None = None
     _timer: asyncio.TimerHandle | None = None
+    _watch: Watch
     _head: _Head | None = None
     _fault: Refused | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as its parent does
         super().connection_made(transport)
+        self._watch = Watch(transport, self.limits.slow_reader_s)
+        address = self.client[0] if self.client else None
+        try:
+            self.connection = self.all_connections.enter(address, self._make_room)
+        except Refused as fault:
+            self._turn_away(fault)
+            return
         self._close_after(self.limits.header_patience_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._keep_open()
+        self._watch.end()
+        self.turned_away.discard(self)
+        if self.connection is not None:
+            self.connection.leave()
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch.look()
+
+    def resume_writing(self) -> None:
+        self._watch.end()
+        super().resume_writing()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._watch.end()
+        super().handle_websocket_upgrade()
+
     def data_received(self, data: bytes) -> None:
+        """As its parent does, but without a line in the log for each mistake of a peer."""
         if self._fault is not None:
             return  # it has been refused
         head = self._head
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            parser: Any = self.parser
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+        except httptools.HttpParserError:
+            self._refuse(self._fault or Refused(*NO_HTTP))
         # The parser keeps a header until it is whole, so what came of it is counted here.
         if head is not None and head is self._head:
             head.came_bytes += len(data)
             if head.came_bytes > self.limits.max_header_bytes:
                 self._refuse(self._too_large())
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._hang_up()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -77,7 +131,9 @@ class Bounded(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value), headers=1)
-        super().on_header(name, value)
+        # RFC 9110, section 5.5: blanks around a value are not part of it. The parser leaves those
+        # behind it; everything that reads headers comes after this.
+        super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         self._keep_open()
@@ -87,10 +143,10 @@ class Bounded(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if parser.get_http_version() == "1.1" and hosts != 1:
             raise self._faulty(Refused(*NO_HOST))
-        # uvicorn asks this of requests alone.
-        upgrades = parser.should_upgrade() and self._should_upgrade()
-        if upgrades and len(self.connections) >= self.limits.connections:
-            raise self._faulty(Refused(*TOO_MANY))
+        untyped: Any = self.scope
+        untyped[SCOPE_KEY] = self.connection
+        if self.connection is not None:
+            self.connection.begin()
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
@@ -104,8 +160,14 @@ class Bounded(HttpToolsProtocol):
         self._head = None
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 # ours says more
-        self._refuse(self._fault or Refused(*NO_HTTP))
+    def on_response_complete(self) -> None:
+        is_last = not self.pipeline
+        super().on_response_complete()
+        if is_last and self.connection is not None:
+            self.connection.end()
+        if self._fault is not None and is_last and not self.transport.is_closing():
+            self._say(self._fault)
+        self._watch.look()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         async def cutting(scope: Any, receive: Any, send: Any) -> None:
@@ -113,7 +175,7 @@ class Bounded(HttpToolsProtocol):
             if cycle.response_started and not cycle.response_complete:
                 await self._cut(receive)
 
-        super()._start_asgi_task(cycle, _too_many if app is service_unavailable else cutting)
+        super()._start_asgi_task(cycle, cutting)
 
     async def _cut(self, receive: Any) -> None:
         """An application that ends in the middle of its answer has given its reader up.
@@ -146,23 +208,83 @@ class Bounded(HttpToolsProtocol):
         self._fault = fault
         return fault
 
-    def _refuse(self, fault: Refused) -> None:
-        """Say why and close. What still comes is dropped: a reset would take the answer away."""
-        self._fault = fault
-        self._close_after(self.limits.linger_s)
+    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] # its type
+        """A sender that ends its half of the connection gets an answer all the same.
+
+        True keeps our half open. An answer that has begun is not waited for: a reader that has left
+        a stream ends it like this, too.
+        """
         cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete:
+        if self._fault is not None or cycle is None or cycle.response_complete:
+            if self._fault is None and self._head is not None:
+                self._refuse(Refused(*NO_HTTP))
+        elif cycle.more_body:
+            self._refuse(body_incomplete())
+        elif not cycle.response_started:
+            cycle.keep_alive = False
+            self._close_after(self.limits.linger_s)
+            return True
+        return False
+
+    def _refuse(self, fault: Refused) -> None:
+        """Say why and close; what still comes is dropped.
+
+        The answer to a whole request that came before goes first. A request that is refused while
+        its body comes has ended for the application.
+        """
+        self.all_connections.noise.note(_source_of(self), fault.code)
+        self._fault = fault
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()  # the faulty request: its application has not begun
+            return
+        cycle: Any = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._say(fault)
+        elif cycle.more_body and not cycle.response_started:
+            self._say(fault, trace_id(cycle.scope))
+            cycle.disconnected = True
+            cycle.message_event.set()
+        elif cycle.more_body:
             self.transport.close()  # in the middle of another answer nothing can be said
-        elif not self.transport.is_closing():
-            self.transport.write(_wire(fault))
-            if self.transport.can_write_eof():
-                self.transport.write_eof()
-            else:
-                self.transport.close()
+
+    def _say(self, fault: Refused, trace: str = "") -> None:
+        """Answer. The rest is read for a while: a reset would take the answer away."""
+        self._close_after(self.limits.linger_s)
+        if self.transport.is_closing():
+            return
+        self.transport.write(_wire(fault, trace or secrets.token_hex(16)))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _turn_away(self, fault: Refused) -> None:
+        """Refuse a connection of which nothing has been read."""
+        self._fault = fault
+        self._say(fault)
+        if len(self.turned_away) >= TURNED_AWAY_AT_ONCE:
+            self.transport.abort()
+            return
+        self.turned_away.add(self)
+        self._close_after(TURNED_AWAY_S)
+
+    def _make_room(self) -> None:
+        self._keep_open()
+        cycle: Any = self.cycle
+        is_idle = cycle is None or cycle.response_complete
+        if is_idle and not self.transport.get_write_buffer_size():
+            self.transport.close()
+        else:
+            self.transport.abort()  # else it would keep its descriptor for a while
 
     def _close_after(self, seconds: float) -> None:
         self._keep_open()
-        self._timer = self.loop.call_later(seconds, self.transport.close)
+        self._timer = self.loop.call_later(seconds, self._hang_up)
+
+    def _hang_up(self) -> None:
+        """Close; a peer that does not read what is on its way to it may not delay that for ever."""
+        self.transport.close()
+        self._watch.look()
 
     def _keep_open(self) -> None:
         if self._timer is not None:
@@ -173,11 +295,42 @@ class Bounded(HttpToolsProtocol):
 class Messages(WebSocketsSansIOProtocol):
     """WebSockets that end when the peer makes a mistake, and do not call that an error of ours."""
 
+    connection: Connection | None = None
+    _watch: Watch
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # only such come
+        super().connection_made(transport)
+        before: Any = transport.get_protocol()  # which it takes the connection over from
+        self.connection = before.connection
+        self._watch = Watch(transport, before.limits.slow_reader_s)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch.look()
+
+    def resume_writing(self) -> None:
+        self._watch.end()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch.end()
+        if self.connection is not None:
+            self.connection.leave()
+        super().connection_lost(exc)
+
+    async def run_asgi(self) -> None:
+        scope: Any = self.scope
+        scope[SCOPE_KEY] = self.connection
+        await super().run_asgi()
+        if self.connection is not None:
+            self.connection.end()  # what is left is the peer's farewell, which may never come
+        self._watch.look()
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         # The first bytes are a whole head. uvicorn waits for more when the library takes no such.
         if not self.handshake_initiated and not self.transport.is_closing():
-            self.transport.write(_wire(Refused(*NO_HANDSHAKE)))
+            self.transport.write(_wire(Refused(*NO_HANDSHAKE), secrets.token_hex(16)))
             self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
@@ -189,6 +342,10 @@ class Messages(WebSocketsSansIOProtocol):
         self.handle_parser_exception()
 
 
+def _source_of(protocol: HttpToolsProtocol) -> str:
+    return source(protocol.client[0]) if protocol.client else UNKNOWN
+
+
 def _is_utf8(data: bytes) -> bool:
     try:
         data.decode()
@@ -197,20 +354,26 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def protocol(bounds: Limits) -> type[HttpToolsProtocol]:
+def protocol(bounds: Limits, connections: Connections) -> type[HttpToolsProtocol]:
     """The protocol with these bounds; uvicorn wants a class."""
 
     class Protocol(Bounded):
         limits = bounds
+        all_connections = connections
+        turned_away = set[Bounded]()  # noqa: RUF012 # of all connections together
 
     return Protocol
 
 
 def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
-    """uvicorn's settings for the gateway; ``options`` are further ones: host, port, uds, fd."""
+    """uvicorn's settings for the gateway; ``options`` are further ones: host, port, uds, fd.
+
+    Connections are counted by ``app.connections``, if the application has that.
+    """
+    connections = getattr(app, "connections", None) or Connections(limits)
     return uvicorn.Config(
         app,
-        http=protocol(limits),
+        http=protocol(limits, connections),
         ws=Messages,
         ws_max_size=limits.message_max_bytes,
         # Sixteen kilobytes of a compressed message can unfold to sixteen megabytes.
@@ -224,20 +387,13 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
         forwarded_allow_ips=limits.trusted_proxies,
         timeout_keep_alive=limits.keep_alive_s,
         timeout_graceful_shutdown=limits.drain_s,
-        limit_concurrency=limits.connections,
+        backlog=ACCEPTED_AT_ONCE,
         **options,
     )
 
 
-async def _too_many(scope: Any, _receive: Any, send: Any) -> None:
-    """An application that refuses everything, as uvicorn's own does in plain text."""
-    status, headers, body = _answer(Refused(*TOO_MANY), trace_id(scope))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def _wire(fault: Refused) -> bytes:
-    status, headers, body = _answer(fault, secrets.token_hex(16))
+def _wire(fault: Refused, trace: str) -> bytes:
+    status, headers, body = _answer(fault, trace)
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)
 
@@ -251,6 +407,6 @@ def _answer(fault: Refused, trace: str) -> tuple[int, list[tuple[bytes, bytes]],
         b"connection": b"close",
         HEADER.lower().encode(): trace.encode(),
     }
-    if problem.status == 503:
+    if problem.status in (429, 503):
         headers[b"retry-after"] = str(RETRY_AFTER_S).encode()
     return problem.status, list(headers.items()), body

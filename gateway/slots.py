@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from domain.rejections import QuotaUploads
 from gateway.problems import Refused
 
 
@@ -21,9 +22,22 @@ class Slots:
     def taken(self) -> int:
         return int(self._all.borrowed_tokens)
 
+    def open_of(self, client_id: str) -> int:
+        """Uploads of the client that have a place or wait for one."""
+        return self._asking.get(client_id, 0)
+
     @asynccontextmanager
-    async def one(self, client_id: str, patience_s: float) -> AsyncGenerator[None]:
-        """A place for an upload of the client; raises Refused, ``busy``."""
+    async def one(
+        self, client_id: str, patience_s: float, *, most: int = 0
+    ) -> AsyncGenerator[None]:
+        """A place for an upload of the client; ``most`` is how many may be open, 0 for no limit.
+
+        Raises:
+            QuotaUploads: at once.
+            Refused: ``busy``.
+        """
+        if most and self.open_of(client_id) >= most:
+            raise QuotaUploads(f"{most:,} uploads of the client are open here.")
         own = self._of.setdefault(client_id, anyio.CapacityLimiter(self.of_one_client))
         self._asking[client_id] = self._asking.get(client_id, 0) + 1
         borrower = object()

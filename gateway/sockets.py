@@ -14,33 +14,39 @@ answers what cannot be done, and changes nothing.
 
 | close code | why |
 |---|---|
-| 1008 | ``too-many-errors``: more than ``Limits.errors_per_socket`` |
+| 1008 | ``too-many-errors``: more than ``Limits.errors_per_socket``, ``rate-limited`` ones too |
 | 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
-| 4401 | ``missing-token``, ``invalid-token``, ``expired-token``: at once, or when the token ends |
+| 1013 | ``too-many-connections`` and its kind, as in ``gateway.connections``: try again later |
+| 1013 | ``log-unavailable``, ``unavailable``: who asks cannot be found out now; connect again |
+| 4401 | ``missing-token``, ``invalid-token`` or another code that comes with 401: at once |
+| 4401 | ``expired-token``, ``revoked-token``, ``expired-session``: when that happens |
 | 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
 
 Who may not enter is told so after the handshake, because a browser does not show the status of one
-that fails.
+that fails. A client or an address that opens too many sockets gets 429 instead of a handshake.
 """
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, cast
 
 import anyio
 import msgspec
-from litestar import websocket
+from litestar import get, websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
-from gateway import auth
+from gateway.access import Access
 from gateway.auth import AuthError, Forbidden, Principal
+from gateway.connections import SCOPE_KEY, Connection
 from gateway.dependencies import Dependencies, Socket
 from gateway.hub import Hub, Subscriber
 from gateway.problems import Refused, shortened
+from gateway.rate_limits import Allowance
 from gateway.rooms import (
     Admission,
     admit,
@@ -48,7 +54,10 @@ from gateway.rooms import (
     parse_positions,
     session_room,
 )
+from gateway.security_log import SecurityLog
 from gateway.subscription import Delivery, Start
+from gateway.throttling import RateLimited, Throttle, refuse_handshake
+from store.buckets import Bucket
 from store.errors import StoreError
 
 logger = logging.getLogger("photolog.gateway")
@@ -115,16 +124,39 @@ _requests = msgspec.json.Decoder(Identify | SubscribePhoto | UnsubscribePhoto | 
 
 @websocket("/ws", exclude_from_auth=True)
 async def rooms(
-    socket: Socket, deps: NamedDependency[Dependencies], hub: NamedDependency[Hub]
+    socket: Socket,
+    deps: NamedDependency[Dependencies],
+    access: NamedDependency[Access],
+    hub: NamedDependency[Hub],
+    throttle: NamedDependency[Throttle],
+    security: NamedDependency[SecurityLog],
 ) -> None:
+    try:
+        asking = await _admitted(socket, access, throttle, security)
+    except RateLimited as refused:
+        await refuse_handshake(socket, refused)
+        return
     await socket.accept()
     try:
-        end = await _converse(socket, _principal(socket, deps), deps, hub)
+        if isinstance(asking, _Ended):
+            raise asking
+        with _counted(socket, asking):
+            end = await _converse(socket, asking, access, deps, hub, security)
     except _Ended as ended:
         end = ended
     if end is not None:
         with suppress(OSError, WebSocketDisconnect), anyio.move_on_after(CLOSE_PATIENCE_S):
             await socket.close(end.code, end.reason)
+
+
+@get("/ws", exclude_from_auth=True, include_in_schema=False)
+async def no_handshake() -> None:
+    """Answer a request that is not a WebSocket handshake."""
+    raise Refused(
+        "upgrade-required",
+        "This address takes WebSocket handshakes only.",
+        headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
 
 
 class _Ended(Exception):
@@ -136,23 +168,59 @@ class _Ended(Exception):
         self.reason = reason
 
 
-def _principal(socket: Socket, deps: Dependencies) -> Principal:
+async def _admitted(
+    socket: Socket, access: Access, throttle: Throttle, security: SecurityLog
+) -> "Principal | _Ended":
+    """Return who asks, or why they may not; raises RateLimited."""
     try:
-        principal = auth.identify(socket, deps.tokens)
-    except AuthError as error:
-        raise _Ended(4401, error.code) from error
-    except Forbidden as error:
-        raise _Ended(4403, error.code) from error
-    if principal is None:
-        raise _Ended(4401, "missing-token")
+        principal = await access.authenticate(socket)
+    except (AuthError, Forbidden) as fault:
+        security.refused(socket.scope, fault)
+        await throttle.admit_stranger(socket.scope, fault)
+        return _Ended(4401 if isinstance(fault, AuthError) else 4403, fault.code)
+    except Refused as error:
+        return _Ended(1013, error.code)
+    except StoreError:
+        return _Ended(1013, "unavailable")
+    await throttle.admit_socket(socket.scope, principal)
+    socket.scope["user"] = principal
     return principal
 
 
+@contextmanager
+def _counted(socket: Socket, principal: Principal) -> Generator[None]:
+    connection: Connection | None = cast("Any", socket.scope).get(SCOPE_KEY)
+    if connection is None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(connection.serving(socket.scope, principal))
+        except Refused as refusal:
+            raise _Ended(1013, refusal.code) from refusal
+        yield
+
+
 async def _converse(
-    socket: Socket, principal: Principal, deps: Dependencies, hub: Hub
+    socket: Socket,
+    principal: Principal,
+    access: Access,
+    deps: Dependencies,
+    hub: Hub,
+    security: SecurityLog,
 ) -> _Ended | None:
     """Listen and tell until either comes to an end, or the token does."""
     end: _Ended | None = None
+    refused = anyio.Event()
+
+    def refuse(code: str) -> None:
+        nonlocal end
+        end = end or _Ended(4401, code)
+        refused.set()
+
+    async def until_refused() -> None:
+        await refused.wait()
+        tasks.cancel_scope.cancel()
 
     async def until_ended(part: Callable[[], Awaitable[None]]) -> None:
         nonlocal end
@@ -164,12 +232,13 @@ async def _converse(
             logger.debug("the peer of a socket has gone")
         tasks.cancel_scope.cancel()
 
-    with hub.subscribe("websocket") as subscriber:
-        conversation = _Conversation(socket, principal, deps, hub, subscriber)
+    with hub.subscribe("websocket") as subscriber, access.staying(principal, refuse):
+        conversation = _Conversation(socket, principal, deps, hub, subscriber, security)
         with anyio.move_on_after(principal.expires - time.time()) as lifetime:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(until_ended, conversation.listen)
                 tasks.start_soon(until_ended, conversation.tell)
+                tasks.start_soon(until_refused)
     return _Ended(4401, "expired-token") if lifetime.cancelled_caught else end
 
 
@@ -183,7 +252,9 @@ class _Conversation:
         deps: Dependencies,
         hub: Hub,
         subscriber: Subscriber,
+        security: SecurityLog,
     ) -> None:
+        self._security = security
         self._socket = socket
         self._principal = principal
         self._deps = deps
@@ -191,16 +262,19 @@ class _Conversation:
         self._subscriber = subscriber
         self._sending = anyio.Lock(fast_acquire=True)
         self._errors = 0
+        self._budget = _budget(deps.rates.rate_messages_per_socket)
         self._identified = False
 
     async def listen(self) -> None:
         """Answer each message, one after the other; return when the peer has gone."""
         while (text := await self._receive()) is not None:
             try:
+                self._pay()
                 await self._answer(_requests.decode(text))
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
                 await self._refuse("malformed-message", shortened(str(error)))
             except Refused as error:
+                self._security.refused(self._socket.scope, error)
                 await self._refuse(error.code, error.detail)
             except StoreError:
                 await self._refuse("unavailable", "A part of the system does not answer now.")
@@ -212,6 +286,11 @@ class _Conversation:
                 async with self._sending:
                     await self._send(_event(delivery))
         raise _Ended(1012, "stopping")
+
+    def _pay(self) -> None:
+        if self._budget is not None and not self._budget.spend(1, time.monotonic()):
+            self._deps.limited("messages-per-socket")
+            raise Refused("rate-limited", "Too many messages over this socket.")
 
     async def _receive(self) -> str | bytes | None:
         message = await self._socket.receive()
@@ -275,13 +354,16 @@ class _Conversation:
     ) -> None:
         """Enter all the rooms at one point of the history; answer with the start of the first."""
         after = parse_positions(last_event_id) if last_event_id else None
-        after = await self._hub.reached(after)
+        after = await self._hub.reached(after, self._principal.own)
+        begin = await self._hub.begin(admissions[0])  # the others are of the same client
         added = {admission.room for admission in admissions} - set(self._subscriber.rooms)
         if len(self._subscriber.rooms) + len(added) > self._deps.limits.rooms_per_socket:
             raise Refused("too-many-rooms", "Leave a room before you enter another.")
         async with self._sending:
-            starts = [self._subscriber.enter(admission, after) for admission in admissions]
+            starts = [self._subscriber.enter(admission, after, begin) for admission in admissions]
             await self._send(msgspec.json.encode(answer(starts[0])))
+        for admission in admissions:
+            self._security.entered(self._socket.scope, f"/ws {admission.name}")
 
     async def _refuse(self, code: str, detail: str) -> None:
         self._errors += 1
@@ -301,6 +383,10 @@ class _Conversation:
             raise _Ended(1013, "slow-reader")
 
 
+def _budget(allowance: Allowance | None) -> Bucket | None:
+    return allowance and Bucket("", 0, allowance.tokens, allowance.window_s)
+
+
 def _event(delivery: Delivery) -> bytes:
     return b'{"type":"event","rooms":%b,"event":%b}' % (
         msgspec.json.encode(delivery.rooms),
@@ -308,4 +394,4 @@ def _event(delivery: Delivery) -> bytes:
     )
 
 
-ROUTES = (rooms,)
+ROUTES = (rooms, no_handshake)

@@ -7,8 +7,10 @@
 | a comment | every ``PING_S``, so that proxies keep the connection and dead ones are noticed |
 
 Every ``id`` is where to resume: a browser sends the last one back as ``Last-Event-ID`` by itself.
-The id of a room that spans several partitions has a position in each, joined by commas.
-The stream ends with the token; whoever comes again without a new one gets a 401.
+Where nothing is resumed, the first frame's is that of the last event of the room's client: a client
+never sees a position of another's event. The id of a room that spans several partitions has a
+position in each, joined by commas. The stream ends with the token, or when it is revoked; whoever
+comes again without a new one gets a 401.
 """
 
 import logging
@@ -25,13 +27,16 @@ from litestar.params import QueryParameter
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
 
+from gateway.access import Access
 from gateway.auth import Principal
 from gateway.dependencies import Asked, Dependencies
+from gateway.envelope import is_head
 from gateway.hub import Hub, Subscriber
 from gateway.parameters import only
 from gateway.problems import problems
 from gateway.rooms import Admission, Positions, admit, join_positions, parse_positions
 from gateway.subscription import Delivery
+from gateway.throttling import STREAM
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -53,6 +58,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 @get(
     "/api/events",
     guards=[only("room", "lastEventId")],
+    opt=STREAM,
     responses={
         200: ResponseSpec(
             str,
@@ -83,28 +89,38 @@ async def room_events(
     ] = None,
 ) -> EventSourceResponse:
     """Without a position to resume after, from now on."""
+    admission = await admit(room, request.user, deps)
     # A browser that connects again sends the header, to the URL that it had at first.
     resume = request.headers.get("last-event-id") or last_event_id
     after = parse_positions(resume) if resume else None
-    admission = await admit(room, request.user, deps)
-    after = await hub.reached(after)
-    return _Stream(hub, admission, after, request.user)
+    after = await hub.reached(after, request.user.own)
+    begin = await hub.begin(admission)
+    return _Stream(hub, admission, after, begin, request.user, request.auth)
 
 
 class _Stream(EventSourceResponse):
-    """Ends whole when the server stops; lets go of who takes nothing for ``Limits.slow_reader_s``.
+    """Ends whole when the server stops or the token is revoked.
+
+    Lets go of who takes nothing for ``Limits.slow_reader_s``.
 
     The subscription lasts as long as the body: a response that never begins leaves nothing behind.
     """
 
     def __init__(
-        self, hub: Hub, admission: Admission, after: Positions | None, principal: Principal
+        self,
+        hub: Hub,
+        admission: Admission,
+        after: Positions | None,
+        begin: Positions | None,
+        principal: Principal,
+        access: Access,
     ) -> None:
         self._hub = hub
+        self._access = access
         self._subscriber: Subscriber | None = None
         self._stopping = anyio.Event()
         super().__init__(  # pyright: ignore[reportUnknownMemberType] # types of the library
-            self._frames(admission, after, principal.expires),
+            self._frames(admission, after, begin, principal),
             ping=PING_S,
             send_timeout=hub.limits.slow_reader_s,
             shutdown_event=self._stopping,
@@ -112,6 +128,10 @@ class _Stream(EventSourceResponse):
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if is_head(scope):  # no room is entered for headers
+            status, headers = self.status_code, self.raw_headers
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            return
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._end_when_stopping)
             try:
@@ -127,14 +147,21 @@ class _Stream(EventSourceResponse):
             self._subscriber.end()
 
     async def _frames(
-        self, admission: Admission, after: Positions | None, expires: float
+        self,
+        admission: Admission,
+        after: Positions | None,
+        begin: Positions | None,
+        principal: Principal,
     ) -> AsyncGenerator[bytes]:
-        with self._hub.subscribe("sse") as subscriber:
+        with (
+            self._hub.subscribe("sse") as subscriber,
+            self._access.staying(principal, lambda _: self._stopping.set()),
+        ):
             self._subscriber = subscriber
-            start = subscriber.enter(admission, after)
+            start = subscriber.enter(admission, after, begin)
             positions = dict(start.positions)
             yield _ready(start.recovered, join_positions(positions))
-            while batch := await _next_batch(subscriber, expires):
+            while batch := await _next_batch(subscriber, principal.expires):
                 frames: list[bytes] = []
                 for _, entry in batch:
                     positions[entry.position.partition] = entry.position
@@ -143,7 +170,7 @@ class _Stream(EventSourceResponse):
 
 
 async def _next_batch(subscriber: Subscriber, expires: float) -> list[Delivery]:
-    """Empty at the end: of the server, the hub or the token."""
+    """Empty at the end: of the server, the hub or the token, also a revoked one."""
     with anyio.move_on_after(expires - time.time()):
         return await subscriber.next_batch()
     return []

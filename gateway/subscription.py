@@ -91,11 +91,17 @@ class Subscription:
     def rooms(self) -> tuple[Room, ...]:
         return tuple(entered.admission.room for entered in self._rooms.values())
 
-    def enter(self, admission: Admission, after: Positions | None) -> Start:
-        """Follow the room from ``after``, or from now on. Entering again adds what lies before."""
+    def enter(
+        self, admission: Admission, after: Positions | None, begin: Positions | None = None
+    ) -> Start:
+        """Follow the room from ``after``; without it from ``begin``, or from now on.
+
+        Entering again adds what lies before.
+        """
         now = {partition: self._head[partition] for partition in admission.partitions}
         recovered = after is not None and _reaches(now, after)
-        begin = {p: after[p] for p in now} if after is not None and recovered else now
+        first = after if recovered else begin
+        begin = {p: min(first[p], now[p]) for p in now} if first is not None else now
         known = self._rooms.get(admission.name)
         until = known.begin if known else now
         self._replay(admission, begin, until)

@@ -45,6 +45,6 @@ def trace_id(scope: Any) -> str:
 
 def _of_headers(headers: list[tuple[bytes, bytes]]) -> tuple[str, str] | None:
     for name, value in headers:
-        if name == b"traceparent" and (match := _TRACEPARENT.fullmatch(value.strip())):
+        if name == b"traceparent" and (match := _TRACEPARENT.fullmatch(value)):
             return match[1].decode(), match[2].decode()
     return None

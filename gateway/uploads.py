@@ -10,6 +10,13 @@
 | an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
 | an ``Idempotency-Key`` of a photo that is deleted now | 422 ``idempotency-key-reused`` |
 | bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
+| a photo that the quota has no room for | 507 ``quota-photos``, ``quota-bytes`` |
+| an upload beyond what may be under way | 429 ``quota-jobs``, ``quota-uploads`` |
+| one ``Idempotency-Key`` too many in 24 hours | 429 ``quota-idempotency-keys`` |
+
+Quotas are checked before the body is read, as far as that shows, and by the append. There they stop
+neither a duplicate nor a repeat, which add nothing.
+| bytes of which the log has no room to tell | 507 ``log-full`` |
 
 The blob is durable before the event that names it. Where it is not known whether the event was
 recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
@@ -31,16 +38,19 @@ from domain.commands import UploadPhoto
 from domain.events import PhotoUploaded
 from domain.photo import Photo
 from domain.pipeline import stages_of
+from domain.quotas import Quota
 from domain.rejections import Rejected
-from gateway.auth import writer
+from gateway.auth import check_priority_allowed, writer
 from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
 from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
 from gateway.dependencies import Asked, Dependencies
-from gateway.forms import Form, receive_form
-from gateway.parameters import only
+from gateway.forms import Form, least_file_bytes, receive_form
+from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems, retry_after
+from gateway.quotas import Quotas
 from gateway.restoring import has_original, restore
 from gateway.slots import Slots
+from gateway.throttling import UPLOAD
 from store import subject
 from store.blobs import Blobs, Draft, original_key
 from store.errors import Corrupt, Full, StoreError, Unavailable
@@ -50,7 +60,6 @@ from store.position import Position
 logger = logging.getLogger("photolog.gateway")
 
 KEY_MAX = 200
-LAST_SEQ = 2**64 - 1
 PAUSE_S = 0.1
 RECORDED_BEFORE = "This was recorded before, and the log does not answer now."
 
@@ -67,7 +76,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @post(
     "/api/photos/upload",
-    guards=[only()],
+    guards=[allowed(writer), only()],
+    opt=UPLOAD,
     operation_class=MultipartUpload,
     request_max_body_size=None,  # the form has bounds of its own
     response_headers=[POSITION],
@@ -79,9 +89,11 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     | problems(
         *("missing-file", "empty-file", "too-many-files", "too-many-fields", "field-too-large"),
         *("malformed-multipart", "invalid-session", "invalid-priority", "unknown-pipeline"),
-        *("invalid-idempotency-key", "missing-token", "forbidden", "upload-stalled"),
+        *("invalid-idempotency-key", "missing-token", "forbidden", "scope-required"),
+        "upload-stalled",
         *("upload-too-large", "not-multipart", "unsupported-type", "idempotency-key-reused"),
         *("busy", "log-unavailable", "storage-unavailable", "storage-full"),
+        *("quota-photos", "quota-bytes", "quota-jobs", "quota-uploads", "quota-idempotency-keys"),
     ),
     tags=["photos"],
     summary="Upload a photo",
@@ -90,23 +102,33 @@ async def upload(
     request: Asked,
     deps: NamedDependency[Dependencies],
     slots: NamedDependency[Slots],
+    quotas: NamedDependency[Quotas],
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Upload]:
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
-    writer(request.user)
+    client_id = request.user.client_id
     key = _checked(request, idempotency_key)
     await accepting(deps, request.user)
+    await deps.log_room.check(deps.log, deps.limits, request.user.client_id)
     await _storing(deps.blobs)
+    quota = quotas.of(client_id)
+    async with slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads):
+        room = await quotas.room(client_id, least_file_bytes(request, deps.limits), key)
+        return await _receive(request, deps, key, quota, room)
+
+
+async def _receive(
+    request: Asked, deps: Dependencies, key: str | None, quota: Quota, room: int | None
+) -> Response[Upload]:
     photo_id = str(uuid.uuid4())
-    async with (
-        slots.one(request.user.client_id, deps.limits.upload_patience_s),
-        _draft(deps.blobs, original_key(photo_id)) as draft,
-    ):
-        form = await receive_form(request, draft, deps.limits)
+    async with _draft(deps.blobs, original_key(photo_id)) as draft:
+        form = await receive_form(request, draft, deps.limits, room)
+        check_priority_allowed(request.user, form.priority)
+        request.auth.confirm(request.user)  # the body may have taken long
         await draft.flush()
         known = None if key else await _known(deps, draft.sha256, request.user.client_id)
         if known is None:
-            return await _record(request, deps, draft, form, photo_id, key)
+            return await _record(request, deps, draft, form, photo_id, key, quota)
         photo, position = known
         if not await has_original(deps.blobs, photo):
             await draft.commit()
@@ -121,11 +143,14 @@ async def _record(
     form: Form,
     photo_id: str,
     key: str | None,
+    quota: Quota,
 ) -> Response[Upload]:
     command = _command(photo_id, request.user.client_id, deps.blobs.bucket, form, draft)
     await draft.commit()
     try:
-        outcome = await execute(request, deps, command, request.user.client_id, idempotency_key=key)
+        outcome = await execute(
+            request, deps, command, command.client_id, idempotency_key=key, quota=quota
+        )
     except Rejected:
         await _discard(deps.blobs, command.key)
         raise
@@ -225,7 +250,7 @@ async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]
     if position is None:
         raise ValueError("a repeated command has a position")
     with naming_the_log(log, RECORDED_BEFORE):
-        found = await log.read(_before(position), count=1)
+        found = await log.read(position.before, count=1)
     if not found or found[0].position != position:
         raise Corrupt(f"the event at {position} is not in the log")
     first = found[0].event.data
@@ -282,12 +307,6 @@ def _status(photo: Photo) -> str:
     if job.ended:
         return "completed" if job.done >= stages_of(job.pipeline) else "failed"
     return "processing" if job.started else "queued"
-
-
-def _before(position: Position) -> Position:
-    if position.seq:
-        return position._replace(seq=position.seq - 1)
-    return position._replace(ms=position.ms - 1, seq=LAST_SEQ)
 
 
 def _checked(request: Asked, key: str | None) -> str | None:

@@ -16,6 +16,7 @@ import msgspec
 from domain.commands import (
     PhotoCommand,
     RecordErased,
+    RecordRenditionsRemoved,
     RecordStageCompleted,
     RecordStageFailed,
     StartProcessing,
@@ -23,6 +24,7 @@ from domain.commands import (
 from domain.controls import RaiseAlert
 from domain.events import Context, iso
 from domain.failures import Category
+from domain.holdings import replaced
 from domain.photo import Photo, is_current
 from domain.pipeline import ERASURE, Task
 from domain.results import Rendition
@@ -63,6 +65,7 @@ class Attempts:
         strategies: Strategies,
         stage_timeout_s: float,
         max_stalls: int,
+        superseded_grace_s: float,
         patience_s: float,
         observe: RunObserver,
     ) -> None:
@@ -74,12 +77,25 @@ class Attempts:
         self._strategies = strategies
         self._stage_timeout_s = stage_timeout_s
         self._max_stalls = max_stalls
+        self._superseded_grace_s = superseded_grace_s
         self._patience_s = patience_s
         self._observe = observe
         self._known = Known()
+        self._seconds: dict[Claim, float] = {}
 
-    async def run(self, claimed: Claimed) -> None:
-        """Until the task is acknowledged, or is another's; never raises but when cancelled."""
+    async def run(self, claimed: Claimed) -> float:
+        """Until the task is acknowledged, or is another's; never raises but when cancelled.
+
+        Returns for how many seconds decoders worked on it.
+        """
+        self._seconds[claimed.claim] = 0.0
+        try:
+            await self._run(claimed)
+            return self._seconds[claimed.claim]
+        finally:
+            del self._seconds[claimed.claim]
+
+    async def _run(self, claimed: Claimed) -> None:
         task = claimed.task
         subject.begin(about(task))
         try:
@@ -132,7 +148,9 @@ class Attempts:
         began = time.monotonic()
         try:
             output = await self._run_stage(photo, task)
+            self._seconds[claim] += output.seconds
         except StageFailed as failure:
+            self._seconds[claim] += failure.seconds
             if failure.code == DECODERS_STOPPED:  # with this worker: the task goes to another
                 raise Unavailable(failure.message) from failure
             await self._fail(task, claim, failure)
@@ -146,6 +164,7 @@ class Attempts:
             duration_ms=round((time.monotonic() - began) * 1000),
             result=msgspec.to_builtins(output.result),
             renditions=renditions,
+            remove_at=await self._remove_at(photo, renditions),
         )
         try:
             outcome = await self._execute(done, task, claim, loaded=loaded)
@@ -156,6 +175,12 @@ class Attempts:
         if outcome.photo is not None and outcome.photo.deleted:
             await self._withdraw(task, renditions)
         return "completed"
+
+    async def _remove_at(self, photo: Photo, renditions: tuple[Rendition, ...]) -> str | None:
+        """When what these renditions replace is removed; by the clock that the timers go by."""
+        if not replaced(photo.holding, renditions):
+            return None
+        return iso(await self._log.now() + timedelta(seconds=self._superseded_grace_s))
 
     async def _withdraw(self, task: Task, renditions: tuple[Rendition, ...]) -> None:
         """Delete what was stored for a photo that is deleted, and perhaps erased, by now."""
@@ -178,6 +203,7 @@ class Attempts:
                     source=path,
                     timeout_s=self._stage_timeout_s,
                     sha256=photo.sha256 if stage.needs == ORIGINAL else None,
+                    client=task.client_id,
                 )
         except (Missing, KeyError) as error:
             message = f"The {stage.needs} is not in the blob store."
@@ -241,9 +267,31 @@ class Attempts:
             logger.warning("the alert was not recorded: %s", error)
 
     async def _erase(self, photo: Photo, task: Task, claim: Claim) -> Ended:
-        if photo.deleted and not photo.erased:
+        if not photo.deleted:
+            return await self._remove_superseded(task, claim)
+        if not photo.erased:
             await self._remove_files(task)
         await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
+        return "completed"
+
+    async def _remove_superseded(self, task: Task, claim: Claim) -> Ended:
+        """Remove the renditions that this task was planned for, and those of earlier tasks.
+
+        The task itself says what is due: the clock of this machine may be behind. What a failover
+        may take back is not removed.
+        """
+        photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
+        due = task.due or ""
+        superseded = {} if photo is None else photo.holding.superseded
+        keys = tuple(
+            key
+            for key, file in superseded.items()
+            if file.remove_at is not None and file.remove_at <= due
+        )
+        for key in keys:
+            await self._blobs.delete(key)
+        removed = RecordRenditionsRemoved(photo_id=task.photo_id, keys=keys)
+        await self._execute(removed, task, claim)
         return "completed"
 
     async def _remove_files(self, task: Task) -> None:

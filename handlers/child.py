@@ -1,40 +1,52 @@
 """The process that decodes: ``python -m handlers.child <setup>``.
 
-It reads the files it is told to and nothing else, writes none, and opens no connection. One bad
-file can crash, hang or starve this process, never the worker.
+It is given files as open descriptors, opens none itself, and confines itself before the first one
+comes (see ``handlers.sandbox``). One bad file can crash, hang, starve or take over this process,
+never the worker.
 """
 
-import ctypes
 import hashlib
 import os
 import re
 import resource
 import signal
+import socket
 import sys
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
-import pi_heif  # pyright: ignore[reportMissingTypeStubs]
-from PIL import AvifImagePlugin
 
 from domain.failures import Category
+from handlers.cost import Cost, TooCostly
 from handlers.picture import Picture, load
-from handlers.protocol import HEADER, Done, Failed, Ready, Request, Setup, frame
+from handlers.protocol import (
+    HEADER,
+    MAX_MESSAGE_CHARS,
+    MAX_REQUEST_BYTES,
+    MAX_TRACE_CHARS,
+    Answer,
+    Costly,
+    Done,
+    Failed,
+    Ready,
+    Request,
+    Setup,
+    frame,
+)
 from handlers.registry import ORIGINAL, Stage, find_stages
+from handlers.sandbox import die_with, enter
 from handlers.stage import BadImage, Context, Output, StageFailed
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from handlers.warmup import prepare_decoders, warm_up
 
 NICENESS = 5
 """Decoding gives way to what people wait for: answers, events, and the next task for a decoder."""
 
-MESSAGE_CHARS = 500
 TRACEBACK_FRAMES = 20
-TRACEBACK_CHARS = 8_000
+READ_BYTES = 1 << 20
+"""Of a file that has grown while it was read."""
 
 _PATH = re.compile(r"/[^\s'\"]+")
 
@@ -68,24 +80,19 @@ class Pictures:
 
 
 class Decoder:
-    """Answers requests, one after the other; ``say`` gets the tracebacks of bugs."""
+    """Answers requests, one after the other."""
 
-    def __init__(
-        self,
-        stages: dict[str, Stage],
-        context: Context,
-        pictures: Pictures,
-        say: Callable[[str], object],
-    ) -> None:
+    def __init__(self, stages: dict[str, Stage], context: Context, pictures: Pictures) -> None:
         self._stages = stages
         self._context = context
         self._pictures = pictures
-        self._say = say
 
-    def answer(self, request: Request) -> Done | Failed:
-        """What came of it; whatever goes wrong is an answer too."""
+    def answer(self, request: Request, file: int | None) -> Done | Failed | Costly:
+        """What came of it; whatever goes wrong is an answer too. The caller closes ``file``."""
         try:
-            output = self._run(request)
+            output = self._run(request, file)
+        except TooCostly as found:
+            return Costly(cost=found.cost, held=self._pictures.held)
         except StageFailed as failure:
             return self._failed(failure)
         except MemoryError:
@@ -94,50 +101,107 @@ class Decoder:
             return self._failed(StageFailed(Category.RESOURCE, "out-of-memory", message))
         # The worker has to hear of a bug in a stage: it ends the job, and not this process.
         except Exception as error:
-            self._say(_traceback(error))
             message = f"{type(error).__name__}: {_PATH.sub('…', str(error))}"
-            message = message[:MESSAGE_CHARS]
-            return self._failed(StageFailed(Category.LOGIC, "stage-crashed", message))
+            failure = StageFailed(Category.LOGIC, "stage-crashed", message[:MAX_MESSAGE_CHARS])
+            return self._failed(failure, _traceback(error))
         return Done(
             result=msgspec.Raw(msgspec.msgpack.encode(output.result)),
             renditions=output.renditions,
             held=self._pictures.held,
         )
 
-    def _run(self, request: Request) -> Output:
+    def _run(self, request: Request, file: int | None) -> Output:
         stage = self._stages.get(request.stage)
         if stage is None:
             message = f"There is no stage {request.stage}."
             raise StageFailed(Category.CONFIGURATION, "unknown-stage", message)
-        return stage.run(self._picture(request, stage), self._context)
+        return stage.run(self._picture(request, file, stage), self._context)
 
-    def _picture(self, request: Request, stage: Stage) -> Picture:
+    def _picture(self, request: Request, file: int | None, stage: Stage) -> Picture:
         if stage.needs != ORIGINAL:
-            return load(_read(request), self._context)
+            return self._load(request, file)
         picture = self._pictures.get(request.photo)
         if picture is None:
-            picture = load(_read(request), self._context)
+            picture = self._load(request, file)
             self._pictures.put(request.photo, picture)
         return picture
 
-    def _failed(self, failure: StageFailed) -> Failed:
+    def _load(self, request: Request, file: int | None) -> Picture:
+        def admit(cost: Cost) -> None:
+            if not cost.is_within(request.allowed):
+                raise TooCostly(cost)
+
+        return load(_read(request, file), self._context, admit)
+
+    def _failed(self, failure: StageFailed, trace: str = "") -> Failed:
         return Failed(
             category=failure.category,
             code=failure.code,
             message=failure.message,
             bad_image=isinstance(failure, BadImage),
             held=self._pictures.held,
+            trace=trace,
         )
+
+
+class Line:
+    """The child's end of the socket to its worker; ``most`` bounds what it sends."""
+
+    def __init__(self, end: socket.socket, most: int) -> None:
+        self._end = end
+        self._most = most
+
+    def next_request(self) -> tuple[Request, int | None] | None:
+        """The next request with the file that came with it, if one did; None at the end."""
+        header, files, _, _ = socket.recv_fds(self._end, HEADER.size, 1)
+        header += self._rest(HEADER.size - len(header))
+        if len(header) < HEADER.size:
+            return None
+        (length,) = HEADER.unpack(header)
+        if length > MAX_REQUEST_BYTES:
+            return None
+        request = msgspec.msgpack.decode(self._rest(length), type=Request)
+        return request, files[0] if files else None
+
+    def say(self, answer: Answer) -> None:
+        sent = frame(answer)
+        if len(sent) > self._most:
+            message = f"The answer of the stage has more than {self._most} bytes."
+            held = answer.held if isinstance(answer, Done) else ()
+            sent = frame(
+                Failed(
+                    category=Category.CONFIGURATION,
+                    code="answer-too-large",
+                    message=message,
+                    bad_image=False,
+                    held=held,
+                )
+            )
+        left = memoryview(sent)
+        while left:
+            left = left[os.write(self._end.fileno(), left) :]
+
+    def _rest(self, length: int) -> bytes:
+        parts: list[bytes] = []
+        while length and (part := os.read(self._end.fileno(), length)):
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
 
 
 def _traceback(error: Exception) -> str:
     lines = traceback.format_exception(error, limit=-TRACEBACK_FRAMES)
-    return "".join(lines)[:TRACEBACK_CHARS] + "\n"
+    return "".join(lines)[:MAX_TRACE_CHARS]
 
 
-def _read(request: Request) -> bytes:
+def _read(request: Request, file: int | None) -> bytes:
+    if file is None:
+        raise StageFailed(Category.TEMPORARY, "unreadable-file", "No file came with the request.")
     try:
-        data = Path(request.path).read_bytes()
+        # At once, so that it is in memory only once.
+        data = os.read(file, os.lseek(file, 0, os.SEEK_END) + os.lseek(file, 0, os.SEEK_SET))
+        while part := os.read(file, READ_BYTES):
+            data += part
     except OSError as error:
         message = f"The file cannot be read: {error.strerror}."
         raise StageFailed(Category.TEMPORARY, "unreadable-file", message) from error
@@ -147,66 +211,55 @@ def _read(request: Request) -> bytes:
     return data
 
 
-def _die_with(parent: int) -> None:
-    """Ask the kernel for SIGKILL when the parent ends; it may have ended before we asked."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(0)
-
-
-def _confine(memory_bytes: int) -> None:
-    os.nice(NICENESS)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    # A core dump would hold somebody's photo.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # One process a core is decoding already.
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    pi_heif.options.DECODE_THREADS = 1
-    pi_heif.options.THUMBNAILS = False
-    pi_heif.options.DEPTH_IMAGES = False
-    pi_heif.options.AUX_IMAGES = False
-
-
-def _next_request(requests: BinaryIO) -> Request | None:
-    header = requests.read(HEADER.size)
-    if len(header) < HEADER.size:
-        return None
-    (length,) = HEADER.unpack(header)
-    return msgspec.msgpack.decode(requests.read(length), type=Request)
-
-
-def _hush() -> Callable[[str], object]:
-    """From now on this process writes to the worker's log by the function alone.
+def _hush() -> socket.socket:
+    """Take the socket from standard input; from now on all three standard streams go nowhere.
 
     Decoders write a line there for each oddity of a file, and so as many as its sender likes.
     """
-    log = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, errors="replace")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stderr.fileno())
-    # A library that prints shall not break the frames.
-    os.dup2(nowhere, sys.stdout.fileno())
+    end = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-    return log.write
+    return end
+
+
+def _size_bytes() -> int | None:
+    """This process's address space (proc_pid_statm(5))."""
+    with suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+        return pages * resource.getpagesize()
+    return None
 
 
 def main() -> None:
     """Serve until the input ends."""
     setup = msgspec.json.decode(sys.argv[1], type=Setup)
-    _die_with(setup.parent)
+    die_with(setup.parent)
     # Ctrl-C and a stopped unit signal the whole group: when decoding ends, the worker decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _confine(setup.memory_bytes)
-    requests = sys.stdin.buffer
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.nice(NICENESS)
+    prepare_decoders()
     stages = find_stages(setup.registry)
-    decoder = Decoder(stages, setup.context, Pictures(max_bytes=setup.cache_bytes), _hush())
-    answers.write(frame(Ready()))
-    answers.flush()
-    while (request := _next_request(requests)) is not None:
-        answers.write(frame(decoder.answer(request)))
-        answers.flush()
+    warm_up()
+    resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
+    decoder = Decoder(stages, setup.context, Pictures(max_bytes=setup.cache_bytes))
+    end = _hush()
+    line = Line(end, setup.answer_bytes)
+    size_bytes = _size_bytes()
+    confinement = enter(
+        setup.sandbox, setup.become, keep=end.fileno(), limits_itself=setup.limits_itself
+    )
+    line.say(Ready(confinement=confinement, size_bytes=size_bytes))
+    while (received := line.next_request()) is not None:
+        request, file = received
+        if setup.limits_itself and request.limit_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (request.limit_bytes, setup.memory_bytes))
+        answer = decoder.answer(request, file)
+        if file is not None:
+            os.close(file)
+        line.say(answer)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The worker's decoder children: as many processes as cores, each working on one photo at a time.
 
 A child that hangs is killed, one that dies is replaced; what waited goes on with the replacement.
-A child keeps the pictures it has decoded, so a photo's stages go to the child that has it.
+A child keeps the pictures it has decoded, so a photo's stages go to the child that has it. Which
+task is next, ``handlers.decode_queue`` decides.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import logging
 import math
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,10 +19,15 @@ import anyio
 import msgspec
 
 from domain.failures import Category
-from handlers.process import DecoderProcess
-from handlers.protocol import Done, Request, Setup
-from handlers.registry import ORIGINAL, find_stages
+from handlers import budget
+from handlers.budget import Budget
+from handlers.decode_queue import Job, Queue
+from handlers.process import BAD_ANSWER, MEMORY_LIMIT, DecoderProcess, bad_answer
+from handlers.protocol import Costly, Done, Setup
+from handlers.registry import find_stages
+from handlers.sandbox import Confinement, Sandbox, identity, may_limit
 from handlers.stage import Context, Output, StageFailed
+from store.background import Background
 
 logger = logging.getLogger("photolog.worker")
 
@@ -33,16 +40,35 @@ STARTS = 3
 START_PAUSE_S = 1.0
 """The system that killed one, as for want of memory, gets this long before the next."""
 
+PREEMPTED = "preempted"
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts as a picture that takes long, in seconds.
+
+    ``expensive_s`` of expected processor time, as a photo of 20 megapixels takes a fifth of it in
+    any format. ``slow_s`` of real time: on a busy machine, or with a file that is slower to decode
+    than its header tells. Of several decoders one is always left for what takes less.
+    """
+
+    expensive_s: float = 2.0
+    slow_s: float = 10.0
+
 
 class Children:
     """The pool. Enter it before use; leaving it kills the children and fails what still waits.
 
     Args:
-        count: Processes; by default one a core.
+        count: Processes; by default one a core, or fewer if the memory is not enough for them.
         registry: The stage table, ``module:TABLE``, which the children import too.
         memory_bytes: Address space of one child. 3 GiB decodes 150 million pixels of any format:
             at 144 million WebP took 2.6 GiB, 16-bit PNG 1.6, AVIF and TIFF 1.3, JPEG 0.1 to 0.9.
+        budget_bytes: Memory of all children together; by default as much as each one may use.
         cache_bytes: Decoded pictures that one child keeps; one takes 10 MB at 1920 pixels.
+        answer_bytes: Largest answer that is taken from a child, with all pictures in it.
+
+    Raises:
+        KeyError: this machine knows no user of the name that the sandbox gives.
     """
 
     def __init__(
@@ -52,18 +78,35 @@ class Children:
         registry: str = "handlers.registry:STAGES",
         context: Context | None = None,
         memory_bytes: int = 3 << 30,
+        budget_bytes: int | None = None,
         cache_bytes: int = 64 << 20,
+        background: Background | None = None,
+        answer_bytes: int = 64 << 20,
+        sandbox: Sandbox | None = None,
+        pace: Pace | None = None,
     ) -> None:
+        self._background = background or Background()
         self._stages = find_stages(registry)
+        self._pace = pace or Pace()
+        sandbox = sandbox or Sandbox()
+        become = identity(sandbox.user)
         setup = Setup(
             registry=registry,
             parent=os.getpid(),
             memory_bytes=memory_bytes,
             cache_bytes=cache_bytes,
+            answer_bytes=answer_bytes,
             context=context or Context(),
+            sandbox=sandbox,
+            become=become,
+            limits_itself=not may_limit(become),
         )
-        self._children = [_Child(setup) for _ in range(count or os.cpu_count() or 1)]
-        self._waiting: list[_Job] = []
+        cores = os.cpu_count() or 1
+        total = budget_bytes or (count or cores) * memory_bytes
+        count = count or budget.affordable(total, cores, cache_bytes)
+        self._children = [_Child(setup) for _ in range(count)]
+        self.budget = Budget(total, count, cache_bytes=cache_bytes, process_bytes=memory_bytes)
+        self._queue = Queue(self._stages, self.budget, self._pace.expensive_s, count)
         self._changed = anyio.Event()
         self._stopped = False
         self._stack = contextlib.AsyncExitStack()
@@ -82,8 +125,13 @@ class Children:
             tending = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tending.cancel_scope.cancel)
             for child in self._children:
-                tending.start_soon(self._tend, child)
+                tend = partial(self._tend, child)
+                tending.start_soon(self._background.keep, "decoder", tend)
             self._stack = stack.pop_all()
+        if missing := self.confinement.missing:
+            # The address space of a decoder is bounded all the same, only not for each photo anew.
+            level = logging.INFO if missing == (MEMORY_LIMIT,) else logging.WARNING
+            logger.log(level, "decoders run without %s: see health", ", ".join(missing))
         return self
 
     async def __aexit__(
@@ -98,7 +146,7 @@ class Children:
         self._stopped = True
         for child in self._children:
             await child.kill()
-        for job in self._waiting:
+        for job in self._queue.waiting:
             job.ended.set()
 
     @property
@@ -109,12 +157,22 @@ class Children:
     @property
     def waiting(self) -> int:
         """Tasks that no child has begun."""
-        return len(self._waiting)
+        return len(self._queue.waiting)
 
     @property
     def busy(self) -> int:
         """Children at work."""
         return sum(child.job is not None for child in self._children)
+
+    @property
+    def confinement(self) -> Confinement:
+        """What confines all of the children, and what is missing around any."""
+        found = [child.process.confinement for child in self._children if child.process]
+        missing = dict.fromkeys(name for each in found for name in each.missing)
+        active = dict.fromkeys(name for each in found for name in each.active)
+        return Confinement(
+            active=tuple(name for name in active if name not in missing), missing=tuple(missing)
+        )
 
     async def run(
         self,
@@ -124,8 +182,9 @@ class Children:
         source: Path,
         timeout_s: float,
         sha256: str | None = None,
+        client: str = "",
     ) -> Output:
-        """Run ``stage`` on the file ``source`` of the photo ``affinity``.
+        """Run ``stage`` on the file ``source`` of the photo ``affinity``, for ``client``.
 
         With ``sha256`` the file is read only if it has these bytes.
 
@@ -134,30 +193,28 @@ class Children:
 
         Raises:
             BadImage: the bytes are no picture that we can or want to read.
-            StageFailed: ``decode-timeout``, ``decoder-died`` or ``out-of-memory``, of category
-                resource; ``blob-damaged``, of category configuration, for other bytes;
-                ``stage-crashed``, a bug in a stage, of category logic; ``decoders-stopped``,
-                temporary, when the pool is left.
+            StageFailed: ``decode-timeout``, ``decoder-died``, ``out-of-memory`` or
+                ``needs-too-much-memory``, of category resource; ``blob-damaged`` or
+                ``answer-too-large``, of category configuration; ``forbidden-call`` or
+                ``bad-answer``, of category security; ``stage-crashed``, a bug in a stage, of
+                category logic; ``decoders-stopped``, temporary, when the pool is left.
         """
-        request = Request(stage=stage, path=str(source), photo=affinity, sha256=sha256)
-        job = _Job(request, timeout_s)
+        job = Job(stage, affinity, source, client=client, timeout_s=timeout_s, sha256=sha256)
         if not self._stopped:
-            self._waiting.append(job)
+            self._queue.add(job)
             self._wake()
             try:
+                await self._make_room()
                 await job.ended.wait()
             finally:
-                if job in self._waiting:
-                    self._waiting.remove(job)
+                self._queue.forget(job)
         if isinstance(job.outcome, StageFailed):
+            job.outcome.seconds = job.seconds
             raise job.outcome
         if job.outcome is None:
             message = "The worker stopped before this stage was done."
             raise StageFailed(Category.TEMPORARY, "decoders-stopped", message)
-        return Output(
-            result=msgspec.msgpack.decode(job.outcome.result, type=self._stages[stage].result),
-            renditions=job.outcome.renditions,
-        )
+        return msgspec.structs.replace(job.outcome, seconds=job.seconds)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -193,56 +250,95 @@ class Children:
                 await anyio.sleep(START_PAUSE_S)
             # If it did not start, the next task tries again and is told why.
             while (job := self._pick(child)) is None:
-                with anyio.move_on_after(PATIENCE_S if self._waiting else math.inf):
+                with anyio.move_on_after(PATIENCE_S if self._queue.waiting else math.inf):
                     await self._changed.wait()
-            self._waiting.remove(job)
             await self._serve(child, job)
             # What this child was working on may have kept the others from tasks of that photo.
             self._wake()
 
-    async def _serve(self, child: "_Child", job: "_Job") -> None:
+    def _pick(self, child: "_Child") -> "Job | None":
+        """The next task for the child, which begins to work on it."""
+        others = [each for each in self._children if each is not child]
+        impatient_since = anyio.current_time() - PATIENCE_S
+        return self._queue.take(
+            child.has, lambda photo: any(each.has(photo) for each in others), impatient_since
+        )
+
+    async def _serve(self, child: "_Child", job: Job) -> None:
         child.job = job
+        began = anyio.current_time()
+        answer: Done | Costly | StageFailed | None = None
         try:
             process = await child.running()
-            job.outcome = await process.ask(job.request, job.timeout_s)
+            async with anyio.create_task_group() as watching:
+                watching.start_soon(self._watch, job)
+                try:
+                    file = None if self._queue.is_held(job, process.held) else job.source
+                    answer = await process.ask(job.request, file, job.timeout_s)
+                except StageFailed as failure:
+                    answer = failure
+                watching.cancel_scope.cancel()
+            outcome = self._judge(job, answer)
+            if isinstance(outcome, StageFailed) and outcome.code == BAD_ANSWER:
+                await process.kill()
         except StageFailed as failure:
-            job.outcome = failure
-            if not child.is_running:
-                self.restarts[failure.code] += 1
+            outcome = failure
+        except BaseException:
+            job.ended.set()  # without an outcome: the pool is being left
+            raise
         finally:
             child.job = None
+            took_s = anyio.current_time() - began
+            job.seconds += took_s
+            self._queue.give_back(job, took_s)
+        if not child.is_running and not isinstance(outcome, Output):
+            self.restarts[PREEMPTED if outcome is None else outcome.code] += 1
+        if outcome is None:
+            self._queue.put_back(job)
+        else:
+            job.outcome = outcome
             job.ended.set()
 
-    def _pick(self, child: "_Child") -> "_Job | None":
-        """The oldest task whose picture ``child`` has; else the oldest that has to be decoded
-        anyway; else the oldest that has waited too long for another child.
+    def _judge(
+        self, job: Job, answer: Done | Costly | StageFailed | None
+    ) -> Output | StageFailed | None:
+        """What came of it; None for a task that has to wait once more."""
+        if answer is None or isinstance(answer, StageFailed):
+            if job.preempted:
+                job.preempted = False
+                return None
+            return answer
+        if isinstance(answer, Costly):
+            return self._queue.learn(job, answer.cost)
+        kind = self._stages[job.request.stage].result
+        try:
+            result = msgspec.msgpack.decode(answer.result, type=kind)
+        except (msgspec.DecodeError, RecursionError):
+            return bad_answer("a result of another kind")
+        return Output(result=result, renditions=answer.renditions)
+
+    async def _watch(self, job: Job) -> None:
+        await anyio.sleep(self._pace.slow_s)
+        self._queue.mark_slow(job)
+        await self._make_room()
+
+    async def _make_room(self) -> None:
+        """Take a decoder from slow pictures, if they have all of several and others wait.
+
+        It is taken from the last to begin of those that were thought to be quick. That one begins
+        anew when one of the slow has ended: no task loses its decoder twice.
         """
-        others = [each for each in self._children if each is not child]
-        free = impatient = None
-        for job in self._waiting:
-            photo = job.request.photo
-            if child.has(photo):
-                return job
-            if not self._is_decoded(job) or not any(each.has(photo) for each in others):
-                free = free or job
-            elif anyio.current_time() >= job.since + PATIENCE_S:
-                impatient = impatient or job
-        return free or impatient
-
-    def _is_decoded(self, job: "_Job") -> bool:
-        stage = self._stages.get(job.request.stage)
-        return stage is not None and stage.needs == ORIGINAL
-
-
-class _Job:
-    """A request on its way. ``outcome`` stays None if the pool is left before it has one."""
-
-    def __init__(self, request: Request, timeout_s: float) -> None:
-        self.request = request
-        self.timeout_s = timeout_s
-        self.since = anyio.current_time()
-        self.ended = anyio.Event()
-        self.outcome: Done | StageFailed | None = None
+        if len(self._children) < 2 or not self._queue.has_quick_ones:
+            return
+        jobs = [child.job for child in self._children]
+        slow = [job for job in jobs if job is not None and (job.is_slow or job.is_expensive)]
+        if len(slow) < len(jobs) or any(job.preempted for job in slow):
+            return
+        victim = max((job for job in slow if not job.began_as_slow), key=lambda job: job.began)
+        child = next(child for child in self._children if child.job is victim)
+        victim.preempted = True
+        logger.info("a picture that takes long waits for others: %s", victim.request.photo)
+        await child.kill()
 
 
 class _Child:
@@ -251,7 +347,7 @@ class _Child:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.process: DecoderProcess | None = None
-        self.job: _Job | None = None
+        self.job: Job | None = None
 
     @property
     def is_running(self) -> bool:

@@ -2,10 +2,12 @@
 
 import logging
 import time
+from functools import partial
 
 import anyio
 
 from domain.pipeline import Task, plan
+from store.background import Background
 from store.client import BLOCK_MS
 from store.dispatch import Dispatch
 from store.errors import StoreError
@@ -30,8 +32,15 @@ class Dispatcher:
     """One of any number of dispatchers; what a dead one left undone, another takes over."""
 
     def __init__(
-        self, log: Log, *, consumer: str, dead: str | None, stalled_after_s: float
+        self,
+        log: Log,
+        *,
+        consumer: str,
+        dead: str | None,
+        stalled_after_s: float,
+        background: Background | None = None,
     ) -> None:
+        self._background = background or Background()
         self._partitions = range(log.partitions)
         self._dispatch = Dispatch(log, consumer)
         self._dead = dead
@@ -41,7 +50,13 @@ class Dispatcher:
         """Dispatch until cancelled; an interrupted batch is finished by whoever takes it over."""
         async with anyio.create_task_group() as tasks:
             for partition in self._partitions:
-                tasks.start_soon(self._run, partition)
+                keep = partial(
+                    self._background.keep,
+                    "dispatcher",
+                    partial(self._run, partition),
+                    part=f"partition {partition}",
+                )
+                tasks.start_soon(keep)
 
     async def _run(self, partition: int) -> None:
         undone: list[Recorded] = []

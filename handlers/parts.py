@@ -20,8 +20,11 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xFFDA, 0xFFD9
 _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 
 
-def check(data: bytes, name: str, limits: Limits) -> None:
-    """Raises BadImage, ``too-many-parts`` or ``too-many-scans``."""
+def check(data: bytes, name: str, limits: Limits) -> int:
+    """The scans of a JPEG; 0 for other formats.
+
+    Raises BadImage, ``too-many-parts`` or ``too-many-scans``.
+    """
     parts = scans = 0
     match name:
         case "JPEG":
@@ -38,6 +41,7 @@ def check(data: bytes, name: str, limits: Limits) -> None:
     if scans > limits.max_scans:
         message = f"The picture has more than {limits.max_scans} scans."
         raise BadImage("too-many-scans", message, Category.SECURITY)
+    return scans
 
 
 def _jpeg(data: bytes, limits: Limits) -> tuple[int, int]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator
 from typing import IO, Any, cast
 
 import msgspec
-import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from PIL import (
     AvifImagePlugin,
     GifImagePlugin,
@@ -24,14 +23,13 @@ from PIL import (
 )
 
 from domain.failures import Category
-from handlers import colour, damage, exif, frames, parts
-from handlers.stage import BadImage, Context, Limits
+from handlers import colour, cost, damage, exif, frames, heic, parts
+from handlers.cost import Cost, TooCostly
+from handlers.stage import BadImage, Context, Limits, StageFailed
 from store.formats import HEAD_BYTES, sniff
 
 SMALLEST_WORKING_EDGE = 600
 """The largest thumbnail: a recipe for smaller pictures does not make thumbnails smaller."""
-
-_heif = cast("Callable[[IO[bytes]], ImageFile.ImageFile]", pi_heif.HeifImageFile)
 
 # The only decoders there are, each reached by the content of the file and by nothing else.
 _DECODERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
@@ -41,8 +39,8 @@ _DECODERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
-    "HEIC": _heif,
-    "HEIF": _heif,
+    "HEIC": heic.read,
+    "HEIF": heic.read,
 }
 
 # TIFF 6.0, tag 274: what has to be done to a picture stored so to see it upright.
@@ -109,20 +107,39 @@ class _Decoded(msgspec.Struct, frozen=True, kw_only=True):
     warning: str | None = None
 
 
-def load(data: bytes, context: Context | None = None) -> Picture:
+Admit = Callable[[Cost], None]
+"""Told what a decode will take before it begins; raises ``TooCostly`` to stop it."""
+
+
+def admit_all(_cost: Cost) -> None:
+    """Decode whatever it takes."""
+
+
+def load(data: bytes, context: Context | None = None, admit: Admit = admit_all) -> Picture:
     """Decode all of the first frame and reduce it to the picture that stages share.
 
     Raises:
+        TooCostly: as ``admit`` does.
         BadImage: ``not-an-image``, ``unreadable-image``, ``too-many-pixels``, ``too-many-frames``,
             ``too-many-parts``, ``too-many-scans``.
+        StageFailed: ``format-refused``, ``heic-not-supported``.
         MemoryError: the limits allow more than the process may use.
     """
     context = context or Context()
     kind = sniff(data[:HEAD_BYTES])
     if kind is None:
         raise BadImage("not-an-image", "The file is not a picture in any of the known formats.")
-    parts.check(data, kind[0], context.limits)
-    decoded = _decode(data, kind[0], context)
+    _check_format(kind[0], context.limits)
+    scans = parts.check(data, kind[0], context.limits)
+
+    def allow(image: ImageFile.ImageFile | None) -> None:
+        edge = _working_edge(context)
+        if image is None:
+            admit(cost.of_webp(data, _webp_pixels(data), edge))
+        elif kind[0] != "WebP":
+            admit(cost.of_opened(image, kind[0], data, scans, edge))
+
+    decoded = _decode(data, kind[0], context, allow)
 
     # Reduced first: the steps after it then cost a tenth, and no eye sees the difference.
     edge = _working_edge(context)
@@ -145,6 +162,18 @@ def load(data: bytes, context: Context | None = None) -> Picture:
         warning=decoded.warning or colour_warning,
         image=image,
     )
+
+
+def _check_format(name: str, limits: Limits) -> None:
+    if name in limits.refused_formats.split():
+        message = (
+            f"{name} is switched off here by the setting `refused_formats`. The original is kept: "
+            "once the format is allowed again, run `photolog dead-letters retry --category "
+            "configuration`."
+        )
+        raise StageFailed(Category.CONFIGURATION, "format-refused", message)
+    if name in heic.FORMATS:
+        heic.require()
 
 
 def fitted(size: _Size, edge: int) -> _Size:
@@ -193,18 +222,22 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _decode(data: bytes, name: str, context: Context) -> _Decoded:
+_Allow = Callable[[ImageFile.ImageFile | None], None]
+"""Asked before each decode, with the opened picture, or with None before a WebP is opened."""
+
+
+def _decode(data: bytes, name: str, context: Context, allow: _Allow) -> _Decoded:
     """Strictly, or else as far as it goes: what is left of a photo is worth keeping."""
     try:
-        return _attempt(data, name, context, lenient=False)
-    except (BadImage, MemoryError):
+        return _attempt(data, name, context, allow, lenient=False)
+    except (BadImage, MemoryError, TooCostly):
         raise
     # A decoder may raise anything on broken bytes; the second attempt decides what that means.
     except Exception as error:
         flaw = str(error)
     try:
-        decoded = _attempt(data, name, context, lenient=True)
-    except (BadImage, MemoryError):
+        decoded = _attempt(data, name, context, allow, lenient=True)
+    except (BadImage, MemoryError, TooCostly):
         raise
     except Exception as error:
         raise _unreadable(data, name) from error
@@ -213,14 +246,17 @@ def _decode(data: bytes, name: str, context: Context) -> _Decoded:
     return decoded
 
 
-def _attempt(data: bytes, name: str, context: Context, *, lenient: bool) -> _Decoded:
+def _attempt(data: bytes, name: str, context: Context, allow: _Allow, *, lenient: bool) -> _Decoded:
     with _pillow(lenient=lenient):
         # Asked before Pillow opens the file, which for WebP allocates the whole canvas.
-        if name == "WebP" and _webp_pixels(data) > context.limits.max_pixels:
-            raise _too_many_pixels(context.limits)
+        if name == "WebP":
+            if _webp_pixels(data) > context.limits.max_pixels:
+                raise _too_many_pixels(context.limits)
+            allow(None)
         image = _DECODERS[name](io.BytesIO(data))
         if image.width * image.height > context.limits.max_pixels:
             raise _too_many_pixels(context.limits)
+        allow(image)  # before the tags are read, for which Pillow decodes a PNG
         count = frames.count(image, data, context.limits.max_frames)
         if count > context.limits.max_frames:
             most = f"{context.limits.max_frames} frames"
@@ -263,8 +299,8 @@ def _too_many_pixels(limits: Limits) -> BadImage:
 
 def _unreadable(data: bytes, name: str) -> BadImage | MemoryError:
     """Some decoders report a lack of memory as broken data: then it is not the photo's fault."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY and _pixels(data, name) * _BYTES_PER_PIXEL > soft:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY and _pixels(data, name) * _BYTES_PER_PIXEL > hard:
         return MemoryError()
     message = f"The file begins like {name}, but no picture can be read from it."
     return BadImage("unreadable-image", message)

@@ -1,8 +1,7 @@
 """Placeholder: a BlurHash, thirty characters that a client draws until the picture is there."""
 
 import math
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import blurhash  # pyright: ignore[reportMissingTypeStubs]
@@ -18,17 +17,19 @@ COMPONENTS = 12
 SOURCE_EDGE = 32
 """The waves are so long that more pixels than these add time and nothing else."""
 
-_encode = cast("Callable[[Image.Image, int, int], str]", blurhash.encode)  # pyright: ignore[reportUnknownMemberType]
+_Pixel = Sequence[int]
+
+# Pure Python: the same result on every machine. 32 pixels take it 1.4 ms.
+_encode = cast(
+    "Callable[[Sequence[Sequence[_Pixel]], int, int], str]",
+    blurhash.encode,  # pyright: ignore[reportUnknownMemberType]
+)
 
 
 def run(picture: Picture, _context: Context) -> Output:
     """The BlurHash of the picture as it looks on white."""
     image = _on_white(fit(picture.image, SOURCE_EDGE))
-    with warnings.catch_warnings():
-        # The library calls what Pillow 14 will remove.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        # It also closes the picture it is given, so it gets one of its own.
-        text = _encode(image.copy(), *components(image.width, image.height))
+    text = _encode(rows(image), *components(image.width, image.height))
     return Output(result=PlaceholderResult(blurhash=text))
 
 
@@ -38,6 +39,13 @@ def components(width: int, height: int) -> tuple[int, int]:
         min(9, max(1, round(math.sqrt(COMPONENTS * width / height)))),
         min(9, max(1, round(math.sqrt(COMPONENTS * height / width)))),
     )
+
+
+def rows(image: Image.Image) -> list[list[_Pixel]]:
+    """Rows of pixels, each its red, green and blue from 0 to 255."""
+    data, width = image.convert("RGB").tobytes(), 3 * image.width
+    rows = [data[at : at + width] for at in range(0, len(data), width)]
+    return [[row[at : at + 3] for at in range(0, width, 3)] for row in rows]
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -1,31 +1,42 @@
-"""A decoder child as its worker sees it: a process that may end at any request."""
+"""A decoder child as its worker sees it: a process that may end at any request, or lie.
+
+Its answers are taken for what another's code in it may have written: bounded before they are read,
+decoded strictly, and looked at (see ``handlers.answers``). One that is not as it should be ends it.
+"""
 
 import contextlib
+import logging
 import os
+import resource
 import signal
+import socket
 import sys
-from typing import cast
+from collections.abc import Generator
+from pathlib import Path
 
 import anyio
 import msgspec
-from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+from anyio import to_thread
+from anyio.abc import Process, UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from domain.failures import Category
-from handlers.protocol import (
-    HEADER,
-    MAX_FRAME_BYTES,
-    Answer,
-    Done,
-    Failed,
-    Ready,
-    Request,
-    Setup,
-    frame,
-)
+from handlers import answers
+from handlers.protocol import HEADER, Answer, Costly, Done, Failed, Ready, Request, Setup, frame
+from handlers.sandbox import Confinement
 from handlers.stage import BadImage, StageFailed
 
+logger = logging.getLogger("photolog.worker")
+
 START_TIMEOUT_S = 30.0
+
+BAD_ANSWER = "bad-answer"
+
+MEMORY_LIMIT = "memory-limit"
+"""Missing where decoders limit themselves, for the worker may not set limits of another user."""
+
+ROOM_BYTES = 256 << 20
+"""Address space beyond what a decode needs: fragments, arenas and stacks of a codec's threads."""
 
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -49,12 +60,14 @@ _answers = msgspec.msgpack.Decoder(Answer)
 class DecoderProcess:
     """``held`` names the photos whose pictures it keeps decoded."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, setup: Setup, process: Process, line: UNIXSocketStream) -> None:
+        self._setup = setup
         self._process = process
-        # Both are pipes: anyio makes them so unless told otherwise.
-        self._requests = cast("ByteSendStream", process.stdin)
-        self._incoming = BufferedByteReceiveStream(cast("ByteReceiveStream", process.stdout))
+        self._line = line
+        self._incoming = BufferedByteReceiveStream(line)
+        self._idle_bytes: int | None = None
         self.held: tuple[str, ...] = ()
+        self.confinement = Confinement()
 
     @classmethod
     async def launch(cls, setup: Setup) -> "DecoderProcess":
@@ -65,21 +78,30 @@ class DecoderProcess:
         """
         argument = msgspec.json.encode(setup).decode()
         try:
-            process = await anyio.open_process(
-                [sys.executable, "-P", "-m", "handlers.child", argument],
-                stderr=None,
-                env=environment(),
-            )
+            ours, its = socket.socketpair()
         except OSError as error:
             raise _no_start() from error
-        return cls(process)
+        with its:
+            line = await UNIXSocketStream.from_socket(ours)
+            try:
+                process = await anyio.open_process(
+                    [sys.executable, "-P", "-m", "handlers.child", argument],
+                    stdin=its.fileno(),
+                    stderr=None,
+                    stdout=None,
+                    env=environment(),
+                )
+            except OSError as error:
+                await line.aclose()
+                raise _no_start() from error
+        return cls(setup, process, line)
 
     @property
     def is_running(self) -> bool:
         return self._process.returncode is None
 
     async def become_ready(self) -> None:
-        """Wait until the child has imported everything, so that no task has to.
+        """Wait until the child has loaded everything, so that no task has to.
 
         Raises:
             StageFailed: it did not come so far and is gone; its standard error says why.
@@ -90,47 +112,81 @@ class DecoderProcess:
         if not isinstance(answer, Ready):
             await self.kill()
             raise _no_start()
+        self._idle_bytes = answer.size_bytes
+        self.confinement = answer.confinement
+        if self._setup.limits_itself:
+            missing = *answer.confinement.missing, MEMORY_LIMIT
+            self.confinement = msgspec.structs.replace(answer.confinement, missing=missing)
 
-    async def ask(self, request: Request, timeout_s: float) -> Done:
-        """The answer to one request.
+    async def ask(self, request: Request, file: Path | None, timeout_s: float) -> Done | Costly:
+        """The answer to one request about a file, or about a picture that is held.
 
         Raises:
-            StageFailed: as the child says, or ``decode-timeout`` and ``decoder-died``, after which
-                the process is gone.
+            StageFailed: as the child says, ``unreadable-file``, or one after which the process is
+                gone: ``decode-timeout``, ``decoder-died``, ``forbidden-call``, ``bad-answer``.
         """
+        limit_bytes = self._limit(request.allowed.memory_bytes)
+        request = msgspec.structs.replace(request, limit_bytes=limit_bytes)
         try:
             with anyio.fail_after(timeout_s):
-                answer = await self._exchange(request)
+                answer = await self._exchange(request, file)
         except TimeoutError as error:
             await self.kill()
             message = f"The stage took longer than {timeout_s:g} s and was stopped."
             raise StageFailed(Category.RESOURCE, "decode-timeout", message) from error
         except _Gone as error:
-            message = f"The decoder process ended: {await self._end()}."
-            raise StageFailed(Category.RESOURCE, "decoder-died", message) from error
-        self.held = answer.held
+            raise await self._failure_of_its_end() from error
+        held = {*self.held, request.photo}
+        self.held = tuple(each for each in answer.held if each in held)
         if isinstance(answer, Failed):
+            if answer.trace:
+                logger.error("%s: a bug in a stage:%s", request.stage, answers.quoted(answer.trace))
             raise _failure(answer)
+        if flaw := answers.flaw(answer):
+            await self.kill()
+            raise bad_answer(flaw)
         return answer
 
     async def kill(self) -> None:
-        """End the process, if it has not ended, and close its pipes."""
+        """End the process, if it has not ended, and close the line to it."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         with anyio.CancelScope(shield=True):
+            await self._line.aclose()
             await self._process.aclose()
 
-    async def _end(self) -> str:
-        """How it ended; one whose pipes are closed is about to, or is made to."""
+    def _limit(self, decode_bytes: int) -> int | None:
+        """The address space that it may have for one decode; None where nothing is known."""
+        if self._idle_bytes is None:
+            return None
+        hard = self._setup.memory_bytes
+        most = self._idle_bytes + self._setup.cache_bytes + ROOM_BYTES + decode_bytes
+        most = min(most, hard)
+        if sys.platform == "linux" and not self._setup.limits_itself:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(self._process.pid, resource.RLIMIT_AS, (most, hard))
+        return most
+
+    async def _failure_of_its_end(self) -> StageFailed:
+        """What to say of a process that is gone, or is about to be, or is made to be."""
         with anyio.move_on_after(1):
             await self._process.wait()
         await self.kill()
         status = self._process.returncode or 0
-        return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        if status == -signal.SIGSYS:
+            message = "The decoder called what no decoder calls, and was ended by its sandbox."
+            return StageFailed(Category.SECURITY, "forbidden-call", message)
+        how = _signal_name(-status) if status < 0 else f"exit status {status}"
+        message = f"The decoder process ended: {how}."
+        return StageFailed(Category.RESOURCE, "decoder-died", message)
 
-    async def _exchange(self, request: Request) -> Done | Failed:
+    async def _exchange(self, request: Request, file: Path | None) -> Done | Failed | Costly:
         try:
-            await self._requests.send(frame(request))
+            if file is None:
+                await self._line.send(frame(request))
+            else:
+                with await _opened(file) as descriptor:
+                    await self._line.send_fds(frame(request), [descriptor])
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise _Gone from error
         answer = await self._receive()
@@ -141,20 +197,53 @@ class DecoderProcess:
     async def _receive(self) -> Answer:
         try:
             (length,) = HEADER.unpack(await self._incoming.receive_exactly(HEADER.size))
-            if length > MAX_FRAME_BYTES:
+            if length > self._setup.answer_bytes:
                 raise _Gone
             return _answers.decode(await self._incoming.receive_exactly(length))
         except (
             anyio.IncompleteRead,
+            anyio.EndOfStream,
             anyio.BrokenResourceError,
             anyio.ClosedResourceError,
             msgspec.DecodeError,
+            RecursionError,
         ) as error:
             raise _Gone from error
 
 
 class _Gone(Exception):
-    """The child's pipes ended, or carry something that is no answer."""
+    """The line to the child ended, or carries something that is no answer."""
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Generator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def _opened(file: Path) -> contextlib.AbstractContextManager[int]:
+    """The file, opened for reading, until the end of the context."""
+    try:
+        descriptor = await to_thread.run_sync(os.open, file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        message = f"The file cannot be read: {error.strerror}."
+        raise StageFailed(Category.TEMPORARY, "unreadable-file", message) from error
+    return _closing(descriptor)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def bad_answer(flaw: str) -> StageFailed:
+    """What to say of a decoder whose answer cannot be that of a stage."""
+    message = f"The decoder gave an answer that no stage gives: {flaw}."
+    return StageFailed(Category.SECURITY, BAD_ANSWER, message)
 
 
 def _no_start() -> StageFailed:
@@ -163,6 +252,7 @@ def _no_start() -> StageFailed:
 
 
 def _failure(answer: Failed) -> StageFailed:
+    code, message = answers.code(answer.code), answers.message(answer.message)
     if answer.bad_image:
-        return BadImage(answer.code, answer.message, answer.category)
-    return StageFailed(answer.category, answer.code, answer.message)
+        return BadImage(code, message, answer.category)
+    return StageFailed(answer.category, code, message)

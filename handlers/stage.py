@@ -7,12 +7,16 @@ from domain.results import Result
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of reading a picture; each has a setting of the same name."""
+    """The bounds of reading a picture; each has a setting of the same name.
+
+    ``refused_formats`` are names of formats, separated by spaces.
+    """
 
     max_pixels: int = 150_000_000
     max_frames: int = 1_000
     max_parts: int = 500_000
     max_scans: int = 100
+    refused_formats: str = ""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,14 +49,23 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage gives back: facts for the log, pictures for the blobs."""
+    """What a stage gives back: facts for the log, pictures for the blobs.
+
+    ``seconds`` is how long a decoder worked on it.
+    """
 
     result: Result
     renditions: tuple[Made, ...] = ()
+    seconds: float = 0.0
 
 
 class StageFailed(Exception):
-    """A stage could not do its work; ``category`` decides what happens to the photo."""
+    """A stage could not do its work; ``category`` decides what happens to the photo.
+
+    ``seconds`` is how long a decoder worked on it.
+    """
+
+    seconds = 0.0
 
     def __init__(self, category: Category, code: str, message: str) -> None:
         super().__init__(message)

@@ -3,18 +3,22 @@
 | bound | of | who sets it |
 |---|---|---|
 | ``concurrency`` | all tasks of a worker but erasures | a setting, or an operator while it runs |
+| ``client_concurrency`` | of those, one client's and slow ones: see ``Hand`` | a setting |
 | a stage's concurrency | its tasks in each worker | an operator |
 | a stage's rate | its tasks over all workers | an operator |
 | paused | a stage, or all | an operator |
 
-No partition waits for the server of another one. A claim that is not answered in ``ANSWER_S`` is
-waited for on the side, and never broken off: its reply may carry a task.
+Partitions take turns by what they are served for each client that waits there, and in a partition
+its clients do, see ``store.turns``. No partition waits for the server of another one. A claim that
+is not answered in ``ANSWER_S`` is waited for on the side, and never broken off: its reply may carry
+a task.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from functools import partial
 
 import anyio
 import anyio.abc
@@ -22,11 +26,14 @@ import anyio.abc
 from domain.control_events import Rate
 from domain.controls import Controls
 from domain.pipeline import ERASURE
+from handlers.hand import Hand
+from store.background import Background
 from store.controls import ControlLog
 from store.errors import StoreError, Unavailable
 from store.lanes import Claimed, Lanes
 from store.log import Claim, Log
 from store.rates import Rates
+from store.turns import GRACE_MS
 
 logger = logging.getLogger("photolog.worker")
 
@@ -36,6 +43,9 @@ LOOK_S = 0.25
 
 ANSWER_S = 0.5
 """How long a claim may take before the next partition is asked."""
+
+LOOK_IN_VAIN_MS = 200
+"""What a partition with nothing to do pays for being asked, so that others are asked too."""
 
 PAUSE_S = 0.5
 """Before a partition that has failed is tried again."""
@@ -52,14 +62,25 @@ class Supply:
     rate kept a task back.
     """
 
-    def __init__(self, log: Log, lanes: Lanes, concurrency: int, take: Take) -> None:
+    def __init__(
+        self,
+        log: Log,
+        lanes: Lanes,
+        hand: Hand,
+        concurrency: int,
+        take: Take,
+        background: Background | None = None,
+    ) -> None:
+        self._background = background or Background()
         self._log = log
         self._lanes = lanes
+        self._hand = hand
         self._control_log = ControlLog(log)
         self._rates = Rates(log)
         self._concurrency = concurrency
         self._take = take
-        self._turn = 0
+        self._served = dict.fromkeys(range(log.partitions), 0.0)
+        self._now = 0.0
         self._look_at = 0.0
         self._controls = Controls()
         self._away = set(range(log.partitions))
@@ -70,7 +91,7 @@ class Supply:
         """Begin with each partition as soon as it answers; ``tasks`` wait for what is late."""
         self._tasks = tasks
         for partition in self._away:
-            tasks.start_soon(self._fall_in, partition)
+            self._keep("claims", partial(self._fall_in, partition), partition)
 
     def is_silent(self, partition: int) -> bool:
         """Whether it has not answered yet, or not the last time, or its server is late."""
@@ -86,12 +107,13 @@ class Supply:
     def is_paused(self, stage: str) -> bool:
         return self._controls.is_paused(stage)
 
-    def may_claim(self, in_hand: Collection[tuple[int, str]]) -> tuple[str, ...]:
-        """The stages of which a worker may begin another task with these in hand.
+    def may_claim(self) -> tuple[str, ...]:
+        """The stages of which a worker may begin another task with what it has in hand.
 
-        Each is a partition and a stage. Erasures have room of their own: only they free a full disk
+        Erasures have room of their own: only they free a full disk
         that all others wait for. Tasks of silent partitions take no room: they wait for it.
         """
+        in_hand = self._hand.stages()
         busy = Counter(stage for _, stage in in_hand)
         going_on = Counter(stage for of, stage in in_hand if not self.is_silent(of))
         erasing = going_on[ERASURE]
@@ -122,7 +144,7 @@ class Supply:
 
     def put_back(self, partition: int, claim: Claim) -> None:
         """Hand a task back to its lane, on the side; if that fails it is taken again."""
-        self._tasks.start_soon(self._put_back, partition, claim)
+        self._keep("release", partial(self._put_back, partition, claim), partition)
 
     def _allows(self, stage: str, busy: int) -> bool:
         most = self._controls.limit(stage).concurrency
@@ -147,25 +169,37 @@ class Supply:
             return await self._rates.take(stage, rate)
         return PAUSE_S
 
+    def settle(self, name: tuple[str, str], claimed: Claimed, seconds: float) -> None:
+        """The decoders have worked so long on a task in hand that is done."""
+        partition = self._log.partition_of(claimed.task.client_id)
+        self._served[partition] += self._hand.settle(name, seconds) / claimed.clients
+
     async def _claim(self, stages: list[str]) -> tuple[int, Claimed] | None:
-        """From the partitions in turn, so that none waits for another to be empty."""
-        for step in range(self._log.partitions):
-            partition = (self._turn + step) % self._log.partitions
-            if not self.is_silent(partition) and (
-                claimed := await self._claim_of(partition, stages)
-            ):
-                self._turn = partition + 1
-                return partition, claimed[0]
+        """From the partition that has been served least."""
+        for partition in sorted(self._served, key=self._served.__getitem__):
+            if self.is_silent(partition):
+                continue
+            claimed = await self._claim_of(partition, stages)
+            # One that had nothing for a while has saved up nothing either.
+            served = max(self._served[partition], self._now - GRACE_MS)
+            if not claimed:
+                self._served[partition] = max(served, self._now) + LOOK_IN_VAIN_MS
+                continue
+            (found,) = claimed
+            self._now = max(self._now, served)
+            self._served[partition] = served + found.task.charge_ms / found.clients
+            return partition, found
         return None
 
     async def _claim_of(self, partition: int, stages: list[str]) -> list[Claimed]:
         """A task of the partition; none if there is none, or if it is late."""
         claimed: list[Claimed] = []
         answered = anyio.Event()
+        wish = self._hand.wish(partition, stages)
 
         async def ask() -> None:
             try:
-                claimed.extend(await self._lanes.claim(partition, 1, stages=stages))
+                claimed.extend(await self._lanes.claim(partition, 1, wish))
             except StoreError as error:
                 logger.warning("partition %d waits: %s", partition, error)
                 self._miss(partition)
@@ -173,7 +207,7 @@ class Supply:
             if self._late.pop(partition, None) is not None:
                 self._take(partition, claimed)
 
-        self._tasks.start_soon(ask)
+        self._keep("claims", ask, partition)
         try:
             with anyio.move_on_after(ANSWER_S):
                 await answered.wait()
@@ -181,6 +215,10 @@ class Supply:
             if not answered.is_set():
                 self._late[partition] = self._log.owner(partition)
         return claimed if answered.is_set() else []
+
+    def _keep(self, name: str, work: Callable[[], Awaitable[None]], partition: int) -> None:
+        part = f"partition {partition}"
+        self._tasks.start_soon(partial(self._background.keep, name, work, part=part))
 
     async def _put_back(self, partition: int, claim: Claim) -> None:
         try:
@@ -193,7 +231,7 @@ class Supply:
         """Leave the partition out until it answers, and what it may have handed out is found."""
         if partition not in self._away:
             self._away.add(partition)
-            self._tasks.start_soon(self._fall_in, partition, PAUSE_S)
+            self._keep("claims", partial(self._fall_in, partition, PAUSE_S), partition)
 
     async def _fall_in(self, partition: int, pause_s: float = 0.0) -> None:
         """Begin with the partition once it answers, and operators were heard after an outage."""

@@ -17,10 +17,12 @@ from domain.retries import STRATEGIES, Strategies
 from handlers.attempts import PAUSE_S, Attempts
 from handlers.children import Children
 from handlers.dispatcher import SILENT_CLAIM_PERIODS, Dispatcher
+from handlers.hand import Hand
 from handlers.observing import RunObserver, about
 from handlers.registry import STAGES, Stage
 from handlers.supply import Supply
 from store import census
+from store.background import Background
 from store.blobs import Blobs
 from store.errors import StoreError
 from store.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
@@ -39,12 +41,15 @@ HAND_BACK_S = 2.0
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one worker; times in seconds."""
+    """Bounds of one worker; times in seconds. ``client_concurrency`` are the tasks of one client
+    among those of ``concurrency``; None is no bound of its own."""
 
     concurrency: int = 3
+    client_concurrency: int | None = None
     stalled_after_s: float = 30.0
     max_stalls: int = 1
     stage_timeout_s: float = 60.0
+    superseded_grace_s: float = 3600.0
     drain_s: float = 20.0
     patience_s: float = 3600.0
 
@@ -69,7 +74,9 @@ class Worker:
         stages: dict[str, Stage] | None = None,
         strategies: Strategies | None = None,
         observe: RunObserver = ignore,
+        background: Background | None = None,
     ) -> None:
+        self._background = background = background or Background()
         self.taken_over = 0
         self._log = log
         self._settings = settings = settings or WorkerSettings()
@@ -78,7 +85,10 @@ class Worker:
         # Photos under way are finished before new ones begin: their pictures are still decoded.
         order = (*(name for name in reversed(stages) if name != ROOT), ROOT, ERASURE)
         self._lanes = Lanes(log, consumer, order)
-        self._supply = Supply(log, self._lanes, settings.concurrency, self._take)
+        self._hand = Hand(settings.client_concurrency)
+        self._supply = Supply(
+            log, self._lanes, self._hand, settings.concurrency, self._take, background
+        )
         self._attempts = Attempts(
             log,
             blobs,
@@ -87,15 +97,19 @@ class Worker:
             strategies=strategies or STRATEGIES,
             stage_timeout_s=settings.stage_timeout_s,
             max_stalls=settings.max_stalls,
+            superseded_grace_s=settings.superseded_grace_s,
             patience_s=settings.patience_s,
             observe=observe,
         )
         self._dispatcher = Dispatcher(
-            log, consumer=consumer, dead=dead, stalled_after_s=settings.stalled_after_s
+            log,
+            consumer=consumer,
+            dead=dead,
+            stalled_after_s=settings.stalled_after_s,
+            background=background,
         )
         self._held: dict[tuple[str, str], tuple[int, Claim]] = {}
         self._ready: deque[Claimed] = deque()
-        self._in_hand: dict[tuple[str, str], tuple[int, str]] = {}
         self._wake = anyio.Event()
         self._idle = anyio.Event()
         self._stopping = anyio.Event()
@@ -115,17 +129,22 @@ class Worker:
         async with anyio.create_task_group() as around:
             around.start_soon(self._dispatcher.run)
             self._supply.begin(around)
-            around.start_soon(self._again, self._follow_controls, "controls could not be read")
+            controls = partial(self._again, self._follow_controls, "controls could not be read")
+            around.start_soon(self._background.keep, "controls", controls)
             for partition in range(self._log.partitions):
                 keep = partial(self._keep_claims, partition)
                 trouble = f"claims of partition {partition} could not be refreshed"
-                around.start_soon(self._again, keep, trouble)
-                around.start_soon(self._watch, partition)
-                around.start_soon(self._keep_time, partition)
+                for task, work in (
+                    ("claim keeper", partial(self._again, keep, trouble)),
+                    ("lane watch", partial(self._watch, partition)),
+                    ("timers", partial(self._keep_time, partition)),
+                ):
+                    part = f"partition {partition}"
+                    around.start_soon(partial(self._background.keep, task, work, part=part))
             with anyio.CancelScope() as drain:
                 around.start_soon(self._end_drain, drain)
                 async with anyio.create_task_group() as tasks:
-                    await self._claim_all(tasks)
+                    await self._background.keep("claims", partial(self._claim_all, tasks))
             around.cancel_scope.cancel()
         await self._hand_back()
 
@@ -157,16 +176,21 @@ class Worker:
     async def _claim_all(self, tasks: anyio.abc.TaskGroup) -> None:
         while (claimed := await self._next()) is not None:
             name = _name(claimed.claim)
-            self._in_hand[name] = self._held[name][0], claimed.task.stage
+            self._hand.take(name, self._held[name][0], claimed.task)
             tasks.start_soon(self._work, claimed)
 
     async def _work(self, claimed: Claimed) -> None:
         name = _name(claimed.claim)
         try:
-            await self._attempts.run(claimed)
-            del self._held[name]
+            seconds = await self._attempts.run(claimed)
+            self._supply.settle(name, claimed, seconds)
+            self._held.pop(name, None)
+        except Exception as error:  # of one task: the others go on
+            self._background.failed("task", error, part=claimed.task.stage)
+            if (held := self._held.pop(name, None)) is not None:
+                self._supply.put_back(*held)
         finally:
-            del self._in_hand[name]
+            self._hand.drop(name)
             self._wake.set()
 
     async def _next(self) -> Claimed | None:
@@ -176,7 +200,7 @@ class Worker:
             wake = self._wake = anyio.Event()
             wait_s = WAIT_MS / 1000
             try:
-                if allowed := self._supply.may_claim(self._in_hand.values()):
+                if allowed := self._supply.may_claim():
                     if (claimed := await self._pick(allowed)) is not None:
                         if self._idle.is_set():  # else the watchers wait for this very event
                             self._idle = anyio.Event()

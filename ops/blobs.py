@@ -14,7 +14,7 @@ from ops.errors import UserError
 from ops.exclusive import machine
 from ops.logs import starting
 from ops.settings import Settings, variable_of
-from store.blobs import Blobs
+from store.blobs import Blobs, Readable
 from store.breaker import Breaker
 from store.errors import Denied, Unavailable
 from store.observing import OperationObserver, ignore
@@ -61,6 +61,28 @@ async def open_store(
         await _prepare(blobs, patient=patient)
         if patient:
             starting.info("photos are in the bucket %s of %s", blobs.bucket, settings.s3_endpoint)
+        yield blobs
+    finally:
+        blobs.close()
+
+
+@asynccontextmanager
+async def open_reading(settings: Settings) -> AsyncGenerator[Readable]:
+    """The blobs for reading alone: nothing is written, so the folder may be a backup or evidence.
+
+    Raises:
+        UserError: there are no blobs in the folder.
+    """
+    check_blobs(settings)
+    if settings.s3_endpoint is None:
+        from store.folder_blobs import FolderReader  # noqa: PLC0415 # see ops.wiring
+
+        if not (settings.blobs_folder / "originals").is_dir():
+            raise UserError(f"there are no originals in {settings.blobs_folder}")
+        yield FolderReader(settings.blobs_folder)
+        return
+    blobs = _bucket(settings, "reader", None, ignore)
+    try:
         yield blobs
     finally:
         blobs.close()

@@ -9,6 +9,7 @@ import click
 
 from ops.commands.options import config_option, data_option
 from ops.errors import UserError
+from ops.lines import printable
 from store.errors import StoreError
 
 PRIVATE = 0o077
@@ -24,7 +25,10 @@ COMMANDS = {
     "queues": "Show what waits and who works; pause, resume, drain and limit stages.",
     "dead-letters": "List what has failed; retry or discard it.",
     "backfill": "Run a stage over the photos that are there already.",
+    "quotas": "Show what clients have, and set how much they may have.",
+    "link": "Print a link that signs a browser in.",
     "token": "Print a token for a client.",
+    "tokens": "Revoke tokens; change the key that signs them.",
     "health": "Say how the system is; exit status 1 if it is down.",
     "config": "Show every setting, its value, and where that came from.",
     "reconcile": "Compare the files with the log, both ways.",
@@ -55,7 +59,8 @@ class _Photolog(click.Group):
         try:
             return super().invoke(ctx)
         except (UserError, StoreError) as error:
-            raise click.ClickException(_sentence(str(error))) from error
+            lines = map(printable, _sentence(str(error)).split("\n"))
+            raise click.ClickException("\n".join(lines)) from error
         except KeyboardInterrupt:
             ctx.exit(130)  # 128 + SIGINT, as shells say it
         finally:

@@ -1,23 +1,31 @@
 """The command line as an HTTP client of a Photolog that runs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 import msgspec
 
+from gateway.auth import SCOPES
 from ops.errors import UserError
 from ops.exclusive import is_locked
+from ops.lines import printable
 from ops.listener import METRICS, PATH
 from ops.settings import Settings
-from ops.tokens import mint
+from ops.tokens import default_ttl_s, mint
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0
 INTERNAL_ERROR = 500
-TOKEN_TTL_S = 30 * 86_400.0
-"""Longer than anyone watches; such a token is never stored."""
+TOO_MANY_REQUESTS = 429
+LONGEST_RETRY_AFTER_S = 30.0
+"""A command waits no longer than this for its next try."""
+
+LIMITED_TRIES = 10
+"""How often in a row a request is refused by a rate limit before the command gives up."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +64,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
                 f"{said} {self.advice}" if said.endswith((".", "?")) else f"{said}. {self.advice}"
             )
         is_mistake = self.status == INTERNAL_ERROR and self.trace_id
-        return f"{said} (traceId {self.trace_id})" if is_mistake else said
+        return printable(f"{said} (traceId {self.trace_id})" if is_mistake else said)
 
 
 def find(
@@ -64,7 +72,8 @@ def find(
 ) -> Server:
     """The server named by ``url``, or else the one that runs on the data folder.
 
-    Without ``token`` one is made with the secret of the data folder, for ``client_id``.
+    Without ``token`` one is made with the secret of the data folder, for ``client_id`` and with all
+    scopes: who has the secret may do everything. It is never stored.
 
     Raises:
         UserError: there is no such server or secret.
@@ -72,9 +81,9 @@ def find(
     found = url or url_in(settings)
     if not found.startswith(("http://", "https://")):
         raise UserError(f"{found!r} is no URL of a Photolog: write it as http://127.0.0.1:3000")
-    return Server(
-        url=found.rstrip("/"), token=token or mint(settings, client_id, role, TOKEN_TTL_S)
-    )
+    if not token:
+        token = mint(settings, client_id, role, default_ttl_s(settings), SCOPES)
+    return Server(url=found.rstrip("/"), token=token)
 
 
 def url_in(settings: Settings) -> str:
@@ -104,7 +113,7 @@ async def connected(
     Raises:
         UserError: a request within the block got no answer.
     """
-    client = httpx.AsyncClient(
+    client = _Heeding(
         base_url=url,
         headers={"Authorization": f"Bearer {token}"} if token else {},
         timeout=httpx.Timeout(
@@ -126,8 +135,40 @@ async def connected(
             raise UserError(f"{url} is no URL: {error}") from error
 
 
-def checked(response: httpx.Response) -> httpx.Response:
-    """The response, if it says yes; raises UserError with what it says otherwise."""
+class _Heeding(httpx.AsyncClient):
+    """Sends a request that a rate limit has refused again, when the server says to.
+
+    One whose body is read while it is sent cannot be sent again; its sender sees the refusal.
+    """
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        response = await super().send(request, **options)
+        for _ in range(LIMITED_TRIES):
+            wait_s = retry_after_s(response)
+            if response.status_code != TOO_MANY_REQUESTS or wait_s is None:
+                break
+            is_whole = isinstance(request.stream, httpx.ByteStream)
+            if not is_whole or wait_s > LONGEST_RETRY_AFTER_S:
+                break
+            await response.aclose()
+            await anyio.sleep(wait_s)
+            response = await super().send(request, **options)
+        return response
+
+
+def retry_after_s(response: httpx.Response) -> float | None:
+    """Return the seconds that the server asks to wait; None if it names none."""
+    asked = response.headers.get("retry-after", "")
+    return float(asked) if asked.isascii() and asked.isdigit() else None
+
+
+def checked(response: httpx.Response, *, hints: Mapping[str, str] | None = None) -> httpx.Response:
+    """The response, if it says yes; raises UserError with what it says otherwise.
+
+    ``hints`` has what the command line knows to do besides, by the code of the problem.
+    """
     if response.is_success:
         return response
-    raise UserError(str(Problem.of(response)))
+    problem = Problem.of(response)
+    hint = (hints or {}).get(problem.code)
+    raise UserError(f"{problem} {hint}" if hint else str(problem))

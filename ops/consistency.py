@@ -5,6 +5,8 @@ import re
 import ssl
 from urllib.parse import urlsplit
 
+import msgspec
+
 from ops.errors import UserError
 from ops.settings import Settings, variable_of
 
@@ -17,6 +19,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 def check(settings: Settings) -> None:
     """Look at the settings of a process that is to run; raises UserError, which names them."""
     check_blobs(settings)
+    _check_rates(settings)
     _check_proxies(settings.trusted_proxies)
     if settings.redis_url is not None:
         _check_redis(settings.redis_url)
@@ -25,6 +28,11 @@ def check(settings: Settings) -> None:
 def check_system(settings: Settings) -> None:
     """``check``, for who starts a whole system; raises UserError."""
     check(settings)
+    if settings.previous_secret is not None and settings.secret is None:
+        raise UserError(
+            "PHOTOLOG_PREVIOUS_SECRET is set, but PHOTOLOG_SECRET is not: `photolog tokens rotate` "
+            "changes the key of the data folder"
+        )
     if settings.metrics_port + settings.workers + 1 > LAST_PORT:
         raise UserError("PHOTOLOG_METRICS_PORT: the ports of the workers would be too high")
     replicas = settings.append_wait_replicas
@@ -70,6 +78,23 @@ def _check_proxies(listed: str) -> None:
                 f"PHOTOLOG_TRUSTED_PROXIES: {each!r} is neither an IP address nor a "
                 f"network such as 192.168.1.0/24 ({error})"
             ) from error
+
+
+def _check_rates(settings: Settings) -> None:
+    """An upload that takes more tokens than a bucket holds would be refused for ever."""
+    rates = settings.rates
+    of_address = {"": rates.rate_upload_bytes_per_address}
+    for name, of_roles in (
+        ("rate_upload_bytes", msgspec.structs.asdict(rates.rate_upload_bytes)),
+        ("rate_upload_bytes_per_address", of_address),
+    ):
+        for role, rate in of_roles.items():
+            if rate is not None and rate.tokens < settings.max_upload_bytes:
+                of = f" for the role {role}" if role else ""
+                raise UserError(
+                    f"{variable_of(name)} allows {rate.tokens} bytes{of}, but an upload may have "
+                    f"{settings.max_upload_bytes}: raise it or lower PHOTOLOG_MAX_UPLOAD_BYTES"
+                )
 
 
 def _check_redis(url: str) -> None:

@@ -37,6 +37,7 @@ no-appendfsync-on-rewrite no
 aof-load-truncated yes
 save ""
 stop-writes-on-bgsave-error yes
+maxmemory {memory_bytes}
 maxmemory-policy noeviction
 daemonize no
 set-proc-title no
@@ -72,10 +73,14 @@ def url_in(folder: Path) -> str:
 
 
 class Valkey:
-    """The server of one folder. Starting the command, and ending it, is up to the caller."""
+    """The server of one folder. Starting the command, and ending it, is up to the caller.
 
-    def __init__(self, folder: Path) -> None:
+    ``memory_bytes`` is the most that it may use before it refuses to write; 0 is no bound.
+    """
+
+    def __init__(self, folder: Path, memory_bytes: int = 0) -> None:
         self.folder = folder
+        self._memory_bytes = memory_bytes
         self._log = folder / "valkey.log"
         self._record = folder / "socket"
         self._socket = folder / "valkey.sock"
@@ -101,7 +106,10 @@ class Valkey:
         configuration = self.folder / "valkey.conf"
         configuration.write_text(
             _CONFIGURATION.format(
-                socket=_quoted(self._socket), folder=_quoted(self.folder), log=_quoted(self._log)
+                socket=_quoted(self._socket),
+                folder=_quoted(self.folder),
+                log=_quoted(self._log),
+                memory_bytes=self._memory_bytes,
             ),
             "utf-8",
         )

@@ -26,6 +26,15 @@ def of_gateway(look: "Look") -> dict[str, Samples]:
         "photolog_room_slow_readers_total": {(): look.slow_readers},
         "photolog_room_failures_total": {(): look.failures},
         "event_delivery_duration_ms": {(): look.delays_ms},
+        "photolog_connections": {
+            ("active",): look.active_connections,
+            ("idle",): look.open_connections - look.active_connections,
+        },
+        "photolog_connections_max": {(): look.connections_max},
+        "photolog_connections_displaced_total": {(): look.connections_displaced},
+        "photolog_connections_refused_total": {
+            (bound,): n for bound, n in look.connections_refused.items()
+        },
         **_of_breakers(look.breakers),
         "job_queue_size": elsewhere.queues,
         "storage_size_bytes": _known(elsewhere.stored_bytes),
@@ -34,6 +43,12 @@ def of_gateway(look: "Look") -> dict[str, Samples]:
         },
         "photolog_log_events": {
             (str(partition),): size.events for partition, size in elsewhere.logs.items()
+        },
+        "photolog_redis_memory_bytes": {
+            (str(partition),): found.used_bytes for partition, found in elsewhere.memories.items()
+        },
+        "photolog_redis_memory_max_bytes": {
+            (str(partition),): found.max_bytes for partition, found in elsewhere.memories.items()
         },
         "photolog_log_memory_bytes": {
             (str(partition),): size.memory_bytes

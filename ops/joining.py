@@ -17,6 +17,7 @@ import anyio
 
 from ops.errors import UserError
 from ops.leash import leashed
+from ops.lines import say
 from ops.loading import environment_of, load
 from ops.settings import Settings
 from store.errors import Unavailable
@@ -62,7 +63,7 @@ def main() -> int:
         with contextlib.suppress(Unavailable):
             anyio.run(_join, load(os.environ).settings)
     except UserError as error:
-        print(error)
+        say(str(error))
         return WRONG
     return 0
 

@@ -1,7 +1,8 @@
-"""Events as people read them: what happened, in one line."""
+"""Lines for people: events in one line each, and text that no terminal can be tricked with."""
 
 from typing import Any
 
+import click
 import msgspec
 
 
@@ -30,8 +31,12 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 def what(event: Shown) -> str:
     """What the event says beside its type."""
-    of_pipeline = event.type.startswith("pipeline.")
-    said = _of_pipeline(event) if of_pipeline else _of_photo(event)
+    if event.type.startswith("pipeline."):
+        said = _of_pipeline(event)
+    elif event.type == "access.revoked":
+        said = _of_revocation(event.data)
+    else:
+        said = _of_photo(event)
     return printable(", ".join(str(each) for each in said if each is not None))
 
 
@@ -56,6 +61,11 @@ def _of_photo(event: Shown) -> list[Any]:
             return [data["stage"], data["category"], data["error"]]
         case "photo.processing.discarded":
             return [data["reason"]]
+        case "photo.renditions.superseded":
+            until = f"removed at {data['removeAt']}" if data["removeAt"] else None
+            return [*_of_files(data["files"]), until]
+        case "photo.renditions.removed":
+            return _of_files(data["files"])
         case _:
             return _fields(data)
 
@@ -76,6 +86,17 @@ def _of_pipeline(event: Shown) -> list[Any]:
             return _fields(data)
 
 
+def _of_files(files: list[dict[str, Any]]) -> list[Any]:
+    return [f"{len(files):,} files", f"{sum(each['fileSize'] for each in files):,} bytes"]
+
+
+def _of_revocation(data: dict[str, Any]) -> list[Any]:
+    whose = data.get("clientId") or "everyone"
+    if data.get("tokenId"):
+        return [f"token {data['tokenId']}", data["reason"] or None]
+    return [f"tokens of {whose} issued up to {data['before']}", data["reason"] or None]
+
+
 def _fields(data: dict[str, Any]) -> list[Any]:
     return [f"{name}={value}" for name, value in data.items() if name != "photoId"]
 
@@ -90,8 +111,42 @@ def limits(limit: dict[str, Any]) -> str:
     return ", ".join(said)
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Write the text to standard output, or to standard error, each line of it ``printable``."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=err)
+
+
+def say_json(document: str | bytes) -> None:
+    """Write the JSON document to standard output."""
+    click.echo(printable_json(document))
+
+
 def printable(text: object) -> str:
-    """Without control characters, with which a file name could play tricks on a terminal."""
+    """The text as a terminal may get it: one line, without characters that steer a terminal.
+
+    What came from users or servers goes through here or ``printable_json`` before it is shown. It
+    replaces the control characters of ASCII and of Latin-1 (C0, DEL, C1: escape sequences can begin
+    with either), the separators of lines and paragraphs, and the characters that turn the direction
+    of the text around or are invisible (all of the categories Cc, Cf, Zl, Zp, Cs, Co and Cn).
+    """
     return "".join(
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)
     )
+
+
+def printable_json(document: str | bytes) -> str:
+    """The JSON document with the same characters escaped: it says the same to a program.
+
+    Line breaks between values stay.
+    """
+    text = document.decode("utf-8", "replace") if isinstance(document, bytes) else document
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in "\n\r\t" else _escaped(char) for char in text
+    )
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

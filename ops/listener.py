@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ops.errors import UserError
 from ops.exclusive import base_url
+from store.background import Background
 
 logger = logging.getLogger("photolog")
 
@@ -35,7 +36,13 @@ HEAD_BYTES = 8_192
 
 @asynccontextmanager
 async def metrics_served(
-    exposition: Callable[[], bytes], folder: Path, name: str, host: str, port: int
+    exposition: Callable[[], bytes],
+    folder: Path,
+    name: str,
+    host: str,
+    port: int,
+    *,
+    background: Background | None = None,
 ) -> AsyncGenerator[None]:
     """Serve what ``exposition`` writes for as long as the block lasts; ``port`` 0 takes a free one.
 
@@ -45,6 +52,7 @@ async def metrics_served(
         UserError: host or port cannot be used.
     """
     open_now = 0
+    background = background or Background()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal open_now
@@ -57,6 +65,8 @@ async def metrics_served(
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # it went away, or is none of ours
+        except Exception as error:  # a bug, which asyncio would only log
+            background.failed("metrics", error)
         finally:
             open_now -= 1
             writer.close()

@@ -19,6 +19,7 @@ from domain.failures import Category
 from domain.retries import STRATEGIES
 from ops.accepted import accepted
 from ops.errors import UserError
+from ops.rate_settings import RATES, form, whole
 from ops.settings import HINTS, PARTS, PREFIX, RETRY, Settings, variable_of
 from ops.strategies import FORM, parse, text_of
 
@@ -26,6 +27,8 @@ CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
 """Read by the command line itself; they are no settings of a running system."""
 
 MASK = "********"
+SECRETS = ("secret", "previous_secret", "s3_secret_key")
+"""Settings whose value is never shown."""
 
 
 class SettingsError(UserError):
@@ -103,6 +106,8 @@ def describe(name: str) -> tuple[str, str]:
     """What the setting means, and which values it takes."""
     metas = cast("tuple[Meta, ...]", HINTS[name].__metadata__)
     meaning = next(meta.description for meta in metas if meta.description)
+    if name in RATES:
+        return meaning, form(name)
     return meaning, FORM if name.startswith(RETRY) else accepted(inspect.type_info(HINTS[name]))
 
 
@@ -110,7 +115,7 @@ def shown(name: str, value: object) -> str:
     """The value as it may be shown to anyone: without secrets."""
     if value is None:
         return "unset"
-    if name in ("secret", "s3_secret_key"):
+    if name in SECRETS:
         return MASK
     if name in ("redis_url", "otlp_endpoint"):
         return _without_password(str(value))
@@ -138,14 +143,15 @@ def _accept(name: str, value: object, where: str, *, strict: bool) -> Any:
     except msgspec.ValidationError as error:
         given = shown(name, value)
         raise SettingsError(f"{where} is {given!r}, but takes {describe(name)[1]}") from error
-    return _whole(name, found, where) if name.startswith(RETRY) else found
+    return _whole(name, found, where) if name.startswith(RETRY) or name in RATES else found
 
 
 def _whole(name: str, text: str, where: str) -> str:
-    """The whole strategy that the text stands for, so that whoever looks sees what holds."""
-    default = STRATEGIES[Category(name.removeprefix(RETRY))]
+    """The whole strategy or rate that the text stands for, so that whoever looks sees it."""
     try:
-        return text_of(parse(text, default))
+        if name in RATES:
+            return whole(name, text)
+        return text_of(parse(text, STRATEGIES[Category(name.removeprefix(RETRY))]))
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from error
 

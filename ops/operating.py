@@ -34,6 +34,7 @@ class Limit(_Answer, frozen=True, kw_only=True):
 
 class Lane(_Answer, frozen=True, kw_only=True):
     waiting: int
+    clients: int = 0
 
 
 class Queue(_Answer, frozen=True, kw_only=True):
@@ -80,6 +81,11 @@ class Partition(_Answer, frozen=True, kw_only=True):
     readers: list[Reader]
 
 
+class LogMemory(_Answer, frozen=True, kw_only=True):
+    used_bytes: int
+    max_bytes: int
+
+
 class Queues(_Answer, frozen=True, kw_only=True):
     """``rates_over_ms`` is the time that the rates are over, None where there are none yet."""
 
@@ -88,6 +94,7 @@ class Queues(_Answer, frozen=True, kw_only=True):
     rates_over_ms: int | None = None
     stages: list[Queue]
     workers: list[Worker]
+    log_memory: LogMemory | None = None
     partitions: list[Partition] = []
 
     @property
@@ -165,6 +172,54 @@ class Backfilled(_Answer, frozen=True, kw_only=True):
     skipped: list[Skipped]
     next_cursor: str | None
     total: int | None
+
+
+class Amount(_Answer, frozen=True, kw_only=True):
+    """``limit`` None is no limit."""
+
+    used: int
+    limit: int | None
+
+
+class OwnQuota(_Answer, frozen=True, kw_only=True):
+    """What is set for one client: None is the default, 0 no limit."""
+
+    photos: int | None = None
+    bytes: int | None = None
+    jobs: int | None = None
+    uploads: int | None = None
+    idempotency_keys: int | None = None
+
+
+class QuotaAmounts(_Answer, frozen=True, kw_only=True):
+    photos: Amount
+    bytes: Amount
+    jobs: Amount
+    uploads: Amount
+    idempotency_keys: Amount
+
+
+class ClientQuota(_Answer, frozen=True, kw_only=True):
+    client_id: str
+    quota: QuotaAmounts
+    own: OwnQuota
+
+
+class Usage(_Answer, frozen=True, kw_only=True):
+    photos: int
+    bytes: int
+    jobs: int
+
+
+class ClientUsage(_Answer, frozen=True, kw_only=True):
+    client_id: str
+    usage: Usage
+    own: OwnQuota
+
+
+class Clients(_Answer, frozen=True, kw_only=True):
+    items: list[ClientUsage]
+    next_cursor: str | None
 
 
 class Operations:
@@ -255,6 +310,28 @@ class Operations:
         """One page of photos."""
         body = {"stage": stage, "run": run, "cursor": cursor}
         return msgspec.json.decode(await self.ask("POST", "backfill", body), type=Backfilled)
+
+    async def clients(self) -> AsyncIterator[ClientUsage]:
+        """All of them, by id."""
+        cursor: str | None = None
+        while True:
+            content = await self.ask("GET", "clients", cursor=cursor)
+            page = msgspec.json.decode(content, type=Clients)
+            for item in page.items:
+                yield item
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def quota(self, client_id: str) -> ClientQuota:
+        content = await self.ask("GET", f"clients/{_quoted(client_id)}/quota")
+        return msgspec.json.decode(content, type=ClientQuota)
+
+    async def set_quota(self, client_id: str, own: OwnQuota) -> ClientQuota:
+        """Replaces what was set for the client before."""
+        body = msgspec.to_builtins(own)
+        content = await self.ask("PUT", f"clients/{_quoted(client_id)}/quota", body)
+        return msgspec.json.decode(content, type=ClientQuota)
 
 
 def _quoted(stage: str) -> str:

@@ -3,10 +3,11 @@
 Only a process that has ``otlp_endpoint`` set imports this, and with it OpenTelemetry.
 """
 
+import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import requests
@@ -21,6 +22,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from ops.traces import Span, Spans
+from store.observing import ignore
 
 logger = logging.getLogger("photolog.traces")
 
@@ -44,11 +46,22 @@ _KINDS = {
 
 
 @asynccontextmanager
-async def exporting(endpoint: str, role: str, name: str) -> AsyncGenerator[Spans]:
-    """Send spans to the collector at ``endpoint``, in the background; the last ones at the end."""
+async def exporting(
+    endpoint: str, role: str, name: str, failed: Callable[[Exception], None] = ignore
+) -> AsyncGenerator[Spans]:
+    """Send spans to the collector at ``endpoint``, in the background; the last ones at the end.
+
+    ``failed`` is called, in the thread of the caller, with what kept spans from being sent.
+    """
     # Its own complaints come with every try; ours come once.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    exporter = _Exporter(endpoint)
+    loop = asyncio.get_running_loop()
+
+    def report(error: Exception) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(failed, error)
+
+    exporter = _Exporter(endpoint, report)
     ids = _Ids()
     provider = TracerProvider(
         sampler=sampling.ALWAYS_ON,
@@ -100,7 +113,8 @@ class _Ids(IdGenerator):
 class _Exporter(SpanExporter):
     """Says once that the collector takes no spans, and once that it takes them again."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, report: Callable[[Exception], None]) -> None:
+        self._report = report
         session = requests.Session()
         # A proxy of the surroundings cannot know what listens on this machine.
         session.trust_env = urlsplit(endpoint).hostname not in _LOOPBACK
@@ -109,7 +123,11 @@ class _Exporter(SpanExporter):
         self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self._exporter.export(spans)
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:  # the library would only log it, where nobody looks
+            self._report(error)
+            result = SpanExportResult.FAILURE
         failed = result is not SpanExportResult.SUCCESS
         if failed and not self._failing:
             logger.warning("spans are lost: the collector does not take them")

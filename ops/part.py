@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from ops.leash import leashed
+from store.background import Background
 
 logger = logging.getLogger("photolog.supervisor")
 
@@ -31,9 +32,11 @@ class Part:
         *,
         environment: dict[str, str],
         fds: tuple[int, ...],
+        background: Background,
         last_words: Callable[[], str] = str,
     ) -> None:
         self.name = name
+        self._background = background
         self.deaths = 0
         self._command = command
         self._environment = environment
@@ -41,7 +44,7 @@ class Part:
         self._last_words = last_words
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
-        self._kept = asyncio.create_task(self._keep())
+        self._kept = asyncio.create_task(background.keep("process", self._keep, part=name))
 
     async def stop(self, patience_s: float) -> None:
         """Ask it to end, and end it by force after ``patience_s``."""
@@ -80,7 +83,13 @@ class Part:
             pause_s = min(pause_s * 2, LAST_PAUSE_S)
 
     async def _run(self) -> str:
-        """Start it and wait for its end; how it ended."""
+        """Start it, unless it runs, and wait for its end; how it ended."""
+        runs = self._process is not None and self._process.returncode is None
+        failure = None if runs else await self._begin()
+        return await self._end() if failure is None else failure
+
+    async def _begin(self) -> str | None:
+        """Start it; why that failed."""
         try:
             # A session of its own: Ctrl-C in the terminal is for the supervisor alone.
             self._process = await asyncio.create_subprocess_exec(
@@ -95,6 +104,11 @@ class Part:
         logger.info("%s runs as process %d", self.name, self._process.pid)
         if self._stopping.is_set():  # asked for while it was being started
             self._send(signal.SIGTERM)
+        return None
+
+    async def _end(self) -> str:
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
         status = await self._process.wait()
         if status < 0:
             return f"was ended by {_signal_name(-status)}"

@@ -6,11 +6,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ops.lines import limits, printable
-from ops.operating import Partition, Queue, Queues, Worker
+from ops.operating import LogMemory, Partition, Queue, Queues, Worker
 
 UNKNOWN = "–"
 
-NUMBERS = ("High", "Normal", "Low", "In progress", "Delayed", "Oldest")
+NUMBERS = ("High", "Normal", "Low", "Clients", "In progress", "Delayed", "Oldest")
 
 
 def table(queues: Queues) -> RenderableType:
@@ -42,7 +42,8 @@ def age(age_ms: int | None) -> str:
 
 def _row(queue: Queue) -> list[Text]:
     waiting = [queue.lanes[lane].waiting for lane in ("high", "normal", "low")]
-    numbers = [_number(number) for number in (*waiting, queue.in_progress, queue.delayed)]
+    clients = sum(lane.clients for lane in queue.lanes.values())
+    numbers = [_number(each) for each in (*waiting, clients, queue.in_progress, queue.delayed)]
     return [
         Text(printable(queue.stage)),
         *numbers,
@@ -85,7 +86,16 @@ def _notes(queues: Queues) -> list[Text]:
         notes.append(Text("All stages are paused.", "yellow"))
     if queues.concurrency is not None:
         notes.append(Text(f"Each worker runs {queues.concurrency:,} tasks at once."))
+    if (memory := queues.log_memory) is not None:
+        notes.append(Text(_memory(memory)))
     return notes
+
+
+def _memory(memory: LogMemory) -> str:
+    used = f"The log's server uses {memory.used_bytes / 1e6:,.1f} MB of memory"
+    if not memory.max_bytes:
+        return f"{used}, without a bound."
+    return f"{used}, of {memory.max_bytes / 1e6:,.1f} MB that it may use."
 
 
 def _workers(workers: list[Worker]) -> RenderableType:

@@ -11,14 +11,20 @@ from collections.abc import Iterable
 
 import msgspec
 
+from domain.commands import RecordRenditionsRemoved
 from domain.control_events import AlertRaised
 from domain.events import (
+    Context,
+    Data,
     PhotoDeleted,
     PhotoErased,
     PhotoUploaded,
+    RenditionsRemoved,
     StageCompleted,
+    StoredFile,
     ThumbnailGenerated,
 )
+from domain.holdings import Holding, fold
 from domain.results import Rendition
 from projections import losses
 from store.blobs import PROBES, Blob, Blobs, Leftover
@@ -101,6 +107,10 @@ class _Files(msgspec.Struct, kw_only=True):
             if before != each.key:
                 self.replaced[before] = at
 
+    def forget(self, removed: Iterable[StoredFile]) -> None:
+        for file in removed:
+            self.replaced.pop(file.key, None)
+
 
 async def names(log: Log) -> Names:
     """A fold of the whole log; those of erased photos are not among them."""
@@ -122,6 +132,8 @@ async def names(log: Log) -> Names:
                 case StageCompleted(photo_id=photo_id, renditions=renditions):
                     photos[photo_id].name(renditions, at)
                     found.sizes.update((each.key, each.file_size) for each in renditions)
+                case RenditionsRemoved(photo_id=photo_id, files=files):
+                    photos[photo_id].forget(files)
                 case PhotoDeleted(photo_id=photo_id):
                     photos[photo_id].deleted = True
                 case PhotoErased(photo_id=photo_id):
@@ -189,6 +201,33 @@ async def remove(blobs: Blobs, found: Comparison, *, orphans: bool, superseded: 
         await blobs.delete(blob.key)
     for draft in found.drafts:
         await blobs.clear(Leftover(draft=draft.key.removeprefix("drafts/"), key=None))
+
+
+async def record_removed(log: Log, blobs: Blobs, context: Context) -> int:
+    """Record superseded renditions that are no longer stored, so that they no longer count towards
+    quotas; how many photos had any.
+
+    Call it after ``remove``: it also records what a call that was killed in between has left.
+    """
+    stored = {blob.key for blob in await blobs.keys("renditions")}
+    holdings: dict[str, Holding] = {}
+    clients: dict[str, str] = {}
+    for partition in range(log.partitions):
+        async for recorded in log.scan(partition):
+            data = recorded.event.data
+            if not isinstance(data, Data):
+                continue
+            after = fold(holdings.pop(data.photo_id, None), data)
+            if after is not None and not after.deleted:
+                holdings[data.photo_id] = after
+                clients[data.photo_id] = recorded.event.metadata.client_id
+    photos = 0
+    for photo_id, holding in holdings.items():
+        if gone := tuple(key for key in holding.superseded if key not in stored):
+            removed = RecordRenditionsRemoved(photo_id=photo_id, keys=gone)
+            await log.execute(removed, client_id=clients[photo_id], context=context)
+            photos += 1
+    return photos
 
 
 async def settle(log: Log, blobs: Blobs) -> None:

@@ -1,23 +1,31 @@
 """The roles of a running system, each for one process, until SIGTERM or SIGINT."""
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskStatus
 
 from ops import wiring
+from ops.bundled import known_flaws
 from ops.consistency import check
 from ops.errors import one_by_one
 from ops.exclusive import base_url, listen
 from ops.listener import announced, metrics_served
 from ops.logs import starting
 from ops.settings import Settings
+from store.background import Background
+
+if TYPE_CHECKING:
+    import uvicorn
+
+logger = logging.getLogger("photolog")
 
 
 def run(role: Coroutine[Any, Any, None]) -> None:
@@ -56,7 +64,22 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
         ending.begin = ending.at_once = lambda: None
         starting.info("answers at %s", base_url(listener))
         with announced(settings.folder, name, base_url(listener)):
-            await server.serve(sockets=[listener])
+            await _serve(server, listener, deps.background)
+
+
+async def _serve(server: "uvicorn.Server", listener: socket.socket, background: Background) -> None:
+    """Until told to stop, or until a task has failed too often; that ends the process."""
+
+    async def end_with_tasks() -> None:
+        await background.over()
+        server.should_exit = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(end_with_tasks)
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+    if background.gave_up is not None:
+        raise background.gave_up
 
 
 async def projector(settings: Settings, *, name: str) -> None:
@@ -65,8 +88,14 @@ async def projector(settings: Settings, *, name: str) -> None:
     async with (
         _ending(),
         wiring.open_telemetry(settings, "projector", name) as telemetry,
-        metrics_served(telemetry.exposition, settings.folder, name, *_of_metrics(settings)),
-        wiring.open_projector(settings, telemetry) as role,
+        metrics_served(
+            telemetry.exposition,
+            settings.folder,
+            name,
+            *_of_metrics(settings),
+            background=telemetry.background,
+        ),
+        wiring.open_projector(settings, name, telemetry) as role,
     ):
         await role.run()
 
@@ -80,11 +109,24 @@ async def worker(
     async with (
         _ending() as ending,
         wiring.open_telemetry(settings, "worker", name) as telemetry,
-        metrics_served(telemetry.exposition, settings.folder, name, *_of_metrics(settings)),
+        metrics_served(
+            telemetry.exposition,
+            settings.folder,
+            name,
+            *_of_metrics(settings),
+            background=telemetry.background,
+        ),
         wiring.open_worker(settings, name, telemetry, consumer=consumer, dead=dead) as role,
     ):
         ending.begin = role.stop
-        await role.run()
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(_name_flaws)
+            await role.run()
+
+
+async def _name_flaws() -> None:
+    for flaw in await known_flaws():
+        logger.warning("security: %s", flaw)
 
 
 def _of_metrics(settings: Settings) -> tuple[str, int]:

@@ -10,8 +10,9 @@ from typing import Annotated, Literal, get_type_hints
 from msgspec import Meta
 
 from domain.failures import Category
+from domain.quotas import Most
 from domain.retries import STRATEGIES, Strategies
-from ops.s3_settings import S3Settings
+from ops.rate_settings import RateSettings
 from ops.strategies import parse, text_of
 
 PREFIX = "PHOTOLOG_"
@@ -21,6 +22,8 @@ RETRY = "retry_"
 
 REDIS_URL = r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://"
 
+REFUSED_FORMATS = r"^((JPEG|PNG|WebP|GIF|TIFF|AVIF|HEIC|HEIF)( (?=.)|$))*$"
+
 Natural = Annotated[int, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -28,7 +31,7 @@ Positive = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(gt=0, le=100)]
 
 
-class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator can change. A name says its unit."""
 
     data: Annotated[
@@ -45,9 +48,20 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
             "for a cluster; unset: our own."
         ),
     ] = None
+    redis_memory_bytes: Annotated[
+        Natural,
+        Meta(
+            description="Most memory of our own Redis, its maxmemory; 0: two fifths of what this "
+            "machine, or the container, has."
+        ),
+    ] = 0
     secret: Annotated[
         Annotated[str, Meta(min_length=32)] | None,
         Meta(description="Signs the tokens; unset: drawn once, kept in the data folder."),
+    ] = None
+    previous_secret: Annotated[
+        Annotated[str, Meta(min_length=32)] | None,
+        Meta(description="Signs nothing; verifies the tokens of before a change of the secret."),
     ] = None
     partitions: Annotated[
         Annotated[int, Meta(ge=1, le=4096)] | None,
@@ -104,6 +118,19 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         65_536
     )
     filename_max: Annotated[Count, Meta(description="Bytes kept of a file name.")] = 255
+    quota_photos: Annotated[Most, Meta(description="Photos of a client; 0: no limit.")] = 0
+    quota_bytes: Annotated[
+        Most, Meta(description="Bytes of a client's originals and renditions; 0: no limit.")
+    ] = 0
+    quota_jobs: Annotated[
+        Most, Meta(description="Jobs of a client that have not ended; 0: no limit.")
+    ] = 0
+    quota_uploads: Annotated[
+        Most, Meta(description="Open uploads of a client in one gateway; 0: no limit.")
+    ] = 0
+    quota_idempotency_keys: Annotated[
+        Most, Meta(description="Idempotency keys of a client in 24 hours; 0: no limit.")
+    ] = 1_000_000
     max_json_bytes: Annotated[Count, Meta(description="Largest JSON body.")] = 65_536
     header_patience_s: Annotated[Seconds, Meta(description="Longest time of a request's head.")] = (
         10.0
@@ -115,6 +142,31 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     connections: Annotated[
         Count, Meta(description="Connections of a gateway at once; more get 503.")
     ] = 4_000
+    rate_subjects_kept: Annotated[
+        Count,
+        Meta(
+            description="Clients and addresses whose rate limits a gateway remembers, for each "
+            "limit; others are asked of Redis again."
+        ),
+    ] = 10_000
+    connections_reserved: Annotated[
+        Natural,
+        Meta(
+            description="How many of them are kept for health checks, metrics, operators and "
+            "auditors, but a quarter at most."
+        ),
+    ] = 64
+    connections_per_address: Annotated[
+        Count,
+        Meta(
+            description="Connections of one IPv4 address or IPv6 /64 network; behind a trusted "
+            "proxy, requests at once of a forwarded address."
+        ),
+    ] = 1_000
+    connections_per_client: Annotated[
+        Count,
+        Meta(description="Requests, event streams and WebSockets of one client at once."),
+    ] = 400
     keep_alive_s: Annotated[
         Count, Meta(description="Longest silence on a connection between two requests.")
     ] = 30
@@ -146,6 +198,13 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
             description="Longest wait for those disks before the append is tried again.", gt=0, le=5
         ),
     ] = 2.0
+    log_full_percent: Annotated[
+        Percent,
+        Meta(
+            description="Part of the memory that the server of the log may use (maxmemory) above "
+            "which uploads are refused; the rest is for results, deletions and operators."
+        ),
+    ] = 90.0
     page_limit_max: Annotated[Count, Meta(description="Most items of one page.")] = 200
     drain_at_once: Annotated[
         Count, Meta(description="Tasks that one call of drain takes away.")
@@ -165,6 +224,10 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         Seconds,
         Meta(description="Age of an event outside the read model that health calls degraded."),
     ] = 5.0
+    degraded_clock_s: Annotated[
+        Seconds,
+        Meta(description="How far the log's clock may differ before health says degraded."),
+    ] = 5.0
     degraded_memory_percent: Annotated[
         Percent, Meta(description="Memory in use of this machine above which health is degraded.")
     ] = 95.0
@@ -178,12 +241,13 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     integrity_keep_s: Annotated[
         Seconds, Meta(description="How long health tells what that look has found.")
     ] = 60.0
+    kept_generations: Annotated[
+        Natural,
+        Meta(description="Most replaced read models that are kept as evidence of a changed log."),
+    ] = 2
     probe_keep_s: Annotated[
         Seconds, Meta(description="How long health tells what writing a small blob has shown.")
     ] = 5.0
-    storage_keep_s: Annotated[
-        Seconds, Meta(description="How long the metrics tell the same storage_size_bytes.")
-    ] = 60.0
 
     room_backlog: Annotated[
         Count, Meta(description="Events kept for a slow reader; more are read again from history.")
@@ -198,8 +262,26 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         Count, Meta(description="Wrong messages after which a WebSocket is closed.")
     ] = 10
 
+    token_ttl_max_s: Annotated[
+        int,
+        Meta(description="Longest life of a token.", ge=60, le=366 * 86_400),
+    ] = 30 * 86_400
+    sessions_per_client: Annotated[
+        Count, Meta(description="Browsers of a client that are signed in; then the oldest is not.")
+    ] = 50
+    tickets_per_client: Annotated[
+        Count, Meta(description="Unused sign-in links of a client; then the oldest does not count.")
+    ] = 10
+    ticket_ttl_s: Annotated[
+        float, Meta(description="How long a sign-in link may be used.", ge=1, le=3600)
+    ] = 600.0
+
     concurrency: Annotated[
         Natural, Meta(description="Tasks that a worker has in hand; 0: five a decoder.")
+    ] = 0
+    client_concurrency: Annotated[
+        Natural,
+        Meta(description="Of those, the tasks of one client; 0: half, but one a decoder."),
     ] = 0
     stalled_after_s: Annotated[
         Seconds, Meta(description="A task without a sign of life this long is taken over.")
@@ -239,18 +321,72 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
         Count, Meta(description="Most segments, chunks or blocks of a picture file, filler too.")
     ] = 500_000
     max_scans: Annotated[Count, Meta(description="Most scans of a progressive JPEG.")] = 100
+    refused_formats: Annotated[
+        str,
+        Meta(
+            description="Formats that are not decoded, as 'HEIC HEIF': for a decoder with a flaw "
+            "that no release has fixed yet.",
+            pattern=REFUSED_FORMATS,
+        ),
+    ] = ""
     decoders: Annotated[
         Natural, Meta(description="Decoder processes of a worker; 0: one a processor.")
     ] = 0
     decoder_memory_bytes: Annotated[
         Count, Meta(description="Address space that one decoder process may use.")
     ] = 3 << 30
+    worker_memory_bytes: Annotated[
+        Natural,
+        Meta(
+            description="Memory that the decoders of a worker may use together; 0: three quarters "
+            "of what the machine or its cgroup has free at the start, under `up` shared out."
+        ),
+    ] = 0
     decoder_cache_bytes: Annotated[
         Natural, Meta(description="Decoded pictures that one decoder process keeps.")
     ] = 64 << 20
+    decoder_answer_bytes: Annotated[
+        Count, Meta(description="Largest answer of a decoder, with the pictures it has made.")
+    ] = 64 << 20
+    decoder_user: Annotated[
+        str,
+        Meta(
+            description="User that decoders become, by name or number, if the worker is root or "
+            "may otherwise; empty: they stay the worker's."
+        ),
+    ] = "nobody"
+    decoder_seccomp: Annotated[
+        bool, Meta(description="Let decoders make only the system calls that decoding needs.")
+    ] = True
+    decoder_landlock: Annotated[
+        bool, Meta(description="Take the file system and the network from decoders with Landlock.")
+    ] = True
+    expensive_s: Annotated[
+        Positive,
+        Meta(
+            description="A picture expected to take a decoder longer is expensive: of several "
+            "decoders, one is always left for others."
+        ),
+    ] = 2.0
+    slow_s: Annotated[
+        Positive,
+        Meta(
+            description="So does a picture that has taken longer than this; if it holds the last "
+            "decoder while others wait, it begins anew later."
+        ),
+    ] = 10.0
     stage_timeout_s: Annotated[
         Seconds, Meta(description="Longest run of a stage; then its decoder is killed.")
     ] = 60.0
+    superseded_grace_s: Annotated[
+        float,
+        Meta(
+            description="How long renditions that a later job has replaced stay, but at least as "
+            "long as a signed URL works.",
+            ge=0,
+            le=2_592_000,
+        ),
+    ] = 3600.0
     recipe_longest_edge: Annotated[
         int, Meta(description="Longest edge of the optimized picture, in pixels.", ge=1, le=16_383)
     ] = 1920
@@ -267,11 +403,27 @@ class Settings(S3Settings, frozen=True, kw_only=True, forbid_unknown_fields=True
     log_format: Annotated[
         Literal["text", "json"], Meta(description="How log lines are written.")
     ] = "text"
+    security_lines: Annotated[
+        Natural,
+        Meta(
+            description="Lines of the security log a minute, of one kind and source; the others "
+            "are counted."
+        ),
+    ] = 30
+    security_sources: Annotated[
+        Count,
+        Meta(description="Sources that the security log tells apart within a minute."),
+    ] = 1_000
 
     @property
     def folder(self) -> Path:
         """The data folder, absolute."""
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def superseded_grace(self) -> float:
+        """How long superseded renditions stay, in seconds: no signed URL may lead to nothing."""
+        return max(self.superseded_grace_s, self.s3_link_s if self.s3_links else 0.0)
 
     @property
     def strategies(self) -> Strategies:
@@ -294,13 +446,16 @@ PARTS = {
     "data": "The system",
     "trusted_proxies": "Proxies",
     "max_upload_bytes": "Uploads",
+    "quota_photos": "Quotas of each client",
     "max_json_bytes": "Requests",
     "check_timeout_s": "Health",
     "room_backlog": "Rooms",
+    "token_ttl_max_s": "Sign-in",
     "concurrency": "Worker",
     "max_pixels": "Pictures",
     "log_level": "Log lines",
     "s3_endpoint": "Photos on a server of S3",
+    "rate_requests": "Rate limits",
 }
 """The first setting of each part; in ``Settings`` those of one part stand together."""
 
@@ -308,7 +463,7 @@ PARTS = {
 HINTS = dict(
     sorted(
         get_type_hints(Settings, include_extras=True).items(),
-        key=lambda hint: hint[0] in S3Settings.__struct_fields__,
+        key=lambda hint: hint[0] in RateSettings.__struct_fields__,
     )
 )
 """The type of each setting, with its bounds and its meaning; those of ``Settings`` itself first."""

@@ -29,15 +29,17 @@ from typing import Any
 
 import msgspec
 
-from ops import gauges, joining
+from ops import gauges, joining, memory
 from ops.consistency import check_system
 from ops.embedded import Valkey
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.listener import forget, metrics_served
 from ops.loading import environment_of
+from ops.memory import log_bytes
 from ops.metrics import Metrics
 from ops.part import Part
 from ops.settings import PREFIX, Settings
+from store.background import Background
 
 logger = logging.getLogger("photolog.supervisor")
 
@@ -58,7 +60,7 @@ VALKEY_DRAIN_S = 10.0
 def up(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run one system over one data folder until SIGTERM or SIGINT; a second one kills at once.
 
-    ``announce`` gets the base URL as soon as all is ready.
+    ``announce`` gets the base URL as soon as all is ready, in another thread.
 
     Raises:
         StartFailed: nothing of the system runs any more.
@@ -82,6 +84,8 @@ class _System:
         self._listener = listener
         self._announce = announce
         self._url_file = settings.folder / "url"
+        self._metrics = Metrics("up")
+        self._background = Background(self._count_failure)
         self._parts: list[Part] = []
         self._valkey: Valkey | None = None
         self._stop = asyncio.Event()
@@ -94,15 +98,15 @@ class _System:
                 loop.add_signal_handler(number, self._asked_to_stop)
         forget(self._settings.folder)
         self._url_file.unlink(missing_ok=True)  # of one that was killed
-        metrics = Metrics("up")
         port = self._settings.metrics_port
         try:
             async with metrics_served(
-                lambda: metrics.exposition(gauges.of_system(self._parts)),
+                lambda: self._metrics.exposition(gauges.of_system(self._parts)),
                 *(self._settings.folder, "up", self._settings.metrics_host, port),
+                background=self._background,
             ):
                 await _until(self._stop, self._start())
-                await self._stop.wait()
+                await _until(self._stop, self._background.over())
         finally:
             self._url_file.unlink(missing_ok=True)
             self._listener.close()
@@ -110,6 +114,11 @@ class _System:
             await asyncio.gather(*(part.kill() for part in self._parts))
             if self._valkey is not None:
                 self._valkey.clean()
+        if self._background.gave_up is not None:
+            raise self._background.gave_up
+
+    def _count_failure(self, task: str) -> None:
+        self._metrics.count("photolog_background_failures_total", task)
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():
@@ -124,10 +133,9 @@ class _System:
             settings = msgspec.structs.replace(settings, redis_url=url)
         await joining.ask(settings, _environment())
         self._start_role("projector", _with_port(settings, 1), lambda: ["projector"])
+        each = _sharing_memory(settings)
         for slot in range(1, settings.workers + 1):
-            self._start_role(
-                f"worker-{slot}", _with_port(settings, slot + 1), _worker(settings, slot)
-            )
+            self._start_role(f"worker-{slot}", _with_port(each, slot + 1), _worker(settings, slot))
         fd = self._listener.fileno()
         self._start_role("gateway", settings, lambda: ["gateway", "--fd", str(fd)], fd)
         url = base_url(self._listener)
@@ -139,7 +147,8 @@ class _System:
                 say_at = time.monotonic() + REMIND_S
             await asyncio.sleep(POLL_S)
         self._url_file.write_text(url, "utf-8")
-        self._announce(url)
+        # In a thread of its own: it may talk to the gateway.
+        await asyncio.to_thread(self._announce, url)
 
     def _make_folders(self) -> None:
         in_folder = self._settings.s3_endpoint is None
@@ -154,7 +163,9 @@ class _System:
 
     async def _start_valkey(self) -> str:
         """Start the bundled server, and wait until it has loaded the log; its URL."""
-        self._valkey = valkey = Valkey(self._settings.folder / "valkey")
+        self._valkey = valkey = Valkey(
+            self._settings.folder / "valkey", log_bytes(self._settings.redis_memory_bytes)
+        )
         try:
             command = valkey.prepare()
         except OSError as error:
@@ -165,6 +176,7 @@ class _System:
                 lambda: command,
                 environment=_environment(),
                 fds=(self._lock,),
+                background=self._background,
                 last_words=valkey.last_words,
             )
         )
@@ -188,10 +200,13 @@ class _System:
                 lambda: [*python, *arguments(), "--name", name, "--quiet"],
                 environment=_environment() | environment_of(settings),
                 fds=(self._lock, *fds),
+                background=self._background,
             )
         )
 
     def _give_up_on_deaths(self) -> None:
+        if self._background.gave_up is not None:
+            raise self._background.gave_up
         for part in self._parts:
             if part.deaths >= DEATHS_AT_START:
                 raise StartFailed(f"{part.name} ended {part.deaths} times, see above")
@@ -217,6 +232,12 @@ def _worker(settings: Settings, slot: int) -> Callable[[], list[str]]:
         return ["worker", "--consumer", consumer, "--dead", f"{on}:{slot}:"]
 
     return arguments
+
+
+def _sharing_memory(settings: Settings) -> Settings:
+    """The settings of each worker: all of them work on this machine."""
+    each = settings.worker_memory_bytes or memory.share(max(1, settings.workers))
+    return msgspec.structs.replace(settings, worker_memory_bytes=each)
 
 
 def _with_port(settings: Settings, offset: int) -> Settings:

@@ -20,6 +20,7 @@ from ops.lines import Shown, what
 from ops.metrics import Metrics, Role, Samples
 from ops.traces import Span, Spans, work_span_id
 from store import subject
+from store.background import Background
 from store.observing import Appended
 from store.subject import Subject
 
@@ -34,11 +35,15 @@ WATCHED_BY_MACHINES = ("/health", "/metrics")
 
 
 class Telemetry:
-    """Of one process. ``spans`` gets every span that ends; without it none is made."""
+    """Of one process. ``spans`` gets every span that ends; without it none is made.
+
+    ``background`` keeps the long-running tasks of the process.
+    """
 
     def __init__(self, role: Role, spans: Spans | None = None) -> None:
         self.metrics = Metrics(role)
-        self._spans = spans
+        self.background = Background(self.background_failed)
+        self.spans = spans
         self._look: Callable[[], Mapping[str, Samples]] = dict
 
     def operated(self, operation: str, outcome: str, seconds: float) -> None:
@@ -51,11 +56,11 @@ class Telemetry:
             if isinstance(event.data, StageFailed):
                 self.metrics.count("job_failures_total", event.data.stage, event.data.category)
             _write_down(event)
-        if self._spans is None:
+        if self.spans is None:
             return
         first = appended.events[0]
         given = [_work_of(event) for event in appended.events if _gives_work(event)]
-        self._spans(
+        self.spans(
             Span(
                 name=f"append {first.type}",
                 trace_id=first.metadata.trace_id,
@@ -67,13 +72,16 @@ class Telemetry:
             )
         )
 
+    def background_failed(self, task: str) -> None:
+        self.metrics.count("photolog_background_failures_total", task)
+
     def answered(self, answered: Answered) -> None:
         method, route, status = answered.method, answered.route, answered.status
         self.metrics.count("photolog_http_requests_total", method, route, str(status))
         self.metrics.add("photolog_http_answer_seconds", answered.seconds, method, route)
-        if self._spans is None or route.startswith(WATCHED_BY_MACHINES):
+        if self.spans is None or route.startswith(WATCHED_BY_MACHINES):
             return
-        self._spans(
+        self.spans(
             Span(
                 name=f"{method} {route}".rstrip(),
                 kind="server",
@@ -91,13 +99,16 @@ class Telemetry:
             )
         )
 
+    def limited(self, policy: str) -> None:
+        self.metrics.count("photolog_rate_limited_total", policy)
+
     def ran(self, run: StageRun) -> None:
         task = run.task
         duration_ms = run.seconds * 1000
         self.metrics.add("job_processing_duration_ms", duration_ms, task.stage, run.outcome)
-        if self._spans is None:
+        if self.spans is None:
             return
-        self._spans(
+        self.spans(
             Span(
                 name=f"stage {task.stage}",
                 kind="consumer",
@@ -120,11 +131,11 @@ class Telemetry:
         count = len(committed.recorded)
         self.metrics.count("photolog_projector_events_total", by=count)
         self.metrics.add("photolog_projector_commit_seconds", committed.seconds)
-        if self._spans is None:
+        if self.spans is None:
             return
         firsts = {each.event.metadata.trace_id: each.event for each in reversed(committed.recorded)}
         for trace_id, event in firsts.items():
-            self._spans(
+            self.spans(
                 Span(
                     name="project",
                     kind="consumer",

@@ -1,34 +1,36 @@
-"""The secret that signs tokens, and tokens for who has it."""
+"""Tokens for whoever has the keys that sign them."""
 
-import os
 import re
-import secrets
 import time
-from pathlib import Path
+from collections.abc import Collection
 
 from gateway.auth import Tokens
 from ops.errors import UserError
 from ops.settings import Settings
+from ops.signing_keys import KeyFile, create, key_path, keys_in
 
-SECRET_FILE = "secret"  # noqa: S105 # its name
 LOCAL_CLIENT = "local"
-"""The client that the command line is on the machine of the server."""
+"""The client that the command line, and the link of `photolog up`, are for."""
+
+DEFAULT_TTL_S = 30 * 86_400.0
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def tokens(settings: Settings, *, create: bool = False) -> Tokens:
-    """Issues and verifies with the secret of the settings, or of the data folder.
+def tokens(settings: Settings, *, create_key: bool = False) -> Tokens:
+    """Issues and verifies with the keys of the settings, or of the data folder.
 
     Raises:
-        UserError: there is no secret, and ``create`` is false; or it is unusable.
+        UserError: there is no key, and ``create_key`` is false; or it is unusable.
     """
+    longest_life_s = float(settings.token_ttl_max_s)
     if settings.secret is not None:
-        return Tokens(settings.secret.encode())
-    path = settings.folder / SECRET_FILE
+        return Tokens(keys_in(settings), longest_life_s=longest_life_s)
+    path = key_path(settings)
     try:
-        secret = _created(path) if create and not path.exists() else path.read_bytes().strip()
-        return Tokens(secret)
+        if create_key and not path.exists():
+            create(path)
+        return Tokens(KeyFile(path), longest_life_s=longest_life_s)
     except FileNotFoundError as error:
         raise UserError(
             f"there is no secret to sign a token with in {settings.folder}: start `photolog up` "
@@ -40,10 +42,17 @@ def tokens(settings: Settings, *, create: bool = False) -> Tokens:
         raise UserError(f"{error}: delete {path}, and a new one is drawn") from error
 
 
-def mint(settings: Settings, client_id: str, role: str, ttl_s: float) -> str:
+def default_ttl_s(settings: Settings) -> float:
+    """How long a token lives unless another time is asked for."""
+    return min(DEFAULT_TTL_S, settings.token_ttl_max_s)
+
+
+def mint(
+    settings: Settings, client_id: str, role: str, ttl_s: float, scopes: Collection[str] = ()
+) -> str:
     """A token valid for ``ttl_s`` from now; raises UserError."""
     try:
-        return tokens(settings).issue(client_id, role, ttl_s, time.time())
+        return tokens(settings).issue(client_id, role, ttl_s, time.time(), scopes)
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -61,21 +70,3 @@ def parse_ttl(text: str) -> int:
     if seconds == 0:
         raise UserError(f"{text!r} is too short: a duration has to be above 0, at least 1s")
     return seconds
-
-
-def _created(path: Path) -> bytes:
-    """Draw a secret; of several processes that do so at once, all get the same."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(secrets.token_urlsafe(32).encode())
-        file.flush()
-        os.fsync(fd)
-    try:
-        path.hardlink_to(draft)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-    return path.read_bytes()

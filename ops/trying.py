@@ -6,14 +6,13 @@ from collections.abc import Callable
 import anyio
 import httpx
 
-from ops.client import Problem
+from ops.client import LONGEST_RETRY_AFTER_S, Problem, retry_after_s
 
 PATIENCE_S = 60.0
 """How long one thing is tried again."""
 
 FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 5.0
-LONGEST_RETRY_AFTER_S = 30.0
 BUSY = frozenset({429, 503})
 
 
@@ -45,8 +44,7 @@ class Trying:
 
     async def after_busy(self, response: httpx.Response) -> bool:
         """Wait as long as the server asks for, within bounds; whether to try again."""
-        asked = response.headers.get("retry-after", "")
-        pause_s = float(asked) if asked.isascii() and asked.isdigit() else self._pause_s
+        pause_s = retry_after_s(response) or self._pause_s
         return await self._wait(min(pause_s, LONGEST_RETRY_AFTER_S), busy(response))
 
     async def _wait(self, pause_s: float, why: str) -> bool:

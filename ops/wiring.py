@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import msgspec
 
-from ops import belonging, gauges
+from ops import belonging, gauges, memory
 from ops.blobs import open_store
+from ops.bundled import known_flaws
 from ops.embedded import url_in
 from ops.errors import UserError
 from ops.loading import shown
 from ops.logs import starting
 from ops.metrics import Role
 from ops.reconciling import settle
+from ops.reporting import reporting
 from ops.settings import Settings, variable_of
 from ops.telemetry import Telemetry
 from store.blobs import Blobs
@@ -78,8 +80,13 @@ async def open_telemetry(settings: Settings, role: Role, name: str) -> AsyncGene
         raise UserError(
             f"PHOTOLOG_OTLP_ENDPOINT needs OpenTelemetry: install photolog[otel] ({error})"
         ) from error
-    async with exporting(settings.otlp_endpoint, role, name) as spans:
-        yield Telemetry(role, spans)
+    telemetry = Telemetry(role)
+
+    def failed(error: Exception) -> None:
+        telemetry.background.failed("traces", error)
+
+    async with exporting(settings.otlp_endpoint, role, name, failed) as telemetry.spans:
+        yield telemetry
 
 
 @asynccontextmanager
@@ -202,7 +209,7 @@ def place_of_blobs(settings: Settings) -> str:
 
 
 def generations(settings: Settings) -> Generations:
-    return Generations(settings.read_model_folder)
+    return Generations(settings.read_model_folder, settings.kept_generations)
 
 
 @asynccontextmanager
@@ -212,9 +219,13 @@ async def open_gateway(
     """What ``gateway.app.create_app`` takes; waits for Redis."""
     from gateway.dependencies import Dependencies  # noqa: PLC0415
     from gateway.limits import Limits  # noqa: PLC0415
+    from ops.descriptors import fitted, raise_limit  # noqa: PLC0415
     from ops.tokens import tokens  # noqa: PLC0415
 
-    signing = tokens(settings, create=True)
+    limits, note = fitted(bounds(Limits, settings), raise_limit())
+    if note:
+        logger.warning("PHOTOLOG_CONNECTIONS: %s", note)
+    signing = tokens(settings, create_key=True)
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         open_blobs(settings, log, owner, observe=telemetry.operated) as blobs,
@@ -226,24 +237,34 @@ async def open_gateway(
                 blobs=blobs,
                 reader=reader,
                 tokens=signing,
-                limits=bounds(Limits, settings),
+                rates=settings.rates,
+                limits=limits,
+                connections_note=note,
+                background=telemetry.background,
                 observe=telemetry.answered,
+                limited=telemetry.limited,
                 exposition=telemetry.gateway_exposition,
+                known_flaws=_known_flaws,
             )
         finally:
             reader.close()
 
 
+async def _known_flaws() -> list[str]:
+    return [str(flaw) for flaw in await known_flaws()]
+
+
 @asynccontextmanager
 async def open_projector(
-    settings: Settings, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
+    settings: Settings, owner: str, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
 ) -> "AsyncGenerator[Projector]":
     """The projector of this data folder; waits for Redis."""
     from projections.runner import Projector  # noqa: PLC0415
 
     async with open_log(settings, patient=True, prefix=prefix) as log:
         await _refuse_folder_of_others(settings, log)
-        yield Projector(log, generations(settings), telemetry.committed)
+        async with reporting(log, owner, telemetry.background):
+            yield Projector(log, generations(settings), telemetry.committed, telemetry.background)
 
 
 @asynccontextmanager
@@ -261,23 +282,39 @@ async def open_worker(
     Raises:
         UserError: the decoders do not start, or the blobs cannot be used.
     """
-    from handlers.children import Children  # noqa: PLC0415
+    from handlers.children import Children, Pace  # noqa: PLC0415
+    from handlers.confinement_report import reporting as confinement  # noqa: PLC0415
+    from handlers.sandbox import Sandbox  # noqa: PLC0415
     from handlers.stage import Context, Limits, Recipe  # noqa: PLC0415
     from handlers.worker import Worker, WorkerSettings  # noqa: PLC0415
 
-    children = Children(
-        count=settings.decoders or None,
-        context=Context(
-            limits=bounds(Limits, settings),
-            recipe=Recipe(
-                longest_edge=settings.recipe_longest_edge,
-                quality=settings.recipe_quality,
-                method=settings.recipe_method,
+    try:
+        children = Children(
+            count=settings.decoders or None,
+            context=Context(
+                limits=bounds(Limits, settings),
+                recipe=Recipe(
+                    longest_edge=settings.recipe_longest_edge,
+                    quality=settings.recipe_quality,
+                    method=settings.recipe_method,
+                ),
             ),
-        ),
-        memory_bytes=settings.decoder_memory_bytes,
-        cache_bytes=settings.decoder_cache_bytes,
-    )
+            memory_bytes=settings.decoder_memory_bytes,
+            budget_bytes=settings.worker_memory_bytes or memory.share(1),
+            cache_bytes=settings.decoder_cache_bytes,
+            answer_bytes=settings.decoder_answer_bytes,
+            sandbox=Sandbox(
+                seccomp=settings.decoder_seccomp,
+                landlock=settings.decoder_landlock,
+                user=settings.decoder_user,
+            ),
+            pace=bounds(Pace, settings),
+            background=telemetry.background,
+        )
+    except KeyError as error:
+        raise UserError(
+            f"PHOTOLOG_DECODER_USER: this machine has no user {settings.decoder_user}"
+        ) from error
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         _started(children),
@@ -285,6 +322,8 @@ async def open_worker(
             settings, log, owner, reserved=WORKERS_RESERVE, observe=telemetry.operated
         ) as blobs,
     ):
+        concurrency = settings.concurrency or TASKS_A_DECODER * children.count
+        half = max((concurrency + 1) // 2, children.count)
         worker = Worker(
             log,
             blobs,
@@ -292,19 +331,26 @@ async def open_worker(
             consumer=consumer,
             dead=dead,
             settings=WorkerSettings(
-                concurrency=settings.concurrency or TASKS_A_DECODER * children.count,
+                concurrency=concurrency,
+                client_concurrency=settings.client_concurrency or half,
                 stalled_after_s=settings.stalled_after_s,
                 max_stalls=settings.max_stalls,
                 stage_timeout_s=settings.stage_timeout_s,
+                superseded_grace_s=settings.superseded_grace,
                 drain_s=settings.worker_drain_s,
                 patience_s=settings.worker_patience_s,
             ),
             strategies=settings.strategies,
             observe=telemetry.ran,
+            background=telemetry.background,
         )
         breakers = log.redis.breaker, blobs.breaker
         telemetry.watch(lambda: gauges.of_worker(worker, children, breakers))
-        yield worker
+        async with (
+            reporting(log, owner, telemetry.background),
+            confinement(log, children, telemetry.background, settings.stalled_after_s / 4),
+        ):
+            yield worker
 
 
 @asynccontextmanager

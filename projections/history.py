@@ -5,11 +5,13 @@ after a reconnect are both read here, in the file that has the rows that the eve
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from store import codec
+from store.errors import Corrupt
 from store.position import Position
 from store.sqlite import Connection, Row, Value
 from store.stream import Recorded
@@ -38,6 +40,8 @@ CREATE INDEX history_of_session ON history (session_id, partition, ms, seq, clie
 INSERT = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 COLUMNS = "partition, ms, seq, client_id, session_id, photo_id, type, body"
+
+KEY = ("partition", "ms", "seq")
 
 LATEST_MS = 2**63 - 1
 
@@ -107,14 +111,28 @@ def since(db: Connection, after: Position, limit: int) -> list[Entry]:
     return room_events(db, everything, after.partition, after, None, limit)
 
 
-def has(db: Connection, position: Position) -> bool:
-    """Whether the event at ``position`` is folded in; before the first there is none."""
+def has(db: Connection, position: Position, client_id: str | None = None) -> bool:
+    """Return whether the event at ``position`` is folded in, and is the client's if one is given.
+
+    The start of a partition, where there is no event, is everyone's.
+    """
     if position == Position.start(position.partition):
         return True
     found = db.execute(
-        "SELECT 1 FROM history WHERE (partition, ms, seq) = (?, ?, ?)", tuple(position)
+        "SELECT client_id FROM history WHERE (partition, ms, seq) = (?, ?, ?)", tuple(position)
     )
-    return bool(found)
+    return bool(found) and client_id in (None, found[0][0])
+
+
+def last_of_client(db: Connection, client_id: str, upto: Position) -> Position:
+    """The position of the client's last event up to ``upto``; the start where it has none."""
+    rows = db.execute(
+        "SELECT partition, ms, seq FROM history INDEXED BY history_of_client"
+        " WHERE client_id = ? AND partition = ? AND (ms, seq) <= (?, ?)"
+        " ORDER BY ms DESC, seq DESC LIMIT 1",
+        (client_id, *upto),
+    )
+    return Position(*rows[0]) if rows else Position.start(upto.partition)
 
 
 def latest(db: Connection, upto: Position, limit: int) -> list[Entry]:
@@ -130,6 +148,28 @@ def latest(db: Connection, upto: Position, limit: int) -> list[Entry]:
 def count(db: Connection) -> int:
     """How many events are folded in."""
     return db.execute("SELECT count(*) FROM history")[0][0]
+
+
+def first_missing(db: Connection, other: Path) -> Position | None:
+    """Return the first event of the generation ``other`` that ``db`` does not have as it has it.
+
+    The bodies are compared only if both files have the same form: another version may write the
+    same event in another way.
+
+    Raises:
+        Corrupt: ``other`` cannot be read.
+    """
+    db.execute("ATTACH DATABASE ? AS other", (str(other),))
+    columns = [column[1] for column in db.execute("PRAGMA other.table_info(history)")]
+    if not {*KEY, "body"} <= {*columns}:
+        raise Corrupt("it has no history")
+    same_form = db.execute("PRAGMA other.user_version") == db.execute("PRAGMA main.user_version")
+    differs = "ours.body IS NOT theirs.body" if same_form else "ours.ms IS NULL"
+    rows = db.execute(
+        "SELECT theirs.partition, theirs.ms, theirs.seq FROM other.history AS theirs "  # noqa: S608 # constants
+        f"LEFT JOIN main.history AS ours USING (partition, ms, seq) WHERE {differs} LIMIT 1"
+    )
+    return Position(*rows[0]) if rows else None
 
 
 def room_sql(room: Room) -> str:

@@ -4,7 +4,16 @@ import zlib
 from collections.abc import Sequence
 from typing import Protocol
 
-from projections import checkpoints, dead_letters, history, jobs, photos, sessions, thumbnails
+from projections import (
+    checkpoints,
+    clients,
+    dead_letters,
+    history,
+    jobs,
+    photos,
+    sessions,
+    thumbnails,
+)
 from store.sqlite import Connection
 from store.stream import Recorded
 
@@ -25,7 +34,9 @@ class ReadModel(Protocol):
     def apply(self, db: Connection, recorded: Sequence[Recorded]) -> None: ...
 
 
-READ_MODELS: tuple[ReadModel, ...] = (photos, thumbnails, jobs, sessions, dead_letters, history)
+READ_MODELS: tuple[ReadModel, ...] = (
+    *(photos, thumbnails, jobs, sessions, dead_letters, clients, history),
+)
 """In the order of application: thumbnails refer to photos."""
 
 SCHEMA = "\n".join([checkpoints.SCHEMA, *(model.SCHEMA for model in READ_MODELS)])

@@ -105,7 +105,10 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the bytes are; ``renditions`` by name, such as ``thumbnail-150`` or ``optimized``."""
+    """Where the bytes are; ``renditions`` by name, such as ``thumbnail-150`` or ``optimized``.
+
+    ``position`` is that of the photo's last event: no rendition is newer.
+    """
 
     bucket: str
     original_key: str
@@ -113,6 +116,8 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     original_filename: str
     sha256: str
     file_size: int
+    uploaded_at: str
+    position: str
     renditions: dict[str, Rendition]
 
 
@@ -143,13 +148,13 @@ def owner(db: Connection, photo_id: str) -> Owner | None:
 
 def files(db: Connection, photo_id: str) -> Files | None:
     rows = db.execute(
-        "SELECT bucket, s3_key, mime_type, original_filename, sha256, file_size, optimized"
-        " FROM photos WHERE id = ? AND deleted_at IS NULL",
+        "SELECT bucket, s3_key, mime_type, original_filename, sha256, file_size, uploaded_at,"
+        " position, optimized FROM photos WHERE id = ? AND deleted_at IS NULL",
         (photo_id,),
     )
     if not rows:
         return None
-    bucket, key, mime_type, filename, sha256, file_size, optimized = rows[0]
+    bucket, key, mime_type, filename, sha256, file_size, uploaded_at, position, optimized = rows[0]
     renditions = [each for _, each in thumbnails.of_photos(db, (photo_id,))[photo_id]]
     if optimized is not None:
         renditions.append(msgspec.json.decode(optimized, type=Rendition))
@@ -160,17 +165,10 @@ def files(db: Connection, photo_id: str) -> Files | None:
         original_filename=filename,
         sha256=sha256,
         file_size=file_size,
+        uploaded_at=uploaded_at,
+        position=position,
         renditions={each.name: each for each in renditions},
     )
-
-
-def stored_bytes(db: Connection) -> int:
-    """All files of photos that are not deleted: originals, thumbnails, optimized pictures."""
-    return db.execute(
-        "SELECT (SELECT coalesce(sum(file_size + coalesce(optimized ->> 'fileSize', 0)), 0)"
-        " FROM photos WHERE deleted_at IS NULL)"
-        " + (SELECT coalesce(sum(file_size), 0) FROM thumbnails)"
-    )[0][0]
 
 
 def page(

@@ -3,12 +3,16 @@
 Readers use the live generation until the new one is at least as far, so they never see less than
 before. The projector of another process goes on meanwhile; it is kept out for the last step and
 then continues with the new generation.
+
+The generation that is replaced may be the only evidence of what the log said before somebody
+changed it, or before it lost events. So it is kept, unless the new one has all of its events, byte
+for byte.
 """
 
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -17,29 +21,39 @@ from anyio import to_thread
 from projections import checkpoints, fold, history, verify
 from projections.fold import Progress
 from projections.verify import VerifyReport
-from store.errors import Corrupt, Missing, Unavailable
+from store.errors import Corrupt, Missing, StoreError, Unavailable
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Generations, open_writer, remove
+from store.sqlite import Connection, Generations, open_reader, open_writer, remove
 
 logger = logging.getLogger("photolog.projector")
 
 
 class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``generation`` is the name of the new file; ``comparison`` is with the one it replaced."""
+    """``generation`` is the name of the new file; ``comparison`` is with the one it replaced.
+
+    ``kept`` is the path of the one it replaced, None if that had no more than the new one.
+    """
 
     generation: str
     events: int
     duration_s: float
     comparison: VerifyReport | None
+    kept: str | None
 
 
 async def rebuild(
-    log: Log, generations: Generations, progress: Progress | None = None, *, compare: bool = False
+    log: Log,
+    generations: Generations,
+    progress: Progress | None = None,
+    *,
+    compare: bool = False,
+    keep: bool = False,
 ) -> RebuildReport:
     """Make a new live generation from the whole log; what there is now plays no part in it.
 
-    With ``compare`` it says what was different, where the old one could be read at all.
+    With ``compare`` it says what was different, where the old one could be read at all. With
+    ``keep`` the old one is kept whatever it has.
 
     Raises:
         Unavailable: Redis is away or has another log now, or another rebuild was faster. The live
@@ -62,7 +76,12 @@ async def rebuild(
                 await fold.catch_up(log, db)
                 async with live_held(log, generations) as positions:
                     await fold.catch_up(log, db, upto=positions)
-                    _switch(generations, path)
+                    replaced = generations.current()
+                    kept = _switch(generations, path)
+                if replaced is not None and kept is None:
+                    _tell_of_no_room(generations, replaced)
+                if kept is not None and not keep:
+                    kept = await to_thread.run_sync(_kept_if_it_says_more, kept, path)
                 events = await to_thread.run_sync(history.count, db)
             finally:
                 db.close()
@@ -73,7 +92,11 @@ async def rebuild(
     duration_s = time.monotonic() - began
     logger.info("generation %s: %d events in %.1f s", path.name, events, duration_s)
     return RebuildReport(
-        generation=path.name, events=events, duration_s=duration_s, comparison=comparison
+        generation=path.name,
+        events=events,
+        duration_s=duration_s,
+        comparison=comparison,
+        kept=None if kept is None else str(kept),
     )
 
 
@@ -81,7 +104,7 @@ async def sweep(generations: Generations) -> None:
     """Remove what rebuilds that were killed have left; never what one is building."""
     try:
         swept = await to_thread.run_sync(generations.sweep)
-    except OSError as error:
+    except StoreError as error:
         logger.warning("what a rebuild may have left half made cannot be removed: %s", error)
         return
     for path in swept:
@@ -121,7 +144,33 @@ def _hold(stack: ExitStack, path: Path, log: Log) -> dict[int, Position] | None:
     return None if fold.unfit(live, log.log_id) else checkpoints.get_all(live, log.partitions)
 
 
-def _switch(generations: Generations, path: Path) -> None:
+def _switch(generations: Generations, path: Path) -> Path | None:
     if not path.exists():
         raise Unavailable("another rebuild has put its generation in place meanwhile")
-    generations.switch(path)
+    return generations.switch(path)
+
+
+def _kept_if_it_says_more(kept: Path, live: Path) -> Path | None:
+    """Remove the kept generation if the live one has all of its events."""
+    try:
+        with closing(open_reader(live)) as db:
+            event = history.first_missing(db, kept)
+    except (Corrupt, Unavailable) as error:
+        logger.warning("the old generation is kept in %s, and cannot be compared: %s", kept, error)
+        return kept
+    if event is None:
+        remove(kept)
+        return None
+    logger.error(
+        "the old generation is kept in %s: its event %s is not in the log, or is another one there",
+        *(kept, event),
+    )
+    return kept
+
+
+def _tell_of_no_room(generations: Generations, replaced: Path) -> None:
+    kept = generations.kept()
+    logger.error(
+        "the old generation %s is removed, and %d are kept already: %s",
+        *(replaced.name, len(kept), ", ".join(str(path) for path in kept)),
+    )

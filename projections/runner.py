@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple, Unpack
 
@@ -27,6 +28,7 @@ from projections import checkpoints, fold, history
 from projections.history import Entry
 from projections.losses import LOOKED_BACK, Loss, measure, tell
 from projections.rebuild import rebuild, sweep
+from store.background import Background
 from store.client import BLOCK_MS
 from store.doorbell import ring
 from store.errors import Corrupt, StoreError, Unavailable
@@ -72,15 +74,24 @@ class Projector:
         log: Log,
         generations: Generations,
         observe: Callable[[Committed], None] = ignore,
+        background: Background | None = None,
     ) -> None:
         self._log = log
+        self._background = background or Background()
         self._observe = observe
         self._generations = generations
         self._outage = _Outage("the projector")
         self._looking_back = anyio.Lock()
 
     async def run(self) -> None:
-        """Follow the log until cancelled; what was begun is committed first."""
+        """Follow the log until cancelled; what was begun is committed first.
+
+        Raises:
+            Exception: an unexpected error that came again and again.
+        """
+        await self._background.keep("projector", self._run)
+
+    async def _run(self) -> None:
         await sweep(self._generations)
         while True:
             try:
@@ -126,7 +137,13 @@ class Projector:
 
         async with anyio.create_task_group() as tasks:
             for partition in range(self._log.partitions):
-                tasks.start_soon(follow, partition)
+                keep = partial(
+                    self._background.keep,
+                    "projection",
+                    partial(follow, partition),
+                    part=f"partition {partition}",
+                )
+                tasks.start_soon(keep)
         raise over[0]
 
     async def _follow_partition(self, live: "_Live", partition: int) -> None:

@@ -11,12 +11,14 @@ COMMANDS = (
     *("ping", "select", "info", "time", "memory|usage"),
     # the log, the lanes and their groups
     *("xadd", "xdel", "xlen", "xrange", "xrevrange", "xread", "xreadgroup", "xack", "xpending"),
-    *("xclaim", "xautoclaim", "xgroup|create", "xgroup|delconsumer"),
+    *("xclaim", "xautoclaim", "xgroup|create", "xgroup|setid", "xgroup|delconsumer"),
     *("xinfo|stream", "xinfo|groups", "xinfo|consumers"),
     # photos, content hashes, commands already done, the rates
     *("hget", "hmget", "hset", "hdel", "get", "set", "pexpire", "exists", "type"),
-    # the timers
-    *("zadd", "zrem", "zrange", "zrangebyscore"),
+    # sessions and tickets
+    *("getdel", "unlink", "pttl"),
+    # the timers, whose turn it is, and idempotency keys, counted
+    *("zadd", "zrem", "zrange", "zrangebyscore", "zscore", "zcard", "zcount"),
     # scripts
     *("eval", "evalsha"),
     # the doorbell

@@ -3,22 +3,48 @@
 -- KEYS  1 log (stream)            2 photo state (hash v, d, p, s)
 --       3 idempotency (string)    4 content hashes of the client (hash)
 --       5 lane of the task (stream)    6 identity of the log (string)
---       7 clients (hash), see claims.py
+--       7 clients (hash), see claims.py    8 usage of the client (hash), see claims.py
+--       9 idempotency keys of the client (sorted set by expiry in ms)
 -- ARGV  1 expected version        2 expected digest of the last event ("" for none)
 --       3 new digest              4 new state
 --       5 time to live of the idempotency key in seconds, 0: no key
 --       6 "claim" | "release" | "": what to do with the content hash     7 the hash
 --       8 photo id                9 consumer group of the lane
 --      10 consumer               11 id of the task, "": none
---      12 id of the log          13 number of events, then for each: type, body
+--      12 id of the log
+--      13 photos, 14 bytes, 15 jobs: what the events add to the usage
+--      16 photos, 17 bytes, 18 jobs: the most the client may have then, 0: no limit
+--      19 the most idempotency keys it may have, 0: no limit     20 the idempotency key
+--      21 number of events, then for each: type, body
 -- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
 --       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: this is not the log
---       | {"unsure"}: the content hashes of the client were lost
+--       | {"unsure"}: the content hashes or the usage of the client were lost
+--       | {"over", "photos" | "bytes" | "jobs", how many there are, limit}
+--       | {"over", "keys", ms until the oldest one expires, limit}
 -- An idempotency key holds a photo id and, after a space, the id of the last event that the command
 -- appended; of one that met a duplicate, the content hash.
 local log, photo, command, hashes, lane = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local version, ttl = tonumber(ARGV[1]), tonumber(ARGV[5])
-local task, count = ARGV[11], tonumber(ARGV[13])
+local task, count = ARGV[11], tonumber(ARGV[21])
+local names, added, most = { "photos", "bytes", "jobs" }, {}, {}
+for i = 1, 3 do
+  added[i], most[i] = tonumber(ARGV[12 + i]), tonumber(ARGV[15 + i])
+end
+local now_ms = 0
+
+local function remember(value)
+  redis.call("SET", command, value, "EX", ttl)
+  if redis.call("TYPE", KEYS[9]).ok ~= "zset" then
+    redis.call("PEXPIRE", KEYS[9], 0)
+  end
+  -- A few at a time: together they could be very many.
+  local expired = redis.call("ZRANGEBYSCORE", KEYS[9], "-inf", now_ms, "LIMIT", 0, 100)
+  if #expired > 0 then
+    redis.call("ZREM", KEYS[9], unpack(expired))
+  end
+  redis.call("ZADD", KEYS[9], now_ms + ttl * 1000, ARGV[20])
+  redis.call("PEXPIRE", KEYS[9], ttl * 1000 + 60000)
+end
 
 if redis.call("GET", KEYS[6]) ~= ARGV[12] then
   return { "strange" }
@@ -39,6 +65,16 @@ if ttl > 0 then
     end
     return rest == ARGV[7] and { "duplicate", holder } or { "reused" }
   end
+  local time, limit = redis.call("TIME"), tonumber(ARGV[19])
+  now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  if limit > 0 then
+    local keys = redis.pcall("ZCOUNT", KEYS[9], "(" .. now_ms, "+inf")
+    if type(keys) == "number" and keys >= limit then
+      local oldest = redis.call(
+        "ZRANGEBYSCORE", KEYS[9], "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+      return { "over", "keys", tostring(math.ceil(tonumber(oldest[2]) - now_ms)), ARGV[19] }
+    end
+  end
 end
 local is_new = false
 if ARGV[6] == "claim" then
@@ -46,7 +82,7 @@ if ARGV[6] == "claim" then
   local holder = found[1]
   if holder then
     if ttl > 0 then
-      redis.call("SET", command, holder .. " " .. ARGV[7], "EX", ttl)
+      remember(holder .. " " .. ARGV[7])
     end
     return { "duplicate", holder }
   end
@@ -65,17 +101,56 @@ if count > 0 then
     return { "conflict" }
   end
 end
+local counts = count > 0 and (added[1] ~= 0 or added[2] ~= 0 or added[3] ~= 0)
+local used = nil
+if counts and is_new then
+  used = { 0, 0, 0 }
+elseif counts then
+  local kept = redis.pcall("HMGET", KEYS[8], "", unpack(names))
+  local numbers = kept.err and {} or { tonumber(kept[2]), tonumber(kept[3]), tonumber(kept[4]) }
+  if not kept.err and kept[1] and numbers[1] and numbers[2] and numbers[3] then
+    used = numbers
+  elseif most[1] > 0 or most[2] > 0 or most[3] > 0 then
+    return { "unsure" }
+  end
+end
+if used then
+  for i = 1, 3 do
+    -- Whatever is limited adds bytes sooner or later: a new job does by its renditions.
+    local more = names[i] == "bytes" and math.max(added[i], 1) or added[i]
+    if most[i] > 0 and more > 0 and used[i] + more > most[i] then
+      return { "over", names[i], string.format("%.0f", used[i]), ARGV[15 + i] }
+    end
+  end
+end
 
 local reply = { "appended" }
 for i = 1, count do
-  local type, body = ARGV[12 + 2 * i], ARGV[13 + 2 * i]
+  local type, body = ARGV[20 + 2 * i], ARGV[21 + 2 * i]
   reply[i + 1] = redis.call("XADD", log, "*", "t", type, "p", ARGV[8], "v", version + i, "b", body)
 end
 if count > 0 then
   local last = reply[count + 1]
   redis.call("HSET", photo, "v", version + count, "d", ARGV[3], "p", last, "s", ARGV[4])
   if ttl > 0 then
-    redis.call("SET", command, ARGV[8] .. " " .. last, "EX", ttl)
+    remember(ARGV[8] .. " " .. last)
+  end
+end
+if used then
+  local fields = { "", "" }
+  for i = 1, 3 do
+    fields[1 + 2 * i], fields[2 + 2 * i] = names[i], string.format("%.0f", used[i] + added[i])
+    -- What is left would be less than nothing only if the count was damaged: it is folded again.
+    if used[i] + added[i] < 0 then
+      fields = nil
+      break
+    end
+  end
+  if is_new or not fields then
+    redis.call("PEXPIRE", KEYS[8], 0)
+  end
+  if fields then
+    redis.call("HSET", KEYS[8], unpack(fields))
   end
 end
 if ARGV[6] == "claim" then

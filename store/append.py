@@ -6,7 +6,9 @@ import msgspec
 
 from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
 from domain.events import FIRST_PREV
+from domain.holdings import NOTHING, Usage
 from domain.photo import Photo
+from domain.quotas import NO_QUOTA, Quota
 from store.chain import Chained
 from store.client import Client, Wait, translated
 from store.keys import Keys
@@ -29,6 +31,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     ``version`` and ``digest`` are those of the last event it follows on; ``state`` is what the
     photo, or the pipeline, is afterwards; ``hash_step`` claims or releases a content hash.
+    ``usage`` is added to that of the client, if ``quota`` allows it.
     """
 
     partition: int
@@ -41,6 +44,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     state: bytes = b""
     idempotency_key: str | None = None
     hash_step: tuple[str, str] = ("", "")
+    usage: Usage = NOTHING
+    quota: Quota = NO_QUOTA
     claim: Claim | None = None
 
 
@@ -70,8 +75,12 @@ class Append:
     async def _call(self, step: Step) -> list[bytes]:
         keys, partition, held = self._keys, step.partition, step.claim
         log, state, command = keys.log(partition), step.state_key, step.state_key
+        commands = usage = log
         if step.idempotency_key:
             command = keys.command(partition, step.client_id, step.idempotency_key)
+            commands = keys.commands(partition, step.client_id)
+        if step.usage is not NOTHING:
+            usage = keys.usage(partition, step.client_id)
         types_and_bodies = [
             part
             for event, body in zip(step.chained.events, step.chained.bodies, strict=True)
@@ -88,6 +97,8 @@ class Append:
                     held.lane_key if held else log,
                     keys.identity(partition),
                     keys.clients(partition),
+                    usage,
+                    commands,
                 ],
                 args=[
                     step.version,
@@ -101,6 +112,10 @@ class Append:
                     held.consumer if held else "",
                     held.entry_id if held else "",
                     self._log_id,
+                    *(step.usage.photos, step.usage.bytes, step.usage.jobs),
+                    *(step.quota.photos, step.quota.bytes, step.quota.jobs),
+                    step.quota.idempotency_keys,
+                    step.idempotency_key or "",
                     len(step.chained.events),
                     *types_and_bodies,
                 ],

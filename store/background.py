@@ -30,13 +30,16 @@ class Background:
     """The long-running tasks of one process.
 
     ``observe`` is called with the task's name at each failure. ``failures`` counts failures since
-    the start, by task.
+    the start, by task. ``gave_up`` is the error of a task that failed too often: its process is to
+    end, and nothing in it is restarted any more.
     """
 
     def __init__(self, observe: Callable[[str], None] = ignore) -> None:
         self.failures: Counter[str] = Counter()
+        self.gave_up: Exception | None = None
         self._observe = observe
         self._failed: dict[str, tuple[float, str]] = {}
+        self._over: list[anyio.Event] = []
 
     @property
     def failing(self) -> dict[str, str]:
@@ -45,31 +48,65 @@ class Background:
         return {name: why for name, (at, why) in self._failed.items() if now - at < STEADY_S}
 
     async def keep(
-        self, name: str, work: Callable[[], Awaitable[None]], *, restarts: int = RESTARTS
+        self,
+        name: str,
+        work: Callable[[], Awaitable[None]],
+        *,
+        part: str = "",
+        restarts: int = RESTARTS,
     ) -> None:
         """Run ``work`` until it returns or is cancelled, restarting it whenever it raises.
+
+        ``part`` tells tasks of one name apart in the log lines.
 
         Raises:
             Exception: the last error of a task that failed more than ``restarts`` times in a row.
         """
         in_a_row, pause_s = 0, FIRST_PAUSE_S
+        whole = f"{name} of {part}" if part else name
         while True:
             began = time.monotonic()
             try:
                 return await work()
             except Exception as error:  # any kind: a task that dies alone is noticed by nobody
+                if self.gave_up is not None:
+                    raise
                 if time.monotonic() - began > STEADY_S:
                     in_a_row, pause_s = 0, FIRST_PAUSE_S
                 in_a_row += 1
-                self.failures[name] += 1
-                self._failed[name] = time.monotonic(), _reason(error)
-                self._observe(name)
+                self._note(name, error)
                 if in_a_row > restarts:
-                    logger.exception("%s failed %d times in a row: giving up", name, in_a_row)
+                    logger.exception("%s failed %d times in a row: giving up", whole, in_a_row)
+                    self._give_up(error)
                     raise
-                logger.exception("%s failed, restarting it in %.1f s", name, pause_s)
+                logger.exception("%s failed, restarting it in %.1f s", whole, pause_s)
             await anyio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def failed(self, name: str, error: Exception, *, part: str = "") -> None:
+        """Log and count an unexpected error of a task that goes on, or that is of no further use.
+
+        To be called where the error is handled: the line has its traceback.
+        """
+        self._note(name, error)
+        logger.error("%s failed", f"{name} of {part}" if part else name, exc_info=error)
+
+    async def over(self) -> None:
+        """Return as soon as a task has failed too often."""
+        if self.gave_up is None:
+            event = anyio.Event()
+            self._over.append(event)
+            await event.wait()
+
+    def _note(self, name: str, error: Exception) -> None:
+        self.failures[name] += 1
+        self._failed[name] = time.monotonic(), _reason(error)
+        self._observe(name)
+
+    def _give_up(self, error: Exception) -> None:
+        self.gave_up = error
+        for event in self._over:
+            event.set()
 
 
 def _reason(error: Exception) -> str:

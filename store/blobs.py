@@ -24,6 +24,7 @@ import msgspec
 
 from store.breaker import Breaker
 from store.errors import Full, Unavailable
+from store.observing import OperationObserver
 
 BUCKET = "photolog"
 PROBES = "probes"
@@ -126,7 +127,15 @@ class Draft(Protocol):
         ...
 
 
-class Blobs(Protocol):
+class Readable(Protocol):
+    """Blobs that can be read."""
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from ``start`` on, in chunks of at most ``CHUNK_BYTES``; raises Missing."""
+        ...
+
+
+class Blobs(Readable, Protocol):
     """Where blobs are kept: each is under its key whole and durable, or not at all.
 
     A circuit breaker stands before what writes alone: a read that fails costs nothing but the read.
@@ -139,6 +148,11 @@ class Blobs(Protocol):
 
     @property
     def breaker(self) -> Breaker: ...
+
+    @property
+    def observe(self) -> OperationObserver:
+        """Told of every operation, and by readers who find other bytes than the log records."""
+        ...
 
     def check(self) -> Awaitable[None]:
         """Nothing while blobs are thought to be taken; else try it, as soon as it is time.
@@ -159,10 +173,6 @@ class Blobs(Protocol):
 
     def size(self, key: str) -> Awaitable[int]:
         """In bytes; raises Missing."""
-        ...
-
-    def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from ``start`` on, in chunks of at most ``CHUNK_BYTES``; raises Missing."""
         ...
 
     def local(self, key: str) -> AbstractAsyncContextManager[Path]:

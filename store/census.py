@@ -1,6 +1,7 @@
-"""Redis seen from outside: how much waits, how much is kept, who works."""
+"""Redis seen from outside: how much waits, how much is kept, who works, and whose tasks fail."""
 
 import time
+from collections.abc import Collection
 from typing import Any, cast
 
 import msgspec
@@ -54,6 +55,84 @@ async def workers(log: Log, within_ms: int) -> int:
     except GroupGone:  # no worker has ever been there to make it
         return 0
     return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
+
+
+FAILING_TTL_MS = 3_600_000
+
+FAILING_MAX = 100
+"""Tasks that are read at once."""
+
+
+async def report_failing(log: Log, process: str, tasks: Collection[str]) -> None:
+    """Show that these tasks of the process have failed of late, for gateways to tell."""
+    redis: Any = log.redis
+    key = log.keys.failing(PARTITION)
+    with translated():
+        now_ms = await _now_ms(log)
+        await redis.zadd(key, {f"{process}/{task}": now_ms for task in tasks})
+        await redis.pexpire(key, FAILING_TTL_MS)
+
+
+async def failing(log: Log, within_ms: int) -> list[tuple[str, str]]:
+    """Process and task of those reported within ``within_ms``; forgets older ones."""
+    redis: Any = log.redis
+    key = log.keys.failing(PARTITION)
+    with translated():
+        found = await redis.zrangebyscore(
+            key, "-inf", "+inf", start=0, num=FAILING_MAX, withscores=True
+        )
+        if not found:
+            return []
+        since_ms = await _now_ms(log) - within_ms
+        if old := [member for member, at_ms in found if at_ms < since_ms]:
+            await redis.zrem(key, *old)
+    return [
+        (process, task)
+        for process, _, task in (
+            member.decode("utf-8", "replace").partition("/")
+            for member, at_ms in found
+            if at_ms >= since_ms
+        )
+    ]
+
+
+async def _now_ms(log: Log) -> int:
+    redis: Any = log.redis
+    seconds, microseconds = await redis.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+UNCONFINED_TTL_MS = 3_600_000
+
+UNCONFINED_MAX = 20
+"""Names that are read at once."""
+
+
+async def report_unconfined(log: Log, missing: Collection[str]) -> None:
+    """Report what is missing from the sandbox around a worker's decoders."""
+    if not missing:
+        return
+    redis: Any = log.redis
+    key = log.keys.unconfined(PARTITION)
+    with translated():
+        seconds, _ = await redis.time()
+        await redis.zadd(key, dict.fromkeys(missing, seconds))
+        await redis.pexpire(key, UNCONFINED_TTL_MS)
+
+
+async def unconfined(log: Log, within_ms: int) -> list[str]:
+    """What workers have reported as missing within the last ``within_ms``, in order of name."""
+    redis: Any = log.redis
+    with translated():
+        seconds, _ = await redis.time()
+        found = await redis.zrangebyscore(
+            log.keys.unconfined(PARTITION),
+            seconds - within_ms / 1000 - 1,  # reports are in whole seconds
+            "+inf",
+            start=0,
+            num=UNCONFINED_MAX,
+        )
+    return sorted(name.decode("utf-8", "replace") for name in found)
 
 
 async def clock_ahead_ms(log: Log) -> float:

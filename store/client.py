@@ -20,12 +20,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from store.breaker import Breaker
-from store.errors import Denied, Full, GroupGone, Retyped, Unavailable
+from store.errors import Denied, GroupGone, LogFull, Retyped, Unavailable
 
 BLOCK_MS = 2_000
 """The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would cut it."""
 
 SOCKET_TIMEOUT_S = 10.0
+
+MAX_CONNECTIONS = 200
+"""Of one process to one server."""
 
 PROBE_S = 1.0
 """How soon Redis has to answer to count as back."""
@@ -224,7 +227,7 @@ def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
             retry=Retry(NoBackoff(), 0),
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=5.0,
-            max_connections=200,
+            max_connections=MAX_CONNECTIONS,
         ),
     )
     client.breaker = breaker
@@ -239,12 +242,12 @@ def translated() -> Generator[None]:
         Unavailable: no answer, or the server is loading, failing over or stopping.
         Denied: it does not know the user, the password or the certificate, or forbids the command.
         GroupGone: the consumer group that was asked for is not there.
-        Full: the server refuses writes for want of memory or disk.
+        LogFull: the server refuses writes for want of memory or disk.
     """
     try:
         yield
     except (exceptions.OutOfMemoryError, exceptions.ReadOnlyError) as error:
-        raise Full(f"Redis refuses to write: {error}") from error
+        raise LogFull(f"Redis refuses to write: {error}") from error
     except AWAY as error:
         if _is_denial(error):
             raise Denied(f"Redis does not let us in: {error}") from error
@@ -258,8 +261,10 @@ def translated() -> Generator[None]:
             raise Retyped(f"somebody put something else there: {error}") from error
         if str(error).startswith("UNBLOCKED"):  # it is a replica now
             raise Unavailable(f"Redis has other tasks now: {error}") from error
+        if str(error).startswith("BUSY "):  # with somebody's script
+            raise Unavailable(f"Redis is busy: {error}") from error
         if str(error).startswith("MISCONF"):
-            raise Full(f"Redis refuses to write: {error}") from error
+            raise LogFull(f"Redis refuses to write: {error}") from error
         if str(error).startswith(_GONE):
             raise GroupGone(f"a consumer group is gone: {error}") from error
         raise

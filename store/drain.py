@@ -11,6 +11,7 @@ from store.consumers import has_group
 from store.errors import Lost
 from store.lanes import Claimed, Lanes
 from store.log import Claim, Log
+from store.turns import Wish
 
 CODE = "drained"
 AT_ONCE = 50
@@ -45,7 +46,8 @@ async def drain(
 async def _waiting(lanes: Lanes, partition: int, stage: str, most: int) -> AsyncGenerator[Claimed]:
     """The tasks that wait, each claimed, those too that wait for their time."""
     while most > 0:
-        claimed = await lanes.claim(partition, min(AT_ONCE, most))
+        wish = Wish(stages=lanes.stages, pays=False)
+        claimed = await lanes.claim(partition, min(AT_ONCE, most), wish)
         if not claimed:
             moved, _ = await lanes.promote(partition, all_of=stage)
             if moved == 0:

@@ -12,6 +12,7 @@ StoreError
 ├── Unfit         the server must not hold the log as it is set up
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
+│   └── LogFull       by Redis, for want of memory or disk
 └── Corrupt       what is stored is not what was written
 """
 
@@ -78,6 +79,10 @@ class Lost(StoreError):
 
 class Full(StoreError):
     """No room is left on the disk or in the server's memory."""
+
+
+class LogFull(Full):
+    """Redis refuses to write, for want of memory or disk."""
 
 
 class Corrupt(StoreError):

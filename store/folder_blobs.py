@@ -33,7 +33,7 @@ from store.blobs import (
     traced,
 )
 from store.breaker import Breaker
-from store.errors import Full
+from store.errors import Corrupt, Full, Missing
 from store.observing import OperationObserver, ignore, operation
 
 _BUFFER_BYTES = 1 << 20
@@ -207,16 +207,7 @@ class FolderBlobs:
         self, key: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         with await self._open(key) as file:
-            file.seek(start)
-            left = length
-            while left is None or left > 0:
-                chunk = await to_thread.run_sync(
-                    file.read, CHUNK_BYTES if left is None else min(left, CHUNK_BYTES)
-                )
-                if not chunk:
-                    return
-                if left is not None:
-                    left -= len(chunk)
+            async for chunk in _chunks(file, start, length):
                 yield chunk
 
     @asynccontextmanager
@@ -265,6 +256,42 @@ class FolderBlobs:
         with disk.translated(self.root, key):
             path.stat()  # in this thread: it takes less than the way to another
         return path
+
+
+class FolderReader:
+    """Reads a folder that may be a backup, without drafts, or evidence: nothing is written.
+
+    ``read`` raises Missing, and Corrupt for a file that is there and cannot be read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def read(
+        self, key: str, start: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        path = _path(self._root, key)
+        try:
+            with await to_thread.run_sync(lambda: path.open("rb")) as file:
+                async for chunk in _chunks(file, start, length):
+                    yield chunk
+        except FileNotFoundError as error:
+            raise Missing(f"there is no blob {key}") from error
+        except OSError as error:
+            raise Corrupt(f"the blob {key} cannot be read: {error.strerror}") from error
+
+
+async def _chunks(file: BinaryIO, start: int, length: int | None) -> AsyncIterator[bytes]:
+    file.seek(start)
+    left = length
+    while left is None or left > 0:
+        size = CHUNK_BYTES if left is None else min(left, CHUNK_BYTES)
+        chunk = await to_thread.run_sync(file.read, size)
+        if not chunk:
+            return
+        if left is not None:
+            left -= len(chunk)
+        yield chunk
 
 
 def _path(root: Path, key: str) -> Path:

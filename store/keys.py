@@ -40,12 +40,28 @@ class Keys:
         """The state of the controls."""
         return self._in(partition, "pipeline")
 
+    def credential(self, partition: int, kind: str, digest: str) -> str:
+        """A browser's session or a sign-in ticket, by the SHA-256 of its secret."""
+        return self._in(partition, f"{kind}:{digest}")
+
+    def credentials(self, partition: int, kind: str, client_id: str) -> str:
+        """The sessions or tickets of a client."""
+        return self._in(partition, f"{kind}s:{client_id}")
+
     def timers(self, partition: int) -> str:
         return self._in(partition, "timers")
 
     def foreign(self, partition: int) -> str:
         """The last entry of the stream that was found to be no event."""
         return self._in(partition, "foreign")
+
+    def failing(self, partition: int) -> str:
+        """The processes of which a task has failed of late."""
+        return self._in(partition, "failing")
+
+    def unconfined(self, partition: int) -> str:
+        """What is missing around decoders, by when a worker last said so."""
+        return self._in(partition, "unconfined")
 
     def settled(self, partition: int) -> str:
         """Written for no other reason than to be waited for."""
@@ -55,17 +71,41 @@ class Keys:
         """The rate limit of a stage, over all partitions."""
         return self._in(0, f"rate:{stage}")
 
+    def allowance(self, partition: int, policy: str, subject: str) -> str:
+        """What is left to a client or an address of one rate limit; see ``store.buckets``."""
+        return self._in(partition, f"allowance:{policy}:{subject}")
+
     def command(self, partition: int, client_id: str, key: str) -> str:
         return self._in(partition, f"command:{client_id}:{key}")
 
     def sha256(self, partition: int, client_id: str) -> str:
         return self._in(partition, f"sha256:{client_id}")
 
+    def usage(self, partition: int, client_id: str) -> str:
+        """What the client's photos count towards its quotas."""
+        return self._in(partition, f"usage:{client_id}")
+
+    def commands(self, partition: int, client_id: str) -> str:
+        """The client's idempotency keys, scored by when they expire."""
+        return self._in(partition, f"commands:{client_id}")
+
     def clients(self, partition: int) -> str:
         return self._in(partition, "clients")
 
     def lane(self, partition: int, stage: str, lane: str) -> str:
         return self._in(partition, f"stage:{stage}:{lane}")
+
+    def turns(self, partition: int, stage: str, lane: str) -> str:
+        """The clients that wait in a lane."""
+        return self._in(partition, f"turns:{stage}:{lane}")
+
+    def waiting(self, partition: int, stage: str, lane: str) -> str:
+        """The tasks of a lane that wait, by client."""
+        return self._in(partition, f"waiting:{stage}:{lane}")
+
+    def accounts(self, partition: int, lane: str) -> str:
+        """What the clients of a class of lanes have been served."""
+        return self._in(partition, f"accounts:{lane}")
 
     def lanes(
         self, partition: int, stages: tuple[str, ...], lanes: tuple[str, ...] = LANES

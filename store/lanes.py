@@ -5,6 +5,8 @@
 | ``photolog:{07}:stage:<stage>:<lane>`` | stream, group ``<stage>`` | tasks, until acknowledged |
 | ``photolog:{07}:timers`` | sorted set | tasks that wait for their time, scored by it |
 
+Which of the tasks that wait is next, ``turns`` says: those of a client come in order, and clients
+take turns by cost.
 A task is delivered at least once; it is acknowledged by the append of its result, or not at all.
 What a dead consumer held is taken over from the lane it was in: at once where it is known to be
 dead, after a time without ``refresh`` elsewhere. Lanes and timers can be lost: see ``recovery``.
@@ -24,6 +26,7 @@ from store.consumers import Entries, create_group, pending, remove, remove_idle,
 from store.errors import Corrupt
 from store.keys import Keys
 from store.log import Claim, Log
+from store.turns import Turns, Wish
 
 logger = logging.getLogger("photolog.lanes")
 
@@ -38,11 +41,15 @@ moves, however much is urgent. The urgent ones lose at most a sixth of the work.
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A task and the claim under which it is held; ``deliveries`` is 1 + how often it stalled."""
+    """A task and the claim under which it is held; ``deliveries`` is 1 + how often it stalled.
+
+    So many ``clients`` waited in its lane when it was claimed, its own among them.
+    """
 
     task: Task
     claim: Claim
     deliveries: int = 1
+    clients: int = 1
 
 
 class Lanes:
@@ -57,7 +64,7 @@ class Lanes:
         self.consumer = consumer
         self.stages = stages
         self.lost: set[int] = set()
-        self._claim = log.redis.lua("claim")
+        self._turns = Turns(log, consumer, stages)
         self._refresh = log.redis.lua("refresh")
         self._release = log.redis.lua("release")
         self._promote = log.redis.lua("promote")
@@ -77,29 +84,25 @@ class Lanes:
         for key, stage in self._log.keys.lanes(partition, self.stages):
             if await create_group(self._redis, key, stage):
                 self.lost.add(partition)
+        if again := await self._turns.mend(partition):
+            logger.warning("partition %d: the turns of %d lanes are made again", partition, again)
         if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
             self.lost.discard(partition)
 
-    async def claim(
-        self, partition: int, count: int, *, stages: Sequence[str] | None = None
-    ) -> list[Claimed]:
-        """Up to ``count`` waiting tasks of ``stages``: high lanes first, but for the share of the
-        others, and in a lane the stages in order."""
-        wanted = self.stages if stages is None else tuple(s for s in self.stages if s in stages)
-        if not wanted:
+    async def claim(self, partition: int, count: int, wish: Wish | None = None) -> list[Claimed]:
+        """Up to ``count`` waiting tasks as wished: high lanes first, but for the share of the
+        others; in the lanes of one name clients in turn."""
+        wish = wish or Wish(stages=self.stages)
+        if not any(stage in wish.stages for stage in self.stages):
             return []
         self._claims += 1
-        lanes = self._log.keys.lanes(partition, wanted, _order(self._claims))
-        with translated():
-            reply = cast(
-                "list[tuple[int, bytes, bytes]]",
-                await self._claim(
-                    keys=[key for key, _ in lanes],
-                    args=[self.consumer, count, *(stage for _, stage in lanes)],
-                ),
-            )
-        found = [(*lanes[i - 1], entry_id, body, 1) for i, entry_id, body in reply]
-        return await self._decoded(partition, found)
+        turns = await self._turns.claim(partition, count, _order(self._claims), wish)
+        found = [(each.lane_key, each.stage, each.entry_id, each.body, 1) for each in turns]
+        clients = {(each.lane_key, each.entry_id.decode()): each.clients for each in turns}
+        return [
+            msgspec.structs.replace(each, clients=clients[each.claim.lane_key, each.claim.entry_id])
+            for each in await self._decoded(partition, found)
+        ]
 
     async def refresh(self, claims: Sequence[Claim]) -> list[bool]:
         """Reset the idle time of the claims; false for one that is no longer held.
@@ -187,7 +190,7 @@ class Lanes:
         for key, stage in self._log.keys.lanes(partition, self.stages):
             with translated():
                 entries = await pending(self._redis, key, stage, self.consumer)
-            found += [(key, stage, each, fields[b"b"], n) for each, fields, n in entries]
+            found += [(key, stage, each, fields.get(b"b", b""), n) for each, fields, n in entries]
         return await self._decoded(partition, found)
 
     async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Claimed]:
@@ -195,7 +198,7 @@ class Lanes:
         found: list[tuple[str, str, bytes, bytes, int]] = []
         for key, stage in self._log.keys.lanes(partition, self.stages):
             entries = await take_over(self._redis, key, stage, self.consumer, idle_ms, dead)
-            found += [(key, stage, each, fields[b"b"], n) for each, fields, n in entries]
+            found += [(key, stage, each, fields.get(b"b", b""), n) for each, fields, n in entries]
         return await self._decoded(partition, found)
 
     async def forget_idle(self, partition: int, *, idle_ms: int) -> None:

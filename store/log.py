@@ -9,6 +9,8 @@
 | ``photolog:{07}:command:<clientId>:<key>`` | string | a command already done, for 24 h |
 | ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
 | ``photolog:{07}:clients`` | hash | who has uploaded, see ``claims`` |
+| ``photolog:{07}:usage:<clientId>`` | hash | what counts towards its quotas, see ``claims`` |
+| ``photolog:{07}:commands:<clientId>`` | sorted set | its idempotency keys, by expiry in ms |
 
 An append is one script: it happens whole or not at all, and its checks come before its first write.
 The state hash is a cache of the fold: where it is missing the photo's events are read again.
@@ -16,28 +18,28 @@ The state hash is a cache of the fold: where it is missing the photo's events ar
 
 import logging
 import time
-from functools import partial
+from collections.abc import Callable
 from typing import cast
 
 import anyio
-import msgspec
 
 from domain.commands import PhotoCommand, UploadPhoto
-from domain.control_events import OF_NO_PHOTO
-from domain.events import FIRST_PREV, Context, Event
+from domain.events import Context
+from domain.holdings import NOTHING, Usage
 from domain.photo import Photo, decide, evolve
 from domain.pipeline import Task
-from domain.rejections import Rejected
+from domain.quotas import NO_QUOTA, Quota
 from store import codec, meta
 from store.append import Append, Claim, Step, hash_step
 from store.chain import Chained, chain
-from store.claims import Claims
+from store.claims import Claims, Used, over_quota
 from store.client import Client, Wait, translated
-from store.errors import Corrupt, Lost, Retyped, Unavailable
+from store.errors import Corrupt, Lost, Unavailable
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
+from store.outcome import Loaded, Outcome
 from store.position import Position
-from store.stream import Stream
+from store.states import States
 
 logger = logging.getLogger("photolog.log")
 
@@ -47,37 +49,11 @@ PATIENCE_S = 10.0
 CONFLICTS_AT_ONCE = 10
 """Lost races after which a command pauses before each further try."""
 
-_NO_STATE: list[bytes | None] = [None] * 4
+Requirement = Callable[[Loaded], None]
+"""Raises if the photo is not as the sender of a command wants it."""
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo as its events leave it. ``digest`` is that of its last event."""
-
-    photo: Photo | None = None
-    version: int = 0
-    digest: str = FIRST_PREV
-    position: Position | None = None
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command led to.
-
-    ``position`` is that of the photo's last event, ``after`` the photo as it is then. Nothing was
-    appended where ``repeat_of`` is the photo of an equal command done under the same idempotency
-    key, ``duplicate_of`` the client's photo that has the same bytes, or ``reused`` says that the
-    key found a photo of other bytes before.
-    """
-
-    events: tuple[Event, ...] = ()
-    photo: Photo | None = None
-    position: Position | None = None
-    after: Loaded | None = None
-    repeat_of: str | None = None
-    duplicate_of: str | None = None
-    reused: bool = False
-
-
-class Log(Stream):
+class Log(States):
     """Appends by command; ``observe`` is told of every append."""
 
     def __init__(
@@ -95,8 +71,6 @@ class Log(Stream):
         self.observe: AppendObserver = ignore
         self._append = Append(redis, keys, log_id, wait)
         self._claims = Claims(self, self._append)
-        self._restore = redis.lua("restore")
-        self._state = redis.lua("state")
 
     @classmethod
     async def open(
@@ -171,35 +145,6 @@ class Log(Stream):
             logger.warning("the state of photo %s is damaged: %s", photo_id, error)
             return await self._fold(partition, photo_id)
 
-    async def state_of(
-        self, partition: int, key: str, of: str, *, safe: bool = False
-    ) -> "list[bytes | None]":
-        """Version, digest, last entry id and state under ``key``, which is the state of the photo,
-        or ``OF_NO_PHOTO``.
-
-        None each if it is gone, if something else is there, or if the log has another event where
-        it says that its last one is: what follows on it would break the chain.
-        """
-        try:
-            with translated():
-                found = cast(
-                    "list[bytes | None]",
-                    await self._state(
-                        keys=[self.keys.log(partition), key],
-                        send=partial(self.durability.read, partition) if safe else None,
-                    ),
-                )
-        except Retyped:
-            return _NO_STATE
-        (version, digest, _, _), (photo_id, last, body) = found[:4], found[4:]
-        if of == OF_NO_PHOTO and version == b"0":
-            return found[:4]
-        if photo_id == of.encode() and last == version and digest == _digest(body):
-            return found[:4]
-        if version is not None:
-            logger.warning("what is kept of %s is not what the log says", of or "the pipeline")
-        return _NO_STATE
-
     async def _fold(self, partition: int, photo_id: str) -> Loaded:
         """Read the photo's events again and put its state back."""
         loaded, position = Loaded(), Position.start(partition)
@@ -228,20 +173,6 @@ class Log(Stream):
             ):
                 return loaded
 
-    async def restore(
-        self, key: str, *, upto: Position, version: int, digest: str, last: Position, state: bytes
-    ) -> bool:
-        """Put back a state folded ``upto`` the end of the log; false if there is more to fold.
-
-        ``version``, ``digest`` and ``last`` are those of the last event that it is folded from.
-        """
-        with translated():
-            reply = await self._restore(
-                keys=[self.keys.log(upto.partition), key],
-                args=[upto.entry_id, version, digest, last.entry_id, state],
-            )
-        return reply == 1
-
     @appending
     async def execute(
         self,
@@ -252,17 +183,23 @@ class Log(Stream):
         idempotency_key: str | None = None,
         claim: Claim | None = None,
         loaded: Loaded | None = None,
+        quota: Quota = NO_QUOTA,
+        require: Requirement | None = None,
         patience_s: float = PATIENCE_S,
     ) -> Outcome:
         """Load, decide, append; again if another command came between.
 
         ``loaded`` is what the caller knows of the photo: it saves a look, and may be out of date.
+        ``require`` is called with the photo as the command finds it; no other command can come
+        between. It is not called for a command that is "already so" after a try whose reply was
+        lost: that may be the command's own doing.
 
         Safe to call again after Unavailable: a command that was done already is "already so" to the
-        rules. With ``claim`` the task is acknowledged by the step that appends its result.
+        rules. With ``claim`` the task is acknowledged by the step that appends its result. Nothing
+        is appended that would take the client over ``quota``.
 
         Raises:
-            Rejected: the rules refuse the command.
+            Rejected: the rules refuse the command, or the quota does: OverQuota.
             Lost: the claimed task is no longer held.
             Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
             Replaced: it has had another log all that time, or none.
@@ -270,6 +207,7 @@ class Log(Stream):
         give_up = time.monotonic() + patience_s
         pause_s = 0.02
         conflicts = 0
+        sent = unsure = False
         # A new photo needs no look before the first try: the script checks that there is none.
         if isinstance(command, UploadPhoto):
             loaded = Loaded()
@@ -279,19 +217,30 @@ class Log(Stream):
                 if loaded is None:
                     loaded = await self.load(command.photo_id, client_id, safe=wants_safe)
                     is_safe = wants_safe or self.durability.wait is None
-                chained = _chain(command, client_id, loaded, context, is_safe=is_safe)
+                chained = _chain(
+                    command,
+                    client_id,
+                    loaded,
+                    context,
+                    require,
+                    is_safe=is_safe,
+                    may_be_done=unsure,
+                )
                 if chained is None:
                     loaded, wants_safe = None, True
                     continue
                 if not chained.events and claim is None:
                     return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
+                sent = True
                 outcome = await self._try(
-                    command, client_id, loaded, chained, idempotency_key, claim
+                    command, client_id, loaded, chained, idempotency_key, claim, quota
                 )
+                sent = False
                 if outcome is not None:
                     return outcome
                 conflicts += 1
             except Unavailable:
+                unsure = unsure or sent
                 if time.monotonic() + pause_s > give_up:
                     raise
                 await anyio.sleep(pause_s)
@@ -314,6 +263,7 @@ class Log(Stream):
         chained: Chained,
         idempotency_key: str | None,
         claim: Claim | None,
+        quota: Quota,
     ) -> Outcome | None:
         partition = self.partition_of(client_id)
         photo = loaded.photo
@@ -331,6 +281,8 @@ class Log(Stream):
                 state=codec.encode_photo(photo) if photo else b"",
                 idempotency_key=idempotency_key,
                 hash_step=hash_step(command, loaded.photo),
+                usage=_usage(loaded.photo, photo),
+                quota=quota,
                 claim=claim,
             )
         )
@@ -353,6 +305,8 @@ class Log(Stream):
             case [b"reused"]:
                 await self.settle(partition)
                 return Outcome(reused=True)
+            case [b"over", what, found, most]:
+                raise over_quota(what.decode(), int(found), int(most))
             case [b"lost"]:
                 raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
             case _:
@@ -379,6 +333,16 @@ class Log(Stream):
         if reply == [b"lost"]:
             raise Lost(f"task {claim.entry_id} is no longer held")
 
+    async def usage(self, client_id: str) -> Used:
+        """What the client has of what quotas limit; folded from the log where it was lost."""
+        return await self._claims.usage(self.partition_of(client_id), client_id)
+
+    async def has_command(self, client_id: str, idempotency_key: str) -> bool:
+        """Whether a command was done under this key within the last 24 hours."""
+        key = self.keys.command(self.partition_of(client_id), client_id, idempotency_key)
+        with translated():
+            return bool(await self.redis.exists(key))
+
     async def holder_of(self, sha256: str, client_id: str) -> str | None:
         """The id of the client's photo with these bytes, if there is one."""
         partition = self.partition_of(client_id)
@@ -390,22 +354,35 @@ class Log(Stream):
         return holder.decode() if holder else None
 
 
-def _digest(body: bytes | None) -> bytes:
-    return b"" if body is None else codec.digest(body).encode()
+def _usage(before: Photo | None, after: Photo | None) -> Usage:
+    """What the step from one to the other adds to the client's usage."""
+    if after is None or (before is not None and before.holding is after.holding):
+        return NOTHING
+    return after.holding.usage if before is None else after.holding.usage - before.holding.usage
 
 
 def _chain(
-    command: PhotoCommand, client_id: str, loaded: Loaded, context: Context, *, is_safe: bool
+    command: PhotoCommand,
+    client_id: str,
+    loaded: Loaded,
+    context: Context,
+    require: Requirement | None,
+    *,
+    is_safe: bool,
+    may_be_done: bool,
 ) -> Chained | None:
     """What the rules make of the command, as events.
 
-    None where there are none, or the rules say no, on a state that is not safe: no append would
-    tell that it is out of date, or that a failover takes it back. Raises Rejected.
+    None where there are none, or the rules or ``require`` say no, on a state that is not safe: no
+    append would tell that it is out of date, or that a failover takes it back. Raises Rejected, and
+    what ``require`` raises; a command that may be done already is not held against it.
     """
     session_id = command.session_id if isinstance(command, UploadPhoto) else None
     try:
         decided = decide(command, loaded.photo)
-    except Rejected:
+        if require is not None and (decided or not may_be_done):
+            require(loaded)
+    except Exception:  # ``require`` has errors of its own
         if is_safe:
             raise
         return None

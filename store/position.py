@@ -8,6 +8,8 @@ from typing import NamedTuple, Self
 
 _FORM = re.compile(r"(\d{1,5}):(\d{1,16})-(\d{1,16})", re.ASCII)
 
+LAST_SEQ = 2**64 - 1
+
 
 class Position(NamedTuple):
     partition: int
@@ -31,6 +33,13 @@ class Position(NamedTuple):
     def start(cls, partition: int) -> Self:
         """Before the first event of the partition."""
         return cls(partition, 0, 0)
+
+    @property
+    def before(self) -> Self:
+        """The last position that could come before this one; not of the start of a partition."""
+        if self.seq:
+            return self._replace(seq=self.seq - 1)
+        return self._replace(ms=self.ms - 1, seq=LAST_SEQ)
 
     @property
     def entry_id(self) -> str:

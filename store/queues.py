@@ -25,9 +25,14 @@ ANSWER_S = 3.0
 
 
 class LaneDepth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``added`` counts all tasks that the lane ever had, those handed back again."""
+    """``added`` counts all tasks that the lane ever had, those handed back again.
+
+    ``clients`` are those that the waiting tasks are of, as the workers last saw when they looked
+    for work.
+    """
 
     waiting: int = 0
+    clients: int = 0
     in_progress: int = 0
     oldest_age_ms: int | None = None
     added: int = 0
@@ -121,7 +126,7 @@ class _Lane(msgspec.Struct):
     length: int
     added: int
     pending: int
-    delivered: str
+    clients: int
     consumers: list[dict[str, Any]]
 
 
@@ -284,10 +289,11 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
             pipe.xinfo_stream(key)
             pipe.xinfo_groups(key)
             pipe.xinfo_consumers(key, stage)
+            pipe.zcard(log.keys.turns(partition, stage, key.rpartition(":")[2]))
         replies = [_or_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
     found: list[_Lane] = []
     for at, (key, stage) in enumerate(named):
-        stream, groups, consumers = replies[3 * at : 3 * at + 3]
+        stream, groups, consumers, clients = replies[4 * at : 4 * at + 4]
         group = _group(groups, stage)
         if group is None or stream is None or consumers is None:
             continue
@@ -299,7 +305,7 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
                 length=stream["length"],
                 added=stream["entries-added"],
                 pending=group["pending"],
-                delivered=group["last-delivered-id"].decode(),
+                clients=clients or 0,
                 consumers=consumers,
             )
         )
@@ -311,20 +317,25 @@ def _group(groups: list[dict[str, Any]] | None, name: str) -> dict[str, Any] | N
 
 
 async def _oldest_ms(log: Log, lane: _Lane) -> int | None:
-    """When the first of the tasks that wait came into the lane."""
+    """When the first of the tasks that wait came into the lane.
+
+    Those in progress may be anywhere, so it is among so many and one more.
+    """
     if lane.length <= lane.pending:
         return None
     with translated():
-        first = cast(
-            "Entries", await log.redis.xrange(lane.key, f"({lane.delivered}", "+", count=1)
-        )
-    return int(first[0][0].partition(b"-")[0]) if first else None
+        held = await log.redis.xpending_range(lane.key, lane.stage, "-", "+", HELD_SHOWN)
+        ids = {each["message_id"] for each in held}
+        first = cast("Entries", await log.redis.xrange(lane.key, "-", "+", count=len(ids) + 1))
+    waiting = next((entry_id for entry_id, _ in first if entry_id not in ids), None)
+    return int(waiting.partition(b"-")[0]) if waiting else None
 
 
 def _sum(depth: LaneDepth, lane: _Lane, age_ms: int | None) -> LaneDepth:
     ages = [age for age in (depth.oldest_age_ms, age_ms) if age is not None]
     return LaneDepth(
         waiting=depth.waiting + max(0, lane.length - lane.pending),
+        clients=depth.clients + lane.clients,
         in_progress=depth.in_progress + lane.pending,
         oldest_age_ms=max(ages, default=None),
         added=depth.added + lane.added,

@@ -22,6 +22,8 @@ logger = logging.getLogger("photolog.recovery")
 
 HELD_AT_MOST = 100_000
 
+_Name = tuple[str, str, str, int, str]
+
 
 async def refill(log: Log, partition: int, stages: tuple[str, ...]) -> int:
     """Put back what unfinished photos wait for and no lane or timer has; how many tasks that was.
@@ -35,7 +37,7 @@ async def refill(log: Log, partition: int, stages: tuple[str, ...]) -> int:
     async for recorded in log.scan(partition):
         position = recorded.position
         waiting.apply(recorded, planned=position <= upto and position.entry_id not in undone)
-    missing = [task for task in waiting.tasks() if _name(task) not in present]
+    missing = [task for name, task in _by_name(waiting.tasks()).items() if name not in present]
     for task in missing:
         with translated():
             due = due_ms(task)
@@ -50,16 +52,23 @@ async def refill(log: Log, partition: int, stages: tuple[str, ...]) -> int:
 
 
 class _Waiting:
-    """What is planned and not done yet, by photo and stage; ended jobs take no room."""
+    """What is planned and not done yet, by photo and stage; ended jobs take no room.
+
+    Removals of superseded renditions outlast the jobs: they are kept by what they wait for.
+    """
 
     def __init__(self) -> None:
         self._photos: dict[str, dict[str, Task]] = {}
+        self._removals: dict[str, dict[str, Task]] = {}
 
     def tasks(self) -> list[Task]:
-        return [task for stages in self._photos.values() for task in stages.values()]
+        photos = (*self._photos.values(), *self._removals.values())
+        return [task for tasks in photos for task in tasks.values()]
 
     def apply(self, recorded: Recorded, *, planned: bool) -> None:
         data = recorded.event.data
+        if isinstance(data, e.RenditionsSuperseded | e.RenditionsRemoved | e.PhotoDeleted):
+            self._apply_removal(recorded, data, planned=planned)
         match data:
             case e.PhotoUploaded() | e.ProcessingRequested() | e.PhotoDeleted():
                 self._photos.pop(data.photo_id, None)
@@ -72,6 +81,29 @@ class _Waiting:
                 return
         for task in plan(recorded.event, str(recorded.position)) if planned else ():
             self._photos.setdefault(task.photo_id, {})[task.stage] = task
+
+    def _apply_removal(
+        self,
+        recorded: Recorded,
+        data: e.RenditionsSuperseded | e.RenditionsRemoved | e.PhotoDeleted,
+        *,
+        planned: bool,
+    ) -> None:
+        if isinstance(data, e.PhotoDeleted):
+            self._removals.pop(data.photo_id, None)
+            return
+        removals = self._removals.pop(data.photo_id, {})
+        if isinstance(data, e.RenditionsSuperseded):
+            for task in plan(recorded.event, str(recorded.position)) if planned else ():
+                removals |= {file.key: task for file in data.files}
+        else:
+            removals = {
+                key: task
+                for key, task in removals.items()
+                if key not in {file.key for file in data.files}
+            }
+        if removals:
+            self._removals[data.photo_id] = removals
 
 
 async def _dispatched(log: Log, partition: int) -> tuple[Position, set[str]]:
@@ -87,11 +119,9 @@ async def _dispatched(log: Log, partition: int) -> tuple[Position, set[str]]:
     return Position.start(partition), set()
 
 
-async def _present(
-    log: Log, partition: int, stages: tuple[str, ...]
-) -> set[tuple[str, str, str, int]]:
+async def _present(log: Log, partition: int, stages: tuple[str, ...]) -> set[_Name]:
     """The tasks that wait or are held."""
-    found: set[tuple[str, str, str, int]] = set()
+    found: set[_Name] = set()
     for name in LANES:
         for stage in stages:
             await _collect_lane(log, log.keys.lane(partition, stage, name), found)
@@ -106,7 +136,7 @@ async def _present(
     return found
 
 
-async def _collect_lane(log: Log, key: str, found: set[tuple[str, str, str, int]]) -> None:
+async def _collect_lane(log: Log, key: str, found: set[_Name]) -> None:
     start = "-"
     while True:
         with translated():
@@ -121,5 +151,10 @@ async def _collect_lane(log: Log, key: str, found: set[tuple[str, str, str, int]
         start = f"({entries[-1][0].decode()}"
 
 
-def _name(task: Task) -> tuple[str, str, str, int]:
-    return task.photo_id, task.job_id, task.stage, task.attempt
+def _by_name(tasks: list[Task]) -> dict[_Name, Task]:
+    return {_name(task): task for task in tasks}
+
+
+def _name(task: Task) -> _Name:
+    """A job may supersede renditions twice: its removals are told apart by their cause."""
+    return task.photo_id, task.job_id, task.stage, task.attempt, task.cause

@@ -6,6 +6,7 @@
 | ``<generation>.sqlite-doubted`` | a reader found it damaged; its projector is to look into it |
 | ``<generation>.sqlite-building`` | locked by the process that builds it, while that lives |
 | ``current`` | the name of the generation that readers use; replaced in one step |
+| ``kept/<generation>.sqlite`` | one that was replaced, and may say what the log no longer says |
 
 One process writes a generation; any number of threads and processes read it meanwhile (WAL).
 """
@@ -17,6 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -37,17 +39,69 @@ BUSY_TIMEOUT_MS = 5_000
 
 BUILDING = "-building"
 
+_AWAY = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.CantOpenError,
+    apsw.IOError,
+    apsw.InterruptError,
+    apsw.NoMemError,
+    apsw.PermissionsError,
+    apsw.ReadOnlyError,
+    apsw.ProtocolError,
+)
+"""What the machine, the disk or another process is to blame for; all else is a bug."""
+
 PROGRESS_STEPS = 10_000
 """Some milliseconds of SQLite's work."""
 
 
+@contextmanager
+def translated(*passing: type[OSError]) -> Generator[None]:
+    """Turn the errors of SQLite and of its files into ours, but for those that are ``passing``.
+
+    Raises:
+        Full: the disk is full.
+        Corrupt: the file is damaged.
+        Unavailable: the file cannot be opened or read now, as for want of descriptors.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except OSError as error:
+        if error.errno in (ENOSPC, EDQUOT):
+            raise Full("the disk of the read model is full") from error
+        raise Unavailable(f"the read model could not be used: {error.strerror}") from error
+    except apsw.FullError as error:
+        raise Full("the disk of the read model is full") from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise Corrupt(f"the read model is damaged: {error}") from error
+    except apsw.SQLError as error:
+        if not str(error).startswith("no such table"):
+            raise
+        raise Corrupt(f"the read model is not whole: {error}") from error
+    except _AWAY as error:
+        raise Unavailable(f"the read model could not be used: {error}") from error
+
+
+MOST_KEPT = 2
+"""Replaced generations of a log that has changed, see ``Generations.switch``."""
+
+
 class Generations:
-    """The files of one read model folder."""
+    """The files of one read model folder. At most ``most_kept`` replaced generations are kept.
 
-    def __init__(self, folder: Path) -> None:
+    Raises Full or Unavailable where they cannot be used.
+    """
+
+    def __init__(self, folder: Path, most_kept: int = MOST_KEPT) -> None:
         self.folder = folder
+        self.most_kept = most_kept
         self._pointer = folder / "current"
+        self._kept = folder / "kept"
 
+    @translated()
     def current(self) -> Path | None:
         """The live generation, if there is one."""
         path = self._named()
@@ -64,6 +118,7 @@ class Generations:
         except FileNotFoundError:
             return None
 
+    @translated()
     def new(self) -> Path:
         """The path of a generation that no one reads yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +134,7 @@ class Generations:
             _building(path).unlink(missing_ok=True)
             os.close(lock)
 
+    @translated()
     def _mark(self) -> tuple[Path, int]:
         while True:
             path = self.new()
@@ -88,6 +144,7 @@ class Generations:
                 return path, lock
             os.close(lock)  # a sweep came between: it found a mark that nobody had locked yet
 
+    @translated()
     def sweep(self) -> list[Path]:
         """Remove what processes that have died left half built; what that was."""
         swept: list[Path] = []
@@ -105,23 +162,61 @@ class Generations:
                     os.close(lock)
         return swept
 
-    def switch(self, path: Path) -> None:
-        """Make ``path`` the live generation and remove the others. Open readers keep their file."""
+    @translated()
+    def kept(self) -> list[Path]:
+        """Return the generations that were replaced and kept, the oldest first."""
+        return sorted(self._kept.glob("*.sqlite"), key=lambda path: path.stat().st_mtime_ns)
+
+    @translated()
+    def switch(self, path: Path) -> Path | None:
+        """Make ``path`` the live generation. Open readers keep their file.
+
+        Keeps the generation that was live, and returns where: ``remove`` it if it is not needed.
+        If ``most_kept`` are kept already, those stay, because the oldest one is the nearest to
+        what the log once said: then, or if there was none, returns None. Removes the others.
+        """
+        kept = self._keep(path)
         draft = self.folder / "current.new"
         draft.write_text(path.name, "utf-8")
         draft.replace(self._pointer)
         for other in self.folder.glob("*.sqlite*"):
             if not other.name.startswith(path.name):
                 other.unlink(missing_ok=True)
+        return kept
+
+    def _keep(self, successor: Path) -> Path | None:
+        """Link the live generation, before anything that it needs could be removed."""
+        live = self.current() or self._unnamed(successor)
+        if live is None or live == successor or live.stat().st_size == 0:
+            return None
+        if len(self.kept()) >= self.most_kept:
+            return None
+        self._kept.mkdir(mode=0o700, exist_ok=True)
+        kept = self._kept / live.name
+        for suffix in ("-wal", ""):  # whoever finds the file finds its WAL
+            with suppress(FileNotFoundError):
+                os.link(live.with_name(live.name + suffix), f"{kept}{suffix}")
+        return kept
+
+    def _unnamed(self, successor: Path) -> Path | None:
+        """Return the newest finished generation: the pointer to it was lost."""
+        finished = [
+            path
+            for path in self.folder.glob("*.sqlite")
+            if path != successor and not _building(path).exists()
+        ]
+        return max(finished, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def doubt(self, path: Path) -> None:
         """Say that the generation was found damaged; where that cannot be written, it is not."""
         with suppress(OSError):
             _doubt(path).touch()
 
+    @translated()
     def is_doubted(self, path: Path) -> bool:
         return _doubt(path).exists()
 
+    @translated()
     def trust(self, path: Path) -> None:
         """Take back the doubt."""
         _doubt(path).unlink(missing_ok=True)
@@ -137,17 +232,17 @@ class Connection:
             if read_only
             else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         )
-        with _translated():
+        with translated():
             self._raw: Any = apsw.Connection(str(path), flags=flags)
         self._raw.set_busy_timeout(BUSY_TIMEOUT_MS)
 
     def execute(self, sql: str, values: Sequence[Value] | Mapping[str, Value] = ()) -> list[Row]:
         """Run the statements and return all rows: bound them by LIMIT."""
-        with _translated():
+        with translated():
             return self._raw.execute(sql, values).fetchall()
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
-        with _translated():
+        with translated():
             self._raw.executemany(sql, rows)
 
     @contextmanager
@@ -164,7 +259,8 @@ class Connection:
 
     def data_version(self) -> int:
         """A number that differs whenever another connection has committed in between."""
-        return self._raw.pragma("data_version")
+        with translated():
+            return self._raw.pragma("data_version")
 
     def break_off_when(self, over: Callable[[], bool]) -> None:
         """Let a statement end with Unavailable as soon as ``over``; it is asked now and then."""
@@ -172,6 +268,11 @@ class Connection:
 
     def close(self) -> None:
         self._raw.close()
+
+
+def library_version() -> str:
+    """Return the version of SQLite in this process."""
+    return apsw.sqlite_lib_version()
 
 
 def open_writer(path: Path) -> Connection:
@@ -275,8 +376,8 @@ class Reader:
     def _live_inode(self) -> tuple[Path, int]:
         while True:
             path = self._live()
-            with suppress(FileNotFoundError):  # a switch came between the two looks
-                return path, path.stat().st_ino
+            with suppress(FileNotFoundError), translated(FileNotFoundError):
+                return path, path.stat().st_ino  # unless a switch came between the two looks
 
     def _live(self) -> Path:
         path = self._generations.current()
@@ -285,28 +386,14 @@ class Reader:
         return path
 
 
-@contextmanager
-def _translated() -> Generator[None]:
-    try:
-        yield
-    except apsw.FullError as error:
-        raise Full("the disk of the read model is full") from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise Corrupt(f"the read model is damaged: {error}") from error
-    except apsw.SQLError as error:
-        if not str(error).startswith("no such table"):
-            raise
-        raise Corrupt(f"the read model is not whole: {error}") from error
-    except (apsw.BusyError, apsw.CantOpenError, apsw.IOError, apsw.InterruptError) as error:
-        raise Unavailable(f"the read model could not be used: {error}") from error
-
-
+@translated()
 def remove(path: Path) -> None:
     """Delete a generation with its WAL files."""
     for file in _files(path):
         file.unlink(missing_ok=True)
 
 
+@translated(FileNotFoundError)
 def inodes(path: Path) -> tuple[int, int, int]:
     """Those of an open generation: the file, its WAL and the WAL's index.
 

@@ -1,10 +1,11 @@
-/** The gateway's HTTP API. The signed-in cookie goes along by itself. */
+/** The gateway's HTTP API. The session's cookie goes along by itself. */
 
 /**
  * @typedef {import("./photo.js").Photo} Photo
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
  * @typedef {import("./photo.js").StageState} StageState
- * @typedef {{clientId: string, role: "client" | "operator" | "auditor"}} Login
+ * @typedef {{clientId: string, role: "client" | "operator" | "auditor", scopes: string[]}} Login
+ * @typedef {{token: string} | {ticket: string}} Credential
  * @typedef {{photoId: string, duplicate: boolean}} Uploaded
  */
 
@@ -15,12 +16,19 @@ export class Problem extends Error {
    * @param {string} code stable, for code to decide by
    * @param {string} message a sentence
    * @param {string} advice what to do next; may be empty
+   * @param {number} [waitMs] how long the server asks to wait before the next try; 0 if it does not
    */
-  constructor(status, code, message, advice) {
+  constructor(status, code, message, advice, waitMs = 0) {
     super(message);
     this.status = status;
     this.code = code;
     this.advice = advice;
+    this.waitMs = waitMs;
+  }
+
+  /** Whether a rate limit refused it: it is as good as never sent, and may be sent later. */
+  get isLimited() {
+    return this.status === 429 && this.waitMs > 0;
   }
 
   /** The whole of it, for showing. */
@@ -34,7 +42,8 @@ export class Problem extends Error {
 
   /** Whether the same again may succeed. */
   get mayPass() {
-    return this.signedOut || this.status < 400 || this.status === 408 || this.status >= 500;
+    const passing = [408, 429].includes(this.status) || this.status >= 500;
+    return this.signedOut || this.status < 400 || passing;
   }
 }
 
@@ -68,50 +77,99 @@ function unreachable() {
 /**
  * @param {number} status
  * @param {string} body a problem document, if the gateway wrote it
+ * @param {string | null} retryAfter the header Retry-After, in seconds
  */
-function problemFrom(status, body) {
+function problemFrom(status, body, retryAfter) {
   if (status === 401) signedOut();
   try {
     const { code, title, detail, advice } = JSON.parse(body);
-    return new Problem(status, String(code), String(detail ?? title), String(advice ?? ""));
+    const waitMs = 1_000 * (Number(retryAfter) || 0);
+    return new Problem(status, String(code), String(detail ?? title), String(advice ?? ""), waitMs);
   } catch {
     return new Problem(status, "unexpected", `The server answered ${status}.`, "Try again.");
+  }
+}
+
+/** A rate limit may refuse so often in a row, and ask to wait so long, before a person is told. */
+const LIMITED = { tries: 8, longestMs: 30_000 };
+
+/**
+ * Wait as a rate limit asks, and go on.
+ * @param {string} method
+ * @param {string} path
+ * @param {Record<string, string>} [headers]
+ * @param {object} [body] sent as JSON
+ * @returns {Promise<any>} the JSON answer, or null when it has none
+ * @throws {Problem}
+ */
+async function request(method, path, headers = {}, body = undefined) {
+  for (let refusals = 1; ; refusals += 1) {
+    try {
+      return await requestOnce(method, path, headers, body);
+    } catch (error) {
+      if (!(error instanceof Problem) || !error.isLimited) throw error;
+      if (refusals > LIMITED.tries || error.waitMs > LIMITED.longestMs) throw error;
+      await new Promise((resolve) => setTimeout(resolve, error.waitMs));
+    }
   }
 }
 
 /**
  * @param {string} method
  * @param {string} path
- * @param {Record<string, string>} [headers]
- * @returns {Promise<any>} the JSON answer, or null when it has none
+ * @param {Record<string, string>} headers
+ * @param {object} [body]
+ * @returns {Promise<any>} as `request`
  * @throws {Problem}
  */
-async function request(method, path, headers = {}) {
+async function requestOnce(method, path, headers, body) {
   /** @type {Response} */
   let response;
   /** @type {string} */
-  let body;
+  let text;
+  const sent = body && JSON.stringify(body);
   try {
-    response = await fetch(path, { method, headers: { Accept: "application/json", ...headers } });
-    body = await response.text();
+    response = await fetch(path, {
+      method,
+      headers: { Accept: "application/json", ...(sent && { "Content-Type": "application/json" }), ...headers },
+      body: sent,
+    });
+    text = await response.text();
   } catch {
     throw unreachable();
   }
-  if (!response.ok) throw problemFrom(response.status, body);
-  return body === "" ? null : JSON.parse(body);
+  if (!response.ok) throw problemFrom(response.status, text, response.headers.get("Retry-After"));
+  return text === "" ? null : JSON.parse(text);
 }
 
 const photoPath = (/** @type {string} */ photoId) => `/api/photos/${encodeURIComponent(photoId)}`;
 
 /**
- * @param {string} token
+ * @param {Credential} credential
  * @returns {Promise<Login>}
  */
-export function login(token) {
-  return request("POST", "/api/login", { Authorization: `Bearer ${token}` });
+export function login(credential) {
+  return offer("/api/login", credential);
 }
 
-/** @returns {Promise<Login>} who the cookie speaks for */
+/**
+ * @param {Credential} credential it is not used up
+ * @returns {Promise<Login & {current: Login | null}>} whom it would sign in, and who is now
+ */
+export function previewLogin(credential) {
+  return offer("/api/login/preview", credential);
+}
+
+/**
+ * @param {string} path
+ * @param {Credential} credential
+ */
+function offer(path, credential) {
+  if ("ticket" in credential) return request("POST", path, {}, credential);
+  return request("POST", path, { Authorization: `Bearer ${credential.token}` });
+}
+
+/** @returns {Promise<Login>} whom the session is for */
 export function whoAmI() {
   return request("GET", "/api/login");
 }
@@ -199,7 +257,10 @@ export function upload(file, key, onProgress) {
     };
     sending.onload = () => {
       if (sending.status >= 200 && sending.status < 300) resolve(JSON.parse(sending.responseText));
-      else reject(problemFrom(sending.status, sending.responseText));
+      else {
+        const retryAfter = sending.getResponseHeader("Retry-After");
+        reject(problemFrom(sending.status, sending.responseText, retryAfter));
+      }
     };
     sending.onerror = () => reject(unreachable());
     sending.onabort = () => reject(new Problem(0, "aborted", "The upload was stopped.", ""));

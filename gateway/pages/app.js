@@ -8,6 +8,7 @@ import { Grid } from "./grid.js";
 import { moveByKeys } from "./keys.js";
 import { Library } from "./library.js";
 import { Live } from "./live.js";
+import { isSignInLink } from "./login.js";
 import { Navigation } from "./navigation.js";
 import { announce, ask, hush, letNoticesPass, tell } from "./notice.js";
 import { Paging } from "./paging.js";
@@ -189,7 +190,7 @@ async function signOut() {
     return;
   }
   sending.forget();
-  session.over("You are signed out.");
+  session.leave();
 }
 
 function start() {
@@ -201,7 +202,7 @@ function start() {
   acceptDrops({ hint: byId("drop-hint"), isWanted: () => session.mayChange, onFiles: add });
   byId("sign-out").addEventListener("click", signOut);
   addEventListener("hashchange", () => {
-    if (location.hash.startsWith("#token=")) location.reload();
+    if (isSignInLink()) location.reload();
     else if (session.signedIn) navigation.changed();
   });
   addEventListener("beforeunload", (event) => {

@@ -1,18 +1,55 @@
-/** Signing in: with the token of the address's fragment, or one that is pasted. */
+/** Signing in: with the ticket or token of the address's fragment, or a token that is pasted. */
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
-
-/** @typedef {import("./api.js").Login} Login */
+import { ask } from "./notice.js";
 
 /**
- * Take the token out of the address, so that it stays neither in sight nor in the history.
- * @returns {string | null}
+ * @typedef {import("./api.js").Login} Login
+ * @typedef {import("./api.js").Credential} Credential
  */
-export function tokenFromAddress() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token !== null) history.replaceState(null, "", location.pathname);
-  return token;
+
+/**
+ * Take the credential out of the address, so that it stays neither in sight nor in the history.
+ * @returns {Credential | null}
+ */
+export function credentialFromAddress() {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const ticket = fragment.get("ticket");
+  const token = fragment.get("token");
+  if (ticket === null && token === null) return null;
+  history.replaceState(null, "", location.pathname);
+  return ticket !== null ? { ticket } : { token: token ?? "" };
+}
+
+/** Whether the address is a link that signs in. */
+export function isSignInLink() {
+  return /^#(ticket|token)=/.test(location.hash);
+}
+
+/**
+ * Whoever sent the link chose whom it signs in, so the person at the page decides.
+ * @param {Login} offered
+ * @param {Login | null} current who is signed in
+ * @returns {Promise<boolean>}
+ */
+export function agree(offered, current) {
+  const name = nameOf(offered);
+  const now = current && nameOf(current);
+  return ask({
+    question: now ? `You are signed in as ${now}. Sign in as ${name} instead?` : `Sign in as ${name}?`,
+    detail:
+      `You have opened a link that signs this browser in as ${name}: you will see the photos of ` +
+      `${offered.clientId}, and photos that you add will be theirs. Sign in only if you asked for it.`,
+    yes: `Sign in as ${name}`,
+    no: now ? `Stay ${now}` : "Cancel",
+    harmless: true,
+  });
+}
+
+/** @param {Login} login */
+export function nameOf({ clientId, role }) {
+  return role === "client" ? clientId : `${clientId}, ${role}`;
 }
 
 /**
@@ -27,7 +64,7 @@ export function acceptTokens(onSignedIn) {
     event.preventDefault();
     button.disabled = true;
     try {
-      onSignedIn(await signIn(field.value.trim()));
+      onSignedIn(await signIn(tokenIn(field.value.trim())));
       field.value = "";
       refuse("");
     } catch (error) {
@@ -38,25 +75,46 @@ export function acceptTokens(onSignedIn) {
   });
 }
 
+/** @param {Credential} credential */
+export function signIn(credential) {
+  return offer(api.login, credential);
+}
+
+/** @param {Credential} credential */
+export function preview(credential) {
+  return offer(api.previewLogin, credential);
+}
+
 /**
- * @param {string} token
- * @returns {Promise<Login>}
+ * @template T
+ * @param {(credential: Credential) => Promise<T>} call
+ * @param {Credential} credential
+ * @returns {Promise<T>}
  * @throws {api.Problem} in words for the form
  */
-export async function signIn(token) {
+async function offer(call, credential) {
+  try {
+    return await call("token" in credential ? tokenIn(credential.token) : credential);
+  } catch (error) {
+    throw error instanceof api.Problem && error.code === "invalid-token" ? refused() : error;
+  }
+}
+
+/**
+ * @param {string} token
+ * @returns {Credential}
+ * @throws {api.Problem} if it cannot be one
+ */
+function tokenIn(token) {
   if (token === "") throw new api.Problem(401, "missing-token", "Paste a token first.", "");
   // A header takes no other characters, and no token has them.
   if (!/^[\w.~+/=-]+$/.test(token)) throw refused();
-  try {
-    return await api.login(token);
-  } catch (error) {
-    throw api.isSignedOut(error) ? refused() : error;
-  }
+  return { token };
 }
 
 function refused() {
   const advice = "Make a new one and paste it here.";
-  return new api.Problem(401, "invalid-token", "This token is not valid, or its time is over.", advice);
+  return new api.Problem(401, "invalid-token", "This token is not valid.", advice);
 }
 
 /** @param {string} why */

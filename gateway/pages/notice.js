@@ -84,14 +84,16 @@ function leaveSoon() {
 }
 
 /**
- * @param {{question: string, detail: string, yes: string, no: string}} words
+ * @param {{question: string, detail: string, yes: string, no: string, harmless?: boolean}} words
+ *   `harmless`: nothing is lost by a yes
  * @returns {Promise<boolean>} false too when the dialog is left with Escape
  */
-export function ask({ question, detail, yes, no }) {
+export function ask({ question, detail, yes, no, harmless = false }) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
   byId("confirm-question").textContent = question;
   byId("confirm-detail").textContent = detail;
   byId("confirm-yes").textContent = yes;
+  byId("confirm-yes").className = `button ${harmless ? "primary" : "danger"}`;
   byId("confirm-no").textContent = no;
   dialog.returnValue = "";
   dialog.showModal();

@@ -12,6 +12,10 @@ const FADE_MS = 220;
 /** What a frame measures at most; CSS pixels. Only the choice of the thumbnail depends on it. */
 const FRAME_PX = 240;
 
+/** A picture that does not load, as when a rate limit refuses it, is asked for again so often. */
+const TRIES = 5;
+const FIRST_WAIT_MS = 1_500;
+
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Picture {
@@ -30,6 +34,8 @@ export class Picture {
   #placeholder = null;
   /** @type {HTMLImageElement | null} */
   #thumbnail = null;
+  #failures = 0;
+  #timer = 0;
 
   /** @param {File} file */
   preview(file) {
@@ -57,6 +63,7 @@ export class Picture {
 
   /** Let go of what the browser would keep. */
   discard() {
+    clearTimeout(this.#timer);
     this.#dropPreview();
   }
 
@@ -94,6 +101,7 @@ export class Picture {
 
   /** @param {HTMLImageElement} image */
   async #reveal(image) {
+    this.#failures = 0;
     image.classList.add("shown");
     const fade = [{ opacity: 0 }, { opacity: 1 }];
     await image.animate(fade, { duration: calm.matches ? 0 : FADE_MS }).finished;
@@ -103,12 +111,19 @@ export class Picture {
   }
 
   /**
-   * It did not load; the next event of the photo or the next approach tries again.
+   * It did not load, and a browser does not say why: try again a few times, later each time. The
+   * next event of the photo or the next approach tries too.
    * @param {HTMLImageElement} image
    */
   #withdraw(image) {
     image.remove();
-    if (this.#thumbnail === image) this.#thumbnail = null;
+    if (this.#thumbnail !== image) return;
+    this.#thumbnail = null;
+    this.#failures += 1;
+    if (this.#failures >= TRIES) return;
+    const wait = FIRST_WAIT_MS * 2 ** (this.#failures - 1) * (0.75 + Math.random() / 2);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#photo && this.show(this.#photo), wait);
   }
 
   #dropPreview() {

@@ -2,10 +2,22 @@
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
-import { acceptTokens, refuse, showLogin, signIn, tokenFromAddress } from "./login.js";
+import {
+  acceptTokens,
+  agree,
+  credentialFromAddress,
+  nameOf,
+  preview,
+  refuse,
+  showLogin,
+  signIn,
+} from "./login.js";
 import { hush, tell } from "./notice.js";
 
-/** @typedef {import("./api.js").Login} Login */
+/**
+ * @typedef {import("./api.js").Login} Login
+ * @typedef {import("./api.js").Credential} Credential
+ */
 
 const ASK_AGAIN_MS = 2_000;
 
@@ -26,11 +38,16 @@ export class Session {
    */
   constructor(handlers) {
     this.#handlers = handlers;
-    acceptTokens((login) => this.#enter(login));
+    acceptTokens((login) => this.#enterAnew(login));
+    // All tabs have one cookie: what another one does with it holds for this one too.
+    this.#tabs.onmessage = () => this.#follow();
     api.onSignedOut(() => this.over(this.#signedIn ? "Your sign-in is over." : ""));
   }
 
   #handlers;
+  #tabs = new BroadcastChannel("photolog-session");
+  /** Who is signed in, as far as this page knows. @type {Login | null} */
+  #login = null;
   /** Undecided until the first answer. @type {boolean | null} */
   #signedIn = null;
   #mayChange = false;
@@ -44,21 +61,71 @@ export class Session {
     return this.signedIn && this.#mayChange;
   }
 
-  /** With the address's token, or the cookie of an earlier visit, or the form. */
+  /** With the session of an earlier visit, or the address's link, or the form. */
   async begin() {
-    const token = tokenFromAddress();
+    await this.#resume(credentialFromAddress());
+  }
+
+  /** @param {Credential | null} credential */
+  async #resume(credential) {
+    let why = "";
     try {
-      this.#enter(await (token === null ? api.whoAmI() : signIn(token)));
-      hush();
+      if (credential !== null && (await this.#accept(credential))) return;
     } catch (error) {
-      if (token !== null) {
-        this.over("");
-        refuse(api.wordsOf(error));
-      } else if (!api.isSignedOut(error)) {
-        tell(api.wordsOf(error));
-        setTimeout(() => this.begin(), ASK_AGAIN_MS);
-      }
+      if (this.#tryAgain(error, credential)) return;
+      why = api.wordsOf(error);
     }
+    try {
+      this.#enter(await api.whoAmI());
+      if (why === "") hush();
+      else tell(why);
+    } catch (error) {
+      if (!this.#tryAgain(error, null)) refuse(why);
+    }
+  }
+
+  /**
+   * @param {Credential} credential of a link
+   * @returns {Promise<boolean>} whether all is decided
+   * @throws {api.Problem}
+   */
+  async #accept(credential) {
+    const { current, ...offered } = await preview(credential);
+    if (current !== null && isSame(offered, current)) return false;
+    if (await agree(offered, current)) this.#enterAnew(await signIn(credential));
+    else if (current === null) this.over("");
+    else return false;
+    return true;
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {Credential | null} credential
+   */
+  #tryAgain(error, credential) {
+    if (!(error instanceof api.Problem && error.mayPass) || error.signedOut) return false;
+    tell(api.wordsOf(error));
+    setTimeout(() => this.#resume(credential), ASK_AGAIN_MS);
+    return true;
+  }
+
+  /** Another tab has signed in or out. */
+  async #follow() {
+    try {
+      const login = await api.whoAmI();
+      if (this.#login !== null && isSame(login, this.#login) && this.signedIn) return;
+      this.over("");
+      this.#enter(login);
+      tell(`You are signed in as ${nameOf(login)} now, in another tab.`, { passing: true });
+    } catch {
+      // Signed out: the answer has said so to all. No answer: the next request says what holds.
+    }
+  }
+
+  /** For who leaves on purpose. */
+  leave() {
+    this.over("You are signed out.");
+    this.#tabs.postMessage("changed");
   }
 
   /** Whether the gateway still knows us; no answer is no reason to doubt it. */
@@ -80,12 +147,20 @@ export class Session {
     showLogin([why, besides].filter(Boolean).join(" "));
   }
 
+  /** @param {Login} login that this tab has just obtained */
+  #enterAnew(login) {
+    if (this.#signedIn) this.over("");
+    this.#enter(login);
+    this.#tabs.postMessage("changed");
+  }
+
   /** @param {Login} login */
   #enter(login) {
     this.#signedIn = true;
-    const { clientId, role } = login;
+    this.#login = login;
+    const { role } = login;
     this.#mayChange = role !== "auditor";
-    byId("who").textContent = role === "client" ? clientId : `${clientId}, ${role}`;
+    byId("who").textContent = nameOf(login);
     byId("own").textContent = OWN[role];
     byId("none").textContent = this.mayChange ? "No photos yet" : "No photos of your own";
     for (const id of ["add", "invitation"]) byId(id).hidden = !this.mayChange;
@@ -98,4 +173,12 @@ export class Session {
     byId("login").hidden = this.signedIn;
     for (const id of ["photos", "bar-actions", "connection"]) byId(id).hidden = !this.signedIn;
   }
+}
+
+/**
+ * @param {Login} one
+ * @param {Login} other
+ */
+function isSame(one, other) {
+  return nameOf(one) === nameOf(other) && String(one.scopes) === String(other.scopes);
 }

@@ -66,6 +66,10 @@ export function sentence({ type, data }) {
       return "Processing completed";
     case "photo.processing.failed":
       return `Processing failed: ${data.error}`;
+    case "photo.renditions.superseded":
+      return "Older pictures replaced";
+    case "photo.renditions.removed":
+      return "Older pictures removed";
     case "photo.described":
       return "Description changed";
     case "photo.deleted":

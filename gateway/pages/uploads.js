@@ -18,6 +18,8 @@ import * as api from "./api.js";
 const AT_ONCE = 4;
 /** For a gateway that is busy or broke off; this much is had without asking the person. */
 const PATIENCE = { attempts: 4, waitMs: 2_500 };
+/** For a rate limit, which asks to wait: what it refuses was not sent, so more tries are had. */
+const LIMITED = { attempts: 30, longestMs: 60_000 };
 
 function randomKey() {
   // randomUUID is missing where the page is served without TLS under another name than localhost.
@@ -147,13 +149,16 @@ export class Uploads {
     this.#handlers.onChange(upload);
   }
 
-  /** Send nothing more for a while. */
-  #rest() {
+  /**
+   * Send nothing more for a while.
+   * @param {number} waitMs
+   */
+  #rest(waitMs) {
     clearTimeout(this.#resting);
     this.#resting = setTimeout(() => {
       this.#resting = 0;
       this.#fill();
-    }, PATIENCE.waitMs);
+    }, waitMs);
   }
 
   #fill() {
@@ -189,6 +194,18 @@ export class Uploads {
 
   /**
    * @param {Upload} upload
+   * @param {api.Problem} error
+   */
+  #maySendAgain(upload, error) {
+    if (error.isLimited) {
+      return upload.attempts < LIMITED.attempts && error.waitMs <= LIMITED.longestMs;
+    }
+    const passing = error.code === "unreachable" || error.status === 503;
+    return passing && upload.attempts < PATIENCE.attempts;
+  }
+
+  /**
+   * @param {Upload} upload
    * @param {unknown} error
    */
   #failed(upload, error) {
@@ -197,9 +214,9 @@ export class Uploads {
     const brokeOff = error.code === "unreachable";
     if (brokeOff && !this.#handlers.isConnected()) {
       this.#change(upload, { state: "held", fraction: 0 });
-    } else if ((brokeOff || error.status === 503) && upload.attempts < PATIENCE.attempts) {
+    } else if (this.#maySendAgain(upload, error)) {
       this.#change(upload, { state: "waiting", fraction: 0 });
-      this.#rest();
+      this.#rest(error.isLimited ? error.waitMs : PATIENCE.waitMs);
     } else {
       this.#change(upload, { state: "failed", fraction: 0, problem: reasonFor(error) });
     }

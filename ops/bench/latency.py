@@ -49,10 +49,10 @@ async def _measure(system: System, client_id: str, count: int, until: str) -> li
         stream.raise_for_status()
         events = _events(stream)
         for number in range(count):
-            photo = _photo(f"{client_id} {number}")
+            picture = photo(f"{client_id} {number}")
             began = time.perf_counter()
             async with asyncio.TaskGroup() as tasks, asyncio.timeout(PATIENCE_S):
-                tasks.create_task(_upload(client, f"{number}.jpg", photo))
+                tasks.create_task(_upload(client, f"{number}.jpg", picture))
                 samples.append((await _next(events, FIRST) - began) * 1000)
             if until != FIRST:
                 await _next(events, until)
@@ -79,7 +79,7 @@ async def _next(events: AsyncGenerator[tuple[str, float]], kind: str) -> float:
     raise RuntimeError("the room closed")
 
 
-def _photo(text: str) -> bytes:
+def photo(text: str) -> bytes:
     """A small JPEG unlike any other: the text is its comment."""
     buffer = io.BytesIO()
     Image.new("RGB", (320, 240), (90, 120, 150)).save(buffer, "JPEG", comment=text.encode())

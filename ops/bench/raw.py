@@ -16,7 +16,7 @@ from typing import IO, cast
 import blurhash  # pyright: ignore[reportMissingTypeStubs]
 from PIL import Image, ImageOps
 
-from handlers.placeholder import SOURCE_EDGE
+from handlers.placeholder import SOURCE_EDGE, rows
 from handlers.process import environment
 from handlers.stage import Recipe
 from handlers.thumbnails import SIZES
@@ -82,9 +82,8 @@ def _process(path: Path) -> None:
         picture = _resized(picture, size, Image.Resampling.LANCZOS)
         thumbnail = _encode(picture)
     with Image.open(io.BytesIO(thumbnail)) as small:
-        blurhash.encode(  # pyright: ignore[reportUnknownMemberType]
-            _resized(small, SOURCE_EDGE, Image.Resampling.LANCZOS), 4, 3
-        )
+        tiny = _resized(small, SOURCE_EDGE, Image.Resampling.LANCZOS)
+    blurhash.encode(rows(tiny), 4, 3)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _fitted(size: tuple[int, int], edge: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from ops import backfilling
 from ops.client import Server, connected
 from ops.commands.server import as_operator
 from ops.errors import UserError
-from ops.lines import printable
+from ops.lines import printable, say, say_json
 from ops.operating import Operations
 
 
@@ -55,7 +55,7 @@ def command(server: Server, stage: str, name: str | None, ahead: int, as_json: b
     run_name = name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     bar = Progress(
-        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()),
         *(_Rate(), TimeRemainingColumn()),
         console=console,
         transient=True,
@@ -83,7 +83,7 @@ def command(server: Server, stage: str, name: str | None, ahead: int, as_json: b
         with bar:
             done = anyio.run(run)
     except KeyboardInterrupt:
-        click.echo(f"Interrupted. {again}", err=True)
+        say(f"Interrupted. {again}", err=True)
         raise
     except UserError as error:
         raise UserError(f"{error}\n{again}" if begun else str(error)) from error
@@ -98,10 +98,10 @@ def _said(stage: str, progress: backfilling.Progress) -> str:
 def _end(done: backfilling.Progress, run_name: str, *, as_json: bool) -> None:
     if as_json:
         counted = {"run": run_name, "requested": done.requested, "already": done.already}
-        click.echo(msgspec.json.encode(counted | {"skipped": dict(done.skipped)}))
+        say_json(msgspec.json.encode(counted | {"skipped": dict(done.skipped)}))
         return
     said = [f"{done.requested:,} requested"]
     if done.already:
         said.append(f"{done.already:,} requested before")
     said += [f"{n:,} skipped: {printable(code)}" for code, n in sorted(done.skipped.items())]
-    click.echo(f"run {run_name}: {', '.join(said)}")
+    say(f"run {run_name}: {', '.join(said)}")

@@ -7,7 +7,16 @@ import click
 
 from ops.bench import report
 
-MEASUREMENTS = ("pipeline", "latency", "upload", "appends", "orchestration", "urgent", "places")
+MEASUREMENTS = (
+    "pipeline",
+    "latency",
+    "upload",
+    "appends",
+    "orchestration",
+    "urgent",
+    "places",
+    "crowd",
+)
 PHOTOS = Path("../shared/photos/camera")
 
 
@@ -21,19 +30,22 @@ PHOTOS = Path("../shared/photos/camera")
     metavar="FOLDER",
     help="Real photos for the pipeline's measurement.",
 )
-def command(names: tuple[str, ...], rounds: int, photos: Path | None) -> None:
+@click.option(
+    "--minutes", default=1.0, show_default=True, help="How long the crowd of `crowd` stays."
+)
+def command(names: tuple[str, ...], rounds: int, photos: Path | None, minutes: float) -> None:
     """Measure Photolog beside the limits it is up against.
 
     Each measurement starts a Photolog of its own in a temporary folder. Without a name all are run.
     """
     report.preamble(os.cpu_count() or 1)
     for name in names or MEASUREMENTS:
-        _run(name, rounds, photos)
+        _run(name, rounds, photos, minutes)
 
 
-def _run(name: str, rounds: int, photos: Path | None) -> None:
+def _run(name: str, rounds: int, photos: Path | None, minutes: float) -> None:
     # Imported here: the command line starts without Pillow and the HTTP client.
-    from ops.bench import appends, latency, orchestration, pipeline, places, upload  # noqa: PLC0415
+    from ops.bench import appends, crowd, latency, orchestration, pipeline, places, upload  # noqa: PLC0415
 
     match name:
         case "pipeline" if photos is None:
@@ -49,6 +61,8 @@ def _run(name: str, rounds: int, photos: Path | None) -> None:
             appends.run(rounds)
         case "orchestration":
             orchestration.run(rounds)
+        case "crowd":
+            crowd.run(minutes)
         case "places":
             places.run(rounds, photos)
         case _:

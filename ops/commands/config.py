@@ -9,6 +9,7 @@ import click
 
 from ops.commands.options import with_settings
 from ops.errors import UserError
+from ops.lines import printable, say, say_json
 from ops.loading import MASK, Loaded, describe, hint, parts, shown
 from ops.settings import PREFIX, variable_of
 
@@ -40,11 +41,11 @@ def command(loaded: Loaded, names: tuple[str, ...], as_json: bool) -> None:
     """
     wanted = [_named(name, loaded) for name in names]
     if as_json:
-        click.echo(
+        say_json(
             json.dumps({name: _facts(name, loaded) for name in wanted or loaded.sources}, indent=2)
         )
     elif wanted:
-        click.echo("\n\n".join(_described(name, loaded) for name in wanted))
+        say("\n\n".join(_described(name, loaded) for name in wanted))
     else:
         _list(loaded)
 
@@ -66,13 +67,13 @@ def _list(loaded: Loaded) -> None:
             value = shown(name, getattr(loaded.settings, name))
             source, _, _ = loaded.sources[name].partition(" ")
             meaning = describe(name)[0]
-            facts = (
+            facts = printable(
                 f"  {variable_of(name):<{width}}  {value:<{VALUE_CHARS}}  {source:<{SOURCE_CHARS}}"
             )
             if len(facts) + 2 + len(meaning) <= columns:
                 click.echo(f"{facts}  {click.style(meaning, dim=True)}")
             else:
-                click.echo(textwrap.fill(f"{facts}  {meaning}", columns, **BROKEN))
+                say(textwrap.fill(f"{facts}  {meaning}", columns, **BROKEN))
 
 
 def _described(name: str, loaded: Loaded) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from ops.client import Server, connected
 from ops.commands.options import WithDefault, config_option, data_option
 from ops.commands.server import as_operator
-from ops.lines import printable
+from ops.lines import printable, say, say_json
 from ops.operating import CHUNK, DeadLetter, Operations, Skipped
 from ops.progress import progress_bar
 
@@ -80,11 +80,11 @@ def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: b
     letters = anyio.run(run)
     if as_json:
         for letter in letters:
-            click.echo(letter)
+            say_json(letter)
     elif letters:
         _tell([msgspec.json.decode(letter, type=DeadLetter) for letter in letters])
     else:
-        click.echo("None of these has failed." if filters else "Nothing has failed.")
+        say("None of these has failed." if filters else "Nothing has failed.")
 
 
 @command.command("retry")
@@ -201,7 +201,7 @@ def _sweep(
 
 def _end(done: Done, *, as_json: bool, named: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(done))
+        say_json(msgspec.json.encode(done))
     else:
         kind = "discarded" if done.retried is None else "retried"
         codes = Counter(printable(each.code) for each in done.skipped)
@@ -210,9 +210,9 @@ def _end(done: Done, *, as_json: bool, named: bool) -> None:
             said += [f"{count:,} skipped: {code}" for code, count in sorted(codes.items())]
         elif done.skipped:
             said.append(f"{len(done.skipped):,} skipped")
-        click.echo(", ".join(said))
+        say(", ".join(said))
         for each in done.skipped if named else ():
-            click.echo(f"{printable(each.photo_id)}: {printable(each.code)}", err=True)
+            say(f"{printable(each.photo_id)}: {printable(each.code)}", err=True)
     if named and done.skipped:
         raise click.exceptions.Exit(1)
 
@@ -222,7 +222,7 @@ def _tell(letters: list[DeadLetter]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     for row in rows:
         columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*columns, row[-1]]).rstrip())
+        say("  ".join([*columns, row[-1]]).rstrip())
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:

@@ -10,10 +10,33 @@ import msgspec
 
 from ops.client import Problem, connected, url_in
 from ops.commands.options import with_settings
-from ops.lines import printable
+from ops.lines import printable, say_json
 from ops.loading import Loaded
 
 COLOURS = {"ok": "green", "degraded": "yellow", "down": "red"}
+
+
+_NUMBERS = {
+    "latencyMs": (1, "done in {:,.1f} ms"),
+    "freeBytes": (1e9, "{:,.1f} GB free"),
+    "lagMs": (1e3, "{:,.1f} s behind"),
+    "memoryUsedPercent": (1, "{:.0f} % of memory in use"),
+    "loadPerProcessor": (1, "load of {:g} a processor"),
+    "memoryBytes": (1e6, "{:,.1f} MB of memory in use"),
+    "memoryMaxBytes": (1e6, "of {:,.1f} MB"),
+    "workers": (1, "{:,.0f} alive"),
+    "open": (1, "{:,.0f} open"),
+    "max": (1, "{:,.0f} at most"),
+}
+"""The unit in which a number is told, and how."""
+
+_NOTHING = {"lagMs": "has all events", "memoryMaxBytes": "without a bound"}
+
+_INTEGRITY = {
+    "ok": "file intact",
+    "damaged": "file damaged, `photolog projections rebuild` makes it anew",
+    "unknown": "file too large to look through now",
+}
 
 
 class _Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +68,7 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
     except msgspec.MsgspecError as error:
         raise click.ClickException(f"{asked} says: {Problem.of(response)}") from error
     if as_json:
-        click.echo(response.content)
+        say_json(response.content)
     else:
         click.echo(f"{_coloured(health.status)}  {asked}")
         for name, check in health.checks.items():
@@ -65,32 +88,26 @@ def _details(check: dict[str, Any]) -> str:
 def _say(key: str, value: object) -> str:
     """What a check has found, in words; as it came where it is newer than this command."""
     match key, value:
-        case "latencyMs", int() | float():
-            return f"done in {value:,.1f} ms"
-        case "freeBytes", int():
-            return f"{value / 1e9:,.1f} GB free"
-        case "lagMs", 0:
-            return "has all events"
-        case "lagMs", int():
-            return f"{value / 1000:,.1f} s behind"
-        case "integrity", "ok":
-            return "file intact"
-        case "integrity", "damaged":
-            return "file damaged, `photolog projections rebuild` makes it anew"
-        case "integrity", "unknown":
-            return "file too large to look through now"
-        case "memoryUsedPercent", int() | float():
-            return f"{value:.0f} % of memory in use"
-        case "loadPerProcessor", int() | float():
-            return f"load of {value:g} a processor"
-        case "workers", int():
-            none = "no worker reports, `photolog worker` starts one"
-            return f"{value:,} alive" if value else none
-        case "paused", list():
-            stages = ", ".join(str(stage) for stage in cast("list[object]", value))
-            return f"paused: {stages} (`photolog queues resume` goes on)"
+        case "lagMs" | "memoryMaxBytes", 0:
+            return _NOTHING[key]
+        case "integrity", str():
+            return _INTEGRITY.get(value, f"integrity {value}")
+        case "workers", 0:
+            return "no worker reports, `photolog worker` starts one"
+        case "paused" | "decodersWithout", list():
+            return _say_names(key, cast("list[object]", value))
+        case _, int() | float() if key in _NUMBERS:
+            unit, form = _NUMBERS[key]
+            return form.format(value / unit)
         case _:
             return f"{_words(key)} {value}"
+
+
+def _say_names(key: str, values: list[object]) -> str:
+    names = ", ".join(str(value) for value in values)
+    if key == "decodersWithout":
+        return f"decoders run without {names}"
+    return f"paused: {names} (`photolog queues resume` goes on)"
 
 
 def _words(name: str) -> str:

@@ -10,9 +10,14 @@ import msgspec
 
 from ops.client import Server, checked, connected
 from ops.commands.server import with_server
-from ops.lines import Shown, what
+from ops.lines import Shown, say, say_json, what
 
 PAGE = 200
+
+HINTS = {
+    "photo-not-found": "If it is another client's, name that one with --client, or read all photos "
+    "with --role auditor."
+}
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -37,7 +42,7 @@ def command(server: Server, photo_id: str, as_json: bool) -> None:
     events = anyio.run(run)
     if as_json:
         for event in events:
-            click.echo(event)
+            say_json(event)
     else:
         _tell([msgspec.json.decode(event, type=Shown) for event in events])
 
@@ -48,7 +53,7 @@ def _tell(events: list[Shown]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*columns, row[3]]).rstrip())
+        say("  ".join([*columns, row[3]]).rstrip())
 
 
 async def _events(client: httpx.AsyncClient, photo_id: str) -> AsyncIterator[msgspec.Raw]:
@@ -58,7 +63,7 @@ async def _events(client: httpx.AsyncClient, photo_id: str) -> AsyncIterator[msg
             f"/api/photos/{quote(photo_id, safe='')}/history",
             params={"limit": PAGE} | ({"cursor": cursor} if cursor else {}),
         )
-        page = msgspec.json.decode(checked(response).content, type=_Page)
+        page = msgspec.json.decode(checked(response, hints=HINTS).content, type=_Page)
         for event in page.items:
             yield event
         cursor = page.next_cursor

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from ops.lines import say
 from ops.loading import Loaded, describe, load, shown
 from ops.settings import Settings, variable_of
 
@@ -94,7 +95,7 @@ def loaded_settings() -> Loaded:
     options = {name: value for name, value in given.items() if name != "config"}
     loaded = load(file=given.get("config"), options=options)
     for variable in loaded.unknown:
-        click.echo(f"Warning: {variable} is no setting of Photolog and is ignored.", err=True)
+        say(f"Warning: {variable} is no setting of Photolog and is ignored.", err=True)
     return loaded
 
 

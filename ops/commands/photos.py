@@ -10,7 +10,7 @@ import msgspec
 
 from ops.client import Server, checked, connected
 from ops.commands.server import with_server
-from ops.lines import printable
+from ops.lines import printable, say, say_json
 from projections.statuses import Status
 
 PAGE = 200
@@ -58,7 +58,7 @@ def command(
             async for photos in _pages(client, filters):
                 if as_json:
                     for photo in photos:
-                        click.echo(bytes(photo))
+                        say_json(bytes(photo))
                 else:
                     _tell([msgspec.json.decode(each, type=_Photo) for each in photos], first=first)
                 first = False
@@ -85,7 +85,7 @@ async def _pages(
 def _tell(photos: list[_Photo], *, first: bool) -> None:
     """A line for each; the ``first`` page is below the headings, or says that it is empty."""
     if first and not photos:
-        click.echo("There are no such photos.")
+        say("There are no such photos.")
         return
     rows = [_row(each) for each in photos]
     if first:
@@ -93,7 +93,7 @@ def _tell(photos: list[_Photo], *, first: bool) -> None:
     widths = (*WIDTHS, max((len(row[3]) for row in rows), default=0))
     for row in rows:
         columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*columns, row[-1]]))
+        say("  ".join([*columns, row[-1]]))
 
 
 def _row(photo: _Photo) -> tuple[str, ...]:

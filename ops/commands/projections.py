@@ -11,7 +11,7 @@ from ops import wiring
 from ops.auditing import Break, audit
 from ops.commands.options import config_option, data_option, with_settings
 from ops.errors import UserError
-from ops.lines import printable
+from ops.lines import printable, say, say_json
 from ops.loading import Loaded
 from ops.progress import progress_bar
 from projections import checkpoints
@@ -28,6 +28,11 @@ SENTENCE_CHARS = 200
 LOG_BROKEN = """\
 Do not rebuild yet: the log itself is broken, `photolog verify` says where. The read model may be
 what the log said before."""
+
+NOT_REBUILT = """\
+the log is broken, `photolog verify` says where, and the read model may be the only evidence of
+what it said before: nothing was rebuilt. `--force` rebuilds all the same and keeps the old
+generation."""
 
 LOG_WHOLE = """\
 The chains of the log are whole, so most likely the read model was changed. Whether the log's newest
@@ -70,10 +75,18 @@ class _Partition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     lag_ms: int
 
 
+class _Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A replaced generation that has events as the log no longer has them."""
+
+    path: str
+    size_bytes: int
+
+
 class _State(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     tables: list[_Table]
     partitions: list[_Partition]
+    kept: list[_Kept]
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -99,45 +112,65 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
                 partitions = [await _partition(log, position) for position in folded]
         finally:
             reader.close()
-        return _State(generation=live.name, tables=tables, partitions=partitions)
+        kept = [
+            _Kept(path=str(path), size_bytes=path.stat().st_size) for path in generations.kept()
+        ]
+        return _State(generation=live.name, tables=tables, partitions=partitions, kept=kept)
 
     state = anyio.run(run)
     if as_json:
-        click.echo(msgspec.json.encode(state))
+        say_json(msgspec.json.encode(state))
         return
-    click.echo(f"generation {state.generation}")
+    say(f"generation {state.generation}")
     for table in state.tables:
-        click.echo(f"  {table.table:<12} {table.rows:>12,} rows")
+        say(f"  {table.table:<12} {table.rows:>12,} rows")
     for each in state.partitions:
-        click.echo(
+        say(
             f"partition {each.partition}: at {each.checkpoint} of {each.end}, "
             f"{each.lag_ms:,} ms behind"
+        )
+    for each in state.kept:
+        say(
+            f"kept {each.path}, {each.size_bytes:,} bytes: it has events that the log has lost or "
+            "changed, or was kept by `rebuild --force`"
         )
 
 
 @command.command("rebuild")
+@click.option("--force", is_flag=True, help="Rebuild from a broken log too; keep the old one.")
 @_json_option
 @with_settings()
-def rebuild_models(loaded: Loaded, as_json: bool) -> None:
+def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
     """Fold the log into a new generation and put it in the place of the live one.
 
-    Readers and the projector go on meanwhile.
+    Readers and the projector go on meanwhile. If `photolog verify` calls the log broken, nothing is
+    rebuilt and the exit status is 1: the read model may be the only evidence of what the log said
+    before. --force rebuilds all the same.
+
+    The old generation is kept with --force, and whenever it has an event that the log has lost or
+    changed. `photolog projections list` names those that are kept; delete them when you no longer
+    need them. At most PHOTOLOG_KEPT_GENERATIONS are kept.
     """
 
     async def run(progress: Callable[[int, int], None]) -> RebuildReport:
         generations = wiring.generations(loaded.settings)
         async with wiring.open_log(loaded.settings) as log:
             await _refuse_others(log, generations)
-            return await rebuild(log, generations, progress)
+            _refuse_without_room(generations)
+            if not force and (await audit(log, progress=progress)).breaks:
+                raise UserError(NOT_REBUILT)
+            return await rebuild(log, generations, progress, keep=force)
 
     with progress_bar(quiet=as_json) as progress:
         report = anyio.run(run, progress)
     if as_json:
-        click.echo(msgspec.json.encode(report))
+        say_json(msgspec.json.encode(report))
     else:
-        click.echo(
+        say(
             f"generation {report.generation}: {report.events:,} events in {report.duration_s:.1f} s"
         )
+        if report.kept is not None:
+            say(f"the old generation is kept in {report.kept}")
 
 
 @command.command("verify")
@@ -160,25 +193,37 @@ def verify_models(loaded: Loaded, as_json: bool) -> None:
         report, breaks = anyio.run(run, progress)
     if as_json:
         said = {"equal": report.equal, **msgspec.to_builtins(report), "breaks": breaks}
-        click.echo(msgspec.json.encode(said))
+        say_json(msgspec.json.encode(said))
     else:
         for table in report.tables:
             _tell(table)
         if not report.equal:
-            click.echo(LOG_BROKEN if breaks else LOG_WHOLE)
+            say(LOG_BROKEN if breaks else LOG_WHOLE)
     if not report.equal:
         raise click.exceptions.Exit(1)
 
 
 def _tell(table: TableReport) -> None:
     verdict = "equal" if table.equal else f"differs: a fresh fold has {table.fresh.rows:,}"
-    click.echo(f"{table.table:<12} {table.live.rows:>12,} rows  {verdict}")
+    say(f"{table.table:<12} {table.live.rows:>12,} rows  {verdict}")
     for key in table.differing:
         parts = [str(part) for part in key]
         named = "{}:{}-{}".format(*parts) if table.table == "history" else " ".join(parts)
-        click.echo(f"  {printable(named)}")
+        say(f"  {printable(named)}")
     if len(table.differing) == NAMED:
-        click.echo("  and perhaps more")
+        say("  and perhaps more")
+
+
+def _refuse_without_room(generations: Generations) -> None:
+    """Raises UserError if the generation that is replaced could not be kept."""
+    kept = generations.kept()
+    if generations.current() is not None and kept and len(kept) >= generations.most_kept:
+        names = ", ".join(str(path) for path in kept)
+        raise UserError(
+            f"{len(kept)} replaced generations are kept already, and there is no room for another: "
+            f"look at them and delete what you no longer need, or raise "
+            f"PHOTOLOG_KEPT_GENERATIONS: {names}"
+        )
 
 
 async def _refuse_others(log: Log, generations: Generations) -> None:

@@ -14,7 +14,7 @@ from domain.control_events import LONGEST_RATE_MS, MOST_IN_A_RATE, MOST_TASKS
 from ops.client import Server, connected
 from ops.commands.options import WithDefault, config_option, data_option
 from ops.commands.server import as_operator
-from ops.lines import limits
+from ops.lines import limits, say, say_json
 from ops.operating import ALL, Held, Limit, Operations, Rate
 from ops.queue_table import table
 
@@ -112,9 +112,9 @@ def drain(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> 
 
     done = anyio.run(run)
     if as_json:
-        click.echo(msgspec.json.encode(done))
+        say_json(msgspec.json.encode(done))
     else:
-        click.echo(f"{done['drained']:,} drained, {done['remaining']:,} remain")
+        say(f"{done['drained']:,} drained, {done['remaining']:,} remain")
 
 
 def _concurrency(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
@@ -195,16 +195,16 @@ def _steer(server: Server, stage: str, what: str) -> Held:
 
 def _tell(held: Held, *, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(held))
+        say_json(msgspec.json.encode(held))
         return
     state = "paused" if held.paused else "running"
     limit = limits(msgspec.to_builtins(held.limit)) or "no limit"
-    click.echo(f"{held.stage}: {state}, {limit}")
+    say(f"{held.stage}: {state}, {limit}")
 
 
 async def _show_json(operations: Operations, *, watch: bool) -> None:
     while True:
-        click.echo(await operations.ask("GET", "queues"))
+        say_json(await operations.ask("GET", "queues"))
         if not watch:
             return
         await anyio.sleep(LOOK_S)

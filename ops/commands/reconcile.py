@@ -1,19 +1,31 @@
 """``photolog reconcile``"""
 
 import os
+import uuid
+from datetime import UTC, datetime
 
 import anyio
 import click
 import msgspec
 
+from domain.events import Context
 from ops import belonging, wiring
-from ops.blobs import open_store
+from ops.blobs import open_reading, open_store
 from ops.commands.options import with_settings
 from ops.consistency import check
 from ops.errors import UserError
+from ops.hashing import Hashed, check_files
+from ops.lines import say, say_json
 from ops.loading import Loaded
-from ops.reconciling import Comparison, compare, remove
+from ops.progress import progress_bar
+from ops.reconciling import Comparison, compare, record_removed, remove
 from ops.tokens import parse_ttl
+
+
+class _Report(Comparison, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """``hashed`` is what reading every file has shown, with ``--hash``."""
+
+    hashed: Hashed | None = None
 
 
 @click.command()
@@ -35,6 +47,12 @@ from ops.tokens import parse_ttl
     show_default=True,
     help="Leave younger files alone: they may be about to be recorded. As 30m, 12h, 2d.",
 )
+@click.option(
+    "--hash",
+    "hashing",
+    is_flag=True,
+    help="Also read every file that an event names, and compare its SHA-256 with the event's.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_settings()
 def command(
@@ -43,6 +61,7 @@ def command(
     orphans: bool,
     superseded: bool,
     older_than: str,
+    hashing: bool,
     as_json: bool,
 ) -> None:
     """Compare the files with the log, both ways.
@@ -50,12 +69,15 @@ def command(
     Reports files that no event names, which a crash may leave, and files that an event names and
     that are not there, or are of another size. The exit status is 1 if there are any of these.
 
+    With --hash it reads every file too, which takes as long, and also reports those with other
+    bytes than an event says, even if their size is right, and those that cannot be read.
+
     Orphaned are originals of a time of which the log has lost events, or may have: perhaps the last
     copies of photos. Restore the log, or send them again, before you remove them.
 
-    Superseded are pictures of an earlier job that a later one has made anew. Nothing shows them;
-    they may be there or not. Those replaced within the time of --older-than, or to which a signed
-    link may still work, are left alone.
+    Superseded are pictures of an earlier job that a later job has replaced. Workers remove them
+    after superseded_grace_s; this finds what is left. Those replaced within the time of
+    --older-than, or to which a signed link may still work, are left alone.
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings
@@ -63,7 +85,7 @@ def command(
     if settings.s3_endpoint is None and not settings.blobs_folder.is_dir():
         raise click.ClickException(f"there are no files in {settings.blobs_folder}")
 
-    async def run() -> Comparison:
+    async def run() -> tuple[Comparison, Hashed | None]:
         async with (
             wiring.open_log(settings) as log,
             open_store(settings, f"reconcile-{os.getpid()}") as blobs,
@@ -77,37 +99,59 @@ def command(
             found = await compare(log, blobs, older_than_s=age_s, links_s=links_s)
             if removing:
                 await remove(blobs, found, orphans=orphans, superseded=superseded)
-            return found
+            if removing and superseded:
+                await record_removed(log, blobs, _context())
+            if not hashing:
+                return found, None
+            async with open_reading(settings) as files:
+                with progress_bar(quiet=as_json) as progress:
+                    return found, await check_files(log, files, renditions=True, progress=progress)
 
-    found = anyio.run(run)
+    found, hashed = anyio.run(run)
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        report = _Report(**msgspec.structs.asdict(found), hashed=hashed)
+        say_json(msgspec.json.encode(report))
     else:
+        if hashed is not None:
+            _tell_hashed(hashed)
         _tell(found, removing=removing, orphans=orphans, superseded=superseded)
-    if found.missing or found.damaged:
+    if found.missing or found.damaged or not (hashed is None or hashed.well):
         raise click.exceptions.Exit(1)
+
+
+def _context() -> Context:
+    return Context(
+        now=datetime.now(UTC), source="reconcile", actor="reconcile", trace_id=uuid.uuid4().hex
+    )
+
+
+def _tell_hashed(found: Hashed) -> None:
+    for line in found.lines():
+        say(line)
+    verdict = found.verdict or "all have the bytes that the log records"
+    say(f"{found.files:,} files read, {found.size_bytes:,} bytes: {verdict}")
 
 
 def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool) -> None:
     for missing in found.missing:
-        click.echo(f"missing  {missing.key}  of photo {missing.photo_id}")
+        say(f"missing  {missing.key}  of photo {missing.photo_id}")
     for damaged in found.damaged:
-        click.echo(
+        say(
             f"damaged  {damaged.key}  of photo {damaged.photo_id}: {damaged.size:,} bytes, and not "
             f"{damaged.recorded:,}"
         )
     done = "removed" if removing else "unnamed"
     for blob in found.unnamed:
-        click.echo(f"{done}  {blob.key}  {blob.size:,} bytes")
+        say(f"{done}  {blob.key}  {blob.size:,} bytes")
     for blob in found.orphaned:
         gone = "removed " if removing and orphans else "orphaned"
-        click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
+        say(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for blob in found.superseded:
         gone = "removed" if removing and superseded else "superseded"
-        click.echo(f"{gone}  {blob.key}  {blob.size:,} bytes")
+        say(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for draft in found.drafts:
-        click.echo(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
-    click.echo(
+        say(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
+    say(
         f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
         f"{len(found.damaged):,} of another size; "
         f"{len(found.unnamed):,} unnamed, {len(found.orphaned):,} orphaned, "
@@ -115,11 +159,11 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         f"{sum(blob.size for blob in found.superseded):,} bytes"
     )
     if not removing and (found.unnamed or found.drafts):
-        click.echo("`photolog reconcile --remove` deletes those that no event names.")
+        say("`photolog reconcile --remove` deletes those that no event names.")
     if found.orphaned and not (removing and orphans):
-        click.echo(
+        say(
             "Orphaned originals may be photos whose events the log has lost: restore the log, or "
             "send them again. `--remove --orphaned` deletes them too."
         )
     if found.superseded and not (removing and superseded):
-        click.echo("`--remove --superseded` deletes pictures that a later job has replaced.")
+        say("`--remove --superseded` deletes pictures that a later job has replaced.")

@@ -14,8 +14,11 @@ from ops.tokens import LOCAL_CLIENT
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _with_server_as(role: str) -> Callable[[Function], Function]:
-    """Give the command ``server``, and the options that say which and as whom."""
+def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function], Function]:
+    """Give the command ``server``, and the options that say which and as whom.
+
+    ``identity`` is the option that names the client to act as.
+    """
 
     def decorate(function: Function) -> Function:
         @click.option(
@@ -33,7 +36,8 @@ def _with_server_as(role: str) -> Callable[[Function], Function]:
             help="Who you are. Default: a token made with the secret of the data folder.",
         )
         @click.option(
-            "--client",
+            identity,
+            "acting_as",
             metavar="ID",
             default=LOCAL_CLIENT,
             show_default=True,
@@ -53,11 +57,11 @@ def _with_server_as(role: str) -> Callable[[Function], Function]:
             loaded: Loaded,
             url: str | None,
             token: str | None,
-            client: str,
+            acting_as: str,
             role: str,
             **kwargs: Any,
         ) -> Any:
-            server = find(loaded.settings, url=url, token=token, client_id=client, role=role)
+            server = find(loaded.settings, url=url, token=token, client_id=acting_as, role=role)
             return function(*args, server=server, **kwargs)
 
         return cast("Function", command)
@@ -67,3 +71,5 @@ def _with_server_as(role: str) -> Callable[[Function], Function]:
 
 with_server = _with_server_as("client")
 as_operator = _with_server_as("operator")
+as_operator_of_clients = _with_server_as("operator", "--as")
+"""For commands whose ``--client`` is the client that they are about."""

@@ -3,8 +3,9 @@
 import click
 
 from ops.commands.options import with_settings
+from ops.lines import say
 from ops.loading import Loaded
-from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
+from ops.tokens import LOCAL_CLIENT, default_ttl_s, mint, parse_ttl
 
 
 @click.command()
@@ -24,12 +25,24 @@ from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
     help="client: its own photos; operator: everything; auditor: read everything, change nothing.",
 )
 @click.option(
-    "--ttl", default="30d", show_default=True, help="How long it is valid: 30d, 12h, 90m."
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPE",
+    help="What it allows besides: priority:high allows the priorities 1 to 3. May be repeated.",
+)
+@click.option(
+    "--ttl",
+    help="How long it is valid: 30d, 12h, 90m.  [default: 30d, or PHOTOLOG_TOKEN_TTL_MAX_S]",
 )
 @with_settings()
-def command(loaded: Loaded, client_id: str, role: str, ttl: str) -> None:
+def command(
+    loaded: Loaded, client_id: str, role: str, scopes: tuple[str, ...], ttl: str | None
+) -> None:
     """Print a token for a client, and nothing else.
 
     It is signed with the secret of the data folder, or with PHOTOLOG_SECRET.
     """
-    click.echo(mint(loaded.settings, client_id, role, parse_ttl(ttl)))
+    settings = loaded.settings
+    ttl_s = default_ttl_s(settings) if ttl is None else parse_ttl(ttl)
+    say(mint(settings, client_id, role, ttl_s, scopes))

@@ -2,18 +2,20 @@
 
 import os
 import shlex
+import sys
 
+import anyio
 import click
 
 from ops import logs
 from ops.commands.options import with_settings
+from ops.errors import UserError
 from ops.invocation import program
+from ops.lines import say
 from ops.loading import Loaded
 from ops.settings import Settings
 from ops.supervisor import up
-from ops.tokens import LOCAL_CLIENT, mint, parse_ttl
-
-LOGIN_TTL = "30d"
+from ops.tokens import LOCAL_CLIENT
 
 
 @click.command()
@@ -28,20 +30,40 @@ def command(loaded: Loaded) -> None:
     logs.configure(settings, "up")
 
     def announce(url: str) -> None:
-        token = mint(settings, LOCAL_CLIENT, "client", parse_ttl(LOGIN_TTL))
-        click.echo(_welcome(settings, url, token))
+        link = _link(settings, url) if sys.stdout.isatty() else None
+        say(_welcome(settings, url, link))
 
     up(settings, announce)
-    click.echo("Photolog has stopped.")
+    say("Photolog has stopped.")
 
 
-def _welcome(settings: Settings, url: str, token: str) -> str:
+def _link(settings: Settings, url: str) -> str | None:
+    """A link that signs in, for a terminal alone: elsewhere the output may be kept in a journal."""
+    from ops.client import find  # noqa: PLC0415 # an HTTP client only where it is used
+    from ops.links import make_link  # noqa: PLC0415
+
+    server = find(settings, url=url, token=None, client_id=LOCAL_CLIENT, role="client")
+    try:
+        return anyio.run(make_link, server)
+    except UserError as error:
+        say(f"Warning: there is no link: {error}", err=True)
+        return None
+
+
+def _welcome(settings: Settings, url: str, link: str | None) -> str:
     default = settings.folder == Settings().folder
     data = "" if default else f"--data {shlex.quote(os.fspath(settings.folder))} "
+    sign_in = f"{program()} link {data}".rstrip()
+    hint = (
+        f"(signs you in, once; another: {sign_in})"
+        if link
+        else f"(sign in with the link of: {sign_in})"
+    )
     return f"""\
 Photolog is ready.
 
-  Open     {url}/#token={token}
+  Open     {link or url}
+           {hint}
   Upload   {program()} upload {data}PATH…     (in another terminal)
   Kept in  {settings.folder}
   Stop     Ctrl-C

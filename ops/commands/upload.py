@@ -20,7 +20,7 @@ from rich.progress import (
 from ops.client import Server, connected
 from ops.commands.server import with_server
 from ops.errors import UserError
-from ops.lines import printable
+from ops.lines import printable, say, say_json
 from ops.uploading import (
     NOT_YET,
     Failed,
@@ -80,7 +80,7 @@ def command(
         raise UserError(f"there is nothing to upload{_hidden(found)}")
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     bar = Progress(
-        *(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()),
+        *(TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()),
         *(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
         console=console,
         transient=True,
@@ -104,7 +104,7 @@ def command(
         if isinstance(outcome, Uploaded) and outcome.damaged:
             damaged[kind] += 1
         if as_json:
-            click.echo(msgspec.json.encode(outcome))
+            say_json(msgspec.json.encode(outcome))
         elif isinstance(outcome, Failed):
             console.print(_failure(outcome), style="red", markup=False)
         elif verbose or total <= FEW:
@@ -127,10 +127,10 @@ def command(
     with bar:
         anyio.run(run)
     for _, line in sorted(lines):  # only now: the bar would take them for its own output
-        click.echo(line)
+        say(line)
     if not as_json:
         said = [_counted(count, kind, damaged[kind]) for kind, count in sorted(counts.items())]
-        click.echo(f"{', '.join(said)}{_hidden(found)}")
+        say(f"{', '.join(said)}{_hidden(found)}")
     if counts["failed"] or counts[UNFINISHED]:
         raise click.exceptions.Exit(1)
 
@@ -161,13 +161,13 @@ def _kind(outcome: Outcome) -> str:
 
 def _line(photo: Uploaded) -> str:
     mark = "  (damaged)" if photo.damaged else ""
-    return f"{photo.photo_id}  {printable(photo.path)}{mark}"
+    return printable(f"{photo.photo_id}  {photo.path}{mark}")
 
 
 def _failure(file: Failed) -> str:
     """With the id of the photo, where it became one."""
     photo = f" (photo {file.photo_id})" if file.photo_id else ""
-    return printable(f"{file.path}: {file.reason}") + photo
+    return printable(f"{file.path}: {file.reason}{photo}")
 
 
 def _counted(count: int, kind: str, damaged: int) -> str:

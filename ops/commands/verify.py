@@ -1,20 +1,33 @@
 """``photolog verify``"""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
 import anyio
 import click
 import msgspec
 
 from ops import wiring
-from ops.auditing import UNKNOWN, Audit, Break, Progress, audit
+from ops.auditing import UNKNOWN, Audit, Break, audit
+from ops.blobs import open_reading
 from ops.commands.options import with_settings
 from ops.copied_log import lies_idle, serving_copy
 from ops.errors import UserError
-from ops.lines import printable
+from ops.hashing import Hashed, check_files
+from ops.lines import printable, say, say_json
 from ops.loading import Loaded
 from ops.progress import progress_bar
+from ops.settings import Settings
+from store.log import Log
 from store.position import Position
+
+
+class _Report(Audit, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """``matches`` is whether the log has the anchor of ``--anchor``; None without one."""
+
+    matches: bool | None = None
+    originals: Hashed | None = None
 
 
 @click.command()
@@ -29,10 +42,20 @@ from store.position import Position
     metavar="SHA256",
     help="That of the earlier audit, with its position as --upto: exit status 1 if it is another.",
 )
+@click.option(
+    "--originals",
+    is_flag=True,
+    help="Also read every original, and compare its SHA-256 with the one in the log.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @with_settings()
 def command(
-    loaded: Loaded, photo_id: str | None, upto: str | None, anchor: str | None, as_json: bool
+    loaded: Loaded,
+    photo_id: str | None,
+    upto: str | None,
+    anchor: str | None,
+    originals: bool,
+    as_json: bool,
 ) -> None:
     """Check the hash chain of every photo, or of one, in the log.
 
@@ -41,36 +64,55 @@ def command(
     if the log has no event at --upto, or if what it has up to there has another anchor.
     Note the anchor and the position that are printed, and give both to a later audit: the anchor is
     the same again, unless somebody rewrote what was there.
+
+    With --originals the exit status is also 1 if an original is missing or has other bytes than
+    those that were uploaded; each is named. This reads all files, and takes as long. Photos that
+    are deleted have no original. `photolog reconcile --hash` reads the pictures made from them too.
     """
     if anchor is not None and upto is None:
         raise click.UsageError("--anchor needs --upto: an anchor is that of a position.")
     ends = _positions(upto)
 
-    async def run(progress: Progress) -> Audit:
-        async with AsyncExitStack() as stack:
-            settings = loaded.settings
-            if lies_idle(settings):
-                click.echo(
-                    f"Nothing runs on {settings.folder}: a copy of its log is read.", err=True
-                )
-                url = await stack.enter_async_context(serving_copy(settings))
-                settings = msgspec.structs.replace(settings, redis_url=url)
-            log = await stack.enter_async_context(wiring.open_log(settings))
+    async def run() -> tuple[Audit, Hashed | None]:
+        async with _opened_log(loaded.settings) as log:
             if ends is not None and ends.keys() != set(range(log.partitions)):
                 raise UserError(f"--upto: name one position in each of {log.partitions} partitions")
-            return await audit(log, only=photo_id, upto=ends, progress=progress)
+            with progress_bar(quiet=as_json) as progress:
+                found = await audit(log, only=photo_id, upto=ends, progress=progress)
+            if photo_id is not None and found.events == 0:
+                raise UserError(f"the log has no event of a photo {photo_id}")
+            return found, await _originals(log) if originals else None
 
-    with progress_bar(quiet=as_json) as progress:
-        found = anyio.run(run, progress)
-    if photo_id is not None and found.events == 0:
-        raise UserError(f"the log has no event of a photo {photo_id}")
-    differs = anchor is not None and found.anchor != anchor.lower()
+    async def _originals(log: Log) -> Hashed:
+        async with open_reading(loaded.settings) as blobs:
+            with progress_bar(quiet=as_json) as progress:
+                return await check_files(
+                    log, blobs, only=photo_id, renditions=False, progress=progress
+                )
+
+    found, hashed = anyio.run(run)
+    matches = None if anchor is None else found.anchor == anchor.lower()
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        report = _Report(**msgspec.structs.asdict(found), matches=matches, originals=hashed)
+        say_json(msgspec.json.encode(report))
     else:
-        _tell(found, noted=anchor if differs else None)
-    if found.breaks or found.lost or differs:
+        _tell(found)
+        _compare(found, anchor)
+        if hashed is not None:
+            _tell_originals(hashed)
+    well = hashed is None or hashed.well
+    if found.breaks or found.lost or matches is False or not well:
         raise click.exceptions.Exit(1)
+
+
+@asynccontextmanager
+async def _opened_log(settings: Settings) -> AsyncGenerator[Log]:
+    async with AsyncExitStack() as stack:
+        if lies_idle(settings):
+            say(f"Nothing runs on {settings.folder}: a copy of its log is read.", err=True)
+            url = await stack.enter_async_context(serving_copy(settings))
+            settings = msgspec.structs.replace(settings, redis_url=url)
+        yield await stack.enter_async_context(wiring.open_log(settings))
 
 
 def _positions(upto: str | None) -> dict[int, Position] | None:
@@ -83,21 +125,38 @@ def _positions(upto: str | None) -> dict[int, Position] | None:
     return {position.partition: position for position in positions}
 
 
-def _tell(found: Audit, *, noted: str | None) -> None:
-    """``noted`` is an anchor that the log should have, and has not."""
+def _tell(found: Audit) -> None:
     for each in found.breaks:
-        click.echo(f"broken  {_place(each)}: {each.problem}")
+        say(f"broken  {_place(each)}: {each.problem}")
     for position in found.lost:
-        click.echo(
+        say(
             f"lost    {position}: no event stands there, "
             "so it was taken away, or --upto is not what was noted"
         )
     photos = "1 photo" if found.photos == 1 else f"{found.photos:,} photos"
-    click.echo(f"{photos}, {found.events:,} events: {_verdict(found)}")
+    say(f"{photos}, {found.events:,} events: {_verdict(found)}")
     if found.anchor is not None:
-        click.echo(f"anchor {found.anchor}  up to {','.join(found.positions)}")
-        if noted is not None:
-            click.echo(f"noted  {noted}: the log is not what it was")
+        say(f"anchor {found.anchor}  up to {','.join(found.positions)}")
+
+
+def _compare(found: Audit, noted: str | None) -> None:
+    """Say whether the log still has the anchor that was noted."""
+    if noted is None or found.anchor is None:
+        return
+    if found.anchor != noted.lower():
+        say(f"noted  {noted}: the log is not what it was")
+        return
+    newest = max(Position.parse(position).ms for position in found.positions)
+    day = datetime.fromtimestamp(newest / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    say(f"matches the anchor noted up to {day}: no event until then was changed or removed")
+
+
+def _tell_originals(found: Hashed) -> None:
+    for line in found.lines():
+        say(line)
+    originals = "1 original" if found.files == 1 else f"{found.files:,} originals"
+    verdict = found.verdict or "all as they were uploaded"
+    say(f"{originals}, {found.size_bytes:,} bytes: {verdict}")
 
 
 def _place(broken: Break) -> str:

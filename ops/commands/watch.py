@@ -8,7 +8,7 @@ import msgspec
 from ops.client import Server, checked, connected
 from ops.commands.server import with_server
 from ops.event_stream import Frame, frames
-from ops.lines import Shown, printable, what
+from ops.lines import Shown, printable, say, say_json, what
 
 SILENCE_S = 60.0
 """The server sends a sign of life more often than this."""
@@ -48,7 +48,7 @@ class _Watch:
                     if not met:
                         raise
                 if pause_s == FIRST_PAUSE_S:
-                    click.echo("The connection was lost; connecting again …", err=True)
+                    say("The connection was lost; connecting again …", err=True)
                 await anyio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LAST_PAUSE_S)
 
@@ -75,11 +75,11 @@ class _Watch:
         if frame.event == "ready":
             start = msgspec.json.decode(frame.data, type=_Start)
             if self._after is not None and not start.recovered:
-                click.echo(f"Events before {start.position} may be missing.", err=True)
-            click.echo(f"Watching {self._room} from {start.position}", err=True)
+                say(f"Events before {start.position} may be missing.", err=True)
+            say(f"Watching {self._room} from {start.position}", err=True)
         elif frame.event == "message":
             event = msgspec.json.decode(frame.data, type=Shown)
-            click.echo(frame.data if self._as_json else self._line(event))
+            say_json(frame.data) if self._as_json else say(self._line(event))
         self._after = frame.id or self._after
 
     def _line(self, event: Shown) -> str:

@@ -93,3 +93,32 @@ def test_a_backfill_runs_its_stage_and_those_that_build_on_it() -> None:
 
 def test_a_pipeline_that_is_not_known_has_no_stages() -> None:
     assert stages_of("no_such") == stages_of("backfill:no_such") == frozenset()
+
+
+def test_what_begins_a_photo_costs_all_of_its_stages_and_what_follows_its_own() -> None:
+    (first,) = plan(event(UPLOADED), AT)
+    following = plan(event(completed("validation")), AT)
+
+    assert first.cost_ms > sum(each.cost_ms for each in following) > 0
+    assert [first.follows, *(each.follows for each in following)] == [False, True, True, True]
+
+
+def test_a_larger_file_and_a_larger_picture_cost_more() -> None:
+    def of_file(size: int) -> int:
+        (task,) = plan(event(msgspec.structs.replace(UPLOADED, file_size=size)), AT)
+        return task.cost_ms
+
+    def of_picture(edge: int) -> int:
+        result = {"width": edge, "height": edge}
+        done = msgspec.structs.replace(completed("validation"), result=result)
+        return sum(task.cost_ms for task in plan(event(done), AT))
+
+    assert of_file(1_000) < of_file(1_000_000) < of_file(10_000_000)
+    assert of_picture(100) < of_picture(1_000) < of_picture(3_000) == of_picture(9_000)
+
+
+def test_nothing_is_free() -> None:
+    for each in (DELETED, UPLOADED, completed("validation"), requested("full_processing")):
+        for task in plan(event(each), AT):
+            assert task.charge_ms >= 1
+            assert task.cost_ms >= 1

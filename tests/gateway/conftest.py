@@ -17,9 +17,11 @@ import uvicorn
 from PIL import Image
 
 from gateway.app import create_app
-from gateway.auth import Role, Tokens
+from gateway.auth import SCOPES, Role, Tokens
+from gateway.connections import Connections
 from gateway.dependencies import Dependencies
 from gateway.limits import Limits
+from gateway.rate_limits import RateLimits
 from gateway.server import configuration
 from ops.telemetry import Telemetry
 from projections.runner import Projector
@@ -51,7 +53,7 @@ class _Server(uvicorn.Server):
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
-    """A running gateway. ``client`` sends alice's token unless told otherwise.
+    """A running gateway. ``client`` sends alice's token unless told otherwise: it has all scopes.
 
     ``blobs`` are in a folder, except where a test has others.
     """
@@ -64,6 +66,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     blobs: FolderBlobs
     tokens: dict[str, str]
     client: httpx.AsyncClient
+    connections: Connections
 
     def bearer(self, name: str) -> dict[str, str]:
         """The header that makes the request one of ``name``."""
@@ -122,13 +125,21 @@ def limits() -> Limits:
 
 
 @pytest.fixture
+def rates() -> RateLimits:
+    """A test's own rate limits: override this fixture."""
+    return RateLimits()
+
+
+@pytest.fixture
 async def projecting() -> bool:
     """Whether a projector runs: override this fixture."""
     return True
 
 
 @pytest.fixture
-async def deps(log: Log, tmp_path: Path, limits: Limits) -> AsyncGenerator[Dependencies]:
+async def deps(
+    log: Log, tmp_path: Path, limits: Limits, rates: RateLimits
+) -> AsyncGenerator[Dependencies]:
     """Measured, as ``ops.wiring`` has it."""
     reader = Reader(Generations(tmp_path / "read-model"))
     telemetry = Telemetry("gateway")
@@ -139,8 +150,11 @@ async def deps(log: Log, tmp_path: Path, limits: Limits) -> AsyncGenerator[Depen
         reader=reader,
         tokens=Tokens(SECRET),
         limits=limits,
+        rates=rates,
         observe=telemetry.answered,
+        limited=telemetry.limited,
         exposition=telemetry.gateway_exposition,
+        background=telemetry.background,
     )
     reader.close()
 
@@ -166,7 +180,10 @@ async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
     """The gateway over ``deps``; a problem that its document does not name fails the test."""
     app = create_app(deps)
     now = time.time()
-    tokens = {name: deps.tokens.issue(name, role, 3600, now) for name, role in ROLES.items()}
+    tokens = {
+        name: deps.tokens.issue(name, role, 3600, now, SCOPES if name == "alice" else ())
+        for name, role in ROLES.items()
+    }
     async with (
         serving(app, deps.limits) as base_url,
         httpx.AsyncClient(
@@ -186,6 +203,7 @@ async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
             blobs=cast("FolderBlobs", deps.blobs),
             tokens=tokens,
             client=client,
+            connections=app.connections,
         )
 
 

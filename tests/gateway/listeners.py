@@ -111,13 +111,16 @@ async def following(
     name: str = "alice",
     after: str | None = None,
     header: str | None = None,
+    headers: dict[str, str] | None = None,
 ) -> AsyncGenerator[Stream]:
     """The event stream of a room."""
     async with gateway.client.stream(
         "GET",
         "/api/events",
         params={"room": room} | ({"lastEventId": after} if after else {}),
-        headers=gateway.bearer(name) | ({"Last-Event-ID": header} if header else {}),
+        headers=gateway.bearer(name)
+        | ({"Last-Event-ID": header} if header else {})
+        | (headers or {}),
     ) as response:
         if not response.is_success:
             await response.aread()

@@ -28,8 +28,18 @@ async def test_all_of_them_can_be_waited_for(gateway: Gateway) -> None:
     assert len(answer.json()["items"]) == 2
 
 
-@pytest.mark.parametrize("after", ["0:1-0,", ",", "0:1-0,now", "0:1-0,2:1-0"])
+@pytest.mark.parametrize("after", ["0:1-0,", ",", "0:1-0,now"])
 async def test_one_that_is_none_is_refused(gateway: Gateway, after: str) -> None:
     answer = await gateway.get("/api/photos", after=after)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
+
+
+@pytest.mark.parametrize("after", ["0:1-0", "0:0-0,99:0-0"])
+@pytest.mark.parametrize("name", ["alice", "operator"])
+async def test_one_that_the_log_does_not_have_is_refused(
+    gateway: Gateway, after: str, name: str
+) -> None:
+    answer = await gateway.get("/api/photos", after=after, name=name)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "unknown-position")

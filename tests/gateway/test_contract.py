@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from syrupy.assertion import SnapshotAssertion
 
 from domain.events import EVENT_TYPES
@@ -100,9 +101,9 @@ async def test_each_address_takes_the_parameters_described_once_and_no_others(
         ("/api/ops/dead-letters/retry", {"photoIds": [1]}, "photoIds[0]: Expected `str`"),
         ("/api/ops/dead-letters/retry", [], "body: Expected `object`, got `array`"),
         ("/api/ops/queues/metadata/limits", {"concurrency": "2"}, "concurrency: Expected `int"),
-        ("/api/ops/queues/metadata/pause", {"reason": "x"}, "nothing to say in a body"),
-        ("/api/ops/queues/metadata/pause", [], "nothing to say in a body"),
-        ("/api/ops/queues/metadata/resume", {"until": 1}, "nothing to say in a body"),
+        ("/api/ops/queues/metadata/pause", {"reason": "x"}, "takes no request body"),
+        ("/api/ops/queues/metadata/pause", [], "takes no request body"),
+        ("/api/ops/queues/metadata/resume", {"until": 1}, "takes no request body"),
         ("/api/photos/1/reprocess", {"priority": "5"}, "priority: Expected `int`, got `str`"),
         ("/api/photos/1/reprocess", {"pipelin": "quick_processing"}, "field `pipelin`"),
     ],
@@ -158,7 +159,8 @@ async def test_each_address_names_the_problems_that_its_parts_bring(
             wanted |= brought.get(parameter["name"], set())
         if operation.get("security") != [{}]:
             wanted |= {"missing-token", "invalid-token", "expired-token"}
-            if not name.startswith("get ") and not name.endswith("/login"):
+            wanted |= {"revoked-token", "token-not-yet-valid", "expired-session"}
+            if not name.startswith("get ") and not name.endswith(("/login", "/login/preview")):
                 wanted |= {"cross-origin", "forbidden", "log-unavailable"}
 
         assert wanted <= codes(operation), name
@@ -182,7 +184,7 @@ async def test_the_types_of_events_are_those_of_the_domain(document: dict[str, A
 def test_the_readme_names_the_types_of_events() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
 
-    named = set(re.findall(r"`((?:photo|pipeline)\.[a-z.]+)`", readme))
+    named = set(re.findall(r"`((?:photo|pipeline|client|access)\.[a-z.]+)`", readme))
 
     assert named == set(EVENT_TYPES)
 
@@ -213,3 +215,14 @@ async def test_where_a_value_is_none_of_a_few_the_few_are_named(
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (400, "invalid-request")
     assert problem["advice"] == advice
+
+
+async def test_it_is_valid(document: dict[str, Any]) -> None:
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+async def test_what_has_no_body_describes_none(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) in (204, 304):
+                assert "content" not in response, name

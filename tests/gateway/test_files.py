@@ -1,7 +1,9 @@
 import hashlib
 import logging
+import os
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
@@ -230,6 +232,52 @@ async def test_a_blob_of_another_size_is_said_to_be_damaged(
 
     assert (answer.status_code, answer.json()["code"]) == (500, "corrupt")
     assert answer.json()["advice"] == "Tell the operator: photolog reconcile."
+
+
+async def test_a_small_file_with_another_byte_is_refused(gateway: Gateway, stored: Stored) -> None:
+    [original] = gateway.blobs.root.glob("originals/*/*")
+    altered = bytearray(stored.data)
+    altered[len(altered) // 2] ^= 1
+    original.write_bytes(altered)
+
+    answer = await gateway.get(f"{stored.path}/original")
+    part = await gateway.get(f"{stored.path}/original", Range="bytes=0-9")
+    all_of_it = await gateway.get(f"{stored.path}/original", Range="bytes=0-")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "corrupt")
+    assert (all_of_it.status_code, all_of_it.json()["code"]) == (500, "corrupt")
+    assert "etag" not in answer.headers
+    assert (part.status_code, part.content) == (206, bytes(altered[:10]))
+    counted = (await gateway.client.get("/metrics")).text
+    assert 'storage_operations_total{operation="get",outcome="corrupt"} 2.0' in counted
+
+
+@pytest.mark.parametrize("at", [0, -1])
+async def test_a_large_file_with_another_byte_is_broken_off_before_its_end(
+    gateway: Gateway, at: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = picture((8, 8)) + os.urandom(3 << 20)  # what follows the end of a PNG is kept
+    photo = (await gateway.upload(data)).json()
+    url = f"/api/photos/{photo['photoId']}/original"
+    whole = await gateway.get(url, after=photo["position"])
+    [original] = gateway.blobs.root.glob("originals/*/*")
+    altered = bytearray(data)
+    altered[at] ^= 1
+    original.write_bytes(altered)
+
+    received = bytearray()
+
+    async def receive() -> None:
+        async with gateway.client.stream("GET", url) as answer:
+            assert answer.headers["content-length"] == str(len(data))
+            async for chunk in answer.aiter_bytes():
+                received.extend(chunk)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await receive()
+    assert whole.content == data
+    assert len(received) < len(data)
+    assert "an answer is broken off: the bytes of originals/" in caplog.text
 
 
 async def test_the_log_names_a_damaged_file_once_however_often_it_is_asked_for(

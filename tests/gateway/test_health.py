@@ -1,4 +1,7 @@
+import re
 import shutil
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +10,18 @@ import msgspec
 import pytest
 
 from domain.pipeline import ERASURE, TREE
+from gateway.dependencies import Dependencies
 from gateway.limits import Limits
+from ops.advisories import advisories, vulnerable
 from projections.runner import Projector
 from store import census
 from store.client import connect
 from store.foreign import note
-from store.keys import Keys
 from store.lanes import Lanes
 from store.log import Log
 from store.sqlite import Generations, open_writer
-from tests.gateway.conftest import DEADLINE_S, Gateway, picture
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture, served
+from tests.servers import url_in, valkey
 
 EASY = Limits(
     append_patience_s=1.0, degraded_load=1e6, degraded_memory_percent=100, min_free_bytes=0
@@ -59,7 +64,14 @@ async def test_all_is_well(gateway: Gateway) -> None:
         "sqlite": "ok",
         "systemResources": "ok",
         "workerPool": "ok",
+        "rooms": "ok",
+        "background": "ok",
+        "connections": "ok",
+        "libraries": "ok",
     }
+    assert checks["redis"]["memoryBytes"] > 0
+    assert checks["redis"]["memoryMaxBytes"] == 0
+    assert (checks["connections"]["open"], checks["connections"]["max"]) == (1, EASY.connections)
     assert checks["redis"]["latencyMs"] >= 0
     assert checks["blobs"]["latencyMs"] > 0
     assert checks["blobs"]["freeBytes"] > 0
@@ -70,9 +82,24 @@ async def test_all_is_well(gateway: Gateway) -> None:
     assert await statuses(gateway, "/health/ready") == (
         200,
         "ok",
-        {"redis": "ok", "blobs": "ok", "sqlite": "ok"},
+        {"redis": "ok", "blobs": "ok", "sqlite": "ok", "rooms": "ok"},
     )
     assert (await gateway.client.get("/health/live")).json() == {"status": "ok"}
+
+
+class TestClock:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        """So strict that any two clocks differ, as the look itself takes time."""
+        return msgspec.structs.replace(EASY, degraded_clock_s=1e-9)
+
+    async def test_a_clock_that_differs_from_that_of_redis_is_named(self, gateway: Gateway) -> None:
+        check = (await gateway.client.get("/health/ready")).json()["checks"]["redis"]
+
+        assert check["status"] == "degraded"
+        assert re.fullmatch(
+            r"its clock is [\d.]+ s (ahead of|behind) this gateway's", check["reason"]
+        )
 
 
 async def test_an_entry_of_others_in_the_log_is_degraded_and_ready(gateway: Gateway) -> None:
@@ -84,7 +111,7 @@ async def test_an_entry_of_others_in_the_log_is_degraded_and_ready(gateway: Gate
     assert await statuses(gateway, "/health/ready") == (
         200,
         "degraded",
-        {"redis": "degraded", "blobs": "ok", "sqlite": "ok"},
+        {"redis": "degraded", "blobs": "ok", "sqlite": "ok", "rooms": "ok"},
     )
     found = (await gateway.client.get("/health")).json()["checks"]["redis"]
     assert found["reason"] == f"has an entry that is no event, at 0:{entry_id.decode()}"
@@ -103,6 +130,30 @@ async def test_what_is_down_is_logged_once(
         assert (await statuses(gateway, "/health/ready"))[2]["sqlite"] == "down"
 
     assert caplog.text.count("health: sqlite: ") == 1
+
+
+async def test_a_library_that_is_known_to_be_vulnerable_is_named(deps: Dependencies) -> None:
+    flaws = vulnerable(advisories().library, {"libheif": "1.23.0", "libwebp": "1.6.0"})
+
+    async def known_flaws() -> list[str]:
+        return [str(flaw) for flaw in flaws]
+
+    async with served(msgspec.structs.replace(deps, known_flaws=known_flaws)) as gateway:
+        health = (await gateway.client.get("/health")).json()
+
+    libraries = health["checks"]["libraries"]
+    assert (health["status"], libraries["status"]) == ("down", "degraded")  # no read model
+    assert libraries["reason"].startswith("libheif 1.23.0 is vulnerable (")
+    assert libraries["reason"].endswith(", fixed in 1.23.6")
+
+
+async def test_what_is_missing_around_decoders_is_named(gateway: Gateway) -> None:
+    await employ(gateway.log)
+    await census.report_unconfined(gateway.log, ("seccomp", "landlock"))
+
+    pool = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+    assert (pool["status"], pool["decodersWithout"]) == ("ok", ["landlock", "seccomp"])
 
 
 async def test_a_fleet_of_no_workers_is_degraded_and_not_down(gateway: Gateway) -> None:
@@ -268,10 +319,18 @@ async def test_another_log_than_the_one_that_was_joined_is_down(gateway: Gateway
 
 class TestWithoutRedis:
     @pytest.fixture
-    async def log(self, tmp_path: Path) -> Log:
-        """A log whose server is not there."""
-        away = connect(f"unix://{tmp_path}/nobody.sock")
-        return Log(away, log_id="away", partitions=1, keys=Keys())
+    def server(self, own_folder: Path) -> Generator[ExitStack]:
+        """Closing it takes Redis away."""
+        with ExitStack() as server:
+            server.enter_context(valkey(own_folder))
+            yield server
+
+    @pytest.fixture
+    async def log(self, server: ExitStack, own_folder: Path, prefix: str) -> AsyncGenerator[Log]:
+        assert server, "it runs"
+        client = connect(url_in(own_folder))
+        yield await Log.open(client, prefix=prefix)
+        await client.aclose()
 
     @pytest.fixture
     def limits(self) -> Limits:
@@ -280,6 +339,12 @@ class TestWithoutRedis:
     @pytest.fixture
     def projecting(self) -> bool:
         return False
+
+    @pytest.fixture
+    async def gateway(self, gateway: Gateway, server: ExitStack) -> Gateway:
+        """A gateway that has started, and then lost Redis."""
+        server.close()
+        return gateway
 
     async def test_it_is_down_and_alive(self, gateway: Gateway) -> None:
         health = await gateway.client.get("/health")
@@ -304,7 +369,7 @@ class TestWithoutRedis:
         answer = await gateway.upload()
 
         assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
-        assert answer.headers["Retry-After"] == "2"
+        assert answer.headers["Retry-After"] in ("1", "2")
         assert gateway.stored() == []
 
     async def test_bytes_that_may_have_been_recorded_stay(self, gateway: Gateway) -> None:
@@ -341,3 +406,28 @@ async def test_a_load_balancer_may_ask_for_the_head_alone(gateway: Gateway, path
     answer = await gateway.client.head(path)
 
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+class TestClocks:
+    @pytest.fixture
+    def projecting(self) -> bool:
+        return False
+
+    async def test_a_log_from_the_future_is_named_as_such(self, gateway: Gateway) -> None:
+        """As after its server's clock was ahead, and was set right."""
+        await gateway.upload()
+        key = gateway.log.keys.log(0)
+        redis: Any = gateway.log.redis
+        [(_, fields)] = await redis.xrange(key)
+        later = int((await gateway.log.now()).timestamp() * 1000) + 3_600_000
+        await redis.xadd(key, fields, id=f"{later}-0")
+
+        check = (await gateway.client.get("/health")).json()["checks"]["redis"]
+
+        assert check["status"] == "degraded"
+        assert check["reason"].startswith("its clock was ahead: the last event is 3,")
+
+    async def test_clocks_that_agree_are_not_spoken_of(self, gateway: Gateway) -> None:
+        check = (await gateway.client.get("/health")).json()["checks"]["redis"]
+
+        assert (check["status"], check.get("reason")) == ("ok", None)

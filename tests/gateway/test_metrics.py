@@ -3,8 +3,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from syrupy.assertion import SnapshotAssertion
 
+from domain.commands import RecordErased
 from gateway.limits import Limits
 from handlers.dispatcher import Dispatcher
+from tests.conftest import CONTEXT
 from tests.gateway.conftest import DEADLINE_S, Gateway
 from tests.gateway.listeners import following, talking
 from tests.gateway.processing import process
@@ -12,7 +14,7 @@ from tests.gateway.processing import process
 
 @pytest.fixture
 def limits() -> Limits:
-    return Limits(append_patience_s=1.0, storage_keep_s=0)
+    return Limits(append_patience_s=1.0)
 
 
 async def samples(gateway: Gateway) -> dict[str, float]:
@@ -98,17 +100,26 @@ async def test_operations_on_blobs_are_counted_by_what_came_of_them(gateway: Gat
 
 
 async def test_the_size_of_what_is_stored_is_that_of_the_files(gateway: Gateway) -> None:
+    """Of deleted photos until they are erased, and of superseded renditions until they are gone."""
     photo = (await gateway.upload()).json()
     doomed = (await gateway.upload()).json()
     await gateway.client.delete(f"/api/photos/{doomed['photoId']}")
-    await gateway.get("/api/photos", after=await process(gateway, photo))
+    await process(gateway, photo)
+    again = await gateway.client.post(f"/api/photos/{photo['photoId']}/reprocess")
+    position = await process(gateway, again.json(), shade=8)
+    await gateway.get("/api/photos", after=position)
 
     found = await samples(gateway)
 
-    files = [
-        gateway.blobs.root / name for name in gateway.stored() if doomed["photoId"] not in name
-    ]
-    assert len(files) == 5
+    files = [gateway.blobs.root / name for name in gateway.stored()]
+    assert len(files) == 2 + 4 + 4
+    assert found["storage_size_bytes"] == sum(file.stat().st_size for file in files)
+    erased = await gateway.log.execute(
+        RecordErased(photo_id=doomed["photoId"]), client_id="alice", context=CONTEXT
+    )
+    await gateway.get("/api/photos", after=str(erased.position))
+    files = [file for file in files if doomed["photoId"] not in str(file)]
+    found = await samples(gateway)
     assert found["storage_size_bytes"] == sum(file.stat().st_size for file in files)
 
 

@@ -20,6 +20,7 @@ async def sign_in_as(stranger: Visitor, system: System, role: str) -> str:
     name = f"{role}-{uuid.uuid4().hex[:8]}"
     token = mint(Settings(data=str(system.data)), name, role, 3600)
     await stranger.page.goto(f"{stranger.url}/#token={token}")
+    await stranger.page.get_by_role("button", name="Sign in as").click()
     await expect(stranger.page.locator("#connection")).to_have_text("Live")
     return name
 

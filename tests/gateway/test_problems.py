@@ -107,7 +107,7 @@ async def test_a_method_that_is_not_there_names_those_that_are(gateway: Gateway)
     answer = await gateway.client.put("/api/photos")
 
     assert (answer.status_code, answer.json()["code"]) == (405, "method-not-allowed")
-    assert answer.headers["Allow"] == "GET, OPTIONS"
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @get("/bug", exclude_from_auth=True)

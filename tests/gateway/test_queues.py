@@ -54,7 +54,7 @@ async def test_the_stages_come_in_the_order_of_the_tree_and_erasure_last(gateway
     assert found["stages"][0] == {
         "stage": "validation",
         "lanes": {
-            lane: {"waiting": 0, "inProgress": 0, "oldestAgeMs": None, "added": 0}
+            lane: {"waiting": 0, "clients": 0, "inProgress": 0, "oldestAgeMs": None, "added": 0}
             for lane in ("high", "normal", "low")
         },
         "waiting": 0,

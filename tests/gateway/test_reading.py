@@ -45,12 +45,12 @@ BEYOND = str(Position(0, 9999999999999, 0))
 
 
 async def test_a_position_beyond_the_end_of_the_log_is_not_waited_for(gateway: Gateway) -> None:
-    end = (await gateway.upload()).json()["position"]
+    await gateway.upload()
 
     answer = await gateway.get("/api/photos", after=BEYOND)
 
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
-    assert answer.json()["detail"] == f"The log ends at {end}, before {BEYOND}."
+    assert (answer.status_code, answer.json()["code"]) == (409, "unknown-position")
+    assert answer.json()["detail"] == f"There is no event of yours at {BEYOND}."
 
 
 class TestBehind:

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from gateway.auth import COOKIE
+from gateway.cookies import COOKIE
 from gateway.limits import Limits
 from projections import photos
 from store.position import Position
@@ -316,7 +316,11 @@ async def test_who_may_not_enter_is_told_why(
 
 
 async def test_a_page_of_this_host_enters_with_its_cookie(gateway: Gateway) -> None:
-    headers = {"Cookie": f"{COOKIE}={gateway.tokens['bob']}", "Origin": gateway.base_url}
+    await gateway.client.post("/api/login", headers=gateway.bearer("bob"))
+    headers = {
+        "Cookie": f"{COOKIE}={gateway.client.cookies[COOKIE]}",
+        "Origin": gateway.base_url,
+    }
 
     async with talking(gateway, name=None, headers=headers) as talk:
         assert (await talk.ask("identify"))["clientId"] == "bob"

@@ -173,15 +173,28 @@ class Readers(RuleBasedStateMachine):
                 p: Position(p, data.draw(st.integers(0, self.head[p].ms)), 0)
                 for p in admission.partitions
             }
-        start = self.subscription.enter(admission, after)
+        own = self._last_own(admission) if data.draw(st.booleans()) else None
+        start = self.subscription.enter(admission, after, own)
         assert start.recovered == resume
-        begin = after or {p: self.head[p] for p in admission.partitions}
+        begin = after or own or {p: self.head[p] for p in admission.partitions}
         assert start.positions == begin
         if admission.name in self.begins:
             self.extended.add(admission.name)
             known = self.begins[admission.name][1]
             begin = {p: min(begin[p], known[p]) for p in begin}
         self.begins[admission.name] = (admission.room, begin)
+
+    def _last_own(self, admission: Admission) -> Positions | None:
+        """Where the last event of the room's client stands, as far as the hub has come."""
+        if (client_id := admission.room.client_id) is None:
+            return None
+        partition = PARTITIONS[client_id]
+        own = [
+            entry.position
+            for entry in self.history[partition]
+            if entry.client_id == client_id and entry.position <= self.head[partition]
+        ]
+        return {partition: own[-1] if own else Position.start(partition)}
 
     def _got(self, deliveries: list[Delivery], *, replayed: bool) -> None:
         for names, entry in deliveries:

@@ -12,7 +12,7 @@ from domain.events import PhotoUploaded
 from gateway.limits import Limits
 from store.blobs import original_key
 from store.position import Position
-from tests.gateway.conftest import Gateway, picture, until
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture, until
 from tests.gateway.processing import fail, process, start
 
 UPLOAD = "/api/photos/upload"
@@ -351,8 +351,45 @@ class TestFull:
         finally:
             await redis.config_set("maxmemory", "0")
 
-        assert (answer.status_code, answer.json()["code"]) == (507, "storage-full")
+        assert (answer.status_code, answer.json()["code"]) == (507, "log-full")
         assert await gateway.log.end(0) == Position.start(0)
+
+
+class TestNearlyFull:
+    """The log's server has room, but not for new work."""
+
+    async def test_results_and_deletions_have_room_when_uploads_have_none_any_more(
+        self, gateway: Gateway
+    ) -> None:
+        photo = (await gateway.upload()).json()
+        redis: Any = gateway.log.redis
+        filler = gateway.log.keys.settled(0)
+        await redis.setrange(filler, 32 << 20, b"x")  # beside which connections count for little
+        used = (await redis.info("memory"))["used_memory"]
+        await redis.config_set("maxmemory", str(int(used / 0.95)))
+        try:
+            await until_full(gateway)
+            other = await gateway.upload()
+            again = await gateway.client.post(f"/api/photos/{photo['photoId']}/reprocess")
+            health = (await gateway.client.get("/health")).json()["checks"]["redis"]
+            listed = await gateway.get("/api/photos")
+            deleted = await gateway.client.delete(f"/api/photos/{photo['photoId']}")
+        finally:
+            await redis.config_set("maxmemory", "0")
+            await redis.delete(filler)
+
+        assert (other.status_code, other.json()["code"]) == (507, "log-full")
+        assert (again.status_code, again.json()["code"]) == (507, "log-full")
+        assert health["status"] == "degraded"
+        assert health["memoryBytes"] > 0.9 * health["memoryMaxBytes"] > 0
+        assert (listed.status_code, deleted.status_code) == (200, 204)
+
+
+async def until_full(gateway: Gateway) -> None:
+    """Until the gateway has looked again."""
+    with anyio.fail_after(DEADLINE_S):
+        while (await gateway.client.get("/health")).json()["checks"]["redis"]["status"] == "ok":
+            await anyio.sleep(0.05)
 
 
 class TestBusy:

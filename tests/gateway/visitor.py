@@ -48,6 +48,7 @@ class Visitor(msgspec.Struct, kw_only=True):
 
     async def sign_in(self) -> None:
         await self.page.goto(f"{self.url}/#token={self.token}")
+        await self.page.get_by_role("button", name="Sign in as").click()
         await expect(self.page.locator("#connection")).to_have_text("Live")
 
     async def drop(self, files: dict[str, bytes]) -> None:

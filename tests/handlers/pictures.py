@@ -4,6 +4,7 @@ import io
 import struct
 from typing import Any
 
+import blurhash  # pyright: ignore[reportMissingTypeStubs]
 from PIL import ExifTags, Image
 
 # Lindbloom, "RGB working space information": Adobe RGB (1998) adapted to D50, gamma 563/256.
@@ -39,6 +40,13 @@ def gradient(width: int, height: int) -> Image.Image:
     down = scaled(Image.linear_gradient("L"), width, height)
     across = scaled(Image.linear_gradient("L").transpose(Image.Transpose.ROTATE_90), width, height)
     return Image.merge("RGB", (across, down, Image.new("L", (width, height), 60)))
+
+
+def unblurred(text: str, width: int, height: int) -> Image.Image:
+    """What a BlurHash shows, after the library that makes ours."""
+    rows: list[list[list[int]]] = blurhash.decode(text, width, height)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    pixels = bytes(value for row in rows for pixel in row for value in pixel)
+    return Image.frombytes("RGB", (width, height), pixels)  # pyright: ignore[reportUnknownMemberType]
 
 
 def scaled(image: Image.Image, width: int, height: int) -> Image.Image:

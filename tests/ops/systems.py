@@ -82,9 +82,9 @@ class System:
         self._pids = {self.process.pid}
         wait_until(lambda: "Stop" in said.read_text() or self.process.poll() is not None, "ready")
         self.welcome = said.read_text()
-        found = re.search(r"http://\S+(?=/#token=)", self.welcome)
+        found = re.search(r"Open +(http://\S+)\n", self.welcome)
         assert found is not None, f"it did not start: {self.welcome} {self.log.read_text()}"
-        self.url = found[0]
+        self.url = found[1]
         self.alive()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -110,6 +110,10 @@ class System:
             self._pids |= new
             grown = bool(new)
         return self._pids & {pid for pid, _, _ in listed}
+
+    def login(self) -> dict[str, str]:
+        """The header of the client that the command line is."""
+        return {"Authorization": f"Bearer {self.photolog('token').stdout.strip()}"}
 
     def photolog(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command on the data folder."""

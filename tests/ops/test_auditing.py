@@ -321,6 +321,8 @@ def test_the_command_compares_the_anchor_that_was_noted(whole: OnLog, valkey_url
 
     assert (same.exit_code, other.exit_code, alone.exit_code) == (0, 1, 2)
     assert same.stdout.startswith("1 photo, 5 events: all whole\nanchor ")
+    assert same.stdout.splitlines()[-1].startswith("matches the anchor noted up to 20")
+    assert "matches" not in other.stdout
     assert other.stdout.endswith(f"\nnoted  {options[3]}: the log is not what it was\n")
 
 

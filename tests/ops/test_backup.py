@@ -78,11 +78,8 @@ def upload(system: System) -> str:
 
 
 def client(system: System) -> httpx.Client:
-    """One that is signed in, as the link says that the start prints."""
-    found = re.search(r"#token=(\S+)", system.welcome)
-    assert found is not None
-    headers = {"Authorization": f"Bearer {found[1]}"}
-    return httpx.Client(base_url=system.url, headers=headers, timeout=DEADLINE_S)
+    """One that is the client of the command line."""
+    return httpx.Client(base_url=system.url, headers=system.login(), timeout=DEADLINE_S)
 
 
 def rewrite(system: System) -> None:

@@ -38,12 +38,18 @@ async def _ready(valkey: Valkey) -> Any:
 async def test_every_write_is_on_the_disk_before_it_is_answered_and_no_port_is_open(
     data: Path,
 ) -> None:
-    valkey = Valkey(data / "valkey")
+    valkey = Valkey(data / "valkey", 64 << 20)
     with _running(valkey):
         redis = await _ready(valkey)
 
         config = await redis.config_get(
-            "appendonly", "appendfsync", "save", "port", "maxmemory-policy", "unixsocketperm"
+            "appendonly",
+            "appendfsync",
+            "save",
+            "port",
+            "maxmemory-policy",
+            "unixsocketperm",
+            "maxmemory",
         )
         await redis.aclose()
 
@@ -52,6 +58,7 @@ async def test_every_write_is_on_the_disk_before_it_is_answered_and_no_port_is_o
         "appendfsync": "always",
         "save": "",
         "port": "0",
+        "maxmemory": str(64 << 20),
         "maxmemory-policy": "noeviction",
         "unixsocketperm": "700",
     }

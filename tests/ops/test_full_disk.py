@@ -35,8 +35,7 @@ def data(data: Path) -> Generator[Path]:
 
 
 def test_uploads_stop_before_the_disk_is_full_and_go_on_after_a_deletion(system: System) -> None:
-    login = {"Authorization": f"Bearer {system.welcome.partition('#token=')[2].split()[0]}"}
-    with httpx.Client(base_url=system.url, headers=login, timeout=30) as client:
+    with httpx.Client(base_url=system.url, headers=system.login(), timeout=30) as client:
 
         def upload() -> httpx.Response:
             large = jpeg() + os.urandom(PHOTO_BYTES)

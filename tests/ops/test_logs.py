@@ -99,3 +99,35 @@ async def test_by_default_events_are_no_lines(log: Log, capsys: pytest.CaptureFi
     await log.execute(upload(), client_id="alice", context=CONTEXT)
 
     assert capsys.readouterr().err == ""
+
+
+NOTED = {"kind": "sign-in-failed", "address": "192.0.2.7", "path": "/a b\x9b31m\u202e"}
+
+
+@pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_the_security_log_is_written_whatever_the_level(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    configure(log_format, "error")
+
+    logging.getLogger("photolog.security").info("sign-in-failed", extra={"fields": NOTED})
+
+    line = capsys.readouterr().err.rstrip("\n")
+    assert line.isprintable()
+    if log_format == "json":
+        assert json.loads(line) | NOTED == json.loads(line)
+    else:
+        assert 'sign-in-failed address=192.0.2.7 path="/a b\ufffd31m\ufffd"' in line
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_message_cannot_look_like_two(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("text")
+
+    logging.getLogger("photolog.worker").warning("it\n12:00:00 worker-1 INFO all is well\x1b[2J")
+
+    first, second = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert first.endswith("it")
+    assert second.startswith("    ")
+    assert "\x1b" not in second

@@ -35,6 +35,9 @@ BOUNDED: dict[str, set[str]] = {
     "role": {"valkey", "gateway", "projector", "worker-1"},
     "method": {"GET", "POST"},
     "dependency": {"redis", "blobs"},
+    "state": {"active", "idle"},
+    "bound": {"total", "address", "client"},
+    "task": set(),
     "reason": {"decode-timeout", "decoder-died", "out-of-memory"},
 }
 
@@ -95,8 +98,10 @@ def test_every_metric_has_a_value_once_there_was_work(worked: System) -> None:
     }
 
     assert empty == {
+        *((name, "photolog_background_failures_total") for name in ROLES),
         ("worker-1", "photolog_decoder_restarts_total"),
         ("gateway", "job_failures_total"),
+        ("gateway", "photolog_rate_limited_total"),
     }
 
 

@@ -11,7 +11,11 @@ from ops.queue_table import age, table
 
 STAGE: dict[str, Any] = {
     "stage": "metadata",
-    "lanes": {"high": {"waiting": 1}, "normal": {"waiting": 0}, "low": {"waiting": 5_000}},
+    "lanes": {
+        "high": {"waiting": 1},
+        "normal": {"waiting": 0},
+        "low": {"waiting": 5_000, "clients": 3},
+    },
     "inProgress": 2,
     "delayed": 3,
     "oldestAgeMs": 90_000,
@@ -48,7 +52,7 @@ def cells(now: Queues) -> list[str]:
 
 def test_a_stage_is_a_line_of_what_waits_and_how_fast_it_goes() -> None:
     assert cells(queues()) == [
-        *("metadata", "1", "0", "5,000", "2", "3", "90", "s", "10.0", "0.25", "4")
+        *("metadata", "1", "0", "5,000", "3", "2", "3", "90", "s", "10.0", "0.25", "4")
     ]
 
 
@@ -57,7 +61,7 @@ def test_the_heading_names_the_time_that_rates_are_over() -> None:
 
     assert "  In/s (60 s)  Out/s (60 s)  " in lines(queues())[0]
     assert "  In/s  Out/s  " in lines(new)[0]
-    assert cells(new)[8:10] == ["–", "–"]
+    assert cells(new)[9:11] == ["–", "–"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from domain.commands import (
 )
 from domain.pipeline import TREE
 from domain.results import Rendition
-from ops.reconciling import compare, remove, settle
+from ops.reconciling import compare, record_removed, remove, settle
 from projections import losses
 from store.blobs import PROBES, original_key, rendition_key
 from store.folder_blobs import FolderBlobs
@@ -269,6 +269,32 @@ async def test_files_of_earlier_jobs_that_no_later_one_has_made_again_are_kept(
     now = (await log.load(photo.photo_id, "alice")).photo
     assert now is not None
     assert await _keys(blobs) == set(now.keys.values())
+
+
+async def test_superseded_files_that_are_gone_are_recorded_and_count_no_more(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    old = await _run(log, blobs, photo, photo.job_id, *TREE)
+    await _run(log, blobs, photo, await _reprocess(log, photo), *TREE)
+    doomed = await _photo(log, blobs)
+    await _execute(log, DeletePhoto(photo_id=doomed.photo_id))
+    assert await record_removed(log, blobs, CONTEXT) == 0
+    before = (await log.usage("alice")).usage.bytes
+    await blobs.delete(old["optimized"])  # by a call that was killed before it could record it
+
+    found = await compare(log, blobs, older_than_s=-HOUR_S)
+    await remove(blobs, found, orphans=False, superseded=True)
+    assert await record_removed(log, blobs, CONTEXT) == 1
+    assert await record_removed(log, blobs, CONTEXT) == 0
+
+    after = await compare(log, blobs, older_than_s=-HOUR_S)
+    loaded = (await log.load(photo.photo_id, "alice")).photo
+    assert loaded is not None
+    assert loaded.holding.superseded == {}
+    assert (await log.usage("alice")).usage.bytes == before - 4 * len(old)
+    assert (after.missing, after.unnamed, after.superseded) == ([], [], [])
 
 
 async def test_files_of_earlier_jobs_go_with_their_photo(log: Log, tmp_path: Path) -> None:

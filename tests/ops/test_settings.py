@@ -6,6 +6,8 @@ import pytest
 from domain.failures import Category
 from domain.retries import STRATEGIES
 from gateway.limits import Limits as GatewayLimits
+from handlers.children import Pace
+from handlers.sandbox import Sandbox
 from handlers.stage import Limits as PictureLimits
 from handlers.stage import Recipe
 from handlers.worker import WorkerSettings
@@ -156,18 +158,27 @@ def test_a_breaker_without_settings_is_one_of_the_default_settings() -> None:
 
 SERVER = Server(endpoint="http://127.0.0.1:9000", access_key="", secret_key="")
 WORKER = {"patience_s": "worker_patience_s", "drain_s": "worker_drain_s"}
+SANDBOX = {name: f"decoder_{name}" for name in Sandbox.__struct_fields__}
 RECIPE = {name: f"recipe_{name}" for name in Recipe.__struct_fields__}
 
 
 @pytest.mark.parametrize(
     ("bounds", "renamed"),
-    [(GatewayLimits(), {}), (PictureLimits(), {}), (WorkerSettings(), WORKER), (Recipe(), RECIPE)],
+    [
+        (GatewayLimits(), {}),
+        (PictureLimits(), {}),
+        (WorkerSettings(), WORKER),
+        (Recipe(), RECIPE),
+        (Pace(), {}),
+        (Sandbox(), SANDBOX),
+    ],
 )
 def test_every_bound_has_a_setting_with_the_same_default(
     bounds: msgspec.Struct, renamed: dict[str, str]
 ) -> None:
     values = msgspec.structs.asdict(bounds)
-    values.pop("concurrency", None)  # follows from the decoders, where the setting is 0
+    for follows in ("concurrency", "client_concurrency"):  # from the decoders, where they are 0
+        values.pop(follows, None)
     for name, value in values.items():
         assert getattr(Settings(), renamed.get(name, name)) == value, name
 

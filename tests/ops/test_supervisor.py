@@ -28,22 +28,16 @@ def _upload(system: System, picture: bytes) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-def _login(system: System) -> dict[str, str]:
-    """The header of who opens the URL that the system shows."""
-    token = system.welcome.partition("#token=")[2].split()[0]
-    return {"Authorization": f"Bearer {token}"}
-
-
-def test_a_person_gets_a_login_a_folder_and_a_way_to_upload_and_to_stop(
+def test_a_person_gets_an_address_a_folder_and_a_way_to_sign_in_to_upload_and_to_stop(
     shared_system: System,
 ) -> None:
-    assert f"{shared_system.url}/#token=" in shared_system.welcome
+    assert f"{program()} link --data {shared_system.data}" in shared_system.welcome
     assert str(shared_system.data) in shared_system.welcome
     assert f"{program()} upload --data" in shared_system.welcome
     assert "Ctrl-C" in shared_system.welcome
     assert (shared_system.data / "url").read_text() == shared_system.url
 
-    answer = httpx.get(f"{shared_system.url}/api/photos", headers=_login(shared_system))
+    answer = httpx.get(f"{shared_system.url}/api/photos", headers=shared_system.login())
     assert answer.json()["items"] == []
 
 
@@ -98,7 +92,7 @@ def test_sigterm_ends_everything_in_order_with_status_0_though_somebody_watches(
 ) -> None:
     assert len(system.alive()) >= 5
     events = f"{system.url}/api/events?room=client"
-    with httpx.stream("GET", events, headers=_login(system), timeout=DEADLINE_S) as watching:
+    with httpx.stream("GET", events, headers=system.login(), timeout=DEADLINE_S) as watching:
         frames = watching.iter_bytes()
         assert b"ready" in next(frames)
 

@@ -56,6 +56,61 @@ def test_where_the_log_was_changed_nobody_is_told_to_rebuild(system: System, pho
     assert "projections rebuild" not in told.stdout
 
 
+def test_a_read_model_is_not_rebuilt_from_a_broken_log(system: System, photo: str) -> None:
+    folder = system.data / "read-model"
+    old = (folder / "current").read_text()
+    asyncio.run(rewrite(url_in(system.data / "valkey"), 3))
+
+    refused = system.photolog("projections", "rebuild")
+    stayed = (folder / "current").read_text()
+    forced = system.photolog("projections", "rebuild", "--force")
+    listed = system.photolog("projections", "list")
+    as_json = json.loads(system.photolog("projections", "list", "--json").stdout)
+
+    assert (refused.returncode, stayed) == (1, old)
+    assert "The log is broken" in refused.stderr
+    assert "`--force` rebuilds all the same" in refused.stderr
+    kept = folder / "kept" / old
+    assert forced.returncode == 0
+    assert f"the old generation is kept in {kept}" in forced.stdout
+    assert f"kept {kept}, " in listed.stdout
+    assert as_json["kept"] == [{"path": str(kept), "sizeBytes": kept.stat().st_size}]
+    with closing(sqlite3.connect(kept)) as db:
+        rows: list[tuple[bytes]] = db.execute("SELECT body FROM history").fetchall()
+    assert not any(b"mallory" in body for (body,) in rows)
+
+
+def test_an_original_with_another_byte_is_named(system: System, photo: str, tmp_path: Path) -> None:
+    well = system.photolog("verify", "--originals")
+    [original] = (system.data / "blobs" / "originals").glob("*/*")
+    altered = bytearray(original.read_bytes())
+    altered[-3] ^= 1
+    original.write_bytes(altered)
+    copy = tmp_path / "copy"
+    shutil.copytree(system.data / "valkey" / FILES, copy / "valkey" / FILES)
+    shutil.copytree(system.data / "blobs" / "originals", copy / "blobs" / "originals")
+    before = contents(copy)
+
+    chains = system.photolog("verify")
+    verified = system.photolog("verify", "--originals", photo)
+    as_json = json.loads(system.photolog("verify", "--originals", "--json").stdout)
+    copied = photolog("verify", "--originals", "--data", str(copy))
+    sizes = system.photolog("reconcile")
+    reconciled = system.photolog("reconcile", "--hash")
+    hashed = json.loads(system.photolog("reconcile", "--hash", "--json").stdout)["hashed"]
+
+    assert (well.returncode, chains.returncode, sizes.returncode) == (0, 0, 0)
+    assert well.stdout.endswith(f"1 original, {len(altered):,} bytes: all as they were uploaded\n")
+    for told in (verified, copied, reconciled):
+        assert told.returncode == 1
+        assert f"altered  originals/{photo[:2]}/{photo}  of photo {photo}: " in told.stdout
+    assert verified.stdout.endswith(" bytes: 1 altered\n")
+    assert "5 files read, " in reconciled.stdout
+    assert [each["photoId"] for each in as_json["originals"]["altered"]] == [photo]
+    assert (hashed["files"], [each["photoId"] for each in hashed["altered"]]) == (5, [photo])
+    assert contents(copy) == before
+
+
 def test_a_copy_is_audited_where_it_lies_and_nothing_in_it_changes(
     system: System, photo: str, tmp_path: Path
 ) -> None:

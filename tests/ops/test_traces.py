@@ -33,8 +33,7 @@ SPAN = Span(
 
 def _processed(system: System) -> dict[str, str]:
     """Upload a photo in ``TRACE`` and wait for its end; the answer's body."""
-    token = system.welcome.partition("#token=")[2].split()[0]
-    with httpx.Client(base_url=system.url, headers={"Authorization": f"Bearer {token}"}) as client:
+    with httpx.Client(base_url=system.url, headers=system.login()) as client:
         answer = client.post(
             "/api/photos/upload",
             files={"file": ("a.jpg", jpeg())},

@@ -81,6 +81,12 @@ def delete(number: int = 1) -> c.DeletePhoto:
     return c.DeletePhoto(photo_id=photo_id(number))
 
 
+def removed(number: int = 1) -> c.RecordRenditionsRemoved:
+    """Of the first run, those that a later one may have replaced."""
+    keys = tuple(rendition(f"thumbnail-{size}", number).key for size in (150, 300, 600))
+    return c.RecordRenditionsRemoved(photo_id=photo_id(number), keys=keys)
+
+
 def erased(number: int = 1) -> c.RecordErased:
     return c.RecordErased(photo_id=photo_id(number))
 
@@ -193,6 +199,7 @@ SCRIPT: tuple[c.PhotoCommand, ...] = (
     start(1, 2),
     validation(1, 2),
     thumbnails(1, 2),
+    removed(1),
 )
 """Of alice and bob: a full run and a second one, a retry, a failure, a deletion, damage."""
 

@@ -99,7 +99,7 @@ async def test_damage_that_only_a_reader_meets_is_mended_while_the_projector_run
 
         assert await read(generations) == 1
         assert generations.current() != path
-    assert caplog.text.count("damaged") == 1
+    assert caplog.text.count("folding the log anew") == 1
     assert [file.name for file in generations.folder.glob("*doubted")] == []
 
 

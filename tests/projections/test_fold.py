@@ -31,6 +31,7 @@ from tests.projections.stories import (
     optimization,
     placeholder,
     processed,
+    removed,
     request,
     start,
     thumbnails,
@@ -52,6 +53,7 @@ CHOICES: tuple[Callable[[int], Sequence[c.PhotoCommand]], ...] = (
     lambda n: [fail("metadata", number=n)],
     lambda n: [request(n), start(n, 2), validation(n, 2), thumbnails(n, 2)],
     lambda n: [delete(n)],
+    lambda n: [removed(n)],
     lambda n: [erased(n)],
 )
 

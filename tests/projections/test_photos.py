@@ -203,6 +203,8 @@ def test_the_files_of_a_photo(db: Connection) -> None:
     told(db, [upload(), *processed()])
 
     names = {f"thumbnail-{edge}": edge for edge in (150, 300, 600)} | {"optimized": 1920}
+    photo = photos.get(db, ID)
+    assert photo
     assert photos.files(db, ID) == Files(
         bucket="photolog",
         original_key=f"originals/{ID[:2]}/{ID}",
@@ -210,6 +212,8 @@ def test_the_files_of_a_photo(db: Connection) -> None:
         original_filename="1.jpg",
         sha256=f"{1:064x}",
         file_size=1001,
+        uploaded_at=photo.uploaded_at,
+        position=photo.position,
         renditions={name: rendition(name, edge=edge) for name, edge in names.items()},
     )
 

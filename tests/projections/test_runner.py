@@ -16,9 +16,10 @@ from projections import checkpoints, photos
 from projections.rebuild import rebuild
 from projections.runner import AT_ONCE, GATHER_S, Committed, Projector
 from projections.verify import verify
+from store.background import Background
 from store.client import Client, connect
 from store.doorbell import Doorbell
-from store.errors import Replaced
+from store.errors import Replaced, Unavailable
 from store.log import Log
 from store.sqlite import Generations, Reader, open_reader, open_writer
 from tests.conftest import home, one_and_three
@@ -424,3 +425,43 @@ def largest_file(size_bytes: int) -> Generator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_an_unexpected_error_is_told_and_the_projector_goes_on_when_it_is_over(
+    log: Log, generations: Generations, caplog: pytest.LogCaptureFixture
+) -> None:
+    background = Background()
+    projector = Projector(log, generations, background=background)
+    async with running(projector):
+        await execute(log, *SCRIPT[:1])
+        await reached(log, generations)
+        path = generations.current()
+        assert path is not None
+        with closing(open_writer(path)) as db:
+            db.execute("ALTER TABLE photos RENAME COLUMN file_size TO girth")
+            await execute(log, *SCRIPT[1:])
+            await until(lambda: background.failures["projection"] > 0, "the failure")
+            db.execute("ALTER TABLE photos RENAME COLUMN girth TO file_size")
+
+        await reached(log, generations)
+
+    assert "projection of partition 0 failed, restarting it in" in caplog.text
+    assert (await verify(log, generations)).equal
+
+
+async def test_want_of_descriptors_is_waited_for(
+    log: Log, generations: Generations, projector: Projector
+) -> None:
+    """What the operating system refuses to the files is no bug, but an outage."""
+    await execute(log, *SCRIPT)
+    await projector.catch_up()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name.name) for name in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(3, highest), hard))
+    try:
+        with pytest.raises(Unavailable):
+            generations.current()
+        with pytest.raises(Unavailable):
+            await Reader(generations).query(checkpoints.get, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

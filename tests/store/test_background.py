@@ -66,3 +66,42 @@ async def test_a_cancelled_task_is_no_failure() -> None:
         await background.keep("the hub", anyio.sleep_forever)
 
     assert not background.failures
+
+
+async def test_whoever_waits_for_the_end_is_told_and_nothing_is_restarted_any_more() -> None:
+    background = Background()
+    over = anyio.Event()
+
+    async def wait() -> None:
+        await background.over()
+        over.set()
+
+    async def work() -> None:
+        raise RuntimeError("no room")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        with pytest.raises(RuntimeError):
+            await background.keep("the hub", lambda: background.keep("a part", work, restarts=0))
+        await over.wait()
+
+    assert isinstance(background.gave_up, RuntimeError)
+    assert background.failures == {"a part": 1}
+    await background.over()
+
+
+def test_an_error_that_was_handled_is_counted_too(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    background = Background(told.append)
+
+    try:
+        int("no number")
+    except ValueError as error:
+        background.failed("health check", error, part="redis")
+
+    assert told == ["health check"]
+    assert background.failing == {
+        "health check": "ValueError: invalid literal for int() with base 10: 'no number'"
+    }
+    assert "health check of redis failed" in caplog.text
+    assert "Traceback" in caplog.text

@@ -74,3 +74,14 @@ async def test_a_report_takes_no_task_and_leaves_those_in_hand_as_they_are(log: 
 
 async def test_the_clocks_of_one_machine_agree(log: Log) -> None:
     assert abs(await census.clock_ahead_ms(log)) < 500
+
+
+async def test_what_is_missing_around_decoders_is_told_for_a_while(log: Log) -> None:
+    assert await census.unconfined(log, AN_HOUR_MS) == []
+
+    await census.report_unconfined(log, ())
+    await census.report_unconfined(log, ("seccomp", "landlock"))
+    await census.report_unconfined(log, ("landlock",))
+
+    assert await census.unconfined(log, AN_HOUR_MS) == ["landlock", "seccomp"]
+    assert await census.unconfined(log, -AN_HOUR_MS) == []

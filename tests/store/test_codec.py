@@ -8,7 +8,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from domain import control_events as ce
 from domain import events as e
+from domain.access import AccessRevoked
 from domain.failures import Category
+from domain.quotas import OwnQuota, QuotaChanged
 from store import codec
 from store.errors import Corrupt
 from store.position import Position
@@ -59,6 +61,14 @@ EVERY_EVENT: list[e.AnyEvent] = [
     DELETED,
     ERASED,
     e.ProcessingDiscarded(photo_id=PHOTO, job_id=JOB, reason="too old"),
+    e.RenditionsSuperseded(
+        photo_id=PHOTO,
+        job_id=JOB,
+        files=(e.StoredFile(key="renditions/a", file_size=9),),
+        remove_at="2026-11-23T11:00:00.000Z",
+    ),
+    e.RenditionsRemoved(photo_id=PHOTO, files=(e.StoredFile(key="renditions/a", file_size=9),)),
+    QuotaChanged(client_id="alice", quota=OwnQuota(photos=5, bytes=0)),
     ce.StagePaused(stage=None),
     ce.StageResumed(stage="metadata"),
     ce.StageDrained(stage="metadata", tasks=7, reason="the camera was wrong"),
@@ -68,6 +78,7 @@ EVERY_EVENT: list[e.AnyEvent] = [
     ce.AlertRaised(
         stage="metadata", category=Category.LOGIC, level="critical", code="x", error="why"
     ),
+    AccessRevoked(client_id="alice", before="2026-11-23T10:00:00.000Z", reason="lost laptop"),
 ]
 
 

@@ -1,11 +1,21 @@
 """Lanes and timers hold nothing that the log does not have."""
 
+import uuid
 from datetime import timedelta
 
-from domain.commands import DeletePhoto, PhotoCommand, RecordStageFailed
+from domain.commands import (
+    DeletePhoto,
+    PhotoCommand,
+    RecordRenditionsRemoved,
+    RecordStageCompleted,
+    RecordStageFailed,
+    RequestProcessing,
+    UploadPhoto,
+)
 from domain.events import iso
 from domain.failures import Category
 from domain.pipeline import ERASURE, TREE
+from domain.results import Rendition
 from store.dispatch import Dispatch
 from store.lanes import Lanes
 from store.log import Log
@@ -114,3 +124,84 @@ async def test_an_entry_that_was_no_task_makes_the_partition_be_looked_at(log: L
     assert lanes.lost == {home(log)}
     await refill(log, home(log), STAGES)
     assert await waiting(log, lanes) == {(command.photo_id, "validation", 1)}
+
+
+async def processed_again(log: Log, photo: UploadPhoto) -> str:
+    """Thumbnails and optimized picture of a second job, each in place of another; its id."""
+    first = [("thumbnails", "thumbnail-150"), ("optimization", "optimized")]
+    for stage in ("validation", "metadata", "thumbnails", "placeholder", "optimization"):
+        await run(log, _made(photo, photo.job_id, stage, dict(first).get(stage)))
+    job_id = str(uuid.uuid4())
+    again = RequestProcessing(
+        photo_id=photo.photo_id, job_id=job_id, pipeline="full_processing", priority=5
+    )
+    await run(log, again)
+    await run(log, _made(photo, job_id, "validation", None))
+    for stage, name in first:
+        await run(log, _made(photo, job_id, stage, name))
+    return job_id
+
+
+def _made(photo: UploadPhoto, job_id: str, stage: str, name: str | None) -> RecordStageCompleted:
+    rendition = Rendition(
+        name=name or "",
+        key=f"renditions/{photo.photo_id}/{job_id}/{name}",
+        width=1,
+        height=1,
+        file_size=4,
+        mime_type="image/webp",
+        sha256="",
+    )
+    return RecordStageCompleted(
+        photo_id=photo.photo_id,
+        job_id=job_id,
+        stage=stage,
+        attempt=1,
+        duration_ms=1,
+        result={},
+        renditions=(rendition,) if name else (),
+        remove_at="2126-11-23T11:00:00.000Z",
+    )
+
+
+async def removals(log: Log) -> int:
+    return await log.redis.zcard(log.keys.timers(home(log)))
+
+
+async def test_removals_that_were_lost_come_back_until_they_are_done(log: Log) -> None:
+    photo = await uploaded(log)
+    await processed_again(log, photo)
+    await dispatched(log)
+    assert await removals(log) == 2  # one of each stage
+    loaded = (await log.load(photo.photo_id, "alice")).photo
+    assert loaded is not None
+    first, second = loaded.holding.superseded
+    await lanes_of(log)
+
+    await log.redis.zpopmin(log.keys.timers(home(log)))
+    assert await refill(log, home(log), STAGES) == 1
+    assert await removals(log) == 2
+    assert await refill(log, home(log), STAGES) == 0
+
+    await run(log, RecordRenditionsRemoved(photo_id=photo.photo_id, keys=(first,)))
+    await log.redis.delete(log.keys.timers(home(log)))
+    await refill(log, home(log), STAGES)
+    assert await removals(log) == 1
+
+    await run(log, RecordRenditionsRemoved(photo_id=photo.photo_id, keys=(second,)))
+    await log.redis.delete(log.keys.timers(home(log)))
+    await refill(log, home(log), STAGES)
+    assert await removals(log) == 0
+
+
+async def test_a_deleted_photo_waits_for_its_erasure_alone(log: Log) -> None:
+    photo = await uploaded(log)
+    await processed_again(log, photo)
+    await run(log, DeletePhoto(photo_id=photo.photo_id))
+    await dispatched(log)
+    await lose_everything(log)
+    lanes = await lanes_of(log)
+
+    assert await refill(log, home(log), STAGES) == 1
+
+    assert await waiting(log, lanes) == {(photo.photo_id, ERASURE, 1)}

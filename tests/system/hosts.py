@@ -56,7 +56,7 @@ async def host(settings: Settings, prefix: str, *, workers: int = 1) -> AsyncGen
     name = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     async with AsyncExitStack() as stack:
         projector = await stack.enter_async_context(
-            wiring.open_projector(settings, Telemetry("projector"), prefix=prefix)
+            wiring.open_projector(settings, "projector", Telemetry("projector"), prefix=prefix)
         )
         running = [
             await stack.enter_async_context(

@@ -206,6 +206,13 @@ def _discard(photo: Photo, _data: dict[str, Any]) -> None:
         photo.wrong("discarded though it had not failed")
 
 
+def _remove(photo: Photo, data: dict[str, Any]) -> None:
+    for file in data["files"]:
+        removed = photo.files.pop(file["key"], None)
+        if removed is None or not removed.superseded or removed.size != file["fileSize"]:
+            photo.wrong(f"{file['key']} was removed though it was not superseded")
+
+
 def _delete(photo: Photo, _data: dict[str, Any]) -> None:
     photo.deleted = True
 
@@ -233,6 +240,7 @@ _STEPS: dict[str, Callable[[Photo, dict[str, Any]], None]] = {
     "photo.processing.completed": _complete,
     "photo.processing.failed": _fail,
     "photo.processing.discarded": _discard,
+    "photo.renditions.removed": _remove,
     "photo.deleted": _delete,
     "photo.erased": _erase,
 }

@@ -78,3 +78,38 @@ def test_pictures_of_an_earlier_job_are_removed_from_minio(
     bucket = bucket_of(minio.url, prefix)
 
     _check(data, picture, lambda: {key for key in inside(bucket) if key.startswith("renditions/")})
+
+
+def test_they_are_removed_by_themselves_after_the_grace_time(
+    data: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOLOG_SUPERSEDED_GRACE_S", "1")
+    folder = data / "blobs" / "renditions"
+    with System(data) as system:
+        photo_id = system.photolog("upload", "--wait", str(picture)).stdout.split()[0]
+        token = system.photolog("token", "--client", "local").stdout.strip()
+        first = set(files(folder))
+        with httpx.Client(
+            base_url=system.url, headers={"Authorization": f"Bearer {token}"}, trust_env=False
+        ) as client:
+            client.post(f"/api/photos/{photo_id}/reprocess").raise_for_status()
+            wait_until(lambda: not first & set(files(folder)), "the first renditions are gone")
+            wait_until(
+                lambda: (
+                    [each["type"] for each in history(client, photo_id)].count(
+                        "photo.renditions.removed"
+                    )
+                    == 2
+                ),
+                "the removal of the files of both stages is recorded",
+            )
+            used = client.get("/api/me").json()["quota"]["bytes"]["used"]
+        compared = msgspec.json.decode(system.photolog("reconcile", "--json").stdout)
+
+    stored = (*folder.rglob("*"), *(data / "blobs" / "originals").rglob("*"))
+    assert used == sum(file.stat().st_size for file in stored if file.is_file())
+    assert (compared["missing"], compared["superseded"]) == ([], [])
+
+
+def history(client: httpx.Client, photo_id: str) -> list[dict[str, str]]:
+    return client.get(f"/api/photos/{photo_id}/history").json()["items"]

@@ -1,0 +1,186 @@
+"""What waits for a decoder, and what is next for one that is free.
+
+Clients take turns (``handlers.turns``). Of a client's tasks, first come those whose picture the
+decoder has, then those that have to be decoded anyway, then those that have waited too long for the
+decoder that has their picture. Two things can hold a task back, and never one that is cheap:
+
+- it needs more memory than the allowance, and that much is not spare now (``handlers.budget``);
+- it takes long, and of several decoders only one would be left for others.
+"""
+
+import math
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from domain.failures import Category
+from handlers.budget import Budget
+from handlers.cost import Cost
+from handlers.process import bad_answer
+from handlers.protocol import Request
+from handlers.registry import ORIGINAL, Stage
+from handlers.stage import Output, StageFailed
+from handlers.turns import Turns
+
+USUAL_S = 0.1
+"""What a task is taken to cost until it has ended, unless more is known."""
+
+Has = Callable[[str], bool]
+"""Whether the picture of a photo is decoded, or about to be."""
+
+
+class Job:
+    """A task on its way. ``outcome`` stays None if the pool is left before it has one.
+
+    ``cost`` is None until a decoder has looked at the header, if it ever has to say. ``is_slow``
+    is what it has turned out to be. ``seconds`` is how long decoders have worked on it.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        photo: str,
+        source: Path,
+        *,
+        client: str,
+        timeout_s: float,
+        sha256: str | None,
+    ) -> None:
+        self.request = Request(
+            stage=stage, photo=photo, sha256=sha256, allowed=Cost(memory_bytes=0, seconds=0)
+        )
+        self.source = source
+        self.client = client
+        self.timeout_s = timeout_s
+        self.since = self.began = anyio.current_time()
+        self.ended = anyio.Event()
+        self.outcome: Output | StageFailed | None = None
+        self.cost: Cost | None = None
+        self.charged_s = self.seconds = 0.0
+        self.is_expensive = self.is_slow = self.began_as_slow = False
+        self.preempted = self.is_forgotten = False
+
+
+class Queue:
+    """Tasks in the order in which they came, for ``decoders`` of them."""
+
+    def __init__(
+        self, stages: dict[str, Stage], budget: Budget, expensive_s: float, decoders: int
+    ) -> None:
+        self._stages = stages
+        self._budget = budget
+        self._expensive_s = expensive_s if decoders > 1 else math.inf
+        self._decoders = decoders
+        self._turns = Turns()
+        self._slow_ones: set[Job] = set()
+        self.waiting: list[Job] = []
+
+    @property
+    def has_quick_ones(self) -> bool:
+        """Whether a task waits that is not known to take long."""
+        return any(not (job.is_expensive or job.is_slow) for job in self.waiting)
+
+    def add(self, job: Job) -> None:
+        self._turns.come(job.client)
+        self.waiting.append(job)
+
+    def forget(self, job: Job) -> None:
+        """It has ended, or nobody waits for it any more."""
+        job.is_forgotten = True
+        if job in self.waiting:
+            self.waiting.remove(job)
+        self._turns.go(job.client)
+
+    def take(self, has: Has, others_have: Has, impatient_since: float) -> Job | None:
+        """The next task for a decoder that ``has`` pictures, with its memory and its turn paid."""
+        held_back = False
+        for jobs in self._by_turn():
+            free = impatient = None
+            for job in jobs:
+                held = self._is_of_original(job) and has(job.request.photo)
+                if not held and not self._may_begin(job, held_back):
+                    # What comes later must not take the memory that this one waits for.
+                    held_back = held_back or self._budget.extra_bytes(job.cost) > 0
+                    continue
+                if has(job.request.photo):
+                    return self._begin(job, held)
+                if not self._is_of_original(job) or not others_have(job.request.photo):
+                    free = free or job
+                elif job.since <= impatient_since:
+                    impatient = impatient or job
+            if (job := free or impatient) is not None:
+                return self._begin(job, False)
+        return None
+
+    def learn(self, job: Job, cost: Cost) -> StageFailed | None:
+        """Note what a decoder says that a task costs; the failure if that is too much for ever."""
+        if job.cost is not None:
+            return bad_answer("another cost than the one that was allowed")
+        job.cost = cost
+        job.is_expensive = cost.seconds > self._expensive_s
+        if cost.memory_bytes <= self._budget.largest_bytes:
+            return None
+        message = (
+            f"To decode {cost.pixels / 1e6:.0f} megapixels takes about "
+            f"{cost.memory_bytes / 1e6:.0f} MB of memory, and this worker's decoders may use "
+            f"{self._budget.largest_bytes / 1e6:.0f} MB for one picture."
+        )
+        return StageFailed(Category.RESOURCE, "needs-too-much-memory", message)
+
+    def give_back(self, job: Job, took_s: float) -> None:
+        """A decoder is done with the task, after that long."""
+        self._budget.give_back(job)
+        self._slow_ones.discard(job)
+        self._turns.end(job.client, job.charged_s, took_s)
+
+    def mark_slow(self, job: Job) -> None:
+        """It turns out to take long."""
+        job.is_slow = True
+        self._slow_ones.add(job)
+
+    def put_back(self, job: Job) -> None:
+        """It waits again, where it stood, if anybody waits for it."""
+        if job.is_forgotten:
+            return
+        at = next((i for i, each in enumerate(self.waiting) if each.since > job.since), None)
+        self.waiting.insert(len(self.waiting) if at is None else at, job)
+
+    def is_held(self, job: Job, photos: Collection[str]) -> bool:
+        """Whether a decoder that has the pictures of these photos needs no file for the task."""
+        return self._is_of_original(job) and job.request.photo in photos
+
+    def _by_turn(self) -> list[list[Job]]:
+        of: dict[str, list[Job]] = {}
+        for job in self.waiting:
+            of.setdefault(job.client, []).append(job)
+        return [of[client] for client in sorted(of, key=self._turns.used_s)]
+
+    def _may_begin(self, job: Job, held_back: bool) -> bool:
+        extra = self._budget.extra_bytes(job.cost)
+        if extra and (held_back or not self._budget.has_room(extra)):
+            return False
+        is_slow = job.is_expensive or job.is_slow
+        return not is_slow or self._decoders < 2 or len(self._slow_ones) < self._decoders - 1
+
+    def _begin(self, job: Job, held: bool) -> Job:
+        self.waiting.remove(job)
+        job.began = anyio.current_time()
+        job.began_as_slow = not held and (job.is_expensive or job.is_slow)
+        if job.began_as_slow:
+            self._slow_ones.add(job)
+        self._budget.take(job, 0 if held else self._budget.extra_bytes(job.cost))
+        cost = job.cost or Cost(memory_bytes=0, seconds=0)
+        job.charged_s = max(USUAL_S, cost.seconds)
+        self._turns.begin(job.client, job.charged_s)
+        allowed = Cost(
+            memory_bytes=max(cost.memory_bytes, self._budget.allowance_bytes),
+            seconds=max(cost.seconds, self._expensive_s),
+        )
+        job.request = msgspec.structs.replace(job.request, allowed=allowed)
+        return job
+
+    def _is_of_original(self, job: Job) -> bool:
+        stage = self._stages.get(job.request.stage)
+        return stage is not None and stage.needs == ORIGINAL

@@ -1,0 +1,228 @@
+"""``photolog tokens``: revoke, list, show, keys, rotate."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import click
+import jwt
+import msgspec
+
+from gateway.auth import Key
+from ops import signing_keys
+from ops.client import Server, connected
+from ops.commands.options import WithDefault, config_option, data_option, with_settings
+from ops.commands.server import as_operator, as_operator_of_clients
+from ops.errors import UserError
+from ops.lines import say, say_json
+from ops.loading import Loaded
+from ops.operating import Operations
+from ops.settings import Settings
+
+
+class _Token(msgspec.Struct, frozen=True, rename="camel"):
+    token_id: str
+    revoked_at: str
+
+
+class _Client(msgspec.Struct, frozen=True, rename="camel"):
+    client_id: str
+    before: str
+
+
+class _Revocations(msgspec.Struct, frozen=True):
+    tokens: list[_Token]
+    clients: list[_Client]
+    everyone: str | None
+
+
+@click.group(cls=WithDefault)
+@config_option
+@data_option
+def command() -> None:
+    """Revoke tokens; change the key that signs them.
+
+    Without a command: list.
+    """
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="The answer as it is.")
+@as_operator
+def show_revocations(server: Server, as_json: bool) -> None:
+    """List what is revoked. Who did it and why is in the log, as `access.revoked`."""
+
+    async def run() -> bytes:
+        async with connected(server.url, server.token) as client:
+            return await Operations(client).ask("GET", "tokens/revocations")
+
+    content = anyio.run(run)
+    if as_json:
+        say_json(content)
+        return
+    _tell(msgspec.json.decode(content, type=_Revocations))
+
+
+@command.command()
+@click.argument("token_ids", nargs=-1, metavar="[TOKEN_ID]...")
+@click.option("--client", "client_id", metavar="ID", help="All tokens of this client.")
+@click.option(
+    "--before",
+    metavar="TIME",
+    help="All tokens issued up to 2026-11-23T10:00:00Z, or `now`: of --client, or of everyone.",
+)
+@click.option("--reason", default="", help="Kept with the event.")
+@as_operator_of_clients
+def revoke(
+    server: Server,
+    token_ids: tuple[str, ...],
+    client_id: str | None,
+    before: str | None,
+    reason: str,
+) -> None:
+    """Revoke tokens: by id, those of a client, or all that were issued up to a time.
+
+    A whole token counts as its id. Sessions begun with the tokens end too. New tokens can be made
+    afterwards, for which the revocation does not hold.
+    """
+    if bool(token_ids) == bool(client_id or before):
+        raise click.UsageError("Name tokens, or --client, --before, or both of these.")
+    wishes: list[dict[str, Any]] = [{"tokenId": _id_of(each)} for each in token_ids]
+    if not token_ids:
+        moment = None if before is None else _moment(before)
+        wishes = [{"clientId": client_id, "before": moment}]
+
+    async def run() -> None:
+        async with connected(server.url, server.token) as client:
+            for wish in wishes:
+                await Operations(client).ask("POST", "tokens/revoke", {**wish, "reason": reason})
+
+    anyio.run(run)
+    say("Revoked. Every gateway knows within two seconds.")
+
+
+@command.command()
+@click.argument("token", default="-")
+def show(token: str) -> None:
+    """Say what a token says: its id, client, role, scopes and times.
+
+    Read from the standard input unless given. Whether it counts is not checked.
+    """
+    text = sys.stdin.read().strip() if token == "-" else token  # noqa: S105 # not a secret
+    claims = _claims(text)
+    for name, value in (
+        ("id", claims.get("jti", "none: of an older version")),
+        ("client", claims.get("sub")),
+        ("role", claims.get("role")),
+        ("scopes", claims.get("scope", "none")),
+        ("issued", _shown(claims.get("iat"))),
+        ("expires", _shown(claims.get("exp"))),
+    ):
+        say(f"{name:<8} {value}")
+
+
+@command.command()
+@with_settings()
+def keys(loaded: Loaded) -> None:
+    """List the keys that sign and verify tokens: their ids, not their secrets."""
+    _tell_keys(_keys(loaded.settings))
+
+
+@command.command()
+@click.option(
+    "--retire", metavar="KEY", help="A key that counts no more, at once; `tokens keys` lists them."
+)
+@with_settings()
+def rotate(loaded: Loaded, retire: str | None) -> None:
+    """Sign with a new key. Earlier ones verify as long as their tokens can be valid.
+
+    Where a key has leaked, --retire it: its tokens and the sessions begun with them end.
+    """
+    settings = loaded.settings
+    if settings.secret is not None:
+        raise UserError(
+            "PHOTOLOG_SECRET has the key: on all hosts, set PHOTOLOG_PREVIOUS_SECRET to a new one "
+            "and restart the gateways; then exchange the two and restart them again; unset the "
+            "previous one when its tokens have expired (PHOTOLOG_TOKEN_TTL_MAX_S)"
+        )
+    _keys(settings)
+    _tell_keys(
+        signing_keys.rotate(
+            signing_keys.key_path(settings), settings.token_ttl_max_s, retired=retire
+        )
+    )
+
+
+def _keys(settings: Settings) -> tuple[Key, ...]:
+    if settings.secret is not None:
+        return signing_keys.keys_in(settings)
+    path = signing_keys.key_path(settings)
+    try:
+        return signing_keys.read(path)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there is no key in {settings.folder}: start `photolog up` once"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be used: {error}") from error
+
+
+def _tell_keys(found: tuple[Key, ...]) -> None:
+    now = time.time()
+    for key in found:
+        if key is found[0]:
+            say(f"{key.id}  signs")
+        elif key.until > now:
+            say(f"{key.id}  verifies{_until(key)}")
+
+
+def _until(key: Key) -> str:
+    return "" if key.until == float("inf") else f" until {_shown(key.until)}"
+
+
+def _tell(found: _Revocations) -> None:
+    for token in found.tokens:
+        say(f"token {token.token_id}  revoked {token.revoked_at}")
+    for client in found.clients:
+        say(f"client {client.client_id}  all tokens issued up to {client.before}")
+    if found.everyone:
+        say(f"everyone  all tokens issued up to {found.everyone}")
+    if not (found.tokens or found.clients or found.everyone):
+        say("Nothing is revoked.")
+
+
+def _id_of(text: str) -> str:
+    if text.count(".") != 2:  # a JWT has three parts
+        return text
+    token_id = _claims(text).get("jti")
+    if token_id is None:
+        raise UserError("the token has no id, it is of an older version: revoke it by --client")
+    return str(token_id)
+
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        return jwt.decode(token, options={"verify_signature": False})  # pyright: ignore[reportUnknownMemberType] # types of the library
+    except jwt.InvalidTokenError as error:
+        raise UserError("this is not a token") from error
+
+
+def _moment(text: str) -> str:
+    if text == "now":
+        return datetime.now(UTC).isoformat()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(f"{text!r} is not a time: write 2026-11-23T10:00:00Z, or now") from error
+    if moment.tzinfo is None:
+        raise UserError(f"{text!r} has no offset from UTC: write 2026-11-23T10:00:00Z")
+    return moment.isoformat()
+
+
+def _shown(moment: Any) -> str:
+    try:
+        return datetime.fromtimestamp(float(moment), UTC).isoformat(timespec="seconds")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return "unknown"

@@ -1,0 +1,34 @@
+"""Telling the gateways, through Redis, which tasks of this process have failed of late."""
+
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import anyio
+
+from store import census
+from store.background import Background
+from store.errors import StoreError
+from store.log import Log
+
+EVERY_S = 2.0
+
+
+@asynccontextmanager
+async def reporting(log: Log, name: str, background: Background) -> AsyncGenerator[None]:
+    """Report for as long as the block lasts; a process is told apart from others of its name."""
+    process = f"{name}:{uuid.uuid4().hex[:8]}"
+    async with anyio.create_task_group() as tasks:
+        report = partial(_report, log, process, background)
+        tasks.start_soon(background.keep, "failure report", report)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _report(log: Log, process: str, background: Background) -> None:
+    while True:
+        if failing := background.failing:
+            with suppress(StoreError):  # which the checks of the gateways say
+                await census.report_failing(log, process, failing.keys())
+        await anyio.sleep(EVERY_S)

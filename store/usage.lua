@@ -1,0 +1,29 @@
+-- What a client has of what quotas limit.
+--
+-- KEYS  1 log (stream)   2 usage of the client (hash)   3 clients (hash)
+--       4 content hashes of the client (hash)   5 idempotency keys of the client (sorted set)
+-- Returns {photos, bytes, jobs, idempotency keys that have not expired, ms until the first does},
+--      or {} if the usage was lost.
+local kept = redis.pcall("HMGET", KEYS[2], "", "photos", "bytes", "jobs")
+local complete = not kept.err and kept[1] and kept[2] and kept[3] and kept[4]
+if complete then
+  complete = tonumber(kept[2]) and tonumber(kept[3]) and tonumber(kept[4])
+end
+if not complete then
+  local clients = redis.call("HMGET", KEYS[3], "", KEYS[4])
+  if clients[2] or (not clients[1] and redis.call("EXISTS", KEYS[1]) == 1) then
+    return {}
+  end
+  kept = { "", "0", "0", "0" }
+end
+local time = redis.call("TIME")
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local keys, expires_ms = redis.pcall("ZCOUNT", KEYS[5], "(" .. now_ms, "+inf"), 0
+if type(keys) ~= "number" then
+  keys = 0
+elseif keys > 0 then
+  local first = redis.call(
+    "ZRANGEBYSCORE", KEYS[5], "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+  expires_ms = math.ceil(tonumber(first[2]) - now_ms)
+end
+return { kept[2], kept[3], kept[4], tostring(keys), tostring(expires_ms) }

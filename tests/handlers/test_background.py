@@ -1,0 +1,46 @@
+"""What nobody expects of Redis: the worker goes on, and says so."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from handlers.children import Children
+from handlers.worker import Worker
+from store.background import Background
+from store.client import connect
+from store.folder_blobs import FolderBlobs
+from store.log import Log
+from tests.handlers.workers import DEADLINE_S, types_when_ended, uploaded
+from tests.servers import valkey
+from tests.system.photos import jpeg
+
+
+async def test_tasks_of_a_worker_that_fail_are_restarted_and_its_photos_are_processed(
+    own_folder: Path, blobs: FolderBlobs, children: Children
+) -> None:
+    """A command that is forbidden inside of a script fails as a mistake of ours would."""
+    background = Background()
+    types: list[str] = []
+    with valkey(own_folder) as url:
+        log, administrator = await Log.open(connect(url)), connect(url)
+        untyped: Any = administrator
+        await untyped.execute_command("ACL SETUSER", "default", "-xreadgroup")
+        worker = Worker(log, blobs, children, consumer="one", background=background)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            with anyio.fail_after(DEADLINE_S):
+                while not background.failures["claims"]:
+                    await anyio.sleep(0.01)
+
+            await untyped.execute_command("ACL SETUSER", "default", "+xreadgroup")
+            command = await uploaded(log, blobs, jpeg("one", (400, 300)))
+            types = await types_when_ended(log, command.photo_id)
+
+            worker.stop()
+        await log.redis.aclose()
+        await administrator.aclose()
+
+    assert types[-1] == "photo.processing.completed"
+    assert "claims" in background.failing
+    assert background.gave_up is None

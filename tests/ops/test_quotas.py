@@ -1,0 +1,61 @@
+"""``photolog quotas``: what clients have, and what they may have."""
+
+import json
+import uuid
+from typing import Any
+
+from click.testing import Result
+
+from tests.ops.conftest import run
+from tests.ops.systems import System
+
+NAMES = ("photos", "bytes", "jobs", "uploads", "idempotencyKeys")
+
+
+def quotas(system: System, *arguments: str) -> Result:
+    return run("--data", str(system.data), "quotas", *arguments)
+
+
+def as_json(system: System, *arguments: str) -> Any:
+    done = quotas(system, *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_limits_that_are_named_are_set_and_the_others_stay(shared_system: System) -> None:
+    client = f"client-{uuid.uuid4().hex[:8]}"
+
+    first = as_json(shared_system, client, "--photos", "500", "--bytes", "20G")
+    second = as_json(shared_system, client, "--photos", "none", "--jobs", "3")
+    third = as_json(shared_system, client, "--bytes", "default")
+
+    own = [{name: each["own"][name] for name in NAMES} for each in (first, second, third)]
+    nothing = dict.fromkeys(NAMES)
+    assert own == [
+        nothing | {"photos": 500, "bytes": 20_000_000_000},
+        nothing | {"photos": 0, "bytes": 20_000_000_000, "jobs": 3},
+        nothing | {"photos": 0, "jobs": 3},
+    ]
+    assert third["quota"]["photos"] == {"used": 0, "limit": None}
+    assert as_json(shared_system, client) == third
+
+
+def test_a_client_is_shown_and_listed(shared_system: System) -> None:
+    client = f"client-{uuid.uuid4().hex[:8]}"
+    quotas(shared_system, client, "--photos", "5")
+
+    shown, listed = quotas(shared_system, client), quotas(shared_system)
+
+    assert f"{'photos':<16} {0:>16}  of 5\n" in shown.stdout
+    assert f"{'bytes':<16} {0:>16}  no limit (default)\n" in shown.stdout
+    assert listed.exit_code == 0
+
+
+def test_what_is_no_limit_and_whose_it_is_are_asked_for(shared_system: System) -> None:
+    wrong = quotas(shared_system, "alice", "--photos", "-5")
+    huge = quotas(shared_system, "alice", "--photos", "99999999999999999999")
+    whose = quotas(shared_system, "--photos", "5")
+
+    assert "is not a number such as 500 or 20G, none or default" in wrong.output
+    assert "is not a number such as 500 or 20G, none or default" in huge.output
+    assert "Name the client whose quota is to be set." in whose.output

@@ -1,0 +1,46 @@
+"""The command line under rate limits: it waits as long as it is asked to, and goes on."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.ops.systems import System, jpeg
+
+COUNT = 8
+LIMITS = {"PHOTOLOG_RATE_UPLOADS": "3/3s", "PHOTOLOG_RATE_REQUESTS": "auditor=4/4s"}
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Generator[System]:
+    os.environ.update(LIMITS)
+    try:
+        with System(tmp_path_factory.mktemp("limited") / "data") as started:
+            yield started
+    finally:
+        for name in LIMITS:
+            del os.environ[name]
+
+
+def test_an_upload_of_many_files_goes_on_when_it_may(limited: System, tmp_path: Path) -> None:
+    for number in range(COUNT):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg())
+
+    done = limited.photolog("upload", "--wait", str(tmp_path))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{COUNT} processed"
+    assert "The limit uploads of this client is used up: 3 times in 3 s." in done.stderr
+
+
+def test_other_commands_wait_too(limited: System) -> None:
+    token = limited.photolog("token", "--client", "anna", "--role", "auditor").stdout.strip()
+    with httpx.Client(base_url=limited.url, headers={"Authorization": f"Bearer {token}"}) as client:
+        while client.get("/api/login").is_success:
+            pass
+
+    done = limited.photolog("photos", "--token", token, "--url", limited.url)
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,20 @@
+"""An honest client is served while hostile ones of every kind are at it. How fast it is served,
+``photolog bench crowd`` tells."""
+
+from ops.bench.crowd import hostile, use
+from ops.bench.system import running
+from tests.system.settling import settled
+
+SECONDS = 15.0
+
+
+async def test_an_honest_client_is_served_and_health_answers_while_a_crowd_attacks() -> None:
+    with running() as system:
+        with hostile(system, SECONDS):
+            noticed = await use(system, SECONDS)
+
+        found = await settled(system.data)
+
+    assert noticed.unwell == []
+    assert noticed.completions
+    assert found.wrong == []
