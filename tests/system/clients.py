@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import httpx
 
+from gateway.auth import SCOPES
 from ops.settings import Settings
 from ops.tokens import mint
 from tests.system.photos import broken, jpeg
@@ -78,7 +79,7 @@ async def use(
 def client_of(data: Path, client_id: str) -> httpx.AsyncClient:
     """Signed in at the system that runs on the folder ``data``; it hangs up after ``ANSWER_S``."""
     url = (data / "url").read_text("utf-8").strip()
-    token = mint(Settings(data=str(data)), client_id, "client", ttl_s=3600)
+    token = mint(Settings(data=str(data)), client_id, "client", 3600, SCOPES)
     headers = {"Authorization": f"Bearer {token}"}
     # Without certificates, which take long to load and which plain HTTP has no use for.
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_S, verify=False)

@@ -3,18 +3,13 @@
 
 from ops.bench.crowd import hostile, use
 from ops.bench.system import running
-from tests.system.settling import settled
 
-SECONDS = 15.0
+SECONDS = 10.0
 
 
 async def test_an_honest_client_is_served_and_health_answers_while_a_crowd_attacks() -> None:
-    with running() as system:
-        with hostile(system, SECONDS):
-            noticed = await use(system, SECONDS)
-
-        found = await settled(system.data)
+    with running() as system, hostile(system, SECONDS):
+        noticed = await use(system, SECONDS)
 
     assert noticed.unwell == []
     assert noticed.completions
-    assert found.wrong == []
