@@ -67,7 +67,9 @@ PROBLEMS: dict[str, Kind] = {
     "invalid-limit": Kind(400, "The page is too long", "Ask for fewer items and use nextCursor."),
     "invalid-time": Kind(400, "No such time", "Write times as 2026-11-23T10:00:00Z."),
     "invalid-session": Kind(400, "No such session id", "Use 1 to 128 printable characters."),
-    "invalid-room": Kind(400, "No such room", "Use client, session:, photo: and an id, or global."),
+    "invalid-room": Kind(
+        400, "No such room", "Use client, client:ID, session:ID, photo:ID or global."
+    ),
     "invalid-priority": Kind(400, "No such priority", "Use 1 (first) to 10 (last)."),
     "unknown-pipeline": Kind(400, "No such pipeline", "Use full_processing or quick_processing."),
     "invalid-limit-setting": Kind(400, "No such limit", "Name the stage that the rate is of."),

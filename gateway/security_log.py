@@ -75,6 +75,7 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     path: str = ""
     code: str = ""
     actor: str = ""
+    before: str = ""
 
 
 class _Window(msgspec.Struct, kw_only=True):
@@ -138,8 +139,13 @@ class SecurityLog:
         if not entry.type.endswith(REVOKED):
             return
         event: dict[str, Any] = msgspec.json.decode(entry.body)
-        metadata = event["metadata"]
-        noted = Noted(actor=metadata["actor"], token=str(event["data"].get("tokenId", "")))
+        metadata, data = event["metadata"], event["data"]
+        noted = Noted(
+            actor=metadata["actor"],
+            token=data.get("tokenId") or "",
+            client=data.get("clientId") or "",
+            before=data.get("before") or "",
+        )
         self._limited("revocation", entry.type, noted, metadata["traceId"])
 
     def _note(self, kind: Kind, scope: Any, code: str = "", *, path: str = "") -> None:

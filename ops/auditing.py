@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from domain.control_events import OF_NO_PHOTO
-from domain.events import FIRST_PREV
+from domain.control_events import OF_NO_PHOTO, SystemData
+from domain.events import EVENT_TYPES, FIRST_PREV
 from store.codec import digest
 from store.entries import Entry, entries, length
 from store.log import Log
@@ -185,7 +185,8 @@ def _chain(event: _Event | None, entry: Entry) -> str:
     """
     if event is None:
         return entry.fields.get(b"p", b"").decode("utf-8", "replace") or UNKNOWN
-    if event.type.startswith(f"{PIPELINE}."):
+    kind = EVENT_TYPES.get(event.type)
+    if kind is not None and issubclass(kind, SystemData):
         return PIPELINE
     return event.data.photo_id or UNKNOWN
 

@@ -62,7 +62,7 @@ def _of_photo(event: Shown) -> list[Any]:
         case "photo.processing.discarded":
             return [data["reason"]]
         case "photo.renditions.superseded":
-            until = f"removed at {data['removeAt']}" if data["removeAt"] else None
+            until = f"to be removed at {data['removeAt']}" if data["removeAt"] else None
             return [*_of_files(data["files"]), until]
         case "photo.renditions.removed":
             return _of_files(data["files"])
@@ -87,7 +87,8 @@ def _of_pipeline(event: Shown) -> list[Any]:
 
 
 def _of_files(files: list[dict[str, Any]]) -> list[Any]:
-    return [f"{len(files):,} files", f"{sum(each['fileSize'] for each in files):,} bytes"]
+    count = "1 file" if len(files) == 1 else f"{len(files):,} files"
+    return [count, f"{sum(each['fileSize'] for each in files):,} bytes"]
 
 
 def _of_revocation(data: dict[str, Any]) -> list[Any]:

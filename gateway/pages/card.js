@@ -99,7 +99,7 @@ export class Card {
       case "duplicate": {
         const photoId = upload.photoId ?? "";
         const jump = () => actions.jump(photoId);
-        this.#showTrouble("Already here", "You have this very photo.", [
+        this.#showTrouble("Already here", "You have already uploaded this photo.", [
           smallButton("Show it", jump),
           smallButton("Dismiss", actions.dismiss),
         ]);

@@ -9,9 +9,13 @@ import anyio
 import msgspec
 import pytest
 
+from domain.access import RevokeAccess
 from domain.commands import DeletePhoto, StartProcessing
-from domain.controls import PauseStage, ResumeStage
-from domain.events import FIRST_PREV
+from domain.control_events import Limit, SystemData
+from domain.controls import LimitStage, PauseStage, RaiseAlert, RecordDrained, ResumeStage
+from domain.events import EVENT_TYPES, FIRST_PREV
+from domain.failures import Category
+from domain.quotas import ChangeQuota, OwnQuota
 from ops.auditing import Audit, audit
 from ops.settings import Settings
 from ops.wiring import open_log
@@ -212,6 +216,33 @@ async def test_a_foreign_entry_with_a_photos_name_is_no_link_of_its_chain(log: L
     found = await audit(log)
     assert told(found) == [("?", 0, "it is no event")]
     assert (found.photos, found.events) == (1, 2)
+
+
+async def test_every_event_of_the_system_is_a_link_of_its_chain(log: Log) -> None:
+    steering, now = ControlLog(log), CONTEXT.now
+    for command in (
+        PauseStage(stage="thumbnails"),
+        ResumeStage(stage="thumbnails"),
+        LimitStage(stage="thumbnails", limit=Limit(concurrency=1)),
+        RecordDrained(stage="thumbnails", tasks=1, reason="a test"),
+        RaiseAlert(
+            now=now,
+            stage="thumbnails",
+            category=Category.DATA,
+            level="warn",
+            code="any",
+            error="any",
+        ),
+        ChangeQuota(client_id="alice", quota=OwnQuota(photos=5)),
+        RevokeAccess(now=now, token_id="1"),
+    ):
+        await steering.execute(command, CONTEXT)
+
+    found = await audit(log)
+
+    assert found.breaks == []
+    kinds = {kind.TYPE for kind in EVENT_TYPES.values() if issubclass(kind, SystemData)}
+    assert {fields[b"t"].decode() for _, fields in await stored(log)} == kinds
 
 
 async def test_the_events_of_the_pipeline_are_a_chain_of_their_own(log: Log) -> None:

@@ -38,6 +38,7 @@ SETTINGS = {
     "PHOTOLOG_STAGE_TIMEOUT_S": str(STAGE_TIMEOUT_S),
     "PHOTOLOG_PARTITIONS": "2",
     "PHOTOLOG_DECODERS": "1",
+    "PHOTOLOG_SUPERSEDED_GRACE_S": "1",  # no removal is still to come when all is at rest
     "PHOTOLOG_LOG_LEVEL": "info",
 }
 
