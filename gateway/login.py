@@ -20,6 +20,7 @@ from gateway.cookies import check_origin, new_cookie, session_cookie
 from gateway.dependencies import Asked, Dependencies
 from gateway.parameters import bodiless, only
 from gateway.problems import problems
+from gateway.throttling import Throttle
 
 Asking = Request[None, None, State]
 
@@ -72,11 +73,14 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     summary="Sign this browser in",
 )
 async def log_in(
-    request: Asking, access: NamedDependency[Access], data: JSONBody[TicketWish | None] = None
+    request: Asking,
+    access: NamedDependency[Access],
+    throttle: NamedDependency[Throttle],
+    data: JSONBody[TicketWish | None] = None,
 ) -> Response[Login]:
     """With a ticket, which is used up, or with a token as `Authorization: Bearer`. From then on the
     browser sends the session's cookie by itself."""
-    principal = await _offered(request, access, data, use=True)
+    principal = await _offered(request, access, throttle, data, use=True)
     if (before := session_cookie(request)) is not None:
         await access.end_session(before)
     secret = await access.begin_session(principal)
@@ -99,10 +103,13 @@ async def log_in(
     summary="Whom would this sign in?",
 )
 async def preview_login(
-    request: Asking, access: NamedDependency[Access], data: JSONBody[TicketWish | None] = None
+    request: Asking,
+    access: NamedDependency[Access],
+    throttle: NamedDependency[Throttle],
+    data: JSONBody[TicketWish | None] = None,
 ) -> Preview:
     """As for signing in, and changes nothing: a ticket is not used up."""
-    offered = _login(await _offered(request, access, data, use=False))
+    offered = _login(await _offered(request, access, throttle, data, use=False))
     current = await access.in_session(request)
     return Preview(**msgspec.structs.asdict(offered), current=current and _login(current))
 
@@ -155,12 +162,21 @@ async def log_out(request: Asking, access: NamedDependency[Access]) -> Response[
 
 
 async def _offered(
-    request: Asking, access: Access, wish: TicketWish | None, *, use: bool
+    request: Asking, access: Access, throttle: Throttle, wish: TicketWish | None, *, use: bool
 ) -> Principal:
-    """Whom the ticket, or else the bearer token, would sign in; raises AuthError and Forbidden."""
+    """Whom the ticket, or else the bearer token, would sign in.
+
+    Raises:
+        AuthError, Forbidden: nobody.
+        RateLimited: too many tickets were tried from this address.
+    """
     if wish is not None:
         check_origin(request)
-        return await access.of_ticket(wish.ticket, use=use)
+        try:
+            return await access.of_ticket(wish.ticket, use=use)
+        except AuthError as error:
+            await throttle.charge_failure(request.scope, error)
+            raise
     check_origin(request, required=False)
     token = bearer(request)
     if token is None:

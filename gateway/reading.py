@@ -58,6 +58,7 @@ async def provide_reader(
             if await will_not_come(deps.log, position, None):
                 raise _no_event(position)
             await reach(deps, position)
+    request.auth.confirm(request.user)  # the wait may have been long
     return deps.reader
 
 

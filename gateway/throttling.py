@@ -123,6 +123,11 @@ class Throttle:
         failures = self._failures if guessed else None
         await self._charge(scope, self._standings(scope, failures, self._anonymous))
 
+    async def charge_failure(self, scope: Any, error: AuthError) -> None:
+        """Charge a failed sign-in, on top of the request; raises RateLimited."""
+        if error.code not in HARMLESS:
+            await self._charge(scope, self._standings(scope, self._failures))
+
     def judge(self, scope: Any, error: Exception) -> Exception:
         """Charge a request that found no route; return what to answer it with."""
         lost = isinstance(error, HTTPException) and error.status_code in (404, 405)
@@ -158,9 +163,7 @@ class Throttle:
         except (Forbidden, Refused, StoreError):  # the route says so itself where it matters
             return None
         except AuthError as error:
-            if error.code not in HARMLESS:
-                scope = connection.scope
-                await self._charge(scope, self._standings(scope, self._failures))
+            await self.charge_failure(connection.scope, error)
             return None
 
     async def _charge_client(self, scope: Any, principal: Principal, kind: str) -> None:

@@ -42,7 +42,7 @@ class Noticed(msgspec.Struct, frozen=True, kw_only=True):
 def run(minutes: float) -> None:
     report.headline("An honest client beside a crowd of hostile ones")
     report.note(f"hostile kinds, each from an address of its own: {', '.join(KINDS)}")
-    with running() as system:
+    with running(PHOTOLOG_SECURITY_LINES="1") as system:  # else it drowns the figures
         alone = asyncio.run(use(system, ALONE_S))
         with hostile(system, minutes * 60):
             beside = asyncio.run(use(system, minutes * 60 - 2))
@@ -62,7 +62,9 @@ def run(minutes: float) -> None:
 def hostile(system: System, seconds: float, *kinds: str) -> Generator[None]:
     """Hostile clients of all kinds, or of those named, for so long at most."""
     target = Target(
-        port=urlsplit(system.url).port or 0, token=system.token(HOSTILE), seconds=seconds
+        port=urlsplit(system.url).port or 0,
+        token=system.token(HOSTILE, "--scope", "priority:high"),
+        seconds=seconds,
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "ops.bench.hostile", *kinds], stdin=subprocess.PIPE

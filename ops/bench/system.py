@@ -34,9 +34,9 @@ class System:
         self.data = data
         self.url = url
 
-    def token(self, client_id: str) -> str:
+    def token(self, client_id: str, *options: str) -> str:
         return subprocess.run(
-            [sys.executable, "-m", "ops.cli", "token", "--client", client_id],
+            [sys.executable, "-m", "ops.cli", "token", "--client", client_id, *options],
             env={**os.environ, "PHOTOLOG_DATA": str(self.data)},
             check=True,
             capture_output=True,

@@ -375,3 +375,23 @@ class TestScopes:
         )
 
         assert (answer.status_code, answer.json()["code"]) == (403, "scope-required")
+
+
+class TestWaiting:
+    @pytest.fixture
+    def projecting(self) -> bool:
+        """The test itself says when the read model goes on."""
+        return False
+
+    async def test_a_read_that_waited_is_refused_if_its_token_was_revoked_meanwhile(
+        self, gateway: Gateway, deps: Dependencies, tmp_path: Path
+    ) -> None:
+        position = (await gateway.upload()).json()["position"]
+
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(gateway.get("/api/photos", after=position))
+            await revoke(gateway, tokenId=id_of(gateway, "alice"))
+            async with projected(deps, tmp_path / "read-model"):
+                answer = await waiting
+
+        assert (answer.status_code, answer.json()["code"]) == (401, "revoked-token")

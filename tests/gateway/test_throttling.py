@@ -237,6 +237,19 @@ class TestAddresses:
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
         refused(answers[-1], "sign-in-failures")
 
+    async def test_guessed_tickets_are_refused_after_a_few(self, gateway: Gateway) -> None:
+        del gateway.client.headers["Authorization"]
+        origin = {"Origin": gateway.base_url}
+
+        answers = [
+            await gateway.client.post(
+                "/api/login", json={"ticket": f"0-{number:032}"}, headers=origin
+            )
+            for number in range(4)
+        ]
+
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+
     async def test_a_hostile_neighbour_keeps_nobody_out_who_has_a_token(
         self, gateway: Gateway
     ) -> None:
