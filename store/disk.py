@@ -84,7 +84,13 @@ class Folders:
                 break
             self.forget(folder)
             folder = folder.parent
-        sync_folder(folder)
+        while True:
+            try:
+                return sync_folder(folder)
+            except FileNotFoundError:  # another deletion has removed it, too
+                if not is_there(self.root):
+                    raise
+                folder = folder.parent
 
 
 def link(path: Path, file: Path, folders: Folders, *, replace: bool) -> None:

@@ -35,8 +35,8 @@ const deleted = (names) => `${names.length === 1 ? `${names[0]} was` : `${names.
 const days = byId("days");
 
 let isLive = false;
-/** Photos that were asked to be processed again here. @type {Set<string>} */
-const again = new Set();
+/** Photos that were asked to be processed again here, with the job before. @type {Map<string, string>} */
+const again = new Map();
 
 const uploads = new Uploads({
   onChange: (upload) => sending.show(upload),
@@ -114,10 +114,13 @@ function photoChanged(change, photo, event) {
   if (change === "added") grid.place(photo);
   else grid.changed(photo);
   if (isOpen) viewer.show(photo);
-  if (event?.type === "photo.processing.completed") {
-    const words = `${photo.originalFilename} was processed again.`;
-    if (again.delete(photo.photoId)) tell(words, { passing: true });
-    else announce(photo.originalFilename, ready);
+  // The job may have ended before its events were seen: the photo itself says so.
+  const before = again.get(photo.photoId);
+  if (before !== undefined && photo.jobId !== before && photo.processingStatus === "completed") {
+    again.delete(photo.photoId);
+    tell(`${photo.originalFilename} was processed again.`, { passing: true });
+  } else if (event?.type === "photo.processing.completed") {
+    announce(photo.originalFilename, ready);
   }
   if (event?.type === "photo.processing.failed") {
     again.delete(photo.photoId);
@@ -147,7 +150,7 @@ async function removePhoto(photo) {
 /** @param {Photo} photo */
 async function reprocess(photo) {
   try {
-    again.add(photo.photoId);
+    again.set(photo.photoId, photo.jobId);
     await api.reprocess(photo.photoId);
   } catch (error) {
     again.delete(photo.photoId);

@@ -82,8 +82,8 @@ async def test_redis_that_starts_again_has_kept_every_accepted_photo(data: Path)
         async with _uploading(data, range(40), photos):
             ends = {10: signal.SIGKILL, 20: signal.SIGTERM, 30: signal.SIGKILL}
             for enough, number in ends.items():
-                await _until(lambda: len(photos) >= enough and system.pid_of("valkey"))  # noqa: B023 # awaited at once
-                _send(system.pid_of("valkey"), number)
+                await _until(lambda: len(photos) >= enough)  # noqa: B023 # awaited at once
+                _send(await _pid_of_valkey(system), number)
         found = await settled(data)
         stories = await _stories(data)
 
@@ -268,6 +268,14 @@ def _frozen(pid: int | None) -> Generator[None]:
         yield
     finally:
         _send(pid, signal.SIGCONT)
+
+
+async def _pid_of_valkey(system: System) -> int:
+    """That of the server, once it runs: it may be about to be started again."""
+    with anyio.fail_after(DEADLINE_S):
+        while (pid := system.pid_of("valkey")) is None:
+            await anyio.sleep(PAUSE_S)
+    return pid
 
 
 def _send(pid: int | None, number: signal.Signals) -> None:
