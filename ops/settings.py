@@ -189,7 +189,8 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Natural | None,
         Meta(
             description="An append is answered when it is on the disk of Redis and of so many "
-            "replicas; unset: when Redis has taken it. Needs Redis 7.2 or Valkey."
+            "replicas. Unset: 1 on a cluster that has replicas, else when Redis has taken it. Needs "
+            "Redis 7.2 or Valkey."
         ),
     ] = None
     append_wait_s: Annotated[

@@ -25,13 +25,15 @@ from ops.reconciling import settle
 from ops.reporting import reporting
 from ops.settings import Settings, variable_of
 from ops.telemetry import Telemetry
+from store import guarantee
 from store.blobs import Blobs
 from store.breaker import Breaker
-from store.client import Client, Wait, connect
+from store.client import Client, connect
 from store.cluster import Cluster
 from store.errors import Denied, Unavailable, Unfit
-from store.fitness import can_wait, examine
-from store.keys import DEFAULT_PREFIX
+from store.fitness import examine
+from store.guarantee import Guarantee
+from store.keys import DEFAULT_PREFIX, Keys
 from store.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore
 from store.sqlite import Generations, Reader
@@ -95,32 +97,40 @@ async def open_log(
     *,
     patient: bool = False,
     create: bool | None = None,
+    settled: bool | None = None,
     prefix: str = DEFAULT_PREFIX,
     observe: AppendObserver = ignore,
 ) -> AsyncGenerator[Log]:
     """The log. A ``patient`` caller waits until Redis is there, and says so.
 
-    Where there is none it is created, if ``create``, by default for the patient.
+    Where there is none it is created, if ``create``, by default for the patient. Whoever appends,
+    removes something or keeps what it reads needs a ``settled`` log, by default the patient and
+    those that create: its reads wait until they are as safe as ``append_wait_replicas`` says. Any
+    other reader works with whatever replicas there are, and may see an event that is lost later.
 
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.
         UserError: there is no log, or Redis is not fit to hold it, or does not let us in.
     """
     create = patient if create is None else create
+    settled = patient or create if settled is None else settled
     redis = connect(redis_url(settings), _breaker("redis", settings))
-    wait = _wait(settings)
+    given = Guarantee()
     partitions = settings.partitions or (ON_A_CLUSTER if isinstance(redis, Cluster) else 1)
     try:
         remind_at = 0.0
         while True:
             try:
                 worries = await examine(redis)
-                if wait is not None:
-                    await _check_wait(redis, wait)
+                if settled:
+                    given = await _guarantee(redis, settings, prefix)
                 if create:
-                    log = await Log.open(redis, partitions=partitions, prefix=prefix, wait=wait)
+                    log = await Log.open(
+                        redis, partitions=partitions, prefix=prefix, wait=given.wait
+                    )
+                    await guarantee.keep(redis, log.keys, given)
                 else:
-                    log = await Log.find(redis, prefix=prefix)
+                    log = await Log.find(redis, prefix=prefix, wait=given.wait)
                 if log is None:
                     raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_place(settings)}")
                 break
@@ -134,10 +144,13 @@ async def open_log(
                     remind_at = time.monotonic() + REMIND_S
             await anyio.sleep(RETRY_S)
         log.observe = observe
+        log.guarantee = given
         if patient:
             starting.info("joined the log at %s, partitions: %d", _place(settings), log.partitions)
             for worry in worries:
                 logger.warning("PHOTOLOG_REDIS_URL: %s", worry)
+            if given.risk:
+                logger.warning("PHOTOLOG_APPEND_WAIT_REPLICAS: %s", given.risk)
         yield log
     finally:
         with anyio.CancelScope(shield=True):
@@ -158,16 +171,21 @@ def _nowhere(settings: Settings, error: Unavailable) -> Unavailable:
     )
 
 
-def _wait(settings: Settings) -> Wait | None:
+async def _guarantee(redis: Client, settings: Settings, prefix: str) -> Guarantee:
+    """What appends wait for. The server of ``photolog up`` is on the machine of all else: losing
+    its disk needs no warning of its own."""
     replicas = settings.append_wait_replicas
-    return None if replicas is None else Wait(replicas=replicas, timeout_s=settings.append_wait_s)
-
-
-async def _check_wait(redis: Client, wait: Wait) -> None:
     try:
-        await can_wait(redis, wait)
+        given = await guarantee.guarantee(
+            redis, Keys(prefix), replicas=replicas, timeout_s=settings.append_wait_s
+        )
     except Unfit as error:
+        if replicas is None:
+            raise
         raise UserError(f"PHOTOLOG_APPEND_WAIT_REPLICAS: {error}") from error
+    if settings.redis_url is None:
+        return msgspec.structs.replace(given, risk="")
+    return given
 
 
 @asynccontextmanager

@@ -35,6 +35,7 @@ from store.chain import Chained, chain
 from store.claims import Claims, Used, over_quota
 from store.client import Client, Wait, translated
 from store.errors import Corrupt, Lost, Unavailable
+from store.guarantee import Guarantee
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
 from store.outcome import Loaded, Outcome
@@ -69,6 +70,7 @@ class Log(States):
         self.log_id = log_id
         self.partitions = partitions
         self.observe: AppendObserver = ignore
+        self.guarantee = Guarantee(wait=wait)
         self._append = Append(redis, keys, log_id, wait)
         self._claims = Claims(self, self._append)
 
@@ -95,13 +97,15 @@ class Log(States):
         return cls(redis, log_id=log_id, partitions=count, keys=keys, wait=wait)
 
     @classmethod
-    async def find(cls, redis: Client, *, prefix: str = DEFAULT_PREFIX) -> "Log | None":
-        """The log of this server, if there is one; raises as ``open``."""
+    async def find(
+        cls, redis: Client, *, prefix: str = DEFAULT_PREFIX, wait: Wait | None = None
+    ) -> "Log | None":
+        """The log of this server, if there is one; ``wait`` and raises as ``open``."""
         keys = Keys(prefix)
         found = await meta.find(redis, keys)
-        return (
-            None if found is None else cls(redis, log_id=found[0], partitions=found[1], keys=keys)
-        )
+        if found is None:
+            return None
+        return cls(redis, log_id=found[0], partitions=found[1], keys=keys, wait=wait)
 
     async def confirm(self, partition: int | None = None) -> None:
         """Nothing while Redis has this log, or this partition of it; else Replaced, Unavailable."""

@@ -87,7 +87,7 @@ def command(
 
     async def run() -> tuple[Comparison, Hashed | None]:
         async with (
-            wiring.open_log(settings) as log,
+            wiring.open_log(settings, settled=removing) as log,
             open_store(settings, f"reconcile-{os.getpid()}") as blobs,
         ):
             of_this_log = await belonging.refuse_others(
