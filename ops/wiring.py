@@ -16,24 +16,26 @@ import msgspec
 from ops import belonging, gauges, memory
 from ops.blobs import open_store
 from ops.bundled import known_flaws
+from ops.durability import guarantee_of
 from ops.embedded import url_in
 from ops.errors import UserError
 from ops.loading import shown
 from ops.logs import starting
 from ops.metrics import Role
 from ops.reconciling import settle
-from ops.reporting import reporting
+from ops.reporting import naming_losses, reporting
 from ops.settings import Settings, variable_of
 from ops.telemetry import Telemetry
 from store import guarantee
+from store.answered import Answered
 from store.blobs import Blobs
 from store.breaker import Breaker
-from store.client import Client, connect
+from store.client import connect
 from store.cluster import Cluster
 from store.errors import Denied, Unavailable, Unfit
 from store.fitness import examine
 from store.guarantee import Guarantee
-from store.keys import DEFAULT_PREFIX, Keys
+from store.keys import DEFAULT_PREFIX
 from store.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore
 from store.sqlite import Generations, Reader
@@ -122,8 +124,7 @@ async def open_log(
         while True:
             try:
                 worries = await examine(redis)
-                if settled:
-                    given = await _guarantee(redis, settings, prefix)
+                given = await guarantee_of(redis, settings, prefix, waits=settled)
                 if create:
                     log = await Log.open(
                         redis, partitions=partitions, prefix=prefix, wait=given.wait
@@ -145,12 +146,11 @@ async def open_log(
             await anyio.sleep(RETRY_S)
         log.observe = observe
         log.guarantee = given
+        log.answered = Answered(log, log.partitions, settings.answers_remembered)
         if patient:
             starting.info("joined the log at %s, partitions: %d", _place(settings), log.partitions)
             for worry in worries:
                 logger.warning("PHOTOLOG_REDIS_URL: %s", worry)
-            if given.risk:
-                logger.warning("PHOTOLOG_APPEND_WAIT_REPLICAS: %s", given.risk)
         yield log
     finally:
         with anyio.CancelScope(shield=True):
@@ -169,23 +169,6 @@ def _nowhere(settings: Settings, error: Unavailable) -> Unavailable:
         f"No log answers on {settings.folder}: start `photolog up`, name its folder with --data or "
         f"PHOTOLOG_DATA, or the server that has the log with PHOTOLOG_REDIS_URL ({error})"
     )
-
-
-async def _guarantee(redis: Client, settings: Settings, prefix: str) -> Guarantee:
-    """What appends wait for. The server of ``photolog up`` is on the machine of all else: losing
-    its disk needs no warning of its own."""
-    replicas = settings.append_wait_replicas
-    try:
-        given = await guarantee.guarantee(
-            redis, Keys(prefix), replicas=replicas, timeout_s=settings.append_wait_s
-        )
-    except Unfit as error:
-        if replicas is None:
-            raise
-        raise UserError(f"PHOTOLOG_APPEND_WAIT_REPLICAS: {error}") from error
-    if settings.redis_url is None:
-        return msgspec.structs.replace(given, risk="")
-    return given
 
 
 @asynccontextmanager
@@ -247,7 +230,10 @@ async def open_gateway(
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         open_blobs(settings, log, owner, observe=telemetry.operated) as blobs,
+        naming_losses(log, "gateway", telemetry.background, settings.answers_checked_s),
     ):
+        if log.guarantee.risk:  # told once, not by each role
+            logger.warning("PHOTOLOG_APPEND_WAIT_REPLICAS: %s", log.guarantee.risk)
         reader = Reader(generations(settings))
         try:
             yield Dependencies(
@@ -366,6 +352,7 @@ async def open_worker(
         telemetry.watch(lambda: gauges.of_worker(worker, children, breakers))
         async with (
             reporting(log, owner, telemetry.background),
+            naming_losses(log, "worker", telemetry.background, settings.answers_checked_s),
             confinement(log, children, telemetry.background, settings.stalled_after_s / 4),
         ):
             yield worker

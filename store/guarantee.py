@@ -2,7 +2,7 @@
 
 | key | type | what |
 |---|---|---|
-| ``photolog:meta`` | hash | ``replicated``: appends of this log have waited for replicas by default |
+| ``photolog:meta`` | hash | ``replicated``: by default appends have waited for replicas |
 
 Redis replicates after it has answered. An append that waits for a replica is safe from the failover
 of its master; any other append is not. By default appends wait where there are replicas to wait

@@ -335,7 +335,7 @@ def test_reconcile_reports_what_is_missing_with_status_1(
 
 
 def test_reconcile_leaves_young_files_and_removes_old_ones(shared_system: System) -> None:
-    stray = shared_system.data / "blobs" / "originals" / "00" / "stray"
+    stray = shared_system.data / "blobs" / "renditions" / "00" / "stray"
     stray.parent.mkdir(parents=True, exist_ok=True)
     stray.write_bytes(b"nobody knows me")
 
@@ -346,8 +346,8 @@ def test_reconcile_leaves_young_files_and_removes_old_ones(shared_system: System
     removed = _photolog(shared_system, "reconcile", "--remove")
 
     assert "stray" not in young.stdout
-    assert "unnamed  originals/00/stray  15 bytes\n" in told.stdout
-    assert "removed  originals/00/stray  15 bytes\n" in removed.stdout
+    assert "unnamed  renditions/00/stray  15 bytes\n" in told.stdout
+    assert "removed  renditions/00/stray  15 bytes\n" in removed.stdout
     assert not stray.exists()
 
 
