@@ -28,7 +28,9 @@ async def guarantee_of(redis: Client, settings: Settings, prefix: str, *, waits:
     keys, timeout_s = Keys(prefix), settings.append_wait_s
     if not waits:
         with suppress(StoreError):
-            given = await guarantee.guarantee(redis, keys, replicas=replicas, timeout_s=timeout_s)
+            given = await guarantee.guarantee(
+                redis, keys, replicas=replicas, timeout_s=timeout_s, tries=False
+            )
             return msgspec.structs.replace(given, wait=None)
         return Guarantee()
     try:

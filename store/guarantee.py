@@ -31,6 +31,10 @@ NO_REPLICAS = (
 NOT_WAITING = "a failover may lose events that were answered, because appends do not wait for a "
 
 
+TRY_S = 4.0
+"""Longer than a replica with ``appendfsync everysec`` takes."""
+
+
 class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
     """``wait`` is what an append waits for. ``risk`` says in words what may be lost all the same.
 
@@ -43,16 +47,18 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def guarantee(
-    redis: Client, keys: Keys, *, replicas: int | None, timeout_s: float
+    redis: Client, keys: Keys, *, replicas: int | None, timeout_s: float, tries: bool = True
 ) -> Guarantee:
     """Return what appends wait for: so many ``replicas``, or what suits the servers if None.
+
+    A caller that ``tries`` it writes to the server.
 
     Raises:
         Unfit: ``replicas`` is a number, and the server cannot tell what it and they have on disk.
         Unavailable: no answer, or there are too few replicas now.
     """
     if replicas is None:
-        return await _default(redis, keys, timeout_s)
+        return await _default(redis, keys, timeout_s, tries=tries)
     wait = Wait(replicas=replicas, timeout_s=timeout_s)
     await can_wait(redis, wait)
     if replicas:
@@ -67,16 +73,30 @@ async def keep(redis: Client, keys: Keys, given: Guarantee) -> None:
             await redis.hset(keys.meta, REPLICATED, "1")
 
 
-async def _default(redis: Client, keys: Keys, timeout_s: float) -> Guarantee:
+async def _default(redis: Client, keys: Keys, timeout_s: float, *, tries: bool) -> Guarantee:
     if not isinstance(redis, Cluster):
         return await _unreplicated(redis, None, "replica: set PHOTOLOG_APPEND_WAIT_REPLICAS to 1")
     if not await most_replicas(redis) and not await _has_waited(redis, keys):
         return Guarantee(risk=NO_REPLICAS)
     try:
         await can_tell(redis)
+        if tries:
+            await _try(redis, keys)
     except (Denied, Unfit) as error:
         return Guarantee(risk=f"{NOT_WAITING}replica: {error}", can_fail_over=True)
     return Guarantee(wait=Wait(replicas=1, timeout_s=timeout_s))
+
+
+async def _try(redis: Client, keys: Keys) -> None:
+    """Raise Unfit if a replica has what is written, and does not get it on its disk."""
+    wait = Wait(replicas=1, timeout_s=TRY_S)
+    with translated():
+        replies = await redis.in_a_row(("SET", keys.settled(0), ""), *wait.commands)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+    if replies[1] >= 1 and replies[-1][1] == 0:
+        raise Unfit("the replicas have no append-only file: set their appendonly to yes")
 
 
 async def _unreplicated(redis: Client, wait: Wait | None, why: str) -> Guarantee:

@@ -133,7 +133,6 @@ async def test_what_a_frozen_master_answers_after_its_failover_is_named(
             master.go_on()
 
         lost = set(answered) - await photos_in(log, client_id)
-        print(f"of 9 answered {len(lost)} were lost")
         await named(log, lost, log)
         assert await photos_in(log, client_id) == set(answered) - lost
 
