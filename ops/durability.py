@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import msgspec
 
+from ops.embedded import url_in
 from ops.errors import UserError
 from ops.settings import Settings
 from store import guarantee
@@ -39,6 +40,6 @@ async def guarantee_of(redis: Client, settings: Settings, prefix: str, *, waits:
         if replicas is None:
             raise
         raise UserError(f"PHOTOLOG_APPEND_WAIT_REPLICAS: {error}") from error
-    if settings.redis_url is None:
+    if settings.redis_url in (None, url_in(settings.folder / "valkey")):
         return msgspec.structs.replace(given, risk="")
     return given

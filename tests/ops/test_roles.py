@@ -100,7 +100,8 @@ def test_roles_find_each_other_without_a_supervisor(data: Path, valkey_url: str)
     assert all(f"joined the log at {valkey_url}, partitions: 1\n" in text for text in said.values())
     assert f"answers at http://127.0.0.1:{port}\n" in said["gateway"]
     assert said["projector"].count("\n") == 1
-    assert said["gateway"].count("\n") == 2
+    assert "the log is on one server without a replica" in said["gateway"]
+    assert said["gateway"].count("\n") == 3
 
 
 def _answers(url: str) -> bool:
