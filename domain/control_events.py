@@ -92,7 +92,7 @@ class AlertRaised(PipelineData, frozen=True, kw_only=True, omit_defaults=True):
     level: AlertLevel
     code: str
     error: str
-    photo_ids: Annotated[tuple[str, ...], Meta(max_length=MOST_NAMED)] = ()
+    photo_ids: tuple[str, ...] = ()
 
 
 PipelineEvent = StagePaused | StageResumed | StageDrained | StageLimited | AlertRaised
