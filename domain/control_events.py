@@ -15,6 +15,9 @@ from domain.retries import AlertLevel
 OF_NO_PHOTO = ""
 """Stands where the events of photos have a photo and a client."""
 
+MOST_NAMED = 500
+"""Photos that one alert names."""
+
 MOST_TASKS = 1_000
 MOST_IN_A_RATE = 100_000
 LONGEST_RATE_MS = 3_600_000
@@ -77,8 +80,11 @@ class StageLimited(PipelineData, frozen=True, kw_only=True):
     limit: Limit
 
 
-class AlertRaised(PipelineData, frozen=True, kw_only=True):
-    """Failures have reached the threshold of their category; ``error`` is the last one."""
+class AlertRaised(PipelineData, frozen=True, kw_only=True, omit_defaults=True):
+    """Failures have reached the threshold of their category; ``error`` is the last one.
+
+    ``photo_ids`` names the photos of which the log has lost events, in an alert of that.
+    """
 
     TYPE: ClassVar[str] = "pipeline.alerted"
 
@@ -86,6 +92,7 @@ class AlertRaised(PipelineData, frozen=True, kw_only=True):
     level: AlertLevel
     code: str
     error: str
+    photo_ids: tuple[str, ...] = ()
 
 
 PipelineEvent = StagePaused | StageResumed | StageDrained | StageLimited | AlertRaised

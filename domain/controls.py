@@ -22,6 +22,9 @@ from domain.quotas import ChangeQuota, QuotaChanged, Quotas
 from domain.rejections import InvalidLimit, PipelinePaused
 from domain.retries import AlertLevel
 
+LOST_KEPT = 1_000
+"""Photos whose loss is remembered as told; one that is forgotten may be told again."""
+
 ALERTS_APART = timedelta(minutes=1)
 """The shortest time between two alerts of one stage and category: a storm is one event a minute."""
 
@@ -48,12 +51,17 @@ class LimitStage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RaiseAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """``lost`` are photos, ``MOST_NAMED`` at most, that have lost events up to the time
+    ``lost_upto``. They are named once, however many processes notice the loss."""
+
     now: datetime
     stage: str
     category: Category
     level: AlertLevel
     code: str
     error: str
+    lost: tuple[str, ...] = ()
+    lost_upto: datetime | None = None
 
 
 ControlCommand = (
@@ -67,6 +75,7 @@ SystemEvent = PipelineEvent | QuotaChanged | AccessRevoked
 class Controls(msgspec.Struct, frozen=True, kw_only=True):
     """What holds now. ``alerted`` has the time of the last alert by stage and category;
     ``quotas`` are those of clients with a quota of their own, ``quotas.MOST_CLIENTS`` at most.
+    ``lost`` has the photos, the last ``LOST_KEPT``, whose loss of events was told, and when it was.
     """
 
     all_paused: bool = False
@@ -76,6 +85,7 @@ class Controls(msgspec.Struct, frozen=True, kw_only=True):
     alerted: dict[str, datetime] = {}
     quotas: Quotas = {}
     revocations: Revocations = Revocations()
+    lost: dict[str, datetime] = {}
 
     def is_paused(self, stage: str) -> bool:
         return self.all_paused or stage in self.paused
@@ -105,6 +115,8 @@ def decide(command: ControlCommand, controls: Controls) -> tuple[SystemEvent, ..
             return (StageDrained(stage=stage, tasks=command.tasks, reason=command.reason),)
         case LimitStage():
             return _limit(_known(command.stage), command.limit, controls)
+        case RaiseAlert(lost=(_, *_)):
+            return _tell_loss(command, controls)
         case RaiseAlert():
             last = controls.alerted.get(_alert_name(command.stage, command.category))
             if last is not None and command.now - last < ALERTS_APART:
@@ -144,13 +156,35 @@ def evolve(controls: Controls, event: SystemEvent, at: datetime) -> Controls:
             return replace(controls, limits={**controls.limits, stage: event.limit})
         case AlertRaised():
             name = _alert_name(event.stage or "", event.category)
-            return replace(controls, alerted={**controls.alerted, name: at})
+            lost = {**controls.lost, **dict.fromkeys(event.photo_ids, at)}
+            lost = dict(sorted(lost.items(), key=lambda told: told[1])[-LOST_KEPT:])
+            return replace(controls, alerted={**controls.alerted, name: at}, lost=lost)
         case QuotaChanged():
             return replace(controls, quotas=quotas.evolve(controls.quotas, event))
         case AccessRevoked():
             return replace(controls, revocations=after_revocation(controls.revocations, event, at))
         case _:
             return controls
+
+
+def _tell_loss(command: RaiseAlert, controls: Controls) -> tuple[SystemEvent, ...]:
+    """Name the photos that no alert has named since the loss; none of them is held back."""
+    upto = command.lost_upto or command.now
+    news = tuple(
+        each for each in command.lost if each not in controls.lost or controls.lost[each] < upto
+    )
+    if not news:
+        return ()
+    return (
+        AlertRaised(
+            stage=command.stage,
+            category=command.category,
+            level=command.level,
+            code=command.code,
+            error=command.error,
+            photo_ids=news,
+        ),
+    )
 
 
 def _known(stage: str | None) -> str | None:

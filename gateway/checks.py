@@ -183,7 +183,7 @@ class Checks:
             trouble = await self._foreign() or (LOG_FULL if full else await self._clock(ends))
             return Check(
                 status="degraded" if trouble else "ok",
-                reason=trouble,
+                reason=trouble or self._deps.log.guarantee.risk or None,
                 latency_ms=latency_ms,
                 memory_bytes=fullest.used_bytes if fullest else None,
                 memory_max_bytes=fullest.max_bytes if fullest else None,

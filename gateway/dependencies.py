@@ -12,6 +12,7 @@ from gateway.limits import Limits
 from gateway.log_room import LogRoom
 from gateway.observing import AnswerObserver, Exposition, nothing
 from gateway.rate_limits import RateLimits
+from gateway.upload_keys import UploadKeys
 from store.background import Background
 from store.blobs import Blobs
 from store.log import Log
@@ -44,6 +45,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     background: Background = msgspec.field(default_factory=Background)
     connections_note: str = ""
     log_room: LogRoom = msgspec.field(default_factory=LogRoom)
+    upload_keys: UploadKeys = msgspec.field(default_factory=UploadKeys)
     known_flaws: Callable[[], Awaitable[list[str]]] = _no_flaws
 
 

@@ -113,6 +113,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     quota_jobs: int = 0
     quota_uploads: int = 0
     quota_idempotency_keys: int = 1_000_000
+    upload_keys_remembered: int = 10_000
 
     @property
     def quota(self) -> Quota:

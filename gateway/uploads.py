@@ -26,7 +26,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import msgspec
@@ -39,7 +39,7 @@ from domain.events import PhotoUploaded
 from domain.photo import Photo
 from domain.pipeline import stages_of
 from domain.quotas import Quota
-from domain.rejections import Rejected
+from domain.rejections import PhotoExists, Rejected
 from gateway.auth import check_priority_allowed, writer
 from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
 from gateway.contract import POSITION, IdempotencyKey, MultipartUpload
@@ -51,6 +51,7 @@ from gateway.quotas import Quotas
 from gateway.restoring import has_original, restore
 from gateway.slots import Slots
 from gateway.throttling import UPLOAD
+from gateway.upload_keys import LIVES, REUSED, first_life, ids_of
 from store import subject
 from store.blobs import Blobs, Draft, original_key
 from store.errors import Corrupt, Full, StoreError, Unavailable
@@ -120,15 +121,19 @@ async def upload(
 async def _receive(
     request: Asked, deps: Dependencies, key: str | None, quota: Quota, room: int | None
 ) -> Response[Upload]:
-    photo_id = str(uuid.uuid4())
-    async with _draft(deps.blobs, original_key(photo_id)) as draft:
+    blob_id = str(uuid.uuid4())
+    async with _draft(deps.blobs, original_key(blob_id)) as draft:
         form = await receive_form(request, draft, deps.limits, room)
         check_priority_allowed(request.user, form.priority)
         request.auth.confirm(request.user)  # the body may have taken long
         await draft.flush()
         known = None if key else await _known(deps, draft.sha256, request.user.client_id)
         if known is None:
-            return await _record(request, deps, draft, form, photo_id, key, quota)
+            if key is not None:
+                return await _record_keyed(request, deps, draft, form, key, quota)
+            await draft.commit()
+            command = _command(request, deps, form, draft, (blob_id, str(uuid.uuid4())))
+            return await _record(request, deps, command, None, quota)
         photo, position = known
         if not await has_original(deps.blobs, photo):
             await draft.commit()
@@ -136,30 +141,51 @@ async def _receive(
         return _duplicate(photo, position)
 
 
+async def _record_keyed(
+    request: Asked, deps: Dependencies, draft: Draft, form: Form, key: str, quota: Quota
+) -> Response[Upload]:
+    """Record the photo under the ids that its key gives it."""
+    client_id, log_id = request.user.client_id, deps.log.log_id
+    deps.upload_keys.check(client_id, key, draft.sha256)
+    await draft.commit()
+    for life in range(await first_life(deps.reader, log_id, client_id, key, draft.sha256), LIVES):
+        command = _command(
+            request, deps, form, draft, ids_of(log_id, client_id, key, draft.sha256, life)
+        )
+        with suppress(PhotoExists):  # and is deleted: its bytes would have been found
+            return await _record(request, deps, command, key, quota)
+    await _discard(deps.blobs, draft.key)
+    raise Refused("idempotency-key-reused", "This key made too many photos.")
+
+
 async def _record(
     request: Asked,
     deps: Dependencies,
-    draft: Draft,
-    form: Form,
-    photo_id: str,
+    command: UploadPhoto,
     key: str | None,
     quota: Quota,
 ) -> Response[Upload]:
-    command = _command(photo_id, request.user.client_id, deps.blobs.bucket, form, draft)
-    await draft.commit()
+    """Record the photo of a blob that is stored; raises PhotoExists, which leaves the blob."""
     try:
         outcome = await execute(
             request, deps, command, command.client_id, idempotency_key=key, quota=quota
         )
+    except PhotoExists:
+        raise
     except Rejected:
         await _discard(deps.blobs, command.key)
         raise
     if outcome.repeat_of is None and outcome.duplicate_of is None and not outcome.reused:
-        return _created(command.photo_id, command.job_id, outcome.position)
-    try:
-        return await _found(deps, command, outcome)
-    finally:
-        await _discard(deps.blobs, command.key)
+        answer = _created(command.photo_id, command.job_id, outcome.position)
+    else:
+        try:
+            answer = await _found(deps, command, outcome)
+        finally:
+            await _discard(deps.blobs, command.key)
+    if key is not None and answer.status_code == 201:
+        most = deps.limits.upload_keys_remembered
+        deps.upload_keys.note(command.client_id, key, command.sha256, most=most)
+    return answer
 
 
 async def _found(deps: Dependencies, command: UploadPhoto, outcome: Outcome) -> Response[Upload]:
@@ -203,17 +229,20 @@ async def _discard(blobs: Blobs, key: str) -> None:
         logger.warning("blob %s stays, unnamed: %s", key, error)
 
 
-def _command(photo_id: str, client_id: str, bucket: str, form: Form, draft: Draft) -> UploadPhoto:
+def _command(
+    request: Asked, deps: Dependencies, form: Form, draft: Draft, ids: tuple[str, str]
+) -> UploadPhoto:
+    photo_id, job_id = ids
     return UploadPhoto(
         photo_id=photo_id,
-        job_id=str(uuid.uuid4()),
-        client_id=client_id,
+        job_id=job_id,
+        client_id=request.user.client_id,
         session_id=form.session_id,
         original_filename=form.filename,
         mime_type=form.mime_type,
         file_size=draft.size,
         sha256=draft.sha256,
-        bucket=bucket,
+        bucket=deps.blobs.bucket,
         key=draft.key,
         pipeline=form.pipeline,
         priority=form.priority,
@@ -255,7 +284,7 @@ async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]
         raise Corrupt(f"the event at {position} is not in the log")
     first = found[0].event.data
     if not isinstance(first, PhotoUploaded) or first.sha256 != sha256:
-        raise Refused("idempotency-key-reused", "This key made another photo.")
+        raise Refused("idempotency-key-reused", REUSED)
     _log_known(first.photo_id, first.job_id)
     return _created(first.photo_id, first.job_id, position)
 

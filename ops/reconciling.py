@@ -3,11 +3,25 @@
 A file appears before the event that names it, so a file without an event is either new or was left
 by a process that ended in between. The other way round something is lost. Only of the files that a
 later job has replaced, and of those of deleted photos, either is right: there or not.
+
+An original without an event may be the last copy of a photo whose upload was answered, and whose
+event a failover has lost. No alert need have named it: whoever knew may be gone. So it is orphaned,
+and kept until an operator decides, unless it is certain that its upload was never answered:
+
+| evidence | what follows |
+|---|---|
+| its photo was erased | nobody wants it any more: it is removed |
+| there is no trace of its draft | its upload came to an end, so it may have been answered |
+| there is a trace | its gateway ended before it could answer: a trace goes before the answer |
+| the log is known to have lost events since, or ends earlier | it may have been answered |
+| a failover can lose answered events of this log | another gateway may have answered for it |
+
+The last row is about an upload that was sent again: the other gateway found the event of the first.
 """
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import msgspec
 
@@ -27,11 +41,12 @@ from domain.events import (
 from domain.holdings import Holding, fold
 from domain.results import Rendition
 from projections import losses
-from store.blobs import PROBES, Blob, Blobs, Leftover
+from store.blobs import PROBES, Blob, Blobs, Leftover, traced
 from store.log import Log
 
 logger = logging.getLogger("photolog.reconcile")
 
+ORIGINALS = "originals/"
 PREFIXES = ("originals", "renditions", PROBES)
 
 
@@ -54,7 +69,7 @@ class Damaged(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``named`` counts the files that should be there; ``unnamed`` are those that no event names.
 
-    ``orphaned`` are originals that no event names because the log may have lost the event: perhaps
+    ``orphaned`` are originals that no event names and whose upload may have been answered: perhaps
     the last copies of accepted photos. ``superseded`` are renditions that a later job has replaced,
     so that nothing shows them. ``drafts`` were being written, by processes that are perhaps gone.
     """
@@ -73,24 +88,38 @@ class Names(msgspec.Struct, kw_only=True):
 
     ``doomed`` are those of deleted photos that are being erased: they may be there or not.
     ``superseded`` are renditions in whose place others are named, each with the time of that: they
-    may be there or not. ``sizes`` are those of all, in bytes. ``until`` is when the log ends, and
+    may be there or not. ``erased`` are the originals of erased photos: no file of these should be
+    there. ``sizes`` are those of all, in bytes. ``until`` is when the log ends, and
     ``lost_until`` when it was last found to have lost events, in seconds since 1970.
+    ``can_fail_over`` is whether a failover can lose answered events.
     """
 
     wanted: dict[str, str]
     doomed: dict[str, str]
     superseded: dict[str, float]
     sizes: dict[str, int]
+    erased: set[str] = set()
     until: float = 0.0
     lost_until: float = 0.0
+    can_fail_over: bool = False
 
     def __contains__(self, key: str) -> bool:
         return key in self.wanted or key in self.doomed or key in self.superseded
 
-    def may_have_lost(self, blob: Blob) -> bool:
-        """Whether the file is an original of a time of which events are lacking, or may be."""
-        lost = blob.modified < self.lost_until or blob.modified > self.until
-        return lost and blob.key.startswith("originals/")
+    def may_have_been_answered(self, blob: Blob, traced: Container[str]) -> bool:
+        """Whether this is an original that nobody may remove unasked; see the top of this file.
+
+        ``traced`` are the blobs of which there is still the trace of a draft.
+        """
+        if not blob.key.startswith(ORIGINALS) or blob.key in self.erased:
+            return False
+        if blob.key not in traced or blob.modified > self.until:
+            return True
+        return self.has_lost(blob)
+
+    def has_lost(self, blob: Blob) -> bool:
+        """Whether events of the blob's time are lost, or may be without anybody's knowledge."""
+        return self.can_fail_over or blob.modified < self.lost_until
 
 
 class _Files(msgspec.Struct, kw_only=True):
@@ -115,7 +144,13 @@ class _Files(msgspec.Struct, kw_only=True):
 async def names(log: Log) -> Names:
     """A fold of the whole log; those of erased photos are not among them."""
     photos: dict[str, _Files] = {}
-    found = Names(wanted={}, doomed={}, superseded={}, sizes={})
+    found = Names(
+        wanted={},
+        doomed={},
+        superseded={},
+        sizes={},
+        can_fail_over=log.guarantee.can_fail_over,
+    )
     for partition in range(log.partitions):
         async for recorded in log.scan(partition):
             at = recorded.position.ms / 1000
@@ -137,7 +172,7 @@ async def names(log: Log) -> Names:
                 case PhotoDeleted(photo_id=photo_id):
                     photos[photo_id].deleted = True
                 case PhotoErased(photo_id=photo_id):
-                    del photos[photo_id]
+                    found.erased.add(photos.pop(photo_id).keys["original"])
                 case _:
                     pass
     for photo_id, files in photos.items():
@@ -164,6 +199,7 @@ async def compare(
     before = time.time() - older_than_s
     listed = await _listed(blobs)
     drafts = await blobs.keys("drafts")
+    with_trace = {key for draft in drafts if (key := _traced(draft)) is not None}
     named = await names(log)
     unnamed = [blob for blob in listed if blob.modified < before and blob.key not in named]
     there = {blob.key: blob.size for blob in (*listed, *await _listed(blobs))}
@@ -179,8 +215,8 @@ async def compare(
             for key, photo_id in sorted(named.wanted.items())
             if key in there and there[key] != named.sizes[key]
         ],
-        unnamed=[blob for blob in unnamed if not named.may_have_lost(blob)],
-        orphaned=[blob for blob in unnamed if named.may_have_lost(blob)],
+        unnamed=[blob for blob in unnamed if not named.may_have_been_answered(blob, with_trace)],
+        orphaned=[blob for blob in unnamed if named.may_have_been_answered(blob, with_trace)],
         superseded=[
             blob
             for blob in listed
@@ -192,7 +228,8 @@ async def compare(
 
 
 async def remove(blobs: Blobs, found: Comparison, *, orphans: bool, superseded: bool) -> None:
-    """Delete what no event names, and the drafts.
+    """Delete what no event names, and the drafts; originals whose upload may have been answered
+    only with ``orphans``.
 
     What is superseded stays so, whatever happens meanwhile: each job has keys of its own.
     """
@@ -236,16 +273,38 @@ async def settle(log: Log, blobs: Blobs) -> None:
     Call it before that name's first draft. It reads the log only if there are such files.
     """
     leftovers = await blobs.leftovers()
-    in_doubt = [leftover.key for leftover in leftovers if leftover.key is not None]
+    in_doubt = {leftover.key for leftover in leftovers if leftover.key is not None}
+    kept = 0
     if in_doubt:
         named = await names(log)
-        for key in in_doubt:
-            if key not in named:
+        for key in sorted(in_doubt):
+            if key in named:
+                continue
+            if key.startswith(ORIGINALS) and await _has_lost(blobs, named, key):
+                kept += 1
+            else:
                 await blobs.delete(key)
     for leftover in leftovers:
         await blobs.clear(leftover)
     if leftovers:
         logger.warning("%d files were left by a process that was killed", len(leftovers))
+    if kept:
+        logger.warning(
+            "%d originals without an event stay, because their uploads may have been answered: see "
+            "`photolog reconcile`",
+            kept,
+        )
+
+
+async def _has_lost(blobs: Blobs, named: Names, key: str) -> bool:
+    """``Names.has_lost`` for a blob that is there."""
+    there = await blobs.keys(key.rpartition("/")[0])
+    return any(named.has_lost(blob) for blob in there if blob.key == key)
+
+
+def _traced(draft: Blob) -> str | None:
+    """The key of the blob that the draft became, if it became one."""
+    return traced(draft.key.removeprefix("drafts/"))[1]
 
 
 async def _listed(blobs: Blobs) -> list[Blob]:

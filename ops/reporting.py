@@ -1,4 +1,8 @@
-"""Telling the gateways, through Redis, which tasks of this process have failed of late."""
+"""Background tasks of a role that tell others what it has noticed.
+
+Gateways learn through Redis which tasks of a process have failed of late. What the log has lost is
+told by whoever was answered for it.
+"""
 
 import uuid
 from collections.abc import AsyncGenerator
@@ -7,6 +11,7 @@ from functools import partial
 
 import anyio
 
+from projections.losses import watch
 from store import census
 from store.background import Background
 from store.errors import StoreError
@@ -22,6 +27,18 @@ async def reporting(log: Log, name: str, background: Background) -> AsyncGenerat
     async with anyio.create_task_group() as tasks:
         report = partial(_report, log, process, background)
         tasks.start_soon(background.keep, "failure report", report)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def naming_losses(
+    log: Log, source: str, background: Background, every_s: float
+) -> AsyncGenerator[None]:
+    """Name lost answers for as long as the block lasts, see ``projections.losses``."""
+    async with anyio.create_task_group() as tasks:
+        watching = partial(watch, log, source=source, every_s=every_s)
+        tasks.start_soon(background.keep, "loss watch", watching)
         yield
         tasks.cancel_scope.cancel()
 

@@ -118,6 +118,13 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         65_536
     )
     filename_max: Annotated[Count, Meta(description="Bytes kept of a file name.")] = 255
+    upload_keys_remembered: Annotated[
+        Count,
+        Meta(
+            description="Idempotency keys of uploads that a gateway remembers itself, to reject "
+            "other bytes under one whose event was lost."
+        ),
+    ] = 10_000
     quota_photos: Annotated[Most, Meta(description="Photos of a client; 0: no limit.")] = 0
     quota_bytes: Annotated[
         Most, Meta(description="Bytes of a client's originals and renditions; 0: no limit.")
@@ -189,7 +196,8 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Natural | None,
         Meta(
             description="An append is answered when it is on the disk of Redis and of so many "
-            "replicas; unset: when Redis has taken it. Needs Redis 7.2 or Valkey."
+            "replicas; unset: 1 on a cluster that has replicas, else when Redis has taken it. "
+            "Needs Redis 7.2 or Valkey."
         ),
     ] = None
     append_wait_s: Annotated[
@@ -197,6 +205,16 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(
             description="Longest wait for those disks before the append is tried again.", gt=0, le=5
         ),
+    ] = 2.0
+    answers_remembered: Annotated[
+        Count,
+        Meta(
+            description="Appends that a gateway or worker remembers having been answered for, to "
+            "name those that a failover has lost."
+        ),
+    ] = 10_000
+    answers_checked_s: Annotated[
+        Seconds, Meta(description="How often it looks whether the log still has them.")
     ] = 2.0
     log_full_percent: Annotated[
         Percent,

@@ -16,21 +16,25 @@ import msgspec
 from ops import belonging, gauges, memory
 from ops.blobs import open_store
 from ops.bundled import known_flaws
+from ops.durability import guarantee_of
 from ops.embedded import url_in
 from ops.errors import UserError
 from ops.loading import shown
 from ops.logs import starting
 from ops.metrics import Role
 from ops.reconciling import settle
-from ops.reporting import reporting
+from ops.reporting import naming_losses, reporting
 from ops.settings import Settings, variable_of
 from ops.telemetry import Telemetry
+from store import guarantee
+from store.answered import Answered
 from store.blobs import Blobs
 from store.breaker import Breaker
-from store.client import Client, Wait, connect
+from store.client import connect
 from store.cluster import Cluster
 from store.errors import Denied, Unavailable, Unfit
-from store.fitness import can_wait, examine
+from store.fitness import examine
+from store.guarantee import Guarantee
 from store.keys import DEFAULT_PREFIX
 from store.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore
@@ -95,32 +99,39 @@ async def open_log(
     *,
     patient: bool = False,
     create: bool | None = None,
+    settled: bool | None = None,
     prefix: str = DEFAULT_PREFIX,
     observe: AppendObserver = ignore,
 ) -> AsyncGenerator[Log]:
     """The log. A ``patient`` caller waits until Redis is there, and says so.
 
-    Where there is none it is created, if ``create``, by default for the patient.
+    Where there is none it is created, if ``create``, by default for the patient. Whoever appends,
+    removes something or keeps what it reads needs a ``settled`` log, by default the patient and
+    those that create: its reads wait until they are as safe as ``append_wait_replicas`` says. Any
+    other reader works with whatever replicas there are, and may see an event that is lost later.
 
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.
         UserError: there is no log, or Redis is not fit to hold it, or does not let us in.
     """
     create = patient if create is None else create
+    settled = patient or create if settled is None else settled
     redis = connect(redis_url(settings), _breaker("redis", settings))
-    wait = _wait(settings)
+    given = Guarantee()
     partitions = settings.partitions or (ON_A_CLUSTER if isinstance(redis, Cluster) else 1)
     try:
         remind_at = 0.0
         while True:
             try:
                 worries = await examine(redis)
-                if wait is not None:
-                    await _check_wait(redis, wait)
+                given = await guarantee_of(redis, settings, prefix, waits=settled)
                 if create:
-                    log = await Log.open(redis, partitions=partitions, prefix=prefix, wait=wait)
+                    log = await Log.open(
+                        redis, partitions=partitions, prefix=prefix, wait=given.wait
+                    )
+                    await guarantee.keep(redis, log.keys, given)
                 else:
-                    log = await Log.find(redis, prefix=prefix)
+                    log = await Log.find(redis, prefix=prefix, wait=given.wait)
                 if log is None:
                     raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_place(settings)}")
                 break
@@ -134,6 +145,8 @@ async def open_log(
                     remind_at = time.monotonic() + REMIND_S
             await anyio.sleep(RETRY_S)
         log.observe = observe
+        log.guarantee = given
+        log.answered = Answered(log, log.partitions, settings.answers_remembered)
         if patient:
             starting.info("joined the log at %s, partitions: %d", _place(settings), log.partitions)
             for worry in worries:
@@ -156,18 +169,6 @@ def _nowhere(settings: Settings, error: Unavailable) -> Unavailable:
         f"No log answers on {settings.folder}: start `photolog up`, name its folder with --data or "
         f"PHOTOLOG_DATA, or the server that has the log with PHOTOLOG_REDIS_URL ({error})"
     )
-
-
-def _wait(settings: Settings) -> Wait | None:
-    replicas = settings.append_wait_replicas
-    return None if replicas is None else Wait(replicas=replicas, timeout_s=settings.append_wait_s)
-
-
-async def _check_wait(redis: Client, wait: Wait) -> None:
-    try:
-        await can_wait(redis, wait)
-    except Unfit as error:
-        raise UserError(f"PHOTOLOG_APPEND_WAIT_REPLICAS: {error}") from error
 
 
 @asynccontextmanager
@@ -229,7 +230,10 @@ async def open_gateway(
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         open_blobs(settings, log, owner, observe=telemetry.operated) as blobs,
+        naming_losses(log, "gateway", telemetry.background, settings.answers_checked_s),
     ):
+        if log.guarantee.risk:  # told once, not by each role
+            logger.warning("PHOTOLOG_APPEND_WAIT_REPLICAS: %s", log.guarantee.risk)
         reader = Reader(generations(settings))
         try:
             yield Dependencies(
@@ -348,6 +352,7 @@ async def open_worker(
         telemetry.watch(lambda: gauges.of_worker(worker, children, breakers))
         async with (
             reporting(log, owner, telemetry.background),
+            naming_losses(log, "worker", telemetry.background, settings.answers_checked_s),
             confinement(log, children, telemetry.background, settings.stalled_after_s / 4),
         ):
             yield worker

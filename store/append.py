@@ -130,3 +130,10 @@ def hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
     if isinstance(command, DeletePhoto) and photo is not None:
         return "release", photo.sha256
     return "", ""
+
+
+def usage_of(before: Photo | None, after: Photo | None) -> Usage:
+    """What the step from one to the other adds to the client's usage."""
+    if after is None or (before is not None and before.holding is after.holding):
+        return NOTHING
+    return after.holding.usage if before is None else after.holding.usage - before.holding.usage

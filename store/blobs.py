@@ -2,7 +2,7 @@
 
 | key | what |
 |---|---|
-| ``originals/ab/<photoId>`` | an upload, byte for byte |
+| ``originals/ab/<id>`` | an upload, byte for byte; no two uploads have the same id |
 | ``renditions/ab/<photoId>/<jobId>/<name>-<sha256>`` | a picture made from it |
 | ``probes/<id>`` | written, read and deleted to see whether that works |
 | ``log/id`` | the id of the log that names all these |
@@ -38,8 +38,13 @@ FAILURES = (Full, Unavailable)
 _KEY = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?", re.ASCII)
 
 
-def original_key(photo_id: str) -> str:
-    return f"originals/{photo_id[:2]}/{photo_id}"
+def original_key(upload_id: str) -> str:
+    """The key of an upload's bytes, which only the photo's event tells.
+
+    It is not that of the photo: an upload that is sent again is the same photo, and what becomes of
+    its bytes must not be what becomes of the first ones.
+    """
+    return f"originals/{upload_id[:2]}/{upload_id}"
 
 
 def rendition_folder(photo_id: str) -> str:

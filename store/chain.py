@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from domain.commands import PhotoCommand, UploadPhoto
 from domain.events import AnyEvent, Context, Event, Metadata, iso
+from domain.photo import decide
 from store import codec
+from store.outcome import Loaded, Requirement
 
 
 class Chained(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,3 +51,40 @@ def chain(
         events.append(event)
         bodies.append(body)
     return Chained(events=tuple(events), bodies=tuple(bodies), digest=digest)
+
+
+def chained_for(
+    command: PhotoCommand,
+    client_id: str,
+    loaded: Loaded,
+    context: Context,
+    require: Requirement | None,
+    *,
+    is_safe: bool,
+    may_be_done: bool,
+) -> Chained | None:
+    """What the rules make of the command, as events.
+
+    None where there are none, or the rules or ``require`` say no, on a state that is not safe: no
+    append would tell that it is out of date, or that a failover takes it back. Raises Rejected, and
+    what ``require`` raises; a command that may be done already is not held against it.
+    """
+    session_id = command.session_id if isinstance(command, UploadPhoto) else None
+    try:
+        decided = decide(command, loaded.photo)
+        if require is not None and (decided or not may_be_done):
+            require(loaded)
+    except Exception:  # ``require`` has errors of its own
+        if is_safe:
+            raise
+        return None
+    if not decided and not is_safe:
+        return None
+    return chain(
+        decided,
+        version=loaded.version,
+        digest=loaded.digest,
+        client_id=client_id,
+        session_id=loaded.photo.session_id if loaded.photo else session_id,
+        context=context,
+    )

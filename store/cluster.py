@@ -81,6 +81,7 @@ class Cluster(Client):
         self._nodes: dict[str, Client] = {}
         self._owners: list[str | None] = [None] * SLOTS
         self._masters: set[str] = set()
+        self._most_replicas = 0
         self._suspects: set[str] = set()
         self._look_at = 0.0
         self._looking = anyio.Lock()
@@ -91,6 +92,12 @@ class Cluster(Client):
         if not self._masters:
             await self._look()
         return [self._node(name) for name in sorted(self._masters)]
+
+    async def most_replicas(self) -> int:
+        """Return the number of replicas of the master that has most of them, as last heard."""
+        if not self._masters:
+            await self._look()
+        return self._most_replicas
 
     def owner(self, key: str) -> str:
         return self._owners[key_slot(key.encode())] or ""
@@ -268,6 +275,7 @@ class Cluster(Client):
             name = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
             owners[first : last + 1] = [name] * (last + 1 - first)
         self._owners = owners
+        self._most_replicas = max((len(each) - 3 for each in found), default=0)
         before, self._masters = self._masters, {name for name in owners if name is not None}
         self._suspects &= self._masters
         for name in before - self._masters:

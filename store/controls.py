@@ -120,6 +120,7 @@ class ControlLog:
         controls = loaded.controls
         for event in chained.events:
             controls = _evolve(controls, event)
+        asked = self._log.owner(PARTITION)
         reply = await self._log.send(
             Step(
                 partition=PARTITION,
@@ -133,11 +134,13 @@ class ControlLog:
         )
         if reply[0] != b"appended":
             return None
+        position = Position.of_entry(PARTITION, reply[-1])
+        self._log.answered.note(position, OF_NO_PHOTO, chained.digest, asked=asked)
         return Steered(
             controls=controls,
             version=loaded.version + len(decided),
             digest=chained.digest,
-            position=Position.of_entry(PARTITION, reply[-1]),
+            position=position,
         )
 
     async def _fold(self) -> Steered:

@@ -71,25 +71,46 @@ async def _stops_as_a_whole(node: Client) -> set[str]:
 
 
 async def can_wait(redis: Client, wait: Wait) -> None:
-    """Nothing if the server can say what is on its disk and on those of its replicas.
+    """Return if the server can say what is on its disk and on those of its replicas.
 
     Raises:
         Unfit: it cannot.
-        Unavailable: it has too few replicas now.
+        Denied: this user may not ask it.
+        Unavailable: it has too few replicas now; of a cluster: no master has enough.
     """
-    untyped: Any = redis
+    await can_tell(redis)
+    replicas = await most_replicas(redis) if wait.replicas else 0
+    if replicas < wait.replicas:
+        raise Unavailable(f"the server has {replicas} of {wait.replicas} replicas")
+
+
+async def can_tell(redis: Client) -> None:
+    """``can_wait`` without a look at how many replicas there are."""
     try:
         with translated():
             await redis.execute_command("WAIT", 0, 1)
             await redis.execute_command("WAITAOF", 1, 0, 1)
-            replicas = (await untyped.info("replication")).get("connected_slaves", 0)
     except exceptions.ResponseError as error:
         reason = str(error)
         if "unknown command" in reason:
             reason = "it has no WAITAOF, which came with Redis 7.2"
         raise Unfit(f"the server cannot say what is safe: {reason}") from error
-    if replicas < wait.replicas:
-        raise Unavailable(f"the server has {replicas} of {wait.replicas} replicas")
+
+
+async def most_replicas(redis: Client) -> int:
+    """Return how many replicas the server has; of a cluster: the master that has most of them.
+
+    0 if the user may not ask.
+    """
+    if isinstance(redis, Cluster):
+        with translated():
+            return await redis.most_replicas()
+    untyped: Any = redis
+    try:
+        with translated():
+            return int((await untyped.info("replication")).get("connected_slaves", 0))
+    except Denied:
+        return 0
 
 
 async def ping(redis: Client) -> None:

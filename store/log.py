@@ -18,26 +18,26 @@ The state hash is a cache of the fold: where it is missing the photo's events ar
 
 import logging
 import time
-from collections.abc import Callable
 from typing import cast
 
 import anyio
 
 from domain.commands import PhotoCommand, UploadPhoto
 from domain.events import Context
-from domain.holdings import NOTHING, Usage
-from domain.photo import Photo, decide, evolve
+from domain.photo import Photo, evolve
 from domain.pipeline import Task
 from domain.quotas import NO_QUOTA, Quota
 from store import codec, meta
-from store.append import Append, Claim, Step, hash_step
-from store.chain import Chained, chain
+from store.answered import Answered, Remembering
+from store.append import Append, Claim, Step, hash_step, usage_of
+from store.chain import Chained, chained_for
 from store.claims import Claims, Used, over_quota
 from store.client import Client, Wait, translated
 from store.errors import Corrupt, Lost, Unavailable
+from store.guarantee import Guarantee
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
-from store.outcome import Loaded, Outcome
+from store.outcome import Loaded, Outcome, Requirement
 from store.position import Position
 from store.states import States
 
@@ -48,9 +48,6 @@ PATIENCE_S = 10.0
 
 CONFLICTS_AT_ONCE = 10
 """Lost races after which a command pauses before each further try."""
-
-Requirement = Callable[[Loaded], None]
-"""Raises if the photo is not as the sender of a command wants it."""
 
 
 class Log(States):
@@ -69,6 +66,8 @@ class Log(States):
         self.log_id = log_id
         self.partitions = partitions
         self.observe: AppendObserver = ignore
+        self.guarantee = Guarantee(wait=wait)
+        self.answered = Answered(self, partitions, Remembering().answers_remembered)
         self._append = Append(redis, keys, log_id, wait)
         self._claims = Claims(self, self._append)
 
@@ -95,13 +94,15 @@ class Log(States):
         return cls(redis, log_id=log_id, partitions=count, keys=keys, wait=wait)
 
     @classmethod
-    async def find(cls, redis: Client, *, prefix: str = DEFAULT_PREFIX) -> "Log | None":
-        """The log of this server, if there is one; raises as ``open``."""
+    async def find(
+        cls, redis: Client, *, prefix: str = DEFAULT_PREFIX, wait: Wait | None = None
+    ) -> "Log | None":
+        """The log of this server, if there is one; ``wait`` and raises as ``open``."""
         keys = Keys(prefix)
         found = await meta.find(redis, keys)
-        return (
-            None if found is None else cls(redis, log_id=found[0], partitions=found[1], keys=keys)
-        )
+        if found is None:
+            return None
+        return cls(redis, log_id=found[0], partitions=found[1], keys=keys, wait=wait)
 
     async def confirm(self, partition: int | None = None) -> None:
         """Nothing while Redis has this log, or this partition of it; else Replaced, Unavailable."""
@@ -204,6 +205,7 @@ class Log(States):
             Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
             Replaced: it has had another log all that time, or none.
         """
+        partition = self.partition_of(client_id)
         give_up = time.monotonic() + patience_s
         pause_s = 0.02
         conflicts = 0
@@ -217,7 +219,7 @@ class Log(States):
                 if loaded is None:
                     loaded = await self.load(command.photo_id, client_id, safe=wants_safe)
                     is_safe = wants_safe or self.durability.wait is None
-                chained = _chain(
+                chained = chained_for(
                     command,
                     client_id,
                     loaded,
@@ -231,15 +233,17 @@ class Log(States):
                     continue
                 if not chained.events and claim is None:
                     return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
-                sent = True
+                sent, asked = True, self.owner(partition)
                 outcome = await self._try(
                     command, client_id, loaded, chained, idempotency_key, claim, quota
                 )
                 sent = False
                 if outcome is not None:
+                    self._remember(command, outcome, asked)
                     return outcome
                 conflicts += 1
             except Unavailable:
+                self.answered.doubt(partition)
                 unsure = unsure or sent
                 if time.monotonic() + pause_s > give_up:
                     raise
@@ -250,6 +254,13 @@ class Log(States):
                     raise Unavailable("the photo changes faster than it can be looked at")
                 await anyio.sleep(pause_s)
             loaded = None
+
+    def _remember(self, command: PhotoCommand, outcome: Outcome, asked: str) -> None:
+        """Whoever is answered now relies on the event at the outcome's position."""
+        if outcome.position is not None:
+            photo_id = outcome.repeat_of or outcome.duplicate_of or command.photo_id
+            digest = outcome.after.digest if outcome.after else ""
+            self.answered.note(outcome.position, photo_id, digest, asked=asked)
 
     async def send(self, step: Step) -> list[bytes]:
         """One append as it stands, see ``append.lua`` for the replies; raises Unavailable."""
@@ -281,7 +292,7 @@ class Log(States):
                 state=codec.encode_photo(photo) if photo else b"",
                 idempotency_key=idempotency_key,
                 hash_step=hash_step(command, loaded.photo),
-                usage=_usage(loaded.photo, photo),
+                usage=usage_of(loaded.photo, photo),
                 quota=quota,
                 claim=claim,
             )
@@ -314,8 +325,11 @@ class Log(States):
 
     async def _duplicate(self, command: PhotoCommand, holder: str, client_id: str) -> Outcome:
         loaded = await self.load(holder, client_id, safe=True)
-        if holder == command.photo_id:  # our own append, whose reply was lost
-            return Outcome(photo=loaded.photo, position=loaded.position)
+        match command, loaded.photo:
+            case UploadPhoto(key=key), Photo(keys={"original": stored}) if key == stored:
+                return Outcome(photo=loaded.photo, position=loaded.position)  # its reply was lost
+            case _:
+                pass
         return Outcome(duplicate_of=holder, photo=loaded.photo, position=loaded.position)
 
     async def acknowledge(self, task: Task, claim: Claim) -> None:
@@ -352,47 +366,3 @@ class Log(States):
                 await self.redis.hget(self.keys.sha256(partition, client_id), sha256),
             )
         return holder.decode() if holder else None
-
-
-def _usage(before: Photo | None, after: Photo | None) -> Usage:
-    """What the step from one to the other adds to the client's usage."""
-    if after is None or (before is not None and before.holding is after.holding):
-        return NOTHING
-    return after.holding.usage if before is None else after.holding.usage - before.holding.usage
-
-
-def _chain(
-    command: PhotoCommand,
-    client_id: str,
-    loaded: Loaded,
-    context: Context,
-    require: Requirement | None,
-    *,
-    is_safe: bool,
-    may_be_done: bool,
-) -> Chained | None:
-    """What the rules make of the command, as events.
-
-    None where there are none, or the rules or ``require`` say no, on a state that is not safe: no
-    append would tell that it is out of date, or that a failover takes it back. Raises Rejected, and
-    what ``require`` raises; a command that may be done already is not held against it.
-    """
-    session_id = command.session_id if isinstance(command, UploadPhoto) else None
-    try:
-        decided = decide(command, loaded.photo)
-        if require is not None and (decided or not may_be_done):
-            require(loaded)
-    except Exception:  # ``require`` has errors of its own
-        if is_safe:
-            raise
-        return None
-    if not decided and not is_safe:
-        return None
-    return chain(
-        decided,
-        version=loaded.version,
-        digest=loaded.digest,
-        client_id=client_id,
-        session_id=loaded.photo.session_id if loaded.photo else session_id,
-        context=context,
-    )

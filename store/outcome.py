@@ -1,5 +1,7 @@
 """A photo as the log has it, and what a command led to."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from domain.events import FIRST_PREV, Event
@@ -14,6 +16,10 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     digest: str = FIRST_PREV
     position: Position | None = None
+
+
+Requirement = Callable[[Loaded], None]
+"""Raises if the photo is not as the sender of a command wants it."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -154,7 +154,7 @@ def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
 
     async def run(progress: Callable[[int, int], None]) -> RebuildReport:
         generations = wiring.generations(loaded.settings)
-        async with wiring.open_log(loaded.settings) as log:
+        async with wiring.open_log(loaded.settings, settled=True) as log:
             await _refuse_others(log, generations)
             _refuse_without_room(generations)
             if not force and (await audit(log, progress=progress)).breaks:

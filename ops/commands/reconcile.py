@@ -34,7 +34,7 @@ class _Report(Comparison, frozen=True, kw_only=True, rename="camel", omit_defaul
     "--orphaned",
     "orphans",
     is_flag=True,
-    help="With --remove: also originals whose event the log may have lost.",
+    help="With --remove: also originals whose upload may have been answered.",
 )
 @click.option(
     "--superseded",
@@ -72,8 +72,10 @@ def command(
     With --hash it reads every file too, which takes as long, and also reports those with other
     bytes than an event says, even if their size is right, and those that cannot be read.
 
-    Orphaned are originals of a time of which the log has lost events, or may have: perhaps the last
-    copies of photos. Restore the log, or send them again, before you remove them.
+    Orphaned are originals without an event whose upload may have been answered: perhaps the last
+    copies of photos, because a failover may lose events that nobody is left to name. Restore the
+    log, or send them again, before you remove them. An upload that got no answer, or 503, may leave
+    one too. Only those are not among them whose gateway was killed before it could answer.
 
     Superseded are pictures of an earlier job that a later job has replaced. Workers remove them
     after superseded_grace_s; this finds what is left. Those replaced within the time of
@@ -87,7 +89,7 @@ def command(
 
     async def run() -> tuple[Comparison, Hashed | None]:
         async with (
-            wiring.open_log(settings) as log,
+            wiring.open_log(settings, settled=removing) as log,
             open_store(settings, f"reconcile-{os.getpid()}") as blobs,
         ):
             of_this_log = await belonging.refuse_others(
@@ -162,8 +164,8 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         say("`photolog reconcile --remove` deletes those that no event names.")
     if found.orphaned and not (removing and orphans):
         say(
-            "Orphaned originals may be photos whose events the log has lost: restore the log, or "
-            "send them again. `--remove --orphaned` deletes them too."
+            "Orphaned originals may be photos whose uploads were answered and whose events the log "
+            "has lost: restore the log, or send them again. `--remove --orphaned` deletes them too."
         )
     if found.superseded and not (removing and superseded):
         say("`--remove --superseded` deletes pictures that a later job has replaced.")

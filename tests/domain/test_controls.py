@@ -13,6 +13,7 @@ from domain.control_events import (
     StageResumed,
 )
 from domain.controls import (
+    LOST_KEPT,
     ControlCommand,
     Controls,
     LimitStage,
@@ -119,3 +120,46 @@ def test_a_storm_of_failures_is_one_alert_a_minute_for_each_stage_and_category()
     assert decide(alert(59), after(raised)) == ()
     assert decide(alert(60), after(raised)) == (raised,)
     assert decide(alert(1, Category.SECURITY), after(raised)) != ()
+
+
+def test_each_lost_photo_is_named_once_however_many_notice_the_loss() -> None:
+    def alert(*lost: str, after_s: float, upto_s: float = 0) -> RaiseAlert:
+        return RaiseAlert(
+            now=NOW + timedelta(seconds=after_s),
+            stage="gateway",
+            category=Category.RESOURCE,
+            level="critical",
+            code="events-lost",
+            error="why",
+            lost=lost,
+            lost_upto=NOW + timedelta(seconds=upto_s),
+        )
+
+    first = decide(alert("a", "b", after_s=1), after())
+    told = evolve(after(), first[0], NOW + timedelta(seconds=1))
+
+    assert [each.photo_ids for each in first if isinstance(each, AlertRaised)] == [("a", "b")]
+    assert decide(alert("b", "a", after_s=2), told) == ()
+    [more] = decide(alert("b", "c", after_s=2), told)
+    assert isinstance(more, AlertRaised)
+    assert more.photo_ids == ("c",)
+    [again] = decide(alert("a", after_s=9, upto_s=5), told)  # another loss
+    assert isinstance(again, AlertRaised)
+    assert again.photo_ids == ("a",)
+
+
+def test_photos_whose_loss_was_told_are_remembered_up_to_a_number() -> None:
+    controls = after()
+    for number in range(LOST_KEPT + 5):
+        event = AlertRaised(
+            stage="gateway",
+            category=Category.RESOURCE,
+            level="critical",
+            code="events-lost",
+            error="why",
+            photo_ids=(f"{number}",),
+        )
+        controls = evolve(controls, event, NOW + timedelta(seconds=number))
+
+    assert len(controls.lost) == LOST_KEPT
+    assert min(map(int, controls.lost)) == 5

@@ -197,7 +197,7 @@ async def test_the_same_idempotency_key_gets_the_same_answer(gateway: Gateway) -
     again = await keyed(gateway, data, "one")
 
     assert (again.status_code, again.json()) == (201, first.json())
-    assert gateway.stored().count(original_key(first.json()["photoId"])) == 1
+    assert len([key for key in gateway.stored() if key.startswith("originals/")]) == 1
     assert len(await events(gateway)) == 1
 
 
@@ -218,12 +218,44 @@ async def test_ten_uploads_under_one_key_at_once_get_the_same_answer(gateway: Ga
 
 
 async def test_a_key_is_not_for_other_bytes(gateway: Gateway) -> None:
-    first = await keyed(gateway, picture(), "one")
+    await keyed(gateway, picture(), "one")
+    before = gateway.stored()
 
     answer = await keyed(gateway, picture(), "one")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency-key-reused")
-    assert gateway.stored() == [original_key(first.json()["photoId"])]
+    assert gateway.stored() == before
+    assert len(before) == 1
+
+
+async def test_a_photo_is_called_after_its_key_and_bytes_and_another_one_once_it_is_deleted(
+    gateway: Gateway,
+) -> None:
+    data = picture()
+    first = (await keyed(gateway, data, "one")).json()
+    await gateway.client.delete(f"/api/photos/{first['photoId']}")
+    partition = gateway.log.partition_of("alice")
+    command = gateway.log.keys.command(partition, "alice", "one")
+    await gateway.log.redis.delete(command)  # as it expires
+
+    second = await keyed(gateway, data, "one")
+
+    assert second.status_code == 201
+    assert second.json()["photoId"] != first["photoId"]
+    assert (await keyed(gateway, data, "one")).json() == second.json()
+    assert len(await events(gateway)) == 2
+
+
+async def test_a_photo_whose_key_has_expired_is_a_duplicate(gateway: Gateway) -> None:
+    data = picture()
+    first = (await keyed(gateway, data, "one")).json()
+    partition = gateway.log.partition_of("alice")
+    await gateway.log.redis.delete(gateway.log.keys.command(partition, "alice", "one"))
+
+    second = await keyed(gateway, data, "one")
+
+    assert (second.status_code, second.json()["photoId"]) == (200, first["photoId"])
+    assert len(gateway.stored()) == 1
 
 
 async def test_a_key_means_nothing_to_another_client(gateway: Gateway) -> None:

@@ -323,7 +323,8 @@ def test_reconcile_reports_what_is_missing_with_status_1(
 ) -> None:
     photo = _upload(shared_system, "--wait", str(folder / "a.jpg"))[0]["photoId"]
     well = _photolog(shared_system, "reconcile")
-    original = shared_system.data / "blobs" / "originals" / photo[:2] / photo
+    originals = (shared_system.data / "blobs").glob("originals/*/*")
+    original = max(originals, key=lambda path: path.stat().st_mtime_ns)
     original.rename(folder / "original")
 
     ill = _photolog(shared_system, "reconcile")
@@ -331,11 +332,12 @@ def test_reconcile_reports_what_is_missing_with_status_1(
     (folder / "original").rename(original)
     assert (well.exit_code, ill.exit_code) == (0, 1)
     assert " 0 of them missing, 0 of another size; 0 unnamed, 0 orphaned, 0 drafts" in well.stdout
-    assert f"missing  originals/{photo[:2]}/{photo}  of photo {photo}\n" in ill.stdout
+    key = f"originals/{original.parent.name}/{original.name}"
+    assert f"missing  {key}  of photo {photo}\n" in ill.stdout
 
 
 def test_reconcile_leaves_young_files_and_removes_old_ones(shared_system: System) -> None:
-    stray = shared_system.data / "blobs" / "originals" / "00" / "stray"
+    stray = shared_system.data / "blobs" / "renditions" / "00" / "stray"
     stray.parent.mkdir(parents=True, exist_ok=True)
     stray.write_bytes(b"nobody knows me")
 
@@ -346,8 +348,8 @@ def test_reconcile_leaves_young_files_and_removes_old_ones(shared_system: System
     removed = _photolog(shared_system, "reconcile", "--remove")
 
     assert "stray" not in young.stdout
-    assert "unnamed  originals/00/stray  15 bytes\n" in told.stdout
-    assert "removed  originals/00/stray  15 bytes\n" in removed.stdout
+    assert "unnamed  renditions/00/stray  15 bytes\n" in told.stdout
+    assert "removed  renditions/00/stray  15 bytes\n" in removed.stdout
     assert not stray.exists()
 
 

@@ -4,6 +4,7 @@ import uuid
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from domain.commands import (
     BackfillStage,
@@ -20,6 +21,7 @@ from ops.reconciling import compare, record_removed, remove, settle
 from projections import losses
 from store.blobs import PROBES, original_key, rendition_key
 from store.folder_blobs import FolderBlobs
+from store.guarantee import Guarantee
 from store.log import Log
 from tests.conftest import CONTEXT
 
@@ -154,7 +156,7 @@ async def test_old_files_without_an_event_are_removed_and_young_ones_left(
 ) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await _photo(log, blobs)
-    old, young = (original_key(str(uuid.uuid4())) for _ in range(2))
+    old, young = (rendition_key(photo.photo_id, "job", name, "0" * 64) for name in ("a", "b"))
     await blobs.put(old, b"old")
     await blobs.put(young, b"young")
     _age(blobs, old)
@@ -168,6 +170,60 @@ async def test_old_files_without_an_event_are_removed_and_young_ones_left(
     assert [blob.key for blob in found.drafts] == ["drafts/gateway-gone~1"]
     left = {blob.key for blob in await blobs.keys("")}
     assert left == {photo.key, young}
+
+
+async def test_an_original_without_an_event_is_kept_until_an_operator_decides(
+    log: Log, tmp_path: Path
+) -> None:
+    """Its event was lost, and whoever knew of it is gone: no alert names it."""
+    blobs = FolderBlobs(tmp_path)
+    await _photo(log, blobs)
+    lost = await _photo(log, blobs)
+    await log.redis.xdel(log.keys.log(0), (await log.end(0)).entry_id)
+    await _photo(log, blobs)
+    _age(blobs, lost.key)
+
+    found = await compare(log, blobs, older_than_s=HOUR_S)
+    await remove(blobs, found, orphans=False, superseded=False)
+
+    assert ([blob.key for blob in found.orphaned], found.unnamed) == ([lost.key], [])
+    assert lost.key in {blob.key for blob in await blobs.keys("")}
+    await remove(blobs, found, orphans=True, superseded=False)
+    assert lost.key not in {blob.key for blob in await blobs.keys("")}
+
+
+@pytest.mark.parametrize("can_fail_over", [False, True])
+async def test_an_original_whose_gateway_was_killed_is_kept_only_where_a_failover_loses_answers(
+    log: Log, tmp_path: Path, *, can_fail_over: bool
+) -> None:
+    log.guarantee = Guarantee(can_fail_over=can_fail_over)
+    blobs = FolderBlobs(tmp_path)
+    await _photo(log, blobs)
+    keys = [original_key(str(uuid.uuid4())) for _ in range(2)]
+    for key, owner in zip(keys, ("gateway", "gone"), strict=True):
+        await blobs.put(key, b"whole")
+        _age(blobs, key)
+        os.link(tmp_path / key, tmp_path / "drafts" / f"{owner}~1~{key.replace('/', '~')}")
+
+    await settle(log, FolderBlobs(tmp_path, "gateway"))
+    await remove(
+        blobs, await compare(log, blobs, older_than_s=HOUR_S), orphans=False, superseded=False
+    )
+
+    left = {blob.key for blob in await blobs.keys("originals")} & set(keys)
+    assert left == (set(keys) if can_fail_over else set())
+
+
+async def test_an_original_that_an_erasure_has_left_is_removed(log: Log, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    photo = await _photo(log, blobs)
+    _age(blobs, photo.key)
+    await _execute(log, DeletePhoto(photo_id=photo.photo_id))
+    await _execute(log, RecordErased(photo_id=photo.photo_id))
+
+    found = await compare(log, blobs, older_than_s=HOUR_S)
+
+    assert ([blob.key for blob in found.unnamed], found.orphaned) == ([photo.key], [])
 
 
 async def test_originals_whose_events_the_log_has_lost_are_kept(log: Log, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from handlers.stage import Recipe
 from handlers.worker import WorkerSettings
 from ops.loading import MASK, SettingsError, describe, environment_of, load, parts, shown
 from ops.settings import PARTS, Settings, variable_of
+from store.answered import Remembering
 from store.breaker import FAILURES, OPEN_S
 from store.minio_bucket import Server
 
@@ -171,6 +172,7 @@ RECIPE = {name: f"recipe_{name}" for name in Recipe.__struct_fields__}
         (Recipe(), RECIPE),
         (Pace(), {}),
         (Sandbox(), SANDBOX),
+        (Remembering(), {}),
     ],
 )
 def test_every_bound_has_a_setting_with_the_same_default(

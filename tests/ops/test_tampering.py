@@ -103,7 +103,8 @@ def test_an_original_with_another_byte_is_named(system: System, photo: str, tmp_
     assert well.stdout.endswith(f"1 original, {len(altered):,} bytes: all as they were uploaded\n")
     for told in (verified, copied, reconciled):
         assert told.returncode == 1
-        assert f"altered  originals/{photo[:2]}/{photo}  of photo {photo}: " in told.stdout
+        key = f"originals/{original.parent.name}/{original.name}"
+        assert f"altered  {key}  of photo {photo}: " in told.stdout
     assert verified.stdout.endswith(" bytes: 1 altered\n")
     assert "5 files read, " in reconciled.stdout
     assert [each["photoId"] for each in as_json["originals"]["altered"]] == [photo]

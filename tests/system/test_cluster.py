@@ -73,7 +73,8 @@ async def test_the_main_job_runs_on_a_cluster(
 async def test_a_dead_master_stops_its_own_partitions_and_no_others(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
-    async with host(settings_of(tmp_path / "host", servers.url), prefix, workers=2) as running:
+    settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=0)
+    async with host(settings, prefix, workers=2) as running:
         clients = clients_by_master(running, servers)
         victim = _not_of_partition_0(running, servers)
         stopped = clients.pop(victim.port)[0]
@@ -125,7 +126,8 @@ async def test_the_queues_are_shown_without_what_operators_said_while_that_is_aw
 async def test_what_a_failover_has_lost_is_reported_and_forgotten(
     servers: Cluster, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with host(settings_of(tmp_path / "host", servers.url), prefix) as running:
+    settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=0)
+    async with host(settings, prefix) as running:
         victim = _not_of_partition_0(running, servers)
         client_id = clients_by_master(running, servers)[victim.port][0]
         async with running.client_of(client_id) as http:
@@ -149,10 +151,10 @@ async def test_what_a_failover_has_lost_is_reported_and_forgotten(
     assert lost["photoId"] in caplog.text
 
 
-async def test_nothing_that_was_answered_is_lost_where_an_append_waits_for_a_replica(
+async def test_nothing_that_was_answered_is_lost_by_default(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
-    settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=1)
+    settings = settings_of(tmp_path / "host", servers.url)
     answered: dict[str, str] = {}
     async with host(settings, prefix) as running:
         victim = _not_of_partition_0(running, servers)

@@ -1,0 +1,136 @@
+"""What an answer promises where no setting says it, on clusters with replicas and without."""
+
+import logging
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from gateway.auth import Role
+from ops import wiring
+from ops.auditing import audit
+from ops.reconciling import compare
+from ops.settings import Settings
+from store.client import Wait
+from store.folder_blobs import FolderBlobs
+from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, cluster
+from tests.system.hosts import host, settings_of, upload
+
+LOSES = "a failover may lose events that were answered"
+
+
+@pytest.fixture
+def servers(own_folder: Path) -> Generator[Cluster]:
+    with cluster(own_folder) as formed:
+        yield formed
+
+
+async def waits_for(settings: Settings, prefix: str) -> Wait | None:
+    async with wiring.open_log(settings, patient=True, prefix=prefix) as log:
+        return log.durability.wait
+
+
+async def risk_told(operator: httpx.AsyncClient) -> dict[str, Any]:
+    """The health check of Redis, once it was not too slow on a busy machine."""
+    with anyio.fail_after(DEADLINE_S):
+        while True:
+            found = (await operator.get("/health")).json()["checks"]["redis"]
+            if found["status"] == "ok":
+                return found
+            await anyio.sleep(0.1)
+
+
+async def test_an_append_waits_for_one_replica_where_there_are_some(
+    servers: Cluster, prefix: str
+) -> None:
+    settings = Settings(redis_url=servers.url)
+    assert await waits_for(settings, prefix) == Wait(replicas=1)
+
+    for replica in servers.nodes[MASTERS:]:
+        replica.kill()
+    with anyio.fail_after(DEADLINE_S):
+        while any("connected_slaves:0" not in _info(servers, n) for n in range(MASTERS)):
+            await anyio.sleep(0.05)
+
+    assert await waits_for(settings, prefix) == Wait(replicas=1)  # as the others do
+
+
+async def test_commands_that_only_read_need_no_replica(
+    servers: Cluster, prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=1)
+    async with host(settings, prefix) as running, running.client_of("alice") as http:
+        photo = await upload(http, "one")
+    for replica in servers.nodes[MASTERS:]:
+        replica.kill()
+
+    async with wiring.open_log(settings, prefix=prefix) as log:
+        audited = await audit(log)
+        compared = await compare(log, FolderBlobs(tmp_path / "blobs"), older_than_s=0)
+
+    assert audited.breaks == []
+    assert audited.photos == 1
+    assert [each.photo_id for each in compared.missing] == []
+    assert photo["photoId"]
+
+
+async def test_a_cluster_without_replicas_answers_and_says_what_may_be_lost(
+    servers: Cluster, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for replica in servers.nodes[MASTERS:]:
+        name = replica.ask("CLUSTER", "MYID")
+        replica.kill()
+        for node in servers.nodes[:MASTERS]:
+            node.ask("CLUSTER", "FORGET", name)
+    settings = settings_of(tmp_path / "host", servers.url)
+
+    async with (
+        host(settings, prefix) as running,
+        running.client_of("operator", Role.OPERATOR) as operator,
+        running.client_of("alice") as http,
+    ):
+        await upload(http, "one")
+        health = await risk_told(operator)
+
+    assert running.log.durability.wait is None
+    assert "no master of the cluster has a replica" in health["reason"]
+    assert health["status"] == "ok"
+    assert caplog.text.count("no master of the cluster has a replica") == 1
+
+
+async def test_a_cluster_told_not_to_wait_says_what_may_be_lost(
+    servers: Cluster, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=0)
+
+    async with (
+        host(settings, prefix) as running,
+        running.client_of("operator", Role.OPERATOR) as operator,
+    ):
+        health = await risk_told(operator)
+
+    assert running.log.durability.wait == Wait(replicas=0)
+    assert running.log.guarantee.can_fail_over
+    assert LOSES in health["reason"]
+    assert caplog.text.count(LOSES) == 1
+
+
+async def test_replicas_without_an_append_only_file_are_not_waited_for(
+    servers: Cluster, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for replica in servers.nodes[MASTERS:]:
+        replica.ask("CONFIG", "SET", "appendonly", "no")
+    settings = Settings(redis_url=servers.url)
+
+    with caplog.at_level(logging.WARNING):
+        async with wiring.open_log(settings, patient=True, prefix=prefix) as log:
+            assert log.durability.wait is None
+            assert log.guarantee.can_fail_over
+            assert "set their appendonly to yes" in log.guarantee.risk
+
+
+def _info(servers: Cluster, number: int) -> str:
+    return servers.nodes[number].ask("INFO replication")
