@@ -8,7 +8,8 @@ StoreError
 │   ├── Denied        it does not let us in, or forbids what we ask; a setting is wrong
 │   ├── GroupGone     a consumer group was deleted, or never made
 │   ├── Replaced      Redis has another log than the one we have joined, or none
-│   └── Retyped       something else is under a name of ours
+│   ├── Retyped       something else is under a name of ours
+│   └── Unexpected    the server's answer is one that we have no word for
 ├── Unfit         the server must not hold the log as it is set up
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
@@ -67,6 +68,10 @@ class Replaced(Unavailable):
 
 class Retyped(Unavailable):
     """Somebody put something else under a name of ours; whoever can makes it anew from the log."""
+
+
+class Unexpected(Unavailable):
+    """The server answered with an error that nothing of ours explains; it is logged."""
 
 
 class Unfit(StoreError):

@@ -78,16 +78,20 @@ async def can_wait(redis: Client, wait: Wait) -> None:
         Unavailable: it has too few replicas now.
     """
     untyped: Any = redis
-    try:
-        with translated():
+    with translated():
+        try:
             await redis.execute_command("WAIT", 0, 1)
             await redis.execute_command("WAITAOF", 1, 0, 1)
-            replicas = (await untyped.info("replication")).get("connected_slaves", 0)
-    except exceptions.ResponseError as error:
-        reason = str(error)
-        if "unknown command" in reason:
-            reason = "it has no WAITAOF, which came with Redis 7.2"
-        raise Unfit(f"the server cannot say what is safe: {reason}") from error
+        except (exceptions.NoPermissionError, exceptions.ClusterDownError):
+            raise
+        except exceptions.ResponseError as error:
+            reason = str(error)
+            if "replica instance" in reason:
+                raise Unavailable("the server is a replica now") from error
+            if "unknown command" in reason:
+                reason = "it has no WAITAOF, which came with Redis 7.2"
+            raise Unfit(f"the server cannot say what is safe: {reason}") from error
+        replicas = (await untyped.info("replication")).get("connected_slaves", 0)
     if replicas < wait.replicas:
         raise Unavailable(f"the server has {replicas} of {wait.replicas} replicas")
 
