@@ -198,6 +198,13 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="Longest wait for those disks before the append is tried again.", gt=0, le=5
         ),
     ] = 2.0
+    failover_wait_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long a role that starts waits for a Redis that is a replica, as after "
+            "a failover; then it ends."
+        ),
+    ] = 60.0
     log_full_percent: Annotated[
         Percent,
         Meta(

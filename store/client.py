@@ -22,7 +22,16 @@ from redis.backoff import NoBackoff
 
 from store.breaker import Breaker
 from store.connections import Pool, legible
-from store.errors import Denied, GroupGone, LogFull, Retyped, StoreError, Unavailable, Unexpected
+from store.errors import (
+    Denied,
+    GroupGone,
+    IsReplica,
+    LogFull,
+    Retyped,
+    StoreError,
+    Unavailable,
+    Unexpected,
+)
 
 logger = logging.getLogger("photolog.redis")
 
@@ -52,7 +61,7 @@ _GONE = ("NOGROUP", "no such key", "The XGROUP subcommand requires the key to ex
 """How the server says that a consumer group, or its stream, is not there."""
 
 _ANSWERS: tuple[tuple[str | tuple[str, ...], type[StoreError], str], ...] = (
-    ("UNBLOCKED", Unavailable, "Redis has become a replica"),
+    ("UNBLOCKED", IsReplica, "Redis has become a replica"),
     ("BUSY ", Unavailable, "Redis is busy with a script"),
     ("NOREPLICAS", Unavailable, "Redis has too few replicas to take writes"),
     ("MISCONF", LogFull, "Redis refuses to write"),
@@ -305,7 +314,7 @@ def _answer(error: exceptions.ResponseError) -> StoreError:
         case exceptions.NoPermissionError():
             return Denied(f"Redis forbids it: {text}")
         case exceptions.ReadOnlyError():
-            return Unavailable(f"Redis is a replica and takes no writes: {text}")
+            return IsReplica(f"Redis is a replica and takes no writes: {text}")
         case _:
             pass
     for beginning, kind, words in _ANSWERS:

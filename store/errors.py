@@ -7,6 +7,7 @@ StoreError
 │   ├── CircuitOpen   it was not even asked: it has failed too often
 │   ├── Denied        it does not let us in, or forbids what we ask; a setting is wrong
 │   ├── GroupGone     a consumer group was deleted, or never made
+│   ├── IsReplica     the server takes no events: it is not, or no longer, the master
 │   ├── Replaced      Redis has another log than the one we have joined, or none
 │   ├── Retyped       something else is under a name of ours
 │   └── Unexpected    the server's answer is one that we have no word for
@@ -60,6 +61,10 @@ class Denied(Unavailable):
     def __init__(self, message: str, setting: str = "") -> None:
         super().__init__(message)
         self.setting = setting
+
+
+class IsReplica(Unavailable):
+    """The server is a replica: after a failover for a moment, or because a setting names it."""
 
 
 class Replaced(Unavailable):
