@@ -50,7 +50,7 @@ LOOK_IN_VAIN_MS = 200
 PAUSE_S = 0.5
 """Before a partition that has failed is tried again."""
 
-Take = Callable[[int, list[Claimed]], None]
+Take = Callable[[int, list[Claimed]], object]
 
 
 class Supply:

@@ -109,6 +109,7 @@ class Worker:
             background=background,
         )
         self._held: dict[tuple[str, str], tuple[int, Claim]] = {}
+        self._redelivered: set[tuple[str, str]] = set()
         self._ready: deque[Claimed] = deque()
         self._wake = anyio.Event()
         self._idle = anyio.Event()
@@ -181,17 +182,21 @@ class Worker:
 
     async def _work(self, claimed: Claimed) -> None:
         name = _name(claimed.claim)
+        done = False
         try:
             seconds = await self._attempts.run(claimed)
             self._supply.settle(name, claimed, seconds)
-            self._held.pop(name, None)
+            done = True
         except Exception as error:  # of one task: the others go on
             self._background.failed("task", error, part=claimed.task.stage)
-            if (held := self._held.pop(name, None)) is not None:
-                self._supply.put_back(*held)
         finally:
             self._hand.drop(name)
             self._wake.set()
+        # A failover may have taken back the result of a task that was delivered again meanwhile:
+        # whoever gets it next finds out. It is gone from its lane if the result is there.
+        held, again = self._let_go(name)
+        if again or not done:
+            self._supply.put_back(*held)
 
     async def _next(self) -> Claimed | None:
         """The next task, as soon as there is one and room for it; None when stopping."""
@@ -227,24 +232,44 @@ class Worker:
             elif each.task.stage in allowed:
                 self._ready.remove(each)
                 return each
-        found = await self._supply.claim(allowed)
-        if found is None:
-            return None
-        partition, claimed = found
-        self._held[_name(claimed.claim)] = (partition, claimed.claim)
-        return claimed
+        while (found := await self._supply.claim(allowed)) is not None:
+            if self._hold(*found):
+                return found[1]
+        return None
 
-    def _take(self, partition: int, claimed: list[Claimed]) -> None:
-        """Hold the tasks that are not held yet, put them in line, and look what may be begun."""
-        for each in claimed:
-            if _name(each.claim) not in self._held:
-                self._held[_name(each.claim)] = (partition, each.claim)
-                self._ready.append(each)
+    def _hold(self, partition: int, claimed: Claimed) -> bool:
+        """Hold the task; false if it is held already.
+
+        After a failover that lost the claim, the server delivers a task again to the worker that
+        has it in hand. That renews the claim, so the task goes on and must not begin a second time.
+        """
+        name = _name(claimed.claim)
+        if name in self._held:
+            self._redelivered.add(name)
+            return False
+        self._held[name] = partition, claimed.claim
+        return True
+
+    def _let_go(self, name: tuple[str, str]) -> tuple[tuple[int, Claim], bool]:
+        """What was held, and whether it was delivered again meanwhile."""
+        again = name in self._redelivered
+        self._redelivered.discard(name)
+        return self._held.pop(name), again
+
+    def _take(self, partition: int, claimed: list[Claimed]) -> list[Claimed]:
+        """Hold the tasks that are not held yet, put them in line, and look what may be begun.
+
+        Returns those that are new.
+        """
+        new = [each for each in claimed if self._hold(partition, each)]
+        self._ready.extend(new)
         self._wake.set()
+        return new
 
     def _put_back(self, claimed: Claimed) -> None:
         """A task that was taken over while its stage is paused waits in its lane."""
-        self._supply.put_back(*self._held.pop(_name(claimed.claim)))
+        held, _ = self._let_go(_name(claimed.claim))
+        self._supply.put_back(*held)
 
     async def _watch(self, partition: int) -> None:
         """Wake a worker that found nothing; one that is busy looks by itself."""
@@ -283,8 +308,8 @@ class Worker:
             await census.report(self._log, self._lanes.consumer)
         claims = [claim for of, claim in self._held.values() if of == partition]
         await self._lanes.refresh(claims)
-        taken = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=dead)
-        self._take(partition, taken)
+        found = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=dead)
+        taken = self._take(partition, found)
         self.taken_over += len(taken)
         for each in taken:
             logger.info("took over %s", each.task.stage, extra={"subject": about(each.task)})

@@ -216,6 +216,13 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     answers_checked_s: Annotated[
         Seconds, Meta(description="How often it looks whether the log still has them.")
     ] = 2.0
+    failover_wait_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long a role that starts waits for a Redis that is a replica, as after "
+            "a failover; then it ends."
+        ),
+    ] = 60.0
     log_full_percent: Annotated[
         Percent,
         Meta(

@@ -5,7 +5,6 @@ and so it takes 25 MB less and starts in half the time.
 """
 
 import logging
-import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +21,7 @@ from ops.errors import UserError
 from ops.loading import shown
 from ops.logs import starting
 from ops.metrics import Role
+from ops.patience import Patience, patiently
 from ops.reconciling import settle
 from ops.reporting import naming_losses, reporting
 from ops.settings import Settings, variable_of
@@ -30,9 +30,9 @@ from store import guarantee
 from store.answered import Answered
 from store.blobs import Blobs
 from store.breaker import Breaker
-from store.client import connect
+from store.client import Client, connect
 from store.cluster import Cluster
-from store.errors import Denied, Unavailable, Unfit
+from store.errors import Denied, Full, IsReplica, StoreError, Unavailable, Unfit
 from store.fitness import examine
 from store.guarantee import Guarantee
 from store.keys import DEFAULT_PREFIX
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from projections.runner import Projector
 
 logger = logging.getLogger("photolog")
-
-RETRY_S = 0.5
-REMIND_S = 30.0
 
 TASKS_A_DECODER = 5
 """One that is decoded, and others that are read, stored or next in line: no decoder waits."""
@@ -112,38 +109,27 @@ async def open_log(
 
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.
-        UserError: there is no log, or Redis is not fit to hold it, or does not let us in.
+        UserError: there is no log, or Redis is not fit to hold it, or does not let us in, or has
+            been a replica for ``failover_wait_s``.
     """
     create = patient if create is None else create
     settled = patient or create if settled is None else settled
     redis = connect(redis_url(settings), _breaker("redis", settings))
-    given = Guarantee()
-    partitions = settings.partitions or (ON_A_CLUSTER if isinstance(redis, Cluster) else 1)
+    patience = Patience("Redis")
     try:
-        remind_at = 0.0
         while True:
             try:
-                worries = await examine(redis)
-                given = await guarantee_of(redis, settings, prefix, waits=settled)
-                if create:
-                    log = await Log.open(
-                        redis, partitions=partitions, prefix=prefix, wait=given.wait
-                    )
-                    await guarantee.keep(redis, log.keys, given)
-                else:
-                    log = await Log.find(redis, prefix=prefix, wait=given.wait)
-                if log is None:
-                    raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_place(settings)}")
+                log, worries, given = await _join(settings, redis, prefix, create, settled)
                 break
-            except (Denied, Unfit) as error:
-                raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
-            except Unavailable as error:
+            except (Unavailable, Full) as error:
                 if not patient:
                     raise _nowhere(settings, error) from error
-                if time.monotonic() > remind_at:
-                    logger.warning("waiting for Redis: %s", error)
-                    remind_at = time.monotonic() + REMIND_S
-            await anyio.sleep(RETRY_S)
+                if isinstance(error, IsReplica) and patience.waited_s > settings.failover_wait_s:
+                    raise UserError(
+                        f"PHOTOLOG_REDIS_URL: after {settings.failover_wait_s:g} s "
+                        f"(PHOTOLOG_FAILOVER_WAIT_S) {error}"
+                    ) from error
+                await patience.wait(error)
         log.observe = observe
         log.guarantee = given
         log.answered = Answered(log, log.partitions, settings.answers_remembered)
@@ -157,12 +143,34 @@ async def open_log(
             await redis.aclose()
 
 
+async def _join(
+    settings: Settings, redis: Client, prefix: str, create: bool, settled: bool
+) -> tuple[Log, list[str], Guarantee]:
+    """The log, what is unsafe about its server, and what it promises; raises as ``open_log``."""
+    partitions = settings.partitions or (ON_A_CLUSTER if isinstance(redis, Cluster) else 1)
+    try:
+        worries = await examine(redis)
+        given = await guarantee_of(redis, settings, prefix, waits=settled)
+        if create:
+            log = await Log.open(redis, partitions=partitions, prefix=prefix, wait=given.wait)
+            await guarantee.keep(redis, log.keys, given)
+        else:
+            log = await Log.find(redis, prefix=prefix, wait=given.wait)
+    except (Denied, Unfit) as error:
+        raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
+    if log is None:
+        raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_place(settings)}")
+    return log, worries, given
+
+
 def _place(settings: Settings) -> str:
     """Where the log is, without the password."""
     return shown("redis_url", redis_url(settings))
 
 
-def _nowhere(settings: Settings, error: Unavailable) -> Unavailable:
+def _nowhere(settings: Settings, error: StoreError) -> StoreError:
+    if isinstance(error, Full):
+        return error
     if settings.redis_url is not None:
         return Unavailable(f"PHOTOLOG_REDIS_URL: {error}")
     return Unavailable(
@@ -192,8 +200,9 @@ async def open_blobs(
     async with open_store(
         settings, owner, patient=True, reserved=reserved, breaker=breaker, observe=observe
     ) as blobs:
-        await belonging.check(log, blobs, setting=place_of_blobs(settings))
-        await settle(log, blobs)
+        setting = place_of_blobs(settings)
+        await patiently("log and photos", lambda: belonging.check(log, blobs, setting=setting))
+        await patiently("log and photos", lambda: settle(log, blobs))
         yield blobs
 
 
@@ -266,7 +275,7 @@ async def open_projector(
     from projections.runner import Projector  # noqa: PLC0415
 
     async with open_log(settings, patient=True, prefix=prefix) as log:
-        await _refuse_folder_of_others(settings, log)
+        await patiently("the photos", lambda: _refuse_folder_of_others(settings, log))
         async with reporting(log, owner, telemetry.background):
             yield Projector(log, generations(settings), telemetry.committed, telemetry.background)
 

@@ -5,6 +5,7 @@ probe is a PING with a deadline of its own, because a command may block for seco
 """
 
 import hashlib
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -20,7 +21,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from store.breaker import Breaker
-from store.errors import Denied, GroupGone, LogFull, Retyped, Unavailable
+from store.connections import Pool, legible
+from store.errors import (
+    Denied,
+    GroupGone,
+    IsReplica,
+    LogFull,
+    Retyped,
+    StoreError,
+    Unavailable,
+    Unexpected,
+)
+
+logger = logging.getLogger("photolog.redis")
 
 BLOCK_MS = 2_000
 """The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would cut it."""
@@ -46,6 +59,15 @@ _DENIALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, ssl.S
 
 _GONE = ("NOGROUP", "no such key", "The XGROUP subcommand requires the key to exist")
 """How the server says that a consumer group, or its stream, is not there."""
+
+_ANSWERS: tuple[tuple[str | tuple[str, ...], type[StoreError], str], ...] = (
+    ("UNBLOCKED", IsReplica, "Redis has become a replica"),
+    ("BUSY ", Unavailable, "Redis is busy with a script"),
+    ("NOREPLICAS", Unavailable, "Redis has too few replicas to take writes"),
+    ("MISCONF", LogFull, "Redis refuses to write"),
+    (_GONE, GroupGone, "a consumer group is gone"),
+)
+"""Errors by how they begin, and what they mean."""
 
 
 class Client(Redis):
@@ -99,6 +121,9 @@ class Client(Redis):
         await self.check()
         with self.counted():
             return cast("Any", await super().execute_command(*args, **options))  # pyright: ignore[reportUnknownMemberType] # untyped
+
+    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        return await _parsed(super().parse_response, connection, command_name, options)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] # untyped
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         return _Pipeline(self, transaction, shard_hint)
@@ -188,6 +213,22 @@ class _Pipeline(Pipeline):
         with self._client.counted():
             return await super().execute(raise_on_error)
 
+    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        return await _parsed(super().parse_response, connection, command_name, options)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] # untyped
+
+
+async def _parsed(
+    parse: Callable[..., Awaitable[Any]], connection: Any, command: Any, options: dict[str, Any]
+) -> Any:
+    """The reply to the command. One of the wrong shape may be that to another command, so the
+    connection is not used again."""
+    try:
+        with legible(str(command)):
+            return await parse(connection, command, **options)
+    except exceptions.ConnectionError:
+        await connection.disconnect(nowait=True)
+        raise
+
 
 class _PubSub(PubSub):
     def __init__(self, client: Client, **kwargs: Any) -> None:
@@ -198,6 +239,14 @@ class _PubSub(PubSub):
         await self._client.check()
         with self._client.counted():
             await super().execute_command(*args)
+
+    async def get_message(
+        self,
+        ignore_subscribe_messages: bool = False,
+        timeout: float | None = 0.0,  # noqa: ASYNC109
+    ) -> Any:
+        with legible("a subscription"):
+            return await super().get_message(ignore_subscribe_messages, timeout)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped
 
 
 def connect(url: str, breaker: Breaker | None = None) -> Client:
@@ -218,18 +267,16 @@ C = TypeVar("C", bound=Client)
 
 def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
     """A client of one server."""
-    client = cast(
-        "C",
-        kind.from_url(  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
-            url,
-            protocol=3,
-            legacy_responses=False,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=5.0,
-            max_connections=MAX_CONNECTIONS,
-        ),
+    pool = Pool.from_url(  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
+        url,
+        protocol=3,
+        legacy_responses=False,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=5.0,
+        max_connections=MAX_CONNECTIONS,
     )
+    client = cast("C", kind.from_pool(pool))
     client.breaker = breaker
     return client
 
@@ -243,31 +290,44 @@ def translated() -> Generator[None]:
         Denied: it does not know the user, the password or the certificate, or forbids the command.
         GroupGone: the consumer group that was asked for is not there.
         LogFull: the server refuses writes for want of memory or disk.
+        Unexpected: it answers with an error that none of these explains.
     """
     try:
         yield
-    except (exceptions.OutOfMemoryError, exceptions.ReadOnlyError) as error:
-        raise LogFull(f"Redis refuses to write: {error}") from error
     except AWAY as error:
         if _is_denial(error):
             raise Denied(f"Redis does not let us in: {error}") from error
         raise Unavailable(f"Redis did not answer: {error}") from error
     except _MOVING as error:
         raise Unavailable(f"the cluster is being arranged anew: {error}") from error
-    except exceptions.NoPermissionError as error:
-        raise Denied(f"Redis forbids it: {error}") from error
     except exceptions.ResponseError as error:
-        if "WRONGTYPE" in str(error):
-            raise Retyped(f"somebody put something else there: {error}") from error
-        if str(error).startswith("UNBLOCKED"):  # it is a replica now
-            raise Unavailable(f"Redis has other tasks now: {error}") from error
-        if str(error).startswith("BUSY "):  # with somebody's script
-            raise Unavailable(f"Redis is busy: {error}") from error
-        if str(error).startswith("MISCONF"):
-            raise LogFull(f"Redis refuses to write: {error}") from error
-        if str(error).startswith(_GONE):
-            raise GroupGone(f"a consumer group is gone: {error}") from error
-        raise
+        raise _answer(error) from error
+    except exceptions.RedisError as error:
+        raise _unexpected(error) from error
+
+
+def _answer(error: exceptions.ResponseError) -> StoreError:
+    text = str(error)
+    match error:
+        case exceptions.OutOfMemoryError():
+            return LogFull(f"Redis refuses to write: {text}")
+        case exceptions.NoPermissionError():
+            return Denied(f"Redis forbids it: {text}")
+        case exceptions.ReadOnlyError():
+            return IsReplica(f"Redis is a replica and takes no writes: {text}")
+        case _:
+            pass
+    for beginning, kind, words in _ANSWERS:
+        if text.startswith(beginning):
+            return kind(f"{words}: {text}")
+    if "WRONGTYPE" in text:  # from a script, too
+        return Retyped(f"somebody put something else there: {text}")
+    return _unexpected(error)
+
+
+def _unexpected(error: exceptions.RedisError) -> Unexpected:
+    logger.error("Redis answered with an unexpected error", exc_info=error)
+    return Unexpected(f"Redis answered with an unexpected error: {error}")
 
 
 def _is_denial(error: BaseException) -> bool:

@@ -26,6 +26,7 @@ from redis.crc import key_slot
 
 from store.breaker import Breaker, Joint
 from store.client import AWAY, PROBE_S, Client, plain
+from store.connections import legible
 from store.errors import CircuitOpen, Unavailable, Unfit
 
 SCHEME = "+cluster"
@@ -91,6 +92,8 @@ class Cluster(Client):
         """A client of each master."""
         if not self._masters:
             await self._look()
+        if not self._masters:
+            raise Unavailable("no node of the cluster knows who has its slots")
         return [self._node(name) for name in sorted(self._masters)]
 
     async def most_replicas(self) -> int:
@@ -252,6 +255,8 @@ class Cluster(Client):
                 try:
                     with anyio.fail_after(PROBE_S):
                         found: Any = await self._node(name).execute_command("CLUSTER SLOTS")
+                    owners = _owners(found, name.rpartition(":")[0])
+                    most = max((len(each) - 3 for each in found), default=0)
                 except (*AWAY, CircuitOpen) as error:
                     failures.append(error)
                     continue
@@ -260,22 +265,22 @@ class Cluster(Client):
                         raise Unfit(
                             f"{name} is no node of a cluster: write the URL without {SCHEME}"
                         ) from error
-                    raise
+                    if isinstance(error, exceptions.NoPermissionError):
+                        raise
+                    failures.append(error)
+                    continue
+                if not any(owners):  # it has not joined the others yet, or has left them
+                    continue
                 self._look_at = time.monotonic() + LOOK_S
-                await self._learn(found, name.rpartition(":")[0])
+                self._most_replicas = most
+                await self._learn(owners)
                 return
             self._look_at = time.monotonic() + LOOK_S
-            if not self._masters:
+            if failures and not self._masters:
                 raise failures[0]
 
-    async def _learn(self, found: list[list[Any]], asked: str) -> None:
-        owners: list[str | None] = [None] * SLOTS
-        for first, last, (host, port, *_), *_ in found:
-            shown = host.decode() if host else asked.strip("[]")
-            name = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
-            owners[first : last + 1] = [name] * (last + 1 - first)
+    async def _learn(self, owners: list[str | None]) -> None:
         self._owners = owners
-        self._most_replicas = max((len(each) - 3 for each in found), default=0)
         before, self._masters = self._masters, {name for name in owners if name is not None}
         self._suspects &= self._masters
         for name in before - self._masters:
@@ -312,6 +317,17 @@ async def _asked(node: Client, commands: list[_Command]) -> list[Any]:
     """Of a node that does not have the slot yet."""
     both = [each for command in commands for each in (_ASKING, command)]
     return (await _piped(node, both))[1::2]
+
+
+def _owners(found: Any, asked: str) -> list[str | None]:
+    """Who has each slot, by the answer of the node with the address ``asked``."""
+    owners: list[str | None] = [None] * SLOTS
+    with legible("CLUSTER SLOTS"):
+        for first, last, (host, port, *_), *_ in found:
+            shown = host.decode() if host else asked.strip("[]")
+            name = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+            owners[first : last + 1] = [name] * (last + 1 - first)
+    return owners
 
 
 def _name(node: Client) -> str:

@@ -81,7 +81,7 @@ def decode_event(body: bytes) -> Event:
         stored = _stored.decode(body)
         data = _decode_data(stored)
         return Event(timestamp=stored.timestamp, data=data, metadata=stored.metadata)
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (msgspec.MsgspecError, KeyError, ValueError) as error:  # ValueError: bad UTF-8
         raise Corrupt(f"an entry of the log does not decode: {error}") from error
 
 

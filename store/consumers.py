@@ -21,16 +21,17 @@ async def create_group(redis: Client, key: str, group: str) -> bool:
     """Create the group at the stream's first entry; whether there was none."""
     try:
         with translated():
-            await redis.xgroup_create(key, group, id="0", mkstream=True)
+            try:
+                await redis.xgroup_create(key, group, id="0", mkstream=True)
+            except exceptions.ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+                return False
     except Retyped as error:
         logger.warning("%s is removed: %s", key, error)
         with translated():
             await redis.pexpire(key, 0)
         return await create_group(redis, key, group)
-    except exceptions.ResponseError as error:
-        if not str(error).startswith("BUSYGROUP"):
-            raise
-        return False
     return True
 
 

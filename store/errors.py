@@ -7,8 +7,10 @@ StoreError
 │   ├── CircuitOpen   it was not even asked: it has failed too often
 │   ├── Denied        it does not let us in, or forbids what we ask; a setting is wrong
 │   ├── GroupGone     a consumer group was deleted, or never made
+│   ├── IsReplica     the server takes no events: it is not, or no longer, the master
 │   ├── Replaced      Redis has another log than the one we have joined, or none
-│   └── Retyped       something else is under a name of ours
+│   ├── Retyped       something else is under a name of ours
+│   └── Unexpected    the server's answer is one that we have no word for
 ├── Unfit         the server must not hold the log as it is set up
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
@@ -61,12 +63,20 @@ class Denied(Unavailable):
         self.setting = setting
 
 
+class IsReplica(Unavailable):
+    """The server is a replica: after a failover for a moment, or because a setting names it."""
+
+
 class Replaced(Unavailable):
     """The log is not the one that this process has joined: it waits for that one to come back."""
 
 
 class Retyped(Unavailable):
     """Somebody put something else under a name of ours; whoever can makes it anew from the log."""
+
+
+class Unexpected(Unavailable):
+    """The server answered with an error that nothing of ours explains; it is logged."""
 
 
 class Unfit(StoreError):

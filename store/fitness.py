@@ -10,7 +10,7 @@ from redis import exceptions
 
 from store.client import Client, Wait, translated
 from store.cluster import SCHEME, Cluster
-from store.errors import Denied, Unavailable, Unfit
+from store.errors import Denied, IsReplica, Unavailable, Unfit
 
 NOT_DURABLE = (
     "the server has no append-only file: what it has answered can be lost when it stops; "
@@ -27,6 +27,7 @@ async def examine(redis: Client) -> list[str]:
     Raises:
         Unfit: it must not hold the log.
         Denied: it does not let us in.
+        IsReplica: it is a replica.
         Unavailable: it does not answer; of a cluster: no master does.
     """
     with translated():
@@ -55,6 +56,11 @@ async def _examine(node: Client, *, is_cluster: bool) -> set[str]:
         return {"the user may not ask for INFO: nobody checks how the server is set up"}
     if found := faults(info, is_cluster=is_cluster):
         raise Unfit("; ".join(found))
+    if info.get("role") in ("slave", "replica"):
+        master = f"{info.get('master_host')}:{info.get('master_port')}"
+        raise IsReplica(
+            f"the server is a replica, which takes no events: name its master, {master}"
+        )
     return worries(info) | (await _stops_as_a_whole(node) if is_cluster else set())
 
 
@@ -86,15 +92,19 @@ async def can_wait(redis: Client, wait: Wait) -> None:
 
 async def can_tell(redis: Client) -> None:
     """``can_wait`` without a look at how many replicas there are."""
-    try:
-        with translated():
+    with translated():
+        try:
             await redis.execute_command("WAIT", 0, 1)
             await redis.execute_command("WAITAOF", 1, 0, 1)
-    except exceptions.ResponseError as error:
-        reason = str(error)
-        if "unknown command" in reason:
-            reason = "it has no WAITAOF, which came with Redis 7.2"
-        raise Unfit(f"the server cannot say what is safe: {reason}") from error
+        except (exceptions.NoPermissionError, exceptions.ClusterDownError):
+            raise
+        except exceptions.ResponseError as error:
+            reason = str(error)
+            if "replica instance" in reason:
+                raise IsReplica("the server has become a replica") from error
+            if "unknown command" in reason:
+                reason = "it has no WAITAOF, which came with Redis 7.2"
+            raise Unfit(f"the server cannot say what is safe: {reason}") from error
 
 
 async def most_replicas(redis: Client) -> int:
@@ -128,9 +138,6 @@ def faults(info: Mapping[str, Any], *, is_cluster: bool = False) -> list[str]:
     if version and _parsed(version) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         found.append(f"the server is Redis {version}, and {wanted} is the oldest that will do")
-    if info.get("role") in ("slave", "replica"):
-        master = f"{info.get('master_host')}:{info.get('master_port')}"
-        found.append(f"the server is a replica, which takes no events: name its master, {master}")
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
         found.append(

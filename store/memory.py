@@ -25,8 +25,11 @@ async def memory(log: Log, partition: int) -> Memory | None:
     script: Script = log.redis.lua("memory")
     try:
         with translated():
-            found = await script(keys=[log.keys.log(partition)])
-    except (StoreError, exceptions.ResponseError):  # as of a server that is rented
+            try:
+                found = await script(keys=[log.keys.log(partition)])
+            except exceptions.ResponseError:  # a server that is rented may forbid it
+                return None
+    except StoreError:
         return None
     text = found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)
     said = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -1,7 +1,7 @@
 """A proxy between a client and a server, in which things go wrong as a test wants."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 NOT_IMPLEMENTED = (
@@ -15,12 +15,15 @@ class Proxy:
 
     ``delay_s`` is how long each reply is held back. Of a request that has the bytes ``lose`` in it,
     the reply is lost, once; one that has ``refuse`` in it is answered with 501 and not passed on.
+    ``spoil`` is given each piece of a reply, and says what is passed on instead; None ends the
+    connection.
     """
 
     def __init__(self, port: int) -> None:
         self.delay_s = 0.0
         self.lose: bytes | None = None
         self.refuse: bytes | None = None
+        self.spoil: Callable[[bytes], bytes | None] | None = None
         self.url = ""
         self._port = port
         self._ways: set[asyncio.Task[None]] = set()
@@ -48,7 +51,10 @@ class Proxy:
                 if losing.is_set():
                     return
                 await asyncio.sleep(self.delay_s)
-                to_client.write(data)
+                spoiled = data if self.spoil is None else self.spoil(data)
+                if spoiled is None:
+                    return
+                to_client.write(spoiled)
                 await to_client.drain()
 
         ways = {asyncio.create_task(ask()), asyncio.create_task(answer())}

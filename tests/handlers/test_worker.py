@@ -1,3 +1,5 @@
+from typing import Any
+
 import anyio
 import msgspec
 import pytest
@@ -7,9 +9,11 @@ from domain.failures import Category
 from domain.pipeline import PIPELINES
 from domain.retries import STRATEGIES
 from handlers.children import Children
+from handlers.stage import Output
 from handlers.worker import Worker, WorkerSettings
 from store.dispatch import DISPATCH
 from store.folder_blobs import FolderBlobs
+from store.lanes import Lanes
 from store.log import Log
 from tests.conftest import CONTEXT, home, one_and_three
 from tests.handlers.workers import (
@@ -37,6 +41,66 @@ async def test_a_worker_that_was_busy_is_woken_by_the_next_task(
                 types = await types_when_ended(log, command.photo_id)
 
                 assert types[-1] == "photo.processing.completed"
+
+
+async def _none(*_: object, **__: object) -> list[Any]:
+    return []
+
+
+async def _deliveries(redis: Any, key: str) -> int:
+    pending = await redis.xpending_range(key, "validation", "-", "+", 1)
+    return pending[0]["times_delivered"] if pending else 0
+
+
+class Held(Scripted):
+    """Holds the first stage until told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go_on = anyio.Event(), anyio.Event()
+
+    async def run(self, *, stage: str, affinity: str, **options: object) -> Output:
+        self.began.set()
+        await self.go_on.wait()
+        return await super().run(stage=stage, affinity=affinity, **options)
+
+
+@pytest.mark.parametrize("how", ["as a new one", "as an abandoned one"])
+async def test_a_task_that_is_delivered_again_to_the_worker_that_holds_it_runs_once_and_is_not_lost(
+    log: Log,
+    blobs: FolderBlobs,
+    working: Working,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    redis: Any = log.redis
+    pool = Held()
+    monkeypatch.setattr("handlers.worker.WAIT_MS", 50)
+    patient = WorkerSettings(stalled_after_s=0.4 if how == "as an abandoned one" else 30.0)
+    async with working(pool=pool, settings=patient) as worker:
+        command = await uploaded(log, blobs, b"one")
+        partition = home(log, "alice")
+        with anyio.fail_after(DEADLINE_S):
+            await pool.began.wait()
+            key = log.keys.lane(partition, "validation", "normal")
+            if how == "as a new one":  # the failover took away that it was delivered
+                monkeypatch.setattr(Lanes, "abandoned", _none)
+                await redis.xgroup_destroy(key, "validation")
+                await redis.xgroup_create(key, "validation", id="0")
+                deliveries = 1
+            else:
+                monkeypatch.setattr(Lanes, "refresh", _none)
+                deliveries = 2
+            while not await _deliveries(redis, key) >= deliveries:
+                await anyio.sleep(0.01)
+            assert worker.in_hand == 1
+            pool.go_on.set()
+            types = await types_when_ended(log, command.photo_id)
+            while worker.in_hand:
+                await anyio.sleep(0.01)
+
+    assert types[-1] == "photo.processing.completed"
+    assert [stage for stage, _ in pool.ran].count("validation") == 1
 
 
 @one_and_three

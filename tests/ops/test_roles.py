@@ -1,23 +1,31 @@
 """Roles in processes of their own, without a supervisor."""
 
 import os
+import random
 import signal
 import subprocess
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
+import anyio
 import httpx
 import pytest
+from redis import Redis
+from redis.exceptions import RedisError
 
 from ops import wiring
 from ops.embedded import Valkey
+from ops.errors import UserError
 from ops.leash import leashed
 from ops.settings import Settings
 from store.errors import Unavailable
 from tests.ops.conftest import run
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, wait_until
-from tests.servers import free_port
+from tests.servers import free_port, valkey
 
 STARTING = "still not ready"
 """What `up` may say on a slow machine."""
@@ -49,6 +57,110 @@ def test_a_role_waits_for_redis_saying_so_once_and_ends_when_told(data: Path, ro
 
         assert process.wait(DEADLINE_S) == 0
     assert log.read_text().count("\n") == 1
+
+
+TEMPORARY = {
+    "a server that is a replica": "the server is a replica",
+    "a server that loads its data": "loading the dataset",
+    "a name that is not known": "Redis did not answer",
+    "a cluster without slots": "no node of the cluster knows who has its slots",
+}
+
+
+@pytest.fixture(params=TEMPORARY)
+def temporary(
+    request: pytest.FixtureRequest, own_folder: Path
+) -> Generator[tuple[str, str, Callable[[], None]]]:
+    """The URL of a server that no role can use yet, what is said of it, and how it heals."""
+    port = free_port()
+    url, tcp = f"redis://127.0.0.1:{port}", ("--port", str(port), "--bind", "127.0.0.1")
+    said = TEMPORARY[request.param]
+    server = partial(valkey, own_folder, *tcp)
+
+    def tell(*command: str) -> Callable[[], None]:
+        def run() -> None:
+            with Redis(port=port) as redis:
+                untyped: Any = redis
+                untyped.execute_command(*command)
+
+        return run
+
+    with ExitStack() as stack:
+        match request.param:
+            case "a server that is a replica":
+                stack.enter_context(server("--replicaof", "127.0.0.1 9"))
+                yield url, said, tell("REPLICAOF", "NO", "ONE")
+            case "a server that loads its data":
+                often = "--loading-process-events-interval-bytes", "1024"
+                stack.enter_context(server("--enable-debug-command", "yes", *often))
+                for number in range(30):
+                    tell("SET", f"key-{number}", random.randbytes(2048).hex())()
+                tell("CONFIG", "SET", "key-load-delay", "100000")()
+                loading = Thread(target=suppressed(tell("DEBUG", "RELOAD")), daemon=True)
+                loading.start()
+                yield url, said, lambda: None
+            case "a name that is not known":
+                yield url.replace("127.0.0.1", "nobody.invalid"), said, lambda: None
+            case _:
+                stack.enter_context(server("--cluster-enabled", "yes"))
+                fill = tell("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+                yield url.replace("redis:", "redis+cluster:"), said, fill
+
+
+def suppressed(work: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        with suppress(RedisError):
+            work()
+
+    return run
+
+
+async def test_a_role_waits_for_what_may_heal_and_says_so(
+    data: Path,
+    temporary: tuple[str, str, Callable[[], None]],
+    caplog: pytest.LogCaptureFixture,
+    prefix: str,
+) -> None:
+    url, said, heal = temporary
+    settings = Settings(data=str(data), redis_url=url)
+
+    async def says() -> None:
+        while said not in caplog.text:
+            await anyio.sleep(0.05)
+
+    with anyio.fail_after(DEADLINE_S):
+        async with anyio.create_task_group() as tasks:
+            joined = anyio.Event()
+
+            async def join() -> None:
+                async with wiring.open_log(settings, patient=True, prefix=prefix):
+                    joined.set()
+
+            tasks.start_soon(join)
+            await says()
+            assert "waiting for Redis" in caplog.text
+            with pytest.raises(Unavailable, match=said):
+                async with wiring.open_log(settings):
+                    pass
+            heal()
+            if "invalid" in url:
+                tasks.cancel_scope.cancel()
+            else:
+                await joined.wait()
+
+
+async def test_a_replica_that_stays_one_ends_a_role_and_its_master_is_named(
+    data: Path, own_folder: Path
+) -> None:
+    with valkey(own_folder, "--replicaof", "127.0.0.1 9") as url:
+        settings = Settings(data=str(data), redis_url=url, failover_wait_s=0.2)
+
+        with (
+            anyio.fail_after(DEADLINE_S),
+            pytest.raises(UserError, match=r"PHOTOLOG_FAILOVER_WAIT_S.* 127\.0\.0\.1:9"),
+        ):
+            async with wiring.open_log(settings, patient=True):
+                pass
 
 
 WRONG = [

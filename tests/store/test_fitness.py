@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from store.client import Client, connect
-from store.errors import Denied, StoreError, Unfit
+from store.errors import Denied, IsReplica, StoreError, Unfit
 from store.fitness import examine, faults
 from store.log import Log
 from tests.conftest import unavailable
@@ -59,7 +59,7 @@ async def test_a_replica_is_refused_and_its_master_named(
     with valkey(own_folder, "--replicaof", "127.0.0.1 9", binary=binary) as url:
         error = await refusal(url)
 
-    assert isinstance(error, Unfit)
+    assert isinstance(error, IsReplica)
     assert "name its master, 127.0.0.1:9" in str(error)
 
 

@@ -1,0 +1,152 @@
+"""Connections to one server that can be closed while tasks use them.
+
+The library's pool closes a connection under the task that uses it: it removes the streams that the
+task is about to write to or read from. The task then ends with an ``AttributeError``, a
+``RuntimeError`` or whatever else the event loop makes of it. Here, each connection belongs to the
+task that took it from the pool, and only that task closes it. Closing the pool closes the idle
+connections and breaks the transport of the others, which ends what their tasks wait for.
+
+Whatever goes wrong between a task and the server is a ``ConnectionError`` of the library: also
+bytes that are not the protocol, and a reply of the wrong shape.
+"""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+
+_SHAPELESS = (TypeError, ValueError, LookupError, AttributeError)
+"""What code that takes a reply apart raises when the reply is not what the command answers with."""
+
+_BROKEN = (*_SHAPELESS, RuntimeError, EOFError, exceptions.InvalidResponse)
+"""What the library and the event loop raise when a connection breaks, or carries nonsense."""
+
+
+@contextmanager
+def legible(what: str) -> Generator[None]:
+    """Around code of the library that takes a reply apart. Raises its ConnectionError."""
+    try:
+        yield
+    except (*_SHAPELESS, exceptions.InvalidResponse) as error:
+        raise exceptions.ConnectionError(
+            f"the reply to {what} is unreadable ({type(error).__name__}: {error})"
+        ) from error
+
+
+@contextmanager
+def _unbroken() -> Generator[None]:
+    try:
+        yield
+    except _BROKEN as error:
+        raise exceptions.ConnectionError(
+            f"the connection broke ({type(error).__name__}: {error})"
+        ) from error
+
+
+class _Owned(AbstractConnection):
+    """A connection that only the task which took it from the pool closes."""
+
+    abandoned = False
+
+    def abandon(self) -> None:
+        """Make whatever the owner waits for fail, now or as soon as it is connected."""
+        self.abandoned = True
+        writer: asyncio.StreamWriter | None = self._writer
+        if writer is not None:
+            with suppress(*_BROKEN):  # it has ended on its own
+                writer.transport.abort()
+
+    async def connect(self) -> None:
+        try:
+            with _unbroken():
+                await super().connect()
+                self._refuse_abandoned()
+        except BaseException:
+            await self.disconnect(nowait=True)  # one that is half made must not be used again
+            raise
+
+    def _refuse_abandoned(self) -> None:
+        if self.abandoned:
+            raise exceptions.ConnectionError(CLOSED)
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        with _unbroken():
+            await super().send_packed_command(command, check_health)
+
+    async def can_read(self) -> bool:
+        with _unbroken():
+            return await super().can_read()
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        with _unbroken():
+            return await super().read_response(*args, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped
+
+    async def disconnect(self, *args: Any, **options: Any) -> None:
+        """Close it. It counts as closed even if the end of the stream cannot be waited for."""
+        with suppress(*_BROKEN, exceptions.TimeoutError):
+            await super().disconnect(*args, **options)
+
+
+class _Tcp(_Owned, Connection):
+    pass
+
+
+class _Tls(_Owned, SSLConnection):
+    pass
+
+
+class _Unix(_Owned, UnixDomainSocketConnection):
+    pass
+
+
+_KINDS: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _Tcp,
+    SSLConnection: _Tls,
+    UnixDomainSocketConnection: _Unix,
+}
+
+CLOSED = "the client was closed"
+
+
+class Pool(ConnectionPool):
+    """Refuses with the library's ConnectionError what it is asked for after it was closed."""
+
+    def __init__(
+        self, connection_class: type[AbstractConnection] = Connection, **options: Any
+    ) -> None:
+        self._closed = False
+        super().__init__(connection_class=_KINDS[connection_class], **options)  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
+
+    async def get_connection(self, *args: Any, **options: Any) -> AbstractConnection:
+        if self._closed:
+            raise exceptions.ConnectionError(CLOSED)
+        connection = await super().get_connection(*args, **options)
+        if self._closed:
+            await self.release(connection)
+            raise exceptions.ConnectionError(CLOSED)
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        if not self._closed:
+            return await super().release(connection)
+        self._in_use_connections.discard(connection)
+        await connection.disconnect(nowait=True)
+        return None
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: ARG002
+        """Close the pool for good; connections in use are closed by the tasks that use them."""
+        self._closed = True
+        idle, self._available_connections = self._available_connections, []
+        for connection in tuple(self._in_use_connections):
+            if isinstance(connection, _Owned):
+                connection.abandon()
+        await asyncio.gather(*(each.disconnect() for each in idle))

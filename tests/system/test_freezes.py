@@ -1,0 +1,142 @@
+"""Masters that freeze under load and come back after the failover end no role."""
+
+import uuid
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from handlers.worker import Worker, WorkerSettings
+from projections.runner import Projector
+from store.background import Background
+from store.client import Client, connect
+from store.doorbell import Doorbell, ring
+from store.errors import StoreError
+from store.folder_blobs import FolderBlobs
+from store.log import Log
+from store.sqlite import Generations
+from tests.handlers.conftest import blobs
+from tests.handlers.workers import Scripted, history, uploaded
+from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Node, cluster
+
+__all__ = ("blobs",)
+
+FREEZES = 5
+PARTITIONS = 16
+CLIENTS = [f"client-{number}" for number in range(6)]
+ROLES = 2
+"""Workers, and projectors."""
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """As the roles run."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def servers(own_folder: Path) -> Generator[Cluster]:
+    with cluster(own_folder) as formed:
+        for node in formed.nodes:  # no disk fails here, and a slow one would only lengthen the test
+            node.ask("CONFIG", "SET", "appendfsync", "no")
+        yield formed
+
+
+@pytest.fixture
+async def clients(servers: Cluster) -> AsyncGenerator[list[Client]]:
+    """One for each role, and one for what uploads."""
+    made = [connect(servers.url) for _ in range(2 * ROLES + 1)]
+    yield made
+    for each in made:
+        await each.aclose()
+
+
+async def role_of(node: Node) -> str:
+    info = await anyio.to_thread.run_sync(node.ask, "INFO replication")
+    return "master" if "role:master" in info else info
+
+
+async def fail_over(servers: Cluster, pair: int) -> None:
+    """Freeze the master of the pair until its replica has its place, and wait for its return."""
+    both = servers.nodes[pair], servers.nodes[pair + MASTERS]
+    master, replica = both if await role_of(both[0]) == "master" else both[::-1]
+    master.freeze()
+    try:
+        while await role_of(replica) != "master":
+            await anyio.sleep(0.05)
+    finally:
+        master.go_on()
+    while "master_link_status:up" not in await role_of(master):
+        await anyio.sleep(0.05)
+
+
+async def test_freezes_under_load_end_no_role(
+    servers: Cluster, clients: list[Client], blobs: FolderBlobs, prefix: str, tmp_path: Path
+) -> None:
+    logs = [await Log.open(each, partitions=PARTITIONS, prefix=prefix) for each in clients]
+    log, *theirs = logs
+    background = Background()
+    workers = [
+        Worker(
+            each,
+            blobs,
+            Scripted(),  # type: ignore[arg-type]
+            consumer=f"worker-{number}",
+            settings=WorkerSettings(stalled_after_s=2.0, drain_s=0.1),
+            background=background,
+        )
+        for number, each in enumerate(theirs[:ROLES])
+    ]
+    projectors = [
+        Projector(each, Generations(tmp_path / f"{number}"), background=background)
+        for number, each in enumerate(theirs[ROLES:])
+    ]
+    ended: list[str] = []
+
+    async def run(role: Any) -> None:
+        await role.run()
+        ended.append(type(role).__name__)
+
+    async def upload(client_id: str) -> None:
+        while True:
+            with suppress(StoreError):
+                await uploaded(log, blobs, uuid.uuid4().bytes, client_id=client_id)
+            await anyio.sleep(1.0)  # no more than two workers can do
+
+    async def completes(client_id: str) -> None:
+        command = await uploaded(log, blobs, uuid.uuid4().bytes, client_id=client_id)
+        types: list[str] = []
+        while "photo.processing.completed" not in types:
+            await anyio.sleep(0.1)
+            events = await history(log, command.photo_id, client_id)
+            types = [each.event.type for each in events]
+
+    async def listen() -> None:
+        bell = Doorbell(log)
+        while True:
+            with suppress(StoreError):
+                await ring(log)
+                await bell.wait(0.1)
+            await anyio.sleep(0.02)
+
+    with anyio.fail_after(DEADLINE_S):
+        async with anyio.create_task_group() as roles:
+            for role in (*workers, *projectors):
+                roles.start_soon(run, role)
+            async with anyio.create_task_group() as load:
+                load.start_soon(listen)
+                for client_id in CLIENTS:
+                    load.start_soon(upload, client_id)
+                for number in range(FREEZES):
+                    await fail_over(servers, number % MASTERS)
+                load.cancel_scope.cancel()
+            async with anyio.create_task_group() as checks:
+                for client_id in CLIENTS:
+                    checks.start_soon(completes, client_id)
+            roles.cancel_scope.cancel()
+
+    assert ended == []
+    assert background.failures == {}
