@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,11 +43,19 @@ def jpeg(size: tuple[int, int] = (320, 240)) -> bytes:
 
 
 class System:
-    """Ready when the block begins; gone when it ends."""
+    """Ready when the block begins; gone when it ends.
 
-    def __init__(self, data: Path, *options: str) -> None:
+    What it writes is kept in the folder ``notes``, by default beside its data. ``under`` are the
+    words of a program that runs it.
+    """
+
+    def __init__(
+        self, data: Path, *options: str, under: Sequence[str] = (), notes: Path | None = None
+    ) -> None:
         self.data = data
-        self.log = data.parent / "up.log"
+        self._notes = notes or data.parent
+        self.log = self._notes / "up.log"
+        self._under = under
         self._options = options
 
     def __enter__(self) -> Self:
@@ -72,10 +80,13 @@ class System:
         wait_until(lambda: not self.alive(), "the processes of the system end")
 
     def start(self) -> None:
-        said = self.data.parent / "up.out"
+        said = self._notes / "up.out"
         with self.log.open("a") as log, said.open("w") as out:
             self.process = subprocess.Popen(
-                [*PHOTOLOG, "up", "--port", "0", "--data", str(self.data), *self._options],
+                [
+                    *(*self._under, *PHOTOLOG, "up", "--port", "0"),
+                    *("--data", str(self.data), *self._options),
+                ],
                 stdout=out,
                 stderr=log,
             )
