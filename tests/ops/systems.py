@@ -19,12 +19,12 @@ DEADLINE_S = 30.0
 PHOTOLOG = [sys.executable, "-P", "-m", "ops.cli"]
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, patience_s: float = DEADLINE_S) -> None:
     """Look again and again, until a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {DEADLINE_S:g} s in vain: {what}")
+            raise AssertionError(f"waited {patience_s:g} s in vain: {what}")
         time.sleep(0.02)
 
 
@@ -50,12 +50,18 @@ class System:
     """
 
     def __init__(
-        self, data: Path, *options: str, under: Sequence[str] = (), notes: Path | None = None
+        self,
+        data: Path,
+        *options: str,
+        under: Sequence[str] = (),
+        notes: Path | None = None,
+        patience_s: float = DEADLINE_S,
     ) -> None:
         self.data = data
         self._notes = notes or data.parent
         self.log = self._notes / "up.log"
         self._under = under
+        self._patience_s = patience_s
         self._options = options
 
     def __enter__(self) -> Self:
@@ -91,7 +97,10 @@ class System:
                 stderr=log,
             )
         self._pids = {self.process.pid}
-        wait_until(lambda: "Stop" in said.read_text() or self.process.poll() is not None, "ready")
+        wait_until(
+            lambda: "Stop" in said.read_text() or self.process.poll() is not None,
+            *("ready", self._patience_s),
+        )
         self.welcome = said.read_text()
         found = re.search(r"Open +(http://\S+)\n", self.welcome)
         assert found is not None, f"it did not start: {self.welcome} {self.log.read_text()}"

@@ -23,11 +23,14 @@ DATA = Path("own", "data")
 PHOTOS = 6
 DELETED = 2
 
-STARTS = 100 if LONG else 5
+STARTS = 100 if LONG else 3
 """Power cuts after which a whole system is started."""
 
 LOOKS = 10 if LONG else 2
 """Disks that are looked at for each sync and each answer."""
+
+PATIENCE_S = 120.0
+"""How long a start may take that is traced, on a machine that does other things, too."""
 
 KEPT = (0.0, 0.5, 0.9, 1.0)
 """How likely a change is there that was not durable."""
@@ -72,7 +75,12 @@ def recording() -> Generator[Recording]:
         trace = Path(folder, "trace")
         # Its parent does not exist either: the first start makes both.
         data = top / DATA
-        system = System(data, "--workers", "1", under=recorder(trace), notes=Path(folder))
+        system = System(
+            *(data, "--workers", "1"),
+            under=recorder(trace),
+            notes=Path(folder),
+            patience_s=PATIENCE_S,
+        )
         with system:
             recorded = _use(system, top)
             os.kill(int((data / "lock").read_text()), signal.SIGTERM)
@@ -188,7 +196,7 @@ def test_a_system_starts_by_itself_after_a_power_cut(recording: Recording) -> No
 
 def _works(recording: Recording, folder: Path, answered: set[str]) -> None:
     data = folder / "top" / DATA
-    with System(data, "--workers", "1", notes=folder) as system:
+    with System(data, "--workers", "1", notes=folder, patience_s=PATIENCE_S) as system:
         headers = {"Authorization": recording.token} if answered else system.login()
         with httpx.Client(base_url=system.url, headers=headers, timeout=60) as client:
             for photo in answered:
