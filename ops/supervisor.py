@@ -24,6 +24,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -52,6 +53,9 @@ logger = logging.getLogger("photolog.supervisor")
 
 DEATHS_AT_START = 5
 """A system of which one process ended this often before it was ever ready is given up."""
+
+LITTLE_ROOM_BYTES = 1 << 20
+"""With less on the disk of the data folder, that is why a process ends."""
 
 REMIND_S = 10.0
 LOADING_S = 2.0
@@ -184,7 +188,9 @@ class _System:
         try:
             command = valkey.prepare()
         except OSError as error:
-            raise StartFailed(f"the Valkey server cannot be started: {error}") from error
+            raise StartFailed(
+                f"the Valkey server cannot be started in {valkey.folder}: {error.strerror or error}"
+            ) from error
         except UserError as error:
             raise StartFailed(str(error)) from error
         self._parts.append(
@@ -231,7 +237,10 @@ class _System:
             raise self._background.gave_up
         for part in self._parts:
             if part.deaths >= DEATHS_AT_START:
-                raise StartFailed(f"{part.name} ended {part.deaths} times, see above")
+                folder = self._settings.folder
+                room = shutil.disk_usage(folder).free >= LITTLE_ROOM_BYTES
+                hint = "" if room else f": the disk of {folder} is full, so make room first"
+                raise StartFailed(f"{part.name} ended {part.deaths} times, see above{hint}")
 
     async def _drain(self) -> None:
         """Stop the roles one after the other, so that each can hand on what it has."""

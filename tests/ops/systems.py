@@ -68,6 +68,7 @@ class System:
         try:
             self.start()
         except BaseException:
+            print(self.log.read_text())
             self.process.kill()
             self.process.wait()
             raise
