@@ -23,7 +23,7 @@ DATA = Path("own", "data")
 PHOTOS = 6
 DELETED = 2
 
-STARTS = 100 if LONG else 3
+STARTS = 100 if LONG else 2
 """Power cuts after which a whole system is started."""
 
 LOOKS = 10 if LONG else 2
