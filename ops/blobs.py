@@ -16,6 +16,7 @@ from ops.logs import starting
 from ops.settings import Settings, variable_of
 from store.blobs import Blobs, Readable
 from store.breaker import Breaker
+from store.disk import make_folder
 from store.errors import Denied, Unavailable
 from store.observing import OperationObserver, ignore
 
@@ -99,7 +100,7 @@ def _folder(
 
     folder = settings.blobs_folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         most = shutil.disk_usage(folder).total * RESERVE_MAX
         reserve_bytes = int(min(settings.reserve_bytes, most) * reserved)
         return FolderBlobs(

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import anyio
 
+from ops.append_only import FILES
 from ops.embedded import Valkey
 from ops.errors import UserError
 from ops.exclusive import is_locked
 from ops.leash import leashed
 from ops.settings import Settings
 
-FILES = "appendonlydir"
 LOOK_S = 0.05
 
 

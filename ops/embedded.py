@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from ops import append_only
+from store.disk import make_folder
+
 SOCKET_PATH_MAX = 100
 """In bytes; Linux takes 107, macOS 103."""
 
@@ -95,9 +98,12 @@ class Valkey:
         Raises:
             FileNotFoundError: there is no server for this machine.
             OSError: the folder cannot be written.
+            UserError: the server's files are damaged.
         """
         binary = valkey_binary()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.folder, 0o700)
+        make_folder(self.folder / append_only.FILES)  # the server would not sync its name
+        append_only.check(self.folder)
         self._record.unlink(missing_ok=True)
         if len(os.fsencode(self._socket)) > SOCKET_PATH_MAX:
             self._socket = Path(tempfile.mkdtemp(prefix="photolog-"), "valkey.sock")
@@ -143,6 +149,12 @@ class Valkey:
             writer.close()
         loaded = re.search(rb"loading_loaded_perc:([\d.]+)", text)
         return float(loaded[1]) / 100 if loaded else 0.0
+
+    def cut(self) -> bool:
+        """Whether the server found a record that was not whole at the end of its file."""
+        with contextlib.suppress(OSError):
+            return b"Truncating the AOF" in self._log.read_bytes()
+        return False
 
     def last_words(self, lines: int = 3) -> str:
         """The last warnings and errors that the server wrote to its log."""

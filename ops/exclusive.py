@@ -1,6 +1,7 @@
 """What only one system can hold: a data folder and a port."""
 
 import fcntl
+import logging
 import os
 import socket
 import time
@@ -11,6 +12,9 @@ from errno import EADDRINUSE
 from pathlib import Path
 
 from ops.errors import UserError
+from store.disk import make_folder
+
+logger = logging.getLogger("photolog")
 
 TAKEOVER_S = 5.0
 """How long the processes of a supervisor that was killed may take to end."""
@@ -35,7 +39,7 @@ def locked(folder: Path) -> Generator[int]:
         StartFailed: another system holds it, or it cannot be used.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StartFailed(
@@ -128,8 +132,11 @@ def _take(fd: int, folder: Path) -> None:
                     f"processes of a Photolog that was killed still use {folder}: end them first"
                 ) from error
         time.sleep(POLL_S)
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+    except OSError as error:  # the lock holds without it
+        logger.warning("the process id is not in %s: %s", folder / "lock", error.strerror)
 
 
 def _is_alive(pid: int) -> bool:

@@ -20,7 +20,7 @@ from ops.leash import leashed
 from ops.lines import say
 from ops.loading import environment_of, load
 from ops.settings import Settings
-from store.errors import Unavailable
+from store.errors import Full, StoreError, Unavailable
 
 WRONG = 78
 """EX_CONFIG of sysexits.h."""
@@ -62,7 +62,10 @@ def main() -> int:
     try:
         with contextlib.suppress(Unavailable):
             anyio.run(_join, load(os.environ).settings)
-    except UserError as error:
+    except Full as error:
+        say(f"PHOTOLOG_DATA: {error}: make room, and start again")
+        return WRONG
+    except (UserError, StoreError) as error:
         say(str(error))
         return WRONG
     return 0

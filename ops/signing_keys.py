@@ -19,6 +19,7 @@ from pathlib import Path
 from gateway.auth import LEEWAY_S, MIN_SECRET_BYTES, Key
 from ops.errors import UserError
 from ops.settings import Settings
+from store.disk import make_folder, sync_folder
 
 logger = logging.getLogger("photolog")
 
@@ -79,15 +80,20 @@ def read(path: Path) -> tuple[Key, ...]:
 
 
 def create(path: Path) -> None:
-    """Draw a first key, unless there is one; of several processes at once, all get the same."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = _drafted(path, _drawn())
-    try:
-        path.hardlink_to(draft)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    """Draw a first key, unless there is one; if several processes try, all get the same.
+
+    The key is durable then, so that no token is signed with one that a power cut takes away.
+    """
+    make_folder(path.parent, 0o700)
+    if not path.exists():
+        draft = _drafted(path, _drawn())
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    sync_folder(path.parent)
 
 
 def rotate(path: Path, overlap_s: float, *, retired: str | None = None) -> tuple[Key, ...]:
@@ -116,7 +122,7 @@ def rotate(path: Path, overlap_s: float, *, retired: str | None = None) -> tuple
         keys = (Key(_drawn()), *earlier)
         lines = [keys[0].secret, *(b"%b %b" % (key.secret, _moment(key.until)) for key in earlier)]
         _drafted(path, b"\n".join(lines)).replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
         return keys
 
 
@@ -142,20 +148,18 @@ def _state(path: Path) -> tuple[int, ...]:
 
 def _drafted(path: Path, content: bytes) -> Path:
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(fd)
-    return draft
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
+    # One that a crashed process of this id has left may be a second name of the secret itself.
+    draft.unlink(missing_ok=True)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+    except OSError:
+        draft.unlink()
+        raise
+    return draft
 
 
 @contextmanager

@@ -13,12 +13,18 @@ again, callers wait in the socket's queue and are not refused.
 | ``metrics/`` | where each role has its metrics, see ``ops.listener`` |
 | ``valkey/`` ``blobs/`` ``read-model/`` | the log, the pictures, what is folded from the log |
 | ``copies/`` | pictures of a server of S3 that workers are looking at, see ``store.local_copies`` |
+
+What an answer rests on is durable before it: the secret, the log, originals and renditions, with
+the names of their folders. All else may be missing, empty or torn after a power cut: ``lock``,
+``url``, ``metrics/``, the server's configuration, its log and ``socket``, and ``copies/`` are
+written again at each start, and the read model is folded from the log.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -32,6 +38,7 @@ import msgspec
 from ops import gauges, joining, memory
 from ops.consistency import check_system
 from ops.embedded import Valkey
+from ops.errors import UserError
 from ops.exclusive import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.listener import forget, metrics_served
 from ops.loading import environment_of
@@ -40,11 +47,15 @@ from ops.metrics import Metrics
 from ops.part import Part
 from ops.settings import PREFIX, Settings
 from store.background import Background
+from store.disk import make_folder
 
 logger = logging.getLogger("photolog.supervisor")
 
 DEATHS_AT_START = 5
 """A system of which one process ended this often before it was ever ready is given up."""
+
+LITTLE_ROOM_BYTES = 1 << 20
+"""With less on the disk of the data folder, that is why a process ends."""
 
 REMIND_S = 10.0
 LOADING_S = 2.0
@@ -146,16 +157,24 @@ class _System:
                 logger.warning("still not ready: the gateway answers %s", answer or "nothing")
                 say_at = time.monotonic() + REMIND_S
             await asyncio.sleep(POLL_S)
-        self._url_file.write_text(url, "utf-8")
+        self._write_url(url)
         # In a thread of its own: it may talk to the gateway.
         await asyncio.to_thread(self._announce, url)
+
+    def _write_url(self, url: str) -> None:
+        draft = self._url_file.with_name(".url")
+        try:
+            draft.write_text(url, "utf-8")
+            draft.replace(self._url_file)
+        except OSError as error:  # a full disk keeps nobody from deleting photos
+            logger.warning("the URL is not in %s: %s", self._url_file, error.strerror)
 
     def _make_folders(self) -> None:
         in_folder = self._settings.s3_endpoint is None
         blobs = (self._settings.blobs_folder,) if in_folder else ()
         for folder in (*blobs, self._settings.read_model_folder):
             try:
-                folder.mkdir(exist_ok=True)
+                make_folder(folder)
             except OSError as error:
                 raise StartFailed(
                     f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
@@ -169,7 +188,11 @@ class _System:
         try:
             command = valkey.prepare()
         except OSError as error:
-            raise StartFailed(f"the Valkey server cannot be started: {error}") from error
+            raise StartFailed(
+                f"the Valkey server cannot be started in {valkey.folder}: {error.strerror or error}"
+            ) from error
+        except UserError as error:
+            raise StartFailed(str(error)) from error
         self._parts.append(
             Part(
                 "valkey",
@@ -187,6 +210,11 @@ class _System:
                 logger.warning("the log is being loaded: %.0f %%", state * 100)
                 say_at = time.monotonic() + LOADING_S
             await asyncio.sleep(POLL_S)
+        if valkey.cut():
+            logger.warning(
+                "the log ended with a record that was not whole, as after a power cut, and was "
+                "cut: nothing that was answered was in it"
+            )
         return valkey.url
 
     def _start_role(
@@ -209,7 +237,10 @@ class _System:
             raise self._background.gave_up
         for part in self._parts:
             if part.deaths >= DEATHS_AT_START:
-                raise StartFailed(f"{part.name} ended {part.deaths} times, see above")
+                folder = self._settings.folder
+                room = shutil.disk_usage(folder).free >= LITTLE_ROOM_BYTES
+                hint = "" if room else f": the disk of {folder} is full, so make room first"
+                raise StartFailed(f"{part.name} ended {part.deaths} times, see above{hint}")
 
     async def _drain(self) -> None:
         """Stop the roles one after the other, so that each can hand on what it has."""

@@ -28,7 +28,7 @@ def tokens(settings: Settings, *, create_key: bool = False) -> Tokens:
         return Tokens(keys_in(settings), longest_life_s=longest_life_s)
     path = key_path(settings)
     try:
-        if create_key and not path.exists():
+        if create_key:
             create(path)
         return Tokens(KeyFile(path), longest_life_s=longest_life_s)
     except FileNotFoundError as error:

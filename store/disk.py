@@ -14,6 +14,9 @@ from store.errors import Exists, Full, Missing, Unavailable
 FOLDERS_KNOWN = 10_000
 """Folders that a process remembers as durable; one takes some 200 bytes."""
 
+SHARED_DEPTH = 2
+"""Folders so far below the root, as ``originals/ab``, hold many photos, and are never removed."""
+
 
 def create(path: Path) -> BinaryIO:
     """A new file for ``write``."""
@@ -70,14 +73,18 @@ class Folders:
             self._durable.pop(each, None)
 
     def remove(self, path: Path) -> None:
-        """Remove the file durably, if there is one, and the folders that are empty then."""
+        """Remove the file durably, if there is one, and the folders of its photo that are empty.
+
+        The folders above those stay: another process may be storing a photo in one of them, and
+        relies on having made it durable.
+        """
         try:
             path.unlink()
         except FileNotFoundError:
             if not is_there(self.root):
                 raise
         folder = path.parent
-        while folder not in (self.root, self.root / "originals", self.root / "renditions"):
+        while len(folder.relative_to(self.root).parts) > SHARED_DEPTH:
             try:
                 folder.rmdir()
             except FileNotFoundError:
@@ -128,13 +135,18 @@ def _replace(path: Path, file: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make the folder, and those above it that are missing, durably."""
-    if folder.is_dir():
+    """Make the folder, and those above it that are missing, durably.
+
+    The name of a folder that exists is synced, too: a process that was killed may have made it.
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir(mode)
+        sync_folder(folder.parent)
         return
-    make_folder(folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir(mode)
-    sync_folder(folder.parent)
+    with suppress(PermissionError):  # the parent belongs to somebody else, who made the folder
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """Blobs in a folder: a file each, whose path under the root is its key.
 
 A blob is written as a draft, synced, linked to its key, and its folder synced. The draft goes when
-its writer leaves the draft's context.
+its writer leaves the draft's context. That a draft has gone is not synced: a power cut may bring it
+back, and the next process of its writer's name removes it again. A deletion does sync it, because
+the draft is another name of the file.
 
 A disk that is full or read-only still gives what it has, and deleting is what makes room again: the
 circuit breaker stands before neither.
@@ -217,7 +219,7 @@ class FolderBlobs:
     @operation("delete")
     async def delete(self, key: str) -> None:
         with disk.translated():
-            await to_thread.run_sync(self.folders.remove, _path(self.root, key))
+            await to_thread.run_sync(self._remove, key)
 
     @operation("list")
     async def keys(self, prefix: str) -> list[Blob]:
@@ -235,11 +237,15 @@ class FolderBlobs:
     async def clear(self, leftover: Leftover) -> None:
         with disk.translated():
             path = self.root / DRAFTS / leftover.draft
-            await to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+            await to_thread.run_sync(self.folders.remove, path)
 
     async def free_bytes(self) -> int:
         with disk.translated():
             return (await to_thread.run_sync(shutil.disk_usage, self.root / DRAFTS)).free
+
+    def _remove(self, key: str) -> None:
+        self.folders.remove(_path(self.root, key))
+        disk.sync_folder(self.root / DRAFTS)
 
     def _try_out(self) -> None:
         self.find_room(PROBE_BYTES)

@@ -19,6 +19,9 @@ from minio.error import S3Error
 from ops.embedded import valkey_binary
 from tests.certificates import Certified
 
+LONG = bool(os.environ.get("LONG_TESTS"))
+"""Whether tests that draw samples try all that there is, or many times as much."""
+
 DEADLINE_S = 10.0
 MINIO_DEADLINE_S = 30.0
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,12 +19,12 @@ DEADLINE_S = 30.0
 PHOTOLOG = [sys.executable, "-P", "-m", "ops.cli"]
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, patience_s: float = DEADLINE_S) -> None:
     """Look again and again, until a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {DEADLINE_S:g} s in vain: {what}")
+            raise AssertionError(f"waited {patience_s:g} s in vain: {what}")
         time.sleep(0.02)
 
 
@@ -43,17 +43,32 @@ def jpeg(size: tuple[int, int] = (320, 240)) -> bytes:
 
 
 class System:
-    """Ready when the block begins; gone when it ends."""
+    """Ready when the block begins; gone when it ends.
 
-    def __init__(self, data: Path, *options: str) -> None:
+    What it writes is kept in the folder ``notes``, by default beside its data. ``under`` are the
+    words of a program that runs it.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *options: str,
+        under: Sequence[str] = (),
+        notes: Path | None = None,
+        patience_s: float = DEADLINE_S,
+    ) -> None:
         self.data = data
-        self.log = data.parent / "up.log"
+        self._notes = notes or data.parent
+        self.log = self._notes / "up.log"
+        self._under = under
+        self._patience_s = patience_s
         self._options = options
 
     def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
+            print(self.log.read_text())
             self.process.kill()
             self.process.wait()
             raise
@@ -72,15 +87,21 @@ class System:
         wait_until(lambda: not self.alive(), "the processes of the system end")
 
     def start(self) -> None:
-        said = self.data.parent / "up.out"
+        said = self._notes / "up.out"
         with self.log.open("a") as log, said.open("w") as out:
             self.process = subprocess.Popen(
-                [*PHOTOLOG, "up", "--port", "0", "--data", str(self.data), *self._options],
+                [
+                    *(*self._under, *PHOTOLOG, "up", "--port", "0"),
+                    *("--data", str(self.data), *self._options),
+                ],
                 stdout=out,
                 stderr=log,
             )
         self._pids = {self.process.pid}
-        wait_until(lambda: "Stop" in said.read_text() or self.process.poll() is not None, "ready")
+        wait_until(
+            lambda: "Stop" in said.read_text() or self.process.poll() is not None,
+            *("ready", self._patience_s),
+        )
         self.welcome = said.read_text()
         found = re.search(r"Open +(http://\S+)\n", self.welcome)
         assert found is not None, f"it did not start: {self.welcome} {self.log.read_text()}"

@@ -1,6 +1,7 @@
 """A disk that is filled by uploads, with all of Photolog on it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.ops.systems import System, jpeg, wait_until
+from tests.ops.systems import System, jpeg, photolog, wait_until
 from tests.servers import unavailable
+from tests.system.disks import fill
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
@@ -58,3 +60,17 @@ def test_uploads_stop_before_the_disk_is_full_and_go_on_after_a_deletion(system:
             assert client.delete(path).status_code == 204
 
         wait_until(lambda: upload().status_code == 201, "there is room again")
+
+
+@pytest.mark.parametrize("free_bytes", [0, 8_192, 20_480, 40_960, 204_800])
+def test_a_first_start_on_a_full_disk_says_so_without_a_traceback(
+    data: Path, free_bytes: int
+) -> None:
+    ballast = fill(data.parent)
+    os.truncate(ballast, ballast.stat().st_size - free_bytes)
+
+    started = photolog("up", "--port", "0", "--workers", "1", "--data", str(data))
+
+    assert started.returncode == 1
+    assert re.search("No space left on device|is full", started.stderr.splitlines()[-1])
+    assert "Traceback" not in started.stderr

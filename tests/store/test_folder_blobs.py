@@ -10,13 +10,13 @@ from tests.store.keeping import files
 KEY = "originals/ab/abc"
 
 
-async def test_deleting_removes_the_file_and_its_empty_folders(tmp_path: Path) -> None:
+async def test_deleting_removes_the_file_and_the_empty_folders_of_its_photo(tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     key = rendition_key("abc", "job", "thumbnail-150", "ab")
     await blobs.put(key, b"x")
     await blobs.delete(key)
 
-    assert [path.name for path in (tmp_path / "renditions").iterdir()] == []
+    assert [*(tmp_path / "renditions").rglob("*")] == [tmp_path / "renditions" / "ab"]
 
 
 async def test_a_full_disk_is_named_and_leaves_nothing(small_disk: Path) -> None:
