@@ -26,7 +26,7 @@ from anyio import to_thread
 
 from projections import checkpoints, fold, history
 from projections.history import Entry
-from projections.losses import LOOKED_BACK, measure, tell
+from projections.losses import LOOKED_BACK, Loss, measure, tell
 from projections.rebuild import rebuild, sweep
 from projections.refold import refold
 from store.background import Background
@@ -82,6 +82,7 @@ class Projector:
         self._observe = observe
         self._generations = generations
         self._outage = _Outage("the projector")
+        self._looking_back = anyio.Lock()
         self._told: dict[int, Position] = {}
 
     async def run(self) -> None:
@@ -179,7 +180,7 @@ class Projector:
             return position
         await self._log.confirm()  # of another log nothing is folded
         await self._log.confirm(partition)
-        await self._tell_loss(live, position)
+        await self._tell_losses(live, partition)
         logger.warning(
             "the log no longer has %s, which the read model has: folding partition %d again",
             *(position, partition),
@@ -189,13 +190,36 @@ class Projector:
             await ring(self._log)
         return reached
 
-    async def _tell_loss(self, live: "_Live", upto: Position) -> None:
-        """Name the loss once, while the read model still knows of it."""
-        if self._told.get(upto.partition) == upto:
-            return
-        latest = await live.latest(upto, LOOKED_BACK)
-        await tell(self._log, [await measure(self._log, upto, latest)])
-        self._told[upto.partition] = upto
+    async def _tell_losses(self, live: "_Live", partition: int) -> None:
+        """Name the loss of the partition while the read model still knows of it, once.
+
+        Names those of the other partitions too, as far as they answer: of several alerts within a
+        minute only the first is recorded.
+        """
+        async with self._looking_back:
+            found: list[Loss] = []
+            others = set(range(self._log.partitions)) - {partition}
+            for number in (partition, *sorted(others)):
+                try:
+                    loss = await self._loss(live, number)
+                except StoreError:
+                    if number == partition:
+                        raise
+                    continue
+                if loss is not None:
+                    found.append(loss)
+            if found:
+                await tell(self._log, found)
+            for loss in found:
+                self._told[loss.upto.partition] = loss.upto
+
+    async def _loss(self, live: "_Live", partition: int) -> Loss | None:
+        """What the partition has lost; None if that is nothing, or was named."""
+        upto = await live.checkpoint(partition)
+        if self._told.get(partition) == upto or await fold.in_log(self._log, upto):
+            return None
+        await self._log.confirm(partition)
+        return await measure(self._log, upto, await live.latest(upto, LOOKED_BACK))
 
     async def _step(
         self,
