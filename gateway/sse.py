@@ -10,8 +10,8 @@ Every ``id`` is where to resume: a browser sends the last one back as ``Last-Eve
 Where nothing is resumed, the first frame's is that of the last event of the room's client: a client
 never sees a position of another's event. The id of a room that spans several partitions has a
 position in each, joined by commas. The stream ends with the token, or when it is revoked; whoever
-comes again without a new one gets a 401. A host whose history has not reached the position asked for
-answers 503 ``read-model-behind``: that says nothing about a loss, and the position stays valid.
+comes again without a new one gets a 401. A host whose history has not reached the position asked
+for answers 503 ``read-model-behind``: that says nothing about a loss, and the position stays valid.
 """
 
 import logging
