@@ -7,18 +7,20 @@ history every ``POLL_S`` and the rooms go on.
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from gateway import room_history
 from gateway.limits import Limits
-from gateway.reading import will_not_come
+from gateway.problems import Refused
+from gateway.reading import in_log
 from gateway.rooms import Admission, Positions, rooms_of
 from gateway.subscription import Delivery, Fetch, Start, Subscription
-from projections import checkpoints, history
+from projections import checkpoints
 from projections.history import Entry, Room
 from store import census
 from store.background import Background
@@ -28,15 +30,12 @@ from store.errors import StoreError, Unavailable
 from store.log import Log
 from store.observing import ignore
 from store.position import Position
-from store.sqlite import Connection, Reader
+from store.sqlite import Reader
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
 """The longest time that a lost ring, or Redis being away, can delay an event."""
-
-LOOK = 1_000
-"""Entries of a partition that the hub reads at once."""
 
 BREATH = 2_000
 """Deliveries after which the hub lets the event loop do other things."""
@@ -60,6 +59,8 @@ class Hub:
     pages of history read for subscribers, ``overflows`` of backlogs, ``slow_readers`` sent away,
     and ``failures`` to read the history. ``delays_ms`` are those of live deliveries alone, from the
     append to the hand-over, by the log's clock. ``observe`` is told of every event, once.
+    ``replacements`` counts how often a part of the history turned out to be another one, because
+    the log has lost events.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Hub:
         self.failures = 0
         self.delays_ms = Distribution(DELAY_BOUNDS_MS)
         self.following = False
+        self.replacements = 0
         self.limits = limits
         self.observe: Callable[[Entry], None] = ignore
         self._log = log
@@ -122,41 +124,60 @@ class Hub:
                 await bell.close()
 
     async def reached(self, after: Positions | None, own: str | None = None) -> Positions | None:
-        """Wait for the read model, and for ``after`` if it is about to be reached.
+        """Wait for the read model, and for ``after`` if the log has it.
 
-        Returns ``after``, or None where this history does not have what is there: then the log has
-        lost it, or it was never in this log. What will not come is not waited for. The events of
-        other clients than ``own`` do not exist for it.
+        Returns ``after``, or None if the log does not have what is there: then the log has lost
+        it, or it was never in this log. The events of other clients than ``own`` do not exist for
+        it.
 
         Raises:
             Unavailable: there is no read model, or the hub has stopped.
+            Refused: ``read-model-behind``: the log has ``after``, or does not answer, and this
+                host's history is not there within ``Limits.after_timeout_s``.
         """
+        after = after or {}
         with anyio.move_on_after(self.limits.after_timeout_s):
             while not (self.following and self._head):
                 await self._moved.wait()
-            if await self._will_not_come(after or {}, own):
+            if await self._any_lost(self._ahead(after), own):
                 return None
-            while self._ahead(after or {}):
+            while self._ahead(after):
                 await self._moved.wait()
         if not self.following:  # it stops, or has failed and is about to be started again
             raise Unavailable("the hub has stopped")
         if not self._head:
             raise Unavailable("there is no read model yet: is the projector running?")
-        if after is None or not await self._reader.query(_has, after, own):
+        if not after:
             return None
+        missing = self._ahead(after) or await self._reader.query(room_history.missing, after, own)
+        if await self._any_lost(missing, own):
+            return None
+        if missing:
+            raise Refused(
+                "read-model-behind",
+                f"The history of this host has not reached {missing[0]} yet.",
+                advice="Connect again after Retry-After, from the same position.",
+            )
         return after
 
-    async def begin(self, admission: Admission) -> Positions | None:
-        """Where a reader that does not resume begins: None for a room of all clients, which is now.
+    async def begin(
+        self, admission: Admission, asked: Positions | None = None, own: str | None = None
+    ) -> Positions | None:
+        """Where a reader that is not recovered begins: None in a room of all clients, which is now.
 
         Now is where the last event of anybody stands, and so tells when other clients are active. A
         room of one client begins at that client's last event instead. No event of the room lies
         between the two, except those that come meanwhile, which are delivered then.
+
+        ``asked`` are the positions that the reader has come with: it begins there in each partition
+        that has that event, and in the others at the last event before it. So nothing that comes
+        after them is left out or repeated.
         """
-        client_id = admission.room.client_id
-        if client_id is None:
+        if admission.room.client_id is None and asked is None:
             return None
-        return await self._reader.query(_last_own, client_id, dict(self._head), admission)
+        return await self._reader.query(
+            room_history.beginning, admission, dict(self._head), asked or {}, own
+        )
 
     @contextmanager
     def subscribe(self, transport: Transport) -> "Generator[Subscriber]":
@@ -197,16 +218,17 @@ class Hub:
     async def _look(self) -> None:
         try:
             if not self._head:
-                self._head.update(await self._reader.query(_checkpoints, self._log.partitions))
+                self._head.update(
+                    await self._reader.query(checkpoints.get_all, self._log.partitions)
+                )
                 self._has_moved()
             full = True
             while full:
-                entries = await self._reader.query(_news, dict(self._head))
-                if entries is None:
-                    await self._begin_again()
-                    return
+                entries, lost = await self._reader.query(room_history.news, dict(self._head))
+                if lost:
+                    self._begin_again(lost)
                 await self._hand_out(entries)
-                full = len(entries) >= LOOK
+                full = len(entries) >= room_history.LOOK
             self._failing = False
         except StoreError as error:
             self.failures += 1
@@ -214,15 +236,19 @@ class Hub:
                 logger.warning("rooms wait for the read model: %s", error)
             self._failing = True
 
-    async def _begin_again(self) -> None:
-        """What was handed out last is in the history no more: readers have to come again, and are
-        told then that they were not recovered."""
+    def _begin_again(self, lost: Positions) -> None:
+        """Go on from ``lost`` in the partitions whose last event handed out is not in the history
+        any more. The readers of these have to come again, and are told what they were not told."""
+        ended = [each for each in self._subscribers if each.partitions & lost.keys()]
         logger.warning(
-            "the log has lost events that were delivered: %d readers are sent away",
-            len(self._subscribers),
+            "the log has lost events that were delivered, in the partitions %s: "
+            "%d readers are sent away",
+            *(", ".join(map(str, lost)), len(ended)),
         )
-        self._head.update(await self._reader.query(_checkpoints, self._log.partitions))
-        self._send_away()
+        self.replacements += 1
+        self._head.update(lost)
+        for subscriber in ended:
+            subscriber.end()
         self._has_moved()
 
     def _send_away(self) -> None:
@@ -253,16 +279,20 @@ class Hub:
     def _ahead(self, after: Positions) -> list[Position]:
         return [each for p, each in after.items() if p in self._head and self._head[p] < each]
 
-    async def _will_not_come(self, after: Positions, own: str | None) -> bool:
-        for position in self._ahead(after):
-            if await will_not_come(self._log, position, own):
+    async def _any_lost(self, positions: list[Position], own: str | None) -> bool:
+        for position in positions:
+            if await in_log(self._log, position, own) is False:
                 return True
         return False
 
     async def _catch_up(self, fetch: Fetch) -> list[list[Entry]]:
         self.catch_ups += 1
+        head = self._head[fetch.upto.partition]
         async with self._catching_up:
-            return await self._reader.query(_pages, fetch)
+            pages = await self._reader.query(room_history.pages, fetch, head)
+        if pages is None:
+            raise Unavailable("the history was replaced")
+        return pages
 
 
 class Subscriber:
@@ -284,14 +314,24 @@ class Subscriber:
     def rooms(self) -> tuple[Room, ...]:
         return self._subscription.rooms
 
+    @property
+    def partitions(self) -> Set[int]:
+        return self._subscription.partitions
+
     def enter(
-        self, admission: Admission, after: Positions | None, begin: Positions | None = None
+        self,
+        admission: Admission,
+        after: Positions | None,
+        begin: Positions | None = None,
+        replacements: int | None = None,
     ) -> Start:
         """Follow the room from ``after``, if this history reaches it, or from ``begin``, or now.
 
-        Where the hub has stopped meanwhile there are no events: whoever comes again resumes.
+        There are no events if the hub has stopped, or if the history was replaced since
+        ``replacements``, which is the hub's count when ``after`` was found in it: whoever comes
+        again resumes.
         """
-        if not self._hub.following:
+        if not self._hub.following or replacements not in (None, self._hub.replacements):
             self.end()
         start = self._subscription.enter(admission, after, begin)
         self._hub.seat(self, admission.room)
@@ -351,29 +391,3 @@ class Subscriber:
 
 
 _NOBODY: frozenset[Subscriber] = frozenset()
-
-
-def _checkpoints(db: Connection, partitions: int) -> Positions:
-    return {partition: checkpoints.get(db, partition) for partition in range(partitions)}
-
-
-def _has(db: Connection, positions: Positions, client_id: str | None = None) -> bool:
-    return all(history.has(db, position, client_id) for position in positions.values())
-
-
-def _last_own(db: Connection, client_id: str, head: Positions, admission: Admission) -> Positions:
-    return {p: history.last_of_client(db, client_id, head[p]) for p in admission.partitions}
-
-
-def _news(db: Connection, head: Positions) -> list[Entry] | None:
-    """What comes after the head; None if the head itself is not there any more."""
-    if not _has(db, head):
-        return None
-    return [entry for after in head.values() for entry in history.since(db, after, LOOK)]
-
-
-def _pages(db: Connection, fetch: Fetch) -> list[list[Entry]]:
-    return [
-        history.room_events(db, room, fetch.upto.partition, after, fetch.upto, fetch.limit)
-        for room, after in fetch.rooms
-    ]

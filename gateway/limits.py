@@ -27,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``drain_s``: how long requests may go on when the server stops | they are cut |
     | ``slow_reader_s``: the longest time a reader takes no bytes | the connection is closed |
     | ``linger_s``: how long the rest of a refused body is read | the connection is closed |
-    | ``after_timeout_s``: the longest wait of ``?after=`` | 503 ``read-model-behind`` |
+    | ``after_timeout_s``: the longest wait for a position | 503 ``read-model-behind`` |
     | ``append_patience_s``: how long Redis may be away | 503 ``log-unavailable`` |
     | ``log_full_percent`` of the memory that the log's server may use | 507 ``log-full`` |
     | ``page_limit_max`` | 400 ``invalid-limit`` |

@@ -87,9 +87,21 @@ async def will_not_come(log: Log, position: Position, client_id: str | None) -> 
     with suppress(StoreError), anyio.move_on_after(ASK_S):
         if client_id is None:
             return await log.end(position.partition) < position
+    known = await in_log(log, position, client_id)
+    return None if known is None else not known
+
+
+async def in_log(log: Log, position: Position, client_id: str | None) -> bool | None:
+    """Whether the log has an event at ``position``, which is safe; None if it does not answer.
+
+    With a client: an event of that client.
+    """
+    if position.partition >= log.partitions:
+        return False
+    with suppress(StoreError), anyio.move_on_after(ASK_S):
         found = await log.read(position.before, count=1)
-        return not any(
-            each.position == position and each.event.metadata.client_id == client_id
+        return any(
+            each.position == position and client_id in (None, each.event.metadata.client_id)
             for each in found
         )
     return None

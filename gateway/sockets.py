@@ -353,14 +353,16 @@ class _Conversation:
         answer: Callable[[Start], Message],
     ) -> None:
         """Enter all the rooms at one point of the history; answer with the start of the first."""
-        after = parse_positions(last_event_id) if last_event_id else None
-        after = await self._hub.reached(after, self._principal.own)
-        begin = await self._hub.begin(admissions[0])  # the others are of the same client
+        asked = parse_positions(last_event_id) if last_event_id else None
+        replacements, own = self._hub.replacements, self._principal.own
+        after = await self._hub.reached(asked, own)
+        begin = await self._hub.begin(admissions[0], asked, own)  # the others: same client
         added = {admission.room for admission in admissions} - set(self._subscriber.rooms)
         if len(self._subscriber.rooms) + len(added) > self._deps.limits.rooms_per_socket:
             raise Refused("too-many-rooms", "Leave a room before you enter another.")
         async with self._sending:
-            starts = [self._subscriber.enter(admission, after, begin) for admission in admissions]
+            enter = self._subscriber.enter
+            starts = [enter(each, after, begin, replacements) for each in admissions]
             await self._send(msgspec.json.encode(answer(starts[0])))
         for admission in admissions:
             self._security.entered(self._socket.scope, f"/ws {admission.name}")

@@ -10,7 +10,8 @@ Every ``id`` is where to resume: a browser sends the last one back as ``Last-Eve
 Where nothing is resumed, the first frame's is that of the last event of the room's client: a client
 never sees a position of another's event. The id of a room that spans several partitions has a
 position in each, joined by commas. The stream ends with the token, or when it is revoked; whoever
-comes again without a new one gets a 401.
+comes again without a new one gets a 401. A host whose history has not reached the position asked
+for answers 503 ``read-model-behind``: that says nothing about a loss, and the position stays valid.
 """
 
 import logging
@@ -67,7 +68,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
             generate_examples=False,
         ),
         **problems(
-            "invalid-room", "invalid-position", "missing-token", "forbidden", "photo-not-found"
+            *("invalid-room", "invalid-position", "missing-token", "forbidden"),
+            *("photo-not-found", "read-model-behind"),
         ),
     },
     tags=["events"],
@@ -92,10 +94,21 @@ async def room_events(
     admission = await admit(room, request.user, deps)
     # A browser that connects again sends the header, to the URL that it had at first.
     resume = request.headers.get("last-event-id") or last_event_id
-    after = parse_positions(resume) if resume else None
-    after = await hub.reached(after, request.user.own)
-    begin = await hub.begin(admission)
-    return _Stream(hub, admission, after, begin, request.user, request.auth)
+    asked = parse_positions(resume) if resume else None
+    replacements = hub.replacements
+    after = await hub.reached(asked, request.user.own)
+    begin = await hub.begin(admission, asked, request.user.own)
+    entrance = _Entrance(admission=admission, after=after, begin=begin, replacements=replacements)
+    return _Stream(hub, entrance, request.user, request.auth)
+
+
+class _Entrance(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``Subscriber.enter`` is called with."""
+
+    admission: Admission
+    after: Positions | None
+    begin: Positions | None
+    replacements: int
 
 
 class _Stream(EventSourceResponse):
@@ -109,9 +122,7 @@ class _Stream(EventSourceResponse):
     def __init__(
         self,
         hub: Hub,
-        admission: Admission,
-        after: Positions | None,
-        begin: Positions | None,
+        entrance: _Entrance,
         principal: Principal,
         access: Access,
     ) -> None:
@@ -120,7 +131,7 @@ class _Stream(EventSourceResponse):
         self._subscriber: Subscriber | None = None
         self._stopping = anyio.Event()
         super().__init__(  # pyright: ignore[reportUnknownMemberType] # types of the library
-            self._frames(admission, after, begin, principal),
+            self._frames(entrance, principal),
             ping=PING_S,
             send_timeout=hub.limits.slow_reader_s,
             shutdown_event=self._stopping,
@@ -146,19 +157,13 @@ class _Stream(EventSourceResponse):
         if self._subscriber is not None:
             self._subscriber.end()
 
-    async def _frames(
-        self,
-        admission: Admission,
-        after: Positions | None,
-        begin: Positions | None,
-        principal: Principal,
-    ) -> AsyncGenerator[bytes]:
+    async def _frames(self, entrance: _Entrance, principal: Principal) -> AsyncGenerator[bytes]:
         with (
             self._hub.subscribe("sse") as subscriber,
             self._access.staying(principal, lambda _: self._stopping.set()),
         ):
             self._subscriber = subscriber
-            start = subscriber.enter(admission, after, begin)
+            start = subscriber.enter(**msgspec.structs.asdict(entrance))
             positions = dict(start.positions)
             yield _ready(start.recovered, join_positions(positions))
             while batch := await _next_batch(subscriber, principal.expires):

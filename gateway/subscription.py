@@ -10,7 +10,7 @@ A room entered from an earlier position is first replayed up to the hub's positi
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import msgspec
@@ -90,6 +90,11 @@ class Subscription:
     @property
     def rooms(self) -> tuple[Room, ...]:
         return tuple(entered.admission.room for entered in self._rooms.values())
+
+    @property
+    def partitions(self) -> Set[int]:
+        """Those of all rooms entered, also of those that were left."""
+        return self._joint.keys()
 
     def enter(
         self, admission: Admission, after: Positions | None, begin: Positions | None = None

@@ -16,6 +16,9 @@ from store.stream import Recorded
 
 TABLES = ("clients", "holdings", "totals")
 
+OF_PARTITION = {"holdings": "photo_id IN photo_ids"}
+"""The counts are over all of a client, or over all clients: ``replace_counts`` replaces them."""
+
 SCHEMA = """
 CREATE TABLE clients (
   client_id TEXT PRIMARY KEY,
@@ -53,6 +56,42 @@ ON CONFLICT DO UPDATE SET
 
 SET_QUOTA = """
 INSERT INTO clients VALUES (?, 0, 0, 0, ?) ON CONFLICT DO UPDATE SET quota = excluded.quota
+"""
+
+REPLACE_COUNTS = """
+UPDATE live.clients SET photos = 0, bytes = 0, jobs = 0 WHERE client_id IN client_ids;
+INSERT INTO live.clients SELECT client_id, photos, bytes, jobs, NULL FROM main.clients
+  WHERE client_id IN client_ids
+  ON CONFLICT DO UPDATE SET
+    photos = excluded.photos, bytes = excluded.bytes, jobs = excluded.jobs;
+"""
+
+REPLACE_QUOTAS = """
+UPDATE live.clients AS old SET quota = fresh.quota
+  FROM (SELECT c.client_id, f.quota FROM live.clients AS c LEFT JOIN main.clients AS f
+    USING (client_id) WHERE c.quota IS NOT f.quota) AS fresh
+  WHERE fresh.client_id = old.client_id;
+INSERT OR IGNORE INTO live.clients SELECT client_id, 0, 0, 0, quota FROM main.clients;
+"""
+
+FORGET_UNKNOWN = """
+DELETE FROM live.clients AS c WHERE photos = 0 AND bytes = 0 AND jobs = 0 AND quota IS NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM live.history AS h WHERE h.client_id = c.client_id AND h.type = 'photo.uploaded'
+  )
+  AND client_id NOT IN (
+    SELECT CAST(body AS TEXT) ->> '$.data.clientId' FROM live.history
+    WHERE photo_id = '' AND partition = 0 AND type = 'client.quota.changed'
+  );
+"""
+
+REPLACE_TOTALS = """
+DELETE FROM live.totals;
+INSERT INTO live.totals
+  SELECT 1, sum(photos), sum(bytes), sum(jobs) FROM live.clients
+  WHERE EXISTS (SELECT 1 FROM live.holdings)
+    OR EXISTS (SELECT 1 FROM live.history WHERE type = 'photo.uploaded')
+  HAVING count(*) > 0;
 """
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -95,6 +134,19 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     for client_id, more in added.items():
         db.execute(ADD, (client_id, more.photos, more.bytes, more.jobs))
         db.execute(ADD_TO_TOTALS, (more.photos, more.bytes, more.jobs))
+
+
+def replace_counts(db: Connection, partition: int) -> None:
+    """Correct the counts of ``live`` once its ``history`` and ``holdings`` are those of the log.
+
+    ``main`` is a fold of that partition alone, whose clients, also former ones, are in the table
+    ``client_ids``. A client's photos are all in one partition; the quotas are all in partition 0.
+    """
+    db.execute(REPLACE_COUNTS)
+    if partition == 0:
+        db.execute(REPLACE_QUOTAS)
+    db.execute(FORGET_UNKNOWN)
+    db.execute(REPLACE_TOTALS)
 
 
 def total(db: Connection) -> Usage:

@@ -17,6 +17,8 @@ from store.stream import Recorded
 
 TABLES = ("dead_letters",)
 
+OF_PARTITION = {"dead_letters": "photo_id IN photo_ids"}
+
 SCHEMA = """
 CREATE TABLE dead_letters (
   photo_id TEXT NOT NULL,

@@ -98,6 +98,12 @@ async def catch_up(
             passed += await _catch_up_partition(log, db, partition, limit, meter)
 
 
+async def catch_up_partition(log: Log, db: Connection, upto: Position) -> Position:
+    """Fold ``upto``'s partition alone up to there; return how far it is."""
+    await _catch_up_partition(log, db, upto.partition, upto, None)
+    return await to_thread.run_sync(checkpoints.get, db, upto.partition)
+
+
 async def _catch_up_partition(
     log: Log, db: Connection, partition: int, upto: Position | None, meter: "_Meter | None"
 ) -> int:

@@ -18,6 +18,8 @@ from store.stream import Recorded
 
 TABLES = ("history",)
 
+OF_PARTITION = {"history": "partition = :partition"}
+
 SCHEMA = """
 CREATE TABLE history (
   partition INTEGER NOT NULL,

@@ -18,6 +18,8 @@ from store.stream import Recorded
 
 TABLES = ("jobs", "job_stages")
 
+OF_PARTITION = {"jobs": "photo_id IN photo_ids", "job_stages": "job_id IN job_ids"}
+
 SCHEMA = """
 CREATE TABLE jobs (
   id TEXT PRIMARY KEY,

@@ -1,7 +1,7 @@
 """All read models of a generation, and what they are together."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from projections import (
@@ -23,6 +23,9 @@ class ReadModel(Protocol):
 
     ``apply`` folds events of one partition, in order, into the rows of ``TABLES``, which ``SCHEMA``
     makes. It uses no clock and no randomness, and an event that it does not know changes nothing.
+
+    ``OF_PARTITION`` has a condition for each table whose rows each come from the events of a single
+    partition: it selects those of ``:partition``, by the tables of ids that ``refold`` makes.
     """
 
     @property
@@ -30,6 +33,9 @@ class ReadModel(Protocol):
 
     @property
     def SCHEMA(self) -> str: ...  # noqa: N802
+
+    @property
+    def OF_PARTITION(self) -> Mapping[str, str]: ...  # noqa: N802
 
     def apply(self, db: Connection, recorded: Sequence[Recorded]) -> None: ...
 

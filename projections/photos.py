@@ -22,6 +22,8 @@ logger = logging.getLogger("photolog.projector")
 
 TABLES = ("photos",)
 
+OF_PARTITION = {"photos": "id IN photo_ids"}
+
 SCHEMA = """
 CREATE TABLE photos (
   id TEXT PRIMARY KEY,

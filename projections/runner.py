@@ -5,7 +5,7 @@
 | no read model; one that is damaged, of another log or of another form | folds a new one |
 | a reader has found it damaged | looks into it, and folds a new one if it is |
 | a file beside it, the WAL or its index, is gone or replaced | folds a new one |
-| the log no longer has the event that the read model ends with | folds a new one |
+| the log no longer has the event that a partition of it ends with | folds that partition again |
 | a rebuild has put another generation in place | goes on with that one |
 | Redis away, the disk full | waits and tries again, for ever |
 
@@ -28,6 +28,7 @@ from projections import checkpoints, fold, history
 from projections.history import Entry
 from projections.losses import LOOKED_BACK, Loss, measure, tell
 from projections.rebuild import rebuild, sweep
+from projections.refold import refold
 from store.background import Background
 from store.client import BLOCK_MS
 from store.doorbell import ring
@@ -82,6 +83,7 @@ class Projector:
         self._generations = generations
         self._outage = _Outage("the projector")
         self._looking_back = anyio.Lock()
+        self._told: dict[int, Position] = {}
 
     async def run(self) -> None:
         """Follow the log until cancelled; what was begun is committed first.
@@ -174,28 +176,50 @@ class Projector:
         """Where to go on; looked at after every outage, and when a partition has another owner,
         because the log may have lost events."""
         position = await live.checkpoint(partition)
-        if not await fold.in_log(self._log, position):
-            await self._log.confirm()  # of another log nothing is folded
-            await self._log.confirm(partition)
-            await self._tell_losses(live)
-            raise _Unfit(f"the log no longer has {position}, which the read model has")
-        return position
+        if await fold.in_log(self._log, position):
+            return position
+        await self._log.confirm()  # of another log nothing is folded
+        await self._log.confirm(partition)
+        await self._tell_losses(live, partition)
+        logger.warning(
+            "the log no longer has %s, which the read model has: folding partition %d again",
+            *(position, partition),
+        )
+        reached = await refold(self._log, self._generations, live, position)
+        with suppress(Unavailable):
+            await ring(self._log)
+        return reached
 
-    async def _tell_losses(self, live: "_Live") -> None:
-        """Those of all partitions: what is folded anew knows of none. Raises as long as one of
-        them does not answer."""
-        found: list[Loss] = []
+    async def _tell_losses(self, live: "_Live", partition: int) -> None:
+        """Name the loss of the partition while the read model still knows of it, once.
+
+        Names those of the other partitions too, as far as they answer: of several alerts within a
+        minute only the first is recorded.
+        """
         async with self._looking_back:
-            if live.is_over:
-                return
-            for partition in range(self._log.partitions):
-                position = await live.checkpoint(partition)
-                if not await fold.in_log(self._log, position):
-                    await self._log.confirm(partition)
-                    latest = await live.latest(position, LOOKED_BACK)
-                    found.append(await measure(self._log, position, latest))
-            await tell(self._log, found)
-            live.is_over = True  # now: who sees this ends all that is under way here
+            found: list[Loss] = []
+            others = set(range(self._log.partitions)) - {partition}
+            for number in (partition, *sorted(others)):
+                try:
+                    loss = await self._loss(live, number)
+                except StoreError:
+                    if number == partition:
+                        raise
+                    continue
+                if loss is not None:
+                    found.append(loss)
+            if found:
+                await tell(self._log, found)
+            for loss in found:
+                self._told[loss.upto.partition] = loss.upto
+
+    async def _loss(self, live: "_Live", partition: int) -> Loss | None:
+        """What the partition has lost; None if that is nothing, or was named."""
+        upto = await live.checkpoint(partition)
+        if self._told.get(partition) == upto or await fold.in_log(self._log, upto):
+            return None
+        await self._log.confirm(partition)
+        return await measure(self._log, upto, await live.latest(upto, LOOKED_BACK))
 
     async def _step(
         self,
@@ -238,12 +262,10 @@ class _Live:
     def __init__(self, generations: Generations, path: Path, db: Connection, log_id: str) -> None:
         self._generations = generations
         self._log_id = log_id
-        self._path = path
+        self.path = path
         self._inodes = inodes(path)
         self._db = db
         self._lock = anyio.Lock()
-        self.is_over = False
-        """What the log has lost of it is told: it is about to be folded anew."""
 
     @classmethod
     async def open(cls, generations: Generations, log_id: str) -> "_Live":
@@ -271,10 +293,10 @@ class _Live:
         raise _Unfit(reason) if generations.current() == path else _Superseded
 
     async def latest(self, upto: Position, count: int) -> list[Entry]:
-        return await self._run(history.latest, self._db, upto, count)
+        return await self.run(history.latest, self._db, upto, count)
 
     async def checkpoint(self, partition: int) -> Position:
-        return await self._run(checkpoints.get, self._db, partition)
+        return await self.run(checkpoints.get, self._db, partition)
 
     async def commit(self, recorded: Sequence[Recorded]) -> None:
         """Rows and checkpoint in one transaction; without events, look whether this is still live.
@@ -282,27 +304,27 @@ class _Live:
         Raises:
             _Superseded, _Unfit: this generation is over; nothing was committed.
         """
-        await self._run(self._commit, recorded)
+        await self.run(self._commit, recorded)
 
     def close(self) -> None:
         self._db.close()
 
     def _commit(self, recorded: Sequence[Recorded]) -> None:
         if not recorded:
-            self._check()
+            self.check()
             return
         with self._db.transaction():
-            self._check()  # inside, because a rebuild holds this lock while it switches
+            self.check()  # inside, because a rebuild holds this lock while it switches
             fold.apply(self._db, recorded)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Whether readers, also those to come, see what is committed here."""
         try:
-            found = inodes(self._path)
+            found = inodes(self.path)
         except FileNotFoundError:
             found = None
         # Asked afterwards: a rebuild names its generation first, and then removes the others.
-        if self._generations.current() != self._path:
+        if self._generations.current() != self.path:
             raise _Superseded
         if found is None:
             raise _Unfit(GONE)
@@ -310,19 +332,19 @@ class _Live:
             raise _Superseded
         if found != self._inodes:
             raise _Unfit("the WAL of the read model was replaced")
-        if self._generations.is_doubted(self._path):
+        if self._generations.is_doubted(self.path):
             self._examine()
 
     def _examine(self) -> None:
         """Look with a new connection: this one may still have in memory what the file has lost."""
-        with closing(open_reader(self._path)) as db:
+        with closing(open_reader(self.path)) as db:
             reason = fold.unfit(db, self._log_id) or fold.damage(db)
         if reason is not None:
             raise _Unfit(reason)
         logger.warning("a reader found the read model damaged; it is whole")
-        self._generations.trust(self._path)
+        self._generations.trust(self.path)
 
-    async def _run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+    async def run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         async with self._lock:
             try:
                 return await to_thread.run_sync(function, *args)

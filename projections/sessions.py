@@ -14,6 +14,8 @@ from store.stream import Recorded
 
 TABLES = ("sessions", "session_photos")
 
+OF_PARTITION = {"sessions": "client_id IN client_ids", "session_photos": "photo_id IN photo_ids"}
+
 SCHEMA = """
 CREATE TABLE sessions (
   client_id TEXT NOT NULL,

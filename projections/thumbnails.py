@@ -11,6 +11,8 @@ from store.stream import Recorded
 
 TABLES = ("thumbnails",)
 
+OF_PARTITION = {"thumbnails": "photo_id IN photo_ids"}
+
 SCHEMA = """
 CREATE TABLE thumbnails (
   id TEXT PRIMARY KEY, -- <photo id>:<size>

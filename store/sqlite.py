@@ -7,12 +7,15 @@
 | ``<generation>.sqlite-building`` | locked by the process that builds it, while that lives |
 | ``current`` | the name of the generation that readers use; replaced in one step |
 | ``kept/<generation>.sqlite`` | one that was replaced, and may say what the log no longer says |
+| ``kept/partition-07-<ms>-<seq>.sqlite`` | events that the log no longer has in one partition |
 
 One process writes a generation; any number of threads and processes read it meanwhile (WAL).
 """
 
 import fcntl
+import logging
 import os
+import re
 import threading
 import time
 import uuid
@@ -26,7 +29,10 @@ import anyio
 import apsw
 from anyio import to_thread
 
+from store.disk import make_folder, sync_folder
 from store.errors import Corrupt, Full, Unavailable
+
+logger = logging.getLogger("photolog.store")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +44,12 @@ READERS = 4
 BUSY_TIMEOUT_MS = 5_000
 
 BUILDING = "-building"
+
+_NAME = re.compile(rb"[0-9a-f]{12}\.sqlite")
+"""What ``current`` may say. Nothing else in it counts, least of all a path."""
+
+_LONGEST_NAME = 64
+"""So many bytes of ``current`` are read."""
 
 _AWAY = (
     apsw.BusyError,
@@ -100,10 +112,14 @@ class Generations:
         self.most_kept = most_kept
         self._pointer = folder / "current"
         self._kept = folder / "kept"
+        self._ignored: bytes | None = None
 
     @translated()
     def current(self) -> Path | None:
-        """The live generation, if there is one."""
+        """The live generation, if there is one.
+
+        A pointer that is empty or does not hold the name of a generation counts as missing.
+        """
         path = self._named()
         while path is not None and not path.exists():
             named = self._named()
@@ -114,14 +130,21 @@ class Generations:
 
     def _named(self) -> Path | None:
         try:
-            return self.folder / self._pointer.read_text("utf-8").strip()
+            with self._pointer.open("rb") as file:
+                name = file.read(_LONGEST_NAME).strip()
         except FileNotFoundError:
             return None
+        if _NAME.fullmatch(name):
+            return self.folder / name.decode()
+        if name != self._ignored:
+            logger.warning("%s does not name a generation: %r is ignored", self._pointer, name)
+            self._ignored = name
+        return None
 
     @translated()
     def new(self) -> Path:
         """The path of a generation that no one reads yet."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         return self.folder / f"{uuid.uuid4().hex[:12]}.sqlite"
 
     @contextmanager
@@ -165,11 +188,35 @@ class Generations:
     @translated()
     def kept(self) -> list[Path]:
         """Return the generations that were replaced and kept, the oldest first."""
+        return [path for path in self.all_kept() if _NAME.fullmatch(path.name.encode())]
+
+    @translated()
+    def kept_of(self, partition: int) -> list[Path]:
+        """Return the files with events that the partition has lost, the oldest first."""
+        return [path for path in self.all_kept() if path.name.startswith(_lost_in(partition))]
+
+    @translated()
+    def keep_of(self, partition: int, name: str, file: Path) -> Path | None:
+        """Move a closed and synced ``file`` with lost events of the partition to where it is kept.
+
+        If ``most_kept`` of the partition are kept already, those stay and this returns None.
+        """
+        if len(self.kept_of(partition)) >= self.most_kept:
+            return None
+        make_folder(self._kept, 0o700)
+        kept = self._kept / f"{_lost_in(partition)}{name}.sqlite"
+        file.replace(kept)
+        sync_folder(self._kept)
+        return kept
+
+    @translated()
+    def all_kept(self) -> list[Path]:
+        """Return every file that is kept, the oldest first."""
         return sorted(self._kept.glob("*.sqlite"), key=lambda path: path.stat().st_mtime_ns)
 
     @translated()
     def switch(self, path: Path) -> Path | None:
-        """Make ``path`` the live generation. Open readers keep their file.
+        """Make ``path`` the live generation, durably. Open readers keep their file.
 
         Keeps the generation that was live, and returns where: ``remove`` it if it is not needed.
         If ``most_kept`` are kept already, those stay, because the oldest one is the nearest to
@@ -177,8 +224,13 @@ class Generations:
         """
         kept = self._keep(path)
         draft = self.folder / "current.new"
-        draft.write_text(path.name, "utf-8")
+        with draft.open("wb") as file:
+            file.write(path.name.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self.folder)  # the generation is there before anything names it
         draft.replace(self._pointer)
+        sync_folder(self.folder)  # and is named before the others go
         for other in self.folder.glob("*.sqlite*"):
             if not other.name.startswith(path.name):
                 other.unlink(missing_ok=True)
@@ -191,11 +243,12 @@ class Generations:
             return None
         if len(self.kept()) >= self.most_kept:
             return None
-        self._kept.mkdir(mode=0o700, exist_ok=True)
+        make_folder(self._kept, 0o700)
         kept = self._kept / live.name
         for suffix in ("-wal", ""):  # whoever finds the file finds its WAL
             with suppress(FileNotFoundError):
                 os.link(live.with_name(live.name + suffix), f"{kept}{suffix}")
+        sync_folder(self._kept)
         return kept
 
     def _unnamed(self, successor: Path) -> Path | None:
@@ -409,6 +462,10 @@ def inodes(path: Path) -> tuple[int, int, int]:
 
 def _doubt(path: Path) -> Path:
     return path.with_name(f"{path.name}-doubted")
+
+
+def _lost_in(partition: int) -> str:
+    return f"partition-{partition:02d}-"
 
 
 def _building(path: Path) -> Path:

@@ -113,7 +113,7 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
         finally:
             reader.close()
         kept = [
-            _Kept(path=str(path), size_bytes=path.stat().st_size) for path in generations.kept()
+            _Kept(path=str(path), size_bytes=path.stat().st_size) for path in generations.all_kept()
         ]
         return _State(generation=live.name, tables=tables, partitions=partitions, kept=kept)
 

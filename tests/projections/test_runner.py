@@ -294,8 +294,9 @@ async def test_the_losses_of_all_partitions_are_named_at_once(
         lost = await log.end(partition)
         await redis.xdel(log.keys.log(partition), lost.entry_id)
 
+    caplog.set_level(logging.INFO, "photolog.projector")
     async with running(Projector(log, generations)):
-        await until(lambda: "folding the log anew" in caplog.text, "a log line")
+        await until(lambda: caplog.text.count("is folded again in") == 2, "the refolds")
 
     for partition in (1, 2):
         assert caplog.text.count(f"partition {partition} has lost 1 events") == 1

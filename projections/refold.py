@@ -1,0 +1,218 @@
+"""Folding one partition of the log again, after the log has lost events of it.
+
+The partition is folded into a file beside the live generation, and compared with its rows there.
+One transaction then replaces the rows that differ, together with the checkpoint. Until it commits,
+readers see what they saw before; afterwards they see all of the new fold. The other partitions are
+followed meanwhile: they wait for that transaction alone, which writes no more than what differs.
+
+What the live generation has and the log no longer has may be the only evidence of it. So these
+events are kept in a file of their own before their rows go, see ``Generations.keep_of``.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar, TypeVarTuple, Unpack
+
+from anyio import to_thread
+
+from projections import clients, fold
+from projections.models import READ_MODELS
+from store.errors import Corrupt, Unavailable
+from store.log import Log
+from store.position import Position
+from store.sqlite import Connection, Generations, Value, remove
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+logger = logging.getLogger("photolog.projector")
+
+NAMES = """
+CREATE TABLE photo_ids (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE job_ids (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE client_ids (id TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO photo_ids
+  SELECT photo_id FROM live.history WHERE partition = :partition AND photo_id <> ''
+  UNION SELECT photo_id FROM main.history WHERE photo_id <> '';
+INSERT INTO client_ids
+  SELECT client_id FROM live.history WHERE partition = :partition AND client_id <> ''
+  UNION SELECT client_id FROM main.history WHERE client_id <> '';
+INSERT OR IGNORE INTO job_ids
+  SELECT job_id FROM (
+    SELECT CAST(body AS TEXT) ->> '$.data.jobId' AS job_id FROM live.history
+    WHERE partition = :partition
+  ) WHERE job_id IS NOT NULL;
+"""
+"""Of all events of the partition, in either fold: the photos, their jobs and their clients."""
+
+REPLACE_CHECKPOINT = """
+DELETE FROM live.checkpoints WHERE partition = :partition;
+INSERT INTO live.checkpoints SELECT * FROM main.checkpoints WHERE partition = :partition;
+"""
+
+
+class Live(Protocol):
+    """The live generation, as its projector has it open."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def check(self) -> None:
+        """Raise if readers would not see what is committed now."""
+
+    async def run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """Call the function in a thread, while nobody else of this process commits."""
+        ...
+
+
+async def refold(log: Log, generations: Generations, live: Live, lost: Position) -> Position:
+    """Make the live generation a fold of what ``lost``'s partition has now; return how far.
+
+    ``lost`` is the live checkpoint of the partition.
+
+    Raises:
+        Unavailable: Redis is away, the partition has another owner now, or another projector was
+            faster. The live generation stays as it was.
+        Full: no room for the fold.
+        Corrupt: the log has an entry that is no event.
+    """
+    began = time.monotonic()
+    partition = lost.partition
+    owner = log.owner(partition)
+    with (
+        _scratch(generations) as path,
+        _scratch(generations) as evidence,
+        closing(await to_thread.run_sync(fold.create, path, log.log_id)) as db,
+    ):
+        position = Position.start(partition)
+        for _ in range(2):  # the second time is short
+            position = await fold.catch_up_partition(log, db, await log.end(partition))
+        if log.owner(partition) != owner:
+            raise Unavailable(f"partition {partition} has another owner now")
+        try:
+            events = await to_thread.run_sync(_compare, db, live.path, partition)
+        except Corrupt:
+            generations.doubt(live.path)
+            await live.run(live.check)
+            raise
+        if events:
+            await to_thread.run_sync(_copy_events, evidence, path, live.path, log.log_id)
+        keep = _Evidence(generations, evidence, lost) if events else None
+        began_swap = time.monotonic()
+        await live.run(_swap, db, live, lost, keep)
+    now = time.monotonic()
+    logger.info(
+        "partition %d is folded again in %.1f s, up to %s; its rows were replaced in %.3f s",
+        *(partition, now - began, position, now - began_swap),
+    )
+    return position
+
+
+class _Evidence:
+    """The file with the events that are about to go, up to ``lost``."""
+
+    def __init__(self, generations: Generations, file: Path, lost: Position) -> None:
+        self._generations = generations
+        self._file = file
+        self._lost = lost
+
+    def keep(self) -> None:
+        partition = self._lost.partition
+        kept = self._generations.keep_of(partition, self._lost.entry_id, self._file)
+        if kept is None:
+            logger.error(
+                "the lost events of partition %d up to %s are not kept: %d files with such events "
+                "are kept already in %s",
+                *(partition, self._lost, self._generations.most_kept),
+                self._generations.folder / "kept",
+            )
+        else:
+            logger.error("the lost events of partition %d are kept in %s", partition, kept)
+
+
+@contextmanager
+def _scratch(generations: Generations) -> Generator[Path]:
+    with generations.building() as path:
+        try:
+            yield path
+        finally:
+            remove(path)
+
+
+def _compare(db: Connection, live: Path, partition: int) -> int:
+    """Note which rows differ between ``db`` and the live generation, which is not changed.
+
+    Returns how many events the live generation has that ``db`` does not have as it has them.
+    """
+    db.execute("PRAGMA foreign_keys = OFF")  # replacing a photo must not remove its thumbnails
+    db.execute("ATTACH DATABASE ? AS live", (str(live),))
+    values: dict[str, Value] = {"partition": partition}
+    with db.transaction(write=False):
+        db.execute(NAMES, values)
+        for table, condition in _conditions().items():
+            key, others = _columns(db, table)
+            same = " AND ".join(
+                [f"fresh.{column} = old.{column}" for column in key]
+                + [f"fresh.{column} IS old.{column}" for column in others]
+            )
+            listed = ", ".join(key)
+            db.execute(
+                f"CREATE TABLE old_{table} AS SELECT {listed} FROM live.{table} AS old "  # noqa: S608 # names of our own schema
+                f"WHERE {condition} AND NOT EXISTS (SELECT 1 FROM main.{table} AS fresh "
+                f"WHERE {same})",
+                values if ":partition" in condition else {},
+            )
+            db.execute(
+                f"CREATE TABLE new_{table} AS SELECT {listed} FROM main.{table} AS fresh "  # noqa: S608
+                f"WHERE NOT EXISTS (SELECT 1 FROM live.{table} AS old WHERE {same})"
+            )
+        return db.execute("SELECT count(*) FROM old_history")[0][0]
+
+
+def _copy_events(evidence: Path, fresh: Path, live: Path, log_id: str) -> None:
+    """Make a file of its own, durable, with the events that only the live generation has."""
+    with closing(fold.create(evidence, log_id)) as db:
+        db.execute("ATTACH DATABASE ? AS live", (str(live),))
+        db.execute("ATTACH DATABASE ? AS fresh", (str(fresh),))
+        db.execute(
+            "INSERT INTO main.history SELECT * FROM live.history "
+            "WHERE (partition, ms, seq) IN (SELECT * FROM fresh.old_history)"
+        )
+        db.execute("DETACH DATABASE live; DETACH DATABASE fresh")
+        fold.finish(db)
+
+
+def _swap(db: Connection, live: Live, lost: Position, evidence: _Evidence | None) -> None:
+    """Replace the rows that differ, and the checkpoint, in one transaction."""
+    values: dict[str, Value] = {"partition": lost.partition}
+    with db.transaction():
+        live.check()  # inside, because a rebuild holds this lock while it switches
+        found = db.execute("SELECT * FROM live.checkpoints WHERE partition = :partition", values)
+        if found != [tuple(lost)]:
+            raise Unavailable(f"another projector has folded partition {lost.partition}")
+        if evidence is not None:
+            evidence.keep()
+        for table in _conditions():
+            listed = ", ".join(_columns(db, table)[0])
+            db.execute(
+                f"DELETE FROM live.{table} WHERE ({listed}) IN (SELECT * FROM old_{table})"  # noqa: S608
+            )
+            db.execute(
+                f"INSERT INTO live.{table} SELECT * FROM main.{table} "  # noqa: S608
+                f"WHERE ({listed}) IN (SELECT * FROM new_{table})"
+            )
+        clients.replace_counts(db, lost.partition)
+        db.execute(REPLACE_CHECKPOINT, values)
+
+
+def _conditions() -> dict[str, str]:
+    return {table: sql for model in READ_MODELS for table, sql in model.OF_PARTITION.items()}
+
+
+def _columns(db: Connection, table: str) -> tuple[list[str], list[str]]:
+    """The names of the columns in the primary key, and of the others."""
+    columns = db.execute(f"PRAGMA main.table_info({table})")
+    return [c[1] for c in columns if c[5]], [c[1] for c in columns if not c[5]]
