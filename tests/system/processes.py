@@ -32,6 +32,11 @@ class Role:
         self._ended = False
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """That of its latest process."""
+        return self._process.pid if self._process else None
+
     def start(self) -> None:
         self._ended = False
         with self._said.open("ab") as said:

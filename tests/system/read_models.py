@@ -44,7 +44,7 @@ def differences(file: Path, found: Findings) -> list[str]:
         *_compared("photos", shown, {photo.photo_id: _row(photo) for photo in found.photos}),
         *_compared(
             "the bodies of history",
-            {key: (body["id"], body["metadata"]["prev"]) for key, body in bodies.items()},
+            {key: (body["id"], body["metadata"].get("prev")) for key, body in bodies.items()},
             {
                 entry.position: (entry.position, entry.event["metadata"]["prev"])
                 for of_partition in found.entries

@@ -83,8 +83,10 @@ async def test_nothing_is_lost_doubled_or_made_up_whatever_fails(
             _reconcile(built.machines[0], monkeypatch)
             found = await built.settled(CALM_S)
             await _heard(watchers, found)
-            stale = await _stale(built)
-            wrong = _wrong(built, accepted, found, watchers)
+            wrong = built.unasked + before.problems
+            wrong += [key for key in before.stray if not key.startswith(MAY_STAY)]
+            wrong += _disagreements(built, accepted, found, watchers)
+            wrong += await _stale(built)
 
     ends = Counter(why["code"] for why in found.failed.values())
     events = sum(map(len, found.entries))

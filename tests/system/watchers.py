@@ -66,9 +66,10 @@ class Watcher:
                 if kind == "message":
                     self.seen.append(msgspec.json.decode(data))
                 elif kind == "ready":
-                    self._note_start(asked_after, msgspec.json.decode(data))
+                    self.note_start(asked_after, msgspec.json.decode(data))
 
-    def _note_start(self, asked_after: str | None, ready: dict[str, Any]) -> None:
+    def note_start(self, asked_after: str | None, ready: dict[str, Any]) -> None:
+        """It is in the room: for the first time, or again ``asked_after`` a position."""
         if asked_after is None:
             if not self.begin:
                 self.begin = {each.partition(":")[0]: each for each in _positions(ready)}
