@@ -35,7 +35,7 @@ from tests.system.read_models import differences, live_file
 from tests.system.settling import reconcile, stale_tables_of
 from tests.system.watchers import Watcher
 
-CLIENTS = 4
+CLIENTS = 6
 WORKERS = 1
 """On each host."""
 
