@@ -28,14 +28,18 @@ LOOK_EVERY_S = 0.1
 
 def ending(kind: str, number: signal.Signals) -> ClusterFault:
     async def end(site: Site, chance: random.Random) -> str:
-        return site.role(kind, chance).end(number)
+        role = site.role(kind, chance)
+        await role.ready()
+        return role.end(number)
 
     return end
 
 
 def freezing(kind: str, least_s: float, most_s: float) -> ClusterFault:
     async def freeze(site: Site, chance: random.Random) -> str:
-        return await site.role(kind, chance).freeze(chance.uniform(least_s, most_s))
+        role = site.role(kind, chance)
+        await role.ready()
+        return await role.freeze(chance.uniform(least_s, most_s))
 
     return freeze
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import anyio
 
+from ops.listener import METRICS
 from tests.ops.systems import PHOTOLOG
 
 LOOK_EVERY_S = 0.05
 RESTART_AFTER_S = 0.3
+READY_S = 120.0
 STOP_S = 10.0
 TAIL_LINES = 12
 
@@ -27,6 +29,7 @@ class Role:
         self.kind = kind
         self.name = name
         self.unasked: list[str] = []
+        self._announced = Path(environment["PHOTOLOG_DATA"], METRICS, name)
         self._environment = environment
         self._said = said
         self._ended = False
@@ -39,6 +42,7 @@ class Role:
 
     def start(self) -> None:
         self._ended = False
+        self._announced.unlink(missing_ok=True)  # one that is killed leaves it there
         with self._said.open("ab") as said:
             self._process = subprocess.Popen(
                 [*PHOTOLOG, self.kind, "--name", self.name],
@@ -47,6 +51,12 @@ class Role:
                 stdout=said,
                 stderr=said,
             )
+
+    async def ready(self) -> None:
+        """Wait until its latest process does its work: one that is only starting is not hit."""
+        with anyio.fail_after(READY_S):
+            while not self._announced.exists():
+                await anyio.sleep(LOOK_EVERY_S)
 
     def end(self, number: signal.Signals) -> str:
         """Kill or stop it; it is started again."""
