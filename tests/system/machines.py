@@ -24,10 +24,10 @@ from store.minio_bucket import Server
 from tests.servers import MinioServer
 from tests.system.checker import Findings, Redis, examine
 from tests.system.clients import ANSWER_S
-from tests.system.clusters import DEADLINE_S, Cluster
+from tests.system.clusters import Cluster
 from tests.system.hosts import SECRET
 from tests.system.ports import free_ports
-from tests.system.processes import Role, kept
+from tests.system.processes import READY_S, Role, kept
 from tests.system.settling import at_rest
 from tests.system.stored import Bucket
 
@@ -54,7 +54,7 @@ class Machine:
         )
 
     async def ready(self) -> None:
-        with anyio.fail_after(DEADLINE_S):
+        with anyio.fail_after(READY_S):
             async with self.client_of("nobody") as http:
                 while True:
                     with suppress(httpx.TransportError):

@@ -6,8 +6,8 @@ what watchers were told. The seed is printed. The same faults again, and the lon
     PHOTOLOG_FAULTS_SEED=1234 uv run pytest tests/system/test_cluster_faults.py -n 0 -s
     PHOTOLOG_FAULTS_COUNT=300 uv run pytest tests/system/test_cluster_faults.py -n 0 -s
 
-Three hundred faults take about ten minutes. ``-s`` shows every fault; what the roles have said is
-in the folders of the hosts, which ``--basetemp=FOLDER`` keeps.
+Three hundred faults take some ten minutes on a machine that does nothing else. ``-s`` shows every
+fault; what the roles have said is in the folders of the hosts, which ``--basetemp=FOLDER`` keeps.
 """
 
 import itertools
