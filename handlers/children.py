@@ -22,7 +22,7 @@ from domain.failures import Category
 from handlers import budget
 from handlers.budget import Budget
 from handlers.decode_queue import Job, Queue
-from handlers.process import BAD_ANSWER, MEMORY_LIMIT, DecoderProcess, bad_answer
+from handlers.process import BAD_ANSWER, MEMORY_LIMIT, DecoderProcess, Stopwatch, bad_answer
 from handlers.protocol import Costly, Done, Setup
 from handlers.registry import find_stages
 from handlers.sandbox import Confinement, Sandbox, identity, may_limit
@@ -32,7 +32,8 @@ from store.background import Background
 logger = logging.getLogger("photolog.worker")
 
 PATIENCE_S = 0.5
-"""After this long a task no longer waits for the child that has its picture decoded."""
+"""So long a task leaves another child idle rather than have its picture decoded twice. As long, and
+longer, work on one task holds up those that wait for the same child."""
 
 STARTS = 3
 """How often a child is started before it counts as one that does not start."""
@@ -259,14 +260,19 @@ class Children:
     def _pick(self, child: "_Child") -> "Job | None":
         """The next task for the child, which begins to work on it."""
         others = [each for each in self._children if each is not child]
-        impatient_since = anyio.current_time() - PATIENCE_S
-        return self._queue.take(
-            child.has, lambda photo: any(each.has(photo) for each in others), impatient_since
-        )
+        since = anyio.current_time() - PATIENCE_S
+
+        def others_have(photo: str) -> bool:
+            return any(each.has(photo) for each in others)
+
+        def stuck(photo: str) -> bool:
+            """With all that have it."""
+            return all(each.is_at_work_since(since) for each in others if each.has(photo))
+
+        return self._queue.take(child.has, others_have, stuck, since)
 
     async def _serve(self, child: "_Child", job: Job) -> None:
-        child.job = job
-        began = anyio.current_time()
+        child.begin(job)
         answer: Done | Costly | StageFailed | None = None
         try:
             process = await child.running()
@@ -287,8 +293,7 @@ class Children:
             job.ended.set()  # without an outcome: the pool is being left
             raise
         finally:
-            child.job = None
-            took_s = anyio.current_time() - began
+            took_s = child.end()
             job.seconds += took_s
             self._queue.give_back(job, took_s)
         if not child.is_running and not isinstance(outcome, Output):
@@ -348,16 +353,30 @@ class _Child:
         self._setup = setup
         self.process: DecoderProcess | None = None
         self.job: Job | None = None
+        self._stopwatch = Stopwatch(None)
 
     @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.is_running
+
+    def begin(self, job: Job) -> None:
+        self.job = job
+        self._stopwatch = Stopwatch(self.process)
+
+    def end(self) -> float:
+        """For how many seconds it has worked on its task."""
+        self.job = None
+        return self._stopwatch.seconds(self.process)
 
     def has(self, photo: str) -> bool:
         """Whether the picture of ``photo`` is decoded here, or is about to be."""
         if self.job is not None and self.job.request.photo == photo:
             return True
         return self.process is not None and self.process.is_running and photo in self.process.held
+
+    def is_at_work_since(self, time: float) -> bool:
+        """Whether what it is working on was begun by then."""
+        return self.job is not None and self.job.began <= time
 
     async def launch(self) -> DecoderProcess:
         self.process = await DecoderProcess.launch(self._setup)

@@ -1,8 +1,12 @@
 """What waits for a decoder, and what is next for one that is free.
 
-Clients take turns (``handlers.turns``). Of a client's tasks, first come those whose picture the
-decoder has, then those that have to be decoded anyway, then those that have waited too long for the
-decoder that has their picture. Two things can hold a task back, and never one that is cheap:
+First come tasks whose picture the decoder has, for it keeps only a few, and those that need none.
+Then come those that have to be decoded, or whose picture is with a decoder that is busy for long;
+and last those that have only waited long for the decoder that has their picture. Among each of
+these, clients take turns (``handlers.turns``), and no decoded picture brings a client far ahead of
+one that waits for its first.
+
+Two things can hold a task back, and never one that is cheap:
 
 - it needs more memory than the allowance, and that much is not spare now (``handlers.budget``);
 - it takes long, and of several decoders only one would be left for others.
@@ -26,6 +30,10 @@ from handlers.turns import Turns
 
 USUAL_S = 0.1
 """What a task is taken to cost until it has ended, unless more is known."""
+
+AHEAD_S = 2.0
+"""How much more decoder time than another a client may have used and still be served first, because
+its picture is decoded. More than the stages of an ordinary photo take after its validation."""
 
 Has = Callable[[str], bool]
 """Whether the picture of a photo is decoded, or about to be."""
@@ -93,26 +101,29 @@ class Queue:
             self.waiting.remove(job)
         self._turns.go(job.client)
 
-    def take(self, has: Has, others_have: Has, impatient_since: float) -> Job | None:
-        """The next task for a decoder that ``has`` pictures, with its memory and its turn paid."""
+    def take(self, has: Has, others_have: Has, stuck: Has, impatient_since: float) -> Job | None:
+        """The next task for a decoder that ``has`` pictures, with its memory and its turn paid.
+
+        Of the pictures that ``others_have``, some are ``stuck`` behind what takes long.
+        """
         held_back = False
-        for jobs in self._by_turn():
-            free = impatient = None
-            for job in jobs:
-                held = self._is_of_original(job) and has(job.request.photo)
-                if not held and not self._may_begin(job, held_back):
-                    # What comes later must not take the memory that this one waits for.
-                    held_back = held_back or self._budget.extra_bytes(job.cost) > 0
-                    continue
-                if has(job.request.photo):
-                    return self._begin(job, held)
-                if not self._is_of_original(job) or not others_have(job.request.photo):
-                    free = free or job
-                elif job.since <= impatient_since:
-                    impatient = impatient or job
-            if (job := free or impatient) is not None:
-                return self._begin(job, False)
-        return None
+        quick = to_decode = impatient = None
+        for job in self._by_turn():
+            photo, of_original = job.request.photo, self._is_of_original(job)
+            held = of_original and has(photo)
+            if not held and not self._may_begin(job, held_back):
+                # What comes later must not take the memory that this one waits for.
+                held_back = held_back or self._budget.extra_bytes(job.cost) > 0
+            elif held or not of_original:
+                quick = quick or job
+            elif not others_have(photo) or stuck(photo):
+                to_decode = to_decode or job
+            elif job.since <= impatient_since:
+                impatient = impatient or job
+        if quick and to_decode and self._is_too_far_ahead(quick, to_decode):
+            quick = None
+        job = quick or to_decode or impatient
+        return job and self._begin(job, has(job.request.photo) and self._is_of_original(job))
 
     def learn(self, job: Job, cost: Cost) -> StageFailed | None:
         """Note what a decoder says that a task costs; the failure if that is too much for ever."""
@@ -151,11 +162,12 @@ class Queue:
         """Whether a decoder that has the pictures of these photos needs no file for the task."""
         return self._is_of_original(job) and job.request.photo in photos
 
-    def _by_turn(self) -> list[list[Job]]:
-        of: dict[str, list[Job]] = {}
-        for job in self.waiting:
-            of.setdefault(job.client, []).append(job)
-        return [of[client] for client in sorted(of, key=self._turns.used_s)]
+    def _by_turn(self) -> list[Job]:
+        return sorted(self.waiting, key=lambda job: self._turns.used_s(job.client))
+
+    def _is_too_far_ahead(self, job: Job, other: Job) -> bool:
+        ahead_s = self._turns.used_s(job.client) - self._turns.used_s(other.client)
+        return ahead_s > AHEAD_S
 
     def _may_begin(self, job: Job, held_back: bool) -> bool:
         extra = self._budget.extra_bytes(job.cost)

@@ -51,7 +51,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 class Output(msgspec.Struct, frozen=True, kw_only=True):
     """What a stage gives back: facts for the log, pictures for the blobs.
 
-    ``seconds`` is how long a decoder worked on it.
+    ``seconds`` is how long a decoder worked on it, in processor time.
     """
 
     result: Result
@@ -62,7 +62,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 class StageFailed(Exception):
     """A stage could not do its work; ``category`` decides what happens to the photo.
 
-    ``seconds`` is how long a decoder worked on it.
+    ``seconds`` is how long a decoder worked on it, in processor time.
     """
 
     seconds = 0.0

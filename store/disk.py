@@ -3,7 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import BinaryIO
@@ -56,7 +56,9 @@ class Folders:
         if folder == self.root or folder in self._durable:
             return
         self.make(folder.parent)
-        folder.mkdir(exist_ok=True)
+        # Not `exist_ok`, which looks again and fails if a deletion has removed it by then.
+        with suppress(FileExistsError):
+            folder.mkdir()
         sync_folder(folder.parent)
         self._durable[folder] = None
         if len(self._durable) > FOLDERS_KNOWN:
@@ -130,7 +132,8 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(mode, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode)
     sync_folder(folder.parent)
 
 

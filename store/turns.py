@@ -31,8 +31,8 @@ from domain.pipeline import ERASURE, LANES, ROOT
 from store.client import translated
 from store.log import Log
 
-GRACE_MS = 1_000
-"""About what all stages of an ordinary photo take."""
+GRACE_MS = 2_000
+"""More than all stages of an ordinary photo take."""
 
 
 _NOTHING: Mapping[tuple[str, str], int] = {}

@@ -12,10 +12,13 @@ from domain.failures import Category
 from handlers.budget import Budget, affordable
 from handlers.children import Children, Pace
 from handlers.cost import Cost, TooCostly
+from handlers.decode_queue import Job, Queue
 from handlers.picture import load
+from handlers.registry import find_stages
 from handlers.stage import Output, StageFailed
 from handlers.turns import Turns
 from tests.handlers.pictures import encoded, gradient
+from tests.handlers.stages import Seen
 
 REGISTRY = "tests.handlers.stages:TABLE"
 MB = 1 << 20
@@ -131,6 +134,59 @@ async def test_clients_take_turns_whatever_one_has_brought(cheap: Path) -> None:
 
     assert ended.count("alice") == 2
     assert set(ended[before + 10 :]) == {"mallory"}
+
+
+async def test_decoded_pictures_are_finished_before_others_are_decoded(tmp_path: Path) -> None:
+    """Whoever's they are: a decoder keeps only a few."""
+    small = encoded(gradient(60, 50), "JPEG")
+    widths: list[int] = []
+    async with Children(count=1, registry=REGISTRY, cache_bytes=2 * 200 * 100 * 4) as pool:
+
+        async def look(path: Path, of: str) -> None:
+            seen = (await run(pool, "look", path, of, of)).result
+            assert isinstance(seen, Seen)
+            widths.append(seen.width)
+
+        async def process(of: str) -> None:
+            path = tmp_path / of
+            path.write_bytes(encoded(gradient(200, 100), "JPEG"))
+            await look(path, of)
+            path.write_bytes(small)  # which tells whether it is decoded again
+            async with anyio.create_task_group() as stages:
+                for _ in range(3):
+                    stages.start_soon(look, path, of)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(6):
+                tasks.start_soon(process, f"client-{number}")
+
+    assert widths == [200] * 24
+
+
+@pytest.mark.parametrize(("used_s", "first"), [(1.0, "held"), (3.0, "new")])
+async def test_a_decoded_picture_brings_nobody_far_ahead(used_s: float, first: str) -> None:
+    budget = Budget(8 << 30, 2, cache_bytes=64 * MB, process_bytes=3 << 30)
+    queue = Queue(find_stages(REGISTRY), budget, 2.0, 2)
+    queue.add(job("waits", "patient"))
+    queue.add(job("held", "eager"))
+    begun = queue.take(lambda photo: photo == "held", never, never, 0.0)
+    assert begun is not None
+    queue.add(job("held", "eager"))
+    queue.add(job("new", "newcomer"))
+    queue.give_back(begun, used_s)
+
+    found = queue.take(lambda photo: photo == "held", lambda photo: photo == "waits", never, 0.0)
+
+    assert found is not None
+    assert found.request.photo == first
+
+
+def job(photo: str, client: str) -> Job:
+    return Job("look", photo, Path(photo), client=client, timeout_s=60, sha256=None)
+
+
+def never(_photo: str) -> bool:
+    return False
 
 
 async def test_no_task_loses_its_decoder_twice(cheap: Path) -> None:
