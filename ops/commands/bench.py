@@ -15,6 +15,9 @@ MEASUREMENTS = (
     "orchestration",
     "urgent",
     "places",
+    "replicas",
+    "failover",
+    "watchers",
     "crowd",
 )
 PHOTOS = Path("../shared/photos/camera")
@@ -37,6 +40,10 @@ def command(names: tuple[str, ...], rounds: int, photos: Path | None, minutes: f
     """Measure Photolog beside the limits it is up against.
 
     Each measurement starts a Photolog of its own in a temporary folder. Without a name all are run.
+
+    Three of them form clusters on this machine: `replicas` appends with and without waiting for a
+    replica's disk, `failover` times uploads from the death of a master on, and `watchers` counts
+    the events that are shown to SSE streams, with and without waiting.
     """
     report.preamble(os.cpu_count() or 1)
     for name in names or MEASUREMENTS:
@@ -45,7 +52,18 @@ def command(names: tuple[str, ...], rounds: int, photos: Path | None, minutes: f
 
 def _run(name: str, rounds: int, photos: Path | None, minutes: float) -> None:
     # Imported here: the command line starts without Pillow and the HTTP client.
-    from ops.bench import appends, crowd, latency, orchestration, pipeline, places, upload  # noqa: PLC0415
+    from ops.bench import (  # noqa: PLC0415
+        appends,
+        crowd,
+        failover,
+        latency,
+        orchestration,
+        pipeline,
+        places,
+        replicas,
+        upload,
+        watchers,
+    )
 
     match name:
         case "pipeline" if photos is None:
@@ -65,5 +83,11 @@ def _run(name: str, rounds: int, photos: Path | None, minutes: float) -> None:
             crowd.run(minutes)
         case "places":
             places.run(rounds, photos)
+        case "replicas":
+            replicas.run(rounds)
+        case "failover":
+            failover.run(rounds)
+        case "watchers":
+            watchers.run(rounds)
         case _:
             orchestration.run_urgent(rounds)

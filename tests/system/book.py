@@ -3,15 +3,15 @@
 import hashlib
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from store.client import Client
-from store.folder_blobs import FolderBlobs
 from store.log import Log
-from tests.system.checker import Findings, examine
+from tests.system.checker import Findings, Redis, examine
 from tests.system.rules import NOTHING_BEFORE
+from tests.system.stored import Folder
 
 STAGES = ("validation", "metadata", "thumbnails", "optimization", "placeholder")
 UPLOAD_AND_PROCESSING = 9
@@ -159,5 +159,5 @@ class Book:
                 path.unlink()
 
     async def examined(self) -> Findings:
-        log = await Log.open(self.redis, prefix=self.prefix)
-        return await examine(log, FolderBlobs(self.root))
+        await Log.open(self.redis, prefix=self.prefix)
+        return await examine(cast("Redis", self.redis), self.prefix, Folder(self.root))

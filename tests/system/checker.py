@@ -1,28 +1,36 @@
 """An auditor that believes nothing but the bytes of the log and the files.
 
-It reads with plain Redis commands and looks at the folder itself; the rules are in ``rules``.
+It reads with plain Redis commands and looks at the files itself; the rules are in ``rules``.
 It looks at a system at rest: where photos are under way, or are being erased, it finds those too.
 """
 
 import hashlib
-import os
 import zlib
 from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
-from redis.asyncio import Redis
+from anyio import to_thread
 
-from store.folder_blobs import FolderBlobs
-from store.log import Log
 from tests.system.rules import File, Photo, chain_breaks, told_by
+from tests.system.stored import Stored
 
 PAGE = 1_000
 
 OWNER = "log/id"
 """Names the log that the files belong to; no event does."""
+
+
+class Redis(Protocol):
+    """The commands that the checker uses, of one server or of a whole cluster."""
+
+    def hget(self, name: str, key: str, /) -> Any: ...
+    def xrange(self, name: str, min: str, max: str, count: int, /) -> Any: ...  # noqa: A002
+    def xlen(self, name: str, /) -> Any: ...
+    def zcard(self, name: str, /) -> Any: ...
+    def scan_iter(self, match: str, count: int) -> AsyncIterator[Any]: ...
 
 
 class Entry(NamedTuple):
@@ -46,7 +54,8 @@ class Entry(NamedTuple):
 class Findings:
     """What the log and the files say; ``wrong`` is empty where all rules hold.
 
-    ``failed`` are the dead letters of photos that are not deleted, by photo.
+    ``failed`` are the dead letters of photos that are not deleted, by photo. ``entries`` are those
+    of each partition, ``photos`` what they make.
     """
 
     uploaded: set[str] = field(default_factory=set[str])
@@ -57,6 +66,8 @@ class Findings:
     unfinished: list[str] = field(default_factory=list[str])
     tasks: list[str] = field(default_factory=list[str])
     stray: list[str] = field(default_factory=list[str])
+    entries: list[list[Entry]] = field(default_factory=list[list[Entry]], repr=False)
+    photos: list[Photo] = field(default_factory=list[Photo], repr=False)
 
     @property
     def wrong(self) -> list[str]:
@@ -69,9 +80,8 @@ class Findings:
         ]
 
 
-async def examine(log: Log, blobs: FolderBlobs) -> Findings:
+async def examine(redis: Redis, prefix: str, stored: Stored) -> Findings:
     """Read everything and say what is not as it should be."""
-    redis, prefix = log.redis, log.keys.prefix
     found = Findings()
     partitions = await _partitions(redis, prefix)
     entries = [await _entries(redis, prefix, number) for number in range(partitions)]
@@ -79,7 +89,8 @@ async def examine(log: Log, blobs: FolderBlobs) -> Findings:
     _check_causes(entries, found)
     photos = [photo for number in range(partitions) for photo in _photos(entries, number, found)]
     _check_uniqueness(photos, found)
-    _check_files(photos, _files(blobs.root), found)
+    await to_thread.run_sync(_check_files, photos, stored, found)
+    found.entries, found.photos = entries, photos
     for number in range(partitions):
         found.tasks += await _tasks(redis, prefix, number)
     return found
@@ -116,7 +127,7 @@ def _check_system_chain(entries: list[list[Entry]], found: Findings) -> None:
         ]
 
 
-def _check_causes(entries: list[list[Entry]], found: Findings) -> None:
+def _check_causes(entries: Sequence[list[Entry]], found: Findings) -> None:
     """Who, why and after what: each event has an actor, a trace, and a cause that came before."""
     known = {entry.position for of_partition in entries for entry in of_partition}
     for of_partition in entries:
@@ -185,28 +196,20 @@ def _check_uniqueness(photos: list[Photo], found: Findings) -> None:
     ]
 
 
-def _files(root: Path) -> dict[str, Path]:
-    paths = [Path(folder, name) for folder, _, names in os.walk(root) for name in names]
-    return {path.relative_to(root).as_posix(): path for path in paths}
-
-
-def _check_files(photos: list[Photo], files: dict[str, Path], found: Findings) -> None:
+def _check_files(photos: list[Photo], stored: Stored, found: Findings) -> None:
+    keys = stored.keys()
     named: set[str] = set()
     for photo in photos:
-        if photo.erased:
-            continue
         named |= photo.files.keys()
         for key, file in photo.files.items():
-            if not photo.deleted:
-                _check_file(key, file, files.get(key), found)
-    found.stray = sorted(files.keys() - named - {OWNER})
+            if photo.erased and key in keys:
+                found.problems.append(f"{key}: stored though its photo was erased")
+            elif not (photo.erased or photo.deleted):
+                _check_file(key, file, stored.read(key), found)
+    found.stray = sorted(keys - named - {OWNER})
 
 
-def _check_file(key: str, file: File, path: Path | None, found: Findings) -> None:
-    try:
-        data = path.read_bytes() if path else None
-    except FileNotFoundError:
-        data = None
+def _check_file(key: str, file: File, data: bytes | None, found: Findings) -> None:
     if data is None:
         if not file.superseded:
             found.problems.append(f"{key}: named and not stored")
@@ -217,10 +220,7 @@ def _check_file(key: str, file: File, path: Path | None, found: Findings) -> Non
 async def _tasks(redis: Redis, prefix: str, partition: int) -> list[str]:
     """The lanes and timers that are not empty."""
     start = f"{prefix}:{{{partition:02d}}}:"
-    keys = [
-        cast("bytes", key)
-        async for key in redis.scan_iter(f"{start}stage:*", count=PAGE)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # the library's Any
-    ]
-    sizes = {key.decode(): await redis.xlen(key) for key in sorted(keys)}
+    keys = [cast("bytes", key) async for key in redis.scan_iter(f"{start}stage:*", count=PAGE)]
+    sizes = {key: await redis.xlen(key) for key in sorted(key.decode() for key in keys)}
     sizes[f"{start}timers"] = await redis.zcard(f"{start}timers")
     return [f"{key} ({size})" for key, size in sizes.items() if size]

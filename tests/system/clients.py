@@ -1,10 +1,13 @@
 """Clients as they should be: they send a request again until it is answered, and nothing twice."""
 
+import hashlib
 import random
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import httpx
@@ -27,45 +30,62 @@ SIZES = ((64, 48), (64, 48), (64, 48), (64, 48), (1600, 1200))
 """In pixels; the large ones are under way long enough to be hit."""
 
 
+class Answer(NamedTuple):
+    """One to an upload: ``key`` is its idempotency key, None if it had none."""
+
+    status: int
+    photo_id: str
+    key: str | None
+    sha256: str
+
+
 @dataclass
 class Accepted:
-    """What the system has promised: photos by id."""
+    """What the system has promised: photos by id, and every answer to an upload."""
 
     photos: set[str] = field(default_factory=set[str])
     broken: set[str] = field(default_factory=set[str])
     deleted: set[str] = field(default_factory=set[str])
+    answers: list[Answer] = field(default_factory=list[Answer])
+
+
+Connect = Callable[[str], httpx.AsyncClient]
+"""Makes an HTTP client that is signed in under the name."""
 
 
 async def use(
-    data: Path,
+    connect: Connect,
     chance: random.Random,
     accepted: Accepted,
     *,
-    photos: int,
+    numbers: Iterator[int],
     clients: int = 3,
     pause_s: float = 0.0,
 ) -> None:
-    """Upload ``photos`` photos to the system on ``data``, and do with them what clients do.
+    """Upload a photo for each of ``numbers``, and do with them what clients do.
 
     One in ten is no picture, one in eight is deleted again and one in ten processed again, at any
-    moment after its upload. ``pause_s`` is the mean time between two uploads of a client. What was
-    answered is noted in ``accepted``.
+    moment after its upload; one in eight is sent again, under its key or without one. ``pause_s``
+    is the mean time between two uploads of a client. What was answered is noted in ``accepted``.
     """
-    numbers = iter(range(photos))
 
     async def upload_some(name: str, chance: random.Random) -> None:
-        async with client_of(data, name) as http, anyio.create_task_group() as later:
+        async with connect(name) as http, anyio.create_task_group() as later:
             for number in numbers:
                 is_broken = chance.random() < 0.1
                 size = chance.choice(SIZES)
                 photo = broken(f"{number}") if is_broken else jpeg(f"{number}", size)
-                photo_id = await upload(http, photo, chance.randint(1, 10), _pipeline(chance))
-                accepted.photos.add(photo_id)
+                key = str(uuid.uuid4())
+                answer = await send(http, photo, key, chance.randint(1, 10), _pipeline(chance))
+                photo_id = _note(accepted, answer, photo, key)
                 if is_broken:
                     accepted.broken.add(photo_id)
                 if chance.random() < 0.125:
                     accepted.deleted.add(photo_id)
                     later.start_soon(_delete_later, http, photo_id, chance.uniform(0, 3))
+                elif chance.random() < 0.125:
+                    again = key if chance.random() < 0.5 else None
+                    later.start_soon(_send_later, http, photo, again, accepted, chance.random())
                 elif chance.random() < 0.1:
                     later.start_soon(_reprocess_later, http, photo_id, chance.uniform(0, 3))
                 await anyio.sleep(chance.uniform(0, 2 * pause_s))
@@ -93,16 +113,43 @@ async def upload(
     key: str | None = None,
 ) -> str:
     """The id of the photo, once there is an answer that says it; ``key`` is its idempotency key."""
+    answer = await send(http, photo, key or str(uuid.uuid4()), priority, pipeline)
+    return answer.json()["photoId"]
+
+
+async def send(
+    http: httpx.AsyncClient,
+    photo: bytes,
+    key: str | None,
+    priority: int = 5,
+    pipeline: str = "full_processing",
+) -> httpx.Response:
+    """The answer that says the photo's id; without ``key`` the same bytes are a duplicate."""
     answer = await _ask(
         http,
         "POST",
         "/api/photos/upload",
-        headers={"Idempotency-Key": key or str(uuid.uuid4())},
+        headers={"Idempotency-Key": key} if key else {},
         files={"file": ("a.jpg", photo)},
         data={"priority": str(priority), "pipeline": pipeline},
     )
     assert answer.is_success, answer.text
-    return answer.json()["photoId"]
+    return answer
+
+
+def _note(accepted: Accepted, answer: httpx.Response, photo: bytes, key: str | None) -> str:
+    photo_id: str = answer.json()["photoId"]
+    digest = hashlib.sha256(photo).hexdigest()
+    accepted.photos.add(photo_id)
+    accepted.answers.append(Answer(answer.status_code, photo_id, key, digest))
+    return photo_id
+
+
+async def _send_later(
+    http: httpx.AsyncClient, photo: bytes, key: str | None, accepted: Accepted, after_s: float
+) -> None:
+    await anyio.sleep(after_s)
+    _note(accepted, await send(http, photo, key), photo, key)
 
 
 async def delete(http: httpx.AsyncClient, photo_id: str) -> None:

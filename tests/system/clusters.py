@@ -66,6 +66,11 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     def replica_of(self, node: Node) -> Node:
         return self.nodes[self.nodes.index(node) + MASTERS]
 
+    def shard_of(self, node: Node) -> tuple[Node, Node]:
+        """The two nodes of which one is the master and the other one its replica."""
+        number = self.nodes.index(node) % MASTERS
+        return self.nodes[number], self.nodes[number + MASTERS]
+
     async def promoted(self, node: Node) -> None:
         """Wait until the replica has taken the place of its master."""
         with anyio.fail_after(DEADLINE_S):

@@ -4,6 +4,7 @@ A ``random.Random`` chooses which and when, so that a seed gives the same faults
 system was doing just then is never quite the same.
 """
 
+import itertools
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import TypeVar, cast
 
 import anyio
 from redis.asyncio import Redis
@@ -30,27 +31,36 @@ STAGE_TIMEOUT_S = 4.0
 ROLES = ("gateway", "projector", "worker", "worker", "handlers.child", "valkey-server")
 """As ``System.processes`` names them; there are two workers."""
 
-Fault = Callable[[System, random.Random], Awaitable[str]]
-"""Does it, and says what it did."""
+S = TypeVar("S")
+
+FaultOf = Callable[[S, random.Random], Awaitable[str]]
+"""Does it to a system, and says what it did."""
+
+Fault = FaultOf[System]
 
 
 async def torment(
-    system: System, chance: random.Random, faults: Sequence[Fault], *, pause_s: float
+    system: S,
+    chance: random.Random,
+    faults: Sequence[FaultOf[S]],
+    *,
+    pause_s: float,
+    count: int | None = None,
 ) -> None:
-    """One fault after the other, ``pause_s`` apart in the mean, until cancelled.
+    """One fault after the other, ``pause_s`` apart in the mean: ``count``, or until cancelled.
 
     None comes again before all have come. They overlap; whoever is frozen in the end goes on.
     """
     began = time.monotonic()
-    deck: list[Fault] = []
+    deck: list[FaultOf[S]] = []
 
-    async def inflict(fault: Fault, chance: random.Random) -> None:
+    async def inflict(fault: FaultOf[S], chance: random.Random) -> None:
         at = time.monotonic() - began
         did = await fault(system, chance)
         print(f"{time.strftime('%H:%M:%S')} {at:6.1f} s: {did}")
 
     async with anyio.create_task_group() as tasks:
-        while True:
+        for _ in itertools.count() if count is None else range(count):
             deck = deck or chance.sample(faults, len(faults))
             await anyio.sleep(chance.uniform(0, 2 * pause_s))
             tasks.start_soon(inflict, deck.pop(), random.Random(chance.random()))

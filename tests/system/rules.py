@@ -58,6 +58,7 @@ class Job:
     job_id: str
     pipeline: str
     done: set[str]
+    started: bool = False
     ended: bool = False
     failure: dict[str, Any] | None = None
 
@@ -76,6 +77,7 @@ class Photo:
     """What the events of a photo say, and what is wrong with them."""
 
     photo_id: str
+    version: int = 0
     client_id: str = ""
     sha256: str = ""
     job: Job | None = None
@@ -113,6 +115,7 @@ def told_by(photo_id: str, bodies: list[bytes]) -> Photo:
     for version in chain_breaks(bodies):
         photo.wrong(f"the chain breaks at version {version}")
     events = [msgspec.msgpack.decode(body) for body in bodies]
+    photo.version = len(events)
     for event in events:
         _check_place(photo, event)
         _apply(photo, event["type"], event["data"])
@@ -164,6 +167,11 @@ def _request(photo: Photo, data: dict[str, Any]) -> None:
     if made_up := done - photo.ever_done:
         photo.wrong(f"goes on after stages that were never done: {sorted(made_up)}")
     photo.job = Job(data["jobId"], data["pipeline"], done)
+
+
+def _start(photo: Photo, _data: dict[str, Any]) -> None:
+    if photo.job is not None:
+        photo.job.started = True
 
 
 def _complete_stage(photo: Photo, data: dict[str, Any]) -> None:
@@ -234,6 +242,7 @@ def _name(photo: Photo, rendition: dict[str, Any]) -> None:
 _STEPS: dict[str, Callable[[Photo, dict[str, Any]], None]] = {
     "photo.uploaded": _upload,
     "photo.processing.requested": _request,
+    "photo.processing.started": _start,
     "photo.thumbnail.generated": lambda photo, data: _name(photo, data["thumbnail"]),
     "photo.processing.stage.completed": _complete_stage,
     "photo.processing.stage.failed": _fail_stage,

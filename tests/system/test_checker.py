@@ -142,7 +142,8 @@ async def test_a_file_of_an_erased_photo_is_found(book: Book) -> None:
     await book.tell("photo.deleted", photo_id)
     await book.tell("photo.erased", photo_id)
 
-    assert (await book.examined()).wrong == [f"originals/{photo_id}: no event names it"]
+    problem = f"originals/{photo_id}: stored though its photo was erased"
+    assert (await book.examined()).wrong == [problem]
 
 
 async def test_two_photos_of_the_same_bytes_are_found(book: Book) -> None:

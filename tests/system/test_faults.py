@@ -12,12 +12,13 @@ PHOTOLOG_FAULTS_TASKS=1 adds a run in which the tasks are deleted as well.
 import os
 import random
 from collections import Counter
+from functools import partial
 
 import anyio
 import pytest
 
 from ops.bench.system import System, running
-from tests.system.clients import Accepted, use
+from tests.system.clients import Accepted, client_of, use
 from tests.system.faults import (
     CACHES,
     PROCESSES,
@@ -94,10 +95,10 @@ async def _use_and_torment(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: torment(system, faulty, faults, pause_s=FAULT_EVERY_S))
         await use(
-            system.data,
+            partial(client_of, system.data),
             sober,
             accepted,
-            photos=photos,
+            numbers=iter(range(photos)),
             clients=CLIENTS,
             pause_s=CLIENTS * UPLOAD_EVERY_S,
         )

@@ -1,0 +1,37 @@
+"""A folder and a bucket are read alike."""
+
+from pathlib import Path
+
+from store.local_copies import LocalCopies
+from store.minio_blobs import MinioBlobs
+from store.minio_bucket import Server
+from tests.system.stored import Bucket, Folder
+
+
+async def test_a_bucket_tells_all_its_keys_and_the_bytes_of_each(
+    bucket: Server, tmp_path: Path
+) -> None:
+    blobs = MinioBlobs(bucket, "writer", LocalCopies(tmp_path / "copies", 1 << 20))
+    await blobs.prepare()
+    await blobs.put("originals/ab/one", b"some bytes")
+    await blobs.put("renditions/ab/two", b"")
+    blobs.close()
+
+    stored = Bucket(bucket)
+
+    assert stored.keys() == {"originals/ab/one", "renditions/ab/two"}
+    assert stored.read("originals/ab/one") == b"some bytes"
+    assert stored.read("renditions/ab/two") == b""
+    assert stored.read("originals/ab/other") is None
+
+
+def test_a_folder_tells_all_its_keys_and_the_bytes_of_each(tmp_path: Path) -> None:
+    file = tmp_path / "originals" / "ab" / "one"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"some bytes")
+
+    stored = Folder(tmp_path)
+
+    assert stored.keys() == {"originals/ab/one"}
+    assert stored.read("originals/ab/one") == b"some bytes"
+    assert stored.read("originals/ab/other") is None
