@@ -33,8 +33,8 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     ``bytes`` counts originals and renditions, superseded ones included until they are removed.
     ``jobs`` counts jobs that have not ended, except those of a backfill. Each of them reserves
-    ``job_bytes`` of ``bytes`` for the renditions it may make, until it ends. ``uploads`` counts open
-    uploads in one gateway. ``idempotency_keys`` counts the keys of the last 24 hours.
+    ``job_bytes`` of ``bytes`` for the renditions it may make, until it ends. ``uploads`` counts
+    open uploads in one gateway. ``idempotency_keys`` counts the keys of the last 24 hours.
     """
 
     photos: Most = 0

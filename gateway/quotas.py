@@ -43,9 +43,9 @@ class QuotaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `bytes` are those of originals and renditions; renditions that a later job has replaced count
     until they are removed. `reservedBytes` are kept free beside them for the renditions of jobs
-    that have not ended; 0 where bytes have no limit. `jobs` are those that have not ended, without those of a backfill.
-    `uploads` are those that are open in the gateway that answers. `idempotencyKeys` are those of
-    the last 24 hours.
+    that have not ended; 0 where bytes have no limit. `jobs` are those that have not ended, without
+    those of a backfill. `uploads` are those that are open in the gateway that answers.
+    `idempotencyKeys` are those of the last 24 hours.
     """
 
     photos: Amount
