@@ -149,7 +149,7 @@ async def test_an_original_that_is_not_what_was_uploaded_makes_no_renditions(
         types = await types_when_ended(log, command.photo_id)
 
     failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
-    assert (failed["code"], failed["category"]) == ("blob-damaged", "configuration")
+    assert (failed["code"], failed["category"]) == ("blob-damaged", "data")
     assert "photo.processing.stage.completed" not in types
 
 
