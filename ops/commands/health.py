@@ -40,7 +40,7 @@ _INTEGRITY = {
 
 
 _SANDBOX = {
-    "memory-limit": "a memory limit set by the worker (each decoder limits itself)",
+    "memory-limit": "a memory limit set by the worker",
     "own-user": "a user of their own",
 }
 """What the sandbox of the decoders lacks, where its name alone misleads."""
