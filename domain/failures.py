@@ -8,7 +8,7 @@ class Category(StrEnum):
 
     TEMPORARY = "temporary"  # the network or a dependency; trying again can help
     RESOURCE = "resource"  # memory, disk, time
-    DATA = "data"  # the bytes are not a picture we can read
+    DATA = "data"  # the bytes are no picture we can read, or not those that were uploaded
     LOGIC = "logic"  # a bug of ours
     SECURITY = "security"  # hostile input
     CONFIGURATION = "configuration"  # the operator has to change something

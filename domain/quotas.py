@@ -19,13 +19,22 @@ MOST = 2**53 - 1
 
 Most = Annotated[int, Meta(ge=0, le=MOST)]
 
+JOB_BYTES = 10_000_000
+"""The most that one job makes with the default recipe.
+
+Nothing is known of a picture when it is uploaded, so this is for the worst one: noise with
+transparency took 2.2 bytes a pixel as WebP of quality 80, and squares of 1920, 600, 300 and 150
+pixels together have 4.1 million: 9.1 MB.
+"""
+
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The limits of one client; 0 means no limit.
 
     ``bytes`` counts originals and renditions, superseded ones included until they are removed.
-    ``jobs`` counts jobs that have not ended, except those of a backfill. ``uploads`` counts open
-    uploads in one gateway. ``idempotency_keys`` counts the keys of the last 24 hours.
+    ``jobs`` counts jobs that have not ended, except those of a backfill. Each of them reserves
+    ``job_bytes`` of ``bytes`` for the renditions it may make, until it ends. ``uploads`` counts
+    open uploads in one gateway. ``idempotency_keys`` counts the keys of the last 24 hours.
     """
 
     photos: Most = 0
@@ -33,6 +42,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     jobs: Most = 0
     uploads: Most = 0
     idempotency_keys: Most = 0
+    job_bytes: Most = 0
 
 
 NO_QUOTA = Quota()

@@ -3,7 +3,7 @@
 | check | looks at | ``degraded`` | ``down`` |
 |---|---|---|---|
 | ``redis`` | each partition, the id, memory, clock | some answer; nearly full; clock off | none |
-| ``blobs`` | a small blob that is written, read and deleted | little or no room | it fails |
+| ``blobs`` | a small blob that is written, read and deleted | no room; altered files | it fails |
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
 | ``worker_pool`` | who has reported of late | no worker | |
@@ -52,6 +52,11 @@ LOG_FULL = "nearly full: it takes no uploads, only results and deletions"
 
 GATEWAY = "gateway"
 
+ALTERED = (
+    "altered files seen: {} (`photolog reconcile --hash` names them; sending an original again"
+    " restores it)"
+)
+
 NAMED = 10
 """Failing tasks that one answer names."""
 LIBRARIES_KEPT_S = 86_400.0
@@ -97,6 +102,7 @@ class Checks:
         self._probed = Kept(self._probe, deps.limits.probe_keep_s)
         self._said: dict[str, str] = {}
         self._examined = Kept(self._examine_file, deps.limits.integrity_keep_s)
+        self._damage = Kept(self._look_at_damage, deps.limits.integrity_keep_s)
         self._flaws = Kept(self._find_flaws, LIBRARIES_KEPT_S)
 
     async def serving(self) -> dict[str, Check]:
@@ -228,7 +234,12 @@ class Checks:
         probed = await self._probed.get(self._limits.check_timeout_s)
         if probed is None:
             raise Unavailable("a small blob takes too long")
-        return probed
+        with suppress(StoreError):  # which its own check says
+            await self._damage.get(self._limits.check_timeout_s / 2)
+        altered = self._deps.damaged.count
+        if altered == 0 or probed.status != "ok":
+            return probed
+        return msgspec.structs.replace(probed, status="degraded", reason=ALTERED.format(altered))
 
     async def _probe(self) -> Check:
         try:
@@ -345,6 +356,10 @@ class Checks:
         if flaws is None:
             return Check(status="ok", reason="not examined yet")
         return Check(status="degraded" if flaws else "ok", reason="; ".join(flaws) or None)
+
+    async def _look_at_damage(self) -> None:
+        deps = self._deps
+        await deps.damaged.look_again(deps.log, deps.blobs, deps.reader)
 
     async def _find_flaws(self) -> list[str]:
         return await self._deps.known_flaws()

@@ -230,6 +230,7 @@ async def _answer(
         if conditions.evaluate(file.current) == "not-modified":
             return ASGIResponse(status_code=304, headers=_headers(file))
     if (stored := await deps.blobs.size(file.key)) != file.size:
+        deps.damaged.note(file.key, file.sha256, file.size)
         raise Refused(
             "corrupt",
             f"The file of this photo has {stored} bytes, and {file.size} were written.",
@@ -272,6 +273,7 @@ async def _checked(
             async for chunk in intact(chunks, file.key, file.sha256):
                 yield chunk
         except Corrupt:
+            deps.damaged.note(file.key, file.sha256, file.size)
             deps.blobs.observe("get", "corrupt", time.perf_counter() - began)
             raise
 

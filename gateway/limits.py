@@ -2,7 +2,7 @@
 
 import msgspec
 
-from domain.quotas import Quota
+from domain.quotas import JOB_BYTES, Quota
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +50,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``integrity_timeout_s``: the longest look at the read model's file | it is ``unknown`` |
     | ``quota_photos`` of a client, 0: none | 507 ``quota-photos`` |
     | ``quota_bytes`` of a client, 0: none | 507 ``quota-bytes`` |
+    | ``quota_job_bytes`` of these, reserved by each job until it ends | 507 ``quota-bytes`` |
     | ``quota_jobs`` of a client that have not ended, 0: none | 429 ``quota-jobs`` |
     | ``quota_uploads`` of a client that are open here, 0: none | 429 ``quota-uploads`` |
     | ``quota_idempotency_keys`` of a client in 24 hours, 0: none | 429 ``quota-idempotency-keys`` |
@@ -114,6 +115,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     quota_uploads: int = 0
     quota_idempotency_keys: int = 1_000_000
     upload_keys_remembered: int = 10_000
+    quota_job_bytes: int = JOB_BYTES
 
     @property
     def quota(self) -> Quota:

@@ -16,7 +16,7 @@ from msgspec import Meta
 from gateway.access import Access
 from gateway.auth import AuthError, Forbidden, Principal, Role, bearer, seconds_left
 from gateway.contract import OptionalBody
-from gateway.cookies import check_origin, new_cookie, session_cookie
+from gateway.cookies import check_cookie_use, check_origin, new_cookie, session_cookie
 from gateway.dependencies import Asked, Dependencies
 from gateway.parameters import bodiless, only
 from gateway.problems import problems
@@ -40,6 +40,12 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class Preview(Login, frozen=True, kw_only=True, rename="camel"):
     """Whom it would sign in; ``current`` is who is signed in in this browser, or null."""
+
+    current: Login | None
+
+
+class Current(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``current`` is who is signed in in this browser, or null."""
 
     current: Login | None
 
@@ -145,18 +151,33 @@ async def who_am_i(request: Asked) -> Login:
     return _login(request.user)
 
 
+@get(
+    "/api/login/current",
+    guards=[only()],
+    exclude_from_auth=True,
+    security=[{}],
+    tags=["login"],
+    summary="Is this browser signed in?",
+)
+async def show_current(request: Asking, access: NamedDependency[Access]) -> Current:
+    """As `GET /api/login`, but no error without a session. Counts the session's cookie alone."""
+    principal = await access.in_session(request)
+    return Current(current=principal and _login(principal))
+
+
 @delete(
     "/api/login",
     guards=[only()],
     exclude_from_auth=True,
     security=[{}],
-    responses=problems("unsupported-encoding"),
+    responses=problems("cross-origin", "unsupported-encoding"),
     tags=["login"],
     summary="Sign this browser out",
 )
 async def log_out(request: Asking, access: NamedDependency[Access]) -> Response[None]:
     """Ends the session everywhere. Works with an expired session and with none."""
     if (secret := session_cookie(request)) is not None:
+        check_cookie_use(request)
         await access.end_session(secret)
     return Response(None, status_code=204, cookies=[new_cookie(request, "", 0)])
 
@@ -196,4 +217,4 @@ def _login(principal: Principal) -> Login:
     )
 
 
-ROUTES = (log_in, preview_login, make_ticket, who_am_i, log_out)
+ROUTES = (log_in, preview_login, make_ticket, who_am_i, show_current, log_out)

@@ -51,7 +51,7 @@ def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
                 raise Refused("invalid-request", detail, advice="Send it once.")
             values = choices(handler, name)
             if values and value.lower() == "null":  # which would count as left out
-                detail = f"{name}: Invalid enum value {value!r}"
+                detail = f"{name}: cannot be {value!r}"
                 raise Refused("invalid-request", detail, advice=use_one_of(values))
 
     return guard

@@ -52,6 +52,8 @@ class Proxies:
             found = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
+        if found.version == 6 and found.ipv4_mapped is not None:  # a socket for both families
+            found = found.ipv4_mapped
         return any(found in network for network in self._networks)
 
 

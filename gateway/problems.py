@@ -6,6 +6,7 @@
 import enum
 import logging
 import math
+import re
 from typing import Any, cast, get_args
 
 import msgspec
@@ -17,6 +18,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from domain.rejections import OverQuota, Rejected
 from gateway.auth import AuthError, Forbidden
 from gateway.tracing import trace_id
+from gateway.wording import in_our_words
 from store.breaker import Breaker
 from store.errors import CircuitOpen, Corrupt, Full, LogFull, Missing, StoreError, Unavailable
 from store.subject import Subject
@@ -25,6 +27,9 @@ logger = logging.getLogger("photolog.gateway")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+
+MISSING = re.compile(r"Missing required query parameter '(\w+)'")
+"""As Litestar says it."""
 REASON_MAX = 200
 """Characters of a library's reason that an answer repeats."""
 
@@ -351,22 +356,33 @@ def _say_http(error: HTTPException) -> _Said:
 
 def _reasons(error: HTTPException) -> str:
     if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
-        return shortened(error.detail)
+        return shortened(in_our_words(error.detail))
     reasons = cast("list[dict[str, str]]", error.extra)
     return "; ".join(
-        shortened(f"{reason.get('key', 'body')}: {reason['message']}") for reason in reasons
+        shortened(f"{reason.get('key', 'body')}: {in_our_words(reason['message'])}")
+        for reason in reasons
     )
 
 
 def _values(request: Request[Any, Any, Any], error: Exception) -> str:
-    """An advice that names the values of a parameter which came with another one, or nothing."""
-    if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
+    """An advice that names what a parameter may be that is missing or wrong, or nothing."""
+    if not isinstance(error, ValidationException):
+        return ""
+    if missing := MISSING.match(error.detail):
+        return _meaning(request.route_handler, missing[1])
+    if not isinstance(error.extra, list):
         return ""
     for reason in cast("list[dict[str, str]]", error.extra):
         values = choices(request.route_handler, reason.get("key", ""))
         if values and reason["message"].startswith("Invalid enum value"):
             return use_one_of(values)
     return ""
+
+
+def _meaning(handler: BaseRouteHandler, name: str) -> str:
+    parameter = handler.parsed_fn_signature.parameters.get(name)
+    found: Any = parameter and parameter.kwarg_definition
+    return f"Send {name}: {found.description}." if found and found.description else ""
 
 
 def choices(handler: BaseRouteHandler, name: str) -> tuple[str, ...]:

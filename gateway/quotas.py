@@ -42,13 +42,15 @@ class QuotaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a client has, and may have.
 
     `bytes` are those of originals and renditions; renditions that a later job has replaced count
-    until they are removed. `jobs` are those that have not ended, without those of a backfill.
-    `uploads` are those that are open in the gateway that answers. `idempotencyKeys` are those of
-    the last 24 hours.
+    until they are removed. `reservedBytes` are kept free beside them for the renditions of jobs
+    that have not ended; 0 where bytes have no limit. `jobs` are those that have not ended, without
+    those of a backfill. `uploads` are those that are open in the gateway that answers.
+    `idempotencyKeys` are those of the last 24 hours.
     """
 
     photos: Amount
     bytes: Amount
+    reserved_bytes: int
     jobs: Amount
     uploads: Amount
     idempotency_keys: Amount
@@ -95,6 +97,7 @@ class Quotas:
         return QuotaView(
             photos=_amount(used.usage.photos, quota.photos),
             bytes=_amount(used.usage.bytes, quota.bytes),
+            reserved_bytes=quota.job_bytes * used.usage.jobs if quota.bytes else 0,
             jobs=_amount(used.usage.jobs, quota.jobs),
             uploads=_amount(self._slots.open_of(client_id), quota.uploads),
             idempotency_keys=_amount(used.idempotency_keys, quota.idempotency_keys),
@@ -120,7 +123,9 @@ class Quotas:
                 return None
             if refusal is not None:
                 raise refusal
-            return quota.bytes - used.usage.bytes if quota.bytes else None
+            if not quota.bytes:
+                return None
+            return quota.bytes - used.usage.bytes - _reserved(used, quota)
         return None
 
     async def _follow(self) -> None:
@@ -144,9 +149,14 @@ def _refusal(used: Used, quota: Quota, least_bytes: int, *, has_key: bool) -> Ov
     """Why an upload cannot be accepted, in the order in which the append looks."""
     if has_key and 0 < quota.idempotency_keys <= used.idempotency_keys:
         return over_quota("keys", used.expires_ms, quota.idempotency_keys)
-    names = Usage.__struct_fields__
-    for name, more in zip(names, (1, least_bytes, 1), strict=True):
+    reserved, names = _reserved(used, quota), Usage.__struct_fields__
+    for name, more in zip(names, (1, least_bytes + reserved, 1), strict=True):
         found, most = getattr(used.usage, name), getattr(quota, name)
         if most and found + more > most:
-            return over_quota(name, found, most)
+            return over_quota(name, found, most, reserved)
     return None
+
+
+def _reserved(used: Used, quota: Quota) -> int:
+    """The bytes reserved for jobs if one more is accepted."""
+    return quota.job_bytes * (used.usage.jobs + 1)

@@ -57,6 +57,7 @@ from gateway.rooms import (
 from gateway.security_log import SecurityLog
 from gateway.subscription import Delivery, Start
 from gateway.throttling import RateLimited, Throttle, refuse_handshake
+from gateway.wording import in_our_words
 from store.buckets import Bucket
 from store.errors import StoreError
 
@@ -272,7 +273,7 @@ class _Conversation:
                 self._pay()
                 await self._answer(_requests.decode(text))
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-                await self._refuse("malformed-message", shortened(str(error)))
+                await self._refuse("malformed-message", shortened(in_our_words(str(error))))
             except Refused as error:
                 self._security.refused(self._socket.scope, error)
                 await self._refuse(error.code, error.detail)

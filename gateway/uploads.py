@@ -135,7 +135,7 @@ async def _receive(
             command = _command(request, deps, form, draft, (blob_id, str(uuid.uuid4())))
             return await _record(request, deps, command, None, quota)
         photo, position = known
-        if not await has_original(deps.blobs, photo):
+        if not await has_original(deps, photo):
             await draft.commit()
             await _give_back(deps, photo, draft.key)
         return _duplicate(photo, position)
@@ -199,12 +199,12 @@ async def _found(deps: Dependencies, command: UploadPhoto, outcome: Outcome) -> 
             photo = (await deps.log.load(outcome.repeat_of, command.client_id, safe=True)).photo
         if photo is not None:
             _check_there(photo)
-            await restore(deps.log, deps.blobs, photo, command.key)
+            await restore(deps, photo, command.key)
         return answer
     if photo is None or outcome.position is None:
         raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
     _check_there(photo)
-    await restore(deps.log, deps.blobs, photo, command.key)
+    await restore(deps, photo, command.key)
     return _duplicate(photo, outcome.position)
 
 
@@ -216,7 +216,7 @@ def _check_there(photo: Photo) -> None:
 
 async def _give_back(deps: Dependencies, photo: Photo, key: str) -> None:
     try:
-        await restore(deps.log, deps.blobs, photo, key)
+        await restore(deps, photo, key)
     finally:
         await _discard(deps.blobs, key)
 

@@ -207,7 +207,7 @@ def _read(request: Request, file: int | None) -> bytes:
         raise StageFailed(Category.TEMPORARY, "unreadable-file", message) from error
     if request.sha256 not in (None, hashlib.sha256(data).hexdigest()):
         message = "The blob store gives other bytes than those that were uploaded."
-        raise StageFailed(Category.CONFIGURATION, "blob-damaged", message)
+        raise StageFailed(Category.DATA, "blob-damaged", message)
     return data
 
 

@@ -126,7 +126,10 @@ async def connected(
         try:
             yield client
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise UserError(f"No Photolog answers at {url}: start it with `photolog up`") from error
+            raise UserError(
+                f"No Photolog answers at {url}: check the address, and start Photolog there with "
+                "`photolog up`"
+            ) from error
         except httpx.TransportError as error:
             raise UserError(
                 f"The connection to {url} was lost: {error or type(error).__name__}"

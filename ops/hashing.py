@@ -56,13 +56,15 @@ class Altered(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Hashed(msgspec.Struct, kw_only=True, rename="camel"):
-    """``files`` and ``size_bytes`` count what was read.
+    """``files`` and ``size_bytes`` count what was read; ``superseded`` of the files are pictures
+    that a later job has replaced.
 
     ``missing`` are the keys of files that are not there, ``unreadable`` of those that are.
     """
 
     files: int = 0
     size_bytes: int = 0
+    superseded: int = 0
     missing: list[str] = []
     unreadable: list[str] = []
     altered: list[Altered] = []
@@ -162,6 +164,7 @@ async def _hash_file(blobs: Readable, key: str, expected: Recorded, found: Hashe
         return
     found.files += 1
     found.size_bytes += size
+    found.superseded += expected.replaced
     if digest.digest() != expected.sha256:
         found.altered.append(
             Altered(

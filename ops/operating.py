@@ -194,6 +194,7 @@ class OwnQuota(_Answer, frozen=True, kw_only=True):
 class QuotaAmounts(_Answer, frozen=True, kw_only=True):
     photos: Amount
     bytes: Amount
+    reserved_bytes: int
     jobs: Amount
     uploads: Amount
     idempotency_keys: Amount

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
+import anyio
 import requests
 from anyio import to_thread
 from opentelemetry import trace
@@ -93,7 +94,9 @@ async def exporting(
         # A thread that ends with the process: the collector may be away, and has its own patience.
         flushing = threading.Thread(target=provider.shutdown, daemon=True)
         flushing.start()
-        await to_thread.run_sync(flushing.join, FLUSH_S)
+        # A role is stopped by cancelling it: unshielded, the first await here would end the flush.
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(flushing.join, FLUSH_S)
         exporter.shutdown()  # which breaks off the pause before another try
 
 

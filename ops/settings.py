@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_type_hints
 from msgspec import Meta
 
 from domain.failures import Category
-from domain.quotas import Most
+from domain.quotas import JOB_BYTES, Most
 from domain.retries import STRATEGIES, Strategies
 from ops.rate_settings import RateSettings
 from ops.strategies import parse, text_of
@@ -132,6 +132,13 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quota_jobs: Annotated[
         Most, Meta(description="Jobs of a client that have not ended; 0: no limit.")
     ] = 0
+    quota_job_bytes: Annotated[
+        Most,
+        Meta(
+            description="Bytes of quota_bytes that each job reserves, until it ends, for the "
+            "pictures it may make; a recipe of larger pictures needs more."
+        ),
+    ] = JOB_BYTES
     quota_uploads: Annotated[
         Most, Meta(description="Open uploads of a client in one gateway; 0: no limit.")
     ] = 0

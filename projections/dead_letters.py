@@ -159,6 +159,16 @@ def page(
     return DeadLetters(items=items, next_cursor=end)
 
 
+def of_code(db: Connection, code: str, limit: int) -> list[DeadLetter]:
+    """The newest dead letters whose last error has this code."""
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM dead_letters WHERE dead = 1 AND code = ?"  # noqa: S608 # ours
+        " ORDER BY last_failed_at DESC, photo_id DESC LIMIT ?",
+        (code, limit),
+    )
+    return [_view(row) for row in rows]
+
+
 def counts(db: Connection) -> dict[str, int]:
     """How many there are, by the stage that failed."""
     rows: Any = db.execute("SELECT stage, count(*) FROM dead_letters WHERE dead = 1 GROUP BY stage")

@@ -15,17 +15,19 @@
 --      13 photos, 14 bytes, 15 jobs: what the events add to the usage
 --      16 photos, 17 bytes, 18 jobs: the most the client may have then, 0: no limit
 --      19 the most idempotency keys it may have, 0: no limit     20 the idempotency key
---      21 number of events, then for each: type, body
+--      21 bytes that each job reserves for what it may make
+--      22 number of events, then for each: type, body
 -- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
 --       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: this is not the log
 --       | {"unsure"}: the content hashes or the usage of the client were lost
---       | {"over", "photos" | "bytes" | "jobs", how many there are, limit}
+--       | {"over", "photos" | "bytes" | "jobs", how many there are, limit, reserved bytes}: those of
+--         all jobs, the new one among them
 --       | {"over", "keys", ms until the oldest one expires, limit}
 -- An idempotency key holds a photo id and, after a space, the id of the last event that the command
 -- appended; of one that met a duplicate, the content hash.
 local log, photo, command, hashes, lane = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local version, ttl = tonumber(ARGV[1]), tonumber(ARGV[5])
-local task, count = ARGV[11], tonumber(ARGV[21])
+local task, count = ARGV[11], tonumber(ARGV[22])
 local names, added, most = { "photos", "bytes", "jobs" }, {}, {}
 for i = 1, 3 do
   added[i], most[i] = tonumber(ARGV[12 + i]), tonumber(ARGV[15 + i])
@@ -115,18 +117,24 @@ elseif counts then
   end
 end
 if used then
+  -- The jobs are a running total already, so what they reserve needs none of its own.
+  local reserved = tonumber(ARGV[21]) * (used[3] + added[3])
   for i = 1, 3 do
-    -- Whatever is limited adds bytes sooner or later: a new job does by its renditions.
-    local more = names[i] == "bytes" and math.max(added[i], 1) or added[i]
-    if most[i] > 0 and more > 0 and used[i] + more > most[i] then
-      return { "over", names[i], string.format("%.0f", used[i]), ARGV[15 + i] }
+    local more, held_back = added[i], 0
+    if names[i] == "bytes" then
+      -- Whatever is limited adds bytes sooner or later: a new job does by its renditions.
+      more, held_back = math.max(more, 1), reserved
+    end
+    if most[i] > 0 and more > 0 and used[i] + held_back + more > most[i] then
+      local found, kept_free = string.format("%.0f", used[i]), string.format("%.0f", reserved)
+      return { "over", names[i], found, ARGV[15 + i], kept_free }
     end
   end
 end
 
 local reply = { "appended" }
 for i = 1, count do
-  local type, body = ARGV[20 + 2 * i], ARGV[21 + 2 * i]
+  local type, body = ARGV[21 + 2 * i], ARGV[22 + 2 * i]
   reply[i + 1] = redis.call("XADD", log, "*", "t", type, "p", ARGV[8], "v", version + i, "b", body)
 end
 if count > 0 then

@@ -116,6 +116,7 @@ class Append:
                     *(step.quota.photos, step.quota.bytes, step.quota.jobs),
                     step.quota.idempotency_keys,
                     step.idempotency_key or "",
+                    step.quota.job_bytes,
                     len(step.chained.events),
                     *types_and_bodies,
                 ],

@@ -157,11 +157,20 @@ class _Fold:
             self._holdings[data.photo_id] = after
 
 
-def over_quota(what: str, found: int, most: int) -> OverQuota:
-    """What the script refuses. ``found`` is how many there are; of keys, ms until one expires."""
+def over_quota(what: str, found: int, most: int, reserved_bytes: int = 0) -> OverQuota:
+    """What the script refuses. ``found`` is how many there are; of keys, ms until one expires.
+
+    ``reserved_bytes`` are those of jobs that have not ended, the one that is refused among them.
+    """
     match what:
         case "photos":
             return QuotaPhotos(f"{found:,} of at most {most:,} photos are stored.")
+        case "bytes" if reserved_bytes:
+            return QuotaBytes(
+                f"{found:,} of at most {most:,} bytes are in use, and {reserved_bytes:,} would be"
+                " reserved for the pictures that jobs in progress may make, this one included.",
+                advice="Wait for jobs to end, delete photos, or ask the operator for more.",
+            )
         case "bytes":
             return QuotaBytes(f"{found:,} of at most {most:,} bytes are in use.")
         case "jobs":

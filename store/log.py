@@ -316,8 +316,9 @@ class Log(States):
             case [b"reused"]:
                 await self.settle(partition)
                 return Outcome(reused=True)
-            case [b"over", what, found, most]:
-                raise over_quota(what.decode(), int(found), int(most))
+            case [b"over", what, found, most, *reserved]:
+                reserved_bytes = int(reserved[0]) if reserved else 0
+                raise over_quota(what.decode(), int(found), int(most), reserved_bytes)
             case [b"lost"]:
                 raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
             case _:

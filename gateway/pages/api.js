@@ -1,5 +1,7 @@
 /** The gateway's HTTP API. The session's cookie goes along by itself. */
 
+import { plain } from "./format.js";
+
 /**
  * @typedef {import("./photo.js").Photo} Photo
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
@@ -19,10 +21,10 @@ export class Problem extends Error {
    * @param {number} [waitMs] how long the server asks to wait before the next try; 0 if it does not
    */
   constructor(status, code, message, advice, waitMs = 0) {
-    super(message);
+    super(plain(message));
     this.status = status;
     this.code = code;
-    this.advice = advice;
+    this.advice = plain(advice);
     this.waitMs = waitMs;
   }
 
@@ -169,9 +171,16 @@ function offer(path, credential) {
   return request("POST", path, { Authorization: `Bearer ${credential.token}` });
 }
 
-/** @returns {Promise<Login>} whom the session is for */
-export function whoAmI() {
-  return request("GET", "/api/login");
+/**
+ * An answer that nobody is signed in is no failed request: a browser would log that as an error.
+ * @returns {Promise<Login>} whom the session is for
+ * @throws {Problem} 401 if there is none
+ */
+export async function whoAmI() {
+  const { current } = await request("GET", "/api/login/current");
+  if (current !== null) return current;
+  signedOut();
+  throw new Problem(401, "missing-token", "Nobody is signed in.", "Sign in.");
 }
 
 export function logout() {

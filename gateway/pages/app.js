@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { byId } from "./dom.js";
 import { acceptChosen, acceptDrops } from "./drop.js";
-import { counted } from "./format.js";
+import { counted, plain } from "./format.js";
 import { Grid } from "./grid.js";
 import { moveByKeys } from "./keys.js";
 import { Library } from "./library.js";
@@ -124,7 +124,7 @@ function photoChanged(change, photo, event) {
   }
   if (event?.type === "photo.processing.failed") {
     again.delete(photo.photoId);
-    announce(`${photo.originalFilename} could not be processed: ${photo.processingError}`);
+    announce(`${photo.originalFilename} could not be processed: ${plain(photo.processingError)}`);
   }
 }
 

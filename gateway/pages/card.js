@@ -127,7 +127,7 @@ export class Card {
     const [words, line] = this.#stateOf(photo);
     this.link.setAttribute("aria-label", `${originalFilename}. ${words}`);
     this.#line.replaceChildren(line);
-    if (processingStatus === "failed") this.#showFailure(photo.processingError ?? "");
+    if (processingStatus === "failed") this.#showFailure(format.plain(photo.processingError));
     else if (damaged) this.#cover(h("span", { class: "badge" }, icon("warning"), "Damaged"));
     else this.#cover(null);
   }
@@ -144,7 +144,7 @@ export class Card {
     }
     if (processingStatus === "failed") {
       const words = "Could not be processed";
-      return [`${words}: ${photo.processingError}`, h("span", { class: "bad" }, words)];
+      return [`${words}: ${format.plain(photo.processingError)}`, h("span", { class: "bad" }, words)];
     }
     const day = format.taken(takenAt, false);
     const words = day === "" ? format.dimensions(width, height) : `Taken ${day}`;

@@ -19,6 +19,14 @@ const CAMERA_MOMENT = new Intl.DateTimeFormat("en-GB", {
 });
 const CAMERA_DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
 
+/**
+ * What the gateway says, for a person: it marks code with backticks.
+ * @param {string | null} said
+ */
+export function plain(said) {
+  return (said ?? "").replaceAll("`", "");
+}
+
 /** @param {number} size bytes; units are powers of 1000, as in the limits */
 export function bytes(size) {
   if (size < 1000) return `${size}\u00a0B`;

@@ -65,7 +65,7 @@ export function sentence({ type, data }) {
     case "photo.processing.completed":
       return "Processing completed";
     case "photo.processing.failed":
-      return `Processing failed: ${data.error}`;
+      return `Processing failed: ${format.plain(data.error)}`;
     case "photo.renditions.superseded":
       return "Older pictures replaced";
     case "photo.renditions.removed":

@@ -168,7 +168,7 @@ export class Viewer {
     if (photo.processingStatus === "failed") {
       const reason = "The file itself is the reason: processing it again would end the same way.";
       return [
-        h("p", { class: "bad" }, `Could not be processed: ${photo.processingError}`),
+        h("p", { class: "bad" }, `Could not be processed: ${format.plain(photo.processingError)}`),
         this.#isOfFile ? h("p", {}, reason) : null,
         h("p", {}, "The original is kept as it was sent."),
       ].filter((one) => one !== null);

@@ -23,6 +23,15 @@ CATEGORIES = ("temporary", "resource", "data", "logic", "security", "configurati
 HEADINGS = ("Photo", "Client", "Stage", "Category", "Attempts", "First (UTC)", "Last (UTC)", "Why")
 
 
+_WORDS = {
+    "photo-not-found": "there is no such photo",
+    "photo-deleted": "the photo is deleted",
+    "job-running": "it is being processed",
+    "nothing-failed": "nothing of it has failed",
+    "unknown-stage": "the stage that failed is gone",
+}
+
+
 class Done(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
     """What became of a selection."""
 
@@ -207,14 +216,20 @@ def _end(done: Done, *, as_json: bool, named: bool) -> None:
         codes = Counter(printable(each.code) for each in done.skipped)
         said = [f"{done.retried or done.discarded or 0:,} {kind}"]
         if not named:  # otherwise each is named with its code
-            said += [f"{count:,} skipped: {code}" for code, count in sorted(codes.items())]
+            said += [f"{count:,} skipped: {_why(code)}" for code, count in sorted(codes.items())]
         elif done.skipped:
             said.append(f"{len(done.skipped):,} skipped")
         say(", ".join(said))
         for each in done.skipped if named else ():
-            say(f"{printable(each.photo_id)}: {printable(each.code)}", err=True)
+            say(f"{printable(each.photo_id)}: {_why(each.code)}", err=True)
     if named and done.skipped:
         raise click.exceptions.Exit(1)
+
+
+def _why(code: str) -> str:
+    """Why a photo is skipped, in words; the code as it came where it is newer than this command."""
+    words = _WORDS.get(code)
+    return f"{words} ({code})" if words else printable(code)
 
 
 def _tell(letters: list[DeadLetter]) -> None:

@@ -39,6 +39,13 @@ _INTEGRITY = {
 }
 
 
+_SANDBOX = {
+    "memory-limit": "a memory limit set by the worker",
+    "own-user": "a user of their own",
+}
+"""What the sandbox of the decoders lacks, where its name alone misleads."""
+
+
 class _Health(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     checks: dict[str, dict[str, Any]] = {}
@@ -104,7 +111,7 @@ def _say(key: str, value: object) -> str:
 
 
 def _say_names(key: str, values: list[object]) -> str:
-    names = ", ".join(str(value) for value in values)
+    names = ", ".join(_SANDBOX.get(str(value), str(value)) for value in values)
     if key == "decodersWithout":
         return f"decoders run without {names}"
     return f"paused: {names} (`photolog queues resume` goes on)"

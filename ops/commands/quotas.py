@@ -99,7 +99,9 @@ def _tell(found: ClientQuota, *, as_json: bool) -> None:
         own = "" if getattr(found.own, name) is not None else " (default)"
         shown = name.replace("_", "-")
         limit = "no limit" if amount.limit is None else f"of {amount.limit:,}"
-        say(f"{shown:<16} {amount.used:>16,}  {limit}{own}")
+        reserved = found.quota.reserved_bytes if name == "bytes" else 0
+        besides = f", {reserved:,} more reserved for jobs" if reserved else ""
+        say(f"{shown:<16} {amount.used:>16,}  {limit}{own}{besides}")
 
 
 def _shown(most: int | None) -> str:

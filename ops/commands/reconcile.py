@@ -131,7 +131,8 @@ def _tell_hashed(found: Hashed) -> None:
     for line in found.lines():
         say(line)
     verdict = found.verdict or "all have the bytes that the log records"
-    say(f"{found.files:,} files read, {found.size_bytes:,} bytes: {verdict}")
+    superseded = f" ({found.superseded:,} of them superseded)" if found.superseded else ""
+    say(f"{found.files:,} files read{superseded}, {found.size_bytes:,} bytes: {verdict}")
 
 
 def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool) -> None:

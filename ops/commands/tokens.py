@@ -1,5 +1,6 @@
 """``photolog tokens``: revoke, list, show, keys, rotate."""
 
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -10,16 +11,21 @@ import click
 import jwt
 import msgspec
 
-from gateway.auth import Key
+from gateway.auth import TOKEN_ID_BYTES, Key
 from ops import signing_keys
 from ops.client import Server, connected
 from ops.commands.options import WithDefault, config_option, data_option, with_settings
 from ops.commands.server import as_operator, as_operator_of_clients
 from ops.errors import UserError
-from ops.lines import say, say_json
+from ops.lines import printable, say, say_json
 from ops.loading import Loaded
 from ops.operating import Operations
 from ops.settings import Settings
+
+_ID = re.compile(rf"[0-9a-f]{{{2 * TOKEN_ID_BYTES}}}")
+"""The ids that tokens get, see ``gateway.auth``."""
+
+SHOWN = 40
 
 
 class _Token(msgspec.Struct, frozen=True, rename="camel"):
@@ -105,12 +111,15 @@ def revoke(
 
 @command.command()
 @click.argument("token", default="-")
-def show(token: str) -> None:
+@with_settings()
+def show(loaded: Loaded, token: str) -> None:  # noqa: ARG001 # takes what its siblings take
     """Say what a token says: its id, client, role, scopes and times.
 
     Read from the standard input unless given. Whether it counts is not checked.
     """
     text = sys.stdin.read().strip() if token == "-" else token  # noqa: S105 # not a secret
+    if not text:
+        raise UserError("there is no token: name one, or send one to the standard input")
     claims = _claims(text)
     for name, value in (
         ("id", claims.get("jti", "none: of an older version")),
@@ -195,6 +204,12 @@ def _tell(found: _Revocations) -> None:
 
 def _id_of(text: str) -> str:
     if text.count(".") != 2:  # a JWT has three parts
+        if not _ID.fullmatch(text):
+            raise UserError(
+                f"{printable(text)[:SHOWN]!r} cannot be a token id: those are "
+                f"{2 * TOKEN_ID_BYTES} hexadecimal digits, as `photolog tokens show` "
+                "prints them; a whole token will do as well"
+            )
         return text
     token_id = _claims(text).get("jti")
     if token_id is None:

@@ -73,6 +73,7 @@ async def fail(
     *,
     stage: str = "validation",
     category: Category = Category.DATA,
+    code: str = "truncated",
 ) -> str:
     """The photo's job ends without its results; the position of the last event."""
     return await _execute(
@@ -83,7 +84,7 @@ async def fail(
             stage=stage,
             attempt=1,
             category=category,
-            code="truncated",
+            code=code,
             error="The picture ends too early.",
         ),
     )

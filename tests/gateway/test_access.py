@@ -262,7 +262,8 @@ async def test_streams_of_a_session_end_when_another_gateway_signs_it_out(
 
     async with talking(there, name=None, headers=cookie) as talk:
         assert (await talk.ask("identify"))["type"] == "identified"
-        assert (await here.client.delete("/api/login")).status_code == 204
+        ours = {"Origin": here.base_url}
+        assert (await here.client.delete("/api/login", headers=ours)).status_code == 204
         assert await talk.closed() == (4401, "expired-session")
 
 

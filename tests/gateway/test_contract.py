@@ -94,18 +94,26 @@ async def test_each_address_takes_the_parameters_described_once_and_no_others(
 @pytest.mark.parametrize(
     ("path", "body", "told"),
     [
-        ("/api/ops/dead-letters/retry", {"all": 1}, "all: Expected `bool`, got `int`"),
-        ("/api/ops/dead-letters/retry", {"all": "true"}, "all: Expected `bool`, got `str`"),
-        ("/api/ops/dead-letters/retry", {"all": True, "limit": "5"}, "limit: Expected `int`"),
-        ("/api/ops/dead-letters/retry", {"all": True, "owner": "bob"}, "field `owner`"),
-        ("/api/ops/dead-letters/retry", {"photoIds": [1]}, "photoIds[0]: Expected `str`"),
-        ("/api/ops/dead-letters/retry", [], "body: Expected `object`, got `array`"),
-        ("/api/ops/queues/metadata/limits", {"concurrency": "2"}, "concurrency: Expected `int"),
+        ("/api/ops/dead-letters/retry", {"all": 1}, "all: must be true or false (got an integer)"),
+        ("/api/ops/dead-letters/retry", {"all": "true"}, "all: must be true or false (got text)"),
+        ("/api/ops/dead-letters/retry", {"all": True, "limit": "5"}, "limit: must be an integer"),
+        ("/api/ops/dead-letters/retry", {"all": True, "owner": "bob"}, "there is no field owner"),
+        ("/api/ops/dead-letters/retry", {"photoIds": [1]}, "photoIds[0]: must be text"),
+        ("/api/ops/dead-letters/retry", [], "body: must be an object (got an array)"),
+        (
+            "/api/ops/queues/metadata/limits",
+            {"concurrency": "2"},
+            "concurrency: must be",
+        ),
         ("/api/ops/queues/metadata/pause", {"reason": "x"}, "takes no request body"),
         ("/api/ops/queues/metadata/pause", [], "takes no request body"),
         ("/api/ops/queues/metadata/resume", {"until": 1}, "takes no request body"),
-        ("/api/photos/1/reprocess", {"priority": "5"}, "priority: Expected `int`, got `str`"),
-        ("/api/photos/1/reprocess", {"pipelin": "quick_processing"}, "field `pipelin`"),
+        (
+            "/api/photos/1/reprocess",
+            {"priority": "5"},
+            "priority: must be an integer (got text)",
+        ),
+        ("/api/photos/1/reprocess", {"pipelin": "quick_processing"}, "there is no field pipelin"),
     ],
 )
 async def test_a_body_is_taken_at_its_word(
@@ -120,6 +128,27 @@ async def test_a_body_is_taken_at_its_word(
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (400, "invalid-request")
     assert told in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("address", "told", "advice"),
+    [
+        ("/api/events", "the query parameter room is missing", "client:<id>"),
+        ("/api/photos?status=lost", "status: cannot be 'lost'", "completed"),
+        ("/api/photos?limit=many", "limit: must be an integer (got text)", ""),
+        ("/api/photos?limit=0", "limit: must be at least 1", ""),
+        ("/api/ops/dead-letters?category=x", "category: cannot be 'x'", "temporary"),
+    ],
+)
+async def test_a_query_is_refused_in_words_that_say_what_it_may_be(
+    gateway: Gateway, address: str, told: str, advice: str
+) -> None:
+    answer = await gateway.client.get(address, headers=gateway.bearer("operator"))
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "invalid-request")
+    assert problem["detail"] == told
+    assert advice in problem["advice"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])

@@ -103,9 +103,16 @@ class TestSession:
         copied = {"Cookie": f"{COOKIE}={gateway.client.cookies[COOKIE]}"}
         assert (await gateway.client.get("/api/login")).status_code == 200
 
-        answer = await gateway.client.delete("/api/login")
+        for origin in ({}, {"Origin": "http://elsewhere.example"}):
+            refused = await gateway.client.delete("/api/login", headers=origin)
+            assert (refused.status_code, refused.json()["code"]) == (403, "cross-origin")
+        shown = (await gateway.client.get("/api/login/current")).json()
+        assert shown["current"]["clientId"] == "alice"
+        answer = await gateway.client.delete("/api/login", headers={"Origin": gateway.base_url})
 
         assert answer.status_code == 204
+        current = await gateway.client.get("/api/login/current")
+        assert (current.status_code, current.json()) == (200, {"current": None})
         assert (await gateway.client.get("/api/login")).json()["code"] == "missing-token"
         stolen = await gateway.client.get("/api/login", headers=copied)
         assert stolen.json()["code"] == "expired-session"

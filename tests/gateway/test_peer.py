@@ -4,7 +4,7 @@ from litestar import Litestar, Request, get
 from litestar.datastructures import State
 
 from gateway.limits import Limits
-from gateway.peer import address_of, is_secure, source
+from gateway.peer import Proxies, address_of, is_secure, source
 from tests.gateway.conftest import serving
 
 
@@ -48,3 +48,12 @@ async def test_only_a_trusted_proxy_says_whom_it_speaks_for(proxies: str, seen: 
 )
 def test_addresses_that_one_host_can_take_are_one_source(address: str, counted: str) -> None:
     assert source(address) == counted
+
+
+def test_a_trusted_proxy_is_known_by_its_mapped_address_too() -> None:
+    proxies = Proxies("10.0.0.0/8, 2001:db8::/32")
+
+    assert "10.0.0.7" in proxies
+    assert "::ffff:10.0.0.7" in proxies
+    assert "2001:db8::1" in proxies
+    assert "::ffff:11.0.0.7" not in proxies

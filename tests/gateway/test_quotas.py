@@ -158,8 +158,26 @@ class TestBytes:
     @pytest.fixture
     def limits(self) -> Limits:
         return Limits(
-            append_patience_s=1.0, linger_s=2.0, quota_bytes=300_000, max_field_bytes=1_000
+            append_patience_s=1.0,
+            linger_s=2.0,
+            quota_bytes=300_000,
+            quota_job_bytes=50_000,
+            max_field_bytes=1_000,
         )
+
+    async def test_small_files_do_not_outrun_the_pictures_made_of_them(
+        self, gateway: Gateway
+    ) -> None:
+        answers = await asyncio.gather(*(gateway.upload(picture()) for _ in range(24)))
+
+        quota = await quota_of(gateway)
+        accepted = [each for each in answers if each.status_code == 201]
+        assert 1 <= len(accepted) <= 5
+        assert {code(each) for each in answers} == {(201, None), (507, "quota-bytes")}
+        assert quota["reservedBytes"] == 50_000 * len(accepted)
+        assert quota["bytes"]["used"] + quota["reservedBytes"] <= 300_000
+        await fail(gateway, accepted[0].json())
+        assert (await quota_of(gateway))["reservedBytes"] == 50_000 * (len(accepted) - 1)
 
     async def test_what_cannot_fit_is_refused_before_it_is_sent(self, gateway: Gateway) -> None:
         assert code(await refused_unread(gateway, 400_000)) == (507, "quota-bytes")
@@ -285,6 +303,7 @@ async def test_me_shows_what_is_used_of_the_quota(gateway: Gateway) -> None:
     assert me["quota"] == {
         "photos": {"used": 1, "limit": None},
         "bytes": {"used": len(data), "limit": None},
+        "reservedBytes": 0,
         "jobs": {"used": 1, "limit": None},
         "uploads": {"used": 0, "limit": None},
         "idempotencyKeys": {"used": 0, "limit": 1_000_000},

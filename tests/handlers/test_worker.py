@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -25,8 +25,9 @@ from tests.handlers.workers import (
     types_when_ended,
     uploaded,
 )
-from tests.system.checker import examine
+from tests.system.checker import Findings, Redis, examine
 from tests.system.photos import jpeg
+from tests.system.stored import Folder
 
 
 async def test_a_worker_that_was_busy_is_woken_by_the_next_task(
@@ -116,7 +117,7 @@ async def test_a_photo_goes_through_all_its_stages(
     assert types.count("photo.thumbnail.generated") == 3
     assert types.count("photo.processing.stage.completed") == len(PIPELINES["full_processing"])
     assert types[-1] == "photo.processing.completed"
-    found = await examine(log, blobs)
+    found = await checked(log, blobs)
     assert (found.problems, found.stray) == ([], [])
 
 
@@ -213,7 +214,7 @@ async def test_an_original_that_is_not_what_was_uploaded_makes_no_renditions(
         types = await types_when_ended(log, command.photo_id)
 
     failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
-    assert (failed["code"], failed["category"]) == ("blob-damaged", "configuration")
+    assert (failed["code"], failed["category"]) == ("blob-damaged", "data")
     assert "photo.processing.stage.completed" not in types
 
 
@@ -286,8 +287,12 @@ async def test_a_restarted_worker_takes_over_what_the_dead_one_held(
         for photo in photos:
             assert "photo.processing.completed" in await types_when_ended(log, photo.photo_id)
 
-    found = await examine(log, blobs)
+    found = await checked(log, blobs)
     assert (found.problems, found.stray) == ([], [])
+
+
+async def checked(log: Log, blobs: FolderBlobs) -> Findings:
+    return await examine(cast("Redis", log.redis), log.keys.prefix, Folder(blobs.root))
 
 
 @one_and_three
@@ -300,7 +305,7 @@ async def test_many_workers_count_each_result_once(
         for photo in photos:
             await types_when_ended(log, photo.photo_id)
 
-    found = await examine(log, blobs)
+    found = await checked(log, blobs)
     assert (found.problems, found.stray) == ([], [])
     assert len(found.completed) == len(photos)
 

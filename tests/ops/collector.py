@@ -1,6 +1,7 @@
 """An OpenTelemetry collector: takes spans by OTLP over HTTP on the loopback, and keeps them."""
 
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +30,7 @@ class Collector:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.status = 200
+        self.takes_s = 0.0
         self.paths: set[str] = set()
         self.url = ""
 
@@ -51,6 +53,7 @@ def collecting(port: int = 0) -> Generator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(collector.takes_s)
             if collector.status == 200:
                 collector.take(self.path, body)
             self.send_response(collector.status)

@@ -42,6 +42,6 @@ def shared_system() -> Generator[System]:
         yield started
 
 
-def run(*arguments: str, **environment: str) -> Result:
-    """A command of ``photolog`` in this process."""
-    return CliRunner(env=environment).invoke(main, arguments)
+def run(*arguments: str, said: str | None = None, **environment: str) -> Result:
+    """A command of ``photolog`` in this process; ``said`` is its standard input."""
+    return CliRunner(env=environment).invoke(main, arguments, input=said)

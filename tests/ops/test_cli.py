@@ -262,7 +262,8 @@ def test_where_nothing_listens_every_client_says_so_in_one_line(command: tuple[s
 
     assert shown.exit_code == 1
     assert shown.output.splitlines()[-1] == (
-        f"Error: No Photolog answers at {url}: start it with `photolog up`"
+        f"Error: No Photolog answers at {url}: check the address, and start Photolog there with "
+        "`photolog up`"
     )
     assert "Traceback" not in shown.output
 

@@ -149,7 +149,8 @@ async def test_a_replaced_rendition_may_be_gone_and_is_read_while_it_is_there(
     gone = await check_files(log, blobs, renditions=True)
 
     assert [each.key for each in altered.altered] == [old]
-    assert (gone.files, gone.well) == (2, True)
+    assert (altered.files, altered.superseded) == (3, 1)
+    assert (gone.files, gone.superseded, gone.well) == (2, 0, True)
 
 
 async def test_one_photo_is_looked_at_alone(log: Log, blobs: Blobs) -> None:

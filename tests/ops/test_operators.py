@@ -163,7 +163,7 @@ def test_a_photo_that_was_named_and_skipped_is_status_1(
 
     assert shown.exit_code == 1
     assert shown.stdout == "0 retried, 1 skipped\n"
-    assert shown.stderr == f"{photo}: nothing-failed\n"
+    assert shown.stderr == f"{photo}: nothing of it has failed (nothing-failed)\n"
 
 
 def test_all_are_discarded_only_when_the_operator_says_so_twice(

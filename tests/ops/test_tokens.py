@@ -50,6 +50,25 @@ def test_a_token_is_revoked_by_its_id_or_as_it_is(shared_system: System) -> None
     assert f"token {found[1]}  revoked " in listed
 
 
+@pytest.mark.parametrize("wrong", ["nonsense", "0123456789ABCDEF0123", "0" * 21, ""])
+def test_what_cannot_be_an_id_is_not_revoked(shared_system: System, wrong: str) -> None:
+    done = shared_system.photolog("tokens", "revoke", wrong)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot be a token id" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_show_takes_the_options_of_its_siblings_and_asks_for_a_token(shared_system: System) -> None:
+    given = shared_system.photolog("token", "--client", "ann").stdout
+    shown = run("tokens", "show", "--data", str(shared_system.data), said=given)
+    nothing = run("tokens", "show", said=" \n")
+
+    assert "client   ann" in shown.stdout
+    assert nothing.exit_code == 1
+    assert "There is no token" in nothing.stderr
+
+
 def test_the_tokens_of_a_client_are_revoked_and_its_next_one_counts(shared_system: System) -> None:
     before = token(shared_system, "--client", "carol")
 

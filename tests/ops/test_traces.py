@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
@@ -122,6 +123,19 @@ async def test_a_span_arrives_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -
             attributes={"photolog.photo_id": "p", "photolog.events": 1},
         )
     ]
+
+
+async def test_spans_of_a_role_that_is_cancelled_are_sent() -> None:
+    """The projector ends by cancellation."""
+    with collecting() as collector:
+        collector.takes_s = 0.5  # or its spans would arrive although nobody waits for them
+        with anyio.CancelScope() as scope:
+            async with exporting(collector.url, "projector", "projector") as send:
+                send(SPAN)
+                scope.cancel()
+                await anyio.sleep_forever()
+
+        assert [span.name for span in collector.received] == [SPAN.name]
 
 
 async def test_a_collector_that_is_away_is_complained_of_once_and_holds_nobody_up(

@@ -146,6 +146,26 @@ async def test_a_photo_is_not_processed_again_when_no_byte_is_left(log: Log) -> 
     await send(log, again, Quota(bytes=4))
 
 
+async def test_jobs_in_progress_reserve_room_for_what_they_may_make(log: Log) -> None:
+    quota = Quota(bytes=100, job_bytes=40)
+    first = msgspec.structs.replace(upload(), pipeline="quick_processing")
+    await send(log, first, quota)
+    await send(log, upload(), quota)
+
+    with pytest.raises(QuotaBytes) as refused:
+        await send(log, upload(), quota)
+    assert str(refused.value) == (
+        "6 of at most 100 bytes are in use, and 120 would be reserved for the pictures that jobs"
+        " in progress may make, this one included."
+    )
+    assert "Wait for jobs to end" in refused.value.advice
+    await finish(log, first)
+    await send(log, upload(), quota)
+    await send(log, c.DeletePhoto(photo_id=first.photo_id))  # whose job has ended
+    with pytest.raises(QuotaBytes):
+        await send(log, upload(), quota)
+
+
 async def test_a_backfill_takes_none_of_the_clients_jobs(log: Log) -> None:
     photo = msgspec.structs.replace(upload(), pipeline="quick_processing")
     await send(log, photo)
@@ -283,6 +303,12 @@ def made(photo: c.UploadPhoto, job_id: str, name: str, size: int) -> Rendition:
     )
 
 
+KEY_BYTES = 36
+"""Of a file that is named by an earlier job; the size goes with the key."""
+
+BOUNDED = {"bob": Quota(bytes=400, job_bytes=3 * KEY_BYTES)}
+"""The most that a job makes here are three files."""
+
 MADE = {"thumbnails": ("thumbnail-150", "thumbnail-300"), "optimization": ("optimized",)}
 
 
@@ -322,7 +348,8 @@ class Story(RuleBasedStateMachine):
     def send(self, client_id: str, content: str, most: int) -> c.UploadPhoto:
         photo = upload(content, client_id)
         before = self.runner.run(self.log.usage(client_id)).usage.photos
-        if self.execute(photo, client_id, Quota(photos=most)):
+        quota = msgspec.structs.replace(BOUNDED.get(client_id, NO_QUOTA), photos=most)
+        if self.execute(photo, client_id, quota):
             assert not most or before < most
             self.jobs[photo.photo_id] = photo.job_id
         return photo
@@ -333,11 +360,13 @@ class Story(RuleBasedStateMachine):
         command = c.RequestProcessing(
             photo_id=photo.photo_id, job_id=job_id, pipeline=pipeline, priority=5
         )
-        if self.execute(command, photo.client_id):
+        if self.execute(command, photo.client_id, BOUNDED.get(photo.client_id, NO_QUOTA)):
             self.jobs[photo.photo_id] = job_id
 
     @rule(photo=photos)
     def backfill(self, photo: c.UploadPhoto) -> None:
+        if photo.client_id in BOUNDED:  # operators' jobs reserve nothing
+            return
         job_id = str(uuid.uuid4())
         command = c.BackfillStage(photo_id=photo.photo_id, job_id=job_id, stage="optimization")
         if self.execute(command, photo.client_id):
@@ -346,7 +375,8 @@ class Story(RuleBasedStateMachine):
     @rule(photo=photos)
     def retry(self, photo: c.UploadPhoto) -> None:
         job_id = str(uuid.uuid4())
-        if self.execute(c.RetryProcessing(photo_id=photo.photo_id, job_id=job_id), photo.client_id):
+        command = c.RetryProcessing(photo_id=photo.photo_id, job_id=job_id)
+        if self.execute(command, photo.client_id, BOUNDED.get(photo.client_id, NO_QUOTA)):
             self.jobs[photo.photo_id] = job_id
 
     @rule(photo=photos, size=st.integers(1, 9), same_key=st.booleans())
@@ -428,6 +458,9 @@ class Story(RuleBasedStateMachine):
             total = expected.get(client_id, Total(0, 0, 0))
             if await self.redis.exists(key):  # or it was lost, and nobody has asked since
                 assert Total.of((await self.log.usage(client_id)).usage) == total
+            quota = BOUNDED.get(client_id, NO_QUOTA)
+            reserved = quota.job_bytes * total.jobs
+            assert not quota.bytes or total.bytes + reserved <= quota.bytes
 
 
 def test_the_totals_are_always_those_of_the_events(valkey_url: str) -> None:
