@@ -56,6 +56,16 @@ class Proxies:
             found = found.ipv4_mapped
         return any(found in network for network in self._networks)
 
+    def __str__(self) -> str:
+        """Return the networks, joined by commas: those of IPv4 also as a socket for both families
+        tells them."""
+        mapped = [
+            f"::ffff:{each.network_address}/{96 + each.prefixlen}"
+            for each in self._networks
+            if each.version == 4
+        ]
+        return ",".join([*map(str, self._networks), *mapped])
+
 
 def is_secure(scope: Any) -> bool:
     """Return whether the peer, or the trusted proxy in front of us, was spoken to over TLS."""

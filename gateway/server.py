@@ -17,7 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gateway.connections import SCOPE_KEY, Connection, Connections
 from gateway.envelope import HEADERS
 from gateway.limits import Limits
-from gateway.peer import UNKNOWN, source
+from gateway.peer import UNKNOWN, Proxies, source
 from gateway.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, body_incomplete, document
 from gateway.stuck import Watch
 from gateway.tracing import HEADER, trace_id
@@ -384,7 +384,7 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
         log_config=None,
         # Without trusted proxies nobody's X-Forwarded-For is believed; uvicorn believes 127.0.0.1.
         proxy_headers=bool(limits.trusted_proxies),
-        forwarded_allow_ips=limits.trusted_proxies,
+        forwarded_allow_ips=str(Proxies(limits.trusted_proxies)),
         timeout_keep_alive=limits.keep_alive_s,
         timeout_graceful_shutdown=limits.drain_s,
         backlog=ACCEPTED_AT_ONCE,

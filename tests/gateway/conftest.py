@@ -160,10 +160,13 @@ async def deps(
 
 
 @asynccontextmanager
-async def serving(app: Any, limits: Limits) -> AsyncGenerator[str]:
-    """The base URL of ``app`` on a free port of this machine."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
+async def serving(app: Any, limits: Limits, *, mapped: bool = False) -> AsyncGenerator[str]:
+    """The base URL of ``app`` on a free port of this machine.
+
+    With ``mapped`` its peers have IPv4 addresses mapped to IPv6, as on a socket for both families.
+    """
+    with socket.socket(socket.AF_INET6 if mapped else socket.AF_INET) as listener:
+        listener.bind((f"::ffff:{HOST}" if mapped else HOST, 0))
         server = _Server(configuration(app, limits))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

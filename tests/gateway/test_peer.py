@@ -17,17 +17,21 @@ FORWARDED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
 
 
 @pytest.mark.parametrize(
-    ("proxies", "seen"),
+    ("proxies", "mapped", "seen"),
     [
-        ("", "127.0.0.1 False"),
-        ("10.0.0.7", "127.0.0.1 False"),
-        ("10.0.0.7, 127.0.0.0/8", "203.0.113.9 True"),
+        ("", False, "127.0.0.1 False"),
+        ("10.0.0.7", False, "127.0.0.1 False"),
+        ("10.0.0.7", True, "::ffff:127.0.0.1 False"),
+        ("10.0.0.7, 127.0.0.0/8", False, "203.0.113.9 True"),
+        ("10.0.0.7, 127.0.0.0/8", True, "203.0.113.9 True"),
     ],
 )
-async def test_only_a_trusted_proxy_says_whom_it_speaks_for(proxies: str, seen: str) -> None:
+async def test_only_a_trusted_proxy_says_whom_it_speaks_for(
+    proxies: str, mapped: bool, seen: str
+) -> None:
     limits = Limits(trusted_proxies=proxies)
     async with (
-        serving(Litestar([whoami]), limits) as url,
+        serving(Litestar([whoami]), limits, mapped=mapped) as url,
         httpx.AsyncClient(trust_env=False) as client,
     ):
         answer = await client.get(url, headers=FORWARDED)
