@@ -21,7 +21,8 @@ from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems
 from projections import photos
 from projections.photos import Page
-from store.sqlite import Connection, Reader
+from store.reader import Reader
+from store.sqlite import Connection
 
 RUNS = uuid.UUID("40465386-4407-40aa-848e-04af39e72c07")
 """The namespace of the ids of backfilled jobs: one run asks for each photo's job once."""

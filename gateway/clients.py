@@ -16,7 +16,7 @@ from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems
 from gateway.quotas import Quotas, QuotaView
 from projections import clients
-from store.sqlite import Reader
+from store.reader import Reader
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

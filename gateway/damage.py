@@ -12,7 +12,7 @@ from projections import dead_letters
 from store.blobs import Blobs
 from store.errors import Corrupt, Missing, StoreError
 from store.log import Log
-from store.sqlite import Reader
+from store.reader import Reader
 
 NOTED_MAX = 100
 """Files that a gateway remembers; the oldest are forgotten first."""

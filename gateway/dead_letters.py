@@ -26,7 +26,7 @@ from gateway.reading import find
 from projections import cursor as cursors
 from projections import dead_letters, photos
 from projections.dead_letters import DeadLetters
-from store.sqlite import Reader
+from store.reader import Reader
 
 RETRIES = uuid.UUID("df8081e6-38fd-440f-a227-58b45b8854bf")
 """The namespace of the ids of retried jobs: who retries the same failure means the same job."""

@@ -18,7 +18,7 @@ from store.background import Background
 from store.blobs import Blobs
 from store.log import Log
 from store.observing import ignore
-from store.sqlite import Reader
+from store.reader import Reader
 
 
 async def _no_flaws() -> list[str]:

@@ -45,7 +45,8 @@ from projections.photos import Files, Owner
 from store.blobs import CHUNK_BYTES
 from store.errors import Corrupt
 from store.position import Position
-from store.sqlite import Connection, Reader
+from store.reader import Reader
+from store.sqlite import Connection
 
 logger = logging.getLogger("photolog.gateway")
 

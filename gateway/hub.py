@@ -30,7 +30,7 @@ from store.errors import StoreError, Unavailable
 from store.log import Log
 from store.observing import ignore
 from store.position import Position
-from store.sqlite import Reader
+from store.reader import Reader
 
 logger = logging.getLogger(__name__)
 

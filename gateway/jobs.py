@@ -12,7 +12,8 @@ from gateway.problems import Refused, problems
 from projections import jobs, sessions
 from projections.jobs import JobView
 from projections.sessions import SessionView
-from store.sqlite import Connection, Reader
+from store.reader import Reader
+from store.sqlite import Connection
 
 
 @get(

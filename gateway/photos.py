@@ -30,7 +30,7 @@ from projections.photos import Page, PhotoView
 from projections.statuses import Status
 from store.codec import WireEvent
 from store.position import Position
-from store.sqlite import Reader
+from store.reader import Reader
 
 SessionId = Annotated[str | None, QueryParameter(name="sessionId")]
 Since = Annotated[str | None, QueryParameter(name="from", description="Uploaded then or later.")]

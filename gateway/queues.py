@@ -33,7 +33,7 @@ from store.drain import drain
 from store.errors import Unavailable
 from store.log import Log
 from store.queues import LaneDepth, PartitionQueue, Queues, StageQueue, WorkerView, look
-from store.sqlite import Reader
+from store.reader import Reader
 
 ALL = "all"
 """Stands for all stages in an address."""

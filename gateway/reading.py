@@ -17,7 +17,8 @@ from projections.photos import Owner
 from store.errors import StoreError, Unavailable
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Reader
+from store.reader import Reader
+from store.sqlite import Connection
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from gateway.problems import Refused
 from projections import photos
 from store.append import IDEMPOTENCY_TTL_S
 from store.errors import Unavailable
-from store.sqlite import Reader
+from store.reader import Reader
 
 UPLOADS = uuid.UUID("928f8fa0-ce28-4398-a4a3-25af0f477f11")
 

@@ -34,11 +34,12 @@ from store.client import Client, connect
 from store.cluster import Cluster
 from store.errors import Denied, Full, IsReplica, StoreError, Unavailable, Unfit
 from store.fitness import examine
+from store.generations import Generations
 from store.guarantee import Guarantee
 from store.keys import DEFAULT_PREFIX
 from store.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore
-from store.sqlite import Generations, Reader
+from store.reader import Reader
 
 if TYPE_CHECKING:
     from gateway.dependencies import Dependencies

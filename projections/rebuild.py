@@ -22,9 +22,10 @@ from projections import checkpoints, fold, history, verify
 from projections.fold import Progress
 from projections.verify import VerifyReport
 from store.errors import Corrupt, Missing, StoreError, Unavailable
+from store.generations import Generations, remove
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Generations, open_reader, open_writer, remove
+from store.sqlite import Connection, open_reader, open_writer
 
 logger = logging.getLogger("photolog.projector")
 

@@ -21,9 +21,10 @@ from anyio import to_thread
 from projections import clients, fold
 from projections.models import READ_MODELS
 from store.errors import Corrupt, Unavailable
+from store.generations import Generations, remove
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Generations, Value, remove
+from store.sqlite import Connection, Value
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

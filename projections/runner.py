@@ -33,10 +33,11 @@ from store.background import Background
 from store.client import BLOCK_MS
 from store.doorbell import ring
 from store.errors import Corrupt, StoreError, Unavailable
+from store.generations import Generations, inodes
 from store.log import Log
 from store.observing import ignore
 from store.position import Position
-from store.sqlite import Connection, Generations, inodes, open_reader, open_writer
+from store.sqlite import Connection, open_reader, open_writer
 from store.stream import Recorded
 
 T = TypeVar("T")

@@ -14,9 +14,10 @@ from projections import checkpoints, fold
 from projections.fold import Progress
 from projections.models import TABLES
 from store.errors import Corrupt, Missing
+from store.generations import Generations
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Generations, Row, Value, open_reader
+from store.sqlite import Connection, Row, Value, open_reader
 
 PAGE = 1_000
 NAMED = 10

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from domain.commands import PhotoCommand, UploadPhoto
+from domain.deciding import decide
 from domain.events import AnyEvent, Context, Event, Metadata, iso
-from domain.photo import decide
 from store import codec
 from store.outcome import Loaded, Requirement
 

@@ -19,9 +19,11 @@ from projections.models import TABLES
 from projections.rebuild import RebuildReport, rebuild
 from projections.verify import NAMED, TableReport, VerifyReport, verify
 from store.errors import StoreError, Unavailable
+from store.generations import Generations
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Generations, Reader
+from store.reader import Reader
+from store.sqlite import Connection
 
 SENTENCE_CHARS = 200
 

@@ -8,8 +8,9 @@ import pytest
 
 from domain import commands as c
 from domain import events as e
+from domain.deciding import decide
 from domain.failures import Category
-from domain.photo import Photo, decide, evolve
+from domain.photo import Photo, evolve
 from domain.rejections import Rejected
 from domain.results import Rendition
 

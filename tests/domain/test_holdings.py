@@ -5,8 +5,9 @@ import pytest
 
 from domain import commands as c
 from domain import events as e
+from domain.deciding import SUPERSEDED_MAX
 from domain.holdings import Usage
-from domain.photo import SUPERSEDED_MAX, Photo
+from domain.photo import Photo
 from domain.pipeline import ERASURE, plan
 from domain.rejections import TooManySuperseded
 from domain.results import Rendition

@@ -3,8 +3,9 @@ import pytest
 
 from domain import commands as c
 from domain import events as e
+from domain.deciding import decide
 from domain.failures import Category
-from domain.photo import decide, evolve, is_current
+from domain.photo import evolve, is_current
 from domain.pipeline import PIPELINES
 from domain.rejections import (
     InvalidPriority,

@@ -26,8 +26,9 @@ from gateway.server import configuration
 from ops.telemetry import Telemetry
 from projections.runner import Projector
 from store.folder_blobs import FolderBlobs
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Generations, Reader
+from store.reader import Reader
 from tests.gateway.browsing import browser, stranger, system, visitor
 from tests.gateway.documented import checking
 

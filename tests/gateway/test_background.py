@@ -10,7 +10,8 @@ import pytest
 from gateway.hub import Hub
 from gateway.limits import Limits
 from store import census
-from store.sqlite import Generations, open_writer
+from store.generations import Generations
+from store.sqlite import open_writer
 from tests.gateway.conftest import DEADLINE_S, Gateway, until
 from tests.gateway.listeners import following, positions, record
 

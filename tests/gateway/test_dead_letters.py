@@ -10,7 +10,7 @@ from domain.commands import DiscardFailure
 from domain.failures import Category
 from gateway.batches import AT_ONCE
 from projections.rebuild import live_held
-from store.sqlite import Generations
+from store.generations import Generations
 from tests.conftest import CONTEXT
 from tests.gateway.conftest import Gateway
 from tests.gateway.processing import complete, fail, start

@@ -17,9 +17,10 @@ from projections.runner import Projector
 from store import census
 from store.client import connect
 from store.foreign import note
+from store.generations import Generations
 from store.lanes import Lanes
 from store.log import Log
-from store.sqlite import Generations, open_writer
+from store.sqlite import open_writer
 from tests.gateway.conftest import DEADLINE_S, Gateway, picture, served
 from tests.servers import url_in, valkey
 

@@ -13,9 +13,9 @@ from gateway.rooms import Positions, client_room, session_room
 from projections.rebuild import rebuild
 from store.client import connect
 from store.errors import Unavailable
+from store.generations import Generations
 from store.log import Log
 from store.position import Position
-from store.sqlite import Generations
 from tests.gateway.conftest import DEADLINE_S, projected, until
 from tests.gateway.listeners import positions, record
 

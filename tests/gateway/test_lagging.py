@@ -13,9 +13,9 @@ from gateway.rooms import Admission, client_room
 from projections.history import Room
 from projections.runner import Projector
 from store.client import Client
+from store.generations import Generations
 from store.log import Log
 from store.position import Position
-from store.sqlite import Generations
 from tests.gateway.conftest import DEADLINE_S, Gateway, projected
 from tests.gateway.listeners import following, positions, record, talking
 

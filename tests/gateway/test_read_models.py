@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from store.sqlite import Generations
+from store.generations import Generations
 from tests.gateway.conftest import Gateway
 
 PROJECTIONS = "/api/ops/projections"

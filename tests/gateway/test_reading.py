@@ -5,8 +5,8 @@ import pytest
 
 from gateway.limits import Limits
 from projections.runner import Projector
+from store.generations import Generations
 from store.position import Position
-from store.sqlite import Generations
 from tests.gateway.conftest import Gateway, projected
 
 

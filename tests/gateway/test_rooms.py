@@ -12,9 +12,9 @@ from projections import history
 from projections.history import Entry, Room
 from projections.runner import Projector
 from store.client import Client
+from store.generations import Generations
 from store.log import Log
 from store.position import Position
-from store.sqlite import Generations
 from tests.gateway.listeners import record
 
 ALICE = Principal(client_id="alice")

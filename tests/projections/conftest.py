@@ -16,9 +16,10 @@ from projections import checkpoints, fold
 from projections.models import TABLES
 from projections.runner import Projector
 from store.errors import Unavailable
+from store.generations import Generations
 from store.log import Log
 from store.position import Position
-from store.sqlite import Connection, Generations, open_reader
+from store.sqlite import Connection, open_reader
 from store.stream import Recorded
 from tests.conftest import CONTEXT
 from tests.projections.stories import BEGIN

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from domain import commands as c
+from domain.deciding import decide
 from domain.events import FIRST_PREV, Event, Metadata, iso
 from domain.failures import Category
-from domain.photo import Photo, decide, evolve
+from domain.photo import Photo, evolve
 from domain.rejections import Rejected
 from domain.results import (
     Camera,

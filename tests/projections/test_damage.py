@@ -10,8 +10,10 @@ import pytest
 
 from projections.runner import Projector
 from store.errors import Unavailable
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Connection, Generations, Reader, open_writer
+from store.reader import Reader
+from store.sqlite import Connection, open_writer
 from tests.projections.conftest import DEADLINE_S, execute, live_rows, reached, running, until
 from tests.projections.stories import upload
 

@@ -11,8 +11,9 @@ import pytest
 
 from projections.rebuild import rebuild
 from projections.runner import Projector
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Generations, open_reader, open_writer
+from store.sqlite import open_reader, open_writer
 from tests.conftest import home
 from tests.projections.conftest import execute, live_rows, reached, running, until
 from tests.projections.stories import SCRIPT, upload

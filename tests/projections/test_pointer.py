@@ -8,8 +8,9 @@ import pytest
 from projections.runner import Projector
 from projections.verify import verify
 from store.errors import Unavailable
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Generations, Reader
+from store.reader import Reader
 from tests.projections.conftest import execute, live_rows
 from tests.projections.stories import upload
 

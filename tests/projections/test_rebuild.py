@@ -13,8 +13,10 @@ from projections.rebuild import live_held, rebuild
 from projections.runner import Projector
 from projections.verify import verify
 from store.errors import Unavailable
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Connection, Generations, Reader, open_writer
+from store.reader import Reader
+from store.sqlite import Connection, open_writer
 from tests.conftest import home, one_and_three
 from tests.projections.conftest import execute, live_rows, reached, running
 from tests.projections.stories import SCRIPT, photo_id, processed, upload

@@ -18,9 +18,10 @@ from projections.runner import Projector
 from projections.verify import verify
 from store import codec
 from store.client import Client
+from store.generations import Generations
 from store.log import Log
 from store.position import Position
-from store.sqlite import Generations, open_reader
+from store.sqlite import open_reader
 from store.stream import Recorded
 from tests.projections.conftest import (
     checkpoint,

@@ -20,8 +20,10 @@ from store.background import Background
 from store.client import Client, connect
 from store.doorbell import Doorbell
 from store.errors import Replaced, Unavailable
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Generations, Reader, open_reader, open_writer
+from store.reader import Reader
+from store.sqlite import open_reader, open_writer
 from tests.conftest import home, one_and_three
 from tests.projections.conftest import (
     checkpoint,

@@ -8,8 +8,9 @@ from projections.models import TABLES
 from projections.runner import Projector
 from projections.verify import NAMED, Digest, digest, verify
 from store.errors import Corrupt, Missing
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Connection, Generations, open_writer
+from store.sqlite import Connection, open_writer
 from tests.projections.conftest import execute, fold_in
 from tests.projections.stories import SCRIPT, Chronicle, upload
 

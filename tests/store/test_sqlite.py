@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from store.errors import Corrupt, Unavailable
-from store.sqlite import Generations, Reader, open_writer
+from store.generations import Generations
+from store.reader import Reader
+from store.sqlite import open_writer
 
 PAGE = 4096
 

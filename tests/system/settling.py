@@ -12,8 +12,8 @@ from ops.embedded import url_in
 from projections.verify import verify
 from store.client import connect
 from store.errors import StoreError
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Generations
 from tests.ops.systems import photolog
 from tests.system.checker import Findings, Redis, examine
 from tests.system.stored import Folder

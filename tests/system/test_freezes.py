@@ -16,8 +16,8 @@ from store.client import Client, connect
 from store.doorbell import Doorbell, ring
 from store.errors import StoreError
 from store.folder_blobs import FolderBlobs
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Generations
 from tests.handlers.conftest import blobs
 from tests.handlers.workers import Scripted, history, uploaded
 from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Node, cluster

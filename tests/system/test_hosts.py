@@ -7,8 +7,8 @@ import anyio
 
 from domain.pipeline import PIPELINES
 from projections.verify import verify
+from store.generations import Generations
 from store.log import Log
-from store.sqlite import Generations
 from tests.system.clusters import cluster
 from tests.system.hosts import Host, completed, host, settings_of, upload
 
