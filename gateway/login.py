@@ -156,6 +156,7 @@ async def who_am_i(request: Asked) -> Login:
     guards=[only()],
     exclude_from_auth=True,
     security=[{}],
+    responses=problems("log-unavailable"),
     tags=["login"],
     summary="Is this browser signed in?",
 )

@@ -42,8 +42,9 @@ async def serving_copy(settings: Settings) -> AsyncGenerator[str]:
         valkey = Valkey(Path(scratch))
         try:
             command = valkey.prepare()
-        except OSError as error:
-            raise UserError(f"the log in {settings.folder} cannot be read: {error}") from error
+        except (OSError, UserError) as error:
+            reason = str(error).replace(scratch, str(settings.folder / "valkey"))  # not the copy
+            raise UserError(f"the log in {settings.folder} cannot be read: {reason}") from error
         process = await anyio.open_process(leashed(command), stdout=None, stderr=None)
         try:
             while await valkey.state() != "ready":

@@ -187,12 +187,14 @@ def test_a_data_folder_that_cannot_be_made_is_named_with_its_setting(tmp_path: P
 def test_a_damaged_log_ends_the_start_with_what_valkey_says(data: Path) -> None:
     folder = data / "valkey" / "appendonlydir"
     folder.mkdir(parents=True)
-    (folder / "appendonly.aof.manifest").write_text("nonsense\n")
+    manifest = "file appendonly.aof.1.incr.aof seq 1 type i\n"
+    (folder / "appendonly.aof.manifest").write_text(manifest)
+    (folder / "appendonly.aof.1.incr.aof").write_bytes(b"*nonsense\r\n" * 10)
 
     up = photolog("up", "--data", str(data), "--port", "0")
 
     assert up.returncode == 1
-    assert "Invalid AOF manifest" in up.stderr
+    assert "Bad file format" in up.stderr
     assert "Valkey ended 5 times" in up.stderr
     assert "Traceback" not in up.stderr
 
