@@ -97,8 +97,8 @@ class Cluster(Client):
         return [self._node(name) for name in sorted(self._masters)]
 
     async def most_replicas(self) -> int:
-        """Return the number of replicas of the master that has most of them, as last heard."""
-        if not self._masters:
+        """Return the number of replicas of the master that has most of them, as heard just now."""
+        if not self._masters or time.monotonic() >= self._look_at:
             await self._look()
         return self._most_replicas
 

@@ -58,6 +58,30 @@ async def test_an_append_waits_for_one_replica_where_there_are_some(
     assert await waits_for(settings, prefix) == Wait(replicas=1)  # as the others do
 
 
+async def test_a_role_that_waits_for_replicas_goes_on_once_they_are_there(
+    servers: Cluster, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(redis_url=servers.url, append_wait_replicas=1)
+    for replica in servers.nodes[MASTERS:]:
+        replica.kill()
+    with anyio.fail_after(DEADLINE_S):
+        while any(_replicas(servers, number) for number in range(MASTERS)):
+            await anyio.sleep(0.05)
+
+    async with anyio.create_task_group() as tasks:
+
+        async def start_replicas() -> None:
+            with anyio.fail_after(DEADLINE_S):
+                while "0 of 1 replicas" not in caplog.text:
+                    await anyio.sleep(0.05)
+            for replica in servers.nodes[MASTERS:]:
+                servers.start(replica)
+
+        tasks.start_soon(start_replicas)
+        with anyio.fail_after(DEADLINE_S):
+            assert await waits_for(settings, prefix) == Wait(replicas=1)
+
+
 async def test_commands_that_only_read_need_no_replica(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
@@ -134,3 +158,8 @@ async def test_replicas_without_an_append_only_file_are_not_waited_for(
 
 def _info(servers: Cluster, number: int) -> str:
     return servers.nodes[number].ask("INFO replication")
+
+
+def _replicas(servers: Cluster, number: int) -> int:
+    """How many replicas this master tells its clients of."""
+    return max(len(each) - 3 for each in servers.nodes[number].reply("CLUSTER SLOTS"))
