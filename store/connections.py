@@ -74,6 +74,13 @@ class _Owned(AbstractConnection):
             await self.disconnect(nowait=True)  # one that is half made must not be used again
             raise
 
+    def __del__(self, *args: Any) -> None:
+        # Its transport is closed. The library would warn that its task was cancelled before it
+        # could give it back.
+        if self.abandoned:
+            self._writer = None
+        super().__del__(*args)  # pyright: ignore[reportUnknownMemberType] # untyped
+
     def _refuse_abandoned(self) -> None:
         if self.abandoned:
             raise exceptions.ConnectionError(CLOSED)

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { details } from "./details.js";
 import { byId, h, icon } from "./dom.js";
+import * as format from "./format.js";
 import { isRunning } from "./photo.js";
 import { Wall } from "./wall.js";
 import { marks } from "./stages.js";

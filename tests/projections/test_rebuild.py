@@ -208,7 +208,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from projections import fold
-from store.sqlite import Generations
+from store.generations import Generations
 with Generations(Path(sys.argv[1])).building() as path:
     db = fold.create(path, sys.argv[2])
     os.kill(os.getpid(), signal.SIGKILL)

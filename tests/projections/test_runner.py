@@ -388,7 +388,6 @@ async def test_redis_away_is_waited_for(
         async with running(Projector(log, generations)):
             await reached(log, generations)
         projector = Projector(log, generations)
-        await redis.aclose()
     async with running(projector):
         await until(lambda: "partition 0 of the projector waits" in caplog.text, "a log line")
         with valkey(own_folder):
