@@ -34,7 +34,8 @@ from projections.runner import Projector
 from store.folder_blobs import FolderBlobs
 from store.client import connect
 from store.log import Log
-from store.sqlite import Generations, Reader
+from store.generations import Generations
+from store.reader import Reader
 
 url, prefix, folder, secret, listener = sys.argv[1:]
 

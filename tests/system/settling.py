@@ -68,7 +68,7 @@ def _at_rest(found: Findings, before: Findings | None) -> bool:
 def reconcile(data: Path) -> None:
     """Remove what no event names, as an operator would; of a system at rest, for the age is short:
     what a worker has stored is named once the log takes it."""
-    arguments = ("reconcile", "--data", str(data), "--remove", "--older-than", "1s")
+    arguments = ("reconcile", "--data", str(data), "--remove", "--orphaned", "--older-than", "1s")
     done = photolog(*arguments)
     assert done.returncode == 0, done.stdout
 
