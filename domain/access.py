@@ -19,6 +19,9 @@ LONGEST_LIFE = timedelta(days=366)
 CLOCK_LEEWAY = timedelta(seconds=5)
 """How far the clocks of two machines may be apart."""
 
+OLDEST_YEAR = 1970
+"""The first of the times that a token can tell (RFC 7519, section 2, NumericDate)."""
+
 MOST_TOKENS = 1_000
 """Tokens that are revoked one by one, and clients that are revoked, at a time."""
 
@@ -90,6 +93,10 @@ def revoke(command: RevokeAccess, revocations: Revocations) -> tuple[AccessRevok
         return (AccessRevoked(token_id=token_id, reason=command.reason),)
     if client_id is None and command.before is None:
         raise InvalidRevocation("The revocation names no token, no client and no time.")
+    if command.before is not None and command.before.year < OLDEST_YEAR:
+        raise InvalidRevocation(f"No token is older than the year {OLDEST_YEAR}.")
+    if command.before is not None and command.before.year > command.now.year + 1:
+        raise InvalidRevocation(f"The year {command.before.year} is in the future.")
     if command.before is not None and command.before > command.now + CLOCK_LEEWAY:
         raise InvalidRevocation(f"{_shown(command.before)} is in the future.")
     before = datetime.fromisoformat(_shown(min(command.before or command.now, command.now)))

@@ -114,7 +114,7 @@ def _say_names(key: str, values: list[object]) -> str:
     names = ", ".join(_SANDBOX.get(str(value), str(value)) for value in values)
     if key == "decodersWithout":
         return f"decoders run without {names}"
-    return f"paused: {names} (`photolog queues resume` goes on)"
+    return f"paused: {names} (`photolog queues resume {values[0]}` goes on)"
 
 
 def _words(name: str) -> str:

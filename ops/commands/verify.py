@@ -1,5 +1,6 @@
 """``photolog verify``"""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from ops.progress import progress_bar
 from ops.settings import Settings
 from store.log import Log
 from store.position import Position
+
+_ANCHOR = re.compile("[0-9a-fA-F]{64}")
 
 
 class _Report(Audit, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -71,6 +74,8 @@ def command(
     """
     if anchor is not None and upto is None:
         raise click.UsageError("--anchor needs --upto: an anchor is that of a position.")
+    if anchor is not None and not _ANCHOR.fullmatch(anchor):
+        raise click.UsageError(f"--anchor: {printable(anchor)} is none: 64 hexadecimal digits.")
     ends = _positions(upto)
 
     async def run() -> tuple[Audit, Hashed | None]:

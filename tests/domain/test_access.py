@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -16,6 +16,7 @@ from domain.rejections import InvalidRevocation, TooManyRevocations
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 AT = "2026-11-23T10:00:00.000Z"
 SECOND = timedelta(seconds=1)
+EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
 
 
 def after(*events: AccessRevoked, at: datetime = NOW) -> Controls:
@@ -99,6 +100,9 @@ def test_revocations_that_can_meet_no_token_any_more_are_forgotten() -> None:
         RevokeAccess(now=NOW, token_id="t1", before=NOW),
         RevokeAccess(now=NOW, before=NOW + 2 * CLOCK_LEEWAY),
         RevokeAccess(now=NOW, client_id="alice", before=NOW + 2 * CLOCK_LEEWAY),
+        # Not even UTC can say these.
+        RevokeAccess(now=NOW, before=datetime(1, 1, 1, tzinfo=EAST)),
+        RevokeAccess(now=NOW, before=datetime(9999, 12, 31, 23, tzinfo=WEST)),
     ],
 )
 def test_a_revocation_of_nothing_two_things_or_the_future_is_refused(command: RevokeAccess) -> None:

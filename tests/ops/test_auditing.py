@@ -349,8 +349,11 @@ def test_the_command_compares_the_anchor_that_was_noted(whole: OnLog, valkey_url
 
     other = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
     alone = run("verify", *options[2:], PHOTOLOG_REDIS_URL=valkey_url)
+    mistyped = run("verify", *options[:3], options[3][:-1], PHOTOLOG_REDIS_URL=valkey_url)
 
     assert (same.exit_code, other.exit_code, alone.exit_code) == (0, 1, 2)
+    assert mistyped.exit_code == 2
+    assert "64 hexadecimal digits" in mistyped.stderr
     assert same.stdout.startswith("1 photo, 5 events: all whole\nanchor ")
     assert same.stdout.splitlines()[-1].startswith("matches the anchor noted up to 20")
     assert "matches" not in other.stdout

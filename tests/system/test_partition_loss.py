@@ -18,7 +18,7 @@ async def test_a_failover_that_loses_events_leaves_the_generation_and_the_others
 ) -> None:
     """Without ``append_wait_replicas`` events that were answered can be lost."""
     with cluster(own_folder) as servers:
-        settings = settings_of(tmp_path / "host", servers.url)
+        settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=0)
         async with host(settings, prefix) as running:
             client_id, master = client_and_master(running, servers)
             spared = spared_client(running, servers, master)
