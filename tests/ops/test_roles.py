@@ -15,7 +15,7 @@ import anyio
 import httpx
 import pytest
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from ops import wiring
 from ops.embedded import Valkey
@@ -93,18 +93,28 @@ def temporary(
             case "a server that loads its data":
                 often = "--loading-process-events-interval-bytes", "1024"
                 stack.enter_context(server("--enable-debug-command", "yes", *often))
-                for number in range(30):
+                for number in range(300):
                     tell("SET", f"key-{number}", random.randbytes(2048).hex())()
                 tell("CONFIG", "SET", "key-load-delay", "100000")()
                 loading = Thread(target=suppressed(tell("DEBUG", "RELOAD")), daemon=True)
                 loading.start()
-                yield url, said, lambda: None
+                wait_until(lambda: is_loading(port), "the server loads its data")
+                yield url, said, tell("CONFIG", "SET", "key-load-delay", "0")
             case "a name that is not known":
                 yield url.replace("127.0.0.1", "nobody.invalid"), said, lambda: None
             case _:
                 stack.enter_context(server("--cluster-enabled", "yes"))
                 fill = tell("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
                 yield url.replace("redis:", "redis+cluster:"), said, fill
+
+
+def is_loading(port: int) -> bool:
+    with Redis(port=port) as redis:
+        try:
+            redis.ping()  # pyright: ignore[reportUnknownMemberType] # untyped
+        except BusyLoadingError:
+            return True
+    return False
 
 
 def suppressed(work: Callable[[], None]) -> Callable[[], None]:
