@@ -121,15 +121,7 @@ def decide(command: ControlCommand, controls: Controls) -> tuple[SystemEvent, ..
             last = controls.alerted.get(_alert_name(command.stage, command.category))
             if last is not None and command.now - last < ALERTS_APART:
                 return ()
-            return (
-                AlertRaised(
-                    stage=command.stage,
-                    category=command.category,
-                    level=command.level,
-                    code=command.code,
-                    error=command.error,
-                ),
-            )
+            return (_alert(command),)
         case ChangeQuota():
             return quotas.decide(command, controls.quotas)
         case RevokeAccess():
@@ -173,17 +165,17 @@ def _tell_loss(command: RaiseAlert, controls: Controls) -> tuple[SystemEvent, ..
     news = tuple(
         each for each in command.lost if each not in controls.lost or controls.lost[each] < upto
     )
-    if not news:
-        return ()
-    return (
-        AlertRaised(
-            stage=command.stage,
-            category=command.category,
-            level=command.level,
-            code=command.code,
-            error=command.error,
-            photo_ids=news,
-        ),
+    return (_alert(command, news),) if news else ()
+
+
+def _alert(command: RaiseAlert, photo_ids: tuple[str, ...] = ()) -> AlertRaised:
+    return AlertRaised(
+        stage=command.stage,
+        category=command.category,
+        level=command.level,
+        code=command.code,
+        error=command.error,
+        photo_ids=photo_ids,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a command on a photo leads to.
+"""Decide what a command on a photo leads to.
 
 ``decide`` returns the events a command leads to; the empty tuple means "already so".
 """

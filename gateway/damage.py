@@ -3,11 +3,7 @@
 A read, or a worker, comes upon them; health tells of them until they are whole again, or gone.
 """
 
-import hashlib
-from collections.abc import AsyncIterator
-
-from anyio import to_thread
-
+from gateway.intact import intact
 from projections import dead_letters
 from store.blobs import Blobs
 from store.errors import Corrupt, Missing, StoreError
@@ -76,13 +72,8 @@ async def is_intact(blobs: Blobs, key: str, sha256: str, size: int) -> bool:
     if await blobs.size(key) != size:
         return False
     try:
-        return await _sha256(blobs.read(key)) == sha256
-    except Corrupt:  # the disk cannot read it
+        async for _ in intact(blobs.read(key), key, sha256):
+            pass
+    except Corrupt:  # or the disk cannot read it
         return False
-
-
-async def _sha256(chunks: AsyncIterator[bytes]) -> str:
-    digest = hashlib.sha256()
-    async for chunk in chunks:
-        await to_thread.run_sync(digest.update, chunk)
-    return digest.hexdigest()
+    return True

@@ -163,7 +163,7 @@ class Hub:
     async def begin(
         self, admission: Admission, asked: Positions | None = None, own: str | None = None
     ) -> Positions | None:
-        """Where a reader that is not recovered begins: None in a room of all clients, which is now.
+        """Return where a reader that is not recovered begins; None in a room of all clients: now.
 
         Now is where the last event of anybody stands, and so tells when other clients are active. A
         room of one client begins at that client's last event instead. No event of the room lies

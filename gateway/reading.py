@@ -85,9 +85,10 @@ async def will_not_come(log: Log, position: Position, client_id: str | None) -> 
 
     Without a client: whether the log ends before it.
     """
-    with suppress(StoreError), anyio.move_on_after(ASK_S):
-        if client_id is None:
+    if client_id is None:
+        with suppress(StoreError), anyio.move_on_after(ASK_S):
             return await log.end(position.partition) < position
+        return None
     known = await in_log(log, position, client_id)
     return None if known is None else not known
 

@@ -1,4 +1,4 @@
-"""What the rooms read of the history: each query in one state of the read model."""
+"""Queries of the rooms on the history; each sees one state of the read model."""
 
 from gateway.rooms import Admission, Positions
 from gateway.subscription import Fetch
@@ -39,7 +39,7 @@ def beginning(
 
 
 def news(db: Connection, head: Positions) -> tuple[list[Entry], Positions]:
-    """What comes after the head; how far the partitions are whose head is not there any more."""
+    """Return the entries after the head, and how far the partitions are that have lost theirs."""
     lost = {
         partition: checkpoints.get(db, partition)
         for partition, position in head.items()

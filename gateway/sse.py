@@ -103,7 +103,7 @@ async def room_events(
 
 
 class _Entrance(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``Subscriber.enter`` is called with."""
+    """The arguments of ``Subscriber.enter``."""
 
     admission: Admission
     after: Positions | None

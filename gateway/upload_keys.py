@@ -1,4 +1,4 @@
-"""What an upload with an ``Idempotency-Key`` is called, and what its key has been answered for.
+"""The ids of uploads with an ``Idempotency-Key``, and the keys that were answered.
 
 The log keeps a key beside the photo that it made, so a failover that loses the event loses the key
 with it, and the client may send the same upload again. The ids of its photo and job are therefore
@@ -23,7 +23,7 @@ from store.reader import Reader
 UPLOADS = uuid.UUID("928f8fa0-ce28-4398-a4a3-25af0f477f11")
 
 LIVES = 100
-"""Deleted photos of the same bytes and key that are told apart; later ones get ids drawn anew."""
+"""Photos that one key can make of the same bytes, each after the one before was deleted."""
 
 REUSED = "This key made another photo."
 

@@ -1,4 +1,4 @@
-"""What libraries say of a wrong input, in the words of this API.
+"""Turn what libraries say about wrong input into the words of this API.
 
 msgspec and Litestar name types of Python and quote them as code. A caller reads JSON and addresses.
 """

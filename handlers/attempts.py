@@ -127,7 +127,7 @@ class Attempts:
             await observed(self._observe, task, self._erase(photo, task, claim))
         elif photo is None or not is_current(photo, task.job_id, task.stage, task.attempt):
             if photo is not None and photo.erased:
-                await self._remove_files(task)  # of an earlier try of ours, which was hindered
+                await self._remove_files(task)  # left by an earlier attempt that was interrupted
             await self._log.acknowledge(task, claim)
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)

@@ -251,7 +251,7 @@ class Worker:
         return True
 
     def _let_go(self, name: tuple[str, str]) -> tuple[tuple[int, Claim], bool]:
-        """What was held, and whether it was delivered again meanwhile."""
+        """Release the task; return it and whether it was delivered again meanwhile."""
         again = name in self._redelivered
         self._redelivered.discard(name)
         return self._held.pop(name), again

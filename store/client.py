@@ -300,6 +300,8 @@ def translated() -> Generator[None]:
         raise Unavailable(f"Redis did not answer: {error}") from error
     except _MOVING as error:
         raise Unavailable(f"the cluster is being arranged anew: {error}") from error
+    except exceptions.NoScriptError:
+        raise  # ``Script`` sends it whole then, however it is sent
     except exceptions.ResponseError as error:
         raise _answer(error) from error
     except exceptions.RedisError as error:

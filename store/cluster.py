@@ -255,8 +255,9 @@ class Cluster(Client):
                 try:
                     with anyio.fail_after(PROBE_S):
                         found: Any = await self._node(name).execute_command("CLUSTER SLOTS")
-                    owners = _owners(found, name.rpartition(":")[0])
-                    most = max((len(each) - 3 for each in found), default=0)
+                    with legible("CLUSTER SLOTS"):
+                        owners = _owners(found, name.rpartition(":")[0])
+                        most = max((len(each) - 3 for each in found), default=0)
                 except (*AWAY, CircuitOpen) as error:
                     failures.append(error)
                     continue
@@ -322,11 +323,10 @@ async def _asked(node: Client, commands: list[_Command]) -> list[Any]:
 def _owners(found: Any, asked: str) -> list[str | None]:
     """Who has each slot, by the answer of the node with the address ``asked``."""
     owners: list[str | None] = [None] * SLOTS
-    with legible("CLUSTER SLOTS"):
-        for first, last, (host, port, *_), *_ in found:
-            shown = host.decode() if host else asked.strip("[]")
-            name = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
-            owners[first : last + 1] = [name] * (last + 1 - first)
+    for first, last, (host, port, *_), *_ in found:
+        shown = host.decode() if host else asked.strip("[]")
+        name = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+        owners[first : last + 1] = [name] * (last + 1 - first)
     return owners
 
 

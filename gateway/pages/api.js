@@ -174,7 +174,7 @@ function offer(path, credential) {
 /**
  * An answer that nobody is signed in is no failed request: a browser would log that as an error.
  * @returns {Promise<Login>} whom the session is for
- * @throws {Problem} 401 if there is none
+ * @throws {Problem} 401 without a session
  */
 export async function whoAmI() {
   const { current } = await request("GET", "/api/login/current");

@@ -141,3 +141,22 @@ async def test_replicas_that_are_not_there_yet_are_waited_for(own_folder: Path) 
         with pytest.raises(Unavailable, match="0 of 2 replicas"):
             await can_wait(redis, Wait(replicas=2))
         await redis.aclose()
+
+
+async def test_a_safe_read_works_on_a_server_that_does_not_know_the_scripts(
+    own_folder: Path, prefix: str
+) -> None:
+    """As a replica that has taken its master's place."""
+    with valkey(own_folder) as url:
+        redis = connect(url)
+        log = await Log.open(redis, prefix=prefix, wait=Wait())
+        command = upload()
+        await record(log, command)
+        untyped: Any = redis
+        await untyped.execute_command("SCRIPT FLUSH")
+
+        loaded = await log.load(command.photo_id, "alice", safe=True)
+        await redis.aclose()
+
+    assert loaded.photo is not None
+    assert loaded.version == 1
