@@ -37,6 +37,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``rooms_per_socket`` | error ``too-many-rooms`` |
     | ``message_max_bytes`` of a WebSocket | close 1009 |
     | ``errors_per_socket`` | close 1008 ``too-many-errors`` |
+    | ``frames_per_minute`` of a WebSocket that are no messages | close 1008 ``too-many-frames`` |
     | ``sessions_per_client``: browsers that are signed in | the oldest is signed out |
     | ``tickets_per_client``: sign-in links that were not used | the oldest counts no more |
     | ``ticket_ttl_s``: how long a sign-in link may be used | 401 ``invalid-ticket`` |
@@ -94,6 +95,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     rooms_per_socket: int = 100
     message_max_bytes: int = 64 * 1024
     errors_per_socket: int = 10
+    frames_per_minute: int = 1_200
     sessions_per_client: int = 50
     tickets_per_client: int = 10
     ticket_ttl_s: float = 600.0

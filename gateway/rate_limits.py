@@ -10,7 +10,7 @@
 | ``…_per_address`` | the same, by all clients of one address together | address |
 | ``rate_anonymous_per_address`` | a request or a WebSocket without a valid token | address |
 | ``rate_sign_in_failures`` | a token that is not valid | address |
-| ``rate_messages_per_socket`` | a message over a WebSocket | socket |
+| ``rate_messages`` | a message over a WebSocket | client, at each gateway by itself |
 
 Each is answered with 429 ``rate-limited`` and ``Retry-After``; a message with the error
 ``rate-limited``. An IPv6 address stands for its /64 network.
@@ -58,4 +58,4 @@ class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
     rate_streams_per_address: Allowance | None = Allowance(4_800, 60)
     rate_anonymous_per_address: Allowance | None = Allowance(6_000, 60)
     rate_sign_in_failures: Allowance | None = Allowance(60, 60)
-    rate_messages_per_socket: Allowance | None = Allowance(1_200, 60)
+    rate_messages: Allowance | None = Allowance(6_000, 60)

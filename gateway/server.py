@@ -9,26 +9,22 @@ import secrets
 from typing import Any
 
 import httptools
-import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.connections import SCOPE_KEY, Connection, Connections
-from gateway.envelope import HEADERS
 from gateway.limits import Limits
 from gateway.peer import UNKNOWN, Proxies, source
-from gateway.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, body_incomplete, document
+from gateway.problems import Refused, body_incomplete
+from gateway.socket_protocol import Messages
 from gateway.stuck import Watch
-from gateway.tracing import HEADER, trace_id
+from gateway.tracing import trace_id
+from gateway.wire import wire
 
 logger = logging.getLogger("photolog.gateway")
 
 NO_HOST = ("malformed-request", "A request of HTTP/1.1 names its Host, once.")
 NO_HTTP = ("malformed-request", "What was sent is not a request of HTTP/1.1.")
-NO_HANDSHAKE = ("malformed-request", "The handshake has a body, or a header beyond 8 KB.")
-
-INVALID_DATA = 1007  # RFC 6455, section 7.4.1
 
 ACCEPTED_AT_ONCE = 128
 """Connections that wait in the socket's queue. They are all accepted before any can be refused."""
@@ -252,7 +248,7 @@ class Bounded(HttpToolsProtocol):
         self._close_after(self.limits.linger_s)
         if self.transport.is_closing():
             return
-        self.transport.write(_wire(fault, trace or secrets.token_hex(16)))
+        self.transport.write(wire(fault, trace or secrets.token_hex(16)))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -292,66 +288,8 @@ class Bounded(HttpToolsProtocol):
             self._timer = None
 
 
-class Messages(WebSocketsSansIOProtocol):
-    """WebSockets that end when the peer makes a mistake, and do not call that an error of ours."""
-
-    connection: Connection | None = None
-    _watch: Watch
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # only such come
-        super().connection_made(transport)
-        before: Any = transport.get_protocol()  # which it takes the connection over from
-        self.connection = before.connection
-        self._watch = Watch(transport, before.limits.slow_reader_s)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._watch.look()
-
-    def resume_writing(self) -> None:
-        self._watch.end()
-        super().resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._watch.end()
-        if self.connection is not None:
-            self.connection.leave()
-        super().connection_lost(exc)
-
-    async def run_asgi(self) -> None:
-        scope: Any = self.scope
-        scope[SCOPE_KEY] = self.connection
-        await super().run_asgi()
-        if self.connection is not None:
-            self.connection.end()  # what is left is the peer's farewell, which may never come
-        self._watch.look()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        # The first bytes are a whole head. uvicorn waits for more when the library takes no such.
-        if not self.handshake_initiated and not self.transport.is_closing():
-            self.transport.write(_wire(Refused(*NO_HANDSHAKE), secrets.token_hex(16)))
-            self.transport.close()
-
-    def send_receive_event_to_app(self) -> None:
-        if self.close_sent or self.curr_msg_data_type != "text" or _is_utf8(b"".join(self.frames)):
-            super().send_receive_event_to_app()
-            return
-        self.frames = []
-        self.conn.send_close(INVALID_DATA)
-        self.handle_parser_exception()
-
-
 def _source_of(protocol: HttpToolsProtocol) -> str:
     return source(protocol.client[0]) if protocol.client else UNKNOWN
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def protocol(bounds: Limits, connections: Connections) -> type[HttpToolsProtocol]:
@@ -390,23 +328,3 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
         backlog=ACCEPTED_AT_ONCE,
         **options,
     )
-
-
-def _wire(fault: Refused, trace: str) -> bytes:
-    status, headers, body = _answer(fault, trace)
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)
-
-
-def _answer(fault: Refused, trace: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    problem = document(fault.code, fault.detail, trace)
-    body = msgspec.json.encode(problem)
-    headers = HEADERS | {
-        b"content-type": MEDIA_TYPE.encode(),
-        b"content-length": str(len(body)).encode(),
-        b"connection": b"close",
-        HEADER.lower().encode(): trace.encode(),
-    }
-    if problem.status in (429, 503):
-        headers[b"retry-after"] = str(RETRY_AFTER_S).encode()
-    return problem.status, list(headers.items()), body

@@ -15,6 +15,7 @@ answers what cannot be done, and changes nothing.
 | close code | why |
 |---|---|
 | 1008 | ``too-many-errors``: more than ``Limits.errors_per_socket``, ``rate-limited`` ones too |
+| 1008 | ``too-many-frames``: pings, pongs and fragments beyond ``Limits.frames_per_minute`` |
 | 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
 | 1012 | the server stops: connect again |
 | 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
@@ -46,7 +47,6 @@ from gateway.connections import SCOPE_KEY, Connection
 from gateway.dependencies import Dependencies, Socket
 from gateway.hub import Hub, Subscriber
 from gateway.problems import Refused, shortened
-from gateway.rate_limits import Allowance
 from gateway.rooms import (
     Admission,
     admit,
@@ -142,7 +142,8 @@ async def rooms(
         if isinstance(asking, _Ended):
             raise asking
         with _counted(socket, asking):
-            end = await _converse(socket, asking, access, deps, hub, security)
+            budget = throttle.messages(asking)
+            end = await _converse(socket, asking, access, deps, hub, security, budget)
     except _Ended as ended:
         end = ended
     if end is not None:
@@ -209,6 +210,7 @@ async def _converse(
     deps: Dependencies,
     hub: Hub,
     security: SecurityLog,
+    budget: Bucket | None,
 ) -> _Ended | None:
     """Listen and tell until either comes to an end, or the token does."""
     end: _Ended | None = None
@@ -234,7 +236,7 @@ async def _converse(
         tasks.cancel_scope.cancel()
 
     with hub.subscribe("websocket") as subscriber, access.staying(principal, refuse):
-        conversation = _Conversation(socket, principal, deps, hub, subscriber, security)
+        conversation = _Conversation(socket, principal, deps, hub, subscriber, security, budget)
         with anyio.move_on_after(principal.expires - time.time()) as lifetime:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(until_ended, conversation.listen)
@@ -254,6 +256,7 @@ class _Conversation:
         hub: Hub,
         subscriber: Subscriber,
         security: SecurityLog,
+        budget: Bucket | None,
     ) -> None:
         self._security = security
         self._socket = socket
@@ -263,7 +266,7 @@ class _Conversation:
         self._subscriber = subscriber
         self._sending = anyio.Lock(fast_acquire=True)
         self._errors = 0
-        self._budget = _budget(deps.rates.rate_messages_per_socket)
+        self._budget = budget
         self._identified = False
 
     async def listen(self) -> None:
@@ -290,8 +293,8 @@ class _Conversation:
 
     def _pay(self) -> None:
         if self._budget is not None and not self._budget.spend(1, time.monotonic()):
-            self._deps.limited("messages-per-socket")
-            raise Refused("rate-limited", "Too many messages over this socket.")
+            self._deps.limited("messages")
+            raise Refused("rate-limited", "This client sends too many messages.")
 
     async def _receive(self) -> str | bytes | None:
         message = await self._socket.receive()
@@ -384,10 +387,6 @@ class _Conversation:
         if patience.cancelled_caught:
             self._hub.slow_readers += 1
             raise _Ended(1013, "slow-reader")
-
-
-def _budget(allowance: Allowance | None) -> Bucket | None:
-    return allowance and Bucket("", 0, allowance.tokens, allowance.window_s)
 
 
 def _event(delivery: Delivery) -> bytes:

@@ -36,7 +36,7 @@ from gateway.problems import MEDIA_TYPE, Refused, document
 from gateway.rate_limits import Allowance
 from gateway.standing import Policy, Standing, fields, is_noted, note
 from gateway.tracing import HEADER, trace_id
-from store.buckets import Buckets, Table
+from store.buckets import Bucket, Buckets, Table
 from store.errors import StoreError
 
 KIND = "rate_limit"
@@ -89,6 +89,7 @@ class Throttle:
         self._of_address = self._policies(None)
         self._anonymous = self._policy("anonymous", rates.rate_anonymous_per_address, "address")
         self._failures = self._policy("sign-in-failures", rates.rate_sign_in_failures, "address")
+        self._messages = self._policy("messages", rates.rate_messages, "client")
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
@@ -116,6 +117,15 @@ class Throttle:
     async def admit_socket(self, scope: Any, principal: Principal) -> None:
         """Charge a WebSocket that is to be opened."""
         await self._charge_client(scope, principal, "stream")
+
+    def messages(self, principal: Principal) -> Bucket | None:
+        """Return what all WebSockets of a client pay their messages with, at this gateway.
+
+        It outlives them: a client that connects again has no more than it had left.
+        """
+        if self._messages is None:
+            return None
+        return self._messages.of(principal.actor, principal.client_id)
 
     async def admit_stranger(self, scope: Any, error: AuthError | Forbidden) -> None:
         """Charge a request or WebSocket that has no good token."""

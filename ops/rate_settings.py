@@ -73,9 +73,10 @@ class RateSettings(S3Settings, frozen=True, kw_only=True):
     rate_sign_in_failures: Annotated[
         str, Meta(description="Invalid tokens of an address; valid ones are let in all the same.")
     ] = text_of(_DEFAULT.rate_sign_in_failures)
-    rate_messages_per_socket: Annotated[
-        str, Meta(description="Messages that a WebSocket takes.")
-    ] = text_of(_DEFAULT.rate_messages_per_socket)
+    rate_messages: Annotated[
+        str,
+        Meta(description="Messages over WebSockets of a client that a gateway takes."),
+    ] = text_of(_DEFAULT.rate_messages)
 
     @property
     def rates(self) -> RateLimits:

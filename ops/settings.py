@@ -293,6 +293,10 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     errors_per_socket: Annotated[
         Count, Meta(description="Wrong messages after which a WebSocket is closed.")
     ] = 10
+    frames_per_minute: Annotated[
+        Count,
+        Meta(description="Pings, pongs and fragments that a WebSocket takes within a minute."),
+    ] = 1_200
 
     token_ttl_max_s: Annotated[
         int,

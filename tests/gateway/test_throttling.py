@@ -416,7 +416,7 @@ class TestMessages:
 
     @pytest.fixture
     def rates(self) -> RateLimits:
-        return RateLimits(rate_messages_per_socket=hourly(FEW))
+        return RateLimits(rate_messages=hourly(FEW))
 
     async def test_a_socket_that_says_too_much_is_told_so_and_closed(
         self, gateway: Gateway

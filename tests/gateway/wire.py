@@ -23,6 +23,11 @@ class Wire:
         async with asyncio.timeout(DEADLINE_S):
             return await self._reader.readuntil(b"\r\n\r\n")
 
+    async def until(self, marker: bytes) -> bytes:
+        """Everything up to the marker."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._reader.readuntil(marker)
+
     async def rest(self) -> bytes:
         """Everything until the other side closes."""
         async with asyncio.timeout(DEADLINE_S):

@@ -84,12 +84,12 @@ def test_roles_are_for_the_limits_of_clients_alone() -> None:
 
 def test_the_whole_limit_is_shown_and_handed_on(tmp_path: Path) -> None:
     file = tmp_path / "photolog.toml"
-    file.write_text("rate_streams = '7/60s operator=none'\nrate_messages_per_socket = '0'\n")
+    file.write_text("rate_streams = '7/60s operator=none'\nrate_messages = '0'\n")
 
     settings = load({}, file=file).settings
 
     assert settings.rate_streams == "client=7/60s operator=none auditor=7/60s"
-    assert settings.rate_messages_per_socket == "none"
+    assert settings.rate_messages == "none"
     assert load(environment_of(settings)).settings.rates == settings.rates
 
 
