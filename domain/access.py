@@ -113,7 +113,7 @@ def after_revocation(revocations: Revocations, event: AccessRevoked, at: datetim
     """Return the revocations after ``event``, which happened ``at``, without those of no effect."""
     tokens, clients = dict(revocations.tokens), dict(revocations.clients)
     everyone = revocations.everyone
-    before = datetime.fromisoformat(event.before) if event.before is not None else at
+    before = _moment(event, at)
     if event.token_id is not None:
         tokens[event.token_id] = at
     elif event.client_id is not None:
@@ -132,6 +132,23 @@ def after_revocation(revocations: Revocations, event: AccessRevoked, at: datetim
         },
         everyone=everyone if everyone is not None and everyone > forgotten else None,
     )
+
+
+def is_superseded(event: AccessRevoked, at: datetime, revocations: Revocations) -> bool:
+    """Return whether a wider revocation refuses all that ``event``, which happened ``at``, refuses.
+
+    ``revocations`` are those in force now. ``event`` is not older than ``LONGEST_LIFE``.
+    """
+    if event.token_id is not None:
+        return event.token_id not in revocations.tokens
+    if event.client_id is not None:
+        return revocations.clients.get(event.client_id) != _moment(event, at)
+    return revocations.everyone != _moment(event, at)
+
+
+def _moment(event: AccessRevoked, at: datetime) -> datetime:
+    """Up to when tokens had to be issued to be revoked."""
+    return datetime.fromisoformat(event.before) if event.before is not None else at
 
 
 def _covered(before: datetime, already: datetime | None) -> bool:

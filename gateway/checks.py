@@ -2,11 +2,11 @@
 
 | check | looks at | ``degraded`` | ``down`` |
 |---|---|---|---|
-| ``redis`` | each partition, the id, memory, clock | some answer; nearly full; clock off | none |
+| ``redis`` | partitions, id, memory, clock | some answer; nearly full; clock off; unsafe | none |
 | ``blobs`` | a small blob that is written, read and deleted | no room; altered files | it fails |
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
-| ``worker_pool`` | who has reported of late | no worker | |
+| ``worker_pool`` | who has reported of late | no worker; decoders not confined | |
 | ``rooms`` | the hub that follows the history for them | it failed of late | it does not run |
 | ``background`` | the long-running tasks of all roles | one has failed of late | |
 | ``connections`` | those that are open, see ``gateway.connections`` | only the reserve is left | |
@@ -47,6 +47,8 @@ logger = logging.getLogger("photolog.gateway")
 State = Literal["ok", "degraded", "down"]
 
 PROBE = b"photolog was here"
+
+NOT_CONFINED = "decoders are not confined: use Linux on x86-64 or aarch64, and decoder_seccomp"
 
 LOG_FULL = "nearly full: it takes no uploads, only results and deletions"
 
@@ -185,11 +187,12 @@ class Checks:
         if not failures:
             fullest = await self._deps.log_room.fullest(self._deps.log)
             full = fullest is not None and is_full(fullest, self._limits)
+            guarantee = self._deps.log.guarantee
             latency_ms = _since_ms(began)
             trouble = await self._foreign() or (LOG_FULL if full else await self._clock(ends))
             return Check(
-                status="degraded" if trouble else "ok",
-                reason=trouble or self._deps.log.guarantee.risk or None,
+                status="degraded" if trouble or guarantee.falls_short else "ok",
+                reason=trouble or guarantee.risk or None,
                 latency_ms=latency_ms,
                 memory_bytes=fullest.used_bytes if fullest else None,
                 memory_max_bytes=fullest.max_bytes if fullest else None,
@@ -317,8 +320,10 @@ class Checks:
         except Unavailable:  # Redis is away, which its own check says
             return Check(status="degraded", reason="Redis does not answer")
         paused = await self._paused()
+        free = not census.CONFINING.isdisjoint(without)
         return Check(
-            status="ok" if count else "degraded",
+            status="degraded" if free or not count else "ok",
+            reason=NOT_CONFINED if free else None,
             workers=count,
             paused=paused or None,
             decoders_without=without or None,

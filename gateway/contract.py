@@ -79,6 +79,7 @@ def _upload_form() -> Schema:
     return Schema(
         type=OpenAPIType.OBJECT,
         required=["file"],
+        additional_properties=False,
         properties={
             "file": Schema(
                 type=OpenAPIType.STRING,

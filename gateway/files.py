@@ -114,7 +114,7 @@ async def original(
 
 
 @get(
-    "/api/photos/{photo_id:str}/thumbnails/{size:int}",
+    "/api/photos/{photo_id:str}/thumbnails/{size:str}",
     guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],

@@ -21,12 +21,15 @@ from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY, check
 from domain.rejections import QuotaBytes
 from gateway.filenames import clean
 from gateway.limits import Limits
+from gateway.parameters import is_decimal
 from gateway.problems import Refused, body_incomplete
 from store.blobs import Draft
 from store.formats import HEAD_BYTES, sniff
 
 FILE = "file"
 FIELDS = ("sessionId", "pipeline", "priority")
+SHOWN = 40
+"""Characters of a wrong name or value that the answer repeats."""
 SESSION_MAX = 128
 BOUNDARY_MAX = 200
 OVERHEAD_BYTES = 64 * 1024
@@ -127,7 +130,6 @@ class _Reception:
         self._head = bytearray()
         self._seen_file = False
         self._seen_fields: set[str] = set()
-        self._misnamed: str | None = None
 
     async def take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
         if isinstance(event, MultipartSegment):
@@ -142,12 +144,8 @@ class _Reception:
     def form(self) -> Form:
         """What came; raises Refused, ``missing-file``."""
         if not self._seen_file:
-            raise self._no_file()
+            raise Refused("missing-file", 'The form has no field "file".')
         return self._form
-
-    def _no_file(self) -> Refused:
-        what = f": a file came as {self._misnamed[:40]!r}" if self._misnamed else ""
-        return Refused("missing-file", f'The form has no field "file"{what}.')
 
     def _begin(self, part: MultipartSegment) -> None:
         self._field, self._value = part.name or "", bytearray()
@@ -156,8 +154,16 @@ class _Reception:
                 raise Refused("too-many-files", 'The form has several fields "file".')
             self._seen_file = True
             self._form.filename = clean(_decoded(part.filename or ""), self._limits.filename_max)
-        elif part.filename and self._misnamed is None:
-            self._misnamed = _decoded(self._field)
+        elif self._field not in FIELDS:
+            raise self._unknown(bool(part.filename))
+
+    def _unknown(self, has_file: bool) -> Refused:
+        """Refuse a field before its value has come: a misspelt one would count as left out."""
+        name = _decoded(self._field)[:SHOWN]
+        if has_file and not self._seen_file:
+            detail = f'The form needs a field "file": a file came as {name!r}.'
+            return Refused("missing-file", detail)
+        return Refused("unknown-field", f"There is no form field {name!r}.")
 
     async def _end(self) -> None:
         if self._field != FILE:
@@ -173,8 +179,7 @@ class _Reception:
         if field in self._seen_fields:
             detail = f'The form has several fields "{field}".'
             raise Refused("too-many-fields", detail, advice="Send each field once.")
-        if field in FIELDS:
-            self._seen_fields.add(field)
+        self._seen_fields.add(field)
 
     async def _write(self, chunk: bytes | bytearray) -> None:
         size = self._draft.size + len(self._head) + len(chunk)
@@ -201,8 +206,6 @@ class _Reception:
     def _collect(self, chunk: bytes | bytearray) -> None:
         self._fields_left -= len(chunk)
         if self._fields_left < 0:
-            if self._misnamed == _decoded(self._field) and not self._seen_file:
-                raise self._no_file()
             limit = self._limits.max_field_bytes
             raise Refused("field-too-large", f"The fields beside the file exceed {limit} bytes.")
         self._value += chunk
@@ -210,8 +213,6 @@ class _Reception:
 
 def _set(form: Form, field: str, value: bytes) -> None:
     """Check a field as soon as it is there, so that a bad one costs no upload."""
-    if field not in FIELDS:
-        return
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
@@ -219,14 +220,14 @@ def _set(form: Form, field: str, value: bytes) -> None:
     match field:
         case "sessionId" if text:
             if len(text) > SESSION_MAX or not text.isprintable():
-                raise Refused("invalid-session", f"The session id is {text[:40]!r}.")
+                raise Refused("invalid-session", f"The session id is {text[:SHOWN]!r}.")
             form.session_id = text
         case "pipeline" if text:
             check(text, DEFAULT_PRIORITY)
             form.pipeline = text
         case "priority" if text:
-            if not (text.isascii() and text.isdigit() and len(text) <= 2):
-                raise Refused("invalid-priority", f"The priority is {text[:40]!r}.")
+            if not (is_decimal(text) and len(text) <= 2):
+                raise Refused("invalid-priority", f"The priority is {text[:SHOWN]!r}.")
             check(DEFAULT_PIPELINE, int(text))
             form.priority = int(text)
         case _:

@@ -87,7 +87,8 @@ PROBLEMS: dict[str, Kind] = {
     "missing-file": Kind(400, "There is no file", 'Send the photo as the form field "file".'),
     "empty-file": Kind(400, "The file is empty", "Check the file and send it again."),
     "too-many-files": Kind(400, "There is more than one file", "Send one photo a request."),
-    "too-many-fields": Kind(400, "There are too many form fields", "Send only the known fields."),
+    "unknown-field": Kind(400, "No such form field", "Use file, sessionId, pipeline and priority."),
+    "too-many-fields": Kind(400, "There are too many form fields", "Send each field once."),
     "field-too-large": Kind(
         400, "The form fields are too large", "Send less in the fields beside the file."
     ),

@@ -9,15 +9,27 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta
 
-from domain.access import Revocations, RevokeAccess
-from domain.events import iso
+from domain.access import (
+    LONGEST_LIFE,
+    AccessRevoked,
+    Revocations,
+    RevokeAccess,
+    is_superseded,
+)
+from domain.events import Metadata, iso
 from gateway.auth import CLIENT_ID, operator, overseer
 from gateway.commands import naming_the_log, position_header, steer
 from gateway.contract import POSITION
 from gateway.dependencies import Asked, Dependencies
+from gateway.paging import PAGE, Cursor, Limit, bounded
 from gateway.parameters import allowed, only
-from gateway.problems import problems
-from store.controls import ControlLog
+from gateway.problems import Refused, problems
+from gateway.reading import reach
+from projections import history
+from projections.history import LATEST_MS
+from store.controls import PARTITION, ControlLog
+from store.position import Position
+from store.reader import Reader
 
 TokenId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
 ClientId = Annotated[str, Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z")]
@@ -52,13 +64,46 @@ class RevokedClient(_Shape, frozen=True, kw_only=True):
 class RevocationsView(_Shape, frozen=True, kw_only=True):
     """``before`` is the time up to which tokens had to be issued to be revoked.
 
-    That of ``everyone`` is null if there is none. Revocations are left out that can concern no
-    token any more. Who revoked and why is told by the events ``access.revoked``.
+    That of ``everyone`` is null if there is none. Only what refuses tokens is here: a revocation
+    that a wider one supersedes is not. ``/api/ops/tokens/history`` lists these too.
     """
 
     tokens: list[RevokedToken]
     clients: list[RevokedClient]
     everyone: str | None
+
+
+class RevocationView(_Shape, frozen=True, kw_only=True):
+    """A revocation: of a token; or of those issued up to ``before``, of a client or of everyone.
+
+    ``superseded`` by a wider one, which refuses the same tokens and more.
+    """
+
+    token_id: str | None
+    client_id: str | None
+    before: str | None
+    revoked_at: str
+    revoked_by: str
+    reason: str
+    superseded: bool
+    position: str
+
+
+class RevocationHistory(_Shape, frozen=True, kw_only=True):
+    items: list[RevocationView]
+    next_cursor: str | None
+
+
+class _Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as the history has it."""
+
+    id: str
+    timestamp: str
+    data: AccessRevoked
+    metadata: Metadata
+
+
+_recorded = msgspec.json.Decoder(_Recorded)
 
 
 @post(
@@ -94,12 +139,69 @@ async def revoke_tokens(
     guards=[allowed(overseer), only()],
     responses=problems("missing-token", "forbidden", "log-unavailable"),
     tags=["operations"],
-    summary="What is revoked",
+    summary="Which revocations are in force",
 )
 async def list_revocations(deps: NamedDependency[Dependencies]) -> RevocationsView:
     """By token, by client, and of everyone."""
     with naming_the_log(deps.log, "The log does not answer."):
         return _view((await ControlLog(deps.log).load()).controls.revocations)
+
+
+@get(
+    "/api/ops/tokens/history",
+    guards=[allowed(overseer), only("cursor", "limit", "after")],
+    responses=problems(
+        *("invalid-cursor", "invalid-limit", "missing-token", "forbidden", "log-unavailable"),
+        "read-model-behind",
+    ),
+    tags=["operations"],
+    summary="What was revoked",
+)
+async def list_revoked(
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> RevocationHistory:
+    """Every revocation, newest first: what, when, by whom and why. Those are left out that are so
+    old that no token from before them can be valid."""
+    limit = bounded(limit, deps.limits.page_limit_max)
+    before = Position(PARTITION, LATEST_MS, 0) if cursor is None else _behind(cursor)
+    with naming_the_log(deps.log, "The log does not answer."):
+        steered = await ControlLog(deps.log).load()
+    if cursor is None:
+        await reach(deps, steered.position)
+    since_ms = int((datetime.now(UTC) - LONGEST_LIFE).timestamp() * 1000)
+    entries = await reader.query(history.of_no_photo, AccessRevoked.TYPE, before, since_ms, limit)
+    revocations = steered.controls.revocations
+    return RevocationHistory(
+        items=[_item(_recorded.decode(entry.body), revocations) for entry in entries],
+        next_cursor=str(entries[-1].position) if len(entries) == limit else None,
+    )
+
+
+def _behind(cursor: str) -> Position:
+    try:
+        position = Position.parse(cursor)
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
+    if position.partition != PARTITION:
+        raise Refused("invalid-cursor", "This cursor is of another list.")
+    return position
+
+
+def _item(recorded: _Recorded, revocations: Revocations) -> RevocationView:
+    data = recorded.data
+    return RevocationView(
+        token_id=data.token_id,
+        client_id=data.client_id,
+        before=data.before,
+        revoked_at=recorded.timestamp,
+        revoked_by=recorded.metadata.actor,
+        reason=data.reason,
+        superseded=is_superseded(data, datetime.fromisoformat(recorded.timestamp), revocations),
+        position=recorded.id,
+    )
 
 
 def _view(revocations: Revocations) -> RevocationsView:
@@ -116,4 +218,4 @@ def _view(revocations: Revocations) -> RevocationsView:
     )
 
 
-ROUTES = (revoke_tokens, list_revocations)
+ROUTES = (revoke_tokens, list_revocations, list_revoked)

@@ -12,6 +12,12 @@ never sees a position of another's event. The id of a room that spans several pa
 position in each, joined by commas. The stream ends with the token, or when it is revoked; whoever
 comes again without a new one gets a 401. A host whose history has not reached the position asked
 for answers 503 ``read-model-behind``: that says nothing about a loss, and the position stays valid.
+
+A position that the log does not have, be it in the past or in the future, is no error: the first
+frame says ``recovered: false`` at once, and the stream goes on from the last event before it. After
+a loss of events the position of an honest reader is one that the log does not have, a browser never
+connects again after a 4xx, and its reader has to learn that it must load again. The same holds over
+``/ws``. A single read with ``?after=`` has somebody who waits for it: it gets 409.
 """
 
 import logging

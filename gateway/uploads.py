@@ -90,7 +90,13 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     | problems(
         *("missing-file", "empty-file", "too-many-files", "too-many-fields", "field-too-large"),
         *("malformed-multipart", "invalid-session", "invalid-priority", "unknown-pipeline"),
-        *("invalid-idempotency-key", "missing-token", "forbidden", "scope-required"),
+        *(
+            "unknown-field",
+            "invalid-idempotency-key",
+            "missing-token",
+            "forbidden",
+            "scope-required",
+        ),
         "upload-stalled",
         *("upload-too-large", "not-multipart", "unsupported-type", "idempotency-key-reused"),
         *("busy", "log-unavailable", "storage-unavailable", "storage-full"),

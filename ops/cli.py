@@ -17,26 +17,26 @@ PRIVATE = 0o077
 
 COMMANDS = {
     "up": "Run all of Photolog on this machine.",
-    "upload": "Upload photos: files, and folders with all that is in them.",
+    "upload": "Upload photos: files and whole folders.",
     "photos": "List photos, newest first.",
-    "watch": "Show what happens in a room, as it happens.",
-    "history": "Show all that ever happened to a photo.",
+    "watch": "Show the events of a room as they happen.",
+    "history": "Show everything that happened to a photo.",
     "verify": "Check the hash chain of every photo, or of one, in the log.",
-    "queues": "Show what waits and who works; pause, resume, drain and limit stages.",
-    "dead-letters": "List what has failed; retry or discard it.",
-    "backfill": "Run a stage over the photos that are there already.",
-    "quotas": "Show what clients have, and set how much they may have.",
+    "queues": "Show waiting tasks and workers; pause, resume, drain and limit stages.",
+    "dead-letters": "List the jobs that have failed for good; retry or discard them.",
+    "backfill": "Run a stage for photos that are already stored.",
+    "quotas": "Show what clients use, and set their quotas.",
     "link": "Print a link that signs a browser in.",
     "token": "Print a token for a client.",
-    "tokens": "Revoke tokens; change the key that signs them.",
-    "health": "Say how the system is; exit status 1 if it is down.",
-    "config": "Show every setting, its value, and where that came from.",
-    "reconcile": "Compare the files with the log, both ways.",
+    "tokens": "List revocations; revoke tokens; change the key that signs them.",
+    "health": "Show the health of each part; the exit status is 1 if one is down.",
+    "config": "Show every setting, its value and its source.",
+    "reconcile": "Compare the stored files with the log, in both directions.",
     "projections": "List, rebuild and verify the read models.",
     "gateway": "Run one gateway: HTTP, WebSocket, SSE and the pages.",
     "projector": "Run the projector of this machine.",
     "worker": "Run one worker.",
-    "bench": "Measure Photolog beside the limits it is up against.",
+    "bench": "Measure how fast Photolog is, next to the limits of what it runs on.",
 }
 """Each command and what ``--help`` says of it, so that help imports none of them."""
 
@@ -81,9 +81,9 @@ def _sentence(text: str) -> str:
 @data_option
 @click.version_option(package_name="photolog")
 def main() -> None:
-    """Photolog keeps photos, and everything that ever happened to them.
+    """Photolog keeps photos, and everything that happened to them.
 
-    Begin with `photolog up`. Other commands find what it runs by its data folder.
+    Start with `photolog up`. Other commands find the running system through its data folder.
     """
 
 

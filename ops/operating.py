@@ -223,6 +223,23 @@ class Clients(_Answer, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class Revocation(_Answer, frozen=True, kw_only=True):
+    """Of a token; or of those issued up to ``before``, of a client or of everyone."""
+
+    token_id: str | None
+    client_id: str | None
+    before: str | None
+    revoked_at: str
+    revoked_by: str
+    reason: str
+    superseded: bool
+
+
+class Revoked(_Answer, frozen=True, kw_only=True):
+    items: list[msgspec.Raw]
+    next_cursor: str | None
+
+
 class Operations:
     """Asks one server. Once it has answered, it is asked again while it is busy or away.
 
@@ -318,6 +335,18 @@ class Operations:
         while True:
             content = await self.ask("GET", "clients", cursor=cursor)
             page = msgspec.json.decode(content, type=Clients)
+            for item in page.items:
+                yield item
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def revoked(self) -> AsyncIterator[msgspec.Raw]:
+        """Every revocation, newest first, each as it came."""
+        cursor: str | None = None
+        while True:
+            content = await self.ask("GET", "tokens/history", cursor=cursor)
+            page = msgspec.json.decode(content, type=Revoked)
             for item in page.items:
                 yield item
             cursor = page.next_cursor

@@ -94,7 +94,7 @@ def _notes(queues: Queues) -> list[Text]:
 def _memory(memory: LogMemory) -> str:
     used = f"The log's server uses {memory.used_bytes / 1e6:,.1f} MB of memory"
     if not memory.max_bytes:
-        return f"{used}, without a bound."
+        return f"{used}, without a limit."
     return f"{used}, of {memory.max_bytes / 1e6:,.1f} MB that it may use."
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from domain.control_events import OF_NO_PHOTO
 from store import codec
 from store.errors import Corrupt
 from store.position import Position
@@ -143,6 +144,22 @@ def latest(db: Connection, upto: Position, limit: int) -> list[Entry]:
         f"SELECT {COLUMNS} FROM history WHERE partition = ? AND (ms, seq) <= (?, ?) "  # noqa: S608 # constants
         "ORDER BY ms DESC, seq DESC LIMIT ?",
         (*upto, limit),
+    )
+    return [_entry(row) for row in rows]
+
+
+def of_no_photo(
+    db: Connection, type_: str, before: Position, since_ms: int, limit: int
+) -> list[Entry]:
+    """The last ``limit`` events of a type of the system before ``before``, last one first.
+
+    Those from before ``since_ms`` are left out.
+    """
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM history INDEXED BY history_of_photo"  # noqa: S608 # constants
+        " WHERE photo_id = ? AND partition = ? AND (ms, seq) < (?, ?) AND ms >= ? AND type = ?"
+        " ORDER BY ms DESC, seq DESC LIMIT ?",
+        (OF_NO_PHOTO, *before, since_ms, type_, limit),
     )
     return [_entry(row) for row in rows]
 

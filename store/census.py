@@ -107,6 +107,9 @@ UNCONFINED_TTL_MS = 3_600_000
 UNCONFINED_MAX = 20
 """Names that are read at once."""
 
+CONFINING = frozenset({"seccomp", "no-new-privileges"})
+"""Parts of the decoders' sandbox that no other part makes up for."""
+
 
 async def report_unconfined(log: Log, missing: Collection[str]) -> None:
     """Report what is missing from the sandbox around a worker's decoders."""

@@ -45,6 +45,11 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
     risk: str = ""
     can_fail_over: bool = False
 
+    @property
+    def falls_short(self) -> bool:
+        """Whether a failover may lose an answered event although no setting says that it may."""
+        return self.can_fail_over and self.wait is None
+
 
 async def guarantee(
     redis: Client, keys: Keys, *, replicas: int | None, timeout_s: float, tries: bool = True

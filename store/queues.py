@@ -13,12 +13,7 @@ from store.consumers import Entries
 from store.dispatch import DISPATCH
 from store.errors import Corrupt, GroupGone, Retyped, Unavailable
 from store.log import Log
-
-LOOKED_AT = 10_000
-"""Delayed tasks that are told apart by stage; of more, the rest counts for none."""
-
-HELD_SHOWN = 1_000
-"""Tasks in progress of one lane that are shown."""
+from store.turns import HELD_SHOWN, LOOKED_AT, without_turn
 
 ANSWER_S = 3.0
 """Of a partition that takes longer nothing is counted: a look must not hang on one server."""
@@ -27,8 +22,8 @@ ANSWER_S = 3.0
 class LaneDepth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``added`` counts all tasks that the lane ever had, those handed back again.
 
-    ``clients`` are those that the waiting tasks are of, as the workers last saw when they looked
-    for work.
+    ``clients`` are those that the waiting tasks are of. Of tasks that no worker has looked at yet,
+    as in a stage that is paused, the first ``turns.LOOKED_AT`` of a partition are counted.
     """
 
     waiting: int = 0
@@ -126,7 +121,8 @@ class _Lane(msgspec.Struct):
     length: int
     added: int
     pending: int
-    clients: int
+    clients: set[bytes]
+    delivered: bytes
     consumers: list[dict[str, Any]]
 
 
@@ -189,6 +185,7 @@ async def _seen(log: Log, partition: int, stages: tuple[str, ...], now_ms: int) 
         with translated(), anyio.fail_after(ANSWER_S):
             seen = _Seen(partition=await _partition(log, partition))
             for lane in await _lanes(log, partition, stages):
+                await _complete(log, lane)
                 oldest_ms = await _oldest_ms(log, lane)
                 age_ms = None if oldest_ms is None else max(0, now_ms - oldest_ms)
                 seen.lanes.append((lane, age_ms, await _doing(log, lane)))
@@ -289,7 +286,8 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
             pipe.xinfo_stream(key)
             pipe.xinfo_groups(key)
             pipe.xinfo_consumers(key, stage)
-            pipe.zcard(log.keys.turns(partition, stage, key.rpartition(":")[2]))
+            turns = log.keys.turns(partition, stage, key.rpartition(":")[2])
+            cast("Any", pipe).zrange(turns, 0, LOOKED_AT - 1)
         replies = [_or_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
     found: list[_Lane] = []
     for at, (key, stage) in enumerate(named):
@@ -305,11 +303,19 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
                 length=stream["length"],
                 added=stream["entries-added"],
                 pending=group["pending"],
-                clients=clients or 0,
+                clients=set(clients or ()),
+                delivered=group["last-delivered-id"],
                 consumers=consumers,
             )
         )
     return found
+
+
+async def _complete(log: Log, lane: _Lane) -> None:
+    """Add the clients of tasks that have no turn yet. Where nobody has one, turns may be lost."""
+    if lane.length > lane.pending:
+        after = lane.delivered if lane.clients else b"0"
+        lane.clients |= await without_turn(log, lane.key, lane.stage, after)
 
 
 def _group(groups: list[dict[str, Any]] | None, name: str) -> dict[str, Any] | None:
@@ -335,7 +341,7 @@ def _sum(depth: LaneDepth, lane: _Lane, age_ms: int | None) -> LaneDepth:
     ages = [age for age in (depth.oldest_age_ms, age_ms) if age is not None]
     return LaneDepth(
         waiting=depth.waiting + max(0, lane.length - lane.pending),
-        clients=depth.clients + lane.clients,
+        clients=depth.clients + len(lane.clients),
         in_progress=depth.in_progress + lane.pending,
         oldest_age_ms=max(ages, default=None),
         added=depth.added + lane.added,

@@ -28,12 +28,25 @@ from typing import cast
 import msgspec
 
 from domain.pipeline import ERASURE, LANES, ROOT
+from store import codec
 from store.client import translated
+from store.consumers import Entries
+from store.errors import Corrupt
 from store.log import Log
 
 GRACE_MS = 2_000
 """More than all stages of an ordinary photo take."""
 
+LOOKED_AT = 10_000
+"""Tasks, or clients, that a look at a lane tells apart; of more, the rest counts for none."""
+
+LOOKED_AT_ONCE = 1_000
+
+HELD_SHOWN = 1_000
+"""Tasks in progress of one lane that a look tells apart."""
+
+UNKNOWN = b"?"
+"""Stands for all clients of tasks that do not say whose they are."""
 
 _NOTHING: Mapping[tuple[str, str], int] = {}
 
@@ -150,6 +163,37 @@ class Turns:
                 for part in (1 + LANES.index(lane), client, ms)
             ),
         ]
+
+
+async def without_turn(log: Log, lane_key: str, stage: str, after: bytes) -> set[bytes]:
+    """Return the clients of tasks that wait in a lane beyond ``after``; changes nothing.
+
+    No claim has let these tasks in yet, so the turns do not know their clients.
+    """
+    clients: set[bytes] = set()
+    held: set[bytes] | None = None
+    for _ in range(LOOKED_AT // LOOKED_AT_ONCE):
+        with translated():
+            found = await log.redis.xrange(lane_key, b"(" + after, "+", count=LOOKED_AT_ONCE)
+            page = cast("Entries", found)
+            if page and held is None:
+                pending = await log.redis.xpending_range(lane_key, stage, "-", "+", HELD_SHOWN)
+                held = {cast("bytes", each["message_id"]) for each in pending}
+        for entry_id, fields in page:
+            if entry_id not in (held or ()):
+                clients.add(_client(fields.get(b"b", b"")))
+        if len(page) < LOOKED_AT_ONCE:
+            break
+        after = page[-1][0]
+    return clients
+
+
+def _client(body: bytes) -> bytes:
+    """As ``claim.lua`` names it."""
+    try:
+        return codec.decode_task(body).client_id.encode() or UNKNOWN
+    except Corrupt:
+        return UNKNOWN
 
 
 def _wanted(stage: str, wish: Wish) -> str:

@@ -34,23 +34,23 @@ class _Rate(ProgressColumn):
 
 @click.command()
 @click.argument("stage")
-@click.option("--run", "name", metavar="NAME", help="Of a run to go on with. Default: a new one.")
+@click.option("--run", "name", metavar="NAME", help="Continue this run. Default: a new run.")
 @click.option(
     "--ahead",
     type=click.IntRange(min=0),
     default=1_000,
     show_default=True,
     metavar="N",
-    help="Wait while more tasks than this stand in the low lanes.",
+    help="Wait while more tasks than this are in the low lanes.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object at the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @as_operator
 def command(server: Server, stage: str, name: str | None, ahead: int, as_json: bool) -> None:
-    """Run a stage over the photos that are there already.
+    """Run a stage for photos that are already stored.
 
-    With the stages that build on it, in the low lanes, the newest photos first. Photos that are
-    being processed or have failed are skipped. With --run a run that was interrupted goes on, or
-    catches up on what it skipped.
+    The stages that depend on it run too. The tasks go to the low lanes, those of the newest photos
+    first. Photos that are being processed or have failed are skipped. --run continues a run that
+    was interrupted, or repeats a finished one for the photos that it skipped.
     """
     run_name = name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
     console = Console(stderr=True, highlight=False, soft_wrap=True)

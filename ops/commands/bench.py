@@ -25,25 +25,33 @@ PHOTOS = Path("../shared/photos/camera")
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(MEASUREMENTS))
-@click.option("--rounds", default=5, show_default=True, help="Runs of each side, taken in turn.")
+@click.option(
+    "--rounds",
+    default=5,
+    show_default=True,
+    help="How often each of the compared sides runs, in turn.",
+)
 @click.option(
     "--photos",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=PHOTOS if PHOTOS.is_dir() else None,
     metavar="FOLDER",
-    help="Real photos for the pipeline's measurement.",
+    help="Real photos for the measurement of the pipeline.",
 )
 @click.option(
-    "--minutes", default=1.0, show_default=True, help="How long the crowd of `crowd` stays."
+    "--minutes",
+    default=1.0,
+    show_default=True,
+    help="How long the clients of `crowd` stay connected.",
 )
 def command(names: tuple[str, ...], rounds: int, photos: Path | None, minutes: float) -> None:
-    """Measure Photolog beside the limits it is up against.
+    """Measure how fast Photolog is, next to the limits of what it runs on.
 
-    Each measurement starts a Photolog of its own in a temporary folder. Without a name all are run.
+    Each measurement starts its own Photolog in a temporary folder. Without a name, all of them run.
 
-    Three of them form clusters on this machine: `replicas` appends with and without waiting for a
-    replica's disk, `failover` times uploads from the death of a master on, and `watchers` counts
-    the events that are shown to SSE streams, with and without waiting.
+    Three of them start clusters on this machine: `replicas` appends with and without waiting for a
+    replica's disk, `failover` measures how long uploads take after a master has died, and
+    `watchers` counts the events that SSE streams receive, with and without waiting.
     """
     report.preamble(os.cpu_count() or 1)
     for name in names or MEASUREMENTS:

@@ -31,13 +31,14 @@ NO_TERMINAL = (10_000, 24)
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SETTING]...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings()
 def command(loaded: Loaded, names: tuple[str, ...], as_json: bool) -> None:
-    """Show every setting, its value, and where that came from.
+    """Show every setting, its value and its source.
 
-    Secrets are masked. A setting `port` is the variable PHOTOLOG_PORT, or a line `port = 3000` of
-    the file that --config or PHOTOLOG_CONFIG names. `photolog config port` shows all about it.
+    Secrets are masked. Set `port`, for example, with the variable PHOTOLOG_PORT, or with the line
+    `port = 3000` in the file that --config or PHOTOLOG_CONFIG names. `photolog config port` shows
+    this one setting in full.
     """
     wanted = [_named(name, loaded) for name in names]
     if as_json:

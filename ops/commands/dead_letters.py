@@ -43,13 +43,13 @@ class Done(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
 def _filters(function: Function) -> Function:
     """Give the command ``filters``: stage, category and client of the dead letters."""
 
-    @click.option("--stage", help="Only those that failed in this stage.")
+    @click.option("--stage", help="Only jobs that failed in this stage.")
     @click.option(
         "--category",
         type=click.Choice(CATEGORIES),
-        help="Only those that failed for a reason of this kind.",
+        help="Only jobs that failed with an error of this category.",
     )
-    @click.option("--owner", metavar="ID", help="Only those of this client.")
+    @click.option("--owner", metavar="ID", help="Only jobs of this client.")
     @functools.wraps(function)
     def command(
         *args: Any, stage: str | None, category: str | None, owner: str | None, **kwargs: Any
@@ -65,7 +65,7 @@ def _filters(function: Function) -> Function:
 @config_option
 @data_option
 def command() -> None:
-    """List what has failed; retry or discard it.
+    """List the jobs that have failed for good; retry or discard them.
 
     Without a command: list.
     """
@@ -74,12 +74,16 @@ def command() -> None:
 @command.command("list")
 @_filters
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Show so many."
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Show at most this many.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Each as it is, one line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print each as one line of JSON.")
 @as_operator
 def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: bool) -> None:
-    """Show the photos whose job has failed, the last first."""
+    """Show the photos whose job has failed, the latest failure first."""
 
     async def run() -> list[bytes]:
         async with connected(server.url, server.token) as client:
@@ -99,14 +103,14 @@ def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: b
 @command.command("retry")
 @click.argument("photo_ids", nargs=-1, metavar="[PHOTO_ID…]")
 @_filters
-@click.option("--all", "everything", is_flag=True, help="All there are.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
 @click.option("--yes", is_flag=True, help="Do not ask before retrying all.")
 @click.option(
     "--priority",
     type=click.IntRange(1, 10),
-    help="1, the first, to 10, the last. Default: as before.",
+    help="From 1 (first) to 10 (last). Default: that of the failed job.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @as_operator
 def retry(
     server: Server,
@@ -117,7 +121,7 @@ def retry(
     priority: int | None,
     as_json: bool,
 ) -> None:
-    """Try again what has failed, from the stage that failed on.
+    """Retry failed jobs, beginning with the stage that failed.
 
     Name photos, a filter, or --all. The exit status is 1 if a photo that was named is skipped.
     """
@@ -132,10 +136,10 @@ def retry(
 @command.command("discard")
 @click.argument("photo_ids", nargs=-1, metavar="[PHOTO_ID…]")
 @_filters
-@click.option("--all", "everything", is_flag=True, help="All there are.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
 @click.option("--yes", is_flag=True, help="Do not ask before discarding all.")
-@click.option("--reason", required=True, help="Stands in the history of each photo.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--reason", required=True, help="Recorded in the history of each photo.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @as_operator
 def discard(
     server: Server,
@@ -146,7 +150,7 @@ def discard(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Put aside what has failed; the photos stay as they are.
+    """Discard failed jobs, so that they are no longer listed; the photos stay as they are.
 
     Name photos, a filter, or --all. The exit status is 1 if a photo that was named is skipped.
     """

@@ -15,8 +15,9 @@ from ops.loading import Loaded
 def command(loaded: Loaded, name: str | None, fd: int | None, quiet: bool) -> None:
     """Run one gateway: HTTP, WebSocket, SSE and the pages.
 
-    It joins the log of PHOTOLOG_REDIS_URL, or else that of the `photolog up` on its data folder,
-    where the photos and the read model are too. The same folder needs a projector.
+    It uses the log at PHOTOLOG_REDIS_URL or, if that is not set, the log of the `photolog up` on
+    its data folder. That folder has the read model, for which it needs a projector; and the photos,
+    unless PHOTOLOG_S3_ENDPOINT is set.
     """
     name = name or roles.standalone_name("gateway")
     logs.configure(loaded.settings, name, quiet=quiet)

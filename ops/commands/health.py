@@ -30,20 +30,23 @@ _NUMBERS = {
 }
 """The unit in which a number is told, and how."""
 
-_NOTHING = {"lagMs": "has all events", "memoryMaxBytes": "without a bound"}
+_NOTHING = {"lagMs": "has all events", "memoryMaxBytes": "no limit set on the server"}
 
 _INTEGRITY = {
     "ok": "file intact",
-    "damaged": "file damaged, `photolog projections rebuild` makes it anew",
-    "unknown": "file too large to look through now",
+    "damaged": "file damaged (`photolog projections rebuild` replaces it)",
+    "unknown": "file not checked yet, which takes longer than health waits",
 }
 
 
 _SANDBOX = {
-    "memory-limit": "a memory limit set by the worker",
-    "own-user": "a user of their own",
+    "memory-limit": "decoders set their own memory limits (the worker lacks CAP_SYS_RESOURCE)",
+    "own-user": "decoders run as the worker's user (the worker is not root)",
+    "landlock": "no Landlock (seccomp forbids the same)",
+    "landlock-network": "Landlock without network rules (seccomp forbids the same)",
+    "landlock-signals": "Landlock without signal rules (seccomp forbids the same)",
 }
-"""What the sandbox of the decoders lacks, where its name alone misleads."""
+"""What the sandbox of the decoders may lack, as long as seccomp is there: why, and what does it."""
 
 
 class _Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +60,12 @@ class _Health(msgspec.Struct, frozen=True, kw_only=True):
     envvar="PHOTOLOG_URL",
     show_envvar=True,
     metavar="URL",
-    help="Of the gateway. Default: the one on the data folder.",
+    help="URL of the gateway. Default: that of the gateway on the data folder.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The answer as it is.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @with_settings()
 def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
-    """Say how the system is; exit status 1 if it is down."""
+    """Show the health of each part; the exit status is 1 if one is down."""
     asked = url or url_in(loaded.settings)
 
     async def run() -> httpx.Response:
@@ -87,8 +90,9 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
 
 def _details(check: dict[str, Any]) -> str:
     said = {key: value for key, value in check.items() if key != "status"}
+    reason = "{}" if check.get("status") != "ok" else "note: {}"
     return ", ".join(
-        str(value) if key == "reason" else _say(key, value) for key, value in said.items()
+        reason.format(value) if key == "reason" else _say(key, value) for key, value in said.items()
     )
 
 
@@ -101,8 +105,10 @@ def _say(key: str, value: object) -> str:
             return _INTEGRITY.get(value, f"integrity {value}")
         case "workers", 0:
             return "no worker reports, `photolog worker` starts one"
-        case "paused" | "decodersWithout", list():
-            return _say_names(key, cast("list[object]", value))
+        case "paused", list():
+            return _say_paused([str(each) for each in cast("list[object]", value)])
+        case "decodersWithout", list():
+            return _say_sandbox([str(each) for each in cast("list[object]", value)])
         case _, int() | float() if key in _NUMBERS:
             unit, form = _NUMBERS[key]
             return form.format(value / unit)
@@ -110,11 +116,15 @@ def _say(key: str, value: object) -> str:
             return f"{_words(key)} {value}"
 
 
-def _say_names(key: str, values: list[object]) -> str:
-    names = ", ".join(_SANDBOX.get(str(value), str(value)) for value in values)
-    if key == "decodersWithout":
-        return f"decoders run without {names}"
-    return f"paused: {names} (`photolog queues resume {values[0]}` goes on)"
+def _say_paused(stages: list[str]) -> str:
+    return f"paused by an operator: {', '.join(stages)} (`photolog queues resume {stages[0]}`)"
+
+
+def _say_sandbox(missing: list[str]) -> str:
+    """Tell what other layers make up for from what is to be mended."""
+    if all(name in _SANDBOX for name in missing):
+        return f"no action needed: {', '.join(_SANDBOX[name] for name in missing)}"
+    return f"decoders run without {', '.join(missing)}"
 
 
 def _words(name: str) -> str:

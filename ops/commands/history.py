@@ -27,12 +27,12 @@ class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @click.command()
 @click.argument("photo_id")
-@click.option("--json", "as_json", is_flag=True, help="Each event as it is, one line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @with_server
 def command(server: Server, photo_id: str, as_json: bool) -> None:
-    """Show all that ever happened to a photo, oldest first.
+    """Show everything that happened to a photo, oldest first.
 
-    With --role operator or auditor also of a photo of another client.
+    With --role operator or auditor, the photo may be another client's.
     """
 
     async def run() -> list[bytes]:

@@ -14,7 +14,7 @@ from ops.links import make_link
 def command(server: Server) -> None:
     """Print a link that signs a browser in, and nothing else.
 
-    It counts once and for some minutes (PHOTOLOG_TICKET_TTL_S). The browser stays signed in as long
-    as the token that made the link is valid.
+    The link works once and only for some minutes (PHOTOLOG_TICKET_TTL_S). The browser stays signed
+    in as long as the token that the link was made with is valid.
     """
     say(anyio.run(make_link, server))

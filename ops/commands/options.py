@@ -32,7 +32,7 @@ config_option = click.option(
     envvar="PHOTOLOG_CONFIG",
     show_envvar=True,
     metavar="FILE",
-    help="Settings in TOML.",
+    help="Read settings from this TOML file.",
     expose_value=False,
     callback=_remember,
 )
@@ -99,11 +99,13 @@ def loaded_settings() -> Loaded:
     return loaded
 
 
-quiet_option = click.option("--quiet", is_flag=True, help="Do not say at the start what it joins.")
+quiet_option = click.option(
+    "--quiet", is_flag=True, help="Do not report at the start which log and folder it uses."
+)
 
 name_option = click.option(
     "--name",
     metavar="NAME",
-    help="Of this process: in its log lines and on its unfinished files. Give it the same at each "
-    "start, and to no other process.",
+    help="Name of this process in its log lines and on its unfinished files. Use the same name at "
+    "each start, and for no other process.",
 )

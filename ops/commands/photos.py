@@ -37,17 +37,17 @@ class _Photo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 @click.command()
-@click.option("--status", type=click.Choice(get_args(Status)), help="Only those that are so far.")
-@click.option("--session", metavar="ID", help="Only those of this session.")
-@click.option("--owner", metavar="ID", help="Only those of this client.")
-@click.option("--json", "as_json", is_flag=True, help="Each photo as it is, one line of JSON.")
+@click.option("--status", type=click.Choice(get_args(Status)), help="Only photos with this status.")
+@click.option("--session", metavar="ID", help="Only photos of this session.")
+@click.option("--owner", metavar="ID", help="Only photos of this client.")
+@click.option("--json", "as_json", is_flag=True, help="Print each photo as one line of JSON.")
 @with_server
 def command(
     server: Server, status: str | None, session: str | None, owner: str | None, as_json: bool
 ) -> None:
     """List photos, newest first.
 
-    A client's own photos; with --role operator or auditor those of all clients.
+    Lists the client's own photos or, with --role operator or auditor, those of all clients.
     """
     given = {"status": status, "sessionId": session, "clientId": owner}
     filters = {name: value for name, value in given.items() if value is not None}

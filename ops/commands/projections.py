@@ -58,8 +58,8 @@ class _Group(click.Group):
 def command() -> None:
     """List, rebuild and verify the read models of this machine.
 
-    A read model is the SQLite file that answers what is asked, folded from the log; each fold is a
-    generation, and one is live.
+    A read model is a SQLite file, folded from the log, that answers queries. Each fold is a
+    generation; one of them is live.
     """
 
 
@@ -91,14 +91,14 @@ class _State(msgspec.Struct, frozen=True, kw_only=True):
     kept: list[_Kept]
 
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @command.command("list")
 @_json_option
 @with_settings()
 def list_models(loaded: Loaded, as_json: bool) -> None:
-    """Show the live generation: its tables, and how far it has come in the log."""
+    """Show the live generation: its tables, and how much of the log it has folded."""
 
     async def run() -> _State:
         generations = wiring.generations(loaded.settings)
@@ -139,11 +139,13 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
 
 
 @command.command("rebuild")
-@click.option("--force", is_flag=True, help="Rebuild from a broken log too; keep the old one.")
+@click.option(
+    "--force", is_flag=True, help="Rebuild even from a broken log; keep the old generation."
+)
 @_json_option
 @with_settings()
 def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
-    """Fold the log into a new generation and put it in the place of the live one.
+    """Fold the log into a new generation that replaces the live one.
 
     Readers and the projector go on meanwhile. If `photolog verify` calls the log broken, nothing is
     rebuilt and the exit status is 1: the read model may be the only evidence of what the log said
@@ -181,8 +183,8 @@ def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
 def verify_models(loaded: Loaded, as_json: bool) -> None:
     """Compare the live generation with a fresh fold of the log; exit status 1 if they differ.
 
-    Where they differ the hash chains of the log are checked too: it may be the log that was
-    changed, and the read model what it was.
+    If they differ, the hash chains of the log are checked too: it may be the log that was changed,
+    and not the read model.
     """
 
     async def run(progress: Callable[[int, int], None]) -> tuple[VerifyReport, list[Break]]:

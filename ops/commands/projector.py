@@ -14,8 +14,8 @@ from ops.loading import Loaded
 def command(loaded: Loaded, name: str | None, quiet: bool) -> None:
     """Run the projector of this machine: it folds the log into the read model.
 
-    One for each data folder that a gateway reads. It joins the log of PHOTOLOG_REDIS_URL, or else
-    that of the `photolog up` on its data folder.
+    Each data folder that a gateway reads needs one. It uses the log at PHOTOLOG_REDIS_URL or, if
+    that is not set, the log of the `photolog up` on its data folder.
     """
     name = name or "projector"
     logs.configure(loaded.settings, name, quiet=quiet)

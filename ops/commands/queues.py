@@ -29,24 +29,24 @@ NONE = "none"
 @config_option
 @data_option
 def command() -> None:
-    """Show what waits and who works; pause, resume, drain and limit stages.
+    """Show waiting tasks and workers; pause, resume, drain and limit stages.
 
-    Without a command: show. STAGE is one of those shown, or all.
+    Without a command: show. STAGE is one of the stages shown, or all.
     """
 
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="The answer as it is.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
 @command.command("show")
-@click.option("--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every second, until Ctrl-C.")
 @_json_option
 @as_operator
 def show(server: Server, watch: bool, as_json: bool) -> None:
     """Show what waits in each lane, and what the workers do.
 
-    In/s and out/s are tasks that came into the lanes and left them, over the last minute or, as the
-    heading says, as long as the gateway runs.
+    In/s and Out/s are the tasks that entered and left the lanes per second, over the last minute
+    or, if the heading says so, since the gateway started.
     """
 
     async def run() -> None:
@@ -67,9 +67,9 @@ def show(server: Server, watch: bool, as_json: bool) -> None:
 @_json_option
 @as_operator
 def pause(server: Server, stage: str, as_json: bool) -> None:
-    """Begin no more tasks of STAGE; those under way end.
+    """Start no more tasks of STAGE; those that are running finish.
 
-    STAGE is one that `photolog queues` shows, or all.
+    STAGE is a stage that `photolog queues` shows, or all.
     """
     _tell(_steer(server, stage, "pause"), as_json=as_json)
 
@@ -79,24 +79,24 @@ def pause(server: Server, stage: str, as_json: bool) -> None:
 @_json_option
 @as_operator
 def resume(server: Server, stage: str, as_json: bool) -> None:
-    """Go on with STAGE; all goes on with those too that were paused one by one.
+    """Resume STAGE; all also resumes the stages that were paused one by one.
 
-    STAGE is one that `photolog queues` shows, or all.
+    STAGE is a stage that `photolog queues` shows, or all.
     """
     _tell(_steer(server, stage, "resume"), as_json=as_json)
 
 
 @command.command("drain")
 @click.argument("stage")
-@click.option("--reason", required=True, help="Stands in the history of each photo.")
-@click.option("--yes", is_flag=True, help="Do not ask before draining all.")
+@click.option("--reason", required=True, help="Recorded in the history of each photo.")
+@click.option("--yes", is_flag=True, help="Do not ask before draining all stages.")
 @_json_option
 @as_operator
 def drain(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> None:
-    """Fail the jobs of the tasks that wait for STAGE.
+    """Fail the jobs whose tasks wait for STAGE.
 
-    STAGE is one that `photolog queues` shows, or all. The tasks become dead letters, with the
-    reason, and can be retried. Tasks under way go on.
+    STAGE is a stage that `photolog queues` shows, or all. The jobs become dead letters, with the
+    reason, and can be retried. Tasks that are running go on.
     """
     if stage == ALL and not yes:
         click.confirm("Fail the jobs of all tasks that wait, of every stage?", abort=True)
@@ -144,13 +144,13 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any
     "--concurrency",
     callback=_concurrency,
     metavar="N|none",
-    help="Tasks at once in each worker; with all: of all stages together.",
+    help="Tasks that each worker runs at once; with all: of all stages together.",
 )
 @click.option(
     "--rate",
     callback=_rate,
     metavar="MAX[/MS]|none",
-    help="Tasks that begin in so many milliseconds, 1000 if not given, over all workers.",
+    help="Tasks that all workers together start in MS milliseconds (default 1000).",
 )
 @_json_option
 @as_operator
@@ -161,10 +161,10 @@ def limit(
     rate: Rate | str | None,
     as_json: bool,
 ) -> None:
-    """Limit how many tasks of STAGE are run at once, and how many in a time.
+    """Limit how many tasks of STAGE run at once, and how many start in a period of time.
 
-    STAGE is one that `photolog queues` shows, or all, which has no rate. What is not named stays as
-    it is; none takes a limit away.
+    STAGE is a stage that `photolog queues` shows, or all, which has no rate. A limit that is not
+    named stays as it is; none removes it.
     """
     if concurrency is None and rate is None:
         raise click.UsageError("Name --concurrency, --rate or both.")

@@ -38,18 +38,19 @@ def _option(name: str, what: str) -> Any:
 
 @click.command()
 @click.argument("whose", metavar="[CLIENT]", required=False)
-@_option("photos", "Most photos.")
-@_option("bytes", "Most bytes of originals and renditions, as 500M or 20G.")
-@_option("jobs", "Most jobs that have not ended.")
-@_option("uploads", "Most open uploads in one gateway.")
-@_option("idempotency-keys", "Most idempotency keys in 24 hours.")
-@click.option("--json", "as_json", is_flag=True, help="JSON, one object a client.")
+@_option("photos", "Maximum number of photos.")
+@_option("bytes", "Maximum size of originals and renditions, such as 500M or 20G.")
+@_option("jobs", "Maximum number of jobs that have not ended.")
+@_option("uploads", "Maximum number of open uploads in one gateway.")
+@_option("idempotency-keys", "Maximum number of idempotency keys in 24 hours.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each client.")
 @as_operator
 def command(server: Server, whose: str | None, as_json: bool, **given: Any) -> None:
-    """Show what clients have, and set how much they may have.
+    """Show what clients use, and set their quotas.
 
-    Without CLIENT: list all clients. With options, set these limits of CLIENT and keep its others:
-    none is no limit, default the one of the settings. What a client has beyond its quota stays.
+    Without CLIENT, all clients are listed. An option sets that limit of CLIENT and keeps the
+    others: none means no limit, default the limit of the settings. Nothing is deleted if a client
+    already has more than its new quota.
     """
     wish = {name: most for name, most in given.items() if most is not None}
     if whose is None:

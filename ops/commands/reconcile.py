@@ -34,18 +34,18 @@ class _Report(Comparison, frozen=True, kw_only=True, rename="camel", omit_defaul
     "--orphaned",
     "orphans",
     is_flag=True,
-    help="With --remove: also originals whose upload may have been answered.",
+    help="With --remove: also delete originals whose upload may have been confirmed.",
 )
 @click.option(
     "--superseded",
     is_flag=True,
-    help="With --remove: also pictures that a later job has replaced.",
+    help="With --remove: also delete renditions that a later job has replaced.",
 )
 @click.option(
     "--older-than",
     default="1h",
     show_default=True,
-    help="Leave younger files alone: they may be about to be recorded. As 30m, 12h, 2d.",
+    help="Skip younger files, which may be about to be recorded: 30m, 12h, 2d.",
 )
 @click.option(
     "--hash",
@@ -53,7 +53,7 @@ class _Report(Comparison, frozen=True, kw_only=True, rename="camel", omit_defaul
     is_flag=True,
     help="Also read every file that an event names, and compare its SHA-256 with the event's.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings()
 def command(
     loaded: Loaded,
@@ -64,22 +64,22 @@ def command(
     hashing: bool,
     as_json: bool,
 ) -> None:
-    """Compare the files with the log, both ways.
+    """Compare the stored files with the log, in both directions.
 
-    Reports files that no event names, which a crash may leave, and files that an event names and
-    that are not there, or are of another size. The exit status is 1 if there are any of these.
+    Reports files that no event names, which a crash may leave behind, and files that an event names
+    but that are missing or have another size. The exit status is 1 if there are any.
 
-    With --hash it reads every file too, which takes as long, and also reports those with other
-    bytes than an event says, even if their size is right, and those that cannot be read.
+    With --hash it also reads every file, which may take long, and reports files whose bytes differ
+    from what the event says, even if their size is right, and files that cannot be read.
 
-    Orphaned are originals without an event whose upload may have been answered: perhaps the last
-    copies of photos, because a failover may lose events that nobody is left to name. Restore the
-    log, or send them again, before you remove them. An upload that got no answer, or 503, may leave
-    one too. Only those are not among them whose gateway was killed before it could answer.
+    Orphaned files are originals without an event whose upload may have been confirmed. They may be
+    the last copies of photos, because a failover can lose events. Before you remove them, restore
+    the log or upload them again. An upload that got no answer, or 503, may leave one too; one whose
+    gateway was killed before it could answer does not.
 
-    Superseded are pictures of an earlier job that a later job has replaced. Workers remove them
-    after superseded_grace_s; this finds what is left. Those replaced within the time of
-    --older-than, or to which a signed link may still work, are left alone.
+    Superseded files are renditions of an earlier job that a later job has replaced. Workers remove
+    them after superseded_grace_s; this finds the rest. Those replaced within the time of
+    --older-than, or that a signed link may still lead to, are left alone.
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings

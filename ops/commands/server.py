@@ -26,14 +26,14 @@ def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function
             envvar="PHOTOLOG_URL",
             show_envvar=True,
             metavar="URL",
-            help="Of the gateway. Default: the one on the data folder.",
+            help="URL of the gateway. Default: that of the gateway on the data folder.",
         )
         @click.option(
             "--token",
             envvar="PHOTOLOG_TOKEN",
             show_envvar=True,
             metavar="TOKEN",
-            help="Who you are. Default: a token made with the secret of the data folder.",
+            help="Token to use. Default: one signed with the secret of the data folder.",
         )
         @click.option(
             identity,
@@ -41,14 +41,14 @@ def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function
             metavar="ID",
             default=LOCAL_CLIENT,
             show_default=True,
-            help="Whom to make the token for.",
+            help="Client that the default token is for.",
         )
         @click.option(
             "--role",
             type=click.Choice(["client", "operator", "auditor"]),
             default=role,
             show_default=True,
-            help="What that token allows; see `photolog token --help`.",
+            help="Role of the default token; see `photolog token --help`.",
         )
         @with_settings()
         @functools.wraps(function)

@@ -15,7 +15,7 @@ from ops.tokens import LOCAL_CLIENT, default_ttl_s, mint, parse_ttl
     default=LOCAL_CLIENT,
     show_default=True,
     metavar="ID",
-    help="Whom the token is for.",
+    help="Client that the token is for.",
 )
 @click.option(
     "--role",
@@ -29,11 +29,11 @@ from ops.tokens import LOCAL_CLIENT, default_ttl_s, mint, parse_ttl
     "scopes",
     multiple=True,
     metavar="SCOPE",
-    help="What it allows besides: priority:high allows the priorities 1 to 3. May be repeated.",
+    help="What it also allows: priority:high allows the priorities 1 to 3. May be repeated.",
 )
 @click.option(
     "--ttl",
-    help="How long it is valid: 30d, 12h, 90m.  [default: 30d, or PHOTOLOG_TOKEN_TTL_MAX_S]",
+    help="How long it is valid: 30d, 12h or 90m.  [default: 30d, or PHOTOLOG_TOKEN_TTL_MAX_S]",
 )
 @with_settings()
 def command(

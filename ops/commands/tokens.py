@@ -19,7 +19,7 @@ from ops.commands.server import as_operator, as_operator_of_clients
 from ops.errors import UserError
 from ops.lines import printable, say, say_json
 from ops.loading import Loaded
-from ops.operating import Operations
+from ops.operating import Operations, Revocation
 from ops.settings import Settings
 
 _ID = re.compile(rf"[0-9a-f]{{{2 * TOKEN_ID_BYTES}}}")
@@ -28,58 +28,49 @@ _ID = re.compile(rf"[0-9a-f]{{{2 * TOKEN_ID_BYTES}}}")
 SHOWN = 40
 
 
-class _Token(msgspec.Struct, frozen=True, rename="camel"):
-    token_id: str
-    revoked_at: str
-
-
-class _Client(msgspec.Struct, frozen=True, rename="camel"):
-    client_id: str
-    before: str
-
-
-class _Revocations(msgspec.Struct, frozen=True):
-    tokens: list[_Token]
-    clients: list[_Client]
-    everyone: str | None
-
-
 @click.group(cls=WithDefault)
 @config_option
 @data_option
 def command() -> None:
-    """Revoke tokens; change the key that signs them.
+    """List revocations; revoke tokens; change the key that signs them.
 
     Without a command: list.
     """
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="The answer as it is.")
+@click.option("--json", "as_json", is_flag=True, help="Each revocation, one line of JSON.")
 @as_operator
 def show_revocations(server: Server, as_json: bool) -> None:
-    """List what is revoked. Who did it and why is in the log, as `access.revoked`."""
+    """List what was revoked, when, by whom and why; the newest first.
 
-    async def run() -> bytes:
+    A revocation that a wider one supersedes is listed too, and marked.
+    """
+
+    async def run() -> list[bytes]:
         async with connected(server.url, server.token) as client:
-            return await Operations(client).ask("GET", "tokens/revocations")
+            return [bytes(each) async for each in Operations(client).revoked()]
 
-    content = anyio.run(run)
-    if as_json:
-        say_json(content)
-        return
-    _tell(msgspec.json.decode(content, type=_Revocations))
+    found = anyio.run(run)
+    for each in found:
+        if as_json:
+            say_json(each)
+        else:
+            _tell(msgspec.json.decode(each, type=Revocation))
+    if not found and not as_json:
+        say("Nothing is revoked.")
 
 
 @command.command()
 @click.argument("token_ids", nargs=-1, metavar="[TOKEN_ID]...")
-@click.option("--client", "client_id", metavar="ID", help="All tokens of this client.")
+@click.option("--client", "client_id", metavar="ID", help="Revoke all tokens of this client.")
 @click.option(
     "--before",
     metavar="TIME",
-    help="All tokens issued up to 2026-11-23T10:00:00Z, or `now`: of --client, or of everyone.",
+    help="Revoke the tokens issued up to this time (2026-11-23T10:00:00Z, or now), of --client or "
+    "of everyone.",
 )
-@click.option("--reason", default="", help="Kept with the event.")
+@click.option("--reason", default="", help="Recorded with the revocation.")
 @as_operator_of_clients
 def revoke(
     server: Server,
@@ -88,10 +79,10 @@ def revoke(
     before: str | None,
     reason: str,
 ) -> None:
-    """Revoke tokens: by id, those of a client, or all that were issued up to a time.
+    """Revoke tokens: by id, by client, or all that were issued up to a time.
 
-    A whole token counts as its id. Sessions begun with the tokens end too. New tokens can be made
-    afterwards, for which the revocation does not hold.
+    You may give a whole token instead of its id. Sessions that were started with the tokens end
+    too. A revocation by client or by time does not concern tokens that are made afterwards.
     """
     if bool(token_ids) == bool(client_id or before):
         raise click.UsageError("Name tokens, or --client, --before, or both of these.")
@@ -113,9 +104,10 @@ def revoke(
 @click.argument("token", default="-")
 @with_settings()
 def show(loaded: Loaded, token: str) -> None:  # noqa: ARG001 # takes what its siblings take
-    """Say what a token says: its id, client, role, scopes and times.
+    """Show what a token contains: its id, client, role, scopes and times.
 
-    Read from the standard input unless given. Whether it counts is not checked.
+    The token is read from the standard input unless it is given. Whether it is valid is not
+    checked.
     """
     text = sys.stdin.read().strip() if token == "-" else token  # noqa: S105 # not a secret
     if not text:
@@ -141,13 +133,13 @@ def keys(loaded: Loaded) -> None:
 
 @command.command()
 @click.option(
-    "--retire", metavar="KEY", help="A key that counts no more, at once; `tokens keys` lists them."
+    "--retire", metavar="KEY", help="Stop accepting this key at once; `tokens keys` lists them."
 )
 @with_settings()
 def rotate(loaded: Loaded, retire: str | None) -> None:
-    """Sign with a new key. Earlier ones verify as long as their tokens can be valid.
+    """Sign with a new key. Earlier keys are accepted as long as their tokens can be valid.
 
-    Where a key has leaked, --retire it: its tokens and the sessions begun with them end.
+    If a key has leaked, --retire it: its tokens, and the sessions started with them, end.
     """
     settings = loaded.settings
     if settings.secret is not None:
@@ -191,15 +183,18 @@ def _until(key: Key) -> str:
     return "" if key.until == float("inf") else f" until {_shown(key.until)}"
 
 
-def _tell(found: _Revocations) -> None:
-    for token in found.tokens:
-        say(f"token {token.token_id}  revoked {token.revoked_at}")
-    for client in found.clients:
-        say(f"client {client.client_id}  all tokens issued up to {client.before}")
-    if found.everyone:
-        say(f"everyone  all tokens issued up to {found.everyone}")
-    if not (found.tokens or found.clients or found.everyone):
-        say("Nothing is revoked.")
+def _tell(found: Revocation) -> None:
+    revoked = f"revoked {found.revoked_at} by {found.revoked_by}"
+    up_to = f"all tokens issued up to {found.before}, {revoked}"
+    if found.token_id is not None:
+        what = f"token {found.token_id}  {revoked}"
+    elif found.client_id is not None:
+        what = f"client {found.client_id}  {up_to}"
+    else:
+        what = f"everyone  {up_to}"
+    reason = f": {found.reason}" if found.reason else ""
+    wider = " (a wider revocation includes this one)" if found.superseded else ""
+    say(printable(f"{what}{reason}{wider}"))
 
 
 def _id_of(text: str) -> str:

@@ -24,7 +24,7 @@ def command(loaded: Loaded) -> None:
     """Run all of Photolog on this machine, until Ctrl-C.
 
     Everything is kept in the data folder: the log in an embedded Valkey server, unless
-    PHOTOLOG_REDIS_URL names one, and the pictures as files.
+    PHOTOLOG_REDIS_URL names one, and the photos as files.
     """
     settings = loaded.settings
     logs.configure(settings, "up")

@@ -41,9 +41,11 @@ UNFINISHED = "not processed yet"
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…", type=click.Path(path_type=Path))
-@click.option("--session", metavar="ID", help="Groups the photos; a room of its own shows them.")
-@click.option("--pipeline", help="full_processing, the default, or quick_processing.")
-@click.option("--priority", type=int, help="1, the first, to 10, the last. Default: 5.")
+@click.option(
+    "--session", metavar="ID", help="Session of the photos; see `photolog watch session:ID`."
+)
+@click.option("--pipeline", help="full_processing (default) or quick_processing.")
+@click.option("--priority", type=int, help="From 1 (first) to 10 (last). Default: 5.")
 @click.option("--wait", is_flag=True, help="Wait until the photos are processed.")
 @click.option(
     "--wait-timeout",
@@ -51,13 +53,13 @@ UNFINISHED = "not processed yet"
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up when no photo was processed for so long, or, after a minute at most, when one "
-    "is still refused for now.",
+    help="Give up when no photo has been processed for this long or, after a minute at most, if a "
+    "photo is still refused for the time being.",
 )
 @click.option(
-    "--verbose", is_flag=True, help=f"Name every photo with its id, also of more than {FEW} files."
+    "--verbose", is_flag=True, help=f"List every photo with its id, even for more than {FEW} files."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON line for each file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each file.")
 @with_server
 def command(
     server: Server,
@@ -70,10 +72,10 @@ def command(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Upload photos: files, and folders with all that is in them.
+    """Upload photos: files and whole folders.
 
-    Hidden files are skipped, unless named themselves. The exit status is 1 if a file failed, and
-    with --wait also if a photo was not processed in time.
+    Hidden files are skipped unless you name them. The exit status is 1 if a file failed or, with
+    --wait, if a photo was not processed in time.
     """
     found = find_files(paths)
     if not found.files and not found.failed:

@@ -38,19 +38,19 @@ class _Report(Audit, frozen=True, kw_only=True, rename="camel", omit_defaults=Tr
 @click.option(
     "--upto",
     metavar="POSITION",
-    help="As of an earlier audit, to compare its anchor; of several partitions joined by commas.",
+    help="Check up to the position of an earlier audit; those of several partitions with commas.",
 )
 @click.option(
     "--anchor",
     metavar="SHA256",
-    help="That of the earlier audit, with its position as --upto: exit status 1 if it is another.",
+    help="Anchor of the earlier audit, with its position as --upto; exit status 1 if it differs.",
 )
 @click.option(
     "--originals",
     is_flag=True,
-    help="Also read every original, and compare its SHA-256 with the one in the log.",
+    help="Also read every original and compare its SHA-256 with the log.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_settings()
 def command(
     loaded: Loaded,
@@ -62,15 +62,16 @@ def command(
 ) -> None:
     """Check the hash chain of every photo, or of one, in the log.
 
-    Needs the log alone: no gateway and no read model, and of a folder on which nothing runs, as a
-    backup, only its file. The exit status is 1 if a chain is broken,
-    if the log has no event at --upto, or if what it has up to there has another anchor.
-    Note the anchor and the position that are printed, and give both to a later audit: the anchor is
-    the same again, unless somebody rewrote what was there.
+    This needs only the log, no gateway and no read model. It also works on a folder on which
+    nothing runs, such as a backup. The exit status is 1 if a chain is broken, if the log has no
+    event at --upto, or if the anchor up to there differs from --anchor.
 
-    With --originals the exit status is also 1 if an original is missing or has other bytes than
-    those that were uploaded; each is named. This reads all files, and takes as long. Photos that
-    are deleted have no original. `photolog reconcile --hash` reads the pictures made from them too.
+    Note the anchor and the position that are printed, and give both to a later audit: the anchor is
+    the same again unless somebody has rewritten the events before it.
+
+    With --originals the exit status is also 1 if an original is missing or differs from what was
+    uploaded; each one is named. This reads all originals, which may take long. Deleted photos have
+    none. `photolog reconcile --hash` also reads the renditions.
     """
     if anchor is not None and upto is None:
         raise click.UsageError("--anchor needs --upto: an anchor is that of a position.")

@@ -95,14 +95,14 @@ class _Watch:
 
 @click.command()
 @click.argument("room", default="client", required=False)
-@click.option("--after", metavar="POSITION", help="Begin after this event, instead of now.")
-@click.option("--json", "as_json", is_flag=True, help="Each event as it comes, one line of JSON.")
+@click.option("--after", metavar="POSITION", help="Start after this position instead of now.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @with_server
 def command(server: Server, room: str, after: str | None, as_json: bool) -> None:
-    """Show what happens in a room, as it happens, until Ctrl-C.
+    """Show the events of a room as they happen, until Ctrl-C.
 
-    ROOM is client (your own, and the default), client:ID, session:ID, photo:ID or global. A client
-    sees its own; with --role operator you see all. A lost connection is taken up again where it
-    ended.
+    ROOM is client (your own; the default), client:ID, session:ID, photo:ID or global. A client sees
+    only its own events; with --role operator you see all. After a lost connection it resumes where
+    it stopped.
     """
     anyio.run(_Watch(room, after, as_json=as_json).run, server)

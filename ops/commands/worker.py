@@ -18,8 +18,8 @@ def command(
 ) -> None:
     """Run one worker, with its decoder processes.
 
-    It joins the log of PHOTOLOG_REDIS_URL, or else that of the `photolog up` on its data folder,
-    where the photos are too.
+    It uses the log at PHOTOLOG_REDIS_URL or, if that is not set, the log of the `photolog up` on
+    its data folder. The photos are in that folder too, unless PHOTOLOG_S3_ENDPOINT is set.
     """
     name = name or roles.standalone_name("worker")
     logs.configure(loaded.settings, name, quiet=quiet)

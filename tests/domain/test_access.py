@@ -9,6 +9,7 @@ from domain.access import (
     AccessRevoked,
     Revocations,
     RevokeAccess,
+    is_superseded,
 )
 from domain.controls import Controls, decide, evolve
 from domain.rejections import InvalidRevocation, TooManyRevocations
@@ -70,6 +71,39 @@ def test_all_tokens_are_revoked_up_to_a_moment_and_need_no_others() -> None:
         after(single), AccessRevoked(before="2026-11-23T10:00:06.000Z"), NOW + 6 * SECOND
     )
     assert much_later.revocations.tokens == {}
+
+
+def test_a_token_of_a_clock_that_is_ahead_is_met_by_a_second_revocation() -> None:
+    """It cannot be told from one that is issued after the first, which has to be accepted."""
+    issued = NOW + CLOCK_LEEWAY
+    first = after(AccessRevoked(client_id="alice", before=AT))
+    assert not refuses(first.revocations, issued)
+
+    again = RevokeAccess(now=NOW + CLOCK_LEEWAY, client_id="alice")
+    (event,) = decide(again, first)
+
+    assert isinstance(event, AccessRevoked)
+    assert refuses(evolve(first, event, again.now).revocations, issued)
+
+
+def test_what_a_wider_revocation_refuses_too_is_superseded_and_nothing_else() -> None:
+    token = AccessRevoked(token_id="t1")
+    narrow = AccessRevoked(client_id="alice", before="2026-11-23T09:00:00.000Z")
+    later = AccessRevoked(client_id="alice", before=AT)
+    other = AccessRevoked(client_id="bob", before="2026-11-23T10:00:05.000Z")
+    everyone = AccessRevoked(before=AT)
+    widest = AccessRevoked(before="2026-11-23T10:00:06.000Z")
+
+    def superseded(*events: AccessRevoked) -> list[AccessRevoked]:
+        known = after(*events).revocations
+        return [each for each in events if is_superseded(each, NOW, known)]
+
+    assert superseded(token, narrow, other) == []
+    assert superseded(token, narrow, later) == [narrow]
+    assert superseded(token, narrow, other, everyone) == [narrow]
+    assert superseded(token, narrow, later, other, everyone, widest) == [
+        *(token, narrow, later, other, everyone)
+    ]
 
 
 def test_an_older_moment_takes_nothing_back() -> None:

@@ -182,6 +182,49 @@ async def test_a_revocation_is_an_event_and_survives_a_restart(
     )
 
 
+async def test_every_revocation_is_listed_with_who_when_and_whether_a_wider_one_includes_it(
+    gateway: Gateway,
+) -> None:
+    await revoke(gateway, tokenId="t1", reason="lost laptop")
+    await revoke(gateway, clientId="carol", before="2026-11-01T00:00:00Z")
+    await revoke(gateway, clientId="dave", before="2026-11-03T00:00:00Z")
+    await revoke(gateway, before="2026-11-02T00:00:00Z")
+
+    async def page(**query: Any) -> dict[str, Any]:
+        answer = await gateway.client.get(
+            "/api/ops/tokens/history", params=query, headers=gateway.bearer("auditor")
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    whole, first = await page(), await page(limit=3)
+    second = await page(limit=3, cursor=first["nextCursor"])
+    assert [*first["items"], *second["items"]] == whole["items"]
+    assert (whole["nextCursor"], second["nextCursor"]) == (None, None)
+    told = ("tokenId", "clientId", "before", "superseded")
+    assert [tuple(each[name] for name in told) for each in whole["items"]] == [
+        (None, None, "2026-11-02T00:00:00.000Z", False),
+        (None, "dave", "2026-11-03T00:00:00.000Z", False),
+        (None, "carol", "2026-11-01T00:00:00.000Z", True),
+        ("t1", None, None, False),
+    ]
+    assert {each["revokedBy"] for each in whole["items"]} == {"operator:operator"}
+    assert [each["reason"] for each in whole["items"]] == ["", "", "", "lost laptop"]
+    times = [each["revokedAt"] for each in whole["items"]]
+    assert times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("cursor", ["x", "1:1-0", ""])
+async def test_what_is_no_cursor_of_the_revocations_is_refused(
+    gateway: Gateway, cursor: str
+) -> None:
+    answer = await gateway.client.get(
+        "/api/ops/tokens/history", params={"cursor": cursor}, headers=gateway.bearer("operator")
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
+
+
 async def test_the_same_revocation_again_records_nothing(gateway: Gateway) -> None:
     first = await revoke(gateway, clientId="bob", before="2026-11-01T00:00:00Z")
     second = await revoke(gateway, clientId="bob", before="2026-10-01T00:00:00+02:00")

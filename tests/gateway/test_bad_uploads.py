@@ -130,13 +130,13 @@ CASES = [
     Bad(what="two files", body=form(FILE, FILE), status=400, code="too-many-files"),
     Bad(
         what="many fields",
-        body=form(*[part("a", b"") for _ in range(10)], FILE),
+        body=form(*[part("sessionId", b"") for _ in range(10)], FILE),
         status=400,
         code="too-many-fields",
     ),
     Bad(
         what="a large field",
-        body=form(FILE, part("notes", b"a" * 1_001)),
+        body=form(FILE, part("sessionId", b"a" * 1_001)),
         status=400,
         code="field-too-large",
     ),
@@ -151,8 +151,27 @@ CASES = [
         what="a large file beside the photo",
         body=form(FILE, part("raw", LARGE, "a.dng")),
         status=400,
-        code="field-too-large",
-        says="beside the file",
+        code="unknown-field",
+        says="'raw'",
+    ),
+    *(
+        Bad(
+            what=f"the unknown field {name!r}",
+            body=form(*parts),
+            status=400,
+            code="unknown-field",
+            says=repr(shown),
+        )
+        for name, shown, parts in (
+            ("album", "album", (part("album", b"summer"), FILE)),
+            ("after the file", "album", (FILE, part("album", b"summer"))),
+            ("empty", "album", (FILE, part("album", b""))),
+            ("another case", "sessionid", (FILE, part("sessionid", b"trip"))),
+            ("misspelt", "priorty", (FILE, part("priorty", b"9"))),
+            ("no name", "", (part("", b"x"), FILE)),
+            ("with a blank", "priority ", (FILE, part("priority ", b"9"))),
+            ("long", "é" * 40, (FILE, part("é" * 400, b"9"))),
+        )
     ),
     Bad(
         what="text",

@@ -148,13 +148,25 @@ async def test_a_library_that_is_known_to_be_vulnerable_is_named(deps: Dependenc
     assert libraries["reason"].endswith(", fixed in 1.23.6")
 
 
-async def test_what_is_missing_around_decoders_is_named(gateway: Gateway) -> None:
+@pytest.mark.parametrize(
+    ("missing", "status"),
+    [
+        (["memory-limit"], "ok"),
+        (["landlock", "own-user"], "ok"),  # seccomp forbids what Landlock does
+        (["landlock", "seccomp"], "degraded"),
+        (["memory-limit", "no-new-privileges"], "degraded"),
+    ],
+)
+async def test_what_is_missing_around_decoders_is_named_and_degrades_if_it_matters(
+    gateway: Gateway, missing: list[str], status: str
+) -> None:
     await employ(gateway.log)
-    await census.report_unconfined(gateway.log, ("seccomp", "landlock"))
+    await census.report_unconfined(gateway.log, missing)
 
     pool = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
 
-    assert (pool["status"], pool["decodersWithout"]) == ("ok", ["landlock", "seccomp"])
+    assert (pool["status"], pool["decodersWithout"]) == (status, missing)
+    assert ("decoder_seccomp" in pool.get("reason", "")) == (status == "degraded")
 
 
 async def test_a_fleet_of_no_workers_is_degraded_and_not_down(gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,32 @@ async def test_a_position_of_anothers_event_is_like_one_without_an_event(
             assert stream.ready.data == {"recovered": False, "position": last}
 
     assert seen == {(409, "There is no event of yours at ….")}
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    ["0:9999999999999-0", "0:9999999999999999-9999999999999999", "7:1-0", "0:1-0,1:1-0"],
+)
+async def test_a_reader_with_a_position_that_the_log_lacks_is_told_and_goes_on(
+    gateway: Gateway, mine: str, unknown: str
+) -> None:
+    """It may be an honest one, after a loss; an EventSource never comes back from a 4xx."""
+    photo = (await gateway.get("/api/photos")).json()["items"][0]["photoId"]
+    starts: list[dict[str, Any]] = []
+    async with following(gateway, after=unknown) as stream:
+        starts.append(stream.ready.data)
+    async with following(gateway, header=unknown) as stream:
+        starts.append(stream.ready.data)
+    async with talking(gateway) as talk:
+        starts.append(await talk.ask("identify", lastEventId=unknown))
+        starts.append(await talk.ask("subscribe:photo", photoId=photo, lastEventId=unknown))
+
+    told = [(each["recovered"], each["position"]) for each in starts]
+    assert told == [(False, mine)] * 4
+    async with following(gateway, header=mine) as stream:
+        assert stream.ready.data == {"recovered": True, "position": mine}
+    read = await gateway.get("/api/photos", after=unknown)
+    assert (read.status_code, read.json()["code"]) == (409, "unknown-position")
 
 
 async def test_no_answer_to_a_client_has_a_position_of_anothers_event(

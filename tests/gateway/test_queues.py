@@ -94,6 +94,17 @@ async def test_what_waits_who_works_and_what_failed_is_shown(gateway: Gateway) -
     assert worker["doing"][0]["stage"] == "validation"
 
 
+async def test_the_clients_of_a_paused_stage_are_counted(gateway: Gateway) -> None:
+    await ask(gateway, "POST", "all/pause")
+    for name in ("alice", "bob", "bob"):
+        await gateway.upload(name=name)
+    await dispatch(gateway)
+
+    lane = (await stage(gateway))["lanes"]["normal"]
+
+    assert (lane["waiting"], lane["clients"]) == (3, 2)
+
+
 @pytest.mark.parametrize("name", ["alice", "auditor"])
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
 async def test_only_operators_steer(

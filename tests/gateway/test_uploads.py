@@ -58,11 +58,8 @@ async def test_a_new_photo_is_created_and_its_bytes_are_kept(gateway: Gateway) -
     )
 
 
-async def test_fields_may_come_after_the_file_and_unknown_ones_are_ignored(
-    gateway: Gateway,
-) -> None:
+async def test_fields_may_come_after_the_file_or_be_left_empty(gateway: Gateway) -> None:
     form = [
-        ("album", (None, "not known here")),
         ("file", ("a.png", picture())),
         ("sessionId", (None, "späť")),
         ("priority", (None, "")),

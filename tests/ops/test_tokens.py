@@ -77,7 +77,25 @@ def test_the_tokens_of_a_client_are_revoked_and_its_next_one_counts(shared_syste
     assert done.returncode == 0, done.stdout + done.stderr
     wait_until(lambda: status(shared_system, before) == 401, "it is refused")
     assert status(shared_system, token(shared_system, "--client", "carol")) == 200
-    assert "client carol  all tokens issued up to " in shared_system.photolog("tokens").stdout
+    listed = shared_system.photolog("tokens").stdout
+    assert re.search(
+        r"^client carol  all tokens issued up to \S+Z, revoked \S+Z by operator:local: left$",
+        listed,
+        re.MULTILINE,
+    ), listed
+
+
+def test_a_revocation_that_a_wider_one_includes_is_still_listed(system: System) -> None:
+    for wish in (("--client", "dora", "--before", "2026-11-01T00:00:00Z"), ("--before", "now")):
+        done = system.photolog("tokens", "revoke", *wish)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    everyone, dora = system.photolog("tokens", "list").stdout.splitlines()
+
+    assert everyone.startswith("everyone  all tokens issued up to ")
+    assert "wider" not in everyone
+    assert dora.startswith("client dora  all tokens issued up to 2026-11-01T00:00:00.000Z, ")
+    assert dora.endswith(" (a wider revocation includes this one)")
 
 
 def test_all_tokens_before_now_are_revoked_and_the_command_line_goes_on(system: System) -> None:

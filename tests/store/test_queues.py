@@ -6,6 +6,7 @@ from store.log import Log
 from store.queues import Doing, LaneDepth, StageQueue, look
 from tests.conftest import CONTEXT, home
 from tests.store.commands import completed
+from tests.store.test_turns import bulk, put, task
 from tests.store.waiting import STAGES, depth, dispatched, lanes_of, uploaded
 
 
@@ -137,6 +138,32 @@ async def test_a_held_entry_that_is_no_task_is_in_progress_but_not_shown(log: Lo
 
     assert (await validation(log)).in_progress == 1
     assert [each.doing for each in found.workers] == [[]]
+
+
+async def test_clients_are_counted_whether_a_worker_has_looked_or_not(log: Log) -> None:
+    lanes = await lanes_of(log)
+    await put(log, *bulk("a", 3), task("b"), task("c", priority=9))
+
+    def clients(queue: StageQueue) -> dict[str, int]:
+        return {name: lane.clients for name, lane in queue.lanes.items()}
+
+    assert clients(await validation(log)) == {"high": 0, "normal": 2, "low": 1}
+    first, second = await lanes.claim(0, 2)  # the only task of b, and one of a
+    assert {first.task.client_id, second.task.client_id} == {"a", "b"}
+    assert clients(await validation(log)) == {"high": 0, "normal": 1, "low": 1}
+    await put(log, *bulk("d", 2_000), task("a"), task("e"))
+
+    assert clients(await validation(log)) == {"high": 0, "normal": 3, "low": 1}
+
+
+async def test_clients_are_counted_where_their_turns_were_lost(log: Log) -> None:
+    lanes = await lanes_of(log)
+    await put(log, task("a"), task("b"), task("c"))
+    (held,) = await lanes.claim(0, 1)
+    await log.redis.delete(log.keys.turns(0, "validation", "normal"))
+
+    assert held.task.client_id == "a"
+    assert (await validation(log)).lanes["normal"].clients == 2
 
 
 async def test_looking_changes_nothing(log: Log) -> None:
