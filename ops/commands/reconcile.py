@@ -18,8 +18,13 @@ from ops.hashing import Hashed, check_files
 from ops.lines import say, say_json
 from ops.loading import Loaded
 from ops.progress import progress_bar
-from ops.reconciling import Comparison, compare, record_removed, remove
+from ops.reconciling import Comparison, compare, record_removed, remove, tell_health
 from ops.tokens import parse_ttl
+
+MENDING = """\
+An original is mended by uploading the same bytes again, or by restoring the file from a backup; a
+picture under `renditions` by processing its photo again (`POST /api/photos/PHOTO/reprocess`, or the
+page)."""
 
 
 class _Report(Comparison, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -67,10 +72,16 @@ def command(
     """Compare the files with the log, both ways.
 
     Reports files that no event names, which a crash may leave, and files that an event names and
-    that are not there, or are of another size. The exit status is 1 if there are any of these.
+    that are missing or have another size. Health tells of the latter until they are whole.
 
     With --hash it reads every file too, which takes as long, and also reports those with other
     bytes than an event says, even if their size is right, and those that cannot be read.
+
+    The exit status is 1 if it found any of these, unless --remove deleted them all. Superseded
+    pictures do not count.
+
+    Stray are files outside the folders of Photolog, or with names that it never gives. They are
+    never removed.
 
     Orphaned are originals without an event whose upload may have been answered: perhaps the last
     copies of photos, because a failover may lose events that nobody is left to name. Restore the
@@ -99,6 +110,7 @@ def command(
                 raise UserError("no gateway or worker has joined these files to the log yet")
             links_s = settings.s3_link_s if settings.s3_links else 0
             found = await compare(log, blobs, older_than_s=age_s, links_s=links_s)
+            await tell_health(log, found.damages)
             if removing:
                 await remove(blobs, found, orphans=orphans, superseded=superseded)
             if removing and superseded:
@@ -107,7 +119,9 @@ def command(
                 return found, None
             async with open_reading(settings) as files:
                 with progress_bar(quiet=as_json) as progress:
-                    return found, await check_files(log, files, renditions=True, progress=progress)
+                    hashed = await check_files(log, files, renditions=True, progress=progress)
+            await tell_health(log, hashed.damages)
+            return found, hashed
 
     found, hashed = anyio.run(run)
     if as_json:
@@ -117,7 +131,10 @@ def command(
         if hashed is not None:
             _tell_hashed(hashed)
         _tell(found, removing=removing, orphans=orphans, superseded=superseded)
-    if found.missing or found.damaged or not (hashed is None or hashed.well):
+        if found.damages or not (hashed is None or hashed.well):
+            say(MENDING)
+    settled = found.is_settled(removed=removing, orphans=orphans)
+    if not settled or not (hashed is None or hashed.well):
         raise click.exceptions.Exit(1)
 
 
@@ -154,12 +171,14 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         say(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for draft in found.drafts:
         say(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
+    for blob in found.strays:
+        say(f"stray  {blob.key}  {blob.size:,} bytes")
     say(
         f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
         f"{len(found.damaged):,} of another size; "
         f"{len(found.unnamed):,} unnamed, {len(found.orphaned):,} orphaned, "
         f"{len(found.drafts):,} drafts; {len(found.superseded):,} superseded, of "
-        f"{sum(blob.size for blob in found.superseded):,} bytes"
+        f"{sum(blob.size for blob in found.superseded):,} bytes; {len(found.strays):,} stray"
     )
     if not removing and (found.unnamed or found.drafts):
         say("`photolog reconcile --remove` deletes those that no event names.")

@@ -73,7 +73,7 @@ def command(
     """Upload photos: files, and folders with all that is in them.
 
     Hidden files are skipped, unless named themselves. The exit status is 1 if a file failed, and
-    with --wait also if a photo was not processed in time.
+    with --wait also if a photo could not be processed, or not in time.
     """
     found = find_files(paths)
     if not found.files and not found.failed:

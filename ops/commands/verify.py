@@ -63,14 +63,15 @@ def command(
     """Check the hash chain of every photo, or of one, in the log.
 
     Needs the log alone: no gateway and no read model, and of a folder on which nothing runs, as a
-    backup, only its file. The exit status is 1 if a chain is broken,
+    backup, only its file. The exit status is 1 if a chain is broken, if an entry is no event,
     if the log has no event at --upto, or if what it has up to there has another anchor.
     Note the anchor and the position that are printed, and give both to a later audit: the anchor is
     the same again, unless somebody rewrote what was there.
 
-    With --originals the exit status is also 1 if an original is missing or has other bytes than
-    those that were uploaded; each is named. This reads all files, and takes as long. Photos that
-    are deleted have no original. `photolog reconcile --hash` reads the pictures made from them too.
+    With --originals the exit status is also 1 if an original is missing, cannot be read, or has
+    other bytes than those that were uploaded; each is named. This reads all files, and takes as
+    long. Photos that are deleted have no original. `photolog reconcile --hash` reads the pictures
+    made from them too.
     """
     if anchor is not None and upto is None:
         raise click.UsageError("--anchor needs --upto: an anchor is that of a position.")
