@@ -1,6 +1,6 @@
 """What may be asked of a photo. A command brings every id it needs; the rules draw none."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -102,6 +102,16 @@ class RecordRenditionsRemoved(Command, frozen=True, kw_only=True):
     keys: tuple[str, ...]
 
 
+class RecordOriginalRestored(Command, frozen=True, kw_only=True):
+    """Record that the original is stored again with its bytes, after it was missing or altered.
+
+    ``number`` counts the restorations of the photo from 1, so that each is recorded once.
+    """
+
+    cause: Literal["missing", "altered"]
+    number: int
+
+
 class RecordErased(Command, frozen=True, kw_only=True):
     pass
 
@@ -117,5 +127,6 @@ PhotoCommand = (
     | RecordStageFailed
     | DeletePhoto
     | RecordRenditionsRemoved
+    | RecordOriginalRestored
     | RecordErased
 )

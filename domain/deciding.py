@@ -58,12 +58,28 @@ def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, 
             return () if photo.deleted else (e.PhotoDeleted(photo_id=photo.photo_id),)
         case c.RecordRenditionsRemoved():
             return holdings.remove(photo.holding, photo.photo_id, command.keys)
+        case c.RecordOriginalRestored():
+            return _restore(command, photo)
         case c.RecordErased():
             if photo.erased or not photo.deleted:
                 return ()
             return (e.PhotoErased(photo_id=photo.photo_id),)
         case _:
             assert_never(command)
+
+
+def _restore(command: c.RecordOriginalRestored, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if photo.deleted or photo.restorations >= command.number:
+        return ()
+    return (
+        e.OriginalRestored(
+            photo_id=photo.photo_id,
+            key=photo.keys["original"],
+            file_size=photo.file_size,
+            sha256=photo.sha256,
+            cause=command.cause,
+        ),
+    )
 
 
 def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:

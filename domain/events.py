@@ -5,7 +5,7 @@ changes no stored byte. A changed meaning is a new ``version`` in the metadata a
 """
 
 from datetime import UTC, datetime
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -149,6 +149,19 @@ class RenditionsRemoved(Data, frozen=True, kw_only=True):
     files: tuple[StoredFile, ...]
 
 
+class OriginalRestored(Data, frozen=True, kw_only=True):
+    """The original was missing or altered. A client sent its bytes again: they are durable under
+    ``key``.
+    """
+
+    TYPE: ClassVar[str] = "photo.original.restored"
+
+    key: str
+    file_size: int
+    sha256: str
+    cause: Literal["missing", "altered"]
+
+
 class ProcessingDiscarded(Data, frozen=True, kw_only=True):
     """An operator has put the failed job aside."""
 
@@ -182,6 +195,7 @@ PhotoEvent = (
     | ProcessingDiscarded
     | RenditionsSuperseded
     | RenditionsRemoved
+    | OriginalRestored
     | PhotoDeleted
     | PhotoErased
 )

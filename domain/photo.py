@@ -32,7 +32,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     """What the rules need to know of a photo; readers have the read models.
 
     ``holding`` has its files; ``finished`` are the stages that any job has done; ``backfills`` the
-    jobs that a backfill has asked for.
+    jobs that a backfill has asked for; ``restorations`` counts how often its original was restored.
     """
 
     photo_id: str
@@ -45,6 +45,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     holding: Holding
     finished: frozenset[str] = frozenset()
     backfills: frozenset[str] = frozenset()
+    restorations: int = 0
 
     @property
     def keys(self) -> dict[str, str]:
@@ -100,6 +101,8 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
         case e.ProcessingRequested() if data.pipeline.startswith(BACKFILL):
             backfills = photo.backfills | {data.job_id}
             return replace(photo, job=_evolve_job(photo.job, data), backfills=backfills)
+        case e.OriginalRestored():
+            return replace(photo, restorations=photo.restorations + 1)
         case (
             e.ThumbnailGenerated()
             | e.RenditionsSuperseded()

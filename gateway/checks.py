@@ -3,7 +3,7 @@
 | check | looks at | ``degraded`` | ``down`` |
 |---|---|---|---|
 | ``redis`` | partitions, id, memory, clock | some answer; nearly full; clock off; unsafe | none |
-| ``blobs`` | a small blob that is written, read and deleted | no room; altered files | it fails |
+| ``blobs`` | a small blob that is written, read and deleted | no room; damaged files | it fails |
 | ``sqlite`` | a query; the lag; the whole file, now and then | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
 | ``worker_pool`` | who has reported of late | no worker; decoders not confined | |
@@ -20,12 +20,13 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Literal
 
 import anyio
 import msgspec
 
-from gateway import machine
+from gateway import damage, machine
 from gateway.connections import Connections
 from gateway.dependencies import Dependencies
 from gateway.hub import Hub
@@ -33,11 +34,12 @@ from gateway.kept import Kept
 from gateway.log_room import is_full
 from gateway.reading import lag_ms
 from projections import checkpoints
-from store import census
+from store import census, damaged
 from store.background import STEADY_S
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
 from store.controls import ControlLog
+from store.damaged import DamagedFile
 from store.errors import CircuitOpen, Corrupt, Denied, Full, Replaced, StoreError, Unavailable
 from store.foreign import noted
 from store.position import Position
@@ -51,13 +53,7 @@ PROBE = b"photolog was here"
 NOT_CONFINED = "decoders are not confined: use Linux on x86-64 or aarch64, and decoder_seccomp"
 
 LOG_FULL = "nearly full: it takes no uploads, only results and deletions"
-
 GATEWAY = "gateway"
-
-ALTERED = (
-    "altered files seen: {} (`photolog reconcile --hash` names them; sending an original again"
-    " restores it)"
-)
 
 NAMED = 10
 """Failing tasks that one answer names."""
@@ -100,11 +96,15 @@ class Checks:
         self._deps = deps
         self._hub = hub
         self._connections = connections
-        self._limits = deps.limits
+        self._limits = limits = deps.limits
         self._probed = Kept(self._probe, deps.limits.probe_keep_s)
         self._said: dict[str, str] = {}
         self._examined = Kept(self._examine_file, deps.limits.integrity_keep_s)
-        self._damage = Kept(self._look_at_damage, deps.limits.integrity_keep_s)
+        stores = deps.log, deps.blobs
+        self._looks_at_damage = (
+            Kept(partial(damage.look, *stores), limits.probe_keep_s),
+            Kept(partial(damage.look_again, *stores, deps.reader), limits.integrity_keep_s),
+        )
         self._flaws = Kept(self._find_flaws, LIBRARIES_KEPT_S)
 
     async def serving(self) -> dict[str, Check]:
@@ -237,12 +237,21 @@ class Checks:
         probed = await self._probed.get(self._limits.check_timeout_s)
         if probed is None:
             raise Unavailable("a small blob takes too long")
-        with suppress(StoreError):  # which its own check says
-            await self._damage.get(self._limits.check_timeout_s / 2)
-        altered = self._deps.damaged.count
-        if altered == 0 or probed.status != "ok":
+        found = await self._damaged()
+        if not found or probed.status == "down":
             return probed
-        return msgspec.structs.replace(probed, status="degraded", reason=ALTERED.format(altered))
+        reason = "; ".join(filter(None, (probed.reason, damage.in_words(found))))
+        return msgspec.structs.replace(probed, status="degraded", reason=reason)
+
+    async def _damaged(self) -> list[DamagedFile]:
+        """The files that are missing or altered, as far as anybody has noticed."""
+        patience_s = self._limits.check_timeout_s / 4
+        for look in self._looks_at_damage:
+            with suppress(StoreError):  # which its own check says
+                await look.get(patience_s)
+        with suppress(StoreError):
+            return await damaged.noted(self._deps.log)
+        return []
 
     async def _probe(self) -> Check:
         try:
@@ -288,6 +297,8 @@ class Checks:
         check = await self._read_model()
         # Half of the time: it may be needed to say that the answer is not known yet.
         integrity = await self._examined.get(self._limits.check_timeout_s / 2)
+        if integrity == "damaged":  # until its projector has made another
+            self._examined.expire()
         status = "down" if integrity == "damaged" else check.status
         return msgspec.structs.replace(check, status=status, integrity=integrity or "unknown")
 
@@ -295,11 +306,12 @@ class Checks:
         try:
             await self._deps.reader.check(self._limits.integrity_timeout_s)
         except Corrupt as error:
-            logger.warning("health: sqlite: %s", error)
+            self._say("integrity", "sqlite", error)
             return "damaged"
         except Unavailable as error:
             logger.info("health: sqlite: %s", error)
             return "unknown"
+        self._said.pop("integrity", None)
         return "ok"
 
     async def _machine(self) -> Check:
@@ -361,10 +373,6 @@ class Checks:
         if flaws is None:
             return Check(status="ok", reason="not examined yet")
         return Check(status="degraded" if flaws else "ok", reason="; ".join(flaws) or None)
-
-    async def _look_at_damage(self) -> None:
-        deps = self._deps
-        await deps.damaged.look_again(deps.log, deps.blobs, deps.reader)
 
     async def _find_flaws(self) -> list[str]:
         return await self._deps.known_flaws()

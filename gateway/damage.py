@@ -1,79 +1,166 @@
-"""Stored files that were found to have other bytes than the log records.
+"""Stored files that are missing or altered: health tells of them until they are whole.
 
-A read, or a worker, comes upon them; health tells of them until they are whole again, or gone.
+| how a file gets among them | when |
+|---|---|
+| a gateway serves it, or compares an upload with it | at once |
+| a worker processes it | at once; otherwise from the dead letter, at the next look |
+| ``photolog reconcile`` reports it | at once |
+
+A file leaves them once it is whole, or is no longer a current file of its photo: that was deleted,
+or a later job has replaced the file. An upload that restores it does so at once.
 """
 
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+from domain.photo import Photo
 from gateway.intact import intact
 from projections import dead_letters
+from store import damaged
 from store.blobs import Blobs
+from store.damaged import NOTED_MAX, Damage, DamagedFile, name_of
 from store.errors import Corrupt, Missing, StoreError
 from store.log import Log
 from store.reader import Reader
 
-NOTED_MAX = 100
-"""Files that a gateway remembers; the oldest are forgotten first."""
+logger = logging.getLogger("photolog.gateway")
 
-LOOKED_AT = 3
-"""Files that one look reads again: each may be as large as an upload."""
+MISSING, ALTERED = "blob-missing", "blob-damaged"
+"""How jobs fail whose file was missing, or whose original was altered."""
 
-ORIGINAL = "original"
-CODE = "blob-damaged"
+LETTERS = 3
+"""Dead letters of each kind that one look takes up: an original may be as large as an upload."""
 
+READ_BYTES = 300_000_000
+"""One look reads altered files again, in turn, until it has read so many bytes."""
 
-class Damaged:
-    """The altered files that one gateway knows of, by key, each with its SHA-256 and size."""
-
-    def __init__(self) -> None:
-        self._noted: dict[str, tuple[str, int]] = {}
-
-    @property
-    def count(self) -> int:
-        return len(self._noted)
-
-    def note(self, key: str, sha256: str, size: int) -> None:
-        self._noted[key] = (sha256, size)
-        if len(self._noted) > NOTED_MAX:
-            del self._noted[next(iter(self._noted))]
-
-    def forget(self, key: str) -> None:
-        self._noted.pop(key, None)
-
-    async def look_again(self, log: Log, blobs: Blobs, reader: Reader) -> None:
-        """Note the originals that workers found damaged; forget what is whole again or gone.
-
-        A few are read each time, in turn.
-
-        Raises:
-            StoreError: one of these does not answer.
-        """
-        for letter in await reader.query(dead_letters.of_code, CODE, LOOKED_AT):
-            photo = (await log.load(letter.photo_id, letter.client_id)).photo
-            if photo is not None and not photo.deleted:
-                self._noted.setdefault(photo.keys[ORIGINAL], (photo.sha256, photo.file_size))
-        for key, (sha256, size) in list(self._noted.items())[:LOOKED_AT]:
-            self.forget(key)
-            try:
-                if not await is_intact(blobs, key, sha256, size):
-                    self.note(key, sha256, size)  # behind the others
-            except Missing:
-                continue
-            except StoreError:
-                self.note(key, sha256, size)
-                raise
+ADVICE = {
+    True: "upload the same bytes again, or restore the file from a backup",
+    False: "process the photo again (`POST /api/photos/PHOTO/reprocess`, or the page)",
+}
+"""What mends an original, and what a rendition."""
 
 
-async def is_intact(blobs: Blobs, key: str, sha256: str, size: int) -> bool:
-    """Return whether the file has these bytes; its content is read if its size is right.
+async def note(
+    log: Log, key: str, damage: Damage, *, photo_id: str, client_id: str, sha256: str
+) -> None:
+    """Note that the file was found so; without Redis, the next reader notes it."""
+    try:
+        await damaged.note(log, key, damage, photo_id=photo_id, client_id=client_id, sha256=sha256)
+    except StoreError as error:
+        logger.warning("health will not tell that %s is %s: %s", key, damage, error)
+
+
+async def damage_of(blobs: Blobs, key: str, sha256: str | None, size: int) -> Damage | None:
+    """Return what is wrong with the file; its content is read if its size is right.
+
+    Without ``sha256`` its size is enough.
 
     Raises:
-        Missing: there is no such file.
         Unavailable: the store does not answer.
     """
-    if await blobs.size(key) != size:
-        return False
     try:
-        async for _ in intact(blobs.read(key), key, sha256):
-            pass
+        if await blobs.size(key) != size:
+            return "altered"
+        if sha256 is not None:
+            async for _ in intact(blobs.read(key), key, sha256):
+                pass
+    except Missing:
+        return "missing"
     except Corrupt:  # or the disk cannot read it
+        return "altered"
+    return None
+
+
+async def look(log: Log, blobs: Blobs) -> None:
+    """Forget the files that are no longer current, and those that were missing and are whole now.
+
+    Raises:
+        StoreError: Redis or the store does not answer.
+    """
+    for file in await damaged.noted(log):
+        photo = (await log.load(file.photo_id, file.client_id)).photo
+        name = name_of(photo, file.key)
+        if photo is None or name is None:
+            await damaged.forget(log, [file.key])
+        elif file.damage == "missing" and await _is_there(blobs, file.key):
+            await _examine(log, blobs, file, photo, name)
+
+
+async def look_again(log: Log, blobs: Blobs, reader: Reader) -> None:
+    """Note what dead letters tell of, and read altered files again, the oldest first.
+
+    Raises:
+        StoreError: Redis, the store or the read model does not answer.
+    """
+    await _note_dead_letters(log, blobs, reader)
+    read = 0
+    for file in await damaged.noted(log):
+        photo = (await log.load(file.photo_id, file.client_id)).photo
+        name = name_of(photo, file.key)
+        if file.damage == "altered" and photo is not None and name is not None:
+            await _examine(log, blobs, file, photo, name)
+            read += photo.holding.sizes[name]
+        if read >= READ_BYTES:
+            return
+
+
+async def _note_dead_letters(log: Log, blobs: Blobs, reader: Reader) -> None:
+    known = {file.key for file in await damaged.noted(log)}
+    for code in (MISSING, ALTERED):
+        for letter in await reader.query(dead_letters.of_code, code, LETTERS):
+            photo = (await log.load(letter.photo_id, letter.client_id)).photo
+            if photo is None or photo.deleted:
+                continue
+            for name, key in photo.keys.items():
+                reads = code == ALTERED and name == damaged.ORIGINAL
+                if key in known or not (reads or code == MISSING):
+                    continue
+                sha256 = photo.sha256 if reads else None
+                found = await damage_of(blobs, key, sha256, photo.holding.sizes[name])
+                if found is not None:
+                    await damaged.note(
+                        *(log, key, found),
+                        photo_id=letter.photo_id,
+                        client_id=letter.client_id,
+                        sha256=sha256,
+                    )
+
+
+async def _is_there(blobs: Blobs, key: str) -> bool:
+    try:
+        await blobs.size(key)
+    except Missing:
         return False
     return True
+
+
+async def _examine(log: Log, blobs: Blobs, file: DamagedFile, photo: Photo, name: str) -> None:
+    sha256 = photo.sha256 if name == damaged.ORIGINAL else file.sha256
+    found = await damage_of(blobs, file.key, sha256, photo.holding.sizes[name])
+    if found is None:
+        await damaged.forget(log, [file.key])
+    else:  # behind the others
+        await damaged.note(
+            *(log, file.key, found),
+            photo_id=file.photo_id,
+            client_id=file.client_id,
+            sha256=sha256,
+        )
+
+
+def in_words(files: Sequence[DamagedFile]) -> str:
+    """Say how many files of each kind are damaged, and what mends them."""
+    counts = Counter((file.is_original, file.damage) for file in files)
+    said: list[str] = []
+    for is_original, kind in ((True, "original"), (False, "rendition")):
+        named = [
+            f"{count} {kind}{'' if count == 1 else 's'} {damage}"
+            for damage in ("missing", "altered")
+            if (count := counts[is_original, damage])
+        ]
+        if named:
+            said.append(f"{', '.join(named)}: {ADVICE[is_original]}")
+    most = f"at least {NOTED_MAX} files; " if len(files) >= NOTED_MAX else ""
+    return f"{most}{'; '.join(said)}; `photolog reconcile --hash` names them"

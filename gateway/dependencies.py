@@ -8,7 +8,6 @@ from litestar.datastructures import State
 
 from gateway.access import Access
 from gateway.auth import Principal, Tokens
-from gateway.damage import Damaged
 from gateway.limits import Limits
 from gateway.log_room import LogRoom
 from gateway.observing import AnswerObserver, Exposition, nothing
@@ -31,8 +30,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     ``background`` keeps the gateway's long-running tasks. ``limited`` is called with the name of a
     rate limit each time it refuses something. ``connections_note`` says why there may be fewer
     connections than an operator has set. ``known_flaws`` names the bundled libraries that are known
-    to be vulnerable, each in a sentence. ``damaged`` are the stored files that were found to have
-    other bytes than the log records.
+    to be vulnerable, each in a sentence.
     """
 
     log: Log
@@ -48,7 +46,6 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     connections_note: str = ""
     log_room: LogRoom = msgspec.field(default_factory=LogRoom)
     upload_keys: UploadKeys = msgspec.field(default_factory=UploadKeys)
-    damaged: Damaged = msgspec.field(default_factory=Damaged)
     known_flaws: Callable[[], Awaitable[list[str]]] = _no_flaws
 
 

@@ -30,6 +30,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
 from domain.pipeline import DEFAULT_PIPELINE, PIPELINES
+from gateway.damage import note
 from gateway.dependencies import Asked, Dependencies
 from gateway.envelope import is_head
 from gateway.filenames import disposition, with_suffix
@@ -43,7 +44,8 @@ from projections import jobs, photos
 from projections.jobs import JobView
 from projections.photos import Files, Owner
 from store.blobs import CHUNK_BYTES
-from store.errors import Corrupt
+from store.damaged import Damage
+from store.errors import Corrupt, Missing
 from store.position import Position
 from store.reader import Reader
 from store.sqlite import Connection
@@ -74,8 +76,10 @@ _RESPONSES: Mapping[int, ResponseSpec] = {
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent."""
+    """What is sent: a file of a photo."""
 
+    photo_id: str
+    client_id: str
     key: str
     name: str
     mime_type: str
@@ -100,8 +104,10 @@ async def original(
     download: Download = False,
 ) -> ASGIResponse:
     """Byte for byte; `Range` and `If-None-Match` work."""
-    files = await _files(request, reader, photo_id)
+    owner, files = await _files(request, reader, photo_id)
     file = File(
+        photo_id=photo_id,
+        client_id=owner.client_id,
         key=files.original_key,
         name=files.original_filename,
         mime_type=files.mime_type,
@@ -129,8 +135,8 @@ async def thumbnail(
     download: Download = False,
 ) -> ASGIResponse:
     """`size` is the longest edge in pixels: 150, 300 or 600."""
-    files = await _files(request, reader, photo_id)
-    file = _rendition(files, f"{THUMBNAIL}{size}")
+    owner, files = await _files(request, reader, photo_id)
+    file = _rendition(files, f"{THUMBNAIL}{size}", photo_id, owner)
     if file is None:
         raise _no_thumbnail(size, files, await reader.query(_last_job, photo_id))
     return await _answer(request, deps, file, download=download)
@@ -151,20 +157,20 @@ async def optimized(
     download: Download = False,
 ) -> ASGIResponse:
     """Smaller than the original, upright, without its metadata."""
-    files = await _files(request, reader, photo_id)
-    file = _rendition(files, "optimized")
+    owner, files = await _files(request, reader, photo_id)
+    file = _rendition(files, "optimized", photo_id, owner)
     if file is None:
         job = await reader.query(_last_job, photo_id)
         raise _not_made("optimized picture", "optimization", job)
     return await _answer(request, deps, file, download=download)
 
 
-async def _files(request: Asked, reader: Reader, photo_id: str) -> Files:
-    owner, files = await reader.query(_owned, photo_id)
-    visible(owner, photo_id, request.user)
+async def _files(request: Asked, reader: Reader, photo_id: str) -> tuple[Owner, Files]:
+    found, files = await reader.query(_owned, photo_id)
+    owner = visible(found, photo_id, request.user)
     if files is None:
         raise not_found(photo_id)
-    return files
+    return owner, files
 
 
 def _owned(db: Connection, photo_id: str) -> tuple[Owner | None, Files | None]:
@@ -199,12 +205,14 @@ def _not_made(what: str, stage: str, job: JobView | None) -> Refused:
     return Refused("rendition-not-found", detail, advice=advice)
 
 
-def _rendition(files: Files, name: str) -> File | None:
+def _rendition(files: Files, name: str, photo_id: str, owner: Owner) -> File | None:
     made = files.renditions.get(name)
     if made is None:
         return None
     suffix = made.mime_type.rpartition("/")[2]
     return File(
+        photo_id=photo_id,
+        client_id=owner.client_id,
         key=made.key,
         name=with_suffix(files.original_filename, f"-{name}.{suffix}"),
         mime_type=made.mime_type,
@@ -230,8 +238,13 @@ async def _answer(
         conditions.require(file.current)
         if conditions.evaluate(file.current) == "not-modified":
             return ASGIResponse(status_code=304, headers=_headers(file))
-    if (stored := await deps.blobs.size(file.key)) != file.size:
-        deps.damaged.note(file.key, file.sha256, file.size)
+    try:
+        stored = await deps.blobs.size(file.key)
+    except Missing:
+        await _note(deps, file, "missing")
+        raise
+    if stored != file.size:
+        await _note(deps, file, "altered")
         raise Refused(
             "corrupt",
             f"The file of this photo has {stored} bytes, and {file.size} were written.",
@@ -263,6 +276,15 @@ async def _answer(
     )
 
 
+async def _note(deps: Dependencies, file: File, damage: Damage) -> None:
+    await note(
+        *(deps.log, file.key, damage),
+        photo_id=file.photo_id,
+        client_id=file.client_id,
+        sha256=file.sha256,
+    )
+
+
 async def _checked(
     deps: Dependencies, file: File, chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
@@ -274,7 +296,7 @@ async def _checked(
             async for chunk in intact(chunks, file.key, file.sha256):
                 yield chunk
         except Corrupt:
-            deps.damaged.note(file.key, file.sha256, file.size)
+            await _note(deps, file, "altered")
             deps.blobs.observe("get", "corrupt", time.perf_counter() - began)
             raise
 

@@ -28,6 +28,10 @@ class Kept(Generic[T]):
         await asyncio.wait({self._looking}, timeout=patience_s)
         return self._looking.result() if self._looking.done() else None
 
+    def expire(self) -> None:
+        """Look again when somebody asks next, however young the answer is."""
+        self._found_at = float("-inf")
+
     def _is_old(self, looking: "asyncio.Task[T]") -> bool:
         return looking.done() and time.monotonic() >= self._found_at + self._keep_s
 

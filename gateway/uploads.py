@@ -48,7 +48,7 @@ from gateway.forms import Form, least_file_bytes, receive_form
 from gateway.parameters import allowed, only
 from gateway.problems import Refused, problems, retry_after
 from gateway.quotas import Quotas
-from gateway.restoring import has_original, restore
+from gateway.restoring import damage_of_original, restore
 from gateway.slots import Slots
 from gateway.throttling import UPLOAD
 from gateway.upload_keys import LIVES, REUSED, first_life, ids_of
@@ -141,9 +141,9 @@ async def _receive(
             command = _command(request, deps, form, draft, (blob_id, str(uuid.uuid4())))
             return await _record(request, deps, command, None, quota)
         photo, position = known
-        if not await has_original(deps, photo):
+        if await damage_of_original(deps, photo) is not None:
             await draft.commit()
-            await _give_back(deps, photo, draft.key)
+            position = await _give_back(request, deps, photo, draft.key) or position
         return _duplicate(photo, position)
 
 
@@ -185,7 +185,7 @@ async def _record(
         answer = _created(command.photo_id, command.job_id, outcome.position)
     else:
         try:
-            answer = await _found(deps, command, outcome)
+            answer = await _found(request, deps, command, outcome)
         finally:
             await _discard(deps.blobs, command.key)
     if key is not None and answer.status_code == 201:
@@ -194,7 +194,9 @@ async def _record(
     return answer
 
 
-async def _found(deps: Dependencies, command: UploadPhoto, outcome: Outcome) -> Response[Upload]:
+async def _found(
+    request: Asked, deps: Dependencies, command: UploadPhoto, outcome: Outcome
+) -> Response[Upload]:
     """The answer where a photo was there before; if it has lost its bytes, it gets these."""
     if outcome.reused:
         raise Refused("idempotency-key-reused", "This key found another photo.")
@@ -205,13 +207,13 @@ async def _found(deps: Dependencies, command: UploadPhoto, outcome: Outcome) -> 
             photo = (await deps.log.load(outcome.repeat_of, command.client_id, safe=True)).photo
         if photo is not None:
             _check_there(photo)
-            await restore(deps, photo, command.key)
+            await restore(request, deps, photo, command.key)
         return answer
     if photo is None or outcome.position is None:
         raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
     _check_there(photo)
-    await restore(deps, photo, command.key)
-    return _duplicate(photo, outcome.position)
+    restored = await restore(request, deps, photo, command.key)
+    return _duplicate(photo, restored or outcome.position)
 
 
 def _check_there(photo: Photo) -> None:
@@ -220,9 +222,9 @@ def _check_there(photo: Photo) -> None:
         raise Refused("idempotency-key-reused", "This key's photo has been deleted.")
 
 
-async def _give_back(deps: Dependencies, photo: Photo, key: str) -> None:
+async def _give_back(request: Asked, deps: Dependencies, photo: Photo, key: str) -> Position | None:
     try:
-        await restore(deps, photo, key)
+        return await restore(request, deps, photo, key)
     finally:
         await _discard(deps.blobs, key)
 

@@ -34,9 +34,10 @@ from handlers.known import Known
 from handlers.observing import Ended, RunObserver, about, observed
 from handlers.registry import ORIGINAL, Stage
 from handlers.stage import Made, Output, StageFailed
-from store import subject
+from store import damaged, subject
 from store.blobs import Blobs, rendition_folder, rendition_key
 from store.controls import ControlLog
+from store.damaged import Damage
 from store.errors import Full, Lost, Missing, StoreError, Unavailable
 from store.lanes import Claimed
 from store.log import Claim, Loaded, Log, Outcome
@@ -46,6 +47,10 @@ logger = logging.getLogger("photolog.worker")
 PAUSE_S = 0.5
 LEVELS = {"none": logging.INFO, "warn": logging.WARNING}
 DECODERS_STOPPED = "decoders-stopped"
+MISSING = "blob-missing"
+DAMAGES: dict[str, Damage] = {MISSING: "missing", "blob-damaged": "altered"}
+"""What is wrong with the file that a stage needs, by the code of its failure."""
+
 STALLED = StageFailed(
     Category.RESOURCE, "stalled", "The workers that ran this stage stopped answering."
 )
@@ -154,6 +159,7 @@ class Attempts:
             if failure.code == DECODERS_STOPPED:  # with this worker: the task goes to another
                 raise Unavailable(failure.message) from failure
             await self._fail(task, claim, failure)
+            await self._note_damage(photo, task, failure)
             return "failed"
         renditions = tuple([await self._store(task, made) for made in output.renditions])
         done = RecordStageCompleted(
@@ -207,7 +213,23 @@ class Attempts:
                 )
         except (Missing, KeyError) as error:
             message = f"The {stage.needs} is not in the blob store."
-            raise StageFailed(Category.DATA, "blob-missing", message) from error
+            raise StageFailed(Category.DATA, MISSING, message) from error
+
+    async def _note_damage(self, photo: Photo, task: Task, failure: StageFailed) -> None:
+        """Let health tell at once of a file that is missing or altered."""
+        damage = DAMAGES.get(failure.code)
+        name = self._stages[task.stage].needs if task.stage in self._stages else ""
+        if damage is None or name not in photo.keys:
+            return
+        try:
+            await damaged.note(
+                *(self._log, photo.keys[name], damage),
+                photo_id=photo.photo_id,
+                client_id=photo.client_id,
+                sha256=photo.sha256 if name == ORIGINAL else None,
+            )
+        except StoreError as error:  # the failure itself is in the photo's history
+            logger.warning("health will not tell of the %s that is %s: %s", name, damage, error)
 
     async def _store(self, task: Task, made: Made) -> Rendition:
         sha256 = hashlib.sha256(made.data).hexdigest()

@@ -18,6 +18,7 @@ from domain.events import (
     ThumbnailGenerated,
 )
 from store.blobs import Readable
+from store.damaged import Damage
 from store.entries import entries
 from store.errors import Corrupt, Missing
 from store.log import Log
@@ -72,6 +73,15 @@ class Hashed(msgspec.Struct, kw_only=True, rename="camel"):
     @property
     def well(self) -> bool:
         return not (self.missing or self.unreadable or self.altered)
+
+    @property
+    def damages(self) -> dict[str, Damage]:
+        """What is wrong with the files, by key."""
+        damages: dict[str, Damage] = dict.fromkeys(self.missing, "missing")
+        changed = (*self.unreadable, *(each.key for each in self.altered))
+        for key in changed:
+            damages[key] = "altered"
+        return damages
 
     @property
     def verdict(self) -> str:

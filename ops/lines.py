@@ -66,6 +66,8 @@ def _of_photo(event: Shown) -> list[Any]:
             return [*_of_files(data["files"]), until]
         case "photo.renditions.removed":
             return _of_files(data["files"])
+        case "photo.original.restored":
+            return [f"it was {data['cause']}", f"{data['fileSize']:,} bytes"]
         case _:
             return _fields(data)
 

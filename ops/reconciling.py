@@ -21,13 +21,14 @@ The last row is about an upload that was sent again: the other gateway found the
 
 import logging
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
 from domain.commands import RecordRenditionsRemoved
 from domain.control_events import AlertRaised
 from domain.events import (
+    AnyEvent,
     Context,
     Data,
     PhotoDeleted,
@@ -40,8 +41,12 @@ from domain.events import (
 )
 from domain.holdings import Holding, fold
 from domain.results import Rendition
+from ops import belonging
 from projections import losses
-from store.blobs import PROBES, Blob, Blobs, Leftover, traced
+from store import damaged
+from store.blobs import DRAFTS, PROBES, Blob, Blobs, Leftover, is_key, traced
+from store.damaged import NOTED_MAX, Damage
+from store.errors import StoreError
 from store.log import Log
 
 logger = logging.getLogger("photolog.reconcile")
@@ -72,6 +77,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     ``orphaned`` are originals that no event names and whose upload may have been answered: perhaps
     the last copies of accepted photos. ``superseded`` are renditions that a later job has replaced,
     so that nothing shows them. ``drafts`` were being written, by processes that are perhaps gone.
+    ``strays`` are files in no folder of ours, or whose names are no keys: others put them there.
     """
 
     named: int
@@ -81,6 +87,26 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     orphaned: list[Blob]
     superseded: list[Blob]
     drafts: list[Blob]
+    strays: list[Blob]
+
+    @property
+    def damages(self) -> dict[str, Damage]:
+        """What is wrong with the files that events name, by key."""
+        damages: dict[str, Damage] = {each.key: "missing" for each in self.missing}
+        for each in self.damaged:
+            damages[each.key] = "altered"
+        return damages
+
+    def is_settled(self, *, removed: bool, orphans: bool) -> bool:
+        """Whether nothing was found but what ``remove`` has deleted.
+
+        Superseded renditions do not count: they wait until workers remove them.
+        """
+        if self.missing or self.damaged or self.strays:
+            return False
+        if not removed:
+            return not (self.unnamed or self.orphaned or self.drafts)
+        return orphans or not self.orphaned
 
 
 class Names(msgspec.Struct, kw_only=True):
@@ -197,7 +223,8 @@ async def compare(
     unnamed, and again after it, so one that is stored meanwhile does not count as missing.
     """
     before = time.time() - older_than_s
-    listed = await _listed(blobs)
+    everything = await blobs.keys("")
+    listed = [blob for blob in everything if _is_ours(blob.key)]
     drafts = await blobs.keys("drafts")
     with_trace = {key for draft in drafts if (key := _traced(draft)) is not None}
     named = await names(log)
@@ -224,7 +251,47 @@ async def compare(
             and blob.key not in named.wanted
         ],
         drafts=[draft for draft in drafts if draft.modified < before],
+        strays=[
+            msgspec.structs.replace(blob, key=_readable(blob.key))
+            for blob in everything
+            if not _is_ours(blob.key) and not _is_beside(blob.key)
+        ],
     )
+
+
+async def tell_health(log: Log, damages: Mapping[str, Damage]) -> None:
+    """Let the health checks of all gateways tell of these files, at most ``NOTED_MAX`` of them.
+
+    A failure is logged.
+    """
+    wanted = dict(list(damages.items())[:NOTED_MAX])
+    try:
+        for partition in range(log.partitions if wanted else 0):
+            async for recorded in log.scan(partition):
+                data = recorded.event.data
+                for file in _files_in(data):
+                    if (damage := wanted.get(file.key)) is not None:
+                        await damaged.note(
+                            *(log, file.key, damage),
+                            photo_id=data.photo_id,
+                            client_id=recorded.event.metadata.client_id,
+                            sha256=file.sha256,
+                        )
+    except StoreError as error:
+        logger.warning("`photolog health` will not tell of all of these: %s", error)
+
+
+def _files_in(data: AnyEvent) -> Sequence[PhotoUploaded | Rendition]:
+    """The files that the event names."""
+    match data:
+        case PhotoUploaded():
+            return (data,)
+        case ThumbnailGenerated():
+            return (data.thumbnail,)
+        case StageCompleted():
+            return data.renditions
+        case _:
+            return ()
 
 
 async def remove(blobs: Blobs, found: Comparison, *, orphans: bool, superseded: bool) -> None:
@@ -305,6 +372,21 @@ async def _has_lost(blobs: Blobs, named: Names, key: str) -> bool:
 def _traced(draft: Blob) -> str | None:
     """The key of the blob that the draft became, if it became one."""
     return traced(draft.key.removeprefix("drafts/"))[1]
+
+
+def _is_ours(key: str) -> bool:
+    """Whether this is a file that an event may name, or a probe."""
+    return key.startswith(tuple(f"{prefix}/" for prefix in PREFIXES)) and is_key(key)
+
+
+def _is_beside(key: str) -> bool:
+    """Whether this is a file that we keep beside those that events name."""
+    return key == belonging.KEY or key.startswith(f"{DRAFTS}/")
+
+
+def _readable(key: str) -> str:
+    """The key, escaped where the name of the file is not UTF-8."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 async def _listed(blobs: Blobs) -> list[Blob]:

@@ -33,7 +33,8 @@ logger = logging.getLogger("photolog.projector")
 class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
     """``generation`` is the name of the new file; ``comparison`` is with the one it replaced.
 
-    ``kept`` is the path of the one it replaced, None if that had no more than the new one.
+    ``kept`` is the path of the one it replaced, None if that had no more than the new one;
+    ``evidence`` says what it has that the new one lacks, None if it was kept as asked.
     """
 
     generation: str
@@ -41,6 +42,14 @@ class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     comparison: VerifyReport | None
     kept: str | None
+    evidence: str | None = None
+
+    def __str__(self) -> str:
+        """Where the old generation is kept, and why; empty if it is not."""
+        if self.kept is None:
+            return ""
+        why = f": {self.evidence}" if self.evidence else ""
+        return f"the old generation is kept in {self.kept}{why}"
 
 
 async def rebuild(
@@ -81,8 +90,12 @@ async def rebuild(
                     kept = _switch(generations, path)
                 if replaced is not None and kept is None:
                     _tell_of_no_room(generations, replaced)
+                evidence = None
                 if kept is not None and not keep:
-                    kept = await to_thread.run_sync(_kept_if_it_says_more, kept, path)
+                    evidence = await to_thread.run_sync(_evidence_in, kept, path)
+                    if evidence is None:
+                        await to_thread.run_sync(remove, kept)
+                        kept = None
                 events = await to_thread.run_sync(history.count, db)
             finally:
                 db.close()
@@ -98,6 +111,7 @@ async def rebuild(
         duration_s=duration_s,
         comparison=comparison,
         kept=None if kept is None else str(kept),
+        evidence=evidence,
     )
 
 
@@ -151,22 +165,16 @@ def _switch(generations: Generations, path: Path) -> Path | None:
     return generations.switch(path)
 
 
-def _kept_if_it_says_more(kept: Path, live: Path) -> Path | None:
-    """Remove the kept generation if the live one has all of its events."""
+def _evidence_in(kept: Path, live: Path) -> str | None:
+    """Say what the kept generation has that the live one lacks; None if that is nothing."""
     try:
         with closing(open_reader(live)) as db:
             event = history.first_missing(db, kept)
     except (Corrupt, Unavailable) as error:
-        logger.warning("the old generation is kept in %s, and cannot be compared: %s", kept, error)
-        return kept
+        return f"it cannot be compared: {error}"
     if event is None:
-        remove(kept)
         return None
-    logger.error(
-        "the old generation is kept in %s: its event %s is not in the log, or is another one there",
-        *(kept, event),
-    )
-    return kept
+    return f"its event {event} is not in the log, or is another one there"
 
 
 def _tell_of_no_room(generations: Generations, replaced: Path) -> None:

@@ -125,7 +125,9 @@ class Projector:
                 expected = isinstance(reason, _Absent)  # as at the very first start
                 level = logging.INFO if expected else logging.WARNING
                 logger.log(level, "%s: folding the log anew", reason)
-                await rebuild(self._log, self._generations)
+                report = await rebuild(self._log, self._generations)
+                if report.kept is not None:
+                    logger.error("%s", report)  # noqa: TRY400 # what was unfit was told above
 
     async def _follow(self, live: "_Live") -> None:
         """Follow all partitions until the generation is no longer to be written."""

@@ -57,9 +57,14 @@ def rendition_key(photo_id: str, job_id: str, name: str, sha256: str) -> str:
     return f"{rendition_folder(photo_id)}/{job_id}/{name}-{sha256[:16]}"
 
 
+def is_key(key: str) -> bool:
+    """Whether a blob may have this key: no other file is one of ours."""
+    return bool(_KEY.fullmatch(key)) and ".." not in key and "//" not in key
+
+
 def checked(key: str) -> str:
     """The key; raises ValueError for one that could lead elsewhere."""
-    if not _KEY.fullmatch(key) or ".." in key or "//" in key:
+    if not is_key(key):
         raise ValueError(f"{key!r} is not a key")
     return key
 

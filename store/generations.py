@@ -19,7 +19,9 @@ import re
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from errno import ELOOP, ENXIO
 from pathlib import Path
+from stat import S_ISREG
 
 from store.disk import make_folder, sync_folder
 from store.sqlite import translated
@@ -33,6 +35,9 @@ _NAME = re.compile(rb"[0-9a-f]{12}\.sqlite")
 
 _LONGEST_NAME = 64
 """So many bytes of ``current`` are read."""
+
+_NO_FILE = (ELOOP, ENXIO)
+"""How a chain of links that leads nowhere, and a socket, refuse to be opened."""
 
 MOST_KEPT = 2
 """Replaced generations of a log that has changed, see ``Generations.switch``."""
@@ -55,10 +60,11 @@ class Generations:
     def current(self) -> Path | None:
         """The live generation, if there is one.
 
-        A pointer that is empty or does not hold the name of a generation counts as missing.
+        A pointer that is no file, is empty, or does not hold the name of a generation counts as
+        missing; so does a generation that is no file.
         """
         path = self._named()
-        while path is not None and not path.exists():
+        while path is not None and not path.is_file():
             named = self._named()
             if named == path:
                 return None
@@ -67,16 +73,29 @@ class Generations:
 
     def _named(self) -> Path | None:
         try:
-            with self._pointer.open("rb") as file:
-                name = file.read(_LONGEST_NAME).strip()
+            # Without waiting for a writer, if this is a pipe.
+            handle = os.open(self._pointer, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            return self._ignore(b"no file")
+        try:
+            if not S_ISREG(os.fstat(handle).st_mode):
+                return self._ignore(b"no file")
+            name = os.read(handle, _LONGEST_NAME).strip()
+        finally:
+            os.close(handle)
         if _NAME.fullmatch(name):
             return self.folder / name.decode()
-        if name != self._ignored:
-            logger.warning("%s does not name a generation: %r is ignored", self._pointer, name)
-            self._ignored = name
-        return None
+        return self._ignore(name)
+
+    def _ignore(self, found: bytes) -> None:
+        """Say once that this is no pointer."""
+        if found != self._ignored:
+            logger.warning("%s does not name a generation: %r is ignored", self._pointer, found)
+            self._ignored = found
 
     @translated()
     def new(self) -> Path:
@@ -161,15 +180,19 @@ class Generations:
         """
         kept = self._keep(path)
         draft = self.folder / "current.new"
+        _make_way(draft)
+        draft.unlink(missing_ok=True)
         with draft.open("wb") as file:
             file.write(path.name.encode())
             file.flush()
             os.fsync(file.fileno())
         sync_folder(self.folder)  # the generation is there before anything names it
+        _make_way(self._pointer)
         draft.replace(self._pointer)
         sync_folder(self.folder)  # and is named before the others go
         for other in self.folder.glob("*.sqlite*"):
             if not other.name.startswith(path.name):
+                _make_way(other)
                 other.unlink(missing_ok=True)
         return kept
 
@@ -193,7 +216,7 @@ class Generations:
         finished = [
             path
             for path in self.folder.glob("*.sqlite")
-            if path != successor and not _building(path).exists()
+            if path != successor and path.is_file() and not _building(path).exists()
         ]
         return max(finished, key=lambda path: path.stat().st_mtime_ns, default=None)
 
@@ -231,6 +254,14 @@ def inodes(path: Path) -> tuple[int, int, int]:
     """
     main, wal, index = (file.stat().st_ino for file in _files(path))
     return main, wal, index
+
+
+def _make_way(path: Path) -> None:
+    """Rename what is there if it is a folder, with all that it holds: a file needs its name."""
+    if path.is_dir() and not path.is_symlink():
+        aside = path.with_name(f"{path.name.partition('.')[0]}-set-aside-{uuid.uuid4().hex[:12]}")
+        path.rename(aside)
+        logger.warning("%s is a folder where a file belongs: it is %s now", path, aside)
 
 
 def _doubt(path: Path) -> Path:

@@ -55,6 +55,10 @@ class Keys:
         """The last entry of the stream that was found to be no event."""
         return self._in(partition, "foreign")
 
+    def damaged(self, partition: int) -> str:
+        """Stored files that were found missing or altered; see ``store.damaged``."""
+        return self._in(partition, "damaged")
+
     def failing(self, partition: int) -> str:
         """The processes of which a task has failed of late."""
         return self._in(partition, "failing")

@@ -70,6 +70,8 @@ export function sentence({ type, data }) {
       return "Older pictures replaced";
     case "photo.renditions.removed":
       return "Older pictures removed";
+    case "photo.original.restored":
+      return `Original restored: it was ${data.cause === "missing" ? "missing" : "changed"}`;
     case "photo.described":
       return "Description changed";
     case "photo.deleted":

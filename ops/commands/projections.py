@@ -174,7 +174,7 @@ def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
             f"generation {report.generation}: {report.events:,} events in {report.duration_s:.1f} s"
         )
         if report.kept is not None:
-            say(f"the old generation is kept in {report.kept}")
+            say(str(report))
 
 
 @command.command("verify")

@@ -18,8 +18,13 @@ from ops.hashing import Hashed, check_files
 from ops.lines import say, say_json
 from ops.loading import Loaded
 from ops.progress import progress_bar
-from ops.reconciling import Comparison, compare, record_removed, remove
+from ops.reconciling import Comparison, compare, record_removed, remove, tell_health
 from ops.tokens import parse_ttl
+
+MENDING = """\
+An original is mended by uploading the same bytes again, or by restoring the file from a backup; a
+picture under `renditions` by processing its photo again (`POST /api/photos/PHOTO/reprocess`, or the
+page)."""
 
 
 class _Report(Comparison, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -67,10 +72,16 @@ def command(
     """Compare the stored files with the log, in both directions.
 
     Reports files that no event names, which a crash may leave behind, and files that an event names
-    but that are missing or have another size. The exit status is 1 if there are any.
+    but that are missing or have another size. Health reports the latter until they are whole again.
 
     With --hash it also reads every file, which may take long, and reports files whose bytes differ
     from what the event says, even if their size is right, and files that cannot be read.
+
+    The exit status is 1 if it found any of these, unless --remove deleted them all. Superseded
+    renditions do not count.
+
+    Stray files are outside the folders of Photolog, or have names that it never gives. They are
+    never removed.
 
     Orphaned files are originals without an event whose upload may have been confirmed. They may be
     the last copies of photos, because a failover can lose events. Before you remove them, restore
@@ -99,6 +110,7 @@ def command(
                 raise UserError("no gateway or worker has joined these files to the log yet")
             links_s = settings.s3_link_s if settings.s3_links else 0
             found = await compare(log, blobs, older_than_s=age_s, links_s=links_s)
+            await tell_health(log, found.damages)
             if removing:
                 await remove(blobs, found, orphans=orphans, superseded=superseded)
             if removing and superseded:
@@ -107,7 +119,9 @@ def command(
                 return found, None
             async with open_reading(settings) as files:
                 with progress_bar(quiet=as_json) as progress:
-                    return found, await check_files(log, files, renditions=True, progress=progress)
+                    hashed = await check_files(log, files, renditions=True, progress=progress)
+            await tell_health(log, hashed.damages)
+            return found, hashed
 
     found, hashed = anyio.run(run)
     if as_json:
@@ -117,7 +131,10 @@ def command(
         if hashed is not None:
             _tell_hashed(hashed)
         _tell(found, removing=removing, orphans=orphans, superseded=superseded)
-    if found.missing or found.damaged or not (hashed is None or hashed.well):
+        if found.damages or not (hashed is None or hashed.well):
+            say(MENDING)
+    settled = found.is_settled(removed=removing, orphans=orphans)
+    if not settled or not (hashed is None or hashed.well):
         raise click.exceptions.Exit(1)
 
 
@@ -154,12 +171,14 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         say(f"{gone}  {blob.key}  {blob.size:,} bytes")
     for draft in found.drafts:
         say(f"{'removed' if removing else 'draft  '}  {draft.key}  {draft.size:,} bytes")
+    for blob in found.strays:
+        say(f"stray  {blob.key}  {blob.size:,} bytes")
     say(
         f"{found.named:,} files named by events, {len(found.missing):,} of them missing, "
         f"{len(found.damaged):,} of another size; "
         f"{len(found.unnamed):,} unnamed, {len(found.orphaned):,} orphaned, "
         f"{len(found.drafts):,} drafts; {len(found.superseded):,} superseded, of "
-        f"{sum(blob.size for blob in found.superseded):,} bytes"
+        f"{sum(blob.size for blob in found.superseded):,} bytes; {len(found.strays):,} stray"
     )
     if not removing and (found.unnamed or found.drafts):
         say("`photolog reconcile --remove` deletes those that no event names.")

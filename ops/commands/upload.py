@@ -75,7 +75,7 @@ def command(
     """Upload photos: files and whole folders.
 
     Hidden files are skipped unless you name them. The exit status is 1 if a file failed or, with
-    --wait, if a photo was not processed in time.
+    --wait, if a photo could not be processed, or not in time.
     """
     found = find_files(paths)
     if not found.files and not found.failed:

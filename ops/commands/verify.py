@@ -63,15 +63,15 @@ def command(
     """Check the hash chain of every photo, or of one, in the log.
 
     This needs only the log, no gateway and no read model. It also works on a folder on which
-    nothing runs, such as a backup. The exit status is 1 if a chain is broken, if the log has no
-    event at --upto, or if the anchor up to there differs from --anchor.
+    nothing runs, such as a backup. The exit status is 1 if a chain is broken, if an entry is not an
+    event, if the log has no event at --upto, or if the anchor up to there differs from --anchor.
 
     Note the anchor and the position that are printed, and give both to a later audit: the anchor is
     the same again unless somebody has rewritten the events before it.
 
-    With --originals the exit status is also 1 if an original is missing or differs from what was
-    uploaded; each one is named. This reads all originals, which may take long. Deleted photos have
-    none. `photolog reconcile --hash` also reads the renditions.
+    With --originals the exit status is also 1 if an original is missing, cannot be read, or differs
+    from what was uploaded; each one is named. This reads all originals, which may take long.
+    Deleted photos have none. `photolog reconcile --hash` also reads the renditions.
     """
     if anchor is not None and upto is None:
         raise click.UsageError("--anchor needs --upto: an anchor is that of a position.")

@@ -6,7 +6,7 @@ from domain import events as e
 from domain.deciding import decide
 from domain.failures import Category
 from domain.photo import evolve, is_current
-from domain.pipeline import PIPELINES
+from domain.pipeline import PIPELINES, plan
 from domain.rejections import (
     InvalidPriority,
     JobFailed,
@@ -308,3 +308,20 @@ def test_a_backfill_leaves_a_failed_job_alone() -> None:
     given(*failed).when(backfill).refuses(JobFailed)
     given(*failed, discarded).when(backfill).refuses(JobFailed)
     given(*failed, DELETED).when(backfill).refuses(PhotoDeleted)
+
+
+def test_a_restored_original_is_recorded_once_and_changes_nothing_else() -> None:
+    restore = c.RecordOriginalRestored(photo_id=PHOTO, cause="missing", number=1)
+    restored = e.OriginalRestored(
+        photo_id=PHOTO, key=UPLOADED.key, file_size=3, sha256=UPLOADED.sha256, cause="missing"
+    )
+    before, after = fold([UPLOADED, STARTED]), fold([UPLOADED, STARTED, restored])
+
+    given(UPLOADED).when(restore).then(restored)
+    given(UPLOADED, restored).when(restore).then()
+    given(UPLOADED, DELETED).when(restore).then()
+    again = msgspec.structs.replace(restore, number=2)
+    given(UPLOADED, restored).when(again).then(restored)
+    assert before is not None
+    assert after == msgspec.structs.replace(before, restorations=1)
+    assert plan(event(restored), "0:1-1") == ()

@@ -13,6 +13,7 @@ from domain.pipeline import ERASURE, TREE
 from gateway.dependencies import Dependencies
 from gateway.limits import Limits
 from ops.advisories import advisories, vulnerable
+from projections.rebuild import rebuild
 from projections.runner import Projector
 from store import census
 from store.client import connect
@@ -232,8 +233,8 @@ class TestFileOfTheReadModel:
     def projecting(self) -> bool:
         return False
 
-    async def test_damage_is_found_before_a_query_meets_it(
-        self, gateway: Gateway, tmp_path: Path
+    async def test_damage_is_found_before_a_query_meets_it_and_is_over_with_the_file(
+        self, gateway: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         generations = Generations(tmp_path / "read-model")
         for _ in range(40):
@@ -254,6 +255,10 @@ class TestFileOfTheReadModel:
 
         assert (status_code, check["status"], check["integrity"]) == (503, "down", "damaged")
         assert (await gateway.get("/api/photos")).status_code == 200
+        assert caplog.text.count("health: sqlite: the read model is damaged") == 1
+        await rebuild(gateway.log, generations)
+        check = (await gateway.client.get("/health")).json()["checks"]["sqlite"]
+        assert (check["status"], check["integrity"]) == ("ok", "ok")
 
 
 class TestImpatience:

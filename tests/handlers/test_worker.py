@@ -11,6 +11,7 @@ from domain.retries import STRATEGIES
 from handlers.children import Children
 from handlers.stage import Output
 from handlers.worker import Worker, WorkerSettings
+from store import damaged
 from store.dispatch import DISPATCH
 from store.folder_blobs import FolderBlobs
 from store.lanes import Lanes
@@ -198,6 +199,8 @@ async def test_an_original_that_is_gone_fails_with_that_reason(
 
     failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
     assert failed["code"] == "blob-missing"
+    (noted,) = await damaged.noted(log)
+    assert (noted.key, noted.damage, noted.name) == (command.key, "missing", "original")
 
 
 @pytest.mark.parametrize("harm", ["another picture", "half"])
@@ -215,6 +218,8 @@ async def test_an_original_that_is_not_what_was_uploaded_makes_no_renditions(
 
     failed = msgspec.msgpack.decode((await history(log, command.photo_id))[-1].body)["data"]
     assert (failed["code"], failed["category"]) == ("blob-damaged", "data")
+    (noted,) = await damaged.noted(log)
+    assert (noted.key, noted.damage, noted.sha256) == (command.key, "altered", command.sha256)
     assert "photo.processing.stage.completed" not in types
 
 

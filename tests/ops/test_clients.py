@@ -347,7 +347,8 @@ def test_reconcile_leaves_young_files_and_removes_old_ones(shared_system: System
     assert stray.exists()
     removed = _photolog(shared_system, "reconcile", "--remove")
 
-    assert "stray" not in young.stdout
+    assert told.exit_code == 1
+    assert "renditions/00/stray" not in young.stdout
     assert "unnamed  renditions/00/stray  15 bytes\n" in told.stdout
     assert "removed  renditions/00/stray  15 bytes\n" in removed.stdout
     assert not stray.exists()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -110,6 +111,55 @@ def test_an_original_with_another_byte_is_named(system: System, photo: str, tmp_
     assert [each["photoId"] for each in as_json["originals"]["altered"]] == [photo]
     assert (hashed["files"], [each["photoId"] for each in hashed["altered"]]) == (5, [photo])
     assert contents(copy) == before
+
+
+def test_reconcile_ends_with_status_1_until_nothing_is_found(
+    system: System, photo: str, tmp_path: Path
+) -> None:
+    blobs = system.data / "blobs"
+    [original] = blobs.glob("originals/*/*")
+    unnamed, stray = blobs / "renditions" / "ab" / "left", blobs / "note.txt"
+    for path in (unnamed, stray):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"what nobody has named")
+    data = original.read_bytes()
+    original.unlink()
+
+    young = system.photolog("reconcile")
+    os.utime(unnamed, (0, 0))
+    found = system.photolog("reconcile")
+    health = system.photolog("health")
+    removed = system.photolog("reconcile", "--remove")
+    stray.unlink()
+    (tmp_path / "again.jpg").write_bytes(data)
+    system.photolog("upload", str(tmp_path / "again.jpg"))
+    well = system.photolog("reconcile")
+
+    assert well.returncode == 0, well.stdout
+    assert [each.returncode for each in (young, found, removed)] == [1, 1, 1]
+    assert "stray  note.txt  " in young.stdout
+    assert "renditions/ab/left" not in young.stdout
+    assert "unnamed  renditions/ab/left  " in found.stdout
+    assert "An original is mended by uploading the same bytes again" in found.stdout
+    assert "1 original missing: upload the same bytes again" in health.stdout
+    assert "removed  renditions/ab/left  " in removed.stdout
+    assert original.read_bytes() == data
+    assert "photo.original.restored" in system.photolog("history", photo).stdout
+    assert "it was missing, " in system.photolog("history", photo).stdout
+    assert "1 original missing" not in system.photolog("health").stdout
+
+
+def test_a_rebuild_says_once_where_it_keeps_the_old_read_model(system: System, photo: str) -> None:
+    folder = system.data / "read-model"
+    with closing(sqlite3.connect(folder / (folder / "current").read_text().strip())) as db:
+        db.execute("UPDATE history SET body = x'78'")
+        db.commit()
+
+    told = system.photolog("projections", "rebuild")
+
+    assert f"{told.stdout}{told.stderr}".count("kept in") == 1
+    assert "the old generation is kept in " in told.stdout
+    assert ": its event " in told.stdout
 
 
 def test_a_copy_is_audited_where_it_lies_and_nothing_in_it_changes(

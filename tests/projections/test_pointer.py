@@ -1,10 +1,15 @@
 """Whatever ``current`` holds, the system goes on: what names no generation counts as missing."""
 
+import os
 import shutil
+import socket
+from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 
+from projections.rebuild import rebuild
 from projections.runner import Projector
 from projections.verify import verify
 from store.errors import Unavailable
@@ -70,3 +75,42 @@ async def test_nonsense_in_the_pointer_is_told_once(
         assert generations.current() is None
 
     assert caplog.text.count("does not name a generation") == 1
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+    (path / "note").write_bytes(b"of somebody else")
+
+
+def _loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, chdir(path.parent):  # paths of these are short
+        listener.bind(path.name)
+
+
+@pytest.mark.parametrize("name", ["current", "current.new", "0123456789ab.sqlite"])
+@pytest.mark.parametrize("make", [_folder, Path.mkdir, os.mkfifo, _loop, _socket])
+async def test_whatever_is_no_file_makes_way_for_the_read_model(
+    log: Log, generations: Generations, make: Callable[[Path], None], name: str
+) -> None:
+    await execute(log, upload(1), upload(2))
+    await Projector(log, generations).catch_up()
+    before = live_rows(generations)
+    (generations.folder / "current").unlink()
+    if name.endswith(".sqlite"):
+        (generations.folder / "current").write_text(name)
+    make(generations.folder / name)
+
+    assert Generations(generations.folder).current() is None
+    await Projector(log, generations).catch_up()
+    current = generations.current()
+    await rebuild(log, generations)
+
+    assert current is not None
+    assert generations.current() != current
+    assert live_rows(generations) == before
+    kept = [path.read_bytes() for path in generations.folder.rglob("note")]
+    assert kept == ([b"of somebody else"] if make is _folder else [])
