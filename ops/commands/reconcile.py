@@ -188,4 +188,4 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
             "has lost: restore the log, or send them again. `--remove --orphaned` deletes them too."
         )
     if found.superseded and not (removing and superseded):
-        say("`--remove --superseded` deletes pictures that a later job has replaced.")
+        say("`--remove --superseded` deletes renditions that a later job has replaced.")
