@@ -33,7 +33,7 @@ from gateway.kept import Kept
 from gateway.log_room import is_full
 from gateway.reading import lag_ms
 from projections import checkpoints
-from store import census
+from store import census, errors
 from store.background import STEADY_S
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
@@ -381,6 +381,8 @@ def _reason(error: StoreError) -> str:
             return "does not let us in"
         case Replaced():
             return "has another log than the one that was joined, or none"
+        case errors.Retyped():
+            return "has a key that somebody has spoiled: the gateway's log lines name it"
         case Full():
             return "has no room left"
         case Corrupt():

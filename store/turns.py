@@ -23,7 +23,6 @@ has all let in again where turns were lost.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import msgspec
 
@@ -34,6 +33,8 @@ from store.log import Log
 GRACE_MS = 2_000
 """More than all stages of an ordinary photo take."""
 
+
+_Claims = tuple[int, list[tuple[int, bytes, bytes, int]]]
 
 _NOTHING: Mapping[tuple[str, str], int] = {}
 
@@ -82,23 +83,25 @@ class Turns:
         settle: Mapping[tuple[str, str], int] = wish.settle
         while True:
             with translated():
-                more, found = cast(
-                    "tuple[int, list[tuple[int, bytes, bytes, int]]]",
-                    await self._claim(keys=keys, args=self._args(count, order, wish, settle)),
-                )
+                reply = await self._claim(keys=keys, args=self._args(count, order, wish, settle))
+                more, found = msgspec.convert(reply, _Claims)
+                turns = [self._turn(keys, *each) for each in found]
             if found or not more:
                 break
             settle = _NOTHING
-        return [
-            Turn(
-                lane_key=keys[index - 1],
-                stage=self._stages[(index - 1) % len(self._stages)],
-                entry_id=entry_id,
-                body=body,
-                clients=clients,
-            )
-            for index, entry_id, body, clients in found
-        ]
+        return turns
+
+    def _turn(
+        self, keys: Sequence[str], index: int, entry_id: bytes, body: bytes, clients: int
+    ) -> Turn:
+        """Raises IndexError if there is no such lane."""
+        return Turn(
+            lane_key=keys[index - 1],
+            stage=self._stages[(index - 1) % len(self._stages)],
+            entry_id=entry_id,
+            body=body,
+            clients=clients,
+        )
 
     async def mend(self, partition: int) -> int:
         """Look for turns that were lost, and have them made again; of how many lanes that was."""
@@ -109,7 +112,7 @@ class Turns:
             reply = await self._mend(
                 keys=[*each, *keys[3 * lanes :]], args=self._stages * len(LANES)
             )
-        return cast("int", reply)
+            return msgspec.convert(reply, int)
 
     def _keys_of(self, partition: int) -> list[str]:
         """As the script wants them: lanes, turns, tasks, then accounts."""
