@@ -33,9 +33,11 @@ async def create(redis: Client, keys: Keys, partitions: int) -> tuple[str, int]:
         Unavailable: no answer.
     """
     with translated():
-        if not await redis.exists(keys.meta):
-            _check_none(keys, await redis.get(keys.identity(0)))
-        found = await redis.lua("create")(keys=[keys.meta], args=[uuid.uuid4().hex, partitions])
+        new_id = uuid.uuid4().hex
+        found = await redis.lua("create")(keys=[keys.meta], args=[new_id, partitions])
+        if found and found[0] == new_id.encode() and (known := await redis.get(keys.identity(0))):
+            await redis.pexpire(keys.meta, 0)
+            _check_none(keys, known)
     return _checked(keys, found)
 
 
