@@ -34,7 +34,7 @@ from gateway.kept import Kept
 from gateway.log_room import is_full
 from gateway.reading import lag_ms
 from projections import checkpoints
-from store import census, damaged
+from store import census, damaged, errors
 from store.background import STEADY_S
 from store.blobs import PROBES
 from store.breaker import State as BreakerState
@@ -394,6 +394,8 @@ def _reason(error: StoreError) -> str:
             return "does not let us in"
         case Replaced():
             return "has another log than the one that was joined, or none"
+        case errors.Retyped():
+            return "has a key that somebody has spoiled: the gateway's log lines name it"
         case Full():
             return "has no room left"
         case Corrupt():

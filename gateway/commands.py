@@ -19,7 +19,7 @@ from gateway.dependencies import Asked, Dependencies
 from gateway.problems import Refused, retry_after
 from gateway.tracing import trace_id
 from store.controls import ControlLog, Steered
-from store.errors import Unavailable
+from store.errors import Replaced, Retyped, Unavailable
 from store.log import Log, Outcome, Requirement
 from store.position import Position
 
@@ -47,11 +47,13 @@ def context(request: Asked) -> Context:
 
 @contextmanager
 def naming_the_log(log: Log, detail: str) -> Generator[None]:
-    """Turns Unavailable into Refused, ``log-unavailable``."""
+    """Turns Unavailable into Refused, ``log-unavailable``; it names keys that were spoiled."""
     try:
         yield
     except Unavailable as error:
         headers = retry_after(log.redis.breaker)
+        if isinstance(error, Replaced | Retyped):
+            detail = f"{detail} The reason: {error}."
         raise Refused("log-unavailable", detail, headers=headers) from error
 
 

@@ -20,7 +20,16 @@ from gateway.auth import AuthError, Forbidden
 from gateway.tracing import trace_id
 from gateway.wording import in_our_words
 from store.breaker import Breaker
-from store.errors import CircuitOpen, Corrupt, Full, LogFull, Missing, StoreError, Unavailable
+from store.errors import (
+    CircuitOpen,
+    Corrupt,
+    Full,
+    LogFull,
+    Missing,
+    Retyped,
+    StoreError,
+    Unavailable,
+)
 from store.subject import Subject
 
 logger = logging.getLogger("photolog.gateway")
@@ -333,6 +342,8 @@ def _say_store(error: StoreError) -> _Said:
             return _Said("blob-missing", "The file of this photo is not where the log says it is.")
         case Corrupt():
             return _Said("corrupt", "What is stored is not what was written.")
+        case Retyped():
+            return _Said("unavailable", f"The log has a damaged key: {error}.")
         case Unavailable():
             headers = _in(error.retry_after_s) if isinstance(error, CircuitOpen) else {}
             return _Said("unavailable", "A part of the system does not answer now.", headers)

@@ -54,7 +54,7 @@ from gateway.throttling import UPLOAD
 from gateway.upload_keys import LIVES, REUSED, first_life, ids_of
 from store import subject
 from store.blobs import Blobs, Draft, original_key
-from store.errors import Corrupt, Full, StoreError, Unavailable
+from store.errors import Corrupt, StoreError, Unavailable
 from store.log import Log, Outcome
 from store.position import Position
 
@@ -355,10 +355,10 @@ def _checked(request: Asked, key: str | None) -> str | None:
 
 
 async def _storing(blobs: Blobs) -> None:
-    """Nothing while blobs are thought to be taken; raises Refused, ``storage-unavailable``."""
+    """Return if blobs appear to be taken; raises Refused, ``storage-unavailable``, and Full."""
     try:
         await blobs.check()
-    except (Full, Unavailable) as error:
+    except Unavailable as error:
         raise _not_stored(blobs) from error
 
 

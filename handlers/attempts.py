@@ -1,7 +1,8 @@
 """One attempt of one task: runs its stage in a decoder child and records what came of it.
 
 The result is recorded by the step that acknowledges the task; of a task that is no longer held it
-is dropped. While Redis or the blob store is away, the attempt waits: that is not the photo's fault.
+is dropped. While Redis or the blob store is away or full, the attempt waits with what its stage has
+made in hand: that is not the photo's fault, and no stage runs twice for it.
 """
 
 import hashlib
@@ -45,6 +46,9 @@ from store.log import Claim, Loaded, Log, Outcome
 logger = logging.getLogger("photolog.worker")
 
 PAUSE_S = 0.5
+LONGEST_PAUSE_S = 5.0
+"""Between two tries to store in a full storage, which nothing else holds back."""
+
 LEVELS = {"none": logging.INFO, "warn": logging.WARNING}
 DECODERS_STOPPED = "decoders-stopped"
 MISSING = "blob-missing"
@@ -55,6 +59,18 @@ STALLED = StageFailed(
     Category.RESOURCE, "stalled", "The workers that ran this stage stopped answering."
 )
 BUG = StageFailed(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this stage.")
+
+
+class _Work(msgspec.Struct):
+    """What an attempt has done so far, however often it had to wait.
+
+    ``decoder_s`` is how long decoders worked on it, ``stage_s`` how long the stage took that has
+    made ``output``.
+    """
+
+    decoder_s: float = 0.0
+    stage_s: float = 0.0
+    output: Output | None = None
 
 
 class Attempts:
@@ -86,23 +102,24 @@ class Attempts:
         self._patience_s = patience_s
         self._observe = observe
         self._known = Known()
-        self._seconds: dict[Claim, float] = {}
+        self._works: dict[Claim, _Work] = {}
 
     async def run(self, claimed: Claimed) -> float:
         """Until the task is acknowledged, or is another's; never raises but when cancelled.
 
         Returns for how many seconds decoders worked on it.
         """
-        self._seconds[claimed.claim] = 0.0
+        work = self._works[claimed.claim] = _Work()
         try:
             await self._run(claimed)
-            return self._seconds[claimed.claim]
+            return work.decoder_s
         finally:
-            del self._seconds[claimed.claim]
+            del self._works[claimed.claim]
 
     async def _run(self, claimed: Claimed) -> None:
         task = claimed.task
         subject.begin(about(task))
+        pause_s = PAUSE_S
         try:
             while True:
                 try:
@@ -110,7 +127,9 @@ class Attempts:
                     return
                 except (Unavailable, Full) as error:
                     logger.warning("%s of %s waits: %s", task.stage, task.photo_id, error)
-                    await anyio.sleep(max(PAUSE_S, error.retry_after_s))
+                    await anyio.sleep(max(pause_s, error.retry_after_s))
+                    is_full = isinstance(error, Full)
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if is_full else PAUSE_S
         except Lost:
             logger.info("%s of %s went to another worker", task.stage, task.photo_id)
         except Exception:
@@ -150,24 +169,23 @@ class Attempts:
         if not photo.job.started:
             start = StartProcessing(photo_id=photo.photo_id, job_id=task.job_id)
             await self._execute(start, task, loaded=loaded)
-        began = time.monotonic()
         try:
-            output = await self._run_stage(photo, task)
-            self._seconds[claim] += output.seconds
+            output = await self._output(photo, task, claim)
         except StageFailed as failure:
-            self._seconds[claim] += failure.seconds
             if failure.code == DECODERS_STOPPED:  # with this worker: the task goes to another
                 raise Unavailable(failure.message) from failure
             await self._fail(task, claim, failure)
             await self._note_damage(photo, task, failure)
             return "failed"
+        began = time.monotonic()
         renditions = tuple([await self._store(task, made) for made in output.renditions])
+        stage_s = self._works[claim].stage_s + time.monotonic() - began
         done = RecordStageCompleted(
             photo_id=photo.photo_id,
             job_id=task.job_id,
             stage=task.stage,
             attempt=task.attempt,
-            duration_ms=round((time.monotonic() - began) * 1000),
+            duration_ms=round(stage_s * 1000),
             result=msgspec.to_builtins(output.result),
             renditions=renditions,
             remove_at=await self._remove_at(photo, renditions),
@@ -194,6 +212,20 @@ class Attempts:
         if photo is not None and photo.deleted:
             for rendition in renditions:
                 await self._blobs.delete(rendition.key)
+
+    async def _output(self, photo: Photo, task: Task, claim: Claim) -> Output:
+        """What the stage makes of the photo; of an attempt that waited, what it has in hand."""
+        work = self._works[claim]
+        if work.output is None:
+            began = time.monotonic()
+            try:
+                work.output = await self._run_stage(photo, task)
+            except StageFailed as failure:
+                work.decoder_s += failure.seconds
+                raise
+            work.decoder_s += work.output.seconds
+            work.stage_s = time.monotonic() - began
+        return work.output
 
     async def _run_stage(self, photo: Photo, task: Task) -> Output:
         stage = self._stages.get(task.stage)

@@ -34,6 +34,10 @@ for i = 1, 3 do
 end
 local now_ms = 0
 
+local function whole(text)
+  return text and #text <= 15 and string.find(text, "^%d+$") and tonumber(text) or nil
+end
+
 local function remember(value)
   redis.call("SET", command, value, "EX", ttl)
   if redis.call("TYPE", KEYS[9]).ok ~= "zset" then
@@ -58,14 +62,16 @@ if task ~= "" then
   end
 end
 if ttl > 0 then
-  local done = redis.call("GET", command)
-  if done then
-    local space = string.find(done, " ", 1, true)
-    local holder, rest = string.sub(done, 1, space - 1), string.sub(done, space + 1)
-    if string.find(rest, "-", 1, true) then
-      return { "repeated", holder, rest }
-    end
-    return rest == ARGV[7] and { "duplicate", holder } or { "reused" }
+  -- Whatever is of neither form is written over.
+  local done = redis.pcall("GET", command)
+  done = type(done) == "string" and done or ""
+  local holder, ms, seq = string.match(done, "^(%S+) (%d+)%-(%d+)$")
+  if holder and tonumber(ms) < 2 ^ 53 and tonumber(seq) < 2 ^ 53 then
+    return { "repeated", holder, ms .. "-" .. seq }
+  end
+  local first, hash = string.match(done, "^(%S+) (%x+)$")
+  if first and #hash == 64 then
+    return hash == ARGV[7] and { "duplicate", first } or { "reused" }
   end
   local time, limit = redis.call("TIME"), tonumber(ARGV[19])
   now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -74,13 +80,17 @@ if ttl > 0 then
     if type(keys) == "number" and keys >= limit then
       local oldest = redis.call(
         "ZRANGEBYSCORE", KEYS[9], "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
-      return { "over", "keys", tostring(math.ceil(tonumber(oldest[2]) - now_ms)), ARGV[19] }
+      local left_ms = math.min(tonumber(oldest[2]) - now_ms, ttl * 1000)
+      return { "over", "keys", tostring(math.ceil(left_ms)), ARGV[19] }
     end
   end
 end
 local is_new = false
 if ARGV[6] == "claim" then
-  local found = redis.call("HMGET", hashes, ARGV[7], "")
+  local found = redis.pcall("HMGET", hashes, ARGV[7], "")
+  if found.err then
+    return { "unsure" }
+  end
   local holder = found[1]
   if holder then
     if ttl > 0 then
@@ -89,17 +99,17 @@ if ARGV[6] == "claim" then
     return { "duplicate", holder }
   end
   if not found[2] then
-    local clients = redis.call("HMGET", KEYS[7], "", hashes)
-    if clients[2] or (not clients[1] and redis.call("EXISTS", log) == 1) then
+    local clients = redis.pcall("HMGET", KEYS[7], "", hashes)
+    if clients.err or clients[2] or (not clients[1] and redis.call("EXISTS", log) == 1) then
       return { "unsure" }
     end
     is_new = true
   end
 end
 if count > 0 then
-  local known = redis.call("HMGET", photo, "v", "d")
+  local known = redis.pcall("HMGET", photo, "v", "d")
   -- A state that was lost is put back first (restore.lua): without it there is nothing to check.
-  if (tonumber(known[1]) or 0) ~= version or (known[1] and known[2] ~= ARGV[2]) then
+  if known.err or (tonumber(known[1]) or 0) ~= version or (known[1] and known[2] ~= ARGV[2]) then
     return { "conflict" }
   end
 end
@@ -109,7 +119,7 @@ if counts and is_new then
   used = { 0, 0, 0 }
 elseif counts then
   local kept = redis.pcall("HMGET", KEYS[8], "", unpack(names))
-  local numbers = kept.err and {} or { tonumber(kept[2]), tonumber(kept[3]), tonumber(kept[4]) }
+  local numbers = kept.err and {} or { whole(kept[2]), whole(kept[3]), whole(kept[4]) }
   if not kept.err and kept[1] and numbers[1] and numbers[2] and numbers[3] then
     used = numbers
   elseif most[1] > 0 or most[2] > 0 or most[3] > 0 then
@@ -167,7 +177,7 @@ if ARGV[6] == "claim" then
     redis.call("HSET", hashes, "", "")
     redis.call("HSET", KEYS[7], "", "", hashes, "")
   end
-elseif ARGV[6] == "release" and redis.call("HGET", hashes, ARGV[7]) == ARGV[8] then
+elseif ARGV[6] == "release" and redis.pcall("HGET", hashes, ARGV[7]) == ARGV[8] then
   redis.call("HDEL", hashes, ARGV[7])
 end
 if task ~= "" then

@@ -1,7 +1,5 @@
 """One append: checked and written whole, or not at all, by ``append.lua``."""
 
-from typing import cast
-
 import msgspec
 
 from domain.commands import DeletePhoto, PhotoCommand, UploadPhoto
@@ -121,7 +119,7 @@ class Append:
                     *types_and_bodies,
                 ],
             )
-        return cast("list[bytes]", reply)
+            return msgspec.convert(reply, list[bytes])
 
 
 def hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:

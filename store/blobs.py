@@ -23,7 +23,7 @@ from typing import Protocol
 import msgspec
 
 from store.breaker import Breaker
-from store.errors import Full, Unavailable
+from store.errors import Unavailable
 from store.observing import OperationObserver
 
 BUCKET = "photolog"
@@ -33,7 +33,8 @@ CHUNK_BYTES = 1 << 20
 PROBE_BYTES = 1 << 20
 """As much as a small photo, because what is full has room for an empty file."""
 
-FAILURES = (Full, Unavailable)
+FAILURES = (Unavailable,)
+"""What a circuit breaker counts. A store that is full has answered, and answers so every time."""
 
 _KEY = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?", re.ASCII)
 
@@ -169,7 +170,8 @@ class Blobs(Readable, Protocol):
 
         Raises:
             CircuitOpen: it is not time yet, or someone else is trying.
-            Full, Unavailable: it still fails.
+            Unavailable: it still fails.
+            Full: it answers again, and has no room.
         """
         ...
 

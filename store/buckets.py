@@ -25,9 +25,10 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 from redis.exceptions import RedisError
 
@@ -330,7 +331,10 @@ class Buckets:
         try:
             with line.breaker.call(_FAILURES), translated(), anyio.fail_after(ANSWER_S):
                 keys = [bucket.key for bucket in buckets]
-                reply = cast("list[int]", await self._script(keys=keys, args=args))
+                answer = msgspec.convert(await self._script(keys=keys, args=args), list[int])
+                if len(answer) != 2 * len(buckets):
+                    raise ValueError(f"{len(answer)} numbers for {len(buckets)} buckets")
+                reply = answer
         except _FAILURES as error:
             logger.info("rate limits go on without Redis: %s", error)
         finally:

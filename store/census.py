@@ -30,9 +30,9 @@ async def log_size(log: Log, partition: int) -> LogSize:
     key = log.keys.log(partition)
     redis: Any = log.redis
     with translated():
-        events = await redis.xlen(key)
+        events = msgspec.convert(await redis.xlen(key), int)
         try:
-            memory_bytes = await redis.memory_usage(key) or 0
+            memory_bytes = msgspec.convert(await redis.memory_usage(key) or 0, int)
         except exceptions.ResponseError:  # a server that is rented may forbid it
             memory_bytes = None
     return LogSize(events=events, memory_bytes=memory_bytes)
@@ -52,9 +52,9 @@ async def workers(log: Log, within_ms: int) -> int:
     try:
         with translated():
             found = await log.redis.xinfo_consumers(_roll(log), ROOT)
+            return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
     except GroupGone:  # no worker has ever been there to make it
         return 0
-    return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
 
 
 FAILING_TTL_MS = 3_600_000
@@ -78,9 +78,10 @@ async def failing(log: Log, within_ms: int) -> list[tuple[str, str]]:
     redis: Any = log.redis
     key = log.keys.failing(PARTITION)
     with translated():
-        found = await redis.zrangebyscore(
+        reply = await redis.zrangebyscore(
             key, "-inf", "+inf", start=0, num=FAILING_MAX, withscores=True
         )
+        found = msgspec.convert(reply, list[tuple[bytes, float]])
         if not found:
             return []
         since_ms = await _now_ms(log) - within_ms
@@ -98,7 +99,7 @@ async def failing(log: Log, within_ms: int) -> list[tuple[str, str]]:
 
 async def _now_ms(log: Log) -> int:
     redis: Any = log.redis
-    seconds, microseconds = await redis.time()
+    seconds, microseconds = msgspec.convert(await redis.time(), tuple[int, int])
     return seconds * 1000 + microseconds // 1000
 
 
@@ -118,7 +119,7 @@ async def report_unconfined(log: Log, missing: Collection[str]) -> None:
     redis: Any = log.redis
     key = log.keys.unconfined(PARTITION)
     with translated():
-        seconds, _ = await redis.time()
+        seconds = await _now_ms(log) // 1000
         await redis.zadd(key, dict.fromkeys(missing, seconds))
         await redis.pexpire(key, UNCONFINED_TTL_MS)
 
@@ -127,14 +128,15 @@ async def unconfined(log: Log, within_ms: int) -> list[str]:
     """What workers have reported as missing within the last ``within_ms``, in order of name."""
     redis: Any = log.redis
     with translated():
-        seconds, _ = await redis.time()
-        found = await redis.zrangebyscore(
+        seconds = await _now_ms(log) // 1000
+        reply = await redis.zrangebyscore(
             log.keys.unconfined(PARTITION),
             seconds - within_ms / 1000 - 1,  # reports are in whole seconds
             "+inf",
             start=0,
             num=UNCONFINED_MAX,
         )
+        found = msgspec.convert(reply, list[bytes])
     return sorted(name.decode("utf-8", "replace") for name in found)
 
 
@@ -143,7 +145,7 @@ async def clock_ahead_ms(log: Log) -> float:
     began = time.time()
     redis: Any = log.redis
     with translated():
-        seconds, microseconds = await redis.time()
+        seconds, microseconds = msgspec.convert(await redis.time(), tuple[int, int])
     ours = (began + time.time()) / 2
     return (seconds + microseconds / 1e6 - ours) * 1000
 

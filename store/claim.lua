@@ -105,7 +105,9 @@ local function member(client, id, due)
 end
 local function parts(name)
   local ms, seq, due = string.match(name, "%z.(%d+).(%d+):(%d+)$")
-  return ms .. "-" .. seq, tonumber(due)
+  if ms then
+    return ms .. "-" .. seq, math.min(tonumber(due), DEAREST_MS)
+  end
 end
 local function oldest(class, stage, client)
   return redis.call("ZRANGE", tasks_of(class, stage), "[" .. client .. "\0",
@@ -208,7 +210,9 @@ local function take(class, stage, client)
   while name and not claimed and gone < GONE do
     local id, due = parts(name)
     redis.call("ZREM", tasks, name)
-    if #redis.call("XPENDING", lane, group, id, id, 1) == 0 then
+    -- Others may have written a name that is none, or is of no entry.
+    local pending = id and redis.pcall("XPENDING", lane, group, id, id, 1)
+    if pending and not pending.err and #pending == 0 then
       local entry = redis.call(
         "XCLAIM", lane, group, consumer, 0, id, "RETRYCOUNT", 1, "FORCE")[1]
       if entry then

@@ -10,6 +10,9 @@ if #last > 0 and last[1][1] ~= ARGV[1] then
   return 0
 end
 local count = tonumber(ARGV[5])
+if redis.call("TYPE", KEYS[2]).ok ~= "hash" then
+  redis.call("PEXPIRE", KEYS[2], 0)
+end
 redis.call("HSET", KEYS[2], "", "")
 for i = 6, 5 + count do
   redis.call("HSET", KEYS[2], ARGV[i], "")

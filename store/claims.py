@@ -85,11 +85,16 @@ class Claims:
                     keys.commands(partition, client_id),
                 ]
             )
-        if not reply:
-            return None
-        photos, stored, jobs, idempotency_keys, expires_ms = (int(each) for each in reply)
+            if not reply:
+                return None
+            photos, stored, jobs, idempotency_keys, expires_ms = (int(each) for each in reply)
         usage = Usage(photos=photos, bytes=stored, jobs=jobs)
         return Used(usage=usage, idempotency_keys=idempotency_keys, expires_ms=expires_ms)
+
+    async def restore(self, partition: int, client_id: str) -> None:
+        """Fold what is known of the client's photos again; raises Unavailable."""
+        async with self._one_folds:
+            await self._restore(partition, client_id)
 
     async def _restore(self, partition: int, client_id: str) -> None:
         fold = _Fold(client_id)

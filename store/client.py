@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from store.breaker import Breaker
-from store.connections import Pool, legible
+from store.connections import SHAPELESS, Pool, legible
 from store.errors import (
     Denied,
     GroupGone,
@@ -32,6 +32,7 @@ from store.errors import (
     Unavailable,
     Unexpected,
 )
+from store.spoiled import WRONG_TYPE, explained
 
 logger = logging.getLogger("photolog.redis")
 
@@ -119,8 +120,14 @@ class Client(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         await self.check()
-        with self.counted():
-            return cast("Any", await super().execute_command(*args, **options))  # pyright: ignore[reportUnknownMemberType] # untyped
+        try:
+            with self.counted():
+                return cast("Any", await super().execute_command(*args, **options))  # pyright: ignore[reportUnknownMemberType] # untyped
+        except exceptions.ResponseError as error:
+            named = await explained(self, error, args)
+            if named is error:
+                raise
+            raise named from error
 
     async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         return await _parsed(super().parse_response, connection, command_name, options)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] # untyped
@@ -210,8 +217,16 @@ class _Pipeline(Pipeline):
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         await self._client.check()
+        commands = [args for args, _ in cast("list[tuple[Any, Any]]", self.command_stack)]
         with self._client.counted():
-            return await super().execute(raise_on_error)
+            replies: list[Any] = await super().execute(raise_on_error=False)
+        for at, (reply, command) in enumerate(zip(replies, commands, strict=True)):
+            if isinstance(reply, exceptions.ResponseError):
+                replies[at] = await explained(self._client, reply, command)
+        for reply in replies if raise_on_error else ():
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
 
     async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         return await _parsed(super().parse_response, connection, command_name, options)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] # untyped
@@ -285,12 +300,17 @@ def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
 def translated() -> Generator[None]:
     """Turn the driver's errors into ours, and let ours pass.
 
+    What takes a reply apart belongs inside: a reply may be of another kind than its command has,
+    if a server or something before it is broken.
+
     Raises:
         Unavailable: no answer, or the server is loading, failing over or stopping.
         Denied: it does not know the user, the password or the certificate, or forbids the command.
         GroupGone: the consumer group that was asked for is not there.
         LogFull: the server refuses writes for want of memory or disk.
-        Unexpected: it answers with an error that none of these explains.
+        Retyped: somebody has put something else under a key; the message names it.
+        Unexpected: it answers with an error that none of these explains, or with another kind of
+            reply; it is logged.
     """
     try:
         yield
@@ -306,6 +326,8 @@ def translated() -> Generator[None]:
         raise _answer(error) from error
     except exceptions.RedisError as error:
         raise _unexpected(error) from error
+    except SHAPELESS as error:
+        raise _unreadable(error) from error
 
 
 def _answer(error: exceptions.ResponseError) -> StoreError:
@@ -322,14 +344,20 @@ def _answer(error: exceptions.ResponseError) -> StoreError:
     for beginning, kind, words in _ANSWERS:
         if text.startswith(beginning):
             return kind(f"{words}: {text}")
-    if "WRONGTYPE" in text:  # from a script, too
-        return Retyped(f"somebody put something else there: {text}")
+    if WRONG_TYPE in text:
+        return Retyped(text.removeprefix(f"{WRONG_TYPE} "))
     return _unexpected(error)
 
 
 def _unexpected(error: exceptions.RedisError) -> Unexpected:
     logger.error("Redis answered with an unexpected error", exc_info=error)
     return Unexpected(f"Redis answered with an unexpected error: {error}")
+
+
+def _unreadable(error: Exception) -> Unexpected:
+    logger.error("a reply of Redis is not of the kind that its command has", exc_info=error)
+    what = f"{type(error).__name__}: {error}"
+    return Unexpected(f"Redis answered with something else than was asked for ({what})")
 
 
 def _is_denial(error: BaseException) -> bool:

@@ -24,10 +24,10 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 
-_SHAPELESS = (TypeError, ValueError, LookupError, AttributeError)
+SHAPELESS = (TypeError, ValueError, LookupError, AttributeError)
 """What code that takes a reply apart raises when the reply is not what the command answers with."""
 
-_BROKEN = (*_SHAPELESS, RuntimeError, EOFError, exceptions.InvalidResponse)
+_BROKEN = (*SHAPELESS, RuntimeError, EOFError, exceptions.InvalidResponse)
 """What the library and the event loop raise when a connection breaks, or carries nonsense."""
 
 
@@ -36,7 +36,7 @@ def legible(what: str) -> Generator[None]:
     """Around code of the library that takes a reply apart. Raises its ConnectionError."""
     try:
         yield
-    except (*_SHAPELESS, exceptions.InvalidResponse) as error:
+    except (*SHAPELESS, exceptions.InvalidResponse) as error:
         raise exceptions.ConnectionError(
             f"the reply to {what} is unreadable ({type(error).__name__}: {error})"
         ) from error

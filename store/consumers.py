@@ -7,10 +7,12 @@ import logging
 from collections.abc import Iterable
 from typing import Any, cast
 
+import msgspec
 from redis import exceptions
 
 from store.client import Client, translated
 from store.errors import Retyped
+from store.spoiled import kind_of
 
 logger = logging.getLogger("photolog.lanes")
 
@@ -28,7 +30,10 @@ async def create_group(redis: Client, key: str, group: str) -> bool:
                     raise
                 return False
     except Retyped as error:
-        logger.warning("%s is removed: %s", key, error)
+        kind = kind_of(key)
+        if kind is None or kind.remedy == "stays":
+            raise
+        logger.warning("%s", error)
         with translated():
             await redis.pexpire(key, 0)
         return await create_group(redis, key, group)
@@ -39,7 +44,7 @@ async def has_group(redis: Client, key: str, group: str) -> bool:
     """Whether the stream is there and has the group."""
     with translated():
         groups = await redis.xinfo_groups(key) if await redis.exists(key) else []
-    return any(each["name"] == group.encode() for each in groups)
+        return any(each["name"] == group.encode() for each in groups)
 
 
 async def take_over(
@@ -58,13 +63,10 @@ async def take_over(
                     await redis.xgroup_delconsumer(key, group, name)
         cursor = b"0-0"
         while True:
-            reply = cast(
-                "tuple[bytes, Entries, list[bytes]]",
-                await redis.xautoclaim(
-                    key, group, consumer, min_idle_time=idle_ms, start_id=cursor, count=100
-                ),
+            reply = await redis.xautoclaim(
+                key, group, consumer, min_idle_time=idle_ms, start_id=cursor, count=100
             )
-            cursor, entries = reply[0], reply[1]
+            cursor, entries, *_ = msgspec.convert(reply, tuple[bytes, Entries, list[bytes]])
             for entry_id, fields in entries:
                 deliveries = await _deliveries(redis, key, group, entry_id)
                 taken.append((entry_id, fields, deliveries))
@@ -98,10 +100,11 @@ async def pending(
         if not pending:
             break
         for entry in pending:
-            entry_id = cast("bytes", entry["message_id"])
-            found = cast("Entries", await redis.xrange(key, entry_id, entry_id))
+            entry_id = msgspec.convert(entry["message_id"], bytes)
+            found = msgspec.convert(await redis.xrange(key, entry_id, entry_id), Entries)
             if found:
-                held.append((entry_id, found[0][1], cast("int", entry["times_delivered"])))
+                deliveries = msgspec.convert(entry["times_delivered"], int)
+                held.append((entry_id, found[0][1], deliveries))
             else:  # deleted while it was held
                 await redis.xack(key, group, entry_id)
     return held
@@ -109,16 +112,16 @@ async def pending(
 
 async def _deliveries(redis: Client, key: str, group: str, entry_id: bytes) -> int:
     pending = await redis.xpending_range(key, group, entry_id, entry_id, 1)
-    return cast("int", pending[0]["times_delivered"]) if pending else 1
+    return msgspec.convert(pending[0]["times_delivered"], int) if pending else 1
 
 
 async def remove_idle(redis: Client, key: str, group: str, *, idle_ms: int) -> None:
     """Remove the consumers that hold nothing and have not asked for anything for ``idle_ms``."""
     with translated():
         found = await redis.xinfo_consumers(key, group)
-    for consumer in found:
-        if consumer["pending"] == 0 and cast("int", consumer["idle"]) > idle_ms:
-            await remove(redis, key, group, cast("bytes", consumer["name"]).decode())
+        for consumer in found:
+            if consumer["pending"] == 0 and cast("int", consumer["idle"]) > idle_ms:
+                await remove(redis, key, group, cast("bytes", consumer["name"]).decode())
 
 
 async def remove(redis: Client, key: str, group: str, name: str) -> None:

@@ -22,7 +22,7 @@ from domain.events import FIRST_PREV, Context, Event
 from domain.rejections import Rejected
 from store import codec
 from store.chain import chain
-from store.errors import Corrupt, Unavailable
+from store.errors import Corrupt, Unavailable, Unexpected
 from store.log import PATIENCE_S, Log, Step
 from store.position import Position
 
@@ -69,7 +69,7 @@ class ControlLog:
                     digest=digest.decode(),
                     position=Position.of_entry(PARTITION, entry_id),
                 )
-            except (Corrupt, ValueError) as error:
+            except (Corrupt, Unexpected, ValueError) as error:
                 logger.warning("what operators have said is damaged and folded anew: %s", error)
                 self._last = await self._fold()
         return self._last

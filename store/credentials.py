@@ -12,17 +12,20 @@ people sign in again.
 """
 
 import hashlib
+import logging
 import re
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
 from store.client import translated
-from store.errors import Corrupt
+from store.errors import Retyped
 from store.log import Log
+
+logger = logging.getLogger("photolog.credentials")
 
 Kind = Literal["session", "ticket"]
 
@@ -99,21 +102,18 @@ class Credentials:
                 ],
                 args=[_encoder.encode(grant), digest, max(1, int(lifetime_s * 1000)), self._most],
             )
-        for old in cast("list[bytes]", gone):
-            await self.delete(Held(partition, old.decode()))
+            old = [each.decode() for each in msgspec.convert(gone, list[bytes])]
+        for each in old:
+            await self.delete(Held(partition, each))
         return secret
 
     async def find(self, place: Held) -> Grant | None:
-        """Return what the credential grants; None if it has expired or never was."""
-        redis: Any = self._log.redis
-        with translated():
-            return _grant(await redis.get(self._key(place)))
+        """Return what the credential grants; None if it has expired or never was, or is damaged."""
+        return await self._read(place, take=False)
 
     async def take(self, place: Held) -> Grant | None:
         """Return what the credential grants and remove it: of several callers one gets it."""
-        redis: Any = self._log.redis
-        with translated():
-            return _grant(await redis.getdel(self._key(place)))
+        return await self._read(place, take=True)
 
     async def delete(self, place: Held) -> None:
         """Remove the credential; its client's index forgets it when it would have expired."""
@@ -137,6 +137,17 @@ class Credentials:
                 found |= {each for each, reply in zip(part, replies, strict=True) if reply == 0}
         return found
 
+    async def _read(self, place: Held, *, take: bool) -> Grant | None:
+        redis: Any = self._log.redis
+        key = self._key(place)
+        try:
+            with translated():
+                reply = await redis.getdel(key) if take else await redis.get(key)
+                return _grant(msgspec.convert(reply, bytes | None))
+        except Retyped as error:
+            logger.warning("a %s is damaged: %s", self._kind, error)
+            return None
+
     def _key(self, place: Held) -> str:
         return self._log.keys.credential(place.partition, self._kind, place.digest)
 
@@ -147,4 +158,5 @@ def _grant(value: bytes | None) -> Grant | None:
     try:
         return _decoder.decode(value)
     except msgspec.MsgspecError as error:
-        raise Corrupt("a session or ticket does not decode") from error
+        logger.warning("a session or ticket is damaged: %s", error)
+        return None

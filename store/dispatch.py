@@ -9,7 +9,6 @@ it, so a dispatcher that dies leaves it to be taken over.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 from domain.pipeline import Task
 from store.client import translated
@@ -18,11 +17,9 @@ from store.foreign import note
 from store.lanes import due_ms, entry_of, place_of
 from store.log import Log
 from store.position import Position
-from store.stream import Recorded, sift
+from store.stream import Recorded, entries_of_one, sift
 
 DISPATCH = "dispatch"
-
-_NOTHING: Entries = []
 
 
 class Dispatch:
@@ -42,13 +39,11 @@ class Dispatch:
         """Events that no dispatcher has read, now pending for this one."""
         key = self._log.keys.log(partition)
         with translated():
-            reply = cast(
-                "dict[bytes, Entries]",
-                await self._redis.xreadgroup(
-                    DISPATCH, self._consumer, {key: ">"}, count=count, block=block_ms
-                ),
+            reply = await self._redis.xreadgroup(
+                DISPATCH, self._consumer, {key: ">"}, count=count, block=block_ms
             )
-        return await self._events(partition, next(iter(reply.values()), _NOTHING))
+            entries = entries_of_one(reply)
+        return await self._events(partition, entries)
 
     async def recall(self, partition: int) -> list[Recorded]:
         """Events read by this dispatcher whose delivery it may not have seen: a reply was lost."""

@@ -1,14 +1,13 @@
 """The log's entries as they are stored, for who checks what is in them: nothing is decoded."""
 
 from collections.abc import AsyncIterator
-from typing import cast
 
 import msgspec
 
 from store.client import translated
 from store.log import Log
 from store.position import Position
-from store.stream import READ_COUNT
+from store.stream import READ_COUNT, Entries
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,9 +26,8 @@ async def entries(log: Log, upto: Position) -> AsyncIterator[Entry]:
     key, start = log.keys.log(upto.partition), "-"
     while True:
         with translated():
-            page = cast(
-                "list[tuple[bytes, dict[bytes, bytes]]]",
-                await log.redis.xrange(key, start, upto.entry_id, READ_COUNT),
+            page = msgspec.convert(
+                await log.redis.xrange(key, start, upto.entry_id, READ_COUNT), Entries
             )
         for entry_id, fields in page:
             yield Entry(position=Position.of_entry(upto.partition, entry_id), fields=fields)
@@ -41,4 +39,4 @@ async def entries(log: Log, upto: Position) -> AsyncIterator[Entry]:
 async def length(log: Log, partition: int) -> int:
     """How many entries the partition has; raises Unavailable."""
     with translated():
-        return await log.redis.xlen(log.keys.log(partition))
+        return msgspec.convert(await log.redis.xlen(log.keys.log(partition)), int)

@@ -9,8 +9,8 @@ StoreError
 │   ├── GroupGone     a consumer group was deleted, or never made
 │   ├── IsReplica     the server takes no events: it is not, or no longer, the master
 │   ├── Replaced      Redis has another log than the one we have joined, or none
-│   ├── Retyped       something else is under a name of ours
-│   └── Unexpected    the server's answer is one that we have no word for
+│   ├── Retyped       a key holds a value of another type; the message names it
+│   └── Unexpected    the server's answer is none that the command has
 ├── Unfit         the server must not hold the log as it is set up
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
@@ -72,11 +72,11 @@ class Replaced(Unavailable):
 
 
 class Retyped(Unavailable):
-    """Somebody put something else under a name of ours; whoever can makes it anew from the log."""
+    """A key holds a value of another type; the message names it and says what becomes of it."""
 
 
 class Unexpected(Unavailable):
-    """The server answered with an error that nothing of ours explains; it is logged."""
+    """The server answered with an error that nothing explains, or another kind of reply; logged."""
 
 
 class Unfit(StoreError):

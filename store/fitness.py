@@ -6,6 +6,7 @@ Only what ``INFO`` says is looked at, which every server tells, those for rent t
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from redis import exceptions
 
 from store.client import Client, Wait, translated
@@ -51,27 +52,29 @@ async def _examine(node: Client, *, is_cluster: bool) -> set[str]:
     await ping(node)
     try:
         with translated():
-            info = await untyped.info()
+            info = msgspec.convert(await untyped.info(), dict[str, Any])
+            found, worried = faults(info, is_cluster=is_cluster), worries(info)
     except Denied:  # only this command: PING was allowed
         return {"the user may not ask for INFO: nobody checks how the server is set up"}
-    if found := faults(info, is_cluster=is_cluster):
+    if found:
         raise Unfit("; ".join(found))
     if info.get("role") in ("slave", "replica"):
         master = f"{info.get('master_host')}:{info.get('master_port')}"
         raise IsReplica(
             f"the server is a replica, which takes no events: name its master, {master}"
         )
-    return worries(info) | (await _stops_as_a_whole(node) if is_cluster else set())
+    return worried | (await _stops_as_a_whole(node) if is_cluster else set())
 
 
 async def _stops_as_a_whole(node: Client) -> set[str]:
     name = "cluster-require-full-coverage"
     try:
         with translated():
-            found: Any = await node.execute_command("CONFIG GET", name)
+            reply: Any = await node.execute_command("CONFIG GET", name)
+            said = reply.get(name)
     except Denied:  # asked for nothing else, and by most users not allowed
         return set()
-    if found.get(name) != "yes":
+    if said != "yes":
         return set()
     return {f"nothing works while one master is away: set {name} of each node to no"}
 

@@ -6,7 +6,8 @@ back, and the next process of its writer's name removes it again. A deletion doe
 the draft is another name of the file.
 
 A disk that is full or read-only still gives what it has, and deleting is what makes room again: the
-circuit breaker stands before neither.
+circuit breaker stands before neither. A full disk does not open it: each write fails with Full
+until there is room.
 """
 
 import hashlib
@@ -117,7 +118,7 @@ class FolderDraft:
 
     @contextmanager
     def _counted(self) -> Generator[None]:
-        """A step of which only the failure says how the disk is: a full one takes a first part."""
+        """A step of which only the failure counts: a disk that fails may take a first part."""
         try:
             with disk.translated(key=self.key):
                 yield

@@ -10,7 +10,8 @@ It is for health alone, and may be lost: an audit reads the log itself, and name
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import cast
+
+import msgspec
 
 from store.client import translated
 from store.log import Log
@@ -35,7 +36,8 @@ async def noted(log: Log) -> Position | None:
     for partition in range(log.partitions):
         key = log.keys.log(partition)
         with translated():
-            said = cast("bytes | None", await log.redis.get(log.keys.foreign(partition)))
+            reply = await log.redis.get(log.keys.foreign(partition))
+            said: bytes | None = msgspec.convert(reply, bytes | None)
             if said is None:
                 continue
             with suppress(ValueError):  # it is no position where others write here too

@@ -100,7 +100,8 @@ async def _try(redis: Client, keys: Keys) -> None:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-    if replies[1] >= 1 and replies[-1][1] == 0:
+        is_behind = replies[1] >= 1 and replies[-1][1] == 0
+    if is_behind:
         raise Unfit("the replicas have no append-only file: set their appendonly to yes")
 
 

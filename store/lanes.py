@@ -3,7 +3,7 @@
 | key | type | what |
 |---|---|---|
 | ``photolog:{07}:stage:<stage>:<lane>`` | stream, group ``<stage>`` | tasks, until acknowledged |
-| ``photolog:{07}:timers`` | sorted set | tasks that wait for their time, scored by it |
+| ``photolog:{07}:timers`` | sorted set | tasks that wait for their time, scored by it; ``kept`` |
 
 Which of the tasks that wait is next, ``turns`` says: those of a client come in order, and clients
 take turns by cost.
@@ -15,7 +15,6 @@ dead, after a time without ``refresh`` elsewhere. Lanes and timers can be lost: 
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import cast
 
 import msgspec
 
@@ -29,6 +28,9 @@ from store.log import Claim, Log
 from store.turns import Turns, Wish
 
 logger = logging.getLogger("photolog.lanes")
+
+TIMERS_KEPT = "kept"
+"""A member that is always among the timers, never due: without it tasks may have been lost."""
 
 PROMOTED_AT_ONCE = 100
 
@@ -80,6 +82,7 @@ class Lanes:
         with translated():
             if await self._redis.type(timers) not in (b"none", b"zset"):
                 await self._redis.pexpire(timers, 0)
+            if await self._redis.zadd(timers, {TIMERS_KEPT: "+inf"}, nx=True):
                 self.lost.add(partition)
         for key, stage in self._log.keys.lanes(partition, self.stages):
             if await create_group(self._redis, key, stage):
@@ -115,7 +118,8 @@ class Lanes:
             reply = await self._refresh(
                 keys=[claim.lane_key for claim in claims], args=self._named(claims)
             )
-        return [held == 1 for held in cast("list[int]", reply)]
+            still = msgspec.convert(reply, list[int])
+            return [held == 1 for _, held in zip(claims, still, strict=True)]
 
     async def release(self, claims: Sequence[Claim]) -> int:
         """Hand tasks back, each to the end of its lane; how many were still held.
@@ -128,7 +132,7 @@ class Lanes:
             reply = await self._release(
                 keys=[claim.lane_key for claim in claims], args=self._named(claims)
             )
-        return sum(cast("list[int]", reply))
+            return sum(msgspec.convert(reply, list[int]))
 
     async def promote(
         self, partition: int, *, all_of: str | None = None
@@ -164,18 +168,17 @@ class Lanes:
         comes, or none is left."""
         lanes = self._log.keys.lanes(partition, stages)
         with translated():
-            moved, next_ms, passed, removed = cast(
-                "tuple[int, int, int, int]",
-                await self._promote(
-                    keys=[self._log.keys.timers(partition), *(key for key, _ in lanes)],
-                    args=[
-                        most,
-                        "0" if due_only else "1",
-                        passed,
-                        *(f"{stage}:{key.rpartition(':')[2]}" for key, stage in lanes),
-                    ],
-                ),
+            reply = await self._promote(
+                keys=[self._log.keys.timers(partition), *(key for key, _ in lanes)],
+                args=[
+                    most,
+                    "0" if due_only else "1",
+                    passed,
+                    TIMERS_KEPT,
+                    *(f"{stage}:{key.rpartition(':')[2]}" for key, stage in lanes),
+                ],
             )
+            moved, next_ms, passed, removed = msgspec.convert(reply, tuple[int, int, int, int])
         if removed:  # what they were meant to be is found in the log
             logger.warning("%d timers of partition %d were no tasks: removed", removed, partition)
             self.lost.add(partition)
@@ -218,14 +221,12 @@ class Lanes:
         """
         keys = [key for key, _ in self._log.keys.lanes(partition, self.stages)]
         with translated():
-            reply = cast(
-                "dict[bytes, Entries]",
-                await self._redis.xread(
-                    {key: self._seen.get(key, "0-0") for key in keys}, count=1, block=block_ms
-                ),
+            found = await self._redis.xread(
+                {key: self._seen.get(key, "0-0") for key in keys}, count=1, block=block_ms
             )
+            reply = msgspec.convert(found or {}, dict[bytes, Entries])
             for key in reply:
-                last = cast("Entries", await self._redis.xrevrange(key, "+", "-", count=1))
+                last = msgspec.convert(await self._redis.xrevrange(key, "+", "-", count=1), Entries)
                 seen = last[0][0] if last else reply[key][0][0]
                 self._seen[key.decode()] = seen.decode()
 
@@ -242,9 +243,10 @@ class Lanes:
         """
         tasks: list[Claimed] = []
         for key, stage, entry_id, body, deliveries in found:
-            claim = Claim(
-                lane_key=key, group=stage, entry_id=entry_id.decode(), consumer=self.consumer
-            )
+            with translated():
+                claim = Claim(
+                    lane_key=key, group=stage, entry_id=entry_id.decode(), consumer=self.consumer
+                )
             try:
                 task = codec.decode_task(body)
             except Corrupt as error:

@@ -18,9 +18,9 @@ The state hash is a cache of the fold: where it is missing the photo's events ar
 
 import logging
 import time
-from typing import cast
 
 import anyio
+import msgspec
 
 from domain.commands import PhotoCommand, UploadPhoto
 from domain.events import Context
@@ -33,7 +33,7 @@ from store.append import Append, Claim, Step, hash_step, usage_of
 from store.chain import Chained, chained_for
 from store.claims import Claims, Used, over_quota
 from store.client import Client, Wait, translated
-from store.errors import Corrupt, Lost, Unavailable
+from store.errors import Corrupt, Lost, Unavailable, Unexpected
 from store.guarantee import Guarantee
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.observing import AppendObserver, appending, ignore
@@ -142,7 +142,7 @@ class Log(States):
                 digest=digest.decode(),
                 position=Position.of_entry(partition, entry_id),
             )
-        except (Corrupt, ValueError) as error:  # of which those of msgspec are some
+        except (Corrupt, Unexpected, ValueError) as error:  # some are of msgspec
             logger.warning("the state of photo %s is damaged: %s", photo_id, error)
             return await self._fold(partition, photo_id)
 
@@ -310,28 +310,57 @@ class Log(States):
                 )
                 return Outcome(events=chained.events, photo=photo, position=last, after=after)
             case [b"repeated", first, end]:
-                return Outcome(repeat_of=first.decode(), position=Position.of_entry(partition, end))
+                return await self._repeat(client_id, idempotency_key, first, end)
             case [b"duplicate", photo_id]:
-                return await self._duplicate(command, photo_id.decode(), client_id)
+                return await self._duplicate(command, photo_id, client_id, idempotency_key)
             case [b"reused"]:
                 await self.settle(partition)
                 return Outcome(reused=True)
             case [b"over", what, found, most, *reserved]:
-                reserved_bytes = int(reserved[0]) if reserved else 0
-                raise over_quota(what.decode(), int(found), int(most), reserved_bytes)
+                with translated():
+                    numbers = int(found), int(most), int(reserved[0]) if reserved else 0
+                raise over_quota(what.decode(errors="replace"), *numbers)
             case [b"lost"]:
                 raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
             case _:
                 return None
 
-    async def _duplicate(self, command: PhotoCommand, holder: str, client_id: str) -> Outcome:
-        loaded = await self.load(holder, client_id, safe=True)
+    async def _repeat(
+        self, client_id: str, idempotency_key: str | None, first: bytes, end: bytes
+    ) -> Outcome | None:
+        """The command that was done before; None if the log does not have what its key tells."""
+        photo_id, partition = first.decode(errors="replace"), self.partition_of(client_id)
+        position = Position.of_entry(partition, end)
+        found = await self.read(position.before, count=1, safe=False)
+        if found and found[0].position == position and found[0].event.data.photo_id == photo_id:
+            return Outcome(repeat_of=photo_id, position=position)
+        await self._forget(client_id, idempotency_key)
+        return None
+
+    async def _duplicate(
+        self, command: PhotoCommand, holder: bytes, client_id: str, idempotency_key: str | None
+    ) -> Outcome | None:
+        """The client's photo with these bytes; None if the log does not have it after all."""
+        photo_id = holder.decode(errors="replace")
+        loaded = await self.load(photo_id, client_id, safe=True)
+        expected = command.sha256 if isinstance(command, UploadPhoto) else None
+        if loaded.photo is None or loaded.photo.sha256 != expected:
+            logger.warning("what is known of the photos of a client is damaged and folded again")
+            await self._forget(client_id, idempotency_key)
+            await self._claims.restore(self.partition_of(client_id), client_id)
+            return None
         match command, loaded.photo:
             case UploadPhoto(key=key), Photo(keys={"original": stored}) if key == stored:
                 return Outcome(photo=loaded.photo, position=loaded.position)  # its reply was lost
             case _:
                 pass
-        return Outcome(duplicate_of=holder, photo=loaded.photo, position=loaded.position)
+        return Outcome(duplicate_of=photo_id, photo=loaded.photo, position=loaded.position)
+
+    async def _forget(self, client_id: str, idempotency_key: str | None) -> None:
+        if idempotency_key is not None:
+            partition = self.partition_of(client_id)
+            with translated():
+                await self.redis.unlink(self.keys.command(partition, client_id, idempotency_key))
 
     async def acknowledge(self, task: Task, claim: Claim) -> None:
         """Drop a task whose result nobody waits for; raises Lost and Unavailable."""
@@ -362,8 +391,6 @@ class Log(States):
         """The id of the client's photo with these bytes, if there is one."""
         partition = self.partition_of(client_id)
         with translated():
-            holder = cast(
-                "bytes | None",
-                await self.redis.hget(self.keys.sha256(partition, client_id), sha256),
-            )
-        return holder.decode() if holder else None
+            found = await self.redis.hget(self.keys.sha256(partition, client_id), sha256)
+            holder: bytes | None = msgspec.convert(found, bytes | None)
+            return holder.decode(errors="replace") if holder else None

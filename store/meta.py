@@ -10,13 +10,19 @@ running process has joined: what it appended there would follow on nothing. So i
 of a cluster: a partition that has begun and knows nothing of it has lost its events.
 """
 
+import re
 import uuid
 from contextlib import suppress
-from typing import cast
+
+import msgspec
 
 from store.client import Client, translated
 from store.errors import Replaced, Retyped, Unavailable, Unfit
 from store.keys import Keys
+
+_COUNT = re.compile(rb"[1-9][0-9]{0,4}")
+
+_ID = re.compile(rb"[0-9a-f]{32}")
 
 
 async def create(redis: Client, keys: Keys, partitions: int) -> tuple[str, int]:
@@ -27,7 +33,11 @@ async def create(redis: Client, keys: Keys, partitions: int) -> tuple[str, int]:
         Unavailable: no answer.
     """
     with translated():
-        found = await redis.lua("create")(keys=[keys.meta], args=[uuid.uuid4().hex, partitions])
+        new_id = uuid.uuid4().hex
+        found = await redis.lua("create")(keys=[keys.meta], args=[new_id, partitions])
+        if found and found[0] == new_id.encode() and (known := await redis.get(keys.identity(0))):
+            await redis.pexpire(keys.meta, 0)
+            _check_none(keys, known)
     return _checked(keys, found)
 
 
@@ -46,7 +56,8 @@ async def find(redis: Client, keys: Keys) -> tuple[str, int] | None:
 async def begin(redis: Client, keys: Keys, log_id: str, partitions: int) -> None:
     """Let each partition begin that has not yet, as far as they answer; raises as ``confirm``."""
     with translated():
-        begun = await redis.hmget(keys.meta, [_begun(each) for each in range(partitions)])
+        reply = await redis.hmget(keys.meta, [_begun(each) for each in range(partitions)])
+        begun = msgspec.convert(reply, list[bytes | None])
     for partition, mark in enumerate(begun):
         if mark is None:
             with suppress(Unavailable):
@@ -61,19 +72,21 @@ async def confirm(redis: Client, keys: Keys, log_id: str) -> None:
         Unavailable: no answer.
     """
     with translated():
-        found = cast("bytes | None", await redis.hget(keys.meta, "id"))
-    _same(log_id, found, "Redis")
+        found: bytes | None = msgspec.convert(await redis.hget(keys.meta, "id"), bytes | None)
+    _same(log_id, found, "Redis", keys.meta)
 
 
 async def confirm_partition(redis: Client, keys: Keys, log_id: str, partition: int) -> None:
     """Nothing while the partition has what this log had there; raises as ``confirm``."""
     with translated():
-        found = cast("bytes | None", await redis.get(keys.identity(partition)))
+        reply = await redis.get(keys.identity(partition))
+        found: bytes | None = msgspec.convert(reply, bytes | None)
     if found == log_id.encode():
         return
     await confirm(redis, keys, log_id)
-    if found is not None:
-        _same(log_id, found, f"the server of partition {partition}")
+    if found is not None and _ID.fullmatch(found):
+        where = f"the server of partition {partition}"
+        _same(log_id, found, where, keys.identity(partition))
     with translated():
         begun = await redis.hget(keys.meta, _begun(partition))
         # One that has events has lost but the key of its id.
@@ -89,7 +102,11 @@ async def claim(redis: Client, keys: Keys, log_id: str, partition: int) -> None:
     await confirm(redis, keys, log_id)
     await confirm_partition(redis, keys, log_id, partition)
     with translated():
-        await redis.set(keys.identity(partition), log_id, nx=True)
+        identity = keys.identity(partition)
+        if not await redis.set(identity, log_id, nx=True):
+            found = msgspec.convert(await redis.get(identity), bytes)
+            if not _ID.fullmatch(found):  # no log's: it says nothing about whose events are there
+                await redis.set(identity, log_id)
         await redis.hset(keys.meta, _begun(partition), "1")
 
 
@@ -97,16 +114,29 @@ def _begun(partition: int) -> str:
     return f"begun:{partition:02d}"
 
 
-def _same(log_id: str, found: bytes | None, where: str) -> None:
+def _same(log_id: str, found: bytes | None, where: str, key: str) -> None:
     if found is None or found.decode(errors="replace") != log_id:
-        there = "no log" if found is None else f"the log {found.decode(errors='replace')}"
-        raise Replaced(f"{where} has {there} now, and this process has joined the log {log_id}")
+        there = "no log" if found is None else f"the log {found.decode(errors='replace')[:100]}"
+        raise Replaced(
+            f"{where} has {there} now, and this process has joined the log {log_id}, as {key} "
+            "should say: if the server is the right one, somebody has changed that key"
+        )
+
+
+def _check_none(keys: Keys, identity: object) -> None:
+    """Raise Unfit if the partitions are of a log whose description is lost."""
+    if identity:
+        known = identity.decode(errors="replace") if isinstance(identity, bytes) else identity
+        raise Unfit(
+            f"{keys.meta} is gone, and {keys.identity(0)} says that there is a log: if it is to go "
+            f"on, write it again with HSET {keys.meta} id {known} partitions COUNT"
+        )
 
 
 def _checked(keys: Keys, found: object) -> tuple[str, int]:
     match found:
-        case [bytes(log_id), bytes(count)] if count.isdigit() and int(count) > 0:
-            return log_id.decode(), int(count)
+        case [bytes(log_id), bytes(count)] if _COUNT.fullmatch(count):
+            return log_id.decode(errors="replace"), int(count)
         case _:
             raise Unfit(
                 f"{keys.meta} is there and is not of a log of ours: another program's data, which "

@@ -103,7 +103,7 @@ class MinioDraft:
 
     @contextmanager
     def _counted(self) -> Generator[None]:
-        """A step of which only the failure counts: a full server takes a first part."""
+        """A step of which only the failure counts: a server that fails may take a first part."""
         try:
             yield
         except FAILURES:

@@ -6,6 +6,8 @@ Positions of one partition are totally ordered; those of different partitions ar
 import re
 from typing import NamedTuple, Self
 
+from store.errors import Unexpected
+
 _FORM = re.compile(r"(\d{1,5}):(\d{1,16})-(\d{1,16})", re.ASCII)
 
 LAST_SEQ = 2**64 - 1
@@ -26,8 +28,12 @@ class Position(NamedTuple):
 
     @classmethod
     def of_entry(cls, partition: int, entry_id: bytes) -> Self:
-        ms, _, seq = entry_id.partition(b"-")
-        return cls(partition, int(ms), int(seq))
+        """Raises Unexpected if ``entry_id`` is not what a server gives to an entry."""
+        try:
+            ms, _, seq = entry_id.partition(b"-")
+            return cls(partition, int(ms), int(seq))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise Unexpected(f"Redis names an entry of a stream {entry_id!r:.60}") from error
 
     @classmethod
     def start(cls, partition: int) -> Self:

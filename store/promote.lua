@@ -3,7 +3,8 @@
 --
 -- KEYS  1 timers (sorted set), then the lanes (streams)
 -- ARGV  1 how many at most, 2 "1" to move tasks that are not due yet too,
---       3 how many members to pass over, then the name of each lane: <stage>:<lane>
+--       3 how many members to pass over, 4 the member that always stays,
+--       then the name of each lane: <stage>:<lane>
 -- Returns {moved, milliseconds until the next one after now is due or -1, how many members the next
 --          batch has to pass over or -1 at the end, how many that were no task are gone}.
 -- A member of the timers is its lane's name, a colon and the task.
@@ -11,7 +12,7 @@ local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lanes = {}
 for i = 2, #KEYS do
-  lanes[ARGV[i + 2]] = KEYS[i]
+  lanes[ARGV[i + 3]] = KEYS[i]
 end
 local limit, passed = tonumber(ARGV[1]), tonumber(ARGV[3])
 local upto, page = ARGV[2] == "1" and "+inf" or now, 1000
@@ -20,7 +21,9 @@ local moved, removed, ended = 0, 0, #members < page
 for _, member in ipairs(members) do
   local stage, lane, body = string.match(member, "^([^:]*):([^:]*):(.*)$")
   local key = stage and lanes[stage .. ":" .. lane]
-  if not stage then
+  if member == ARGV[4] then
+    passed = passed + 1
+  elseif not stage then
     redis.call("ZREM", KEYS[1], member)
     removed = removed + 1
   elseif not key then
@@ -37,5 +40,8 @@ for _, member in ipairs(members) do
 end
 local later = redis.call(
   "ZRANGEBYSCORE", KEYS[1], "(" .. now, "+inf", "WITHSCORES", "LIMIT", 0, 1)
-local next_ms = #later == 0 and -1 or math.ceil(tonumber(later[2]) - now)
+local next_ms = -1
+if #later > 0 and later[1] ~= ARGV[4] then
+  next_ms = math.ceil(tonumber(later[2]) - now)
+end
 return { moved, next_ms, ended and -1 or passed, removed }

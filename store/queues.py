@@ -218,13 +218,15 @@ async def _partition(log: Log, partition: int) -> PartitionQueue:
     group = _group(groups, DISPATCH)
     if group is None or consumers is None:  # no dispatcher has been there yet
         return PartitionQueue(partition=partition, server=server)
-    lag, held = cast("int | None", group["lag"]), cast("int", group["pending"])
     return PartitionQueue(
         partition=partition,
         server=server,
-        to_plan=None if lag is None else lag + held,
+        to_plan=None if group["lag"] is None else _count(group["lag"]) + _count(group["pending"]),
         readers=sorted(
-            (Reader(name=each["name"].decode(), silent_ms=each["idle"]) for each in consumers),
+            (
+                Reader(name=each["name"].decode(), silent_ms=_count(each["idle"]))
+                for each in consumers
+            ),
             key=lambda reader: reader.name,
         ),
     )
@@ -255,7 +257,7 @@ async def _passed(log: Log, partition: int, stages: tuple[str, ...]) -> dict[str
     found = dict.fromkeys(stages, Passing())
     for (_, stage), reply in zip(named, await pipe.execute(raise_on_error=False), strict=True):
         if (stream := _or_gone(reply)) is not None:
-            came, there = stream["entries-added"], stream["length"]
+            came, there = _count(stream["entries-added"]), _count(stream["length"])
             before = found[stage]
             found[stage] = Passing(came=before.came + came, left=before.left + came - there)
     return found
@@ -270,10 +272,10 @@ async def lengths(log: Log, stages: tuple[str, ...]) -> dict[tuple[str, str], in
             pipe = log.redis.pipeline(transaction=False)
             for key, _ in named:
                 pipe.xlen(key)
-            replies = await pipe.execute()
-        for (key, stage), length in zip(named, replies, strict=True):
-            name = stage, key.rpartition(":")[2]
-            found[name] = found.get(name, 0) + cast("int", length)
+            replies = msgspec.convert(await pipe.execute(), list[int])
+            for (key, stage), length in zip(named, replies, strict=True):
+                name = stage, key.rpartition(":")[2]
+                found[name] = found.get(name, 0) + length
     return found
 
 
@@ -300,12 +302,15 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
                 stage=stage,
                 lane=key.rpartition(":")[2],
                 key=key,
-                length=stream["length"],
-                added=stream["entries-added"],
-                pending=group["pending"],
-                clients=set(clients or ()),
-                delivered=group["last-delivered-id"],
-                consumers=consumers,
+                length=_count(stream["length"]),
+                added=_count(stream["entries-added"]),
+                pending=_count(group["pending"]),
+                clients={bytes(each) for each in clients or ()},
+                delivered=bytes(group["last-delivered-id"]),
+                consumers=[
+                    {"name": bytes(each["name"]), "idle": _count(each["idle"])}
+                    for each in consumers
+                ],
             )
         )
     return found
@@ -316,6 +321,11 @@ async def _complete(log: Log, lane: _Lane) -> None:
     if lane.length > lane.pending:
         after = lane.delivered if lane.clients else b"0"
         lane.clients |= await without_turn(log, lane.key, lane.stage, after)
+
+
+def _count(reply: Any) -> int:
+    """Raises ValueError for another kind of reply."""
+    return msgspec.convert(reply, int)
 
 
 def _group(groups: list[dict[str, Any]] | None, name: str) -> dict[str, Any] | None:
@@ -332,9 +342,10 @@ async def _oldest_ms(log: Log, lane: _Lane) -> int | None:
     with translated():
         held = await log.redis.xpending_range(lane.key, lane.stage, "-", "+", HELD_SHOWN)
         ids = {each["message_id"] for each in held}
-        first = cast("Entries", await log.redis.xrange(lane.key, "-", "+", count=len(ids) + 1))
-    waiting = next((entry_id for entry_id, _ in first if entry_id not in ids), None)
-    return int(waiting.partition(b"-")[0]) if waiting else None
+        reply = await log.redis.xrange(lane.key, "-", "+", count=len(ids) + 1)
+        first = msgspec.convert(reply, Entries)
+        waiting = next((entry_id for entry_id, _ in first if entry_id not in ids), None)
+        return int(waiting.partition(b"-")[0]) if waiting else None
 
 
 def _sum(depth: LaneDepth, lane: _Lane, age_ms: int | None) -> LaneDepth:
@@ -349,7 +360,7 @@ def _sum(depth: LaneDepth, lane: _Lane, age_ms: int | None) -> LaneDepth:
 
 
 def _meet(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
-    name, silent_ms = consumer["name"].decode(), consumer["idle"]
+    name, silent_ms = consumer["name"].decode(errors="replace"), consumer["idle"]
     known = workers.get(name)
     if known is None:
         workers[name] = WorkerView(name=name, silent_ms=silent_ms, doing=[])
@@ -365,7 +376,7 @@ async def _doing(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
         pipe = log.redis.pipeline(transaction=False)
         for each in held:
             pipe.xrange(lane.key, each["message_id"], each["message_id"])
-        entries = cast("list[Entries]", await pipe.execute())
+        entries = msgspec.convert(await pipe.execute(), list[Entries])
     known = {consumer["name"] for consumer in lane.consumers}
     found: list[tuple[str, Doing]] = []
     for each, entry in zip(held, entries, strict=True):
@@ -380,9 +391,9 @@ async def _doing(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
             photo_id=task.photo_id,
             job_id=task.job_id,
             attempt=task.attempt,
-            silent_ms=cast("int", each["time_since_delivered"]),
+            silent_ms=_count(each["time_since_delivered"]),
         )
-        found.append((cast("bytes", each["consumer"]).decode(), doing))
+        found.append((cast("bytes", each["consumer"]).decode(errors="replace"), doing))
     return found
 
 
@@ -390,5 +401,6 @@ async def _delayed(log: Log, partition: int) -> list[str]:
     """The stage of each task in the timers."""
     redis: Any = log.redis
     with translated():
-        members = await redis.zrange(log.keys.timers(partition), 0, LOOKED_AT - 1)
+        reply = await redis.zrange(log.keys.timers(partition), 0, LOOKED_AT - 1)
+        members = [each for each in msgspec.convert(reply, list[bytes]) if b":" in each]
     return [member.partition(b":")[0].decode("ascii", "replace") for member in members]

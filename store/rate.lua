@@ -7,7 +7,7 @@ local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local max, duration, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call("HMGET", KEYS[1], "n", "t")
-local tokens, since = tonumber(held[1]) or max, tonumber(held[2]) or now
+local tokens, since = math.max(0, tonumber(held[1]) or max), tonumber(held[2]) or now
 -- A clock that was set back gains nothing, and loses nothing either.
 tokens = math.min(max, tokens + math.max(0, now - since) * max / duration)
 local taken = math.min(wanted, math.floor(tokens))

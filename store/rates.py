@@ -1,6 +1,6 @@
 """Rate limits that all workers of a stage share: a token bucket in Redis, by the server's clock."""
 
-from typing import cast
+import msgspec
 
 from domain.control_events import Rate
 from store.client import translated
@@ -28,4 +28,4 @@ class Rates:
             reply = await self._script(
                 keys=[self._keys.bucket(stage)], args=[rate.max, rate.duration_ms, tokens]
             )
-        return cast("tuple[int, int]", tuple(cast("list[int]", reply)))
+            return msgspec.convert(reply, tuple[int, int])

@@ -6,6 +6,8 @@ A task that is there twice does no harm: its second result changes nothing.
 import logging
 from typing import Any, cast
 
+import msgspec
+
 from domain import events as e
 from domain.pipeline import LANES, Task, plan
 from store.client import translated
@@ -13,7 +15,7 @@ from store.codec import decode_task
 from store.consumers import Entries
 from store.dispatch import DISPATCH
 from store.errors import Corrupt
-from store.lanes import due_ms, entry_of, place_of, task_of_timer
+from store.lanes import TIMERS_KEPT, due_ms, entry_of, place_of, task_of_timer
 from store.log import Log
 from store.position import Position
 from store.stream import READ_COUNT, Recorded
@@ -113,7 +115,7 @@ async def _dispatched(log: Log, partition: int) -> tuple[Position, set[str]]:
         groups = await log.redis.xinfo_groups(key) if await log.redis.exists(key) else []
         for group in groups:
             if group["name"] == DISPATCH.encode():
-                upto = Position.of_entry(partition, cast("bytes", group["last-delivered-id"]))
+                upto = Position.of_entry(partition, group["last-delivered-id"])
                 held = await log.redis.xpending_range(key, DISPATCH, "-", "+", HELD_AT_MOST)
                 return upto, {cast("bytes", each["message_id"]).decode() for each in held}
     return Position.start(partition), set()
@@ -127,8 +129,11 @@ async def _present(log: Log, partition: int, stages: tuple[str, ...]) -> set[_Na
             await _collect_lane(log, log.keys.lane(partition, stage, name), found)
     redis: Any = log.redis
     with translated():
-        members = cast("list[bytes]", await redis.zrange(log.keys.timers(partition), 0, -1))
+        reply = await redis.zrange(log.keys.timers(partition), 0, -1)
+        members = msgspec.convert(reply, list[bytes])
     for member in members:
+        if member == TIMERS_KEPT.encode():
+            continue
         try:
             found.add(_name(task_of_timer(member)))
         except Corrupt as error:
@@ -140,7 +145,8 @@ async def _collect_lane(log: Log, key: str, found: set[_Name]) -> None:
     start = "-"
     while True:
         with translated():
-            entries = cast("Entries", await log.redis.xrange(key, start, "+", count=READ_COUNT))
+            reply = await log.redis.xrange(key, start, "+", count=READ_COUNT)
+            entries = msgspec.convert(reply, Entries)
         for _, fields in entries:
             try:
                 found.add(_name(decode_task(fields[b"b"])))
@@ -148,7 +154,7 @@ async def _collect_lane(log: Log, key: str, found: set[_Name]) -> None:
                 logger.warning("an entry of %s is no task", key)
         if len(entries) < READ_COUNT:
             return
-        start = f"({entries[-1][0].decode()}"
+        start = f"({entries[-1][0].decode(errors='replace')}"
 
 
 def _by_name(tasks: list[Task]) -> dict[_Name, Task]:

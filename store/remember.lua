@@ -9,7 +9,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lifetime, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 local kept = {}
 for _, member in ipairs(redis.call("ZRANGE", KEYS[1], 0, -1)) do
-  if tonumber(string.match(member, ":(%d+)$")) <= now then
+  local expiry = string.match(member, "^%x+:(%d+)$")
+  if not expiry or tonumber(expiry) <= now then
     redis.call("ZREM", KEYS[1], member)
   else
     kept[#kept + 1] = member

@@ -6,7 +6,8 @@ It is a cache of the fold and believed only while the log has the event that it 
 
 import logging
 from functools import partial
-from typing import cast
+
+import msgspec
 
 from domain.control_events import OF_NO_PHOTO
 from store import codec
@@ -19,6 +20,9 @@ from store.stream import Stream
 logger = logging.getLogger("photolog.log")
 
 _NO_STATE: list[bytes | None] = [None] * 4
+
+_Part = bytes | None
+_Looked = tuple[_Part, _Part, _Part, _Part, _Part, _Part, _Part]
 
 
 class States(Stream):
@@ -40,13 +44,11 @@ class States(Stream):
         """
         try:
             with translated():
-                found = cast(
-                    "list[bytes | None]",
-                    await self._state(
-                        keys=[self.keys.log(partition), key],
-                        send=partial(self.durability.read, partition) if safe else None,
-                    ),
+                reply = await self._state(
+                    keys=[self.keys.log(partition), key],
+                    send=partial(self.durability.read, partition) if safe else None,
                 )
+                found = list(msgspec.convert(reply, _Looked))
         except Retyped:
             return _NO_STATE
         (version, digest, _, _), (photo_id, last, body) = found[:4], found[4:]

@@ -13,7 +13,7 @@ of it, and an audit names each.
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -85,17 +85,15 @@ class Stream:
         confirmed = safe and self.durability.wait is not None
         if not confirmed or block_ms is not None:
             with translated():
-                reply = cast(
-                    "dict[bytes, Entries]",
-                    await self.redis.xread({key: start}, count=count, block=block_ms),
-                )
-            if not (confirmed and reply):
-                return next(iter(reply.values()), _NOTHING)
-        reply = cast(
-            "dict[bytes, Entries]",
-            await self.durability.read(partition, "XREAD", "COUNT", count, "STREAMS", key, start),
+                reply = await self.redis.xread({key: start}, count=count, block=block_ms)
+                found = entries_of_one(reply)
+            if not (confirmed and found):
+                return found
+        reply = await self.durability.read(
+            partition, "XREAD", "COUNT", count, "STREAMS", key, start
         )
-        return next(iter(reply.values()), _NOTHING)
+        with translated():
+            return entries_of_one(reply)
 
     async def settle(self, partition: int) -> None:
         """See ``Durability.settle``."""
@@ -115,8 +113,8 @@ class Stream:
         """The time by the clock that the log is written with."""
         redis: Any = self.redis
         with translated():
-            seconds, micros = cast("tuple[int, int]", await redis.time())
-        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+            seconds, micros = msgspec.convert(await redis.time(), tuple[int, int])
+            return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
     async def end(self, partition: int) -> Position:
         """The position of the partition's last event."""
@@ -135,10 +133,15 @@ class Stream:
 
     async def _back(self, partition: int, before: str) -> Entries:
         with translated():
-            return cast(
-                "Entries",
-                await self.redis.xrevrange(self.keys.log(partition), before, "-", count=1),
-            )
+            reply = await self.redis.xrevrange(self.keys.log(partition), before, "-", count=1)
+            return msgspec.convert(reply, Entries)
+
+
+def entries_of_one(reply: object) -> Entries:
+    """The entries in a reply about a single stream; raises ValueError for another kind."""
+    if reply in (None, [], {}):  # which of them the driver makes of none depends on its version
+        return _NOTHING
+    return next(iter(msgspec.convert(reply, dict[bytes, Entries]).values()), _NOTHING)
 
 
 def is_foreign(fields: dict[bytes, bytes]) -> bool:

@@ -23,7 +23,6 @@ has all let in again where turns were lost.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import msgspec
 
@@ -47,6 +46,8 @@ HELD_SHOWN = 1_000
 
 UNKNOWN = b"?"
 """Stands for all clients of tasks that do not say whose they are."""
+
+_Claims = tuple[int, list[tuple[int, bytes, bytes, int]]]
 
 _NOTHING: Mapping[tuple[str, str], int] = {}
 
@@ -95,23 +96,25 @@ class Turns:
         settle: Mapping[tuple[str, str], int] = wish.settle
         while True:
             with translated():
-                more, found = cast(
-                    "tuple[int, list[tuple[int, bytes, bytes, int]]]",
-                    await self._claim(keys=keys, args=self._args(count, order, wish, settle)),
-                )
+                reply = await self._claim(keys=keys, args=self._args(count, order, wish, settle))
+                more, found = msgspec.convert(reply, _Claims)
+                turns = [self._turn(keys, *each) for each in found]
             if found or not more:
                 break
             settle = _NOTHING
-        return [
-            Turn(
-                lane_key=keys[index - 1],
-                stage=self._stages[(index - 1) % len(self._stages)],
-                entry_id=entry_id,
-                body=body,
-                clients=clients,
-            )
-            for index, entry_id, body, clients in found
-        ]
+        return turns
+
+    def _turn(
+        self, keys: Sequence[str], index: int, entry_id: bytes, body: bytes, clients: int
+    ) -> Turn:
+        """Raises IndexError if there is no such lane."""
+        return Turn(
+            lane_key=keys[index - 1],
+            stage=self._stages[(index - 1) % len(self._stages)],
+            entry_id=entry_id,
+            body=body,
+            clients=clients,
+        )
 
     async def mend(self, partition: int) -> int:
         """Look for turns that were lost, and have them made again; of how many lanes that was."""
@@ -122,7 +125,7 @@ class Turns:
             reply = await self._mend(
                 keys=[*each, *keys[3 * lanes :]], args=self._stages * len(LANES)
             )
-        return cast("int", reply)
+            return msgspec.convert(reply, int)
 
     def _keys_of(self, partition: int) -> list[str]:
         """As the script wants them: lanes, turns, tasks, then accounts."""
@@ -175,10 +178,10 @@ async def without_turn(log: Log, lane_key: str, stage: str, after: bytes) -> set
     for _ in range(LOOKED_AT // LOOKED_AT_ONCE):
         with translated():
             found = await log.redis.xrange(lane_key, b"(" + after, "+", count=LOOKED_AT_ONCE)
-            page = cast("Entries", found)
+            page = msgspec.convert(found, Entries)
             if page and held is None:
                 pending = await log.redis.xpending_range(lane_key, stage, "-", "+", HELD_SHOWN)
-                held = {cast("bytes", each["message_id"]) for each in pending}
+                held = {bytes(each["message_id"]) for each in pending}
         for entry_id, fields in page:
             if entry_id not in (held or ()):
                 clients.add(_client(fields.get(b"b", b"")))

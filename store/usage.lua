@@ -5,13 +5,14 @@
 -- Returns {photos, bytes, jobs, idempotency keys that have not expired, ms until the first does},
 --      or {} if the usage was lost.
 local kept = redis.pcall("HMGET", KEYS[2], "", "photos", "bytes", "jobs")
-local complete = not kept.err and kept[1] and kept[2] and kept[3] and kept[4]
-if complete then
-  complete = tonumber(kept[2]) and tonumber(kept[3]) and tonumber(kept[4])
+local complete = not kept.err and kept[1]
+for i = 2, 4 do
+  local text = complete and kept[i]
+  complete = text and #text <= 15 and string.find(text, "^%d+$")
 end
 if not complete then
-  local clients = redis.call("HMGET", KEYS[3], "", KEYS[4])
-  if clients[2] or (not clients[1] and redis.call("EXISTS", KEYS[1]) == 1) then
+  local clients = redis.pcall("HMGET", KEYS[3], "", KEYS[4])
+  if clients.err or clients[2] or (not clients[1] and redis.call("EXISTS", KEYS[1]) == 1) then
     return {}
   end
   kept = { "", "0", "0", "0" }
@@ -24,6 +25,6 @@ if type(keys) ~= "number" then
 elseif keys > 0 then
   local first = redis.call(
     "ZRANGEBYSCORE", KEYS[5], "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
-  expires_ms = math.ceil(tonumber(first[2]) - now_ms)
+  expires_ms = math.ceil(math.min(tonumber(first[2]) - now_ms, 86400000))
 end
 return { kept[2], kept[3], kept[4], tostring(keys), tostring(expires_ms) }

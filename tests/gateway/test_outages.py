@@ -7,7 +7,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 
@@ -23,7 +22,7 @@ from tests.gateway.conftest import Gateway, picture, until
 from tests.gateway.test_metrics import samples
 from tests.gateway.wire import connected, request
 from tests.servers import url_in, valkey
-from tests.system.disks import remount
+from tests.system.disks import fill, remount
 
 OPEN_S = 40.0
 FIRST_S = 2.5
@@ -202,11 +201,10 @@ class TestBlobs:
         return msgspec.structs.replace(deps, blobs=FolderBlobs(small_disk, breaker=breaker))
 
     async def test_an_upload_is_refused_before_any_of_it_has_come(self, gateway: Gateway) -> None:
-        full = await _fill(gateway)
+        await _fail(gateway)
 
         answer = await unsent(gateway)
 
-        assert {(each.status_code, each.json()["code"]) for each in full} == {(507, "storage-full")}
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert f"retry-after: {RETRY_AFTER}\r\n".encode() in answer
         assert b'"code":"storage-unavailable"' in answer
@@ -218,7 +216,7 @@ class TestBlobs:
         data = picture()
         photo = (await gateway.upload(data)).json()
         await gateway.get("/api/photos", after=photo["position"])
-        await _fill(gateway)
+        await _fail(gateway)
 
         await seen(gateway, photo, data)
         health = await gateway.client.get("/health")
@@ -229,9 +227,11 @@ class TestBlobs:
         assert health.json()["checks"]["blobs"]["breaker"] == "open"
         assert measured["circuit_breaker_state dependency=blobs"] == 2
 
-    async def test_health_finds_room_by_itself(self, gateway: Gateway, clock: Clock) -> None:
-        await _fill(gateway)
-        remount(gateway.blobs.root, "size=8m")
+    async def test_health_finds_the_disk_back_by_itself(
+        self, gateway: Gateway, clock: Clock
+    ) -> None:
+        await _fail(gateway)
+        remount(gateway.blobs.root, "rw,size=8m")
         clock.now_s = FIRST_S
 
         health = (await gateway.client.get("/health")).json()
@@ -247,27 +247,43 @@ class TestBlobs:
 
         assert (await gateway.client.delete(path)).status_code == 204
 
-    async def test_the_first_upload_after_its_time_finds_room(
+    async def test_the_first_upload_after_its_time_finds_the_disk_back(
         self, gateway: Gateway, clock: Clock
     ) -> None:
-        await _fill(gateway)
+        await _fail(gateway)
         clock.now_s = FIRST_S
-        still_full = await gateway.upload()
-        remount(gateway.blobs.root, "size=8m")
+        still_away = await gateway.upload()
+        remount(gateway.blobs.root, "rw,size=8m")
         clock.now_s += 2 * FIRST_S
 
         answer = await gateway.upload(picture() + LARGE)
 
-        assert still_full.status_code == 503
-        assert still_full.headers["Retry-After"] == f"{2 * FIRST_S:g}"
+        assert still_away.status_code == 503
+        assert still_away.headers["Retry-After"] == f"{2 * FIRST_S:g}"
         assert answer.status_code == 201
 
-    async def test_a_disk_that_fails_is_named(self, gateway: Gateway) -> None:
-        remount(gateway.blobs.root, "ro")
+    async def test_a_full_disk_is_named_every_time_until_it_has_room(
+        self, gateway: Gateway
+    ) -> None:
+        await _fill(gateway)
+        health = (await gateway.client.get("/health")).json()
+        remount(gateway.blobs.root, "size=8m")
 
-        answer = await gateway.upload()
+        answer = await gateway.upload(picture() + LARGE)
 
-        assert (answer.status_code, answer.json()["code"]) == (503, "storage-unavailable")
+        assert health["checks"]["blobs"]["status"] == "degraded"
+        assert health["checks"]["blobs"]["reason"] == "has no room left"
+        assert "breaker" not in health["checks"]["blobs"]
+        assert answer.status_code == 201
+
+    async def test_a_disk_that_was_away_and_is_full_now_is_called_full(
+        self, gateway: Gateway, clock: Clock
+    ) -> None:
+        await _fail(gateway)
+        remount(gateway.blobs.root, "rw")
+        clock.now_s = FIRST_S
+
+        await _fill(gateway)
 
 
 def _draft_bytes(gateway: Gateway) -> int:
@@ -283,8 +299,18 @@ async def _take_away(gateway: Gateway, server: ExitStack) -> None:
     assert gateway.log.redis.breaker.state == "open"
 
 
-async def _fill(gateway: Gateway) -> list[httpx.Response]:
-    """The answers to uploads for which there is no room, until that is noticed."""
+async def _fill(gateway: Gateway) -> None:
+    """Leave no room, and have so many uploads refused that a failing disk would be left alone."""
+    fill(gateway.blobs.root)
+    answers = [await gateway.upload(picture() + LARGE) for _ in range(2 * FAILURES)]
+    refused = {(answer.status_code, answer.json()["code"]) for answer in answers}
+    assert refused == {(507, "storage-full")}
+
+
+async def _fail(gateway: Gateway) -> None:
+    """Make the disk read-only, and upload until that is noticed."""
+    remount(gateway.blobs.root, "ro")
     answers = [await gateway.upload(picture() + LARGE) for _ in range(FAILURES)]
+    refused = {(answer.status_code, answer.json()["code"]) for answer in answers}
+    assert refused == {(503, "storage-unavailable")}
     assert gateway.blobs.breaker.state == "open"
-    return answers

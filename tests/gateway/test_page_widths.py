@@ -58,9 +58,11 @@ async def test_all_words_of_a_refused_upload_are_shown(
     visitor.tolerated = ("507", "415")
     await visitor.upload("first.jpg", jpeg())
     await expect(visitor.card("first.jpg")).to_have_attribute("data-status", "completed")
+    await visitor.drop({"notes.jpg": b"these are only words"})
+    await expect(visitor.card("notes.jpg").locator(".trouble-text")).to_be_visible()
     await set_quota(visitor, system, **quota)
 
-    await visitor.drop({"second.jpg": jpeg(), "notes.jpg": b"these are only words"})
+    await visitor.drop({"second.jpg": jpeg()})
 
     for name, said in (
         ("second.jpg", words),

@@ -7,8 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
+from domain.commands import DeletePhoto
 from handlers.stage import Output
-from handlers.worker import WorkerSettings
 from store.breaker import Breaker
 from store.client import connect
 from store.folder_blobs import FolderBlobs
@@ -16,7 +16,7 @@ from store.local_copies import LocalCopies
 from store.log import Log
 from store.minio_blobs import MinioBlobs
 from tests.clocks import Clock
-from tests.conftest import bucket_of
+from tests.conftest import CONTEXT, bucket_of
 from tests.handlers.workers import (
     DEADLINE_S,
     Scripted,
@@ -41,17 +41,26 @@ async def until(condition: Callable[[], bool]) -> None:
 
 class TestBlobs:
     @pytest.fixture
-    def blobs(self, small_disk: Path) -> FolderBlobs:
-        return FolderBlobs(small_disk, breaker=Breaker("blobs", failures=1, open_s=LONG_S))
+    def refused(self) -> list[str]:
+        """Operations for which the disk had no room."""
+        return []
+
+    @pytest.fixture
+    def blobs(self, small_disk: Path, refused: list[str]) -> FolderBlobs:
+        def observe(operation: str, outcome: str, _: float) -> None:
+            if outcome == "full":
+                refused.append(operation)
+
+        return FolderBlobs(small_disk, observe=observe)
 
     async def test_a_full_disk_costs_no_attempt(
-        self, log: Log, blobs: FolderBlobs, working: Working
+        self, log: Log, blobs: FolderBlobs, working: Working, refused: list[str]
     ) -> None:
         command = await uploaded(log, blobs, jpeg("one", (400, 300)))
         fill(blobs.root)
 
         async with working():
-            await until(lambda: blobs.breaker.state == "open")
+            await until(lambda: bool(refused))
             remount(blobs.root, "size=8m")
             types = await types_when_ended(log, command.photo_id)
 
@@ -60,18 +69,33 @@ class TestBlobs:
         done = await data_of(log, command.photo_id, "photo.processing.stage.completed")
         assert {each["attempt"] for each in done} == {1}
 
-    async def test_no_stage_is_run_again_before_the_disk_is_tried(
-        self, log: Log, blobs: FolderBlobs, working: Working
+    async def test_no_stage_is_run_again_for_want_of_room(
+        self, log: Log, blobs: FolderBlobs, working: Working, refused: list[str]
     ) -> None:
-        await uploaded(log, blobs, b"nothing that is read", "quick_processing")
+        command = await uploaded(log, blobs, b"nothing that is read", "quick_processing")
         fill(blobs.root)
         pool = Scripted()
 
-        async with working(pool=pool, settings=WorkerSettings(drain_s=0.1)):
-            await until(lambda: blobs.breaker.retry_after_s > FIRST_S)  # it was tried in vain
-            runs = [stage for stage, _ in pool.ran].count("thumbnails")
+        async with working(pool=pool):
+            await until(lambda: len(refused) >= 3)
+            remount(blobs.root, "size=8m")
+            types = await types_when_ended(log, command.photo_id)
 
-        assert 1 < runs <= 3
+        assert types[-1] == "photo.processing.completed"
+        assert [stage for stage, _ in pool.ran].count("thumbnails") == 1
+
+    async def test_a_photo_that_is_deleted_is_waited_for_no_longer(
+        self, log: Log, blobs: FolderBlobs, working: Working, refused: list[str]
+    ) -> None:
+        command = await uploaded(log, blobs, b"nothing that is read", "quick_processing")
+        fill(blobs.root)
+
+        async with working(pool=Scripted()) as worker:
+            await until(lambda: bool(refused))
+            delete = DeletePhoto(photo_id=command.photo_id)
+            await log.execute(delete, client_id="alice", context=CONTEXT)
+            await types_when_ended(log, command.photo_id, ("photo.erased",))
+            await until(lambda: worker.in_hand == 0)
 
 
 class TestMinio:

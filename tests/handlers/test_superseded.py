@@ -45,7 +45,7 @@ async def thumbnail_of(log: Log, photo: UploadPhoto) -> str:
 async def until_planned(log: Log) -> None:
     """The removal waits for its time."""
     with anyio.fail_after(DEADLINE_S):
-        while not await log.redis.zcard(log.keys.timers(home(log))):
+        while not await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf"):
             await anyio.sleep(0.01)
 
 

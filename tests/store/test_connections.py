@@ -9,14 +9,20 @@ import anyio
 import pytest
 
 from domain.control_events import Rate
+from domain.controls import PauseStage
 from domain.pipeline import ERASURE, ROOT
-from store import census
+from store import census, meta, queues
 from store.breaker import Breaker
 from store.client import Client, connect, translated
 from store.controls import ControlLog
+from store.credentials import Credentials, Grant, held
 from store.dispatch import Dispatch
 from store.doorbell import Doorbell, ring
+from store.drain import drain
+from store.entries import entries, length
 from store.errors import StoreError, Unavailable
+from store.foreign import noted
+from store.guarantee import guarantee
 from store.lanes import Lanes
 from store.log import Log
 from store.memory import memory
@@ -25,6 +31,7 @@ from store.rates import Rates
 from store.recovery import refill
 from tests.conftest import CONTEXT
 from tests.proxies import Proxy, proxied
+from tests.replies import exchanging
 from tests.servers import free_port, valkey
 from tests.store.commands import upload
 
@@ -187,6 +194,31 @@ def _uses(log: Log) -> list[Callable[[], Awaitable[object]]]:
         await dispatch.commit([(each.position, ()) for each in read])
         await dispatch.abandoned(0, idle_ms=0, dead=None)
 
+    async def signed_in() -> None:
+        sessions = Credentials(log, "session", 2)
+        grant = Grant(client_id="alice", role="client", issued=0.0, expires=2e9)
+        place = held(await sessions.create(grant, 60), log)
+        assert place is not None
+        await sessions.find(place)
+        await sessions.missing([place])
+        await sessions.take(place)
+
+    async def keyed() -> None:
+        for _ in range(2):
+            await log.execute(
+                upload("same"),
+                client_id="alice",
+                context=CONTEXT,
+                idempotency_key="one",
+                patience_s=0,
+            )
+        command = PauseStage(stage="metadata")
+        await ControlLog(log).execute(command, CONTEXT, patience_s=0)
+
+    async def read_all() -> None:
+        async for _ in entries(log, await log.end(0)):
+            pass
+
     async def scan() -> None:
         async for _ in log.scan(0):
             pass
@@ -214,12 +246,43 @@ def _uses(log: Log) -> list[Callable[[], Awaitable[object]]]:
         lambda: census.failing(log, 1_000),
         lambda: census.clock_ahead_ms(log),
         lambda: memory(log, 0),
+        lambda: queues.look(log, STAGES),
+        lambda: queues.passed(log, STAGES),
+        lambda: queues.lengths(log, STAGES),
+        lambda: noted(log),
+        lambda: length(log, 0),
+        lambda: census.log_size(log, 0),
+        lambda: census.report_unconfined(log, ["seccomp"]),
+        lambda: census.unconfined(log, 1_000),
+        lambda: log.holder_of("ab" * 32, "alice"),
+        lambda: log.has_command("alice", "one"),
+        log.now,
+        log.confirm,
+        lambda: log.end(0),
+        lambda: lanes.wait(0, block_ms=10),
+        lambda: lanes.forget_idle(0, idle_ms=1_000),
+        lambda: lanes.leave(0),
+        lambda: dispatch.recall(0),
+        lambda: dispatch.forget_idle(0, idle_ms=1_000),
+        lambda: rates.give_back(ROOT, Rate(max=10)),
+        lambda: drain(log, [ROOT], reason="a test", context=CONTEXT, most=1),
+        lambda: guarantee(log.redis, log.keys, replicas=None, timeout_s=1),
+        lambda: meta.create(log.redis, log.keys, 1),
+        lambda: meta.find(log.redis, log.keys),
+        signed_in,
+        keyed,
+        read_all,
     ]
 
 
 @pytest.mark.parametrize("chosen", [1, None])
+@pytest.mark.parametrize("kind", [spoiling, exchanging])
 async def test_spoiled_replies_are_store_errors_and_the_client_recovers(
-    proxy: Proxy, client: Client, prefix: str, chosen: int | None
+    proxy: Proxy,
+    client: Client,
+    prefix: str,
+    kind: Callable[[int], Callable[[bytes], bytes | None]],
+    chosen: int | None,
 ) -> None:
     seed = random.SystemRandom().randrange(1 << 32) if chosen is None else chosen
     print(f"seed {seed}")
@@ -227,7 +290,7 @@ async def test_spoiled_replies_are_store_errors_and_the_client_recovers(
     for _ in range(5):
         await log.execute(upload(), client_id="alice", context=CONTEXT)
     uses, chance, failures = _uses(log), random.Random(seed), 0
-    proxy.spoil = spoiling(seed)
+    proxy.spoil = kind(seed)
 
     with anyio.fail_after(2 * DEADLINE_S):
         for _ in range(FAULTS):

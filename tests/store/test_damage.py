@@ -97,6 +97,20 @@ async def test_a_lane_or_timers_of_another_type_have_lost_their_tasks(log: Log) 
         lanes.lost.clear()
 
 
+async def test_timers_that_are_gone_have_lost_their_tasks(log: Log) -> None:
+    await uploaded(log)
+    lanes = Lanes(log, "worker", STAGES)
+    await lanes.prepare(0)
+    lanes.lost.clear()
+    await lanes.prepare(0)
+    assert lanes.lost == set()
+
+    await log.redis.delete(log.keys.timers(0))
+    await lanes.prepare(0)
+
+    assert lanes.lost == {0}
+
+
 async def append(
     log: Log, command: PhotoCommand | None = None, loaded: Loaded | None = None
 ) -> Outcome:

@@ -229,12 +229,12 @@ async def test_a_full_server_still_gives_what_it_has_and_takes_more_when_it_has_
     server = bucket_of(tight.url, "photos")
     async with opened(server, tmp_path, clock) as blobs:
         await blobs.put(KEY, 4 * PART)
-        for _ in range(FAILURES):
+        for _ in range(FAILURES + 1):
             async with blobs.draft(OTHER) as draft:
                 with pytest.raises(Full):
                     await all_of(draft, 12 * PART)
 
-        assert blobs.breaker.state == "open"
+        assert blobs.breaker.state == "closed"
         assert inside(server) == [KEY]
         assert await blobs.size(KEY) == 4 * len(PART)
         await until_it_knows_that_it_is_full(tight)
