@@ -181,7 +181,7 @@ async def without_turn(log: Log, lane_key: str, stage: str, after: bytes) -> set
             page = msgspec.convert(found, Entries)
             if page and held is None:
                 pending = await log.redis.xpending_range(lane_key, stage, "-", "+", HELD_SHOWN)
-                held = {bytes(each["message_id"]) for each in pending}
+                held = {msgspec.convert(each["message_id"], bytes) for each in pending}
         for entry_id, fields in page:
             if entry_id not in (held or ()):
                 clients.add(_client(fields.get(b"b", b"")))
