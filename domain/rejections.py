@@ -23,7 +23,7 @@ class PhotoNotFound(Rejected):
     code = "photo-not-found"
 
 
-class PhotoDeleted(Rejected):
+class PhotoIsDeleted(Rejected):
     code = "photo-deleted"
 
 

@@ -16,49 +16,48 @@ from litestar.exceptions import (
 from litestar.middleware import DefineMiddleware
 from litestar.response.base import ASGIResponse
 
-from gateway import (
+from gateway.access.access import Access
+from gateway.access.security_log import SecurityLog
+from gateway.dependencies import Dependencies
+from gateway.health import health
+from gateway.health.checks import Checks
+from gateway.http.auth import Authentication
+from gateway.http.connections import Connections, bounded
+from gateway.http.envelope import Envelope, as_get, methods_at
+from gateway.http.negotiation import check_json, negotiate
+from gateway.http.preconditions import answering
+from gateway.http.problems import Damages, body_incomplete
+from gateway.http.tracing import Trace, trace
+from gateway.limits.throttling import Throttle, Throttling
+from gateway.observing import Answered, AnswerObserver
+from gateway.openapi.document import description
+from gateway.openapi.event_schema import EventSchema
+from gateway.openapi.strict_schema import complete
+from gateway.queries import read_models
+from gateway.queries.reading import provide_reader
+from gateway.queries.throughput import Counting
+from gateway.rooms import sse, websocket
+from gateway.rooms.hub import Hub
+from gateway.routes import (
     backfill,
     clients,
     dead_letters,
     files,
-    health,
     jobs,
     login,
     me,
     metrics,
-    pages,
     photos,
     queues,
-    read_models,
-    revoking,
-    sockets,
-    sse,
+    tokens,
     uploads,
 )
-from gateway.access import Access
-from gateway.auth import Authentication
-from gateway.checks import Checks
-from gateway.connections import Connections, bounded
-from gateway.contract import description
-from gateway.dependencies import Dependencies
-from gateway.envelope import Envelope, as_get, methods_at
-from gateway.event_schema import EventSchema
-from gateway.hub import Hub
-from gateway.metrics import Gauges
-from gateway.negotiation import check_json, negotiate
-from gateway.observing import Answered, AnswerObserver
-from gateway.preconditions import answering
-from gateway.problems import Damages, body_incomplete
-from gateway.quotas import Quotas
-from gateway.rates import Counting
-from gateway.reading import provide_reader
-from gateway.security_log import SecurityLog
-from gateway.slots import Slots
-from gateway.strict_schema import complete
-from gateway.throttling import Throttle, Throttling
-from gateway.tracing import Trace, trace
-from store import subject
-from store.subject import Subject
+from gateway.routes.metrics import Gauges
+from gateway.routes.quotas import Quotas
+from gateway.uploads.upload_slots import Slots
+from gateway.web import pages
+from store import log_context
+from store.log_context import Subject
 
 
 class JsonRequest(Request[Any, Any, State]):
@@ -175,9 +174,9 @@ def create_app(deps: Dependencies) -> Gateway:
             *read_models.ROUTES,
             *login.ROUTES,
             *me.ROUTES,
-            *revoking.ROUTES,
+            *tokens.ROUTES,
             *sse.ROUTES,
-            *sockets.ROUTES,
+            *websocket.ROUTES,
             *pages.ROUTES,
             *health.ROUTES,
             *metrics.ROUTES,
@@ -229,7 +228,7 @@ def _answering(
     scope: Any, method: str, asked: Trace, observe: AnswerObserver, security: SecurityLog
 ) -> Callable[[int], None]:
     """Begin the span of a request; the function is called with the status of its answer."""
-    subject.begin(Subject(trace_id=asked.trace_id, span_id=asked.span_id))
+    log_context.begin(Subject(trace_id=asked.trace_id, span_id=asked.span_id))
     began_ns, began = time.time_ns(), time.perf_counter()
 
     def answered(status: int) -> None:

@@ -4,24 +4,24 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from domain.commands import (
+from domain.clients.quotas import NO_QUOTA, Quota
+from domain.photo.commands import (
     BackfillStage,
     PhotoCommand,
     RequestProcessing,
     RetryProcessing,
     UploadPhoto,
 )
-from domain.controls import ControlCommand
-from domain.events import Context
-from domain.quotas import NO_QUOTA, Quota
-from gateway.auth import Principal, Role
+from domain.photo.events import Context
+from domain.pipeline.control import ControlCommand
 from gateway.dependencies import Asked, Dependencies
-from gateway.problems import Refused, retry_after
-from gateway.tracing import trace_id
-from store.controls import ControlLog, Steered
-from store.errors import Replaced, Retyped, Unavailable
-from store.log import Log, Outcome, Requirement
-from store.position import Position
+from gateway.http.auth import Principal, Role
+from gateway.http.problems import Refused, retry_after
+from gateway.http.tracing import trace_id
+from store.errors import Replaced, Unavailable, WrongType
+from store.log.control import ControlLog, Steered
+from store.log.log import Log, Outcome, Requirement
+from store.log.position import Position
 
 POSITION_HEADER = "X-Log-Position"
 SOURCE = "gateway"
@@ -52,7 +52,7 @@ def naming_the_log(log: Log, detail: str) -> Generator[None]:
         yield
     except Unavailable as error:
         headers = retry_after(log.redis.breaker)
-        if isinstance(error, Replaced | Retyped):
+        if isinstance(error, Replaced | WrongType):
             detail = f"{detail} The reason: {error}."
         raise Refused("log-unavailable", detail, headers=headers) from error
 

@@ -6,18 +6,18 @@ import msgspec
 from litestar import Request, WebSocket
 from litestar.datastructures import State
 
-from gateway.access import Access
-from gateway.auth import Principal, Tokens
-from gateway.limits import Limits
-from gateway.log_room import LogRoom
+from gateway.access.access import Access
+from gateway.http.auth import Principal, Tokens
+from gateway.http.limits import Limits
+from gateway.http.rate_limits import RateLimits
+from gateway.limits.log_room import LogRoom
 from gateway.observing import AnswerObserver, Exposition, nothing
-from gateway.rate_limits import RateLimits
-from gateway.upload_keys import UploadKeys
+from gateway.uploads.upload_keys import UploadKeys
 from store.background import Background
-from store.blobs import Blobs
-from store.log import Log
+from store.blobs.interface import Blobs
+from store.log.log import Log
 from store.observing import ignore
-from store.reader import Reader
+from store.sqlite.reader import Reader
 
 
 async def _no_flaws() -> list[str]:

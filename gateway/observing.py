@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from gateway.tracing import Trace
-from store.breaker import Breaker
-from store.census import LogSize
-from store.distribution import Distribution
-from store.memory import Memory
+from gateway.http.tracing import Trace
+from store.histogram import Distribution
+from store.log.memory import Memory
+from store.queue.liveness import LogSize
+from store.redis.breaker import Breaker
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import msgspec
 
-from domain.results import (
+from domain.photo.results import (
     MetadataResult,
     OptimizationResult,
     PlaceholderResult,
@@ -13,9 +13,9 @@ from domain.results import (
     ThumbnailsResult,
     ValidationResult,
 )
-from handlers import metadata, optimization, placeholder, thumbnails, validation
-from handlers.picture import Picture
-from handlers.stage import Context, Output
+from handlers.imaging.picture import Picture
+from handlers.stage import Output, StageContext
+from handlers.stages import metadata, optimization, placeholder, thumbnails, validation
 
 ORIGINAL = "original"
 
@@ -25,7 +25,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
     needs: str = ORIGINAL
     result: type[Result]
-    run: Callable[[Picture, Context], Output]
+    run: Callable[[Picture, StageContext], Output]
 
 
 STAGES: dict[str, Stage] = {

@@ -2,11 +2,11 @@
 
 import msgspec
 
-from domain.failures import Category
-from domain.results import Result
+from domain.photo.results import Result
+from domain.pipeline.failures import Category
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class ImageLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The bounds of reading a picture; each has a setting of the same name.
 
     ``refused_formats`` are names of formats, separated by spaces.
@@ -31,10 +31,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         return f"webp-{self.longest_edge}-q{self.quality}"
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class StageContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a stage may know beside the picture: the settings of the process it runs in."""
 
-    limits: Limits = Limits()
+    limits: ImageLimits = ImageLimits()
     recipe: Recipe = Recipe()
 
 
@@ -59,7 +59,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
-class StageFailed(Exception):
+class StageFailure(Exception):
     """A stage could not do its work; ``category`` decides what happens to the photo.
 
     ``seconds`` is how long a decoder worked on it, in processor time.
@@ -74,7 +74,7 @@ class StageFailed(Exception):
         self.message = message
 
 
-class BadImage(StageFailed):
+class BadImage(StageFailure):
     """The bytes are not a picture that we can or want to read."""
 
     def __init__(self, code: str, message: str, category: Category = Category.DATA) -> None:

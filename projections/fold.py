@@ -5,12 +5,12 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from projections import checkpoints
-from projections.models import FORM, READ_MODELS, SCHEMA
-from store.log import Log
-from store.position import Position
-from store.sqlite import Connection, open_writer
-from store.stream import READ_COUNT, Recorded
+from projections.generation import FORM, READ_MODELS, SCHEMA
+from projections.models import checkpoints
+from store.log.log import Log
+from store.log.position import Position
+from store.log.stream import READ_COUNT, Recorded
+from store.sqlite.connection import Connection, open_writer
 
 Progress = Callable[[int, int], None]
 """Called with ``(done, total)`` in milliseconds of the log's time, over all partitions."""

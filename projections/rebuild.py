@@ -18,14 +18,15 @@ from pathlib import Path
 import msgspec
 from anyio import to_thread
 
-from projections import checkpoints, fold, history, verify
+from projections import fold, verify
 from projections.fold import Progress
+from projections.models import checkpoints, history
 from projections.verify import VerifyReport
 from store.errors import Corrupt, Missing, StoreError, Unavailable
-from store.generations import Generations, remove
-from store.log import Log
-from store.position import Position
-from store.sqlite import Connection, open_reader, open_writer
+from store.log.log import Log
+from store.log.position import Position
+from store.sqlite.connection import Connection, open_reader, open_writer
+from store.sqlite.generations import Generations, remove
 
 logger = logging.getLogger("photolog.projector")
 

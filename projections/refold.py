@@ -18,13 +18,14 @@ from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
 from anyio import to_thread
 
-from projections import clients, fold
-from projections.models import READ_MODELS
+from projections import fold
+from projections.generation import READ_MODELS
+from projections.models import clients
 from store.errors import Corrupt, Unavailable
-from store.generations import Generations, remove
-from store.log import Log
-from store.position import Position
-from store.sqlite import Connection, Value
+from store.log.log import Log
+from store.log.position import Position
+from store.sqlite.connection import Connection, Value
+from store.sqlite.generations import Generations, remove
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

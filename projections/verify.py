@@ -10,14 +10,15 @@ from pathlib import Path
 import msgspec
 from anyio import to_thread
 
-from projections import checkpoints, fold
+from projections import fold
 from projections.fold import Progress
-from projections.models import TABLES
+from projections.generation import TABLES
+from projections.models import checkpoints
 from store.errors import Corrupt, Missing
-from store.generations import Generations
-from store.log import Log
-from store.position import Position
-from store.sqlite import Connection, Row, Value, open_reader
+from store.log.log import Log
+from store.log.position import Position
+from store.sqlite.connection import Connection, Row, Value, open_reader
+from store.sqlite.generations import Generations
 
 PAGE = 1_000
 NAMED = 10

@@ -9,9 +9,9 @@ StoreError
 │   ├── GroupGone     a consumer group was deleted, or never made
 │   ├── IsReplica     the server takes no events: it is not, or no longer, the master
 │   ├── Replaced      Redis has another log than the one we have joined, or none
-│   ├── Retyped       a key holds a value of another type; the message names it
+│   ├── WrongType       a key holds a value of another type; the message names it
 │   └── Unexpected    the server's answer is none that the command has
-├── Unfit         the server must not hold the log as it is set up
+├── UnsuitableServer         the server must not hold the log as it is set up
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          no room is left where it should be written
 │   └── LogFull       by Redis, for want of memory or disk
@@ -71,7 +71,7 @@ class Replaced(Unavailable):
     """The log is not the one that this process has joined: it waits for that one to come back."""
 
 
-class Retyped(Unavailable):
+class WrongType(Unavailable):
     """A key holds a value of another type; the message names it and says what becomes of it."""
 
 
@@ -79,7 +79,7 @@ class Unexpected(Unavailable):
     """The server answered with an error that nothing explains, or another kind of reply; logged."""
 
 
-class Unfit(StoreError):
+class UnsuitableServer(StoreError):
     """The server is there and must not hold the log; the message says what to change."""
 
 

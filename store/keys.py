@@ -5,7 +5,7 @@ All keys of a partition share its hash tag, so that every script of ours runs in
 
 import zlib
 
-from domain.pipeline import LANES
+from domain.pipeline.stages import LANES
 
 DEFAULT_PREFIX = "photolog"
 
@@ -56,7 +56,7 @@ class Keys:
         return self._in(partition, "foreign")
 
     def damaged(self, partition: int) -> str:
-        """Stored files that were found missing or altered; see ``store.damaged``."""
+        """Stored files that were found missing or altered; see ``store.blobs.damaged``."""
         return self._in(partition, "damaged")
 
     def failing(self, partition: int) -> str:
@@ -76,7 +76,7 @@ class Keys:
         return self._in(0, f"rate:{stage}")
 
     def allowance(self, partition: int, policy: str, subject: str) -> str:
-        """What is left to a client or an address of one rate limit; see ``store.buckets``."""
+        """What is left of one rate limit to its subject; see ``store.clients.rate_limits``."""
         return self._in(partition, f"allowance:{policy}:{subject}")
 
     def command(self, partition: int, client_id: str, key: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from domain.events import Event
+from domain.photo.events import Event
 from store.errors import StoreError
 
 P = ParamSpec("P")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from domain.events import Context
-from ops.embedded import valkey_binary
-from store.client import Client, connect
-from store.log import Log
-from store.minio_bucket import Server
+from domain.photo.events import Context
+from ops.process.embedded_valkey import valkey_binary
+from store.blobs.s3_bucket import Server
+from store.log.log import Log
+from store.redis.connection import Client, connect
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, unavailable
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"

@@ -16,7 +16,7 @@ import urllib3
 from minio import Minio
 from minio.error import S3Error
 
-from ops.embedded import valkey_binary
+from ops.process.embedded_valkey import valkey_binary
 from tests.certificates import Certified
 
 LONG = bool(os.environ.get("LONG_TESTS"))

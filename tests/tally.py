@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.holdings import Usage
-from store.stream import Recorded
+from domain.clients.holdings import Usage
+from store.log.stream import Recorded
 
 
 class Total(NamedTuple):

@@ -12,9 +12,9 @@ from pathlib import Path
 from ops.bench import report
 from ops.bench.photos import CLIENT, context, upload
 from ops.bench.server import serving
-from store import codec
-from store.client import connect
-from store.log import Log
+from store.log import codec
+from store.log.log import Log
+from store.redis.connection import connect
 
 WRITERS = (1, 50)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from store.minio_bucket import Bucket, Server
+from store.blobs.s3_bucket import Bucket, Server
 
 
 @contextmanager

@@ -15,9 +15,9 @@ import httpx
 from ops.bench import report, servers
 from ops.bench.latency import photo
 from ops.bench.system import System, running
-from ops.loading import load
-from ops.wiring import open_log
-from store.client import Client
+from ops.config.loading import load
+from ops.runtime.wiring import open_log
+from store.redis.connection import Client
 
 REPLICAS = 2
 PATIENCE_S = 60.0

@@ -10,14 +10,14 @@ from typing import Any, cast
 
 import anyio
 
-from domain.results import Result
-from handlers.children import Children
+from domain.photo.results import Result
+from handlers.decoder.pool import Children
 from handlers.registry import STAGES, Stage
 from handlers.stage import Output
-from handlers.worker import Worker, WorkerSettings
-from store.client import connect
-from store.folder_blobs import FolderBlobs
-from store.log import Log
+from handlers.worker.worker import Worker, WorkerSettings
+from store.blobs.folder import FolderBlobs
+from store.log.log import Log
+from store.redis.connection import connect
 
 CONCURRENCY = 8
 """More than for pictures: here no decoder is the limit."""

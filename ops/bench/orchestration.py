@@ -10,16 +10,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import IO, cast
 
-from domain.pipeline import LEAST_PRIORITY, URGENT
+from domain.pipeline.stages import LEAST_PRIORITY, URGENT
 from ops.bench import report
 from ops.bench.idle import ORIGINAL
 from ops.bench.photos import CLIENT, context, upload
 from ops.bench.server import Server, serving
 from ops.bench.system import cpu_s_of
-from store.client import connect
-from store.folder_blobs import FolderBlobs
-from store.log import Log
-from store.position import Position
+from store.blobs.folder import FolderBlobs
+from store.log.log import Log
+from store.log.position import Position
+from store.redis.connection import connect
 
 PHOTOS = 1_000
 FLEETS = (1, 4)

@@ -3,9 +3,9 @@
 import uuid
 from datetime import UTC, datetime
 
-from domain.commands import UploadPhoto
-from domain.events import Context
-from domain.pipeline import DEFAULT_PIPELINE, DEFAULT_PRIORITY
+from domain.photo.commands import UploadPhoto
+from domain.photo.events import Context
+from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY
 
 CLIENT = "bench"
 

@@ -16,10 +16,10 @@ from typing import IO, cast
 import blurhash  # pyright: ignore[reportMissingTypeStubs]
 from PIL import Image, ImageOps
 
-from handlers.placeholder import SOURCE_EDGE, rows
-from handlers.process import environment
+from handlers.decoder.process import environment
 from handlers.stage import Recipe
-from handlers.thumbnails import SIZES
+from handlers.stages.placeholder import SOURCE_EDGE, rows
+from handlers.stages.thumbnails import SIZES
 
 RECIPE = Recipe()
 

@@ -11,8 +11,8 @@ import msgspec
 
 from ops.bench import report, servers
 from ops.bench.photos import context, upload
-from store.client import Wait, connect
-from store.log import Log
+from store.log.log import Log
+from store.redis.connection import Wait, connect
 
 WRITERS = (1, 50)
 APPENDS = {1: 300, 50: 3_000}

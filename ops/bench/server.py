@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ops.bench.system import cpu_s_of
-from ops.embedded import valkey_binary
+from ops.process.embedded_valkey import valkey_binary
 
 
 class Server:

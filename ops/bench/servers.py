@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
 
-from ops.embedded import valkey_binary
-from store.client import Client, connect
+from ops.process.embedded_valkey import valkey_binary
+from store.redis.connection import Client, connect
 
 MASTERS = 3
 SLOTS = 16_384

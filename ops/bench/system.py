@@ -36,7 +36,7 @@ class System:
 
     def token(self, client_id: str, *options: str) -> str:
         return subprocess.run(
-            [sys.executable, "-m", "ops.cli", "token", "--client", client_id, *options],
+            [sys.executable, "-m", "ops.cli.main", "token", "--client", client_id, *options],
             env={**os.environ, "PHOTOLOG_DATA": str(self.data)},
             check=True,
             capture_output=True,
@@ -84,7 +84,7 @@ def running(*options: str, **environment: str) -> Generator[System]:
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
         data = Path(folder)
         process = subprocess.Popen(
-            [sys.executable, "-m", "ops.cli", "up", "--port", "0", *options],
+            [sys.executable, "-m", "ops.cli.main", "up", "--port", "0", *options],
             env={**os.environ, **ALONE, **environment, "PHOTOLOG_DATA": str(data)},
             stdout=subprocess.DEVNULL,
         )
@@ -125,7 +125,7 @@ def _role(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return "other"
-    known = ("gateway", "projector", "worker", "valkey-server", "handlers.child")
+    known = ("gateway", "projector", "worker", "valkey-server", "handlers.decoder.child")
     return next((role for role in known for word in words if word.endswith(role)), "other")
 
 

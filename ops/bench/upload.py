@@ -12,9 +12,9 @@ from pathlib import Path
 from ops.bench import report
 from ops.bench.bucket import own_bucket, sdk_mb_s
 from ops.bench.system import System, forget_peak, peak_memory_bytes, running
-from ops.blobs import server_of
-from ops.consistency import check_blobs
-from ops.loading import load
+from ops.config.loading import load
+from ops.config.validation import check_blobs
+from ops.runtime.blobs import server_of
 
 SIZE_BYTES = 90_000_000
 CHUNK_BYTES = 1 << 18

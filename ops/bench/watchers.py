@@ -15,9 +15,9 @@ import msgspec
 from ops.bench import report, servers
 from ops.bench.photos import context, upload
 from ops.bench.system import System, running
-from ops.loading import load
-from ops.settings import Settings
-from ops.wiring import open_log
+from ops.config.loading import load
+from ops.config.settings import Settings
+from ops.runtime.wiring import open_log
 
 WATCHERS = 10
 WRITERS = 50

@@ -6,13 +6,13 @@ from typing import Self
 
 import pytest
 
-from domain import commands as c
-from domain import events as e
-from domain.deciding import decide
-from domain.failures import Category
-from domain.photo import Photo, evolve
+from domain.photo import commands as c
+from domain.photo import events as e
+from domain.photo.decide import decide
+from domain.photo.results import Rendition
+from domain.photo.state import Photo, evolve
+from domain.pipeline.failures import Category
 from domain.rejections import Rejected
-from domain.results import Rendition
 
 PHOTO = "11111111-1111-4111-8111-111111111111"
 JOB = "22222222-2222-4222-8222-222222222222"

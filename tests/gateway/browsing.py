@@ -9,8 +9,8 @@ import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
 from ops.bench.system import System, running
-from ops.settings import Settings
-from ops.tokens import mint
+from ops.config.settings import Settings
+from ops.runtime.tokens import mint
 from tests.gateway.visitor import Visitor
 from tests.servers import unavailable
 

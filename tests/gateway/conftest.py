@@ -17,18 +17,18 @@ import uvicorn
 from PIL import Image
 
 from gateway.app import create_app
-from gateway.auth import SCOPES, Role, Tokens
-from gateway.connections import Connections
 from gateway.dependencies import Dependencies
-from gateway.limits import Limits
-from gateway.rate_limits import RateLimits
-from gateway.server import configuration
-from ops.telemetry import Telemetry
-from projections.runner import Projector
-from store.folder_blobs import FolderBlobs
-from store.generations import Generations
-from store.log import Log
-from store.reader import Reader
+from gateway.http.auth import SCOPES, Role, Tokens
+from gateway.http.connections import Connections
+from gateway.http.limits import Limits
+from gateway.http.rate_limits import RateLimits
+from gateway.http.server import configuration
+from ops.telemetry.telemetry import Telemetry
+from projections.projector import Projector
+from store.blobs.folder import FolderBlobs
+from store.log.log import Log
+from store.sqlite.generations import Generations
+from store.sqlite.reader import Reader
 from tests.gateway.browsing import browser, stranger, system, visitor
 from tests.gateway.documented import checking
 
@@ -141,7 +141,7 @@ async def projecting() -> bool:
 async def deps(
     log: Log, tmp_path: Path, limits: Limits, rates: RateLimits
 ) -> AsyncGenerator[Dependencies]:
-    """Measured, as ``ops.wiring`` has it."""
+    """Measured, as ``ops.runtime.wiring`` has it."""
     reader = Reader(Generations(tmp_path / "read-model"))
     telemetry = Telemetry("gateway")
     log.observe = telemetry.appended

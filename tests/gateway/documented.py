@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from litestar import Litestar
 
-from gateway.problems import MEDIA_TYPE, PROBLEMS
+from gateway.http.problems import MEDIA_TYPE, PROBLEMS
 
 
 def codes(operation: dict[str, Any]) -> set[str]:

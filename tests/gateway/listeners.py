@@ -12,8 +12,8 @@ import anyio
 import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 
-from domain.commands import UploadPhoto
-from store.log import Log
+from domain.photo.commands import UploadPhoto
+from store.log.log import Log
 from tests.conftest import CONTEXT, home
 from tests.gateway.conftest import DEADLINE_S, Gateway
 

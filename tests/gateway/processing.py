@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from domain.commands import PhotoCommand, RecordStageCompleted, RecordStageFailed, StartProcessing
-from domain.failures import Category
-from domain.pipeline import PIPELINES
-from domain.results import (
+from domain.photo.commands import (
+    PhotoCommand,
+    RecordStageCompleted,
+    RecordStageFailed,
+    StartProcessing,
+)
+from domain.photo.results import (
     MetadataResult,
     OptimizationResult,
     PlaceholderResult,
@@ -18,7 +21,9 @@ from domain.results import (
     ThumbnailsResult,
     ValidationResult,
 )
-from store.blobs import rendition_key
+from domain.pipeline.failures import Category
+from domain.pipeline.stages import PIPELINES
+from store.blobs.interface import rendition_key
 from tests.conftest import CONTEXT
 from tests.gateway.conftest import Gateway
 

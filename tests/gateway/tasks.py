@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from domain.pipeline import ERASURE, TREE, plan
-from store.dispatch import Dispatch
-from store.lanes import Claimed, Lanes
+from domain.pipeline.stages import ERASURE, TREE, plan
+from store.queue.dispatch import Dispatch
+from store.queue.lanes import Claimed, Lanes
 from tests.gateway.conftest import Gateway
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from domain.retries import Strategies
-from handlers.children import Children
-from handlers.worker import Worker, WorkerSettings
-from store.folder_blobs import FolderBlobs
-from store.log import Log
+from domain.pipeline.retries import Strategies
+from handlers.decoder.pool import Children
+from handlers.worker.worker import Worker, WorkerSettings
+from store.blobs.folder import FolderBlobs
+from store.log.log import Log
 from tests.handlers.workers import Frozen, Scripted, Working
 
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import msgspec
 
-from domain.results import Result
-from handlers.picture import Picture
-from handlers.protocol import HEADER, Done, frame
+from domain.photo.results import Result
+from handlers.decoder.protocol import HEADER, Done, frame
+from handlers.imaging.picture import Picture
 from handlers.registry import STAGES, Stage
-from handlers.stage import Context, Made, Output
+from handlers.stage import Made, Output, StageContext
 
 
 def _targets() -> Any:
@@ -194,8 +194,8 @@ ATTACKS: tuple[Callable[[], None], ...] = (
 )
 
 
-def _trying(attack: Callable[[], None]) -> Callable[[Picture, Context], Output]:
-    def run(_picture: Picture, _context: Context) -> Output:
+def _trying(attack: Callable[[], None]) -> Callable[[Picture, StageContext], Output]:
+    def run(_picture: Picture, _context: StageContext) -> Output:
         try:
             attack()
         except OSError as error:
@@ -256,8 +256,8 @@ LIES: dict[str, tuple[str, bytes]] = {
 }
 
 
-def _lying(lie: bytes) -> Callable[[Picture, Context], Output]:
-    def run(_picture: Picture, _context: Context) -> Output:
+def _lying(lie: bytes) -> Callable[[Picture, StageContext], Output]:
+    def run(_picture: Picture, _context: StageContext) -> Output:
         os.write(_line_to_the_worker(), lie)
         time.sleep(3600)
         raise AssertionError

@@ -9,14 +9,14 @@ from typing import Any
 import anyio
 import msgspec
 
-from domain.commands import UploadPhoto
-from domain.failures import Category
+from domain.photo.commands import UploadPhoto
+from domain.pipeline.failures import Category
 from handlers.registry import STAGES
-from handlers.stage import Made, Output, StageFailed
-from handlers.worker import Worker
-from store.blobs import Blobs, original_key
-from store.log import Log
-from store.stream import Recorded
+from handlers.stage import Made, Output, StageFailure
+from handlers.worker.worker import Worker
+from store.blobs.interface import Blobs, original_key
+from store.log.log import Log
+from store.log.stream import Recorded
 from tests.conftest import CONTEXT, home
 
 DEADLINE_S = 20.0
@@ -101,7 +101,7 @@ class Scripted:
     ``failures`` are how the next attempts of a stage end, by its name; ``ran`` is what has begun.
     """
 
-    def __init__(self, **failures: list[StageFailed]) -> None:
+    def __init__(self, **failures: list[StageFailure]) -> None:
         self.failures = failures
         self.ran: list[tuple[str, str]] = []
         self.at_once = 0
@@ -130,5 +130,5 @@ _RESULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def failure(category: Category, code: str = "scripted") -> StageFailed:
-    return StageFailed(category, code, "As the script says.")
+def failure(category: Category, code: str = "scripted") -> StageFailure:
+    return StageFailure(category, code, "As the script says.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ops.cli import main
+from ops.cli.main import main
 from tests.ops.systems import System
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import yaml
 
-from ops.cli import main
+from ops.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "ops" / "deploy"

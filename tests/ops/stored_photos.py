@@ -4,16 +4,16 @@ import os
 import time
 import uuid
 
-from domain.commands import (
+from domain.photo.commands import (
     PhotoCommand,
     RecordStageCompleted,
     RequestProcessing,
     UploadPhoto,
 )
-from domain.results import Rendition
-from store.blobs import original_key, rendition_key
-from store.folder_blobs import FolderBlobs
-from store.log import Log
+from domain.photo.results import Rendition
+from store.blobs.folder import FolderBlobs
+from store.blobs.interface import original_key, rendition_key
+from store.log.log import Log
 from tests.conftest import CONTEXT
 
 HOUR_S = 3600.0

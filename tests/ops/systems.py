@@ -16,7 +16,7 @@ from PIL import Image
 
 DEADLINE_S = 30.0
 
-PHOTOLOG = [sys.executable, "-P", "-m", "ops.cli"]
+PHOTOLOG = [sys.executable, "-P", "-m", "ops.cli.main"]
 
 
 def wait_until(condition: Callable[[], object], what: str, patience_s: float = DEADLINE_S) -> None:

@@ -11,16 +11,17 @@ import anyio
 import msgspec
 import pytest
 
-from domain.commands import PhotoCommand, UploadPhoto
-from projections import checkpoints, fold
-from projections.models import TABLES
-from projections.runner import Projector
+from domain.photo.commands import PhotoCommand, UploadPhoto
+from projections import fold
+from projections.generation import TABLES
+from projections.models import checkpoints
+from projections.projector import Projector
 from store.errors import Unavailable
-from store.generations import Generations
-from store.log import Log
-from store.position import Position
-from store.sqlite import Connection, open_reader
-from store.stream import Recorded
+from store.log.log import Log
+from store.log.position import Position
+from store.log.stream import Recorded
+from store.sqlite.connection import Connection, open_reader
+from store.sqlite.generations import Generations
 from tests.conftest import CONTEXT
 from tests.projections.stories import BEGIN
 

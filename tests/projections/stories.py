@@ -6,13 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from domain import commands as c
-from domain.deciding import decide
-from domain.events import FIRST_PREV, Event, Metadata, iso
-from domain.failures import Category
-from domain.photo import Photo, evolve
-from domain.rejections import Rejected
-from domain.results import (
+from domain.photo import commands as c
+from domain.photo.decide import decide
+from domain.photo.events import FIRST_PREV, Event, Metadata, iso
+from domain.photo.results import (
     Camera,
     Exposure,
     Gps,
@@ -24,9 +21,12 @@ from domain.results import (
     ThumbnailsResult,
     ValidationResult,
 )
-from store import codec
-from store.position import Position
-from store.stream import Recorded
+from domain.photo.state import Photo, evolve
+from domain.pipeline.failures import Category
+from domain.rejections import Rejected
+from store.log import codec
+from store.log.position import Position
+from store.log.stream import Recorded
 
 BEGIN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 BEGIN_MS = 1_795_428_000_000

@@ -8,12 +8,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from projections.runner import Projector
+from projections.projector import Projector
 from store.errors import Unavailable
-from store.generations import Generations
-from store.log import Log
-from store.reader import Reader
-from store.sqlite import Connection, open_writer
+from store.log.log import Log
+from store.sqlite.connection import Connection, open_writer
+from store.sqlite.generations import Generations
+from store.sqlite.reader import Reader
 from tests.projections.conftest import DEADLINE_S, execute, live_rows, reached, running, until
 from tests.projections.stories import upload
 

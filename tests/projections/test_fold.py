@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
-from domain import commands as c
-from projections import checkpoints, fold
-from projections.models import TABLES
-from store.position import Position
-from store.sqlite import Connection
-from store.stream import Recorded
+from domain.photo import commands as c
+from projections import fold
+from projections.generation import TABLES
+from projections.models import checkpoints
+from store.log.position import Position
+from store.log.stream import Recorded
+from store.sqlite.connection import Connection
 from tests.projections.conftest import fold_in, rows
 from tests.projections.stories import (
     SCRIPT,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from projections.projector import Projector
 from projections.rebuild import rebuild
-from projections.runner import Projector
 from projections.verify import verify
 from store.errors import Unavailable
-from store.generations import Generations
-from store.log import Log
-from store.reader import Reader
+from store.log.log import Log
+from store.sqlite.generations import Generations
+from store.sqlite.reader import Reader
 from tests.projections.conftest import execute, live_rows
 from tests.projections.stories import upload
 

@@ -8,15 +8,16 @@ from pathlib import Path
 import anyio
 import pytest
 
-from projections import checkpoints, fold, history
+from projections import fold
+from projections.models import checkpoints, history
+from projections.projector import Projector
 from projections.rebuild import live_held, rebuild
-from projections.runner import Projector
 from projections.verify import verify
 from store.errors import Unavailable
-from store.generations import Generations
-from store.log import Log
-from store.reader import Reader
-from store.sqlite import Connection, open_writer
+from store.log.log import Log
+from store.sqlite.connection import Connection, open_writer
+from store.sqlite.generations import Generations
+from store.sqlite.reader import Reader
 from tests.conftest import home, one_and_three
 from tests.projections.conftest import execute, live_rows, reached, running
 from tests.projections.stories import SCRIPT, photo_id, processed, upload
@@ -208,7 +209,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from projections import fold
-from store.generations import Generations
+from store.sqlite.generations import Generations
 with Generations(Path(sys.argv[1])).building() as path:
     db = fold.create(path, sys.argv[2])
     os.kill(os.getpid(), signal.SIGKILL)

@@ -9,20 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain import commands as c
-from domain.events import FIRST_PREV, Event, Metadata
-from domain.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.clients.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.photo import commands as c
+from domain.photo.events import FIRST_PREV, Event, Metadata
 from projections import fold
-from projections.losses import CODE
-from projections.runner import Projector
+from projections.data_loss import CODE
+from projections.projector import Projector
 from projections.verify import verify
-from store import codec
-from store.client import Client
-from store.generations import Generations
-from store.log import Log
-from store.position import Position
-from store.sqlite import open_reader
-from store.stream import Recorded
+from store.log import codec
+from store.log.log import Log
+from store.log.position import Position
+from store.log.stream import Recorded
+from store.redis.connection import Client
+from store.sqlite.connection import open_reader
+from store.sqlite.generations import Generations
 from tests.projections.conftest import (
     checkpoint,
     execute,

@@ -4,13 +4,13 @@ from contextlib import closing
 
 import pytest
 
-from projections.models import TABLES
-from projections.runner import Projector
+from projections.generation import TABLES
+from projections.projector import Projector
 from projections.verify import NAMED, Digest, digest, verify
 from store.errors import Corrupt, Missing
-from store.generations import Generations
-from store.log import Log
-from store.sqlite import Connection, open_writer
+from store.log.log import Log
+from store.sqlite.connection import Connection, open_writer
+from store.sqlite.generations import Generations
 from tests.projections.conftest import execute, fold_in
 from tests.projections.stories import SCRIPT, Chronicle, upload
 

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 
-from domain.commands import RecordStageCompleted, UploadPhoto
+from domain.photo.commands import RecordStageCompleted, UploadPhoto
 
 
 def upload(content: str | None = None, client_id: str = "alice") -> UploadPhoto:

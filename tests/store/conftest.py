@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from store.client import Client, connect
-from tests.store.keeping import FolderKeeper, Keeper, MinioKeeper
+from store.redis.connection import Client, connect
+from tests.store.blob_stores import FolderKeeper, Keeper, MinioKeeper
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from domain.commands import DeletePhoto
+from domain.photo.commands import DeletePhoto
 from domain.rejections import Rejected
+from store.blobs.folder import FolderBlobs
 from store.errors import Missing
-from store.folder_blobs import FolderBlobs
-from store.log import Log
+from store.log.log import Log
 from store.observing import Appended
 from tests.conftest import CONTEXT
 from tests.store.commands import upload

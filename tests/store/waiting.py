@@ -2,11 +2,11 @@
 
 import msgspec
 
-from domain.commands import UploadPhoto
-from domain.pipeline import LANES, plan
-from store.dispatch import Dispatch
-from store.lanes import Lanes
-from store.log import Log
+from domain.photo.commands import UploadPhoto
+from domain.pipeline.stages import LANES, plan
+from store.log.log import Log
+from store.queue.dispatch import Dispatch
+from store.queue.lanes import Lanes
 from tests.conftest import CONTEXT, home
 from tests.store.commands import upload
 

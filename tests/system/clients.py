@@ -12,9 +12,9 @@ from typing import NamedTuple
 import anyio
 import httpx
 
-from gateway.auth import SCOPES
-from ops.settings import Settings
-from ops.tokens import mint
+from gateway.http.auth import SCOPES
+from ops.config.settings import Settings
+from ops.runtime.tokens import mint
 from tests.system.photos import broken, jpeg
 
 PATIENCE_S = 300.0

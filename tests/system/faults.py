@@ -19,8 +19,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ops.bench.system import System
-from ops.embedded import url_in
-from store.client import connect
+from ops.process.embedded_valkey import url_in
+from store.redis.connection import connect
 
 STALLED_AFTER_S = 2.0
 """What the system's ``stalled_after_s`` is to be, so that a frozen worker loses its tasks."""
@@ -28,7 +28,7 @@ STALLED_AFTER_S = 2.0
 STAGE_TIMEOUT_S = 4.0
 """What its ``stage_timeout_s`` is to be, so that a frozen decoder is ended."""
 
-ROLES = ("gateway", "projector", "worker", "worker", "handlers.child", "valkey-server")
+ROLES = ("gateway", "projector", "worker", "worker", "handlers.decoder.child", "valkey-server")
 """As ``System.processes`` names them; there are two workers."""
 
 S = TypeVar("S")
@@ -122,7 +122,7 @@ PROCESSES: tuple[Fault, ...] = (
     freezing("worker", 1.2 * STALLED_AFTER_S, 2 * STALLED_AFTER_S),
     freezing("projector", 1, 3),
     freezing("gateway", 1, 3),
-    freezing("handlers.child", 1, 2 * STAGE_TIMEOUT_S),
+    freezing("handlers.decoder.child", 1, 2 * STAGE_TIMEOUT_S),
     freezing("valkey-server", 0.5, 3),
 )
 """Every process dies, is started again, and hangs."""

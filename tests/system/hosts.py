@@ -14,11 +14,11 @@ import httpx
 import msgspec
 
 from gateway.app import create_app
-from gateway.auth import Role
-from ops import wiring
-from ops.settings import Settings
-from ops.telemetry import Telemetry
-from store.log import Log
+from gateway.http.auth import Role
+from ops.config.settings import Settings
+from ops.runtime import wiring
+from ops.telemetry.telemetry import Telemetry
+from store.log.log import Log
 from tests.gateway.conftest import serving
 from tests.system.photos import jpeg
 

@@ -14,13 +14,13 @@ import anyio
 import httpx
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 
-from gateway.auth import SCOPES
-from ops.settings import Settings
-from ops.tokens import mint
-from store.client import connect
+from gateway.http.auth import SCOPES
+from ops.config.settings import Settings
+from ops.runtime.tokens import mint
+from store.blobs.s3_bucket import Server
 from store.keys import DEFAULT_PREFIX
-from store.log import Log
-from store.minio_bucket import Server
+from store.log.log import Log
+from store.redis.connection import connect
 from tests.servers import MinioServer
 from tests.system.checker import Findings, Redis, examine
 from tests.system.clients import ANSWER_S
@@ -28,7 +28,7 @@ from tests.system.clusters import Cluster
 from tests.system.hosts import SECRET
 from tests.system.ports import free_ports
 from tests.system.processes import READY_S, Role, kept
-from tests.system.settling import at_rest
+from tests.system.quiescence import at_rest
 from tests.system.stored import Bucket
 
 HOSTS = 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from ops.listener import METRICS
+from ops.telemetry.metrics_server import METRICS
 from tests.ops.systems import PHOTOLOG
 
 LOOK_EVERY_S = 0.05

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from store.client import Client
-from store.log import Log
-from tests.system.book import Book
+from store.log.log import Log
+from store.redis.connection import Client
+from tests.system.ledger import Book
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.auth import Role
-from store.acl import ON_A_CLUSTER, TO_WAIT, acl
+from gateway.http.auth import Role
+from store.redis.acl import ON_A_CLUSTER, TO_WAIT, acl
 from tests.conftest import unavailable
 from tests.servers import DEBIAN_REDIS
 from tests.system.clusters import Cluster, Node, cluster

@@ -31,8 +31,8 @@ from tests.system.clusters import cluster
 from tests.system.faults import STAGE_TIMEOUT_S, STALLED_AFTER_S, torment
 from tests.system.machines import Machine, Site, running, site
 from tests.system.promises import broken_promises
+from tests.system.quiescence import reconcile, stale_tables_of
 from tests.system.read_models import differences, live_file
-from tests.system.settling import reconcile, stale_tables_of
 from tests.system.watchers import Watcher
 
 CLIENTS = 6

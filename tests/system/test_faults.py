@@ -28,7 +28,7 @@ from tests.system.faults import (
     Fault,
     torment,
 )
-from tests.system.settling import reconcile, settled, stale_tables
+from tests.system.quiescence import reconcile, settled, stale_tables
 
 CLIENTS = 3
 UPLOAD_EVERY_S = 0.3

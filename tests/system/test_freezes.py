@@ -9,15 +9,15 @@ from typing import Any
 import anyio
 import pytest
 
-from handlers.worker import Worker, WorkerSettings
-from projections.runner import Projector
+from handlers.worker.worker import Worker, WorkerSettings
+from projections.projector import Projector
 from store.background import Background
-from store.client import Client, connect
-from store.doorbell import Doorbell, ring
+from store.blobs.folder import FolderBlobs
 from store.errors import StoreError
-from store.folder_blobs import FolderBlobs
-from store.generations import Generations
-from store.log import Log
+from store.log.doorbell import Doorbell, ring
+from store.log.log import Log
+from store.redis.connection import Client, connect
+from store.sqlite.generations import Generations
 from tests.handlers.conftest import blobs
 from tests.handlers.workers import Scripted, history, uploaded
 from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Node, cluster

@@ -9,13 +9,13 @@ import anyio
 import httpx
 import pytest
 
-from gateway.auth import Role
-from ops import wiring
-from ops.auditing import audit
-from ops.reconciling import compare
-from ops.settings import Settings
-from store.client import Wait
-from store.folder_blobs import FolderBlobs
+from gateway.http.auth import Role
+from ops.config.settings import Settings
+from ops.maintenance.audit import audit
+from ops.maintenance.reconcile import compare
+from ops.runtime import wiring
+from store.blobs.folder import FolderBlobs
+from store.redis.connection import Wait
 from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, cluster
 from tests.system.hosts import host, settings_of, upload
 

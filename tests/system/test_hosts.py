@@ -5,10 +5,10 @@ from pathlib import Path
 
 import anyio
 
-from domain.pipeline import PIPELINES
+from domain.pipeline.stages import PIPELINES
 from projections.verify import verify
-from store.generations import Generations
-from store.log import Log
+from store.log.log import Log
+from store.sqlite.generations import Generations
 from tests.system.clusters import cluster
 from tests.system.hosts import Host, completed, host, settings_of, upload
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from domain.commands import UploadPhoto
+from domain.photo.commands import UploadPhoto
 from handlers.stage import Output
-from handlers.worker import WorkerSettings
-from store.client import connect
-from store.folder_blobs import FolderBlobs
-from store.log import Log
+from handlers.worker.worker import WorkerSettings
+from store.blobs.folder import FolderBlobs
+from store.log.log import Log
+from store.redis.connection import connect
 from tests.handlers.conftest import blobs, working
 from tests.handlers.workers import Scripted, Working, types_when_ended, uploaded
 from tests.system.clusters import DEADLINE_S, Cluster, Node, cluster
@@ -40,7 +40,7 @@ async def log(
     servers: Cluster, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Log]:
     """What a hung master is asked is waited for until the test is over."""
-    monkeypatch.setattr("store.client.SOCKET_TIMEOUT_S", NEVER_S)
+    monkeypatch.setattr("store.redis.connection.SOCKET_TIMEOUT_S", NEVER_S)
     client = connect(servers.url)
     yield await Log.open(client, partitions=PARTITIONS, prefix=prefix)
     await client.aclose()

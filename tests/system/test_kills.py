@@ -10,7 +10,7 @@ import httpx
 
 from ops.bench.system import System, running
 from tests.system.photos import jpeg
-from tests.system.settling import settled
+from tests.system.quiescence import settled
 
 PHOTOS = 100
 UPLOADERS = 4

@@ -10,13 +10,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from domain.control_events import AlertRaised
-from domain.controls import PauseStage
-from projections import losses
-from store.client import Wait, connect
-from store.controls import ControlLog
+from domain.pipeline.control import PauseStage
+from domain.pipeline.control_events import AlertRaised
+from projections import data_loss
 from store.errors import StoreError
-from store.log import Log
+from store.log.control import ControlLog
+from store.log.log import Log
+from store.redis.connection import Wait, connect
 from tests.conftest import CONTEXT
 from tests.store.commands import upload
 from tests.system.clusters import Cluster, Node, cluster
@@ -68,17 +68,17 @@ async def alerts(log: Log) -> list[AlertRaised]:
     return [
         each.event.data
         async for each in log.scan(0)
-        if isinstance(each.event.data, AlertRaised) and each.event.data.code == losses.CODE
+        if isinstance(each.event.data, AlertRaised) and each.event.data.code == data_loss.CODE
     ]
 
 
 async def named(log: Log, lost: set[str], *watched: Log) -> None:
     """Wait until alerts name all that is ``lost``, and nothing else, each photo once."""
-    untold: list[dict[int, list[losses.Loss]]] = [{} for _ in watched]
+    untold: list[dict[int, list[data_loss.Loss]]] = [{} for _ in watched]
     with anyio.fail_after(DEADLINE_S):
         while True:
             for each, kept in zip(watched, untold, strict=True):
-                await losses.look(each, kept, source="gateway")
+                await data_loss.look(each, kept, source="gateway")
             try:
                 told = [photo for alert in await alerts(log) for photo in alert.photo_ids]
             except StoreError:  # another node is taking over
@@ -95,10 +95,10 @@ async def test_every_answered_photo_that_a_failover_loses_is_named_once(
     async with joined(servers, prefix) as one, joined(servers, prefix) as other:
         client_id, master = client_and_master(one, servers)
         kept = await record(one, client_id)
-        await losses.look(one, {}, source="gateway")
+        await data_loss.look(one, {}, source="gateway")
         cut(servers, master)
         lost = {await record(log, client_id) for log in (one, one, other, one, other)}
-        await losses.look(one, {}, source="gateway")  # the master still has them
+        await data_loss.look(one, {}, source="gateway")  # the master still has them
         lost |= {await record(log, client_id) for log in (one, other, one)}
 
         await fail_over(servers, master)
@@ -146,7 +146,7 @@ async def test_nothing_is_named_where_a_failover_loses_nothing(
         await fail_over(servers, master)
 
         photos.add(await record(log, client_id))
-        await losses.look(log, {}, source="gateway")
+        await data_loss.look(log, {}, source="gateway")
 
         assert await photos_in(log, client_id) == photos
         assert await alerts(log) == []
@@ -164,5 +164,5 @@ async def test_lost_words_of_operators_are_told_too(
         await fail_over(servers, master)
         with anyio.fail_after(DEADLINE_S):
             while "partition 0 has lost at least 1 events" not in caplog.text:
-                await losses.look(log, {}, source="gateway")
+                await data_loss.look(log, {}, source="gateway")
                 await anyio.sleep(0.05)

@@ -6,11 +6,11 @@ import httpx
 import msgspec
 import pytest
 
-from ops.belonging import KEY
+from ops.runtime.log_ownership import KEY
 from tests.conftest import bucket_of
 from tests.ops.systems import System, jpeg, photolog, wait_until
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
-from tests.store.keeping import inside
+from tests.store.blob_stores import inside
 
 
 class Photo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

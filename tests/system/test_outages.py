@@ -13,19 +13,19 @@ import msgspec
 import pytest
 from redis.exceptions import ResponseError
 
-from store.log import Log
+from store.log.log import Log
 from tests.ops.systems import System
 from tests.system.checker import Findings
 from tests.system.clients import client_of, upload
 from tests.system.disks import fill, small_disk
 from tests.system.photos import jpeg
-from tests.system.settling import log_of, reconcile, settled, stale_tables
+from tests.system.quiescence import log_of, reconcile, settled, stale_tables
 
 DEADLINE_S = 30.0
 PAUSE_S = 0.05
 
 REDIS_GONE_S = 11.0
-"""Longer than anybody waits for an answer of it, see ``store.client``."""
+"""Longer than anybody waits for an answer of it, see ``store.redis.connection``."""
 
 STORY = (
     "photo.uploaded",

@@ -7,7 +7,7 @@ import httpx
 import msgspec
 
 from projections.verify import verify
-from store.generations import Generations
+from store.sqlite.generations import Generations
 from tests.system.clusters import Cluster, Node, cluster
 from tests.system.hosts import DEADLINE_S, Host, completed, host, settings_of, upload
 from tests.system.test_safe_effects import client_and_master, cut, fail_over, live_generation

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ops.append_only import FILES, MANIFEST
+from ops.process.append_only import FILES, MANIFEST
 from tests.ops.systems import System, wait_until
 from tests.servers import LONG
 from tests.system.photos import jpeg

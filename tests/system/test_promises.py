@@ -4,9 +4,9 @@ import hashlib
 
 import pytest
 
-from tests.system.book import Book
 from tests.system.checker import Findings
 from tests.system.clients import Accepted, Answer
+from tests.system.ledger import Book
 from tests.system.promises import broken_promises
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from store.buckets import Bucket, Buckets, Table
-from store.client import connect
-from store.log import Log
+from store.clients.rate_limits import Bucket, Buckets, Table
+from store.log.log import Log
+from store.redis.connection import connect
 from tests.system.clusters import Cluster, cluster
 
 CAPACITY = 20

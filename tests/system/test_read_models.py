@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.system.book import Book
 from tests.system.checker import Findings
+from tests.system.ledger import Book
 from tests.system.read_models import differences
 
 

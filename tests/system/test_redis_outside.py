@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from gateway.auth import Role
+from gateway.http.auth import Role
+from ops.config.settings import Settings
 from ops.errors import UserError
-from ops.settings import Settings
-from ops.wiring import open_log
-from store.acl import acl
-from store.client import connect
+from ops.runtime.wiring import open_log
+from store.redis.acl import acl
+from store.redis.connection import connect
 from tests.certificates import certify
 from tests.conftest import unavailable
 from tests.servers import DEBIAN_REDIS, valkey

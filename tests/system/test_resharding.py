@@ -8,13 +8,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from domain.commands import DeletePhoto, UploadPhoto
-from store.client import Wait, connect
+from domain.photo.commands import DeletePhoto, UploadPhoto
+from store.blobs.folder import FolderBlobs
 from store.errors import Unavailable
-from store.folder_blobs import FolderBlobs
-from store.log import Log
-from store.position import Position
-from store.stream import Recorded
+from store.log.log import Log
+from store.log.position import Position
+from store.log.stream import Recorded
+from store.redis.connection import Wait, connect
 from tests.conftest import CONTEXT, unavailable
 from tests.handlers.conftest import blobs, working
 from tests.handlers.workers import Scripted, Working, types_when_ended, uploaded

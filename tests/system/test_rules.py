@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.system.book import STAGES, UPLOAD_AND_PROCESSING, Book
+from tests.system.ledger import STAGES, UPLOAD_AND_PROCESSING, Book
 
 
 async def test_a_history_without_defects_is_found_whole(book: Book) -> None:

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from gateway.auth import Role
+from gateway.http.auth import Role
 from tests.system.clusters import Cluster, Node, cluster
 from tests.system.hosts import DEADLINE_S, Host, completed, host, settings_of, upload
 from tests.system.photos import jpeg

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from store.local_copies import LocalCopies
-from store.minio_blobs import MinioBlobs
-from store.minio_bucket import Server
+from store.blobs.local_copies import LocalCopies
+from store.blobs.s3 import MinioBlobs
+from store.blobs.s3_bucket import Server
 from tests.system.stored import Bucket, Folder
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import bucket_of
 from tests.ops.systems import System, jpeg, wait_until
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
-from tests.store.keeping import files, inside
+from tests.store.blob_stores import files, inside
 
 SHOWN = ("thumbnails/150", "thumbnails/300", "thumbnails/600", "optimized", "original")
 

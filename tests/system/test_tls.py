@@ -9,9 +9,9 @@ import httpx
 import pytest
 from redis import Redis
 
+from ops.config.settings import Settings
 from ops.errors import UserError
-from ops.settings import Settings
-from ops.wiring import open_log
+from ops.runtime.wiring import open_log
 from tests.certificates import Certified, certify
 from tests.ops.systems import System, jpeg, photolog
 from tests.servers import ACCESS_KEY, DEBIAN_REDIS, SECRET_KEY, MinioServer, unavailable, valkey

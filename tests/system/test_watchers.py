@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.book import UPLOAD_AND_PROCESSING, Book
 from tests.system.checker import Entry, Findings
+from tests.system.ledger import UPLOAD_AND_PROCESSING, Book
 from tests.system.watchers import Watcher
 
 

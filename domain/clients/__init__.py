@@ -1,0 +1,1 @@
+"""Clients: their quotas, what counts towards them, and revoked access."""

@@ -1,0 +1,1 @@
+"""A photo: commands, events, state, and what a command leads to."""

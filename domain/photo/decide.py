@@ -1,0 +1,274 @@
+"""Decide what a command on a photo leads to.
+
+``decide`` returns the events a command leads to; the empty tuple means "already so".
+"""
+
+from typing import assert_never
+
+from domain.clients import holdings
+from domain.photo import commands as c
+from domain.photo import events as e
+from domain.photo.state import Photo, is_current
+from domain.pipeline.stages import (
+    BACKFILL,
+    LEAST_PRIORITY,
+    ancestors,
+    check,
+    check_priority,
+    check_stage,
+    stages_of,
+)
+from domain.rejections import (
+    JobFailed,
+    JobRunning,
+    NothingFailed,
+    PhotoExists,
+    PhotoIsDeleted,
+    PhotoNotFound,
+    TooManySuperseded,
+)
+
+SUPERSEDED_MAX = 200
+"""Superseded renditions of one photo, which are part of its state. At this many the photo is not
+processed again until some are removed."""
+
+
+def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:
+    """The events that ``command`` leads to, given what the photo is now.
+
+    Raises:
+        Rejected: a rule says no.
+    """
+    if isinstance(command, c.UploadPhoto):
+        return _upload(command, photo)
+    if photo is None:
+        raise PhotoNotFound(
+            f"There is no photo {command.photo_id}.", advice="Check the id; lists show your photos."
+        )
+    match command:
+        case c.RequestProcessing() | c.RetryProcessing() | c.BackfillStage() | c.DiscardFailure():
+            return _steer(command, photo)
+        case c.StartProcessing():
+            return _start(command, photo)
+        case c.RecordStageCompleted():
+            return _complete_stage(command, photo)
+        case c.RecordStageFailed():
+            return _fail_stage(command, photo)
+        case c.DeletePhoto():
+            return () if photo.deleted else (e.PhotoDeleted(photo_id=photo.photo_id),)
+        case c.RecordRenditionsRemoved():
+            return holdings.remove(photo.holding, photo.photo_id, command.keys)
+        case c.RecordOriginalRestored():
+            return _restore(command, photo)
+        case c.RecordErased():
+            if photo.erased or not photo.deleted:
+                return ()
+            return (e.PhotoErased(photo_id=photo.photo_id),)
+        case _:
+            assert_never(command)
+
+
+def _restore(command: c.RecordOriginalRestored, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if photo.deleted or photo.restorations >= command.number:
+        return ()
+    return (
+        e.OriginalRestored(
+            photo_id=photo.photo_id,
+            key=photo.keys["original"],
+            file_size=photo.file_size,
+            sha256=photo.sha256,
+            cause=command.cause,
+        ),
+    )
+
+
+def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:
+    if photo is not None and photo.keys["original"] == command.key:
+        return ()
+    if photo is not None:
+        raise PhotoExists(f"Photo {command.photo_id} exists.", advice="Upload under a new id.")
+    check(command.pipeline, command.priority)
+    return (
+        e.PhotoUploaded(
+            photo_id=command.photo_id,
+            job_id=command.job_id,
+            original_filename=command.original_filename,
+            mime_type=command.mime_type,
+            file_size=command.file_size,
+            sha256=command.sha256,
+            bucket=command.bucket,
+            key=command.key,
+            pipeline=command.pipeline,
+            priority=command.priority,
+        ),
+    )
+
+
+def _steer(
+    command: c.RequestProcessing | c.RetryProcessing | c.BackfillStage | c.DiscardFailure,
+    photo: Photo,
+) -> tuple[e.PhotoEvent, ...]:
+    match command:
+        case c.RequestProcessing():
+            return _request(command, photo)
+        case c.RetryProcessing():
+            return _retry(command, photo)
+        case c.BackfillStage():
+            return _backfill(command, photo)
+        case c.DiscardFailure():
+            return _discard(command, photo)
+
+
+def _request(command: c.RequestProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    check(command.pipeline, command.priority)
+    return _begin(photo, command.job_id, command.pipeline, command.priority)
+
+
+def _retry(command: c.RetryProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    job = photo.job
+    priority = job.priority if command.priority is None else command.priority
+    check_priority(priority)
+    if job.ended and not job.failed and job.job_id != command.job_id:
+        raise NothingFailed(
+            f"The last job of photo {photo.photo_id} did not fail.",
+            advice="Reprocess the photo to run its pipeline again.",
+        )
+    if job.discarded and command.unless_discarded:
+        raise NothingFailed(
+            f"The failure of photo {photo.photo_id} has been put aside.",
+            advice="Name the photo to try it again all the same.",
+        )
+    return _begin(photo, command.job_id, job.pipeline, priority, done=job.done)
+
+
+def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    """Once, however often the same job is asked for and whatever came after it."""
+    check_stage(command.stage)
+    if command.job_id in photo.backfills:
+        return ()
+    job = photo.job
+    if job.failed and not job.discarded and not photo.deleted:  # its dead letter would be lost
+        raise JobFailed(
+            f"The last job of photo {photo.photo_id} failed.", advice="Retry or discard it first."
+        )
+    done = photo.finished & ancestors(command.stage)
+    if job.discarded and done != ancestors(command.stage):  # what was put aside stays aside
+        raise JobFailed(
+            f"Photo {photo.photo_id} was put aside before its {command.stage}.",
+            advice="Reprocess it if it is to be tried again.",
+        )
+    return _begin(photo, command.job_id, BACKFILL + command.stage, LEAST_PRIORITY, done=done)
+
+
+def _begin(
+    photo: Photo, job_id: str, pipeline: str, priority: int, done: frozenset[str] = frozenset()
+) -> tuple[e.PhotoEvent, ...]:
+    if photo.deleted:
+        raise PhotoIsDeleted(f"Photo {photo.photo_id} was deleted.", advice="Upload it again.")
+    if photo.job.job_id == job_id:
+        return ()
+    if not photo.job.ended:
+        raise JobRunning(
+            f"Job {photo.job.job_id} of this photo has not ended.", advice="Wait for it to end."
+        )
+    if len(photo.holding.superseded) >= SUPERSEDED_MAX:
+        raise TooManySuperseded(
+            f"Photo {photo.photo_id} has {SUPERSEDED_MAX} superseded renditions.",
+            advice="Process it again later: superseded renditions are removed after a while.",
+        )
+    return (
+        e.ProcessingRequested(
+            photo_id=photo.photo_id,
+            job_id=job_id,
+            pipeline=pipeline,
+            priority=priority,
+            done=tuple(sorted(done)),
+        ),
+    )
+
+
+def _discard(command: c.DiscardFailure, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    job = photo.job
+    if photo.deleted or job.discarded:
+        return ()
+    if not job.failed:
+        raise NothingFailed(
+            f"The last job of photo {photo.photo_id} did not fail.", advice="Nothing is to be done."
+        )
+    return (
+        e.ProcessingDiscarded(photo_id=photo.photo_id, job_id=job.job_id, reason=command.reason),
+    )
+
+
+def _start(command: c.StartProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    job = photo.job
+    if photo.deleted or job.job_id != command.job_id or job.started or job.ended:
+        return ()
+    return (e.ProcessingStarted(photo_id=photo.photo_id, job_id=job.job_id, pipeline=job.pipeline),)
+
+
+def _complete_stage(command: c.RecordStageCompleted, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if not is_current(photo, command.job_id, command.stage, command.attempt):
+        return ()
+    job = photo.job
+    thumbnails = [r for r in command.renditions if r.name.startswith("thumbnail-")]
+    events: list[e.PhotoEvent] = [
+        e.ThumbnailGenerated(
+            photo_id=photo.photo_id,
+            job_id=job.job_id,
+            size=int(rendition.name.removeprefix("thumbnail-")),
+            thumbnail=rendition,
+        )
+        for rendition in thumbnails
+    ]
+    events.append(
+        e.StageCompleted(
+            photo_id=photo.photo_id,
+            job_id=job.job_id,
+            stage=command.stage,
+            pipeline=job.pipeline,
+            priority=job.priority,
+            attempt=command.attempt,
+            duration_ms=command.duration_ms,
+            result=command.result,
+            renditions=tuple(r for r in command.renditions if r not in thumbnails),
+        )
+    )
+    events += holdings.supersede(photo.holding, command)
+    if job.done | {command.stage} >= stages_of(job.pipeline):
+        events.append(
+            e.ProcessingCompleted(photo_id=photo.photo_id, job_id=job.job_id, pipeline=job.pipeline)
+        )
+    return tuple(events)
+
+
+def _fail_stage(command: c.RecordStageFailed, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if not is_current(photo, command.job_id, command.stage, command.attempt):
+        return ()
+    job = photo.job
+    failed = e.StageFailed(
+        photo_id=photo.photo_id,
+        job_id=job.job_id,
+        stage=command.stage,
+        pipeline=job.pipeline,
+        priority=job.priority,
+        attempt=command.attempt,
+        category=command.category,
+        code=command.code,
+        error=command.error,
+        retry_at=command.retry_at,
+    )
+    if command.retry_at is not None:
+        return (failed,)
+    return (
+        failed,
+        e.ProcessingFailed(
+            photo_id=photo.photo_id,
+            job_id=job.job_id,
+            stage=command.stage,
+            category=command.category,
+            code=command.code,
+            error=command.error,
+            attempts=command.attempt if command.begun else command.attempt - 1,
+        ),
+    )

@@ -1,0 +1,251 @@
+"""The facts of a photo's life, as the log keeps them. Names and meanings never change once stored.
+
+``TYPE`` is the name on the wire and in the log; it is a string of its own, so renaming a class
+changes no stored byte. A changed meaning is a new ``version`` in the metadata and an upcaster.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Literal, get_args
+
+import msgspec
+
+from domain.clients.quotas import QuotaEvent
+from domain.clients.revocations import AccessRevoked
+from domain.photo.results import Rendition
+from domain.pipeline.control_events import PipelineEvent
+from domain.pipeline.failures import Category
+
+FIRST_PREV = "0" * 64
+"""``prev`` of a photo's first event: there is nothing before it."""
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What happened. Every event names its photo."""
+
+    TYPE: ClassVar[str]
+
+    photo_id: str
+
+
+class PhotoUploaded(Data, frozen=True, kw_only=True):
+    """The original is durable under ``key``; ``job_id`` will process it."""
+
+    TYPE: ClassVar[str] = "photo.uploaded"
+
+    job_id: str
+    original_filename: str
+    mime_type: str
+    file_size: int
+    sha256: str
+    bucket: str
+    key: str
+    pipeline: str
+    priority: int
+
+
+class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """Someone asked for the pipeline to run again, as job ``job_id``, without what is ``done``."""
+
+    TYPE: ClassVar[str] = "photo.processing.requested"
+
+    job_id: str
+    pipeline: str
+    priority: int
+    done: tuple[str, ...] = ()
+
+
+class ProcessingStarted(Data, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "photo.processing.started"
+
+    job_id: str
+    pipeline: str
+
+
+class ThumbnailGenerated(Data, frozen=True, kw_only=True):
+    """``size`` is the longest edge asked for; the rendition may be smaller, never larger."""
+
+    TYPE: ClassVar[str] = "photo.thumbnail.generated"
+
+    job_id: str
+    size: int
+    thumbnail: Rendition
+
+
+class StageCompleted(Data, frozen=True, kw_only=True):
+    """``result`` is the stage's own Struct as a plain object."""
+
+    TYPE: ClassVar[str] = "photo.processing.stage.completed"
+
+    job_id: str
+    stage: str
+    pipeline: str
+    priority: int
+    attempt: int
+    duration_ms: int
+    result: dict[str, Any]
+    renditions: tuple[Rendition, ...] = ()
+
+
+class StageFailed(Data, frozen=True, kw_only=True):
+    """One attempt of a stage failed. ``retry_at`` says when it is tried again, if it is."""
+
+    TYPE: ClassVar[str] = "photo.processing.stage.failed"
+
+    job_id: str
+    stage: str
+    pipeline: str
+    priority: int
+    attempt: int
+    category: Category
+    code: str
+    error: str
+    retry_at: str | None = None
+
+
+class ProcessingCompleted(Data, frozen=True, kw_only=True):
+    TYPE: ClassVar[str] = "photo.processing.completed"
+
+    job_id: str
+    pipeline: str
+
+
+class ProcessingFailed(Data, frozen=True, kw_only=True):
+    """The job ended without its results: this event is the dead letter."""
+
+    TYPE: ClassVar[str] = "photo.processing.failed"
+
+    job_id: str
+    stage: str
+    category: Category
+    code: str
+    error: str
+    attempts: int
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file under ``key`` in the blob store; ``file_size`` in bytes."""
+
+    key: str
+    file_size: int
+
+
+class RenditionsSuperseded(Data, frozen=True, kw_only=True):
+    """Job ``job_id`` has replaced these renditions. They stay until ``remove_at``, because readers
+    may still have links to them; without it they stay until an operator removes them.
+    """
+
+    TYPE: ClassVar[str] = "photo.renditions.superseded"
+
+    job_id: str
+    files: tuple[StoredFile, ...]
+    remove_at: str | None
+
+
+class RenditionsRemoved(Data, frozen=True, kw_only=True):
+    """These superseded renditions are no longer stored."""
+
+    TYPE: ClassVar[str] = "photo.renditions.removed"
+
+    files: tuple[StoredFile, ...]
+
+
+class OriginalRestored(Data, frozen=True, kw_only=True):
+    """The original was missing or altered. A client sent its bytes again: they are durable under
+    ``key``.
+    """
+
+    TYPE: ClassVar[str] = "photo.original.restored"
+
+    key: str
+    file_size: int
+    sha256: str
+    cause: Literal["missing", "altered"]
+
+
+class ProcessingDiscarded(Data, frozen=True, kw_only=True):
+    """An operator has put the failed job aside."""
+
+    TYPE: ClassVar[str] = "photo.processing.discarded"
+
+    job_id: str
+    reason: str
+
+
+class PhotoDeleted(Data, frozen=True, kw_only=True):
+    """The photo is gone for its readers; its files go next."""
+
+    TYPE: ClassVar[str] = "photo.deleted"
+
+
+class PhotoErased(Data, frozen=True, kw_only=True):
+    """Every file of the photo has been removed."""
+
+    TYPE: ClassVar[str] = "photo.erased"
+
+
+PhotoEvent = (
+    PhotoUploaded
+    | ProcessingRequested
+    | ProcessingStarted
+    | ThumbnailGenerated
+    | StageCompleted
+    | StageFailed
+    | ProcessingCompleted
+    | ProcessingFailed
+    | ProcessingDiscarded
+    | RenditionsSuperseded
+    | RenditionsRemoved
+    | OriginalRestored
+    | PhotoDeleted
+    | PhotoErased
+)
+
+AnyEvent = PhotoEvent | PipelineEvent | QuotaEvent | AccessRevoked
+
+EVENT_TYPES: dict[str, type[AnyEvent]] = {cls.TYPE: cls for cls in get_args(AnyEvent)}
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who, why and after what.
+
+    ``prev`` is the SHA-256, in hex, of the stored bytes of the photo's previous event, which makes
+    a photo's history a hash chain. ``cause`` is the position of the event that led to this one.
+    The events of the pipeline itself are chained likewise, with ``OF_NO_PHOTO`` as their client.
+    """
+
+    source: str
+    client_id: str
+    session_id: str | None
+    trace_id: str
+    actor: str
+    cause: str | None
+    version: str = "1"
+    photo_version: int
+    prev: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the log. ``timestamp`` is when it was decided; its position gives the order."""
+
+    timestamp: str
+    data: AnyEvent
+    metadata: Metadata
+
+    @property
+    def type(self) -> str:
+        return self.data.TYPE
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command brings from outside: who gives it, why, and the time it is given."""
+
+    now: datetime
+    source: str
+    actor: str
+    trace_id: str
+    cause: str | None = None
+
+
+def iso(moment: datetime) -> str:
+    """UTC, to the millisecond, ending in ``Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

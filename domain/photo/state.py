@@ -1,0 +1,149 @@
+"""A photo's state, and how events change it.
+
+``evolve`` folds one event into the state and never refuses: what is in the log happened.
+"""
+
+from typing import assert_never
+
+import msgspec
+
+from domain.clients import holdings
+from domain.clients.holdings import Holding
+from domain.photo import events as e
+from domain.pipeline.control_events import SystemData
+from domain.pipeline.stages import BACKFILL
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a pipeline over the photo. ``attempts`` counts those that failed, by stage."""
+
+    job_id: str
+    pipeline: str
+    priority: int
+    started: bool = False
+    done: frozenset[str] = frozenset()
+    attempts: dict[str, int] = {}
+    ended: bool = False
+    failed: bool = False
+    discarded: bool = False
+
+
+class Photo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules need to know of a photo; readers have the read models.
+
+    ``holding`` has its files; ``finished`` are the stages that any job has done; ``backfills`` the
+    jobs that a backfill has asked for; ``restorations`` counts how often its original was restored.
+    """
+
+    photo_id: str
+    client_id: str
+    session_id: str | None
+    sha256: str
+    file_size: int
+    mime_type: str
+    job: Job
+    holding: Holding
+    finished: frozenset[str] = frozenset()
+    backfills: frozenset[str] = frozenset()
+    restorations: int = 0
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The current files, by rendition name."""
+        return self.holding.keys
+
+    @property
+    def deleted(self) -> bool:
+        return self.holding.deleted
+
+    @property
+    def erased(self) -> bool:
+        return self.holding.erased
+
+
+JobEvent = (
+    e.ProcessingRequested
+    | e.ProcessingStarted
+    | e.StageCompleted
+    | e.StageFailed
+    | e.ProcessingCompleted
+    | e.ProcessingFailed
+    | e.ProcessingDiscarded
+)
+
+
+def evolve(photo: Photo | None, event: e.Event) -> Photo:
+    """The state after ``event``."""
+    data = event.data
+    if isinstance(data, SystemData):
+        raise TypeError(f"{event.type} is of no photo")
+    if isinstance(data, e.PhotoUploaded):
+        return Photo(
+            photo_id=data.photo_id,
+            client_id=event.metadata.client_id,
+            session_id=event.metadata.session_id,
+            sha256=data.sha256,
+            file_size=data.file_size,
+            mime_type=data.mime_type,
+            job=Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority),
+            holding=holdings.begin(data),
+        )
+    if photo is None:
+        raise ValueError(f"{event.type} before photo.uploaded")
+    replace = msgspec.structs.replace
+    holding = holdings.evolve(photo.holding, data)
+    if holding is not photo.holding:
+        photo = replace(photo, holding=holding)
+    match data:
+        case e.StageCompleted():
+            finished = photo.finished | {data.stage}
+            return replace(photo, job=_evolve_job(photo.job, data), finished=finished)
+        case e.ProcessingRequested() if data.pipeline.startswith(BACKFILL):
+            backfills = photo.backfills | {data.job_id}
+            return replace(photo, job=_evolve_job(photo.job, data), backfills=backfills)
+        case e.OriginalRestored():
+            return replace(photo, restorations=photo.restorations + 1)
+        case (
+            e.ThumbnailGenerated()
+            | e.RenditionsSuperseded()
+            | e.RenditionsRemoved()
+            | e.PhotoDeleted()
+            | e.PhotoErased()
+        ):
+            return photo
+        case _:
+            return replace(photo, job=_evolve_job(photo.job, data))
+
+
+def _evolve_job(job: Job, data: JobEvent) -> Job:
+    replace = msgspec.structs.replace
+    match data:
+        case e.ProcessingRequested():
+            return Job(
+                job_id=data.job_id,
+                pipeline=data.pipeline,
+                priority=data.priority,
+                done=frozenset(data.done),
+            )
+        case e.ProcessingStarted():
+            return replace(job, started=True)
+        case e.StageCompleted():
+            return replace(job, done=job.done | {data.stage})
+        case e.StageFailed():
+            return replace(job, attempts={**job.attempts, data.stage: data.attempt})
+        case e.ProcessingCompleted():
+            return replace(job, ended=True)
+        case e.ProcessingFailed():
+            return replace(job, ended=True, failed=True)
+        case e.ProcessingDiscarded():
+            return replace(job, discarded=True)
+        case _:
+            assert_never(data)
+
+
+def is_current(photo: Photo, job_id: str, stage: str, attempt: int) -> bool:
+    """Whether that attempt is still waited for; if not, its result would change nothing."""
+    job = photo.job
+    if photo.deleted or job.job_id != job_id or job.ended or stage in job.done:
+        return False
+    return attempt > job.attempts.get(stage, 0)

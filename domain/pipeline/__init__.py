@@ -1,0 +1,1 @@
+"""The pipeline: its stages, retries and costs, and how operators control it."""

@@ -1,0 +1,219 @@
+"""How operators steer the pipeline: commands, state, ``decide`` and ``evolve``."""
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+import msgspec
+
+from domain.clients import quotas
+from domain.clients.quotas import ChangeQuota, QuotaChanged, Quotas
+from domain.clients.revocations import (
+    AccessRevoked,
+    Revocations,
+    RevokeAccess,
+    after_revocation,
+    revoke,
+)
+from domain.pipeline.control_events import (
+    AlertRaised,
+    Limit,
+    PipelineEvent,
+    StageDrained,
+    StageLimited,
+    StagePaused,
+    StageResumed,
+)
+from domain.pipeline.failures import Category
+from domain.pipeline.retries import AlertLevel
+from domain.pipeline.stages import ERASURE, check_stage
+from domain.rejections import InvalidLimit, PipelinePaused
+
+LOST_KEPT = 1_000
+"""Photos whose loss is remembered as told; one that is forgotten may be told again."""
+
+ALERTS_APART = timedelta(minutes=1)
+"""The shortest time between two alerts of one stage and category: a storm is one event a minute."""
+
+
+class PauseStage(msgspec.Struct, frozen=True, kw_only=True):
+    stage: str | None
+
+
+class ResumeStage(msgspec.Struct, frozen=True, kw_only=True):
+    stage: str | None
+
+
+class RecordDrained(msgspec.Struct, frozen=True, kw_only=True):
+    stage: str | None
+    tasks: int
+    reason: str
+
+
+class LimitStage(msgspec.Struct, frozen=True, kw_only=True):
+    """``stage`` None limits how many tasks a worker runs at once, of whatever stage."""
+
+    stage: str | None
+    limit: Limit
+
+
+class RaiseAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """``lost`` are photos, ``MOST_NAMED`` at most, that have lost events up to the time
+    ``lost_upto``. They are named once, however many processes notice the loss."""
+
+    now: datetime
+    stage: str
+    category: Category
+    level: AlertLevel
+    code: str
+    error: str
+    lost: tuple[str, ...] = ()
+    lost_upto: datetime | None = None
+
+
+ControlCommand = (
+    PauseStage | ResumeStage | RecordDrained | LimitStage | RaiseAlert | ChangeQuota | RevokeAccess
+)
+
+
+SystemEvent = PipelineEvent | QuotaChanged | AccessRevoked
+
+
+class Controls(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds now. ``alerted`` has the time of the last alert by stage and category;
+    ``quotas`` are those of clients with a quota of their own, ``quotas.MOST_CLIENTS`` at most.
+    ``lost`` has the photos, the last ``LOST_KEPT``, whose loss of events was told, and when it was.
+    """
+
+    all_paused: bool = False
+    paused: frozenset[str] = frozenset()
+    limits: dict[str, Limit] = {}
+    concurrency: int | None = None
+    alerted: dict[str, datetime] = {}
+    quotas: Quotas = {}
+    revocations: Revocations = Revocations()
+    lost: dict[str, datetime] = {}
+
+    def is_paused(self, stage: str) -> bool:
+        return self.all_paused or stage in self.paused
+
+    def limit(self, stage: str) -> Limit:
+        return self.limits.get(stage, NO_LIMIT)
+
+
+NO_LIMIT = Limit()
+
+
+def decide(command: ControlCommand, controls: Controls) -> tuple[SystemEvent, ...]:
+    """The events that ``command`` leads to; the empty tuple means "already so".
+
+    Raises:
+        Rejected: a rule says no.
+    """
+    match command:
+        case PauseStage():
+            stage = _known(command.stage)
+            already = controls.all_paused or stage in controls.paused
+            return () if already else (StagePaused(stage=stage),)
+        case ResumeStage():
+            return _resume(_known(command.stage), controls)
+        case RecordDrained():
+            stage = _drainable(command.stage)
+            return (StageDrained(stage=stage, tasks=command.tasks, reason=command.reason),)
+        case LimitStage():
+            return _limit(_known(command.stage), command.limit, controls)
+        case RaiseAlert(lost=(_, *_)):
+            return _tell_loss(command, controls)
+        case RaiseAlert():
+            last = controls.alerted.get(_alert_name(command.stage, command.category))
+            if last is not None and command.now - last < ALERTS_APART:
+                return ()
+            return (_alert(command),)
+        case ChangeQuota():
+            return quotas.decide(command, controls.quotas)
+        case RevokeAccess():
+            return revoke(command, controls.revocations)
+        case _:
+            assert_never(command)
+
+
+def evolve(controls: Controls, event: SystemEvent, at: datetime) -> Controls:
+    """The controls after ``event``, which happened ``at``."""
+    replace = msgspec.structs.replace
+    match event:
+        case StagePaused(stage=None):
+            return replace(controls, all_paused=True)
+        case StagePaused(stage=str() as stage):
+            return replace(controls, paused=controls.paused | {stage})
+        case StageResumed(stage=None):
+            return replace(controls, all_paused=False, paused=frozenset())
+        case StageResumed(stage=str() as stage):
+            return replace(controls, paused=controls.paused - {stage})
+        case StageLimited(stage=None):
+            return replace(controls, concurrency=event.limit.concurrency)
+        case StageLimited(stage=str() as stage):
+            return replace(controls, limits={**controls.limits, stage: event.limit})
+        case AlertRaised():
+            name = _alert_name(event.stage or "", event.category)
+            lost = {**controls.lost, **dict.fromkeys(event.photo_ids, at)}
+            lost = dict(sorted(lost.items(), key=lambda told: told[1])[-LOST_KEPT:])
+            return replace(controls, alerted={**controls.alerted, name: at}, lost=lost)
+        case QuotaChanged():
+            return replace(controls, quotas=quotas.evolve(controls.quotas, event))
+        case AccessRevoked():
+            return replace(controls, revocations=after_revocation(controls.revocations, event, at))
+        case _:
+            return controls
+
+
+def _tell_loss(command: RaiseAlert, controls: Controls) -> tuple[SystemEvent, ...]:
+    """Name the photos that no alert has named since the loss; none of them is held back."""
+    upto = command.lost_upto or command.now
+    news = tuple(
+        each for each in command.lost if each not in controls.lost or controls.lost[each] < upto
+    )
+    return (_alert(command, news),) if news else ()
+
+
+def _alert(command: RaiseAlert, photo_ids: tuple[str, ...] = ()) -> AlertRaised:
+    return AlertRaised(
+        stage=command.stage,
+        category=command.category,
+        level=command.level,
+        code=command.code,
+        error=command.error,
+        photo_ids=photo_ids,
+    )
+
+
+def _known(stage: str | None) -> str | None:
+    if stage is not None:
+        check_stage(stage, ERASURE)
+    return stage
+
+
+def _drainable(stage: str | None) -> str | None:
+    """An erasure is not: the files of its photo would stay for ever."""
+    if stage is not None:
+        check_stage(stage)
+    return stage
+
+
+def _resume(stage: str | None, controls: Controls) -> tuple[PipelineEvent, ...]:
+    if stage is None:
+        return (StageResumed(stage=None),) if controls.all_paused or controls.paused else ()
+    if controls.all_paused:
+        raise PipelinePaused(
+            f"All stages are paused, not {stage} alone.", advice="Resume all, then pause some."
+        )
+    return (StageResumed(stage=stage),) if stage in controls.paused else ()
+
+
+def _limit(stage: str | None, limit: Limit, controls: Controls) -> tuple[PipelineEvent, ...]:
+    if stage is None and limit.rate is not None:
+        raise InvalidLimit("A rate is of one stage.", advice="Name the stage.")
+    now = Limit(concurrency=controls.concurrency) if stage is None else controls.limit(stage)
+    return () if limit == now else (StageLimited(stage=stage, limit=limit),)
+
+
+def _alert_name(stage: str, category: Category) -> str:
+    return f"{stage}:{category.value}"

@@ -1,0 +1,1 @@
+"""Which tokens and sessions count now, their cookies, and the security log."""

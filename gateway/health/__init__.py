@@ -1,0 +1,1 @@
+"""Health checks, and what they look at."""

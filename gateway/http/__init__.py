@@ -1,0 +1,1 @@
+"""HTTP itself: server, connections, sign-in tokens, problems, conditional and range requests."""

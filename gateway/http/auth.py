@@ -1,0 +1,335 @@
+"""Who is asking: signed tokens, what a ``Principal`` may do, and the authentication middleware.
+
+A token is a JWT (RFC 7519) signed with HMAC-SHA256. It comes in ``Authorization: Bearer``, never in
+a URL, where logs and histories keep it. A browser has a session instead, see
+``gateway.access.access`` and ``gateway.access.cookies``.
+"""
+
+import enum
+import hmac
+import math
+import re
+import secrets
+import time
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+import jwt
+import msgspec
+from litestar.connection import ASGIConnection
+from litestar.middleware.authentication import (
+    AbstractAuthenticationMiddleware,
+    AuthenticationResult,
+)
+from litestar.types import ASGIApp
+
+from domain.clients.revocations import CLOCK_LEEWAY
+from domain.pipeline.stages import lane
+from store.clients.credentials import Held
+
+if TYPE_CHECKING:
+    from gateway.access.access import Access
+
+ISSUER = "photolog"
+LEEWAY_S = CLOCK_LEEWAY.total_seconds()
+
+LONGEST_LIFE_S = 30 * 86_400.0
+MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: at least as long as the hash
+MAX_TOKEN_CHARS = 4096
+TOKEN_ID_BYTES = 10
+CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
+"""Client ids become parts of Redis keys and room names."""
+
+PRIORITY_HIGH = "priority:high"
+"""Allows the priorities 1 to 3."""
+
+SCOPES = frozenset({PRIORITY_HIGH})
+"""What a token can allow beside what its role does; operators need none."""
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class Role(enum.StrEnum):
+    """What a principal may do: its own photos, everything, or read everything."""
+
+    CLIENT = "client"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asking, and what with. Times are in seconds since 1970.
+
+    ``token_id``, ``key_id`` and ``issued`` are those of the token, also where a session was begun
+    with it; tokens issued by older versions have no ids. ``session`` is the browser's session.
+    """
+
+    client_id: str
+    role: Role = Role.CLIENT
+    scopes: frozenset[str] = frozenset()
+    token_id: str | None = None
+    key_id: str | None = None
+    issued: float = 0.0
+    expires: float = math.inf
+    session: Held | None = None
+
+    @property
+    def actor(self) -> str:
+        """How events name this principal."""
+        return f"{self.role.value}:{self.client_id}"
+
+    @property
+    def own(self) -> str | None:
+        """The client whose photos alone exist for this principal; None if all do."""
+        return self.client_id if self.role is Role.CLIENT else None
+
+    def may_see(self, client_id: str) -> bool:
+        """Whether the photos of ``client_id`` exist for this principal."""
+        return self.role is not Role.CLIENT or self.client_id == client_id
+
+    def has(self, scope: str) -> bool:
+        """Whether the token has the scope, or the role needs none."""
+        return self.role is Role.OPERATOR or scope in self.scopes
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    """``scope`` is separated by spaces (RFC 8693, section 4.2)."""
+
+    sub: Annotated[str, msgspec.Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z")]
+    role: Role
+    iat: float
+    exp: float
+    nbf: float = -math.inf
+    jti: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    scope: str = ""
+
+
+class AuthError(Exception):
+    """Nobody we know: ``missing-token``, ``invalid-token``, ``expired-token`` and the like."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Forbidden(Exception):
+    """Known, and not allowed: ``forbidden``, ``cross-origin`` or ``scope-required``."""
+
+    def __init__(self, message: str, *, code: str = "forbidden", scope: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.scope = scope
+
+
+class Key(msgspec.Struct, frozen=True, dict=True):
+    """Signs tokens, and verifies them until ``until``, in seconds since 1970."""
+
+    secret: bytes
+    until: float = math.inf
+
+    @cached_property
+    def id(self) -> str:
+        """The ``kid`` of its tokens, derived from the secret: all hosts agree on it."""
+        return hmac.digest(self.secret, b"photolog key id", "sha256").hex()[:12]
+
+
+class Tokens:
+    """Issues tokens with the first of its keys, and verifies them with any.
+
+    ``keys`` is one secret, the keys, or what is asked for them each time.
+    """
+
+    def __init__(
+        self,
+        keys: bytes | Sequence[Key] | Callable[[], Sequence[Key]],
+        *,
+        longest_life_s: float = LONGEST_LIFE_S,
+    ) -> None:
+        if isinstance(keys, bytes):
+            keys = (Key(keys),)
+        self._keys: Callable[[], Sequence[Key]] = keys if callable(keys) else lambda: keys
+        self.longest_life_s = longest_life_s
+        if any(len(key.secret) < MIN_SECRET_BYTES for key in self._keys()):
+            raise ValueError(f"a secret that signs tokens needs at least {MIN_SECRET_BYTES} bytes")
+
+    def knows(self, key_id: str) -> bool:
+        """Whether tokens of that key are accepted now."""
+        now = time.time()
+        return any(key.id == key_id and key.until > now for key in self._keys())
+
+    def issue(
+        self,
+        client_id: str,
+        role: Role | str,
+        ttl_s: float,
+        now: float,
+        scopes: Collection[str] = (),
+    ) -> str:
+        """Return a token for ``ttl_s`` seconds from ``now``, in seconds since 1970.
+
+        Raises:
+            ValueError: the id has other characters than letters, digits and ``._@-``, or more than
+                64 of them; there is no such role or scope; or the token would live too long.
+        """
+        if not CLIENT_ID.fullmatch(client_id):
+            given = repr(client_id) if client_id else "the empty text"
+            raise ValueError(f"{given} is no client id: use 1 to 64 letters, digits and ._@-")
+        if unknown := sorted(set(scopes) - SCOPES):
+            raise ValueError(f"there is no scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}")
+        if ttl_s > self.longest_life_s:
+            raise ValueError(
+                f"a token may be valid for at most {_days(self.longest_life_s)} "
+                f"(PHOTOLOG_TOKEN_TTL_MAX_S), not {_days(ttl_s)}"
+            )
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "sub": client_id,
+            "role": Role(role).value,
+            "jti": secrets.token_hex(TOKEN_ID_BYTES),
+            # To the millisecond: a token made right after its client's others were revoked counts.
+            "iat": math.floor(now * 1000) / 1000,
+            "exp": int(now + ttl_s),
+        }
+        if scopes:
+            claims["scope"] = " ".join(sorted(scopes))
+        key = self._keys()[0]
+        return jwt.encode(  # pyright: ignore[reportUnknownMemberType] # types of the library
+            claims, key.secret, algorithm="HS256", headers={"kid": key.id}
+        )
+
+    def verify(self, token: str) -> Principal:
+        """Return whom the token speaks for, also if it has been revoked; raises AuthError."""
+        if len(token) > MAX_TOKEN_CHARS:
+            raise AuthError("invalid-token", "The token is too long.")
+        claims, key_id = self._decode(token)
+        try:
+            said = msgspec.convert(claims, _Claims)
+        except msgspec.ValidationError as error:
+            raise AuthError("invalid-token", "The token names no client or no role.") from error
+        self._check_times(said, time.time())
+        return Principal(
+            client_id=said.sub,
+            role=said.role,
+            scopes=frozenset(said.scope.split()),
+            token_id=said.jti,
+            key_id=key_id,
+            issued=said.iat,
+            expires=said.exp,
+        )
+
+    def _decode(self, token: str) -> tuple[dict[str, Any], str]:
+        """Return the claims and the id of the key; a token without ``kid`` is tried with each."""
+        now = time.time()
+        try:
+            named = jwt.get_unverified_header(token).get("kid")
+            keys = [k for k in self._keys() if k.until > now and named in (None, k.id)]
+            for key in keys:
+                try:
+                    return jwt.decode(  # pyright: ignore[reportUnknownMemberType] # types of the library
+                        token,
+                        key.secret,
+                        algorithms=["HS256"],
+                        issuer=ISSUER,
+                        options={
+                            "require": ["iss", "sub", "role", "iat", "exp"],
+                            # Checked in ``_check_times``, which names the clock.
+                            "verify_exp": False,
+                            "verify_iat": False,
+                            "verify_nbf": False,
+                        },
+                    ), key.id
+                except jwt.InvalidSignatureError:
+                    continue
+        except jwt.InvalidTokenError as error:
+            raise AuthError("invalid-token", "The token is not one of ours.") from error
+        raise AuthError("invalid-token", "The token is not one of ours.")
+
+    def _check_times(self, said: _Claims, now: float) -> None:
+        clock = f"this gateway's clock says {_time(now)}"
+        if not said.exp > now - LEEWAY_S:
+            raise AuthError("expired-token", f"The token expired at {_time(said.exp)}; {clock}.")
+        begins = max(said.iat, said.nbf)
+        if not begins <= now + LEEWAY_S:
+            raise AuthError(
+                "token-not-yet-valid",
+                f"The token is valid from {_time(begins)} on; {clock}: the clock of the machine "
+                "that issued it is ahead, or this one is behind.",
+            )
+        if not said.exp - said.iat <= self.longest_life_s:
+            raise AuthError(
+                "invalid-token",
+                f"The token is valid for {_days(said.exp - said.iat)}; this gateway accepts at "
+                f"most {_days(self.longest_life_s)}.",
+            )
+
+
+def _days(seconds: float) -> str:
+    if seconds < 86_400:
+        return f"{seconds:.0f} seconds"
+    days = round(seconds / 86_400, 1)
+    return "1 day" if days == 1 else f"{days:g} days"
+
+
+def _time(moment: float) -> str:
+    try:
+        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{moment:g}"
+
+
+def bearer(connection: Connection) -> str | None:
+    """The token of the ``Authorization`` header, if there is one."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def writer(principal: Principal) -> Principal:
+    """The same principal, if it may change anything; raises Forbidden."""
+    if principal.role is Role.AUDITOR:
+        raise Forbidden("Auditors read; they change nothing.")
+    return principal
+
+
+def operator(principal: Principal) -> Principal:
+    """The same principal, if it may steer the system; raises Forbidden."""
+    if principal.role is not Role.OPERATOR:
+        raise Forbidden("Only operators steer the system.")
+    return principal
+
+
+def overseer(principal: Principal) -> Principal:
+    """The same principal, if it may see all of the system; raises Forbidden."""
+    if principal.role is Role.CLIENT:
+        raise Forbidden("Only operators and auditors see all of the system.")
+    return principal
+
+
+def check_priority_allowed(principal: Principal, priority: int) -> None:
+    """Raise Forbidden, ``scope-required``, if the principal may not use the high lane."""
+    if priority >= 1 and lane(priority) == "high" and not principal.has(PRIORITY_HIGH):
+        raise Forbidden(
+            f"Priority {priority} needs a token with the scope {PRIORITY_HIGH}.",
+            code="scope-required",
+            scope=PRIORITY_HIGH,
+        )
+
+
+def seconds_left(principal: Principal) -> int:
+    return max(0, int(principal.expires - time.time()))
+
+
+class Authentication(AbstractAuthenticationMiddleware):
+    """Puts the ``Principal`` in ``request.user`` and the ``Access`` in ``request.auth``.
+
+    For all routes but those that opt out with ``exclude_from_auth=True``.
+    """
+
+    def __init__(self, app: ASGIApp, access: "Access") -> None:
+        super().__init__(app)
+        self._access = access
+
+    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
+        principal = await self._access.authenticate(connection)
+        return AuthenticationResult(user=principal, auth=self._access)

@@ -1,0 +1,126 @@
+"""The bounds of the gateway. Each has a clear answer when it is hit and a setting of its name."""
+
+import msgspec
+
+from domain.clients.quotas import JOB_BYTES, Quota
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, sizes in bytes.
+
+    | bound | answer when it is hit |
+    |---|---|
+    | ``max_upload_bytes`` | 413 ``upload-too-large`` |
+    | ``max_fields``, ``max_field_bytes`` | 400 ``too-many-fields``, ``field-too-large`` |
+    | ``max_json_bytes`` | 413 ``body-too-large`` |
+    | ``uploads_at_once``: a client three quarters | 503 ``busy`` after ``upload_patience_s`` |
+    | ``upload_patience_s``: the longest wait for the next bytes | 408 ``upload-stalled`` |
+    | ``slow_upload_s``: the longest time of a whole upload | 408 ``upload-stalled`` |
+    | ``header_patience_s``: the longest time of a request's head | the connection is closed |
+    | ``max_header_bytes``, ``max_headers`` of a request | 431 ``headers-too-large`` |
+    | ``connections`` at once, WebSockets and streams too | 503 ``too-many-connections`` |
+    | ``rate_subjects_kept``: rate limits remembered, each | others are asked of Redis again |
+    | ``connections_reserved``: those of them for health, metrics, operators | the same, to others |
+    | ``connections_per_address`` | 429 ``too-many-connections-from-address`` |
+    | ``connections_per_client``: also requests | 429 ``too-many-connections-of-client`` |
+    | ``keep_alive_s``: the longest silence between two requests | the connection is closed |
+    | ``drain_s``: how long requests may go on when the server stops | they are cut |
+    | ``slow_reader_s``: the longest time a reader takes no bytes | the connection is closed |
+    | ``linger_s``: how long the rest of a refused body is read | the connection is closed |
+    | ``after_timeout_s``: the longest wait for a position | 503 ``read-model-behind`` |
+    | ``append_patience_s``: how long Redis may be away | 503 ``log-unavailable`` |
+    | ``log_full_percent`` of the memory that the log's server may use | 507 ``log-full`` |
+    | ``page_limit_max`` | 400 ``invalid-limit`` |
+    | ``drain_at_once``: tasks that one drain takes away | the rest is told as ``remaining`` |
+    | ``filename_max``: bytes of UTF-8 | the name is cut, its extension stays |
+    | ``room_backlog``: events kept for a slow reader of rooms | history is read again for it |
+    | ``rooms_per_socket`` | error ``too-many-rooms`` |
+    | ``message_max_bytes`` of a WebSocket | close 1009 |
+    | ``errors_per_socket`` | close 1008 ``too-many-errors`` |
+    | ``frames_per_minute`` of a WebSocket that are no messages | close 1008 ``too-many-frames`` |
+    | ``sessions_per_client``: browsers that are signed in | the oldest is signed out |
+    | ``tickets_per_client``: sign-in links that were not used | the oldest counts no more |
+    | ``ticket_ttl_s``: how long a sign-in link may be used | 401 ``invalid-ticket`` |
+    | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
+    | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |
+    | ``degraded_lag_s``: how old an event outside the read model may be | health ``degraded`` |
+    | ``degraded_clock_s``: how far the log's clock may be off | health ``degraded`` above |
+    | ``degraded_memory_percent`` of this machine's memory in use | health ``degraded`` above |
+    | ``degraded_load``: tasks a processor of this machine | health ``degraded`` above |
+    | ``stalled_after_s``: the longest silence of a worker | it does not count as alive |
+    | ``integrity_timeout_s``: the longest look at the read model's file | it is ``unknown`` |
+    | ``quota_photos`` of a client, 0: none | 507 ``quota-photos`` |
+    | ``quota_bytes`` of a client, 0: none | 507 ``quota-bytes`` |
+    | ``quota_job_bytes`` of these, reserved by each job until it ends | 507 ``quota-bytes`` |
+    | ``quota_jobs`` of a client that have not ended, 0: none | 429 ``quota-jobs`` |
+    | ``quota_uploads`` of a client that are open here, 0: none | 429 ``quota-uploads`` |
+    | ``quota_idempotency_keys`` of a client in 24 hours, 0: none | 429 ``quota-idempotency-keys`` |
+    | ``security_lines`` a minute, of one kind and source | the others are one line, with a count |
+    | ``security_sources`` a minute that are told apart | all others count as one |
+
+    ``trusted_proxies`` are comma-separated addresses or networks whose ``X-Forwarded-For`` and
+    ``X-Forwarded-Proto`` are believed; see ``gateway.http.peer``.
+
+    ``probe_keep_s`` and ``integrity_keep_s`` are how long health tells what it found of the blobs
+    and of the read model's file before it looks again.
+    """
+
+    trusted_proxies: str = ""
+    max_upload_bytes: int = 100_000_000
+    max_fields: int = 16
+    max_field_bytes: int = 64 * 1024
+    max_json_bytes: int = 64 * 1024
+    uploads_at_once: int = 64
+    upload_patience_s: float = 10.0
+    slow_upload_s: float = 1800.0
+    header_patience_s: float = 10.0
+    max_header_bytes: int = 64 * 1024
+    max_headers: int = 100
+    connections: int = 4_000
+    rate_subjects_kept: int = 10_000
+    connections_reserved: int = 64
+    connections_per_address: int = 1_000
+    connections_per_client: int = 400
+    keep_alive_s: int = 30
+    drain_s: int = 10
+    slow_reader_s: float = 30.0
+    linger_s: float = 5.0
+    after_timeout_s: float = 5.0
+    append_patience_s: float = 10.0
+    log_full_percent: float = 90.0
+    page_limit_max: int = 200
+    drain_at_once: int = 1_000
+    filename_max: int = 255
+    room_backlog: int = 1_000
+    rooms_per_socket: int = 100
+    message_max_bytes: int = 64 * 1024
+    errors_per_socket: int = 10
+    frames_per_minute: int = 1_200
+    sessions_per_client: int = 50
+    tickets_per_client: int = 10
+    ticket_ttl_s: float = 600.0
+    check_timeout_s: float = 2.0
+    min_free_bytes: int = 1_000_000_000
+    degraded_lag_s: float = 5.0
+    degraded_clock_s: float = 5.0
+    degraded_memory_percent: float = 95.0
+    degraded_load: float = 8.0
+    stalled_after_s: float = 30.0
+    integrity_timeout_s: float = 10.0
+    probe_keep_s: float = 5.0
+    integrity_keep_s: float = 60.0
+    security_lines: int = 30
+    security_sources: int = 1_000
+    quota_photos: int = 0
+    quota_bytes: int = 0
+    quota_jobs: int = 0
+    quota_uploads: int = 0
+    quota_idempotency_keys: int = 1_000_000
+    upload_keys_remembered: int = 10_000
+    quota_job_bytes: int = JOB_BYTES
+
+    @property
+    def quota(self) -> Quota:
+        """That of a client for which no operator has set another."""
+        names = Quota.__struct_fields__
+        return Quota(**{name: getattr(self, f"quota_{name}") for name in names})

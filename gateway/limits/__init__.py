@@ -1,0 +1,1 @@
+"""Rate limits, and room in the log for new work."""

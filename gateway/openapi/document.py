@@ -1,0 +1,182 @@
+"""The gateway's OpenAPI 3.1 description, and the parts of it that no signature can tell."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from litestar import Router
+from litestar.datastructures import ResponseHeader
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    Operation,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+    Tag,
+)
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.params import HeaderParameter
+from litestar.types import Method
+from litestar.types.internal_types import PathParameterDefinition
+
+from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY, PIPELINES
+from gateway.access.cookies import COOKIE, SECURE_COOKIE
+from gateway.commands import POSITION_HEADER
+from gateway.http.auth import PRIORITY_HIGH
+from gateway.openapi.limit_headers import LimitedContract
+from gateway.uploads.forms import SESSION_MAX
+
+VERSION = "1.0.0"
+"""Of the HTTP contract, not of the program."""
+
+BEARER, COOKIE_SCHEME = "bearer", "cookie"
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description=(
+            "1 to 200 printable ASCII characters. For 24 hours the same key gives the same answer; "
+            "for a photo that was deleted since, and for other bytes, 422 "
+            "`idempotency-key-reused`."
+        ),
+    ),
+]
+
+
+# Litestar derives the schema of a header from the type of its value.
+POSITION = ResponseHeader(
+    name=POSITION_HEADER,
+    value="",
+    description="Where the log has what this command did; `?after=` waits for it.",
+    documentation_only=True,
+)
+
+ETAG = ResponseHeader(
+    name="ETag",
+    value="",
+    description="For `If-Match` and `If-None-Match`.",
+    documentation_only=True,
+)
+
+LAST_MODIFIED = ResponseHeader(
+    name="Last-Modified",
+    value="",
+    description="For `If-Unmodified-Since` and `If-Modified-Since`.",
+    documentation_only=True,
+)
+
+NOT_MODIFIED = {
+    304: ResponseSpec(None, description="What the sender has already", generate_examples=False)
+}
+
+
+def _upload_form() -> Schema:
+    return Schema(
+        type=OpenAPIType.OBJECT,
+        required=["file"],
+        additional_properties=False,
+        properties={
+            "file": Schema(
+                type=OpenAPIType.STRING,
+                format=OpenAPIFormat.BINARY,
+                description="The photo. Its format is told by its bytes.",
+            ),
+            "sessionId": Schema(type=OpenAPIType.STRING, max_length=SESSION_MAX),
+            "pipeline": Schema(
+                type=OpenAPIType.STRING, enum=list(PIPELINES), default=DEFAULT_PIPELINE
+            ),
+            "priority": Schema(
+                type=OpenAPIType.INTEGER,
+                minimum=1,
+                maximum=10,
+                default=DEFAULT_PRIORITY,
+                description=f"1 is first, 10 last; 1 to 3 need the scope `{PRIORITY_HIGH}`.",
+            ),
+        },
+    )
+
+
+@dataclass
+class MultipartUpload(Operation):
+    """The route reads its body as a stream, so that its form has to be described here."""
+
+    def __post_init__(self) -> None:
+        self.request_body = RequestBody(
+            required=True,
+            content={"multipart/form-data": OpenAPIMediaType(schema=_upload_form())},
+        )
+
+
+@dataclass
+class OptionalBody(Operation):
+    """The route takes a body and works without."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.request_body, RequestBody):
+            self.request_body.required = False
+
+
+def _operation_id(
+    handler: HTTPRouteHandler, method: Method, _path: list[str | PathParameterDefinition]
+) -> str:
+    """The name of the route's function, which is its own in the whole package."""
+    first, *rest = handler.handler_name.split("_")
+    name = first + "".join(word.title() for word in rest)
+    return f"{name}Head" if method == "HEAD" else name
+
+
+def description() -> OpenAPIConfig:
+    return LimitedContract(
+        title="Photolog",
+        version=VERSION,
+        summary="Photos in, events out.",
+        description=(
+            "Every command answers with `X-Log-Position`; a query with `?after=` of that position "
+            "sees what the command did. `HEAD` works wherever `GET` does, and `OPTIONS` names the "
+            "methods of an address. Preconditions (RFC 9110, section 13) hold everywhere: a photo "
+            "and its files have an `ETag`, and a command whose `If-Match`, `If-None-Match` or "
+            "`If-Unmodified-Since` is false changes nothing. Errors are problem documents "
+            "(RFC 9457) with a stable `code`; each address lists its own. Any address may also "
+            "answer `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
+            "`body-too-large`, `body-incomplete`, `upload-stalled`, `expectation-failed`, "
+            "`unsupported-transfer-coding`, `too-many-connections`, "
+            "`too-many-connections-from-address` or `too-many-connections-of-client`. The version "
+            "above is that of this contract, not of the program. The header `RateLimit` says what "
+            "is left of the rate limits that a request took from; when one is used up, the answer "
+            "is 429 `rate-limited` with `Retry-After`."
+        ),
+        openapi_router=Router(
+            "/schema", route_handlers=[], include_in_schema=False, opt={"exclude_from_auth": True}
+        ),
+        operation_id_creator=_operation_id,
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        use_handler_docstrings=True,
+        security=[{BEARER: []}, {COOKIE_SCHEME: []}],
+        components=Components(
+            security_schemes={
+                BEARER: SecurityScheme(type="http", scheme="bearer", bearer_format="JWT"),
+                COOKIE_SCHEME: SecurityScheme(
+                    type="apiKey",
+                    name=COOKIE,
+                    security_scheme_in="cookie",
+                    description=(
+                        f"Set by `POST /api/login`, over TLS as `{SECURE_COOKIE}`; counts for "
+                        "requests of this site only."
+                    ),
+                ),
+            }
+        ),
+        tags=[
+            Tag(name="photos", description="Upload, find, read, process and delete photos."),
+            Tag(name="jobs", description="The processing of a photo."),
+            Tag(name="events", description="What happens, as it happens."),
+            Tag(name="operations", description="What operators see and do; auditors may see it."),
+            Tag(name="login", description="Sessions of browsers, and which tokens count."),
+            Tag(name="health", description="Whether it works."),
+        ],
+    )

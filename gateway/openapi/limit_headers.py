@@ -1,0 +1,61 @@
+"""The headers of rate limits in the OpenAPI document: on each answer of each limited address."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import OpenAPI
+
+from gateway.http.standing import LIMIT_FIELD, POLICY_FIELD
+
+RETRY_AFTER = "Retry-After"
+
+_HEADERS = {
+    LIMIT_FIELD: (
+        "One item for each rate limit that the request took from: `r` is what is left, `t` the "
+        "seconds until something is left again, or until everything is. As in "
+        "draft-ietf-httpapi-ratelimit-headers-09."
+    ),
+    POLICY_FIELD: (
+        'The same limits: `q` tokens are there again after `w` seconds; `qu="content-bytes"` where '
+        "they are bytes."
+    ),
+    RETRY_AFTER: "Seconds to wait before the next try.",
+}
+
+_LIMITED, _UNAVAILABLE = "429", "503"
+
+
+@dataclass
+class LimitedContract(OpenAPIConfig):
+    """Makes a document that has the headers; Litestar cannot describe those of a problem."""
+
+    def to_openapi_schema(self) -> OpenAPI:
+        made = super().to_openapi_schema()
+        return _Document(**{each.name: getattr(made, each.name) for each in fields(made)})
+
+
+@dataclass
+class _Document(OpenAPI):
+    def to_schema(self) -> dict[str, Any]:
+        document = super().to_schema()
+        document["components"]["headers"] = {
+            name: {
+                "description": description,
+                "schema": {"type": "integer" if name == RETRY_AFTER else "string"},
+            }
+            for name, description in _HEADERS.items()
+        }
+        for path in document["paths"].values():
+            for operation in path.values():
+                if _LIMITED in operation["responses"]:
+                    _add_headers(operation["responses"])
+        return document
+
+
+def _add_headers(responses: dict[str, dict[str, Any]]) -> None:
+    for status, response in responses.items():
+        headers = response.setdefault("headers", {})
+        waits = (RETRY_AFTER,) if status in (_LIMITED, _UNAVAILABLE) else ()
+        for name in (LIMIT_FIELD, POLICY_FIELD, *waits):
+            headers[name] = {"$ref": f"#/components/headers/{name}"}

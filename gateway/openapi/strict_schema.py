@@ -1,0 +1,192 @@
+"""What the OpenAPI document says of requests, as strict as the server is.
+
+Signatures tell the types of parameters and bodies. What the server checks itself, because each
+violation has a ``code`` of its own, is said here once for all routes, by the name of the parameter
+or of the field. ``complete`` works on the document that Litestar has derived.
+"""
+
+from collections.abc import Iterator
+
+from litestar.openapi.spec import (
+    OpenAPI,
+    OpenAPIMediaType,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
+    Schema,
+)
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+
+from domain.pipeline.stages import PIPELINES
+from gateway.http.limits import Limits
+from projections.models import cursor
+
+POSITION = r"\d{1,5}:\d{1,16}-\d{1,16}"
+POSITIONS = rf"^{POSITION}(,{POSITION})*$"
+CURSOR = f"^{cursor.FORM}$"
+OF_HISTORY = f"^{POSITION}$"
+HISTORY = "/history"
+ROOM = r"^(client|global|(client|session|photo):[^\x00]+)$"
+LOCAL_TIME = (
+    r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])"
+    r"T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?$"
+)
+"""A time without an offset, which counts as UTC."""
+
+IDEMPOTENCY_KEY = r"^[!-~]([ -~]{0,198}[!-~])?$"
+"""Blanks at the ends of a header are not part of its value."""
+
+WITHOUT_CONTENT = ("204", "304")
+EVENTS = "text/event-stream"
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def complete(document: OpenAPI, limits: Limits) -> None:
+    """Say in ``document`` what the server checks; bounds are those of ``limits``."""
+    schemas = document.components.schemas if document.components else None
+    for path, operation in _operations(document):
+        for parameter in operation.parameters or ():
+            if isinstance(parameter, Parameter):
+                _complete_parameter(path, parameter, limits)
+        if isinstance(operation.request_body, RequestBody):
+            for media_type in operation.request_body.content.values():
+                for schema in _objects(media_type.schema, schemas or {}):
+                    _complete_object(schema, limits)
+        for status, response in (operation.responses or {}).items():
+            if isinstance(response, Reference):
+                continue
+            if status in WITHOUT_CONTENT:
+                response.content = None
+            if EVENTS in (response.content or {}):
+                response.content = {EVENTS: OpenAPIMediaType(schema=_EVENT)}
+
+
+def _operations(document: OpenAPI) -> Iterator[tuple[str, Operation]]:
+    for path, item in (document.paths or {}).items():
+        for method in METHODS:
+            operation: Operation | None = getattr(item, method)
+            if operation is not None:
+                yield path, operation
+
+
+def _complete_parameter(path: str, parameter: Parameter, limits: Limits) -> None:
+    schema = parameter.schema
+    if not isinstance(schema, Schema):
+        return
+    if parameter.param_in in ("query", "header"):
+        _drop_null(schema)  # there is no way to write it there
+    match parameter.name:
+        case "after" | "lastEventId":
+            schema.pattern = POSITIONS
+        case "cursor":
+            schema.pattern = OF_HISTORY if path.endswith(HISTORY) else CURSOR
+        case "room":
+            schema.pattern = ROOM
+        case "Idempotency-Key":
+            schema.pattern = IDEMPOTENCY_KEY
+        case "limit":
+            schema.maximum = limits.page_limit_max
+        case "from" | "to":
+            schema.type = None
+            schema.any_of = [
+                Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME),
+                Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE),
+                Schema(type=OpenAPIType.STRING, pattern=LOCAL_TIME),
+            ]
+        case _:
+            pass
+
+
+def _drop_null(schema: Schema) -> None:
+    """Turn a nullable schema into that of its value."""
+    kinds = [each for each in schema.one_of or () if not _is_null(each)]
+    if len(kinds) == 1 and isinstance(kinds[0], Schema):
+        only = kinds[0]
+        schema.one_of = None
+        schema.type, schema.format, schema.items = only.type, only.format, only.items
+        schema.enum = only.enum
+    elif len(kinds) == 1:
+        schema.one_of = kinds
+    if isinstance(schema.type, list):
+        schema.type = [each for each in schema.type if each is not OpenAPIType.NULL]
+    if schema.enum:
+        schema.enum = [each for each in schema.enum if each is not None]
+
+
+def _is_null(schema: Schema | Reference) -> bool:
+    return isinstance(schema, Schema) and schema.type is OpenAPIType.NULL
+
+
+def _objects(schema: Schema | Reference | None, schemas: dict[str, Schema]) -> Iterator[Schema]:
+    """The objects that a body consists of."""
+    if isinstance(schema, Reference):
+        named = schemas[schema.ref.rpartition("/")[2]]
+        if named.type is OpenAPIType.OBJECT:
+            yield named
+            for each in (named.properties or {}).values():
+                yield from _objects(each, schemas)
+    elif schema is not None:
+        for each in schema.one_of or ():
+            yield from _objects(each, schemas)
+
+
+def _complete_object(schema: Schema, limits: Limits) -> None:
+    """Unknown fields are rejected in every body."""
+    schema.additional_properties = False
+    fields = schema.properties or {}
+    for field, bounds in {
+        "pipeline": {"enum": list(PIPELINES)},
+        "priority": {"minimum": 1, "maximum": 10},
+        "limit": {"maximum": limits.page_limit_max},
+        "photoIds": {"max_items": limits.page_limit_max},
+        "cursor": {"pattern": CURSOR},
+    }.items():
+        found = fields.get(field)
+        if isinstance(found, Schema):
+            for bound, value in bounds.items():
+                setattr(found, bound, value)
+    if "photoIds" in fields:
+        schema.one_of = _SELECTION
+
+
+_EVENT = Schema(
+    description="One event of the stream: the first is `ready`.",
+    type=OpenAPIType.OBJECT,
+    required=["id", "data"],
+    properties={
+        "id": Schema(type=OpenAPIType.STRING, pattern=POSITIONS),
+        "event": Schema(type=OpenAPIType.STRING, enum=["ready", "message"]),
+        "data": Schema(type=OpenAPIType.STRING, description="JSON; after `ready` a `WireEvent`."),
+        "retry": Schema(type=OpenAPIType.INTEGER),
+    },
+)
+
+
+def _null() -> Schema:
+    return Schema(type=OpenAPIType.NULL)
+
+
+def _given(field: str, schema: Schema) -> Schema:
+    return Schema(required=[field], properties={field: schema})
+
+
+_FILTERS = ("stage", "category", "clientId")
+_SELECTION: list[Schema | Reference] = [
+    Schema(
+        required=["photoIds"],
+        properties={
+            "photoIds": Schema(type=OpenAPIType.ARRAY),
+            "all": Schema(const=False),
+            **{name: _null() for name in _FILTERS},
+        },
+    ),
+    Schema(
+        properties={"photoIds": _null()},
+        any_of=[
+            *(_given(name, Schema(type=OpenAPIType.STRING)) for name in _FILTERS),
+            _given("all", Schema(const=True)),
+        ],
+    ),
+]
+"""Of photos: either by their ids, or by a filter, or all."""

@@ -1,0 +1,1 @@
+"""Reading the read model, and how new it is."""

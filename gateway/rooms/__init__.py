@@ -1,0 +1,1 @@
+"""Rooms: the hub, and events over SSE and WebSockets."""

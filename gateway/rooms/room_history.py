@@ -1,0 +1,64 @@
+"""Queries of the rooms on the history; each sees one state of the read model."""
+
+from gateway.rooms.rooms import Admission, Positions
+from gateway.rooms.subscription import Fetch
+from projections.models import checkpoints, history
+from projections.models.history import HistoryEntry
+from store.log.position import Position
+from store.sqlite.connection import Connection
+
+LOOK = 1_000
+"""Entries of a partition that the hub reads at once."""
+
+
+def missing(db: Connection, positions: Positions, own: str | None) -> list[Position]:
+    return [each for each in positions.values() if not history.has(db, each, own)]
+
+
+def beginning(
+    db: Connection, admission: Admission, head: Positions, asked: Positions, own: str | None
+) -> Positions:
+    """In each partition what is asked for, if the history has it, or the last event before.
+
+    Positions of other partitions than the room's are of another room or log, and do not count.
+    """
+    if asked.keys() != set(admission.partitions):
+        asked = {}
+    client_id = admission.room.client_id
+    begin: Positions = {}
+    for partition in admission.partitions:
+        upto = min(asked.get(partition, head[partition]), head[partition])
+        if partition in asked and upto == asked[partition] and history.has(db, upto, own):
+            begin[partition] = upto
+        elif client_id is not None:
+            begin[partition] = history.last_of_client(db, client_id, upto)
+        else:
+            found = history.latest(db, upto, 1)
+            begin[partition] = found[0].position if found else Position.start(partition)
+    return begin
+
+
+def news(db: Connection, head: Positions) -> tuple[list[HistoryEntry], Positions]:
+    """Return the entries after the head, and how far the partitions are that have lost theirs."""
+    lost = {
+        partition: checkpoints.get(db, partition)
+        for partition, position in head.items()
+        if not history.has(db, position)
+    }
+    entries = [
+        entry
+        for partition, after in head.items()
+        if partition not in lost
+        for entry in history.since(db, after, LOOK)
+    ]
+    return entries, lost
+
+
+def pages(db: Connection, fetch: Fetch, head: Position) -> list[list[HistoryEntry]] | None:
+    """None if the history is not the one that the ``head`` was handed out from."""
+    if not history.has(db, head):
+        return None
+    return [
+        history.room_events(db, room, fetch.upto.partition, after, fetch.upto, fetch.limit)
+        for room, after in fetch.rooms
+    ]

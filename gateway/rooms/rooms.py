@@ -1,0 +1,116 @@
+"""Which rooms there are, who may enter them, and which events they hold.
+
+| name | holds the events of | a client may enter it |
+|---|---|---|
+| ``client``, ``client:<id>`` | one client's photos | if it is that client |
+| ``session:<id>`` | the photos uploaded in one session | always, and finds only its own there |
+| ``photo:<id>`` | one photo | if the photo is its own |
+| ``global`` | everything | never |
+
+Operators and auditors enter any room.
+"""
+
+import msgspec
+
+from gateway.dependencies import Dependencies
+from gateway.http.auth import Principal, Role
+from gateway.http.problems import Refused
+from gateway.queries.reading import owner_to_change
+from projections.models.history import HistoryEntry, Room
+from store.log.log import Log
+from store.log.position import Position
+
+SHOWN = 64
+"""Characters of a wrong name that the answer repeats."""
+
+Positions = dict[int, Position]
+"""A position in each partition of a room, by partition, lowest first."""
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """A room that may be entered, its full name, and the partitions that its events are in."""
+
+    name: str
+    room: Room
+    partitions: tuple[int, ...]
+
+
+async def admit(name: str, principal: Principal, deps: Dependencies) -> Admission:
+    """Find the room and check that ``principal`` may enter it.
+
+    Raises:
+        Refused: ``invalid-room``; ``forbidden``; ``photo-not-found`` for a photo that is unknown or
+            another's, which is not told apart; ``read-model-behind``.
+        Unavailable: the log or the read model does not answer.
+    """
+    kind, _, id_ = name.partition(":")
+    match kind:
+        case "client" if name == "client" or id_:
+            client_id = id_ or principal.client_id
+            if not principal.may_see(client_id):
+                raise Refused("forbidden", "This room is another client's.")
+            return client_room(client_id, deps.log)
+        case "session" if id_:
+            is_client = principal.role is Role.CLIENT
+            return session_room(id_, principal.client_id if is_client else None, deps.log)
+        case "photo" if id_:
+            owner = await owner_to_change(deps, id_, principal)
+            room = Room(kind="photo", id=id_, client_id=owner.client_id)
+            return _admission(name, room, deps.log)
+        case "global" if name == "global":
+            if principal.role is Role.CLIENT:
+                raise Refused("forbidden", "Only operators and auditors may enter this room.")
+            return _admission(name, Room(kind="global", id="", client_id=None), deps.log)
+        case _:
+            raise Refused("invalid-room", f"{name[:SHOWN]!r} is not a room.")
+
+
+def client_room(client_id: str, log: Log) -> Admission:
+    room = Room(kind="client", id=client_id, client_id=client_id)
+    return _admission(f"client:{client_id}", room, log)
+
+
+def session_room(session_id: str, client_id: str | None, log: Log) -> Admission:
+    """The client's session; without ``client_id`` the sessions of that name of all clients."""
+    room = Room(kind="session", id=session_id, client_id=client_id)
+    return _admission(f"session:{session_id}", room, log)
+
+
+def _admission(name: str, room: Room, log: Log) -> Admission:
+    if room.client_id is None:
+        partitions = tuple(range(log.partitions))
+    else:
+        partitions = (log.partition_of(room.client_id),)
+    return Admission(name=name, room=room, partitions=partitions)
+
+
+def rooms_of(entry: HistoryEntry) -> tuple[Room, ...]:
+    """Every room that holds the entry, as admissions write it."""
+    client_id, session_id = entry.client_id, entry.session_id
+    rooms = (
+        Room(kind="global", id="", client_id=None),
+        Room(kind="client", id=client_id, client_id=client_id),
+        Room(kind="photo", id=entry.photo_id, client_id=client_id),
+    )
+    if session_id is None:
+        return rooms
+    return (
+        *rooms,
+        Room(kind="session", id=session_id, client_id=client_id),
+        Room(kind="session", id=session_id, client_id=None),
+    )
+
+
+def parse_positions(text: str) -> Positions:
+    """Raises Refused, ``invalid-position``, if ``text`` is not positions joined by commas."""
+    try:
+        positions = [Position.parse(part) for part in text.split(",")]
+    except ValueError as error:
+        advice = "Pass on the id of the last event that you got, as it came."
+        raise Refused("invalid-position", str(error), advice=advice) from error
+    return {position.partition: position for position in positions}
+
+
+def join_positions(positions: Positions) -> str:
+    """A room of one partition is at a plain position, a wider one at one in each partition."""
+    return ",".join(str(position) for position in positions.values())

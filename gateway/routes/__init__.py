@@ -1,0 +1,1 @@
+"""The routes. One file is one resource."""

@@ -1,0 +1,142 @@
+"""The clients as operators see them: what each has, and its quota."""
+
+import msgspec
+from litestar import Response, get, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from domain.clients.holdings import Usage
+from domain.clients.quotas import ChangeQuota, Most, OwnQuota
+from gateway.commands import NO_ANSWER, naming_the_log, position_header, steer
+from gateway.dependencies import Asked, Dependencies
+from gateway.http.auth import CLIENT_ID, operator, overseer
+from gateway.http.paging import PAGE, Cursor, Limit, bounded
+from gateway.http.problems import Refused, problems
+from gateway.http.query_guards import allowed, only
+from gateway.openapi.document import POSITION
+from gateway.routes.quotas import Quotas, QuotaView
+from projections.models import clients
+from store.sqlite.reader import Reader
+
+
+class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class ClientView(_Shape, frozen=True, kw_only=True):
+    """``own`` is what an operator has set for the client; null is the default, 0 no limit."""
+
+    client_id: str
+    usage: Usage
+    own: OwnQuota
+
+
+class ClientsView(_Shape, frozen=True, kw_only=True):
+    """By client id. ``next_cursor`` leads to the following page; null on the last one."""
+
+    items: list[ClientView]
+    next_cursor: str | None
+
+
+class ClientQuota(_Shape, frozen=True, kw_only=True):
+    """``quota`` is what applies to the client and how much of it is used, ``own`` what an operator
+    has set for it; null is the default, 0 no limit."""
+
+    client_id: str
+    quota: QuotaView
+    own: OwnQuota
+
+
+class QuotaWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit that is null or left out is the default; 0 is no limit."""
+
+    photos: Most | None = None
+    bytes: Most | None = None
+    jobs: Most | None = None
+    uploads: Most | None = None
+    idempotency_keys: Most | None = None
+
+    def own(self) -> OwnQuota:
+        return OwnQuota(**msgspec.structs.asdict(self))
+
+
+@get(
+    "/api/ops/clients",
+    guards=[allowed(overseer), only("cursor", "limit", "after")],
+    responses=problems(
+        *("invalid-cursor", "invalid-limit", "missing-token", "forbidden", "read-model-behind")
+    ),
+    tags=["operations"],
+    summary="List clients",
+)
+async def list_clients(
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> ClientsView:
+    """The clients that have uploaded a photo or have a quota of their own, and what each has."""
+    if cursor is not None and not CLIENT_ID.fullmatch(cursor):
+        raise Refused("invalid-cursor", "This cursor is not one of a list of clients.")
+    limit = bounded(limit, deps.limits.page_limit_max)
+    found = await reader.query(clients.page, cursor=cursor, limit=limit)
+    items = [ClientView(client_id=x.client_id, usage=x.usage, own=x.own) for x in found.items]
+    return ClientsView(items=items, next_cursor=found.next_cursor)
+
+
+@get(
+    "/api/ops/clients/{client_id:str}/quota",
+    guards=[allowed(overseer), only()],
+    responses=problems("invalid-client", "missing-token", "forbidden", "log-unavailable"),
+    tags=["operations"],
+    summary="The quota of a client",
+)
+async def show_quota(
+    deps: NamedDependency[Dependencies],
+    quotas: NamedDependency[Quotas],
+    client_id: FromPath[str],
+) -> ClientQuota:
+    """What applies to the client, and how much of it is used now."""
+    return await _view(deps, quotas, _checked(client_id))
+
+
+@put(
+    "/api/ops/clients/{client_id:str}/quota",
+    guards=[allowed(operator), only()],
+    response_headers=[POSITION],
+    responses=problems(
+        *("invalid-client", "too-many-quotas", "missing-token", "forbidden", "log-unavailable"),
+        "not-json",
+    ),
+    tags=["operations"],
+    summary="Set the quota of a client",
+)
+async def set_quota(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    quotas: NamedDependency[Quotas],
+    client_id: FromPath[str],
+    data: JSONBody[QuotaWish],
+) -> Response[ClientQuota]:
+    """Replaces all that was set for the client before. Every gateway applies it within two seconds.
+    What a client has beyond its quota stays; it gets no more."""
+    command = ChangeQuota(client_id=_checked(client_id), quota=data.own())
+    steered = await steer(request, deps, command)
+    quotas.learn(steered)
+    answer = await _view(deps, quotas, client_id)
+    return Response(answer, headers=position_header(steered.position))
+
+
+async def _view(deps: Dependencies, quotas: Quotas, client_id: str) -> ClientQuota:
+    with naming_the_log(deps.log, NO_ANSWER):
+        quota = await quotas.view(client_id)
+    return ClientQuota(client_id=client_id, quota=quota, own=quotas.own(client_id))
+
+
+def _checked(client_id: str) -> str:
+    if not CLIENT_ID.fullmatch(client_id):
+        raise Refused("invalid-client", f"{client_id[:40]!r} is not a client id.")
+    return client_id
+
+
+ROUTES = (list_clients, show_quota, set_quota)

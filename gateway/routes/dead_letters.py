@@ -1,0 +1,272 @@
+"""The dead letters: jobs that failed for good, until an operator retries or discards them."""
+
+import uuid
+from typing import Annotated
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody
+from msgspec import Meta
+
+from domain.photo.commands import DiscardFailure, PhotoCommand, RetryProcessing
+from domain.pipeline.failures import Category
+from domain.pipeline.stages import check_stage
+from domain.rejections import PhotoNotFound
+from gateway.commands import position_header
+from gateway.dependencies import Asked, Dependencies
+from gateway.http.auth import operator, overseer
+from gateway.http.paging import PAGE, ClientId, Cursor, Limit, bounded
+from gateway.http.problems import Refused, problems
+from gateway.http.query_guards import allowed, only
+from gateway.openapi.document import POSITION
+from gateway.queries.reading import find
+from gateway.routes.bulk import Skipped, Target, execute_each
+from gateway.routes.queues import Reason
+from projections.models import cursor as cursors
+from projections.models import dead_letters, photos
+from projections.models.dead_letters import DeadLetters
+from store.sqlite.reader import Reader
+
+RETRIES = uuid.UUID("df8081e6-38fd-440f-a227-58b45b8854bf")
+"""The namespace of the ids of retried jobs: who retries the same failure means the same job."""
+
+
+class Selection(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """Either `photoIds`; or a filter, or `all`, of which one call takes a page of `limit`."""
+
+    photo_ids: Annotated[list[str], Meta(min_length=1)] | None = None
+    stage: str | None = None
+    category: Category | None = None
+    client_id: str | None = None
+    all: bool = False
+    cursor: str | None = None
+    limit: Annotated[int, Meta(ge=1)] = PAGE
+
+
+class RetryWish(Selection, frozen=True, kw_only=True):
+    """``priority`` null is that of the failed job."""
+
+    priority: Annotated[int, Meta(ge=1, le=10)] | None = None
+
+
+class DiscardWish(Selection, frozen=True, kw_only=True):
+    reason: Reason
+
+
+class Selected(msgspec.Struct, frozen=True, kw_only=True):
+    """The photos of a selection, those that are not there, and where its next page begins."""
+
+    targets: list[Target]
+    missing: list[Skipped] = []
+    next_cursor: str | None = None
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``next_cursor`` leads to the rest of what the filter selects; null when that was all."""
+
+    retried: int
+    skipped: list[Skipped]
+    next_cursor: str | None
+
+
+class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    discarded: int
+    skipped: list[Skipped]
+    next_cursor: str | None
+
+
+@get(
+    "/api/ops/dead-letters",
+    guards=[allowed(overseer), only("stage", "category", "clientId", "cursor", "limit", "after")],
+    responses=problems(
+        *(
+            "unknown-stage",
+            "invalid-cursor",
+            "invalid-limit",
+            "missing-token",
+            "forbidden",
+            "read-model-behind",
+        )
+    ),
+    tags=["operations"],
+    summary="List what has failed",
+)
+async def list_dead_letters(
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    stage: FromQuery[str | None] = None,
+    category: FromQuery[Category | None] = None,
+    client_id: ClientId = None,
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> DeadLetters:
+    """The last failures first: with the stage, its attempts, and why."""
+    wish = Selection(
+        stage=stage, category=category, client_id=client_id, cursor=cursor, limit=limit
+    )
+    _check_stage(wish)
+    return await _page(deps, reader, wish)
+
+
+@post(
+    "/api/ops/dead-letters/retry",
+    status_code=200,
+    guards=[allowed(operator), only("after")],
+    response_headers=[POSITION],
+    responses=problems(
+        *(
+            "unknown-stage",
+            "invalid-cursor",
+            "invalid-limit",
+            "missing-token",
+            "not-json",
+            "forbidden",
+            "log-unavailable",
+        ),
+        "read-model-behind",
+    ),
+    tags=["operations"],
+    summary="Try again what has failed",
+)
+async def retry_dead_letters(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    data: JSONBody[RetryWish],
+) -> Response[Retried]:
+    """As new jobs that go on from the stage that failed: what is done is not done again."""
+
+    async def retry(target: Target) -> PhotoCommand:
+        return await _retry(deps, target, data)
+
+    selected = await _select(deps, reader, data)
+    batch = await execute_each(request, deps, selected.targets, retry)
+    answer = Retried(
+        retried=batch.recorded + batch.already,
+        skipped=[*selected.missing, *batch.skipped],
+        next_cursor=selected.next_cursor,
+    )
+    return Response(answer, headers=position_header(*batch.positions))
+
+
+@post(
+    "/api/ops/dead-letters/discard",
+    status_code=200,
+    guards=[allowed(operator), only("after")],
+    response_headers=[POSITION],
+    responses=problems(
+        *(
+            "unknown-stage",
+            "invalid-cursor",
+            "invalid-limit",
+            "missing-token",
+            "not-json",
+            "forbidden",
+            "log-unavailable",
+        ),
+        "read-model-behind",
+    ),
+    tags=["operations"],
+    summary="Put aside what has failed",
+)
+async def discard_dead_letters(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    data: JSONBody[DiscardWish],
+) -> Response[Discarded]:
+    """Their photos stay as they are; the reason stands in their history."""
+
+    async def discard(target: Target) -> PhotoCommand:
+        return DiscardFailure(photo_id=target.photo_id, reason=data.reason)
+
+    selected = await _select(deps, reader, data)
+    batch = await execute_each(request, deps, selected.targets, discard)
+    answer = Discarded(
+        discarded=batch.recorded + batch.already,
+        skipped=[*selected.missing, *batch.skipped],
+        next_cursor=selected.next_cursor,
+    )
+    return Response(answer, headers=position_header(*batch.positions))
+
+
+def _check_stage(wish: Selection) -> None:
+    if wish.stage is not None:
+        check_stage(wish.stage)
+
+
+async def _retry(deps: Dependencies, target: Target, wish: RetryWish) -> PhotoCommand:
+    """Of two who retry one failure at once, one begins the job; to the other it is already so.
+
+    The read model may not know yet that another has put a failure aside: unless the photo is named,
+    it stays so.
+    """
+    photo = (await deps.log.load(target.photo_id, target.client_id)).photo
+    if photo is None:
+        raise PhotoNotFound(f"There is no photo {target.photo_id}.")
+    job_id = str(uuid.uuid5(RETRIES, photo.job.job_id))
+    return RetryProcessing(
+        photo_id=photo.photo_id,
+        job_id=job_id,
+        priority=wish.priority,
+        unless_discarded=wish.photo_ids is None,
+    )
+
+
+async def _select(deps: Dependencies, reader: Reader, wish: Selection) -> Selected:
+    _check_stage(wish)
+    bounded(wish.limit, deps.limits.page_limit_max)
+    _check_cursor(wish.cursor)
+    filtered = wish.all or (wish.stage, wish.category, wish.client_id) != (None, None, None)
+    if filtered == (wish.photo_ids is not None):
+        raise Refused(
+            "invalid-request", "Name photoIds; or stage, category or clientId; or all: true."
+        )
+    if wish.photo_ids is not None:
+        return await _find(deps, wish.photo_ids)
+    page = await _page(deps, reader, wish)
+    targets = [Target(photo_id=each.photo_id, client_id=each.client_id) for each in page.items]
+    return Selected(targets=targets, next_cursor=page.next_cursor)
+
+
+def _check_cursor(cursor: str | None) -> None:
+    """Reject what is no cursor, also where none is needed."""
+    try:
+        if cursor is not None:
+            cursors.Cursor.decode(cursor)
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
+
+
+async def _find(deps: Dependencies, photo_ids: list[str]) -> Selected:
+    bounded(len(photo_ids), deps.limits.page_limit_max)
+    partitions = tuple(range(deps.log.partitions))
+    selected = Selected(targets=[], missing=[])
+    for photo_id in photo_ids:
+        owner = await find(deps, partitions, photos.owner, photo_id)
+        if owner is None:
+            missing = Skipped(photo_id=photo_id[:64], code=PhotoNotFound.code)
+            selected.missing.append(missing)
+        else:
+            selected.targets.append(Target(photo_id=photo_id, client_id=owner.client_id))
+    return selected
+
+
+async def _page(deps: Dependencies, reader: Reader, wish: Selection) -> DeadLetters:
+    try:
+        return await reader.query(
+            dead_letters.page,
+            stage=wish.stage,
+            category=wish.category,
+            client_id=wish.client_id,
+            cursor=wish.cursor,
+            limit=bounded(wish.limit, deps.limits.page_limit_max),
+        )
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
+
+
+ROUTES = (list_dead_letters, retry_dead_letters, discard_dead_letters)

@@ -1,0 +1,221 @@
+"""Signing a browser in and out.
+
+A token, or a ticket from a link, is exchanged for a session: a cookie that scripts cannot read and
+other sites cannot send. A page of another site cannot sign anyone in: its ``Origin`` is refused.
+"""
+
+from typing import Annotated
+
+import msgspec
+from litestar import Request, Response, delete, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from gateway.access.access import Access
+from gateway.access.cookies import check_cookie_use, check_origin, new_cookie, session_cookie
+from gateway.dependencies import Asked, Dependencies
+from gateway.http.auth import AuthError, Forbidden, Principal, Role, bearer, seconds_left
+from gateway.http.problems import problems
+from gateway.http.query_guards import bodiless, only
+from gateway.limits.throttling import Throttle
+from gateway.openapi.document import OptionalBody
+
+Asking = Request[None, None, State]
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whom the token or session speaks for, and for how many more seconds.
+
+    ``token_id`` is null for tokens of versions that gave them none.
+    """
+
+    client_id: str
+    role: Role
+    scopes: list[str]
+    token_id: str | None
+    expires_in_s: int
+
+
+class Preview(Login, frozen=True, kw_only=True, rename="camel"):
+    """Whom it would sign in; ``current`` is who is signed in in this browser, or null."""
+
+    current: Login | None
+
+
+class Current(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``current`` is who is signed in in this browser, or null."""
+
+    current: Login | None
+
+
+class TicketWish(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    ticket: Annotated[str, Meta(max_length=100)]
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``path`` after the address of the gateway makes the link."""
+
+    ticket: str
+    path: str
+    expires_in_s: int
+
+
+@post(
+    "/api/login",
+    guards=[only()],
+    operation_class=OptionalBody,
+    status_code=200,
+    exclude_from_auth=True,
+    security=[{"bearer": []}, {}],
+    responses=problems(
+        *("missing-token", "invalid-ticket", "cross-origin"),
+        *("unsupported-encoding", "not-json", "body-too-large"),
+    ),
+    tags=["login"],
+    summary="Sign this browser in",
+)
+async def log_in(
+    request: Asking,
+    access: NamedDependency[Access],
+    throttle: NamedDependency[Throttle],
+    data: JSONBody[TicketWish | None] = None,
+) -> Response[Login]:
+    """With a ticket, which is used up, or with a token as `Authorization: Bearer`. From then on the
+    browser sends the session's cookie by itself."""
+    principal = await _offered(request, access, throttle, data, use=True)
+    if (before := session_cookie(request)) is not None:
+        await access.end_session(before)
+    secret = await access.begin_session(principal)
+    cookie = new_cookie(request, secret, seconds_left(principal))
+    return Response(_login(principal), cookies=[cookie])
+
+
+@post(
+    "/api/login/preview",
+    guards=[only()],
+    operation_class=OptionalBody,
+    status_code=200,
+    exclude_from_auth=True,
+    security=[{"bearer": []}, {}],
+    responses=problems(
+        *("missing-token", "invalid-ticket", "cross-origin"),
+        *("unsupported-encoding", "not-json", "body-too-large"),
+    ),
+    tags=["login"],
+    summary="Whom would this sign in?",
+)
+async def preview_login(
+    request: Asking,
+    access: NamedDependency[Access],
+    throttle: NamedDependency[Throttle],
+    data: JSONBody[TicketWish | None] = None,
+) -> Preview:
+    """As for signing in, and changes nothing: a ticket is not used up."""
+    offered = _login(await _offered(request, access, throttle, data, use=False))
+    current = await access.in_session(request)
+    return Preview(**msgspec.structs.asdict(offered), current=current and _login(current))
+
+
+@post(
+    "/api/login/tickets",
+    guards=[only()],
+    before_request=bodiless,
+    security=[{"bearer": []}],
+    responses=problems("missing-token", "cross-origin", "forbidden"),
+    tags=["login"],
+    summary="Make a sign-in link",
+)
+async def make_ticket(request: Asked, deps: NamedDependency[Dependencies]) -> Ticket:
+    """For whom the bearer token is for. The ticket counts once and only for minutes; its session
+    ends with the token."""
+    if bearer(request) is None:
+        raise Forbidden("A sign-in link is made with a bearer token.")
+    lifetime_s = min(deps.limits.ticket_ttl_s, seconds_left(request.user))
+    ticket = await request.auth.make_ticket(request.user, lifetime_s)
+    return Ticket(ticket=ticket, path=f"/#ticket={ticket}", expires_in_s=int(lifetime_s))
+
+
+@get(
+    "/api/login",
+    guards=[only()],
+    responses=problems("missing-token"),
+    tags=["login"],
+    summary="Who am I?",
+)
+async def who_am_i(request: Asked) -> Login:
+    """Whom the token or session speaks for."""
+    return _login(request.user)
+
+
+@get(
+    "/api/login/current",
+    guards=[only()],
+    exclude_from_auth=True,
+    security=[{}],
+    responses=problems("log-unavailable"),
+    tags=["login"],
+    summary="Is this browser signed in?",
+)
+async def show_current(request: Asking, access: NamedDependency[Access]) -> Current:
+    """As `GET /api/login`, but no error without a session. Counts the session's cookie alone."""
+    principal = await access.in_session(request)
+    return Current(current=principal and _login(principal))
+
+
+@delete(
+    "/api/login",
+    guards=[only()],
+    exclude_from_auth=True,
+    security=[{}],
+    responses=problems("cross-origin", "unsupported-encoding"),
+    tags=["login"],
+    summary="Sign this browser out",
+)
+async def log_out(request: Asking, access: NamedDependency[Access]) -> Response[None]:
+    """Ends the session everywhere. Works with an expired session and with none."""
+    if (secret := session_cookie(request)) is not None:
+        check_cookie_use(request)
+        await access.end_session(secret)
+    return Response(None, status_code=204, cookies=[new_cookie(request, "", 0)])
+
+
+async def _offered(
+    request: Asking, access: Access, throttle: Throttle, wish: TicketWish | None, *, use: bool
+) -> Principal:
+    """Whom the ticket, or else the bearer token, would sign in.
+
+    Raises:
+        AuthError, Forbidden: nobody.
+        RateLimited: too many tickets were tried from this address.
+    """
+    if wish is not None:
+        check_origin(request)
+        try:
+            return await access.of_ticket(wish.ticket, use=use)
+        except AuthError as error:
+            await throttle.charge_failure(request.scope, error)
+            raise
+    check_origin(request, required=False)
+    token = bearer(request)
+    if token is None:
+        raise AuthError("missing-token", "Send a token as a bearer token, or a ticket.")
+    principal = access.tokens.verify(token)
+    access.confirm(principal)
+    return principal
+
+
+def _login(principal: Principal) -> Login:
+    return Login(
+        client_id=principal.client_id,
+        role=principal.role,
+        scopes=sorted(principal.scopes),
+        token_id=principal.token_id,
+        expires_in_s=seconds_left(principal),
+    )
+
+
+ROUTES = (log_in, preview_login, make_ticket, who_am_i, show_current, log_out)

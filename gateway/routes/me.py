@@ -1,0 +1,102 @@
+"""``GET /api/me``: who the token speaks for, what they have, and what is left of their limits."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+
+from domain.photo.events import iso
+from gateway.commands import NO_ANSWER, naming_the_log
+from gateway.dependencies import Asked, Dependencies
+from gateway.http.auth import Principal, Role, seconds_left
+from gateway.http.problems import problems
+from gateway.http.query_guards import only
+from gateway.limits.throttling import Throttle
+from gateway.routes.quotas import Quotas, QuotaView
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who the token speaks for. ``expires_at`` is null for a token that does not expire."""
+
+    client_id: str
+    role: Role
+    expires_at: str | None
+    expires_in_s: int | None
+
+
+class RateLimitView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One rate limit: ``quota`` tokens, refilled evenly within ``window_s`` seconds.
+
+    ``remaining`` of them are left; all are there again in ``full_in_s`` seconds, if nothing is done
+    until then.
+    """
+
+    policy: str
+    unit: Literal["requests", "bytes"]
+    quota: int
+    window_s: int
+    remaining: int
+    full_in_s: float
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Who asks, what they have and may have, and what they may still do."""
+
+    identity: Identity
+    quota: QuotaView
+    limits: list[RateLimitView]
+
+
+@get(
+    "/api/me",
+    guards=[only()],
+    responses=problems("missing-token", "log-unavailable"),
+    tags=["login"],
+    summary="Who am I, and what is left to me?",
+)
+async def show_me(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    quotas: NamedDependency[Quotas],
+    throttle: NamedDependency[Throttle],
+) -> Me:
+    """The client of the token, how much of its quota is used, and its rate limits over all
+    gateways; those without a limit are left out."""
+    with naming_the_log(deps.log, NO_ANSWER):
+        quota = await quotas.view(request.user.client_id)
+    limits = await _limits(throttle, request.user)
+    return Me(identity=_identity(request.user), quota=quota, limits=limits)
+
+
+def _identity(principal: Principal) -> Identity:
+    ends = principal.expires < MAX_TIME_S
+    return Identity(
+        client_id=principal.client_id,
+        role=principal.role,
+        expires_at=iso(datetime.fromtimestamp(principal.expires, UTC)) if ends else None,
+        expires_in_s=seconds_left(principal) if ends else None,
+    )
+
+
+async def _limits(throttle: Throttle, principal: Principal) -> list[RateLimitView]:
+    standings = throttle.of_client(principal)
+    await throttle.buckets.refresh(*(each.bucket for each in standings))
+    now = throttle.buckets.clock()
+    return [
+        RateLimitView(
+            policy=each.policy.name,
+            unit="bytes" if each.policy.in_bytes else "requests",
+            quota=each.policy.allowance.tokens,
+            window_s=each.policy.allowance.window_s,
+            remaining=each.left(now),
+            full_in_s=round(each.bucket.wait_s(each.bucket.capacity, now), 1),
+        )
+        for each in standings
+    ]
+
+
+MAX_TIME_S = datetime.max.replace(tzinfo=UTC).timestamp()
+
+ROUTES = (show_me,)

@@ -1,0 +1,103 @@
+"""``GET /metrics``: the state of things, handed to whoever writes the measurements of this process.
+
+What this process does is told as it happens; what is kept elsewhere is asked for here.
+"""
+
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency
+
+from domain.pipeline.stages import ERASURE, TREE
+from gateway.dependencies import Dependencies
+from gateway.http.connections import Connections
+from gateway.observing import Elsewhere, Look
+from gateway.queries.cached_probe import Kept
+from gateway.queries.reading import lag_ms
+from gateway.rooms.hub import Hub
+from gateway.uploads.upload_slots import Slots
+from projections.models import clients
+from store.errors import StoreError
+from store.queue import liveness
+from store.queue.inspection import lengths
+
+TEXT_FORMAT = "text/plain; version=0.0.4"
+
+
+class Gauges:
+    """Looks at one gateway and at what it works with.
+
+    Nobody has to sign in to ask, so what is kept elsewhere is asked once for all who ask at a time.
+    """
+
+    def __init__(
+        self, deps: Dependencies, hub: Hub, slots: Slots, connections: Connections
+    ) -> None:
+        self._deps = deps
+        self._connections = connections
+        self._hub = hub
+        self._slots = slots
+        self._elsewhere = Kept(self._look_elsewhere, 0)
+
+    async def look(self) -> Look:
+        """Takes at most ``Limits.check_timeout_s``; what is not there by then is missing."""
+        hub, held = self._hub, self._connections
+        return Look(
+            uploads_in_progress=self._slots.taken,
+            connections={**hub.connections},
+            deliveries=hub.delivered,
+            catch_ups=hub.catch_ups,
+            overflows=hub.overflows,
+            slow_readers=hub.slow_readers,
+            failures=hub.failures,
+            delays_ms=hub.delays_ms,
+            open_connections=held.open,
+            active_connections=held.active,
+            connections_max=held.max,
+            connections_displaced=held.displaced,
+            connections_refused=held.refused,
+            breakers=(self._deps.log.redis.breaker, self._deps.blobs.breaker),
+            elsewhere=await self._elsewhere.get(self._deps.limits.check_timeout_s) or Elsewhere(),
+        )
+
+    async def _look_elsewhere(self) -> Elsewhere:
+        found = await self._ask_redis()
+        return msgspec.structs.replace(found, stored_bytes=await self._stored_bytes())
+
+    async def _ask_redis(self) -> Elsewhere:
+        partitions = range(self._deps.log.partitions)
+        try:
+            queues = await lengths(self._deps.log, (*TREE, ERASURE))
+            logs = {each: await liveness.log_size(self._deps.log, each) for each in partitions}
+        except StoreError:  # which the checks of the gateway say
+            return Elsewhere()
+        told = {each: await self._deps.log_room.of(self._deps.log, each) for each in partitions}
+        memories = {each: found for each, found in told.items() if found is not None}
+        try:
+            lags = {each: await lag_ms(self._deps, each) for each in partitions}
+        except StoreError:
+            lags = {}
+        return Elsewhere(queues=queues, logs=logs, memories=memories, lag_ms=lags)
+
+    async def _stored_bytes(self) -> int | None:
+        try:
+            return (await self._deps.reader.query(clients.total)).bytes
+        except StoreError:
+            return None
+
+
+@get(
+    "/metrics",
+    exclude_from_auth=True,
+    security=[{}],
+    media_type="text/plain",
+    tags=["health"],
+    summary="Measurements for Prometheus",
+)
+async def show_metrics(
+    deps: NamedDependency[Dependencies], gauges: NamedDependency[Gauges]
+) -> Response[bytes]:
+    """Of this process; every gateway has its own."""
+    return Response(deps.exposition(await gauges.look()), media_type=TEXT_FORMAT)
+
+
+ROUTES = (show_metrics,)

@@ -1,0 +1,260 @@
+"""Photos as their readers see them, and the commands on a photo that is there."""
+
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from domain.clients.quotas import NO_QUOTA
+from domain.photo.commands import DeletePhoto, RequestProcessing
+from domain.photo.events import iso
+from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY
+from gateway.commands import accepting, execute, position_header
+from gateway.dependencies import Asked, Dependencies
+from gateway.http.auth import Forbidden, Principal, Role, check_priority_allowed, writer
+from gateway.http.paging import PAGE, ClientId, Cursor, Limit, bounded
+from gateway.http.preconditions import CONDITIONAL, of_photo, of_photo_to_change
+from gateway.http.problems import Refused, problems
+from gateway.http.query_guards import allowed, only
+from gateway.openapi.document import ETAG, LAST_MODIFIED, NOT_MODIFIED, POSITION, OptionalBody
+from gateway.queries.reading import hidden, not_found, owner_to_change, visible
+from gateway.routes.quotas import Quotas
+from projections.models import history, photos
+from projections.models.history import Room
+from projections.models.photos import Page, PhotoView
+from projections.models.statuses import Status
+from store.log.codec import WireEvent
+from store.log.position import Position
+from store.sqlite.reader import Reader
+
+SessionId = Annotated[str | None, QueryParameter(name="sessionId")]
+Since = Annotated[str | None, QueryParameter(name="from", description="Uploaded then or later.")]
+Until = Annotated[str | None, QueryParameter(name="to", description="Uploaded before then.")]
+
+
+class Reprocess(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    pipeline: str = DEFAULT_PIPELINE
+    priority: int = DEFAULT_PRIORITY
+
+
+class Requested(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The job that will process the photo again."""
+
+    photo_id: str
+    job_id: str
+    status: Literal["queued"] = "queued"
+    position: str
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Oldest first; ``next_cursor`` leads to the later ones."""
+
+    items: list[WireEvent]
+    next_cursor: str | None
+
+
+FRESH = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+"""A photo may be kept, and is asked for again each time."""
+
+_wire = msgspec.json.Decoder(WireEvent)
+
+# The dates and date-times of RFC 3339, and times without an offset. fromisoformat takes more, and
+# digits without end.
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d([T+]\d\d:\d\d(:\d\d([.,]\d{1,20})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+)
+
+
+@get(
+    "/api/photos",
+    guards=[only("status", "sessionId", "clientId", "from", "to", "cursor", "limit", "after")],
+    responses=problems(
+        *("invalid-cursor", "invalid-limit", "invalid-time", "missing-token", "forbidden"),
+        "read-model-behind",
+    ),
+    tags=["photos"],
+    summary="List photos",
+)
+async def list_photos(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    status: FromQuery[Status | None] = None,
+    session_id: SessionId = None,
+    client_id: ClientId = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> Page:
+    """A client sees its own photos; operators and auditors see all, or those of `clientId`."""
+    try:
+        return await reader.query(
+            photos.page,
+            client_id=_whose(request.user, client_id),
+            status=status,
+            session_id=session_id,
+            uploaded_from=_time(since),
+            uploaded_to=_time(until),
+            cursor=cursor,
+            limit=bounded(limit, deps.limits.page_limit_max),
+        )
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
+
+
+@get(
+    "/api/photos/{photo_id:str}",
+    guards=[only("after")],
+    response_headers=[ETAG, LAST_MODIFIED],
+    responses=problems("photo-not-found", "missing-token", "read-model-behind") | NOT_MODIFIED,
+    tags=["photos"],
+    summary="One photo",
+)
+async def one_photo(
+    request: Asked, reader: NamedDependency[Reader], photo_id: FromPath[str]
+) -> Response[PhotoView]:
+    """What is known of the photo so far. Its `ETag` changes with each event of the photo."""
+    photo = await reader.query(photos.get, photo_id)
+    if photo is None:
+        raise not_found(photo_id)
+    if not request.user.may_see(photo.client_id):
+        raise hidden(photo_id)
+    current = of_photo(photo.version, Position.parse(photo.position))
+    return Response(photo, headers=current.headers() | FRESH)
+
+
+@delete(
+    "/api/photos/{photo_id:str}",
+    guards=[allowed(writer), only()],
+    opt={CONDITIONAL: True},
+    response_headers=[POSITION],
+    responses=problems("photo-not-found", "missing-token", "forbidden", "log-unavailable"),
+    tags=["photos"],
+    summary="Delete a photo",
+)
+async def delete_photo(
+    request: Asked, deps: NamedDependency[Dependencies], photo_id: FromPath[str]
+) -> Response[None]:
+    """Deleting a photo again is 204 too, and records nothing. With `If-Match`, only the photo that
+    has this `ETag` is deleted."""
+    require = of_photo_to_change(request)
+    await accepting(deps, request.user)
+    owner = await owner_to_change(deps, photo_id, request.user)
+    command = DeletePhoto(photo_id=photo_id)
+    outcome = await execute(request, deps, command, owner.client_id, require=require)
+    return Response(None, status_code=204, headers=position_header(outcome.position))
+
+
+@post(
+    "/api/photos/{photo_id:str}/reprocess",
+    guards=[allowed(writer), only()],
+    opt={CONDITIONAL: True},
+    operation_class=OptionalBody,
+    status_code=202,
+    response_headers=[POSITION],
+    responses=problems(
+        *("photo-not-found", "photo-deleted", "job-running", "unknown-pipeline"),
+        *("invalid-priority", "not-json", "missing-token", "forbidden", "scope-required"),
+        *("log-unavailable", "quota-jobs", "quota-bytes", "too-many-superseded"),
+    ),
+    tags=["photos"],
+    summary="Process a photo again",
+)
+async def reprocess(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    quotas: NamedDependency[Quotas],
+    photo_id: FromPath[str],
+    data: JSONBody[Reprocess | None] = None,
+) -> Response[Requested]:
+    """Runs the pipeline as a new job, once the photo's present job has ended. `If-Match` and the
+    other preconditions are about the photo. Operators may do so beyond the quota of the client."""
+    require = of_photo_to_change(request)
+    wish, job_id = data or Reprocess(), str(uuid.uuid4())
+    check_priority_allowed(request.user, wish.priority)
+    await accepting(deps, request.user)
+    owner = await owner_to_change(deps, photo_id, request.user)
+    command = RequestProcessing(
+        photo_id=photo_id, job_id=job_id, pipeline=wish.pipeline, priority=wish.priority
+    )
+    quota = quotas.of(owner.client_id) if request.user.role is Role.CLIENT else NO_QUOTA
+    outcome = await execute(request, deps, command, owner.client_id, quota=quota, require=require)
+    answer = Requested(photo_id=photo_id, job_id=job_id, position=str(outcome.position))
+    return Response(answer, status_code=202, headers=position_header(outcome.position))
+
+
+@get(
+    "/api/photos/{photo_id:str}/history",
+    guards=[only("cursor", "limit", "after")],
+    responses=problems(
+        *("photo-not-found", "invalid-cursor", "invalid-limit", "missing-token"),
+        "read-model-behind",
+    ),
+    tags=["photos"],
+    summary="The photo's events",
+)
+async def photo_history(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    photo_id: FromPath[str],
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> History:
+    """All that happened to the photo, also after it was deleted."""
+    owner = visible(await reader.query(photos.owner, photo_id), photo_id, request.user)
+    partition = deps.log.partition_of(owner.client_id)
+    room = Room(kind="photo", id=photo_id, client_id=owner.client_id)
+    limit = bounded(limit, deps.limits.page_limit_max)
+    start = _start(cursor, partition)
+    entries = await reader.query(history.room_events, room, partition, start, None, limit)
+    return History(
+        items=[_wire.decode(entry.body) for entry in entries],
+        next_cursor=str(entries[-1].position) if len(entries) == limit else None,
+    )
+
+
+def _whose(principal: Principal, client_id: str | None) -> str | None:
+    if principal.role is not Role.CLIENT:
+        return client_id
+    if client_id not in (None, principal.client_id):
+        raise Forbidden("A client lists its own photos.")
+    return principal.client_id
+
+
+def _time(text: str | None) -> str | None:
+    """As events write times, so that text compares as time does; without an offset it is UTC."""
+    if text is None:
+        return None
+    detail = f"{text[:40]!r} is not an ISO 8601 time."
+    written = text.upper().replace(" ", "+")  # a "+" that was not percent-encoded comes as a blank
+    if not _TIME.fullmatch(written):
+        raise Refused("invalid-time", detail)
+    try:
+        moment = datetime.fromisoformat(written)
+        return iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError) as error:
+        raise Refused("invalid-time", detail) from error
+
+
+def _start(cursor: str | None, partition: int) -> Position:
+    if cursor is None:
+        return Position.start(partition)
+    try:
+        position = Position.parse(cursor)
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
+    if position.partition != partition:
+        raise Refused("invalid-cursor", "This cursor is of another history.")
+    return position
+
+
+ROUTES = (list_photos, one_photo, delete_photo, reprocess, photo_history)

@@ -1,0 +1,221 @@
+"""Which tokens count no more: operators revoke them, and see what is revoked."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from domain.clients.revocations import (
+    LONGEST_LIFE,
+    AccessRevoked,
+    Revocations,
+    RevokeAccess,
+    is_superseded,
+)
+from domain.photo.events import Metadata, iso
+from gateway.commands import naming_the_log, position_header, steer
+from gateway.dependencies import Asked, Dependencies
+from gateway.http.auth import CLIENT_ID, operator, overseer
+from gateway.http.paging import PAGE, Cursor, Limit, bounded
+from gateway.http.problems import Refused, problems
+from gateway.http.query_guards import allowed, only
+from gateway.openapi.document import POSITION
+from gateway.queries.reading import reach
+from projections.models import history
+from projections.models.history import LATEST_MS
+from store.log.control import PARTITION, ControlLog
+from store.log.position import Position
+from store.sqlite.reader import Reader
+
+TokenId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,64}\Z")]
+ClientId = Annotated[str, Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z")]
+
+
+class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class RevokeWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token, or those issued up to ``before``, of one client or of everyone.
+
+    ``before`` may be left out where a client is named: it is the present then.
+    """
+
+    token_id: TokenId | None = None
+    client_id: ClientId | None = None
+    before: Annotated[datetime, Meta(tz=True)] | None = None
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class RevokedToken(_Shape, frozen=True, kw_only=True):
+    token_id: str
+    revoked_at: str
+
+
+class RevokedClient(_Shape, frozen=True, kw_only=True):
+    client_id: str
+    before: str
+
+
+class RevocationsView(_Shape, frozen=True, kw_only=True):
+    """``before`` is the time up to which tokens had to be issued to be revoked.
+
+    That of ``everyone`` is null if there is none. Only what refuses tokens is here: a revocation
+    that a wider one supersedes is not. ``/api/ops/tokens/history`` lists these too.
+    """
+
+    tokens: list[RevokedToken]
+    clients: list[RevokedClient]
+    everyone: str | None
+
+
+class RevocationView(_Shape, frozen=True, kw_only=True):
+    """A revocation: of a token; or of those issued up to ``before``, of a client or of everyone.
+
+    ``superseded`` by a wider one, which refuses the same tokens and more.
+    """
+
+    token_id: str | None
+    client_id: str | None
+    before: str | None
+    revoked_at: str
+    revoked_by: str
+    reason: str
+    superseded: bool
+    position: str
+
+
+class RevocationHistory(_Shape, frozen=True, kw_only=True):
+    items: list[RevocationView]
+    next_cursor: str | None
+
+
+class _Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as the history has it."""
+
+    id: str
+    timestamp: str
+    data: AccessRevoked
+    metadata: Metadata
+
+
+_recorded = msgspec.json.Decoder(_Recorded)
+
+
+@post(
+    "/api/ops/tokens/revoke",
+    guards=[allowed(operator), only()],
+    status_code=200,
+    response_headers=[POSITION],
+    responses=problems(
+        *("invalid-revocation", "too-many-revocations", "missing-token", "forbidden"),
+        *("log-unavailable", "not-json"),
+    ),
+    tags=["operations"],
+    summary="Revoke tokens",
+)
+async def revoke_tokens(
+    request: Asked, deps: NamedDependency[Dependencies], data: JSONBody[RevokeWish]
+) -> Response[RevocationsView]:
+    """With their sessions: every gateway refuses them and ends their streams within two seconds."""
+    command = RevokeAccess(
+        now=datetime.now(UTC),
+        token_id=data.token_id,
+        client_id=data.client_id,
+        before=data.before,
+        reason=data.reason,
+    )
+    steered = await steer(request, deps, command)
+    request.auth.learn(steered.controls.revocations)
+    return Response(_view(steered.controls.revocations), headers=position_header(steered.position))
+
+
+@get(
+    "/api/ops/tokens/revocations",
+    guards=[allowed(overseer), only()],
+    responses=problems("missing-token", "forbidden", "log-unavailable"),
+    tags=["operations"],
+    summary="Which revocations are in force",
+)
+async def list_revocations(deps: NamedDependency[Dependencies]) -> RevocationsView:
+    """By token, by client, and of everyone."""
+    with naming_the_log(deps.log, "The log does not answer."):
+        return _view((await ControlLog(deps.log).load()).controls.revocations)
+
+
+@get(
+    "/api/ops/tokens/history",
+    guards=[allowed(overseer), only("cursor", "limit", "after")],
+    responses=problems(
+        *("invalid-cursor", "invalid-limit", "missing-token", "forbidden", "log-unavailable"),
+        "read-model-behind",
+    ),
+    tags=["operations"],
+    summary="What was revoked",
+)
+async def list_revoked(
+    deps: NamedDependency[Dependencies],
+    reader: NamedDependency[Reader],
+    cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> RevocationHistory:
+    """Every revocation, newest first: what, when, by whom and why. Those are left out that are so
+    old that no token from before them can be valid."""
+    limit = bounded(limit, deps.limits.page_limit_max)
+    before = Position(PARTITION, LATEST_MS, 0) if cursor is None else _behind(cursor)
+    with naming_the_log(deps.log, "The log does not answer."):
+        steered = await ControlLog(deps.log).load()
+    if cursor is None:
+        await reach(deps, steered.position)
+    since_ms = int((datetime.now(UTC) - LONGEST_LIFE).timestamp() * 1000)
+    entries = await reader.query(history.of_no_photo, AccessRevoked.TYPE, before, since_ms, limit)
+    revocations = steered.controls.revocations
+    return RevocationHistory(
+        items=[_item(_recorded.decode(entry.body), revocations) for entry in entries],
+        next_cursor=str(entries[-1].position) if len(entries) == limit else None,
+    )
+
+
+def _behind(cursor: str) -> Position:
+    try:
+        position = Position.parse(cursor)
+    except ValueError as error:
+        raise Refused("invalid-cursor", str(error)) from error
+    if position.partition != PARTITION:
+        raise Refused("invalid-cursor", "This cursor is of another list.")
+    return position
+
+
+def _item(recorded: _Recorded, revocations: Revocations) -> RevocationView:
+    data = recorded.data
+    return RevocationView(
+        token_id=data.token_id,
+        client_id=data.client_id,
+        before=data.before,
+        revoked_at=recorded.timestamp,
+        revoked_by=recorded.metadata.actor,
+        reason=data.reason,
+        superseded=is_superseded(data, datetime.fromisoformat(recorded.timestamp), revocations),
+        position=recorded.id,
+    )
+
+
+def _view(revocations: Revocations) -> RevocationsView:
+    return RevocationsView(
+        tokens=[
+            RevokedToken(token_id=token_id, revoked_at=iso(at))
+            for token_id, at in revocations.tokens.items()
+        ],
+        clients=[
+            RevokedClient(client_id=client_id, before=iso(before))
+            for client_id, before in revocations.clients.items()
+        ],
+        everyone=revocations.everyone and iso(revocations.everyone),
+    )
+
+
+ROUTES = (revoke_tokens, list_revocations, list_revoked)

@@ -1,0 +1,384 @@
+"""Uploading a photo: the bytes into a blob, then the fact into the log.
+
+| what comes | answer |
+|---|---|
+| bytes that are new to the client | 201, ``duplicate: false`` |
+| bytes of a photo that the client has | 200, ``duplicate: true``, that photo as it is now; \
+  an original that the blob store has lost is there again |
+| an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
+| an ``Idempotency-Key`` that found a photo of these bytes | 200, that photo as it is now |
+| an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
+| an ``Idempotency-Key`` of a photo that is deleted now | 422 ``idempotency-key-reused`` |
+| bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
+| a photo that the quota has no room for | 507 ``quota-photos``, ``quota-bytes`` |
+| an upload beyond what may be under way | 429 ``quota-jobs``, ``quota-uploads`` |
+| one ``Idempotency-Key`` too many in 24 hours | 429 ``quota-idempotency-keys`` |
+
+Quotas are checked before the body is read, as far as that shows, and by the append. There they stop
+neither a duplicate nor a repeat, which add nothing.
+| bytes of which the log has no room to tell | 507 ``log-full`` |
+
+The blob is durable before the event that names it. Where it is not known whether the event was
+recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import msgspec
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+
+from domain.clients.quotas import Quota
+from domain.photo.commands import UploadPhoto
+from domain.photo.events import PhotoUploaded
+from domain.photo.state import Photo
+from domain.pipeline.stages import stages_of
+from domain.rejections import PhotoExists, Rejected
+from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
+from gateway.dependencies import Asked, Dependencies
+from gateway.http.auth import check_priority_allowed, writer
+from gateway.http.problems import Refused, problems, retry_after
+from gateway.http.query_guards import allowed, only
+from gateway.limits.throttling import UPLOAD
+from gateway.openapi.document import POSITION, IdempotencyKey, MultipartUpload
+from gateway.routes.quotas import Quotas
+from gateway.uploads.forms import Form, least_file_bytes, receive_form
+from gateway.uploads.original_repair import damage_of_original, restore
+from gateway.uploads.upload_keys import LIVES, REUSED, first_life, ids_of
+from gateway.uploads.upload_slots import Slots
+from store import log_context
+from store.blobs.interface import Blobs, Draft, original_key
+from store.errors import Corrupt, StoreError, Unavailable
+from store.log.log import Log, Outcome
+from store.log.position import Position
+
+logger = logging.getLogger("photolog.gateway")
+
+KEY_MAX = 200
+PAUSE_S = 0.1
+RECORDED_BEFORE = "This was recorded before, and the log does not answer now."
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The answer to an upload. ``position`` is that of the photo's last event."""
+
+    photo_id: str
+    job_id: str
+    status: str
+    duplicate: bool
+    position: str
+
+
+@post(
+    "/api/photos/upload",
+    guards=[allowed(writer), only()],
+    opt=UPLOAD,
+    operation_class=MultipartUpload,
+    request_max_body_size=None,  # the form has bounds of its own
+    response_headers=[POSITION],
+    responses={
+        200: ResponseSpec(
+            Upload, description="The photo that has these bytes", generate_examples=False
+        ),
+    }
+    | problems(
+        *("missing-file", "empty-file", "too-many-files", "too-many-fields", "field-too-large"),
+        *("malformed-multipart", "invalid-session", "invalid-priority", "unknown-pipeline"),
+        *(
+            "unknown-field",
+            "invalid-idempotency-key",
+            "missing-token",
+            "forbidden",
+            "scope-required",
+        ),
+        "upload-stalled",
+        *("upload-too-large", "not-multipart", "unsupported-type", "idempotency-key-reused"),
+        *("busy", "log-unavailable", "storage-unavailable", "storage-full"),
+        *("quota-photos", "quota-bytes", "quota-jobs", "quota-uploads", "quota-idempotency-keys"),
+    ),
+    tags=["photos"],
+    summary="Upload a photo",
+)
+async def upload(
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    slots: NamedDependency[Slots],
+    quotas: NamedDependency[Quotas],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Upload]:
+    """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
+    client_id = request.user.client_id
+    key = _checked(request, idempotency_key)
+    await accepting(deps, request.user)
+    await deps.log_room.check(deps.log, deps.limits, request.user.client_id)
+    await _storing(deps.blobs)
+    quota = quotas.of(client_id)
+    async with slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads):
+        room = await quotas.room(client_id, least_file_bytes(request, deps.limits), key)
+        return await _receive(request, deps, key, quota, room)
+
+
+async def _receive(
+    request: Asked, deps: Dependencies, key: str | None, quota: Quota, room: int | None
+) -> Response[Upload]:
+    blob_id = str(uuid.uuid4())
+    async with _draft(deps.blobs, original_key(blob_id)) as draft:
+        form = await receive_form(request, draft, deps.limits, room)
+        check_priority_allowed(request.user, form.priority)
+        request.auth.confirm(request.user)  # the body may have taken long
+        await draft.flush()
+        known = None if key else await _known(deps, draft.sha256, request.user.client_id)
+        if known is None:
+            if key is not None:
+                return await _record_keyed(request, deps, draft, form, key, quota)
+            await draft.commit()
+            command = _command(request, deps, form, draft, (blob_id, str(uuid.uuid4())))
+            return await _record(request, deps, command, None, quota)
+        photo, position = known
+        if await damage_of_original(deps, photo) is not None:
+            await draft.commit()
+            position = await _give_back(request, deps, photo, draft.key) or position
+        return _duplicate(photo, position)
+
+
+async def _record_keyed(
+    request: Asked, deps: Dependencies, draft: Draft, form: Form, key: str, quota: Quota
+) -> Response[Upload]:
+    """Record the photo under the ids that its key gives it."""
+    client_id, log_id = request.user.client_id, deps.log.log_id
+    deps.upload_keys.check(client_id, key, draft.sha256)
+    await draft.commit()
+    for life in range(await first_life(deps.reader, log_id, client_id, key, draft.sha256), LIVES):
+        command = _command(
+            request, deps, form, draft, ids_of(log_id, client_id, key, draft.sha256, life)
+        )
+        with suppress(PhotoExists):  # and is deleted: its bytes would have been found
+            return await _record(request, deps, command, key, quota)
+    await _discard(deps.blobs, draft.key)
+    raise Refused("idempotency-key-reused", "This key made too many photos.")
+
+
+async def _record(
+    request: Asked,
+    deps: Dependencies,
+    command: UploadPhoto,
+    key: str | None,
+    quota: Quota,
+) -> Response[Upload]:
+    """Record the photo of a blob that is stored; raises PhotoExists, which leaves the blob."""
+    try:
+        outcome = await execute(
+            request, deps, command, command.client_id, idempotency_key=key, quota=quota
+        )
+    except PhotoExists:
+        raise
+    except Rejected:
+        await _discard(deps.blobs, command.key)
+        raise
+    if outcome.repeat_of is None and outcome.duplicate_of is None and not outcome.reused:
+        answer = _created(command.photo_id, command.job_id, outcome.position)
+    else:
+        try:
+            answer = await _found(request, deps, command, outcome)
+        finally:
+            await _discard(deps.blobs, command.key)
+    if key is not None and answer.status_code == 201:
+        most = deps.limits.upload_keys_remembered
+        deps.upload_keys.note(command.client_id, key, command.sha256, most=most)
+    return answer
+
+
+async def _found(
+    request: Asked, deps: Dependencies, command: UploadPhoto, outcome: Outcome
+) -> Response[Upload]:
+    """The answer where a photo was there before; if it has lost its bytes, it gets these."""
+    if outcome.reused:
+        raise Refused("idempotency-key-reused", "This key found another photo.")
+    photo = outcome.photo
+    if outcome.repeat_of is not None:
+        answer = await _repeated(deps.log, outcome, command.sha256)
+        with naming_the_log(deps.log, RECORDED_BEFORE):
+            photo = (await deps.log.load(outcome.repeat_of, command.client_id, safe=True)).photo
+        if photo is not None:
+            _check_there(photo)
+            await restore(request, deps, photo, command.key)
+        return answer
+    if photo is None or outcome.position is None:
+        raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
+    _check_there(photo)
+    restored = await restore(request, deps, photo, command.key)
+    return _duplicate(photo, restored or outcome.position)
+
+
+def _check_there(photo: Photo) -> None:
+    """An answer must not say that a deleted photo is in the queue, or there."""
+    if photo.deleted:
+        raise Refused("idempotency-key-reused", "This key's photo has been deleted.")
+
+
+async def _give_back(request: Asked, deps: Dependencies, photo: Photo, key: str) -> Position | None:
+    try:
+        return await restore(request, deps, photo, key)
+    finally:
+        await _discard(deps.blobs, key)
+
+
+async def _discard(blobs: Blobs, key: str) -> None:
+    """Remove a blob that no event names; one that stays is only room, which ``reconcile`` frees."""
+    try:
+        await blobs.delete(key)
+    except StoreError as error:
+        logger.warning("blob %s stays, unnamed: %s", key, error)
+
+
+def _command(
+    request: Asked, deps: Dependencies, form: Form, draft: Draft, ids: tuple[str, str]
+) -> UploadPhoto:
+    photo_id, job_id = ids
+    return UploadPhoto(
+        photo_id=photo_id,
+        job_id=job_id,
+        client_id=request.user.client_id,
+        session_id=form.session_id,
+        original_filename=form.filename,
+        mime_type=form.mime_type,
+        file_size=draft.size,
+        sha256=draft.sha256,
+        bucket=deps.blobs.bucket,
+        key=draft.key,
+        pipeline=form.pipeline,
+        priority=form.priority,
+    )
+
+
+async def _known(deps: Dependencies, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
+    """The photo that has the bytes already; saves storing them to find that out.
+
+    Waits for the log as a command does; the bytes have come, and are not sent again for a restart.
+    """
+    give_up = time.monotonic() + deps.limits.append_patience_s
+    with naming_the_log(deps.log, NOTHING_RECORDED):
+        while True:
+            try:
+                return await _look(deps.log, sha256, client_id)
+            except Unavailable:
+                if time.monotonic() + PAUSE_S > give_up:
+                    raise
+                await anyio.sleep(PAUSE_S)
+
+
+async def _look(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
+    holder = await log.holder_of(sha256, client_id)
+    loaded = await log.load(holder, client_id, safe=True) if holder else None
+    if loaded is None or loaded.photo is None or loaded.position is None or loaded.photo.deleted:
+        return None
+    return loaded.photo, loaded.position
+
+
+async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]:
+    """The first answer again, from the event that the key recorded."""
+    position = outcome.position
+    if position is None:
+        raise ValueError("a repeated command has a position")
+    with naming_the_log(log, RECORDED_BEFORE):
+        found = await log.read(position.before, count=1)
+    if not found or found[0].position != position:
+        raise Corrupt(f"the event at {position} is not in the log")
+    first = found[0].event.data
+    if not isinstance(first, PhotoUploaded) or first.sha256 != sha256:
+        raise Refused("idempotency-key-reused", REUSED)
+    _log_known(first.photo_id, first.job_id)
+    return _created(first.photo_id, first.job_id, position)
+
+
+def _created(photo_id: str, job_id: str, position: Position | None) -> Response[Upload]:
+    return _answer(
+        201,
+        Upload(
+            photo_id=photo_id,
+            job_id=job_id,
+            status="queued",
+            duplicate=False,
+            position=str(position),
+        ),
+    )
+
+
+def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
+    _log_known(photo.photo_id, photo.job.job_id)
+    return _answer(
+        200,
+        Upload(
+            photo_id=photo.photo_id,
+            job_id=photo.job.job_id,
+            status=_status(photo),
+            duplicate=True,
+            position=str(position),
+        ),
+    )
+
+
+def _log_known(photo_id: str, job_id: str) -> None:
+    """An upload that appends nothing has no event to tell of it."""
+    about = msgspec.structs.replace(log_context.current(), photo_id=photo_id, job_id=job_id)
+    logger.info("the photo of an upload is there already", extra={"subject": about})
+
+
+def _answer(status_code: int, answer: Upload) -> Response[Upload]:
+    headers = {
+        POSITION_HEADER: answer.position,
+        "Location": f"/api/photos/{answer.photo_id}",
+    }
+    return Response(answer, status_code=status_code, headers=headers)
+
+
+def _status(photo: Photo) -> str:
+    """As the read models have it: a job that ended with all its stages done has completed."""
+    job = photo.job
+    if job.ended:
+        return "completed" if job.done >= stages_of(job.pipeline) else "failed"
+    return "processing" if job.started else "queued"
+
+
+def _checked(request: Asked, key: str | None) -> str | None:
+    if len(set(request.headers.getall("idempotency-key", []))) > 1:
+        raise Refused("invalid-idempotency-key", "Several different ones came.", advice="Send one.")
+    if key is not None and not (0 < len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
+        raise Refused("invalid-idempotency-key", "The Idempotency-Key is empty, long or not ASCII.")
+    return key
+
+
+async def _storing(blobs: Blobs) -> None:
+    """Return if blobs appear to be taken; raises Refused, ``storage-unavailable``, and Full."""
+    try:
+        await blobs.check()
+    except Unavailable as error:
+        raise _not_stored(blobs) from error
+
+
+@asynccontextmanager
+async def _draft(blobs: Blobs, key: str) -> AsyncGenerator[Draft]:
+    """For bytes alone: whoever asks the log inside names its failures; raises Refused, Full."""
+    try:
+        async with blobs.draft(key) as draft:
+            yield draft
+    except Unavailable as error:
+        raise _not_stored(blobs) from error
+
+
+def _not_stored(blobs: Blobs) -> Refused:
+    headers = retry_after(blobs.breaker)
+    return Refused(
+        "storage-unavailable",
+        "Nothing was stored; what was stored before stays.",
+        headers=headers,
+    )
+
+
+ROUTES = (upload,)

@@ -1,0 +1,1 @@
+"""Receiving an upload: the form, names, slots, keys and lost originals."""

@@ -1,0 +1,1 @@
+"""Decoder processes: the pool, the sandbox, and who decodes next."""

@@ -1,0 +1,105 @@
+"""What a worker and its decoder children say to each other.
+
+Over a pair of Unix sockets, whose end is the child's standard input: frames of a 4-byte big-endian
+length and that many bytes of MessagePack. The child speaks first, with ``Ready``; then each
+``Request`` has one answer, ``Done``, ``Failed`` or ``Costly``. With a request comes the file as a
+descriptor (SCM_RIGHTS, unix(7)), sent with the first byte. The end of its input ends the child.
+
+A worker believes a child nothing: another's code may run in it. See ``handlers.decoder.process``.
+"""
+
+import struct
+
+import msgspec
+
+from domain.pipeline.failures import Category
+from handlers.decoder.sandbox import Confinement, Sandbox
+from handlers.imaging.cost import Cost
+from handlers.stage import Made, StageContext
+
+HEADER = struct.Struct(">I")
+
+MAX_REQUEST_BYTES = 64 << 10
+MAX_RESULT_BYTES = 64 << 10
+MAX_MESSAGE_CHARS = 500
+MAX_TRACE_CHARS = 8_000
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """The child's only argument, as JSON.
+
+    ``registry`` is ``module:TABLE``. ``parent`` is the process whose death ends the child.
+    ``memory_bytes`` bounds the address space, ``cache_bytes`` the decoded pictures kept,
+    ``answer_bytes`` an answer. ``become`` is the user and group of the child, if not the worker's.
+    With ``limits_itself`` the child heeds ``Request.limit_bytes``, because the worker may not.
+    """
+
+    registry: str
+    parent: int
+    memory_bytes: int
+    cache_bytes: int
+    answer_bytes: int
+    context: StageContext
+    sandbox: Sandbox
+    become: tuple[int, int] | None
+    limits_itself: bool
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Run ``stage`` on the file that comes with this; ``photo`` is the key of its decoded picture.
+
+    No file comes if the child has the picture. ``sha256`` is that of the bytes that the file has to
+    have, in hex. A picture that costs more than ``allowed`` is not decoded: the answer is
+    ``Costly``. ``limit_bytes`` is the address space that the child may have for it.
+    """
+
+    stage: str
+    photo: str
+    allowed: Cost
+    limit_bytes: int | None = None
+    sha256: str | None = None
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The child has loaded what it needs and is confined.
+
+    ``size_bytes`` is its address space; None where the system does not tell.
+    """
+
+    confinement: Confinement
+    size_bytes: int | None = None
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """``result`` is the stage's own Struct; ``held`` names the photos whose pictures it keeps."""
+
+    result: msgspec.Raw
+    renditions: tuple[Made, ...]
+    held: tuple[str, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """``bad_image`` tells a ``BadImage`` from other failures; ``trace`` is for the worker's log."""
+
+    category: Category
+    code: str
+    message: str
+    bad_image: bool
+    held: tuple[str, ...]
+    trace: str = ""
+
+
+class Costly(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The picture costs more than was allowed: ``cost``, by its header."""
+
+    cost: Cost
+    held: tuple[str, ...]
+
+
+Answer = Ready | Done | Failed | Costly
+
+
+def frame(message: msgspec.Struct) -> bytes:
+    """The message with its length before it."""
+    body = msgspec.msgpack.encode(message)
+    return HEADER.pack(len(body)) + body

@@ -1,0 +1,184 @@
+"""What the decoder process gives up before it sees the first byte of a photo.
+
+| given up | how | where |
+|---|---|---|
+| the worker's environment, folder, files | it gets none of them | everywhere |
+| files, processes, larger limits | ``setrlimit`` | everywhere |
+| the worker's user | ``setuid``, if the worker may | everywhere |
+| new privileges, capabilities, debuggers | ``prctl``, ``capset`` | Linux |
+| paths, TCP, signals to others | Landlock | Linux 5.13, all of it 6.12 |
+| all system calls that decoding does not need | seccomp | Linux on x86-64 and aarch64 |
+
+What the system does not offer is left out and reported: decoding goes on, with less around it.
+"""
+
+import contextlib
+import ctypes
+import os
+import pwd
+import resource
+import signal
+import struct
+import sys
+from pathlib import Path
+
+import msgspec
+
+from handlers.decoder import landlock, seccomp
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38  # linux/prctl.h
+_CAPABILITIES_3 = 0x20080522  # linux/capability.h, as the numbers below
+_TO_SWITCH_AND_KILL = 1 << 5 | 1 << 6 | 1 << 7  # CAP_KILL, CAP_SETGID, CAP_SETUID
+_TO_LIMIT = 1 << 24  # CAP_SYS_RESOURCE
+
+_NOBODY = 65_534
+"""The id of nobody on systems that name no such user."""
+
+MAX_FILES = 16
+"""Descriptors: the socket, three times nowhere, the photo, and some to spare."""
+
+_INHERITABLE = 1_024
+"""Descriptors beyond this would have to be opened by an import: there are none of the worker's."""
+
+MAX_THREADS = 1_024
+"""Of all decoders together, where they have a user of their own."""
+
+NO_NEW_PRIVILEGES, OWN_USER = "no-new-privileges", "own-user"
+LANDLOCK, SECCOMP = "landlock", "seccomp"
+
+
+class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
+    """What to give up beside what always is.
+
+    ``user`` is the name or the number of the user to become; empty: stay the worker's.
+    """
+
+    seccomp: bool = True
+    landlock: bool = True
+    user: str = "nobody"
+
+
+class Confinement(msgspec.Struct, frozen=True, kw_only=True):
+    """What confines a decoder, and what does not, by the names that health shows."""
+
+    active: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+def identity(user: str) -> tuple[int, int] | None:
+    """User and group id of ``user``; None if this process may not become it, or is not to.
+
+    Raises KeyError for a user that this machine does not know.
+    """
+    if user.isdecimal():
+        found = int(user), int(user)
+    elif user:
+        try:
+            entry = pwd.getpwnam(user)
+        except KeyError:
+            if user != Sandbox().user:
+                raise
+            found = _NOBODY, _NOBODY
+        else:
+            found = entry.pw_uid, entry.pw_gid
+    else:
+        return None
+    return found if found[0] != os.geteuid() and _may_become_another() else None
+
+
+def may_limit(become: tuple[int, int] | None) -> bool:
+    """Whether this process may set the limits of a child that becomes another user."""
+    if sys.platform != "linux":
+        return False
+    return become is None or _capabilities() & _TO_LIMIT != 0
+
+
+def _may_become_another() -> bool:
+    """Whether this process could still kill what has become another user."""
+    if sys.platform != "linux":
+        return os.geteuid() == 0
+    return _capabilities() & _TO_SWITCH_AND_KILL == _TO_SWITCH_AND_KILL
+
+
+def _capabilities() -> int:
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+
+
+def die_with(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the parent ends; it may have ended before we asked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+def enter(
+    sandbox: Sandbox, become: tuple[int, int] | None, *, keep: int, limits_itself: bool
+) -> Confinement:
+    """Give up everything but the descriptors up to ``keep``, for good.
+
+    ``limits_itself`` leaves it the right to lower and raise how much memory it uses.
+
+    Raises:
+        OSError: the process may become the user, and could not: it must not go on.
+    """
+    parent = os.getppid()
+    os.environ.clear()
+    os.chdir("/")
+    os.umask(0o077)
+    os.closerange(keep + 1, _INHERITABLE)
+    _offer_to_the_oom_killer()
+    _limit(resource.RLIMIT_NOFILE, MAX_FILES)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)  # it would hold somebody's photo
+    active: list[str] = []
+    missing: list[str] = []
+    if become is not None:
+        _become(*become)
+        active.append(OWN_USER)
+    elif sandbox.user:
+        missing.append(OWN_USER)
+    if sys.platform == "linux":
+        _confine(sandbox, parent, limits_itself, active, missing)
+    else:
+        missing += [NO_NEW_PRIVILEGES, LANDLOCK, SECCOMP]
+    return Confinement(active=tuple(active), missing=tuple(missing))
+
+
+def _limit(which: int, most: int) -> None:
+    _, hard = resource.getrlimit(which)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(which, (most, most))
+
+
+def _offer_to_the_oom_killer() -> None:
+    """When memory runs out, a decoder can be replaced, and the log's server cannot."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
+
+
+def _become(user: int, group: int) -> None:
+    os.setgroups([])
+    os.setgid(group)
+    os.setuid(user)
+    _limit(resource.RLIMIT_NPROC, MAX_THREADS)
+
+
+def _confine(
+    sandbox: Sandbox, parent: int, limits_itself: bool, active: list[str], missing: list[str]
+) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.capset(struct.pack("=Ii", _CAPABILITIES_3, 0), bytes(24))
+    unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and _capabilities() == 0
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    die_with(parent)  # becoming another user has undone it
+    alone = seccomp.threads() == 1
+    lacking = landlock.restrict() if sandbox.landlock and alone else None
+    for name, done in (
+        (NO_NEW_PRIVILEGES, unprivileged),
+        (LANDLOCK, lacking is not None),
+        (SECCOMP, sandbox.seccomp and seccomp.install(alone=alone, limits_itself=limits_itself)),
+    ):
+        (active if done else missing).append(name)
+    missing += lacking or ()

@@ -1,0 +1,1 @@
+"""Pure image code: bytes in, pictures and facts out."""

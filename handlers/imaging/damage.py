@@ -1,0 +1,59 @@
+"""Damage that decoders pass over in silence, found in the bytes of a file.
+
+libheif fills the tiles that have not come, and Pillow looks at no checksum of PNG's picture data.
+What JPEG's decoder passes over is in ``handlers.imaging.jpeg``.
+"""
+
+import zlib
+
+from handlers.imaging import jpeg
+
+CUT = "The file ends before the picture does."
+BROKEN = "The picture data is broken in places."
+
+_CHUNK = 12
+"""Length, type and checksum of a PNG chunk, four bytes each."""
+
+
+def find(data: bytes, name: str) -> str | None:
+    """What is wrong with the file of the format ``name``, for people; None if nothing shows."""
+    match name:
+        case "JPEG" if jpeg.has_broken_scan(data):
+            return BROKEN
+        case "PNG" if _has_broken_chunk(data):
+            return BROKEN
+        case "HEIC" | "HEIF" | "AVIF" if _is_cut(data):
+            return CUT
+        case _:
+            return None
+
+
+def _has_broken_chunk(data: bytes) -> bool:
+    """Whether a piece of the picture has another checksum than it should (PNG, 5.3)."""
+    view, at = memoryview(data), 8
+    while at + _CHUNK <= len(data):
+        end = at + _CHUNK + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] == b"IDAT":
+            found = zlib.crc32(view[at + 4 : end - 4])
+            if data[end - 4 : end] != found.to_bytes(4, "big"):
+                return True
+        at = end
+    return False
+
+
+def _is_cut(data: bytes) -> bool:
+    """Whether the box of the pictures goes beyond the end of the file (ISO/IEC 14496-12, 4.2).
+
+    Some phones append what is no box: that is not looked at.
+    """
+    at = 0
+    while at + 8 <= len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if size == 1:  # the real one follows the type
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size == 0:  # up to the end, wherever that is
+            return False
+        if kind == b"mdat" and at + size > len(data):
+            return True
+        at += max(size, 8)
+    return False

@@ -1,0 +1,1 @@
+"""The stages. One file is one stage."""

@@ -1,0 +1,1 @@
+"""The worker: claims tasks, runs stages, records results; and the dispatcher."""

@@ -1,0 +1,387 @@
+"""One attempt of one task: runs its stage in a decoder child and records what came of it.
+
+The result is recorded by the step that acknowledges the task; of a task that is no longer held it
+is dropped. While Redis or the blob store is away or full, the attempt waits with what its stage has
+made in hand: that is not the photo's fault, and no stage runs twice for it.
+"""
+
+import hashlib
+import logging
+import random
+import time
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import msgspec
+
+from domain.clients.holdings import replaced
+from domain.photo.commands import (
+    PhotoCommand,
+    RecordErased,
+    RecordRenditionsRemoved,
+    RecordStageCompleted,
+    RecordStageFailed,
+    StartProcessing,
+)
+from domain.photo.events import Context, iso
+from domain.photo.results import Rendition
+from domain.photo.state import Photo, is_current
+from domain.pipeline.control import RaiseAlert
+from domain.pipeline.failures import Category
+from domain.pipeline.retries import Strategies, delay_s, escalates, strategy_of
+from domain.pipeline.stages import ERASURE, Task
+from handlers.decoder.pool import Children
+from handlers.registry import ORIGINAL, Stage
+from handlers.stage import Made, Output, StageFailure
+from handlers.worker.observing import Ended, RunObserver, about, observed
+from handlers.worker.photo_cache import Known
+from store import log_context
+from store.blobs import damaged
+from store.blobs.damaged import Damage
+from store.blobs.interface import Blobs, rendition_folder, rendition_key
+from store.errors import Full, Lost, Missing, StoreError, Unavailable
+from store.log.control import ControlLog
+from store.log.log import Claim, Loaded, Log, Outcome
+from store.queue.lanes import Claimed
+
+logger = logging.getLogger("photolog.worker")
+
+PAUSE_S = 0.5
+LONGEST_PAUSE_S = 5.0
+"""Between two tries to store in a full storage, which nothing else holds back."""
+
+LEVELS = {"none": logging.INFO, "warn": logging.WARNING}
+DECODERS_STOPPED = "decoders-stopped"
+MISSING = "blob-missing"
+DAMAGES: dict[str, Damage] = {MISSING: "missing", "blob-damaged": "altered"}
+"""What is wrong with the file that a stage needs, by the code of its failure."""
+
+STALLED = StageFailure(
+    Category.RESOURCE, "stalled", "The workers that ran this stage stopped answering."
+)
+BUG = StageFailure(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this stage.")
+
+
+class _Work(msgspec.Struct):
+    """What an attempt has done so far, however often it had to wait.
+
+    ``decoder_s`` is how long decoders worked on it, ``stage_s`` how long the stage took that has
+    made ``output``.
+    """
+
+    decoder_s: float = 0.0
+    stage_s: float = 0.0
+    output: Output | None = None
+
+
+class Attempts:
+    """Runs attempts, any number at once."""
+
+    def __init__(
+        self,
+        log: Log,
+        blobs: Blobs,
+        children: Children,
+        *,
+        stages: dict[str, Stage],
+        strategies: Strategies,
+        stage_timeout_s: float,
+        max_stalls: int,
+        superseded_grace_s: float,
+        patience_s: float,
+        observe: RunObserver,
+    ) -> None:
+        self._log = log
+        self._controls = ControlLog(log)
+        self._blobs = blobs
+        self._children = children
+        self._stages = stages
+        self._strategies = strategies
+        self._stage_timeout_s = stage_timeout_s
+        self._max_stalls = max_stalls
+        self._superseded_grace_s = superseded_grace_s
+        self._patience_s = patience_s
+        self._observe = observe
+        self._known = Known()
+        self._works: dict[Claim, _Work] = {}
+
+    async def run(self, claimed: Claimed) -> float:
+        """Until the task is acknowledged, or is another's; never raises but when cancelled.
+
+        Returns for how many seconds decoders worked on it.
+        """
+        work = self._works[claimed.claim] = _Work()
+        try:
+            await self._run(claimed)
+            return work.decoder_s
+        finally:
+            del self._works[claimed.claim]
+
+    async def _run(self, claimed: Claimed) -> None:
+        task = claimed.task
+        log_context.begin(about(task))
+        pause_s = PAUSE_S
+        try:
+            while True:
+                try:
+                    await self._attempt(claimed)
+                    return
+                except (Unavailable, Full) as error:
+                    logger.warning("%s of %s waits: %s", task.stage, task.photo_id, error)
+                    await anyio.sleep(max(pause_s, error.retry_after_s))
+                    is_full = isinstance(error, Full)
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if is_full else PAUSE_S
+        except Lost:
+            logger.info("%s of %s went to another worker", task.stage, task.photo_id)
+        except Exception:
+            logger.exception("%s of %s: a bug", task.stage, task.photo_id)
+            await self._give_up(claimed)
+
+    async def _give_up(self, claimed: Claimed) -> None:
+        """A bug of ours ends the job, with its reason; else the task would come back for ever."""
+        try:
+            await self._fail(claimed.task, claimed.claim, BUG)
+        except Exception:
+            logger.exception("%s could not be failed", claimed.task.photo_id)
+
+    async def _attempt(self, claimed: Claimed) -> None:
+        task, claim = claimed.task, claimed.claim
+        loaded = self._knows(task) or await self._log.load(task.photo_id, task.client_id)
+        photo = loaded.photo
+        if photo is not None and task.stage == ERASURE:
+            await observed(self._observe, task, self._erase(photo, task, claim))
+        elif photo is None or not is_current(photo, task.job_id, task.stage, task.attempt):
+            if photo is not None and photo.erased:
+                await self._remove_files(task)  # left by an earlier attempt that was interrupted
+            await self._log.acknowledge(task, claim)
+        elif claimed.deliveries > 1 + self._max_stalls:
+            await self._fail(task, claim, STALLED, final=True)
+        else:
+            await observed(self._observe, task, self._process(photo, loaded, task, claim))
+
+    def _knows(self, task: Task) -> Loaded | None:
+        """The photo without a look, if all is known that its stage needs."""
+        stage, known = self._stages.get(task.stage), self._known.of(task)
+        if stage is None or known is None or known.photo is None:
+            return None
+        return known if stage.needs in known.photo.keys else None
+
+    async def _process(self, photo: Photo, loaded: Loaded, task: Task, claim: Claim) -> Ended:
+        if not photo.job.started:
+            start = StartProcessing(photo_id=photo.photo_id, job_id=task.job_id)
+            await self._execute(start, task, loaded=loaded)
+        try:
+            output = await self._output(photo, task, claim)
+        except StageFailure as failure:
+            if failure.code == DECODERS_STOPPED:  # with this worker: the task goes to another
+                raise Unavailable(failure.message) from failure
+            await self._fail(task, claim, failure)
+            await self._note_damage(photo, task, failure)
+            return "failed"
+        began = time.monotonic()
+        renditions = tuple([await self._store(task, made) for made in output.renditions])
+        stage_s = self._works[claim].stage_s + time.monotonic() - began
+        done = RecordStageCompleted(
+            photo_id=photo.photo_id,
+            job_id=task.job_id,
+            stage=task.stage,
+            attempt=task.attempt,
+            duration_ms=round(stage_s * 1000),
+            result=msgspec.to_builtins(output.result),
+            renditions=renditions,
+            remove_at=await self._remove_at(photo, renditions),
+        )
+        try:
+            outcome = await self._execute(done, task, claim, loaded=loaded)
+        except Lost:
+            # Another does it, and may be about to name the same keys; or the photo was deleted.
+            await self._withdraw(task, renditions)
+            raise
+        if outcome.photo is not None and outcome.photo.deleted:
+            await self._withdraw(task, renditions)
+        return "completed"
+
+    async def _remove_at(self, photo: Photo, renditions: tuple[Rendition, ...]) -> str | None:
+        """When what these renditions replace is removed; by the clock that the timers go by."""
+        if not replaced(photo.holding, renditions):
+            return None
+        return iso(await self._log.now() + timedelta(seconds=self._superseded_grace_s))
+
+    async def _withdraw(self, task: Task, renditions: tuple[Rendition, ...]) -> None:
+        """Delete what was stored for a photo that is deleted, and perhaps erased, by now."""
+        photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
+        if photo is not None and photo.deleted:
+            for rendition in renditions:
+                await self._blobs.delete(rendition.key)
+
+    async def _output(self, photo: Photo, task: Task, claim: Claim) -> Output:
+        """What the stage makes of the photo; of an attempt that waited, what it has in hand."""
+        work = self._works[claim]
+        if work.output is None:
+            began = time.monotonic()
+            try:
+                work.output = await self._run_stage(photo, task)
+            except StageFailure as failure:
+                work.decoder_s += failure.seconds
+                raise
+            work.decoder_s += work.output.seconds
+            work.stage_s = time.monotonic() - began
+        return work.output
+
+    async def _run_stage(self, photo: Photo, task: Task) -> Output:
+        stage = self._stages.get(task.stage)
+        if stage is None:
+            raise StageFailure(
+                Category.CONFIGURATION, "unknown-stage", f"This worker has no stage {task.stage}."
+            )
+        try:
+            async with self._blobs.local(photo.keys[stage.needs]) as path:
+                return await self._children.run(
+                    stage=task.stage,
+                    affinity=photo.photo_id,
+                    source=path,
+                    timeout_s=self._stage_timeout_s,
+                    sha256=photo.sha256 if stage.needs == ORIGINAL else None,
+                    client=task.client_id,
+                )
+        except (Missing, KeyError) as error:
+            message = f"The {stage.needs} is not in the blob store."
+            raise StageFailure(Category.DATA, MISSING, message) from error
+
+    async def _note_damage(self, photo: Photo, task: Task, failure: StageFailure) -> None:
+        """Let health tell at once of a file that is missing or altered."""
+        damage = DAMAGES.get(failure.code)
+        name = self._stages[task.stage].needs if task.stage in self._stages else ""
+        if damage is None or name not in photo.keys:
+            return
+        try:
+            await damaged.note(
+                *(self._log, photo.keys[name], damage),
+                photo_id=photo.photo_id,
+                client_id=photo.client_id,
+                sha256=photo.sha256 if name == ORIGINAL else None,
+            )
+        except StoreError as error:  # the failure itself is in the photo's history
+            logger.warning("health will not tell of the %s that is %s: %s", name, damage, error)
+
+    async def _store(self, task: Task, made: Made) -> Rendition:
+        sha256 = hashlib.sha256(made.data).hexdigest()
+        key = rendition_key(task.photo_id, task.job_id, made.name, sha256)
+        await self._blobs.put(key, made.data)
+        return Rendition(
+            name=made.name,
+            key=key,
+            width=made.width,
+            height=made.height,
+            file_size=len(made.data),
+            mime_type=made.mime_type,
+            sha256=sha256,
+        )
+
+    async def _fail(
+        self, task: Task, claim: Claim, failure: StageFailure, *, final: bool = False
+    ) -> None:
+        """Record the failure, with the time of the next attempt unless this was the last one."""
+        strategy = strategy_of(self._strategies, failure.category, failure.code)
+        # Random so that those who failed together do not come back together.
+        pause_s = None if final else delay_s(strategy, task.attempt, random.random())  # noqa: S311
+        now = await self._log.now()
+        await self._execute(
+            RecordStageFailed(
+                photo_id=task.photo_id,
+                job_id=task.job_id,
+                stage=task.stage,
+                attempt=task.attempt,
+                category=failure.category,
+                code=failure.code,
+                error=failure.message,
+                retry_at=None if pause_s is None else iso(now + timedelta(seconds=pause_s)),
+            ),
+            task,
+            claim,
+        )
+        if escalates(strategy, task.attempt):
+            await self._alert(task, failure, now)
+
+    async def _alert(self, task: Task, failure: StageFailure, now: datetime) -> None:
+        level = self._strategies[failure.category].alert_level
+        logger.log(LEVELS.get(level, logging.ERROR), "%s fails: %s", task.stage, failure.message)
+        try:
+            await self._controls.execute(
+                RaiseAlert(
+                    now=now,
+                    stage=task.stage,
+                    category=failure.category,
+                    level=level,
+                    code=failure.code,
+                    error=failure.message,
+                ),
+                self._context(task),
+            )
+        except StoreError as error:  # the failure itself is in the photo's history
+            logger.warning("the alert was not recorded: %s", error)
+
+    async def _erase(self, photo: Photo, task: Task, claim: Claim) -> Ended:
+        if not photo.deleted:
+            return await self._remove_superseded(task, claim)
+        if not photo.erased:
+            await self._remove_files(task)
+        await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
+        return "completed"
+
+    async def _remove_superseded(self, task: Task, claim: Claim) -> Ended:
+        """Remove the renditions that this task was planned for, and those of earlier tasks.
+
+        The task itself says what is due: the clock of this machine may be behind. What a failover
+        may take back is not removed.
+        """
+        photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
+        due = task.due or ""
+        superseded = {} if photo is None else photo.holding.superseded
+        keys = tuple(
+            key
+            for key, file in superseded.items()
+            if file.remove_at is not None and file.remove_at <= due
+        )
+        for key in keys:
+            await self._blobs.delete(key)
+        removed = RecordRenditionsRemoved(photo_id=task.photo_id, keys=keys)
+        await self._execute(removed, task, claim)
+        return "completed"
+
+    async def _remove_files(self, task: Task) -> None:
+        """Remove the files of a photo, if its deletion is safe; what is lost now stays lost."""
+        photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
+        if photo is None or not photo.deleted:
+            return
+        for blob in await self._blobs.keys(rendition_folder(photo.photo_id)):
+            await self._blobs.delete(blob.key)
+        for key in photo.keys.values():
+            await self._blobs.delete(key)
+
+    async def _execute(
+        self,
+        command: PhotoCommand,
+        task: Task,
+        claim: Claim | None = None,
+        loaded: Loaded | None = None,
+    ) -> Outcome:
+        outcome = await self._log.execute(
+            command,
+            client_id=task.client_id,
+            context=self._context(task),
+            claim=claim,
+            loaded=self._known.newer(task.photo_id, loaded),
+            patience_s=self._patience_s,
+        )
+        self._known.keep(task.photo_id, outcome.after)
+        return outcome
+
+    def _context(self, task: Task) -> Context:
+        return Context(
+            now=datetime.now(UTC),
+            source="worker",
+            actor=f"stage:{task.stage}",
+            trace_id=task.trace_id,
+            cause=task.cause,
+        )

@@ -1,0 +1,104 @@
+"""The dispatcher: reads each event once as a member of group ``dispatch`` and plans its tasks."""
+
+import logging
+import time
+from functools import partial
+
+import anyio
+
+from domain.pipeline.stages import Task, plan
+from store.background import Background
+from store.errors import StoreError
+from store.log.log import Log
+from store.log.stream import Recorded
+from store.queue.dispatch import Dispatch
+from store.redis.connection import BLOCK_MS
+
+logger = logging.getLogger("photolog.dispatcher")
+
+BATCH = 200
+PAUSE_S = 0.5
+SILENT_CLAIM_PERIODS = 20
+"""After so many stall times without a word, the entry of a consumer is removed."""
+
+GATHER_S = 0.005
+"""After a batch, how long the next events may gather: while many come, few steps plan them."""
+
+IDLE_MS = 250
+"""How long events that lead to no task wait to be acknowledged together with others."""
+
+
+class Dispatcher:
+    """One of any number of dispatchers; what a dead one left undone, another takes over."""
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        consumer: str,
+        dead: str | None,
+        stalled_after_s: float,
+        background: Background | None = None,
+    ) -> None:
+        self._background = background or Background()
+        self._partitions = range(log.partitions)
+        self._dispatch = Dispatch(log, consumer)
+        self._dead = dead
+        self._stalled_after_s = stalled_after_s
+
+    async def run(self) -> None:
+        """Dispatch until cancelled; an interrupted batch is finished by whoever takes it over."""
+        async with anyio.create_task_group() as tasks:
+            for partition in self._partitions:
+                keep = partial(
+                    self._background.keep,
+                    "dispatcher",
+                    partial(self._run, partition),
+                    part=f"partition {partition}",
+                )
+                tasks.start_soon(keep)
+
+    async def _run(self, partition: int) -> None:
+        undone: list[Recorded] = []
+        look_at = 0.0
+        in_step = said = False
+        while True:
+            try:
+                if not in_step:
+                    await self._dispatch.prepare(partition)
+                    # A reply that was lost may have carried events: nobody else has them.
+                    undone = await self._dispatch.recall(partition)
+                    in_step = not undone
+                if not undone and time.monotonic() >= look_at:
+                    undone = await self._dispatch.abandoned(
+                        partition, idle_ms=int(self._stalled_after_s * 1000), dead=self._dead
+                    )
+                    await self._dispatch.forget_idle(
+                        partition, idle_ms=int(SILENT_CLAIM_PERIODS * self._stalled_after_s * 1000)
+                    )
+                    look_at = time.monotonic() + self._stalled_after_s / 2
+                if not undone:
+                    undone = await self._read(partition)
+                await self._dispatch.commit([(each.position, _tasks(each)) for each in undone])
+                said = False
+                if undone:
+                    undone = []
+                    await anyio.sleep(GATHER_S)
+            except StoreError as error:
+                if not said:
+                    logger.warning("partition %d waits: %s", partition, error)
+                in_step, said = False, True
+                await anyio.sleep(PAUSE_S)
+
+    async def _read(self, partition: int) -> list[Recorded]:
+        """The next events, as soon as there is a task in them."""
+        events = await self._dispatch.read(partition, count=BATCH, block_ms=BLOCK_MS)
+        more = events
+        while more and len(events) < BATCH and not any(_tasks(each) for each in more):
+            more = await self._dispatch.read(partition, count=BATCH, block_ms=IDLE_MS)
+            events += more
+        return events
+
+
+def _tasks(recorded: Recorded) -> tuple[Task, ...]:
+    return plan(recorded.event, str(recorded.position))

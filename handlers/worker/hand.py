@@ -1,0 +1,98 @@
+"""What a worker has in hand: so many tasks, and not all of them one client's, or slow.
+
+Tasks wait in the hand for a decoder, so a hand that is full of what takes long keeps out whatever
+comes next. A client has at most ``of_one_client`` tasks in it. Once as many are slow, whoever they
+belong to, a client with a slow one gets no other: the rest is room for quick tasks, and for clients
+that have nothing in hand yet. A task is slow if it is expected to be, if it has been in hand for so
+long, or if its client's last photo was.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Collection
+
+import anyio
+import msgspec
+
+from domain.pipeline.costs import LEAST_MS
+from domain.pipeline.stages import ERASURE, ROOT, Task, lane
+from store.queue.turns import Wish
+
+SLOW_MS = 2_000
+"""Longer than a decoder takes for all stages of an ordinary photo."""
+
+SLOW_CLIENTS = 64
+"""Clients that are remembered for a slow photo, those of the latest."""
+
+Name = tuple[str, str]
+
+
+class _Taken(msgspec.Struct, frozen=True, kw_only=True):
+    partition: int
+    task: Task
+    since: float
+
+
+class Hand:
+    """``of_one_client`` None is no bound but the hand's own."""
+
+    def __init__(self, of_one_client: int | None) -> None:
+        self._of_one_client = of_one_client
+        self._taken: dict[Name, _Taken] = {}
+        self._slow: OrderedDict[str, None] = OrderedDict()
+        self._owed: dict[int, dict[tuple[str, str], int]] = {}
+
+    def take(self, name: Name, partition: int, task: Task) -> None:
+        self._taken[name] = _Taken(partition=partition, task=task, since=anyio.current_time())
+
+    def drop(self, name: Name) -> None:
+        """The task is no longer in hand, whatever came of it."""
+        self._taken.pop(name, None)
+
+    def settle(self, name: Name, spent_s: float) -> int:
+        """The decoders have worked so long on a task in hand; the ms that it takes more than its
+        client has paid, which are to be paid with the next claim."""
+        taken = self._taken[name]
+        task, ms = taken.task, max(LEAST_MS, round(1000 * spent_s))
+        if task.stage == ERASURE:  # no decoder has to do with it
+            return 0
+        if ms > SLOW_MS:
+            self._slow[task.client_id] = None
+            self._slow.move_to_end(task.client_id)
+            while len(self._slow) > SLOW_CLIENTS:
+                self._slow.popitem(last=False)
+        elif task.stage == ROOT:
+            self._slow.pop(task.client_id, None)
+        owed = self._owed.setdefault(taken.partition, {})
+        account = lane(task.priority), task.client_id
+        owed[account] = owed.get(account, 0) + ms - task.charge_ms
+        return ms - task.charge_ms
+
+    def stages(self) -> list[tuple[int, str]]:
+        """The partition and stage of each task."""
+        return [(each.partition, each.task.stage) for each in self._taken.values()]
+
+    def wish(self, partition: int, stages: Collection[str]) -> Wish:
+        """What may be taken up of these stages, for one claim: it settles what is owed."""
+        return Wish(
+            stages=tuple(stages),
+            of_all=(ERASURE,),
+            without=self._passed_over(),
+            settle=self._owed.pop(partition, {}),
+        )
+
+    def _passed_over(self) -> list[str]:
+        most = self._of_one_client
+        if most is None:
+            return []
+        taken = [each for each in self._taken.values() if each.task.stage != ERASURE]
+        of_client = Counter(each.task.client_id for each in taken)
+        slow = [each.task.client_id for each in taken if self._is_slow(each)]
+        enough = {client for client, count in of_client.items() if count >= most}
+        return sorted(enough.union(slow if len(slow) >= most else ()))
+
+    def _is_slow(self, taken: _Taken) -> bool:
+        return (
+            taken.task.cost_ms > SLOW_MS
+            or taken.task.client_id in self._slow
+            or anyio.current_time() - taken.since > SLOW_MS / 1000
+        )

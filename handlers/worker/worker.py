@@ -1,0 +1,348 @@
+"""The worker: claims tasks, keeps its claims, takes over from the dead, and stops in order.
+
+It owns what no stage knows of. A task is held until the append that carries its result; a result
+that comes too late is dropped. While Redis is away, the worker waits with its tasks in hand.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+
+import anyio
+import msgspec
+
+from domain.pipeline.retries import STRATEGIES, Strategies
+from domain.pipeline.stages import ERASURE, ROOT
+from handlers.decoder.pool import Children
+from handlers.registry import STAGES, Stage
+from handlers.worker.attempts import PAUSE_S, Attempts
+from handlers.worker.dispatcher import SILENT_CLAIM_PERIODS, Dispatcher
+from handlers.worker.hand import Hand
+from handlers.worker.observing import RunObserver, about
+from handlers.worker.task_source import Supply
+from store.background import Background
+from store.blobs.interface import Blobs
+from store.errors import StoreError
+from store.log.log import Claim, Log
+from store.observing import ignore
+from store.queue import liveness
+from store.queue.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
+from store.queue.recovery import refill
+
+logger = logging.getLogger("photolog.worker")
+
+WAIT_MS = 1_000
+LOOK_S = 0.5
+"""How soon a worker does what an operator says."""
+
+SHORTEST_PAUSE_S = 0.02
+HAND_BACK_S = 2.0
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of one worker; times in seconds. ``client_concurrency`` are the tasks of one client
+    among those of ``concurrency``; None is no bound of its own."""
+
+    concurrency: int = 3
+    client_concurrency: int | None = None
+    stalled_after_s: float = 30.0
+    max_stalls: int = 1
+    stage_timeout_s: float = 60.0
+    superseded_grace_s: float = 3600.0
+    drain_s: float = 20.0
+    patience_s: float = 3600.0
+
+
+class Worker:
+    """Runs tasks until told to stop.
+
+    ``consumer`` is this process's name in the groups; ``dead`` begins the names of processes that
+    are known to have ended: their tasks are taken over at once and without counting as a stall.
+    ``observe`` is told of every run of a stage; ``taken_over`` counts tasks of others.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        blobs: Blobs,
+        children: Children,
+        *,
+        consumer: str,
+        dead: str | None = None,
+        settings: WorkerSettings | None = None,
+        stages: dict[str, Stage] | None = None,
+        strategies: Strategies | None = None,
+        observe: RunObserver = ignore,
+        background: Background | None = None,
+    ) -> None:
+        self._background = background = background or Background()
+        self.taken_over = 0
+        self._log = log
+        self._settings = settings = settings or WorkerSettings()
+        stages = stages or STAGES
+        self._dead = dict.fromkeys(range(log.partitions), dead)
+        # Photos under way are finished before new ones begin: their pictures are still decoded.
+        order = (*(name for name in reversed(stages) if name != ROOT), ROOT, ERASURE)
+        self._lanes = Lanes(log, consumer, order)
+        self._hand = Hand(settings.client_concurrency)
+        self._supply = Supply(
+            log, self._lanes, self._hand, settings.concurrency, self._take, background
+        )
+        self._attempts = Attempts(
+            log,
+            blobs,
+            children,
+            stages=stages,
+            strategies=strategies or STRATEGIES,
+            stage_timeout_s=settings.stage_timeout_s,
+            max_stalls=settings.max_stalls,
+            superseded_grace_s=settings.superseded_grace_s,
+            patience_s=settings.patience_s,
+            observe=observe,
+        )
+        self._dispatcher = Dispatcher(
+            log,
+            consumer=consumer,
+            dead=dead,
+            stalled_after_s=settings.stalled_after_s,
+            background=background,
+        )
+        self._held: dict[tuple[str, str], tuple[int, Claim]] = {}
+        self._redelivered: set[tuple[str, str]] = set()
+        self._ready: deque[Claimed] = deque()
+        self._wake = anyio.Event()
+        self._idle = anyio.Event()
+        self._stopping = anyio.Event()
+
+    @property
+    def in_hand(self) -> int:
+        """Tasks claimed and not done."""
+        return len(self._held)
+
+    def stop(self) -> None:
+        """Claim nothing more; ``run`` returns when what is held is done, or after ``drain_s``."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until ``stop``. Tasks that the deadline cuts are handed back."""
+        async with anyio.create_task_group() as around:
+            around.start_soon(self._dispatcher.run)
+            self._supply.begin(around)
+            controls = partial(
+                self._run_periodically, self._follow_controls, "controls could not be read"
+            )
+            around.start_soon(self._background.keep, "controls", controls)
+            for partition in range(self._log.partitions):
+                keep = partial(self._keep_claims, partition)
+                trouble = f"claims of partition {partition} could not be refreshed"
+                for task, work in (
+                    ("claim keeper", partial(self._run_periodically, keep, trouble)),
+                    ("lane watch", partial(self._watch, partition)),
+                    ("timers", partial(self._promote_due, partition)),
+                ):
+                    part = f"partition {partition}"
+                    around.start_soon(partial(self._background.keep, task, work, part=part))
+            with anyio.CancelScope() as drain:
+                around.start_soon(self._end_drain, drain)
+                async with anyio.create_task_group() as tasks:
+                    await self._background.keep("claims", partial(self._claim_all, tasks))
+            around.cancel_scope.cancel()
+        await self._hand_back()
+
+    async def _end_drain(self, drain: anyio.CancelScope) -> None:
+        await self._stopping.wait()
+        drain.deadline = anyio.current_time() + self._settings.drain_s
+
+    async def _hand_back(self) -> None:
+        """Put what is still held back on its lanes, for others to begin at once."""
+        held = list(self._held.values())
+        if not held:
+            return
+        handed = 0
+
+        async def release(partition: int) -> None:
+            nonlocal handed
+            claims = [claim for of, claim in held if of == partition]
+            try:
+                handed += await self._lanes.release(claims)
+            except StoreError as error:
+                logger.warning("the rest will be taken over: %s", error)
+
+        with anyio.move_on_after(HAND_BACK_S, shield=True):
+            async with anyio.create_task_group() as tasks:
+                for partition in {of for of, _ in held}:
+                    tasks.start_soon(release, partition)
+        logger.warning("stopped with %d tasks in hand, %d handed back", len(held), handed)
+
+    async def _claim_all(self, tasks: anyio.abc.TaskGroup) -> None:
+        while (claimed := await self._next()) is not None:
+            name = _name(claimed.claim)
+            self._hand.take(name, self._held[name][0], claimed.task)
+            tasks.start_soon(self._work, claimed)
+
+    async def _work(self, claimed: Claimed) -> None:
+        name = _name(claimed.claim)
+        done = False
+        try:
+            seconds = await self._attempts.run(claimed)
+            self._supply.settle(name, claimed, seconds)
+            done = True
+        except Exception as error:  # of one task: the others go on
+            self._background.failed("task", error, part=claimed.task.stage)
+        finally:
+            self._hand.drop(name)
+            self._wake.set()
+        # A failover may have taken back the result of a task that was delivered again meanwhile:
+        # whoever gets it next finds out. It is gone from its lane if the result is there.
+        held, again = self._let_go(name)
+        if again or not done:
+            self._supply.put_back(*held)
+
+    async def _next(self) -> Claimed | None:
+        """The next task, as soon as there is one and room for it; None when stopping."""
+        hindered = False
+        while not self._stopping.is_set():
+            wake = self._wake = anyio.Event()
+            wait_s = WAIT_MS / 1000
+            try:
+                if allowed := self._supply.may_claim():
+                    if (claimed := await self._pick(allowed)) is not None:
+                        if self._idle.is_set():  # else the watchers wait for this very event
+                            self._idle = anyio.Event()
+                        return claimed
+                    self._idle.set()
+                    wait_s = min(wait_s, self._supply.wait_s or wait_s)
+                hindered = False
+            except StoreError as error:
+                if not hindered:
+                    logger.warning("waiting for the lanes: %s", error)
+                hindered = True
+                await anyio.sleep(PAUSE_S)
+                continue
+            with anyio.move_on_after(wait_s):
+                await wake.wait()
+        return None
+
+    async def _pick(self, allowed: Collection[str]) -> Claimed | None:
+        """A task of one of the stages, if one waits."""
+        for each in tuple(self._ready):
+            if self._supply.is_paused(each.task.stage):
+                self._ready.remove(each)
+                self._put_back(each)
+            elif each.task.stage in allowed:
+                self._ready.remove(each)
+                return each
+        while (found := await self._supply.claim(allowed)) is not None:
+            if self._hold(*found):
+                return found[1]
+        return None
+
+    def _hold(self, partition: int, claimed: Claimed) -> bool:
+        """Hold the task; false if it is held already.
+
+        After a failover that lost the claim, the server delivers a task again to the worker that
+        has it in hand. That renews the claim, so the task goes on and must not begin a second time.
+        """
+        name = _name(claimed.claim)
+        if name in self._held:
+            self._redelivered.add(name)
+            return False
+        self._held[name] = partition, claimed.claim
+        return True
+
+    def _let_go(self, name: tuple[str, str]) -> tuple[tuple[int, Claim], bool]:
+        """Release the task; return it and whether it was delivered again meanwhile."""
+        again = name in self._redelivered
+        self._redelivered.discard(name)
+        return self._held.pop(name), again
+
+    def _take(self, partition: int, claimed: list[Claimed]) -> list[Claimed]:
+        """Hold the tasks that are not held yet, put them in line, and look what may be begun.
+
+        Returns those that are new.
+        """
+        new = [each for each in claimed if self._hold(partition, each)]
+        self._ready.extend(new)
+        self._wake.set()
+        return new
+
+    def _put_back(self, claimed: Claimed) -> None:
+        """A task that was taken over while its stage is paused waits in its lane."""
+        held, _ = self._let_go(_name(claimed.claim))
+        self._supply.put_back(*held)
+
+    async def _watch(self, partition: int) -> None:
+        """Wake a worker that found nothing; one that is busy looks by itself."""
+        while True:
+            await self._idle.wait()
+            try:
+                await self._lanes.wait(partition, block_ms=WAIT_MS)
+                self._wake.set()
+            except StoreError:
+                await anyio.sleep(PAUSE_S)
+
+    async def _promote_due(self, partition: int) -> None:
+        """Put tasks on their lanes when their time has come."""
+        while True:
+            try:
+                moved, next_s = await self._lanes.promote(partition)
+            except StoreError:
+                await anyio.sleep(PAUSE_S)
+                continue
+            if moved:
+                self._wake.set()
+            if moved < PROMOTED_AT_ONCE:
+                await anyio.sleep(max(SHORTEST_PAUSE_S, min(next_s or LOOK_S, LOOK_S)))
+
+    async def _follow_controls(self) -> float:
+        if await self._supply.follow_controls():
+            self._wake.set()
+        return LOOK_S
+
+    async def _keep_claims(self, partition: int) -> float:
+        """Refresh what is held, take over what others hold no more, and find what was lost."""
+        idle_ms = int(self._settings.stalled_after_s * 1000)
+        dead = self._dead[partition]
+        await self._lanes.prepare(partition)
+        if partition == liveness.PARTITION:
+            await liveness.report(self._log, self._lanes.consumer)
+        claims = [claim for of, claim in self._held.values() if of == partition]
+        await self._lanes.refresh(claims)
+        found = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=dead)
+        taken = self._take(partition, found)
+        self.taken_over += len(taken)
+        for each in taken:
+            logger.info("took over %s", each.task.stage, extra={"subject": about(each.task)})
+        await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
+        if partition in self._lanes.lost:
+            await self._refill(partition)
+        self._dead[partition] = None
+        return self._settings.stalled_after_s / 4
+
+    async def _refill(self, partition: int) -> None:
+        self._lanes.lost.discard(partition)  # first: more may be lost meanwhile
+        try:
+            await refill(self._log, partition, self._lanes.stages)
+        except BaseException:
+            self._lanes.lost.add(partition)
+            raise
+
+    async def _run_periodically(self, work: Callable[[], Awaitable[float]], trouble: str) -> None:
+        """Do the work for ever, with the pause that it asks for; says once what hinders it."""
+        hindered = False
+        while True:
+            try:
+                pause_s = await work()
+                hindered = False
+            except StoreError as error:
+                if not hindered:
+                    logger.warning("%s: %s", trouble, error)
+                hindered, pause_s = True, PAUSE_S
+            await anyio.sleep(pause_s)
+
+
+def _name(claim: Claim) -> tuple[str, str]:
+    """Entries of different lanes may have the same id."""
+    return claim.lane_key, claim.entry_id

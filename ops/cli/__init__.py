@@ -1,0 +1,1 @@
+"""The command line. One file is one command, under the name ``command``."""

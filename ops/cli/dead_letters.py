@@ -1,0 +1,253 @@
+"""``photolog dead-letters``: list, retry, discard."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import anyio
+import click
+import msgspec
+
+from ops.cli.options import WithDefault, config_option, data_option
+from ops.cli.server import as_operator
+from ops.client.client import Server, connected
+from ops.client.operations import CHUNK, DeadLetter, Operations, Skipped
+from ops.event_format import printable, say, say_json
+from ops.progress import progress_bar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+CATEGORIES = ("temporary", "resource", "data", "logic", "security", "configuration")
+
+HEADINGS = ("Photo", "Client", "Stage", "Category", "Attempts", "First (UTC)", "Last (UTC)", "Why")
+
+
+_WORDS = {
+    "photo-not-found": "there is no such photo",
+    "photo-deleted": "the photo is deleted",
+    "job-running": "it is being processed",
+    "nothing-failed": "nothing of it has failed",
+    "unknown-stage": "the stage that failed is gone",
+}
+
+
+class Done(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
+    """What became of a selection."""
+
+    retried: int | None = None
+    discarded: int | None = None
+    skipped: list[Skipped]
+
+
+def _filters(function: Function) -> Function:
+    """Give the command ``filters``: stage, category and client of the dead letters."""
+
+    @click.option("--stage", help="Only jobs that failed in this stage.")
+    @click.option(
+        "--category",
+        type=click.Choice(CATEGORIES),
+        help="Only jobs that failed with an error of this category.",
+    )
+    @click.option("--owner", metavar="ID", help="Only jobs of this client.")
+    @functools.wraps(function)
+    def command(
+        *args: Any, stage: str | None, category: str | None, owner: str | None, **kwargs: Any
+    ) -> Any:
+        given = {"stage": stage, "category": category, "clientId": owner}
+        filters = {name: value for name, value in given.items() if value is not None}
+        return function(*args, filters=filters, **kwargs)
+
+    return cast("Function", command)
+
+
+@click.group(cls=WithDefault)
+@config_option
+@data_option
+def command() -> None:
+    """List the jobs that have failed for good; retry or discard them.
+
+    Without a command: list.
+    """
+
+
+@command.command("list")
+@_filters
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Show at most this many.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print each as one line of JSON.")
+@as_operator
+def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: bool) -> None:
+    """Show the photos whose job has failed, the latest failure first."""
+
+    async def run() -> list[bytes]:
+        async with connected(server.url, server.token) as client:
+            letters = Operations(client).dead_letters(limit, **filters)
+            return [bytes(letter) async for letter in letters]
+
+    letters = anyio.run(run)
+    if as_json:
+        for letter in letters:
+            say_json(letter)
+    elif letters:
+        _tell([msgspec.json.decode(letter, type=DeadLetter) for letter in letters])
+    else:
+        say("None of these has failed." if filters else "Nothing has failed.")
+
+
+@command.command("retry")
+@click.argument("photo_ids", nargs=-1, metavar="[PHOTO_ID…]")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@click.option("--yes", is_flag=True, help="Do not ask before retrying all.")
+@click.option(
+    "--priority",
+    type=click.IntRange(1, 10),
+    help="From 1 (first) to 10 (last). Default: that of the failed job.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_operator
+def retry(
+    server: Server,
+    photo_ids: tuple[str, ...],
+    filters: dict[str, str],
+    everything: bool,
+    yes: bool,
+    priority: int | None,
+    as_json: bool,
+) -> None:
+    """Retry failed jobs, beginning with the stage that failed.
+
+    Name photos, a filter, or --all. The exit status is 1 if a photo that was named is skipped.
+    """
+    wish = {} if priority is None else {"priority": priority}
+    selected = _selected(photo_ids, filters, everything=everything)
+    total = len(photo_ids) or _count(server, everything=everything)
+    _confirm("Retry", total, asked=everything and not yes)
+    done = _sweep(server, "retry", [each | wish for each in selected], total, quiet=as_json)
+    _end(done, as_json=as_json, named=bool(photo_ids))
+
+
+@command.command("discard")
+@click.argument("photo_ids", nargs=-1, metavar="[PHOTO_ID…]")
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@click.option("--yes", is_flag=True, help="Do not ask before discarding all.")
+@click.option("--reason", required=True, help="Recorded in the history of each photo.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_operator
+def discard(
+    server: Server,
+    photo_ids: tuple[str, ...],
+    filters: dict[str, str],
+    everything: bool,
+    yes: bool,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Discard failed jobs, so that they are no longer listed; the photos stay as they are.
+
+    Name photos, a filter, or --all. The exit status is 1 if a photo that was named is skipped.
+    """
+    selected = _selected(photo_ids, filters, everything=everything)
+    total = len(photo_ids) or _count(server, everything=everything)
+    _confirm("Discard", total, asked=everything and not yes)
+    wishes = [each | {"reason": reason} for each in selected]
+    done = _sweep(server, "discard", wishes, total, quiet=as_json)
+    _end(done, as_json=as_json, named=bool(photo_ids))
+
+
+def _selected(
+    photo_ids: tuple[str, ...], filters: dict[str, str], *, everything: bool
+) -> list[dict[str, Any]]:
+    """What the calls select: photos in chunks, or a filter."""
+    if sum((bool(photo_ids), bool(filters), everything)) != 1:
+        raise click.UsageError("Name photos; or --stage, --category, --owner; or --all.")
+    if photo_ids:
+        starts = range(0, len(photo_ids), CHUNK)
+        return [{"photoIds": photo_ids[start : start + CHUNK]} for start in starts]
+    return [{"all": True}] if everything else [filters]
+
+
+def _count(server: Server, *, everything: bool) -> int | None:
+    """How many dead letters there are; of those of a filter nobody knows it beforehand."""
+    if not everything:
+        return None
+
+    async def run() -> int:
+        async with connected(server.url, server.token) as client:
+            return (await Operations(client).queues()).dead_letters
+
+    return anyio.run(run)
+
+
+def _confirm(what: str, total: int | None, *, asked: bool) -> None:
+    if asked:
+        click.confirm(f"{what} all {total or 0:,} dead letters?", abort=True)
+
+
+def _sweep(
+    server: Server, what: str, wishes: list[dict[str, Any]], total: int | None, *, quiet: bool
+) -> Done:
+    number, skipped = 0, list[Skipped]()
+
+    async def run(told: Callable[[int, int | None], None]) -> None:
+        nonlocal number
+        async with connected(server.url, server.token) as client:
+            async for swept in Operations(client).sweep(what, wishes):
+                number += swept.done
+                skipped.extend(swept.skipped)
+                told(number + len(skipped), total)
+
+    with progress_bar(quiet=quiet) as told:
+        told(0, total)
+        anyio.run(run, told)
+    if what == "retry":
+        return Done(retried=number, skipped=skipped)
+    return Done(discarded=number, skipped=skipped)
+
+
+def _end(done: Done, *, as_json: bool, named: bool) -> None:
+    if as_json:
+        say_json(msgspec.json.encode(done))
+    else:
+        kind = "discarded" if done.retried is None else "retried"
+        codes = Counter(printable(each.code) for each in done.skipped)
+        said = [f"{done.retried or done.discarded or 0:,} {kind}"]
+        if not named:  # otherwise each is named with its code
+            said += [f"{count:,} skipped: {_why(code)}" for code, count in sorted(codes.items())]
+        elif done.skipped:
+            said.append(f"{len(done.skipped):,} skipped")
+        say(", ".join(said))
+        for each in done.skipped if named else ():
+            say(f"{printable(each.photo_id)}: {_why(each.code)}", err=True)
+    if named and done.skipped:
+        raise click.exceptions.Exit(1)
+
+
+def _why(code: str) -> str:
+    """Why a photo is skipped, in words; the code as it came where it is newer than this command."""
+    words = _WORDS.get(code)
+    return f"{words} ({code})" if words else printable(code)
+
+
+def _tell(letters: list[DeadLetter]) -> None:
+    rows = [HEADINGS, *(_row(letter) for letter in letters)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
+    for row in rows:
+        columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
+        say("  ".join([*columns, row[-1]]).rstrip())
+
+
+def _row(letter: DeadLetter) -> tuple[str, ...]:
+    first, last = (
+        text[:19].replace("T", " ") for text in (letter.first_failed_at, letter.last_failed_at)
+    )
+    named = (letter.photo_id, letter.client_id, letter.stage, letter.category)
+    why = f"{letter.code}: {letter.error}"
+    return tuple(printable(text) for text in (*named, letter.attempts, first, last, why))

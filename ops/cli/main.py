@@ -1,0 +1,91 @@
+"""The command line: ``photolog COMMAND``. One command, one file in ``ops/commands/``."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from ops.cli.options import config_option, data_option
+from ops.errors import UserError
+from ops.event_format import printable
+from store.errors import StoreError
+
+PRIVATE = 0o077
+"""The umask of every command and of all processes that it starts: what they make is this user's."""
+
+COMMANDS = {
+    "up": "Run all of Photolog on this machine.",
+    "upload": "Upload photos: files and whole folders.",
+    "photos": "List photos, newest first.",
+    "watch": "Show the events of a room as they happen.",
+    "history": "Show everything that happened to a photo.",
+    "verify": "Check the hash chain of every photo, or of one, in the log.",
+    "queues": "Show waiting tasks and workers; pause, resume, drain and limit stages.",
+    "dead-letters": "List the jobs that have failed for good; retry or discard them.",
+    "backfill": "Run a stage for photos that are already stored.",
+    "quotas": "Show what clients use, and set their quotas.",
+    "link": "Print a link that signs a browser in.",
+    "token": "Print a token for a client.",
+    "tokens": "List revocations; revoke tokens; change the key that signs them.",
+    "health": "Show the health of each part; the exit status is 1 if one is down.",
+    "config": "Show every setting, its value and its source.",
+    "reconcile": "Compare the stored files with the log, in both directions.",
+    "projections": "List, rebuild and verify the read models.",
+    "gateway": "Run one gateway: HTTP, WebSocket, SSE and the pages.",
+    "projector": "Run the projector of this machine.",
+    "worker": "Run one worker.",
+    "bench": "Measure how fast Photolog is, next to the limits of what it runs on.",
+}
+"""Each command and what ``--help`` says of it, so that help imports none of them."""
+
+
+class _Photolog(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f"ops.commands.{cmd_name.replace('-', '_')}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        before = os.umask(PRIVATE)
+        try:
+            return super().invoke(ctx)
+        except (UserError, StoreError) as error:
+            lines = map(printable, _sentence(str(error)).split("\n"))
+            raise click.ClickException("\n".join(lines)) from error
+        except KeyboardInterrupt:
+            ctx.exit(130)  # 128 + SIGINT, as shells say it
+        finally:
+            os.umask(before)
+
+
+def _sentence(text: str) -> str:
+    """With a capital at the beginning, unless that is a name: a variable, a path or a URL."""
+    word = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if word.isalpha() else text
+
+
+@click.group(
+    cls=_Photolog,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@config_option
+@data_option
+@click.version_option(package_name="photolog")
+def main() -> None:
+    """Photolog keeps photos, and everything that happened to them.
+
+    Start with `photolog up`. Other commands find the running system through its data folder.
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main(prog_name="photolog"))

@@ -1,0 +1,238 @@
+"""``photolog tokens``: revoke, list, show, keys, rotate."""
+
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+import click
+import jwt
+import msgspec
+
+from gateway.http.auth import TOKEN_ID_BYTES, Key
+from ops.cli.options import WithDefault, config_option, data_option, with_settings
+from ops.cli.server import as_operator, as_operator_of_clients
+from ops.client.client import Server, connected
+from ops.client.operations import Operations, Revocation
+from ops.config.loading import Loaded
+from ops.config.settings import Settings
+from ops.errors import UserError
+from ops.event_format import printable, say, say_json
+from ops.runtime import signing_keys
+
+_ID = re.compile(rf"[0-9a-f]{{{2 * TOKEN_ID_BYTES}}}")
+"""The ids that tokens get, see ``gateway.http.auth``."""
+
+SHOWN = 40
+
+
+@click.group(cls=WithDefault)
+@config_option
+@data_option
+def command() -> None:
+    """List revocations; revoke tokens; change the key that signs them.
+
+    Without a command: list.
+    """
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Each revocation, one line of JSON.")
+@as_operator
+def show_revocations(server: Server, as_json: bool) -> None:
+    """List what was revoked, when, by whom and why; the newest first.
+
+    A revocation that a wider one supersedes is listed too, and marked.
+    """
+
+    async def run() -> list[bytes]:
+        async with connected(server.url, server.token) as client:
+            return [bytes(each) async for each in Operations(client).revoked()]
+
+    found = anyio.run(run)
+    for each in found:
+        if as_json:
+            say_json(each)
+        else:
+            _tell(msgspec.json.decode(each, type=Revocation))
+    if not found and not as_json:
+        say("Nothing is revoked.")
+
+
+@command.command()
+@click.argument("token_ids", nargs=-1, metavar="[TOKEN_ID]...")
+@click.option("--client", "client_id", metavar="ID", help="Revoke all tokens of this client.")
+@click.option(
+    "--before",
+    metavar="TIME",
+    help="Revoke the tokens issued up to this time (2026-11-23T10:00:00Z, or now), of --client or "
+    "of everyone.",
+)
+@click.option("--reason", default="", help="Recorded with the revocation.")
+@as_operator_of_clients
+def revoke(
+    server: Server,
+    token_ids: tuple[str, ...],
+    client_id: str | None,
+    before: str | None,
+    reason: str,
+) -> None:
+    """Revoke tokens: by id, by client, or all that were issued up to a time.
+
+    You may give a whole token instead of its id. Sessions that were started with the tokens end
+    too. A revocation by client or by time does not concern tokens that are made afterwards.
+    """
+    if bool(token_ids) == bool(client_id or before):
+        raise click.UsageError("Name tokens, or --client, --before, or both of these.")
+    wishes: list[dict[str, Any]] = [{"tokenId": _id_of(each)} for each in token_ids]
+    if not token_ids:
+        moment = None if before is None else _moment(before)
+        wishes = [{"clientId": client_id, "before": moment}]
+
+    async def run() -> None:
+        async with connected(server.url, server.token) as client:
+            for wish in wishes:
+                await Operations(client).ask("POST", "tokens/revoke", {**wish, "reason": reason})
+
+    anyio.run(run)
+    say("Revoked. Every gateway knows within two seconds.")
+
+
+@command.command()
+@click.argument("token", default="-")
+@with_settings()
+def show(loaded: Loaded, token: str) -> None:  # noqa: ARG001 # takes what its siblings take
+    """Show what a token contains: its id, client, role, scopes and times.
+
+    The token is read from the standard input unless it is given. Whether it is valid is not
+    checked.
+    """
+    text = sys.stdin.read().strip() if token == "-" else token  # noqa: S105 # not a secret
+    if not text:
+        raise UserError("there is no token: name one, or send one to the standard input")
+    claims = _claims(text)
+    for name, value in (
+        ("id", claims.get("jti", "none: of an older version")),
+        ("client", claims.get("sub")),
+        ("role", claims.get("role")),
+        ("scopes", claims.get("scope", "none")),
+        ("issued", _shown(claims.get("iat"))),
+        ("expires", _shown(claims.get("exp"))),
+    ):
+        say(f"{name:<8} {value}")
+
+
+@command.command()
+@with_settings()
+def keys(loaded: Loaded) -> None:
+    """List the keys that sign and verify tokens: their ids, not their secrets."""
+    _tell_keys(_keys(loaded.settings))
+
+
+@command.command()
+@click.option(
+    "--retire", metavar="KEY", help="Stop accepting this key at once; `tokens keys` lists them."
+)
+@with_settings()
+def rotate(loaded: Loaded, retire: str | None) -> None:
+    """Sign with a new key. Earlier keys are accepted as long as their tokens can be valid.
+
+    If a key has leaked, --retire it: its tokens, and the sessions started with them, end.
+    """
+    settings = loaded.settings
+    if settings.secret is not None:
+        raise UserError(
+            "PHOTOLOG_SECRET has the key: on all hosts, set PHOTOLOG_PREVIOUS_SECRET to a new one "
+            "and restart the gateways; then exchange the two and restart them again; unset the "
+            "previous one when its tokens have expired (PHOTOLOG_TOKEN_TTL_MAX_S)"
+        )
+    _keys(settings)
+    _tell_keys(
+        signing_keys.rotate(
+            signing_keys.key_path(settings), settings.token_ttl_max_s, retired=retire
+        )
+    )
+
+
+def _keys(settings: Settings) -> tuple[Key, ...]:
+    if settings.secret is not None:
+        return signing_keys.keys_in(settings)
+    path = signing_keys.key_path(settings)
+    try:
+        return signing_keys.read(path)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there is no key in {settings.folder}: start `photolog up` once"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be used: {error}") from error
+
+
+def _tell_keys(found: tuple[Key, ...]) -> None:
+    now = time.time()
+    for key in found:
+        if key is found[0]:
+            say(f"{key.id}  signs")
+        elif key.until > now:
+            say(f"{key.id}  verifies{_until(key)}")
+
+
+def _until(key: Key) -> str:
+    return "" if key.until == float("inf") else f" until {_shown(key.until)}"
+
+
+def _tell(found: Revocation) -> None:
+    revoked = f"revoked {found.revoked_at} by {found.revoked_by}"
+    up_to = f"all tokens issued up to {found.before}, {revoked}"
+    if found.token_id is not None:
+        what = f"token {found.token_id}  {revoked}"
+    elif found.client_id is not None:
+        what = f"client {found.client_id}  {up_to}"
+    else:
+        what = f"everyone  {up_to}"
+    reason = f": {found.reason}" if found.reason else ""
+    wider = " (a wider revocation includes this one)" if found.superseded else ""
+    say(printable(f"{what}{reason}{wider}"))
+
+
+def _id_of(text: str) -> str:
+    if text.count(".") != 2:  # a JWT has three parts
+        if not _ID.fullmatch(text):
+            raise UserError(
+                f"{printable(text)[:SHOWN]!r} cannot be a token id: those are "
+                f"{2 * TOKEN_ID_BYTES} hexadecimal digits, as `photolog tokens show` "
+                "prints them; a whole token will do as well"
+            )
+        return text
+    token_id = _claims(text).get("jti")
+    if token_id is None:
+        raise UserError("the token has no id, it is of an older version: revoke it by --client")
+    return str(token_id)
+
+
+def _claims(token: str) -> dict[str, Any]:
+    try:
+        return jwt.decode(token, options={"verify_signature": False})  # pyright: ignore[reportUnknownMemberType] # types of the library
+    except jwt.InvalidTokenError as error:
+        raise UserError("this is not a token") from error
+
+
+def _moment(text: str) -> str:
+    if text == "now":
+        return datetime.now(UTC).isoformat()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(f"{text!r} is not a time: write 2026-11-23T10:00:00Z, or now") from error
+    if moment.tzinfo is None:
+        raise UserError(f"{text!r} has no offset from UTC: write 2026-11-23T10:00:00Z")
+    return moment.isoformat()
+
+
+def _shown(moment: Any) -> str:
+    try:
+        return datetime.fromtimestamp(float(moment), UTC).isoformat(timespec="seconds")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return "unknown"

@@ -1,0 +1,108 @@
+"""``photolog watch``"""
+
+import anyio
+import click
+import httpx
+import msgspec
+
+from ops.cli.server import with_server
+from ops.client.client import Server, checked, connected
+from ops.client.event_stream import Frame, frames
+from ops.event_format import Shown, printable, say, say_json, what
+
+SILENCE_S = 60.0
+"""The server sends a sign of life more often than this."""
+
+FIRST_PAUSE_S = 0.2
+LAST_PAUSE_S = 5.0
+PASSING = frozenset({429, 502, 503, 504})
+
+NAMES_MAX = 10_000
+"""Of so many photos the names are remembered, the last ones uploaded."""
+
+
+class _Start(msgspec.Struct, frozen=True, kw_only=True):
+    """The first message: whether what came after ``lastEventId`` is all here."""
+
+    recovered: bool
+    position: str
+
+
+class _Watch:
+    """One room, across any number of connections."""
+
+    def __init__(self, room: str, after: str | None, *, as_json: bool) -> None:
+        self._room = room
+        self._after = after
+        self._as_json = as_json
+        self._names: dict[str, str] = {}
+
+    async def run(self, server: Server) -> None:
+        async with connected(server.url, server.token, read_timeout_s=SILENCE_S) as client:
+            pause_s, met = FIRST_PAUSE_S, False
+            while True:
+                try:
+                    if await self._follow(client):
+                        pause_s, met = FIRST_PAUSE_S, True
+                except httpx.TransportError:
+                    if not met:
+                        raise
+                if pause_s == FIRST_PAUSE_S:
+                    say("The connection was lost; connecting again …", err=True)
+                await anyio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LAST_PAUSE_S)
+
+    async def _follow(self, client: httpx.AsyncClient) -> bool:
+        """Show what comes until the connection ends; whether there was one."""
+        headers = {"Last-Event-ID": self._after} if self._after else {}
+        headers["Accept"] = "text/event-stream"
+        async with client.stream(
+            "GET", "/api/events", params={"room": self._room}, headers=headers
+        ) as response:
+            if response.status_code in PASSING:
+                return False
+            if not response.is_success:
+                await response.aread()
+                checked(response)
+            try:
+                async for frame in frames(response.aiter_bytes()):
+                    self._show(frame)
+            except httpx.TransportError:
+                pass
+            return True
+
+    def _show(self, frame: Frame) -> None:
+        if frame.event == "ready":
+            start = msgspec.json.decode(frame.data, type=_Start)
+            if self._after is not None and not start.recovered:
+                say(f"Events before {start.position} may be missing.", err=True)
+            say(f"Watching {self._room} from {start.position}", err=True)
+        elif frame.event == "message":
+            event = msgspec.json.decode(frame.data, type=Shown)
+            say_json(frame.data) if self._as_json else say(self._line(event))
+        self._after = frame.id or self._after
+
+    def _line(self, event: Shown) -> str:
+        """With the photo's name, which its first event says, where that was seen here."""
+        name = self._names.get(event.photo_id)
+        if event.type == "photo.uploaded":
+            self._names[event.photo_id] = printable(event.data["originalFilename"])
+            if len(self._names) > NAMES_MAX:
+                del self._names[next(iter(self._names))]
+        said = ", ".join(text for text in (name, what(event)) if text)
+        return f"{event.time}  {event.type:<32}  {event.photo_id}  {said}"
+
+
+@click.command()
+@click.argument("room", default="client", required=False)
+@click.option("--after", metavar="POSITION", help="Start after this position instead of now.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
+@with_server
+def command(server: Server, room: str, after: str | None, as_json: bool) -> None:
+    """Show the events of a room as they happen, until Ctrl-C.
+
+    ROOM is client (your own; the default), client:ID, session:ID, photo:ID or global. A client sees
+    only its own events; with --role operator you see all. After a lost connection it resumes where
+    it stopped.
+    """
+    anyio.run(_Watch(room, after, as_json=as_json).run, server)

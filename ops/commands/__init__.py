@@ -1,1 +1,0 @@
-"""The commands of ``photolog``; each file has one, under the name ``command``."""

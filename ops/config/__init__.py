@@ -1,0 +1,1 @@
+"""Settings: names, defaults, where values come from, and their validation."""

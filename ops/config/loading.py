@@ -1,0 +1,165 @@
+"""Where the values of the settings come from, and how they are shown.
+
+A command line option wins over the environment, the environment over the file. An empty variable
+counts as unset.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Meta, inspect
+
+from domain.pipeline.failures import Category
+from domain.pipeline.retries import STRATEGIES
+from ops.config.rate_settings import RATES, form, whole
+from ops.config.setting_values import accepted
+from ops.config.settings import HINTS, PARTS, PREFIX, RETRY, Settings, variable_of
+from ops.config.strategies import FORM, parse, text_of
+from ops.errors import UserError
+
+CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
+"""Read by the command line itself; they are no settings of a running system."""
+
+MASK = "********"
+SECRETS = ("secret", "previous_secret", "s3_secret_key")
+"""Settings whose value is never shown."""
+
+
+class SettingsError(UserError):
+    """A setting has no value that we can work with; the message says which, from where, and why."""
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings, and for each name where its value came from.
+
+    ``unknown`` are variables that look like ours and are none: probably misspelt.
+    """
+
+    settings: Settings
+    sources: dict[str, str]
+    unknown: tuple[str, ...] = ()
+
+
+def load(
+    environ: Mapping[str, str] | None = None,
+    *,
+    file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """The settings as ``environ`` (default: that of this process), file and options give them.
+
+    Options that are None were not given.
+
+    Raises:
+        SettingsError: a value is not accepted, or the file cannot be read or names no setting.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(HINTS, "default")
+    for name, value in _read(file).items() if file else ():
+        values[name] = _accept(name, value, f"the line {name} of {file}", strict=True)
+        sources[name] = f"file {file}"
+    for name in HINTS:
+        variable = variable_of(name)
+        if text := environ.get(variable):
+            values[name] = _accept(name, text, variable, strict=False)
+            sources[name] = f"environment {variable}"
+    for name, value in (options or {}).items():
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            values[name] = _accept(name, value, option, strict=False)
+            sources[name] = f"option {option}"
+    known = CLIENT_VARIABLES | {variable_of(name) for name in HINTS}
+    unknown = tuple(sorted(n for n in environ if n.startswith(PREFIX) and n not in known))
+    return Loaded(settings=Settings(**values), sources=sources, unknown=unknown)
+
+
+def hint(name: str) -> str:
+    """What to say after the name of a setting that there is not."""
+    close = get_close_matches(name.lower().removeprefix(PREFIX.lower()), HINTS, 1)
+    return f": did you mean {close[0]}?" if close else "; `photolog config` lists them all"
+
+
+def parts() -> dict[str, list[str]]:
+    """The names of all settings by the title of their part, in their order."""
+    found: dict[str, list[str]] = {}
+    title = ""
+    for name in HINTS:
+        title = PARTS.get(name, title)
+        found.setdefault(title, []).append(name)
+    return found
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Variables from which ``load`` makes these settings again, in another process."""
+    values = msgspec.structs.asdict(settings) | {"data": str(settings.folder)}
+    return {variable_of(name): str(value) for name, value in values.items() if value is not None}
+
+
+def describe(name: str) -> tuple[str, str]:
+    """What the setting means, and which values it takes."""
+    metas = cast("tuple[Meta, ...]", HINTS[name].__metadata__)
+    meaning = next(meta.description for meta in metas if meta.description)
+    if name in RATES:
+        return meaning, form(name)
+    return meaning, FORM if name.startswith(RETRY) else accepted(inspect.type_info(HINTS[name]))
+
+
+def shown(name: str, value: object) -> str:
+    """The value as it may be shown to anyone: without secrets."""
+    if value is None:
+        return "unset"
+    if name in SECRETS:
+        return MASK
+    if name in ("redis_url", "otlp_endpoint"):
+        return _without_password(str(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}") from error
+    for name in values:
+        if name not in HINTS:
+            raise SettingsError(f"{file} names a setting that does not exist, {name}{hint(name)}")
+    return values
+
+
+def _accept(name: str, value: object, where: str, *, strict: bool) -> Any:
+    try:
+        found = msgspec.convert(value, HINTS[name], strict=strict)
+    except msgspec.ValidationError as error:
+        given = shown(name, value)
+        raise SettingsError(f"{where} is {given!r}, but takes {describe(name)[1]}") from error
+    return _whole(name, found, where) if name.startswith(RETRY) or name in RATES else found
+
+
+def _whole(name: str, text: str, where: str) -> str:
+    """The whole strategy or rate that the text stands for, so that whoever looks sees it."""
+    try:
+        if name in RATES:
+            return whole(name, text)
+        return text_of(parse(text, STRATEGIES[Category(name.removeprefix(RETRY))]))
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from error
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, _ = parts.netloc.partition(":")
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{user}:{MASK}@{host}"))

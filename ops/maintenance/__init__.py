@@ -1,0 +1,1 @@
+"""Audits, reconciliation, backfills and advisories."""

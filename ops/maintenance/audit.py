@@ -1,0 +1,217 @@
+"""Whether the hash chains of the log are whole: each event names the bytes of the one before it.
+
+The events of a photo form one chain, and those of the pipeline itself another, called ``pipeline``.
+In a chain versions count from 1 without a gap, and ``prev`` is the SHA-256, in hex, of the field
+``b`` of the entry before, as it is stored; that of the first is 64 zeros. A chain cannot show that
+its last events were taken away: for that there is the anchor, to be noted and compared later.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from domain.photo.events import EVENT_TYPES, FIRST_PREV
+from domain.pipeline.control_events import OF_NO_PHOTO, SystemData
+from store.log.codec import digest
+from store.log.entries import StoredEntry, entries, length
+from store.log.log import Log
+from store.log.position import Position
+from store.log.stream import is_foreign
+
+PIPELINE = "pipeline"
+"""The name of the chain of those events that are about no photo."""
+
+UNKNOWN = "?"
+"""The chain of what does not say what it is about."""
+
+REPORT_EVERY = 500
+
+Progress = Callable[[int, int], None]
+"""Called with ``(done, total)`` in entries."""
+
+
+class Break(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where the history of ``chain``, a photo's id or ``pipeline``, is not what it should be."""
+
+    chain: str
+    version: int
+    position: str
+    problem: str
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was found in the log up to ``positions``, one of each partition.
+
+    ``anchor`` is the SHA-256 of a line ``<chain> <digest>`` for each chain, in order of the names;
+    the digest is over those of all its events: at each the SHA-256 of the one before, at first 64
+    zeros, and that of the event, both in hex. It is the same for every audit up to the same
+    positions, unless something was changed, left out or put in. ``lost`` are positions up to which
+    the audit was to look, and at which the log has no event: then there is no anchor.
+    """
+
+    photos: int
+    events: int
+    breaks: list[Break]
+    lost: list[str]
+    anchor: str | None
+    positions: list[str]
+
+
+class _Data(msgspec.Struct, frozen=True, rename="camel"):
+    photo_id: str | None = None
+
+
+class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
+    photo_version: int
+    prev: str
+
+
+class _Event(msgspec.Struct, frozen=True):
+    """Of an event of any type and version, what makes it a link of its chain."""
+
+    type: str
+    data: _Data
+    metadata: _Metadata
+
+
+_decoder = msgspec.msgpack.Decoder(_Event)
+
+
+class Chains:
+    """Takes entries in the order of the log, of all chains or of the one called ``only``."""
+
+    def __init__(self, only: str | None = None) -> None:
+        self.breaks: list[Break] = []
+        self.events = 0
+        self._only = only
+        self._photos: set[str] = set()
+        self._last: dict[str, tuple[int, str]] = {}
+        self._all: dict[str, str] = {}
+
+    @property
+    def photos(self) -> int:
+        """Those of which an event can be read: what is merely filed as one makes no photo."""
+        return len(self._photos)
+
+    @property
+    def anchor(self) -> str:
+        lines = [f"{chain} {of_all}\n" for chain, of_all in sorted(self._all.items())]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def take(self, entry: StoredEntry) -> None:
+        if is_foreign(entry.fields):
+            self._take_foreign(entry)
+            return
+        body = entry.fields.get(b"b", b"")
+        try:
+            event = _decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            event = None
+        chain = _chain(event, entry)
+        if self._only not in (None, chain):
+            return
+        last_version, last_digest = self._last.get(chain, (0, FIRST_PREV))
+        version = event.metadata.photo_version if event else last_version + 1
+        for problem in _problems(event, entry, chain, last_version, last_digest):
+            self.breaks.append(
+                Break(chain=chain, version=version, position=str(entry.position), problem=problem)
+            )
+        self.events += 1
+        if event is not None and chain not in (PIPELINE, UNKNOWN):
+            self._photos.add(chain)
+        self._last[chain] = version, digest(body)
+        self._add(chain, body)
+
+    def _take_foreign(self, entry: StoredEntry) -> None:
+        """It is no link of a chain, so what follows on the link before it is right."""
+        if self._only in (None, UNKNOWN):
+            position = str(entry.position)
+            self.breaks.append(
+                Break(chain=UNKNOWN, version=0, position=position, problem="it is no event")
+            )
+            self._add(UNKNOWN, position.encode())
+
+    def _add(self, chain: str, body: bytes) -> None:
+        before = self._all.get(chain, FIRST_PREV)
+        self._all[chain] = hashlib.sha256((before + digest(body)).encode()).hexdigest()
+
+
+async def audit(
+    log: Log,
+    *,
+    only: str | None = None,
+    upto: Mapping[int, Position] | None = None,
+    progress: Progress = lambda _done, _total: None,
+) -> Audit:
+    """Read the whole log, or the part of it up to ``upto``, and check its chains.
+
+    The system may be at work: what is appended after the call began is not looked at.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    ends = [
+        (upto or {}).get(partition) or await log.last_entry(partition)
+        for partition in range(log.partitions)
+    ]
+    total = sum([await length(log, end.partition) for end in ends])
+    chains, done = Chains(only), 0
+    lost: list[str] = []
+    for end in ends:
+        last = Position.start(end.partition)
+        async for entry in entries(log, end):
+            chains.take(entry)
+            last = entry.position
+            done += 1
+            if done % REPORT_EVERY == 0:
+                progress(done, total)
+        if last != end:
+            lost.append(str(end))
+    return Audit(
+        photos=chains.photos,
+        events=chains.events,
+        breaks=chains.breaks,
+        lost=lost,
+        anchor=None if lost else chains.anchor,
+        positions=[str(end) for end in ends],
+    )
+
+
+def _chain(event: _Event | None, entry: StoredEntry) -> str:
+    """What is filed under nothing, and does not say what it is about, is a chain of its own: ``?``.
+
+    Of an event that cannot be read, the entry's own field has to do.
+    """
+    if event is None:
+        return entry.fields.get(b"p", b"").decode("utf-8", "replace") or UNKNOWN
+    kind = EVENT_TYPES.get(event.type)
+    if kind is not None and issubclass(kind, SystemData):
+        return PIPELINE
+    return event.data.photo_id or UNKNOWN
+
+
+def _problems(
+    event: _Event | None, entry: StoredEntry, chain: str, last_version: int, last_digest: str
+) -> list[str]:
+    if event is None:
+        return ["its body is no event"]
+    found: list[str] = []
+    version, prev = event.metadata.photo_version, event.metadata.prev
+    if version > last_version + 1:
+        first, last = last_version + 1, version - 1
+        gap = f"version {first} is" if first == last else f"versions {first} to {last} are"
+        found.append(f"{gap} missing before it")
+    elif version <= last_version:
+        found.append(f"it follows on version {last_version}")
+    elif prev != last_digest and version == 1:
+        found.append("it is the first, and its prev is not 64 zeros")
+    elif prev != last_digest:
+        found.append(f"its prev is not the SHA-256 of version {last_version} as that is stored")
+    photo_id = OF_NO_PHOTO if chain == PIPELINE else chain
+    filed = {"t": event.type, "v": str(version), "p": photo_id}
+    for field, said in filed.items():
+        value = entry.fields.get(field.encode(), b"").decode("utf-8", "replace")
+        if value != said:
+            found.append(f"its field {field} is {value!r} and its body says {said!r}")
+    return found

@@ -1,0 +1,97 @@
+"""Which versions of C libraries are in the wheels of this installation.
+
+``python -m ops.maintenance.bundled`` prints them as JSON. Only a library can say its version, so it
+has to be loaded: the roles ask a short-lived process, and keep the decoders out of their own.
+"""
+
+import logging
+import subprocess
+import sys
+from typing import Any, cast
+
+import anyio
+import msgspec
+
+from ops.event_format import say_json
+from ops.maintenance.advisories import Finding, advisories, number, vulnerable
+from ops.process.embedded_valkey import valkey_binary
+from store.sqlite.connection import library_version
+
+logger = logging.getLogger("photolog")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of each library that can be found, by its name in ``advisories.toml``."""
+    found = {"sqlite": library_version(), **_of_pillow(), **_of_pillow_heif()}
+    found["valkey"] = _of_valkey()
+    return {name: version for name, version in found.items() if version is not None}
+
+
+async def known_flaws() -> list[Finding]:
+    """Return what is known against the libraries of this installation; takes about 0.3 s.
+
+    Also empty, with a line in the log, if the process that loads them fails.
+    """
+    command = (sys.executable, "-m", "ops.maintenance.bundled")
+    try:
+        found = await anyio.run_process(command, stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.CalledProcessError) as error:
+        logger.warning("the versions of the bundled libraries cannot be read: %s", error)
+        return []
+    return vulnerable(advisories().library, msgspec.json.decode(found.stdout, type=dict[str, str]))
+
+
+def _of_pillow() -> dict[str, str | None]:
+    from PIL import features  # noqa: PLC0415
+
+    names = {
+        "libwebp": "webp",
+        "libtiff": "libtiff",
+        "libjpeg-turbo": "libjpeg_turbo",
+        "libavif": "avif",
+        "lcms2": "littlecms2",
+    }
+    return {
+        **{name: features.version(feature) for name, feature in names.items()},
+        "dav1d": _of_dav1d(),
+    }
+
+
+def _of_dav1d() -> str | None:
+    """Pillow's AVIF module says ``dav1d [dec]:1.5.3-0-gb546257, aom [enc]:3.14.1``, for example."""
+    try:
+        from PIL import _avif  # noqa: PLC0415 # pyright: ignore
+    except ImportError:
+        return None
+    codecs: str = _avif.codec_versions()  # pyright: ignore
+    for codec in codecs.split(", "):
+        name, _, version = codec.partition(":")
+        if name.startswith("dav1d"):
+            return number(version)
+    return None
+
+
+def _of_pillow_heif() -> dict[str, str | None]:
+    try:
+        import pillow_heif  # noqa: PLC0415
+    except ImportError:
+        return {}
+    info = cast("dict[str, Any]", pillow_heif.libheif_info())  # pyright: ignore[reportUnknownMemberType]
+    # libde265 HEVC decoder, version 1.1.3
+    said: str | None = info["decoders"].get("libde265")
+    decoder = number(said.rpartition(" ")[2]) if said else None
+    return {"libheif": info["libheif"], "libde265": decoder}
+
+
+def _of_valkey() -> str | None:
+    """The bundled server says ``Valkey server v=9.1.2 sha=…``."""
+    try:
+        binary = valkey_binary()
+        said = subprocess.run([binary, "--version"], capture_output=True, check=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return number(said.stdout.partition("v=")[2])
+
+
+if __name__ == "__main__":
+    say_json(msgspec.json.encode(versions()))

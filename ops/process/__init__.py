@@ -1,0 +1,1 @@
+"""Processes and their resources. Imports nothing else of ``ops``."""

@@ -1,0 +1,149 @@
+"""What only one system can hold: a data folder and a port."""
+
+import fcntl
+import logging
+import os
+import socket
+import time
+import zlib
+from collections.abc import Generator
+from contextlib import contextmanager
+from errno import EADDRINUSE
+from pathlib import Path
+
+from ops.errors import UserError
+from store.blobs.disk import make_folder
+
+logger = logging.getLogger("photolog")
+
+TAKEOVER_S = 5.0
+"""How long the processes of a supervisor that was killed may take to end."""
+
+BACKLOG = 2048
+POLL_S = 0.05
+
+_THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # nothing is bound to it here
+
+
+class StartFailed(UserError):
+    """The system cannot run here; the message tells its user what to change."""
+
+
+@contextmanager
+def locked(folder: Path) -> Generator[int]:
+    """Hold the folder, made if need be; the descriptor of its lock.
+
+    Whoever inherits the descriptor holds the lock too, until it ends.
+
+    Raises:
+        StartFailed: another system holds it, or it cannot be used.
+    """
+    try:
+        make_folder(folder, 0o700)
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartFailed(
+            f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
+        ) from error
+    try:
+        _take(fd, folder)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether somebody holds the folder, as far as this user may know."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+def machine(folder: Path) -> str:
+    """A name of the system on the folder; the folder tells apart two systems of one machine."""
+    return f"{socket.gethostname()}-{zlib.crc32(str(folder).encode()):08x}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that accepts connections; raises StartFailed."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise StartFailed(f"PHOTOLOG_HOST: {host} has no address: {error.strerror}") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == EADDRINUSE:
+            message = (
+                f"PHOTOLOG_PORT: port {port} of {host} is in use: stop what uses it, or choose "
+                "another with --port (0 takes a free one)"
+            )
+        else:
+            message = (
+                f"PHOTOLOG_HOST, PHOTOLOG_PORT: cannot listen on port {port} of {host}: "
+                f"{error.strerror}"
+            )
+        raise StartFailed(message) from error
+    return listener
+
+
+def reachable(listener: socket.socket) -> tuple[str, int]:
+    """Host and port at which this machine reaches the socket."""
+    name: tuple[str, int] = listener.getsockname()[:2]
+    return _THIS_MACHINE.get(name[0], name[0]), name[1]
+
+
+def base_url(listener: socket.socket) -> str:
+    """The URL under which this machine reaches the socket."""
+    host, port = reachable(listener)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _take(fd: int, folder: Path) -> None:
+    until = time.monotonic() + TAKEOVER_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError as error:
+            holder = os.pread(fd, 20, 0).decode()
+            if holder and _is_alive(int(holder)):
+                raise StartFailed(
+                    f"Photolog already runs on {folder}, as process {holder}: stop that one first, "
+                    "or choose another folder with --data"
+                ) from error
+            if time.monotonic() > until:
+                raise StartFailed(
+                    f"processes of a Photolog that was killed still use {folder}: end them first"
+                ) from error
+        time.sleep(POLL_S)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+    except OSError as error:  # the lock holds without it
+        logger.warning("the process id is not in %s: %s", folder / "lock", error.strerror)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,147 @@
+"""The blobs as the settings say: in a folder, or in a bucket of a server of S3."""
+
+import logging
+import shutil
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ops.config.settings import Settings, variable_of
+from ops.config.validation import check_blobs
+from ops.errors import UserError
+from ops.process.lock import machine
+from ops.telemetry.logs import starting
+from store.blobs.disk import make_folder
+from store.blobs.interface import Blobs, Readable
+from store.errors import Denied, Unavailable
+from store.observing import OperationObserver, ignore
+from store.redis.breaker import Breaker
+
+if TYPE_CHECKING:
+    from store.blobs.folder import FolderBlobs
+    from store.blobs.s3 import MinioBlobs
+    from store.blobs.s3_bucket import Server
+
+logger = logging.getLogger("photolog")
+
+RETRY_S = 0.5
+REMIND_S = 30.0
+
+RESERVE_MAX = 0.1
+"""The largest part of a disk that is its reserve."""
+
+
+@asynccontextmanager
+async def open_store(
+    settings: Settings,
+    owner: str,
+    *,
+    patient: bool = False,
+    reserved: float = 1.0,
+    breaker: Breaker | None = None,
+    observe: OperationObserver = ignore,
+) -> AsyncGenerator[Blobs]:
+    """The blobs, for the one process of this system that is called ``owner``.
+
+    ``reserved`` is the part of the disk's reserve that this process leaves free. A ``patient``
+    caller waits until the server is there, and says so.
+
+    Raises:
+        UserError: the folder or the bucket cannot be used; the message names the setting.
+        Unavailable: the server does not answer, and the caller is not patient.
+    """
+    check_blobs(settings)
+    if settings.s3_endpoint is None:
+        yield _folder(settings, owner, reserved, breaker, observe)
+        return
+    blobs = _bucket(settings, owner, breaker, observe)
+    try:
+        await _prepare(blobs, patient=patient)
+        if patient:
+            starting.info("photos are in the bucket %s of %s", blobs.bucket, settings.s3_endpoint)
+        yield blobs
+    finally:
+        blobs.close()
+
+
+@asynccontextmanager
+async def open_reading(settings: Settings) -> AsyncGenerator[Readable]:
+    """The blobs for reading alone: nothing is written, so the folder may be a backup or evidence.
+
+    Raises:
+        UserError: there are no blobs in the folder.
+    """
+    check_blobs(settings)
+    if settings.s3_endpoint is None:
+        from store.blobs.folder import FolderReader  # noqa: PLC0415 # see ops.runtime.wiring
+
+        if not (settings.blobs_folder / "originals").is_dir():
+            raise UserError(f"there are no originals in {settings.blobs_folder}")
+        yield FolderReader(settings.blobs_folder)
+        return
+    blobs = _bucket(settings, "reader", None, ignore)
+    try:
+        yield blobs
+    finally:
+        blobs.close()
+
+
+def _folder(
+    settings: Settings,
+    owner: str,
+    reserved: float,
+    breaker: Breaker | None,
+    observe: OperationObserver,
+) -> "FolderBlobs":
+    from store.blobs.folder import FolderBlobs  # noqa: PLC0415 # see ops.runtime.wiring
+
+    folder = settings.blobs_folder
+    try:
+        make_folder(folder)
+        most = shutil.disk_usage(folder).total * RESERVE_MAX
+        reserve_bytes = int(min(settings.reserve_bytes, most) * reserved)
+        return FolderBlobs(
+            folder, owner, reserve_bytes=reserve_bytes, breaker=breaker, observe=observe
+        )
+    except OSError as error:
+        raise UserError(
+            f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
+        ) from error
+
+
+def _bucket(
+    settings: Settings, owner: str, breaker: Breaker | None, observe: OperationObserver
+) -> "MinioBlobs":
+    from store.blobs.local_copies import LocalCopies  # noqa: PLC0415 # see ops.runtime.wiring
+    from store.blobs.s3 import MinioBlobs  # noqa: PLC0415
+
+    # Systems of several machines may share the bucket, and each has a gateway.
+    owner = f"{machine(settings.folder)}.{owner}"
+    copies = LocalCopies(settings.folder / "copies", settings.s3_copies_bytes)
+    return MinioBlobs(server_of(settings), owner, copies, breaker=breaker, observe=observe)
+
+
+def server_of(settings: Settings) -> "Server":
+    """That of the settings, which ``ops.config.validation`` has looked at."""
+    from store.blobs.s3_bucket import Server  # noqa: PLC0415
+
+    return Server(**{name: getattr(settings, f"s3_{name}") for name in Server.__struct_fields__})
+
+
+async def _prepare(blobs: "MinioBlobs", *, patient: bool) -> None:
+    remind_at = 0.0
+    while True:
+        try:
+            return await blobs.prepare()
+        except Denied as error:
+            raise UserError(f"{variable_of(f's3_{error.setting}')}: {error}") from error
+        except Unavailable as error:
+            if not patient:
+                raise
+            if time.monotonic() > remind_at:
+                logger.warning("waiting for the photos' bucket: %s", error)
+                remind_at = time.monotonic() + REMIND_S
+        await anyio.sleep(RETRY_S)

@@ -1,0 +1,161 @@
+"""The roles of a running system, each for one process, until SIGTERM or SIGINT."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.abc import TaskStatus
+
+from ops.config.settings import Settings
+from ops.config.validation import check
+from ops.errors import one_by_one
+from ops.maintenance.bundled import known_flaws
+from ops.process.lock import base_url, listen
+from ops.runtime import wiring
+from ops.telemetry.logs import starting
+from ops.telemetry.metrics_server import announced, metrics_served
+from store.background import Background
+
+if TYPE_CHECKING:
+    import uvicorn
+
+logger = logging.getLogger("photolog")
+
+
+def run(role: Coroutine[Any, Any, None]) -> None:
+    """Run the role on uvloop."""
+
+    async def main() -> None:
+        await role
+
+    anyio.run(main, backend_options={"use_uvloop": True})
+
+
+def standalone_name(role: str) -> str:
+    """A name for a process that got none: of all that run, only this one has it."""
+    return f"{role}-{socket.gethostname()}-{os.getpid()}"
+
+
+async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> None:
+    """Serve HTTP on the listening socket ``fd``, or on one of our own.
+
+    Stops accepting when told to stop, and finishes what it has begun.
+    """
+    check(settings)
+    import uvicorn  # noqa: PLC0415 # not for the other roles, see ops.runtime.wiring
+
+    from gateway.app import create_app  # noqa: PLC0415
+    from gateway.http.server import configuration  # noqa: PLC0415
+
+    listener = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
+    async with (
+        _ending() as ending,
+        wiring.open_telemetry(settings, "gateway", name) as telemetry,
+        wiring.open_gateway(settings, name, telemetry) as deps,
+    ):
+        server = uvicorn.Server(configuration(create_app(deps), deps.limits))
+        # uvicorn has handlers of its own while it serves, and raises the signals again afterwards.
+        ending.begin = ending.at_once = lambda: None
+        starting.info("answers at %s", base_url(listener))
+        with announced(settings.folder, name, base_url(listener)):
+            await _serve(server, listener, deps.background)
+
+
+async def _serve(server: "uvicorn.Server", listener: socket.socket, background: Background) -> None:
+    """Until told to stop, or until a task has failed too often; that ends the process."""
+
+    async def end_with_tasks() -> None:
+        await background.over()
+        server.should_exit = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(end_with_tasks)
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+    if background.gave_up is not None:
+        raise background.gave_up
+
+
+async def projector(settings: Settings, *, name: str) -> None:
+    """Keep the read model as new as the log."""
+    check(settings)
+    async with (
+        _ending(),
+        wiring.open_telemetry(settings, "projector", name) as telemetry,
+        metrics_served(
+            telemetry.exposition,
+            settings.folder,
+            name,
+            *_of_metrics(settings),
+            background=telemetry.background,
+        ),
+        wiring.open_projector(settings, name, telemetry) as role,
+    ):
+        await role.run()
+
+
+async def worker(
+    settings: Settings, *, name: str, consumer: str | None = None, dead: str | None = None
+) -> None:
+    """Run tasks; when told to stop, finish those in hand."""
+    check(settings)
+    consumer = consumer or f"{name}:{uuid.uuid4().hex[:8]}"
+    async with (
+        _ending() as ending,
+        wiring.open_telemetry(settings, "worker", name) as telemetry,
+        metrics_served(
+            telemetry.exposition,
+            settings.folder,
+            name,
+            *_of_metrics(settings),
+            background=telemetry.background,
+        ),
+        wiring.open_worker(settings, name, telemetry, consumer=consumer, dead=dead) as role,
+    ):
+        ending.begin = role.stop
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(_name_flaws)
+            await role.run()
+
+
+async def _name_flaws() -> None:
+    for flaw in await known_flaws():
+        logger.warning("security: %s", flaw)
+
+
+def _of_metrics(settings: Settings) -> tuple[str, int]:
+    return settings.metrics_host, settings.metrics_port
+
+
+class _Ending:
+    """What to do when told to stop, and when told again."""
+
+    def __init__(self, break_off: Callable[[], None]) -> None:
+        self.begin = break_off
+        self.at_once = break_off
+
+
+@contextlib.asynccontextmanager
+async def _ending() -> AsyncGenerator[_Ending]:
+    """Breaks off the block at SIGTERM or SIGINT, unless the block has something else in mind."""
+    with one_by_one():
+        async with anyio.create_task_group() as tasks:
+            ending = _Ending(tasks.cancel_scope.cancel)
+
+            async def heed(task_status: TaskStatus[None]) -> None:
+                with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                    task_status.started()
+                    await anext(signals)
+                    ending.begin()
+                    async for _ in signals:
+                        ending.at_once()
+
+            await tasks.start(heed)
+            yield ending
+            tasks.cancel_scope.cancel()

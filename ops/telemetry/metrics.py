@@ -1,0 +1,374 @@
+"""Every metric there is, what it means, and which roles serve it.
+
+A role serves its own: the gateway at ``/metrics`` on its port, the others on a listener of their
+own (see ``ops.telemetry.metrics_server``). A label holds one of a few words of ours, never an id
+and nothing that a user sent. What stands in Redis or on the disk is the same in every gateway: take
+the maximum of it, not the sum.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
+from typing import Any, Literal
+
+import msgspec
+from prometheus_client import ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+from store.histogram import Distribution
+
+Role = Literal["gateway", "projector", "worker", "up"]
+
+Labels = tuple[str, ...]
+
+Samples = Mapping[Labels, float] | Mapping[Labels, Distribution]
+"""Values by those of the labels."""
+
+BY_LIBRARY = "process_"
+"""What prometheus_client measures by itself, and says in its own words."""
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+MILLISECONDS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000)
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """``name`` as Prometheus reads it. ``buckets`` are the upper bounds of a histogram."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    roles: tuple[Role, ...]
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+GATEWAY: tuple[Role, ...] = ("gateway",)
+PROJECTOR: tuple[Role, ...] = ("projector",)
+WORKER: tuple[Role, ...] = ("worker",)
+UP: tuple[Role, ...] = ("up",)
+ALL: tuple[Role, ...] = ("gateway", "projector", "worker", "up")
+
+METRICS = (
+    # The pipeline.
+    Metric(
+        "job_queue_size",
+        "gauge",
+        GATEWAY,
+        "Tasks on a lane that are not done: they wait, or are worked on.",
+        ("stage", "lane"),
+    ),
+    Metric(
+        "job_processing_duration_ms",
+        "histogram",
+        WORKER,
+        "Runs of a stage, from the claimed task to the recorded result. outcome is completed,"
+        " failed, lost (the result came too late) or interrupted (it is run again).",
+        ("stage", "outcome"),
+        MILLISECONDS,
+    ),
+    Metric(
+        "job_failures_total",
+        "counter",
+        ("gateway", "worker"),
+        "Attempts at a stage that failed, recorded by this process.",
+        ("stage", "category"),
+    ),
+    Metric("photolog_tasks_in_hand", "gauge", WORKER, "Tasks claimed and not done."),
+    Metric(
+        "photolog_task_takeovers_total",
+        "counter",
+        WORKER,
+        "Tasks taken over from workers that ended or fell silent.",
+    ),
+    Metric("photolog_decoders_busy", "gauge", WORKER, "Decoder processes at work."),
+    Metric("photolog_decoder_tasks_waiting", "gauge", WORKER, "Tasks that no decoder has begun."),
+    Metric(
+        "photolog_decoder_restarts_total",
+        "counter",
+        WORKER,
+        "Decoder processes replaced, by the failure that ended them.",
+        ("reason",),
+    ),
+    # The blobs.
+    Metric(
+        "storage_operations_total",
+        "counter",
+        ("gateway", "worker"),
+        "Operations on blobs, those of the health checks too: put, get, stat, list, delete. outcome"
+        " is ok, missing, full, unavailable, corrupt, or failed when broken off.",
+        ("operation", "outcome"),
+    ),
+    Metric(
+        "storage_operation_duration_ms",
+        "histogram",
+        ("gateway", "worker"),
+        "Operations on blobs. A put ends when the blob is durable, a get when its bytes can be"
+        " read.",
+        ("operation",),
+        MILLISECONDS,
+    ),
+    Metric(
+        "storage_size_bytes",
+        "gauge",
+        GATEWAY,
+        "Files of all photos that are not deleted, as the read model knows them. At most a minute"
+        " old.",
+    ),
+    Metric(
+        "circuit_breaker_state",
+        "gauge",
+        ("gateway", "worker"),
+        "The breaker before Redis, and that before the blobs: 0 closed, 1 half-open, 2 open.",
+        ("dependency",),
+    ),
+    Metric(
+        "circuit_breaker_openings_total",
+        "counter",
+        ("gateway", "worker"),
+        "How often it was closed and opened.",
+        ("dependency",),
+    ),
+    # The log and the read model.
+    Metric(
+        "events_published_total",
+        "counter",
+        ("gateway", "worker"),
+        "Events that this process appended and the log confirmed.",
+        ("type",),
+    ),
+    Metric("photolog_log_events", "gauge", GATEWAY, "Events in the log.", ("partition",)),
+    Metric(
+        "photolog_log_memory_bytes",
+        "gauge",
+        GATEWAY,
+        "Memory of the log in the server, by its own estimate.",
+        ("partition",),
+    ),
+    Metric(
+        "photolog_redis_memory_bytes",
+        "gauge",
+        GATEWAY,
+        "Memory that the server of the partition uses, as its bound counts it.",
+        ("partition",),
+    ),
+    Metric(
+        "photolog_redis_memory_max_bytes",
+        "gauge",
+        GATEWAY,
+        "Memory that the server of the partition may use; 0 where it has no bound.",
+        ("partition",),
+    ),
+    Metric(
+        "photolog_projection_lag_seconds",
+        "gauge",
+        GATEWAY,
+        "Age of the oldest event that is not in the read model.",
+        ("partition",),
+    ),
+    Metric(
+        "photolog_projector_events_total",
+        "counter",
+        PROJECTOR,
+        "Events folded into the live read model.",
+    ),
+    Metric(
+        "photolog_projector_commit_seconds",
+        "histogram",
+        PROJECTOR,
+        "Transactions of the live read model: rows and checkpoint.",
+        (),
+        SECONDS,
+    ),
+    # The gateway.
+    Metric(
+        "photolog_http_requests_total",
+        "counter",
+        GATEWAY,
+        "Answers. route is the pattern of the path, empty where there is none.",
+        ("method", "route", "status"),
+    ),
+    Metric(
+        "photolog_http_answer_seconds",
+        "histogram",
+        GATEWAY,
+        "Until an answer begins.",
+        ("method", "route"),
+        SECONDS,
+    ),
+    Metric(
+        "photolog_rate_limited_total",
+        "counter",
+        GATEWAY,
+        "Requests, WebSockets and their messages, and bytes of uploads that a rate limit refused.",
+        ("policy",),
+    ),
+    Metric(
+        "photolog_connections",
+        "gauge",
+        GATEWAY,
+        "Open connections. state is active while a request on one is being answered, else idle.",
+        ("state",),
+    ),
+    Metric("photolog_connections_max", "gauge", GATEWAY, "Most connections that may be open."),
+    Metric(
+        "photolog_connections_displaced_total",
+        "counter",
+        GATEWAY,
+        "Idle connections closed to make room for new ones.",
+    ),
+    Metric(
+        "photolog_connections_refused_total",
+        "counter",
+        GATEWAY,
+        "Connections, requests and WebSockets refused. bound is total, address or client.",
+        ("bound",),
+    ),
+    Metric("photolog_uploads_in_progress", "gauge", GATEWAY, "Uploads that have a slot."),
+    Metric("websocket_connections_active", "gauge", GATEWAY, "Open WebSockets."),
+    Metric(
+        "photolog_room_connections",
+        "gauge",
+        GATEWAY,
+        "Open WebSockets and event streams.",
+        ("transport",),
+    ),
+    Metric(
+        "event_delivery_duration_ms",
+        "histogram",
+        GATEWAY,
+        "From the append of an event to its hand-over to a reader of a room, by the log's clock."
+        " Only live deliveries: what a reader catches up on is as old as it happens to be.",
+    ),
+    Metric(
+        "photolog_room_deliveries_total",
+        "counter",
+        GATEWAY,
+        "Events handed to the readers of rooms.",
+    ),
+    Metric(
+        "photolog_room_catch_ups_total",
+        "counter",
+        GATEWAY,
+        "Pages of history read for readers.",
+    ),
+    Metric(
+        "photolog_room_overflows_total",
+        "counter",
+        GATEWAY,
+        "Backlogs that grew too long, and are read from history.",
+    ),
+    Metric(
+        "photolog_room_slow_readers_total",
+        "counter",
+        GATEWAY,
+        "Readers sent away because they took nothing.",
+    ),
+    Metric(
+        "photolog_room_failures_total",
+        "counter",
+        GATEWAY,
+        "Times that the history could not be read.",
+    ),
+    # The processes.
+    Metric(
+        "photolog_background_failures_total",
+        "counter",
+        ALL,
+        "Unexpected errors of long-running tasks, which are restarted.",
+        ("task",),
+    ),
+    Metric(
+        "photolog_role_restarts_total",
+        "counter",
+        UP,
+        "Times that a process of the system ended unasked and was started again.",
+        ("role",),
+    ),
+    Metric(
+        "process_cpu_seconds_total",
+        "counter",
+        ALL,
+        "Total user and system CPU time spent in seconds.",
+    ),
+    Metric("process_resident_memory_bytes", "gauge", ALL, "Resident memory size in bytes."),
+    Metric("process_virtual_memory_bytes", "gauge", ALL, "Virtual memory size in bytes."),
+    Metric(
+        "process_start_time_seconds",
+        "gauge",
+        ALL,
+        "Start time of the process since unix epoch in seconds.",
+    ),
+    Metric("process_open_fds", "gauge", ALL, "Number of open file descriptors."),
+    Metric("process_max_fds", "gauge", ALL, "Maximum number of open file descriptors."),
+)
+
+
+class Metrics:
+    """What one process counts, for one thread; it writes that and what others show it."""
+
+    def __init__(self, role: Role) -> None:
+        self._metrics = {metric.name: metric for metric in METRICS if role in metric.roles}
+        # What has no labels counts from nought on.
+        self._counts: dict[str, Counter[Labels]] = {
+            metric.name: Counter() if metric.labels else Counter({(): 0})
+            for metric in self._of_kind("counter")
+        }
+        self._distributions: dict[str, dict[Labels, Distribution]] = {
+            metric.name: {} if metric.labels else {(): Distribution(metric.buckets)}
+            for metric in self._of_kind("histogram")
+        }
+        self._process = ProcessCollector(registry=None)
+
+    def count(self, name: str, *labels: str, by: int = 1) -> None:
+        self._counts[name][labels] += by
+
+    def add(self, name: str, value: float, *labels: str) -> None:
+        """Count the value in a histogram."""
+        found = self._distributions[name]
+        if labels not in found:
+            found[labels] = Distribution(self._metrics[name].buckets)
+        found[labels].add(value)
+
+    def exposition(self, shown: Mapping[str, Samples] | None = None) -> bytes:
+        """All metrics of the role in Prometheus' text format, those in ``shown`` as it says."""
+        samples: dict[str, Samples] = {**self._counts, **self._distributions, **(shown or {})}
+        families = [
+            _family(self._metrics[name], values)
+            for name, values in samples.items()
+            if not name.startswith(BY_LIBRARY)
+        ]
+        return generate_latest(_Collected([*families, *self._process.collect()]))
+
+    def _of_kind(self, kind: str) -> list[Metric]:
+        return [metric for metric in self._metrics.values() if metric.kind == kind]
+
+
+class _Collected(Collector):
+    def __init__(self, families: list[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Family]:
+        return iter(self._families)
+
+
+def _family(metric: Metric, samples: Samples) -> Family:
+    kind = {
+        "counter": CounterMetricFamily,
+        "gauge": GaugeMetricFamily,
+        "histogram": HistogramMetricFamily,
+    }[metric.kind]
+    family: Any = kind(metric.name, metric.meaning, labels=metric.labels)
+    for labels, value in samples.items():
+        if isinstance(value, Distribution):
+            family.add_metric(labels, buckets=_buckets(value), sum_value=value.total)
+        else:
+            family.add_metric(labels, value)
+    return family
+
+
+def _buckets(found: Distribution) -> list[tuple[str, int]]:
+    """Prometheus counts in each bucket those of the smaller ones too."""
+    bounds = [*(str(float(bound)) for bound in found.bounds), "+Inf"]
+    return list(zip(bounds, accumulate(found.counts), strict=True))

@@ -1,0 +1,41 @@
+"""How far each partition of the log is folded in, and which log it was."""
+
+from store.log.position import Position
+from store.sqlite.connection import Connection
+
+SCHEMA = """
+CREATE TABLE origin (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  log_id TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE checkpoints (
+  partition INTEGER PRIMARY KEY,
+  ms INTEGER NOT NULL,
+  seq INTEGER NOT NULL
+) STRICT;
+"""
+
+
+def get(db: Connection, partition: int) -> Position:
+    """The position of the last event folded in; the partition's start before the first one."""
+    rows = db.execute("SELECT ms, seq FROM checkpoints WHERE partition = ?", (partition,))
+    return Position(partition, *rows[0]) if rows else Position.start(partition)
+
+
+def get_all(db: Connection, partitions: int) -> dict[int, Position]:
+    return {partition: get(db, partition) for partition in range(partitions)}
+
+
+def advance(db: Connection, position: Position) -> None:
+    db.execute("INSERT OR REPLACE INTO checkpoints (partition, ms, seq) VALUES (?, ?, ?)", position)
+
+
+def log_id(db: Connection) -> str:
+    """The id of the log that this read model is a fold of."""
+    return db.execute("SELECT log_id FROM origin")[0][0]
+
+
+def set_log_id(db: Connection, log_id: str) -> None:
+    """Once, when the file is made."""
+    db.execute("INSERT INTO origin (id, log_id) VALUES (1, ?)", (log_id,))

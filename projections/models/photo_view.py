@@ -1,0 +1,129 @@
+"""The shape of a photo on the wire, and how a row of ``photos`` becomes it."""
+
+from typing import Any
+
+import msgspec
+
+from domain.photo.results import Camera, Exposure, Gps, MetadataResult, Rendition
+from projections.models.statuses import Status
+from store.sqlite.connection import Row
+
+AS_THEY_ARE = (
+    "job_id",
+    "client_id",
+    "session_id",
+    "original_filename",
+    "mime_type",
+    "file_size",
+    "sha256",
+    "processing_status",
+    "processing_error",
+    "uploaded_at",
+    "processing_started_at",
+    "processing_completed_at",
+    "width",
+    "height",
+    "blurhash",
+    "version",
+    "position",
+)
+"""The columns that a view shows under their own name."""
+
+SELECT = f"SELECT id, damaged, processing_metadata, optimized, {', '.join(AS_THEY_ARE)} FROM photos"  # noqa: S608 # put together from constants
+
+
+class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    pass
+
+
+class ThumbnailView(_Shape, frozen=True, kw_only=True):
+    """``size`` is the longest edge asked for, in pixels."""
+
+    size: int
+    width: int
+    height: int
+    file_size: int
+    mime_type: str
+    url: str
+
+
+class OptimizedView(_Shape, frozen=True, kw_only=True):
+    width: int
+    height: int
+    file_size: int
+    mime_type: str
+    url: str
+
+
+class PhotoView(_Shape, frozen=True, kw_only=True):
+    """A photo as HTTP shows it, key by key; what is not known is null."""
+
+    photo_id: str
+    job_id: str
+    client_id: str
+    session_id: str | None
+    original_filename: str
+    mime_type: str
+    file_size: int
+    sha256: str
+    processing_status: Status
+    processing_error: str | None
+    damaged: bool
+    uploaded_at: str
+    processing_started_at: str | None
+    processing_completed_at: str | None
+    width: int | None
+    height: int | None
+    taken_at: str | None
+    camera: Camera
+    exposure: Exposure
+    gps: Gps | None
+    blurhash: str | None
+    thumbnails: list[ThumbnailView]
+    optimized: OptimizedView | None
+    title: str | None = None
+    caption: str | None = None
+    tags: tuple[str, ...] = ()
+    favourite: bool = False
+    version: int
+    position: str
+
+
+def view_of(row: Row, of_photo: list[tuple[int, Rendition]]) -> PhotoView:
+    """A row of ``SELECT``, and the photo's thumbnails with the size asked for."""
+    photo_id, damaged, metadata_json, optimized_json, *plain = row
+    columns: dict[str, Any] = dict(zip(AS_THEY_ARE, plain, strict=True))
+    metadata = (
+        MetadataResult(width=0, height=0)
+        if metadata_json is None
+        else msgspec.json.decode(metadata_json, type=MetadataResult)
+    )
+    url = f"/api/photos/{photo_id}"
+    return PhotoView(
+        photo_id=photo_id,
+        damaged=bool(damaged),
+        taken_at=metadata.taken_at,
+        camera=metadata.camera,
+        exposure=metadata.exposure,
+        gps=metadata.gps,
+        thumbnails=[
+            ThumbnailView(size=size, url=f"{url}/thumbnails/{size}", **_measures(rendition))
+            for size, rendition in of_photo
+        ],
+        optimized=None
+        if optimized_json is None
+        else OptimizedView(
+            url=f"{url}/optimized",
+            **_measures(msgspec.json.decode(optimized_json, type=Rendition)),
+        ),
+        **columns,
+    )
+
+
+def _measures(rendition: Rendition) -> dict[str, Any]:
+    return {
+        "width": rendition.width,
+        "height": rendition.height,
+        "file_size": rendition.file_size,
+        "mime_type": rendition.mime_type,
+    }

@@ -1,0 +1,108 @@
+"""Stored files that were found missing or altered, as gateways, workers and audits come upon them.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:{00}:damaged`` | sorted set | each a ``DamagedFile`` as JSON, by when it was noted |
+
+Every gateway's health check reads it, so it is shared through Redis. It may be lost: whoever meets
+the file again notes it again. It has at most ``NOTED_MAX`` files.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, Literal, cast
+
+import msgspec
+
+from domain.photo.state import Photo
+from store.log.log import Log
+from store.redis.connection import translated
+
+PARTITION = 0
+
+NOTED_MAX = 100
+"""Files that are remembered; others are noted once some of these are whole and they are met."""
+
+ORIGINAL = "original"
+
+Damage = Literal["missing", "altered"]
+
+
+class DamagedFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file of a photo. ``sha256``, in hex, is the one that the log records, where it is known."""
+
+    key: str
+    photo_id: str
+    client_id: str
+    name: str
+    damage: Damage
+    sha256: str | None = None
+
+    @property
+    def is_original(self) -> bool:
+        return self.name == ORIGINAL
+
+
+def name_of(photo: Photo | None, key: str) -> str | None:
+    """Return which current file of the photo has this key; None if it has none, or is deleted."""
+    if photo is None or photo.deleted:
+        return None
+    return next((name for name, current in photo.keys.items() if current == key), None)
+
+
+async def note(
+    log: Log,
+    key: str,
+    damage: Damage,
+    *,
+    photo_id: str,
+    client_id: str,
+    sha256: str | None = None,
+) -> None:
+    """Remember the file, if it is a current one of a photo that is not deleted.
+
+    Raises:
+        StoreError: Redis does not answer, or takes nothing.
+    """
+    name = name_of((await log.load(photo_id, client_id)).photo, key)
+    if name is None:
+        return
+    known = await noted(log)
+    if len(known) >= NOTED_MAX and key not in {each.key for each in known}:
+        return
+    file = DamagedFile(
+        key=key, photo_id=photo_id, client_id=client_id, name=name, damage=damage, sha256=sha256
+    )
+    redis: Any = log.redis
+    with translated():
+        await redis.zadd(log.keys.damaged(PARTITION), {msgspec.json.encode(file): time.time()})
+    await _remove(log, [each for each in known if each.key == key and each != file])
+
+
+async def noted(log: Log) -> list[DamagedFile]:
+    """Return the files, those that were noted last at the end; raises StoreError."""
+    redis: Any = log.redis
+    with translated():
+        newest = await redis.zrange(log.keys.damaged(PARTITION), -NOTED_MAX, -1)
+    found: dict[str, DamagedFile] = {}
+    for member in cast("list[bytes]", newest):
+        try:
+            file = msgspec.json.decode(member, type=DamagedFile)
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # others have written it
+            continue
+        found.pop(file.key, None)
+        found[file.key] = file
+    return list(found.values())
+
+
+async def forget(log: Log, keys: Collection[str]) -> None:
+    """Drop the files with these keys: they are whole, or no longer current; raises StoreError."""
+    await _remove(log, [each for each in await noted(log) if each.key in keys])
+
+
+async def _remove(log: Log, files: Sequence[DamagedFile]) -> None:
+    if not files:
+        return
+    redis: Any = log.redis
+    with translated():
+        await redis.zrem(log.keys.damaged(PARTITION), *map(msgspec.json.encode, files))

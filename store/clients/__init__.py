@@ -1,0 +1,1 @@
+"""What Redis keeps of clients: rate limits, sessions and sign-in tickets."""

@@ -1,0 +1,162 @@
+"""Browser sessions and one-time sign-in tickets: secrets that stand for a client for a while.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:{07}:session:<digest>`` | string, expires | whom the session is for |
+| ``photolog:{07}:sessions:<clientId>`` | zset, expires | the client's, see ``remember.lua`` |
+| ``photolog:{07}:ticket:<digest>``, ``…:tickets:<clientId>`` | the same | for tickets |
+
+A secret is random text after the number of its client's partition. Redis has only its SHA-256, so
+whoever reads Redis cannot sign in. These are no facts and not in the log: if Redis loses them,
+people sign in again.
+"""
+
+import hashlib
+import logging
+import re
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+from store.errors import WrongType
+from store.log.log import Log
+from store.redis.connection import translated
+
+logger = logging.getLogger("photolog.credentials")
+
+Kind = Literal["session", "ticket"]
+
+SECRET_BYTES = 24
+"""192 bits: nobody finds one by trying."""
+
+_SECRET = re.compile(r"(\d{1,4})-([\w-]{32})", re.ASCII)
+
+CHUNK = 500
+"""Keys that are looked up at once."""
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a credential is for. Times are in seconds since 1970.
+
+    ``token_id``, ``key_id`` and ``issued`` are those of the token it was obtained with.
+    """
+
+    client_id: str
+    role: str
+    scopes: tuple[str, ...] = ()
+    token_id: str | None = None
+    key_id: str | None = None
+    issued: float
+    expires: float
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Where Redis keeps a credential; it does not let anyone sign in."""
+
+    partition: int
+    digest: str
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_decoder = msgspec.msgpack.Decoder(Grant)
+
+
+def held(secret: str, log: Log) -> Held | None:
+    """Return where the credential would be; None if ``secret`` cannot be one."""
+    match = _SECRET.fullmatch(secret)
+    if match is None or int(match[1]) >= log.partitions:
+        return None
+    return Held(int(match[1]), hashlib.sha256(secret.encode()).hexdigest())
+
+
+class Credentials:
+    """The sessions or the tickets of one log, at most ``most`` of each client.
+
+    Every method raises Unavailable while Redis does not answer.
+    """
+
+    def __init__(self, log: Log, kind: Kind, most: int) -> None:
+        self._log = log
+        self._kind: Kind = kind
+        self._most = most
+        self._remember = log.redis.lua("log/remember")
+
+    async def create(self, grant: Grant, lifetime_s: float) -> str:
+        """Return the secret of a new credential; the oldest one goes if it is one too many.
+
+        Raises:
+            Full: Redis has no room.
+        """
+        partition = self._log.partition_of(grant.client_id)
+        secret = f"{partition}-{secrets.token_urlsafe(SECRET_BYTES)}"
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        keys = self._log.keys
+        with translated():
+            gone = await self._remember(
+                keys=[
+                    keys.credentials(partition, self._kind, grant.client_id),
+                    keys.credential(partition, self._kind, digest),
+                ],
+                args=[_encoder.encode(grant), digest, max(1, int(lifetime_s * 1000)), self._most],
+            )
+            old = [each.decode() for each in msgspec.convert(gone, list[bytes])]
+        for each in old:
+            await self.delete(Held(partition, each))
+        return secret
+
+    async def find(self, place: Held) -> Grant | None:
+        """Return what the credential grants; None if it has expired or never was, or is damaged."""
+        return await self._read(place, take=False)
+
+    async def take(self, place: Held) -> Grant | None:
+        """Return what the credential grants and remove it: of several callers one gets it."""
+        return await self._read(place, take=True)
+
+    async def delete(self, place: Held) -> None:
+        """Remove the credential; its client's index forgets it when it would have expired."""
+        redis: Any = self._log.redis
+        with translated():
+            await redis.unlink(self._key(place))
+
+    async def missing(self, places: Iterable[Held]) -> set[Held]:
+        """Return those that are not there any more."""
+        by_partition: defaultdict[int, list[Held]] = defaultdict(list)
+        for place in places:
+            by_partition[place.partition].append(place)
+        found: set[Held] = set()
+        for group in by_partition.values():
+            for start in range(0, len(group), CHUNK):
+                part = group[start : start + CHUNK]
+                with translated():
+                    replies = await self._log.redis.in_a_row(
+                        *(("EXISTS", self._key(place)) for place in part)
+                    )
+                found |= {each for each, reply in zip(part, replies, strict=True) if reply == 0}
+        return found
+
+    async def _read(self, place: Held, *, take: bool) -> Grant | None:
+        redis: Any = self._log.redis
+        key = self._key(place)
+        try:
+            with translated():
+                reply = await redis.getdel(key) if take else await redis.get(key)
+                return _grant(msgspec.convert(reply, bytes | None))
+        except WrongType as error:
+            logger.warning("a %s is damaged: %s", self._kind, error)
+            return None
+
+    def _key(self, place: Held) -> str:
+        return self._log.keys.credential(place.partition, self._kind, place.digest)
+
+
+def _grant(value: bytes | None) -> Grant | None:
+    if value is None:
+        return None
+    try:
+        return _decoder.decode(value)
+    except msgspec.MsgspecError as error:
+        logger.warning("a session or ticket is damaged: %s", error)
+        return None

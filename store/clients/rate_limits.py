@@ -1,0 +1,347 @@
+"""Token buckets that all processes share through Redis, with leases that save round trips.
+
+A process takes tokens from the shared bucket in batches and spends them without asking again. A
+lease is good for ``LEASE_S``; what is left of it goes back with the next call. Within any time T
+all processes together therefore spend at most ``capacity + rate * (T + LEASE_S)`` tokens, however
+many processes there are; each may add what was left of a lease when a larger charge prolonged it,
+which is less than that charge.
+
+- The script is atomic for all buckets of one call, and each bucket is changed by that script alone.
+  What is asked for while a call to a partition is under way goes with the next call to it.
+- A lease is doubled each time it is used up, up to a ``LEASE_PART`` of the bucket, so a bucket of
+  few tokens is shared exactly, with a call for each use.
+- A bucket known to have too little is not asked about again until it can have enough: a flood that
+  is refused costs Redis nothing.
+- Times in Redis are those of its server. A bucket that is full has no key, and keys expire.
+- While a partition does not answer within ``ANSWER_S``, its buckets go on from what this process
+  knows of them, without waiting; each process then allows a whole bucket by itself.
+
+The library ``limits`` (5.8) was considered. It has an asynchronous Redis storage and atomic
+scripts, but no token bucket: its windows admit twice the limit around their edge, or keep an entry
+for each hit. One call tests one limit, what is left takes a second call, and nothing is leased.
+"""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+from redis.exceptions import RedisError
+
+from store import log_context
+from store.errors import StoreError
+from store.log.log import Log
+from store.log_context import Subject
+from store.redis.breaker import Breaker
+from store.redis.connection import Script, translated
+
+logger = logging.getLogger("photolog.buckets")
+
+LEASE_S = 2.0
+LEASE_PART = 50
+ANSWER_S = 0.5
+"""How long a call may take before its buckets go on without Redis."""
+
+AWAY_S = 2.0
+"""The longest time between two tries to reach Redis again."""
+
+MOST_IN_A_CALL = 100
+KEPT = 10_000
+
+_FAILURES = (StoreError, RedisError)
+"""Whatever Redis says instead of an answer: a rate limit never fails a request."""
+
+Charge = tuple["Bucket", int]
+"""A bucket and the tokens to take from it."""
+
+
+class Bucket:
+    """One bucket as this process knows it. It holds ``capacity`` tokens, refilled in ``window_s``.
+
+    ``held`` tokens are leased until ``until``, ``aside`` ones go back with a call under way.
+    ``shared`` were left in Redis at ``at``. Times are of the local monotonic clock.
+    """
+
+    __slots__ = (
+        "aside",
+        "asked",
+        "at",
+        "batch",
+        "capacity",
+        "held",
+        "key",
+        "least",
+        "partition",
+        "rate",
+        "shared",
+        "until",
+        "window_s",
+    )
+
+    def __init__(self, key: str, partition: int, capacity: int, window_s: int) -> None:
+        self.key = key
+        self.partition = partition
+        self.capacity = capacity
+        self.window_s = window_s
+        self.rate = capacity / window_s
+        self.held = 0
+        self.aside = 0
+        self.until = 0.0
+        self.shared = float(capacity)
+        self.at = 0.0
+        self.batch = 1
+        self.asked = 0
+        self.least = 0
+
+    def left(self, now: float) -> float:
+        """Return the tokens that are left, as far as is known; others may have taken some."""
+        shared = min(self.capacity, self.shared + (now - self.at) * self.rate)
+        return min(self.capacity, shared + self.held + self.aside)
+
+    def wait_s(self, cost: int, now: float) -> float:
+        """Return the seconds until ``cost`` tokens can be there."""
+        return max(0.0, (cost - self.left(now)) / self.rate)
+
+    def full_in_s(self, now: float) -> float:
+        """Return the seconds until the bucket is full again."""
+        return self.wait_s(self.capacity, now)
+
+    def spend(self, cost: int, now: float) -> bool:
+        """Take tokens of a bucket that this process has to itself."""
+        self.ask(cost)
+        self.take_alone(now)
+        if self.held < cost:
+            return False
+        self.held -= cost
+        return True
+
+    def ask(self, cost: int) -> None:
+        """Note that ``cost`` tokens are wanted of the next lease."""
+        self.least = min(self.least, cost) if self.asked else cost
+        self.asked += cost
+
+    def wish(self, now: float) -> "_Wish":
+        """Return what to ask Redis for, and put aside what goes back."""
+        if self.asked == 0 and self.held >= 0:
+            return _Wish(0, 0, 0)  # only to see what is left; the lease stays
+        if self.until >= now:
+            self.batch = 2 * max(self.batch, self.asked)
+        elif self.held > 0:
+            self.batch //= 2
+        self.batch = max(1, min(self.batch, self.capacity // LEASE_PART))
+        # A lease that still runs stays: those for whom it was taken may not have come for it yet.
+        back = self.held if self.until < now or self.held < 0 else 0
+        wish = _Wish(back, self.least, max(self.asked, self.batch))
+        self.held, self.aside, self.asked = self.held - back, back, 0
+        return wish
+
+    def undo(self, wish: "_Wish") -> None:
+        """Take back a wish that was not answered."""
+        self.held, self.aside = self.held + self.aside, 0
+        self.asked, self.least = max(self.asked, wish.least), wish.least
+
+    def take(self, tokens: int, left: float, now: float) -> None:
+        """Hold ``tokens`` more, of a bucket that has ``left`` now."""
+        self.held, self.aside = self.held + tokens, 0
+        self.shared, self.at = left, now
+        if tokens > 0:
+            self.until = now + LEASE_S
+
+    def take_alone(self, now: float) -> None:
+        """Lease what is wanted from what this process knows to be left."""
+        self.shared, self.at, self.held, self.aside = self.left(now), now, 0, 0
+        if self.shared >= self.least:
+            self.held = min(self.asked, int(self.shared))
+            self.shared -= self.held
+            self.until = now + LEASE_S
+        self.asked = 0
+
+
+class _Wish(NamedTuple):
+    """Tokens that go back, those needed at least, and those wanted."""
+
+    back: int
+    least: int
+    most: int
+
+
+class Table:
+    """The buckets of one policy by subject; the least recently used ones are forgotten.
+
+    A forgotten bucket loses its lease, and is known again from Redis.
+    """
+
+    def __init__(
+        self, name: str, capacity: int, window_s: int, log: Log, *, kept: int = KEPT
+    ) -> None:
+        self._name = name
+        self._capacity = capacity
+        self._window_s = window_s
+        self._log = log
+        self._kept = kept
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def of(self, subject: str, client_id: str) -> Bucket:
+        """Return the subject's bucket, which is in the partition of ``client_id``."""
+        found = self._buckets.get(subject)
+        if found is not None:
+            self._buckets.move_to_end(subject)
+            return found
+        partition = self._log.partition_of(client_id)
+        key = self._log.keys.allowance(partition, self._name, subject)
+        made = Bucket(key, partition, self._capacity, self._window_s)
+        self._buckets[subject] = made
+        if len(self._buckets) > self._kept:
+            self._buckets.popitem(last=False)
+        return made
+
+
+class _Line:
+    """The calls to one partition, one at a time. ``ended`` is set when the next one has ended."""
+
+    def __init__(self, partition: int) -> None:
+        self.waiting: dict[str, Bucket] = {}
+        self.ended = anyio.Event()
+        self.busy = False
+        self.breaker = Breaker(f"rate limits of partition {partition}", failures=1, open_s=AWAY_S)
+
+    def release(self, now: float) -> None:
+        """Let everything that waits go on without Redis."""
+        for bucket in self.waiting.values():
+            bucket.take_alone(now)
+        self.waiting.clear()
+        self.ended.set()
+        self.ended = anyio.Event()
+
+
+class Buckets:
+    """Takes from the buckets of one log, for the tasks of one event loop.
+
+    ``calls`` counts the calls to Redis. ``clock`` gives seconds.
+    """
+
+    def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.calls = 0
+        self.clock = clock
+        self._keys = log.keys
+        self._script: Script = log.redis.lua("clients/rate_limits")
+        self._lines: dict[int, _Line] = {}
+        self._tasks: TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Share the buckets until cancelled; before and after, spend what is known here."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                await anyio.sleep_forever()
+        finally:
+            self._tasks = None
+
+    async def take(self, *charges: Charge) -> Bucket | None:
+        """Take tokens from all of the buckets, or from none.
+
+        Returns:
+            None, or the first bucket that has too little.
+        """
+        while True:
+            now = self.clock()
+            lacking = [
+                (bucket, cost)
+                for bucket, cost in charges
+                if bucket.held < cost or bucket.until < now
+            ]
+            if not lacking:
+                for bucket, cost in charges:
+                    bucket.held -= cost
+                return None
+            for bucket, cost in lacking:
+                if bucket.left(now) < cost:
+                    return bucket
+            await self._lease(lacking, now)
+
+    def take_known(self, bucket: Bucket) -> bool:
+        """Take one token without waiting, if there may be one; what is owed is paid afterwards.
+
+        Each process may take what the others took since it last asked.
+        """
+        now = self.clock()
+        if bucket.left(now) < 1:
+            return False
+        bucket.held -= 1
+        if bucket.held < 0 or bucket.until < now:
+            self._ask(bucket, 0, now)
+        return True
+
+    async def refresh(self, *buckets: Bucket) -> None:
+        """Ask what is left of the buckets; what cannot be asked stays as it is known here."""
+        await self._lease([(bucket, 0) for bucket in buckets], self.clock())
+
+    async def _lease(self, charges: list[Charge], now: float) -> None:
+        for ended in [self._ask(bucket, cost, now) for bucket, cost in charges]:
+            if ended is not None:
+                await ended.wait()
+
+    def _ask(self, bucket: Bucket, cost: int, now: float) -> anyio.Event | None:
+        """Return what will be set when Redis has been asked; None if it will not be."""
+        bucket.ask(cost)
+        line = self._lines.get(bucket.partition)
+        if line is None:
+            line = self._lines[bucket.partition] = _Line(bucket.partition)
+        if self._tasks is None or line.breaker.state != "closed":
+            bucket.take_alone(now)
+            return None
+        line.waiting[bucket.key] = bucket
+        if not line.busy:
+            line.busy = True
+            self._tasks.start_soon(self._serve, line, bucket.partition)
+        return line.ended
+
+    async def _serve(self, line: _Line, partition: int) -> None:
+        """Send what waits, and what comes meanwhile; while Redis is away, try until it is back."""
+        log_context.begin(Subject())  # it outlives the request that began it
+        probe = Bucket(self._keys.allowance(partition, "probe", ""), partition, 1, 1)
+        try:
+            while line.waiting:
+                asked = [line.waiting.pop(key) for key in list(line.waiting)[:MOST_IN_A_CALL]]
+                ended, line.ended = line.ended, anyio.Event()
+                try:
+                    await self._call(line, asked)
+                finally:
+                    ended.set()
+                while line.breaker.state != "closed":
+                    line.release(self.clock())
+                    await anyio.sleep(line.breaker.retry_after_s)
+                    await self._call(line, [probe])
+        finally:
+            line.busy = False
+            line.release(self.clock())
+
+    async def _call(self, line: _Line, buckets: list[Bucket]) -> None:
+        now = self.clock()
+        wishes = [bucket.wish(now) for bucket in buckets]
+        args: list[int] = []
+        for bucket, wish in zip(buckets, wishes, strict=True):
+            args += (bucket.capacity, bucket.window_s * 1_000_000, wish.back, wish.least, wish.most)
+        self.calls += 1
+        reply: list[int] | None = None
+        try:
+            with line.breaker.call(_FAILURES), translated(), anyio.fail_after(ANSWER_S):
+                keys = [bucket.key for bucket in buckets]
+                answer = msgspec.convert(await self._script(keys=keys, args=args), list[int])
+                if len(answer) != 2 * len(buckets):
+                    raise ValueError(f"{len(answer)} numbers for {len(buckets)} buckets")
+                reply = answer
+        except _FAILURES as error:
+            logger.info("rate limits go on without Redis: %s", error)
+        finally:
+            now = self.clock()
+            for at, (bucket, wish) in enumerate(zip(buckets, wishes, strict=True)):
+                if reply is None:
+                    bucket.undo(wish)
+                    bucket.take_alone(now)
+                else:
+                    bucket.take(reply[2 * at], reply[2 * at + 1] / 1000, now)

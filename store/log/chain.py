@@ -1,0 +1,90 @@
+"""The events of one decision, each bound to the one before it by its digest."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from domain.photo.commands import PhotoCommand, UploadPhoto
+from domain.photo.decide import decide
+from domain.photo.events import AnyEvent, Context, Event, Metadata, iso
+from store.log import codec
+from store.log.outcome import Loaded, Requirement
+
+
+class Chained(msgspec.Struct, frozen=True, kw_only=True):
+    """``bodies`` are the stored bytes of ``events``; ``digest`` is that of the last one."""
+
+    events: tuple[Event, ...]
+    bodies: tuple[bytes, ...]
+    digest: str
+
+
+def chain(
+    decided: Sequence[AnyEvent],
+    *,
+    version: int,
+    digest: str,
+    client_id: str,
+    session_id: str | None,
+    context: Context,
+) -> Chained:
+    """What was decided as the events that follow on the one of ``version`` and ``digest``."""
+    events: list[Event] = []
+    bodies: list[bytes] = []
+    for offset, data in enumerate(decided, start=1):
+        event = Event(
+            timestamp=iso(context.now),
+            data=data,
+            metadata=Metadata(
+                source=context.source,
+                client_id=client_id,
+                session_id=session_id,
+                trace_id=context.trace_id,
+                actor=context.actor,
+                cause=context.cause,
+                photo_version=version + offset,
+                prev=digest,
+            ),
+        )
+        body = codec.encode_event(event)
+        digest = codec.digest(body)
+        events.append(event)
+        bodies.append(body)
+    return Chained(events=tuple(events), bodies=tuple(bodies), digest=digest)
+
+
+def chained_for(
+    command: PhotoCommand,
+    client_id: str,
+    loaded: Loaded,
+    context: Context,
+    require: Requirement | None,
+    *,
+    is_safe: bool,
+    may_be_done: bool,
+) -> Chained | None:
+    """What the rules make of the command, as events.
+
+    None where there are none, or the rules or ``require`` say no, on a state that is not safe: no
+    append would tell that it is out of date, or that a failover takes it back. Raises Rejected, and
+    what ``require`` raises; a command that may be done already is not held against it.
+    """
+    session_id = command.session_id if isinstance(command, UploadPhoto) else None
+    try:
+        decided = decide(command, loaded.photo)
+        if require is not None and (decided or not may_be_done):
+            require(loaded)
+    except Exception:  # ``require`` has errors of its own
+        if is_safe:
+            raise
+        return None
+    if not decided and not is_safe:
+        return None
+    return chain(
+        decided,
+        version=loaded.version,
+        digest=loaded.digest,
+        client_id=client_id,
+        session_id=loaded.photo.session_id if loaded.photo else session_id,
+        context=context,
+    )

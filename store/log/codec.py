@@ -1,0 +1,134 @@
+"""Events and state to bytes and back.
+
+In the log an event is MessagePack: ``{timestamp, type, data, metadata}``. On the wire it is JSON
+with its position as ``id``. An event of an older version passes its upcasters on the way in; stored
+bytes are never rewritten.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+
+from domain.photo.events import EVENT_TYPES, AnyEvent, Event, Metadata
+from domain.photo.state import Photo
+from domain.pipeline.stages import Task
+from store.errors import Corrupt
+from store.log.position import Position
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+UPCASTERS: dict[tuple[str, str], Upcaster] = {}
+"""``(type, version)`` of stored data to the step that brings it to the next version."""
+
+CURRENT_VERSION = "1"
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    timestamp: str
+    type: str
+    data: msgspec.Raw
+    metadata: Metadata
+
+
+class _Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    timestamp: str
+    type: str
+    data: AnyEvent
+    metadata: Metadata
+
+
+class WireEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as HTTP, WebSocket and SSE show it; ``id`` is its position."""
+
+    id: str
+    type: str
+    timestamp: str
+    data: dict[str, Any]
+    metadata: Metadata
+
+
+class _WireOut(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    type: str
+    timestamp: str
+    data: AnyEvent
+    metadata: Metadata
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_json = msgspec.json.Encoder(order="deterministic")
+_stored = msgspec.msgpack.Decoder(_Stored)
+_photo = msgspec.msgpack.Decoder(Photo)
+_task = msgspec.msgpack.Decoder(Task)
+_data: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    name: msgspec.msgpack.Decoder(cls) for name, cls in EVENT_TYPES.items()
+}
+
+
+def encode_event(event: Event) -> bytes:
+    return _encoder.encode(
+        _Outgoing(
+            timestamp=event.timestamp, type=event.type, data=event.data, metadata=event.metadata
+        )
+    )
+
+
+def decode_event(body: bytes) -> Event:
+    """Raises Corrupt if ``body`` is no event that this version knows."""
+    try:
+        stored = _stored.decode(body)
+        data = _decode_data(stored)
+        return Event(timestamp=stored.timestamp, data=data, metadata=stored.metadata)
+    except (msgspec.MsgspecError, KeyError, ValueError) as error:  # ValueError: bad UTF-8
+        raise Corrupt(f"an entry of the log does not decode: {error}") from error
+
+
+def _decode_data(stored: _Stored) -> AnyEvent:
+    version = stored.metadata.version
+    if version == CURRENT_VERSION:
+        return cast("AnyEvent", _data[stored.type].decode(stored.data))
+    data = cast("dict[str, Any]", msgspec.msgpack.decode(stored.data))
+    while version != CURRENT_VERSION:
+        data = UPCASTERS[stored.type, version](data)
+        version = str(int(version) + 1)
+    return msgspec.convert(data, EVENT_TYPES[stored.type])
+
+
+def encode_wire(event: Event, position: Position) -> bytes:
+    """The event's JSON, the same bytes every time."""
+    return _json.encode(
+        _WireOut(
+            id=str(position),
+            type=event.type,
+            timestamp=event.timestamp,
+            data=event.data,
+            metadata=event.metadata,
+        )
+    )
+
+
+def digest(body: bytes) -> str:
+    """What the next event of the same photo carries as ``prev``: SHA-256 in hex."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def encode_photo(photo: Photo) -> bytes:
+    return _encoder.encode(photo)
+
+
+def decode_photo(state: bytes) -> Photo:
+    return _photo.decode(state)
+
+
+def encode_task(task: Task) -> bytes:
+    return _encoder.encode(task)
+
+
+def decode_task(body: bytes) -> Task:
+    """Raises Corrupt if ``body`` is not a task."""
+    try:
+        return _task.decode(body)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"a task does not decode: {error}") from error

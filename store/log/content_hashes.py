@@ -1,0 +1,185 @@
+"""What is known of a client's photos: which has which bytes, and what they count together.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
+| ``photolog:{07}:usage:<clientId>`` | hash | ``photos``, ``bytes``, ``jobs`` |
+| ``photolog:{07}:clients`` | hash | the names of the first of these keys, of all clients |
+
+In each the field ``""`` says that nothing is missing. A client whose hashes lack it is new if the
+clients are complete without it, or the log is empty; otherwise its hash was lost. So the first
+upload of a client reads no log, and a deleted key costs one fold of its partition.
+
+The usage is a running total: each append adds what its events change. Appends that no quota limits
+leave a lost one as it is.
+"""
+
+import anyio
+import msgspec
+
+from domain.clients import holdings
+from domain.clients.holdings import NOTHING, Holding, Usage
+from domain.photo import events as e
+from domain.rejections import OverQuota, QuotaBytes, QuotaIdempotencyKeys, QuotaJobs, QuotaPhotos
+from store.keys import Keys
+from store.log.append import Append, AppendRequest
+from store.log.position import Position
+from store.log.stream import Recorded, Stream
+from store.redis.connection import Client, translated
+
+UNSURE = [b"unsure"]
+
+
+class Used(msgspec.Struct, frozen=True, kw_only=True):
+    """``idempotency_keys`` are those that have not expired; the first does in ``expires_ms``."""
+
+    usage: Usage
+    idempotency_keys: int
+    expires_ms: int
+
+
+class Claims:
+    """Appends, with what is known of the client's photos put back first where it was lost."""
+
+    def __init__(self, stream: Stream, append: Append) -> None:
+        self._redis: Client = stream.redis
+        self._keys: Keys = stream.keys
+        self._stream = stream
+        self._append = append
+        self._script = stream.redis.lua("log/content_hashes")
+        self._usage = stream.redis.lua("log/usage")
+        self._one_folds = anyio.Lock()
+
+    async def send(self, step: AppendRequest) -> list[bytes]:
+        """As ``Append.send``."""
+        reply = await self._append.send(step)
+        if reply != UNSURE:
+            return reply
+        async with self._one_folds:  # whoever waited finds it done
+            reply = await self._append.send(step)
+            if reply == UNSURE:
+                await self._restore(step.partition, step.client_id)
+                reply = await self._append.send(step)
+            return reply
+
+    async def usage(self, partition: int, client_id: str) -> Used:
+        """What the client has; raises Unavailable."""
+        found = await self._look(partition, client_id)
+        if found is None:
+            async with self._one_folds:
+                found = await self._look(partition, client_id)
+                while found is None:
+                    await self._restore(partition, client_id)
+                    found = await self._look(partition, client_id)
+        return found
+
+    async def _look(self, partition: int, client_id: str) -> Used | None:
+        keys = self._keys
+        with translated():
+            reply = await self._usage(
+                keys=[
+                    keys.log(partition),
+                    keys.usage(partition, client_id),
+                    keys.clients(partition),
+                    keys.sha256(partition, client_id),
+                    keys.commands(partition, client_id),
+                ]
+            )
+            if not reply:
+                return None
+            photos, stored, jobs, idempotency_keys, expires_ms = (int(each) for each in reply)
+        usage = Usage(photos=photos, bytes=stored, jobs=jobs)
+        return Used(usage=usage, idempotency_keys=idempotency_keys, expires_ms=expires_ms)
+
+    async def restore(self, partition: int, client_id: str) -> None:
+        """Fold what is known of the client's photos again; raises Unavailable."""
+        async with self._one_folds:
+            await self._restore(partition, client_id)
+
+    async def _restore(self, partition: int, client_id: str) -> None:
+        fold = _Fold(client_id)
+        position, restored = Position.start(partition), False
+        while not restored:
+            last = await self._stream.last_entry(partition)
+            async for recorded in self._stream.scan(partition, after=position):
+                position = recorded.position
+                fold.apply(recorded)
+            keys, usage = self._keys, fold.usage
+            with translated():
+                restored = await self._script(
+                    keys=[
+                        keys.log(partition),
+                        keys.clients(partition),
+                        keys.sha256(partition, client_id),
+                        keys.usage(partition, client_id),
+                    ],
+                    args=[
+                        max(last, position).entry_id,
+                        *(usage.photos, usage.bytes, usage.jobs),
+                        len(fold.clients),
+                        *(keys.sha256(partition, each) for each in sorted(fold.clients)),
+                        *(part for claim in fold.claimed.items() for part in claim),
+                    ],
+                )
+
+
+class _Fold:
+    """The clients of a partition, and of one of them the content hashes and the usage.
+
+    It has the holding of each of the client's photos in memory, a kilobyte or two for each.
+    """
+
+    def __init__(self, client_id: str) -> None:
+        self.clients = {client_id}
+        self.claimed: dict[str, str] = {}
+        self.usage = NOTHING
+        self._client_id = client_id
+        self._sha256: dict[str, str] = {}
+        self._holdings: dict[str, Holding] = {}
+
+    def apply(self, recorded: Recorded) -> None:
+        data, owner = recorded.event.data, recorded.event.metadata.client_id
+        if isinstance(data, e.PhotoUploaded):
+            self.clients.add(owner)
+        if owner != self._client_id or not isinstance(data, e.Data):
+            return
+        if isinstance(data, e.PhotoUploaded):
+            self._sha256[data.photo_id] = data.sha256
+            self.claimed.setdefault(data.sha256, data.photo_id)
+        elif isinstance(data, e.PhotoDeleted):
+            sha256 = self._sha256.pop(data.photo_id, "")
+            if self.claimed.get(sha256) == data.photo_id:
+                del self.claimed[sha256]
+        self._count(data)
+
+    def _count(self, data: e.Data) -> None:
+        before = self._holdings.pop(data.photo_id, None)
+        after = holdings.fold(before, data)
+        if after is None:
+            return
+        self.usage += after.usage - (before.usage if before else NOTHING)
+        if not after.erased:
+            self._holdings[data.photo_id] = after
+
+
+def over_quota(what: str, found: int, most: int, reserved_bytes: int = 0) -> OverQuota:
+    """What the script refuses. ``found`` is how many there are; of keys, ms until one expires.
+
+    ``reserved_bytes`` are those of jobs that have not ended, the one that is refused among them.
+    """
+    match what:
+        case "photos":
+            return QuotaPhotos(f"{found:,} of at most {most:,} photos are stored.")
+        case "bytes" if reserved_bytes:
+            return QuotaBytes(
+                f"{found:,} of at most {most:,} bytes are in use, and {reserved_bytes:,} would be"
+                " reserved for the pictures that jobs in progress may make, this one included.",
+                advice="Wait for jobs to end, delete photos, or ask the operator for more.",
+            )
+        case "bytes":
+            return QuotaBytes(f"{found:,} of at most {most:,} bytes are in use.")
+        case "jobs":
+            return QuotaJobs(f"{found:,} of at most {most:,} jobs have not ended.")
+        case _:
+            detail = f"{most:,} idempotency keys were used in 24 hours."
+            return QuotaIdempotencyKeys(detail, retry_after_s=found / 1000)

@@ -1,0 +1,79 @@
+"""The states that are folded from a stream, beside it: of each photo, and of the controls.
+
+A state is a hash: ``v`` version, ``d`` digest and ``p`` position of its last event, ``s`` state.
+It is a cache of the fold and believed only while the log has the event that it says it ends with.
+"""
+
+import logging
+from functools import partial
+
+import msgspec
+
+from domain.pipeline.control_events import OF_NO_PHOTO
+from store.errors import WrongType
+from store.keys import Keys
+from store.log import codec
+from store.log.position import Position
+from store.log.stream import Stream
+from store.redis.connection import Client, Wait, translated
+
+logger = logging.getLogger("photolog.log")
+
+_NO_STATE: list[bytes | None] = [None] * 4
+
+_Part = bytes | None
+_Looked = tuple[_Part, _Part, _Part, _Part, _Part, _Part, _Part]
+
+
+class States(Stream):
+    """Streams with the states beside them."""
+
+    def __init__(self, redis: Client, keys: Keys, wait: Wait | None = None) -> None:
+        super().__init__(redis, keys, wait)
+        self._restore = redis.lua("log/restore")
+        self._state = redis.lua("log/state")
+
+    async def state_of(
+        self, partition: int, key: str, of: str, *, safe: bool = False
+    ) -> "list[bytes | None]":
+        """Version, digest, last entry id and state under ``key``, which is the state of the photo,
+        or ``OF_NO_PHOTO``.
+
+        None each if it is gone, if something else is there, or if the log has another event where
+        it says that its last one is: what follows on it would break the chain.
+        """
+        try:
+            with translated():
+                reply = await self._state(
+                    keys=[self.keys.log(partition), key],
+                    send=partial(self.durability.read, partition) if safe else None,
+                )
+                found = list(msgspec.convert(reply, _Looked))
+        except WrongType:
+            return _NO_STATE
+        (version, digest, _, _), (photo_id, last, body) = found[:4], found[4:]
+        if of == OF_NO_PHOTO and version == b"0":
+            return found[:4]
+        if photo_id == of.encode() and last == version and digest == _digest(body):
+            return found[:4]
+        if version is not None:
+            logger.warning("what is kept of %s is not what the log says", of or "the pipeline")
+        return _NO_STATE
+
+    async def restore(
+        self, key: str, *, upto: Position, version: int, digest: str, last: Position, state: bytes
+    ) -> bool:
+        """Put back a state folded ``upto`` the end of the log; false if there is more to fold.
+
+        ``version``, ``digest`` and ``last`` are those of the last event that it is folded from.
+        """
+        with translated():
+            reply = await self._restore(
+                keys=[self.keys.log(upto.partition), key],
+                args=[upto.entry_id, version, digest, last.entry_id, state],
+            )
+        return reply == 1
+
+
+def _digest(body: bytes | None) -> bytes:
+    return b"" if body is None else codec.digest(body).encode()

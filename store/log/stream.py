@@ -1,0 +1,167 @@
+"""The events of a log, read by position: one Redis Stream a partition.
+
+| what stands in a stream | what a reader does |
+|---|---|
+| an event | gives it out |
+| what is filed as one, with all of ``FIELDS``, and is none that this code knows | raises Corrupt |
+| anything else: somebody has written it there | passes it over |
+
+The second may be damaged, or of a newer version: to go on without it would leave out facts. The
+third, a foreign entry, is nobody's event: the dispatcher that comes upon one says so, health tells
+of it, and an audit names each.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from domain.photo.events import Event
+from store.errors import Corrupt
+from store.keys import Keys
+from store.log import codec
+from store.log.position import Position
+from store.redis.connection import Client, Wait, translated
+from store.redis.durability import Durability
+
+READ_COUNT = 500
+
+FIELDS = frozenset((b"t", b"p", b"v", b"b"))
+"""Of every event's entry: type, photo, version and body."""
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+_NOTHING: Entries = []
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """An event with its place in the log and its stored bytes."""
+
+    position: Position
+    event: Event
+    body: bytes
+
+
+class Stream:
+    """Reads the streams under ``keys``; with ``wait`` only events that are safe."""
+
+    def __init__(self, redis: Client, keys: Keys, wait: Wait | None = None) -> None:
+        self.redis = redis
+        self.keys = keys
+        self.durability = Durability(redis, keys, wait)
+
+    async def read(
+        self,
+        after: Position,
+        *,
+        count: int = READ_COUNT,
+        block_ms: int | None = None,
+        safe: bool = True,
+    ) -> list[Recorded]:
+        """The next events of ``after``'s partition; waits up to ``block_ms`` for the first one.
+
+        Empty only where no event follows. Events that are not ``safe`` are only to be counted, or
+        looked for: nothing may rest on them.
+
+        Raises:
+            Unavailable: no answer, or what follows is not known to be safe.
+        """
+        start = after.entry_id
+        while entries := await self._entries(
+            after.partition, start, count=count, block_ms=block_ms, safe=safe
+        ):
+            events, _ = sift(after.partition, entries)
+            if events:
+                return events
+            start = entries[-1][0].decode()
+        return []
+
+    async def _entries(
+        self, partition: int, start: str, *, count: int, block_ms: int | None, safe: bool
+    ) -> Entries:
+        """The next entries of the stream, whatever they are."""
+        key = self.keys.log(partition)
+        confirmed = safe and self.durability.wait is not None
+        if not confirmed or block_ms is not None:
+            with translated():
+                reply = await self.redis.xread({key: start}, count=count, block=block_ms)
+                found = entries_of_one(reply)
+            if not (confirmed and found):
+                return found
+        reply = await self.durability.read(
+            partition, "XREAD", "COUNT", count, "STREAMS", key, start
+        )
+        with translated():
+            return entries_of_one(reply)
+
+    async def settle(self, partition: int) -> None:
+        """See ``Durability.settle``."""
+        await self.durability.settle(partition)
+
+    async def scan(
+        self, partition: int, *, after: Position | None = None
+    ) -> AsyncIterator[Recorded]:
+        """Every event of the partition that is in the log now, in order; only those ``after``."""
+        position = after or Position.start(partition)
+        while page := await self.read(position):
+            for recorded in page:
+                yield recorded
+            position = page[-1].position
+
+    async def now(self) -> datetime:
+        """The time by the clock that the log is written with."""
+        redis: Any = self.redis
+        with translated():
+            seconds, micros = msgspec.convert(await redis.time(), tuple[int, int])
+            return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
+
+    async def end(self, partition: int) -> Position:
+        """The position of the partition's last event."""
+        before = "+"
+        while entries := await self._back(partition, before):
+            entry_id, fields = entries[0]
+            if not is_foreign(fields):
+                return Position.of_entry(partition, entry_id)
+            before = f"({entry_id.decode()}"
+        return Position.start(partition)
+
+    async def last_entry(self, partition: int) -> Position:
+        """The position of whatever stands last in the partition's stream."""
+        entries = await self._back(partition, "+")
+        return Position.of_entry(partition, entries[0][0]) if entries else Position.start(partition)
+
+    async def _back(self, partition: int, before: str) -> Entries:
+        with translated():
+            reply = await self.redis.xrevrange(self.keys.log(partition), before, "-", count=1)
+            return msgspec.convert(reply, Entries)
+
+
+def entries_of_one(reply: object) -> Entries:
+    """The entries in a reply about a single stream; raises ValueError for another kind."""
+    if reply in (None, [], {}):  # which of them the driver makes of none depends on its version
+        return _NOTHING
+    return next(iter(msgspec.convert(reply, dict[bytes, Entries]).values()), _NOTHING)
+
+
+def is_foreign(fields: dict[bytes, bytes]) -> bool:
+    """Whether an entry with these fields is not even filed as an event."""
+    return not fields.keys() >= FIELDS
+
+
+def sift(partition: int, entries: Entries) -> tuple[list[Recorded], list[bytes]]:
+    """The events among the entries, and the ids of those that are foreign; raises Corrupt."""
+    events: list[Recorded] = []
+    foreign: list[bytes] = []
+    for entry_id, fields in entries:
+        if is_foreign(fields):
+            foreign.append(entry_id)
+            continue
+        body = fields[b"b"]
+        position = Position.of_entry(partition, entry_id)
+        try:
+            event = codec.decode_event(body)
+        except Corrupt as error:
+            raise Corrupt(f"{position}: {error}") from error
+        events.append(Recorded(position=position, event=event, body=body))
+    return events, foreign

@@ -1,0 +1,1 @@
+"""The queues of the stages: dispatch, lanes, turns, claims and timers."""

@@ -1,0 +1,130 @@
+"""What every consumer group needs: being there, and taking over from consumers that are gone.
+
+A delivery that is only taken over from a process known to be dead does not count as one.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import Any, cast
+
+import msgspec
+from redis import exceptions
+
+from store.errors import WrongType
+from store.redis.connection import Client, translated
+from store.redis.spoiled import kind_of
+
+logger = logging.getLogger("photolog.lanes")
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+async def create_group(redis: Client, key: str, group: str) -> bool:
+    """Create the group at the stream's first entry; whether there was none."""
+    try:
+        with translated():
+            try:
+                await redis.xgroup_create(key, group, id="0", mkstream=True)
+            except exceptions.ResponseError as error:
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
+                return False
+    except WrongType as error:
+        kind = kind_of(key)
+        if kind is None or kind.remedy == "stays":
+            raise
+        logger.warning("%s", error)
+        with translated():
+            await redis.pexpire(key, 0)
+        return await create_group(redis, key, group)
+    return True
+
+
+async def has_group(redis: Client, key: str, group: str) -> bool:
+    """Whether the stream is there and has the group."""
+    with translated():
+        groups = await redis.xinfo_groups(key) if await redis.exists(key) else []
+        return any(each["name"] == group.encode() for each in groups)
+
+
+async def take_over(
+    redis: Client, key: str, group: str, consumer: str, idle_ms: int, dead: str | None
+) -> list[tuple[bytes, dict[bytes, bytes], int]]:
+    """Claim what gone consumers hold: ``(entry id, fields, deliveries)`` each.
+
+    A takeover from a dead process does not count as a delivery, a stall does.
+    """
+    taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
+    with translated():
+        if dead is not None:
+            for name in await _consumers(redis, key, group):
+                if name.startswith(dead) and name != consumer:
+                    taken += await _claim_all_of(redis, key, group, name, consumer)
+                    await redis.xgroup_delconsumer(key, group, name)
+        cursor = b"0-0"
+        while True:
+            reply = await redis.xautoclaim(
+                key, group, consumer, min_idle_time=idle_ms, start_id=cursor, count=100
+            )
+            cursor, entries, *_ = msgspec.convert(reply, tuple[bytes, Entries, list[bytes]])
+            for entry_id, fields in entries:
+                deliveries = await _deliveries(redis, key, group, entry_id)
+                taken.append((entry_id, fields, deliveries))
+            if cursor == b"0-0":
+                return taken
+
+
+async def _consumers(redis: Client, key: str, group: str) -> Iterable[str]:
+    found = await redis.xinfo_consumers(key, group)
+    return [cast("bytes", consumer["name"]).decode() for consumer in found]
+
+
+async def _claim_all_of(
+    redis: Client, key: str, group: str, name: str, consumer: str
+) -> list[tuple[bytes, dict[bytes, bytes], int]]:
+    taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
+    while found := await pending(redis, key, group, name):
+        ids: list[Any] = [entry_id for entry_id, _, _ in found]
+        await redis.xclaim(key, group, consumer, 0, ids, justid=True)
+        taken += found
+    return taken
+
+
+async def pending(
+    redis: Client, key: str, group: str, consumer: str
+) -> list[tuple[bytes, dict[bytes, bytes], int]]:
+    """Up to 100 entries that ``consumer`` holds: ``(entry id, fields, deliveries)`` each."""
+    held: list[tuple[bytes, dict[bytes, bytes], int]] = []
+    while not held:
+        pending = await redis.xpending_range(key, group, "-", "+", 100, consumer)
+        if not pending:
+            break
+        for entry in pending:
+            entry_id = msgspec.convert(entry["message_id"], bytes)
+            found = msgspec.convert(await redis.xrange(key, entry_id, entry_id), Entries)
+            if found:
+                deliveries = msgspec.convert(entry["times_delivered"], int)
+                held.append((entry_id, found[0][1], deliveries))
+            else:  # deleted while it was held
+                await redis.xack(key, group, entry_id)
+    return held
+
+
+async def _deliveries(redis: Client, key: str, group: str, entry_id: bytes) -> int:
+    pending = await redis.xpending_range(key, group, entry_id, entry_id, 1)
+    return msgspec.convert(pending[0]["times_delivered"], int) if pending else 1
+
+
+async def remove_idle(redis: Client, key: str, group: str, *, idle_ms: int) -> None:
+    """Remove the consumers that hold nothing and have not asked for anything for ``idle_ms``."""
+    with translated():
+        found = await redis.xinfo_consumers(key, group)
+        for consumer in found:
+            if consumer["pending"] == 0 and cast("int", consumer["idle"]) > idle_ms:
+                await remove(redis, key, group, cast("bytes", consumer["name"]).decode())
+
+
+async def remove(redis: Client, key: str, group: str, name: str) -> None:
+    """Remove a consumer, unless it holds something, which its removal would forget."""
+    with translated():
+        await redis.lua("queue/remove_consumer")(keys=[key], args=[group, name])

@@ -1,0 +1,406 @@
+"""A look at the lanes, the timers and who works on what; changes nothing."""
+
+from contextlib import suppress
+from typing import Any, cast
+
+import anyio
+import msgspec
+
+from domain.pipeline.stages import LANES
+from store.errors import Corrupt, GroupGone, Unavailable, WrongType
+from store.log import codec
+from store.log.log import Log
+from store.queue.consumers import Entries
+from store.queue.dispatch import DISPATCH
+from store.queue.turns import HELD_SHOWN, LOOKED_AT, without_turn
+from store.redis.connection import translated
+
+ANSWER_S = 3.0
+"""Of a partition that takes longer nothing is counted: a look must not hang on one server."""
+
+
+class LaneDepth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``added`` counts all tasks that the lane ever had, those handed back again.
+
+    ``clients`` are those that the waiting tasks are of. Of tasks that no worker has looked at yet,
+    as in a stage that is paused, the first ``turns.LOOKED_AT`` of a partition are counted.
+    """
+
+    waiting: int = 0
+    clients: int = 0
+    in_progress: int = 0
+    oldest_age_ms: int | None = None
+    added: int = 0
+
+
+class StageQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``delayed`` tasks wait for their time; ``lanes`` by name."""
+
+    stage: str
+    lanes: dict[str, LaneDepth]
+    delayed: int = 0
+
+    @property
+    def waiting(self) -> int:
+        return sum(each.waiting for each in self.lanes.values())
+
+    @property
+    def in_progress(self) -> int:
+        return sum(each.in_progress for each in self.lanes.values())
+
+    @property
+    def added(self) -> int:
+        return sum(each.added for each in self.lanes.values())
+
+
+class Doing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A task in progress; ``silent_ms`` since the worker last said that it works on it."""
+
+    stage: str
+    photo_id: str
+    job_id: str
+    attempt: int
+    silent_ms: int
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``silent_ms`` since the worker last asked for a task or refreshed one.
+
+    Of a worker that finds nothing to do, Redis 7.0 tells only when it last had something; and
+    nothing of one that never had.
+    """
+
+    name: str
+    silent_ms: int
+    doing: list[Doing]
+
+
+class GroupReader(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A dispatcher; ``silent_ms`` as of a worker."""
+
+    name: str
+    silent_ms: int
+
+
+class PartitionQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``server`` has the partition, None where there is only one. ``readers`` plan its events, each
+    event one of them; ``to_plan`` are events that none has planned, None if that is not known."""
+
+    partition: int
+    server: str | None
+    answers: bool = True
+    to_plan: int | None = None
+    readers: list[GroupReader] = []
+
+
+class Queues(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Of a partition that does not answer nothing is counted."""
+
+    stages: list[StageQueue]
+    workers: list[WorkerView]
+    partitions: list[PartitionQueue]
+
+
+class Passing(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that ever came into the lanes of a stage in one partition, and that left them."""
+
+    came: int = 0
+    left: int = 0
+
+
+Passed = dict[int, dict[str, Passing]]
+"""By partition and stage."""
+
+
+class _Lane(msgspec.Struct):
+    """What Redis says of one lane of one partition."""
+
+    stage: str
+    lane: str
+    key: str
+    length: int
+    added: int
+    pending: int
+    clients: set[bytes]
+    delivered: bytes
+    consumers: list[dict[str, Any]]
+
+
+class _Seen(msgspec.Struct):
+    """One partition. ``lanes`` are with the age of their oldest task, and who does what in them."""
+
+    partition: PartitionQueue
+    lanes: list[tuple[_Lane, int | None, list[tuple[str, Doing]]]] = []
+    delayed: list[str] = []
+
+
+async def look(log: Log, stages: tuple[str, ...]) -> Queues:
+    """The stages in the given order, over all partitions that answer; workers by name.
+
+    Raises:
+        Unavailable: no partition answers.
+    """
+    now_ms = int((await log.now()).timestamp() * 1000)
+    seen: dict[int, _Seen] = {}
+
+    async def see(partition: int) -> None:
+        seen[partition] = await _seen(log, partition, stages, now_ms)
+
+    async with anyio.create_task_group() as tasks:
+        for partition in range(log.partitions):
+            tasks.start_soon(see, partition)
+    found = [seen[partition] for partition in range(log.partitions)]
+    if not any(each.partition.answers for each in found):
+        raise Unavailable("no partition answers")
+    return _together(found, stages)
+
+
+def _together(found: list[_Seen], stages: tuple[str, ...]) -> Queues:
+    depths: dict[str, dict[str, LaneDepth]] = {
+        stage: {lane: LaneDepth() for lane in LANES} for stage in stages
+    }
+    delayed = dict.fromkeys(stages, 0)
+    workers: dict[str, WorkerView] = {}
+    for each in found:
+        for lane, age_ms, held in each.lanes:
+            depths[lane.stage][lane.lane] = _sum(depths[lane.stage][lane.lane], lane, age_ms)
+            for consumer in lane.consumers:
+                _meet(workers, consumer)
+            for name, doing in held:
+                workers[name].doing.append(doing)
+        for stage in each.delayed:
+            delayed[stage] = delayed.get(stage, 0) + 1
+    return Queues(
+        stages=[
+            StageQueue(stage=stage, lanes=depths[stage], delayed=delayed[stage]) for stage in stages
+        ],
+        workers=sorted(workers.values(), key=lambda worker: worker.name),
+        partitions=[each.partition for each in found],
+    )
+
+
+async def _seen(log: Log, partition: int, stages: tuple[str, ...], now_ms: int) -> _Seen:
+    """All that is to be seen of the partition, or that it does not answer."""
+    try:
+        with translated(), anyio.fail_after(ANSWER_S):
+            seen = _Seen(partition=await _partition(log, partition))
+            for lane in await _lanes(log, partition, stages):
+                await _complete(log, lane)
+                oldest_ms = await _oldest_ms(log, lane)
+                age_ms = None if oldest_ms is None else max(0, now_ms - oldest_ms)
+                seen.lanes.append((lane, age_ms, await _doing(log, lane)))
+            seen.delayed = await _delayed(log, partition)
+            return seen
+    except Unavailable:
+        server = log.owner(partition) or None
+        return _Seen(partition=PartitionQueue(partition=partition, server=server, answers=False))
+
+
+def _or_gone(reply: Any) -> Any:
+    """The reply; None where the stream or its group is not there. Raises what else it says."""
+    if not isinstance(reply, Exception):
+        return reply
+    try:
+        with translated():
+            raise reply
+    except (GroupGone, WrongType):
+        return None
+
+
+async def _partition(log: Log, partition: int) -> PartitionQueue:
+    key = log.keys.log(partition)
+    with translated():
+        pipe = log.redis.pipeline(transaction=False)
+        pipe.xinfo_groups(key)
+        pipe.xinfo_consumers(key, DISPATCH)
+        groups, consumers = map(_or_gone, await pipe.execute(raise_on_error=False))
+    server = log.owner(partition) or None
+    group = _group(groups, DISPATCH)
+    if group is None or consumers is None:  # no dispatcher has been there yet
+        return PartitionQueue(partition=partition, server=server)
+    return PartitionQueue(
+        partition=partition,
+        server=server,
+        to_plan=None if group["lag"] is None else _count(group["lag"]) + _count(group["pending"]),
+        readers=sorted(
+            (
+                GroupReader(name=each["name"].decode(), silent_ms=_count(each["idle"]))
+                for each in consumers
+            ),
+            key=lambda reader: reader.name,
+        ),
+    )
+
+
+async def passed(log: Log, stages: tuple[str, ...]) -> Passed:
+    """How many tasks have ever come into the lanes of each stage, and left them.
+
+    Of each partition that answers. A lane that is lost counts from the beginning again.
+    """
+    found: Passed = {}
+
+    async def count(partition: int) -> None:
+        with suppress(Unavailable), translated(), anyio.fail_after(ANSWER_S):
+            found[partition] = await _passed(log, partition, stages)
+
+    async with anyio.create_task_group() as tasks:
+        for partition in range(log.partitions):
+            tasks.start_soon(count, partition)
+    return found
+
+
+async def _passed(log: Log, partition: int, stages: tuple[str, ...]) -> dict[str, Passing]:
+    named = log.keys.lanes(partition, stages)
+    pipe = log.redis.pipeline(transaction=False)
+    for key, _ in named:
+        pipe.xinfo_stream(key)
+    found = dict.fromkeys(stages, Passing())
+    for (_, stage), reply in zip(named, await pipe.execute(raise_on_error=False), strict=True):
+        if (stream := _or_gone(reply)) is not None:
+            came, there = _count(stream["entries-added"]), _count(stream["length"])
+            before = found[stage]
+            found[stage] = Passing(came=before.came + came, left=before.left + came - there)
+    return found
+
+
+async def lengths(log: Log, stages: tuple[str, ...]) -> dict[tuple[str, str], int]:
+    """Tasks that wait or are worked on, by stage and lane, over all partitions."""
+    found: dict[tuple[str, str], int] = {}
+    for partition in range(log.partitions):
+        named = log.keys.lanes(partition, stages)
+        with translated():
+            pipe = log.redis.pipeline(transaction=False)
+            for key, _ in named:
+                pipe.xlen(key)
+            replies = msgspec.convert(await pipe.execute(), list[int])
+            for (key, stage), length in zip(named, replies, strict=True):
+                name = stage, key.rpartition(":")[2]
+                found[name] = found.get(name, 0) + length
+    return found
+
+
+async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lane]:
+    """One round trip; a lane that nobody has prepared is left out."""
+    named = log.keys.lanes(partition, stages)
+    with translated():
+        pipe = log.redis.pipeline(transaction=False)
+        for key, stage in named:
+            pipe.xinfo_stream(key)
+            pipe.xinfo_groups(key)
+            pipe.xinfo_consumers(key, stage)
+            turns = log.keys.turns(partition, stage, key.rpartition(":")[2])
+            cast("Any", pipe).zrange(turns, 0, LOOKED_AT - 1)
+        replies = [_or_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
+    found: list[_Lane] = []
+    for at, (key, stage) in enumerate(named):
+        stream, groups, consumers, clients = replies[4 * at : 4 * at + 4]
+        group = _group(groups, stage)
+        if group is None or stream is None or consumers is None:
+            continue
+        found.append(
+            _Lane(
+                stage=stage,
+                lane=key.rpartition(":")[2],
+                key=key,
+                length=_count(stream["length"]),
+                added=_count(stream["entries-added"]),
+                pending=_count(group["pending"]),
+                clients={bytes(each) for each in clients or ()},
+                delivered=bytes(group["last-delivered-id"]),
+                consumers=[
+                    {"name": bytes(each["name"]), "idle": _count(each["idle"])}
+                    for each in consumers
+                ],
+            )
+        )
+    return found
+
+
+async def _complete(log: Log, lane: _Lane) -> None:
+    """Add the clients of tasks that have no turn yet. Where nobody has one, turns may be lost."""
+    if lane.length > lane.pending:
+        after = lane.delivered if lane.clients else b"0"
+        lane.clients |= await without_turn(log, lane.key, lane.stage, after)
+
+
+def _count(reply: Any) -> int:
+    """Raises ValueError for another kind of reply."""
+    return msgspec.convert(reply, int)
+
+
+def _group(groups: list[dict[str, Any]] | None, name: str) -> dict[str, Any] | None:
+    return next((each for each in groups or () if each["name"] == name.encode()), None)
+
+
+async def _oldest_ms(log: Log, lane: _Lane) -> int | None:
+    """When the first of the tasks that wait came into the lane.
+
+    Those in progress may be anywhere, so it is among so many and one more.
+    """
+    if lane.length <= lane.pending:
+        return None
+    with translated():
+        held = await log.redis.xpending_range(lane.key, lane.stage, "-", "+", HELD_SHOWN)
+        ids = {each["message_id"] for each in held}
+        reply = await log.redis.xrange(lane.key, "-", "+", count=len(ids) + 1)
+        first = msgspec.convert(reply, Entries)
+        waiting = next((entry_id for entry_id, _ in first if entry_id not in ids), None)
+        return int(waiting.partition(b"-")[0]) if waiting else None
+
+
+def _sum(depth: LaneDepth, lane: _Lane, age_ms: int | None) -> LaneDepth:
+    ages = [age for age in (depth.oldest_age_ms, age_ms) if age is not None]
+    return LaneDepth(
+        waiting=depth.waiting + max(0, lane.length - lane.pending),
+        clients=depth.clients + len(lane.clients),
+        in_progress=depth.in_progress + lane.pending,
+        oldest_age_ms=max(ages, default=None),
+        added=depth.added + lane.added,
+    )
+
+
+def _meet(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
+    name, silent_ms = consumer["name"].decode(errors="replace"), consumer["idle"]
+    known = workers.get(name)
+    if known is None:
+        workers[name] = WorkerView(name=name, silent_ms=silent_ms, doing=[])
+    elif silent_ms < known.silent_ms:
+        workers[name] = msgspec.structs.replace(known, silent_ms=silent_ms)
+
+
+async def _doing(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
+    if lane.pending == 0:
+        return []
+    with translated():
+        held = await log.redis.xpending_range(lane.key, lane.stage, "-", "+", HELD_SHOWN)
+        pipe = log.redis.pipeline(transaction=False)
+        for each in held:
+            pipe.xrange(lane.key, each["message_id"], each["message_id"])
+        entries = msgspec.convert(await pipe.execute(), list[Entries])
+    known = {consumer["name"] for consumer in lane.consumers}
+    found: list[tuple[str, Doing]] = []
+    for each, entry in zip(held, entries, strict=True):
+        if not entry or each["consumer"] not in known:
+            continue
+        try:
+            task = codec.decode_task(entry[0][1][b"b"])
+        except (Corrupt, KeyError):  # whoever holds it will say so
+            continue
+        doing = Doing(
+            stage=task.stage,
+            photo_id=task.photo_id,
+            job_id=task.job_id,
+            attempt=task.attempt,
+            silent_ms=_count(each["time_since_delivered"]),
+        )
+        found.append((cast("bytes", each["consumer"]).decode(errors="replace"), doing))
+    return found
+
+
+async def _delayed(log: Log, partition: int) -> list[str]:
+    """The stage of each task in the timers."""
+    redis: Any = log.redis
+    with translated():
+        reply = await redis.zrange(log.keys.timers(partition), 0, LOOKED_AT - 1)
+        members = [each for each in msgspec.convert(reply, list[bytes]) if b":" in each]
+    return [member.partition(b":")[0].decode("ascii", "replace") for member in members]

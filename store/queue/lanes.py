@@ -1,0 +1,296 @@
+"""The lanes of the stages: tasks that wait, and those that a consumer holds.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:{07}:stage:<stage>:<lane>`` | stream, group ``<stage>`` | tasks, until acknowledged |
+| ``photolog:{07}:timers`` | sorted set | tasks that wait for their time, scored by it; ``kept`` |
+
+Which of the tasks that wait is next, ``turns`` says: those of a client come in order, and clients
+take turns by cost.
+A task is delivered at least once; it is acknowledged by the append of its result, or not at all.
+What a dead consumer held is taken over from the lane it was in: at once where it is known to be
+dead, after a time without ``refresh`` elsewhere. Lanes and timers can be lost: see ``recovery``.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from domain.pipeline.stages import LANES, Task, lane
+from store.errors import Corrupt
+from store.keys import Keys
+from store.log import codec
+from store.log.log import Claim, Log
+from store.queue.consumers import Entries, create_group, pending, remove, remove_idle, take_over
+from store.queue.turns import Turns, Wish
+from store.redis.connection import translated
+
+logger = logging.getLogger("photolog.lanes")
+
+TIMERS_KEPT = "kept"
+"""A member that is always among the timers, never due: without it tasks may have been lost."""
+
+PROMOTED_AT_ONCE = 100
+
+BATCHES_AT_ONCE = 10
+"""How often one look at the timers passes over a thousand tasks of stages that it does not know."""
+
+LOW_FIRST_EVERY, NORMAL_FIRST_EVERY = 16, 8
+"""Of so many claims, one serves the low lanes first, and one the normal ones: whatever waits there
+moves, however much is urgent. The urgent ones lose at most a sixth of the work."""
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """A task and the claim under which it is held; ``deliveries`` is 1 + how often it stalled.
+
+    So many ``clients`` waited in its lane when it was claimed, its own among them.
+    """
+
+    task: Task
+    claim: Claim
+    deliveries: int = 1
+    clients: int = 1
+
+
+class Lanes:
+    """Hands out tasks to one consumer.
+
+    ``lost`` are the partitions of which tasks may have been lost, for whoever recovers them.
+    """
+
+    def __init__(self, log: Log, consumer: str, stages: tuple[str, ...]) -> None:
+        self._log = log
+        self._redis = log.redis
+        self.consumer = consumer
+        self.stages = stages
+        self.lost: set[int] = set()
+        self._turns = Turns(log, consumer, stages)
+        self._refresh = log.redis.lua("queue/refresh")
+        self._release = log.redis.lua("queue/release")
+        self._promote = log.redis.lua("queue/promote")
+        self._seen: dict[str, str] = {}
+        self._passed: dict[int, int] = {}
+        self._claims = 0
+
+    async def prepare(self, partition: int) -> None:
+        """Create the groups of all lanes. New ones on a log with events have lost their tasks, or
+        are of a new stage: either way some may be missing."""
+        known = partition in self.lost
+        timers = self._log.keys.timers(partition)
+        with translated():
+            if await self._redis.type(timers) not in (b"none", b"zset"):
+                await self._redis.pexpire(timers, 0)
+            if await self._redis.zadd(timers, {TIMERS_KEPT: "+inf"}, nx=True):
+                self.lost.add(partition)
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            if await create_group(self._redis, key, stage):
+                self.lost.add(partition)
+        if again := await self._turns.mend(partition):
+            logger.warning("partition %d: the turns of %d lanes are made again", partition, again)
+        if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
+            self.lost.discard(partition)
+
+    async def claim(self, partition: int, count: int, wish: Wish | None = None) -> list[Claimed]:
+        """Up to ``count`` waiting tasks as wished: high lanes first, but for the share of the
+        others; in the lanes of one name clients in turn."""
+        wish = wish or Wish(stages=self.stages)
+        if not any(stage in wish.stages for stage in self.stages):
+            return []
+        self._claims += 1
+        turns = await self._turns.claim(partition, count, _order(self._claims), wish)
+        found = [(each.lane_key, each.stage, each.entry_id, each.body, 1) for each in turns]
+        clients = {(each.lane_key, each.entry_id.decode()): each.clients for each in turns}
+        return [
+            msgspec.structs.replace(each, clients=clients[each.claim.lane_key, each.claim.entry_id])
+            for each in await self._decoded(partition, found)
+        ]
+
+    async def refresh(self, claims: Sequence[Claim]) -> list[bool]:
+        """Reset the idle time of the claims; false for one that is no longer held.
+
+        All claims must be of one partition.
+        """
+        if not claims:
+            return []
+        with translated():
+            reply = await self._refresh(
+                keys=[claim.lane_key for claim in claims], args=self._named(claims)
+            )
+            still = msgspec.convert(reply, list[int])
+            return [held == 1 for _, held in zip(claims, still, strict=True)]
+
+    async def release(self, claims: Sequence[Claim]) -> int:
+        """Hand tasks back, each to the end of its lane; how many were still held.
+
+        All claims must be of one partition.
+        """
+        if not claims:
+            return 0
+        with translated():
+            reply = await self._release(
+                keys=[claim.lane_key for claim in claims], args=self._named(claims)
+            )
+            return sum(msgspec.convert(reply, list[int]))
+
+    async def promote(
+        self, partition: int, *, all_of: str | None = None
+    ) -> tuple[int, float | None]:
+        """Move tasks whose time has come to their lanes, up to ``PROMOTED_AT_ONCE``.
+
+        Returns how many, and the seconds until the next comes due, None if there is none. With
+        ``all_of`` a stage, all of its tasks are moved, due or not.
+
+        Tasks of stages that this consumer does not know stay. Where they are very many, the next
+        call goes on behind those that this one has seen.
+        """
+        stages = self.stages if all_of is None else (all_of,)
+        passed = self._passed.pop(partition, 0) if all_of is None else 0
+        moved, batches = 0, 0
+        while True:
+            more, next_ms, passed = await self._promote_batch(
+                partition, stages, PROMOTED_AT_ONCE - moved, passed, due_only=all_of is None
+            )
+            moved, batches = moved + more, batches + 1
+            if passed < 0 or moved == PROMOTED_AT_ONCE:
+                break
+            if all_of is None and batches == BATCHES_AT_ONCE:
+                break
+        if all_of is None:
+            self._passed[partition] = max(0, passed)
+        return moved, None if next_ms < 0 else next_ms / 1000
+
+    async def _promote_batch(
+        self, partition: int, stages: tuple[str, ...], most: int, passed: int, *, due_only: bool
+    ) -> tuple[int, int, int]:
+        """How many were moved, ms until the next comes due, how many to pass over next: -1 if none
+        comes, or none is left."""
+        lanes = self._log.keys.lanes(partition, stages)
+        with translated():
+            reply = await self._promote(
+                keys=[self._log.keys.timers(partition), *(key for key, _ in lanes)],
+                args=[
+                    most,
+                    "0" if due_only else "1",
+                    passed,
+                    TIMERS_KEPT,
+                    *(f"{stage}:{key.rpartition(':')[2]}" for key, stage in lanes),
+                ],
+            )
+            moved, next_ms, passed, removed = msgspec.convert(reply, tuple[int, int, int, int])
+        if removed:  # what they were meant to be is found in the log
+            logger.warning("%d timers of partition %d were no tasks: removed", removed, partition)
+            self.lost.add(partition)
+        return moved, next_ms, passed
+
+    async def recall(self, partition: int) -> list[Claimed]:
+        """All tasks that this consumer holds, those too whose delivery it never saw.
+
+        After a lost reply some may be among them that it does not know of.
+        """
+        found: list[tuple[str, str, bytes, bytes, int]] = []
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            with translated():
+                entries = await pending(self._redis, key, stage, self.consumer)
+            found += [(key, stage, each, fields.get(b"b", b""), n) for each, fields, n in entries]
+        return await self._decoded(partition, found)
+
+    async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Claimed]:
+        """Tasks of consumers that are gone, as ``Dispatch.abandoned``; now held by this one."""
+        found: list[tuple[str, str, bytes, bytes, int]] = []
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            entries = await take_over(self._redis, key, stage, self.consumer, idle_ms, dead)
+            found += [(key, stage, each, fields.get(b"b", b""), n) for each, fields, n in entries]
+        return await self._decoded(partition, found)
+
+    async def forget_idle(self, partition: int, *, idle_ms: int) -> None:
+        """Remove the entries of consumers that hold nothing and have been silent for so long."""
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            await remove_idle(self._redis, key, stage, idle_ms=idle_ms)
+
+    async def leave(self, partition: int) -> None:
+        """Remove this consumer from the groups where it holds nothing."""
+        for key, stage in self._log.keys.lanes(partition, self.stages):
+            await remove(self._redis, key, stage, self.consumer)
+
+    async def wait(self, partition: int, *, block_ms: int) -> None:
+        """Return when a task was added to any lane since the last call, or after ``block_ms``.
+
+        Whoever claims between two calls misses nothing: the look starts where the last one ended.
+        """
+        keys = [key for key, _ in self._log.keys.lanes(partition, self.stages)]
+        with translated():
+            found = await self._redis.xread(
+                {key: self._seen.get(key, "0-0") for key in keys}, count=1, block=block_ms
+            )
+            reply = msgspec.convert(found or {}, dict[bytes, Entries])
+            for key in reply:
+                last = msgspec.convert(await self._redis.xrevrange(key, "+", "-", count=1), Entries)
+                seen = last[0][0] if last else reply[key][0][0]
+                self._seen[key.decode()] = seen.decode()
+
+    def _named(self, claims: Sequence[Claim]) -> list[str]:
+        return [self.consumer, *(x for claim in claims for x in (claim.group, claim.entry_id))]
+
+    async def _decoded(
+        self, partition: int, found: list[tuple[str, str, bytes, bytes, int]]
+    ) -> list[Claimed]:
+        """The tasks of ``(lane key, stage, entry id, body, deliveries)``.
+
+        An entry that is no task is removed, or it would come back for ever; what it was meant to be
+        is found in the log.
+        """
+        tasks: list[Claimed] = []
+        for key, stage, entry_id, body, deliveries in found:
+            with translated():
+                claim = Claim(
+                    lane_key=key, group=stage, entry_id=entry_id.decode(), consumer=self.consumer
+                )
+            try:
+                task = codec.decode_task(body)
+            except Corrupt as error:
+                logger.warning("entry %s of %s removed: %s", claim.entry_id, key, error)
+                self.lost.add(partition)
+                with translated():
+                    await self._redis.xack(key, stage, entry_id)
+                    await self._redis.xdel(key, entry_id)
+                continue
+            tasks.append(Claimed(task=task, claim=claim, deliveries=deliveries))
+        return tasks
+
+
+def place_of(keys: Keys, partition: int, task: Task) -> str:
+    """Where the task waits: its lane, or the timers until it is due."""
+    if task.due is not None:
+        return keys.timers(partition)
+    return keys.lane(partition, task.stage, lane(task.priority))
+
+
+def due_ms(task: Task) -> int | None:
+    """The time before which it is not to run, in ms since 1970."""
+    if task.due is None:
+        return None
+    return round(datetime.fromisoformat(task.due).timestamp() * 1000)
+
+
+def entry_of(task: Task) -> bytes:
+    """What is kept where the task waits: in the timers it names its lane."""
+    body = codec.encode_task(task)
+    if task.due is None:
+        return body
+    return f"{task.stage}:{lane(task.priority)}:".encode() + body
+
+
+def task_of_timer(member: bytes) -> Task:
+    """The task of a member of the timers; raises Corrupt."""
+    return codec.decode_task(member.split(b":", 2)[-1])
+
+
+def _order(claims: int) -> tuple[str, ...]:
+    high, normal, low = LANES
+    if claims % LOW_FIRST_EVERY == 0:
+        return low, normal, high
+    if claims % NORMAL_FIRST_EVERY == 0:
+        return normal, high, low
+    return LANES

@@ -1,0 +1,155 @@
+"""Redis seen from outside: how much waits, how much is kept, who works, and whose tasks fail."""
+
+import time
+from collections.abc import Collection
+from typing import Any, cast
+
+import msgspec
+from redis import exceptions
+
+from domain.pipeline.stages import LANES, ROOT
+from store.errors import GroupGone
+from store.log.log import Log
+from store.redis.connection import translated
+
+PARTITION = 0
+"""Where workers report."""
+
+_BEYOND_ALL = "18446744073709551615-0"
+"""No task has such an id, so reading one's own tasks after it delivers none again."""
+
+
+class LogSize(msgspec.Struct, frozen=True, kw_only=True):
+    """``memory_bytes`` is an estimate of the server's; None if it does not tell."""
+
+    events: int
+    memory_bytes: int | None
+
+
+async def log_size(log: Log, partition: int) -> LogSize:
+    key = log.keys.log(partition)
+    redis: Any = log.redis
+    with translated():
+        events = msgspec.convert(await redis.xlen(key), int)
+        try:
+            memory_bytes = msgspec.convert(await redis.memory_usage(key) or 0, int)
+        except exceptions.ResponseError:  # a server that is rented may forbid it
+            memory_bytes = None
+    return LogSize(events=events, memory_bytes=memory_bytes)
+
+
+async def report(log: Log, consumer: str) -> None:
+    """Show that the worker ``consumer`` lives, whether there is work or not.
+
+    Redis before 7.2 takes no notice of a consumer that asks for new tasks in vain.
+    """
+    with translated():
+        await log.redis.xreadgroup(ROOT, consumer, {_roll(log): _BEYOND_ALL}, count=1)
+
+
+async def workers(log: Log, within_ms: int) -> int:
+    """How many workers have reported within the last ``within_ms``."""
+    try:
+        with translated():
+            found = await log.redis.xinfo_consumers(_roll(log), ROOT)
+            return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
+    except GroupGone:  # no worker has ever been there to make it
+        return 0
+
+
+FAILING_TTL_MS = 3_600_000
+
+FAILING_MAX = 100
+"""Tasks that are read at once."""
+
+
+async def report_failing(log: Log, process: str, tasks: Collection[str]) -> None:
+    """Show that these tasks of the process have failed of late, for gateways to tell."""
+    redis: Any = log.redis
+    key = log.keys.failing(PARTITION)
+    with translated():
+        now_ms = await _now_ms(log)
+        await redis.zadd(key, {f"{process}/{task}": now_ms for task in tasks})
+        await redis.pexpire(key, FAILING_TTL_MS)
+
+
+async def failing(log: Log, within_ms: int) -> list[tuple[str, str]]:
+    """Process and task of those reported within ``within_ms``; forgets older ones."""
+    redis: Any = log.redis
+    key = log.keys.failing(PARTITION)
+    with translated():
+        reply = await redis.zrangebyscore(
+            key, "-inf", "+inf", start=0, num=FAILING_MAX, withscores=True
+        )
+        found = msgspec.convert(reply, list[tuple[bytes, float]])
+        if not found:
+            return []
+        since_ms = await _now_ms(log) - within_ms
+        if old := [member for member, at_ms in found if at_ms < since_ms]:
+            await redis.zrem(key, *old)
+    return [
+        (process, task)
+        for process, _, task in (
+            member.decode("utf-8", "replace").partition("/")
+            for member, at_ms in found
+            if at_ms >= since_ms
+        )
+    ]
+
+
+async def _now_ms(log: Log) -> int:
+    redis: Any = log.redis
+    seconds, microseconds = msgspec.convert(await redis.time(), tuple[int, int])
+    return seconds * 1000 + microseconds // 1000
+
+
+UNCONFINED_TTL_MS = 3_600_000
+
+UNCONFINED_MAX = 20
+"""Names that are read at once."""
+
+CONFINING = frozenset({"seccomp", "no-new-privileges"})
+"""Parts of the decoders' sandbox that no other part makes up for."""
+
+
+async def report_unconfined(log: Log, missing: Collection[str]) -> None:
+    """Report what is missing from the sandbox around a worker's decoders."""
+    if not missing:
+        return
+    redis: Any = log.redis
+    key = log.keys.unconfined(PARTITION)
+    with translated():
+        seconds = await _now_ms(log) // 1000
+        await redis.zadd(key, dict.fromkeys(missing, seconds))
+        await redis.pexpire(key, UNCONFINED_TTL_MS)
+
+
+async def unconfined(log: Log, within_ms: int) -> list[str]:
+    """What workers have reported as missing within the last ``within_ms``, in order of name."""
+    redis: Any = log.redis
+    with translated():
+        seconds = await _now_ms(log) // 1000
+        reply = await redis.zrangebyscore(
+            log.keys.unconfined(PARTITION),
+            seconds - within_ms / 1000 - 1,  # reports are in whole seconds
+            "+inf",
+            start=0,
+            num=UNCONFINED_MAX,
+        )
+        found = msgspec.convert(reply, list[bytes])
+    return sorted(name.decode("utf-8", "replace") for name in found)
+
+
+async def clock_ahead_ms(log: Log) -> float:
+    """How far the server's clock, which gives the positions, is ahead of this machine's."""
+    began = time.time()
+    redis: Any = log.redis
+    with translated():
+        seconds, microseconds = msgspec.convert(await redis.time(), tuple[int, int])
+    ours = (began + time.time()) / 2
+    return (seconds + microseconds / 1e6 - ours) * 1000
+
+
+def _roll(log: Log) -> str:
+    """The lane on which workers report: each has its group."""
+    return log.keys.lane(PARTITION, ROOT, LANES[0])

@@ -1,0 +1,1 @@
+"""Connections to Redis, Valkey and clusters, and what a server must offer."""

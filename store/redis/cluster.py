@@ -1,0 +1,355 @@
+"""A cluster as one client: what is asked goes to the node that has its keys.
+
+Each node has a client of its own, with a breaker: one that fails stops its own partitions only.
+The library's cluster client would close the connections of all nodes when one of them fails, and
+refuses scripts in pipelines; so the nodes are found here.
+
+- Where the slots are is asked of any node at the first command, when an answer says ``MOVED``, and,
+  ``LOOK_S`` apart, while a node does not answer. Meanwhile commands to other nodes go on.
+- What was answered with ``MOVED`` or ``ASK`` was not done, and is sent again to where that points.
+  Nothing else that has a key is sent twice: a command whose reply was lost may have happened.
+- A command without a key goes to any node that is there, and to the next one if it fails: none of
+  them does harm twice. A pipeline goes to the node of its first key; it is sent again where all of
+  its keys were redirected.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import anyio
+from redis import exceptions
+from redis.asyncio.client import Pipeline, PubSub
+from redis.crc import key_slot
+
+from store.errors import CircuitOpen, Unavailable, UnsuitableServer
+from store.redis.breaker import Breaker, CompositeBreaker
+from store.redis.connection import AWAY, PROBE_S, Client, plain
+from store.redis.connections import legible
+
+SCHEME = "+cluster"
+"""In a URL, after redis or rediss; several nodes may be named, with commas in between."""
+
+LOOK_S = 0.2
+REDIRECTIONS = 5
+TRY_AGAIN_S = 0.05
+
+SLOTS = 16_384
+
+_KEYLESS = (
+    "ACL",
+    "CLUSTER",
+    "COMMAND",
+    "CONFIG",
+    "INFO",
+    "PING",
+    "PUBLISH",
+    "TIME",
+    "WAIT",
+    "WAITAOF",
+)
+
+_Command = tuple[tuple[Any, ...], dict[str, Any]]
+
+_ASKING: _Command = (("ASKING",), {})
+
+
+class Cluster(Client):
+    """Made of clients of its masters. ``breaker`` is the worst of theirs."""
+
+    @classmethod
+    def at(cls, url: str, breaker: Breaker) -> Self:
+        """The cluster that the nodes in ``url`` are of; nothing is asked yet."""
+        parts = urlsplit(url)
+        user, at, hosts = parts.netloc.rpartition("@")
+        scheme = parts.scheme.removesuffix(SCHEME)
+        seeds = hosts.split(",")
+
+        def url_of(node: str) -> str:
+            return urlunsplit(parts._replace(scheme=scheme, netloc=f"{user}{at}{node}"))
+
+        cluster = plain(url_of(seeds[0]), breaker, cls)
+        cluster.begin(seeds, url_of, breaker)
+        return cluster
+
+    def begin(self, seeds: list[str], url_of: Callable[[str], str], breaker: Breaker) -> None:
+        """Part of ``at``: the library makes the object."""
+        self._seeds = seeds
+        self._url_of = url_of
+        self._like = breaker
+        self._nodes: dict[str, Client] = {}
+        self._owners: list[str | None] = [None] * SLOTS
+        self._masters: set[str] = set()
+        self._most_replicas = 0
+        self._suspects: set[str] = set()
+        self._look_at = 0.0
+        self._looking = anyio.Lock()
+        self.breaker = CompositeBreaker(breaker.name, self._breakers)
+
+    async def nodes(self) -> Sequence[Client]:
+        """A client of each master."""
+        if not self._masters:
+            await self._look()
+        if not self._masters:
+            raise Unavailable("no node of the cluster knows who has its slots")
+        return [self._node(name) for name in sorted(self._masters)]
+
+    async def most_replicas(self) -> int:
+        """Return the number of replicas of the master that has most of them, as heard just now."""
+        if not self._masters or time.monotonic() >= self._look_at:
+            await self._look()
+        return self._most_replicas
+
+    def owner(self, key: str) -> str:
+        return self._owners[key_slot(key.encode())] or ""
+
+    async def check(self, key: str | None = None) -> None:
+        node = self._any() if key is None else self._node_of(key_slot(key.encode()))
+        await (await node).check()
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        key = _key_of(args)
+        if key is None:
+            return await self._anywhere(lambda node: node.execute_command(*args, **options))
+        slot = key_slot(_encoded(key))
+
+        async def send(node: Client) -> Any:
+            return await node.execute_command(*args, **options)
+
+        async def ask(node: Client) -> Any:
+            [reply] = await _asked(node, [(args, options)])
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+
+        return await self._routed(slot, send, ask)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _Pipeline(self, transaction, shard_hint)
+
+    async def run(self, commands: list[_Command]) -> list[Any]:
+        """The replies, errors too, of commands sent to one node together."""
+        key = next((key for args, _ in commands if (key := _key_of(args)) is not None), None)
+        if key is None:
+            return await self._anywhere(lambda node: _piped(node, commands))
+
+        def checked(replies: list[Any]) -> list[Any]:
+            of_keys = [
+                reply
+                for (args, _), reply in zip(commands, replies, strict=True)
+                if _key_of(args) is not None
+            ]
+            if all(isinstance(reply, exceptions.AskError) for reply in of_keys):  # or MOVED
+                raise of_keys[0]  # nothing of it was done
+            return replies
+
+        async def send(node: Client) -> list[Any]:
+            return checked(await _piped(node, commands))
+
+        async def ask(node: Client) -> list[Any]:
+            return checked(await _asked(node, commands))
+
+        return await self._routed(key_slot(_encoded(key)), send, ask)
+
+    def pubsub(self, **kwargs: Any) -> PubSub:
+        """At any node: what is published at one is told at all."""
+        names = [name for name in self._masters if name not in self._suspects] or self._seeds
+        return self._node(random.choice(names)).pubsub(**kwargs)  # noqa: S311
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        nodes, self._nodes = self._nodes, {}
+        for node in nodes.values():
+            await node.aclose()
+        await super().aclose(close_connection_pool)
+
+    async def _anywhere(self, send: Callable[[Client], Any]) -> Any:
+        """Of the first node that answers, those first that are there as far as we know."""
+        left = len(await self.nodes())
+        while True:
+            node, left = await self._any(), left - 1
+            try:
+                reply = await send(node)
+            except (*AWAY, CircuitOpen):
+                self._suspects.add(_name(node))
+                if left <= 0:
+                    raise
+            else:
+                self._suspects.discard(_name(node))
+                return reply
+
+    async def _routed(
+        self,
+        slot: int,
+        send: Callable[[Client], Any],
+        ask: Callable[[Client], Any],
+    ) -> Any:
+        node, way = await self._node_of(slot), send
+        for _ in range(REDIRECTIONS):
+            try:
+                reply = await way(node)
+            except exceptions.MovedError as error:
+                await self._moved(slot, _address(error))
+                node, way = await self._node_of(slot), send
+            except exceptions.AskError as error:
+                node, way = self._node(_address(error)), ask
+            except exceptions.TryAgainError:
+                await anyio.sleep(TRY_AGAIN_S)
+            except (*AWAY, CircuitOpen, exceptions.ClusterDownError):
+                self._suspects.add(_name(node))
+                raise
+            else:
+                self._suspects.discard(_name(node))
+                return reply
+        raise Unavailable("the cluster is being arranged anew: every node names another one")
+
+    async def _moved(self, slot: int, name: str) -> None:
+        """Believe the answer at once, and ask about the other slots."""
+        self._owners[slot] = name
+        self._masters.add(name)
+        if time.monotonic() >= self._look_at:
+            await self._look()
+
+    async def _node_of(self, slot: int) -> Client:
+        name = self._owners[slot]
+        if name is None or (name in self._suspects and time.monotonic() >= self._look_at):
+            await self._look()
+            name = self._owners[slot]
+        if name is None:
+            raise Unavailable(f"no node of the cluster has slot {slot}")
+        return self._node(name)
+
+    async def _any(self) -> Client:
+        """A master that is there, as far as we know."""
+        nodes = await self.nodes()
+        well = [node for node in nodes if node.breaker.state == "closed"]
+        well = [node for node in well if _name(node) not in self._suspects] or well or [*nodes]
+        return random.choice(well)  # noqa: S311
+
+    def _node(self, name: str) -> Client:
+        node = self._nodes.get(name)
+        if node is None:
+            breaker = self._like.another(f"{self._like.name} {name}")
+            node = self._nodes[name] = plain(self._url_of(name), breaker, Client)
+        return node
+
+    def _breakers(self) -> list[Breaker]:
+        return [self._nodes[name].breaker for name in self._masters if name in self._nodes]
+
+    async def _look(self) -> None:
+        """Ask where the slots are.
+
+        Raises:
+            Unavailable: no node says it, and there is no earlier answer.
+            UnsuitableServer: the server is no node of a cluster.
+            Denied: it does not let us in.
+        """
+        asked_at = time.monotonic()
+        async with self._looking:
+            if self._look_at > asked_at:  # somebody has looked meanwhile
+                return
+            names = sorted({*self._seeds, *self._nodes}, key=lambda name: name in self._suspects)
+            failures: list[Exception] = []
+            for name in names:
+                try:
+                    with anyio.fail_after(PROBE_S):
+                        found: Any = await self._node(name).execute_command("CLUSTER SLOTS")
+                    with legible("CLUSTER SLOTS"):
+                        owners = _owners(found, name.rpartition(":")[0])
+                        most = max((len(each) - 3 for each in found), default=0)
+                except (*AWAY, CircuitOpen) as error:
+                    failures.append(error)
+                    continue
+                except exceptions.ResponseError as error:
+                    if "cluster support disabled" in str(error):
+                        raise UnsuitableServer(
+                            f"{name} is no node of a cluster: write the URL without {SCHEME}"
+                        ) from error
+                    if isinstance(error, exceptions.NoPermissionError):
+                        raise
+                    failures.append(error)
+                    continue
+                if not any(owners):  # it has not joined the others yet, or has left them
+                    continue
+                self._look_at = time.monotonic() + LOOK_S
+                self._most_replicas = most
+                await self._learn(owners)
+                return
+            self._look_at = time.monotonic() + LOOK_S
+            if failures and not self._masters:
+                raise failures[0]
+
+    async def _learn(self, owners: list[str | None]) -> None:
+        self._owners = owners
+        before, self._masters = self._masters, {name for name in owners if name is not None}
+        self._suspects &= self._masters
+        for name in before - self._masters:
+            # Whoever still waits for an answer of this node has to ask another one.
+            if (node := self._nodes.pop(name, None)) is not None:
+                await node.aclose()
+
+
+class _Pipeline(Pipeline):
+    def __init__(self, cluster: Cluster, transaction: bool, shard_hint: str | None) -> None:
+        super().__init__(
+            cluster.connection_pool, cluster.response_callbacks, transaction, shard_hint
+        )
+        self._cluster = cluster
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        commands = cast("list[_Command]", self.command_stack)
+        self.command_stack = []
+        replies = await self._cluster.run(commands) if commands else []
+        for reply in replies if raise_on_error else ():
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+
+async def _piped(node: Client, commands: list[_Command]) -> list[Any]:
+    pipeline: Any = node.pipeline(transaction=False)
+    for args, options in commands:
+        pipeline.execute_command(*args, **options)
+    return await pipeline.execute(raise_on_error=False)
+
+
+async def _asked(node: Client, commands: list[_Command]) -> list[Any]:
+    """Of a node that does not have the slot yet."""
+    both = [each for command in commands for each in (_ASKING, command)]
+    return (await _piped(node, both))[1::2]
+
+
+def _owners(found: Any, asked: str) -> list[str | None]:
+    """Who has each slot, by the answer of the node with the address ``asked``."""
+    owners: list[str | None] = [None] * SLOTS
+    for first, last, (host, port, *_), *_ in found:
+        shown = host.decode() if host else asked.strip("[]")
+        name = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+        owners[first : last + 1] = [name] * (last + 1 - first)
+    return owners
+
+
+def _name(node: Client) -> str:
+    return node.breaker.name.rpartition(" ")[2]
+
+
+def _address(error: exceptions.AskError) -> str:
+    untyped: Any = error
+    return f"{untyped.host}:{untyped.port}"
+
+
+def _key_of(args: Sequence[Any]) -> str | bytes | None:
+    """The first key of a command as the library's methods give it; None if it has none."""
+    name = str(args[0])
+    if name.partition(" ")[0] in _KEYLESS:
+        return None
+    if name in ("EVAL", "EVALSHA"):
+        return args[3] if int(args[2]) else None
+    if name in ("XREAD", "XREADGROUP"):
+        return args[[*map(_encoded, args)].index(b"STREAMS") + 1]
+    return args[1]
+
+
+def _encoded(part: Any) -> bytes:
+    return part if isinstance(part, bytes) else str(part).encode()

@@ -1,0 +1,368 @@
+"""The one place that makes Redis clients, with their traps turned off, and names their errors.
+
+A client has a circuit breaker, which stands before commands, pipelines and subscriptions alike. Its
+probe is a PING with a deadline of its own, because a command may block for seconds by intent.
+"""
+
+import hashlib
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib import resources
+from typing import Any, TypeVar, cast
+
+import anyio
+import msgspec
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline, PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from store.errors import (
+    Denied,
+    GroupGone,
+    IsReplica,
+    LogFull,
+    StoreError,
+    Unavailable,
+    Unexpected,
+    WrongType,
+)
+from store.redis.breaker import Breaker
+from store.redis.connections import SHAPELESS, Pool, legible
+from store.redis.spoiled import WRONG_TYPE, explained
+
+logger = logging.getLogger("photolog.redis")
+
+BLOCK_MS = 2_000
+"""The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would cut it."""
+
+SOCKET_TIMEOUT_S = 10.0
+
+MAX_CONNECTIONS = 200
+"""Of one process to one server."""
+
+PROBE_S = 1.0
+"""How soon Redis has to answer to count as back."""
+
+AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+"""How the library says that there was no answer."""
+
+_OURS = (exceptions.MaxConnectionsError,)
+"""Too much at once on our side, which says nothing about the server."""
+
+_MOVING = (exceptions.ClusterDownError, exceptions.AskError, exceptions.TryAgainError)
+
+_DENIALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, ssl.SSLError)
+"""What stands behind an error of the connection when the server is there and does not want us."""
+
+_GONE = ("NOGROUP", "no such key", "The XGROUP subcommand requires the key to exist")
+"""How the server says that a consumer group, or its stream, is not there."""
+
+_ANSWERS: tuple[tuple[str | tuple[str, ...], type[StoreError], str], ...] = (
+    ("UNBLOCKED", IsReplica, "Redis has become a replica"),
+    ("BUSY ", Unavailable, "Redis is busy with a script"),
+    ("NOREPLICAS", Unavailable, "Redis has too few replicas to take writes"),
+    ("MISCONF", LogFull, "Redis refuses to write"),
+    (_GONE, GroupGone, "a consumer group is gone"),
+)
+"""Errors by how they begin, and what they mean."""
+
+
+class Client(Redis):
+    """Refuses with CircuitOpen what it is asked for while Redis is known to be away."""
+
+    breaker: Breaker
+
+    async def nodes(self) -> "Sequence[Client]":
+        """A client of each server that holds a part of the data: this one."""
+        return (self,)
+
+    def owner(self, key: str) -> str:  # noqa: ARG002
+        """The server that has the key, as far as is known: the same one for ever.
+
+        Another one may not have all that the first one had.
+        """
+        return ""
+
+    async def check(self, key: str | None = None) -> None:  # noqa: ARG002
+        """Nothing while Redis is thought to be there; else ask it, as soon as it is time.
+
+        With ``key`` it is only about the server that has the key.
+
+        Raises:
+            CircuitOpen: it is not time yet, or someone else is asking.
+            Unavailable: Redis is still away.
+        """
+        if self.breaker.state == "closed":
+            return
+        with translated(), suppress(exceptions.ResponseError), self.counted():
+            with anyio.fail_after(PROBE_S):
+                await super().execute_command("PING")  # pyright: ignore[reportUnknownMemberType] # untyped
+
+    def lua(self, name: str, wait: "Wait | None" = None) -> "Script":
+        """The script in ``<name>.lua`` of this package."""
+        text = resources.files("store").joinpath(f"{name}.lua").read_text("utf-8")
+        return Script(self, text, wait)
+
+    async def in_a_row(self, *commands: Sequence[Any]) -> list[Any]:
+        """The replies, errors too, of commands sent together on one connection."""
+        pipeline: Any = self.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return await pipeline.execute(raise_on_error=False)
+
+    def counted(self) -> AbstractContextManager[None]:
+        """Around one exchange with the server, after ``check``."""
+        return self.breaker.call(AWAY, unrelated=_OURS)
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        await self.check()
+        try:
+            with self.counted():
+                return cast("Any", await super().execute_command(*args, **options))  # pyright: ignore[reportUnknownMemberType] # untyped
+        except exceptions.ResponseError as error:
+            named = await explained(self, error, args)
+            if named is error:
+                raise
+            raise named from error
+
+    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        return await _parsed(super().parse_response, connection, command_name, options)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] # untyped
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _Pipeline(self, transaction, shard_hint)
+
+    def pubsub(self, **kwargs: Any) -> PubSub:
+        return _PubSub(self, **kwargs)
+
+
+ASKED_AGAIN_MS = 10, 100
+"""When a replica is asked again what its disk has."""
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a write safe: it is on the server's disk, and on those of so many ``replicas``."""
+
+    replicas: int = 0
+    timeout_s: float = 2.0
+
+    @property
+    def commands(self) -> tuple[tuple[str | int, ...], ...]:
+        """Wait for all that was written on the connection before.
+
+        A server asks its replicas once a command how far they are, and hears from them unasked once
+        a second. A replica that is asked before its disk has the write says what it had before; so
+        it is asked again when it is known to have the write, and twice more. With Valkey 9 and one
+        replica this takes 3 ms instead of 1,000 (medians, on one machine).
+        """
+        half_ms = round(self.timeout_s * 500)
+        disks = [("WAITAOF", 1, self.replicas, ms) for ms in (*ASKED_AGAIN_MS, half_ms)]
+        return (("WAIT", self.replicas, half_ms), *disks) if self.replicas else (disks[-1],)
+
+    def check(self, replies: Sequence[Any]) -> None:
+        """Look at the replies of a write and of ``commands``; raises Unavailable."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        here, elsewhere = replies[-1]
+        if here < 1 or elsewhere < self.replicas:
+            raise Unavailable(
+                f"written, but not known to be safe: in {self.timeout_s:g} s it was on the disk of "
+                f"{elsewhere} of {self.replicas} replicas{'' if here else ' and not on our own'}"
+            )
+
+
+class Script:
+    """Sent by its digest, and whole to a server that does not know it yet.
+
+    With ``wait`` it is answered when what it wrote is safe; else raises Unavailable. A call can be
+    sent by ``send`` instead, see ``Durability.read``.
+    """
+
+    def __init__(self, client: Client, text: str, wait: Wait | None) -> None:
+        self._client = client
+        self._text = text
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        self._wait = wait
+
+    async def __call__(
+        self,
+        *,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | int | float] = (),
+        send: Callable[..., Awaitable[Any]] | None = None,
+    ) -> Any:
+        send = send or self._run
+        rest = len(keys), *keys, *args
+        try:
+            return await send("EVALSHA", self._digest, *rest)
+        except exceptions.NoScriptError:
+            return await send("EVAL", self._text, *rest)
+
+    async def _run(self, *command: Any) -> Any:
+        if self._wait is None:
+            return await self._client.execute_command(*command)
+        replies = await self._client.in_a_row(command, *self._wait.commands)
+        self._wait.check(replies)
+        return replies[0]
+
+
+class _Pipeline(Pipeline):
+    def __init__(self, client: Client, transaction: bool, shard_hint: str | None) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, transaction, shard_hint)
+        self._client = client
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        await self._client.check()
+        commands = [args for args, _ in cast("list[tuple[Any, Any]]", self.command_stack)]
+        with self._client.counted():
+            replies: list[Any] = await super().execute(raise_on_error=False)
+        for at, (reply, command) in enumerate(zip(replies, commands, strict=True)):
+            if isinstance(reply, exceptions.ResponseError):
+                replies[at] = await explained(self._client, reply, command)
+        for reply in replies if raise_on_error else ():
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        return await _parsed(super().parse_response, connection, command_name, options)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] # untyped
+
+
+async def _parsed(
+    parse: Callable[..., Awaitable[Any]], connection: Any, command: Any, options: dict[str, Any]
+) -> Any:
+    """The reply to the command. One of the wrong shape may be that to another command, so the
+    connection is not used again."""
+    try:
+        with legible(str(command)):
+            return await parse(connection, command, **options)
+    except exceptions.ConnectionError:
+        await connection.disconnect(nowait=True)
+        raise
+
+
+class _PubSub(PubSub):
+    def __init__(self, client: Client, **kwargs: Any) -> None:
+        super().__init__(client.connection_pool, **kwargs)  # pyright: ignore[reportUnknownMemberType] # untyped
+        self._client = client
+
+    async def execute_command(self, *args: Any) -> None:
+        await self._client.check()
+        with self._client.counted():
+            await super().execute_command(*args)
+
+    async def get_message(
+        self,
+        ignore_subscribe_messages: bool = False,
+        timeout: float | None = 0.0,  # noqa: ASYNC109
+    ) -> Any:
+        with legible("a subscription"):
+            return await super().get_message(ignore_subscribe_messages, timeout)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped
+
+
+def connect(url: str, breaker: Breaker | None = None) -> Client:
+    """A client that never sends a command twice: an append whose reply was lost may have happened.
+
+    Who may safely try again does so itself. A URL may be that of a cluster, see
+    ``store.redis.cluster``.
+    """
+    from store.redis.cluster import SCHEME, Cluster  # noqa: PLC0415 # it is made of what is here
+
+    breaker = breaker or Breaker("redis")
+    if url.partition("://")[0].endswith(SCHEME):
+        return Cluster.at(url, breaker)
+    return plain(url, breaker, Client)
+
+
+C = TypeVar("C", bound=Client)
+
+
+def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
+    """A client of one server."""
+    pool = Pool.from_url(  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
+        url,
+        protocol=3,
+        legacy_responses=False,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=5.0,
+        max_connections=MAX_CONNECTIONS,
+    )
+    client = cast("C", kind.from_pool(pool))
+    client.breaker = breaker
+    return client
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Turn the driver's errors into ours, and let ours pass.
+
+    What takes a reply apart belongs inside: a reply may be of another kind than its command has,
+    if a server or something before it is broken.
+
+    Raises:
+        Unavailable: no answer, or the server is loading, failing over or stopping.
+        Denied: it does not know the user, the password or the certificate, or forbids the command.
+        GroupGone: the consumer group that was asked for is not there.
+        LogFull: the server refuses writes for want of memory or disk.
+        WrongType: somebody has put something else under a key; the message names it.
+        Unexpected: it answers with an error that none of these explains, or with another kind of
+            reply; it is logged.
+    """
+    try:
+        yield
+    except AWAY as error:
+        if _is_denial(error):
+            raise Denied(f"Redis does not let us in: {error}") from error
+        raise Unavailable(f"Redis did not answer: {error}") from error
+    except _MOVING as error:
+        raise Unavailable(f"the cluster is being arranged anew: {error}") from error
+    except exceptions.NoScriptError:
+        raise  # ``Script`` sends it whole then, however it is sent
+    except exceptions.ResponseError as error:
+        raise _answer(error) from error
+    except exceptions.RedisError as error:
+        raise _unexpected(error) from error
+    except SHAPELESS as error:
+        raise _unreadable(error) from error
+
+
+def _answer(error: exceptions.ResponseError) -> StoreError:
+    text = str(error)
+    match error:
+        case exceptions.OutOfMemoryError():
+            return LogFull(f"Redis refuses to write: {text}")
+        case exceptions.NoPermissionError():
+            return Denied(f"Redis forbids it: {text}")
+        case exceptions.ReadOnlyError():
+            return IsReplica(f"Redis is a replica and takes no writes: {text}")
+        case _:
+            pass
+    for beginning, kind, words in _ANSWERS:
+        if text.startswith(beginning):
+            return kind(f"{words}: {text}")
+    if WRONG_TYPE in text:
+        return WrongType(text.removeprefix(f"{WRONG_TYPE} "))
+    return _unexpected(error)
+
+
+def _unexpected(error: exceptions.RedisError) -> Unexpected:
+    logger.error("Redis answered with an unexpected error", exc_info=error)
+    return Unexpected(f"Redis answered with an unexpected error: {error}")
+
+
+def _unreadable(error: Exception) -> Unexpected:
+    logger.error("a reply of Redis is not of the kind that its command has", exc_info=error)
+    what = f"{type(error).__name__}: {error}"
+    return Unexpected(f"Redis answered with something else than was asked for ({what})")
+
+
+def _is_denial(error: BaseException) -> bool:
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, _DENIALS):
+        behind = behind.__cause__ or behind.__context__
+    return behind is not None

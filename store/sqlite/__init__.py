@@ -1,0 +1,1 @@
+"""SQLite files: connections, and the generations of the read model."""

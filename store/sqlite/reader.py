@@ -1,0 +1,114 @@
+"""Queries against the live generation, in threads."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import anyio
+from anyio import to_thread
+
+from store.errors import Corrupt, Unavailable
+from store.sqlite.connection import Connection, open_reader, translated
+from store.sqlite.generations import Generations
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 4
+
+
+class Reader:
+    """Runs queries in threads against the live generation, and follows it when it changes."""
+
+    def __init__(self, generations: Generations, readers: int = READERS) -> None:
+        self._generations = generations
+        self._limiter = anyio.CapacityLimiter(readers)
+        self._idle: list[tuple[Path, int, Connection]] = []
+        self._lock = threading.Lock()
+
+    async def query(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """``function(connection, …)`` on a connection of its own, in one read transaction.
+
+        Raises:
+            Unavailable: there is no read model yet, or it is damaged; its projector is told so, and
+                folds it anew.
+        """
+
+        def run() -> T:
+            path, inode, connection = self._take()
+            try:
+                with connection.transaction(write=False):
+                    result = function(connection, *args, **kwargs)
+            except Corrupt as error:
+                connection.close()
+                self._generations.doubt(path)
+                raise Unavailable(str(error)) from error
+            except BaseException:
+                self._put_back(path, inode, connection)
+                raise
+            self._put_back(path, inode, connection)
+            return result
+
+        return await to_thread.run_sync(run, limiter=self._limiter)
+
+    async def check(self, timeout_s: float) -> None:
+        """SQLite's quick check of the live generation, on a connection beside those of the queries.
+
+        Raises:
+            Unavailable: there is no read model yet, or ``timeout_s`` did not suffice.
+            Corrupt: the file is damaged.
+        """
+        path = self._live()
+        until = time.monotonic() + timeout_s
+        given_up = threading.Event()
+
+        def run() -> None:
+            connection = open_reader(path)
+            try:
+                connection.break_off_when(lambda: given_up.is_set() or time.monotonic() > until)
+                found = connection.execute("PRAGMA quick_check(1)")
+            finally:
+                connection.close()
+            if found != [("ok",)]:
+                raise Corrupt(f"the read model is damaged: {found[0][0]}")
+
+        try:
+            await to_thread.run_sync(run)
+        finally:
+            given_up.set()
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop()[2].close()
+
+    def _put_back(self, path: Path, inode: int, connection: Connection) -> None:
+        with self._lock:
+            self._idle.append((path, inode, connection))
+
+    def _take(self) -> tuple[Path, int, Connection]:
+        path, inode = self._live_inode()
+        with self._lock:
+            while self._idle:
+                known, known_inode, connection = self._idle.pop()
+                if (known, known_inode) == (path, inode):
+                    return path, inode, connection
+                connection.close()
+        return path, inode, open_reader(path)
+
+    def _live_inode(self) -> tuple[Path, int]:
+        while True:
+            path = self._live()
+            with suppress(FileNotFoundError), translated(FileNotFoundError):
+                return path, path.stat().st_ino  # unless a switch came between the two looks
+
+    def _live(self) -> Path:
+        path = self._generations.current()
+        if path is None:
+            raise Unavailable("there is no read model yet: is the projector running?")
+        return path

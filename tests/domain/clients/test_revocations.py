@@ -1,0 +1,155 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from domain.clients.revocations import (
+    CLOCK_LEEWAY,
+    LONGEST_LIFE,
+    MOST_TOKENS,
+    AccessRevoked,
+    Revocations,
+    RevokeAccess,
+    is_superseded,
+)
+from domain.pipeline.control import Controls, decide, evolve
+from domain.rejections import InvalidRevocation, TooManyRevocations
+
+NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
+AT = "2026-11-23T10:00:00.000Z"
+SECOND = timedelta(seconds=1)
+EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
+
+
+def after(*events: AccessRevoked, at: datetime = NOW) -> Controls:
+    controls = Controls()
+    for event in events:
+        controls = evolve(controls, event, at)
+    return controls
+
+
+def refuses(revocations: Revocations, issued: datetime, client: str = "alice") -> bool:
+    return revocations.reason_against("t1", client, issued.timestamp()) is not None
+
+
+def test_a_token_is_revoked_by_its_id_once() -> None:
+    revoke = RevokeAccess(now=NOW, token_id="t1", reason="lost laptop")
+    revoked = AccessRevoked(token_id="t1", reason="lost laptop")
+
+    assert decide(revoke, Controls()) == (revoked,)
+    assert decide(revoke, after(revoked)) == ()
+    assert after(revoked).revocations.reason_against("t1", "alice", NOW.timestamp())
+    assert not after(revoked).revocations.reason_against("t2", "alice", NOW.timestamp())
+    assert not after(revoked).revocations.reason_against(None, "alice", NOW.timestamp())
+
+
+def test_the_tokens_of_a_client_are_revoked_up_to_a_moment() -> None:
+    (revoked,) = decide(RevokeAccess(now=NOW, client_id="alice"), Controls())
+
+    assert revoked == AccessRevoked(client_id="alice", before=AT)
+    known = after(AccessRevoked(client_id="alice", before=AT)).revocations
+    assert refuses(known, NOW)
+    assert not refuses(known, NOW + timedelta(milliseconds=1))
+    assert not refuses(known, NOW, client="bob")
+    assert decide(RevokeAccess(now=NOW, client_id="alice"), Controls(revocations=known)) == ()
+    later = RevokeAccess(now=NOW + SECOND, client_id="alice")
+    assert len(decide(later, Controls(revocations=known))) == 1
+
+
+def test_all_tokens_are_revoked_up_to_a_moment_and_need_no_others() -> None:
+    long_before = AccessRevoked(client_id="alice", before="2026-11-23T09:00:00.000Z")
+    single = AccessRevoked(token_id="t1")
+    (everyone,) = decide(RevokeAccess(now=NOW + SECOND, before=NOW), Controls())
+
+    assert everyone == AccessRevoked(before=AT)
+    known = after(long_before, AccessRevoked(before=AT)).revocations
+    assert known == Revocations(everyone=NOW)
+    assert refuses(known, NOW, client="bob")
+    assert not refuses(known, NOW + SECOND)
+    # The machine that issued it may be ahead.
+    assert after(single, AccessRevoked(before=AT)).revocations.tokens == {"t1": NOW}
+    much_later = evolve(
+        after(single), AccessRevoked(before="2026-11-23T10:00:06.000Z"), NOW + 6 * SECOND
+    )
+    assert much_later.revocations.tokens == {}
+
+
+def test_a_token_of_a_clock_that_is_ahead_is_met_by_a_second_revocation() -> None:
+    """It cannot be told from one that is issued after the first, which has to be accepted."""
+    issued = NOW + CLOCK_LEEWAY
+    first = after(AccessRevoked(client_id="alice", before=AT))
+    assert not refuses(first.revocations, issued)
+
+    again = RevokeAccess(now=NOW + CLOCK_LEEWAY, client_id="alice")
+    (event,) = decide(again, first)
+
+    assert isinstance(event, AccessRevoked)
+    assert refuses(evolve(first, event, again.now).revocations, issued)
+
+
+def test_what_a_wider_revocation_refuses_too_is_superseded_and_nothing_else() -> None:
+    token = AccessRevoked(token_id="t1")
+    narrow = AccessRevoked(client_id="alice", before="2026-11-23T09:00:00.000Z")
+    later = AccessRevoked(client_id="alice", before=AT)
+    other = AccessRevoked(client_id="bob", before="2026-11-23T10:00:05.000Z")
+    everyone = AccessRevoked(before=AT)
+    widest = AccessRevoked(before="2026-11-23T10:00:06.000Z")
+
+    def superseded(*events: AccessRevoked) -> list[AccessRevoked]:
+        known = after(*events).revocations
+        return [each for each in events if is_superseded(each, NOW, known)]
+
+    assert superseded(token, narrow, other) == []
+    assert superseded(token, narrow, later) == [narrow]
+    assert superseded(token, narrow, other, everyone) == [narrow]
+    assert superseded(token, narrow, later, other, everyone, widest) == [
+        *(token, narrow, later, other, everyone)
+    ]
+
+
+def test_an_older_moment_takes_nothing_back() -> None:
+    newer = AccessRevoked(client_id="alice", before=AT)
+    older = AccessRevoked(client_id="alice", before="2026-11-22T10:00:00.000Z")
+
+    assert after(newer, older) == after(newer)
+    earlier = RevokeAccess(now=NOW, client_id="alice", before=NOW - SECOND)
+    assert decide(earlier, after(newer)) == ()
+
+
+def test_revocations_that_can_meet_no_token_any_more_are_forgotten() -> None:
+    first = after(AccessRevoked(token_id="t1"), AccessRevoked(client_id="alice", before=AT))
+    end = NOW + LONGEST_LIFE + CLOCK_LEEWAY
+
+    kept = evolve(first, AccessRevoked(token_id="t2"), end - SECOND).revocations
+    gone = evolve(first, AccessRevoked(token_id="t2"), end + SECOND).revocations
+
+    assert (set(kept.tokens), set(kept.clients)) == ({"t1", "t2"}, {"alice"})
+    assert (set(gone.tokens), set(gone.clients)) == ({"t2"}, set())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        RevokeAccess(now=NOW),
+        RevokeAccess(now=NOW, token_id="t1", client_id="alice"),
+        RevokeAccess(now=NOW, token_id="t1", before=NOW),
+        RevokeAccess(now=NOW, before=NOW + 2 * CLOCK_LEEWAY),
+        RevokeAccess(now=NOW, client_id="alice", before=NOW + 2 * CLOCK_LEEWAY),
+        # Not even UTC can say these.
+        RevokeAccess(now=NOW, before=datetime(1, 1, 1, tzinfo=EAST)),
+        RevokeAccess(now=NOW, before=datetime(9999, 12, 31, 23, tzinfo=WEST)),
+    ],
+)
+def test_a_revocation_of_nothing_two_things_or_the_future_is_refused(command: RevokeAccess) -> None:
+    with pytest.raises(InvalidRevocation):
+        decide(command, Controls())
+
+
+def test_the_single_revocations_are_bounded() -> None:
+    full = Controls(
+        revocations=Revocations(tokens=dict.fromkeys(map(str, range(MOST_TOKENS)), NOW))
+    )
+
+    with pytest.raises(TooManyRevocations):
+        decide(RevokeAccess(now=NOW, token_id="another"), full)
+    everyone = AccessRevoked(before="2026-11-23T10:00:06.000Z")
+    assert evolve(full, everyone, NOW + 6 * SECOND).revocations.tokens == {}

@@ -1,0 +1,261 @@
+"""The OpenAPI document: what clients build on."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from syrupy.assertion import SnapshotAssertion
+
+from domain.photo.events import EVENT_TYPES
+from gateway.http.problems import PROBLEMS
+from tests.gateway.conftest import Gateway
+from tests.gateway.documented import codes
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+@pytest.fixture
+def projecting() -> bool:
+    return False
+
+
+@pytest.fixture
+async def document(gateway: Gateway) -> dict[str, Any]:
+    del gateway.client.headers["Authorization"]
+    return (await gateway.client.get("/schema/openapi.json")).json()
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{method} {path}", item[method])
+        for path, item in document["paths"].items()
+        for method in METHODS
+        if method in item
+    ]
+
+
+async def test_the_contract_is_this(document: dict[str, Any], snapshot: SnapshotAssertion) -> None:
+    assert document == snapshot
+
+
+async def test_it_is_open_api_3_1_with_its_security(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    assert document["components"]["securitySchemes"]["bearer"]["bearerFormat"] == "JWT"
+    assert document["security"] == [{"bearer": []}, {"cookie": []}]
+
+
+async def test_every_route_is_described(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert operation["tags"], name
+        assert not operation.get("deprecated"), name
+
+
+async def test_every_error_that_is_described_is_a_problem(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) < 400 or name.startswith("get /health"):
+                continue
+            assert list(response["content"]) == ["application/problem+json"], name
+            for code in response["description"].split("`")[1::2]:
+                assert PROBLEMS[code].status == int(status), name
+
+
+async def test_each_address_takes_the_parameters_described_once_and_no_others(
+    gateway: Gateway, document: dict[str, Any]
+) -> None:
+    gateway.client.headers.update(gateway.bearer("operator"))
+    for name, operation in operations(document):
+        method, path = name.split()
+        if not path.startswith("/api/"):
+            continue
+        address = re.sub("{[a-z_]+}", "150", path)
+        named = [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
+
+        for known in named:
+            answer = await gateway.client.request(method, address, params={known: "x"})
+            assert "There is no query parameter" not in answer.text, name
+            twice = await gateway.client.request(method, address, params={known: ["x", "y"]})
+            assert twice.json()["code"] == "invalid-request", name
+            assert twice.json()["detail"] == f"The query parameter '{known}' came twice."
+        refused = await gateway.client.request(method, address, params={"Limit": "7"})
+
+        problem = refused.json()
+        assert (refused.status_code, problem["code"]) == (400, "invalid-request"), name
+        assert problem["detail"] == "There is no query parameter 'Limit'."
+        offered = re.findall(r"\w+", problem["advice"].removeprefix("Use ")) if named else []
+        assert sorted(offered) == sorted(named)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/api/ops/dead-letters/retry", {"all": 1}, "all: must be true or false (got an integer)"),
+        ("/api/ops/dead-letters/retry", {"all": "true"}, "all: must be true or false (got text)"),
+        ("/api/ops/dead-letters/retry", {"all": True, "limit": "5"}, "limit: must be an integer"),
+        ("/api/ops/dead-letters/retry", {"all": True, "owner": "bob"}, "there is no field owner"),
+        ("/api/ops/dead-letters/retry", {"photoIds": [1]}, "photoIds[0]: must be text"),
+        ("/api/ops/dead-letters/retry", [], "body: must be an object (got an array)"),
+        (
+            "/api/ops/queues/metadata/limits",
+            {"concurrency": "2"},
+            "concurrency: must be",
+        ),
+        ("/api/ops/queues/metadata/pause", {"reason": "x"}, "takes no request body"),
+        ("/api/ops/queues/metadata/pause", [], "takes no request body"),
+        ("/api/ops/queues/metadata/resume", {"until": 1}, "takes no request body"),
+        (
+            "/api/photos/1/reprocess",
+            {"priority": "5"},
+            "priority: must be an integer (got text)",
+        ),
+        ("/api/photos/1/reprocess", {"pipelin": "quick_processing"}, "there is no field pipelin"),
+    ],
+)
+async def test_a_body_is_taken_at_its_word(
+    gateway: Gateway, path: str, body: Any, told: str
+) -> None:
+    method = "PUT" if path.endswith("limits") else "POST"
+
+    answer = await gateway.client.request(
+        method, path, json=body, headers=gateway.bearer("operator")
+    )
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "invalid-request")
+    assert told in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("address", "told", "advice"),
+    [
+        ("/api/events", "the query parameter room is missing", "client:<id>"),
+        ("/api/photos?status=lost", "status: cannot be 'lost'", "completed"),
+        (
+            "/api/photos?limit=many",
+            "limit: must be an integer in the digits 0 to 9 (got 'many')",
+            "",
+        ),
+        ("/api/photos?limit=0", "limit: must be at least 1", ""),
+        ("/api/ops/dead-letters?category=x", "category: cannot be 'x'", "temporary"),
+    ],
+)
+async def test_a_query_is_refused_in_words_that_say_what_it_may_be(
+    gateway: Gateway, address: str, told: str, advice: str
+) -> None:
+    answer = await gateway.client.get(address, headers=gateway.bearer("operator"))
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "invalid-request")
+    assert problem["detail"] == told
+    assert advice in problem["advice"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"null"])
+async def test_to_pause_and_resume_nothing_needs_to_be_said(gateway: Gateway, body: bytes) -> None:
+    for what in ("pause", "resume"):
+        answer = await gateway.client.post(
+            f"/api/ops/queues/metadata/{what}", content=body, headers=gateway.bearer("operator")
+        )
+
+        assert answer.status_code == 200, answer.text
+
+
+async def test_what_a_reference_names_is_there(document: dict[str, Any]) -> None:
+    text = msgspec.json.encode(document).decode()
+
+    for reference in re.findall(r'"\$ref":"([^"]+)"', text):
+        node = document
+        for step in reference.removeprefix("#/").split("/"):
+            node = node[step]
+
+
+async def test_each_address_names_the_problems_that_its_parts_bring(
+    document: dict[str, Any],
+) -> None:
+    brought = {
+        "after": {"invalid-position", "read-model-behind"},
+        "cursor": {"invalid-cursor"},
+        "from": {"invalid-time"},
+        "limit": {"invalid-limit"},
+        "lastEventId": {"invalid-position"},
+    }
+    for name, operation in operations(document):
+        if not name.partition(" ")[2].startswith("/api/"):
+            continue
+        wanted: set[str] = set()
+        for parameter in operation.get("parameters", []):
+            wanted |= brought.get(parameter["name"], set())
+        if operation.get("security") != [{}]:
+            wanted |= {"missing-token", "invalid-token", "expired-token"}
+            wanted |= {"revoked-token", "token-not-yet-valid", "expired-session"}
+            if not name.startswith("get ") and not name.endswith(("/login", "/login/preview")):
+                wanted |= {"cross-origin", "forbidden", "log-unavailable"}
+
+        assert wanted <= codes(operation), name
+
+
+async def test_the_types_of_events_are_those_of_the_domain(document: dict[str, Any]) -> None:
+    event = document["components"]["schemas"]["WireEvent"]
+    described = {
+        each["properties"]["type"]["const"]: each["properties"]["data"]["$ref"]
+        for each in event["oneOf"]
+    }
+
+    assert set(event["properties"]["type"]["enum"]) == set(EVENT_TYPES)
+    assert described.keys() == EVENT_TYPES.keys()
+    for name, reference in described.items():
+        data = document["components"]["schemas"][reference.rpartition("/")[2]]
+        fields = msgspec.structs.fields(EVENT_TYPES[name])
+        assert set(data["properties"]) == {field.encode_name for field in fields}, name
+
+
+def test_the_readme_names_the_types_of_events() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+
+    named = set(re.findall(r"`((?:photo|pipeline|client|access)\.[a-z.]+)`", readme))
+
+    assert named == set(EVENT_TYPES)
+
+
+async def test_a_body_is_required_where_nothing_goes_without_one(
+    document: dict[str, Any],
+) -> None:
+    path = document["paths"]["/api/photos/{photo_id}/reprocess"]
+
+    assert not path["post"]["requestBody"].get("required")
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("/api/photos?status=ready", "Use queued, processing, completed or failed."),
+        (
+            "/api/ops/dead-letters?category=bad",
+            "Use temporary, resource, data, logic, security or configuration.",
+        ),
+    ],
+)
+async def test_where_a_value_is_none_of_a_few_the_few_are_named(
+    gateway: Gateway, path: str, advice: str
+) -> None:
+    answer = await gateway.client.get(path, headers=gateway.bearer("operator"))
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (400, "invalid-request")
+    assert problem["advice"] == advice
+
+
+async def test_it_is_valid(document: dict[str, Any]) -> None:
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+async def test_what_has_no_body_describes_none(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) in (204, 304):
+                assert "content" not in response, name

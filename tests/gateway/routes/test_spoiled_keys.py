@@ -1,0 +1,221 @@
+"""Somebody writes into Redis: whatever is done to a key, it is made again or named."""
+
+from collections.abc import AsyncGenerator, Callable
+from io import BytesIO
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from domain.pipeline.control import LimitStage
+from domain.pipeline.control_events import Limit, Rate
+from gateway.access.cookies import COOKIE
+from handlers.worker.worker import Worker, WorkerSettings
+from store.background import Background
+from store.keys import Keys
+from store.log.control import ControlLog
+from store.log.log import Log
+from store.queue import liveness
+from store.redis.spoiled import KINDS, kind_of
+from tests.conftest import CONTEXT
+from tests.gateway.conftest import Gateway, picture
+from tests.handlers.workers import Scripted, types_when_ended
+
+DEADLINE_S = 20.0
+PAUSE_S = 0.05
+STAGE, LANE = "validation", "normal"
+DIGEST = "ab" * 32
+
+KEYS: dict[str, Callable[[Keys, str], str]] = {
+    "meta": lambda keys, _: keys.meta,
+    "log": lambda keys, _: keys.log(0),
+    "identity": lambda keys, _: keys.identity(0),
+    "photo": lambda keys, photo: keys.photo(0, photo),
+    "pipeline": lambda keys, _: keys.pipeline(0),
+    "credential": lambda keys, _: keys.credential(0, "session", DIGEST),
+    "credentials": lambda keys, _: keys.credentials(0, "session", "alice"),
+    "timers": lambda keys, _: keys.timers(0),
+    "foreign": lambda keys, _: keys.foreign(0),
+    "failing": lambda keys, _: keys.failing(0),
+    "unconfined": lambda keys, _: keys.unconfined(0),
+    "settled": lambda keys, _: keys.settled(0),
+    "bucket": lambda keys, _: keys.bucket(STAGE),
+    "allowance": lambda keys, _: keys.allowance(0, "requests", "alice"),
+    "command": lambda keys, _: keys.command(0, "alice", "one"),
+    "sha256": lambda keys, _: keys.sha256(0, "alice"),
+    "usage": lambda keys, _: keys.usage(0, "alice"),
+    "commands": lambda keys, _: keys.commands(0, "alice"),
+    "clients": lambda keys, _: keys.clients(0),
+    "lane": lambda keys, _: keys.lane(0, STAGE, LANE),
+    "turns": lambda keys, _: keys.turns(0, STAGE, LANE),
+    "waiting": lambda keys, _: keys.waiting(0, STAGE, LANE),
+    "accounts": lambda keys, _: keys.accounts(0, LANE),
+}
+"""One key of each method of ``Keys``, by its name."""
+
+NOT_KEYS = {"projected", "prefix", "lanes"}
+"""A channel, no key, and many of one kind."""
+
+TEXTS = ("", "garbage", "a 1-1", "inf", "\udcff")
+
+
+def test_every_kind_of_key_has_a_case() -> None:
+    keys = Keys()
+    named = {name for name in (*vars(Keys), *vars(keys)) if not name.startswith("_")}
+    words = {_word(keys, key(keys, "x")) for key in KEYS.values()}
+
+    assert named - NOT_KEYS == set(KEYS)
+    assert all(kind_of(key(keys, "x")) is not None for key in KEYS.values())
+    assert words | {"ticket", "tickets"} == set(KINDS)
+
+
+@pytest.fixture
+async def background(gateway: Gateway) -> AsyncGenerator[Background]:
+    """That of a worker beside the gateway, which looks at its lanes all the time."""
+    background = Background()
+    worker = Worker(
+        gateway.log,
+        gateway.blobs,
+        Scripted(),  # type: ignore[arg-type]
+        consumer="one",
+        settings=WorkerSettings(stalled_after_s=1.0, drain_s=1.0),
+        background=background,
+    )
+    limit = Limit(rate=Rate(max=1_000, duration_ms=1_000))
+    await ControlLog(gateway.log).execute(LimitStage(stage=STAGE, limit=limit), CONTEXT)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        yield background
+        worker.stop()
+
+
+async def untouched(redis: Any, key: str, kind: str) -> None:
+    """Make the key as it may be, where the story so far has not."""
+    if not await redis.exists(key):
+        match kind:
+            case "hash":
+                await redis.hset(key, "field", "1")
+            case "zset":
+                await redis.zadd(key, {"member": 1})
+            case "string":
+                await redis.set(key, "1")
+            case _:
+                await redis.xadd(key, {"b": "x"})
+
+
+async def spoil(redis: Any, key: str, kind: str, how: str) -> None:
+    match how, kind:
+        case "deleted", _:
+            await redis.delete(key)
+        case "of another type", _:
+            await redis.delete(key)
+            await (redis.rpush if kind == "string" else redis.set)(key, "x")
+        case text, "hash":
+            fields = [each for each in await redis.hkeys(key) if each]
+            await redis.hset(key, mapping=dict.fromkeys(fields or ["x"], encoded(text)))
+        case text, "zset":
+            members = [encoded(text), b"alice\0" + encoded(text), b"alice\0AxAx:x", b"x:y:z"]
+            score = {"inf": "inf", "-1": "-inf"}.get(text, 0)
+            await redis.zadd(key, dict.fromkeys(members, score))
+        case text, "string":
+            await redis.set(key, encoded(text))
+        case text, _:
+            await redis.xadd(key, {"b": encoded(text)})
+
+
+def encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+async def keyed(gateway: Gateway, data: bytes, key: str) -> httpx.Response:
+    headers = {"Idempotency-Key": key}
+    files = {"file": ("a.png", BytesIO(data))}
+    return await gateway.client.post("/api/photos/upload", files=files, headers=headers)
+
+
+async def browse(gateway: Gateway, cookie: str) -> httpx.Response:
+    """As a browser that was signed in."""
+    request = gateway.client.build_request("GET", "/api/me", headers={"Cookie": cookie})
+    del request.headers["Authorization"]
+    return await gateway.client.send(request)
+
+
+class Uses:
+    """Everything that a client, a browser and an operator do with what the keys hold."""
+
+    def __init__(self, gateway: Gateway, key: str, *, stays: bool) -> None:
+        self._gateway = gateway
+        self._key = key
+        self._stays = stays
+
+    def check(self, answer: httpx.Response, *expected: int) -> bool:
+        """Whether it is as ``expected``; anything else has to name the key."""
+        if answer.status_code in expected:
+            return True
+        assert answer.status_code == 503, answer.text
+        assert self._key in answer.json()["detail"], answer.text
+        return False
+
+    async def again(self, ask: Callable[[], Any], *expected: int) -> httpx.Response | None:
+        """The answer as ``expected``; None where the key stays as it is and was named."""
+        with anyio.fail_after(DEADLINE_S):
+            while not self.check(answer := await ask(), *expected):
+                if self._stays:
+                    return None
+                await anyio.sleep(PAUSE_S)
+        return answer
+
+
+@pytest.mark.parametrize("how", ["deleted", "of another type", *TEXTS])
+@pytest.mark.parametrize("name", KEYS)
+async def test_a_spoiled_key_is_made_again_or_named(
+    gateway: Gateway, background: Background, name: str, how: str
+) -> None:
+    log, redis, data = gateway.log, gateway.log.redis, picture()
+    session = await gateway.client.post("/api/login")
+    cookie = f"{COOKIE}={session.cookies[COOKIE]}"
+    gateway.client.cookies.clear()
+    first = (await keyed(gateway, data, "one")).json()
+    await types_when_ended(log, first["photoId"])
+    await liveness.report_failing(log, "one", ["claims"])
+    await liveness.report_unconfined(log, ["seccomp"])
+    keys = await keys_like(log, KEYS[name](log.keys, first["photoId"]))
+    kind = kind_of(keys[0])
+    assert kind is not None
+
+    for key in keys:
+        await untouched(redis, key, kind.type)
+        await spoil(redis, key, kind.type, how)
+
+    uses = Uses(gateway, keys[0], stays=kind.remedy == "stays")
+    path = f"/api/photos/{first['photoId']}"
+    second = await uses.again(gateway.upload, 201)
+    if (name, how) != ("log", "deleted"):  # the state of a photo without events keeps its id taken
+        await uses.again(lambda: keyed(gateway, data, "one"), 200, 201)
+    await uses.again(lambda: gateway.upload(data), 200, 201)
+    await uses.again(lambda: gateway.client.post(f"{path}/reprocess"), 202, 404, 409)
+    await uses.again(lambda: gateway.client.get("/api/me"), 200)
+    await uses.again(lambda: browse(gateway, cookie), 200, 401)
+    await uses.again(lambda: gateway.client.post("/api/login"), 200)
+    gateway.client.cookies.clear()
+    assert (await gateway.client.get("/health")).status_code in (200, 503)
+    queues = await gateway.get("/api/ops/queues", name="operator")
+    assert queues.status_code in (200, 503)
+    if second is not None:
+        types = await types_when_ended(log, second.json()["photoId"])
+        assert types[-1] == "photo.processing.completed"
+    assert background.failures == {}
+    assert gateway.deps.background.failures == {}
+
+
+async def keys_like(log: Log, key: str) -> list[str]:
+    """The key, and all others of its kind that there are."""
+    redis: Any = log.redis
+    word = _word(log.keys, key)
+    found = [each.decode() async for each in redis.scan_iter(match=f"{log.keys.prefix}:*")]
+    return [key, *sorted(each for each in found if each != key and _word(log.keys, each) == word)]
+
+
+def _word(keys: Keys, key: str) -> str:
+    return key.removeprefix(f"{keys.prefix}:").split(":")[1 if "{" in key else 0]

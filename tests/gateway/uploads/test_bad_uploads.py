@@ -1,0 +1,310 @@
+"""Every bad upload gets its own code, and leaves neither a file nor an event behind."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.http.limits import Limits
+from store.log.position import Position
+from tests.gateway.conftest import Gateway, picture
+
+UPLOAD = "/api/photos/upload"
+FORM = "multipart/form-data; boundary=x"
+LIMITS = Limits(max_upload_bytes=200_000, max_fields=4, max_field_bytes=1_000)
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return LIMITS
+
+
+@pytest.fixture
+def projecting() -> bool:
+    return False
+
+
+class Bad(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, and how it is refused."""
+
+    what: str
+    body: bytes
+    status: int
+    code: str
+    content_type: str = FORM
+    says: str = ""
+
+
+def part(name: str, value: bytes, filename: str | None = None) -> bytes:
+    named = f'; filename="{filename}"' if filename is not None else ""
+    head = f'--x\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'
+    return head.encode() + value + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--x--\r\n"
+
+
+def with_field(name: str, value: str) -> bytes:
+    return form(part(name, value.encode()), part("file", picture(), "a.png"))
+
+
+FILE = part("file", picture(), "a.png")
+LARGE = picture() + bytes(LIMITS.max_upload_bytes)
+
+CASES = [
+    Bad(
+        what="no form at all",
+        body=b'{"file": "a.png"}',
+        content_type="application/json",
+        status=415,
+        code="not-multipart",
+        says="application/json",
+    ),
+    Bad(
+        what="no type",
+        body=form(FILE),
+        content_type="",
+        status=415,
+        code="not-multipart",
+        says="no Content-Type",
+    ),
+    Bad(
+        what="no boundary",
+        body=form(FILE),
+        content_type="multipart/form-data",
+        status=400,
+        code="malformed-multipart",
+    ),
+    Bad(
+        what="an endless boundary",
+        body=form(FILE),
+        content_type=f"multipart/form-data; boundary={'x' * 201}",
+        status=400,
+        code="malformed-multipart",
+    ),
+    Bad(what="nothing", body=b"", status=400, code="malformed-multipart"),
+    Bad(what="noise", body=b"\x00\xff" * 500, status=400, code="malformed-multipart"),
+    Bad(what="no end", body=FILE, status=400, code="malformed-multipart"),
+    Bad(
+        what="a part without a name of its kind",
+        body=b"--x\r\nContent-Type: image/png\r\n\r\n" + picture() + b"\r\n--x--\r\n",
+        status=400,
+        code="malformed-multipart",
+    ),
+    Bad(
+        what="an endless head of a part",
+        body=b"--x\r\nContent-Disposition: " + b"a" * 10_000 + b"\r\n\r\n",
+        status=400,
+        code="malformed-multipart",
+    ),
+    Bad(
+        what="a part shorter than it says",
+        body=form(FILE.replace(b"\r\n\r\n", b"\r\nContent-Length: 9999\r\n\r\n", 1)),
+        status=400,
+        code="malformed-multipart",
+    ),
+    Bad(
+        what="a field in another encoding",
+        body=form(part("sessionId", b"\xff\xfe"), FILE),
+        status=400,
+        code="malformed-multipart",
+    ),
+    Bad(what="a form without fields", body=b"--x--\r\n", status=400, code="missing-file"),
+    Bad(
+        what="fields alone",
+        body=form(part("sessionId", b"trip")),
+        status=400,
+        code="missing-file",
+        says="file",
+    ),
+    Bad(
+        what="a file under another name",
+        body=form(part("photo", picture(), "a.png")),
+        status=400,
+        code="missing-file",
+        says="a file came as 'photo'",
+    ),
+    Bad(what="an empty file", body=form(part("file", b"", "a.png")), status=400, code="empty-file"),
+    Bad(what="two files", body=form(FILE, FILE), status=400, code="too-many-files"),
+    Bad(
+        what="many fields",
+        body=form(*[part("sessionId", b"") for _ in range(10)], FILE),
+        status=400,
+        code="too-many-fields",
+    ),
+    Bad(
+        what="a large field",
+        body=form(FILE, part("sessionId", b"a" * 1_001)),
+        status=400,
+        code="field-too-large",
+    ),
+    Bad(
+        what="a large file under another name",
+        body=form(part("photo", LARGE, "a.png")),
+        status=400,
+        code="missing-file",
+        says="a file came as 'photo'",
+    ),
+    Bad(
+        what="a large file beside the photo",
+        body=form(FILE, part("raw", LARGE, "a.dng")),
+        status=400,
+        code="unknown-field",
+        says="'raw'",
+    ),
+    *(
+        Bad(
+            what=f"the unknown field {name!r}",
+            body=form(*parts),
+            status=400,
+            code="unknown-field",
+            says=repr(shown),
+        )
+        for name, shown, parts in (
+            ("album", "album", (part("album", b"summer"), FILE)),
+            ("after the file", "album", (FILE, part("album", b"summer"))),
+            ("empty", "album", (FILE, part("album", b""))),
+            ("another case", "sessionid", (FILE, part("sessionid", b"trip"))),
+            ("misspelt", "priorty", (FILE, part("priorty", b"9"))),
+            ("no name", "", (part("", b"x"), FILE)),
+            ("with a blank", "priority ", (FILE, part("priority ", b"9"))),
+            ("long", "é" * 40, (FILE, part("é" * 400, b"9"))),
+        )
+    ),
+    Bad(
+        what="text",
+        body=form(part("file", b"not a picture, whatever its name says", "a.jpg")),
+        status=415,
+        code="unsupported-type",
+        says="JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF",
+    ),
+    Bad(
+        what="a page with a script",
+        body=form(part("file", b"<svg onload=alert(1)>" + b" " * 100, "a.svg")),
+        status=415,
+        code="unsupported-type",
+    ),
+    Bad(
+        what="one byte",
+        body=form(part("file", b"\xff", "a.jpg")),
+        status=415,
+        code="unsupported-type",
+    ),
+    Bad(
+        what="one byte too much",
+        body=form(part("file", LARGE[: LIMITS.max_upload_bytes + 1], "a.png")),
+        status=413,
+        code="upload-too-large",
+        says="200 kB",
+    ),
+    Bad(
+        what="a body whose length alone is too much",
+        body=form(part("file", LARGE * 2, "a.png")),
+        status=413,
+        code="upload-too-large",
+    ),
+    Bad(
+        what="a session id with a line break",
+        body=with_field("sessionId", "a\nb"),
+        status=400,
+        code="invalid-session",
+    ),
+    Bad(
+        what="a long session id",
+        body=with_field("sessionId", "s" * 129),
+        status=400,
+        code="invalid-session",
+    ),
+    Bad(
+        what="no such pipeline",
+        body=with_field("pipeline", "magic"),
+        status=400,
+        code="unknown-pipeline",
+        says="magic",
+    ),
+    *(
+        Bad(
+            what=f"{name} twice",
+            body=form(part(name, value), part(name, value), FILE),
+            status=400,
+            code="too-many-fields",
+            says=name,
+        )
+        for name, value in (
+            ("priority", b"3"),
+            ("sessionId", b"trip"),
+            ("pipeline", b"quick_processing"),
+        )
+    ),
+    *(
+        Bad(
+            what=f"priority {text}",
+            body=with_field("priority", text),
+            status=400,
+            code="invalid-priority",
+        )
+        for text in ("0", "11", "-1", "1.5", "high", "٣", "9" * 40)
+    ),
+]
+
+
+async def chunked(body: bytes) -> AsyncGenerator[bytes]:
+    """A body whose length the receiver is not told."""
+    for start in range(0, len(body), 50_000):
+        yield body[start : start + 50_000]
+
+
+@pytest.mark.parametrize("bad", CASES, ids=lambda bad: bad.what)
+async def test_a_bad_upload_is_refused_and_leaves_nothing(gateway: Gateway, bad: Bad) -> None:
+    for body in (bad.body, chunked(bad.body)):
+        answer = await gateway.client.post(
+            UPLOAD,
+            content=body,
+            headers={"Content-Type": bad.content_type} if bad.content_type else None,
+        )
+
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (bad.status, bad.code), problem
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert bad.says in problem["detail"]
+        assert gateway.stored() == []
+    assert await gateway.log.end(0) == Position.start(0)
+
+
+async def test_the_largest_file_allowed_is_taken(gateway: Gateway) -> None:
+    answer = await gateway.upload(LARGE[: LIMITS.max_upload_bytes])
+
+    assert answer.status_code == 201
+
+
+async def test_hostile_files_are_refused_or_kept_as_they_are(
+    gateway: Gateway, photos: Path
+) -> None:
+    small = [
+        file.read_bytes()
+        for file in (photos / "hostile").iterdir()
+        if file.stat().st_size < LIMITS.max_upload_bytes
+    ]
+
+    answers = [await gateway.upload(data) for data in small]
+
+    assert {answer.status_code for answer in answers} <= {201, 200, 415}
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [({}, "missing-token"), ({"Authorization": "Bearer nonsense"}, "invalid-token")],
+)
+async def test_a_stranger_learns_so_before_anything_is_stored(
+    gateway: Gateway, headers: dict[str, str], code: str
+) -> None:
+    del gateway.client.headers["Authorization"]
+
+    answer = await gateway.client.post(
+        UPLOAD, content=chunked(form(part("file", LARGE, "a.png"))), headers=headers
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+    assert gateway.stored() == []

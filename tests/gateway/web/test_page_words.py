@@ -1,0 +1,213 @@
+"""What the page says and offers, to whom and when."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from playwright.async_api import expect
+
+from ops.bench.system import System
+from ops.config.settings import Settings
+from ops.runtime.tokens import mint
+from tests.gateway.visitor import Visitor, jpeg
+
+LONGER_THAN_A_NOTICE_MS = 10_000
+
+
+async def sign_in_as(stranger: Visitor, system: System, role: str) -> str:
+    """Who it is, somebody without photos."""
+    name = f"{role}-{uuid.uuid4().hex[:8]}"
+    token = mint(Settings(data=str(system.data)), name, role, 3600)
+    await stranger.page.goto(f"{stranger.url}/#token={token}")
+    await stranger.page.get_by_role("button", name="Sign in as").click()
+    await expect(stranger.page.locator("#connection")).to_have_text("Live")
+    return name
+
+
+async def test_an_auditor_is_offered_nothing_that_changes_anything(
+    stranger: Visitor, system: System
+) -> None:
+    page = stranger.page
+    name = await sign_in_as(stranger, system, "auditor")
+    photo_id = await stranger.upload("another's.jpg", jpeg())
+
+    await expect(page.locator("#who")).to_have_text(f"{name}, auditor")
+    await expect(page.locator("#own")).to_contain_text("This page shows your own photos")
+    await expect(page.get_by_role("heading", name="No photos of your own")).to_be_visible()
+    await expect(page.get_by_role("button", name="photos")).to_have_count(0)
+    await stranger.drop({"dropped.jpg": jpeg()})
+    await expect(stranger.cards).to_have_count(0)
+    await page.goto(f"{stranger.url}/#photo/{photo_id}")
+    viewer = page.get_by_role("dialog", name="another's.jpg")
+    await expect(viewer.get_by_role("link", name="Download original")).to_be_visible()
+    for change in ("Process again", "Delete"):
+        await expect(viewer.get_by_role("button", name=change)).to_have_count(0)
+
+
+async def test_an_operator_is_told_whose_photos_these_are_and_may_add_some(
+    stranger: Visitor, system: System
+) -> None:
+    name = await sign_in_as(stranger, system, "operator")
+
+    await expect(stranger.page.locator("#who")).to_have_text(f"{name}, operator")
+    await expect(stranger.page.locator("#own")).to_contain_text("This page shows your own photos")
+    await stranger.drop({"mine.jpg": jpeg()})
+    await expect(stranger.card("mine.jpg")).to_have_attribute("data-status", "completed")
+
+
+async def test_a_client_is_told_nothing_of_others(visitor: Visitor) -> None:
+    await expect(visitor.page.locator("#own")).to_be_hidden()
+
+
+async def test_who_deletes_is_told_what_stays(visitor: Visitor) -> None:
+    await visitor.upload("kept.jpg", jpeg())
+    await visitor.card("kept.jpg").get_by_role("link").click()
+    await visitor.page.get_by_role("button", name="Delete").click()
+
+    dialog = visitor.page.get_by_role("dialog", name="Delete kept.jpg?")
+    await expect(dialog).to_contain_text("The photo's history stays")
+    await expect(dialog).to_contain_text("file name and place")
+    await dialog.get_by_role("button", name="Keep it").click()
+    await expect(visitor.page.get_by_role("dialog", name="kept.jpg")).to_be_visible()
+
+
+async def test_a_photo_that_is_ready_is_processed_again_when_asked_for(visitor: Visitor) -> None:
+    page = visitor.page
+    await visitor.upload("twice.jpg", jpeg())
+    await expect(visitor.card("twice.jpg")).to_have_attribute("data-status", "completed")
+    await visitor.card("twice.jpg").get_by_role("link").click()
+
+    await page.get_by_role("button", name="Process again").click()
+
+    await expect(page.locator("#notice")).to_contain_text("twice.jpg was processed again.")
+    completed = page.locator('.story [data-type="photo.processing.completed"]')
+    await expect(completed).to_have_count(2)
+    await expect(page.get_by_role("button", name="Process again")).to_be_visible()
+
+
+async def test_a_file_that_cannot_be_read_is_said_to_be_the_reason_itself(
+    visitor: Visitor,
+) -> None:
+    await visitor.upload("empty.jpg", jpeg()[:20] + bytes(500))
+    await expect(visitor.card("empty.jpg")).to_have_attribute("data-status", "failed")
+
+    await visitor.card("empty.jpg").get_by_role("link").click()
+
+    state = visitor.page.locator(".viewer-state")
+    await expect(state).to_contain_text("The file itself is the reason")
+
+
+async def test_the_history_names_the_day_once_if_it_is_another(visitor: Visitor) -> None:
+    page = visitor.page
+    await visitor.upload("yesterday.jpg", jpeg())
+    await expect(visitor.card("yesterday.jpg")).to_have_attribute("data-status", "completed")
+    days = page.locator(".story .date")
+
+    await visitor.card("yesterday.jpg").get_by_role("link").click()
+    await expect(page.locator('.story [data-type="photo.processing.completed"]')).to_be_visible()
+    await expect(days).to_have_count(0)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    await page.clock.set_fixed_time(tomorrow)
+    await page.reload()
+
+    await expect(page.locator('.story [data-type="photo.processing.completed"]')).to_be_visible()
+    await expect(days).to_have_count(1)
+    await expect(page.locator(".story li").first.locator(".date")).to_be_visible()
+
+
+async def test_an_address_without_a_page_leads_home(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.tolerated = ("status of 404",)
+
+    answer = await page.goto(f"{visitor.url}/nothing")
+
+    assert answer is not None
+    assert answer.status == 404
+    await expect(page.get_by_role("heading", name="Nothing is here")).to_be_visible()
+    await page.get_by_role("link", name="Show the photos").click()
+    await expect(page.locator("#connection")).to_have_text("Live")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", None])
+async def test_a_program_gets_a_problem_where_a_person_gets_a_page(
+    visitor: Visitor, accept: str | None
+) -> None:
+    headers = {} if accept is None else {"Accept": accept}
+    async with httpx.AsyncClient(base_url=visitor.url, trust_env=False) as client:
+        answer = await client.get("/nothing", headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+
+
+async def test_a_photo_that_is_not_there_leaves_one_way_out(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.tolerated = ("status of 404",)
+    await visitor.upload("there.jpg", jpeg())
+
+    await page.goto(f"{visitor.url}/#photo/nope")
+
+    viewer = page.get_by_role("dialog", name="This photo is not here")
+    await expect(viewer.get_by_role("button")).to_have_text(["Show all photos"])
+    await viewer.get_by_role("button", name="Show all photos").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await visitor.card("there.jpg").get_by_role("link").click()
+    await expect(page.get_by_role("button", name="Next photo")).to_be_visible()
+
+
+async def test_a_file_that_is_refused_looks_like_a_failure(visitor: Visitor) -> None:
+    visitor.tolerated = ("status of 415",)
+
+    await visitor.drop({"notes.jpg": b"these are only words"})
+
+    card = visitor.card("notes.jpg")
+    await expect(card.locator(".line .bad")).to_have_text("Not sent")
+    await expect(card.locator(".trouble .icon")).to_be_visible()
+
+
+async def test_what_is_dropped_without_a_connection_is_sent_when_there_is_one(
+    visitor: Visitor,
+) -> None:
+    page = visitor.page
+    visitor.tolerated = ("ERR_INTERNET_DISCONNECTED",)
+    await page.context.set_offline(True)
+    await visitor.drop({"later.jpg": jpeg()})
+
+    card = visitor.card("later.jpg")
+    await expect(card.locator(".trouble")).to_contain_text("will be sent when the server answers")
+    await page.context.set_offline(False)
+
+    await expect(card).to_have_attribute("data-status", "completed")
+
+
+async def test_a_passing_notice_goes_by_itself_but_not_while_it_has_the_focus(
+    stranger: Visitor,
+) -> None:
+    page, notice = stranger.page, stranger.page.locator("#notice")
+    await page.clock.install()
+    await stranger.sign_in()
+    photos = {name: jpeg() for name in ("one.jpg", "two.jpg")}
+    for name, data in photos.items():
+        await stranger.upload(name, data)
+
+    await stranger.drop(photos)
+    await expect(notice).to_contain_text("2 of these photos are here already")
+    await notice.get_by_role("button", name="Dismiss them").focus()
+    await page.clock.fast_forward(LONGER_THAN_A_NOTICE_MS)
+    await expect(notice).to_be_visible()
+    await page.get_by_role("button", name="Sign out").focus()
+    await page.clock.fast_forward(LONGER_THAN_A_NOTICE_MS)
+
+    await expect(notice).to_be_hidden()
+
+
+async def test_a_passing_notice_goes_with_a_click_on_it(visitor: Visitor) -> None:
+    photos = {name: jpeg() for name in ("one.jpg", "two.jpg")}
+    for name, data in photos.items():
+        await visitor.upload(name, data)
+    await visitor.drop(photos)
+
+    await visitor.page.get_by_text("2 of these photos are here already").click()
+
+    await expect(visitor.page.locator("#notice")).to_be_hidden()
+    await expect(visitor.card("one.jpg")).to_have_count(2)

@@ -1,0 +1,40 @@
+"""The files of the page, as a program asks for them."""
+
+import pytest
+
+from gateway.web.pages import pages
+from tests.gateway.conftest import Gateway
+
+PATHS = ["/", *(f"/pages/{name}" for name in pages())]
+TOLD = ("content-type", "content-length", "etag", "cache-control", "content-security-policy")
+
+
+@pytest.fixture
+def projecting() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_head_has_the_headers_of_the_file_alone(gateway: Gateway, path: str) -> None:
+    whole = await gateway.client.get(path)
+    head = await gateway.client.head(path)
+
+    assert (whole.status_code, head.status_code, head.content) == (200, 200, b"")
+    assert [head.headers[name] for name in TOLD] == [whole.headers[name] for name in TOLD]
+    assert int(head.headers["Content-Length"]) == len(whole.content) > 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_head_of_what_has_not_changed_is_304(gateway: Gateway, path: str) -> None:
+    etag = (await gateway.client.head(path)).headers["ETag"]
+
+    answer = await gateway.client.head(path, headers={"If-None-Match": etag})
+
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+async def test_a_head_of_an_address_without_anything_is_404(gateway: Gateway) -> None:
+    for accept in ("text/html", "*/*"):
+        answer = await gateway.client.head("/nothing", headers={"Accept": accept})
+
+        assert (answer.status_code, answer.content) == (404, b"")

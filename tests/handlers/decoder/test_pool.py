@@ -1,0 +1,412 @@
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import pytest
+from PIL import Image
+
+from domain.photo.results import PlaceholderResult, ValidationResult
+from domain.pipeline.failures import Category
+from handlers.decoder.child import NICENESS
+from handlers.decoder.pool import Children
+from handlers.stage import BadImage, ImageLimits, Output, Recipe, StageContext, StageFailure
+from tests.handlers.failing_stages import Seen
+from tests.handlers.pictures import encoded, gradient
+
+REGISTRY = "tests.handlers.failing_stages:TABLE"
+
+
+@pytest.fixture
+async def pool() -> AsyncGenerator[Children]:
+    """Two children; a test that kills some gets others in their place."""
+    async with Children(count=2, registry=REGISTRY) as children:
+        yield children
+
+
+@pytest.fixture
+async def one() -> AsyncGenerator[Children]:
+    """One child, so that tasks have to wait for each other."""
+    async with Children(count=1, registry=REGISTRY) as children:
+        yield children
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(encoded(gradient(200, 100), "JPEG"))
+    return path
+
+
+async def run(
+    pool: Children, stage: str, path: Path, *, of: str = "a", timeout_s: float = 20
+) -> Output:
+    return await pool.run(stage=stage, affinity=of, source=path, timeout_s=timeout_s)
+
+
+async def seen(pool: Children, path: Path, *, of: str = "a") -> Seen:
+    result = (await run(pool, "look", path, of=of)).result
+    assert isinstance(result, Seen)
+    return result
+
+
+async def failure(
+    pool: Children, stage: str, path: Path, *, of: str = "a", timeout_s: float = 20
+) -> StageFailure:
+    with pytest.raises(StageFailure) as failed:
+        await run(pool, stage, path, of=of, timeout_s=timeout_s)
+    return failed.value
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(10):
+        while not condition():
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_a_photo_goes_through_all_stages(photos: Path, tmp_path: Path) -> None:
+    photo = photos / "camera" / "nikon-d90.jpg"
+    async with Children(count=2) as pool:
+        validation = await run(pool, "validation", photo)
+        thumbnails = await run(pool, "thumbnails", photo)
+        thumbnail = tmp_path / "thumbnail.webp"
+        thumbnail.write_bytes(thumbnails.renditions[0].data)
+        placeholder = await run(pool, "placeholder", thumbnail)
+
+    assert validation.result == ValidationResult(
+        format="JPEG", mime_type="image/jpeg", width=4288, height=2848
+    )
+    assert [each.width for each in thumbnails.renditions] == [150, 300, 600]
+    assert isinstance(placeholder.result, PlaceholderResult)
+    assert len(placeholder.result.blurhash) == 28
+
+
+async def test_limits_and_recipe_reach_the_children(photo: Path) -> None:
+    context = StageContext(limits=ImageLimits(max_pixels=20_000), recipe=Recipe(longest_edge=50))
+    async with Children(count=1, context=context) as pool:
+        optimized = await run(pool, "optimization", photo)
+        photo.write_bytes(encoded(gradient(201, 100)))
+        refused = await failure(pool, "validation", photo, of="b")
+
+    assert optimized.renditions[0].width == 50
+    assert refused.code == "too-many-pixels"
+
+
+async def test_a_photo_is_decoded_once(pool: Children, photo: Path) -> None:
+    first = await seen(pool, photo)
+    photo.unlink()
+
+    assert await seen(pool, photo) == first
+
+
+async def test_photos_are_shared_out_over_the_children(pool: Children, photo: Path) -> None:
+    found: list[Seen] = []
+
+    async def look(of: str) -> None:
+        found.append(await seen(pool, photo, of=of))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look, "a")
+        tasks.start_soon(look, "b")
+
+    assert len({each.process for each in found}) == 2
+
+
+async def test_the_oldest_pictures_are_dropped_and_decoded_again(photo: Path) -> None:
+    size_bytes = 200 * 100 * 4
+    async with Children(count=1, registry=REGISTRY, cache_bytes=2 * size_bytes) as pool:
+        for of in ("a", "b", "c"):
+            await seen(pool, photo, of=of)
+        photo.write_bytes(encoded(gradient(60, 50)))
+
+        assert (await seen(pool, photo, of="c")).width == 200
+        assert (await seen(pool, photo, of="a")).width == 60
+
+
+async def test_a_rendition_is_never_taken_for_the_original(pool: Children, photo: Path) -> None:
+    thumbnail = photo.with_name("thumbnail.webp")
+    thumbnail.write_bytes(encoded(gradient(15, 10), "WEBP"))
+
+    await seen(pool, photo)
+    small = (await run(pool, "look-at-thumbnail", thumbnail)).result
+
+    assert isinstance(small, Seen)
+    assert small.width == 15
+    assert (await seen(pool, photo)).width == 200
+
+
+@pytest.mark.parametrize(("stage", "how"), [("crash", "SIGSEGV"), ("leave", "exit status 3")])
+async def test_a_child_that_dies_is_replaced(
+    one: Children, photo: Path, stage: str, how: str
+) -> None:
+    before = await seen(one, photo)
+
+    failed = await failure(one, stage, photo)
+
+    assert (failed.category, failed.code) == (Category.RESOURCE, "decoder-died")
+    assert how in failed.message
+    assert one.restarts == {"decoder-died": 1}
+    assert (await seen(one, photo)).process != before.process
+
+
+async def test_a_child_that_hangs_is_killed_and_replaced(one: Children, photo: Path) -> None:
+    before = await seen(one, photo)
+
+    failed = await failure(one, "hang", photo, timeout_s=0.2)
+
+    assert (failed.category, failed.code) == (Category.RESOURCE, "decode-timeout")
+    assert not Path(f"/proc/{before.process}").exists()
+    assert one.restarts == {"decode-timeout": 1}
+    assert (await seen(one, photo)).process != before.process
+
+
+async def test_what_waited_behind_a_killed_child_goes_on(one: Children, photo: Path) -> None:
+    failures: list[str] = []
+    found: list[Seen] = []
+
+    async def hang() -> None:
+        failures.append((await failure(one, "hang", photo, timeout_s=0.3)).code)
+
+    async def look() -> None:
+        found.append(await seen(one, photo))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hang)
+        await until(lambda: one.busy == 1)
+        for _ in range(3):
+            tasks.start_soon(look)
+
+    assert failures == ["decode-timeout"]
+    assert len(found) == 3
+
+
+async def test_a_hanging_photo_does_not_hold_up_the_others(pool: Children, photo: Path) -> None:
+    await seen(pool, photo)
+
+    tasks = anyio.create_task_group()
+    async with tasks:
+        tasks.start_soon(run, pool, "hang", photo)
+        await until(lambda: pool.busy == 1)
+
+        other = await seen(pool, photo, of="b")
+        same = await seen(pool, photo)
+
+        assert other.process == same.process
+        tasks.cancel_scope.cancel()
+
+
+async def test_too_much_memory_is_refused_and_the_child_lives_on(
+    one: Children, photo: Path
+) -> None:
+    before = await seen(one, photo)
+
+    failed = await failure(one, "hog", photo)
+
+    assert (failed.category, failed.code) == (Category.RESOURCE, "out-of-memory")
+    assert (await seen(one, photo)).process == before.process
+    assert not one.restarts
+
+
+@pytest.mark.parametrize("options", [{"format_": "PNG"}, {"format_": "WEBP", "method": 0}])
+async def test_a_picture_too_large_for_the_memory_is_not_called_broken(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    photo = tmp_path / "large"
+    photo.write_bytes(encoded(Image.new("RGB", (6000, 6000)), **options))
+
+    async with Children(count=1, memory_bytes=192 << 20) as pool:
+        failed = await failure(pool, "validation", photo)
+
+    assert (failed.category, failed.code) == (Category.RESOURCE, "needs-too-much-memory")
+
+
+async def test_a_bug_in_a_stage_is_told_without_paths(one: Children, photo: Path) -> None:
+    before = await seen(one, photo)
+
+    failed = await failure(one, "stumble", photo)
+
+    assert (failed.category, failed.code) == (Category.LOGIC, "stage-crashed")
+    assert failed.message == "ZeroDivisionError: in …"
+    assert (await seen(one, photo)).process == before.process
+
+
+async def test_a_stage_that_writes_to_standard_error_leaves_one_traceback_in_the_log(
+    photo: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Children(count=1, registry=REGISTRY) as pool:
+        failed = await failure(pool, "chatter", photo)
+
+    log = caplog.text
+    assert capfd.readouterr().err == ""
+    assert len(failed.message) == 500
+    assert "in chatter" in log
+    assert "warns" not in log
+    assert "logs" not in log
+    assert len(log) < 10_000
+
+
+async def test_a_file_with_a_thousand_oddities_writes_nothing_into_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    entries = b"".join(struct.pack("<HHII", tag, 2, 60_000_000, 8) for tag in range(1_000))
+    photo = tmp_path / "odd.tif"
+    photo.write_bytes(b"II*\0" + struct.pack("<IH", 8, 1_000) + entries + bytes(4))
+
+    async with Children(count=1) as pool:
+        failed = await failure(pool, "validation", photo)
+
+    assert failed.code == "unreadable-image"
+    assert capfd.readouterr().err == ""
+
+
+async def test_what_a_stage_says_comes_back_as_it_was(one: Children, photo: Path) -> None:
+    refused = await failure(one, "refuse", photo)
+    given_up = await failure(one, "give_up", photo)
+
+    assert isinstance(refused, BadImage)
+    assert (refused.category, refused.code) == (Category.SECURITY, "too-ugly")
+    assert not isinstance(given_up, BadImage)
+    assert (given_up.category, given_up.code) == (Category.CONFIGURATION, "no-model")
+
+
+async def test_a_bad_image_is_refused_by_a_child_too(pool: Children, photos: Path) -> None:
+    bomb = await failure(pool, "validation", photos / "hostile" / "bomb-60000x60000.png")
+    fuzzed = await failure(pool, "metadata", photos / "hostile" / "fuzz-d708eeb6.jpg")
+
+    assert isinstance(bomb, BadImage)
+    assert bomb.code == "too-many-pixels"
+    assert fuzzed.code == "not-an-image"
+    assert not pool.restarts
+
+
+async def test_an_unknown_stage_and_a_missing_file_are_failures(one: Children, photo: Path) -> None:
+    unknown = await failure(one, "enlarge", photo)
+    missing = await failure(one, "look", photo.with_name("gone.jpg"))
+
+    assert (unknown.category, unknown.code) == (Category.CONFIGURATION, "unknown-stage")
+    assert (missing.category, missing.code) == (Category.TEMPORARY, "unreadable-file")
+    assert str(photo.parent) not in missing.message
+
+
+async def test_a_library_that_prints_breaks_nothing(one: Children, photo: Path) -> None:
+    await run(one, "talk", photo)
+
+    assert (await seen(one, photo)).width == 200
+
+
+async def test_a_large_rendition_arrives_whole(one: Children, photo: Path) -> None:
+    output = await run(one, "swell", photo)
+
+    assert len(output.renditions[0].data) == 3_000_000
+
+
+async def test_cancelling_what_waits_forgets_it(one: Children, photo: Path) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(failure, one, "hang", photo)
+        await until(lambda: one.busy == 1)
+        tasks.start_soon(run, one, "look", photo)
+        await until(lambda: one.waiting == 1)
+
+        tasks.cancel_scope.cancel()
+
+    assert one.waiting == 0
+
+
+async def test_cancelling_what_runs_leaves_a_pool_that_works(one: Children, photo: Path) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: run(one, "hang", photo, timeout_s=0.3))
+        await until(lambda: one.busy == 1)
+        tasks.cancel_scope.cancel()
+
+    assert (await seen(one, photo)).width == 200
+    assert one.restarts == {"decode-timeout": 1}
+
+
+async def test_leaving_the_pool_fails_what_is_not_done(photo: Path) -> None:
+    codes: list[str] = []
+
+    async def expect_failure(stage: str) -> None:
+        codes.append((await failure(pool, stage, photo)).code)
+
+    async with anyio.create_task_group() as tasks, Children(count=1, registry=REGISTRY) as pool:
+        tasks.start_soon(expect_failure, "hang")
+        await until(lambda: pool.busy == 1)
+        tasks.start_soon(expect_failure, "look")
+        await until(lambda: pool.waiting == 1)
+    await expect_failure("look")
+
+    assert codes == ["decoders-stopped"] * 3
+
+
+async def test_children_know_nothing_of_the_workers_secrets(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOLOG_S3_SECRET_KEY", "hidden")
+
+    async with Children(count=1, registry=REGISTRY) as pool:
+        environment = (await failure(pool, "tell_environment", photo)).message.split()
+
+    assert environment == []
+
+
+async def test_ctrl_c_and_a_stop_signal_are_the_workers_business(
+    one: Children, photo: Path
+) -> None:
+    child = (await seen(one, photo)).process
+
+    os.kill(child, signal.SIGINT)
+    os.kill(child, signal.SIGTERM)
+
+    assert (await seen(one, photo)).process == child
+
+
+def test_children_end_with_a_worker_that_is_killed() -> None:
+    program = """
+import anyio
+from handlers.decoder.pool import Children
+
+async def main():
+    async with Children(count=1):
+        print("ready", flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+        (child,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+
+        worker.kill()
+
+    deadline = time.monotonic() + 10
+    while is_alive(child) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert not is_alive(child)
+
+
+def is_alive(process: str) -> bool:
+    """A zombie, which only waits for its new parent to notice, is not."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_decoding_gives_way_to_the_process_that_asked_for_it(
+    one: Children, photo: Path
+) -> None:
+    output = await one.run(stage="look", affinity="a", source=photo, timeout_s=9)
+
+    seen = cast("Seen", output.result)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, seen.process) == min(ours + NICENESS, 19)

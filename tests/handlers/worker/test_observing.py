@@ -1,0 +1,146 @@
+"""What a worker tells whoever observes it."""
+
+import logging
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from domain.photo.commands import DeletePhoto
+from domain.pipeline.stages import Task
+from handlers.decoder.pool import Children
+from handlers.worker.observing import Ended, StageRun, observed
+from handlers.worker.worker import Worker
+from store import log_context
+from store.blobs.folder import FolderBlobs
+from store.errors import Lost
+from store.log.log import Log
+from store.log_context import Subject
+from store.queue import liveness
+from tests.conftest import CONTEXT
+from tests.handlers.worker.test_worker import DEADLINE_S, types_when_ended, uploaded
+from tests.system.photos import jpeg
+
+TASK = Task(
+    photo_id="p",
+    client_id="alice",
+    job_id="j",
+    stage="metadata",
+    priority=5,
+    trace_id="t",
+    cause="0:1-0",
+)
+
+
+@pytest.fixture
+async def children() -> AsyncGenerator[Children]:
+    async with Children(count=1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> FolderBlobs:
+    return FolderBlobs(tmp_path)
+
+
+@pytest.fixture
+def told() -> list[StageRun]:
+    return []
+
+
+@pytest.fixture
+async def worker(
+    log: Log, blobs: FolderBlobs, children: Children, told: list[StageRun]
+) -> AsyncGenerator[Worker]:
+    """A worker at work."""
+    worker = Worker(log, blobs, children, consumer="one", observe=told.append)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        yield worker
+        worker.stop()
+
+
+async def test_each_run_of_a_stage_is_told_with_its_trace(
+    log: Log, blobs: FolderBlobs, worker: Worker, told: list[StageRun]
+) -> None:
+    good = await uploaded(log, blobs, jpeg("one"), "quick_processing")
+    await types_when_ended(log, good.photo_id)
+    delete = DeletePhoto(photo_id=good.photo_id)
+    await log.execute(delete, client_id="alice", context=CONTEXT)
+    await types_when_ended(log, good.photo_id, ("photo.erased",))
+    bad = await uploaded(log, blobs, b"\xff\xd8\xff\xe0 not a picture")
+    await types_when_ended(log, bad.photo_id)
+
+    with anyio.fail_after(DEADLINE_S):
+        while len(told) < 4 or worker.in_hand:  # told after the append that others see
+            await anyio.sleep(0.005)
+    assert [(run.task.photo_id, run.task.stage, run.outcome) for run in told] == [
+        (good.photo_id, "validation", "completed"),
+        (good.photo_id, "thumbnails", "completed"),
+        (good.photo_id, "erasure", "completed"),
+        (bad.photo_id, "validation", "failed"),
+    ]
+    assert {run.task.trace_id for run in told} == {CONTEXT.trace_id}
+    assert all(run.seconds > 0 for run in told)
+    assert len({run.span_id for run in told}) == 4
+
+
+async def test_a_worker_without_work_is_seen(log: Log, worker: Worker) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while await liveness.workers(log, 60_000) != 1:
+            await anyio.sleep(0.005)
+
+    assert worker.in_hand == 0
+
+
+async def test_what_is_taken_over_is_counted_and_said_with_its_ids(
+    log: Log, blobs: FolderBlobs, children: Children, caplog: pytest.LogCaptureFixture
+) -> None:
+    command = await uploaded(log, blobs, jpeg("one"))
+    dead = Worker(log, blobs, Children(count=1), consumer="host:1:aaaa")  # its decoders never start
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(dead.run)
+        await types_when_ended(log, command.photo_id, ("photo.processing.started",))
+        assert dead.in_hand == 1
+        tasks.cancel_scope.cancel()
+
+    with caplog.at_level(logging.INFO, "photolog.worker"):
+        heir = Worker(log, blobs, children, consumer="host:1:bbbb", dead="host:1:")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heir.run)
+            await types_when_ended(log, command.photo_id)
+            heir.stop()
+
+    assert heir.taken_over == 1
+    [line] = [each for each in caplog.records if each.getMessage() == "took over validation"]
+    assert vars(line)["subject"] == Subject(
+        photo_id=command.photo_id, job_id=command.job_id, trace_id=CONTEXT.trace_id
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(Lost("late"), "lost"), (OSError("away"), "interrupted")]
+)
+async def test_a_run_that_ends_without_a_result_is_told_as_such(
+    error: Exception, outcome: str, told: list[StageRun]
+) -> None:
+    async def work() -> Ended:
+        raise error
+
+    with pytest.raises(type(error)):
+        await observed(told.append, TASK, work())
+
+    assert [run.outcome for run in told] == [outcome]
+
+
+async def test_the_work_is_done_in_the_trace_of_its_task(told: list[StageRun]) -> None:
+    seen: list[Subject] = []
+
+    async def work() -> Ended:
+        seen.append(log_context.current())
+        return "completed"
+
+    await observed(told.append, TASK, work())
+
+    assert seen == [Subject(trace_id="t", span_id=told[0].span_id, photo_id="p", job_id="j")]

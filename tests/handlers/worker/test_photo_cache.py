@@ -1,0 +1,68 @@
+import msgspec
+import pytest
+
+from domain.photo import events as e
+from domain.photo.state import Photo
+from domain.pipeline.stages import Task
+from handlers.worker.photo_cache import KEPT, Known
+from store.log.log import Loaded
+from tests.domain.stories import JOB, PHOTO, UPLOADED, fold, stage_completed
+
+TASK = Task(
+    photo_id=PHOTO,
+    client_id="alice",
+    job_id=JOB,
+    stage="metadata",
+    priority=5,
+    trace_id="0" * 32,
+    cause="0:1-0",
+)
+
+
+def loaded(*events: e.PhotoEvent) -> Loaded:
+    photo: Photo | None = fold([UPLOADED, *events])
+    return Loaded(photo=photo, version=1 + len(events))
+
+
+def test_a_photo_that_was_kept_is_known() -> None:
+    known = Known()
+    known.keep(PHOTO, loaded(stage_completed("validation")))
+
+    assert known.of(TASK) == loaded(stage_completed("validation"))
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        msgspec.structs.replace(TASK, job_id="another"),
+        msgspec.structs.replace(TASK, stage="validation"),
+        msgspec.structs.replace(TASK, photo_id="another"),
+    ],
+    ids=["of another job", "done already", "of an unknown photo"],
+)
+def test_what_would_be_dropped_on_old_news_needs_a_look(task: Task) -> None:
+    known = Known()
+    known.keep(PHOTO, loaded(stage_completed("validation")))
+
+    assert known.of(task) is None
+
+
+def test_of_two_versions_the_later_is_taken() -> None:
+    known = Known()
+    early, late = loaded(), loaded(stage_completed("validation"))
+
+    known.keep(PHOTO, late)
+    assert known.newer(PHOTO, early) == late
+
+    known.keep(PHOTO, early)
+    assert known.newer(PHOTO, late) == late
+    assert known.newer("another", None) is None
+
+
+def test_only_so_many_are_kept_the_last_used_ones() -> None:
+    known = Known()
+    for number in range(KEPT + 1):
+        known.keep(str(number), loaded())
+
+    assert known.newer("0", None) is None
+    assert known.newer("1", None) is not None

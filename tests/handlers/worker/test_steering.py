@@ -1,0 +1,209 @@
+"""What operators say takes effect on workers that run, and lasts."""
+
+import anyio
+import pytest
+
+from domain.photo.commands import DeletePhoto
+from domain.pipeline.control import ControlCommand, LimitStage, PauseStage, ResumeStage
+from domain.pipeline.control_events import Limit, Rate
+from domain.pipeline.stages import ERASURE, PIPELINES, TREE
+from handlers import registry
+from handlers.decoder.pool import Children
+from handlers.registry import Stage
+from handlers.worker.dispatcher import Dispatcher
+from handlers.worker.worker import Worker, WorkerSettings
+from store.blobs.folder import FolderBlobs
+from store.errors import Full
+from store.log.control import ControlLog
+from store.log.log import Log
+from tests.conftest import CONTEXT
+from tests.handlers.failing_stages import Seen, look
+from tests.handlers.workers import (
+    DEADLINE_S,
+    Scripted,
+    Working,
+    data_of,
+    types_when_ended,
+    uploaded,
+)
+from tests.system.photos import jpeg
+
+
+async def say(log: Log, command: ControlCommand) -> None:
+    await ControlLog(log).execute(command, CONTEXT)
+
+
+async def test_a_paused_stage_is_not_begun_until_it_is_resumed(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    pool = Scripted()
+    await say(log, PauseStage(stage="metadata"))
+    command = await uploaded(log, blobs, jpeg("one"))
+
+    async with working(pool=pool):
+        await until_done(log, command.photo_id, {"validation", "thumbnails", "optimization"})
+        assert "metadata" not in {stage for stage, _ in pool.ran}
+        await say(log, ResumeStage(stage="metadata"))
+        types = await types_when_ended(log, command.photo_id)
+
+    assert types[-1] == "photo.processing.completed"
+
+
+async def test_a_worker_that_starts_has_heard_what_is_paused_before_its_first_task(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    pool = Scripted()
+    await say(log, PauseStage(stage="validation"))
+    waiting = await uploaded(log, blobs, jpeg("one"))
+    unwanted = await uploaded(log, blobs, jpeg("two"))
+    await log.execute(DeletePhoto(photo_id=unwanted.photo_id), client_id="alice", context=CONTEXT)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Dispatcher(log, consumer="x", dead=None, stalled_after_s=30).run)
+        await until_waiting(log, 1)
+        await until_waiting(log, 1, ERASURE)
+        tasks.cancel_scope.cancel()
+
+    async with working(pool=pool):
+        # Its erasure is the last that a worker takes of what waits.
+        await types_when_ended(log, unwanted.photo_id, ("photo.erased",))
+        assert pool.ran == []
+        await say(log, ResumeStage(stage="validation"))
+        await types_when_ended(log, waiting.photo_id)
+
+
+async def until_done(log: Log, photo_id: str, stages: set[str]) -> None:
+    """Wait for the results of these stages, at the least."""
+    position = await log.end(0)
+    with anyio.fail_after(DEADLINE_S):
+        while True:
+            done = await data_of(log, photo_id, "photo.processing.stage.completed")
+            if stages <= {each["stage"] for each in done}:
+                return
+            seen = await log.read(position, block_ms=1_000)
+            position = seen[-1].position if seen else position
+
+
+async def test_a_worker_keeps_to_the_concurrency_it_is_given_while_it_runs(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    pool = Scripted()
+    await say(log, LimitStage(stage=None, limit=Limit(concurrency=1)))
+    photos = [await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing") for n in range(6)]
+
+    async with working(pool=pool, settings=WorkerSettings(concurrency=6)):
+        for photo in photos:
+            await types_when_ended(log, photo.photo_id)
+
+    assert pool.most_at_once == 1
+
+
+async def test_a_rate_is_shared_by_all_workers(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    pool = Scripted()
+    await say(log, LimitStage(stage="validation", limit=Limit(rate=Rate(max=2, duration_ms=400))))
+    photos = [await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing") for n in range(6)]
+
+    async with working("one", pool=pool), working("two", pool=pool):
+        for photo in photos:
+            await types_when_ended(log, photo.photo_id)
+
+    moments = sorted(
+        [
+            each.position.ms
+            async for each in log.scan(0)
+            if each.event.type == "photo.processing.started"
+        ]
+    )
+    # Two at once, and four more at one in 200 ms.
+    assert moments[-1] - moments[0] >= 700
+
+
+async def test_a_full_disk_does_not_keep_a_deletion_from_freeing_it(
+    log: Log, blobs: FolderBlobs, children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = [await uploaded(log, blobs, jpeg(f"{n}")) for n in range(3)]
+    unwanted = await uploaded(log, blobs, jpeg("unwanted"))
+    put = blobs.put
+
+    async def refuse(key: str, data: bytes) -> None:
+        raise Full("the disk of the blobs is full")
+
+    monkeypatch.setattr(blobs, "put", refuse)
+    worker = Worker(log, blobs, children, consumer="one", settings=WorkerSettings(concurrency=1))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.run)
+        await until_done(log, stuck[0].photo_id, {"validation"})
+
+        delete = DeletePhoto(photo_id=unwanted.photo_id)
+        await log.execute(delete, client_id="alice", context=CONTEXT)
+        await types_when_ended(log, unwanted.photo_id, ("photo.erased",))
+
+        monkeypatch.setattr(blobs, "put", put)  # as if that had been enough
+        for photo in stuck:
+            assert (await types_when_ended(log, photo.photo_id))[-1] == "photo.processing.completed"
+        worker.stop()
+
+
+async def test_an_urgent_photo_does_not_wait_for_the_bulk_before_it(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    pool = Scripted()
+    bulk = [
+        await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing", priority=9) for n in range(40)
+    ]
+    urgent = await uploaded(log, blobs, jpeg("urgent"), "quick_processing", priority=1)
+
+    async with working(pool=pool, settings=WorkerSettings(concurrency=1)):
+        await types_when_ended(log, urgent.photo_id)
+        ended = [photo for stage, photo in pool.ran if stage == "thumbnails"]
+        for photo in bulk:
+            await types_when_ended(log, photo.photo_id)
+
+    # It is planned among the others; once it is, only the low lanes' share comes before it.
+    assert urgent.photo_id in ended
+    assert len(ended) < 10
+
+
+async def test_a_new_stage_needs_an_entry_in_the_tree_and_a_function(
+    log: Log, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TREE, "look", "validation")
+    monkeypatch.setitem(PIPELINES, "full_processing", PIPELINES["full_processing"] | {"look"})
+    stages = {**registry.STAGES, "look": Stage(result=Seen, run=look)}
+    command = await uploaded(log, blobs, jpeg("one", (80, 60)))
+
+    async with Children(count=1, registry="tests.handlers.failing_stages:TABLE") as pool:
+        worker = Worker(log, blobs, pool, consumer="one", stages=stages)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            await types_when_ended(log, command.photo_id, ("photo.processing.completed",))
+            worker.stop()
+
+    done = await data_of(log, command.photo_id, "photo.processing.stage.completed")
+    assert {each["stage"]: each["result"] for each in done}["look"]["width"] == 80
+
+
+async def test_lanes_that_are_deleted_while_a_worker_runs_are_filled_again(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    await say(log, PauseStage(stage=None))
+    photos = [await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing") for n in range(3)]
+
+    async with working(pool=Scripted(), settings=WorkerSettings(stalled_after_s=0.4)):
+        await until_waiting(log, len(photos))
+        for key, _ in log.keys.lanes(0, (*TREE, ERASURE)):
+            await log.redis.delete(key)
+        await say(log, ResumeStage(stage=None))
+
+        for photo in photos:
+            assert (await types_when_ended(log, photo.photo_id))[-1] == "photo.processing.completed"
+
+    done = await data_of(log, photos[0].photo_id, "photo.processing.stage.completed")
+    assert sorted(each["stage"] for each in done) == ["thumbnails", "validation"]
+
+
+async def until_waiting(log: Log, count: int, stage: str = "validation") -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while await log.redis.xlen(log.keys.lane(0, stage, "normal")) < count:
+            await anyio.sleep(0.02)

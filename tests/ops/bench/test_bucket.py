@@ -1,0 +1,16 @@
+"""What a measurement with a server of S3 leaves there."""
+
+from ops.bench.bucket import own_bucket, sdk_mb_s
+from store.blobs.s3_bucket import Server
+
+
+def test_the_sdk_writes_into_a_bucket_that_is_gone_afterwards(bucket: Server) -> None:
+    content = bytes(12_000_000)
+    with own_bucket(bucket) as own:
+        speed = sdk_mb_s(own, content, bucket.part_bytes)
+        stored = [blob.size for blob in own.blobs("")]
+
+        assert own.bucket_exists(own.name)
+
+    assert speed > 0
+    assert stored == [len(content)]

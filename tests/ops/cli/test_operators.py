@@ -1,0 +1,363 @@
+"""What operators do on the command line, to a system that works meanwhile."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ops.cli.main import main
+from store.log.position import Position
+from tests.ops.conftest import run
+from tests.ops.pixels import Eye
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
+
+HEEDED_S = 1.0
+"""Workers do what they are told within so long."""
+
+REASON = ("--reason", "a bad batch")
+
+Upload = Callable[..., list[str]]
+Steer = Callable[..., None]
+
+
+def _photolog(system: System, *arguments: str) -> Result:
+    return run("--data", str(system.data), *arguments)
+
+
+def _json(system: System, *arguments: str) -> Any:
+    done = _photolog(system, *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def eye(shared_system: System) -> Generator[Eye]:
+    with closing(Eye(shared_system)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def upload(shared_system: System, tmp_path: Path) -> Upload:
+    """Uploads pictures unlike any other; their ids."""
+
+    def send(count: int, *options: str) -> list[str]:
+        paths = [tmp_path / f"{uuid.uuid4().hex}.jpg" for _ in range(count)]
+        for path in paths:
+            path.write_bytes(jpeg())
+        done = _photolog(shared_system, "upload", "--json", *options, *map(str, paths))
+        assert done.exit_code == 0, done.output
+        return [json.loads(line)["photoId"] for line in done.stdout.splitlines()]
+
+    return send
+
+
+@pytest.fixture
+def steer(shared_system: System) -> Generator[Steer]:
+    """Gives a command of queues and waits until workers heed it; in the end all goes on."""
+
+    def give(*arguments: str) -> None:
+        _json(shared_system, "queues", *arguments)
+        heeded_at = time.monotonic() + HEEDED_S
+        wait_until(lambda: time.monotonic() > heeded_at, "workers heed it")
+
+    yield give
+    _json(shared_system, "queues", "resume", "all")
+    _json(shared_system, "queues", "limit", "validation", "--rate", "none", "--concurrency", "none")
+
+
+@pytest.fixture
+def drained(
+    shared_system: System, steer: Steer, upload: Upload, eye: Eye
+) -> Callable[[int], list[str]]:
+    """Uploads photos that an operator then fails, of a stage that goes on by now."""
+
+    def drain(count: int) -> list[str]:
+        steer("pause", "validation")
+        photos = upload(count)
+        eye.waiting(count)
+        answer = _json(shared_system, "queues", "drain", "validation", *REASON)
+        assert answer == {"drained": count, "remaining": 0}
+        _json(shared_system, "queues", "resume", "validation")
+        return photos
+
+    return drain
+
+
+def _dead(system: System, *filters: str) -> list[dict[str, Any]]:
+    told = _photolog(system, "dead-letters", "list", "--json", *filters).stdout
+    return [json.loads(line) for line in told.splitlines()]
+
+
+def test_nothing_of_a_paused_stage_begins_and_after_resume_all_is_completed(
+    shared_system: System, upload: Upload, eye: Eye, steer: Steer
+) -> None:
+    steer("pause", "validation")
+    photos = upload(3)
+    eye.waiting(3)
+    shown = _photolog(shared_system, "queues").stdout
+
+    resumed = _json(shared_system, "queues", "resume", "validation")["position"]
+
+    eye.completed(photos)
+    line = next(line for line in shown.splitlines() if line.startswith("validation"))
+    assert line.split()[:4] == ["validation", "0", "3", "0"]
+    assert line.rstrip().endswith("paused")
+    for photo in photos:
+        first, second, *_ = eye.history(photo)
+        assert first["type"] == "photo.uploaded"
+        assert Position.parse(second["id"]) > Position.parse(resumed)
+
+
+def test_what_is_drained_is_listed_with_its_reason_and_completed_by_a_retry(
+    shared_system: System, eye: Eye, drained: Callable[[int], list[str]]
+) -> None:
+    photos = drained(3)
+
+    letters = _dead(shared_system, "--category", "configuration", "--stage", "validation")
+    told = _photolog(shared_system, "dead-letters").stdout
+    answer = _json(shared_system, "dead-letters", "retry", "--category", "configuration")
+
+    assert {each["photoId"] for each in letters} == set(photos)
+    assert {(each["code"], each["error"]) for each in letters} == {("drained", "a bad batch")}
+    assert told.splitlines()[0].startswith("Photo ")
+    assert "drained: a bad batch" in told
+    assert answer == {"retried": 3, "skipped": []}
+    eye.completed(photos)
+    assert _dead(shared_system) == []
+    end = next(e for e in eye.history(photos[0]) if e["type"].endswith(".failed"))
+    assert end["metadata"]["actor"] == "operator:local"
+
+
+def test_two_operators_who_retry_at_once_begin_each_job_once(
+    shared_system: System, eye: Eye, drained: Callable[[int], list[str]]
+) -> None:
+    photos = drained(10)
+
+    with ThreadPoolExecutor(2) as operators:
+        command = ("dead-letters", "retry", "--owner", "local")
+        futures = [operators.submit(shared_system.photolog, *command) for _ in range(2)]
+        answers = [future.result() for future in futures]
+
+    assert [each.returncode for each in answers] == [0, 0], answers
+    eye.completed(photos)
+    assert {eye.count(photo, "requested") for photo in photos} == {1}
+
+
+def test_a_photo_that_was_named_and_skipped_is_status_1(
+    shared_system: System, upload: Upload
+) -> None:
+    (photo,) = upload(1, "--wait")
+
+    shown = _photolog(shared_system, "dead-letters", "retry", photo)
+
+    assert shown.exit_code == 1
+    assert shown.stdout == "0 retried, 1 skipped\n"
+    assert shown.stderr == f"{photo}: nothing of it has failed (nothing-failed)\n"
+
+
+def test_all_are_discarded_only_when_the_operator_says_so_twice(
+    shared_system: System, eye: Eye, drained: Callable[[int], list[str]]
+) -> None:
+    (photo,) = drained(1)
+    discard = ["--data", str(shared_system.data), "dead-letters", "discard", "--all", *REASON]
+
+    unsure = CliRunner().invoke(main, discard, input="n\n")
+    assert [each["photoId"] for each in _dead(shared_system)] == [photo]
+    sure = CliRunner().invoke(main, [*discard, "--yes"])
+
+    assert unsure.exit_code == 1
+    assert unsure.output.startswith("Discard all 1 dead letters? [y/N]: ")
+    assert sure.output == "1 discarded\n"
+    assert _dead(shared_system) == []
+    assert _photolog(shared_system, "dead-letters").stdout == "Nothing has failed.\n"
+    last = eye.history(photo)[-1]
+    assert (last["type"], last["data"]["reason"]) == ("photo.processing.discarded", "a bad batch")
+
+
+def test_a_terminal_shows_how_many_are_done(
+    shared_system: System, drained: Callable[[int], list[str]]
+) -> None:
+    drained(2)
+    command = [*PHOTOLOG, "dead-letters", "--data", str(shared_system.data), "discard", "--all"]
+    terminal, side = os.openpty()
+    try:
+        done = subprocess.run(
+            [*command, "--yes", *REASON], stdout=subprocess.PIPE, stderr=side, timeout=DEADLINE_S
+        )
+        shown = os.read(terminal, 65_536)
+    finally:
+        os.close(terminal)
+        os.close(side)
+
+    assert b"2/2" in shown
+    assert done.stdout == b"2 discarded\n"
+
+
+def test_a_rate_holds_back_what_comes_and_taking_it_away_lets_all_through(
+    shared_system: System, upload: Upload, eye: Eye, steer: Steer
+) -> None:
+    steer("limit", "validation", "--rate", "1/3600000", "--concurrency", "1")
+    shown = _photolog(shared_system, "queues").stdout
+    photos = upload(3)
+    eye.waiting(2)
+    kept = _json(shared_system, "queues", "limit", "validation", "--concurrency", "none")
+
+    lifted = _json(shared_system, "queues", "limit", "validation", "--rate", "none")
+
+    eye.completed(photos)
+    assert "1 at once, 1 in 3,600,000 ms" in shown
+    assert kept["limit"] == {"concurrency": None, "rate": {"max": 1, "durationMs": 3_600_000}}
+    assert lifted["limit"] == {"concurrency": None, "rate": None}
+
+
+def test_a_stage_is_run_over_photos_that_were_uploaded_without_it(
+    shared_system: System, upload: Upload, eye: Eye
+) -> None:
+    photos = upload(3, "--wait", "--pipeline", "quick_processing")
+
+    first = _photolog(shared_system, "backfill", "placeholder", "--run", "first")
+    eye.completed(photos, jobs=2)
+    again = _json(shared_system, "backfill", "placeholder", "--run", "first")
+
+    assert first.exit_code == 0, first.output
+    assert first.stdout.startswith("run first: ")
+    assert again["requested"] == 0
+    assert again["already"] >= 3
+    for photo in photos:
+        events = eye.history(photo)
+        done = [e["data"]["stage"] for e in events if e["type"].endswith("stage.completed")]
+        assert done == ["validation", "thumbnails", "placeholder"]
+
+
+def test_a_backfill_that_waits_for_the_low_lanes_and_is_interrupted_can_go_on(
+    shared_system: System, upload: Upload, eye: Eye, steer: Steer
+) -> None:
+    quick = upload(2, "--wait", "--pipeline", "quick_processing")
+    steer("pause", "validation")
+    waiting = upload(1, "--priority", "10")
+    eye.waiting(1)
+    before = eye.looks()
+    command = ("backfill", "--data", str(shared_system.data), "placeholder", "--run", "second")
+    with subprocess.Popen(
+        [*PHOTOLOG, *command, "--ahead", "0"], stderr=subprocess.PIPE, text=True
+    ) as backfill:
+        wait_until(lambda: eye.looks() > before, "it looks how much waits")
+        backfill.send_signal(signal.SIGINT)
+        _, said = backfill.communicate(timeout=DEADLINE_S)
+
+    assert backfill.returncode == 130
+    assert said == "Interrupted. To go on: photolog backfill placeholder --run second\n"
+    assert {eye.count(photo, "requested") for photo in quick} == {0}
+    _json(shared_system, "queues", "resume", "validation")
+    eye.completed(waiting)
+    done = _photolog(shared_system, "backfill", "placeholder", "--run", "second", "--ahead", "0")
+    assert done.exit_code == 0, done.output
+    eye.completed(quick, jobs=2)
+    eye.completed(waiting, jobs=2)
+
+
+def test_the_table_is_shown_again_and_again_until_ctrl_c(shared_system: System) -> None:
+    with subprocess.Popen(
+        [*PHOTOLOG, "queues", "--data", str(shared_system.data), "--watch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watch:
+        assert watch.stdout is not None
+        lines = iter(watch.stdout.readline, "")
+        headings = list(islice((line for line in lines if line.startswith("Stage")), 2))
+        watch.send_signal(signal.SIGINT)
+        _, said = watch.communicate(timeout=DEADLINE_S)
+
+    assert len(headings) == 2
+    assert "Oldest" in headings[0]
+    assert (watch.returncode, said) == (130, "")
+
+
+def test_the_table_has_the_stages_and_the_workers(shared_system: System, upload: Upload) -> None:
+    upload(1, "--wait")
+
+    lines = _photolog(shared_system, "queues").stdout.splitlines()
+
+    assert [line.split()[0] for line in lines[1:7]] == [
+        *("validation", "metadata", "thumbnails", "optimization", "placeholder", "erasure")
+    ]
+    assert lines[7].startswith("The log's server uses ")
+    assert lines[9].split()[:2] == ["Worker", "Doing"]
+    assert "nothing" in lines[10]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("queues",),
+        ("queues", "pause", "metadata"),
+        ("queues", "drain", "metadata", *REASON),
+        ("dead-letters",),
+        ("dead-letters", "retry", "--category", "data"),
+        ("backfill", "metadata"),
+    ],
+)
+def test_a_client_is_refused(shared_system: System, command: tuple[str, ...]) -> None:
+    shown = _photolog(shared_system, *command, "--role", "client")
+
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("Error: Only operators")
+    assert "To go on" not in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (("queues", "pause", "faces"), 1, "Error: There is no stage"),
+        (("queues", "pause", "faces"), 1, ", placeholder, erasure."),
+        (("queues", "pause", "a/../b"), 1, "Error: There is nothing"),
+        (("queues", "drain", "erasure", *REASON), 1, "Error: There is no stage"),
+        (("queues", "limit", "all", "--rate", "1"), 1, "Error: A rate is of one stage"),
+        (("queues", "limit", "metadata"), 2, "Name --concurrency, --rate or both."),
+        (("queues", "limit", "metadata", "--rate", "fast"), 2, "'fast' is neither MAX"),
+        (("queues", "limit", "metadata", "--concurrency", "-1"), 2, "'-1' is neither a number"),
+        (("queues", "limit", "metadata", "--rate", "0/0"), 2, "'0/0' is neither MAX, MAX/MILL"),
+        (("queues", "limit", "metadata", "--rate", "5/0"), 2, "MILLISECONDS from 1 to 3,600,000"),
+        (("queues", "limit", "metadata", "--concurrency", "0"), 2, "a number from 1 to 1,000"),
+        (("queues", "pauze"), 2, "No such command 'pauze'"),
+        (("dead-letters", "retry"), 2, "Name photos; or --stage"),
+        (("dead-letters", "retry", "--all", "--stage", "metadata"), 2, "Name photos; or --stage"),
+        (("dead-letters", "discard", "--all"), 2, "Missing option '--reason'"),
+        (("backfill", "faces"), 1, "Error: There is no stage"),
+        (("backfill", "metadata", "--run", "a b"), 1, "Error: run: has characters or a length"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    shared_system: System, command: tuple[str, ...], status: int, said: str
+) -> None:
+    shown = _photolog(shared_system, *command)
+
+    assert shown.exit_code == status
+    assert said in shown.stderr
+    assert "Traceback" not in shown.output
+
+
+def test_a_retry_strategy_of_the_settings_is_that_of_the_workers(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOLOG_RETRY_DATA", "retryable=true attempts=2 base_s=0.1")
+    picture = tmp_path / "broken.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"nonsense" * 20)
+
+    with System(data) as system:
+        _photolog(system, "upload", "--wait", str(picture))
+        (letter,) = _dead(system)
+
+    assert (letter["category"], letter["attempts"]) == ("data", 2)

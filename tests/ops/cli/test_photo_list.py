@@ -1,0 +1,73 @@
+"""``photolog photos`` on a system that runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.cli import photos
+from tests.ops.conftest import run
+from tests.ops.systems import System, jpeg
+
+
+@pytest.fixture(scope="module")
+def ids(shared_system: System, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Photos of alice, in the order of their uploads; one more is bob's, and it has failed."""
+    folder = tmp_path_factory.mktemp("photos")
+    found: list[str] = []
+    for number in range(3):
+        path = folder / f"{number}.jpg"
+        path.write_bytes(jpeg())
+        found.append(upload(shared_system, "alice", path))
+    torn = folder / "torn.jpg"
+    torn.write_bytes(jpeg()[:40])
+    upload(shared_system, "bob", torn)
+    return found
+
+
+def upload(system: System, client: str, path: Path) -> str:
+    done = system.photolog("upload", "--client", client, "--wait", "--json", str(path))
+    return json.loads(done.stdout)["photoId"]
+
+
+def listed(system: System, *options: str) -> list[dict[str, Any]]:
+    told = run("photos", "--data", str(system.data), "--json", *options)
+    assert told.exit_code == 0, told.output
+    return [json.loads(line) for line in told.stdout.splitlines()]
+
+
+def test_all_pages_of_ones_photos_are_listed_newest_first(
+    shared_system: System, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photos, "PAGE", 2)
+
+    found = listed(shared_system, "--client", "alice")
+    told = run("photos", "--data", str(shared_system.data), "--client", "alice")
+
+    assert [each["photoId"] for each in found] == ids[::-1]
+    headings, *lines = told.stdout.splitlines()
+    assert headings.split() == ["Photo", "Status", "Uploaded", "(UTC)", "Client", "Name"]
+    assert [line.split()[0] for line in lines] == ids[::-1]
+    assert lines[0].split()[1] == "completed"
+    assert lines[0].split()[4:] == ["alice", "2.jpg"]
+    assert {line.index("alice") for line in lines} == {headings.index("Client")}
+
+
+def test_operators_and_auditors_see_the_photos_of_all(
+    shared_system: System, ids: list[str]
+) -> None:
+    for role in ("operator", "auditor"):
+        everything = listed(shared_system, "--role", role)
+        of_alice = listed(shared_system, "--role", role, "--owner", "alice")
+
+        assert len(everything) == len(ids) + 1
+        assert [each["photoId"] for each in of_alice] == ids[::-1]
+
+
+def test_photos_are_listed_by_their_status(shared_system: System, ids: list[str]) -> None:
+    failed = listed(shared_system, "--role", "auditor", "--status", "failed")
+    none = run("photos", "--data", str(shared_system.data), "--status", "failed")
+
+    assert [each["originalFilename"] for each in failed] == ["torn.jpg"]
+    assert none.stdout == "There are no such photos.\n"

@@ -1,0 +1,323 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from ops.client.uploading import Failed, Found, Outcome, Uploaded, Wish, find_files, upload
+
+ACCEPTED = {
+    "photoId": "p",
+    "jobId": "j",
+    "status": "queued",
+    "duplicate": False,
+    "position": "0:1-0",
+}
+NOT_WANTED = {
+    "title": "Not a photo",
+    "code": "unsupported-type",
+    "detail": "It is a text.",
+    "advice": "Send a photo.",
+}
+AWAY = {"title": "Away", "code": "log-unavailable", "detail": "Nothing was recorded."}
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+async def _upload(
+    found: Found,
+    answer: Answer,
+    *,
+    wait_s: float | None = None,
+    timeout_s: float = 600.0,
+    waits: list[str] | None = None,
+) -> tuple[list[Outcome], int]:
+    """The outcomes, and how many bytes counted as sent in the end; ``waits`` gets the reasons."""
+    outcomes: list[Outcome] = []
+    reasons: list[str] = [] if waits is None else waits
+    sent = [0]
+    transport = httpx.MockTransport(answer)
+    async with httpx.AsyncClient(transport=transport, base_url="http://photolog") as client:
+        await upload(
+            client,
+            found,
+            Wish(session_id="trip", priority=2),
+            advance=sent.append,
+            ended=outcomes.append,
+            waiting=reasons.append,
+            wait=wait_s is not None,
+            timeout_s=timeout_s if wait_s is None else wait_s,
+        )
+    return outcomes, sum(sent)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"x" * 100_000)
+    return path
+
+
+def test_folders_are_searched_and_what_is_hidden_is_counted(tmp_path: Path) -> None:
+    for name in ("b.jpg", "deep/er/c.jpg", ".hidden.jpg", ".git/d.jpg", "a.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+
+    found = find_files([tmp_path])
+
+    assert [path.relative_to(tmp_path).as_posix() for path, _ in found.files] == [
+        *("a.txt", "b.jpg", "deep/er/c.jpg"),
+    ]
+    assert (found.hidden, found.size, found.failed) == (2, 15, [])
+
+
+def test_a_hidden_file_that_is_named_itself_is_taken(tmp_path: Path) -> None:
+    (tmp_path / ".a.jpg").write_bytes(b"1")
+
+    assert find_files([tmp_path / ".a.jpg"]).files == [(tmp_path / ".a.jpg", 1)]
+
+
+def test_what_is_no_file_fails_with_a_reason(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    found = find_files([tmp_path, tmp_path / "none"])
+
+    assert [(each.path, each.reason) for each in found.failed] == [
+        (str(tmp_path / "pipe"), "is not a file"),
+        (str(tmp_path / "none"), "does not exist"),
+    ]
+
+
+async def test_the_form_has_the_file_and_the_wishes(photo: Path) -> None:
+    bodies: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.read())
+        return httpx.Response(201, json=ACCEPTED)
+
+    outcomes, sent = await _upload(find_files([photo]), answer)
+
+    assert outcomes == [
+        Uploaded(
+            path=str(photo),
+            photo_id="p",
+            job_id="j",
+            status="queued",
+            duplicate=False,
+            position="0:1-0",
+        )
+    ]
+    assert sent == 100_000
+    assert b'name="sessionId"\r\n\r\ntrip' in bodies[0]
+    assert b'name="priority"\r\n\r\n2' in bodies[0]
+    assert b"pipeline" not in bodies[0]
+    assert b'filename="a.jpg"' in bodies[0]
+
+
+async def test_a_name_that_is_no_text_is_told_as_one_and_the_others_go_on(
+    tmp_path: Path, photo: Path
+) -> None:
+    odd, gone = (
+        Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/caf\xe9.jpg", b"/\xff.jpg")
+    )
+    odd.write_bytes(b"odd")
+
+    outcomes, _ = await _upload(
+        find_files([odd, gone, photo]), lambda _: httpx.Response(201, json=ACCEPTED)
+    )
+
+    assert {Path(each.path).name: type(each) for each in outcomes} == {
+        "caf\N{REPLACEMENT CHARACTER}.jpg": Uploaded,
+        "\N{REPLACEMENT CHARACTER}.jpg": Failed,
+        photo.name: Uploaded,
+    }
+    assert msgspec.json.encode(outcomes)  # of lone surrogates there is no JSON
+
+
+async def test_what_the_server_refuses_fails_with_its_words(photo: Path) -> None:
+    outcomes, _ = await _upload(find_files([photo]), lambda _: httpx.Response(415, json=NOT_WANTED))
+
+    assert outcomes == [
+        Failed(
+            path=str(photo),
+            code="unsupported-type",
+            reason="It is a text. Send a photo.",
+        )
+    ]
+
+
+async def test_a_busy_server_is_asked_again_with_the_same_key(photo: Path) -> None:
+    keys: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        keys.append(request.headers["Idempotency-Key"])
+        if len(keys) < 3:
+            return httpx.Response(503, headers={"Retry-After": "0"}, json=NOT_WANTED)
+        return httpx.Response(201, json=ACCEPTED)
+
+    outcomes, _ = await _upload(find_files([photo]), answer)
+
+    assert isinstance(outcomes[0], Uploaded)
+    assert len(keys) == 3
+    assert len(set(keys)) == 1
+
+
+async def test_a_server_that_stays_busy_is_given_up(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.client.retry.PATIENCE_S", 0.1)
+
+    outcomes, _ = await _upload(
+        find_files([photo]),
+        lambda _: httpx.Response(503, headers={"Retry-After": "1"}, json=NOT_WANTED),
+    )
+
+    assert isinstance(outcomes[0], Failed)
+
+
+async def test_it_is_told_why_an_upload_waits_and_its_bytes_count_once(photo: Path) -> None:
+    answers = iter(
+        [
+            httpx.Response(503, headers={"Retry-After": "0"}, json=AWAY),
+            httpx.Response(201, json=ACCEPTED),
+        ]
+    )
+    waits: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        return next(answers)
+
+    _, sent = await _upload(find_files([photo]), answer, waits=waits)
+
+    assert waits == ["Nothing was recorded. (log-unavailable)"]
+    assert sent == 100_000
+
+
+async def test_waiting_is_told_of_a_server_that_does_not_say_how_it_goes(photo: Path) -> None:
+    answers = iter(
+        [
+            httpx.Response(201, json=ACCEPTED),
+            httpx.Response(503, json=AWAY),
+            httpx.Response(200, json={"status": "failed", "error": None}),
+        ]
+    )
+    waits: list[str] = []
+
+    await _upload(find_files([photo]), lambda _: next(answers), wait_s=10, waits=waits)
+
+    assert waits == ["Nothing was recorded. (log-unavailable)"]
+
+
+async def test_a_server_that_stays_busy_is_given_up_after_the_time_out(photo: Path) -> None:
+    tries = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal tries
+        tries += 1
+        return httpx.Response(503, headers={"Retry-After": "1"}, json=AWAY)
+
+    outcomes, _ = await _upload(find_files([photo]), answer, timeout_s=0.5)
+
+    assert isinstance(outcomes[0], Failed)
+    assert (outcomes[0].code, tries) == ("log-unavailable", 1)
+
+
+async def test_an_upload_that_broke_off_is_sent_again_and_counted_once(photo: Path) -> None:
+    tries = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal tries
+        tries += 1
+        request.read()
+        if tries == 1:
+            raise httpx.ReadError("the gateway was killed", request=request)
+        return httpx.Response(201, json=ACCEPTED)
+
+    outcomes, sent = await _upload(find_files([photo]), answer)
+
+    assert isinstance(outcomes[0], Uploaded)
+    assert (tries, sent) == (2, 100_000)
+
+
+async def test_a_file_that_is_gone_by_then_fails_alone(tmp_path: Path, photo: Path) -> None:
+    found = find_files([photo])
+    found.files.insert(0, (tmp_path / "gone.jpg", 1))
+
+    outcomes, _ = await _upload(found, lambda _: httpx.Response(201, json=ACCEPTED))
+
+    assert {type(outcome) for outcome in outcomes} == {Failed, Uploaded}
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_waiting_tells_whether_the_photo_is_damaged(photo: Path, *, damaged: bool) -> None:
+    answers = iter(
+        [
+            httpx.Response(201, json=ACCEPTED),
+            httpx.Response(200, json={"status": "completed", "error": None}),
+            httpx.Response(200, json={"photoId": "p", "damaged": damaged}),
+        ]
+    )
+
+    outcomes, _ = await _upload(find_files([photo]), lambda _: next(answers), wait_s=10)
+
+    assert isinstance(outcomes[0], Uploaded)
+    assert (outcomes[0].status, outcomes[0].damaged) == ("completed", damaged)
+
+
+async def test_waiting_ends_for_a_photo_that_is_deleted_when_it_is_looked_at(photo: Path) -> None:
+    answers = iter(
+        [
+            httpx.Response(201, json=ACCEPTED),
+            httpx.Response(200, json={"status": "completed", "error": None}),
+            httpx.Response(404, json=NOT_WANTED),
+        ]
+    )
+
+    outcomes, _ = await _upload(find_files([photo]), lambda _: next(answers), wait_s=10)
+
+    assert isinstance(outcomes[0], Uploaded)
+    assert (outcomes[0].status, outcomes[0].damaged) == ("completed", None)
+
+
+@pytest.mark.parametrize(
+    ("job", "status"),
+    [
+        ({"status": "completed", "error": None}, "completed"),
+        ({"status": "failed", "error": {"code": "damaged", "message": "It ends early."}}, "failed"),
+    ],
+)
+async def test_waiting_tells_how_processing_ended(
+    photo: Path, job: dict[str, object], status: str
+) -> None:
+    answers = iter(
+        [
+            httpx.Response(201, json=ACCEPTED),
+            httpx.Response(404, json=NOT_WANTED),  # not in the read model yet
+            httpx.Response(200, json={"status": "processing", "error": None}),
+            httpx.Response(200, json=job),
+            httpx.Response(404, json=NOT_WANTED),
+        ]
+    )
+
+    outcomes, _ = await _upload(find_files([photo]), lambda _: next(answers), wait_s=10)
+
+    assert outcomes[0].status == status
+    if isinstance(outcomes[0], Failed):
+        assert (outcomes[0].code, outcomes[0].reason) == ("damaged", "It ends early.")
+
+
+async def test_waiting_ends_when_nothing_is_processed_any_more(photo: Path) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(201, json=ACCEPTED)
+        return httpx.Response(200, json={"status": "queued"})
+
+    outcomes, _ = await _upload(find_files([photo]), answer, wait_s=0.1)
+
+    assert isinstance(outcomes[0], Failed)
+    assert outcomes[0].code == "not-processed-yet"

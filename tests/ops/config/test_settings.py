@@ -1,0 +1,236 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from domain.pipeline.failures import Category
+from domain.pipeline.retries import STRATEGIES
+from gateway.http.limits import Limits as GatewayLimits
+from handlers.decoder.pool import Pace
+from handlers.decoder.sandbox import Sandbox
+from handlers.stage import ImageLimits, Recipe
+from handlers.worker.worker import WorkerSettings
+from ops.config.loading import MASK, SettingsError, describe, environment_of, load, parts, shown
+from ops.config.settings import PARTS, Settings, variable_of
+from store.blobs.s3_bucket import Server
+from store.log.answered import Remembering
+from store.redis.breaker import FAILURES, OPEN_S
+
+NAMES = Settings.__struct_fields__
+SECRET = "s" * 43
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "photolog.toml"
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    loaded = load({})
+
+    assert loaded.settings == Settings()
+    assert set(loaded.sources.values()) == {"default"}
+
+
+def test_a_line_of_the_file_wins_over_the_default(file: Path) -> None:
+    file.write_text("port = 4000\nstalled_after_s = 5\n")
+
+    loaded = load({}, file=file)
+
+    assert (loaded.settings.port, loaded.settings.stalled_after_s) == (4000, 5.0)
+    assert loaded.sources["port"] == f"file {file}"
+
+
+def test_the_environment_wins_over_the_file_and_an_option_over_both(file: Path) -> None:
+    file.write_text("port = 4000\nhost = '::1'\nworkers = 2\n")
+    environment = {"PHOTOLOG_PORT": "5000", "PHOTOLOG_HOST": "0.0.0.0"}
+
+    loaded = load(environment, file=file, options={"port": "6000", "host": None})
+
+    settings = loaded.settings
+    assert (settings.workers, settings.host, settings.port) == (2, "0.0.0.0", 6000)
+    assert loaded.sources["workers"] == f"file {file}"
+    assert loaded.sources["host"] == "environment PHOTOLOG_HOST"
+    assert loaded.sources["port"] == "option --port"
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert load({"PHOTOLOG_REDIS_URL": ""}).settings.redis_url is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "accepted"),
+    [
+        ("PHOTOLOG_PORT", "http", "a whole number from 0 up to 65535"),
+        ("PHOTOLOG_PORT", "65536", "a whole number from 0 up to 65535"),
+        ("PHOTOLOG_STALLED_AFTER_S", "0", "a number above 0 up to 86400"),
+        ("PHOTOLOG_STALLED_AFTER_S", "nan", "a number above 0"),
+        ("PHOTOLOG_LOG_FORMAT", "xml", "one of json, text"),
+        ("PHOTOLOG_REDIS_URL", "localhost:6379", "a URL that begins with redis://"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_what_it_takes(
+    variable: str, value: str, accepted: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({variable: value})
+
+    assert str(error.value).startswith(f"{variable} is {value!r}, but takes {accepted}")
+
+
+def test_a_wrong_option_and_a_wrong_line_are_named_as_such(file: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^--workers is 'many', but takes a whole number"):
+        load({}, options={"workers": "many"})
+    file.write_text("port = '3000'")
+    with pytest.raises(SettingsError, match=r"^the line port of .*photolog.toml is '3000', but"):
+        load({}, file=file)
+
+
+def test_a_line_that_is_no_setting_is_refused_with_the_nearest_name(file: Path) -> None:
+    file.write_text("PHOTOLOG_PORTS = 1")
+
+    with pytest.raises(SettingsError, match=r"does not exist, PHOTOLOG_PORTS: did you mean port\?"):
+        load({}, file=file)
+
+
+def test_a_file_that_is_missing_or_no_toml_is_refused(file: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read: No such file"):
+        load({}, file=file)
+    file.write_bytes(b"port = \xff")
+    with pytest.raises(SettingsError, match="is not TOML"):
+        load({}, file=file)
+
+
+def test_a_misspelt_variable_is_told_apart_from_those_of_the_command_line() -> None:
+    loaded = load({"PHOTOLOG_PROT": "1", "PHOTOLOG_TOKEN": "t", "PHOTOLOG_URL": "u", "HOME": "/"})
+
+    assert loaded.unknown == ("PHOTOLOG_PROT",)
+
+
+def test_neither_an_error_nor_the_shown_value_gives_a_secret_away() -> None:
+    with pytest.raises(SettingsError) as error:
+        load({"PHOTOLOG_SECRET": "hunter2"})
+
+    assert "hunter2" not in str(error.value)
+    assert shown("secret", SECRET) == MASK
+    assert shown("s3_secret_key", "hunter2222") == MASK
+    assert shown("redis_url", "rediss://me:hunter2@h:1/0") == f"rediss://me:{MASK}@h:1/0"
+    assert shown("redis_url", "redis://h:1/0") == "redis://h:1/0"
+
+
+def test_settings_survive_the_way_into_another_process() -> None:
+    settings = load(
+        {
+            "PHOTOLOG_PORT": "0",
+            "PHOTOLOG_SECRET": SECRET,
+            "PHOTOLOG_LINGER_S": "1.5",
+            "PHOTOLOG_S3_LINKS": "true",
+            "PHOTOLOG_RETRY_DATA": "retryable=true base_s=0.25",
+        }
+    ).settings
+
+    again = load(environment_of(settings)).settings
+
+    assert again == msgspec.structs.replace(settings, data=str(settings.folder))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_says_what_it_means_and_takes(name: str) -> None:
+    meaning, accepted = describe(name)
+
+    assert meaning.endswith(".")
+    assert accepted
+    assert variable_of(name) == f"PHOTOLOG_{name.upper()}"
+
+
+def test_every_setting_is_in_a_part_of_them() -> None:
+    assert sorted(name for names in parts().values() for name in names) == sorted(NAMES)
+    assert next(iter(parts())) == "The system"
+    assert "" not in parts()
+    assert set(PARTS) <= set(NAMES)
+
+
+def test_a_breaker_without_settings_is_one_of_the_default_settings() -> None:
+    settings = Settings()
+
+    assert (settings.breaker_failures, settings.breaker_open_s) == (FAILURES, OPEN_S)
+
+
+SERVER = Server(endpoint="http://127.0.0.1:9000", access_key="", secret_key="")
+WORKER = {"patience_s": "worker_patience_s", "drain_s": "worker_drain_s"}
+SANDBOX = {name: f"decoder_{name}" for name in Sandbox.__struct_fields__}
+RECIPE = {name: f"recipe_{name}" for name in Recipe.__struct_fields__}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "renamed"),
+    [
+        (GatewayLimits(), {}),
+        (ImageLimits(), {}),
+        (WorkerSettings(), WORKER),
+        (Recipe(), RECIPE),
+        (Pace(), {}),
+        (Sandbox(), SANDBOX),
+        (Remembering(), {}),
+    ],
+)
+def test_every_bound_has_a_setting_with_the_same_default(
+    bounds: msgspec.Struct, renamed: dict[str, str]
+) -> None:
+    values = msgspec.structs.asdict(bounds)
+    for follows in ("concurrency", "client_concurrency"):  # from the decoders, where they are 0
+        values.pop(follows, None)
+    for name, value in values.items():
+        assert getattr(Settings(), renamed.get(name, name)) == value, name
+
+
+def test_every_bound_of_a_server_of_s3_has_a_setting_with_the_same_default() -> None:
+    for name, value in msgspec.structs.asdict(SERVER).items():
+        if name not in ("endpoint", "access_key", "secret_key"):
+            assert getattr(Settings(), f"s3_{name}") == value, name
+
+
+def test_a_retry_strategy_is_the_default_but_for_what_is_named(file: Path) -> None:
+    file.write_text("retry_resource = 'attempts=7'")
+
+    settings = load({"PHOTOLOG_RETRY_DATA": " retryable=true  base_s=2 "}, file=file).settings
+
+    replace, default = msgspec.structs.replace, STRATEGIES
+    assert Settings().strategies == default
+    assert settings.strategies == {
+        **default,
+        Category.DATA: replace(default[Category.DATA], retryable=True, base_s=2.0),
+        Category.RESOURCE: replace(default[Category.RESOURCE], attempts=7),
+    }
+
+
+def test_every_category_of_failures_has_its_setting() -> None:
+    names = [name for name in NAMES if name.startswith("retry_")]
+
+    assert names == [f"retry_{category}" for category in Category]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("atempts=5", "there is no 'atempts': did you mean attempts?"),
+        ("colour=red", "there is no 'colour': it takes retryable, attempts, backoff, base_s"),
+        ("attempts", "'attempts' is not NAME=VALUE"),
+        ("attempts = 5", "'attempts' is not NAME=VALUE"),
+        ("attempts=5 attempts=6", "attempts is named twice"),
+        ("attempts=0", "attempts is '0', but takes a whole number from 1 up to 1000"),
+        ("attempts=many", "attempts is 'many', but takes a whole number from 1 up to 1000"),
+        ("base_s=-1", "base_s is '-1', but takes a number from 0 up to 86400"),
+        ("base_s=nan", "base_s is 'nan', but takes a number from 0"),
+        ("backoff=random", "backoff is 'random', but takes one of exponential, fixed, linear"),
+        ("jitter=maybe", "jitter is 'maybe', but takes true or false"),
+        ("alert_level=", "alert_level is '', but takes one of critical, error, info"),
+    ],
+)
+def test_a_strategy_that_is_none_is_refused_with_the_part_that_is_wrong(
+    text: str, reason: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({"PHOTOLOG_RETRY_LOGIC": text})
+
+    assert str(error.value).startswith(f"PHOTOLOG_RETRY_LOGIC: {reason}")

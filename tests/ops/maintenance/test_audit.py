@@ -1,0 +1,414 @@
+"""The chains of a log that somebody tampered with, on a real server."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, cast
+
+import anyio
+import msgspec
+import pytest
+
+from domain.clients.quotas import ChangeQuota, OwnQuota
+from domain.clients.revocations import RevokeAccess
+from domain.photo.commands import DeletePhoto, StartProcessing
+from domain.photo.events import EVENT_TYPES, FIRST_PREV
+from domain.pipeline.control import LimitStage, PauseStage, RaiseAlert, RecordDrained, ResumeStage
+from domain.pipeline.control_events import Limit, SystemData
+from domain.pipeline.failures import Category
+from ops.config.settings import Settings
+from ops.maintenance.audit import Audit, audit
+from ops.runtime.wiring import open_log
+from store.log.control import ControlLog
+from store.log.log import Log
+from store.log.position import Position
+from store.redis.connection import connect
+from tests.conftest import CONTEXT
+from tests.ops.conftest import run
+from tests.store.commands import completed, upload
+
+Fields = dict[bytes, bytes]
+Entries = list[tuple[str, Fields]]
+OnLog = Callable[[Callable[[Log], Awaitable[Any]]], Any]
+
+
+async def photo(log: Log) -> str:
+    """A photo with five events; its id."""
+    command = upload()
+    photo_id = command.photo_id
+    for each in (
+        command,
+        StartProcessing(photo_id=photo_id, job_id=command.job_id),
+        completed(command, "validation"),
+        completed(command, "metadata"),
+        DeletePhoto(photo_id=photo_id),
+    ):
+        await log.execute(each, client_id="alice", context=CONTEXT)
+    return photo_id
+
+
+async def stored(log: Log) -> Entries:
+    entries = cast("list[tuple[bytes, Fields]]", await log.redis.xrange(log.keys.log(0)))
+    return [(entry_id.decode(), fields) for entry_id, fields in entries]
+
+
+async def tamper(log: Log, change: Callable[[Entries], Entries]) -> None:
+    """Write the stream again with other entries, as one who has the server can."""
+    entries = change(await stored(log))
+    await log.redis.delete(log.keys.log(0))
+    for entry_id, fields in entries:
+        await add(log, fields, entry_id)
+
+
+async def add(log: Log, fields: Fields, entry_id: str = "*", partition: int = 0) -> None:
+    await log.redis.xadd(log.keys.log(partition), dict(fields), id=entry_id)  # pyright: ignore[reportArgumentType] # bytes are taken
+
+
+def at(index: int, change: Callable[[Fields], Fields]) -> Callable[[Entries], Entries]:
+    """Changes one entry and leaves the others."""
+
+    def change_one(entries: Entries) -> Entries:
+        entry_id, fields = entries[index]
+        changed = list(entries)
+        changed[index] = (entry_id, change(fields))
+        return changed
+
+    return change_one
+
+
+def rewritten(fields: Fields, **metadata: Any) -> Fields:
+    event = msgspec.msgpack.decode(fields[b"b"])
+    event["metadata"] |= {"actor": "client:mallory"} | metadata
+    return fields | {b"b": msgspec.msgpack.encode(event)}
+
+
+def told(found: Audit) -> list[tuple[str, int, str]]:
+    return [(each.chain, each.version, each.problem) for each in found.breaks]
+
+
+async def test_whole_chains_are_counted_and_have_an_anchor(log: Log) -> None:
+    ids = [await photo(log) for _ in range(3)]
+    seen: list[tuple[int, int]] = []
+
+    found = await audit(log, progress=lambda done, total: seen.append((done, total)))
+
+    assert (found.photos, found.events, found.breaks) == (3, 15, [])
+    assert found.positions == [str(await log.end(0))]
+    digests = dict.fromkeys(sorted(ids), FIRST_PREV)
+    for _, fields in await stored(log):
+        of, event = fields[b"p"].decode(), hashlib.sha256(fields[b"b"]).hexdigest()
+        digests[of] = hashlib.sha256((digests[of] + event).encode()).hexdigest()
+    lines = "".join(f"{each} {digests[each]}\n" for each in digests)
+    assert found.anchor == hashlib.sha256(lines.encode()).hexdigest()
+
+
+async def test_an_event_that_was_rewritten_is_told_by_the_one_after_it(log: Log) -> None:
+    photo_id = await photo(log)
+    await photo(log)
+
+    await tamper(log, at(2, rewritten))
+
+    found = await audit(log)
+    problem = "its prev is not the SHA-256 of version 3 as that is stored"
+    assert told(found) == [(photo_id, 4, problem)]
+    assert found.breaks[0].position == f"0:{(await stored(log))[3][0]}"
+    assert found.photos == 2
+
+
+async def test_the_last_event_rewritten_is_told_by_the_anchor_alone(log: Log) -> None:
+    await photo(log)
+    before = await audit(log)
+
+    await tamper(log, at(-1, rewritten))
+
+    after = await audit(log)
+    assert after.breaks == []
+    assert after.positions == before.positions
+    assert after.anchor != before.anchor
+
+
+async def test_events_that_were_dropped_leave_a_gap(log: Log) -> None:
+    one, two = await photo(log), await photo(log)
+
+    await tamper(log, lambda entries: [*entries[:1], *entries[2:5], *entries[7:]])
+
+    assert told(await audit(log)) == [
+        (one, 3, "version 2 is missing before it"),
+        (two, 3, "versions 1 to 2 are missing before it"),
+    ]
+
+
+async def test_an_event_that_was_put_in_comes_twice(log: Log) -> None:
+    photo_id = await photo(log)
+
+    def put_in(entries: Entries) -> Entries:
+        stored = [fields for _, fields in entries]
+        forged = [*stored[:3], rewritten(stored[2]), *stored[3:]]
+        return [(f"{number}-0", fields) for number, fields in enumerate(forged, start=1)]
+
+    await tamper(log, put_in)
+
+    assert told(await audit(log)) == [
+        (photo_id, 3, "it follows on version 3"),
+        (photo_id, 4, "its prev is not the SHA-256 of version 3 as that is stored"),
+    ]
+
+
+async def test_a_history_that_begins_with_something_before_it_is_broken(log: Log) -> None:
+    photo_id = await photo(log)
+
+    await tamper(log, lambda entries: at(0, lambda of: rewritten(of, prev="1" * 64))(entries[:1]))
+
+    problem = "it is the first, and its prev is not 64 zeros"
+    assert told(await audit(log)) == [(photo_id, 1, problem)]
+
+
+async def test_fields_that_do_not_say_what_the_body_says_are_named(log: Log) -> None:
+    photo_id = await photo(log)
+    wrong = {b"t": b"photo.erased", b"p": b"another", b"v": b"7"}
+
+    await tamper(log, at(0, lambda fields: fields | wrong))
+
+    assert told(await audit(log)) == [
+        (photo_id, 1, "its field t is 'photo.erased' and its body says 'photo.uploaded'"),
+        (photo_id, 1, "its field v is '7' and its body says '1'"),
+        (photo_id, 1, f"its field p is 'another' and its body says '{photo_id}'"),
+    ]
+
+
+async def test_a_body_that_is_no_event_is_named_and_ends_nothing(log: Log) -> None:
+    photo_id, other = await photo(log), await photo(log)
+
+    await tamper(log, at(0, lambda fields: fields | {b"b": b"\xc1"}))
+
+    found = await audit(log)
+    assert [problem for _, _, problem in told(found)] == [
+        "its body is no event",
+        "its prev is not the SHA-256 of version 1 as that is stored",
+    ]
+    assert {each.chain for each in found.breaks} == {photo_id}
+    assert (await audit(log, only=other)).breaks == []
+
+
+async def test_an_entry_without_anything_of_ours_is_named(log: Log) -> None:
+    await log.redis.xadd(log.keys.log(0), {"what": "ever"})
+
+    found = await audit(log)
+    assert told(found) == [("?", 0, "it is no event")]
+    assert (found.photos, found.events) == (0, 0)
+
+
+async def test_what_is_filed_as_an_event_and_is_none_makes_no_photo(log: Log) -> None:
+    await photo(log)
+    await add(log, {b"t": b"x", b"p": b"", b"v": b"1", b"b": b"\xc1"})
+    await add(log, {b"t": b"x", b"p": b"another", b"v": b"1", b"b": b"\xc1"})
+
+    assert (await audit(log)).photos == 1
+
+
+async def test_a_foreign_entry_with_a_photos_name_is_no_link_of_its_chain(log: Log) -> None:
+    command = upload()
+    photo_id = command.photo_id
+    await log.execute(command, client_id="alice", context=CONTEXT)
+    await log.redis.xadd(log.keys.log(0), {"p": photo_id, "b": b"\xff"})
+    await log.execute(DeletePhoto(photo_id=photo_id), client_id="alice", context=CONTEXT)
+
+    found = await audit(log)
+    assert told(found) == [("?", 0, "it is no event")]
+    assert (found.photos, found.events) == (1, 2)
+
+
+async def test_every_event_of_the_system_is_a_link_of_its_chain(log: Log) -> None:
+    steering, now = ControlLog(log), CONTEXT.now
+    for command in (
+        PauseStage(stage="thumbnails"),
+        ResumeStage(stage="thumbnails"),
+        LimitStage(stage="thumbnails", limit=Limit(concurrency=1)),
+        RecordDrained(stage="thumbnails", tasks=1, reason="a test"),
+        RaiseAlert(
+            now=now,
+            stage="thumbnails",
+            category=Category.DATA,
+            level="warn",
+            code="any",
+            error="any",
+        ),
+        ChangeQuota(client_id="alice", quota=OwnQuota(photos=5)),
+        RevokeAccess(now=now, token_id="1"),
+    ):
+        await steering.execute(command, CONTEXT)
+
+    found = await audit(log)
+
+    assert found.breaks == []
+    kinds = {kind.TYPE for kind in EVENT_TYPES.values() if issubclass(kind, SystemData)}
+    assert {fields[b"t"].decode() for _, fields in await stored(log)} == kinds
+
+
+async def test_the_events_of_the_pipeline_are_a_chain_of_their_own(log: Log) -> None:
+    await photo(log)
+    steering = ControlLog(log)
+    await steering.execute(PauseStage(stage="thumbnails"), CONTEXT)
+    await steering.execute(ResumeStage(stage="thumbnails"), CONTEXT)
+
+    whole = await audit(log)
+    await tamper(log, at(5, rewritten))
+    broken = await audit(log, only="pipeline")
+
+    assert (whole.photos, whole.events, whole.breaks) == (1, 7, [])
+    assert (broken.photos, broken.events) == (0, 2)
+    problem = "its prev is not the SHA-256 of version 1 as that is stored"
+    assert told(broken) == [("pipeline", 2, problem)]
+
+
+async def test_a_photo_whose_events_are_in_two_partitions_is_broken(log: Log) -> None:
+    photo_id = await photo(log)
+    spread = Log(log.redis, log_id=log.log_id, partitions=2, keys=log.keys)
+    await add(log, (await stored(log))[0][1], partition=1)
+
+    found = await audit(spread)
+
+    assert told(found) == [(photo_id, 1, "it follows on version 5")]
+    assert len(found.positions) == 2
+
+
+async def test_an_audit_up_to_a_position_is_the_same_whatever_came_later(log: Log) -> None:
+    photo_id = await photo(log)
+    before = await audit(log)
+    await photo(log)
+
+    again = await audit(log, upto={0: Position.parse(before.positions[0])})
+    one = await audit(log, only=photo_id)
+
+    assert again == before
+    assert one.anchor == before.anchor
+
+
+async def test_an_anchor_tells_of_every_event_and_not_of_the_last_alone(log: Log) -> None:
+    await photo(log)
+    before = await audit(log)
+
+    await tamper(log, at(1, rewritten))
+
+    assert (await audit(log)).anchor != before.anchor
+
+
+async def test_a_log_that_has_lost_its_end_says_so_where_it_once_was(log: Log) -> None:
+    await photo(log)
+    before = await audit(log)
+    end = Position.parse(before.positions[0])
+    await log.redis.xdel(log.keys.log(0), end.entry_id)
+
+    cut = await audit(log, upto={0: end})
+
+    assert (cut.breaks, cut.lost, cut.anchor) == ([], before.positions, None)
+    assert before.lost == []
+
+
+async def test_an_empty_log_is_whole(log: Log) -> None:
+    found = await audit(log)
+
+    assert (found.photos, found.events, found.breaks) == (0, 0, [])
+    assert found.positions == ["0:0-0"]
+
+
+async def clear(url: str) -> None:
+    redis = connect(url)
+    await redis.flushdb()  # pyright: ignore[reportUnknownMemberType] # types of the library
+    await redis.aclose()
+
+
+@pytest.fixture
+def whole(valkey_url: str) -> Generator[OnLog]:
+    """A log under the usual names with one photo; called, it does something to the log."""
+
+    def with_log(do: Callable[[Log], Awaitable[Any]]) -> Any:
+        async def act() -> Any:
+            async with open_log(Settings(redis_url=valkey_url), create=True) as log:
+                return await do(log)
+
+        return anyio.run(act)
+
+    anyio.run(clear, valkey_url)
+    with_log(photo)
+    yield with_log
+    anyio.run(clear, valkey_url)
+
+
+def noted(valkey_url: str) -> tuple[str, ...]:
+    """The options that compare with the log as it is now."""
+    found = json.loads(run("verify", "--json", PHOTOLOG_REDIS_URL=valkey_url).stdout)
+    return "--upto", found["positions"][0], "--anchor", found["anchor"]
+
+
+def test_the_command_compares_the_anchor_that_was_noted(whole: OnLog, valkey_url: str) -> None:
+    options = noted(valkey_url)
+    whole(photo)
+    same = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    whole(lambda log: tamper(log, at(4, rewritten)))
+
+    other = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    alone = run("verify", *options[2:], PHOTOLOG_REDIS_URL=valkey_url)
+    mistyped = run("verify", *options[:3], options[3][:-1], PHOTOLOG_REDIS_URL=valkey_url)
+
+    assert (same.exit_code, other.exit_code, alone.exit_code) == (0, 1, 2)
+    assert mistyped.exit_code == 2
+    assert "64 hexadecimal digits" in mistyped.stderr
+    assert same.stdout.startswith("1 photo, 5 events: all whole\nanchor ")
+    assert same.stdout.splitlines()[-1].startswith("matches the anchor noted up to 20")
+    assert "matches" not in other.stdout
+    assert other.stdout.endswith(f"\nnoted  {options[3]}: the log is not what it was\n")
+
+
+def test_the_command_has_no_anchor_for_a_position_that_is_lost(
+    whole: OnLog, valkey_url: str
+) -> None:
+    options = noted(valkey_url)
+    whole(lambda log: log.redis.xdel(log.keys.log(0), options[1].removeprefix("0:")))
+
+    told = run("verify", *options[:2], PHOTOLOG_REDIS_URL=valkey_url)
+
+    first, second = told.stdout.splitlines()
+    assert told.exit_code == 1
+    assert first.startswith(f"lost    {options[1]}: no event stands there, ")
+    assert second == "1 photo, 4 events: not all that was there"
+
+
+def test_the_command_names_an_entry_that_is_no_event_by_its_position(
+    whole: OnLog, valkey_url: str
+) -> None:
+    entry = whole(lambda log: log.redis.xadd(log.keys.log(0), {"what": "ever"}))
+
+    told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
+
+    first, second, _ = told.stdout.splitlines()
+    assert first == f"broken  entry at 0:{entry.decode()}: it is no event"
+    assert second == "1 photo, 5 events: 1 entry of no photo"
+
+
+@pytest.fixture
+def tampered(valkey_url: str) -> Generator[str]:
+    """The id of the one photo of a log under the usual names, of which an event was rewritten."""
+
+    async def arrange() -> str:
+        async with open_log(Settings(redis_url=valkey_url), create=True) as log:
+            photo_id = await photo(log)
+            await tamper(log, at(1, rewritten))
+            return photo_id
+
+    anyio.run(clear, valkey_url)
+    yield anyio.run(arrange)
+    anyio.run(clear, valkey_url)
+
+
+def test_the_command_names_each_break_with_status_1(tampered: str, valkey_url: str) -> None:
+    told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
+    as_json = run("verify", "--json", PHOTOLOG_REDIS_URL=valkey_url)
+
+    first, second, third = told.stdout.splitlines()
+    assert (told.exit_code, as_json.exit_code) == (1, 1)
+    assert first.startswith(f"broken  {tampered}  version 3 at 0:")
+    assert second == "1 photo, 5 events: 1 broken"
+    report = json.loads(as_json.stdout)
+    assert third == f"anchor {report['anchor']}  up to {report['positions'][0]}"
+    assert report["breaks"][0]["chain"] == tampered

@@ -1,0 +1,204 @@
+"""What the command line says of a log, or a read model, that somebody changed under a system."""
+
+import asyncio
+import json
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from ops.maintenance.copied_log import FILES
+from ops.process.embedded_valkey import url_in
+from store.keys import DEFAULT_PREFIX, Keys
+from store.redis.connection import connect
+from tests.ops.systems import System, jpeg, photolog
+
+
+@pytest.fixture
+def photo(system: System, tmp_path: Path) -> str:
+    """A photo that is processed; its id."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg())
+    told = system.photolog("upload", "--wait", str(path))
+    return told.stdout.split()[0]
+
+
+async def rewrite(url: str, number: int) -> str:
+    """Change the actor of one event where it is stored; its position."""
+    redis: Any = connect(url)
+    key = Keys(DEFAULT_PREFIX).log(0)
+    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(key))
+    change = redis.pipeline(transaction=True)  # nobody sees the log without it
+    change.delete(key)
+    for at, (entry_id, fields) in enumerate(entries):
+        if at == number:
+            event = msgspec.msgpack.decode(fields[b"b"])
+            event["metadata"]["actor"] = "client:mallory"
+            fields[b"b"] = msgspec.msgpack.encode(event)
+        change.xadd(key, fields, id=entry_id)
+    await change.execute()
+    await redis.aclose()
+    return f"0:{entries[number][0].decode()}"
+
+
+def test_where_the_log_was_changed_nobody_is_told_to_rebuild(system: System, photo: str) -> None:
+    position = asyncio.run(rewrite(url_in(system.data / "valkey"), 3))
+
+    told = system.photolog("projections", "verify")
+
+    assert told.returncode == 1
+    assert f"\n  {position}\n" in told.stdout
+    assert told.stdout.splitlines()[-2].startswith("Do not rebuild yet: the log itself is broken")
+    assert "projections rebuild" not in told.stdout
+
+
+def test_a_read_model_is_not_rebuilt_from_a_broken_log(system: System, photo: str) -> None:
+    folder = system.data / "read-model"
+    old = (folder / "current").read_text()
+    asyncio.run(rewrite(url_in(system.data / "valkey"), 3))
+
+    refused = system.photolog("projections", "rebuild")
+    stayed = (folder / "current").read_text()
+    forced = system.photolog("projections", "rebuild", "--force")
+    listed = system.photolog("projections", "list")
+    as_json = json.loads(system.photolog("projections", "list", "--json").stdout)
+
+    assert (refused.returncode, stayed) == (1, old)
+    assert "The log is broken" in refused.stderr
+    assert "`--force` rebuilds all the same" in refused.stderr
+    kept = folder / "kept" / old
+    assert forced.returncode == 0
+    assert f"the old generation is kept in {kept}" in forced.stdout
+    assert f"kept {kept}, " in listed.stdout
+    assert as_json["kept"] == [{"path": str(kept), "sizeBytes": kept.stat().st_size}]
+    with closing(sqlite3.connect(kept)) as db:
+        rows: list[tuple[bytes]] = db.execute("SELECT body FROM history").fetchall()
+    assert not any(b"mallory" in body for (body,) in rows)
+
+
+def test_an_original_with_another_byte_is_named(system: System, photo: str, tmp_path: Path) -> None:
+    well = system.photolog("verify", "--originals")
+    [original] = (system.data / "blobs" / "originals").glob("*/*")
+    altered = bytearray(original.read_bytes())
+    altered[-3] ^= 1
+    original.write_bytes(altered)
+    copy = tmp_path / "copy"
+    shutil.copytree(system.data / "valkey" / FILES, copy / "valkey" / FILES)
+    shutil.copytree(system.data / "blobs" / "originals", copy / "blobs" / "originals")
+    before = contents(copy)
+
+    chains = system.photolog("verify")
+    verified = system.photolog("verify", "--originals", photo)
+    as_json = json.loads(system.photolog("verify", "--originals", "--json").stdout)
+    copied = photolog("verify", "--originals", "--data", str(copy))
+    sizes = system.photolog("reconcile")
+    reconciled = system.photolog("reconcile", "--hash")
+    hashed = json.loads(system.photolog("reconcile", "--hash", "--json").stdout)["hashed"]
+
+    assert (well.returncode, chains.returncode, sizes.returncode) == (0, 0, 0)
+    assert well.stdout.endswith(f"1 original, {len(altered):,} bytes: all as they were uploaded\n")
+    for told in (verified, copied, reconciled):
+        assert told.returncode == 1
+        key = f"originals/{original.parent.name}/{original.name}"
+        assert f"altered  {key}  of photo {photo}: " in told.stdout
+    assert verified.stdout.endswith(" bytes: 1 altered\n")
+    assert "5 files read, " in reconciled.stdout
+    assert [each["photoId"] for each in as_json["originals"]["altered"]] == [photo]
+    assert (hashed["files"], [each["photoId"] for each in hashed["altered"]]) == (5, [photo])
+    assert contents(copy) == before
+
+
+def test_reconcile_ends_with_status_1_until_nothing_is_found(
+    system: System, photo: str, tmp_path: Path
+) -> None:
+    blobs = system.data / "blobs"
+    [original] = blobs.glob("originals/*/*")
+    unnamed, stray = blobs / "renditions" / "ab" / "left", blobs / "note.txt"
+    for path in (unnamed, stray):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"what nobody has named")
+    data = original.read_bytes()
+    original.unlink()
+
+    young = system.photolog("reconcile")
+    os.utime(unnamed, (0, 0))
+    found = system.photolog("reconcile")
+    health = system.photolog("health")
+    removed = system.photolog("reconcile", "--remove")
+    stray.unlink()
+    (tmp_path / "again.jpg").write_bytes(data)
+    system.photolog("upload", str(tmp_path / "again.jpg"))
+    well = system.photolog("reconcile")
+
+    assert well.returncode == 0, well.stdout
+    assert [each.returncode for each in (young, found, removed)] == [1, 1, 1]
+    assert "stray  note.txt  " in young.stdout
+    assert "renditions/ab/left" not in young.stdout
+    assert "unnamed  renditions/ab/left  " in found.stdout
+    assert "An original is mended by uploading the same bytes again" in found.stdout
+    assert "1 original missing: upload the same bytes again" in health.stdout
+    assert "removed  renditions/ab/left  " in removed.stdout
+    assert original.read_bytes() == data
+    assert "photo.original.restored" in system.photolog("history", photo).stdout
+    assert "it was missing, " in system.photolog("history", photo).stdout
+    assert "1 original missing" not in system.photolog("health").stdout
+
+
+def test_a_rebuild_says_once_where_it_keeps_the_old_read_model(system: System, photo: str) -> None:
+    folder = system.data / "read-model"
+    with closing(sqlite3.connect(folder / (folder / "current").read_text().strip())) as db:
+        db.execute("UPDATE history SET body = x'78'")
+        db.commit()
+
+    told = system.photolog("projections", "rebuild")
+
+    assert f"{told.stdout}{told.stderr}".count("kept in") == 1
+    assert "the old generation is kept in " in told.stdout
+    assert ": its event " in told.stdout
+
+
+def test_a_copy_is_audited_where_it_lies_and_nothing_in_it_changes(
+    system: System, photo: str, tmp_path: Path
+) -> None:
+    noted = json.loads(system.photolog("verify", "--json").stdout)
+    copy = tmp_path / "copy"
+    shutil.copytree(system.data / "valkey" / FILES, copy / "valkey" / FILES)
+    before = contents(copy)
+    ends = ("--upto", noted["positions"][0], "--anchor", noted["anchor"])
+
+    whole = photolog("verify", "--data", str(copy), *ends)
+    (manifest,) = (copy / "valkey" / FILES).glob("*.manifest")
+    after = contents(copy)
+    manifest.write_text("nonsense")
+    unreadable = photolog("verify", "--data", str(copy))
+
+    assert (whole.returncode, after) == (0, before), whole.stderr
+    assert "all whole" in whole.stdout
+    assert whole.stderr == f"Nothing runs on {copy}: a copy of its log is read.\n"
+    assert unreadable.returncode == 1
+    assert f"\nError: The log in {copy} cannot be read" in unreadable.stderr
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_where_the_read_model_was_changed_the_rows_are_named(system: System, photo: str) -> None:
+    folder = system.data / "read-model"
+    with closing(sqlite3.connect(folder / (folder / "current").read_text().strip())) as db:
+        db.execute("UPDATE photos SET file_size = file_size + 1")
+        db.commit()
+
+    told = system.photolog("projections", "verify")
+    system.photolog("projections", "rebuild")
+    mended = system.photolog("projections", "verify")
+
+    assert told.returncode == 1
+    assert f"differs: a fresh fold has 1\n  {photo}\n" in told.stdout
+    assert told.stdout.endswith("`photolog projections rebuild` mends the read model.\n")
+    assert mended.returncode == 0

@@ -1,0 +1,65 @@
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.process.lock import StartFailed, base_url, listen, locked, reachable
+
+
+def _dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_folder_is_held_by_one_at_a_time_and_free_afterwards(data: Path) -> None:
+    said = f"as process {os.getpid()}"
+    with locked(data), pytest.raises(StartFailed, match=said), locked(data):
+        pass
+    with locked(data):
+        pass
+
+
+def test_what_a_killed_supervisor_left_running_still_holds_the_folder(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.process.lock.TAKEOVER_S", 0.1)
+    data.mkdir()
+    with (data / "lock").open("w") as left:
+        left.write(str(_dead_pid()))
+        left.flush()
+        fcntl.flock(left, fcntl.LOCK_EX)
+
+        with pytest.raises(StartFailed, match="that was killed still use"), locked(data):
+            pass
+
+    with locked(data):
+        assert (data / "lock").read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "::1", "::"])
+def test_this_machine_reaches_what_listens(host: str) -> None:
+    if ":" in host and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    with listen(host, 0) as listener:
+        with socket.create_connection(reachable(listener), timeout=5):
+            pass
+        assert base_url(listener).startswith(("http://127.0.0.1:", "http://[::1]:"))
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("no.such.host.invalid", "PHOTOLOG_HOST: no.such.host.invalid has no address"),
+        ("203.0.113.1", "PHOTOLOG_HOST, PHOTOLOG_PORT: cannot listen on port 0 of 203.0.113.1"),
+    ],
+)
+def test_an_address_of_another_machine_is_named_with_its_setting(host: str, said: str) -> None:
+    with pytest.raises(StartFailed) as error:
+        listen(host, 0)
+
+    assert str(error.value).startswith(said)

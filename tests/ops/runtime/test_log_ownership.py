@@ -1,0 +1,127 @@
+"""Log, pictures and read model that are not of one system, by mistake."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.errors import UserError
+from ops.runtime.log_ownership import KEY, check, refuse_others
+from store.blobs.folder import FolderBlobs
+from store.log.log import Log
+from store.redis.connection import connect
+from tests.conftest import CONTEXT
+from tests.ops.conftest import run
+from tests.ops.systems import System, jpeg, photolog
+from tests.servers import url_in, valkey
+from tests.store.commands import upload
+
+
+async def test_pictures_of_no_log_become_those_of_one_without_events(
+    log: Log, tmp_path: Path
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+
+    await check(log, blobs, setting="PHOTOLOG_DATA")
+
+    assert (tmp_path / KEY).read_text() == log.log_id
+    assert await refuse_others(log, blobs, setting="PHOTOLOG_DATA")
+
+
+async def test_a_log_with_events_takes_no_other_place_for_its_pictures(
+    log: Log, tmp_path: Path
+) -> None:
+    await log.execute(upload(), client_id="alice", context=CONTEXT)
+
+    with pytest.raises(UserError, match=f"belong to no log, and log {log.log_id} has events"):
+        await check(log, FolderBlobs(tmp_path), setting="PHOTOLOG_DATA")
+
+    assert not (tmp_path / KEY).exists()
+
+
+AUDITS = (("reconcile", "--remove", "--older-than", "1s"), ("projections", "rebuild"))
+"""Commands that change what is in the folder, by what is in the log."""
+
+
+@pytest.mark.parametrize("command", [*AUDITS, ("verify",), ("projections", "list")])
+def test_a_server_without_a_log_is_no_empty_log(
+    shared_system: System, own_folder: Path, command: tuple[str, ...]
+) -> None:
+    with valkey(own_folder):
+        url = url_in(own_folder)
+        told = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
+        keys = asyncio.run(_keys(url))
+
+    assert told.exit_code == 1
+    assert "PHOTOLOG_REDIS_URL: there is no log at" in told.stderr
+    assert keys == 0
+
+
+@pytest.mark.parametrize("command", [*AUDITS, ("projections", "list")])
+def test_nothing_is_done_to_the_folder_by_the_log_of_others(
+    shared_system: System, own_folder: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    _uploaded(shared_system, tmp_path)
+    blobs = shared_system.data / "blobs"
+    originals = set(blobs.glob("originals/*/*"))
+    model = (shared_system.data / "read-model" / "current").read_text()
+    with valkey(own_folder):
+        url = url_in(own_folder)
+        asyncio.run(_another_log(url))
+        told = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
+
+    assert told.exit_code == 1
+    assert "belong to two systems" in told.stderr
+    assert set(blobs.glob("originals/*/*")) == originals != set()
+    assert (shared_system.data / "read-model" / "current").read_text() == model
+
+
+def test_up_says_once_that_log_and_folder_are_of_two_systems_and_ends(
+    own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = tmp_path / "data" / "blobs" / KEY
+    pictures.parent.mkdir(parents=True)
+    pictures.write_text("another log")
+    with valkey(own_folder) as url:
+        monkeypatch.setenv("PHOTOLOG_REDIS_URL", url)
+        up = photolog("up", "--data", str(tmp_path / "data"), "--port", "0")
+
+    assert up.returncode == 1
+    assert up.stderr.count("belong to two systems") == 1
+    assert up.stderr.startswith("Error: PHOTOLOG_DATA and PHOTOLOG_REDIS_URL")
+    assert "started again" not in up.stderr
+
+
+def test_up_says_once_that_a_server_must_not_hold_the_log(
+    own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with valkey(own_folder, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as url:
+        monkeypatch.setenv("PHOTOLOG_REDIS_URL", url)
+        up = photolog("up", "--data", str(tmp_path / "data"), "--port", "0")
+
+    assert up.returncode == 1
+    assert up.stderr.count("PHOTOLOG_REDIS_URL") == 1
+    assert "started again" not in up.stderr
+
+
+def _uploaded(system: System, folder: Path) -> str:
+    """The id of a photo that is completed."""
+    picture = folder / "a.jpg"
+    picture.write_bytes(jpeg())
+    told = run("--data", str(system.data), "upload", "--wait", "--json", str(picture))
+    return json.loads(told.stdout.splitlines()[0])["photoId"]
+
+
+async def _keys(url: str) -> int:
+    redis: Any = connect(url)
+    found = await redis.dbsize()
+    await redis.aclose()
+    return found
+
+
+async def _another_log(url: str) -> None:
+    redis = connect(url)
+    await Log.open(redis)
+    await redis.aclose()

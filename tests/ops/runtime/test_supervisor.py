@@ -1,0 +1,222 @@
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ops.process.invocation import program
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, photolog, wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+
+ROLES = ("valkey", "projector", "worker-1", "gateway")
+
+
+def _upload(system: System, picture: bytes) -> dict[str, str]:
+    file = system.data.parent / "a.jpg"
+    file.write_bytes(picture)
+    done = system.photolog("upload", "--wait", "--json", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_person_gets_an_address_a_folder_and_a_way_to_sign_in_to_upload_and_to_stop(
+    shared_system: System,
+) -> None:
+    assert f"{program()} link --data {shared_system.data}" in shared_system.welcome
+    assert str(shared_system.data) in shared_system.welcome
+    assert f"{program()} upload --data" in shared_system.welcome
+    assert "Ctrl-C" in shared_system.welcome
+    assert (shared_system.data / "url").read_text() == shared_system.url
+
+    answer = httpx.get(f"{shared_system.url}/api/photos", headers=shared_system.login())
+    assert answer.json()["items"] == []
+
+
+def test_what_is_kept_is_closed_to_others(shared_system: System) -> None:
+    def mode(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    assert mode(shared_system.data) == 0o700
+    assert mode(shared_system.data / "secret") == 0o600
+    assert mode(shared_system.data / "valkey" / "valkey.sock") == 0o700
+    assert mode(shared_system.data / "valkey") == 0o700
+
+
+def test_every_role_that_is_killed_is_started_again_and_photos_go_on(shared_system: System) -> None:
+    before = {role: shared_system.pid_of(role) for role in ROLES}
+    assert None not in before.values()
+
+    for pid in before.values():
+        os.kill(pid or 0, signal.SIGKILL)
+
+    for role, pid in before.items():
+        wait_until(lambda r=role, p=pid: shared_system.pid_of(r) not in (None, p), f"a new {role}")
+    assert _upload(shared_system, jpeg())["status"] == "completed"
+    said = shared_system.log.read_text()
+    for role in ROLES:
+        assert f"{role} was ended by SIGKILL" in said
+
+
+def test_callers_wait_while_the_gateway_is_started_again(shared_system: System) -> None:
+    os.kill(shared_system.pid_of("gateway") or 0, signal.SIGKILL)
+
+    answer = httpx.get(f"{shared_system.url}/health/live", timeout=DEADLINE_S)
+
+    assert answer.status_code == 200
+
+
+def test_a_second_system_on_the_same_folder_says_which_process_the_first_is(
+    shared_system: System,
+) -> None:
+    second = shared_system.photolog("up", "--port", "0")
+
+    assert second.returncode == 1
+    assert (
+        f"already runs on {shared_system.data}, as process {shared_system.process.pid}"
+        in second.stderr
+    )
+    assert "Traceback" not in second.stderr
+
+
+def test_sigterm_ends_everything_in_order_with_status_0_though_somebody_watches(
+    system: System,
+) -> None:
+    assert len(system.alive()) >= 5
+    events = f"{system.url}/api/events?room=client"
+    with httpx.stream("GET", events, headers=system.login(), timeout=DEADLINE_S) as watching:
+        frames = watching.iter_bytes()
+        assert b"ready" in next(frames)
+
+        assert system.stop(signal.SIGTERM) == 0
+
+        assert b"".join(frames) == b""
+    assert system.alive() == set()
+    assert "Traceback" not in system.log.read_text()
+    assert not (system.data / "url").exists()
+    assert not (system.data / "valkey" / "valkey.sock").exists()
+    assert "killed" not in system.log.read_text()
+    assert "bye bye" in (system.data / "valkey" / "valkey.log").read_text()
+
+
+def test_a_system_that_is_told_to_stop_before_it_is_ready_stops(data: Path) -> None:
+    with subprocess.Popen(
+        [*PHOTOLOG, "up", "--data", str(data), "--port", "0"], stdout=subprocess.PIPE, text=True
+    ) as up:
+        wait_until((data / "valkey" / "valkey.sock").exists, "something runs")
+
+        up.terminate()
+
+        assert up.communicate(timeout=DEADLINE_S)[0] == "Photolog has stopped.\n"
+    assert up.returncode == 0
+
+
+def test_all_in_the_data_folder_is_its_users_alone(shared_system: System) -> None:
+    _upload(shared_system, jpeg())
+    shared_system.photolog("projections", "rebuild").check_returncode()
+
+    kept = {"blobs", "read-model", "valkey", "originals", "appendonlydir", "current", "secret"}
+    open_to_others: list[str] = []
+    for path in shared_system.data.rglob("*"):
+        kept.discard(path.name)
+        with suppress(FileNotFoundError):  # a draft, gone meanwhile
+            if path.lstat().st_mode & 0o077:
+                open_to_others.append(str(path.relative_to(shared_system.data)))
+    assert open_to_others == []
+    assert kept == set()
+
+
+def test_a_supervisor_that_is_killed_takes_all_with_it_and_nothing_is_lost(data: Path) -> None:
+    picture = jpeg()
+    with System(data) as system:
+        photo = _upload(system, picture)
+        assert system.stop(signal.SIGKILL) == -signal.SIGKILL
+        wait_until(lambda: not system.alive(), "all processes end")
+
+        system.start()
+
+        again = _upload(system, picture)
+        assert again["photoId"] == photo["photoId"]
+        assert again["duplicate"]
+
+
+def test_a_second_ctrl_c_kills_at_once(system: System) -> None:
+    gateway = system.pid_of("gateway") or 0
+    os.kill(gateway, signal.SIGSTOP)  # so that it does not end when asked
+    began = time.monotonic()
+
+    system.process.send_signal(signal.SIGINT)
+    wait_until(lambda: not (system.data / "url").exists(), "the end begins")
+    system.process.send_signal(signal.SIGINT)
+
+    system.process.wait(DEADLINE_S)
+    assert time.monotonic() - began < 8
+    wait_until(lambda: not system.alive(), "all processes end")
+
+
+def test_a_port_in_use_is_named_with_its_setting(data: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        up = photolog("up", "--data", str(data), "--port", str(port))
+
+    assert up.returncode == 1
+    assert f"PHOTOLOG_PORT: port {port} of 127.0.0.1 is in use" in up.stderr
+    assert "Traceback" not in up.stderr
+
+
+def test_a_data_folder_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+
+    up = photolog("up", "--data", str(file / "data"), "--port", "0")
+
+    assert up.returncode == 1
+    assert f"PHOTOLOG_DATA: the folder {file}/data cannot be used" in up.stderr
+    assert "Traceback" not in up.stderr
+
+
+def test_a_damaged_log_ends_the_start_with_what_valkey_says(data: Path) -> None:
+    folder = data / "valkey" / "appendonlydir"
+    folder.mkdir(parents=True)
+    manifest = "file appendonly.aof.1.incr.aof seq 1 type i\n"
+    (folder / "appendonly.aof.manifest").write_text(manifest)
+    (folder / "appendonly.aof.1.incr.aof").write_bytes(b"*nonsense\r\n" * 10)
+
+    up = photolog("up", "--data", str(data), "--port", "0")
+
+    assert up.returncode == 1
+    assert "Bad file format" in up.stderr
+    assert "Valkey ended 5 times" in up.stderr
+    assert "Traceback" not in up.stderr
+
+
+def test_files_in_the_place_of_folders_end_the_start_with_a_reason(data: Path) -> None:
+    data.mkdir()
+    (data / "blobs").write_text("")
+
+    up = photolog("up", "--data", str(data), "--port", "0")
+
+    assert up.returncode == 1
+    assert f"the folder {data}/blobs cannot be used" in up.stderr
+    assert "Traceback" not in up.stderr
+
+
+def test_metrics_ports_that_are_too_high_are_refused_with_the_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOLOG_METRICS_PORT", "65534")
+
+    up = photolog("up", "--data", str(tmp_path / "data"), "--port", "0", "--workers", "1")
+
+    assert up.returncode == 1
+    assert "PHOTOLOG_METRICS_PORT: the ports of the workers would be too high" in up.stderr
+    assert "Traceback" not in up.stderr

@@ -1,0 +1,138 @@
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from ops import event_format
+from ops.event_format import Shown, printable, printable_json, say, say_json, what
+
+
+def said(kind: str, **data: Any) -> str:
+    return what(Shown(id="0:1-0", type=kind, timestamp="", data=data, metadata={}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "line"),
+    [
+        ("pipeline.paused", {"stage": "metadata"}, "metadata"),
+        ("pipeline.resumed", {"stage": None}, "all stages"),
+        (
+            "pipeline.drained",
+            {"stage": None, "tasks": 1_200, "reason": "a bad batch"},
+            "all stages, 1,200 tasks, a bad batch",
+        ),
+        (
+            "pipeline.limited",
+            {
+                "stage": "metadata",
+                "limit": {"concurrency": 2, "rate": {"max": 10, "durationMs": 1000}},
+            },
+            "metadata, 2 at once, 10 in 1,000 ms",
+        ),
+        (
+            "pipeline.limited",
+            {"stage": "metadata", "limit": {"concurrency": None, "rate": None}},
+            "metadata, no limit",
+        ),
+        (
+            "pipeline.alerted",
+            {"stage": "metadata", "level": "warn", "category": "resource", "error": "No room."},
+            "metadata, warn, resource, No room.",
+        ),
+        (
+            "photo.processing.discarded",
+            {"photoId": "p", "reason": "a\nscreenshot"},
+            "a\ufffdscreenshot",
+        ),
+        (
+            "access.revoked",
+            {"tokenId": "t1", "clientId": None, "before": None, "reason": "lost laptop"},
+            "token t1, lost laptop",
+        ),
+        (
+            "access.revoked",
+            {"tokenId": None, "clientId": None, "before": "2026-11-23T10:00:00.000Z", "reason": ""},
+            "tokens of everyone issued up to 2026-11-23T10:00:00.000Z",
+        ),
+        ("pipeline.turned", {"stage": "metadata", "by": 90}, "stage=metadata, by=90"),
+    ],
+)
+def test_what_happens_to_the_pipeline_is_a_line(kind: str, data: dict[str, Any], line: str) -> None:
+    assert said(kind, **data) == line
+
+
+TRICKS = [
+    "\x1b[31m",  # an escape sequence
+    "\x9b31m",  # the same, begun with a C1 control character
+    "\x9d0;title\x9c",
+    "\x85",  # next line
+    "\x7f",
+    "\r",
+    "\n",
+    "\u2028",
+    "\u2029",
+    "\u202e",  # turns the text around
+    "\u2066",
+    "\u200b",  # is not seen
+    "\ufeff",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_nothing_that_steers_a_terminal_is_printable(trick: str) -> None:
+    assert all(char.isprintable() for char in printable(f"a{trick}b"))
+    assert printable(f"a{trick}b").startswith("a\ufffd")
+
+
+def test_other_text_stays_as_it_is() -> None:
+    text = "Grüße aus 東京 [red] 😀 a\u0301"
+
+    assert printable(text) == text
+    assert printable_json(msgspec.json.encode(text)) == f'"{text}"'
+
+
+@pytest.mark.parametrize("trick", TRICKS[:-1])
+def test_json_says_the_same_without_them(trick: str) -> None:
+    document = printable_json(msgspec.json.encode({"name": trick}))
+
+    assert document.isprintable()
+    assert json.loads(document) == {"name": trick}
+
+
+@pytest.mark.parametrize("trick", TRICKS[:-1])
+def test_what_is_said_is_clean_line_by_line(capsys: pytest.CaptureFixture[str], trick: str) -> None:
+    say(f"one\ntwo {trick}")
+    say(f"three {trick}", err=True)
+    say_json(msgspec.json.encode([trick]))
+
+    said = capsys.readouterr()
+    for line in (said.out + said.err).splitlines():
+        assert line.isprintable()
+
+
+STYLED = {"config.py", "health.py"}
+"""They style parts of a line, each of which is clean."""
+
+
+def test_every_command_writes_through_these_functions() -> None:
+    """Else somebody's file name could play tricks on the terminal of an operator."""
+    commands = Path(event_format.__file__).parent
+    for path in [*commands.glob("*.py"), *commands.glob("commands/*.py")]:
+        if path.name == "lines.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called in ("click.echo", "click.secho"):
+                assert path.name in STYLED, f"{path.name}:{node.lineno}"
+            assert called not in ("print", "sys.stdout.write"), f"{path.name}:{node.lineno}"
+            if called.endswith("console.print") and node.args:
+                shown = ast.unparse(node)
+                assert "markup=False" in shown or "table(" in shown or "shown" in shown, shown
+            if called == "TextColumn":
+                assert "markup=False" in ast.unparse(node), f"{path.name}:{node.lineno}"

@@ -1,0 +1,103 @@
+"""Clients: what each has, as running totals, and the quota that an operator has set for it."""
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.clients.holdings import Usage
+from domain.clients.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.photo.events import FIRST_PREV, Event, Metadata
+from projections.models import clients
+from projections.models.clients import ClientRow
+from store.log import codec
+from store.log.position import Position
+from store.log.stream import Recorded
+from store.sqlite.connection import Connection
+from tests.projections.conftest import fold_in
+from tests.projections.stories import (
+    SCRIPT,
+    Chronicle,
+    delete,
+    erased,
+    processed,
+    removed,
+    request,
+    start,
+    thumbnails,
+    upload,
+    validation,
+)
+from tests.projections.test_fold import folded, split, stories
+from tests.tally import Total, totals
+
+
+def changed(number: int, client_id: str, quota: OwnQuota) -> Recorded:
+    event = Event(
+        timestamp="2026-11-23T10:00:00.000Z",
+        data=QuotaChanged(client_id=client_id, quota=quota),
+        metadata=Metadata(
+            source="test",
+            client_id="",
+            session_id=None,
+            trace_id="t",
+            actor="operator:o",
+            cause=None,
+            photo_version=number,
+            prev=FIRST_PREV,
+        ),
+    )
+    body = codec.encode_event(event)
+    return Recorded(position=Position(0, 1_000 + number, 0), event=event, body=body)
+
+
+def listed(db: Connection) -> dict[str, ClientRow]:
+    page = clients.page(db, cursor=None, limit=100)
+    assert page.next_cursor is None
+    return {each.client_id: each for each in page.items}
+
+
+@settings(deadline=None, max_examples=60)
+@given(recorded=stories(), cuts=st.lists(st.integers(0, 99), max_size=6))
+def test_the_totals_are_those_of_the_events_whatever_the_batches(
+    recorded: list[Recorded], cuts: list[int]
+) -> None:
+    tables = folded(split(recorded, cuts))
+
+    expected = totals(recorded)
+    found = {client_id: Total(*counts) for client_id, *counts, _ in tables["clients"]}
+    assert found == expected
+    [(_, *everything)] = tables["totals"]
+    assert tuple(everything) == tuple(map(sum, zip(*expected.values(), strict=True)))
+
+
+def test_an_erased_photo_leaves_no_holding(db: Connection) -> None:
+    fold_in(db, Chronicle.of(upload(), *processed(), delete(), erased()).recorded)
+
+    assert db.execute("SELECT * FROM holdings") == []
+    assert listed(db)["alice"].usage == clients.total(db) == Usage()
+
+
+def test_superseded_renditions_count_until_they_are_removed(db: Connection) -> None:
+    again = (request(1), start(1, 2), validation(1, 2), thumbnails(1, 2))
+    story = Chronicle.of(upload(), *processed(), *again, removed(1)).recorded
+    original, made, optimized = 1_001, 1_500 + 3_000 + 6_000, 19_200
+
+    fold_in(db, story[:-1])
+    assert clients.total(db) == Usage(photos=1, bytes=original + optimized + 2 * made)
+    fold_in(db, story[-1:])
+    assert clients.total(db) == Usage(photos=1, bytes=original + optimized + made)
+
+
+def test_a_quota_stands_beside_what_is_used_and_may_be_taken_back(db: Connection) -> None:
+    own = OwnQuota(photos=5, bytes=0)
+    fold_in(db, [changed(1, "bob", own), changed(2, "dave", own), changed(3, "dave", DEFAULTS)])
+    later = [
+        msgspec.structs.replace(each, position=each.position._replace(partition=1))
+        for each in Chronicle.of(*SCRIPT).recorded
+    ]
+    fold_in(db, later)
+
+    found = listed(db)
+    assert (found["bob"].own, found["bob"].usage.photos) == (own, 1)
+    assert found["alice"].own == found["dave"].own == DEFAULTS
+    assert found["dave"].usage == Usage()

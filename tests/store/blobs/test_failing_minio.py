@@ -1,0 +1,338 @@
+"""What becomes of blobs whose server is away, slow, full, or not ours."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from minio import MinioAdmin
+from minio.credentials.providers import StaticProvider
+
+from store.blobs.local_copies import LocalCopies
+from store.blobs.s3 import MinioBlobs
+from store.blobs.s3_bucket import Server
+from store.blobs.s3_draft import MinioDraft
+from store.errors import CircuitOpen, Denied, Full, Unavailable
+from store.redis.breaker import FAILURES, Breaker
+from tests.clocks import Clock
+from tests.conftest import bucket_of
+from tests.proxies import proxied
+from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
+from tests.store.blob_stores import content, inside
+from tests.system.disks import small_disk
+
+KEY, OTHER = "originals/ab/abc", "originals/cd/cde"
+PART = bytes(5 << 20)
+OPEN_S = 16.0
+FIRST_S = 1.0
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def own(own_folder: Path) -> Generator[MinioServer]:
+    """A server to take away."""
+    with MinioServer(own_folder) as server:
+        yield server
+
+
+@asynccontextmanager
+async def opened(
+    server: Server, tmp_path: Path, clock: Clock | None = None, *, prepare: bool = True
+) -> AsyncGenerator[MinioBlobs]:
+    """The time of the breaker stands still."""
+    breaker = Breaker("blobs", open_s=OPEN_S, clock=clock or Clock())
+    copies = LocalCopies(tmp_path / "copies", 1 << 30)
+    blobs = MinioBlobs(server, "writer", copies, breaker=breaker)
+    if prepare:
+        await blobs.prepare()
+    yield blobs
+    blobs.close()
+
+
+async def all_of(draft: MinioDraft, data: bytes) -> None:
+    """Write in small chunks, as an upload comes."""
+    for at in range(0, len(data), 1 << 20):
+        await draft.write(data[at : at + (1 << 20)])
+
+
+async def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_nothing_half_done(
+    own: MinioServer, tmp_path: Path, clock: Clock
+) -> None:
+    server = bucket_of(own.url, "photos")
+    async with opened(server, tmp_path, clock) as blobs:
+        await blobs.put(KEY, b"kept")
+        async with blobs.draft(OTHER) as draft:
+            await draft.write(PART)
+            own.kill()
+            with pytest.raises(Unavailable, match="takes no connection"):
+                await draft.write(PART)
+        for _ in range(FAILURES - 1):
+            with pytest.raises(Unavailable):
+                await blobs.put(OTHER, b"a rendition")
+
+        assert blobs.breaker.state == "open"
+        with pytest.raises(CircuitOpen):
+            await blobs.put(OTHER, b"a rendition")
+        for read in (blobs.size(KEY), content(blobs, KEY), blobs.free_bytes()):
+            with pytest.raises(Unavailable):
+                await read
+
+        own.start()
+        assert await content(blobs, KEY) == b"kept"
+        assert len(inside(server)) > 1
+        clock.now_s = FIRST_S
+        async with blobs.draft(OTHER) as draft:
+            await draft.write(PART)
+            await draft.commit()
+
+        assert blobs.breaker.state == "closed"
+        assert inside(server) == [KEY, OTHER]
+
+
+async def test_what_was_half_done_when_both_were_killed_is_found_by_the_next_process(
+    own: MinioServer, tmp_path: Path
+) -> None:
+    server = bucket_of(own.url, "photos")
+    async with opened(server, tmp_path) as blobs:
+        draft = blobs.draft(OTHER)
+        await (await draft.__aenter__()).write(PART)
+        own.kill()
+    own.start()
+
+    async with opened(server, tmp_path) as blobs:
+        (left,) = await blobs.leftovers()
+        await blobs.clear(left)
+
+    assert left.key is None
+    assert inside(server) == []
+
+
+@pytest.mark.parametrize("size", [3, 2 * len(PART)])
+async def test_a_blob_whose_last_reply_was_lost_is_there_and_known_to_be(
+    minio: MinioServer, prefix: str, tmp_path: Path, size: int
+) -> None:
+    async with proxied(minio.port) as proxy:
+        server = bucket_of(proxy.url, prefix)
+        async with opened(server, tmp_path) as blobs, blobs.draft(KEY) as draft:
+            await draft.write(bytes(size))
+            proxy.lose = b"If-None-Match"
+            await draft.commit()
+
+            assert proxy.lose is None
+            assert await blobs.size(KEY) == size
+
+        assert blobs.breaker.state == "closed"
+
+
+@pytest.mark.parametrize("size", [3, 2 * len(PART)])
+async def test_a_server_without_conditions_is_looked_at_first(
+    minio: MinioServer, prefix: str, tmp_path: Path, size: int
+) -> None:
+    async with proxied(minio.port) as proxy:
+        proxy.refuse = b"If-None-Match"
+        async with opened(bucket_of(proxy.url, prefix), tmp_path) as blobs:
+            for key in (KEY, OTHER):
+                async with blobs.draft(key) as draft:
+                    await draft.write(bytes(size))
+                    await draft.commit()
+
+            assert [blob.size for blob in await blobs.keys("")] == [size, size]
+
+
+async def test_a_server_that_is_too_slow_is_given_up_and_one_that_is_slow_is_not(
+    minio: MinioServer, prefix: str, tmp_path: Path
+) -> None:
+    async with proxied(minio.port) as proxy:
+        server = msgspec.structs.replace(bucket_of(proxy.url, prefix), timeout_s=0.5)
+        async with opened(server, tmp_path) as blobs:
+            proxy.delay_s = 0.02
+            async with blobs.draft(KEY) as draft:
+                await draft.write(PART)
+                await draft.commit()
+            assert len(await content(blobs, KEY)) == len(PART)
+
+            proxy.delay_s = 60.0
+            began = time.monotonic()
+            with pytest.raises(Unavailable, match="takes too long"):
+                await blobs.put(OTHER, b"x")
+            with pytest.raises(Unavailable, match="takes too long"):
+                await content(blobs, KEY)
+            assert time.monotonic() - began < 10
+
+            proxy.delay_s = 0.0
+            assert len(await content(blobs, KEY)) == len(PART)
+            await blobs.put(OTHER, b"x")
+
+
+async def test_a_blob_that_is_replaced_while_it_is_read_does_not_come_mixed(
+    bucket: Server, tmp_path: Path
+) -> None:
+    async with opened(bucket, tmp_path) as blobs:
+        await blobs.put(KEY, b"1" * 3_000_000)
+        reading = blobs.read(KEY)
+        await anext(reading)
+        await blobs.put(KEY, b"2" * 3_000_000)
+
+        with pytest.raises(Unavailable, match="replaced"):
+            await anext(reading)
+
+
+async def store_when_there_is_room(blobs: MinioBlobs, clock: Clock) -> None:
+    """MinIO believes for a second or two what it knows of its disk."""
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        clock.now_s += OPEN_S
+        try:
+            async with blobs.draft(OTHER) as draft:
+                await draft.write(PART)
+                return await draft.commit()
+        except Full:
+            assert time.monotonic() < give_up, "the server stays full"
+            await asyncio.sleep(0.05)
+
+
+async def until_it_knows_that_it_is_full(server: MinioServer) -> None:
+    """What is deleted from a drive that has a twentieth left, as far as MinIO knows, goes at once.
+
+    It looks once a second; else what is deleted takes its room for five minutes more.
+    """
+    admin = admin_of(server)
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        answer = json.loads(admin.info())  # pyright: ignore[reportUnknownMemberType]
+        [drive] = answer["servers"][0]["drives"]
+        if drive["availspace"] < drive["usedspace"] / 20:
+            return
+        assert time.monotonic() < give_up, f"MinIO does not see that it is full: {drive}"
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def tight(own_folder: Path) -> Generator[MinioServer]:
+    """A server with room for a dozen parts, and no more: see ``until_it_knows_that_it_is_full``."""
+    with small_disk(own_folder / "disk", 62 << 20) as disk, MinioServer(disk) as server:
+        yield server
+
+
+async def test_a_full_server_still_gives_what_it_has_and_takes_more_when_it_has_room(
+    tight: MinioServer, tmp_path: Path, clock: Clock
+) -> None:
+    server = bucket_of(tight.url, "photos")
+    async with opened(server, tmp_path, clock) as blobs:
+        await blobs.put(KEY, 4 * PART)
+        for _ in range(FAILURES + 1):
+            async with blobs.draft(OTHER) as draft:
+                with pytest.raises(Full):
+                    await all_of(draft, 12 * PART)
+
+        assert blobs.breaker.state == "closed"
+        assert inside(server) == [KEY]
+        assert await blobs.size(KEY) == 4 * len(PART)
+        await until_it_knows_that_it_is_full(tight)
+        await blobs.delete(KEY)
+        await store_when_there_is_room(blobs, clock)
+        assert inside(server) == [OTHER]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "setting"),
+    [
+        ({"access_key": "nobody"}, "access_key"),
+        ({"secret_key": "not-the-secret"}, "secret_key"),
+        ({"bucket": "Photos"}, "bucket"),
+        ({"region": "eu-north-1"}, "region"),
+    ],
+)
+async def test_a_setting_that_is_wrong_is_named(
+    own_folder: Path, tmp_path: Path, wrong: dict[str, str], setting: str
+) -> None:
+    with MinioServer(own_folder, MINIO_SITE_REGION="us-east-1") as running:
+        server = msgspec.structs.replace(bucket_of(running.url, "photos"), **wrong)
+        async with opened(server, tmp_path, prepare=False) as blobs:
+            with pytest.raises(Denied) as denied:
+                await blobs.prepare()
+
+    assert denied.value.setting == setting
+
+
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:ListBucket"])
+async def test_a_bucket_of_somebody_else_is_refused(
+    minio: MinioServer, bucket: Server, tmp_path: Path, action: str
+) -> None:
+    async with opened(bucket, tmp_path) as blobs:
+        await blobs.put(KEY, b"theirs")
+    guest = a_guest(minio, bucket.bucket, action)
+    server = msgspec.structs.replace(bucket, access_key=guest, secret_key=SECRET_KEY)
+
+    async with opened(server, tmp_path, prepare=False) as blobs:
+        with pytest.raises(Denied, match=bucket.bucket) as denied:
+            await blobs.prepare()
+
+    assert denied.value.setting == "bucket"
+    assert inside(bucket) == [KEY]
+
+
+def admin_of(server: MinioServer) -> MinioAdmin:
+    return MinioAdmin(
+        endpoint=f"127.0.0.1:{server.port}",
+        credentials=StaticProvider(ACCESS_KEY, SECRET_KEY),
+        region="us-east-1",
+        secure=False,
+    )
+
+
+def a_guest(minio: MinioServer, bucket: str, action: str) -> str:
+    """A user who may do nothing but that, in the bucket."""
+    admin = admin_of(minio)
+    name = f"guest-of-{bucket}"
+    places = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    statement = {"Effect": "Allow", "Action": [action], "Resource": places}
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    admin.policy_add(name, policy=policy)  # pyright: ignore[reportUnknownMemberType] # a bare dict
+    admin.user_add(name, SECRET_KEY)
+    admin.policy_set(name, user=name)
+    return name
+
+
+async def test_something_else_at_the_endpoint_is_called_so(tmp_path: Path) -> None:
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n<p>Hello!"
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(page)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as listener:
+        server = bucket_of(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", "photos")
+        async with opened(server, tmp_path, prepare=False) as blobs:
+            with pytest.raises(Unavailable, match="does not answer as S3 does"):
+                await blobs.prepare()
+
+
+async def test_drafts_that_clean_up_after_others_at_the_same_time_share_the_work(
+    bucket: Server, tmp_path: Path
+) -> None:
+    async with opened(bucket, tmp_path) as blobs:
+        left = [blobs.draft(f"originals/ab/left-{number}") for number in range(2)]
+        blobs.unclean.extend(left)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(4):
+                tasks.create_task(_abandon(blobs, f"originals/ab/{number}"))
+
+        assert not blobs.unclean
+
+
+async def _abandon(blobs: MinioBlobs, key: str) -> None:
+    async with blobs.draft(key) as draft:
+        await draft.write(b"x")

@@ -1,0 +1,141 @@
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from domain.pipeline.control import (
+    ControlCommand,
+    Controls,
+    LimitStage,
+    PauseStage,
+    RecordDrained,
+    ResumeStage,
+)
+from domain.pipeline.control_events import Limit, PipelineData, Rate
+from domain.rejections import UnknownStage
+from store.log import codec
+from store.log.control import ControlLog
+from store.log.log import Log
+from store.log.stream import Recorded
+from tests.conftest import CONTEXT
+from tests.store.waiting import uploaded
+
+PAUSE = PauseStage(stage="metadata")
+
+
+async def steer(log: Log, command: ControlCommand, actor: str = "operator:ann") -> Controls:
+    context = msgspec.structs.replace(CONTEXT, actor=actor)
+    return (await ControlLog(log).execute(command, context)).controls
+
+
+async def told(log: Log) -> list[Recorded]:
+    """The events of the pipeline itself."""
+    return [each async for each in log.scan(0) if isinstance(each.event.data, PipelineData)]
+
+
+async def reads(log: Log) -> int:
+    """How often anyone has read a stream of this server."""
+    redis: Any = log.redis
+    stats = await redis.info("commandstats")
+    return stats.get("cmdstat_xread", {}).get("calls", 0)
+
+
+async def test_a_command_is_an_event_with_its_actor_and_holds_for_everyone(log: Log) -> None:
+    steered = await ControlLog(log).execute(PAUSE, CONTEXT)
+
+    (recorded,) = await told(log)
+    assert (recorded.event.type, recorded.event.metadata.actor) == (
+        "pipeline.paused",
+        CONTEXT.actor,
+    )
+    assert recorded.position == steered.position
+    assert await ControlLog(log).load() == steered
+    assert steered.controls.is_paused("metadata")
+
+
+async def test_what_holds_already_is_no_event_and_answers_the_last_position(log: Log) -> None:
+    first = await ControlLog(log).execute(PAUSE, CONTEXT)
+
+    again = await ControlLog(log).execute(PAUSE, CONTEXT)
+
+    assert again == first
+    assert len(await told(log)) == 1
+
+
+async def test_what_the_rules_refuse_leaves_no_trace(log: Log) -> None:
+    with pytest.raises(UnknownStage):
+        await steer(log, PauseStage(stage="faces"))
+
+    assert await told(log) == []
+    assert (await ControlLog(log).load()).version == 0
+
+
+async def test_a_look_sees_what_another_has_changed_since_the_last(log: Log) -> None:
+    looking = ControlLog(log)
+    assert not (await looking.load()).controls.is_paused("metadata")
+
+    await steer(log, PAUSE)
+    paused = (await looking.load()).controls
+    await steer(log, ResumeStage(stage="metadata"))
+    resumed = (await looking.load()).controls
+
+    assert (paused.is_paused("metadata"), resumed.is_paused("metadata")) == (True, False)
+
+
+async def test_the_events_are_one_chain_beside_those_of_the_photos(log: Log) -> None:
+    limit = Limit(concurrency=2, rate=Rate(max=10))
+    await steer(log, PAUSE)
+    await uploaded(log)
+    await steer(log, LimitStage(stage="thumbnails", limit=limit))
+    await uploaded(log)
+    await steer(log, RecordDrained(stage=None, tasks=3, reason="a bad batch"))
+
+    first, second, third = await told(log)
+
+    assert [e.event.metadata.photo_version for e in (first, second, third)] == [1, 2, 3]
+    assert second.event.metadata.prev == codec.digest(first.body)
+    assert third.event.metadata.prev == codec.digest(second.body)
+
+
+async def test_a_lost_state_is_folded_again_and_the_chain_goes_on(log: Log) -> None:
+    await steer(log, PAUSE)
+    before = await ControlLog(log).execute(
+        LimitStage(stage="metadata", limit=Limit(concurrency=1)), CONTEXT
+    )
+    await log.redis.delete(log.keys.pipeline(0))
+
+    found = await ControlLog(log).load()
+    after = await ControlLog(log).execute(PauseStage(stage=None), CONTEXT)
+
+    assert found == before
+    assert (after.version, after.controls.is_paused("thumbnails")) == (3, True)
+    last = (await told(log))[-1]
+    assert last.event.metadata.prev == before.digest
+
+
+async def test_the_log_is_read_once_and_not_at_every_look(log: Log) -> None:
+    await uploaded(log)
+    await ControlLog(log).load()
+    before = await reads(log)
+
+    found = [await ControlLog(log).load() for _ in range(5)]
+
+    assert await reads(log) == before
+    assert {each.version for each in found} == {0}
+
+
+async def test_operators_at_once_make_one_history(log: Log) -> None:
+    stages = ("validation", "metadata", "thumbnails", "placeholder", "optimization")
+
+    async with anyio.create_task_group() as operators:
+        for stage in stages:
+            operators.start_soon(steer, log, PauseStage(stage=stage), f"operator:{stage}")
+            operators.start_soon(steer, log, PAUSE, "operator:same")
+
+    recorded = await told(log)
+    assert (await ControlLog(log).load()).controls.paused == set(stages)
+    assert [e.event.metadata.photo_version for e in recorded] == [1, 2, 3, 4, 5]
+    for one, next_ in pairwise(recorded):
+        assert next_.event.metadata.prev == codec.digest(one.body)

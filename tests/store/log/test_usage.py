@@ -1,0 +1,470 @@
+"""Quotas: the log accepts exactly what a client may have, and knows what it has."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+import anyio
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from domain.clients.holdings import Usage
+from domain.clients.quotas import NO_QUOTA, Quota
+from domain.photo import commands as c
+from domain.photo.results import Rendition
+from domain.pipeline.failures import Category
+from domain.rejections import (
+    QuotaBytes,
+    QuotaIdempotencyKeys,
+    QuotaJobs,
+    QuotaPhotos,
+    Rejected,
+)
+from store.log import append
+from store.log.log import Log, Outcome
+from store.redis.connection import Client, connect
+from tests.conftest import CONTEXT
+from tests.store.commands import completed, upload
+from tests.tally import Total, totals
+
+FIVE = Quota(photos=5)
+LATER = "2026-11-23T11:00:00.000Z"
+
+
+@pytest.fixture
+async def log(redis: Client, prefix: str) -> Log:
+    """On both servers."""
+    return await Log.open(redis, prefix=prefix)
+
+
+@pytest.fixture
+async def other(redis_url: str, prefix: str, log: Log) -> AsyncGenerator[Log]:
+    """The same log, as another process has it."""
+    redis = connect(redis_url)
+    yield await Log.open(redis, prefix=prefix)
+    await redis.aclose()
+
+
+async def send(
+    log: Log, command: c.PhotoCommand, quota: Quota = NO_QUOTA, key: str | None = None
+) -> Outcome:
+    return await log.execute(
+        command, client_id="alice", context=CONTEXT, quota=quota, idempotency_key=key
+    )
+
+
+async def used(log: Log) -> Usage:
+    return (await log.usage("alice")).usage
+
+
+async def finish(log: Log, photo: c.UploadPhoto) -> None:
+    for stage in ("validation", "thumbnails"):
+        await send(log, completed(photo, stage))
+
+
+async def test_no_client_gets_more_photos_than_its_quota_however_many_come_at_once(
+    log: Log, other: Log
+) -> None:
+    accepted: list[str] = []
+    refused: list[Rejected] = []
+
+    async def try_one(gateway: Log) -> None:
+        photo = upload()
+        try:
+            await send(gateway, photo, FIVE)
+        except QuotaPhotos as error:
+            refused.append(error)
+        else:
+            accepted.append(photo.photo_id)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(20):
+            tasks.start_soon(try_one, (log, other)[number % 2])
+
+    assert (len(accepted), len(refused)) == (5, 15)
+    assert await used(log) == Usage(photos=5, bytes=15, jobs=5)
+    assert len([each async for each in log.scan(0)]) == 5
+    assert str(refused[0]) == "5 of at most 5 photos are stored."
+
+
+async def test_bytes_may_reach_the_quota_and_not_exceed_it(log: Log) -> None:
+    await send(log, upload(), Quota(bytes=6))
+    await send(log, upload(), Quota(bytes=6))
+
+    with pytest.raises(QuotaBytes):
+        await send(log, upload(), Quota(bytes=8))
+    await send(log, upload(), Quota(bytes=9))
+    assert (await used(log)).bytes == 9
+
+
+async def test_a_photo_that_is_deleted_makes_room_and_its_bytes_once_it_is_erased(log: Log) -> None:
+    photo = upload()
+    await send(log, photo)
+    await send(log, c.DeletePhoto(photo_id=photo.photo_id))
+
+    assert await used(log) == Usage(bytes=3)
+    with pytest.raises(QuotaBytes):
+        await send(log, upload(), Quota(bytes=3))
+    await send(log, c.RecordErased(photo_id=photo.photo_id))
+    await send(log, upload(), Quota(bytes=3, photos=1, jobs=1))
+
+
+async def test_jobs_count_until_they_end(log: Log) -> None:
+    photo = msgspec.structs.replace(upload(), pipeline="quick_processing")
+    await send(log, photo, Quota(jobs=1))
+
+    with pytest.raises(QuotaJobs):
+        await send(log, upload(), Quota(jobs=1))
+    await finish(log, photo)
+    again = c.RequestProcessing(
+        photo_id=photo.photo_id, job_id="again", pipeline="quick_processing", priority=5
+    )
+    await send(log, again, Quota(jobs=1))
+    with pytest.raises(QuotaJobs):
+        await send(log, upload(), Quota(jobs=1))
+
+
+async def test_a_photo_is_not_processed_again_when_no_byte_is_left(log: Log) -> None:
+    photo = msgspec.structs.replace(upload(), pipeline="quick_processing")
+    await send(log, photo)
+    await finish(log, photo)
+    again = c.RequestProcessing(
+        photo_id=photo.photo_id, job_id="again", pipeline="quick_processing", priority=5
+    )
+
+    with pytest.raises(QuotaBytes):
+        await send(log, again, Quota(bytes=3))
+    await send(log, again, Quota(bytes=4))
+
+
+async def test_jobs_in_progress_reserve_room_for_what_they_may_make(log: Log) -> None:
+    quota = Quota(bytes=100, job_bytes=40)
+    first = msgspec.structs.replace(upload(), pipeline="quick_processing")
+    await send(log, first, quota)
+    await send(log, upload(), quota)
+
+    with pytest.raises(QuotaBytes) as refused:
+        await send(log, upload(), quota)
+    assert str(refused.value) == (
+        "6 of at most 100 bytes are in use, and 120 would be reserved for the pictures that jobs"
+        " in progress may make, this one included."
+    )
+    assert "Wait for jobs to end" in refused.value.advice
+    await finish(log, first)
+    await send(log, upload(), quota)
+    await send(log, c.DeletePhoto(photo_id=first.photo_id))  # whose job has ended
+    with pytest.raises(QuotaBytes):
+        await send(log, upload(), quota)
+
+
+async def test_a_backfill_takes_none_of_the_clients_jobs(log: Log) -> None:
+    photo = msgspec.structs.replace(upload(), pipeline="quick_processing")
+    await send(log, photo)
+    await finish(log, photo)
+
+    await send(log, c.BackfillStage(photo_id=photo.photo_id, job_id="run", stage="metadata"))
+
+    assert (await used(log)).jobs == 0
+
+
+async def test_neither_duplicates_nor_repeats_are_refused(log: Log) -> None:
+    full = Quota(photos=1, bytes=3, jobs=1, idempotency_keys=1)
+    photo = upload("a")
+    await send(log, photo, full, "key")
+
+    repeat = await send(log, upload("a"), full, "key")
+    duplicate = await send(log, upload("a"), full)
+    lost_reply = await send(log, photo, full)
+
+    assert repeat.repeat_of == photo.photo_id
+    assert duplicate.duplicate_of == photo.photo_id
+    assert lost_reply.photo is not None
+    assert await used(log) == Usage(photos=1, bytes=3, jobs=1)
+
+
+async def test_idempotency_keys_are_counted_until_they_expire(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(append, "IDEMPOTENCY_TTL_S", 1)
+    two = Quota(idempotency_keys=2)
+    await send(log, upload("a"), two, "one")
+    await send(log, upload("a"), two, "two")  # which finds a duplicate
+
+    with pytest.raises(QuotaIdempotencyKeys) as refused:
+        await send(log, upload(), two, "three")
+    assert (await log.usage("alice")).idempotency_keys == 2
+    await send(log, upload(), two)  # without a key
+
+    assert refused.value.retry_after_s is not None
+    assert 0 < refused.value.retry_after_s <= 1
+    with anyio.fail_after(10):
+        while (await log.usage("alice")).idempotency_keys:
+            await anyio.sleep(0.02)
+    await send(log, upload(), two, "three")
+    assert await log.redis.zcard(log.keys.commands(0, "alice")) == 1
+
+
+async def _delete(log: Log, key: str) -> None:
+    await log.redis.delete(key)
+
+
+async def _retype(log: Log, key: str) -> None:
+    await log.redis.set(key, "something else")
+
+
+async def _spoil(log: Log, key: str) -> None:
+    await log.redis.hset(key, "photos", "many")
+
+
+async def _unmark(log: Log, key: str) -> None:
+    await log.redis.hdel(key, "")
+
+
+@pytest.mark.parametrize("damage", [_delete, _retype, _spoil, _unmark])
+async def test_a_lost_count_is_folded_again_and_never_taken_for_nothing(
+    log: Log, damage: Callable[[Log, str], Awaitable[None]]
+) -> None:
+    for _ in range(5):
+        await send(log, upload(), FIVE)
+    await damage(log, log.keys.usage(0, "alice"))
+
+    with pytest.raises(QuotaPhotos):
+        await send(log, upload(), FIVE)
+
+    await damage(log, log.keys.usage(0, "alice"))
+    assert await used(log) == Usage(photos=5, bytes=15, jobs=5)
+
+
+async def test_what_happens_while_the_count_is_lost_is_in_the_next_one(log: Log) -> None:
+    photo = upload()
+    await send(log, photo, FIVE)
+    await log.redis.delete(log.keys.usage(0, "alice"))
+    await send(log, upload())  # that no quota limits: nothing is folded for it
+    assert not await log.redis.exists(log.keys.usage(0, "alice"))
+    await send(log, c.DeletePhoto(photo_id=photo.photo_id))
+
+    assert await used(log) == Usage(photos=1, bytes=6, jobs=1)
+
+
+async def test_all_that_redis_knows_beside_the_log_may_be_lost_at_once(log: Log) -> None:
+    for _ in range(5):
+        await send(log, upload(), FIVE)
+    for key in (
+        log.keys.usage(0, "alice"),
+        log.keys.clients(0),
+        log.keys.sha256(0, "alice"),
+    ):
+        await log.redis.delete(key)
+
+    assert (await log.usage("bob")).usage == Usage()
+    with pytest.raises(QuotaPhotos):
+        await send(log, upload(), FIVE)
+
+
+async def test_a_client_that_is_counted_first_and_uploads_then_keeps_its_hashes(log: Log) -> None:
+    """Who asks for its usage after a loss is known from then on."""
+    await send(log, upload("a"))
+    await log.redis.delete(log.keys.clients(0))
+    assert (await log.usage("bob")).usage == Usage()
+    photo = upload("b", "bob")
+    await log.execute(photo, client_id="bob", context=CONTEXT)
+    await log.redis.delete(log.keys.sha256(0, "bob"))
+
+    twin = await log.execute(upload("b", "bob"), client_id="bob", context=CONTEXT)
+
+    assert twin.duplicate_of == photo.photo_id
+
+
+async def test_a_new_client_has_nothing_and_costs_no_fold(log: Log) -> None:
+    await send(log, upload())
+
+    assert (await log.usage("bob")).usage == Usage()
+    assert not await log.redis.exists(log.keys.sha256(0, "bob"))
+
+
+def made(photo: c.UploadPhoto, job_id: str, name: str, size: int) -> Rendition:
+    return Rendition(
+        name=name,
+        key=f"renditions/{photo.photo_id}/{job_id}/{name}",
+        width=1,
+        height=1,
+        file_size=size,
+        mime_type="image/webp",
+        sha256="",
+    )
+
+
+KEY_BYTES = 36
+"""Of a file that is named by an earlier job; the size goes with the key."""
+
+BOUNDED = {"bob": Quota(bytes=400, job_bytes=3 * KEY_BYTES)}
+"""The most that a job makes here are three files."""
+
+MADE = {"thumbnails": ("thumbnail-150", "thumbnail-300"), "optimization": ("optimized",)}
+
+
+class Story(RuleBasedStateMachine):
+    """Whatever happens, in whatever order, the totals are those of the events."""
+
+    photos = Bundle("photos")
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.redis = connect(self.url)
+        prefix = f"test-{uuid.uuid4().hex}"
+        self.log = self.runner.run(Log.open(self.redis, partitions=2, prefix=prefix))
+        self.jobs: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        self.runner.run(self.redis.aclose())
+        self.runner.close()
+
+    def execute(self, command: c.PhotoCommand, client_id: str, quota: Quota = NO_QUOTA) -> bool:
+        try:
+            outcome = self.runner.run(
+                self.log.execute(command, client_id=client_id, context=CONTEXT, quota=quota)
+            )
+        except Rejected:
+            return False
+        return bool(outcome.events)
+
+    @rule(
+        target=photos,
+        client_id=st.sampled_from(("alice", "bob")),
+        content=st.sampled_from("abcd"),
+        most=st.integers(0, 3),
+    )
+    def send(self, client_id: str, content: str, most: int) -> c.UploadPhoto:
+        photo = upload(content, client_id)
+        before = self.runner.run(self.log.usage(client_id)).usage.photos
+        quota = msgspec.structs.replace(BOUNDED.get(client_id, NO_QUOTA), photos=most)
+        if self.execute(photo, client_id, quota):
+            assert not most or before < most
+            self.jobs[photo.photo_id] = photo.job_id
+        return photo
+
+    @rule(photo=photos, pipeline=st.sampled_from(("quick_processing", "full_processing")))
+    def reprocess(self, photo: c.UploadPhoto, pipeline: str) -> None:
+        job_id = str(uuid.uuid4())
+        command = c.RequestProcessing(
+            photo_id=photo.photo_id, job_id=job_id, pipeline=pipeline, priority=5
+        )
+        if self.execute(command, photo.client_id, BOUNDED.get(photo.client_id, NO_QUOTA)):
+            self.jobs[photo.photo_id] = job_id
+
+    @rule(photo=photos)
+    def backfill(self, photo: c.UploadPhoto) -> None:
+        if photo.client_id in BOUNDED:  # operators' jobs reserve nothing
+            return
+        job_id = str(uuid.uuid4())
+        command = c.BackfillStage(photo_id=photo.photo_id, job_id=job_id, stage="optimization")
+        if self.execute(command, photo.client_id):
+            self.jobs[photo.photo_id] = job_id
+
+    @rule(photo=photos)
+    def retry(self, photo: c.UploadPhoto) -> None:
+        job_id = str(uuid.uuid4())
+        command = c.RetryProcessing(photo_id=photo.photo_id, job_id=job_id)
+        if self.execute(command, photo.client_id, BOUNDED.get(photo.client_id, NO_QUOTA)):
+            self.jobs[photo.photo_id] = job_id
+
+    @rule(photo=photos, size=st.integers(1, 9), same_key=st.booleans())
+    def process(self, photo: c.UploadPhoto, size: int, *, same_key: bool) -> None:
+        job_id = self.jobs.get(photo.photo_id, "")
+        of = photo.job_id if same_key else job_id
+        for stage in ("validation", "metadata", "thumbnails", "optimization", "placeholder"):
+            self.execute(
+                c.RecordStageCompleted(
+                    photo_id=photo.photo_id,
+                    job_id=job_id,
+                    stage=stage,
+                    attempt=1,
+                    duration_ms=1,
+                    result={},
+                    renditions=tuple(
+                        made(photo, of, name, len(of) if same_key else size)
+                        for name in MADE.get(stage, ())
+                    ),
+                    remove_at=LATER,
+                ),
+                photo.client_id,
+            )
+
+    @rule(photo=photos)
+    def fail(self, photo: c.UploadPhoto) -> None:
+        command = c.RecordStageFailed(
+            photo_id=photo.photo_id,
+            job_id=self.jobs.get(photo.photo_id, ""),
+            stage="metadata",
+            attempt=1,
+            category=Category.DATA,
+            code="x",
+            error="why",
+        )
+        self.execute(command, photo.client_id)
+
+    @rule(photo=photos)
+    def remove_superseded(self, photo: c.UploadPhoto) -> None:
+        loaded = self.runner.run(self.log.load(photo.photo_id, photo.client_id)).photo
+        if loaded is not None:
+            keys = (*loaded.holding.superseded, *loaded.keys.values(), "nothing")
+            command = c.RecordRenditionsRemoved(photo_id=photo.photo_id, keys=keys)
+            self.execute(command, photo.client_id)
+            self.execute(command, photo.client_id)
+
+    @rule(photo=photos)
+    def delete(self, photo: c.UploadPhoto) -> None:
+        self.execute(c.DeletePhoto(photo_id=photo.photo_id), photo.client_id)
+
+    @rule(photo=photos)
+    def erase(self, photo: c.UploadPhoto) -> None:
+        self.execute(c.RecordErased(photo_id=photo.photo_id), photo.client_id)
+
+    @rule(client_id=st.sampled_from(("alice", "bob")), what=st.sampled_from((0, 1, 2)))
+    def lose(self, client_id: str, what: int) -> None:
+        keys, partition = self.log.keys, self.log.partition_of(client_id)
+        names = (
+            keys.usage(partition, client_id),
+            keys.sha256(partition, client_id),
+            keys.clients(partition),
+        )
+        self.runner.run(_delete(self.log, names[what]))
+
+    @rule(photo=photos)
+    def lose_state(self, photo: c.UploadPhoto) -> None:
+        partition = self.log.partition_of(photo.client_id)
+        self.runner.run(_delete(self.log, self.log.keys.photo(partition, photo.photo_id)))
+
+    @invariant()
+    def the_totals_are_those_of_the_events(self) -> None:
+        self.runner.run(self.compare())
+
+    async def compare(self) -> None:
+        recorded = [each for n in range(2) async for each in self.log.scan(n)]
+        expected = totals(recorded)
+        for client_id in ("alice", "bob"):
+            key = self.log.keys.usage(self.log.partition_of(client_id), client_id)
+            total = expected.get(client_id, Total(0, 0, 0))
+            if await self.redis.exists(key):  # or it was lost, and nobody has asked since
+                assert Total.of((await self.log.usage(client_id)).usage) == total
+            quota = BOUNDED.get(client_id, NO_QUOTA)
+            reserved = quota.job_bytes * total.jobs
+            assert not quota.bytes or total.bytes + reserved <= quota.bytes
+
+
+def test_the_totals_are_always_those_of_the_events(valkey_url: str) -> None:
+    Story.url = valkey_url
+    run_state_machine_as_test(  # pyright: ignore[reportUnknownMemberType]
+        Story, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
+    )

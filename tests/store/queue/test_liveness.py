@@ -1,0 +1,87 @@
+import time
+
+import anyio
+
+from domain.pipeline.stages import ERASURE, TREE
+from store.log.log import Log
+from store.queue import liveness
+from store.queue.lanes import Lanes
+from tests.conftest import CONTEXT, home
+from tests.store.commands import upload
+
+DEADLINE_S = 10.0
+AN_HOUR_MS = 3_600_000
+
+
+async def ready(log: Log, consumer: str) -> Lanes:
+    lanes = Lanes(log, consumer, (*TREE, ERASURE))
+    await lanes.prepare(home(log))
+    return lanes
+
+
+async def test_the_size_of_the_log_grows_with_it(log: Log) -> None:
+    before = await liveness.log_size(log, 0)
+
+    for _ in range(3):
+        await log.execute(upload(), client_id="alice", context=CONTEXT)
+
+    after = await liveness.log_size(log, 0)
+    assert (before.events, before.memory_bytes, after.events) == (0, 0, 3)
+    assert after.memory_bytes is not None
+    assert after.memory_bytes > 500
+
+
+async def test_nobody_works_where_no_worker_has_ever_been(log: Log) -> None:
+    assert await liveness.workers(log, AN_HOUR_MS) == 0
+
+
+async def test_workers_that_find_nothing_to_do_are_counted(log: Log) -> None:
+    for consumer in ("one", "two"):
+        await ready(log, consumer)
+        await liveness.report(log, consumer)
+
+    await liveness.report(log, "one")
+
+    assert await liveness.workers(log, AN_HOUR_MS) == 2
+
+
+async def test_a_worker_counts_as_long_as_it_reports(log: Log) -> None:
+    await ready(log, "silent")
+    await ready(log, "here")
+    await liveness.report(log, "silent")
+
+    with anyio.fail_after(DEADLINE_S):
+        began = time.monotonic()
+        while await liveness.workers(log, 200) != 1 or time.monotonic() - began < 0.2:
+            await liveness.report(log, "here")
+
+    assert await liveness.workers(log, AN_HOUR_MS) == 2
+
+
+async def test_a_report_takes_no_task_and_leaves_those_in_hand_as_they_are(log: Log) -> None:
+    await ready(log, "one")
+    key = log.keys.lane(0, "validation", "high")
+    await log.redis.xadd(key, {"b": b"held"})
+    await log.redis.xreadgroup("validation", "one", {key: ">"})
+    await log.redis.xadd(key, {"b": b"waiting"})
+
+    await liveness.report(log, "one")
+
+    [held] = await log.redis.xpending_range(key, "validation", "-", "+", 10)
+    assert held["times_delivered"] == 1
+    assert await log.redis.xlen(key) == 2
+
+
+async def test_the_clocks_of_one_machine_agree(log: Log) -> None:
+    assert abs(await liveness.clock_ahead_ms(log)) < 500
+
+
+async def test_what_is_missing_around_decoders_is_told_for_a_while(log: Log) -> None:
+    assert await liveness.unconfined(log, AN_HOUR_MS) == []
+
+    await liveness.report_unconfined(log, ())
+    await liveness.report_unconfined(log, ("seccomp", "landlock"))
+    await liveness.report_unconfined(log, ("landlock",))
+
+    assert await liveness.unconfined(log, AN_HOUR_MS) == ["landlock", "seccomp"]
+    assert await liveness.unconfined(log, -AN_HOUR_MS) == []

@@ -1,0 +1,68 @@
+"""The commands that a user is allowed are those that the code sends: none is lacking, none idle."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from redis.commands.core import CoreCommands
+
+import store
+from store.redis.acl import COMMANDS, ON_A_CLUSTER, TO_WAIT
+
+FOLDER = Path(store.__file__).parent
+CLIENTS = ("redis", "pipe", "pubsub", "untyped")
+"""How the code names what it sends commands with, but for an underscore before it."""
+
+CONTAINERS = ("config", "cluster", "memory", "xgroup", "xinfo")
+"""Commands that are allowed by what follows them."""
+
+BY_ITSELF = {"asking", "select", "unsubscribe"}
+"""What follows a redirection, and what the library sends."""
+
+NOT_ALLOWED = {"config|get"}
+"""A courtesy that is asked for where it is allowed."""
+
+
+def command(*words: str) -> str:
+    first, *rest = (word.lower() for word in words)
+    return f"{first}|{rest[0]}" if first in CONTAINERS else first
+
+
+def sent_by_scripts() -> Iterator[str]:
+    for path in FOLDER.glob("*.lua"):
+        for found in re.finditer(r'redis\.p?call\("(\w+)"(?:, "(\w+)")?', path.read_text("utf-8")):
+            yield command(*filter(None, found.groups()))
+
+
+def sent_by_code() -> Iterator[str]:
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                yield from _sent(node, node.func)
+            match node:
+                case ast.Call(func=ast.Name(id="send"), args=[ast.Constant(value=str(word)), *_]):
+                    yield command(word)
+                case _:
+                    pass
+
+
+def _sent(call: ast.Call, method: ast.Attribute) -> Iterator[str]:
+    of: Any = method.value
+    name = str(getattr(of, "attr", None) or getattr(of, "id", "")).removeprefix("_")
+    match call.args:
+        case [ast.Constant(value=str(words)), *_] if method.attr in ("execute_command", "_run"):
+            yield command(*words.split())
+        case _ if name in CLIENTS and hasattr(CoreCommands, method.attr):
+            yield command(*method.attr.split("_"))
+        case _ if name in CLIENTS and method.attr == "subscribe":
+            yield method.attr
+        case _:
+            pass
+
+
+def test_what_is_sent_is_allowed_and_nothing_else() -> None:
+    sent = {*sent_by_scripts(), *sent_by_code(), *BY_ITSELF} - NOT_ALLOWED
+
+    assert sent == {*COMMANDS, *ON_A_CLUSTER, *TO_WAIT}

@@ -1,0 +1,301 @@
+"""The breaker before Redis: what it counts, what it refuses, and how it finds out."""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from redis import exceptions
+
+from domain.photo.commands import UploadPhoto
+from store.errors import CircuitOpen, Full, Unavailable, Unexpected
+from store.log.doorbell import Doorbell, ring
+from store.log.log import Log
+from store.redis.breaker import FAILURES, Breaker
+from store.redis.connection import PROBE_S, Client, connect, translated
+from tests.clocks import Clock
+from tests.conftest import CONTEXT
+from tests.servers import url_in, valkey
+from tests.store.commands import upload
+
+DEADLINE_S = 10.0
+OPEN_S = 16.0
+FIRST_S = 1.0
+
+Ask = Callable[[Client], Awaitable[Any]]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def client(own_folder: Path, clock: Clock) -> AsyncGenerator[Client]:
+    """Its server does not run; its breaker's time stands still."""
+    client = connect(url_in(own_folder), Breaker("redis", open_s=OPEN_S, clock=clock))
+    yield client
+    await client.aclose()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while not condition():
+            await anyio.sleep(0.005)
+
+
+async def piped(client: Client) -> None:
+    pipeline = client.pipeline(transaction=False)
+    pipeline.xlen("x")
+    await pipeline.execute()
+
+
+async def subscribed(client: Client) -> None:
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe("x")
+
+
+async def read(client: Client, block_ms: int) -> None:
+    await client.xread({"x": "0"}, block=block_ms)
+
+
+async def blocked(client: Client, count: int) -> None:
+    """Wait until that many reads wait at the server."""
+    untyped: Any = client
+    with anyio.fail_after(DEADLINE_S):
+        while (await untyped.info("clients"))["blocked_clients"] < count:
+            await anyio.sleep(0.005)
+
+
+async def paused(folder: Path, timeout_ms: int) -> None:
+    """From now on the server takes what it is asked, and says nothing."""
+    other: Any = connect(url_in(folder))
+    await other.client_pause(timeout_ms, all=True)
+    await other.aclose()
+
+
+WAYS: dict[str, Ask] = {
+    "command": lambda client: client.xlen("x"),
+    "pipeline": piped,
+    "subscription": subscribed,
+    "script": lambda client: client.register_script("return 1")(),
+}
+
+
+async def fails(client: Client, ask: Ask, times: int = 1) -> None:
+    for _ in range(times):
+        with pytest.raises(Unavailable) as error, translated():
+            await ask(client)
+        assert not isinstance(error.value, CircuitOpen)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_server_that_is_away_is_not_asked_again_until_it_is_time(
+    client: Client, clock: Clock, own_folder: Path, way: str
+) -> None:
+    await fails(client, WAYS[way], FAILURES)
+    assert client.breaker.state == "open"
+
+    with valkey(own_folder):
+        for ask in WAYS.values():
+            with pytest.raises(CircuitOpen), translated():
+                await ask(client)
+        clock.now_s = FIRST_S
+        await WAYS[way](client)
+
+    assert client.breaker.state == "closed"
+
+
+async def test_the_probe_of_a_server_that_is_still_away_opens_it_for_longer(
+    client: Client, clock: Clock
+) -> None:
+    await fails(client, WAYS["command"], FAILURES)
+    clock.now_s = FIRST_S
+
+    await fails(client, WAYS["command"])
+
+    assert (client.breaker.state, client.breaker.retry_after_s) == ("open", 2 * FIRST_S)
+
+
+async def test_a_server_lost_in_the_middle_of_a_blocking_read_counts_once(
+    client: Client, own_folder: Path
+) -> None:
+    async def lose() -> None:
+        with pytest.raises(Unavailable), translated():
+            await read(client, 5_000)
+
+    async with anyio.create_task_group() as tasks:
+        with valkey(own_folder):
+            for _ in range(FAILURES - 1):
+                tasks.start_soon(lose)
+            await blocked(client, FAILURES - 1)
+
+    assert client.breaker.state == "closed"
+    await fails(client, WAYS["command"])
+    assert client.breaker.state == "open"
+
+
+async def test_reads_that_are_broken_off_do_not_count(client: Client, own_folder: Path) -> None:
+    with valkey(own_folder):
+        for _ in range(2 * FAILURES):
+            with anyio.move_on_after(0.02):
+                await read(client, 2_000)
+
+        assert client.breaker.state == "closed"
+        assert await client.xlen("x") == 0
+
+
+async def test_a_blocking_read_is_never_the_probe(
+    client: Client, clock: Clock, own_folder: Path
+) -> None:
+    await fails(client, WAYS["command"], FAILURES)
+    clock.now_s = FIRST_S
+
+    with valkey(own_folder):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read, client, 60_000)
+            await until(lambda: client.breaker.state == "closed")
+            assert await client.xlen("x") == 0
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_server_that_takes_the_probe_and_is_silent_is_not_waited_for(
+    client: Client, clock: Clock, own_folder: Path
+) -> None:
+    with valkey(own_folder):
+        for _ in range(FAILURES):
+            client.breaker.note(well=False)
+        await paused(own_folder, 60_000)
+        clock.now_s = FIRST_S
+        began = time.monotonic()
+
+        await fails(client, WAYS["command"])
+
+        assert PROBE_S <= time.monotonic() - began < 5 * PROBE_S
+        assert client.breaker.state == "open"
+
+
+async def test_a_probe_that_is_cancelled_leaves_its_place(
+    client: Client, clock: Clock, own_folder: Path
+) -> None:
+    with valkey(own_folder):
+        for _ in range(FAILURES):
+            client.breaker.note(well=False)
+        await paused(own_folder, 300)
+        clock.now_s = FIRST_S
+        with anyio.move_on_after(0.05) as scope:
+            await client.check()
+        assert scope.cancelled_caught
+        assert client.breaker.state == "half-open"
+
+        await client.check()
+
+        assert client.breaker.state == "closed"
+
+
+async def test_a_server_that_refuses_the_probe_is_there(
+    client: Client, clock: Clock, own_folder: Path
+) -> None:
+    with valkey(own_folder):
+        untyped: Any = client
+        await untyped.execute_command("ACL", "SETUSER", "default", "-ping")
+        for _ in range(FAILURES):
+            client.breaker.note(well=False)
+        clock.now_s = FIRST_S
+
+        assert await client.xlen("x") == 0
+
+    assert client.breaker.state == "closed"
+
+
+async def test_what_redis_refuses_is_an_answer(redis: Client, prefix: str) -> None:
+    await redis.set(prefix, "no number")
+    for _ in range(2 * FAILURES):
+        with pytest.raises(Unexpected, match="not an integer"), translated():
+            await redis.incr(prefix)
+
+    assert redis.breaker.state == "closed"
+
+
+async def test_a_server_that_is_full_is_there(client: Client, own_folder: Path) -> None:
+    with valkey(own_folder):
+        untyped: Any = client
+        await untyped.config_set("maxmemory", "1")
+        for _ in range(2 * FAILURES):
+            with pytest.raises(Full), translated():
+                await client.xadd("x", {"a": "b"})
+
+    assert client.breaker.state == "closed"
+
+
+async def test_too_many_connections_of_our_own_do_not_count(
+    client: Client, own_folder: Path
+) -> None:
+    refused: list[str] = []
+
+    async def hold() -> None:
+        try:
+            await read(client, 1_000)
+        except exceptions.MaxConnectionsError as error:
+            refused.append(str(error))
+
+    with valkey(own_folder):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200 + 2 * FAILURES):
+                tasks.start_soon(hold)
+
+    assert len(refused) >= 2 * FAILURES
+    assert client.breaker.state == "closed"
+
+
+async def test_a_client_that_was_never_used_closes(client: Client) -> None:
+    await client.aclose()
+
+    assert client.breaker.state == "closed"
+
+
+async def test_the_doorbell_is_heard_again_after_an_outage(
+    client: Client, clock: Clock, own_folder: Path, prefix: str
+) -> None:
+    with valkey(own_folder):
+        log = await Log.open(client, prefix=prefix)
+        bell = Doorbell(log)
+        assert not await bell.wait(0)
+    for _ in range(FAILURES + 1):
+        with pytest.raises(Unavailable):
+            await bell.wait(0.1)
+    assert client.breaker.state == "open"
+
+    with valkey(own_folder):
+        clock.now_s = FIRST_S
+        assert not await bell.wait(0)
+        await ring(log)
+        assert await bell.wait(5)
+        await bell.close()
+
+
+async def test_commands_under_way_ride_out_a_restart_that_opens_the_breaker(
+    own_folder: Path, prefix: str
+) -> None:
+    client = connect(url_in(own_folder))
+    with valkey(own_folder):
+        log = await Log.open(client, prefix=prefix)
+    commands = [upload() for _ in range(20)]
+
+    async def execute(command: UploadPhoto) -> None:
+        await log.execute(command, client_id="alice", context=CONTEXT, patience_s=3.0)
+
+    with ExitStack() as after:
+        async with anyio.create_task_group() as tasks:
+            for command in commands:
+                tasks.start_soon(execute, command)
+            await until(lambda: client.breaker.state == "open")
+            after.enter_context(valkey(own_folder))
+
+        recorded = [each.event.data.photo_id async for each in log.scan(0)]
+    assert sorted(recorded) == sorted(command.photo_id for command in commands)
+    assert client.breaker.state == "closed"
+    await client.aclose()

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from store.errors import Corrupt, Unavailable
+from store.sqlite.connection import open_writer
+from store.sqlite.generations import Generations
+from store.sqlite.reader import Reader
+
+PAGE = 4096
+
+
+@pytest.fixture
+def generations(tmp_path: Path) -> Generations:
+    """A live generation of some hundred pages."""
+    generations = Generations(tmp_path)
+    path = generations.new()
+    db = open_writer(path)
+    db.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY, text TEXT) STRICT")
+    with db.transaction():
+        db.execute_many("INSERT INTO numbers VALUES (?, ?)", [(n, "x" * 100) for n in range(5_000)])
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    generations.switch(path)
+    return generations
+
+
+async def test_a_whole_file_passes_the_check(generations: Generations) -> None:
+    await Reader(generations).check(10)
+
+
+async def test_a_page_of_rubbish_is_found_though_queries_do_not_meet_it(
+    generations: Generations,
+) -> None:
+    path = generations.current()
+    assert path is not None
+    with path.open("r+b") as file:
+        file.seek(50 * PAGE)
+        file.write(b"rubbish!" * (PAGE // 8))
+    reader = Reader(generations)
+
+    assert await reader.query(lambda db: db.execute("SELECT text FROM numbers WHERE n = 1"))
+    with pytest.raises(Corrupt, match="the read model is damaged"):
+        await reader.check(10)
+
+    reader.close()
+
+
+async def test_a_check_that_takes_too_long_is_broken_off(generations: Generations) -> None:
+    with pytest.raises(Unavailable, match="interrupted"):
+        await Reader(generations).check(0)
+
+
+async def test_without_a_generation_there_is_nothing_to_check(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no read model yet"):
+        await Reader(Generations(tmp_path)).check(10)

@@ -1,0 +1,163 @@
+"""Logs and files written by hand, as right or as wrong as a test of the checker wants them."""
+
+import hashlib
+import uuid
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from store.log.log import Log
+from store.redis.connection import Client
+from tests.system.checker import Findings, Redis, examine
+from tests.system.rules import NOTHING_BEFORE
+from tests.system.stored import Folder
+
+STAGES = ("validation", "metadata", "thumbnails", "optimization", "placeholder")
+UPLOAD_AND_PROCESSING = 9
+"""How many events a photo has that nothing went wrong with."""
+
+RETRY_AT = "2026-11-23T10:00:05.000Z"
+REASON = {"category": "resource", "error": "It died."}
+
+
+class Book:
+    """Writes a log and files as right or as wrong as a test wants them, by hand."""
+
+    def __init__(self, redis: Client, prefix: str, root: Path) -> None:
+        self.redis = redis
+        self.prefix = prefix
+        self.root = root
+        self._chains: dict[str, tuple[int, str]] = {}
+        self.last = ""
+
+    async def tell(
+        self,
+        kind: str,
+        photo_id: str = "",
+        data: dict[str, Any] | None = None,
+        *,
+        partition: int = 0,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Add the event that comes next in its chain; ``metadata`` wins over what is right."""
+        chain = photo_id or "pipeline"
+        version, prev = self._chains.get(chain, (0, NOTHING_BEFORE))
+        event = {
+            "timestamp": "2026-11-23T10:00:00.000Z",
+            "type": kind,
+            "data": (data or {}) | ({"photoId": photo_id} if photo_id else {}),
+            "metadata": {
+                "source": "test",
+                "clientId": "alice",
+                "sessionId": None,
+                "traceId": "0af7651916cd43dd8448eb211c80319c",
+                "actor": "client:alice",
+                "cause": None,
+                "version": "1",
+                "photoVersion": version + 1,
+                "prev": prev,
+                **(metadata or {}),
+            },
+        }
+        body = msgspec.msgpack.encode(event)
+        fields = {"t": kind, "p": photo_id, "v": version + 1, "b": body}
+        key = f"{self.prefix}:{{{partition:02d}}}:log"
+        entry_id: Any = await self.redis.xadd(key, fields)  # type: ignore[arg-type]
+        self.last = f"{partition}:{entry_id.decode()}"
+        self._chains[chain] = version + 1, hashlib.sha256(body).hexdigest()
+
+    def file(self, key: str, data: bytes) -> dict[str, Any]:
+        """Store the file; what an event says of it."""
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return {
+            "key": key,
+            "name": path.name,
+            "fileSize": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+
+    async def upload(
+        self,
+        *,
+        photo_id: str | None = None,
+        content: str | None = None,
+        partition: int = 0,
+        metadata: dict[str, Any] | None = None,
+    ) -> str:
+        """A photo of which nothing more is known; its job is named ``job-1``."""
+        photo_id = photo_id or str(uuid.uuid4())
+        original = self.file(f"originals/{photo_id}", (content or photo_id).encode())
+        data = original | {"jobId": "job-1", "pipeline": "full_processing"}
+        await self.tell("photo.uploaded", photo_id, data, partition=partition, metadata=metadata)
+        return photo_id
+
+    async def request(self, photo_id: str, *done: str) -> None:
+        """Ask for ``job-2``, which goes on after the stages ``done``."""
+        data = {"jobId": "job-2", "pipeline": "full_processing", "done": done}
+        await self.tell("photo.processing.requested", photo_id, data)
+
+    async def stage(
+        self, photo_id: str, stage: str, job: str = "job-1", *renditions: dict[str, Any]
+    ) -> None:
+        data = {"jobId": job, "stage": stage, "renditions": renditions}
+        await self.tell("photo.processing.stage.completed", photo_id, data)
+
+    async def attempt(
+        self, photo_id: str, stage: str, attempt: int = 1, retry_at: str | None = RETRY_AT
+    ) -> None:
+        """One that failed."""
+        data = REASON | {"jobId": "job-1", "stage": stage, "attempt": attempt, "retryAt": retry_at}
+        await self.tell("photo.processing.stage.failed", photo_id, data)
+
+    async def fail(
+        self, photo_id: str, stage: str, job: str = "job-1", *, partition: int = 0
+    ) -> None:
+        """The job's end."""
+        data = REASON | {"jobId": job, "stage": stage}
+        await self.tell("photo.processing.failed", photo_id, data, partition=partition)
+
+    async def complete(self, photo_id: str, job: str = "job-1") -> None:
+        await self.tell("photo.processing.completed", photo_id, {"jobId": job})
+
+    async def process(self, photo_id: str) -> None:
+        """All that comes after the upload when nothing goes wrong."""
+        await self.tell("photo.processing.started", photo_id, {"jobId": "job-1"})
+        thumbnail = self.file(f"renditions/{photo_id}/thumbnail-150", b"small")
+        optimized = self.file(f"renditions/{photo_id}/optimized", b"optimized")
+        for stage in STAGES:
+            if stage == "thumbnails":
+                data = {"jobId": "job-1", "size": 150, "thumbnail": thumbnail}
+                await self.tell("photo.thumbnail.generated", photo_id, data)
+            made = (optimized,) if stage == "optimization" else ()
+            await self.stage(photo_id, stage, "job-1", *made)
+        await self.complete(photo_id)
+
+    async def take_out(self, number: int) -> None:
+        """Remove an entry of partition 0."""
+        key, entries = await self._entries()
+        await self.redis.xdel(key, entries[number][0])
+
+    async def misfile(self, number: int) -> None:
+        """Write partition 0 again, with one entry under the name of another photo."""
+        key, entries = await self._entries()
+        await self.redis.delete(key)
+        for n, (entry_id, fields) in enumerate(entries):
+            filed = fields | {b"p": b"other"} if n == number else fields
+            await self.redis.xadd(key, filed, id=entry_id)
+
+    async def _entries(self) -> tuple[str, Any]:
+        key = f"{self.prefix}:{{00}}:log"
+        return key, await self.redis.xrange(key)
+
+    def remove_files(self, photo_id: str) -> None:
+        """As the photo's erasure does."""
+        for path in self.root.rglob("*"):
+            if path.is_file() and photo_id in str(path):
+                path.unlink()
+
+    async def examined(self) -> Findings:
+        await Log.open(self.redis, prefix=self.prefix)
+        return await examine(cast("Redis", self.redis), self.prefix, Folder(self.root))
