@@ -20,6 +20,7 @@ from gateway.queries.reading import in_log
 from gateway.rooms import room_history
 from gateway.rooms.rooms import Admission, Positions, rooms_of
 from gateway.rooms.subscription import Delivery, Fetch, Start, Subscription
+from gateway.rooms.turns import Turns
 from projections.models import checkpoints
 from projections.models.history import HistoryEntry, Room
 from store.background import Background
@@ -67,6 +68,7 @@ class Hub:
         self, log: Log, reader: Reader, limits: Limits, background: Background | None = None
     ) -> None:
         self.connections: dict[Transport, int] = {"sse": 0, "websocket": 0}
+        self.turns = Turns()
         self.delivered = 0
         self.catch_ups = 0
         self.overflows = 0
@@ -180,9 +182,12 @@ class Hub:
         )
 
     @contextmanager
-    def subscribe(self, transport: Transport) -> "Generator[Subscriber]":
-        """A subscriber that is in no room yet; leaves all rooms at the end of the block."""
-        subscriber = Subscriber(self, self._catch_up)
+    def subscribe(self, transport: Transport, client: str = "") -> "Generator[Subscriber]":
+        """A subscriber that is in no room yet; leaves all rooms at the end of the block.
+
+        Subscribers of one ``client`` take turns.
+        """
+        subscriber = Subscriber(self, client, self._catch_up)
         self._subscribers.add(subscriber)
         self.connections[transport] += 1
         try:
@@ -299,9 +304,13 @@ class Subscriber:
     """One reader's subscription, with the waiting. For one task that reads and one that enters."""
 
     def __init__(
-        self, hub: Hub, read: Callable[[Fetch], Awaitable[list[list[HistoryEntry]]]]
+        self,
+        hub: Hub,
+        client: str,
+        read: Callable[[Fetch], Awaitable[list[list[HistoryEntry]]]],
     ) -> None:
         self._hub = hub
+        self._client = client
         self._read = read
         self._subscription = Subscription(hub.head, hub.limits.room_backlog)
         self._awake = anyio.Event()
@@ -364,7 +373,7 @@ class Subscriber:
 
         Empty only after ``end``, and when the hub has stopped.
         """
-        subscription = self._subscription
+        subscription, has_turn = self._subscription, False
         while not self._ended:
             # A server's send returns at once while its buffer has room: let the others have a turn.
             await checkpoint()
@@ -372,6 +381,10 @@ class Subscriber:
             if fetch is not None:
                 batch = await self._fetch(fetch)
             elif subscription.backlog:
+                if not has_turn:
+                    await self._hub.turns.take(self._client)
+                    has_turn = True
+                    continue  # the backlog may have overflown meanwhile
                 batch = subscription.take()
                 self._hub.handed_over(batch)
             else:

@@ -165,7 +165,7 @@ class _Stream(EventSourceResponse):
 
     async def _frames(self, entrance: _Entrance, principal: Principal) -> AsyncGenerator[bytes]:
         with (
-            self._hub.subscribe("sse") as subscriber,
+            self._hub.subscribe("sse", principal.actor) as subscriber,
             self._access.staying(principal, lambda _: self._stopping.set()),
         ):
             self._subscriber = subscriber

@@ -235,7 +235,10 @@ async def _converse(
             logger.debug("the peer of a socket has gone")
         tasks.cancel_scope.cancel()
 
-    with hub.subscribe("websocket") as subscriber, access.staying(principal, refuse):
+    with (
+        hub.subscribe("websocket", principal.actor) as subscriber,
+        access.staying(principal, refuse),
+    ):
         conversation = _Conversation(socket, principal, deps, hub, subscriber, security, budget)
         with anyio.move_on_after(principal.expires - time.time()) as lifetime:
             async with anyio.create_task_group() as tasks:
