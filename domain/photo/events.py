@@ -23,6 +23,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What happened. Every event names its photo."""
 
     TYPE: ClassVar[str]
+    VERSION: ClassVar[str] = "1"
 
     photo_id: str
 

@@ -43,6 +43,7 @@ class SystemData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The data of an event that belongs to the system, not to a photo."""
 
     TYPE: ClassVar[str]
+    VERSION: ClassVar[str] = "1"
 
     @property
     def photo_id(self) -> str:
