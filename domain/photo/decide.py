@@ -61,9 +61,8 @@ def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, 
         case c.RecordOriginalRestored():
             return _restore(command, photo)
         case c.RecordErased():
-            if photo.erased or not photo.deleted:
-                return ()
-            return (e.PhotoErased(photo_id=photo.photo_id),)
+            is_due = photo.deleted and not photo.erased
+            return (e.PhotoErased(photo_id=photo.photo_id),) if is_due else ()
         case _:
             assert_never(command)
 
