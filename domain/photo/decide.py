@@ -61,8 +61,9 @@ def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, 
         case c.RecordOriginalRestored():
             return _restore(command, photo)
         case c.RecordErased():
-            is_due = photo.deleted and not photo.erased
-            return (e.PhotoErased(photo_id=photo.photo_id),) if is_due else ()
+            if photo.erased or not photo.deleted:
+                return ()
+            return (e.PhotoErased(photo_id=photo.photo_id),)
         case _:
             assert_never(command)
 
