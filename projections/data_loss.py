@@ -19,8 +19,9 @@ import msgspec
 
 from domain.photo.events import Context
 from domain.pipeline.control import RaiseAlert
-from domain.pipeline.control_events import MOST_NAMED, OF_NO_PHOTO
+from domain.pipeline.control_events import MOST_NAMED
 from domain.pipeline.failures import Category
+from domain.system_events import OF_NO_PHOTO
 from projections import fold
 from projections.models.history import HistoryEntry
 from store.errors import StoreError

@@ -5,8 +5,8 @@ from litestar import Response, get, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from domain.clients.holdings import Usage
 from domain.clients.quotas import ChangeQuota, Most, OwnQuota
+from domain.clients.usage import Usage
 from gateway.commands import NO_ANSWER, naming_the_log, position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import CLIENT_ID, operator, overseer

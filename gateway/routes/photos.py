@@ -13,6 +13,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from domain.clients.quotas import NO_QUOTA
 from domain.photo.commands import DeletePhoto, RequestProcessing
 from domain.photo.events import iso
+from domain.photo.status import Status
 from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY
 from gateway.commands import accepting, execute, position_header
 from gateway.dependencies import Asked, Dependencies
@@ -27,7 +28,6 @@ from gateway.routes.quotas import Quotas
 from projections.models import history, photos
 from projections.models.history import Room
 from projections.models.photos import Page, PhotoView
-from projections.models.statuses import Status
 from store.log.codec import WireEvent
 from store.log.position import Position
 from store.sqlite.reader import Reader

@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 import msgspec
 
-from domain.clients.holdings import Usage
 from domain.clients.quotas import DEFAULTS, OwnQuota, Quota
 from domain.clients.quotas import Quotas as OwnQuotas
+from domain.clients.usage import Usage
 from domain.rejections import OverQuota
 from gateway.dependencies import Dependencies
 from gateway.uploads.upload_slots import Slots

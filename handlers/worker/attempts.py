@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import msgspec
 
-from domain.clients.holdings import replaced
 from domain.photo.commands import (
     PhotoCommand,
     RecordErased,
@@ -24,6 +23,7 @@ from domain.photo.commands import (
     StartProcessing,
 )
 from domain.photo.events import Context, iso
+from domain.photo.holdings import replaced
 from domain.photo.results import Rendition
 from domain.photo.state import Photo, is_current
 from domain.pipeline.control import RaiseAlert

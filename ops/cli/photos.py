@@ -8,10 +8,10 @@ import click
 import httpx
 import msgspec
 
+from domain.photo.status import Status
 from ops.cli.server import with_server
 from ops.client.client import Server, checked, connected
 from ops.event_format import printable, say, say_json
-from projections.models.statuses import Status
 
 PAGE = 200
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from domain.clients import holdings
-from domain.clients.holdings import NOTHING, Holding, Usage
 from domain.clients.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.clients.usage import NOTHING, Usage
 from domain.photo import events as e
+from domain.photo import holdings
+from domain.photo.holdings import Holding
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from domain.pipeline.control_events import OF_NO_PHOTO
+from domain.system_events import OF_NO_PHOTO
 from store.errors import Corrupt
 from store.log import codec
 from store.log.position import Position

@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from domain.photo import events as e
+from domain.photo.status import STATUS_AFTER, Status
 from domain.pipeline.failures import Category
 from domain.pipeline.stages import TREE, stages_of
-from projections.models.statuses import STATUS_AFTER, Status
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row
 

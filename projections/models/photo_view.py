@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from domain.photo.results import Camera, Exposure, Gps, MetadataResult, Rendition
-from projections.models.statuses import Status
+from domain.photo.status import Status
 from store.sqlite.connection import Row
 
 AS_THEY_ARE = (

@@ -10,11 +10,11 @@ import msgspec
 
 from domain.photo import events as e
 from domain.photo.results import MetadataResult, PlaceholderResult, Rendition, ValidationResult
-from domain.pipeline.control_events import SystemData
+from domain.photo.status import STATUS_AFTER
+from domain.system_events import SystemData
 from projections.models import thumbnails
 from projections.models.cursor import Cursor
 from projections.models.photo_view import SELECT, PhotoView, view_of
-from projections.models.statuses import STATUS_AFTER
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row, Value
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from domain.photo import events as e
-from projections.models.statuses import STATUS_AFTER
+from domain.photo.status import STATUS_AFTER
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row
 

@@ -324,7 +324,7 @@ def test_a_client_is_refused(shared_system: System, command: tuple[str, ...]) ->
         (("queues", "pause", "faces"), 1, ", placeholder, erasure."),
         (("queues", "pause", "a/../b"), 1, "Error: There is nothing"),
         (("queues", "drain", "erasure", *REASON), 1, "Error: There is no stage"),
-        (("queues", "limit", "all", "--rate", "1"), 1, "Error: A rate is of one stage"),
+        (("queues", "limit", "all", "--rate", "1"), 1, "Error: A rate limit applies to"),
         (("queues", "limit", "metadata"), 2, "Name --concurrency, --rate or both."),
         (("queues", "limit", "metadata", "--rate", "fast"), 2, "'fast' is neither MAX"),
         (("queues", "limit", "metadata", "--concurrency", "-1"), 2, "'-1' is neither a number"),

@@ -14,8 +14,9 @@ from domain.clients.revocations import RevokeAccess
 from domain.photo.commands import DeletePhoto, StartProcessing
 from domain.photo.events import EVENT_TYPES, FIRST_PREV
 from domain.pipeline.control import LimitStage, PauseStage, RaiseAlert, RecordDrained, ResumeStage
-from domain.pipeline.control_events import Limit, SystemData
+from domain.pipeline.control_events import Limit
 from domain.pipeline.failures import Category
+from domain.system_events import SystemData
 from ops.config.settings import Settings
 from ops.maintenance.audit import Audit, audit
 from ops.runtime.wiring import open_log

@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.clients.holdings import Usage
 from domain.clients.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.clients.usage import Usage
 from domain.photo.events import FIRST_PREV, Event, Metadata
 from projections.models import clients
 from projections.models.clients import ClientRow

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from domain.clients.holdings import Usage
+from domain.clients.usage import Usage
 from domain.photo import commands as c
 from domain.photo import events as e
 from domain.photo.decide import SUPERSEDED_MAX

@@ -1,13 +1,14 @@
-"""What a photo counts towards the quotas of its client, folded from its events.
+"""What one photo counts towards the quotas of its client, folded from its events.
 
-A client's usage is the sum over its photos. What a command adds to it is what its photo counts
-after its events less what it counted before.
+A command adds to the client's usage what its photo counts after the command's events, minus what it
+counted before.
 """
 
 from collections.abc import Iterable
 
 import msgspec
 
+from domain.clients.usage import NOTHING, Usage
 from domain.photo import events as e
 from domain.photo.commands import RecordStageCompleted
 from domain.photo.results import Rendition
@@ -16,43 +17,19 @@ from domain.pipeline.stages import BACKFILL
 ORIGINAL = "original"
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Photos that are not deleted, bytes that are stored, and jobs that have not ended."""
-
-    photos: int = 0
-    bytes: int = 0
-    jobs: int = 0
-
-    def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            photos=self.photos + other.photos,
-            bytes=self.bytes + other.bytes,
-            jobs=self.jobs + other.jobs,
-        )
-
-    def __sub__(self, other: "Usage") -> "Usage":
-        return Usage(
-            photos=self.photos - other.photos,
-            bytes=self.bytes - other.bytes,
-            jobs=self.jobs - other.jobs,
-        )
-
-
-NOTHING = Usage()
-
-
 class Superseded(msgspec.Struct, frozen=True, kw_only=True):
-    """A rendition that a later job has replaced; ``remove_at`` is None where nobody has said."""
+    """A rendition that a later job has replaced; ``remove_at`` is None if no event has set it."""
 
     file_size: int
     remove_at: str | None = None
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """The files of one photo and whether it and its job count.
+    """The files of one photo, and whether the photo and its job count.
 
-    ``keys`` and ``sizes`` are those of the current files by name, ``superseded`` those that are
-    still stored, by key. ``runs`` is false for a backfill: operators ask for those, not the client.
+    ``keys`` and ``sizes`` describe the current files by name; ``superseded`` holds the superseded
+    renditions that are still stored, by key. ``runs`` is true while a job runs that counts: a
+    backfill does not, because operators request it, not the client.
     """
 
     keys: dict[str, str]
@@ -75,24 +52,25 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fold(holding: Holding | None, data: e.Data) -> Holding | None:
-    """The holding after an event of its photo; None for one that was never uploaded."""
+    """Return the holding after an event of its photo; None if the photo was never uploaded."""
     if isinstance(data, e.PhotoUploaded):
         return begin(data)
     return None if holding is None else evolve(holding, data)
 
 
 def begin(data: e.PhotoUploaded) -> Holding:
+    """Return the holding of a photo that has just been uploaded."""
     return Holding(keys={ORIGINAL: data.key}, sizes={ORIGINAL: data.file_size})
 
 
 def evolve(holding: Holding, data: e.Data) -> Holding:
-    """The holding after an event of its photo."""
+    """Return the holding after an event of its photo."""
     replace = msgspec.structs.replace
     match data:
         case e.ThumbnailGenerated():
-            return _name(holding, (data.thumbnail,))
+            return _add(holding, (data.thumbnail,))
         case e.StageCompleted():
-            return _name(holding, data.renditions)
+            return _add(holding, data.renditions)
         case e.RenditionsSuperseded():
             due = {
                 file.key: replace(holding.superseded[file.key], remove_at=data.remove_at)
@@ -117,7 +95,7 @@ def evolve(holding: Holding, data: e.Data) -> Holding:
 
 
 def replaced(holding: Holding, renditions: Iterable[Rendition]) -> tuple[e.StoredFile, ...]:
-    """The current files that are superseded when these renditions are named."""
+    """Return the current files that these renditions supersede."""
     return tuple(
         e.StoredFile(key=holding.keys[each.name], file_size=holding.sizes[each.name])
         for each in renditions
@@ -128,7 +106,7 @@ def replaced(holding: Holding, renditions: Iterable[Rendition]) -> tuple[e.Store
 def supersede(
     holding: Holding, command: RecordStageCompleted
 ) -> tuple[e.RenditionsSuperseded, ...]:
-    """What the renditions of a stage do to those of an earlier job."""
+    """Return the event for the files of earlier jobs that the stage replaces, if there are any."""
     files = replaced(holding, command.renditions)
     if not files:
         return ()
@@ -143,18 +121,19 @@ def supersede(
 
 
 def remove(holding: Holding, photo_id: str, keys: Iterable[str]) -> tuple[e.RenditionsRemoved, ...]:
-    """The removal of those of ``keys`` that are superseded renditions."""
+    """Return the event for the ``keys`` that are superseded renditions, if there are any."""
     files = tuple(
         e.StoredFile(key=key, file_size=holding.superseded[key].file_size)
         for key in keys
         if key in holding.superseded
     )
-    if holding.deleted or not files:  # the erasure of a deleted photo records all of its files
+    if holding.deleted or not files:  # the erasure of a deleted photo covers all of its files
         return ()
     return (e.RenditionsRemoved(photo_id=photo_id, files=files),)
 
 
-def _name(holding: Holding, renditions: tuple[Rendition, ...]) -> Holding:
+def _add(holding: Holding, renditions: tuple[Rendition, ...]) -> Holding:
+    """Make the renditions current, and supersede those that they replace."""
     if not renditions:
         return holding
     before = {
@@ -162,7 +141,7 @@ def _name(holding: Holding, renditions: tuple[Rendition, ...]) -> Holding:
     }
     named = {each.name: each.key for each in renditions}
     superseded = {**holding.superseded, **before}
-    for key in named.values():  # a file that is named again is superseded no more
+    for key in named.values():  # a file that becomes current again is no longer superseded
         superseded.pop(key, None)
     return msgspec.structs.replace(
         holding,
