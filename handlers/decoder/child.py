@@ -51,7 +51,7 @@ READ_BYTES = 1 << 20
 _PATH = re.compile(r"/[^\s'\"]+")
 
 
-class Pictures:
+class PictureCache:
     """Decoded originals by photo, the least recently used dropped first.
 
     A photo's original never changes, so its picture is never stale.
@@ -82,7 +82,9 @@ class Pictures:
 class Decoder:
     """Answers requests, one after the other."""
 
-    def __init__(self, stages: dict[str, Stage], context: StageContext, pictures: Pictures) -> None:
+    def __init__(
+        self, stages: dict[str, Stage], context: StageContext, pictures: PictureCache
+    ) -> None:
         self._stages = stages
         self._context = context
         self._pictures = pictures
@@ -144,7 +146,7 @@ class Decoder:
         )
 
 
-class Line:
+class Channel:
     """The child's end of the socket to its worker; ``most`` bounds what it sends."""
 
     def __init__(self, end: socket.socket, most: int) -> None:
@@ -163,7 +165,7 @@ class Line:
         request = msgspec.msgpack.decode(self._rest(length), type=Request)
         return request, files[0] if files else None
 
-    def say(self, answer: Answer) -> None:
+    def send(self, answer: Answer) -> None:
         sent = frame(answer)
         if len(sent) > self._most:
             message = f"The answer of the stage has more than {self._most} bytes."
@@ -211,7 +213,7 @@ def _read(request: Request, file: int | None) -> bytes:
     return data
 
 
-def _hush() -> socket.socket:
+def _detach_standard_streams() -> socket.socket:
     """Take the socket from standard input; from now on all three standard streams go nowhere.
 
     Decoders write a line there for each oddity of a file, and so as many as its sender likes.
@@ -244,22 +246,22 @@ def main() -> None:
     stages = find_stages(setup.registry)
     warm_up()
     resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
-    decoder = Decoder(stages, setup.context, Pictures(max_bytes=setup.cache_bytes))
-    end = _hush()
-    line = Line(end, setup.answer_bytes)
+    decoder = Decoder(stages, setup.context, PictureCache(max_bytes=setup.cache_bytes))
+    end = _detach_standard_streams()
+    channel = Channel(end, setup.answer_bytes)
     size_bytes = _size_bytes()
     confinement = enter(
         setup.sandbox, setup.become, keep=end.fileno(), limits_itself=setup.limits_itself
     )
-    line.say(Ready(confinement=confinement, size_bytes=size_bytes))
-    while (received := line.next_request()) is not None:
+    channel.send(Ready(confinement=confinement, size_bytes=size_bytes))
+    while (received := channel.next_request()) is not None:
         request, file = received
         if setup.limits_itself and request.limit_bytes is not None:
             resource.setrlimit(resource.RLIMIT_AS, (request.limit_bytes, setup.memory_bytes))
         answer = decoder.answer(request, file)
         if file is not None:
             os.close(file)
-        line.say(answer)
+        channel.send(answer)
 
 
 if __name__ == "__main__":

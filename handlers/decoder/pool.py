@@ -23,7 +23,7 @@ from handlers.decoder import budget
 from handlers.decoder.budget import Budget
 from handlers.decoder.process import BAD_ANSWER, MEMORY_LIMIT, DecoderProcess, Stopwatch, bad_answer
 from handlers.decoder.protocol import Costly, Done, Setup
-from handlers.decoder.queue import Job, Queue
+from handlers.decoder.queue import DecodeTask, Queue
 from handlers.decoder.sandbox import Confinement, Sandbox, identity, may_limit
 from handlers.registry import find_stages
 from handlers.stage import Output, StageContext, StageFailure
@@ -56,7 +56,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     slow_s: float = 10.0
 
 
-class Children:
+class DecoderPool:
     """The pool. Enter it before use; leaving it kills the children and fails what still waits.
 
     Args:
@@ -126,7 +126,7 @@ class Children:
             tending = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tending.cancel_scope.cancel)
             for child in self._children:
-                tend = partial(self._tend, child)
+                tend = partial(self._run_child, child)
                 tending.start_soon(self._background.keep, "decoder", tend)
             self._stack = stack.pop_all()
         if missing := self.confinement.missing:
@@ -147,8 +147,8 @@ class Children:
         self._stopped = True
         for child in self._children:
             await child.kill()
-        for job in self._queue.waiting:
-            job.ended.set()
+        for task in self._queue.waiting:
+            task.ended.set()
 
     @property
     def count(self) -> int:
@@ -163,7 +163,7 @@ class Children:
     @property
     def busy(self) -> int:
         """Children at work."""
-        return sum(child.job is not None for child in self._children)
+        return sum(child.task is not None for child in self._children)
 
     @property
     def confinement(self) -> Confinement:
@@ -200,22 +200,24 @@ class Children:
                 ``bad-answer``, of category security; ``stage-crashed``, a bug in a stage, of
                 category logic; ``decoders-stopped``, temporary, when the pool is left.
         """
-        job = Job(stage, affinity, source, client=client, timeout_s=timeout_s, sha256=sha256)
+        task = DecodeTask(
+            stage, affinity, source, client=client, timeout_s=timeout_s, sha256=sha256
+        )
         if not self._stopped:
-            self._queue.add(job)
+            self._queue.add(task)
             self._wake()
             try:
                 await self._make_room()
-                await job.ended.wait()
+                await task.ended.wait()
             finally:
-                self._queue.forget(job)
-        if isinstance(job.outcome, StageFailure):
-            job.outcome.seconds = job.seconds
-            raise job.outcome
-        if job.outcome is None:
+                self._queue.forget(task)
+        if isinstance(task.outcome, StageFailure):
+            task.outcome.seconds = task.seconds
+            raise task.outcome
+        if task.outcome is None:
             message = "The worker stopped before this stage was done."
             raise StageFailure(Category.TEMPORARY, "decoders-stopped", message)
-        return msgspec.structs.replace(job.outcome, seconds=job.seconds)
+        return msgspec.structs.replace(task.outcome, seconds=task.seconds)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -242,7 +244,7 @@ class Children:
             return False
         return True
 
-    async def _tend(self, child: "_Child") -> None:
+    async def _run_child(self, child: "_Child") -> None:
         """Give one child its tasks, one after the other, and replace it when it is gone."""
         while True:
             for _ in range(STARTS):
@@ -250,14 +252,14 @@ class Children:
                     break
                 await anyio.sleep(START_PAUSE_S)
             # If it did not start, the next task tries again and is told why.
-            while (job := self._pick(child)) is None:
+            while (task := self._next_task(child)) is None:
                 with anyio.move_on_after(PATIENCE_S if self._queue.waiting else math.inf):
                     await self._changed.wait()
-            await self._serve(child, job)
+            await self._serve(child, task)
             # What this child was working on may have kept the others from tasks of that photo.
             self._wake()
 
-    def _pick(self, child: "_Child") -> "Job | None":
+    def _next_task(self, child: "_Child") -> "DecodeTask | None":
         """The next task for the child, which begins to work on it."""
         others = [each for each in self._children if each is not child]
         since = anyio.current_time() - PATIENCE_S
@@ -265,66 +267,66 @@ class Children:
         def others_have(photo: str) -> bool:
             return any(each.has(photo) for each in others)
 
-        def stuck(photo: str) -> bool:
+        def is_stuck(photo: str) -> bool:
             """With all that have it."""
             return all(each.is_at_work_since(since) for each in others if each.has(photo))
 
-        return self._queue.take(child.has, others_have, stuck, since)
+        return self._queue.take(child.has, others_have, is_stuck, since)
 
-    async def _serve(self, child: "_Child", job: Job) -> None:
-        child.begin(job)
+    async def _serve(self, child: "_Child", task: DecodeTask) -> None:
+        child.begin(task)
         answer: Done | Costly | StageFailure | None = None
         try:
             process = await child.running()
             async with anyio.create_task_group() as watching:
-                watching.start_soon(self._watch, job)
+                watching.start_soon(self._watch, task)
                 try:
-                    file = None if self._queue.is_held(job, process.held) else job.source
-                    answer = await process.ask(job.request, file, job.timeout_s)
+                    file = None if self._queue.is_held(task, process.held) else task.source
+                    answer = await process.ask(task.request, file, task.timeout_s)
                 except StageFailure as failure:
                     answer = failure
                 watching.cancel_scope.cancel()
-            outcome = self._judge(job, answer)
+            outcome = self._outcome_of(task, answer)
             if isinstance(outcome, StageFailure) and outcome.code == BAD_ANSWER:
                 await process.kill()
         except StageFailure as failure:
             outcome = failure
         except BaseException:
-            job.ended.set()  # without an outcome: the pool is being left
+            task.ended.set()  # without an outcome: the pool is being left
             raise
         finally:
             took_s = child.end()
-            job.seconds += took_s
-            self._queue.give_back(job, took_s)
+            task.seconds += took_s
+            self._queue.give_back(task, took_s)
         if not child.is_running and not isinstance(outcome, Output):
             self.restarts[PREEMPTED if outcome is None else outcome.code] += 1
         if outcome is None:
-            self._queue.put_back(job)
+            self._queue.put_back(task)
         else:
-            job.outcome = outcome
-            job.ended.set()
+            task.outcome = outcome
+            task.ended.set()
 
-    def _judge(
-        self, job: Job, answer: Done | Costly | StageFailure | None
+    def _outcome_of(
+        self, task: DecodeTask, answer: Done | Costly | StageFailure | None
     ) -> Output | StageFailure | None:
         """What came of it; None for a task that has to wait once more."""
         if answer is None or isinstance(answer, StageFailure):
-            if job.preempted:
-                job.preempted = False
+            if task.preempted:
+                task.preempted = False
                 return None
             return answer
         if isinstance(answer, Costly):
-            return self._queue.learn(job, answer.cost)
-        kind = self._stages[job.request.stage].result
+            return self._queue.learn(task, answer.cost)
+        kind = self._stages[task.request.stage].result
         try:
             result = msgspec.msgpack.decode(answer.result, type=kind)
         except (msgspec.DecodeError, RecursionError):
             return bad_answer("a result of another kind")
         return Output(result=result, renditions=answer.renditions)
 
-    async def _watch(self, job: Job) -> None:
+    async def _watch(self, task: DecodeTask) -> None:
         await anyio.sleep(self._pace.slow_s)
-        self._queue.mark_slow(job)
+        self._queue.mark_slow(task)
         await self._make_room()
 
     async def _make_room(self) -> None:
@@ -335,12 +337,12 @@ class Children:
         """
         if len(self._children) < 2 or not self._queue.has_quick_ones:
             return
-        jobs = [child.job for child in self._children]
-        slow = [job for job in jobs if job is not None and (job.is_slow or job.is_expensive)]
-        if len(slow) < len(jobs) or any(job.preempted for job in slow):
+        tasks = [child.task for child in self._children]
+        slow = [task for task in tasks if task is not None and (task.is_slow or task.is_expensive)]
+        if len(slow) < len(tasks) or any(task.preempted for task in slow):
             return
-        victim = max((job for job in slow if not job.began_as_slow), key=lambda job: job.began)
-        child = next(child for child in self._children if child.job is victim)
+        victim = max((task for task in slow if not task.began_as_slow), key=lambda task: task.began)
+        child = next(child for child in self._children if child.task is victim)
         victim.preempted = True
         logger.info("a picture that takes long waits for others: %s", victim.request.photo)
         await child.kill()
@@ -352,31 +354,31 @@ class _Child:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.process: DecoderProcess | None = None
-        self.job: Job | None = None
+        self.task: DecodeTask | None = None
         self._stopwatch = Stopwatch(None)
 
     @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.is_running
 
-    def begin(self, job: Job) -> None:
-        self.job = job
+    def begin(self, task: DecodeTask) -> None:
+        self.task = task
         self._stopwatch = Stopwatch(self.process)
 
     def end(self) -> float:
         """For how many seconds it has worked on its task."""
-        self.job = None
+        self.task = None
         return self._stopwatch.seconds(self.process)
 
     def has(self, photo: str) -> bool:
         """Whether the picture of ``photo`` is decoded here, or is about to be."""
-        if self.job is not None and self.job.request.photo == photo:
+        if self.task is not None and self.task.request.photo == photo:
             return True
         return self.process is not None and self.process.is_running and photo in self.process.held
 
     def is_at_work_since(self, time: float) -> bool:
         """Whether what it is working on was begun by then."""
-        return self.job is not None and self.job.began <= time
+        return self.task is not None and self.task.began <= time
 
     async def launch(self) -> DecoderProcess:
         self.process = await DecoderProcess.launch(self._setup)

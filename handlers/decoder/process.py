@@ -92,7 +92,7 @@ class DecoderProcess:
         try:
             ours, its = socket.socketpair()
         except OSError as error:
-            raise _no_start() from error
+            raise _start_failure() from error
         with its:
             line = await UNIXSocketStream.from_socket(ours)
             try:
@@ -105,7 +105,7 @@ class DecoderProcess:
                 )
             except OSError as error:
                 await line.aclose()
-                raise _no_start() from error
+                raise _start_failure() from error
         return cls(setup, process, line)
 
     @property
@@ -130,7 +130,7 @@ class DecoderProcess:
             answer = await self._receive()
         if not isinstance(answer, Ready):
             await self.kill()
-            raise _no_start()
+            raise _start_failure()
         self._idle_bytes = answer.size_bytes
         self.confinement = answer.confinement
         if self._setup.limits_itself:
@@ -154,7 +154,7 @@ class DecoderProcess:
             message = f"The stage took longer than {timeout_s:g} s and was stopped."
             raise StageFailure(Category.RESOURCE, "decode-timeout", message) from error
         except _Gone as error:
-            raise await self._failure_of_its_end() from error
+            raise await self._exit_failure() from error
         held = {*self.held, request.photo}
         self.held = tuple(each for each in answer.held if each in held)
         if isinstance(answer, Failed):
@@ -186,7 +186,7 @@ class DecoderProcess:
                 resource.prlimit(self._process.pid, resource.RLIMIT_AS, (most, hard))
         return most
 
-    async def _failure_of_its_end(self) -> StageFailure:
+    async def _exit_failure(self) -> StageFailure:
         """What to say of a process that is gone, or is about to be, or is made to be."""
         with anyio.move_on_after(1):
             await self._process.wait()
@@ -204,7 +204,7 @@ class DecoderProcess:
             if file is None:
                 await self._line.send(frame(request))
             else:
-                with await _opened(file) as descriptor:
+                with await _open(file) as descriptor:
                     await self._line.send_fds(frame(request), [descriptor])
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise _Gone from error
@@ -259,7 +259,7 @@ def _closing(descriptor: int) -> Generator[int]:
         os.close(descriptor)
 
 
-async def _opened(file: Path) -> contextlib.AbstractContextManager[int]:
+async def _open(file: Path) -> contextlib.AbstractContextManager[int]:
     """The file, opened for reading, until the end of the context."""
     try:
         descriptor = await to_thread.run_sync(os.open, file, os.O_RDONLY | os.O_CLOEXEC)
@@ -287,7 +287,7 @@ def bad_answer(flaw: str) -> StageFailure:
     return StageFailure(Category.SECURITY, BAD_ANSWER, message)
 
 
-def _no_start() -> StageFailure:
+def _start_failure() -> StageFailure:
     message = "No decoder process could be started."
     return StageFailure(Category.RESOURCE, "decoder-does-not-start", message)
 

@@ -8,13 +8,13 @@ and nobody pays for work that hindered no one.
 from collections import Counter
 
 
-class Turns:
+class ClientUsage:
     def __init__(self) -> None:
         self._used_s: dict[str, float] = {}
         self._expected_s: dict[str, float] = {}
         self._tasks: Counter[str] = Counter()
 
-    def come(self, client: str) -> None:
+    def add(self, client: str) -> None:
         """A task of the client waits."""
         if client not in self._tasks:
             floor = min((self._used_s[each] for each in self._tasks), default=0.0)
@@ -27,7 +27,7 @@ class Turns:
             self._used_s.setdefault(client, floor)
         self._tasks[client] += 1
 
-    def go(self, client: str) -> None:
+    def remove(self, client: str) -> None:
         """A task of the client has ended, or waits no more."""
         self._tasks[client] -= 1
         if not self._tasks[client]:

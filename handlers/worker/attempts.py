@@ -30,11 +30,11 @@ from domain.pipeline.control import RaiseAlert
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import Strategies, delay_s, escalates, strategy_of
 from domain.pipeline.stages import ERASURE, Task
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.registry import ORIGINAL, Stage
 from handlers.stage import Made, Output, StageFailure
-from handlers.worker.observing import Ended, RunObserver, about, observed
-from handlers.worker.photo_cache import Known
+from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
+from handlers.worker.photo_cache import PhotoCache
 from store import log_context
 from store.blobs import damaged
 from store.blobs.damaged import Damage
@@ -62,7 +62,7 @@ STALLED = StageFailure(
 BUG = StageFailure(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this stage.")
 
 
-class _Work(msgspec.Struct):
+class _Progress(msgspec.Struct):
     """What an attempt has done so far, however often it had to wait.
 
     ``decoder_s`` is how long decoders worked on it, ``stage_s`` how long the stage took that has
@@ -81,7 +81,7 @@ class Attempts:
         self,
         log: Log,
         blobs: Blobs,
-        children: Children,
+        children: DecoderPool,
         *,
         stages: dict[str, Stage],
         strategies: Strategies,
@@ -102,24 +102,24 @@ class Attempts:
         self._superseded_grace_s = superseded_grace_s
         self._patience_s = patience_s
         self._observe = observe
-        self._known = Known()
-        self._works: dict[Claim, _Work] = {}
+        self._cache = PhotoCache()
+        self._progress: dict[Claim, _Progress] = {}
 
     async def run(self, claimed: Claimed) -> float:
         """Until the task is acknowledged, or is another's; never raises but when cancelled.
 
         Returns for how many seconds decoders worked on it.
         """
-        work = self._works[claimed.claim] = _Work()
+        work = self._progress[claimed.claim] = _Progress()
         try:
             await self._run(claimed)
             return work.decoder_s
         finally:
-            del self._works[claimed.claim]
+            del self._progress[claimed.claim]
 
     async def _run(self, claimed: Claimed) -> None:
         task = claimed.task
-        log_context.begin(about(task))
+        log_context.begin(subject_of(task))
         pause_s = PAUSE_S
         try:
             while True:
@@ -146,10 +146,10 @@ class Attempts:
 
     async def _attempt(self, claimed: Claimed) -> None:
         task, claim = claimed.task, claimed.claim
-        loaded = self._knows(task) or await self._log.load(task.photo_id, task.client_id)
+        loaded = self._cached(task) or await self._log.load(task.photo_id, task.client_id)
         photo = loaded.photo
         if photo is not None and task.stage == ERASURE:
-            await observed(self._observe, task, self._erase(photo, task, claim))
+            await observe_run(self._observe, task, self._erase(photo, task, claim))
         elif photo is None or not is_current(photo, task.job_id, task.stage, task.attempt):
             if photo is not None and photo.erased:
                 await self._remove_files(task)  # left by an earlier attempt that was interrupted
@@ -157,11 +157,11 @@ class Attempts:
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)
         else:
-            await observed(self._observe, task, self._process(photo, loaded, task, claim))
+            await observe_run(self._observe, task, self._process(photo, loaded, task, claim))
 
-    def _knows(self, task: Task) -> Loaded | None:
+    def _cached(self, task: Task) -> Loaded | None:
         """The photo without a look, if all is known that its stage needs."""
-        stage, known = self._stages.get(task.stage), self._known.of(task)
+        stage, known = self._stages.get(task.stage), self._cache.of(task)
         if stage is None or known is None or known.photo is None:
             return None
         return known if stage.needs in known.photo.keys else None
@@ -180,7 +180,7 @@ class Attempts:
             return "failed"
         began = time.monotonic()
         renditions = tuple([await self._store(task, made) for made in output.renditions])
-        stage_s = self._works[claim].stage_s + time.monotonic() - began
+        stage_s = self._progress[claim].stage_s + time.monotonic() - began
         done = RecordStageCompleted(
             photo_id=photo.photo_id,
             job_id=task.job_id,
@@ -216,7 +216,7 @@ class Attempts:
 
     async def _output(self, photo: Photo, task: Task, claim: Claim) -> Output:
         """What the stage makes of the photo; of an attempt that waited, what it has in hand."""
-        work = self._works[claim]
+        work = self._progress[claim]
         if work.output is None:
             began = time.monotonic()
             try:
@@ -371,10 +371,10 @@ class Attempts:
             client_id=task.client_id,
             context=self._context(task),
             claim=claim,
-            loaded=self._known.newer(task.photo_id, loaded),
+            loaded=self._cache.newer(task.photo_id, loaded),
             patience_s=self._patience_s,
         )
-        self._known.keep(task.photo_id, outcome.after)
+        self._cache.keep(task.photo_id, outcome.after)
         return outcome
 
     def _context(self, task: Task) -> Context:

@@ -15,7 +15,7 @@ import msgspec
 
 from domain.pipeline.costs import LEAST_MS
 from domain.pipeline.stages import ERASURE, ROOT, Task, lane
-from store.queue.turns import Wish
+from store.queue.turns import ClaimRequest
 
 SLOW_MS = 2_000
 """Longer than a decoder takes for all stages of an ordinary photo."""
@@ -71,9 +71,9 @@ class Hand:
         """The partition and stage of each task."""
         return [(each.partition, each.task.stage) for each in self._taken.values()]
 
-    def wish(self, partition: int, stages: Collection[str]) -> Wish:
+    def request(self, partition: int, stages: Collection[str]) -> ClaimRequest:
         """What may be taken up of these stages, for one claim: it settles what is owed."""
-        return Wish(
+        return ClaimRequest(
             stages=tuple(stages),
             of_all=(ERASURE,),
             without=self._passed_over(),

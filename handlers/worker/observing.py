@@ -34,16 +34,16 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
 RunObserver = Callable[[StageRun], None]
 
 
-def about(task: Task, span_id: str = "") -> Subject:
+def subject_of(task: Task, span_id: str = "") -> Subject:
     return Subject(
         trace_id=task.trace_id, span_id=span_id, photo_id=task.photo_id, job_id=task.job_id
     )
 
 
-async def observed(observe: RunObserver, task: Task, work: Awaitable[Ended]) -> None:
+async def observe_run(observe: RunObserver, task: Task, work: Awaitable[Ended]) -> None:
     """Do the work as a span of the task's trace, and tell how it ended."""
     span_id = secrets.token_hex(8)
-    log_context.begin(about(task, span_id))
+    log_context.begin(subject_of(task, span_id))
     outcome: RunOutcome = "interrupted"
     began_ns, began = time.time_ns(), time.perf_counter()
     try:

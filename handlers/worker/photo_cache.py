@@ -12,7 +12,7 @@ from store.log.log import Loaded
 KEPT = 256
 
 
-class Known:
+class PhotoCache:
     """Photos as this worker's appends left them, the least recently used dropped first."""
 
     def __init__(self) -> None:

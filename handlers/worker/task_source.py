@@ -53,7 +53,7 @@ PAUSE_S = 0.5
 Take = Callable[[int, list[Claimed]], object]
 
 
-class Supply:
+class TaskSource:
     """Claims tasks one at a time, as far as they are allowed.
 
     ``take`` is given the tasks of a partition that nobody has just asked for: those of a late
@@ -195,11 +195,11 @@ class Supply:
         """A task of the partition; none if there is none, or if it is late."""
         claimed: list[Claimed] = []
         answered = anyio.Event()
-        wish = self._hand.wish(partition, stages)
+        request = self._hand.request(partition, stages)
 
         async def ask() -> None:
             try:
-                claimed.extend(await self._lanes.claim(partition, 1, wish))
+                claimed.extend(await self._lanes.claim(partition, 1, request))
             except StoreError as error:
                 logger.warning("partition %d waits: %s", partition, error)
                 self._miss(partition)

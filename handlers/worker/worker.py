@@ -14,13 +14,13 @@ import msgspec
 
 from domain.pipeline.retries import STRATEGIES, Strategies
 from domain.pipeline.stages import ERASURE, ROOT
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.registry import STAGES, Stage
 from handlers.worker.attempts import PAUSE_S, Attempts
 from handlers.worker.dispatcher import SILENT_CLAIM_PERIODS, Dispatcher
 from handlers.worker.hand import Hand
-from handlers.worker.observing import RunObserver, about
-from handlers.worker.task_source import Supply
+from handlers.worker.observing import RunObserver, subject_of
+from handlers.worker.task_source import TaskSource
 from store.background import Background
 from store.blobs.interface import Blobs
 from store.errors import StoreError
@@ -66,7 +66,7 @@ class Worker:
         self,
         log: Log,
         blobs: Blobs,
-        children: Children,
+        children: DecoderPool,
         *,
         consumer: str,
         dead: str | None = None,
@@ -86,7 +86,7 @@ class Worker:
         order = (*(name for name in reversed(stages) if name != ROOT), ROOT, ERASURE)
         self._lanes = Lanes(log, consumer, order)
         self._hand = Hand(settings.client_concurrency)
-        self._supply = Supply(
+        self._source = TaskSource(
             log, self._lanes, self._hand, settings.concurrency, self._take, background
         )
         self._attempts = Attempts(
@@ -129,7 +129,7 @@ class Worker:
         """Work until ``stop``. Tasks that the deadline cuts are handed back."""
         async with anyio.create_task_group() as around:
             around.start_soon(self._dispatcher.run)
-            self._supply.begin(around)
+            self._source.begin(around)
             controls = partial(
                 self._run_periodically, self._follow_controls, "controls could not be read"
             )
@@ -187,7 +187,7 @@ class Worker:
         done = False
         try:
             seconds = await self._attempts.run(claimed)
-            self._supply.settle(name, claimed, seconds)
+            self._source.settle(name, claimed, seconds)
             done = True
         except Exception as error:  # of one task: the others go on
             self._background.failed("task", error, part=claimed.task.stage)
@@ -198,7 +198,7 @@ class Worker:
         # whoever gets it next finds out. It is gone from its lane if the result is there.
         held, again = self._let_go(name)
         if again or not done:
-            self._supply.put_back(*held)
+            self._source.put_back(*held)
 
     async def _next(self) -> Claimed | None:
         """The next task, as soon as there is one and room for it; None when stopping."""
@@ -207,13 +207,13 @@ class Worker:
             wake = self._wake = anyio.Event()
             wait_s = WAIT_MS / 1000
             try:
-                if allowed := self._supply.may_claim():
+                if allowed := self._source.may_claim():
                     if (claimed := await self._pick(allowed)) is not None:
                         if self._idle.is_set():  # else the watchers wait for this very event
                             self._idle = anyio.Event()
                         return claimed
                     self._idle.set()
-                    wait_s = min(wait_s, self._supply.wait_s or wait_s)
+                    wait_s = min(wait_s, self._source.wait_s or wait_s)
                 hindered = False
             except StoreError as error:
                 if not hindered:
@@ -228,13 +228,13 @@ class Worker:
     async def _pick(self, allowed: Collection[str]) -> Claimed | None:
         """A task of one of the stages, if one waits."""
         for each in tuple(self._ready):
-            if self._supply.is_paused(each.task.stage):
+            if self._source.is_paused(each.task.stage):
                 self._ready.remove(each)
                 self._put_back(each)
             elif each.task.stage in allowed:
                 self._ready.remove(each)
                 return each
-        while (found := await self._supply.claim(allowed)) is not None:
+        while (found := await self._source.claim(allowed)) is not None:
             if self._hold(*found):
                 return found[1]
         return None
@@ -271,7 +271,7 @@ class Worker:
     def _put_back(self, claimed: Claimed) -> None:
         """A task that was taken over while its stage is paused waits in its lane."""
         held, _ = self._let_go(_name(claimed.claim))
-        self._supply.put_back(*held)
+        self._source.put_back(*held)
 
     async def _watch(self, partition: int) -> None:
         """Wake a worker that found nothing; one that is busy looks by itself."""
@@ -297,7 +297,7 @@ class Worker:
                 await anyio.sleep(max(SHORTEST_PAUSE_S, min(next_s or LOOK_S, LOOK_S)))
 
     async def _follow_controls(self) -> float:
-        if await self._supply.follow_controls():
+        if await self._source.follow_controls():
             self._wake.set()
         return LOOK_S
 
@@ -314,7 +314,7 @@ class Worker:
         taken = self._take(partition, found)
         self.taken_over += len(taken)
         for each in taken:
-            logger.info("took over %s", each.task.stage, extra={"subject": about(each.task)})
+            logger.info("took over %s", each.task.stage, extra={"subject": subject_of(each.task)})
         await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
         if partition in self._lanes.lost:
             await self._refill(partition)

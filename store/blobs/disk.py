@@ -81,7 +81,7 @@ class Folders:
         try:
             path.unlink()
         except FileNotFoundError:
-            if not is_there(self.root):
+            if not is_mounted(self.root):
                 raise
         folder = path.parent
         while len(folder.relative_to(self.root).parts) > SHARED_DEPTH:
@@ -97,7 +97,7 @@ class Folders:
             try:
                 return sync_folder(folder)
             except FileNotFoundError:  # another deletion has removed it, too
-                if not is_there(self.root):
+                if not is_mounted(self.root):
                     raise
                 folder = folder.parent
 
@@ -158,7 +158,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def is_there(root: Path) -> bool:
+def is_mounted(root: Path) -> bool:
     """False for the empty folder that is left where a disk was mounted."""
     return (root / DRAFTS).is_dir()
 
@@ -169,7 +169,7 @@ def translated(root: Path | None = None, key: str = "") -> Generator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if root is not None and is_there(root):
+        if root is not None and is_mounted(root):
             raise Missing(f"there is no blob {key}") from error
         raise Unavailable(f"the disk of the blobs has no {error.filename}") from error
     except FileExistsError as error:

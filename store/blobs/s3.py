@@ -32,7 +32,7 @@ from store.blobs.interface import (
 )
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3_bucket import Bucket, Chunk, Server
-from store.blobs.s3_draft import CLEAN_S, MinioDraft, cleaned
+from store.blobs.s3_draft import CLEAN_S, MinioDraft, try_clean
 from store.errors import Full, Missing
 from store.observing import OperationObserver, ignore, operation
 from store.redis.breaker import Breaker
@@ -164,7 +164,7 @@ class MinioBlobs:
         """Take away what a draft that is left should not leave, now or when the server is back."""
         is_clean = False
         with anyio.move_on_after(CLEAN_S):
-            is_clean = await self._run(cleaned, draft)
+            is_clean = await self._run(try_clean, draft)
         if not is_clean:
             self.unclean.append(draft)
             return
@@ -172,7 +172,7 @@ class MinioBlobs:
             if not self.unclean:  # others clean up too
                 return
             draft = self.unclean.popleft()
-            if not await self._run(cleaned, draft):
+            if not await self._run(try_clean, draft):
                 self.unclean.append(draft)
                 return
 

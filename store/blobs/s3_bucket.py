@@ -29,7 +29,7 @@ DRAFT = "x-amz-meta-draft"
 SMALLEST_PART_BYTES = 5 << 20
 """S3 takes no smaller part, but for the last one."""
 
-_AGAIN = (500, 502, 503, 504)
+_RETRIED_STATUSES = (500, 502, 503, 504)
 _PAUSE_S = 0.1
 _TRIES = 3
 
@@ -87,7 +87,7 @@ class Bucket(Minio):
             retries=urllib3.Retry(
                 total=server.retries,
                 backoff_factor=_PAUSE_S,
-                status_forcelist=_AGAIN,
+                status_forcelist=_RETRIED_STATUSES,
                 raise_on_status=False,
                 respect_retry_after_header=False,
             ),
@@ -137,14 +137,14 @@ class Bucket(Minio):
     def put(self, key: str, data: bytes) -> None:
         """Store a blob, in place of any that is there."""
         with self._translated(key):
-            _beside_deletes(lambda: self._put_object(self.name, key, data))
+            _retry_beside_deletes(lambda: self._put_object(self.name, key, data))
 
     def create(self, key: str, data: bytes, draft: str) -> None:
         """Store a blob; raises Exists if there is one."""
 
         def put(condition: _Headers) -> None:
             headers: _Headers = {DRAFT: draft, **condition}
-            _beside_deletes(lambda: self._put_object(self.name, key, data, headers))
+            _retry_beside_deletes(lambda: self._put_object(self.name, key, data, headers))
 
         with self._translated(key):
             self._create(key, put)
@@ -293,7 +293,7 @@ class Bucket(Minio):
         return translated(self._server.endpoint, self.name, key)
 
 
-def _beside_deletes(put: Callable[[], object]) -> None:
+def _retry_beside_deletes(put: Callable[[], object]) -> None:
     """MinIO denies a put also when a delete takes the emptied folder away from under it."""
     for _ in range(_TRIES - 1):
         try:

@@ -158,7 +158,7 @@ class MinioDraft:
             return False
 
 
-def cleaned(draft: MinioDraft) -> bool:
+def try_clean(draft: MinioDraft) -> bool:
     """Whether all that was to be taken away is; blocks."""
     try:
         draft.clean()

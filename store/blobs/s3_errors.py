@@ -29,7 +29,7 @@ _DENIED = {
 }
 """By code: the setting that is wrong, and how. ``BadRequest`` is what HEAD makes of a region."""
 
-_OF_ANOTHER_NAME = {62, 64}
+_NAME_MISMATCH = {62, 64}
 """What OpenSSL calls ``X509_V_ERR_HOSTNAME_MISMATCH`` and ``X509_V_ERR_IP_ADDRESS_MISMATCH``."""
 
 
@@ -39,9 +39,9 @@ def translated(endpoint: str, bucket: str, key: str = "") -> Generator[None]:
     try:
         yield
     except S3Error as error:
-        raise _ours(error, bucket, key) from error
+        raise _store_error(error, bucket, key) from error
     except http.HTTPError as error:
-        raise _unreached(error, endpoint) from error
+        raise _connection_error(error, endpoint) from error
     except ServerError as error:
         message = f"{endpoint} answers with status {error.status_code}"
         raise Unavailable(message) from error
@@ -51,7 +51,7 @@ def translated(endpoint: str, bucket: str, key: str = "") -> Generator[None]:
         raise Unavailable(f"{endpoint} does not answer as S3 does: {error}") from error
 
 
-def _ours(error: S3Error, bucket: str, key: str) -> StoreError:
+def _store_error(error: S3Error, bucket: str, key: str) -> StoreError:
     code, said = error.code or "", error.message or ""
     if code in _ABSENT:
         return Missing(f"there is no blob {key}")
@@ -65,11 +65,11 @@ def _ours(error: S3Error, bucket: str, key: str) -> StoreError:
     return Unavailable(f"the blob server says {code}: {said}")
 
 
-def _unreached(error: http.HTTPError, endpoint: str) -> StoreError:
+def _connection_error(error: http.HTTPError, endpoint: str) -> StoreError:
     reason = error.reason if isinstance(error, http.MaxRetryError) else error
     match reason:
         case http.SSLError():
-            return _distrusted(reason, endpoint)
+            return _tls_error(reason, endpoint)
         case http.NameResolutionError():
             why = "its name is not known"
         case http.NewConnectionError():
@@ -81,11 +81,11 @@ def _unreached(error: http.HTTPError, endpoint: str) -> StoreError:
     return Unavailable(f"{endpoint} does not answer: {why}")
 
 
-def _distrusted(reason: http.SSLError, endpoint: str) -> Denied:
+def _tls_error(reason: http.SSLError, endpoint: str) -> Denied:
     for cause in reason.args:
         if isinstance(cause, ssl.SSLCertVerificationError):
             said = cause.verify_message
-            if cause.verify_code in _OF_ANOTHER_NAME:
+            if cause.verify_code in _NAME_MISMATCH:
                 return Denied(f"{endpoint} has the certificate of another: {said}", "endpoint")
             message = f"{endpoint} has a certificate that none of these authorities vouches for"
             return Denied(f"{message}: {said}", "ca_file")

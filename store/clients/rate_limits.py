@@ -124,10 +124,10 @@ class Bucket:
         self.least = min(self.least, cost) if self.asked else cost
         self.asked += cost
 
-    def wish(self, now: float) -> "_Wish":
+    def request(self, now: float) -> "_LeaseRequest":
         """Return what to ask Redis for, and put aside what goes back."""
         if self.asked == 0 and self.held >= 0:
-            return _Wish(0, 0, 0)  # only to see what is left; the lease stays
+            return _LeaseRequest(0, 0, 0)  # only to see what is left; the lease stays
         if self.until >= now:
             self.batch = 2 * max(self.batch, self.asked)
         elif self.held > 0:
@@ -135,14 +135,14 @@ class Bucket:
         self.batch = max(1, min(self.batch, self.capacity // LEASE_PART))
         # A lease that still runs stays: those for whom it was taken may not have come for it yet.
         back = self.held if self.until < now or self.held < 0 else 0
-        wish = _Wish(back, self.least, max(self.asked, self.batch))
+        request = _LeaseRequest(back, self.least, max(self.asked, self.batch))
         self.held, self.aside, self.asked = self.held - back, back, 0
-        return wish
+        return request
 
-    def undo(self, wish: "_Wish") -> None:
-        """Take back a wish that was not answered."""
+    def undo(self, request: "_LeaseRequest") -> None:
+        """Take back a request that was not answered."""
         self.held, self.aside = self.held + self.aside, 0
-        self.asked, self.least = max(self.asked, wish.least), wish.least
+        self.asked, self.least = max(self.asked, request.least), request.least
 
     def take(self, tokens: int, left: float, now: float) -> None:
         """Hold ``tokens`` more, of a bucket that has ``left`` now."""
@@ -161,7 +161,7 @@ class Bucket:
         self.asked = 0
 
 
-class _Wish(NamedTuple):
+class _LeaseRequest(NamedTuple):
     """Tokens that go back, those needed at least, and those wanted."""
 
     back: int
@@ -200,7 +200,7 @@ class Table:
         return made
 
 
-class _Line:
+class _PartitionCalls:
     """The calls to one partition, one at a time. ``ended`` is set when the next one has ended."""
 
     def __init__(self, partition: int) -> None:
@@ -229,7 +229,7 @@ class Buckets:
         self.clock = clock
         self._keys = log.keys
         self._script: Script = log.redis.lua("clients/rate_limits")
-        self._lines: dict[int, _Line] = {}
+        self._calls: dict[int, _PartitionCalls] = {}
         self._tasks: TaskGroup | None = None
 
     async def run(self) -> None:
@@ -288,48 +288,54 @@ class Buckets:
     def _ask(self, bucket: Bucket, cost: int, now: float) -> anyio.Event | None:
         """Return what will be set when Redis has been asked; None if it will not be."""
         bucket.ask(cost)
-        line = self._lines.get(bucket.partition)
-        if line is None:
-            line = self._lines[bucket.partition] = _Line(bucket.partition)
-        if self._tasks is None or line.breaker.state != "closed":
+        calls = self._calls.get(bucket.partition)
+        if calls is None:
+            calls = self._calls[bucket.partition] = _PartitionCalls(bucket.partition)
+        if self._tasks is None or calls.breaker.state != "closed":
             bucket.take_alone(now)
             return None
-        line.waiting[bucket.key] = bucket
-        if not line.busy:
-            line.busy = True
-            self._tasks.start_soon(self._serve, line, bucket.partition)
-        return line.ended
+        calls.waiting[bucket.key] = bucket
+        if not calls.busy:
+            calls.busy = True
+            self._tasks.start_soon(self._serve, calls, bucket.partition)
+        return calls.ended
 
-    async def _serve(self, line: _Line, partition: int) -> None:
+    async def _serve(self, calls: _PartitionCalls, partition: int) -> None:
         """Send what waits, and what comes meanwhile; while Redis is away, try until it is back."""
         log_context.begin(Subject())  # it outlives the request that began it
         probe = Bucket(self._keys.allowance(partition, "probe", ""), partition, 1, 1)
         try:
-            while line.waiting:
-                asked = [line.waiting.pop(key) for key in list(line.waiting)[:MOST_IN_A_CALL]]
-                ended, line.ended = line.ended, anyio.Event()
+            while calls.waiting:
+                asked = [calls.waiting.pop(key) for key in list(calls.waiting)[:MOST_IN_A_CALL]]
+                ended, calls.ended = calls.ended, anyio.Event()
                 try:
-                    await self._call(line, asked)
+                    await self._call(calls, asked)
                 finally:
                     ended.set()
-                while line.breaker.state != "closed":
-                    line.release(self.clock())
-                    await anyio.sleep(line.breaker.retry_after_s)
-                    await self._call(line, [probe])
+                while calls.breaker.state != "closed":
+                    calls.release(self.clock())
+                    await anyio.sleep(calls.breaker.retry_after_s)
+                    await self._call(calls, [probe])
         finally:
-            line.busy = False
-            line.release(self.clock())
+            calls.busy = False
+            calls.release(self.clock())
 
-    async def _call(self, line: _Line, buckets: list[Bucket]) -> None:
+    async def _call(self, calls: _PartitionCalls, buckets: list[Bucket]) -> None:
         now = self.clock()
-        wishes = [bucket.wish(now) for bucket in buckets]
+        requests = [bucket.request(now) for bucket in buckets]
         args: list[int] = []
-        for bucket, wish in zip(buckets, wishes, strict=True):
-            args += (bucket.capacity, bucket.window_s * 1_000_000, wish.back, wish.least, wish.most)
+        for bucket, request in zip(buckets, requests, strict=True):
+            args += (
+                bucket.capacity,
+                bucket.window_s * 1_000_000,
+                request.back,
+                request.least,
+                request.most,
+            )
         self.calls += 1
         reply: list[int] | None = None
         try:
-            with line.breaker.call(_FAILURES), translated(), anyio.fail_after(ANSWER_S):
+            with calls.breaker.call(_FAILURES), translated(), anyio.fail_after(ANSWER_S):
                 keys = [bucket.key for bucket in buckets]
                 answer = msgspec.convert(await self._script(keys=keys, args=args), list[int])
                 if len(answer) != 2 * len(buckets):
@@ -339,9 +345,9 @@ class Buckets:
             logger.info("rate limits go on without Redis: %s", error)
         finally:
             now = self.clock()
-            for at, (bucket, wish) in enumerate(zip(buckets, wishes, strict=True)):
+            for at, (bucket, request) in enumerate(zip(buckets, requests, strict=True)):
                 if reply is None:
-                    bucket.undo(wish)
+                    bucket.undo(request)
                     bucket.take_alone(now)
                 else:
                     bucket.take(reply[2 * at], reply[2 * at + 1] / 1000, now)

@@ -1,4 +1,4 @@
-"""Draining a stage: its waiting tasks fail by the operator's wish, each with its event."""
+"""Draining a stage: its waiting tasks fail by the operator's request, each with its event."""
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -11,7 +11,7 @@ from store.errors import Lost
 from store.log.log import Claim, Log
 from store.queue.consumers import has_group
 from store.queue.lanes import Claimed, Lanes
-from store.queue.turns import Wish
+from store.queue.turns import ClaimRequest
 
 CODE = "drained"
 AT_ONCE = 50
@@ -46,8 +46,8 @@ async def drain(
 async def _waiting(lanes: Lanes, partition: int, stage: str, most: int) -> AsyncGenerator[Claimed]:
     """The tasks that wait, each claimed, those too that wait for their time."""
     while most > 0:
-        wish = Wish(stages=lanes.stages, pays=False)
-        claimed = await lanes.claim(partition, min(AT_ONCE, most), wish)
+        request = ClaimRequest(stages=lanes.stages, pays=False)
+        claimed = await lanes.claim(partition, min(AT_ONCE, most), request)
         if not claimed:
             moved, _ = await lanes.promote(partition, all_of=stage)
             if moved == 0:

@@ -126,7 +126,7 @@ class _Lane(msgspec.Struct):
     consumers: list[dict[str, Any]]
 
 
-class _Seen(msgspec.Struct):
+class _PartitionView(msgspec.Struct):
     """One partition. ``lanes`` are with the age of their oldest task, and who does what in them."""
 
     partition: PartitionQueue
@@ -141,10 +141,10 @@ async def look(log: Log, stages: tuple[str, ...]) -> Queues:
         Unavailable: no partition answers.
     """
     now_ms = int((await log.now()).timestamp() * 1000)
-    seen: dict[int, _Seen] = {}
+    seen: dict[int, _PartitionView] = {}
 
     async def see(partition: int) -> None:
-        seen[partition] = await _seen(log, partition, stages, now_ms)
+        seen[partition] = await _inspect(log, partition, stages, now_ms)
 
     async with anyio.create_task_group() as tasks:
         for partition in range(log.partitions):
@@ -152,10 +152,10 @@ async def look(log: Log, stages: tuple[str, ...]) -> Queues:
     found = [seen[partition] for partition in range(log.partitions)]
     if not any(each.partition.answers for each in found):
         raise Unavailable("no partition answers")
-    return _together(found, stages)
+    return _merge(found, stages)
 
 
-def _together(found: list[_Seen], stages: tuple[str, ...]) -> Queues:
+def _merge(found: list[_PartitionView], stages: tuple[str, ...]) -> Queues:
     depths: dict[str, dict[str, LaneDepth]] = {
         stage: {lane: LaneDepth() for lane in LANES} for stage in stages
     }
@@ -165,7 +165,7 @@ def _together(found: list[_Seen], stages: tuple[str, ...]) -> Queues:
         for lane, age_ms, held in each.lanes:
             depths[lane.stage][lane.lane] = _sum(depths[lane.stage][lane.lane], lane, age_ms)
             for consumer in lane.consumers:
-                _meet(workers, consumer)
+                _merge_worker(workers, consumer)
             for name, doing in held:
                 workers[name].doing.append(doing)
         for stage in each.delayed:
@@ -179,24 +179,28 @@ def _together(found: list[_Seen], stages: tuple[str, ...]) -> Queues:
     )
 
 
-async def _seen(log: Log, partition: int, stages: tuple[str, ...], now_ms: int) -> _Seen:
+async def _inspect(
+    log: Log, partition: int, stages: tuple[str, ...], now_ms: int
+) -> _PartitionView:
     """All that is to be seen of the partition, or that it does not answer."""
     try:
         with translated(), anyio.fail_after(ANSWER_S):
-            seen = _Seen(partition=await _partition(log, partition))
+            seen = _PartitionView(partition=await _partition(log, partition))
             for lane in await _lanes(log, partition, stages):
-                await _complete(log, lane)
+                await _add_clients_without_turn(log, lane)
                 oldest_ms = await _oldest_ms(log, lane)
                 age_ms = None if oldest_ms is None else max(0, now_ms - oldest_ms)
-                seen.lanes.append((lane, age_ms, await _doing(log, lane)))
+                seen.lanes.append((lane, age_ms, await _tasks_in_progress(log, lane)))
             seen.delayed = await _delayed(log, partition)
             return seen
     except Unavailable:
         server = log.owner(partition) or None
-        return _Seen(partition=PartitionQueue(partition=partition, server=server, answers=False))
+        return _PartitionView(
+            partition=PartitionQueue(partition=partition, server=server, answers=False)
+        )
 
 
-def _or_gone(reply: Any) -> Any:
+def _none_if_gone(reply: Any) -> Any:
     """The reply; None where the stream or its group is not there. Raises what else it says."""
     if not isinstance(reply, Exception):
         return reply
@@ -213,7 +217,7 @@ async def _partition(log: Log, partition: int) -> PartitionQueue:
         pipe = log.redis.pipeline(transaction=False)
         pipe.xinfo_groups(key)
         pipe.xinfo_consumers(key, DISPATCH)
-        groups, consumers = map(_or_gone, await pipe.execute(raise_on_error=False))
+        groups, consumers = map(_none_if_gone, await pipe.execute(raise_on_error=False))
     server = log.owner(partition) or None
     group = _group(groups, DISPATCH)
     if group is None or consumers is None:  # no dispatcher has been there yet
@@ -256,7 +260,7 @@ async def _passed(log: Log, partition: int, stages: tuple[str, ...]) -> dict[str
         pipe.xinfo_stream(key)
     found = dict.fromkeys(stages, Passing())
     for (_, stage), reply in zip(named, await pipe.execute(raise_on_error=False), strict=True):
-        if (stream := _or_gone(reply)) is not None:
+        if (stream := _none_if_gone(reply)) is not None:
             came, there = _count(stream["entries-added"]), _count(stream["length"])
             before = found[stage]
             found[stage] = Passing(came=before.came + came, left=before.left + came - there)
@@ -290,7 +294,7 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
             pipe.xinfo_consumers(key, stage)
             turns = log.keys.turns(partition, stage, key.rpartition(":")[2])
             cast("Any", pipe).zrange(turns, 0, LOOKED_AT - 1)
-        replies = [_or_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
+        replies = [_none_if_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
     found: list[_Lane] = []
     for at, (key, stage) in enumerate(named):
         stream, groups, consumers, clients = replies[4 * at : 4 * at + 4]
@@ -316,7 +320,7 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
     return found
 
 
-async def _complete(log: Log, lane: _Lane) -> None:
+async def _add_clients_without_turn(log: Log, lane: _Lane) -> None:
     """Add the clients of tasks that have no turn yet. Where nobody has one, turns may be lost."""
     if lane.length > lane.pending:
         after = lane.delivered if lane.clients else b"0"
@@ -359,7 +363,7 @@ def _sum(depth: LaneDepth, lane: _Lane, age_ms: int | None) -> LaneDepth:
     )
 
 
-def _meet(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
+def _merge_worker(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
     name, silent_ms = consumer["name"].decode(errors="replace"), consumer["idle"]
     known = workers.get(name)
     if known is None:
@@ -368,7 +372,7 @@ def _meet(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
         workers[name] = msgspec.structs.replace(known, silent_ms=silent_ms)
 
 
-async def _doing(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
+async def _tasks_in_progress(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
     if lane.pending == 0:
         return []
     with translated():

@@ -24,7 +24,7 @@ from store.keys import Keys
 from store.log import codec
 from store.log.log import Claim, Log
 from store.queue.consumers import Entries, create_group, pending, remove, remove_idle, take_over
-from store.queue.turns import Turns, Wish
+from store.queue.turns import ClaimRequest, Turns
 from store.redis.connection import translated
 
 logger = logging.getLogger("photolog.lanes")
@@ -92,14 +92,16 @@ class Lanes:
         if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
             self.lost.discard(partition)
 
-    async def claim(self, partition: int, count: int, wish: Wish | None = None) -> list[Claimed]:
+    async def claim(
+        self, partition: int, count: int, request: ClaimRequest | None = None
+    ) -> list[Claimed]:
         """Up to ``count`` waiting tasks as wished: high lanes first, but for the share of the
         others; in the lanes of one name clients in turn."""
-        wish = wish or Wish(stages=self.stages)
-        if not any(stage in wish.stages for stage in self.stages):
+        request = request or ClaimRequest(stages=self.stages)
+        if not any(stage in request.stages for stage in self.stages):
             return []
         self._claims += 1
-        turns = await self._turns.claim(partition, count, _order(self._claims), wish)
+        turns = await self._turns.claim(partition, count, _order(self._claims), request)
         found = [(each.lane_key, each.stage, each.entry_id, each.body, 1) for each in turns]
         clients = {(each.lane_key, each.entry_id.decode()): each.clients for each in turns}
         return [

@@ -44,14 +44,14 @@ async def report(log: Log, consumer: str) -> None:
     Redis before 7.2 takes no notice of a consumer that asks for new tasks in vain.
     """
     with translated():
-        await log.redis.xreadgroup(ROOT, consumer, {_roll(log): _BEYOND_ALL}, count=1)
+        await log.redis.xreadgroup(ROOT, consumer, {_report_lane(log): _BEYOND_ALL}, count=1)
 
 
 async def workers(log: Log, within_ms: int) -> int:
     """How many workers have reported within the last ``within_ms``."""
     try:
         with translated():
-            found = await log.redis.xinfo_consumers(_roll(log), ROOT)
+            found = await log.redis.xinfo_consumers(_report_lane(log), ROOT)
             return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
     except GroupGone:  # no worker has ever been there to make it
         return 0
@@ -150,6 +150,6 @@ async def clock_ahead_ms(log: Log) -> float:
     return (seconds + microseconds / 1e6 - ours) * 1000
 
 
-def _roll(log: Log) -> str:
+def _report_lane(log: Log) -> str:
     """The lane on which workers report: each has its group."""
     return log.keys.lane(PARTITION, ROOT, LANES[0])

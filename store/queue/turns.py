@@ -52,7 +52,7 @@ _Claims = tuple[int, list[tuple[int, bytes, bytes, int]]]
 _NOTHING: Mapping[tuple[str, str], int] = {}
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a consumer would take.
 
     ``without`` are clients that are passed over, but not in the stages ``of_all``.
@@ -67,7 +67,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     pays: bool = True
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A task claimed; so many ``clients`` waited in its lane, its own among them."""
 
     lane_key: str
@@ -89,14 +89,14 @@ class Turns:
         self._named: dict[int, list[str]] = {}
 
     async def claim(
-        self, partition: int, count: int, order: Sequence[str], wish: Wish
-    ) -> list[Turn]:
+        self, partition: int, count: int, order: Sequence[str], request: ClaimRequest
+    ) -> list[ClaimedEntry]:
         """Up to ``count`` tasks, classes in the given order."""
         keys = self._keys_of(partition)
-        settle: Mapping[tuple[str, str], int] = wish.settle
+        settle: Mapping[tuple[str, str], int] = request.settle
         while True:
             with translated():
-                reply = await self._claim(keys=keys, args=self._args(count, order, wish, settle))
+                reply = await self._claim(keys=keys, args=self._args(count, order, request, settle))
                 more, found = msgspec.convert(reply, _Claims)
                 turns = [self._turn(keys, *each) for each in found]
             if found or not more:
@@ -106,9 +106,9 @@ class Turns:
 
     def _turn(
         self, keys: Sequence[str], index: int, entry_id: bytes, body: bytes, clients: int
-    ) -> Turn:
+    ) -> ClaimedEntry:
         """Raises IndexError if there is no such lane."""
-        return Turn(
+        return ClaimedEntry(
             lane_key=keys[index - 1],
             stage=self._stages[(index - 1) % len(self._stages)],
             entry_id=entry_id,
@@ -145,7 +145,7 @@ class Turns:
         self,
         count: int,
         order: Sequence[str],
-        wish: Wish,
+        request: ClaimRequest,
         settle: Mapping[tuple[str, str], int],
     ) -> list[str | int]:
         return [
@@ -153,13 +153,13 @@ class Turns:
             count,
             len(self._stages),
             "".join(str(1 + LANES.index(lane)) for lane in order),
-            "1" if wish.pays else "0",
-            "".join(_wanted(stage, wish) for stage in self._stages),
+            "1" if request.pays else "0",
+            "".join(_wanted(stage, request) for stage in self._stages),
             "".join("0" if stage in (ROOT, ERASURE) else "1" for stage in self._stages),
             GRACE_MS,
             *self._stages,
-            len(wish.without),
-            *wish.without,
+            len(request.without),
+            *request.without,
             *(
                 part
                 for (lane, client), ms in settle.items()
@@ -199,7 +199,7 @@ def _client(body: bytes) -> bytes:
         return UNKNOWN
 
 
-def _wanted(stage: str, wish: Wish) -> str:
-    if stage not in wish.stages:
+def _wanted(stage: str, request: ClaimRequest) -> str:
+    if stage not in request.stages:
         return "0"
-    return "2" if stage in wish.of_all else "1"
+    return "2" if stage in request.of_all else "1"

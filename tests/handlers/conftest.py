@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from domain.pipeline.retries import Strategies
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.worker.worker import Worker, WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
@@ -16,8 +16,8 @@ from tests.handlers.workers import Frozen, Scripted, Working
 
 
 @pytest.fixture(scope="module")
-async def children() -> AsyncGenerator[Children]:
-    async with Children(count=2) as pool:
+async def children() -> AsyncGenerator[DecoderPool]:
+    async with DecoderPool(count=2) as pool:
         yield pool
 
 
@@ -27,7 +27,7 @@ def blobs(tmp_path: Path) -> FolderBlobs:
 
 
 @pytest.fixture
-def working(log: Log, blobs: FolderBlobs, children: Children) -> Working:
+def working(log: Log, blobs: FolderBlobs, children: DecoderPool) -> Working:
     """Runs a worker for the time of a context."""
 
     @asynccontextmanager
@@ -35,7 +35,7 @@ def working(log: Log, blobs: FolderBlobs, children: Children) -> Working:
         consumer: str = "one",
         *,
         dead: str | None = None,
-        pool: Children | Scripted | Frozen = children,
+        pool: DecoderPool | Scripted | Frozen = children,
         settings: WorkerSettings | None = None,
         strategies: Strategies | None = None,
     ) -> AsyncGenerator[Worker]:

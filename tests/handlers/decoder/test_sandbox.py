@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from handlers.decoder import landlock, seccomp
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.decoder.sandbox import Sandbox
 from handlers.registry import ORIGINAL, STAGES
 from handlers.stage import Output, StageFailure
@@ -63,18 +63,18 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
 
 
 @pytest.fixture(scope="module")
-async def confined(targets: Path) -> AsyncGenerator[Children]:
+async def confined(targets: Path) -> AsyncGenerator[DecoderPool]:
     assert targets.exists()
-    async with Children(count=1, registry=REGISTRY, sandbox=OF_THE_SAME_USER) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY, sandbox=OF_THE_SAME_USER) as pool:
         yield pool
 
 
-async def run(pool: Children, stage: str, photo: Path, of: str = "") -> Output:
+async def run(pool: DecoderPool, stage: str, photo: Path, of: str = "") -> Output:
     affinity = of or f"{stage} {photo}"  # so that the file is handed over anew
     return await pool.run(stage=stage, affinity=affinity, source=photo, timeout_s=30)
 
 
-async def refusal(pool: Children, attack: str, photo: Path) -> str | None:
+async def refusal(pool: DecoderPool, attack: str, photo: Path) -> str | None:
     """How the attack was stopped; None if it came through."""
     try:
         result = (await run(pool, attack, photo)).result
@@ -87,7 +87,7 @@ async def refusal(pool: Children, attack: str, photo: Path) -> str | None:
 @on_linux
 @pytest.mark.parametrize("attack", NAMES)
 async def test_no_attack_of_a_decoder_comes_through(
-    confined: Children, targets: Path, attack: str
+    confined: DecoderPool, targets: Path, attack: str
 ) -> None:
     before = sorted(path.name for path in targets.parent.parent.iterdir())
 
@@ -105,7 +105,7 @@ async def test_no_attack_of_a_decoder_comes_through(
 async def test_the_same_attacks_come_through_where_nothing_confines(targets: Path) -> None:
     """So that the test above does not pass because an attack is a bad one."""
     nothing = Sandbox(seccomp=False, landlock=False, user="")
-    async with Children(count=1, registry=REGISTRY, sandbox=nothing) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY, sandbox=nothing) as pool:
         stopped = {
             name: how
             for name in NAMES
@@ -123,14 +123,14 @@ async def test_landlock_alone_closes_the_file_system_and_tcp(targets: Path, atta
         pytest.skip("this kernel has no Landlock, or one that knows no network")
     alone = Sandbox(seccomp=False, user="")
 
-    async with Children(count=1, registry=REGISTRY, sandbox=alone) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY, sandbox=alone) as pool:
         assert pool.confinement.missing[:1] == ("seccomp",)
         assert await refusal(pool, attack, targets) == "PermissionError"
 
 
 @pytest.mark.parametrize("lie", LIES)
 async def test_an_answer_that_no_stage_gives_is_not_believed(
-    confined: Children, targets: Path, lie: str
+    confined: DecoderPool, targets: Path, lie: str
 ) -> None:
     with pytest.raises(StageFailure) as failed:
         await run(confined, lie, targets)
@@ -144,7 +144,7 @@ async def test_all_formats_are_decoded_within(photos: Path, sandbox: Sandbox) ->
     files = [each for each in sorted(photos.glob("*/*.*")) if each.parent.name != "hostile"]
     originals = [name for name, stage in STAGES.items() if stage.needs == ORIGINAL]
 
-    async with Children(count=1, sandbox=sandbox) as pool:
+    async with DecoderPool(count=1, sandbox=sandbox) as pool:
         for file in files:
             for stage in originals:
                 assert (await run(pool, stage, file, of=file.name)).result is not None
@@ -156,7 +156,7 @@ async def test_all_formats_are_decoded_within(photos: Path, sandbox: Sandbox) ->
 async def test_where_the_kernel_offers_less_decoding_goes_on_and_it_is_told(
     targets: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Children(count=1, sandbox=Sandbox(seccomp=False, landlock=False)) as pool:
+    async with DecoderPool(count=1, sandbox=Sandbox(seccomp=False, landlock=False)) as pool:
         assert (await run(pool, "validation", targets)).result is not None
 
         assert {"seccomp", "landlock"} <= set(pool.confinement.missing)
@@ -173,7 +173,7 @@ def test_a_machine_without_tables_has_no_filter(monkeypatch: pytest.MonkeyPatch)
 def test_the_filter_is_that_of_all_threads() -> None:
     program = """
 import ctypes, threading
-from handlers import seccomp
+from handlers.decoder import seccomp
 closed, found = threading.Event(), []
 def look():
     closed.wait()

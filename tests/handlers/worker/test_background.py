@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.worker.worker import Worker
 from store.background import Background
 from store.blobs.folder import FolderBlobs
@@ -18,7 +18,7 @@ from tests.system.photos import jpeg
 
 
 async def test_a_worker_waits_while_redis_answers_with_what_nobody_expects(
-    own_folder: Path, blobs: FolderBlobs, children: Children, caplog: pytest.LogCaptureFixture
+    own_folder: Path, blobs: FolderBlobs, children: DecoderPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As with a command that is forbidden inside of a script."""
     background = Background()

@@ -33,7 +33,7 @@ def hand_with(*clients: str, cost_ms: int = 100) -> Hand:
 
 
 def passed_over(hand: Hand) -> list[str]:
-    return list(hand.wish(0, ("validation",)).without)
+    return list(hand.request(0, ("validation",)).without)
 
 
 async def test_a_client_that_has_its_part_of_the_hand_is_passed_over() -> None:
@@ -72,8 +72,8 @@ async def test_what_is_owed_is_settled_by_one_claim() -> None:
     hand.settle(("lane", "0"), 1.5)
     hand.settle(("lane", "1"), 0.05)
 
-    assert hand.wish(0, ("validation",)).settle == {("normal", "a"): 1_350}
-    assert hand.wish(0, ("validation",)).settle == {}
+    assert hand.request(0, ("validation",)).settle == {("normal", "a"): 1_350}
+    assert hand.request(0, ("validation",)).settle == {}
 
 
 async def test_so_many_slow_clients_are_remembered() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from domain.photo.commands import DeletePhoto
 from domain.pipeline.stages import Task
-from handlers.decoder.pool import Children
-from handlers.worker.observing import Ended, StageRun, observed
+from handlers.decoder.pool import DecoderPool
+from handlers.worker.observing import Ended, StageRun, observe_run
 from handlers.worker.worker import Worker
 from store import log_context
 from store.blobs.folder import FolderBlobs
@@ -34,8 +34,8 @@ TASK = Task(
 
 
 @pytest.fixture
-async def children() -> AsyncGenerator[Children]:
-    async with Children(count=1) as pool:
+async def children() -> AsyncGenerator[DecoderPool]:
+    async with DecoderPool(count=1) as pool:
         yield pool
 
 
@@ -51,7 +51,7 @@ def told() -> list[StageRun]:
 
 @pytest.fixture
 async def worker(
-    log: Log, blobs: FolderBlobs, children: Children, told: list[StageRun]
+    log: Log, blobs: FolderBlobs, children: DecoderPool, told: list[StageRun]
 ) -> AsyncGenerator[Worker]:
     """A worker at work."""
     worker = Worker(log, blobs, children, consumer="one", observe=told.append)
@@ -95,10 +95,12 @@ async def test_a_worker_without_work_is_seen(log: Log, worker: Worker) -> None:
 
 
 async def test_what_is_taken_over_is_counted_and_said_with_its_ids(
-    log: Log, blobs: FolderBlobs, children: Children, caplog: pytest.LogCaptureFixture
+    log: Log, blobs: FolderBlobs, children: DecoderPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"))
-    dead = Worker(log, blobs, Children(count=1), consumer="host:1:aaaa")  # its decoders never start
+    dead = Worker(
+        log, blobs, DecoderPool(count=1), consumer="host:1:aaaa"
+    )  # its decoders never start
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(dead.run)
         await types_when_ended(log, command.photo_id, ("photo.processing.started",))
@@ -129,7 +131,7 @@ async def test_a_run_that_ends_without_a_result_is_told_as_such(
         raise error
 
     with pytest.raises(type(error)):
-        await observed(told.append, TASK, work())
+        await observe_run(told.append, TASK, work())
 
     assert [run.outcome for run in told] == [outcome]
 
@@ -141,6 +143,6 @@ async def test_the_work_is_done_in_the_trace_of_its_task(told: list[StageRun]) -
         seen.append(log_context.current())
         return "completed"
 
-    await observed(told.append, TASK, work())
+    await observe_run(told.append, TASK, work())
 
     assert seen == [Subject(trace_id="t", span_id=told[0].span_id, photo_id="p", job_id="j")]

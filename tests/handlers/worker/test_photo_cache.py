@@ -4,7 +4,7 @@ import pytest
 from domain.photo import events as e
 from domain.photo.state import Photo
 from domain.pipeline.stages import Task
-from handlers.worker.photo_cache import KEPT, Known
+from handlers.worker.photo_cache import KEPT, PhotoCache
 from store.log.log import Loaded
 from tests.domain.stories import JOB, PHOTO, UPLOADED, fold, stage_completed
 
@@ -25,7 +25,7 @@ def loaded(*events: e.PhotoEvent) -> Loaded:
 
 
 def test_a_photo_that_was_kept_is_known() -> None:
-    known = Known()
+    known = PhotoCache()
     known.keep(PHOTO, loaded(stage_completed("validation")))
 
     assert known.of(TASK) == loaded(stage_completed("validation"))
@@ -41,14 +41,14 @@ def test_a_photo_that_was_kept_is_known() -> None:
     ids=["of another job", "done already", "of an unknown photo"],
 )
 def test_what_would_be_dropped_on_old_news_needs_a_look(task: Task) -> None:
-    known = Known()
+    known = PhotoCache()
     known.keep(PHOTO, loaded(stage_completed("validation")))
 
     assert known.of(task) is None
 
 
 def test_of_two_versions_the_later_is_taken() -> None:
-    known = Known()
+    known = PhotoCache()
     early, late = loaded(), loaded(stage_completed("validation"))
 
     known.keep(PHOTO, late)
@@ -60,7 +60,7 @@ def test_of_two_versions_the_later_is_taken() -> None:
 
 
 def test_only_so_many_are_kept_the_last_used_ones() -> None:
-    known = Known()
+    known = PhotoCache()
     for number in range(KEPT + 1):
         known.keep(str(number), loaded())
 

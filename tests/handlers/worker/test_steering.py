@@ -8,7 +8,7 @@ from domain.pipeline.control import ControlCommand, LimitStage, PauseStage, Resu
 from domain.pipeline.control_events import Limit, Rate
 from domain.pipeline.stages import ERASURE, PIPELINES, TREE
 from handlers import registry
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.registry import Stage
 from handlers.worker.dispatcher import Dispatcher
 from handlers.worker.worker import Worker, WorkerSettings
@@ -120,7 +120,7 @@ async def test_a_rate_is_shared_by_all_workers(
 
 
 async def test_a_full_disk_does_not_keep_a_deletion_from_freeing_it(
-    log: Log, blobs: FolderBlobs, children: Children, monkeypatch: pytest.MonkeyPatch
+    log: Log, blobs: FolderBlobs, children: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = [await uploaded(log, blobs, jpeg(f"{n}")) for n in range(3)]
     unwanted = await uploaded(log, blobs, jpeg("unwanted"))
@@ -173,7 +173,7 @@ async def test_a_new_stage_needs_an_entry_in_the_tree_and_a_function(
     stages = {**registry.STAGES, "look": Stage(result=Seen, run=look)}
     command = await uploaded(log, blobs, jpeg("one", (80, 60)))
 
-    async with Children(count=1, registry="tests.handlers.failing_stages:TABLE") as pool:
+    async with DecoderPool(count=1, registry="tests.handlers.failing_stages:TABLE") as pool:
         worker = Worker(log, blobs, pool, consumer="one", stages=stages)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)

@@ -8,7 +8,7 @@ from domain.photo.commands import DeletePhoto
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES
 from domain.pipeline.stages import PIPELINES
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.stage import Output
 from handlers.worker.worker import Worker, WorkerSettings
 from store.blobs import damaged
@@ -229,7 +229,7 @@ async def test_a_file_that_takes_too_long_holds_a_decoder_twice_and_no_more(
     command = await uploaded(log, blobs, jpeg("one"))
     at_once = msgspec.structs.replace(STRATEGIES[Category.RESOURCE], base_s=0.0)
     table = "tests.handlers.failing_stages:TABLE_THAT_HANGS"
-    async with Children(count=1, registry=table) as children, anyio.create_task_group() as tasks:
+    async with DecoderPool(count=1, registry=table) as children, anyio.create_task_group() as tasks:
         worker = Worker(
             *(log, blobs, children),
             consumer="one",
@@ -279,7 +279,7 @@ async def test_a_photo_deleted_before_its_turn_is_erased_and_not_processed(
 
 @one_and_three
 async def test_a_restarted_worker_takes_over_what_the_dead_one_held(
-    log: Log, blobs: FolderBlobs, working: Working, children: Children
+    log: Log, blobs: FolderBlobs, working: Working, children: DecoderPool
 ) -> None:
     photos = [await uploaded(log, blobs, jpeg(f"{n}")) for n in range(10)]
     async with anyio.create_task_group() as tasks:

@@ -3,7 +3,7 @@ import pytest
 from store.errors import Lost
 from store.log.log import Log
 from store.queue.lanes import LOW_FIRST_EVERY, NORMAL_FIRST_EVERY, Claimed, Lanes
-from store.queue.turns import Wish
+from store.queue.turns import ClaimRequest
 from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.commands import completed
 from tests.store.waiting import NEVER_IDLE_MS, depth, dispatched, lanes_of, uploaded
@@ -151,9 +151,9 @@ async def test_only_the_stages_that_are_asked_for_are_claimed(log: Log) -> None:
     await dispatched(log)
     lanes = await lanes_of(log)
 
-    assert await lanes.claim(home(log), 1, Wish(stages=("metadata",))) == []
-    assert await lanes.claim(home(log), 1, Wish(stages=())) == []
-    assert len(await lanes.claim(home(log), 1, Wish(stages=("validation",)))) == 1
+    assert await lanes.claim(home(log), 1, ClaimRequest(stages=("metadata",))) == []
+    assert await lanes.claim(home(log), 1, ClaimRequest(stages=())) == []
+    assert len(await lanes.claim(home(log), 1, ClaimRequest(stages=("validation",)))) == 1
 
 
 async def test_the_entries_of_consumers_that_hold_nothing_are_removed(log: Log) -> None:

@@ -10,7 +10,7 @@ from domain.pipeline.stages import ERASURE, Task
 from store.log import codec
 from store.log.log import Log
 from store.queue.lanes import Claimed, Lanes
-from store.queue.turns import GRACE_MS, Wish
+from store.queue.turns import GRACE_MS, ClaimRequest
 
 STAGES = ("metadata", "validation", ERASURE)
 MANY = 1_300
@@ -56,18 +56,18 @@ async def lanes_of(log: Log, consumer: str = "one") -> Lanes:
     return lanes
 
 
-async def claimed(lanes: Lanes, count: int = 1, **wish: Any) -> list[Claimed]:
+async def claimed(lanes: Lanes, count: int = 1, **request: Any) -> list[Claimed]:
     """One after the other, as a worker does; accounts are settled with the first."""
     found: list[Claimed] = []
     for _ in range(count):
-        named: dict[str, Any] = {"stages": STAGES} | wish
-        found += await lanes.claim(0, 1, Wish(**named))
-        wish.pop("settle", None)
+        named: dict[str, Any] = {"stages": STAGES} | request
+        found += await lanes.claim(0, 1, ClaimRequest(**named))
+        request.pop("settle", None)
     return found
 
 
-async def clients(lanes: Lanes, count: int = 1, **wish: Any) -> list[str]:
-    return [each.task.client_id for each in await claimed(lanes, count, **wish)]
+async def clients(lanes: Lanes, count: int = 1, **request: Any) -> list[str]:
+    return [each.task.client_id for each in await claimed(lanes, count, **request)]
 
 
 async def acknowledge(log: Log, *done: Claimed) -> None:
@@ -269,7 +269,7 @@ async def test_what_is_handed_back_waits_among_the_others(log: Log, lanes: Lanes
 async def test_what_is_not_run_costs_a_client_nothing(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("a", 50), *bulk("b", 50, stage="metadata"))
     drain = await lanes_of(log, "drain")
-    await drain.claim(0, 40, Wish(stages=("metadata",), pays=False))
+    await drain.claim(0, 40, ClaimRequest(stages=("metadata",), pays=False))
 
     assert Counter(await clients(lanes, 20))["b"] >= 9
 

@@ -21,7 +21,7 @@ from domain.pipeline.stages import Task, lane
 from store.log import codec
 from store.log.log import Log
 from store.queue.lanes import Claimed, Lanes
-from store.queue.turns import GRACE_MS, Wish
+from store.queue.turns import GRACE_MS, ClaimRequest
 from store.redis.connection import connect
 from tests.store.waiting import NEVER_IDLE_MS
 
@@ -29,7 +29,7 @@ CLIENTS = ("alice", "bob", "carol")
 STAGES = ("metadata", "validation")
 NAMES = ("high", "normal", "low")
 COSTS = st.sampled_from((1, 90, 700, 4_000, 25_000))
-PROMISED = Wish(stages=STAGES)
+PROMISED = ClaimRequest(stages=STAGES)
 
 
 def task(number: int, client: str, stage: str, priority: int, cost_ms: int) -> Task:
@@ -112,9 +112,9 @@ class LanesAndLists(RuleBasedStateMachine):
         without=st.sets(st.sampled_from(CLIENTS), max_size=2),
     )
     def claim(self, who: int, count: int, stages: tuple[str, ...], without: set[str]) -> None:
-        wish = Wish(stages=stages, without=tuple(without), settle=self.owed)
+        request = ClaimRequest(stages=stages, without=tuple(without), settle=self.owed)
         self.owed = {}
-        found = self.runner.run(self.consumers[who].claim(0, count, wish))
+        found = self.runner.run(self.consumers[who].claim(0, count, request))
 
         for each in found:
             assert each.task.stage in stages
@@ -256,7 +256,7 @@ async def ahead(log: Log, steps: list[Step], hand: int, later: int) -> list[int]
             account = "normal", done.task.client_id
             owed[account] = took[done.task.photo_id] - done.task.charge_ms
             await log.acknowledge(done.task, done.claim)
-        (found,) = await lanes.claim(0, 1, Wish(stages=STAGES, settle=owed))
+        (found,) = await lanes.claim(0, 1, ClaimRequest(stages=STAGES, settle=owed))
         owed = {}
         in_hand.append(found)
         served[found.task.client_id] += took[found.task.photo_id]
