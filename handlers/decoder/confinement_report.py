@@ -1,4 +1,4 @@
-"""Telling the gateways, through Redis, what is missing from the sandbox around decoders."""
+"""Report to the gateways, through Redis, what is missing from the sandbox around decoders."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -17,7 +17,7 @@ from store.queue import liveness
 async def reporting(
     log: Log, children: DecoderPool, background: Background, every_s: float
 ) -> AsyncGenerator[None]:
-    """Report every ``every_s`` seconds for as long as the block lasts."""
+    """Report every ``every_s`` seconds while the context lasts."""
     async with anyio.create_task_group() as tasks:
         report = partial(_report, log, children, every_s)
         tasks.start_soon(background.keep, "confinement report", report)

@@ -1,8 +1,8 @@
-"""The worker's decoder children: as many processes as cores, each working on one photo at a time.
+"""The decoder pool: as many child processes as cores, each working on one photo at a time.
 
-A child that hangs is killed, one that dies is replaced; what waited goes on with the replacement.
-A child keeps the pictures it has decoded, so a photo's stages go to the child that has it. Which
-task is next, ``handlers.decoder.queue`` decides.
+A child that hangs is killed, and one that dies is replaced; waiting tasks continue with the
+replacement. A child keeps the pictures it has decoded, so the stages of a photo go to the child
+that has its picture. ``handlers.decoder.queue`` decides which task is next.
 """
 
 import contextlib
@@ -32,24 +32,24 @@ from store.background import Background
 logger = logging.getLogger("photolog.worker")
 
 PATIENCE_S = 0.5
-"""So long a task leaves another child idle rather than have its picture decoded twice. As long, and
-longer, work on one task holds up those that wait for the same child."""
+"""How long a task waits for the child that has its picture, before another child decodes it again.
+A child that has worked on one task for this long counts as busy for long."""
 
 STARTS = 3
-"""How often a child is started before it counts as one that does not start."""
+"""How many starts of a child may fail before the next task tries, and gets the failure."""
 
 START_PAUSE_S = 1.0
-"""The system that killed one, as for want of memory, gets this long before the next."""
+"""The pause between two starts, for a system that kills processes, for example for memory."""
 
 PREEMPTED = "preempted"
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts as a picture that takes long, in seconds.
+    """When a picture counts as one that takes long, in seconds.
 
-    ``expensive_s`` of expected processor time, as a photo of 20 megapixels takes a fifth of it in
-    any format. ``slow_s`` of real time: on a busy machine, or with a file that is slower to decode
-    than its header tells. Of several decoders one is always left for what takes less.
+    ``expensive_s`` of expected processor time; a photo of 20 megapixels takes a fifth of it in any
+    format. ``slow_s`` of real time, for a busy machine or a file that decodes slower than its
+    header suggests. Of several decoders, one is always left for quicker pictures.
     """
 
     expensive_s: float = 2.0
@@ -57,19 +57,20 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecoderPool:
-    """The pool. Enter it before use; leaving it kills the children and fails what still waits.
+    """The pool. Enter it before use; leaving it kills the children and fails unfinished tasks.
 
     Args:
-        count: Processes; by default one a core, or fewer if the memory is not enough for them.
-        registry: The stage table, ``module:TABLE``, which the children import too.
-        memory_bytes: Address space of one child. 3 GiB decodes 150 million pixels of any format:
-            at 144 million WebP took 2.6 GiB, 16-bit PNG 1.6, AVIF and TIFF 1.3, JPEG 0.1 to 0.9.
-        budget_bytes: Memory of all children together; by default as much as each one may use.
+        count: Processes; by default one per core, or fewer if the memory is not enough.
+        registry: The stage table as ``module:TABLE``; the children import it too.
+        memory_bytes: Address space of one child. 3 GiB is enough for 150 million pixels in any
+            format: at 144 million, WebP took 2.6 GiB, 16-bit PNG 1.6, AVIF and TIFF 1.3, JPEG 0.1
+            to 0.9.
+        budget_bytes: Memory of all children together; by default ``memory_bytes`` for each.
         cache_bytes: Decoded pictures that one child keeps; one takes 10 MB at 1920 pixels.
-        answer_bytes: Largest answer that is taken from a child, with all pictures in it.
+        answer_bytes: The largest answer accepted from a child, including its renditions.
 
     Raises:
-        KeyError: this machine knows no user of the name that the sandbox gives.
+        KeyError: the sandbox names a user that does not exist on this machine.
     """
 
     def __init__(
@@ -112,13 +113,13 @@ class DecoderPool:
         self._stopped = False
         self._stack = contextlib.AsyncExitStack()
         self.restarts: Counter[str] = Counter()
-        """Children replaced so far, by the code of the failure that ended them."""
+        """How many children were replaced, by the code of the failure that ended them."""
 
     async def __aenter__(self) -> Self:
-        """Start the children; one that does not start yet is tried again while others work.
+        """Start the children; one that fails to start is retried while the others work.
 
         Raises:
-            StageFailure: none starts; their standard error says why.
+            StageFailure: no child starts; their standard error says why.
         """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._stop)
@@ -130,7 +131,7 @@ class DecoderPool:
                 tending.start_soon(self._background.keep, "decoder", tend)
             self._stack = stack.pop_all()
         if missing := self.confinement.missing:
-            # The address space of a decoder is bounded all the same, only not for each photo anew.
+            # The address space of a decoder is still bounded, but not separately for each photo.
             level = logging.INFO if missing == (MEMORY_LIMIT,) else logging.WARNING
             logger.log(level, "decoders run without %s: see health", ", ".join(missing))
         return self
@@ -152,22 +153,22 @@ class DecoderPool:
 
     @property
     def count(self) -> int:
-        """Children that there are."""
+        """The number of children."""
         return len(self._children)
 
     @property
     def waiting(self) -> int:
-        """Tasks that no child has begun."""
+        """The number of tasks that no child has begun."""
         return len(self._queue.waiting)
 
     @property
     def busy(self) -> int:
-        """Children at work."""
+        """The number of children at work."""
         return sum(child.task is not None for child in self._children)
 
     @property
     def confinement(self) -> Confinement:
-        """What confines all of the children, and what is missing around any."""
+        """The sandbox parts that are active in all children, and those missing in any."""
         found = [child.process.confinement for child in self._children if child.process]
         missing = dict.fromkeys(name for each in found for name in each.missing)
         active = dict.fromkeys(name for each in found for name in each.active)
@@ -187,18 +188,18 @@ class DecoderPool:
     ) -> Output:
         """Run ``stage`` on the file ``source`` of the photo ``affinity``, for ``client``.
 
-        With ``sha256`` the file is read only if it has these bytes.
+        If ``sha256`` is given, the file must have that digest.
 
-        ``timeout_s`` counts from when a child begins. Cancelled, a task that waits is forgotten,
-        and one under way ends in its time and is dropped.
+        ``timeout_s`` counts from the moment a child begins. If cancelled, a waiting task is
+        removed; a running one finishes, and its result is dropped.
 
         Raises:
-            BadImage: the bytes are no picture that we can or want to read.
+            BadImage: the bytes are not a picture, or one that exceeds a limit.
             StageFailure: ``decode-timeout``, ``decoder-died``, ``out-of-memory`` or
                 ``needs-too-much-memory``, of category resource; ``blob-damaged`` or
                 ``answer-too-large``, of category configuration; ``forbidden-call`` or
                 ``bad-answer``, of category security; ``stage-crashed``, a bug in a stage, of
-                category logic; ``decoders-stopped``, temporary, when the pool is left.
+                category logic; ``decoders-stopped``, temporary, when the pool closes.
         """
         task = DecodeTask(
             stage, affinity, source, client=client, timeout_s=timeout_s, sha256=sha256
@@ -225,7 +226,7 @@ class DecoderPool:
 
     async def _start_all(self) -> None:
         for _ in range(STARTS - 1):
-            # All at once: they take their time to import.
+            # Concurrently, because imports take a while.
             async with anyio.create_task_group() as starting:
                 for child in self._children:
                     starting.start_soon(self._try_start, child)
@@ -235,32 +236,32 @@ class DecoderPool:
         await self._children[0].running()
 
     async def _try_start(self, child: "_Child") -> bool:
-        """Whether the child runs now, started anew if it was gone."""
+        """Start the child if it is not running; return whether it runs now."""
         try:
             await child.running()
         except StageFailure as failure:
             self.restarts[failure.code] += 1
-            logger.warning("a decoder process did not start")
+            logger.warning("a decoder process did not start; it is tried again")
             return False
         return True
 
     async def _run_child(self, child: "_Child") -> None:
-        """Give one child its tasks, one after the other, and replace it when it is gone."""
+        """Give a child its tasks, one after the other, and replace it when it is gone."""
         while True:
             for _ in range(STARTS):
                 if await self._try_start(child):
                     break
                 await anyio.sleep(START_PAUSE_S)
-            # If it did not start, the next task tries again and is told why.
+            # If it did not start, the next task tries again and gets the failure.
             while (task := self._next_task(child)) is None:
                 with anyio.move_on_after(PATIENCE_S if self._queue.waiting else math.inf):
                     await self._changed.wait()
             await self._serve(child, task)
-            # What this child was working on may have kept the others from tasks of that photo.
+            # Other tasks of this photo may have waited for this child.
             self._wake()
 
     def _next_task(self, child: "_Child") -> "DecodeTask | None":
-        """The next task for the child, which begins to work on it."""
+        """Take the next task for the child, which begins to work on it."""
         others = [each for each in self._children if each is not child]
         since = anyio.current_time() - PATIENCE_S
 
@@ -268,7 +269,7 @@ class DecoderPool:
             return any(each.has(photo) for each in others)
 
         def is_stuck(photo: str) -> bool:
-            """With all that have it."""
+            """Return whether every child that has the picture has been busy for long."""
             return all(each.is_at_work_since(since) for each in others if each.has(photo))
 
         return self._queue.take(child.has, others_have, is_stuck, since)
@@ -292,7 +293,7 @@ class DecoderPool:
         except StageFailure as failure:
             outcome = failure
         except BaseException:
-            task.ended.set()  # without an outcome: the pool is being left
+            task.ended.set()  # without an outcome: the pool is closing
             raise
         finally:
             took_s = child.end()
@@ -309,7 +310,7 @@ class DecoderPool:
     def _outcome_of(
         self, task: DecodeTask, answer: Done | Costly | StageFailure | None
     ) -> Output | StageFailure | None:
-        """What came of it; None for a task that has to wait once more."""
+        """Return the outcome of an answer; None if the task has to wait once more."""
         if answer is None or isinstance(answer, StageFailure):
             if task.preempted:
                 task.preempted = False
@@ -321,7 +322,7 @@ class DecoderPool:
         try:
             result = msgspec.msgpack.decode(answer.result, type=kind)
         except (msgspec.DecodeError, RecursionError):
-            return bad_answer("a result of another kind")
+            return bad_answer("a result of the wrong type")
         return Output(result=result, renditions=answer.renditions)
 
     async def _watch(self, task: DecodeTask) -> None:
@@ -330,10 +331,10 @@ class DecoderPool:
         await self._make_room()
 
     async def _make_room(self) -> None:
-        """Take a decoder from slow pictures, if they have all of several and others wait.
+        """Preempt a slow picture, if slow pictures occupy all of several decoders and others wait.
 
-        It is taken from the last to begin of those that were thought to be quick. That one begins
-        anew when one of the slow has ended: no task loses its decoder twice.
+        The victim is the last to begin of those that were expected to be quick. It starts over
+        when one of the slow ones has ended: no task loses its decoder twice.
         """
         if len(self._children) < 2 or not self._queue.has_quick_ones:
             return
@@ -344,7 +345,7 @@ class DecoderPool:
         victim = max((task for task in slow if not task.began_as_slow), key=lambda task: task.began)
         child = next(child for child in self._children if child.task is victim)
         victim.preempted = True
-        logger.info("a picture that takes long waits for others: %s", victim.request.photo)
+        logger.info("preempted a slow picture, to start over later: %s", victim.request.photo)
         await child.kill()
 
 
@@ -366,18 +367,18 @@ class _Child:
         self._stopwatch = Stopwatch(self.process)
 
     def end(self) -> float:
-        """For how many seconds it has worked on its task."""
+        """End the task; return how many seconds the child has worked on it."""
         self.task = None
         return self._stopwatch.seconds(self.process)
 
     def has(self, photo: str) -> bool:
-        """Whether the picture of ``photo`` is decoded here, or is about to be."""
+        """Return whether the picture of ``photo`` is decoded here, or is about to be."""
         if self.task is not None and self.task.request.photo == photo:
             return True
         return self.process is not None and self.process.is_running and photo in self.process.held
 
     def is_at_work_since(self, time: float) -> bool:
-        """Whether what it is working on was begun by then."""
+        """Return whether it has been working on its task since ``time``."""
         return self.task is not None and self.task.began <= time
 
     async def launch(self) -> DecoderProcess:
@@ -385,7 +386,7 @@ class _Child:
         return self.process
 
     async def running(self) -> DecoderProcess:
-        """The process, started anew if it is gone."""
+        """Return the process, after starting it again if it is gone."""
         if self.process is not None and self.process.is_running:
             return self.process
         process = await self.launch()

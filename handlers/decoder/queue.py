@@ -1,16 +1,16 @@
-"""What waits for a decoder, and what is next for one that is free.
+"""The queue for decoders: which task a free decoder runs next.
 
-First come tasks whose picture the decoder has, for it keeps only a few, and those that need none.
-Then come those that have to be decoded, or whose picture is with a decoder that is busy for long;
-and last those that have only waited long for the decoder that has their picture. Among each of
-these, clients take turns (``handlers.decoder.turns``), and no decoded picture brings a client far
-ahead of one that waits for its first.
+First come tasks whose picture the decoder has (it keeps only a few), and tasks that do not work on
+the original. Then come tasks whose picture must be decoded, or is with a decoder that has been busy
+for long. Last come tasks that have waited long for the decoder that has their picture. Within each
+group, clients take turns (``handlers.decoder.turns``), and a decoded picture does not bring a
+client far ahead of one that waits for its first.
 
-Two things can hold a task back, and never one that is cheap:
+Two things can hold back a task, but never a cheap one:
 
-- it needs more memory than the allowance, and that much is not spare now
+- it needs more memory than the allowance, and the spare memory is not enough now
   (``handlers.decoder.budget``);
-- it takes long, and of several decoders only one would be left for others.
+- it takes long, and with it no decoder would be left for quick tasks.
 """
 
 import math
@@ -30,21 +30,21 @@ from handlers.registry import ORIGINAL, Stage
 from handlers.stage import Output, StageFailure
 
 USUAL_S = 0.1
-"""What a task is taken to cost until it has ended, unless more is known."""
+"""The expected cost of a task until it ends, unless its picture is known to cost more."""
 
 AHEAD_S = 2.0
-"""How much more decoder time than another a client may have used and still be served first, because
-its picture is decoded. More than the stages of an ordinary photo take after its validation."""
+"""How far ahead of another client, in decoder time, a client may be and still go first because its
+picture is decoded. More than the stages of an ordinary photo take after its validation."""
 
 Has = Callable[[str], bool]
-"""Whether the picture of a photo is decoded, or about to be."""
+"""Returns whether the picture of a photo is decoded, or about to be."""
 
 
 class DecodeTask:
-    """A task on its way. ``outcome`` stays None if the pool is left before it has one.
+    """A task that waits for a decoder or runs. ``outcome`` stays None if the pool closes first.
 
-    ``cost`` is None until a decoder has looked at the header, if it ever has to say. ``is_slow``
-    is what it has turned out to be. ``seconds`` is how long decoders have worked on it.
+    ``cost`` is None unless a decoder has reported it from the header. ``is_expensive`` is expected
+    from the cost, ``is_slow`` observed. ``seconds`` is the time that decoders have worked on it.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class DecodeTask:
 
 
 class Queue:
-    """Tasks in the order in which they came, for ``decoders`` of them."""
+    """The waiting tasks, in order of arrival, of a pool with ``decoders`` processes."""
 
     def __init__(
         self, stages: dict[str, Stage], budget: Budget, expensive_s: float, decoders: int
@@ -88,7 +88,7 @@ class Queue:
 
     @property
     def has_quick_ones(self) -> bool:
-        """Whether a task waits that is not known to take long."""
+        """Whether a task waits that is not known to take long (``Pace``)."""
         return any(not (task.is_expensive or task.is_slow) for task in self.waiting)
 
     def add(self, task: DecodeTask) -> None:
@@ -96,7 +96,7 @@ class Queue:
         self.waiting.append(task)
 
     def forget(self, task: DecodeTask) -> None:
-        """It has ended, or nobody waits for it any more."""
+        """Remove a task that has ended, or that nobody waits for any more."""
         task.is_forgotten = True
         if task in self.waiting:
             self.waiting.remove(task)
@@ -105,9 +105,11 @@ class Queue:
     def take(
         self, has: Has, others_have: Has, is_stuck: Has, impatient_since: float
     ) -> DecodeTask | None:
-        """The next task for a decoder that ``has`` pictures, with its memory and its turn paid.
+        """Take the next task for a decoder; reserve its memory and charge its client.
 
-        Of the pictures that ``others_have``, some are ``stuck`` behind what takes long.
+        ``has`` tells which pictures the decoder has, ``others_have`` which the others have, and
+        ``is_stuck`` which of those are with decoders that have been busy for long. A task that has
+        waited since ``impatient_since`` is decoded again here.
         """
         held_back = False
         quick = to_decode = impatient = None
@@ -115,7 +117,7 @@ class Queue:
             photo, of_original = task.request.photo, self._is_of_original(task)
             held = of_original and has(photo)
             if not held and not self._may_begin(task, held_back):
-                # What comes later must not take the memory that this one waits for.
+                # Later tasks must not take the memory that this one waits for.
                 held_back = held_back or self._budget.extra_bytes(task.cost) > 0
             elif held or not of_original:
                 quick = quick or task
@@ -129,40 +131,40 @@ class Queue:
         return task and self._begin(task, has(task.request.photo) and self._is_of_original(task))
 
     def learn(self, task: DecodeTask, cost: Cost) -> StageFailure | None:
-        """Note what a decoder says that a task costs; the failure if that is too much for ever."""
+        """Note a task's cost as a decoder reported it; return a failure if it can never fit."""
         if task.cost is not None:
-            return bad_answer("another cost than the one that was allowed")
+            return bad_answer("a cost that differs from the one reported before")
         task.cost = cost
         task.is_expensive = cost.seconds > self._expensive_s
         if cost.memory_bytes <= self._budget.largest_bytes:
             return None
         message = (
-            f"To decode {cost.pixels / 1e6:.0f} megapixels takes about "
-            f"{cost.memory_bytes / 1e6:.0f} MB of memory, and this worker's decoders may use "
+            f"Decoding {cost.pixels / 1e6:.0f} megapixels takes about "
+            f"{cost.memory_bytes / 1e6:.0f} MB of memory, but this worker's decoders may use only "
             f"{self._budget.largest_bytes / 1e6:.0f} MB for one picture."
         )
         return StageFailure(Category.RESOURCE, "needs-too-much-memory", message)
 
     def give_back(self, task: DecodeTask, took_s: float) -> None:
-        """A decoder is done with the task, after that long."""
+        """Free what a task has reserved; its decoder worked on it for ``took_s``."""
         self._budget.give_back(task)
         self._slow_ones.discard(task)
         self._usage.end(task.client, task.charged_s, took_s)
 
     def mark_slow(self, task: DecodeTask) -> None:
-        """It turns out to take long."""
+        """Note that the task takes long."""
         task.is_slow = True
         self._slow_ones.add(task)
 
     def put_back(self, task: DecodeTask) -> None:
-        """It waits again, where it stood, if anybody waits for it."""
+        """Put the task back where it stood in the queue, unless nobody waits for it any more."""
         if task.is_forgotten:
             return
         at = next((i for i, each in enumerate(self.waiting) if each.since > task.since), None)
         self.waiting.insert(len(self.waiting) if at is None else at, task)
 
     def is_held(self, task: DecodeTask, photos: Collection[str]) -> bool:
-        """Whether a decoder that has the pictures of these photos needs no file for the task."""
+        """Return whether a decoder that has these pictures needs no file for the task."""
         return self._is_of_original(task) and task.request.photo in photos
 
     def _by_turn(self) -> list[DecodeTask]:

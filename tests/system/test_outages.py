@@ -172,10 +172,10 @@ async def test_what_a_frozen_worker_brings_too_late_is_dropped(
                 await _upload(data, range(len(photos), len(photos) + 3), photos)
         _send(worker, signal.SIGSTOP)
         found = await settled(data)
-        dropped = _said(system, "went to another worker")
+        dropped = _said(system, "was taken over by another worker")
         _send(worker, signal.SIGCONT)
         _send(decoder, signal.SIGCONT)
-        await _until(lambda: _said(system, "went to another worker") > dropped)
+        await _until(lambda: _said(system, "was taken over by another worker") > dropped)
         found_later = await settled(data)
         stories = await _stories(data)
 
