@@ -1,7 +1,7 @@
--- Put the tasks of dispatched events where they wait and acknowledge the events, in one step.
--- An event that is no longer pending for this consumer was dispatched by another: its tasks are skipped.
+-- Put the tasks of dispatched events in lanes or timers, and acknowledge the events, in one step.
+-- An event that is not pending for this consumer was dispatched by another one: its tasks are skipped.
 --
--- KEYS  1 log (stream), then the lanes (streams) and the timers (sorted set) that tasks go to
+-- KEYS  1 log (stream), then the lanes (streams) and timers (sorted set) of the tasks
 -- ARGV  1 consumer group   2 consumer   3 number of events, then for each:
 --         id, number of tasks, then for each task: index into KEYS,
 --         due time in ms for the timers, "" for a lane, and the entry

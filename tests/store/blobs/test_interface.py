@@ -145,11 +145,11 @@ async def test_keys_lists_what_is_under_a_folder(keeper: Keeper) -> None:
 async def test_a_key_that_could_lead_elsewhere_is_refused(keeper: Keeper, key: str) -> None:
     blobs = await keeper.blobs()
 
-    with pytest.raises(ValueError, match="is not a key"):
+    with pytest.raises(ValueError, match="is not a valid blob key"):
         await blobs.put(key, b"x")
-    with pytest.raises(ValueError, match="is not a key"):
+    with pytest.raises(ValueError, match="is not a valid blob key"):
         blobs.draft(key)
-    with pytest.raises(ValueError, match="is not a key"):
+    with pytest.raises(ValueError, match="is not a valid blob key"):
         await blobs.size(key)
 
     assert await keeper.everything() == []

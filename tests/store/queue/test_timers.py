@@ -121,7 +121,7 @@ async def test_what_is_no_task_is_removed_and_looked_for_in_the_log(
     assert [each.task.photo_id for each in await lanes.claim(home(log), 10)] == [due]
     assert await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf") == 0
     assert lanes.lost == {home(log)}
-    assert "1000 timers" in caplog.text
+    assert "1000 invalid timers" in caplog.text
 
 
 async def test_all_tasks_of_a_stage_can_be_moved_before_their_time(log: Log) -> None:
