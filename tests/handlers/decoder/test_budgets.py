@@ -115,7 +115,7 @@ async def test_pictures_that_turn_out_to_be_slow_give_a_decoder_back(cheap: Path
             tasks.cancel_scope.cancel()
 
 
-async def test_clients_take_turns_whatever_one_has_brought(cheap: Path) -> None:
+async def test_clients_take_turns_however_many_tasks_one_has(cheap: Path) -> None:
     ended: list[str] = []
     before = 0
     async with DecoderPool(count=1, registry=REGISTRY) as pool:
@@ -164,7 +164,9 @@ async def test_decoded_pictures_are_finished_before_others_are_decoded(tmp_path:
 
 
 @pytest.mark.parametrize(("used_s", "first"), [(1.0, "held"), (3.0, "new")])
-async def test_a_decoded_picture_brings_nobody_far_ahead(used_s: float, first: str) -> None:
+async def test_a_decoded_picture_gives_no_client_a_large_advantage(
+    used_s: float, first: str
+) -> None:
     budget = Budget(8 << 30, 2, cache_bytes=64 * MB, process_bytes=3 << 30)
     queue = Queue(find_stages(REGISTRY), budget, 2.0, 2)
     queue.add(decode_task("waits", "patient"))
@@ -219,7 +221,7 @@ async def test_no_task_loses_its_decoder_twice(cheap: Path) -> None:
         ({"format_": "JPEG", "progressive": True}, 100 * MB, 350 * MB),
     ],
 )
-def test_a_header_tells_what_decoding_takes(
+def test_the_header_predicts_the_cost_of_decoding(
     options: dict[str, object], least: int, most: int
 ) -> None:
     data = encoded(Image.new("RGB", (6000, 5000)), **options)  # type: ignore[arg-type]

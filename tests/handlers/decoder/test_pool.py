@@ -105,7 +105,7 @@ async def test_a_photo_is_decoded_once(pool: DecoderPool, photo: Path) -> None:
     assert await seen(pool, photo) == first
 
 
-async def test_photos_are_shared_out_over_the_children(pool: DecoderPool, photo: Path) -> None:
+async def test_photos_are_distributed_over_the_children(pool: DecoderPool, photo: Path) -> None:
     found: list[Seen] = []
 
     async def look(of: str) -> None:
@@ -166,7 +166,7 @@ async def test_a_child_that_hangs_is_killed_and_replaced(one: DecoderPool, photo
     assert (await seen(one, photo)).process != before.process
 
 
-async def test_what_waited_behind_a_killed_child_goes_on(one: DecoderPool, photo: Path) -> None:
+async def test_tasks_that_wait_for_a_killed_child_continue(one: DecoderPool, photo: Path) -> None:
     failures: list[str] = []
     found: list[Seen] = []
 
@@ -201,7 +201,7 @@ async def test_a_hanging_photo_does_not_hold_up_the_others(pool: DecoderPool, ph
         tasks.cancel_scope.cancel()
 
 
-async def test_too_much_memory_is_refused_and_the_child_lives_on(
+async def test_too_much_memory_is_refused_and_the_child_survives(
     one: DecoderPool, photo: Path
 ) -> None:
     before = await seen(one, photo)
@@ -226,7 +226,7 @@ async def test_a_picture_too_large_for_the_memory_is_not_called_broken(
     assert (failed.category, failed.code) == (Category.RESOURCE, "needs-too-much-memory")
 
 
-async def test_a_bug_in_a_stage_is_told_without_paths(one: DecoderPool, photo: Path) -> None:
+async def test_a_bug_in_a_stage_is_reported_without_paths(one: DecoderPool, photo: Path) -> None:
     before = await seen(one, photo)
 
     failed = await failure(one, "stumble", photo)
@@ -265,7 +265,7 @@ async def test_a_file_with_a_thousand_oddities_writes_nothing_into_the_log(
     assert capfd.readouterr().err == ""
 
 
-async def test_what_a_stage_says_comes_back_as_it_was(one: DecoderPool, photo: Path) -> None:
+async def test_failures_of_a_stage_are_reported_unchanged(one: DecoderPool, photo: Path) -> None:
     refused = await failure(one, "refuse", photo)
     given_up = await failure(one, "give_up", photo)
 
@@ -308,7 +308,7 @@ async def test_a_large_rendition_arrives_whole(one: DecoderPool, photo: Path) ->
     assert len(output.renditions[0].data) == 3_000_000
 
 
-async def test_cancelling_what_waits_forgets_it(one: DecoderPool, photo: Path) -> None:
+async def test_a_cancelled_task_that_waits_is_removed(one: DecoderPool, photo: Path) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(failure, one, "hang", photo)
         await until(lambda: one.busy == 1)
@@ -320,7 +320,9 @@ async def test_cancelling_what_waits_forgets_it(one: DecoderPool, photo: Path) -
     assert one.waiting == 0
 
 
-async def test_cancelling_what_runs_leaves_a_pool_that_works(one: DecoderPool, photo: Path) -> None:
+async def test_cancelling_a_running_task_leaves_the_pool_usable(
+    one: DecoderPool, photo: Path
+) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: run(one, "hang", photo, timeout_s=0.3))
         await until(lambda: one.busy == 1)
@@ -330,7 +332,7 @@ async def test_cancelling_what_runs_leaves_a_pool_that_works(one: DecoderPool, p
     assert one.restarts == {"decode-timeout": 1}
 
 
-async def test_leaving_the_pool_fails_what_is_not_done(photo: Path) -> None:
+async def test_closing_the_pool_fails_unfinished_tasks(photo: Path) -> None:
     codes: list[str] = []
 
     async def expect_failure(stage: str) -> None:
@@ -346,7 +348,7 @@ async def test_leaving_the_pool_fails_what_is_not_done(photo: Path) -> None:
     assert codes == ["decoders-stopped"] * 3
 
 
-async def test_children_know_nothing_of_the_workers_secrets(
+async def test_children_cannot_see_the_workers_secrets(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_S3_SECRET_KEY", "hidden")
@@ -357,9 +359,7 @@ async def test_children_know_nothing_of_the_workers_secrets(
     assert environment == []
 
 
-async def test_ctrl_c_and_a_stop_signal_are_the_workers_business(
-    one: DecoderPool, photo: Path
-) -> None:
+async def test_children_ignore_ctrl_c_and_stop_signals(one: DecoderPool, photo: Path) -> None:
     child = (await seen(one, photo)).process
 
     os.kill(child, signal.SIGINT)
@@ -404,7 +404,7 @@ def is_alive(process: str) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-async def test_decoding_gives_way_to_the_process_that_asked_for_it(
+async def test_decoders_run_at_a_lower_priority_than_the_worker(
     one: DecoderPool, photo: Path
 ) -> None:
     output = await one.run(stage="look", affinity="a", source=photo, timeout_s=9)

@@ -86,7 +86,7 @@ async def refusal(pool: DecoderPool, attack: str, photo: Path) -> str | None:
 
 @on_linux
 @pytest.mark.parametrize("attack", NAMES)
-async def test_no_attack_of_a_decoder_comes_through(
+async def test_no_attack_by_a_decoder_succeeds(
     confined: DecoderPool, targets: Path, attack: str
 ) -> None:
     before = sorted(path.name for path in targets.parent.parent.iterdir())
@@ -102,7 +102,7 @@ async def test_no_attack_of_a_decoder_comes_through(
 
 
 @on_linux
-async def test_the_same_attacks_come_through_where_nothing_confines(targets: Path) -> None:
+async def test_the_same_attacks_succeed_without_a_sandbox(targets: Path) -> None:
     """So that the test above does not pass because an attack is a bad one."""
     nothing = Sandbox(seccomp=False, landlock=False, user="")
     async with DecoderPool(count=1, registry=REGISTRY, sandbox=nothing) as pool:
@@ -129,7 +129,7 @@ async def test_landlock_alone_closes_the_file_system_and_tcp(targets: Path, atta
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_an_answer_that_no_stage_gives_is_not_believed(
+async def test_an_invalid_answer_is_rejected(
     confined: DecoderPool, targets: Path, lie: str
 ) -> None:
     with pytest.raises(StageFailure) as failed:
@@ -140,7 +140,7 @@ async def test_an_answer_that_no_stage_gives_is_not_believed(
 
 
 @pytest.mark.parametrize("sandbox", [Sandbox(), OF_THE_SAME_USER])
-async def test_all_formats_are_decoded_within(photos: Path, sandbox: Sandbox) -> None:
+async def test_all_formats_are_decoded_in_the_sandbox(photos: Path, sandbox: Sandbox) -> None:
     files = [each for each in sorted(photos.glob("*/*.*")) if each.parent.name != "hostile"]
     originals = [name for name, stage in STAGES.items() if stage.needs == ORIGINAL]
 
@@ -153,7 +153,7 @@ async def test_all_formats_are_decoded_within(photos: Path, sandbox: Sandbox) ->
             assert {"seccomp", "no-new-privileges"} <= set(pool.confinement.active)
 
 
-async def test_where_the_kernel_offers_less_decoding_goes_on_and_it_is_told(
+async def test_decoding_continues_and_reports_what_the_kernel_lacks(
     targets: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with DecoderPool(count=1, sandbox=Sandbox(seccomp=False, landlock=False)) as pool:
@@ -170,7 +170,7 @@ def test_a_machine_without_tables_has_no_filter(monkeypatch: pytest.MonkeyPatch)
 
 
 @on_linux
-def test_the_filter_is_that_of_all_threads() -> None:
+def test_the_filter_applies_to_all_threads() -> None:
     program = """
 import ctypes, threading
 from handlers.decoder import seccomp

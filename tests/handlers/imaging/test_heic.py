@@ -45,5 +45,5 @@ def test_a_refused_format_is_not_decoded(photos: Path) -> None:
     assert load((photos / "formats" / "picture.png").read_bytes(), context).format == "PNG"
 
 
-def test_the_decoder_is_the_one_that_the_extra_brings() -> None:
+def test_the_tests_run_with_the_heic_extra() -> None:
     assert heic.pillow_heif is not None

@@ -61,7 +61,7 @@ async def worker(
         worker.stop()
 
 
-async def test_each_run_of_a_stage_is_told_with_its_trace(
+async def test_each_run_of_a_stage_is_reported_with_its_trace(
     log: Log, blobs: FolderBlobs, worker: Worker, told: list[StageRun]
 ) -> None:
     good = await uploaded(log, blobs, jpeg("one"), "quick_processing")
@@ -86,7 +86,7 @@ async def test_each_run_of_a_stage_is_told_with_its_trace(
     assert len({run.span_id for run in told}) == 4
 
 
-async def test_a_worker_without_work_is_seen(log: Log, worker: Worker) -> None:
+async def test_an_idle_worker_is_counted(log: Log, worker: Worker) -> None:
     with anyio.fail_after(DEADLINE_S):
         while await liveness.workers(log, 60_000) != 1:
             await anyio.sleep(0.005)
@@ -94,7 +94,7 @@ async def test_a_worker_without_work_is_seen(log: Log, worker: Worker) -> None:
     assert worker.in_hand == 0
 
 
-async def test_what_is_taken_over_is_counted_and_said_with_its_ids(
+async def test_a_takeover_is_counted_and_logged_with_its_ids(
     log: Log, blobs: FolderBlobs, children: DecoderPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"))
@@ -124,7 +124,7 @@ async def test_what_is_taken_over_is_counted_and_said_with_its_ids(
 @pytest.mark.parametrize(
     ("error", "outcome"), [(Lost("late"), "lost"), (OSError("away"), "interrupted")]
 )
-async def test_a_run_that_ends_without_a_result_is_told_as_such(
+async def test_a_run_that_ends_without_a_result_is_reported_as_such(
     error: Exception, outcome: str, told: list[StageRun]
 ) -> None:
     async def work() -> Ended:
@@ -136,7 +136,7 @@ async def test_a_run_that_ends_without_a_result_is_told_as_such(
     assert [run.outcome for run in told] == [outcome]
 
 
-async def test_the_work_is_done_in_the_trace_of_its_task(told: list[StageRun]) -> None:
+async def test_the_work_runs_in_the_trace_of_its_task(told: list[StageRun]) -> None:
     seen: list[Subject] = []
 
     async def work() -> Ended:

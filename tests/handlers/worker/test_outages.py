@@ -69,7 +69,7 @@ class TestBlobs:
         done = await data_of(log, command.photo_id, "photo.processing.stage.completed")
         assert {each["attempt"] for each in done} == {1}
 
-    async def test_no_stage_is_run_again_for_want_of_room(
+    async def test_no_stage_runs_again_because_of_a_full_disk(
         self, log: Log, blobs: FolderBlobs, working: Working, refused: list[str]
     ) -> None:
         command = await uploaded(log, blobs, b"nothing that is read", "quick_processing")
@@ -84,7 +84,7 @@ class TestBlobs:
         assert types[-1] == "photo.processing.completed"
         assert [stage for stage, _ in pool.ran].count("thumbnails") == 1
 
-    async def test_a_photo_that_is_deleted_is_waited_for_no_longer(
+    async def test_a_deleted_photo_no_longer_waits(
         self, log: Log, blobs: FolderBlobs, working: Working, refused: list[str]
     ) -> None:
         command = await uploaded(log, blobs, b"nothing that is read", "quick_processing")
@@ -155,7 +155,7 @@ class TestRedis:
         yield log
         await client.aclose()
 
-    async def test_lanes_are_not_asked_until_it_is_time(
+    async def test_lanes_are_not_asked_until_the_back_off_ends(
         self,
         log: Log,
         blobs: FolderBlobs,

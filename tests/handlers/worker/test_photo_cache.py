@@ -24,7 +24,7 @@ def loaded(*events: e.PhotoEvent) -> Loaded:
     return Loaded(photo=photo, version=1 + len(events))
 
 
-def test_a_photo_that_was_kept_is_known() -> None:
+def test_a_photo_that_was_kept_is_returned() -> None:
     known = PhotoCache()
     known.keep(PHOTO, loaded(stage_completed("validation")))
 
@@ -40,14 +40,14 @@ def test_a_photo_that_was_kept_is_known() -> None:
     ],
     ids=["of another job", "done already", "of an unknown photo"],
 )
-def test_what_would_be_dropped_on_old_news_needs_a_look(task: Task) -> None:
+def test_an_entry_that_makes_the_task_obsolete_is_not_used(task: Task) -> None:
     known = PhotoCache()
     known.keep(PHOTO, loaded(stage_completed("validation")))
 
     assert known.of(task) is None
 
 
-def test_of_two_versions_the_later_is_taken() -> None:
+def test_the_later_of_two_versions_is_used() -> None:
     known = PhotoCache()
     early, late = loaded(), loaded(stage_completed("validation"))
 
@@ -59,7 +59,7 @@ def test_of_two_versions_the_later_is_taken() -> None:
     assert known.newer("another", None) is None
 
 
-def test_only_so_many_are_kept_the_last_used_ones() -> None:
+def test_only_the_most_recently_used_photos_are_kept() -> None:
     known = PhotoCache()
     for number in range(KEPT + 1):
         known.keep(str(number), loaded())

@@ -54,7 +54,7 @@ async def test_a_stage_that_failed_for_a_while_succeeds_in_the_end(
     assert {each["stage"]: each["attempt"] for each in done}["metadata"] == 3
 
 
-async def test_the_next_attempt_is_not_before_its_time(
+async def test_a_retry_does_not_run_before_it_is_due(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted(validation=[failure(Category.TEMPORARY)])
@@ -94,7 +94,7 @@ async def test_the_last_attempt_leads_to_the_dead_letters(
 
 
 @pytest.mark.parametrize("category", ["data", "logic", "security", "configuration"])
-async def test_what_cannot_pass_by_itself_is_not_tried_again(
+async def test_permanent_failures_are_not_retried(
     log: Log, blobs: FolderBlobs, working: Working, category: str
 ) -> None:
     pool = Scripted(validation=[failure(Category(category))])
@@ -199,7 +199,7 @@ async def test_a_result_that_is_dropped_replaces_no_file(
         assert hashlib.sha256(data).hexdigest() == each["thumbnail"]["sha256"]
 
 
-async def test_a_late_worker_leaves_no_files_of_a_photo_that_is_erased(
+async def test_a_late_worker_leaves_no_files_of_an_erased_photo(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"), "quick_processing")

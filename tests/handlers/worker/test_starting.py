@@ -49,7 +49,7 @@ async def test_a_child_that_is_killed_while_it_starts_is_started_again(
     assert pool.restarts == {"decoder-does-not-start": 1}
 
 
-async def test_a_pool_none_of_whose_children_starts_says_so(
+async def test_a_pool_fails_if_none_of_its_children_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")

@@ -33,7 +33,7 @@ async def say(log: Log, command: ControlCommand) -> None:
     await ControlLog(log).execute(command, CONTEXT)
 
 
-async def test_a_paused_stage_is_not_begun_until_it_is_resumed(
+async def test_a_paused_stage_does_not_run_until_it_is_resumed(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()
@@ -49,7 +49,7 @@ async def test_a_paused_stage_is_not_begun_until_it_is_resumed(
     assert types[-1] == "photo.processing.completed"
 
 
-async def test_a_worker_that_starts_has_heard_what_is_paused_before_its_first_task(
+async def test_a_starting_worker_knows_the_paused_stages_before_its_first_task(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()
@@ -83,7 +83,7 @@ async def until_done(log: Log, photo_id: str, stages: set[str]) -> None:
             position = seen[-1].position if seen else position
 
 
-async def test_a_worker_keeps_to_the_concurrency_it_is_given_while_it_runs(
+async def test_a_running_worker_obeys_a_new_concurrency(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()
@@ -145,7 +145,7 @@ async def test_a_full_disk_does_not_keep_a_deletion_from_freeing_it(
         worker.stop()
 
 
-async def test_an_urgent_photo_does_not_wait_for_the_bulk_before_it(
+async def test_an_urgent_photo_does_not_wait_for_earlier_bulk(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()

@@ -62,7 +62,7 @@ async def run_twice(log: Log, photo: UploadPhoto) -> tuple[str, str]:
     return first, await thumbnail_of(log, photo)
 
 
-async def test_they_go_after_the_grace_time_and_count_no_more(
+async def test_they_are_removed_after_the_grace_time_and_no_longer_count(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     photo = await uploaded(log, blobs, b"photo", "quick_processing")
@@ -92,7 +92,7 @@ async def test_until_then_they_stay_and_count(
     assert await data_of(log, photo.photo_id, REMOVED) == []
 
 
-async def test_a_worker_that_died_between_file_and_event_is_followed_by_one_that_records_it(
+async def test_a_worker_records_the_removal_of_one_that_died_before_its_event(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     photo = await uploaded(log, blobs, b"photo", "quick_processing")
@@ -112,7 +112,7 @@ async def test_a_worker_that_died_between_file_and_event_is_followed_by_one_that
     assert len(await data_of(log, photo.photo_id, REMOVED)) == 1
 
 
-async def test_a_removal_that_comes_twice_records_nothing_again(
+async def test_a_repeated_removal_records_nothing(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     photo = await uploaded(log, blobs, b"photo", "quick_processing")

@@ -133,7 +133,7 @@ async def test_a_short_pipeline_runs_only_its_own_stages(
     assert types.count("photo.processing.stage.completed") == 2
 
 
-async def test_events_that_lead_to_no_task_are_not_kept(
+async def test_events_without_tasks_are_acknowledged(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"), "quick_processing")
@@ -188,7 +188,7 @@ async def test_one_bad_photo_does_not_stop_the_next(
     assert types[-1] == "photo.processing.completed"
 
 
-async def test_an_original_that_is_gone_fails_with_that_reason(
+async def test_a_missing_original_fails_with_that_reason(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"))
@@ -204,7 +204,7 @@ async def test_an_original_that_is_gone_fails_with_that_reason(
 
 
 @pytest.mark.parametrize("harm", ["another picture", "half"])
-async def test_an_original_that_is_not_what_was_uploaded_makes_no_renditions(
+async def test_an_altered_original_makes_no_renditions(
     log: Log, blobs: FolderBlobs, working: Working, harm: str
 ) -> None:
     data = jpeg("one")

@@ -98,7 +98,7 @@ async def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_nothing
         assert inside(server) == [KEY, OTHER]
 
 
-async def test_what_was_half_done_when_both_were_killed_is_found_by_the_next_process(
+async def test_the_next_process_finds_what_was_unfinished_when_both_were_killed(
     own: MinioServer, tmp_path: Path
 ) -> None:
     server = bucket_of(own.url, "photos")
@@ -117,7 +117,7 @@ async def test_what_was_half_done_when_both_were_killed_is_found_by_the_next_pro
 
 
 @pytest.mark.parametrize("size", [3, 2 * len(PART)])
-async def test_a_blob_whose_last_reply_was_lost_is_there_and_known_to_be(
+async def test_a_blob_whose_last_reply_was_lost_counts_as_stored(
     minio: MinioServer, prefix: str, tmp_path: Path, size: int
 ) -> None:
     async with proxied(minio.port) as proxy:
@@ -134,7 +134,7 @@ async def test_a_blob_whose_last_reply_was_lost_is_there_and_known_to_be(
 
 
 @pytest.mark.parametrize("size", [3, 2 * len(PART)])
-async def test_a_server_without_conditions_is_looked_at_first(
+async def test_a_server_without_conditional_writes_is_checked_first(
     minio: MinioServer, prefix: str, tmp_path: Path, size: int
 ) -> None:
     async with proxied(minio.port) as proxy:
@@ -148,7 +148,7 @@ async def test_a_server_without_conditions_is_looked_at_first(
             assert [blob.size for blob in await blobs.keys("")] == [size, size]
 
 
-async def test_a_server_that_is_too_slow_is_given_up_and_one_that_is_slow_is_not(
+async def test_a_server_that_is_too_slow_times_out_and_a_slow_one_does_not(
     minio: MinioServer, prefix: str, tmp_path: Path
 ) -> None:
     async with proxied(minio.port) as proxy:
@@ -173,7 +173,7 @@ async def test_a_server_that_is_too_slow_is_given_up_and_one_that_is_slow_is_not
             await blobs.put(OTHER, b"x")
 
 
-async def test_a_blob_that_is_replaced_while_it_is_read_does_not_come_mixed(
+async def test_a_read_never_mixes_a_blob_with_its_replacement(
     bucket: Server, tmp_path: Path
 ) -> None:
     async with opened(bucket, tmp_path) as blobs:
@@ -223,7 +223,7 @@ def tight(own_folder: Path) -> Generator[MinioServer]:
         yield server
 
 
-async def test_a_full_server_still_gives_what_it_has_and_takes_more_when_it_has_room(
+async def test_a_full_server_can_be_read_and_accepts_blobs_once_it_has_room(
     tight: MinioServer, tmp_path: Path, clock: Clock
 ) -> None:
     server = bucket_of(tight.url, "photos")
@@ -252,7 +252,7 @@ async def test_a_full_server_still_gives_what_it_has_and_takes_more_when_it_has_
         ({"region": "eu-north-1"}, "region"),
     ],
 )
-async def test_a_setting_that_is_wrong_is_named(
+async def test_the_error_names_the_wrong_setting(
     own_folder: Path, tmp_path: Path, wrong: dict[str, str], setting: str
 ) -> None:
     with MinioServer(own_folder, MINIO_SITE_REGION="us-east-1") as running:
@@ -265,7 +265,7 @@ async def test_a_setting_that_is_wrong_is_named(
 
 
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:ListBucket"])
-async def test_a_bucket_of_somebody_else_is_refused(
+async def test_a_bucket_of_another_account_is_rejected(
     minio: MinioServer, bucket: Server, tmp_path: Path, action: str
 ) -> None:
     async with opened(bucket, tmp_path) as blobs:
@@ -303,7 +303,7 @@ def a_guest(minio: MinioServer, bucket: str, action: str) -> str:
     return name
 
 
-async def test_something_else_at_the_endpoint_is_called_so(tmp_path: Path) -> None:
+async def test_an_endpoint_that_is_not_s3_is_reported_as_such(tmp_path: Path) -> None:
     page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n<p>Hello!"
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

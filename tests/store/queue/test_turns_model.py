@@ -269,7 +269,7 @@ async def ahead(log: Log, steps: list[Step], hand: int, later: int) -> list[int]
 
 @FEW
 @given(steps=STEPS, hand=st.integers(1, 4))
-def test_of_clients_that_wait_none_is_served_more_than_a_task_ahead(
+def test_no_waiting_client_is_served_more_than_a_task_ahead_of_another(
     redis_url: str, steps: list[Step], hand: int
 ) -> None:
     right = [msgspec.structs.replace(each, took_ms=each.expected_ms) for each in steps]
@@ -290,7 +290,7 @@ async def _alone(url: str, steps: list[Step], hand: int, later: int) -> list[int
 
 @FEW
 @given(steps=STEPS, hand=st.integers(1, 4), share=st.floats(0, 1))
-def test_nor_with_wrong_expectations_and_whoever_comes_and_goes_but_for_the_hand(
+def test_nor_with_wrong_expectations_and_clients_that_come_and_go_except_for_the_hand(
     redis_url: str, steps: list[Step], hand: int, share: float
 ) -> None:
     later = int(share * len(steps) / 2)
