@@ -170,10 +170,10 @@ def translated(root: Path | None = None, key: str = "") -> Generator[None]:
         yield
     except FileNotFoundError as error:
         if root is not None and is_mounted(root):
-            raise Missing(f"there is no blob {key}") from error
+            raise Missing(f"blob {key} does not exist") from error
         raise Unavailable(f"the disk of the blobs has no {error.filename}") from error
     except FileExistsError as error:
-        raise Exists(f"there is a blob {key} already") from error
+        raise Exists(f"blob {key} already exists") from error
     except OSError as error:
         if error.errno in (ENOSPC, EDQUOT):
             raise Full("the disk of the blobs is full") from error

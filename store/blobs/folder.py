@@ -283,9 +283,9 @@ class FolderReader:
                 async for chunk in _chunks(file, start, length):
                     yield chunk
         except FileNotFoundError as error:
-            raise Missing(f"there is no blob {key}") from error
+            raise Missing(f"blob {key} does not exist") from error
         except OSError as error:
-            raise Corrupt(f"the blob {key} cannot be read: {error.strerror}") from error
+            raise Corrupt(f"blob {key} cannot be read: {error.strerror}") from error
 
 
 async def _chunks(file: BinaryIO, start: int, length: int | None) -> AsyncIterator[bytes]:

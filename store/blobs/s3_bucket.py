@@ -287,7 +287,7 @@ class Bucket(Minio):
             if error.code != "NoSuchKey":
                 raise
             return call({})
-        raise Exists(f"there is a blob {key} already")
+        raise Exists(f"blob {key} already exists")
 
     def _translated(self, key: str = "") -> AbstractContextManager[None]:
         return translated(self._server.endpoint, self.name, key)

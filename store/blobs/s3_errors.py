@@ -54,9 +54,9 @@ def translated(endpoint: str, bucket: str, key: str = "") -> Generator[None]:
 def _store_error(error: S3Error, bucket: str, key: str) -> StoreError:
     code, said = error.code or "", error.message or ""
     if code in _ABSENT:
-        return Missing(f"there is no blob {key}")
+        return Missing(f"blob {key} does not exist")
     if code == "PreconditionFailed":
-        return Exists(f"there is a blob {key} already")
+        return Exists(f"blob {key} already exists")
     if code in _FULL or _NO_SPACE in said:
         return Full("the blob server is full")
     if code in _DENIED:

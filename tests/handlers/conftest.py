@@ -1,4 +1,4 @@
-"""Workers with real decoders, a log and blobs of their own."""
+"""Fixtures: workers with real decoders, a log and a blob store."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ def blobs(tmp_path: Path) -> FolderBlobs:
 
 @pytest.fixture
 def working(log: Log, blobs: FolderBlobs, children: DecoderPool) -> Working:
-    """Runs a worker for the time of a context."""
+    """Return a function that runs a worker while its context lasts."""
 
     @asynccontextmanager
     async def work(

@@ -1,4 +1,4 @@
-"""Pictures are charged for before they are decoded, and clients take turns by what they use."""
+"""Memory is reserved before a picture is decoded, and clients take turns by decoder time."""
 
 import os
 from collections.abc import Callable
@@ -137,7 +137,7 @@ async def test_clients_take_turns_however_many_tasks_one_has(cheap: Path) -> Non
 
 
 async def test_decoded_pictures_are_finished_before_others_are_decoded(tmp_path: Path) -> None:
-    """Whoever's they are: a decoder keeps only a few."""
+    """A decoder keeps only a few pictures, whoever they belong to."""
     small = encoded(gradient(60, 50), "JPEG")
     widths: list[int] = []
     async with DecoderPool(count=1, registry=REGISTRY, cache_bytes=2 * 200 * 100 * 4) as pool:
@@ -151,7 +151,7 @@ async def test_decoded_pictures_are_finished_before_others_are_decoded(tmp_path:
             path = tmp_path / of
             path.write_bytes(encoded(gradient(200, 100), "JPEG"))
             await look(path, of)
-            path.write_bytes(small)  # which tells whether it is decoded again
+            path.write_bytes(small)  # so that a second decode would show
             async with anyio.create_task_group() as stages:
                 for _ in range(3):
                     stages.start_soon(look, path, of)
@@ -192,7 +192,7 @@ def never(_photo: str) -> bool:
 
 
 async def test_no_task_loses_its_decoder_twice(cheap: Path) -> None:
-    """One that began anew as slow ends by its own time-out."""
+    """A slow task that started over ends by its own time-out."""
     async with DecoderPool(count=2, registry=REGISTRY, pace=Pace(slow_s=0.1)) as pool:
         codes: list[str] = []
 

@@ -1,3 +1,5 @@
+"""The decoder pool: children that crash, hang or fail are replaced, and tasks continue."""
+
 import os
 import signal
 import struct
@@ -25,14 +27,14 @@ REGISTRY = "tests.handlers.failing_stages:TABLE"
 
 @pytest.fixture
 async def pool() -> AsyncGenerator[DecoderPool]:
-    """Two children; a test that kills some gets others in their place."""
+    """A pool of two children; killed ones are replaced."""
     async with DecoderPool(count=2, registry=REGISTRY) as children:
         yield children
 
 
 @pytest.fixture
 async def one() -> AsyncGenerator[DecoderPool]:
-    """One child, so that tasks have to wait for each other."""
+    """A pool of one child, so that tasks wait for each other."""
     async with DecoderPool(count=1, registry=REGISTRY) as children:
         yield children
 
@@ -396,7 +398,7 @@ anyio.run(main)
 
 
 def is_alive(process: str) -> bool:
-    """A zombie, which only waits for its new parent to notice, is not."""
+    """Return whether the process runs; a zombie, which waits for its new parent, does not."""
     try:
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a decoder that has been taken over can still do, and that honest decoding goes on."""
+"""A compromised decoder cannot escape its sandbox, and honest decoding still works in it."""
 
 import platform
 import socket
@@ -20,9 +20,9 @@ from tests.handlers.pictures import encoded, gradient
 REGISTRY = "tests.handlers.hostile_stages:TABLE"
 
 OF_THE_SAME_USER = Sandbox(user="")
-"""The harder case: permissions of files then keep nothing from a decoder."""
+"""The harder case: file permissions then protect nothing from a decoder."""
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="there is no sandbox but Linux's")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox exists only on Linux")
 
 NAMES = [attack.__name__ for attack in ATTACKS]
 POINTLESS_WITHOUT = {
@@ -37,12 +37,12 @@ POINTLESS_WITHOUT = {
     *("leave_the_namespaces", "open_beside_the_photo", "open_the_workers_memory"),
     *("read_the_workers_environment", "limit_the_worker", "read_the_workers_memory"),
 }
-"""Refused by limits and lost privileges too, or of no meaning without a filter."""
+"""Also stopped by limits and dropped privileges, or meaningless without a filter."""
 
 
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
-    """A data folder with all that a decoder must not reach, and where an attack finds it."""
+    """A data folder that a decoder must not reach, and a module that gives its path to attacks."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "secret").write_text("s" * 43)
     (folder / "secret.bak").write_text("s" * 43)
@@ -70,12 +70,12 @@ async def confined(targets: Path) -> AsyncGenerator[DecoderPool]:
 
 
 async def run(pool: DecoderPool, stage: str, photo: Path, of: str = "") -> Output:
-    affinity = of or f"{stage} {photo}"  # so that the file is handed over anew
+    affinity = of or f"{stage} {photo}"  # a new photo, so that the file is sent
     return await pool.run(stage=stage, affinity=affinity, source=photo, timeout_s=30)
 
 
 async def refusal(pool: DecoderPool, attack: str, photo: Path) -> str | None:
-    """How the attack was stopped; None if it came through."""
+    """Run the attack; return how it was stopped, None if it succeeded."""
     try:
         result = (await run(pool, attack, photo)).result
     except StageFailure as failure:
@@ -103,7 +103,7 @@ async def test_no_attack_by_a_decoder_succeeds(
 
 @on_linux
 async def test_the_same_attacks_succeed_without_a_sandbox(targets: Path) -> None:
-    """So that the test above does not pass because an attack is a bad one."""
+    """Otherwise the test above could pass because an attack does not work."""
     nothing = Sandbox(seccomp=False, landlock=False, user="")
     async with DecoderPool(count=1, registry=REGISTRY, sandbox=nothing) as pool:
         stopped = {
@@ -120,7 +120,7 @@ async def test_the_same_attacks_succeed_without_a_sandbox(targets: Path) -> None
 @pytest.mark.parametrize("attack", ["open_the_secret", "list_the_data_folder", "connect_over_tcp"])
 async def test_landlock_alone_closes_the_file_system_and_tcp(targets: Path, attack: str) -> None:
     if landlock.version() < 4:
-        pytest.skip("this kernel has no Landlock, or one that knows no network")
+        pytest.skip("this kernel has no Landlock with network rules")
     alone = Sandbox(seccomp=False, user="")
 
     async with DecoderPool(count=1, registry=REGISTRY, sandbox=alone) as pool:

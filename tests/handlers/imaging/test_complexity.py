@@ -1,4 +1,4 @@
-"""Files that would keep a decoder busy long before, or long after, it has a picture."""
+"""Files with so many parts that they would keep a decoder busy for long are rejected."""
 
 import struct
 import zlib

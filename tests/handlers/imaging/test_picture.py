@@ -1,3 +1,5 @@
+"""Loading a photo: orientation, size, colours, limits and damage."""
+
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ BEGINNINGS = [
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """The mean difference of a pixel's channel, 0 to 255."""
+    """Return the mean difference of a pixel's channel, 0 to 255."""
     assert one.size == other.size
     means = ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).mean
     return sum(means) / len(means)

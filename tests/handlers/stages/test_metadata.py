@@ -1,3 +1,5 @@
+"""Metadata from real cameras, and from tags that are missing, odd or broken."""
+
 from pathlib import Path
 from typing import Any
 

@@ -158,7 +158,7 @@ def test_a_placeholder_shows_transparent_parts_as_white() -> None:
     assert blurhash_of(nothing) == blurhash_of(white)
 
 
-# What blurhash-python 1.2.2 made of them: stored events have these.
+# The results of blurhash-python 1.2.2, which stored events contain.
 @pytest.mark.parametrize(
     ("size", "expected"),
     [

@@ -1,4 +1,4 @@
-"""One client's bulk leaves room in a worker's hand, and its decoders, for a photo of another."""
+"""One client's bulk leaves room for others in a worker's hand, and in its decoders."""
 
 from collections import Counter
 
@@ -88,7 +88,7 @@ async def test_only_so_many_slow_clients_are_remembered() -> None:
 
 
 class Holding(Scripted):
-    """Decoders that keep the tasks of one client's photos until they are let go."""
+    """A pool that holds the tasks of the photos in ``kept`` until ``let_go``."""
 
     def __init__(self) -> None:
         super().__init__()

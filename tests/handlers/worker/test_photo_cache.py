@@ -1,3 +1,5 @@
+"""The photo cache returns an entry only if the task is still to be done."""
+
 import msgspec
 import pytest
 
@@ -25,10 +27,10 @@ def loaded(*events: e.PhotoEvent) -> Loaded:
 
 
 def test_a_photo_that_was_kept_is_returned() -> None:
-    known = PhotoCache()
-    known.keep(PHOTO, loaded(stage_completed("validation")))
+    cache = PhotoCache()
+    cache.keep(PHOTO, loaded(stage_completed("validation")))
 
-    assert known.of(TASK) == loaded(stage_completed("validation"))
+    assert cache.of(TASK) == loaded(stage_completed("validation"))
 
 
 @pytest.mark.parametrize(
@@ -41,28 +43,28 @@ def test_a_photo_that_was_kept_is_returned() -> None:
     ids=["of another job", "done already", "of an unknown photo"],
 )
 def test_an_entry_that_makes_the_task_obsolete_is_not_used(task: Task) -> None:
-    known = PhotoCache()
-    known.keep(PHOTO, loaded(stage_completed("validation")))
+    cache = PhotoCache()
+    cache.keep(PHOTO, loaded(stage_completed("validation")))
 
-    assert known.of(task) is None
+    assert cache.of(task) is None
 
 
 def test_the_later_of_two_versions_is_used() -> None:
-    known = PhotoCache()
+    cache = PhotoCache()
     early, late = loaded(), loaded(stage_completed("validation"))
 
-    known.keep(PHOTO, late)
-    assert known.newer(PHOTO, early) == late
+    cache.keep(PHOTO, late)
+    assert cache.newer(PHOTO, early) == late
 
-    known.keep(PHOTO, early)
-    assert known.newer(PHOTO, late) == late
-    assert known.newer("another", None) is None
+    cache.keep(PHOTO, early)
+    assert cache.newer(PHOTO, late) == late
+    assert cache.newer("another", None) is None
 
 
 def test_only_the_most_recently_used_photos_are_kept() -> None:
-    known = PhotoCache()
+    cache = PhotoCache()
     for number in range(KEPT + 1):
-        known.keep(str(number), loaded())
+        cache.keep(str(number), loaded())
 
-    assert known.newer("0", None) is None
-    assert known.newer("1", None) is not None
+    assert cache.newer("0", None) is None
+    assert cache.newer("1", None) is not None

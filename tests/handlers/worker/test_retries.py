@@ -1,4 +1,4 @@
-"""What follows a failure: the next attempt in its time, an alert, or the dead letters."""
+"""After a failure: a retry when it is due, an alert, or a dead letter."""
 
 import hashlib
 from datetime import datetime
@@ -32,7 +32,7 @@ AT_ONCE: Strategies = {
     category: msgspec.structs.replace(strategy, base_s=0.05, jitter=False)
     for category, strategy in STRATEGIES.items()
 }
-"""The rules as they are, without the waiting."""
+"""The real strategies, almost without delays."""
 
 
 async def test_a_stage_that_failed_for_a_while_succeeds_in_the_end(
@@ -153,7 +153,7 @@ async def test_a_worker_that_stops_hands_back_what_it_cannot_finish(
         with anyio.fail_after(DEADLINE_S):
             await frozen.began.wait()
 
-    async with working("other"):  # nothing has stalled: its 30 seconds are not over
+    async with working("other"):  # the task has not stalled: that takes 30 seconds
         types = await types_when_ended(log, command.photo_id)
 
     assert types[-1] == "photo.processing.completed"
@@ -222,7 +222,7 @@ async def test_a_late_worker_leaves_no_files_of_an_erased_photo(
 
 
 class Late(Scripted):
-    """A pool whose answers for ``stage``, or all, wait until they are told to come."""
+    """A pool that delays its answers for ``stage``, or all answers, until ``go_on``."""
 
     def __init__(self, stage: str | None = None) -> None:
         super().__init__()

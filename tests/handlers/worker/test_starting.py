@@ -1,4 +1,4 @@
-"""Decoders that do not start: they are started again, and are missed only if none ever starts."""
+"""Decoders that fail to start are started again; the pool fails only if none ever starts."""
 
 import itertools
 import sys

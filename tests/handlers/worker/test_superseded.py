@@ -1,4 +1,4 @@
-"""Renditions that a later job has replaced are removed after a while, by a task of their own."""
+"""Renditions that a later job has replaced are removed after a grace time, by a separate task."""
 
 import uuid
 
@@ -18,7 +18,7 @@ REMOVED = "photo.renditions.removed"
 
 
 async def process_again(log: Log, photo: UploadPhoto) -> None:
-    """Once the job that runs has ended."""
+    """Request another job; the running one must have ended."""
     again = RequestProcessing(
         photo_id=photo.photo_id,
         job_id=str(uuid.uuid4()),
@@ -43,7 +43,7 @@ async def thumbnail_of(log: Log, photo: UploadPhoto) -> str:
 
 
 async def until_planned(log: Log) -> None:
-    """The removal waits for its time."""
+    """Wait until the removal is in the timers."""
     with anyio.fail_after(DEADLINE_S):
         while not await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf"):
             await anyio.sleep(0.01)
@@ -54,7 +54,7 @@ async def stored(blobs: FolderBlobs) -> set[str]:
 
 
 async def run_twice(log: Log, photo: UploadPhoto) -> tuple[str, str]:
-    """The keys of the first thumbnail and of the second."""
+    """Process the photo twice; return the keys of the first and second thumbnail."""
     await until_recorded(log, photo, "photo.processing.completed")
     first = await thumbnail_of(log, photo)
     await process_again(log, photo)
@@ -119,7 +119,7 @@ async def test_a_repeated_removal_records_nothing(
     async with working(pool=Scripted(), settings=WorkerSettings(superseded_grace_s=0.05)):
         await run_twice(log, photo)
         await until_recorded(log, photo, REMOVED)
-        # As recovery does, where it cannot tell.
+        # As recovery does if it cannot tell whether the task is done.
         [task] = [
             each
             for recorded in await history(log, photo.photo_id)

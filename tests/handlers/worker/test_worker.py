@@ -1,3 +1,5 @@
+"""A worker with real decoders: pipelines, failures, takeovers and shutdown."""
+
 from typing import Any, cast
 
 import anyio
@@ -55,7 +57,7 @@ async def _deliveries(redis: Any, key: str) -> int:
 
 
 class Held(Scripted):
-    """Holds the first stage until told to go on."""
+    """A pool that holds every stage until ``go_on``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +87,7 @@ async def test_a_task_that_is_delivered_again_to_the_worker_that_holds_it_runs_o
         with anyio.fail_after(DEADLINE_S):
             await pool.began.wait()
             key = log.keys.lane(partition, "validation", "normal")
-            if how == "as a new one":  # the failover took away that it was delivered
+            if how == "as a new one":  # the failover lost its delivery
                 monkeypatch.setattr(Lanes, "abandoned", _none)
                 await redis.xgroup_destroy(key, "validation")
                 await redis.xgroup_create(key, "validation", id="0")
@@ -286,7 +288,7 @@ async def test_a_restarted_worker_takes_over_what_the_dead_one_held(
         worker = Worker(log, blobs, children, consumer="host:1:aaaa")
         tasks.start_soon(worker.run)
         await types_when_ended(log, photos[0].photo_id, ("photo.processing.stage.completed",))
-        tasks.cancel_scope.cancel()  # as a kill would: nothing is handed back
+        tasks.cancel_scope.cancel()  # like a kill: nothing is handed back
 
     async with working("host:1:bbbb", dead="host:1:"):
         for photo in photos:

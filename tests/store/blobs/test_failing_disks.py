@@ -1,4 +1,4 @@
-"""What becomes of blobs whose disk fails: what is refused, what goes on, how it comes back."""
+"""Blobs on a failing disk: which calls fail, which still work, and how the store recovers."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def blobs(small_disk: Path, clock: Clock) -> FolderBlobs:
-    """The time of the breaker stands still."""
+    """A store whose breaker has a clock that stands still."""
     return FolderBlobs(small_disk, breaker=Breaker("blobs", open_s=OPEN_S, clock=clock))
 
 
@@ -70,7 +70,7 @@ async def test_a_full_disk_that_accepts_the_start_of_each_photo_is_full(
     remount(blobs.root, "size=1200k")
     for _ in range(FAILURES):
         async with blobs.draft(OTHER) as draft:
-            await draft.write(bytes(1 << 20))  # written at once
+            await draft.write(bytes(1 << 20))  # written immediately
             with pytest.raises(Full):
                 await draft.write(bytes(1 << 20))
 

@@ -1,4 +1,4 @@
-"""Blobs of another machine as files of this one."""
+"""Local copies of remote blobs."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from store.errors import Missing
 
 
 class Source:
-    """Counts how often it is asked."""
+    """Counts how often it is called."""
 
     def __init__(self, data: bytes = b"12345") -> None:
         self.data = data

@@ -1,4 +1,4 @@
-"""Token buckets on real servers: what all processes together may spend."""
+"""Token buckets on real servers, shared by several processes."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ DEADLINE_S = 10.0
 
 @asynccontextmanager
 async def sharing(log: Log, clock: Clock | None = None) -> AsyncGenerator[Buckets]:
-    """The buckets of one process of several."""
+    """The buckets of one of several processes."""
     buckets = Buckets(log, clock=clock) if clock else Buckets(log)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(buckets.run)
@@ -35,7 +35,7 @@ def bucket(log: Log, capacity: int, window_s: int = HOUR_S, name: str = "request
 
 
 async def spent(buckets: Buckets, of: Bucket, cost: int = 1, *, at_most: int = 10_000) -> int:
-    """How often ``cost`` tokens can be taken."""
+    """Return how often ``cost`` tokens can be taken."""
     times = 0
     while times < at_most and await buckets.take((of, cost)) is None:
         times += 1
@@ -78,7 +78,7 @@ async def test_many_at_once_in_two_processes_spend_no_more_either(log: Log) -> N
 
 
 async def test_no_request_is_rejected_while_tokens_are_left(log: Log) -> None:
-    """Also when many ask for the first time at once, and more come while Redis is asked."""
+    """Even if many first requests are concurrent, and more arrive during the call to Redis."""
     async with sharing(log) as buckets:
         of = bucket(log, 10_000)
         refusals: list[Bucket | None] = []
@@ -223,9 +223,9 @@ class TestWithoutRedis:
         async with sharing(log) as buckets:
             process_of(own_folder).send_signal(19)  # SIGSTOP
             try:
-                assert await buckets.take((bucket(log, 10), 1)) is None  # finds out
+                assert await buckets.take((bucket(log, 10), 1)) is None  # this call times out
                 calls = buckets.calls
-                with anyio.move_on_after(0):  # whoever waits is cancelled
+                with anyio.move_on_after(0):  # a call that waits is cancelled
                     assert await spent(buckets, bucket(log, 100, name="other")) == 100
                     assert buckets.calls == calls
             finally:

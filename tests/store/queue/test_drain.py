@@ -26,7 +26,7 @@ async def drained(log: Log, *stages: str, most: int = MANY) -> int:
 
 
 async def waiting(log: Log, *priorities: int) -> list[UploadPhoto]:
-    """Photos whose validation waits in lanes that workers have prepared."""
+    """Upload photos whose validation waits in prepared lanes."""
     photos = [await uploaded(log, priority) for priority in priorities or (5,)]
     await dispatched(log)
     await lanes_of(log)
@@ -34,7 +34,7 @@ async def waiting(log: Log, *priorities: int) -> list[UploadPhoto]:
 
 
 async def fail_once(log: Log, photo: UploadPhoto) -> None:
-    """The first attempt fails, and is to be tried again in an hour."""
+    """Fail the first attempt, with a retry in an hour."""
     (claimed,) = await (await lanes_of(log, "worker")).claim(0, 1)
     await log.execute(
         c.RecordStageFailed(
@@ -127,7 +127,7 @@ async def test_several_stages_share_the_maximum(log: Log) -> None:
 
     failed = [await drained(log, "metadata", "validation", most=2) for _ in range(2)]
 
-    # Then the validations of jobs that have gone on and failed are taken away, without an event.
+    # The second drain removes the validations of jobs that have failed meanwhile, without events.
     assert failed == [2, 0]
     assert len(await history(log, three)) == 1
 

@@ -1,4 +1,4 @@
-"""Lanes and timers hold nothing that the log does not have."""
+"""Lost lanes and timers are recovered from the log."""
 
 import uuid
 from datetime import timedelta
@@ -46,7 +46,7 @@ async def lose_everything(log: Log) -> None:
 
 
 async def waiting(log: Log, lanes: Lanes) -> set[tuple[str, str, int]]:
-    """Photo, stage and attempt of every task on a lane."""
+    """Claim all tasks; return the photo, stage and attempt of each."""
     claimed = await lanes.claim(home(log), 1_000)
     return {(each.task.photo_id, each.task.stage, each.task.attempt) for each in claimed}
 
@@ -99,7 +99,7 @@ async def test_events_that_are_not_dispatched_yet_are_left_to_the_dispatchers(lo
     await uploaded(log)
     dispatch = Dispatch(log, "one")
     await dispatch.prepare(home(log))
-    await dispatch.read(home(log), count=10, block_ms=10)  # and dies before it commits
+    await dispatch.read(home(log), count=10, block_ms=10)  # then it dies before it commits
     await uploaded(log)
     await lanes_of(log)
 
@@ -127,7 +127,7 @@ async def test_an_invalid_entry_triggers_a_recovery_of_the_partition(log: Log) -
 
 
 async def processed_again(log: Log, photo: UploadPhoto) -> str:
-    """Thumbnails and optimized picture of a second job, each in place of another; its id."""
+    """Process the photo twice, so that renditions are superseded; return the second job's id."""
     first = [("thumbnails", "thumbnail-150"), ("optimization", "optimized")]
     for stage in ("validation", "metadata", "thumbnails", "placeholder", "optimization"):
         await run(log, _made(photo, photo.job_id, stage, dict(first).get(stage)))
@@ -172,7 +172,7 @@ async def test_lost_removals_are_recovered_until_they_are_done(log: Log) -> None
     photo = await uploaded(log)
     await processed_again(log, photo)
     await dispatched(log)
-    assert await removals(log) == 2  # one of each stage
+    assert await removals(log) == 2  # one per stage
     loaded = (await log.load(photo.photo_id, "alice")).photo
     assert loaded is not None
     first, second = loaded.holding.superseded

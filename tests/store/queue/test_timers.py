@@ -1,4 +1,4 @@
-"""Tasks that wait for their time, and come back by the server's clock."""
+"""Delayed tasks wait in the timers and return to their lanes by the server's clock."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ pytestmark = one_and_three
 
 
 async def failed_until(log: Log, due: datetime, priority: int = 9) -> str:
-    """A photo whose first stage is to be tried again then."""
+    """Upload a photo whose first stage fails and is to be retried at ``due``; return its id."""
     command = await uploaded(log, priority)
     await log.execute(
         RecordStageFailed(
@@ -37,7 +37,7 @@ async def failed_until(log: Log, due: datetime, priority: int = 9) -> str:
 
 
 async def drop_first_attempts(log: Log) -> None:
-    """Acknowledge the tasks of the uploads themselves."""
+    """Acknowledge the first attempts, which the uploads have added."""
     lanes = await lanes_of(log, "first")
     for each in await lanes.claim(home(log), 100):
         await log.acknowledge(each.task, each.claim)

@@ -1,4 +1,4 @@
-"""In a class of lanes the client is next that has been served least."""
+"""Within a class of lanes, the client that has been served least is next."""
 
 from collections import Counter
 from typing import Any
@@ -14,7 +14,7 @@ from store.queue.turns import GRACE_MS, ClaimRequest
 
 STAGES = ("metadata", "validation", ERASURE)
 MANY = 1_300
-"""More than a claim lets in at once."""
+"""More entries than one claim admits."""
 
 
 def task(client: str, number: int = 0, **changes: Any) -> Task:
@@ -32,7 +32,7 @@ def task(client: str, number: int = 0, **changes: Any) -> Task:
 
 
 async def put(log: Log, *tasks: Task) -> None:
-    """As a dispatcher does."""
+    """Put tasks in lanes, as a dispatcher does."""
     lanes = {1: "high", 5: "normal", 9: "low"}
     pipe = log.redis.pipeline(transaction=False)
     for each in tasks:
@@ -57,7 +57,7 @@ async def lanes_of(log: Log, consumer: str = "one") -> Lanes:
 
 
 async def claimed(lanes: Lanes, count: int = 1, **request: Any) -> list[Claimed]:
-    """One after the other, as a worker does; accounts are settled with the first."""
+    """Claim tasks one by one, as a worker does; the first claim settles the accounts."""
     found: list[Claimed] = []
     for _ in range(count):
         named: dict[str, Any] = {"stages": STAGES} | request
@@ -192,8 +192,8 @@ async def test_a_high_lane_is_served_first_and_has_turns_of_its_own(log: Log, la
 
 async def test_tasks_of_an_earlier_version_take_turns_too(log: Log, lanes: Lanes) -> None:
     def former(each: Task) -> bytes:
-        said = msgspec.to_builtins(each)
-        return msgspec.msgpack.encode({k: said[k] for k in said if k not in ("cost_ms", "follows")})
+        data = msgspec.to_builtins(each)
+        return msgspec.msgpack.encode({k: data[k] for k in data if k not in ("cost_ms", "follows")})
 
     key = log.keys.lane(0, "validation", "normal")
     for each in (*bulk("bulk", 6), task("visitor")):

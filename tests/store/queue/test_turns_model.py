@@ -1,4 +1,4 @@
-"""Whatever happens: every task is handed out once, and no client that waits is left behind."""
+"""Model tests: each task is handed out once, and no waiting client is starved."""
 
 import asyncio
 import itertools
@@ -47,7 +47,7 @@ def task(number: int, client: str, stage: str, priority: int, cost_ms: int) -> T
 
 
 class LanesAndLists(RuleBasedStateMachine):
-    """Two consumers, three clients, all lanes; the turns are lost again and again."""
+    """Two consumers, three clients, all lanes; the turns are lost repeatedly."""
 
     url = ""
 
@@ -72,7 +72,7 @@ class LanesAndLists(RuleBasedStateMachine):
         self.runner.close()
 
     async def _all(self) -> None:
-        """What is left is handed out to the last task, and nothing else."""
+        """Check that exactly the remaining tasks can be claimed."""
         await self.consumers[0].prepare(0)
         for _ in range(sum(map(len, self.waiting.values()))):
             (found,) = await self.consumers[0].claim(0, 1, PROMISED)
@@ -223,8 +223,11 @@ STEPS = st.lists(
 
 
 async def ahead(log: Log, steps: list[Step], hand: int, later: int) -> list[int]:
-    """After each claim, by how much any client that waits has been served more than another one
-    since both began to wait; the last ``later`` tasks come one after each claim."""
+    """Return how much more one waiting client was served than another since both began to wait.
+
+    One number per pair of clients and claim, in ms. The last ``later`` tasks arrive one by one,
+    after each claim.
+    """
     lanes = Lanes(log, "one", STAGES)
     await lanes.prepare(0)
     took: dict[str, int] = {}
@@ -290,7 +293,7 @@ async def _alone(url: str, steps: list[Step], hand: int, later: int) -> list[int
 
 @FEW
 @given(steps=STEPS, hand=st.integers(1, 4), share=st.floats(0, 1))
-def test_nor_with_wrong_expectations_and_clients_that_come_and_go_except_for_the_hand(
+def test_the_bound_also_holds_with_wrong_costs_and_clients_that_come_and_go(
     redis_url: str, steps: list[Step], hand: int, share: float
 ) -> None:
     later = int(share * len(steps) / 2)
