@@ -20,7 +20,7 @@ class ImageLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How renditions are made. ``name`` is recorded in the event of each rendition."""
+    """How renditions are made. ``name`` is recorded in the event, so a photo shows how."""
 
     longest_edge: int = 1920
     quality: int = 80
@@ -75,7 +75,7 @@ class StageFailure(Exception):
 
 
 class BadImage(StageFailure):
-    """The bytes are not a picture, or one that exceeds a limit."""
+    """The bytes are not a readable picture, or exceed a limit."""
 
     def __init__(self, code: str, message: str, category: Category = Category.DATA) -> None:
         super().__init__(category, code, message)

@@ -10,5 +10,5 @@
 | ``sandbox``, ``seccomp``, ``landlock``, ``system_calls`` | what a child gives up first |
 | ``confinement_report`` | tells the gateways which parts of the sandbox are missing |
 
-Nothing is retried here, except a task that lost its decoder to a quicker picture (see ``pool``).
+The pool does not retry failed tasks. It only restarts a task that lost its decoder to quicker ones.
 """

@@ -194,7 +194,7 @@ class DecoderPool:
         removed; a running one finishes, and its result is dropped.
 
         Raises:
-            BadImage: the bytes are not a picture, or one that exceeds a limit.
+            BadImage: the bytes are not a readable picture, or exceed a limit.
             StageFailure: ``decode-timeout``, ``decoder-died``, ``out-of-memory`` or
                 ``needs-too-much-memory``, of category resource; ``blob-damaged`` or
                 ``answer-too-large``, of category configuration; ``forbidden-call`` or

@@ -90,15 +90,15 @@ class DecoderProcess:
         """
         argument = msgspec.json.encode(setup).decode()
         try:
-            ours, its = socket.socketpair()
+            own_end, child_end = socket.socketpair()
         except OSError as error:
             raise _start_failure() from error
-        with its:
-            line = await UNIXSocketStream.from_socket(ours)
+        with child_end:
+            line = await UNIXSocketStream.from_socket(own_end)
             try:
                 process = await anyio.open_process(
                     [sys.executable, "-P", "-m", "handlers.decoder.child", argument],
-                    stdin=its.fileno(),
+                    stdin=child_end.fileno(),
                     stderr=None,
                     stdout=None,
                     env=environment(),

@@ -9,7 +9,7 @@
 | paths, TCP, signals to others | Landlock | Linux 5.13, all of it 6.12 |
 | all system calls that decoding does not need | seccomp | Linux on x86-64 and aarch64 |
 
-What the system does not offer is skipped and reported; decoding continues with less protection.
+A protection that the system does not offer is skipped and reported; decoding continues without it.
 """
 
 import contextlib

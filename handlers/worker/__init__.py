@@ -10,8 +10,9 @@
 | ``photo_cache`` | photos as this worker's last appends left them |
 | ``observing`` | what metrics, logs and traces learn of each run |
 
-Whose turn it is: between clients of a partition ``store.queue.turns`` decides; between partitions,
-``task_source``; between tasks that wait for a decoder, ``handlers.decoder.queue``.
+Turns: ``store.queue.turns`` decides between the clients of a partition, ``task_source`` between
+partitions, and ``handlers.decoder.queue`` between the claimed tasks that wait for a decoder.
+
 Retries: ``attempts`` applies the rules of ``domain.pipeline.retries`` and records the time of the
 next attempt; the task waits in the timers of ``store.queue.lanes`` until then.
 """

@@ -113,7 +113,7 @@ class TaskSource:
         """Return the stages that have room for another task.
 
         Erasures have a slot of their own, because only they free a full disk that all others wait
-        for. Tasks of silent partitions take no slot.
+        for. Tasks of silent partitions take no slot, because they wait for the server.
         """
         in_hand = self._hand.stages()
         busy = Counter(stage for _, stage in in_hand)

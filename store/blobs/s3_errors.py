@@ -22,10 +22,10 @@ _DENIED = {
     "AllAccessDisabled": ("bucket", "all access to the bucket {bucket} is disabled"),
     "BucketAlreadyExists": ("bucket", "the bucket {bucket} belongs to another account"),
     "InvalidBucketName": ("bucket", "the server rejects the bucket name {bucket}"),
-    "AuthorizationHeaderMalformed": ("region", "the server refuses the region: {said}"),
-    "PermanentRedirect": ("region", "the bucket {bucket} is in another region: {said}"),
-    "IllegalLocationConstraintException": ("region", "the server refuses the region: {said}"),
-    "BadRequest": ("region", "the server refuses the region: {said}"),
+    "AuthorizationHeaderMalformed": ("region", "the server refuses the region: {detail}"),
+    "PermanentRedirect": ("region", "the bucket {bucket} is in another region: {detail}"),
+    "IllegalLocationConstraintException": ("region", "the server refuses the region: {detail}"),
+    "BadRequest": ("region", "the server refuses the region: {detail}"),
 }
 """The wrong setting and the reason, by code. HEAD reports a wrong region as ``BadRequest``."""
 
@@ -52,17 +52,17 @@ def translated(endpoint: str, bucket: str, key: str = "") -> Generator[None]:
 
 
 def _store_error(error: S3Error, bucket: str, key: str) -> StoreError:
-    code, said = error.code or "", error.message or ""
+    code, detail = error.code or "", error.message or ""
     if code in _ABSENT:
         return Missing(f"blob {key} does not exist")
     if code == "PreconditionFailed":
         return Exists(f"blob {key} already exists")
-    if code in _FULL or _NO_SPACE in said:
+    if code in _FULL or _NO_SPACE in detail:
         return Full("the blob server is full")
     if code in _DENIED:
         setting, message = _DENIED[code]
-        return Denied(message.format(bucket=bucket, said=said), setting)
-    return Unavailable(f"the blob server reports {code}: {said}")
+        return Denied(message.format(bucket=bucket, detail=detail), setting)
+    return Unavailable(f"the blob server reports {code}: {detail}")
 
 
 def _connection_error(error: http.HTTPError, endpoint: str) -> StoreError:
@@ -84,9 +84,11 @@ def _connection_error(error: http.HTTPError, endpoint: str) -> StoreError:
 def _tls_error(reason: http.SSLError, endpoint: str) -> Denied:
     for cause in reason.args:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            said = cause.verify_message
+            detail = cause.verify_message
             if cause.verify_code in _NAME_MISMATCH:
-                return Denied(f"{endpoint} has a certificate for another name: {said}", "endpoint")
+                return Denied(
+                    f"{endpoint} has a certificate for another name: {detail}", "endpoint"
+                )
             message = f"{endpoint} has a certificate that no trusted authority has signed"
-            return Denied(f"{message}: {said}", "ca_file")
+            return Denied(f"{message}: {detail}", "ca_file")
     return Denied(f"the TLS connection to {endpoint} failed: {reason}", "endpoint")

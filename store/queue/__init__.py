@@ -11,7 +11,7 @@
 | ``drain`` | fails the waiting tasks of a stage for an operator |
 | ``inspection``, ``counters``, ``liveness`` | views of queues and workers for operators |
 
-Where a held task lives: in its lane's stream, as a pending entry of its worker's consumer. Where a
-retry waits: in the timers, with the due time that its event records. Everything here can be lost
-and is rebuilt from the log (``recovery``).
+A held task stays in its lane's stream, as a pending entry of its worker's consumer. A retry waits
+in the timers until the due time that its event records. Everything here can be lost, and is rebuilt
+from the log (``recovery``).
 """

@@ -11,9 +11,9 @@ for _ = 1, tonumber(ARGV[3]) do
   local id, tasks = ARGV[at], tonumber(ARGV[at + 1])
   at = at + 2
   local pending = redis.call("XPENDING", KEYS[1], ARGV[1], id, id, 1)
-  local ours = #pending == 1 and pending[1][2] == ARGV[2]
+  local is_held = #pending == 1 and pending[1][2] == ARGV[2]
   for _ = 1, tasks do
-    if ours then
+    if is_held then
       local key, due, entry = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2]
       if due == "" then
         redis.call("XADD", key, "*", "b", entry)
@@ -24,7 +24,7 @@ for _ = 1, tonumber(ARGV[3]) do
     end
     at = at + 3
   end
-  if ours then
+  if is_held then
     redis.call("XACK", KEYS[1], ARGV[1], id)
   end
 end

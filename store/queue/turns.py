@@ -13,8 +13,8 @@ actual cost is settled later. The later stages of a begun photo are charged as s
 known, and come ``GRACE_MS`` earlier than new photos: photos in progress are finished first, except
 those of a client that has received much more than others.
 
-Of two clients that both wait for new photos to begin, neither gets further ahead of the other than
-its last task, whatever else happens; ``GRACE_MS`` more if one waits for later stages. A client that
+If two clients both wait for new photos to begin, neither gets further ahead of the other than its
+last task, whatever else happens; ``GRACE_MS`` more if one waits for later stages. A client that
 arrives starts a grace before now: nobody saves up service by waiting.
 
 Turns only decide the order. The lanes hold the tasks, and the turns are derived from them: the
