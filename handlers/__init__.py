@@ -3,7 +3,7 @@
 | where | what |
 |---|---|
 | ``stage`` | the contract of a stage: what it gets, what it returns, how it fails |
-| ``registry`` | the table of stages; a new stage is a file in ``stages`` and an entry there |
+| ``registry`` | the table of stages; says what a new stage needs |
 | ``stages`` | one file a stage: a picture in, facts and renditions out |
 | ``imaging`` | pure image code, from the bytes of a file to a picture and back |
 | ``worker`` | claims tasks, runs attempts, records results, plans events (the dispatcher) |

@@ -1,4 +1,7 @@
-"""The stages a worker can run. A new stage is a file in ``handlers.stages`` and an entry here."""
+"""The stages a worker can run.
+
+A new stage is a file in ``handlers.stages``, an entry here, and one in ``domain.pipeline.stages``.
+"""
 
 from collections.abc import Callable
 from importlib import import_module

@@ -286,7 +286,7 @@ class Buckets:
                 await ended.wait()
 
     def _ask(self, bucket: Bucket, cost: int, now: float) -> anyio.Event | None:
-        """Queue the bucket for the next call; return its end, None if Redis is not asked."""
+        """Queue the bucket for a call; return the event of its end, None if Redis is not asked."""
         bucket.ask(cost)
         queue = self._queues.get(bucket.partition)
         if queue is None:

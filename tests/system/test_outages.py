@@ -99,7 +99,7 @@ async def test_a_full_disk_under_the_blobs_refuses_uploads_and_keeps_the_tasks(d
         ballast = fill(disk)
         _send(worker, signal.SIGCONT)
         refused = await _ask_once(data, "refused")
-        await _until(lambda: _said(system, "waits: the disk of the blobs is full"))
+        await _until(lambda: _said(system, "is waiting: the disk of the blobs is full"))
         ballast.unlink()
         await _upload(data, ["refused"], photos)
         found = await settled(data)
