@@ -29,7 +29,7 @@ SLOW_CLIENTS = 64
 Name = tuple[str, str]
 
 
-class _Taken(msgspec.Struct, frozen=True, kw_only=True):
+class _InHand(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     task: Task
     since: float
@@ -40,22 +40,22 @@ class Hand:
 
     def __init__(self, of_one_client: int | None) -> None:
         self._of_one_client = of_one_client
-        self._taken: dict[Name, _Taken] = {}
+        self._tasks: dict[Name, _InHand] = {}
         self._slow: OrderedDict[str, None] = OrderedDict()
         self._owed: dict[int, dict[tuple[str, str], int]] = {}
 
     def take(self, name: Name, partition: int, task: Task) -> None:
-        self._taken[name] = _Taken(partition=partition, task=task, since=anyio.current_time())
+        self._tasks[name] = _InHand(partition=partition, task=task, since=anyio.current_time())
 
     def drop(self, name: Name) -> None:
         """Remove the task, whatever its outcome."""
-        self._taken.pop(name, None)
+        self._tasks.pop(name, None)
 
     def settle(self, name: Name, spent_s: float) -> int:
         """Note the decoder time of a task; its client pays the difference with the next claim.
 
         Returns the difference to what the client has paid, in ms; negative if it paid too much."""
-        taken = self._taken[name]
+        taken = self._tasks[name]
         task, ms = taken.task, max(LEAST_MS, round(1000 * spent_s))
         if task.stage == ERASURE:  # it uses no decoder
             return 0
@@ -73,7 +73,7 @@ class Hand:
 
     def stages(self) -> list[tuple[int, str]]:
         """Return the partition and stage of each task."""
-        return [(each.partition, each.task.stage) for each in self._taken.values()]
+        return [(each.partition, each.task.stage) for each in self._tasks.values()]
 
     def request(self, partition: int, stages: Collection[str]) -> ClaimRequest:
         """Return the request for one claim of these stages, which settles what clients owe."""
@@ -88,13 +88,13 @@ class Hand:
         most = self._of_one_client
         if most is None:
             return []
-        taken = [each for each in self._taken.values() if each.task.stage != ERASURE]
+        taken = [each for each in self._tasks.values() if each.task.stage != ERASURE]
         of_client = Counter(each.task.client_id for each in taken)
         slow = [each.task.client_id for each in taken if self._is_slow(each)]
         enough = {client for client, count in of_client.items() if count >= most}
         return sorted(enough.union(slow if len(slow) >= most else ()))
 
-    def _is_slow(self, taken: _Taken) -> bool:
+    def _is_slow(self, taken: _InHand) -> bool:
         return (
             taken.task.cost_ms > SLOW_MS
             or taken.task.client_id in self._slow
