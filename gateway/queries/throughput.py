@@ -17,7 +17,7 @@ from domain.pipeline.stages import ERASURE, TREE
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log
-from store.queue.inspection import Passed, passed
+from store.queue.counters import Passed, passed
 
 WINDOW_S = 60
 EVERY_S = 10

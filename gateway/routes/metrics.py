@@ -18,7 +18,7 @@ from gateway.uploads.upload_slots import Slots
 from projections.models import clients
 from store.errors import StoreError
 from store.queue import liveness
-from store.queue.inspection import lengths
+from store.queue.counters import lengths
 
 TEXT_FORMAT = "text/plain; version=0.0.4"
 

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from domain.pipeline.stages import TREE
-from store.queue.turns import Wish
+from store.queue.turns import ClaimRequest
 from tests.gateway.conftest import Gateway, picture
 from tests.gateway.processing import complete, fail, process, start
 from tests.gateway.tasks import dispatch, events, lanes_of
@@ -45,7 +45,7 @@ async def test_the_stage_is_run_over_all_photos_in_the_low_lane(gateway: Gateway
         assert (job["pipeline"], job["priority"]) == ("backfill:placeholder", 10)
         assert job["done"] == ["thumbnails", "validation"]
     await dispatch(gateway)
-    claimed = await (await lanes_of(gateway)).claim(0, 100, Wish(stages=("placeholder",)))
+    claimed = await (await lanes_of(gateway)).claim(0, 100, ClaimRequest(stages=("placeholder",)))
     assert {each.task.photo_id for each in claimed} == {photo["photoId"] for photo in photos}
 
 
