@@ -17,11 +17,11 @@ from litestar.middleware import DefineMiddleware
 from litestar.response.base import ASGIResponse
 
 from gateway.access.access import Access
+from gateway.access.authentication import Authentication
 from gateway.access.security_log import SecurityLog
 from gateway.dependencies import Dependencies
 from gateway.health import health
 from gateway.health.checks import Checks
-from gateway.http.auth import Authentication
 from gateway.http.connections import Connections, bounded
 from gateway.http.envelope import Envelope, as_get, methods_at
 from gateway.http.negotiation import check_json, negotiate

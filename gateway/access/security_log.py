@@ -50,7 +50,7 @@ REVOKED = ".revoked"
 """Ends the type of an event that takes a permission away."""
 
 _LEVELS: dict[Kind, int] = {"privileged-read": logging.INFO}
-_REFUSALS = frozenset({"forbidden", "room-forbidden", "cross-origin"})
+_REFUSALS = frozenset({"forbidden", "cross-origin"})
 _OF_CLIENTS = ("/api/photos", "/api/jobs", "/api/sessions", "/api/events", "/api/ops/dead-letters")
 _SAFE = ("GET", "HEAD")
 _SHOWN_PARAMETERS = ("room", "clientId")

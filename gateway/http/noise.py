@@ -1,7 +1,7 @@
-"""Log lines about misbehaving peers: one a minute for each source, with a count.
+"""Log misbehaving peers in one line a minute for each source, with a count.
 
-Anybody can send malformed requests, or open more connections than allowed, thousands of times a
-second. Each must be seen by operators, and none may fill the log.
+Anybody can send malformed requests, or open too many connections, thousands of times a second.
+Operators must see every such source, and none may fill the log.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ logger = logging.getLogger("photolog.connections")
 
 EVERY_S = 60.0
 SOURCES_MAX = 32
-"""Sources that have lines of their own within a minute; the others share one."""
+"""The most sources with lines of their own within a minute; all others share one."""
 
 OTHERS = "other addresses"
 
 
 class Noise:
-    """Of one gateway, for its event loop's thread."""
+    """The log lines of one gateway; use it only in the event loop's thread."""
 
     def __init__(self, every_s: float = EVERY_S) -> None:
         self._every_s = every_s
         self._counts: dict[str, Counter[str]] = {}
 
     def note(self, source: str, code: str) -> None:
-        """Log that ``source`` was refused with ``code``, or count it if that was just logged."""
+        """Log that ``source`` was rejected with ``code``, or count it if it was just logged."""
         if source not in self._counts and len(self._counts) >= SOURCES_MAX:
             source = OTHERS
         counts = self._counts.get(source)

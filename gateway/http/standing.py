@@ -1,8 +1,8 @@
-"""What the answer to a request says about rate limits: ``RateLimit`` and ``RateLimit-Policy``.
+"""Report rate limits in the answer to a request: ``RateLimit`` and ``RateLimit-Policy``.
 
-Both fields are as in draft-ietf-httpapi-ratelimit-headers-09 and later: lists of structured fields
-(RFC 9651), one item a policy. ``r`` is what is left, ``t`` the seconds until something is left
-again, or until everything is.
+Both headers follow draft-ietf-httpapi-ratelimit-headers-09 and later: lists of structured fields
+(RFC 9651), one item per policy. ``r`` is the remaining quota. ``t`` is the number of seconds until
+the quota is full again or, if none remains, until some is available.
 """
 
 import math
@@ -17,15 +17,15 @@ from store.clients.rate_limits import Bucket, Table
 LIMIT_FIELD = "RateLimit"
 POLICY_FIELD = "RateLimit-Policy"
 BYTES = "content-bytes"
-"""The draft's quota unit of bytes; that of requests is the default."""
+"""The draft's quota unit for bytes; the default unit is requests."""
 
 _KEY = "photolog_rate_limits"
 
 
 class Policy:
-    """One rate limit of all those who have the same allowance, each in a bucket of its own.
+    """One rate limit, with a separate bucket for each subject that has the same allowance.
 
-    ``whose`` says what it is counted by: ``client`` or ``address``.
+    ``whose`` names the kind of subject: ``client`` or ``address``.
     """
 
     def __init__(self, name: str, allowance: Allowance, table: Table, *, whose: str) -> None:
@@ -39,13 +39,13 @@ class Policy:
 
     @property
     def words(self) -> str:
-        """What is allowed, for people."""
+        """Return the allowance in words."""
         unit = "bytes" if self.in_bytes else "times"
         return f"{self.allowance.tokens} {unit} in {self.allowance.window_s} s"
 
 
 class Standing(msgspec.Struct, frozen=True, eq=False):
-    """A bucket and the policy that it is of."""
+    """A bucket and its policy."""
 
     policy: Policy
     bucket: Bucket
@@ -54,13 +54,13 @@ class Standing(msgspec.Struct, frozen=True, eq=False):
         return max(0, int(self.bucket.left(now)))
 
     def reset_s(self, now: float) -> int:
-        """Return the seconds until there is a token; if there is one, until the bucket is full."""
+        """Return the seconds until the bucket is full; if it is empty, until it has a token."""
         wanted = self.bucket.capacity if self.left(now) else 1
         return math.ceil(self.bucket.wait_s(wanted, now))
 
 
 def note(scope: Any, standings: Sequence[Standing]) -> None:
-    """Let the answer to this request say how these limits stand then."""
+    """Make the answer to this request report these limits, as they stand when it begins."""
     scope["state"][_KEY] = standings
 
 

@@ -1,17 +1,17 @@
-"""Peers that do not read what is on its way to them: the connection ends, whatever waits for them.
+"""Reset connections whose peers stop reading, whatever is still waiting to be sent.
 
-A transport that is told to close first sends all it has. A peer that takes nothing would keep the
-connection, and its descriptor, for ever.
+Closing a transport first sends everything that it has buffered. A peer that reads nothing would
+otherwise keep the connection and its file descriptor forever.
 """
 
 import asyncio
 
 FACTOR = 1.5
-"""The server gives a reader up after so many times ``slow_reader_s``; the routes do it earlier."""
+"""The server resets after this many times ``slow_reader_s``; the routes give up earlier."""
 
 
 class Watch:
-    """Over one transport, as soon as something is written that the peer has not taken yet."""
+    """Watch one transport while it holds bytes that the peer has not read."""
 
     def __init__(self, transport: asyncio.WriteTransport, slow_reader_s: float) -> None:
         self._transport = transport
@@ -19,7 +19,7 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
-        """Reset the connection if the peer takes nothing of what is written now for too long."""
+        """Reset the connection if the peer reads none of the bytes buffered now for too long."""
         left = self._transport.get_write_buffer_size()
         if self._timer is None and left:
             loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""A refusal as the bytes of an HTTP response, for what never reaches the application."""
+"""Encode a rejection as an HTTP response, for requests that never reach the application."""
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -9,7 +9,7 @@ from gateway.http.tracing import HEADER
 
 
 def wire(fault: Refused, trace: str) -> bytes:
-    """Return a whole response that says why; the connection closes after it."""
+    """Return the whole response with its problem document; it announces the connection's end."""
     status, headers, body = _answer(fault, trace)
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)

@@ -254,7 +254,7 @@ class Throttle:
 
 
 class Throttling:
-    """Middleware around ``gateway.http.auth.Authentication``: charges what it rejects."""
+    """Middleware around ``gateway.access.authentication.Authentication``: charges what it rejects."""
 
     def __init__(self, app: ASGIApp, throttle: Throttle) -> None:
         self.app = app
