@@ -68,7 +68,7 @@ async def test_readers_of_a_hub_that_failed_resume_without_gap_or_duplicate(
     assert heard == await positions(gateway.log)
     status, found = await checks(gateway)
     assert (status, found["rooms"]["status"]) == (200, "degraded")
-    assert found["background"]["reason"] == "failed of late: hub (gateway)"
+    assert found["background"]["reason"] == "failed recently: hub (gateway)"
     metrics = (await gateway.client.get("/metrics")).text
     assert 'photolog_background_failures_total{task="hub"}' in metrics
 
@@ -99,7 +99,7 @@ async def test_failures_of_other_processes_are_seen_for_a_while(gateway: Gateway
 
     assert found["background"] == {
         "status": "degraded",
-        "reason": "failed of late: claims (worker-1), timers (worker-1)",
+        "reason": "failed recently: claims (worker-1), timers (worker-1)",
     }
     assert await liveness.failing(gateway.log, within_ms=-1) == []
     _, found = await checks(gateway)

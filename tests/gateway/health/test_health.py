@@ -116,7 +116,7 @@ async def test_an_entry_of_others_in_the_log_is_degraded_and_ready(gateway: Gate
         {"redis": "degraded", "blobs": "ok", "sqlite": "ok", "rooms": "ok"},
     )
     found = (await gateway.client.get("/health")).json()["checks"]["redis"]
-    assert found["reason"] == f"has an entry that is no event, at 0:{entry_id.decode()}"
+    assert found["reason"] == f"contains an entry that is not an event, at 0:{entry_id.decode()}"
     await redis.xdel(gateway.log.keys.log(0), entry_id)
     assert (await statuses(gateway, "/health/ready"))[1] == "ok"
 
@@ -374,7 +374,7 @@ class TestWithoutRedis:
         reasons: set[str] = set()
 
         with anyio.fail_after(DEADLINE_S):
-            while "failed too often, and is not asked just now" not in reasons:
+            while "failed too often; the circuit breaker is open" not in reasons:
                 check = (await gateway.client.get("/health/ready")).json()["checks"]["redis"]
                 assert check["status"] == "down"
                 reasons.add(check["reason"])

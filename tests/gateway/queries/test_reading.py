@@ -50,7 +50,7 @@ async def test_a_position_beyond_the_end_of_the_log_is_not_waited_for(gateway: G
     answer = await gateway.get("/api/photos", after=BEYOND)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "unknown-position")
-    assert answer.json()["detail"] == f"There is no event of yours at {BEYOND}."
+    assert answer.json()["detail"] == f"There is no event at {BEYOND} that you may see."
 
 
 class TestBehind:

@@ -102,7 +102,7 @@ async def test_a_position_of_anothers_event_is_like_one_without_an_event(
             last = max(before, key=Position.parse, default="0:0-0")
             assert stream.ready.data == {"recovered": False, "position": last}
 
-    assert seen == {(409, "There is no event of yours at ….")}
+    assert seen == {(409, "There is no event at … that you may see.")}
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ async def test_what_the_pipeline_does_not_make_is_not_to_be_waited_for(gateway: 
 
     assert before == after
     assert after == (
-        "The pipeline quick_processing makes no optimized picture.",
+        "The pipeline quick_processing produces no optimized picture.",
         "Process the photo again with full_processing.",
     )
 
@@ -189,7 +189,7 @@ async def test_a_photo_that_failed_has_no_renditions_and_says_why(gateway: Gatew
     detail, advice = await lacking(gateway, path, await fail(gateway, photo))
 
     assert detail == "The photo has no thumbnails, because it could not be processed."
-    assert advice == "See its processingError."
+    assert advice == "See the photo's `processingError`."
 
 
 async def test_a_thumbnail_of_another_size_is_refused_with_those_that_there_are(
@@ -200,7 +200,7 @@ async def test_a_thumbnail_of_another_size_is_refused_with_those_that_there_are(
     )
 
     assert detail == "There is no thumbnail of 200 px."
-    assert advice == "Ask for one of 150, 300, 600 px."
+    assert advice == "Available sizes: 150, 300, 600 px."
 
 
 @pytest.mark.parametrize("size", ["151", "0", "large", "-1"])
@@ -231,7 +231,7 @@ async def test_a_blob_of_another_size_is_said_to_be_damaged(
     answer = await gateway.get(f"{stored.path}/original")
 
     assert (answer.status_code, answer.json()["code"]) == (500, "corrupt")
-    assert answer.json()["advice"] == "Tell the operator: photolog reconcile."
+    assert answer.json()["advice"] == "Ask the operator to run `photolog reconcile`."
 
 
 async def test_a_small_file_with_another_byte_is_refused(gateway: Gateway, stored: Stored) -> None:
@@ -277,7 +277,7 @@ async def test_a_large_file_with_another_byte_is_broken_off_before_its_end(
         await receive()
     assert whole.content == data
     assert len(received) < len(data)
-    assert "an answer is broken off: the bytes of originals/" in caplog.text
+    assert "aborted a download: the bytes of originals/" in caplog.text
 
 
 async def test_the_log_names_a_damaged_file_once_however_often_it_is_asked_for(

@@ -148,7 +148,7 @@ class TestRedis:
         assert time.monotonic() - began < AT_ONCE_S
         assert health["checks"]["redis"] == {
             "status": "down",
-            "reason": "failed too often, and is not asked just now",
+            "reason": "failed too often; the circuit breaker is open",
             "breaker": "open",
         }
         assert measured["circuit_breaker_state dependency=redis"] == 2
@@ -272,7 +272,7 @@ class TestBlobs:
         answer = await gateway.upload(picture() + LARGE)
 
         assert health["checks"]["blobs"]["status"] == "degraded"
-        assert health["checks"]["blobs"]["reason"] == "has no room left"
+        assert health["checks"]["blobs"]["reason"] == "has no space left"
         assert "breaker" not in health["checks"]["blobs"]
         assert answer.status_code == 201
 
