@@ -62,7 +62,7 @@ class Counting:
             tasks.cancel_scope.cancel()
 
     async def rates(self) -> Rates:
-        """Return the rates up to now; skip partitions missing from this count or the earlier one."""
+        """Return the rates up to now; skip partitions missing from this or the earlier count."""
         now = await self._count()
         earlier = next((each for each in self._counts if each.at < now.at), None)
         if earlier is None:

@@ -277,7 +277,8 @@ async def test_a_large_file_with_another_byte_is_broken_off_before_its_end(
         await receive()
     assert whole.content == data
     assert len(received) < len(data)
-    assert "aborted a download: the bytes of originals/" in caplog.text
+    assert "aborted a download: " in caplog.text
+    assert "originals/" in caplog.text
 
 
 async def test_the_log_names_a_damaged_file_once_however_often_it_is_asked_for(
