@@ -1,4 +1,4 @@
-/** A photo's history: each event as a sentence with its time, once, in the order of the log. */
+/** Show a photo's history: each event once, as a sentence with its time, in log order. */
 
 import { h } from "./dom.js";
 import * as format from "./format.js";
@@ -19,7 +19,7 @@ function found({ stage, result, renditions }) {
         result.damaged ? `, damaged: ${result.warning ?? "parts are missing"}` : "",
       ].join("");
     case "metadata":
-      return format.camera(result.camera) || "no camera named";
+      return format.camera(result.camera) || "no camera information";
     case "thumbnails":
       return `${result.sizes.join(", ")} px`;
     case "optimization":
@@ -35,20 +35,20 @@ function found({ stage, result, renditions }) {
 
 /** @param {Record<string, any>} data */
 function failed({ stage, attempt, error, retryAt }) {
-  const what = `${stageName(stage)} failed, attempt ${attempt}: ${error}`;
+  const what = `${stageName(stage)} failed (attempt ${attempt}): ${error}`;
   return retryAt === null ? what : `${what} Next attempt at ${format.clock(retryAt)}.`;
 }
 
 /**
  * @param {PhotoEvent} event
- * @returns {string} what it says
+ * @returns {string} the event in words
  */
 export function sentence({ type, data }) {
   switch (type) {
     case "photo.uploaded":
       return `Uploaded, ${format.bytes(data.fileSize)}`;
     case "photo.processing.requested":
-      return "Processing asked for again";
+      return "Processing requested again";
     case "photo.processing.started":
       return "Processing started";
     case "photo.thumbnail.generated": {
@@ -98,7 +98,7 @@ export class Story {
   #list;
   /** @type {string | null} */
   #last = null;
-  /** The day of the last event; a day that goes without saying is today. */
+  /** The day of the last event; today is not named. */
   #day = "";
 
   clear() {
@@ -107,7 +107,7 @@ export class Story {
     this.#list.replaceChildren();
   }
 
-  /** @param {PhotoEvent} event one that stands there already is left out */
+  /** @param {PhotoEvent} event ignored if it is already shown */
   add(event) {
     if (!isAfter(event.id, this.#last)) return;
     this.#last = event.id;

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from gateway.web.pages import FOLDER, INDEX, NOTHING
+from gateway.web.pages import FOLDER, INDEX, NOT_FOUND
 from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg, paused, taken_with_a_camera
 from tests.handlers.pictures import unblurred
@@ -343,4 +343,4 @@ async def test_the_files_of_the_page_need_no_token_and_are_sent_once(system: Sys
 async def test_every_module_is_asked_for_at_once_and_there(system: System) -> None:
     async with httpx.AsyncClient(base_url=system.url, trust_env=False) as client:
         named = set(re.findall(r'="/pages/([^"]+)"', (await client.get("/")).text))
-    assert named == {path.name for path in FOLDER.iterdir()} - {INDEX, NOTHING}
+    assert named == {path.name for path in FOLDER.iterdir()} - {INDEX, NOT_FOUND}
