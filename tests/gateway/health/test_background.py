@@ -73,7 +73,9 @@ async def test_readers_of_a_hub_that_failed_resume_without_gap_or_duplicate(
     assert 'photolog_background_failures_total{task="hub"}' in metrics
 
 
-async def test_who_comes_while_the_hub_is_restarted_waits(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_client_that_connects_while_the_hub_restarts_waits(
+    gateway: Gateway, tmp_path: Path
+) -> None:
     entered = anyio.Event()
 
     async def follow() -> None:
@@ -92,7 +94,7 @@ async def test_who_comes_while_the_hub_is_restarted_waits(gateway: Gateway, tmp_
             await entered.wait()
 
 
-async def test_failures_of_other_processes_are_seen_for_a_while(gateway: Gateway) -> None:
+async def test_failures_of_other_processes_are_reported_for_a_while(gateway: Gateway) -> None:
     await liveness.report_failing(gateway.log, "worker-1:12345678", ["claims", "timers"])
 
     _, found = await checks(gateway)
@@ -119,7 +121,7 @@ async def test_a_check_that_fails_unexpectedly_is_down_and_the_others_answer(
     assert "health check" in gateway.deps.background.failing
 
 
-async def test_a_hub_that_fails_again_and_again_ends_the_process(
+async def test_a_hub_that_keeps_failing_ends_the_process(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("store.background.LONGEST_PAUSE_S", 0.01)

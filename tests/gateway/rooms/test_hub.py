@@ -55,7 +55,7 @@ async def hear(subscriber: Subscriber, count: int) -> list[str]:
     return heard
 
 
-async def test_a_subscriber_hears_each_event_once_and_in_order(hub: Hub, log: Log) -> None:
+async def test_a_subscriber_receives_each_event_once_and_in_order(hub: Hub, log: Log) -> None:
     with hub.subscribe("sse") as subscriber:
         subscriber.enter(client_room("alice", log), None)
 
@@ -86,7 +86,9 @@ async def test_a_reader_that_stops_costs_no_more_than_its_backlog(hub: Hub, log:
         assert subscriber.backlog == 0
 
 
-async def test_who_comes_amid_the_events_hears_all_from_there(hub: Hub, log: Log) -> None:
+async def test_a_subscriber_that_joins_mid_stream_receives_all_later_events(
+    hub: Hub, log: Log
+) -> None:
     random = Random(7)
     heard: list[tuple[Position, list[str]]] = []
     everything: list[str] = []
@@ -136,7 +138,7 @@ class TestPatient:
     def limits(self) -> Limits:
         return Limits(after_timeout_s=10 * DEADLINE_S)
 
-    async def test_what_is_beyond_the_end_of_the_log_is_not_waited_for(
+    async def test_the_hub_does_not_wait_for_a_position_beyond_the_log(
         self, hub: Hub, log: Log
     ) -> None:
         await record(log, 1)
@@ -144,7 +146,7 @@ class TestPatient:
         with anyio.fail_after(DEADLINE_S):
             assert await hub.reached({0: Position(0, 9999999999999, 0)}) is None
 
-    async def test_what_the_log_has_and_the_read_model_has_not_yet_is_waited_for(
+    async def test_the_hub_waits_until_the_read_model_has_a_position_of_the_log(
         self, deps: Dependencies, folder: Path, log: Log
     ) -> None:
         hub = Hub(deps.log, deps.reader, deps.limits)
@@ -166,7 +168,7 @@ class TestPatient:
             assert found == [newest]
 
 
-async def test_who_was_told_what_the_log_has_lost_comes_again_and_is_not_recovered(
+async def test_a_reader_of_lost_events_reconnects_and_is_not_recovered(
     hub: Hub, log: Log, folder: Path
 ) -> None:
     with hub.subscribe("sse") as subscriber:
@@ -187,7 +189,7 @@ async def test_who_was_told_what_the_log_has_lost_comes_again_and_is_not_recover
         assert await hear(subscriber, 1) == (await positions(log))[-1:]
 
 
-async def test_a_lost_read_model_holds_the_rooms_up_until_it_is_back(
+async def test_a_lost_read_model_delays_the_rooms_until_it_is_back(
     deps: Dependencies, log: Log, folder: Path
 ) -> None:
     hub = Hub(deps.log, deps.reader, deps.limits)
@@ -204,7 +206,7 @@ async def test_a_lost_read_model_holds_the_rooms_up_until_it_is_back(
                 assert await hear(subscriber, 100) == await positions(log)
 
 
-async def test_without_redis_the_rooms_go_on(
+async def test_the_rooms_keep_working_without_redis(
     deps: Dependencies, log: Log, folder: Path, tmp_path: Path
 ) -> None:
     nowhere: Redis = connect(f"unix://{tmp_path / 'nowhere'}")
@@ -220,14 +222,14 @@ async def test_without_redis_the_rooms_go_on(
             assert await hear(subscriber, 10) == await positions(log)
 
 
-async def test_without_a_read_model_no_room_is_entered(deps: Dependencies) -> None:
+async def test_no_room_can_be_entered_without_a_read_model(deps: Dependencies) -> None:
     hub = Hub(deps.log, deps.reader, deps.limits)
     async with hub.running():
         with pytest.raises(Unavailable):
             await hub.reached(None)
 
 
-async def test_a_hub_that_stops_sends_its_subscribers_away(
+async def test_a_hub_that_stops_ends_its_subscribers(
     deps: Dependencies, hub: Hub, log: Log
 ) -> None:
     other = Hub(log, deps.reader, deps.limits)
@@ -246,7 +248,7 @@ async def test_a_hub_that_stops_sends_its_subscribers_away(
             await other.reached(None)
 
 
-async def test_who_has_gone_leaves_nothing_behind(hub: Hub, log: Log) -> None:
+async def test_a_subscriber_that_leaves_leaves_nothing_behind(hub: Hub, log: Log) -> None:
     with hub.subscribe("sse") as subscriber:
         subscriber.enter(client_room("alice", log), BEGIN)
         subscriber.enter(session_room("trip", "alice", log), BEGIN)

@@ -41,7 +41,7 @@ async def behind(gateway: Gateway, tmp_path: Path) -> str:
     return (await positions(gateway.log))[-1]
 
 
-async def test_a_stream_is_refused_until_the_host_has_the_position(
+async def test_a_stream_is_rejected_until_the_host_has_the_position(
     gateway: Gateway, behind: str, tmp_path: Path
 ) -> None:
     answer = await gateway.get("/api/events?room=client", **{"Last-Event-ID": behind})
@@ -54,7 +54,7 @@ async def test_a_stream_is_refused_until_the_host_has_the_position(
         assert stream.ready.data == {"recovered": True, "position": behind}
 
 
-async def test_a_socket_is_told_and_may_ask_again(
+async def test_a_socket_gets_an_error_and_may_retry(
     gateway: Gateway, behind: str, tmp_path: Path
 ) -> None:
     async with talking(gateway) as talk:
@@ -69,7 +69,7 @@ async def test_a_socket_is_told_and_may_ask_again(
     assert (said["type"], said["recovered"], said["position"]) == ("identified", True, behind)
 
 
-async def test_what_the_log_does_not_have_is_lost_though_the_host_is_behind(
+async def test_a_position_missing_from_the_log_is_lost_even_if_the_host_is_behind(
     gateway: Gateway, behind: str
 ) -> None:
     at = Position.parse(behind)
@@ -80,7 +80,7 @@ async def test_what_the_log_does_not_have_is_lost_though_the_host_is_behind(
         assert stream.ready.data == {"recovered": False, "position": known}
 
 
-async def test_only_the_readers_of_a_partition_that_has_lost_events_are_sent_away(
+async def test_only_readers_of_a_partition_that_lost_events_are_disconnected(
     redis: Client, prefix: str, deps: Dependencies, tmp_path: Path
 ) -> None:
     log = await Log.open(redis, partitions=2, prefix=f"{prefix}-two")

@@ -46,7 +46,7 @@ async def bobs(gateway: Gateway) -> list[str]:
     ]
 
 
-async def test_a_room_begins_at_the_clients_own_last_event(gateway: Gateway, mine: str) -> None:
+async def test_a_room_starts_at_the_clients_own_last_event(gateway: Gateway, mine: str) -> None:
     async with following(gateway) as stream:
         assert stream.ready.data == {"recovered": False, "position": mine}
     async with following(gateway, "session:none") as stream:
@@ -55,7 +55,7 @@ async def test_a_room_begins_at_the_clients_own_last_event(gateway: Gateway, min
         assert (await talk.ask("identify", sessionId="none"))["position"] == mine
 
 
-async def test_who_has_no_events_begins_at_the_start(gateway: Gateway, mine: str) -> None:
+async def test_a_client_without_events_starts_at_the_beginning(gateway: Gateway, mine: str) -> None:
     gateway.tokens["carol"] = gateway.deps.tokens.issue("carol", "client", 60, time.time())
 
     async with following(gateway, name="carol") as stream:
@@ -63,7 +63,7 @@ async def test_who_has_no_events_begins_at_the_start(gateway: Gateway, mine: str
         assert mine
 
 
-async def test_operators_see_how_far_the_log_is(gateway: Gateway, mine: str) -> None:
+async def test_operators_see_the_end_of_the_log(gateway: Gateway, mine: str) -> None:
     end = (await positions(gateway.log))[-1]
 
     async with following(gateway, "global", name="operator") as stream:
@@ -72,7 +72,7 @@ async def test_operators_see_how_far_the_log_is(gateway: Gateway, mine: str) -> 
         assert stream.ready.data["recovered"]
 
 
-async def test_between_the_beginning_and_a_resume_nothing_is_lost_or_repeated(
+async def test_nothing_is_lost_or_repeated_between_the_start_and_a_resume(
     gateway: Gateway, mine: str
 ) -> None:
     async with following(gateway) as stream:
@@ -86,7 +86,7 @@ async def test_between_the_beginning_and_a_resume_nothing_is_lost_or_repeated(
         assert await stream.ids(2) == expected[-2:]
 
 
-async def test_a_position_of_anothers_event_is_like_one_without_an_event(
+async def test_a_position_of_anothers_event_looks_like_one_without_an_event(
     gateway: Gateway, mine: str
 ) -> None:
     """Else a client could find the events of others by trying."""
@@ -109,7 +109,7 @@ async def test_a_position_of_anothers_event_is_like_one_without_an_event(
     "unknown",
     ["0:9999999999999-0", "0:9999999999999999-9999999999999999", "7:1-0", "0:1-0,1:1-0"],
 )
-async def test_a_reader_with_a_position_that_the_log_lacks_is_told_and_goes_on(
+async def test_a_reader_with_a_position_missing_from_the_log_continues_unrecovered(
     gateway: Gateway, mine: str, unknown: str
 ) -> None:
     """It may be an honest one, after a loss; an EventSource never comes back from a 4xx."""
@@ -131,7 +131,7 @@ async def test_a_reader_with_a_position_that_the_log_lacks_is_told_and_goes_on(
     assert (read.status_code, read.json()["code"]) == (409, "unknown-position")
 
 
-async def test_no_answer_to_a_client_has_a_position_of_anothers_event(
+async def test_no_response_to_a_client_contains_a_position_of_anothers_event(
     gateway: Gateway, mine: str
 ) -> None:
     photo = (await gateway.get("/api/photos")).json()["items"][0]["photoId"]

@@ -73,7 +73,7 @@ def reason_of(farewell: bytes) -> tuple[int, bytes]:
         pytest.param(frame(TEXT) + frame(CONTINUED) * (FRAMES + 1), id="empty-fragments"),
     ],
 )
-async def test_frames_that_are_no_messages_are_limited(gateway: Gateway, flood: bytes) -> None:
+async def test_control_frames_and_fragments_are_limited(gateway: Gateway, flood: bytes) -> None:
     async with connected(gateway) as wire:
         await shaken(wire, gateway)
 
@@ -82,7 +82,7 @@ async def test_frames_that_are_no_messages_are_limited(gateway: Gateway, flood: 
         assert reason_of(await wire.rest()) == (1008, b"too-many-frames")
 
 
-async def test_a_flood_is_parsed_a_piece_at_a_time_and_answered_whole(
+async def test_a_flood_is_parsed_piece_by_piece_and_answered_completely(
     gateway: Gateway, parsed: list[tuple[bool, int]]
 ) -> None:
     long = frame(TEXT) + frame(CONTINUED, b" " * 100) * 30 + frame(FINAL | CONTINUED, b"{}")
@@ -98,7 +98,7 @@ async def test_a_flood_is_parsed_a_piece_at_a_time_and_answered_whole(
     assert sum(size for _, size in parsed) == len(SAID_PING * 20 + long)
 
 
-async def test_a_client_that_connects_again_has_no_more_messages_than_before(
+async def test_reconnecting_does_not_refill_a_clients_messages(
     gateway: Gateway,
 ) -> None:
     async with talking(gateway) as talk:
@@ -110,7 +110,7 @@ async def test_a_client_that_connects_again_has_no_more_messages_than_before(
         assert (await other.ask("ping"))["type"] == "pong"
 
 
-async def test_little_is_read_of_a_peer_that_goes_on_after_the_end(
+async def test_little_is_read_from_a_peer_that_keeps_sending_after_the_close(
     gateway: Gateway, limits: Limits, parsed: list[tuple[bool, int]]
 ) -> None:
     async with connected(gateway) as wire:

@@ -84,7 +84,7 @@ class TestRedis:
         yield await Log.open(client, prefix=prefix)
         await client.aclose()
 
-    async def test_an_upload_is_refused_before_any_of_it_has_come(
+    async def test_an_upload_is_rejected_before_its_body_is_received(
         self, gateway: Gateway, server: ExitStack
     ) -> None:
         await _take_away(gateway, server)
@@ -96,7 +96,7 @@ class TestRedis:
         assert b'"code":"log-unavailable"' in answer
         assert gateway.stored() == []
 
-    async def test_no_command_waits(self, gateway: Gateway, server: ExitStack) -> None:
+    async def test_no_command_blocks(self, gateway: Gateway, server: ExitStack) -> None:
         photo = (await gateway.upload()).json()
         path = f"/api/photos/{photo['photoId']}"
         await gateway.get(path, after=photo["position"])
@@ -115,7 +115,7 @@ class TestRedis:
             for answer in answers
         } == {(503, "log-unavailable", RETRY_AFTER)}
 
-    async def test_a_command_for_many_photos_says_so_too(
+    async def test_a_command_for_many_photos_reports_it_too(
         self, gateway: Gateway, server: ExitStack
     ) -> None:
         photos = [(await gateway.upload()).json() for _ in range(2)]
@@ -132,7 +132,7 @@ class TestRedis:
 
         assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
 
-    async def test_what_was_uploaded_is_shown_and_health_says_what_is_not_there(
+    async def test_uploaded_photos_are_shown_and_health_names_what_is_down(
         self, gateway: Gateway, server: ExitStack
     ) -> None:
         data = picture()
@@ -155,7 +155,7 @@ class TestRedis:
         assert measured["circuit_breaker_openings_total dependency=redis"] == 1
         assert measured["circuit_breaker_state dependency=blobs"] == 0
 
-    async def test_uploads_after_its_time_find_redis_back(
+    async def test_uploads_find_redis_back_after_the_circuit_opened(
         self, gateway: Gateway, server: ExitStack, own_folder: Path, clock: Clock
     ) -> None:
         await _take_away(gateway, server)
@@ -173,7 +173,7 @@ class TestRedis:
         assert "breaker" not in health["checks"]["redis"]
         assert (await samples(gateway))["circuit_breaker_state dependency=redis"] == 0
 
-    async def test_an_upload_of_which_a_half_has_come_waits_for_redis(
+    async def test_a_half_received_upload_waits_for_redis(
         self, gateway: Gateway, server: ExitStack, own_folder: Path, clock: Clock
     ) -> None:
         async def content() -> AsyncGenerator[bytes]:
@@ -200,7 +200,9 @@ class TestBlobs:
         breaker = Breaker("blobs", open_s=OPEN_S, clock=clock)
         return msgspec.structs.replace(deps, blobs=FolderBlobs(small_disk, breaker=breaker))
 
-    async def test_an_upload_is_refused_before_any_of_it_has_come(self, gateway: Gateway) -> None:
+    async def test_an_upload_is_rejected_before_its_body_is_received(
+        self, gateway: Gateway
+    ) -> None:
         await _fail(gateway)
 
         answer = await unsent(gateway)
@@ -210,7 +212,7 @@ class TestBlobs:
         assert b'"code":"storage-unavailable"' in answer
         assert gateway.stored() == []
 
-    async def test_what_was_uploaded_is_shown_and_health_says_what_is_not_taken(
+    async def test_uploaded_photos_are_shown_and_health_names_what_is_rejected(
         self, gateway: Gateway
     ) -> None:
         data = picture()
@@ -227,7 +229,7 @@ class TestBlobs:
         assert health.json()["checks"]["blobs"]["breaker"] == "open"
         assert measured["circuit_breaker_state dependency=blobs"] == 2
 
-    async def test_health_finds_the_disk_back_by_itself(
+    async def test_health_detects_by_itself_that_the_disk_is_back(
         self, gateway: Gateway, clock: Clock
     ) -> None:
         await _fail(gateway)
@@ -247,7 +249,7 @@ class TestBlobs:
 
         assert (await gateway.client.delete(path)).status_code == 204
 
-    async def test_the_first_upload_after_its_time_finds_the_disk_back(
+    async def test_the_first_upload_after_the_circuit_opened_finds_the_disk_back(
         self, gateway: Gateway, clock: Clock
     ) -> None:
         await _fail(gateway)
@@ -262,7 +264,7 @@ class TestBlobs:
         assert still_away.headers["Retry-After"] == f"{2 * FIRST_S:g}"
         assert answer.status_code == 201
 
-    async def test_a_full_disk_is_named_every_time_until_it_has_room(
+    async def test_a_full_disk_is_reported_every_time_until_it_has_space(
         self, gateway: Gateway
     ) -> None:
         await _fill(gateway)
@@ -276,7 +278,7 @@ class TestBlobs:
         assert "breaker" not in health["checks"]["blobs"]
         assert answer.status_code == 201
 
-    async def test_a_disk_that_was_away_and_is_full_now_is_called_full(
+    async def test_a_disk_that_failed_and_is_full_now_is_reported_as_full(
         self, gateway: Gateway, clock: Clock
     ) -> None:
         await _fail(gateway)

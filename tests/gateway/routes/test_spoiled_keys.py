@@ -169,7 +169,7 @@ class Uses:
 
 @pytest.mark.parametrize("how", ["deleted", "of another type", *TEXTS])
 @pytest.mark.parametrize("name", KEYS)
-async def test_a_spoiled_key_is_made_again_or_named(
+async def test_a_spoiled_key_is_recreated_or_named(
     gateway: Gateway, background: Background, name: str, how: str
 ) -> None:
     log, redis, data = gateway.log, gateway.log.redis, picture()

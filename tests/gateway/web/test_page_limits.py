@@ -18,7 +18,7 @@ def system() -> Generator[System]:
         yield system
 
 
-async def test_all_photos_arrive_and_are_shown_whatever_was_refused(visitor: Visitor) -> None:
+async def test_all_photos_are_uploaded_and_shown_despite_rate_limits(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("429", "Failed to load resource")
     statuses: list[int] = []

@@ -50,7 +50,7 @@ async def set_quota(visitor: Visitor, system: System, **quota: int) -> None:
         ({"bytes": 10_000_000}, "Wait for jobs to end, delete photos, or ask the operator"),
     ],
 )
-async def test_all_words_of_a_refused_upload_are_shown(
+async def test_the_reason_of_a_rejected_upload_is_fully_visible(
     visitor: Visitor, system: System, quota: dict[str, int], words: str, width: int
 ) -> None:
     page = visitor.page

@@ -25,9 +25,7 @@ async def sign_in_as(stranger: Visitor, system: System, role: str) -> str:
     return name
 
 
-async def test_an_auditor_is_offered_nothing_that_changes_anything(
-    stranger: Visitor, system: System
-) -> None:
+async def test_an_auditor_is_offered_no_changes(stranger: Visitor, system: System) -> None:
     page = stranger.page
     name = await sign_in_as(stranger, system, "auditor")
     photo_id = await stranger.upload("another's.jpg", jpeg())
@@ -45,7 +43,7 @@ async def test_an_auditor_is_offered_nothing_that_changes_anything(
         await expect(viewer.get_by_role("button", name=change)).to_have_count(0)
 
 
-async def test_an_operator_is_told_whose_photos_these_are_and_may_add_some(
+async def test_an_operator_sees_whose_photos_these_are_and_may_add_some(
     stranger: Visitor, system: System
 ) -> None:
     name = await sign_in_as(stranger, system, "operator")
@@ -56,11 +54,11 @@ async def test_an_operator_is_told_whose_photos_these_are_and_may_add_some(
     await expect(stranger.card("mine.jpg")).to_have_attribute("data-status", "completed")
 
 
-async def test_a_client_is_told_nothing_of_others(visitor: Visitor) -> None:
+async def test_a_client_reads_nothing_about_other_clients(visitor: Visitor) -> None:
     await expect(visitor.page.locator("#own")).to_be_hidden()
 
 
-async def test_who_deletes_is_told_what_stays(visitor: Visitor) -> None:
+async def test_the_delete_dialog_says_what_stays(visitor: Visitor) -> None:
     await visitor.upload("kept.jpg", jpeg())
     await visitor.card("kept.jpg").get_by_role("link").click()
     await visitor.page.get_by_role("button", name="Delete").click()
@@ -72,7 +70,7 @@ async def test_who_deletes_is_told_what_stays(visitor: Visitor) -> None:
     await expect(visitor.page.get_by_role("dialog", name="kept.jpg")).to_be_visible()
 
 
-async def test_a_photo_that_is_ready_is_processed_again_when_asked_for(visitor: Visitor) -> None:
+async def test_a_completed_photo_can_be_processed_again(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.upload("twice.jpg", jpeg())
     await expect(visitor.card("twice.jpg")).to_have_attribute("data-status", "completed")
@@ -86,7 +84,7 @@ async def test_a_photo_that_is_ready_is_processed_again_when_asked_for(visitor: 
     await expect(page.get_by_role("button", name="Process again")).to_be_visible()
 
 
-async def test_a_file_that_cannot_be_read_is_said_to_be_the_reason_itself(
+async def test_an_unreadable_file_is_named_as_the_problem(
     visitor: Visitor,
 ) -> None:
     await visitor.upload("empty.jpg", jpeg()[:20] + bytes(500))
@@ -98,7 +96,7 @@ async def test_a_file_that_cannot_be_read_is_said_to_be_the_reason_itself(
     await expect(state).to_contain_text("The file itself is the reason")
 
 
-async def test_the_history_names_the_day_once_if_it_is_another(visitor: Visitor) -> None:
+async def test_the_history_names_a_past_day_once(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.upload("yesterday.jpg", jpeg())
     await expect(visitor.card("yesterday.jpg")).to_have_attribute("data-status", "completed")
@@ -116,7 +114,7 @@ async def test_the_history_names_the_day_once_if_it_is_another(visitor: Visitor)
     await expect(page.locator(".story li").first.locator(".date")).to_be_visible()
 
 
-async def test_an_address_without_a_page_leads_home(visitor: Visitor) -> None:
+async def test_an_unknown_address_leads_to_the_photos(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("status of 404",)
 
@@ -130,7 +128,7 @@ async def test_an_address_without_a_page_leads_home(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", None])
-async def test_a_program_gets_a_problem_where_a_person_gets_a_page(
+async def test_a_program_gets_a_problem_instead_of_a_page(
     visitor: Visitor, accept: str | None
 ) -> None:
     headers = {} if accept is None else {"Accept": accept}
@@ -140,7 +138,7 @@ async def test_a_program_gets_a_problem_where_a_person_gets_a_page(
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
 
-async def test_a_photo_that_is_not_there_leaves_one_way_out(visitor: Visitor) -> None:
+async def test_a_missing_photo_offers_one_way_back(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("status of 404",)
     await visitor.upload("there.jpg", jpeg())
@@ -155,7 +153,7 @@ async def test_a_photo_that_is_not_there_leaves_one_way_out(visitor: Visitor) ->
     await expect(page.get_by_role("button", name="Next photo")).to_be_visible()
 
 
-async def test_a_file_that_is_refused_looks_like_a_failure(visitor: Visitor) -> None:
+async def test_a_rejected_file_looks_like_a_failure(visitor: Visitor) -> None:
     visitor.tolerated = ("status of 415",)
 
     await visitor.drop({"notes.jpg": b"these are only words"})
@@ -165,7 +163,7 @@ async def test_a_file_that_is_refused_looks_like_a_failure(visitor: Visitor) -> 
     await expect(card.locator(".trouble .icon")).to_be_visible()
 
 
-async def test_what_is_dropped_without_a_connection_is_sent_when_there_is_one(
+async def test_files_dropped_offline_are_uploaded_once_online(
     visitor: Visitor,
 ) -> None:
     page = visitor.page
@@ -180,7 +178,7 @@ async def test_what_is_dropped_without_a_connection_is_sent_when_there_is_one(
     await expect(card).to_have_attribute("data-status", "completed")
 
 
-async def test_a_passing_notice_goes_by_itself_but_not_while_it_has_the_focus(
+async def test_a_passing_notice_disappears_but_not_while_it_has_the_focus(
     stranger: Visitor,
 ) -> None:
     page, notice = stranger.page, stranger.page.locator("#notice")
@@ -201,7 +199,7 @@ async def test_a_passing_notice_goes_by_itself_but_not_while_it_has_the_focus(
     await expect(notice).to_be_hidden()
 
 
-async def test_a_passing_notice_goes_with_a_click_on_it(visitor: Visitor) -> None:
+async def test_a_click_on_a_passing_notice_hides_it(visitor: Visitor) -> None:
     photos = {name: jpeg() for name in ("one.jpg", "two.jpg")}
     for name, data in photos.items():
         await visitor.upload(name, data)

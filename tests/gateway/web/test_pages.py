@@ -25,7 +25,7 @@ async def test_a_head_has_the_headers_of_the_file_alone(gateway: Gateway, path: 
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_head_of_what_has_not_changed_is_304(gateway: Gateway, path: str) -> None:
+async def test_a_head_of_an_unchanged_file_is_304(gateway: Gateway, path: str) -> None:
     etag = (await gateway.client.head(path)).headers["ETag"]
 
     answer = await gateway.client.head(path, headers={"If-None-Match": etag})
@@ -33,7 +33,7 @@ async def test_a_head_of_what_has_not_changed_is_304(gateway: Gateway, path: str
     assert (answer.status_code, answer.content) == (304, b"")
 
 
-async def test_a_head_of_an_address_without_anything_is_404(gateway: Gateway) -> None:
+async def test_a_head_of_an_unknown_address_is_404(gateway: Gateway) -> None:
     for accept in ("text/html", "*/*"):
         answer = await gateway.client.head("/nothing", headers={"Accept": accept})
 
