@@ -1,4 +1,4 @@
-"""A long-running task that fails: readers miss nothing, and health says so."""
+"""A long-running task fails: readers miss nothing, and health reports it."""
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -25,7 +25,7 @@ def limits() -> Limits:
 
 @contextmanager
 def broken_history(folder: Path) -> Generator[None]:
-    """The read model of nobody's version: SQLite refuses every query of the hub as a mistake."""
+    """Give the read model an unknown schema, so that every query of the hub fails in SQLite."""
 
     def rename(old: str, new: str) -> None:
         path = Generations(folder).current()
@@ -48,24 +48,24 @@ async def checks(gateway: Gateway, path: str = "/health") -> tuple[int, dict[str
 async def test_readers_of_a_hub_that_failed_resume_without_gap_or_duplicate(
     gateway: Gateway, tmp_path: Path
 ) -> None:
-    heard: list[str] = []
+    received: list[str] = []
     async with following(gateway) as stream:
         await record(gateway.log, 20)
-        heard += [frame.id for frame in await stream.take(20)]
+        received += [frame.id for frame in await stream.take(20)]
         with broken_history(tmp_path / "read-model"):
-            assert await stream.next() is None  # it ends whole
+            assert await stream.next() is None  # it ends cleanly
             assert gateway.deps.background.failures["hub"] >= 1
 
             status, found = await checks(gateway, "/health/ready")
 
             assert (status, found["rooms"]["status"]) == (503, "down")
     await record(gateway.log, 20)
-    async with following(gateway, header=heard[-1]) as stream:
+    async with following(gateway, header=received[-1]) as stream:
         assert stream.ready.data["recovered"] is True
         await record(gateway.log, 20)
-        heard += [frame.id for frame in await stream.take(40)]
+        received += [frame.id for frame in await stream.take(40)]
 
-    assert heard == await positions(gateway.log)
+    assert received == await positions(gateway.log)
     status, found = await checks(gateway)
     assert (status, found["rooms"]["status"]) == (200, "degraded")
     assert found["background"]["reason"] == "failed recently: hub (gateway)"

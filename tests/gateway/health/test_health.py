@@ -28,7 +28,7 @@ from tests.servers import url_in, valkey
 EASY = Limits(
     append_patience_s=1.0, degraded_load=1e6, degraded_memory_percent=100, min_free_bytes=0
 )
-"""Such that no machine is too busy for the tests."""
+"""Limits under which no machine is too busy for the tests."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def limits() -> Limits:
 
 
 async def employ(log: Log, consumer: str = "one") -> None:
-    """A worker reports, and does no more."""
+    """Report a worker that does nothing else."""
     await Lanes(log, consumer, (*TREE, ERASURE)).prepare(0)
     await liveness.report(log, consumer)
 
@@ -92,7 +92,7 @@ async def test_all_is_well(gateway: Gateway) -> None:
 class TestClock:
     @pytest.fixture
     def limits(self) -> Limits:
-        """So strict that any two clocks differ, as the look itself takes time."""
+        """So strict that any two clocks differ, because the comparison itself takes time."""
         return msgspec.structs.replace(EASY, degraded_clock_s=1e-9)
 
     async def test_a_clock_that_differs_from_that_of_redis_is_named(self, gateway: Gateway) -> None:
@@ -340,7 +340,7 @@ async def test_another_log_than_the_joined_one_is_down(gateway: Gateway) -> None
 class TestWithoutRedis:
     @pytest.fixture
     def server(self, own_folder: Path) -> Generator[ExitStack]:
-        """Closing it takes Redis away."""
+        """Closing it stops Redis."""
         with ExitStack() as server:
             server.enter_context(valkey(own_folder))
             yield server
@@ -362,7 +362,7 @@ class TestWithoutRedis:
 
     @pytest.fixture
     async def gateway(self, gateway: Gateway, server: ExitStack) -> Gateway:
-        """A gateway that has started, and then lost Redis."""
+        """A gateway that has lost Redis after its start."""
         server.close()
         return gateway
 
@@ -396,7 +396,7 @@ class TestWithoutRedis:
         answer = await gateway.client.post(
             "/api/photos/upload",
             files={"file": ("a.png", picture())},
-            headers={"Idempotency-Key": "one"},  # recorded without a look at known bytes
+            headers={"Idempotency-Key": "one"},  # recorded without a look for duplicates
         )
 
         assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
@@ -434,7 +434,7 @@ class TestClocks:
         return False
 
     async def test_a_last_event_in_the_future_is_reported(self, gateway: Gateway) -> None:
-        """As after its server's clock was ahead, and was set right."""
+        """As if the clock of Redis was ahead and has been corrected."""
         await gateway.upload()
         key = gateway.log.keys.log(0)
         redis: Any = gateway.log.redis

@@ -13,7 +13,7 @@ STAGE = "validation"
 
 
 async def rates_of(counting: Counting) -> Rates:
-    """Those of a count that is not the first one."""
+    """Return the rates once there is an earlier count."""
     with anyio.fail_after(DEADLINE_S):
         while (rates := await counting.rates()).over_ms is None:
             await anyio.sleep(0.01)

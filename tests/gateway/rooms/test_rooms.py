@@ -114,15 +114,15 @@ async def test_a_room_delivers_live_exactly_what_its_history_contains(
         start = Position.start(partition)
         return await deps.reader.query(history.room_events, room, partition, start, None, 100)
 
-    told = 0
+    delivered = 0
     for admission in admissions:
         for partition in range(PARTITIONS):
             everything = await deps.reader.query(history.since, Position.start(partition), 100)
             expected = [entry for entry in everything if admission.room in rooms_of(entry)]
             assert await held(admission.room, partition) == expected
             assert partition in admission.partitions or not expected
-            told += len(expected)
-    assert told == 12 * 3 + 8 + 4
+            delivered += len(expected)
+    assert delivered == 12 * 3 + 8 + 4
 
 
 @given(st.dictionaries(st.integers(0, 99), st.tuples(st.integers(0, 2**48), st.integers(0, 999))))

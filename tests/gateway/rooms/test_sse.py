@@ -129,7 +129,7 @@ async def test_an_upload_can_be_followed_from_its_position(gateway: Gateway) -> 
 async def test_a_position_of_another_history_starts_at_now(gateway: Gateway, after: str) -> None:
     await record(gateway.log, 3)
     last = (await positions(gateway.log))[-1]
-    async with following(gateway, after=last):  # the hub has come to it
+    async with following(gateway, after=last):  # the hub has reached it
         pass
 
     async with following(gateway, after=after) as stream:

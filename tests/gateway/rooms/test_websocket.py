@@ -23,7 +23,7 @@ def limits() -> Limits:
 
 @pytest.fixture
 async def talk(gateway: Gateway) -> AsyncGenerator[Talk]:
-    """A WebSocket of alice that has said nothing yet."""
+    """A WebSocket of alice that has not identified yet."""
     async with talking(gateway) as talk:
         yield talk
 
@@ -33,7 +33,7 @@ CONTINUED, TEXT, CLOSED = 0, 1, 8
 
 
 def _frame_head(first: int, length: int) -> bytes:
-    """RFC 6455, section 5.2; with a mask of zeros, under which bytes are themselves."""
+    """Return a frame (RFC 6455, section 5.2) with a mask of zeros, which leaves bytes unchanged."""
     if length < 1 << 16:
         return bytes([first, 0x80 | 126]) + length.to_bytes(2) + bytes(4)
     return bytes([first, 0x80 | 127]) + length.to_bytes(8) + bytes(4)
@@ -63,10 +63,10 @@ async def test_an_identified_client_receives_the_events_of_its_rooms(
     await record(gateway.log, 1, session_id="trip")
 
     expected = (await positions(gateway.log))[2:]
-    heard = await talk.events(2)
-    assert [message["type"] for message in heard] == ["event", "event"]
-    assert [message["event"]["id"] for message in heard] == expected
-    assert [message["rooms"] for message in heard] == [
+    received = await talk.events(2)
+    assert [message["type"] for message in received] == ["event", "event"]
+    assert [message["event"]["id"] for message in received] == expected
+    assert [message["rooms"] for message in received] == [
         ["client:alice"],
         ["client:alice", "session:trip"],
     ]
@@ -81,11 +81,11 @@ async def test_an_event_of_several_rooms_is_delivered_once(gateway: Gateway, tal
     await process(gateway, photo)
 
     expected = (await positions(gateway.log))[1:]
-    heard = await talk.events(len(expected))
-    assert [message["event"]["id"] for message in heard] == expected
+    received = await talk.events(len(expected))
+    assert [message["event"]["id"] for message in received] == expected
     assert all(
         message["rooms"] == ["client:alice", "session:trip", f"photo:{photo['photoId']}"]
-        for message in heard
+        for message in received
     )
     assert (await talk.ask("ping"))["type"] == "pong"  # nothing came after
 
@@ -127,10 +127,10 @@ async def test_a_socket_cut_again_and_again_misses_and_repeats_nothing(gateway: 
         while len(got) < 500:
             async with talking(gateway) as talk:
                 await talk.ask("identify", lastEventId=last)
-                heard = await talk.ids(min(37, 500 - len(got)))
+                received = await talk.ids(min(37, 500 - len(got)))
                 talk.connection.transport.abort()
-            got += heard
-            last = heard[-1]
+            got += received
+            last = received[-1]
 
     assert got == await positions(gateway.log)
 
@@ -158,9 +158,9 @@ async def test_an_operator_follows_any_client(gateway: Gateway) -> None:
         await record(gateway.log, session_id="trip")
         await record(gateway.log, client_id="bob", session_id="trip")
 
-        [heard] = await talk.events(1)
-        assert heard["rooms"] == ["client:bob", "session:trip"]
-        assert heard["event"]["metadata"]["clientId"] == "bob"
+        [received] = await talk.events(1)
+        assert received["rooms"] == ["client:bob", "session:trip"]
+        assert received["event"]["metadata"]["clientId"] == "bob"
 
 
 async def test_a_fetch_after_an_event_finds_what_it_says(gateway: Gateway, talk: Talk) -> None:
@@ -175,10 +175,10 @@ async def test_a_fetch_after_an_event_finds_what_it_says(gateway: Gateway, talk:
 
 
 async def test_two_hundred_sockets_receive_the_same_events(gateway: Gateway) -> None:
-    heard: list[list[str]] = []
+    received: list[list[str]] = []
 
     async def listen(talk: Talk) -> None:
-        heard.append(await talk.ids(50))
+        received.append(await talk.ids(50))
 
     async with AsyncExitStack() as stack:
         talks = [await stack.enter_async_context(talking(gateway)) for _ in range(200)]
@@ -189,7 +189,7 @@ async def test_two_hundred_sockets_receive_the_same_events(gateway: Gateway) -> 
                 tasks.start_soon(listen, talk)
             await record(gateway.log, 50)
 
-    assert heard == [await positions(gateway.log)] * 200
+    assert received == [await positions(gateway.log)] * 200
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from tests.gateway.tasks import dispatch, events, lanes_of
 
 
 async def backfill(gateway: Gateway, *, name: str = "operator", **body: Any) -> httpx.Response:
-    wish = {"stage": "placeholder", "run": "first"} | body
-    return await gateway.client.post("/api/ops/backfill", json=wish, headers=gateway.bearer(name))
+    json = {"stage": "placeholder", "run": "first"} | body
+    return await gateway.client.post("/api/ops/backfill", json=json, headers=gateway.bearer(name))
 
 
 async def processed(gateway: Gateway) -> dict[str, Any]:
@@ -82,10 +82,10 @@ async def test_two_concurrent_runs_request_each_photo_once(gateway: Gateway) -> 
 
 async def test_another_run_and_another_stage_are_separate_jobs(gateway: Gateway) -> None:
     photo = await processed(gateway)
-    for wish in ({}, {"run": "second"}, {"run": "second", "stage": "metadata"}):
-        assert (await backfill(gateway, **wish)).json()["requested"] == 1
+    for body in ({}, {"run": "second"}, {"run": "second", "stage": "metadata"}):
+        assert (await backfill(gateway, **body)).json()["requested"] == 1
         job = (await requested(gateway, photo))[-1]
-        stages = {"metadata"} if "stage" in wish else {"placeholder"}
+        stages = {"metadata"} if "stage" in body else {"placeholder"}
         for stage in stages:
             done = await complete(gateway, {**photo, "jobId": job["jobId"]}, stage)
             await gateway.get("/api/photos", after=done)
@@ -145,7 +145,7 @@ async def test_only_operators_backfill(gateway: Gateway, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "status", "code"),
+    ("body", "status", "code"),
     [
         ({"stage": "faces"}, 404, "unknown-stage"),
         ({"stage": "erasure"}, 404, "unknown-stage"),
@@ -158,9 +158,9 @@ async def test_only_operators_backfill(gateway: Gateway, name: str) -> None:
     ],
 )
 async def test_an_invalid_request_is_rejected(
-    gateway: Gateway, wish: dict[str, Any], status: int, code: str
+    gateway: Gateway, body: dict[str, Any], status: int, code: str
 ) -> None:
-    answer = await backfill(gateway, **wish)
+    answer = await backfill(gateway, **body)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 

@@ -21,7 +21,7 @@ NOBODY = str(uuid.UUID(int=0))
 
 
 async def dead(gateway: Gateway, **failure: Any) -> dict[str, Any]:
-    """A photo of alice whose job has failed, once lists show it."""
+    """Upload a photo of alice and fail its job; return it once lists show the failure."""
     photo = (await gateway.upload()).json()
     end = await fail(gateway, photo, **failure)
     await gateway.get("/api/photos", after=end)
@@ -183,7 +183,7 @@ class TestRetry:
         types = [event["type"] for event in await events(gateway, photo)]
         assert types.count("photo.processing.requested") == 1
         for answer in answers:
-            # Who came later was told so, or found it done already.
+            # The later call is skipped, or finds the job started already.
             codes = [each["code"] for each in answer.json()["skipped"]]
             assert (answer.json()["retried"], codes) in ((1, []), (0, ["job-running"]))
 

@@ -12,7 +12,7 @@ from tests.gateway.processing import fail, process
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A processed photo of alice and its bytes."""
+    """A processed photo of alice, and its bytes."""
 
     photo: dict[str, Any]
     data: bytes
@@ -146,7 +146,7 @@ async def test_a_head_has_the_headers_alone(gateway: Gateway, stored: Stored) ->
 
 
 async def lacking(gateway: Gateway, path: str, after: str) -> tuple[str, str]:
-    """What is said of a rendition that is not there."""
+    """Return the detail and advice of the problem for a missing rendition."""
     answer = await gateway.get(path, after=after)
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (404, "rendition-not-found")
@@ -159,9 +159,9 @@ async def lacking(gateway: Gateway, path: str, after: str) -> tuple[str, str]:
 async def test_pending_renditions_advise_to_wait(gateway: Gateway, path: str, what: str) -> None:
     photo = (await gateway.upload()).json()
 
-    said = await lacking(gateway, f"/api/photos/{photo['photoId']}/{path}", photo["position"])
+    problem = await lacking(gateway, f"/api/photos/{photo['photoId']}/{path}", photo["position"])
 
-    assert said == (f"The photo has no {what} yet.", "Wait until the photo is processed.")
+    assert problem == (f"The photo has no {what} yet.", "Wait until the photo is processed.")
 
 
 async def test_renditions_that_the_pipeline_does_not_produce_advise_another_one(
@@ -254,7 +254,7 @@ async def test_a_small_altered_file_is_rejected(gateway: Gateway, stored: Stored
 async def test_the_download_of_a_large_altered_file_is_aborted_before_its_end(
     gateway: Gateway, at: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = picture((8, 8)) + os.urandom(3 << 20)  # what follows the end of a PNG is kept
+    data = picture((8, 8)) + os.urandom(3 << 20)  # bytes after the end of a PNG are kept
     photo = (await gateway.upload(data)).json()
     url = f"/api/photos/{photo['photoId']}/original"
     whole = await gateway.get(url, after=photo["position"])

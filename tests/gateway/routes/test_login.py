@@ -1,4 +1,4 @@
-"""How a browser is signed in and out, and that no other site can do it."""
+"""A browser signs in and out, and no other site can do it."""
 
 import time
 from typing import Any
@@ -22,12 +22,12 @@ def limits() -> Limits:
 
 
 def own(gateway: Gateway) -> dict[str, str]:
-    """The header of a page of the gateway."""
+    """Return the headers of a request by a page of the gateway."""
     return {"Origin": gateway.base_url}
 
 
 async def sign_in(gateway: Gateway, name: str = "alice", **headers: str) -> httpx.Response:
-    """The client has the cookie of ``name`` afterwards, and no token."""
+    """Sign in as ``name``; the client then has the cookie and no token."""
     answer = await gateway.client.post("/api/login", headers=gateway.bearer(name) | headers)
     gateway.client.headers.pop("Authorization", None)
     return answer
@@ -50,13 +50,13 @@ class TestSession:
         token = gateway.tokens["alice"]
         answer = await sign_in(gateway)
 
-        said = answer.json()
+        login = answer.json()
         assert answer.status_code == 200
-        assert (said["clientId"], said["role"], said["scopes"]) == (
+        assert (login["clientId"], login["role"], login["scopes"]) == (
             *("alice", "client"),
             ["priority:high"],
         )
-        assert 3590 <= said["expiresInS"] <= 3600
+        assert 3590 <= login["expiresInS"] <= 3600
         cookie = answer.headers["Set-Cookie"]
         assert cookie.startswith(f"{COOKIE}=0-")
         assert token not in cookie
@@ -77,7 +77,7 @@ class TestSession:
         value = cookie.partition("=")[2].partition(";")[0]
         secure = {**PROXY, "Cookie": f"{SECURE_COOKIE}={value}"}
         assert (await gateway.client.get("/api/login", headers=secure)).status_code == 200
-        # Over plain HTTP, anybody between could have set it.
+        # Over plain HTTP, anyone on the path could have set it.
         plain = await gateway.client.get("/api/login", headers={"Cookie": secure["Cookie"]})
         assert plain.json()["code"] == "missing-token"
         assert "Strict-Transport-Security" not in plain.headers
@@ -236,7 +236,7 @@ class TestOtherSites:
     @pytest.mark.parametrize(
         ("kind", "refused"),
         [
-            ("text/plain", (415, "not-json")),  # what a form of a foreign page can send
+            ("text/plain", (415, "not-json")),  # a form on a foreign page can send this
             ("application/json", (403, "cross-origin")),
         ],
     )

@@ -1,4 +1,4 @@
-"""``GET /api/me``: who asks, and what is left to them."""
+"""``GET /api/me``: the caller's identity, quota and rate limits."""
 
 from datetime import datetime
 

@@ -18,7 +18,7 @@ def limits() -> Limits:
 
 
 async def samples(gateway: Gateway) -> dict[str, float]:
-    """Name with labels to value."""
+    """Return the value of each sample, by name with labels."""
     answer = await gateway.client.get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     return {
@@ -100,7 +100,7 @@ async def test_operations_on_blobs_are_counted_by_outcome(gateway: Gateway) -> N
 
 
 async def test_the_stored_bytes_are_those_of_the_files(gateway: Gateway) -> None:
-    """Of deleted photos until they are erased, and of superseded renditions until they are gone."""
+    """They include deleted photos until erased, and superseded renditions until removed."""
     photo = (await gateway.upload()).json()
     doomed = (await gateway.upload()).json()
     await gateway.client.delete(f"/api/photos/{doomed['photoId']}")

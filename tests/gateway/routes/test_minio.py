@@ -22,7 +22,7 @@ LARGE = bytes(12_000_000)
 
 @pytest.fixture
 def own(own_folder: Path) -> Generator[MinioServer]:
-    """A server to take away."""
+    """A server that tests can stop."""
     with MinioServer(own_folder) as server:
         yield server
 
@@ -42,7 +42,7 @@ async def deps(deps: Dependencies, server: Server, tmp_path: Path) -> AsyncGener
 
 
 async def uploaded(gateway: Gateway, data: bytes) -> str:
-    """The path of its original, which can be read."""
+    """Upload a photo; return the path of its original once it can be read."""
     answer = await gateway.upload(data)
     assert answer.status_code == 201
     photo = answer.json()
@@ -80,7 +80,7 @@ async def test_an_upload_that_loses_the_server_is_rejected_and_leaves_nothing(
     kept = await uploaded(gateway, picture())
 
     def killing() -> Generator[bytes]:
-        """A form whose first half is in the server when that goes away."""
+        """Send a form; stop the server when it has the first half."""
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
         yield picture() + LARGE
         own.kill()
@@ -109,7 +109,7 @@ async def test_an_upload_that_loses_the_server_is_rejected_and_leaves_nothing(
 
 
 async def until_stored(gateway: Gateway) -> None:
-    """Send a photo again and again, as the problem advises."""
+    """Retry an upload until it succeeds, as the problem advises."""
     for _ in range(100):
         answer = await gateway.upload(picture())
         if answer.status_code == 201:

@@ -1,4 +1,4 @@
-"""Redis or the disk of the blobs away: what is refused at once, what goes on, how it comes back."""
+"""Outages of Redis or of the blobs' disk: what is rejected, what keeps working, and recovery."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ def clock() -> Clock:
 
 
 async def seen(gateway: Gateway, photo: dict[str, Any], data: bytes) -> None:
-    """The photo is shown by everything that shows photos."""
+    """Check that every route that returns photos returns this one."""
     path = f"/api/photos/{photo['photoId']}"
     assert [each["photoId"] for each in (await gateway.get("/api/photos")).json()["items"]] == [
         photo["photoId"]
@@ -56,7 +56,7 @@ async def seen(gateway: Gateway, photo: dict[str, Any], data: bytes) -> None:
 
 
 async def unsent(gateway: Gateway) -> bytes:
-    """The answer to an upload of which no byte is sent."""
+    """Return the response to an upload of which no byte is sent."""
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 50_000_000))
         return await wire.rest()
@@ -65,7 +65,7 @@ async def unsent(gateway: Gateway) -> bytes:
 class TestRedis:
     @pytest.fixture
     def server(self, own_folder: Path) -> Generator[ExitStack]:
-        """Closing it takes Redis away, another ``valkey`` in it brings Redis back."""
+        """Closing it stops Redis; another ``valkey`` in it brings Redis back."""
         with ExitStack() as server:
             server.enter_context(valkey(own_folder))
             yield server
@@ -155,7 +155,7 @@ class TestRedis:
         assert measured["circuit_breaker_openings_total dependency=redis"] == 1
         assert measured["circuit_breaker_state dependency=blobs"] == 0
 
-    async def test_uploads_find_redis_back_after_the_circuit_opened(
+    async def test_uploads_find_redis_back_after_the_back_off(
         self, gateway: Gateway, server: ExitStack, own_folder: Path, clock: Clock
     ) -> None:
         await _take_away(gateway, server)
@@ -164,7 +164,7 @@ class TestRedis:
         clock.now_s = FIRST_S
 
         answer = await gateway.upload()
-        while answer.status_code == 503:  # another task finds out just now
+        while answer.status_code == 503:  # another task is probing right now
             assert answer.headers["Retry-After"] == "1"
             answer = await gateway.upload()
 
@@ -196,7 +196,7 @@ class TestRedis:
 class TestBlobs:
     @pytest.fixture
     def deps(self, deps: Dependencies, small_disk: Path, clock: Clock) -> Dependencies:
-        """The blobs are on a disk that takes small pictures only."""
+        """The blobs are on a disk that only has space for small pictures."""
         breaker = Breaker("blobs", open_s=OPEN_S, clock=clock)
         return msgspec.structs.replace(deps, blobs=FolderBlobs(small_disk, breaker=breaker))
 
@@ -249,7 +249,7 @@ class TestBlobs:
 
         assert (await gateway.client.delete(path)).status_code == 204
 
-    async def test_the_first_upload_after_the_circuit_opened_finds_the_disk_back(
+    async def test_the_first_upload_after_the_back_off_finds_the_disk_back(
         self, gateway: Gateway, clock: Clock
     ) -> None:
         await _fail(gateway)
@@ -293,7 +293,7 @@ def _draft_bytes(gateway: Gateway) -> int:
 
 
 async def _take_away(gateway: Gateway, server: ExitStack) -> None:
-    """Kill Redis, and wait until that is noticed."""
+    """Stop Redis, and wait until the gateway notices."""
     server.close()
     for _ in range(FAILURES):
         with suppress(Unavailable):
@@ -302,7 +302,7 @@ async def _take_away(gateway: Gateway, server: ExitStack) -> None:
 
 
 async def _fill(gateway: Gateway) -> None:
-    """Leave no room, and have so many uploads refused that a failing disk would be left alone."""
+    """Fill the disk, and upload until the circuit breaker of a failing disk would open."""
     fill(gateway.blobs.root)
     answers = [await gateway.upload(picture() + LARGE) for _ in range(2 * FAILURES)]
     refused = {(answer.status_code, answer.json()["code"]) for answer in answers}
@@ -310,7 +310,7 @@ async def _fill(gateway: Gateway) -> None:
 
 
 async def _fail(gateway: Gateway) -> None:
-    """Make the disk read-only, and upload until that is noticed."""
+    """Make the disk read-only, and upload until the gateway notices."""
     remount(gateway.blobs.root, "ro")
     answers = [await gateway.upload(picture() + LARGE) for _ in range(FAILURES)]
     refused = {(answer.status_code, answer.json()["code"]) for answer in answers}

@@ -8,7 +8,7 @@ from tests.gateway.processing import fail, process, start
 
 
 async def uploaded(gateway: Gateway, name: str = "alice", **fields: str) -> dict[str, Any]:
-    """A new photo, once lists show it."""
+    """Upload a photo; return it once lists show it."""
     photo = (await gateway.upload(None, name=name, **fields)).json()
     await gateway.get("/api/photos", name=name, after=photo["position"])
     return photo

@@ -10,7 +10,7 @@ from gateway.http.limits import Limits
 from tests.gateway.conftest import Gateway
 from tests.gateway.listeners import following
 from tests.gateway.processing import fail
-from tests.gateway.tasks import claim, dispatch, events, told
+from tests.gateway.tasks import claim, dispatch, events, pipeline_events
 
 QUEUES = "/api/ops/queues"
 REASON = {"reason": "a bad batch"}
@@ -113,7 +113,7 @@ async def test_only_operators_control_queues(
     answer = await ask(gateway, method, path, body, name=name)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-    assert await told(gateway) == []
+    assert await pipeline_events(gateway) == []
 
 
 async def test_auditors_may_look_and_clients_may_not(gateway: Gateway) -> None:
@@ -130,7 +130,7 @@ async def test_a_pause_is_an_event_with_its_actor_and_position(gateway: Gateway)
     assert (held["stage"], held["paused"]) == ("metadata", True)
     assert (await stage(gateway, "metadata"))["paused"]
     assert not (await stage(gateway, "thumbnails"))["paused"]
-    assert await told(gateway) == [
+    assert await pipeline_events(gateway) == [
         {"type": "pipeline.paused", "actor": "operator:operator", "stage": "metadata"}
     ]
 
@@ -157,7 +157,7 @@ async def test_two_concurrent_pauses_are_one_event(gateway: Gateway) -> None:
     )
 
     assert all(each.json() == first.json() for each in others)
-    assert len(await told(gateway)) == 1
+    assert len(await pipeline_events(gateway)) == 1
 
 
 async def test_all_stages_are_paused_and_resumed_together(gateway: Gateway) -> None:
@@ -202,7 +202,10 @@ class TestLimits:
         assert first.json()["limit"] == shown == both
         assert second.json()["limit"] == {"concurrency": 2, "rate": None}
         limit = Limit(concurrency=2, rate=Rate(max=10, duration_ms=500))
-        assert [each["limit"] for each in await told(gateway)] == [limit, Limit(concurrency=2)]
+        assert [each["limit"] for each in await pipeline_events(gateway)] == [
+            limit,
+            Limit(concurrency=2),
+        ]
 
     async def test_all_stages_share_a_concurrency_and_have_no_rate(self, gateway: Gateway) -> None:
         answer = await ask(gateway, "PUT", "all/limits", {"concurrency": 5})
@@ -229,7 +232,7 @@ class TestLimits:
         answer = await ask(gateway, "PUT", "metadata/limits", body)
 
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
-        assert await told(gateway) == []
+        assert await pipeline_events(gateway) == []
 
 
 class TestDrain:
@@ -251,7 +254,7 @@ class TestDrain:
             assert last["metadata"]["actor"] == "operator:operator"
             assert (last["data"]["code"], last["data"]["error"]) == ("drained", "a bad batch")
         drained = {"type": "pipeline.drained", "actor": "operator:operator", "stage": "validation"}
-        assert await told(gateway) == [
+        assert await pipeline_events(gateway) == [
             drained | {"tasks": 2} | REASON,
             drained | {"tasks": 1} | REASON,
         ]
@@ -272,7 +275,7 @@ class TestDrain:
 
         assert answer.json() == {"stage": "all", "drained": 0, "remaining": 0}
         assert "X-Log-Position" not in answer.headers
-        assert await told(gateway) == []
+        assert await pipeline_events(gateway) == []
 
     @pytest.mark.parametrize(
         "body", [None, {}, {"reason": ""}, {"reason": "x" * 501}, {"why": "x"}]

@@ -1,4 +1,4 @@
-"""Quotas of clients, over HTTP: refused early and exactly, shown, and changed by operators."""
+"""Quotas over HTTP: enforced early and exactly, shown, and changed by operators."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -36,7 +36,7 @@ async def quota_of(gateway: Gateway, name: str = "alice") -> dict[str, Any]:
 
 
 async def refused_unread(gateway: Gateway, size: int) -> httpx.Response:
-    """The answer to an upload of which only the head was sent."""
+    """Return the response to an upload of which only the head is sent."""
     reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
     try:
         writer.write(
@@ -55,7 +55,7 @@ async def refused_unread(gateway: Gateway, size: int) -> httpx.Response:
 
 @asynccontextmanager
 async def second(gateway: Gateway) -> AsyncGenerator[Gateway]:
-    """Another gateway over the same log and blobs."""
+    """Serve another gateway over the same log and blobs."""
     log = gateway.log
     redis = connect("unix://" + log.redis.connection_pool.connection_kwargs["path"])
     other = await Log.open(redis, prefix=log.keys.prefix)
@@ -83,7 +83,7 @@ class TestPhotos:
         assert codes.count((201, None)) == 5
         assert codes.count((507, "quota-photos")) == 15
         assert len([each async for each in gateway.log.scan(0)]) == 5
-        assert len(gateway.stored()) == 5  # what was refused has left nothing
+        assert len(gateway.stored()) == 5  # rejected uploads leave nothing
         assert (await quota_of(gateway))["photos"] == {"used": 5, "limit": 5}
 
     async def test_a_client_without_quota_is_rejected_before_it_sends(

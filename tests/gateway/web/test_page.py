@@ -1,4 +1,4 @@
-"""The page in a real browser, on a whole Photolog."""
+"""The page in a real browser, on a complete Photolog."""
 
 import os
 import re
@@ -34,7 +34,7 @@ async def test_dropped_photos_appear_immediately_and_get_thumbnails_without_a_re
     with paused(system) as resume:
         await visitor.drop(files)
         names = await visitor.cards.locator(".name").all_text_contents()
-        assert sorted(names) == sorted(files)  # in the order in which they arrive
+        assert sorted(names) == sorted(files)  # in order of arrival
         assert await visitor.cards.locator("img.preview").count() == 3
         await expect(visitor.cards.and_(page.locator('[data-status="queued"]'))).to_have_count(3)
         marks = visitor.card("two.jpg").get_by_role("list", name="Stages").get_by_role("listitem")
@@ -81,8 +81,8 @@ async def test_after_a_lost_connection_each_event_is_shown_once_and_in_order(
         await expect(page.locator("#connection")).to_have_text("Live")
 
     await expect(page.locator('.story [data-type="photo.processing.completed"]')).to_be_visible()
-    assert await visitor.told() == await visitor.history(photo_id)
-    assert len(await visitor.told()) == 11
+    assert await visitor.shown_history() == await visitor.history(photo_id)
+    assert len(await visitor.shown_history()) == 11
     assert len([url for url in readings if url.endswith("/history")]) == 1
     assert len([url for url in readings if "/api/photos?" in url]) == 0
 
@@ -113,7 +113,7 @@ async def test_the_viewer_shows_what_the_api_returns(visitor: Visitor) -> None:
     for detail, text in shown.items():
         await expect(viewer.locator(f'[data-detail="{detail}"] dd')).to_have_text(text)
     await expect(viewer.locator(".story li")).to_have_count(photo["version"])
-    assert await visitor.told() == await visitor.history(photo_id)
+    assert await visitor.shown_history() == await visitor.history(photo_id)
     async with page.expect_download() as download:
         await viewer.get_by_role("link", name="Download original").click()
     assert (await download.value).suggested_filename == "leica.jpg"
@@ -132,7 +132,7 @@ async def test_the_reason_of_a_failure_is_shown(visitor: Visitor) -> None:
     await failed.get_by_role("link").click()
     viewer = visitor.page.get_by_role("dialog", name="empty.jpg")
     await expect(viewer.locator(".viewer-state")).to_contain_text(photo["processingError"])
-    await expect(viewer.locator(".viewer-state")).to_contain_text("The file itself is the reason")
+    await expect(viewer.locator(".viewer-state")).to_contain_text("The file itself is the problem")
     await expect(viewer.get_by_role("button", name="Process again")).to_be_hidden()
 
 
@@ -164,8 +164,8 @@ async def test_a_duplicate_leads_to_the_existing_photo(visitor: Visitor) -> None
     await visitor.drop({"second.jpg": data})
 
     again = visitor.card("second.jpg")
-    await expect(again.locator(".line")).to_have_text("Already here")
-    await again.get_by_role("button", name="Show it").click()
+    await expect(again.locator(".line")).to_have_text("Already uploaded")
+    await again.get_by_role("button", name="Show photo").click()
 
     await expect(again).to_have_count(0)
     await expect(visitor.card("first.jpg").get_by_role("link")).to_be_focused()
@@ -248,7 +248,7 @@ async def test_a_photo_has_an_address_and_back_closes_it(visitor: Visitor) -> No
 
 
 async def test_a_photo_deleted_elsewhere_disappears_from_the_page(visitor: Visitor) -> None:
-    visitor.tolerated = ("status of 404",)  # the large picture may be on its way
+    visitor.tolerated = ("status of 404",)  # the large picture may still be loading
     photo_id = await visitor.upload("gone.jpg", jpeg())
     await visitor.card("gone.jpg").get_by_role("link").click()
     await expect(visitor.page.get_by_role("dialog", name="gone.jpg")).to_be_visible()
@@ -271,7 +271,7 @@ async def test_signing_in_by_address_or_form_and_out_again(stranger: Visitor) ->
     await page.keyboard.press("Enter")
     await expect(page.locator("#connection")).to_have_text("Live")
     await page.get_by_role("button", name="Sign out").click()
-    await expect(page.get_by_text("You are signed out.")).to_be_visible()
+    await expect(page.get_by_text("You have signed out.")).to_be_visible()
 
     await page.goto("about:blank")
     await stranger.sign_in()
@@ -289,7 +289,7 @@ async def test_files_not_uploaded_yet_survive_the_end_of_a_session(visitor: Visi
     await page.context.clear_cookies()
     await visitor.drop({"patient.jpg": jpeg()})
 
-    await expect(page.locator("#login-why")).to_contain_text("1 photo was not sent")
+    await expect(page.locator("#login-why")).to_contain_text("1 photo was not uploaded")
     await page.get_by_label("Token").fill(visitor.token)
     await page.keyboard.press("Enter")
     await expect(visitor.card("patient.jpg")).to_have_attribute("data-status", "completed")
@@ -297,7 +297,7 @@ async def test_files_not_uploaded_yet_survive_the_end_of_a_session(visitor: Visi
 
 async def test_scrolling_loads_every_photo_once(visitor: Visitor, system: System) -> None:
     with paused(system):
-        sent = [await visitor.upload(f"{number}.jpg", jpeg((16, 16))) for number in range(70)]
+        uploaded = [await visitor.upload(f"{number}.jpg", jpeg((16, 16))) for number in range(70)]
         await visitor.page.reload()
         await expect(visitor.cards.first).to_be_visible()
         await visitor.page.mouse.move(500, 400)
@@ -305,7 +305,7 @@ async def test_scrolling_loads_every_photo_once(visitor: Visitor, system: System
         await expect(visitor.cards).to_have_count(70)
 
     cards = await visitor.cards.all()
-    assert [await card.get_attribute("data-photo-id") for card in cards] == sent[::-1]
+    assert [await card.get_attribute("data-photo-id") for card in cards] == uploaded[::-1]
 
 
 async def test_a_blurhash_is_decoded_like_the_reference(stranger: Visitor) -> None:

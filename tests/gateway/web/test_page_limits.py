@@ -1,4 +1,4 @@
-"""The page under rate limits that a person reaches at once: it waits, and goes on."""
+"""The page under tight rate limits: it waits, and continues."""
 
 from collections.abc import Generator
 

@@ -1,4 +1,4 @@
-"""Signing in and out in a real browser: nobody becomes another without having agreed."""
+"""Signing in and out in a real browser: nobody is signed in as another without consent."""
 
 import re
 import uuid
@@ -20,7 +20,7 @@ def token_of(system: System, client_id: str, role: str = "client") -> str:
 
 
 def link_of(system: System, client_id: str) -> str:
-    """A link with a ticket, as `photolog link` prints it."""
+    """Return a link with a ticket, as `photolog link` prints it."""
     answer = httpx.post(
         f"{system.url}/api/login/tickets",
         headers={"Authorization": f"Bearer {token_of(system, client_id)}"},
@@ -78,7 +78,7 @@ async def test_a_foreign_page_that_opens_a_link_changes_nothing_without_consent(
     await page.get_by_role("link", name="Kittens").click()
     question = f"You are signed in as {own}. Sign in as {theirs} instead?"
     await expect(page.get_by_role("dialog", name=question)).to_be_visible()
-    await page.keyboard.press("Enter")  # whoever hurries stays who they are
+    await page.keyboard.press("Enter")  # the default keeps the current session
     await is_signed_in(page, own)
     await visitor.drop({"mine.jpg": jpeg()})
     await expect(visitor.card("mine.jpg")).to_have_attribute("data-status", "completed")
@@ -148,7 +148,7 @@ async def test_declining_a_link_does_not_sign_in(
 async def test_the_sign_in_hint_leads_to_the_photos_of_the_command_line(
     stranger: Visitor, system: System
 ) -> None:
-    """The hint's command, without an option, signs in the client that the commands are."""
+    """The command in the hint, without options, signs in the client of the command line."""
     stranger.tolerated = ("status of 401",)
     await stranger.page.goto(system.url)
     hint = await stranger.page.locator("#login-form").inner_text()
@@ -173,4 +173,4 @@ async def test_a_revoked_page_is_signed_out(visitor: Visitor, system: System) ->
     )
 
     assert answer.status_code == 200
-    await expect(visitor.page.locator("#login-why")).to_contain_text("Your sign-in is over.")
+    await expect(visitor.page.locator("#login-why")).to_contain_text("Your session has ended.")

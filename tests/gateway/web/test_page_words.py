@@ -1,4 +1,4 @@
-"""What the page says and offers, to whom and when."""
+"""The words of the page, and what it offers to whom."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ LONGER_THAN_A_NOTICE_MS = 10_000
 
 
 async def sign_in_as(stranger: Visitor, system: System, role: str) -> str:
-    """Who it is, somebody without photos."""
+    """Sign in as a new client without photos; return its id."""
     name = f"{role}-{uuid.uuid4().hex[:8]}"
     token = mint(Settings(data=str(system.data)), name, role, 3600)
     await stranger.page.goto(f"{stranger.url}/#token={token}")
@@ -31,7 +31,7 @@ async def test_an_auditor_is_offered_no_changes(stranger: Visitor, system: Syste
     photo_id = await stranger.upload("another's.jpg", jpeg())
 
     await expect(page.locator("#who")).to_have_text(f"{name}, auditor")
-    await expect(page.locator("#own")).to_contain_text("This page shows your own photos")
+    await expect(page.locator("#own")).to_contain_text("This page shows only your own photos")
     await expect(page.get_by_role("heading", name="No photos of your own")).to_be_visible()
     await expect(page.get_by_role("button", name="photos")).to_have_count(0)
     await stranger.drop({"dropped.jpg": jpeg()})
@@ -49,7 +49,9 @@ async def test_an_operator_sees_whose_photos_these_are_and_may_add_some(
     name = await sign_in_as(stranger, system, "operator")
 
     await expect(stranger.page.locator("#who")).to_have_text(f"{name}, operator")
-    await expect(stranger.page.locator("#own")).to_contain_text("This page shows your own photos")
+    await expect(stranger.page.locator("#own")).to_contain_text(
+        "This page shows only your own photos"
+    )
     await stranger.drop({"mine.jpg": jpeg()})
     await expect(stranger.card("mine.jpg")).to_have_attribute("data-status", "completed")
 
@@ -66,7 +68,7 @@ async def test_the_delete_dialog_says_what_stays(visitor: Visitor) -> None:
     dialog = visitor.page.get_by_role("dialog", name="Delete kept.jpg?")
     await expect(dialog).to_contain_text("The photo's history stays")
     await expect(dialog).to_contain_text("file name and place")
-    await dialog.get_by_role("button", name="Keep it").click()
+    await dialog.get_by_role("button", name="Keep photo").click()
     await expect(visitor.page.get_by_role("dialog", name="kept.jpg")).to_be_visible()
 
 
@@ -93,7 +95,7 @@ async def test_an_unreadable_file_is_named_as_the_problem(
     await visitor.card("empty.jpg").get_by_role("link").click()
 
     state = visitor.page.locator(".viewer-state")
-    await expect(state).to_contain_text("The file itself is the reason")
+    await expect(state).to_contain_text("The file itself is the problem")
 
 
 async def test_the_history_names_a_past_day_once(visitor: Visitor) -> None:
@@ -122,8 +124,8 @@ async def test_an_unknown_address_leads_to_the_photos(visitor: Visitor) -> None:
 
     assert answer is not None
     assert answer.status == 404
-    await expect(page.get_by_role("heading", name="Nothing is here")).to_be_visible()
-    await page.get_by_role("link", name="Show the photos").click()
+    await expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
+    await page.get_by_role("link", name="Go to your photos").click()
     await expect(page.locator("#connection")).to_have_text("Live")
 
 
@@ -145,7 +147,7 @@ async def test_a_missing_photo_offers_one_way_back(visitor: Visitor) -> None:
 
     await page.goto(f"{visitor.url}/#photo/nope")
 
-    viewer = page.get_by_role("dialog", name="This photo is not here")
+    viewer = page.get_by_role("dialog", name="Photo not found")
     await expect(viewer.get_by_role("button")).to_have_text(["Show all photos"])
     await viewer.get_by_role("button", name="Show all photos").click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
@@ -159,7 +161,7 @@ async def test_a_rejected_file_looks_like_a_failure(visitor: Visitor) -> None:
     await visitor.drop({"notes.jpg": b"these are only words"})
 
     card = visitor.card("notes.jpg")
-    await expect(card.locator(".line .bad")).to_have_text("Not sent")
+    await expect(card.locator(".line .bad")).to_have_text("Not uploaded")
     await expect(card.locator(".trouble .icon")).to_be_visible()
 
 
@@ -172,7 +174,9 @@ async def test_files_dropped_offline_are_uploaded_once_online(
     await visitor.drop({"later.jpg": jpeg()})
 
     card = visitor.card("later.jpg")
-    await expect(card.locator(".trouble")).to_contain_text("will be sent when the server answers")
+    await expect(card.locator(".trouble")).to_contain_text(
+        "will be uploaded when the server is back"
+    )
     await page.context.set_offline(False)
 
     await expect(card).to_have_attribute("data-status", "completed")
@@ -189,7 +193,7 @@ async def test_a_passing_notice_disappears_but_not_while_it_has_the_focus(
         await stranger.upload(name, data)
 
     await stranger.drop(photos)
-    await expect(notice).to_contain_text("2 of these photos are here already")
+    await expect(notice).to_contain_text("2 of these photos were already uploaded")
     await notice.get_by_role("button", name="Dismiss them").focus()
     await page.clock.fast_forward(LONGER_THAN_A_NOTICE_MS)
     await expect(notice).to_be_visible()
@@ -205,7 +209,7 @@ async def test_a_click_on_a_passing_notice_hides_it(visitor: Visitor) -> None:
         await visitor.upload(name, data)
     await visitor.drop(photos)
 
-    await visitor.page.get_by_text("2 of these photos are here already").click()
+    await visitor.page.get_by_text("2 of these photos were already uploaded").click()
 
     await expect(visitor.page.locator("#notice")).to_be_hidden()
     await expect(visitor.card("one.jpg")).to_have_count(2)
