@@ -86,7 +86,7 @@ class Hub:
         self._failing = False
         self._log_ahead_ms = 0.0
         self._subscribers: set[Subscriber] = set()
-        self._seats: dict[Room, set[Subscriber]] = {}
+        self._members: dict[Room, set[Subscriber]] = {}
 
     @property
     def head(self) -> Mapping[int, Position]:
@@ -175,7 +175,7 @@ class Hub:
         if admission.room.client_id is None and asked is None:
             return None
         return await self._reader.query(
-            room_history.beginning, admission, dict(self._head), asked or {}, own
+            room_history.start_positions, admission, dict(self._head), asked or {}, own
         )
 
     @contextmanager
@@ -190,7 +190,7 @@ class Hub:
             self.connections[transport] -= 1
             self._subscribers.discard(subscriber)
             for room in subscriber.rooms:
-                self.unseat(subscriber, room)
+                self.leave(subscriber, room)
 
     def handed_over(self, deliveries: list[Delivery]) -> None:
         """Record the delays of events that were delivered live."""
@@ -199,14 +199,14 @@ class Hub:
             # Negative if a clock was set since the last comparison.
             self.delays_ms.add(max(0.0, now_ms - entry.position.ms))
 
-    def seat(self, subscriber: "Subscriber", room: Room) -> None:
-        self._seats.setdefault(room, set()).add(subscriber)
+    def join(self, subscriber: "Subscriber", room: Room) -> None:
+        self._members.setdefault(room, set()).add(subscriber)
 
-    def unseat(self, subscriber: "Subscriber", room: Room) -> None:
-        seats = self._seats[room]
-        seats.discard(subscriber)
-        if not seats:
-            del self._seats[room]
+    def leave(self, subscriber: "Subscriber", room: Room) -> None:
+        members = self._members[room]
+        members.discard(subscriber)
+        if not members:
+            del self._members[room]
 
     async def _compare_clocks(self) -> None:
         while True:
@@ -223,11 +223,11 @@ class Hub:
                 self._has_moved()
             full = True
             while full:
-                entries, lost = await self._reader.query(room_history.news, dict(self._head))
+                entries, lost = await self._reader.query(room_history.new_entries, dict(self._head))
                 if lost:
-                    self._begin_again(lost)
+                    self._continue_after_loss(lost)
                 await self._hand_out(entries)
-                full = len(entries) >= room_history.LOOK
+                full = len(entries) >= room_history.ENTRIES_PER_READ
             self._failing = False
         except StoreError as error:
             self.failures += 1
@@ -235,7 +235,7 @@ class Hub:
                 logger.warning("rooms are waiting for the read model: %s", error)
             self._failing = True
 
-    def _begin_again(self, lost: Positions) -> None:
+    def _continue_after_loss(self, lost: Positions) -> None:
         """Continue from ``lost`` in the partitions whose last delivered event is no longer in the
         history. End their subscribers: when they reconnect, they get what they have missed."""
         ended = [each for each in self._subscribers if each.partitions & lost.keys()]
@@ -261,7 +261,7 @@ class Hub:
             self.observe(entry)
             receivers: set[Subscriber] = set()
             for room in rooms_of(entry):
-                receivers |= self._seats.get(room, _NOBODY)
+                receivers |= self._members.get(room, _NO_SUBSCRIBERS)
             for subscriber in receivers:
                 self.overflows += not subscriber.offer(entry)
             deliveries += 1 + len(receivers)
@@ -335,7 +335,7 @@ class Subscriber:
         if not self._hub.following or replacements not in (None, self._hub.replacements):
             self.end()
         start = self._subscription.enter(admission, after, begin)
-        self._hub.seat(self, admission.room)
+        self._hub.join(self, admission.room)
         self.wake()
         return start
 
@@ -343,7 +343,7 @@ class Subscriber:
         """Leave the room; return whether the subscriber was in it. Events in flight may follow."""
         room = self._subscription.leave(name)
         if room is not None:
-            self._hub.unseat(self, room)
+            self._hub.leave(self, room)
         return room is not None
 
     def offer(self, entry: HistoryEntry) -> bool:
@@ -391,4 +391,4 @@ class Subscriber:
         return self._subscription.fetched(fetch, pages)
 
 
-_NOBODY: frozenset[Subscriber] = frozenset()
+_NO_SUBSCRIBERS: frozenset[Subscriber] = frozenset()

@@ -7,7 +7,7 @@ from projections.models.history import HistoryEntry
 from store.log.position import Position
 from store.sqlite.connection import Connection
 
-LOOK = 1_000
+ENTRIES_PER_READ = 1_000
 """Entries of a partition that the hub reads at once."""
 
 
@@ -16,7 +16,7 @@ def missing(db: Connection, positions: Positions, own: str | None) -> list[Posit
     return [each for each in positions.values() if not history.has(db, each, own)]
 
 
-def beginning(
+def start_positions(
     db: Connection, admission: Admission, head: Positions, asked: Positions, own: str | None
 ) -> Positions:
     """Return the asked position in each partition if the history has it, or the last event before.
@@ -40,7 +40,7 @@ def beginning(
     return begin
 
 
-def news(db: Connection, head: Positions) -> tuple[list[HistoryEntry], Positions]:
+def new_entries(db: Connection, head: Positions) -> tuple[list[HistoryEntry], Positions]:
     """Return the entries after the head, and the checkpoints of partitions that lost their head."""
     lost = {
         partition: checkpoints.get(db, partition)
@@ -51,7 +51,7 @@ def news(db: Connection, head: Positions) -> tuple[list[HistoryEntry], Positions
         entry
         for partition, after in head.items()
         if partition not in lost
-        for entry in history.since(db, after, LOOK)
+        for entry in history.since(db, after, ENTRIES_PER_READ)
     ]
     return entries, lost
 

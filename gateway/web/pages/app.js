@@ -2,17 +2,17 @@
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
-import { acceptChosen, acceptDrops } from "./drop.js";
+import { acceptChosen, acceptDrops } from "./file-input.js";
 import { counted, plain } from "./format.js";
 import { Grid } from "./grid.js";
-import { moveByKeys } from "./keys.js";
+import { moveByKeys } from "./keyboard.js";
 import { Library } from "./library.js";
 import { Live } from "./live.js";
 import { isSignInLink } from "./login.js";
 import { Navigation } from "./navigation.js";
-import { announce, ask, hideNotice, initNotices, showNotice } from "./notice.js";
+import { announce, ask, hideNotice, initNotices, showNotice } from "./notices.js";
 import { Paging } from "./paging.js";
-import { Sending } from "./sending.js";
+import { UploadStatus } from "./upload-status.js";
 import { Session } from "./session.js";
 import { Uploads } from "./uploads.js";
 import { Viewer } from "./viewer.js";
@@ -21,7 +21,7 @@ import { Viewer } from "./viewer.js";
  * @typedef {import("./photo.js").Photo} Photo
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
  * @typedef {import("./live.js").Connection} Connection
- * @typedef {import("./notice.js").Sentence} Sentence
+ * @typedef {import("./notices.js").Sentence} Sentence
  */
 
 /** @type {Record<Connection, string>} */
@@ -39,7 +39,7 @@ let isLive = false;
 const again = new Map();
 
 const uploads = new Uploads({
-  onChange: (upload) => sending.show(upload),
+  onChange: (upload) => uploadStatus.show(upload),
   onSettled: () => library.release(),
   isConnected: () => isLive && navigator.onLine,
 });
@@ -49,7 +49,7 @@ const library = new Library({
   isAwaited: (size) => uploads.isAwaited(size),
 });
 const grid = new Grid(days, (photoId) => library.get(photoId), showEmpty);
-const sending = new Sending({ uploads, grid, onJump: (photoId) => navigation.jump(photoId) });
+const uploadStatus = new UploadStatus({ uploads, grid, onJump: (photoId) => navigation.jump(photoId) });
 const paging = new Paging(byId("more"), library, {
   onPhotos: (photos) => photos.forEach((photo) => grid.place(photo)),
   onState: showEmpty,
@@ -63,7 +63,7 @@ const viewer = new Viewer({
   onReprocess: reprocess,
 });
 const navigation = new Navigation({ viewer, grid, paging });
-const live = new Live({ onEvent, onReady, onState: showConnection, mayConnect: () => session.ask() });
+const live = new Live({ onEvent, onReady, onState: showConnection, mayConnect: () => session.isValid() });
 const session = new Session({ onEnter, onLeave });
 
 /** @param {PhotoEvent} event */
@@ -161,7 +161,7 @@ async function reprocess(photo) {
 /** @param {api.Login} login */
 function onEnter({ clientId }) {
   // Never upload the files of one person as another.
-  if (library.clientId !== clientId) sending.forget();
+  if (library.clientId !== clientId) uploadStatus.forget();
   library.clientId = clientId;
   viewer.mayChange = session.mayChange;
   uploads.resume();
@@ -192,7 +192,7 @@ async function signOut() {
     if (!api.isSignedOut(error)) showNotice(`You are still signed in. ${api.wordsOf(error)}`);
     return;
   }
-  sending.forget();
+  uploadStatus.forget();
   session.leave();
 }
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
-import { ask } from "./notice.js";
+import { ask } from "./notices.js";
 
 /**
  * @typedef {import("./api.js").Login} Login
@@ -33,7 +33,7 @@ export function isSignInLink() {
  * @param {Login | null} current who is signed in
  * @returns {Promise<boolean>}
  */
-export function agree(offered, current) {
+export function confirmSignIn(offered, current) {
   const name = nameOf(offered);
   const now = current && nameOf(current);
   return ask({
@@ -66,9 +66,9 @@ export function acceptTokens(onSignedIn) {
     try {
       onSignedIn(await signIn(tokenIn(field.value.trim())));
       field.value = "";
-      refuse("");
+      showLoginError("");
     } catch (error) {
-      refuse(api.wordsOf(error));
+      showLoginError(api.wordsOf(error));
     } finally {
       button.disabled = false;
     }
@@ -118,7 +118,7 @@ function refused() {
 }
 
 /** @param {string} why */
-export function refuse(why) {
+export function showLoginError(why) {
   byId("login-error").textContent = why;
   const field = byId("token");
   field.setAttribute("aria-invalid", String(why !== ""));

@@ -1,8 +1,8 @@
 /** Open the photo that the address names: `#photo/<id>` can be linked, and Back closes it. */
 
 import { byId } from "./dom.js";
-import { linkOf, neighbour } from "./keys.js";
-import { announce } from "./notice.js";
+import { linkOf, neighbour } from "./keyboard.js";
+import { announce } from "./notices.js";
 
 export class Navigation {
   /**

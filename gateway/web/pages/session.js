@@ -4,15 +4,15 @@ import * as api from "./api.js";
 import { byId } from "./dom.js";
 import {
   acceptTokens,
-  agree,
+  confirmSignIn,
   credentialFromAddress,
   nameOf,
   preview,
-  refuse,
+  showLoginError,
   showLogin,
   signIn,
 } from "./login.js";
-import { hideNotice, showNotice } from "./notice.js";
+import { hideNotice, showNotice } from "./notices.js";
 
 /**
  * @typedef {import("./api.js").Login} Login
@@ -40,8 +40,8 @@ export class Session {
     this.#handlers = handlers;
     acceptTokens((login) => this.#startSession(login));
     // All tabs share one cookie: a sign-in or sign-out in another tab applies here too.
-    this.#tabs.onmessage = () => this.#follow();
-    api.onSignedOut(() => this.over(this.#signedIn ? "Your session has ended." : ""));
+    this.#tabs.onmessage = () => this.#adoptOtherTab();
+    api.onSignedOut(() => this.end(this.#signedIn ? "Your session has ended." : ""));
   }
 
   #handlers;
@@ -72,7 +72,7 @@ export class Session {
     try {
       if (credential !== null && (await this.#accept(credential))) return;
     } catch (error) {
-      if (this.#tryAgain(error, credential)) return;
+      if (this.#retryLater(error, credential)) return;
       why = api.wordsOf(error);
     }
     try {
@@ -80,7 +80,7 @@ export class Session {
       if (why === "") hideNotice();
       else showNotice(why);
     } catch (error) {
-      if (!this.#tryAgain(error, null)) refuse(why);
+      if (!this.#retryLater(error, null)) showLoginError(why);
     }
   }
 
@@ -92,8 +92,8 @@ export class Session {
   async #accept(credential) {
     const { current, ...offered } = await preview(credential);
     if (current !== null && isSame(offered, current)) return false;
-    if (await agree(offered, current)) this.#startSession(await signIn(credential));
-    else if (current === null) this.over("");
+    if (await confirmSignIn(offered, current)) this.#startSession(await signIn(credential));
+    else if (current === null) this.end("");
     else return false;
     return true;
   }
@@ -102,7 +102,7 @@ export class Session {
    * @param {unknown} error
    * @param {Credential | null} credential
    */
-  #tryAgain(error, credential) {
+  #retryLater(error, credential) {
     if (!(error instanceof api.Problem && error.mayPass) || error.signedOut) return false;
     showNotice(api.wordsOf(error));
     setTimeout(() => this.#resume(credential), ASK_AGAIN_MS);
@@ -110,11 +110,11 @@ export class Session {
   }
 
   /** Another tab has signed in or out. */
-  async #follow() {
+  async #adoptOtherTab() {
     try {
       const login = await api.whoAmI();
       if (this.#login !== null && isSame(login, this.#login) && this.signedIn) return;
-      this.over("");
+      this.end("");
       this.#enter(login);
       showNotice(`You signed in as ${nameOf(login)} in another tab.`, { passing: true });
     } catch {
@@ -124,12 +124,12 @@ export class Session {
 
   /** The person has signed out. */
   leave() {
-    this.over("You have signed out.");
+    this.end("You have signed out.");
     this.#tabs.postMessage("changed");
   }
 
   /** Whether the session is still valid; without a response, assume that it is. */
-  async ask() {
+  async isValid() {
     try {
       await api.whoAmI();
       return true;
@@ -139,7 +139,7 @@ export class Session {
   }
 
   /** @param {string} why shown to the person */
-  over(why) {
+  end(why) {
     if (this.#signedIn === false) return;
     this.#signedIn = false;
     const besides = this.#handlers.onLeave();
@@ -149,7 +149,7 @@ export class Session {
 
   /** @param {Login} login of a new session that this tab has started */
   #startSession(login) {
-    if (this.#signedIn) this.over("");
+    if (this.#signedIn) this.end("");
     this.#enter(login);
     this.#tabs.postMessage("changed");
   }

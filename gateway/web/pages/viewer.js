@@ -5,9 +5,9 @@ import { details } from "./details.js";
 import { byId, h, icon } from "./dom.js";
 import * as format from "./format.js";
 import { isRunning } from "./photo.js";
-import { Wall } from "./wall.js";
+import { LargePicture } from "./large-picture.js";
 import { marks } from "./stages.js";
-import { Story } from "./story.js";
+import { HistoryList } from "./history.js";
 
 /**
  * @typedef {import("./photo.js").Photo} Photo
@@ -39,13 +39,13 @@ export class Viewer {
   #name = h("h2", { id: "viewer-name", tabIndex: -1, autofocus: true, "aria-live": "polite" });
   #state = h("div", { class: "viewer-state", "aria-live": "polite" });
   #details = h("dl", { class: "details" });
-  #storyNote = h("p", { class: "problem", role: "alert" });
+  #historyNote = h("p", { class: "problem", role: "alert" });
   #download = h("a", { class: "button" }, icon("download"), "Download original");
   #again = h("button", { type: "button", class: "button" }, icon("again"), "Process again");
   #remove = h("button", { type: "button", class: "button" }, icon("remove"), "Delete");
-  #wall = new Wall();
+  #picture = new LargePicture();
   #list = h("ol", { class: "story", "aria-label": "History" });
-  #story = new Story(this.#list);
+  #history = new HistoryList(this.#list);
   /** The category of the failure that ends the history. @type {string | null} */
   #category = null;
   /** Whether the person may change the photo. */
@@ -67,7 +67,7 @@ export class Viewer {
     this.#photoId = photoId;
     this.#photo = null;
     this.#category = null;
-    this.#wall.clear();
+    this.#picture.clear();
     this.#name.textContent = "Loading…";
     this.#dialog.classList.add("unknown");
     this.#dialog.classList.remove("missing");
@@ -81,9 +81,9 @@ export class Viewer {
   async reload() {
     const photoId = this.#photoId;
     if (photoId === null) return;
-    this.#story.clear();
+    this.#history.clear();
     this.#category = null;
-    this.#storyNote.textContent = "";
+    this.#historyNote.textContent = "";
     this.#early = [];
     try {
       const finding = this.#options.find(photoId);
@@ -116,7 +116,7 @@ export class Viewer {
     this.#download.download = photo.originalFilename;
     this.#offerAgain(photo);
     this.#remove.hidden = !this.mayChange;
-    this.#wall.show(photo);
+    this.#picture.show(photo);
   }
 
   /** @param {PhotoEvent} event */
@@ -128,7 +128,7 @@ export class Viewer {
 
   /** @param {PhotoEvent} event */
   #add(event) {
-    this.#story.add(event);
+    this.#history.add(event);
     if (event.type === "photo.processing.failed") this.#category = event.data.category;
     else if (event.type === "photo.processing.requested") this.#category = null;
     else return;
@@ -155,7 +155,7 @@ export class Viewer {
   close() {
     this.#photoId = null;
     this.#photo = null;
-    this.#wall.clear();
+    this.#picture.clear();
     document.title = "Photolog";
     if (this.#dialog.open) this.#dialog.close();
   }
@@ -185,7 +185,7 @@ export class Viewer {
   #failed(error) {
     const gone = error instanceof api.Problem && (error.status === 404 || error.status === 410);
     if (this.#photo) {
-      this.#storyNote.textContent = `The history could not be loaded. ${api.wordsOf(error)}`;
+      this.#historyNote.textContent = `The history could not be loaded. ${api.wordsOf(error)}`;
       return;
     }
     this.#name.textContent = gone ? "Photo not found" : "This photo could not be loaded";
@@ -209,9 +209,9 @@ export class Viewer {
     close.addEventListener("click", () => this.#options.onLeave());
     this.#remove.addEventListener("click", () => this.#photo && this.#options.onDelete(this.#photo));
     this.#again.addEventListener("click", () => this.#askAgain());
-    this.#wall.element.append(previous, next);
+    this.#picture.element.append(previous, next);
     this.#dialog.append(
-      this.#wall.element,
+      this.#picture.element,
       h(
         "div",
         { class: "panel" },
@@ -220,7 +220,7 @@ export class Viewer {
         h("div", { class: "panel-actions" }, this.#download, this.#again, this.#remove),
         this.#details,
         h("h3", {}, "History"),
-        this.#storyNote,
+        this.#historyNote,
         this.#list,
       ),
     );

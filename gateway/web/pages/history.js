@@ -89,7 +89,7 @@ function tone(type) {
   return type === "photo.processing.completed" ? "good" : "plain";
 }
 
-export class Story {
+export class HistoryList {
   /** @param {HTMLOListElement} list */
   constructor(list) {
     this.#list = list;

@@ -15,7 +15,7 @@ function fit(element, { width, height }) {
   element.style.maxHeight = `${height}px`;
 }
 
-export class Wall {
+export class LargePicture {
   element = h("div", { class: "wall" });
   #canvas = h("div", { class: "wall-picture" });
   #note = h("p", { class: "wall-note", role: "status" });

@@ -2,11 +2,11 @@
 
 import { byId } from "./dom.js";
 import { counted } from "./format.js";
-import { announce, showNotice } from "./notice.js";
+import { announce, showNotice } from "./notices.js";
 
 /**
  * @typedef {import("./uploads.js").Upload} Upload
- * @typedef {import("./notice.js").Sentence} Sentence
+ * @typedef {import("./notices.js").Sentence} Sentence
  */
 
 /** @type {Sentence} */
@@ -16,7 +16,7 @@ const held = (names) => `${counted(names.length, "photo")} will be uploaded when
 /** @type {Sentence} */
 const known = (names) => `${counted(names.length, "photo was", "photos were")} already uploaded.`;
 
-export class Sending {
+export class UploadStatus {
   /**
    * @param {object} parts
    * @param {import("./uploads.js").Uploads} parts.uploads
