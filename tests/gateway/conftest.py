@@ -115,7 +115,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition; fail after a deadline."""
     give_up = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < give_up, f"waited in vain: {what}"
+        assert time.monotonic() < give_up, f"timed out waiting for {what}"
         await asyncio.sleep(0.005)
 
 

@@ -35,7 +35,7 @@ function found({ stage, result, renditions }) {
 
 /** @param {Record<string, any>} data */
 function failed({ stage, attempt, error, retryAt }) {
-  const what = `${stageName(stage)} failed (attempt ${attempt}): ${error}`;
+  const what = `${stageName(stage)} failed (attempt ${attempt}): ${format.plain(error)}`;
   return retryAt === null ? what : `${what} Next attempt at ${format.clock(retryAt)}.`;
 }
 
@@ -66,12 +66,14 @@ export function sentence({ type, data }) {
       return "Processing completed";
     case "photo.processing.failed":
       return `Processing failed: ${format.plain(data.error)}`;
+    case "photo.processing.discarded":
+      return `Failure discarded: ${data.reason}`;
     case "photo.renditions.superseded":
       return "Older pictures replaced";
     case "photo.renditions.removed":
       return "Older pictures removed";
     case "photo.original.restored":
-      return `Original restored: it was ${data.cause === "missing" ? "missing" : "changed"}`;
+      return `Original restored: it was ${data.cause === "missing" ? "missing" : "altered"}`;
     case "photo.described":
       return "Description changed";
     case "photo.deleted":

@@ -72,7 +72,7 @@ class TestRedis:
 
     @pytest.fixture
     def breaker(self, clock: Clock) -> Breaker:
-        """Its time stands still; the log's."""
+        """The circuit breaker of the log, with a clock that only the test advances."""
         return Breaker("redis", open_s=OPEN_S, clock=clock)
 
     @pytest.fixture
