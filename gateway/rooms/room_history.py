@@ -12,7 +12,7 @@ ENTRIES_PER_READ = 1_000
 
 
 def missing(db: Connection, positions: Positions, own: str | None) -> list[Position]:
-    """Return the positions that are not in the history, or are not ``own`` events."""
+    """Return the positions missing from the history or, with ``own``, not of this client."""
     return [each for each in positions.values() if not history.has(db, each, own)]
 
 

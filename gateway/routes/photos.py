@@ -153,7 +153,7 @@ async def one_photo(
 async def delete_photo(
     request: Asked, deps: NamedDependency[Dependencies], photo_id: FromPath[str]
 ) -> Response[None]:
-    """Delete a photo and its files.
+    """Delete a photo; its files are erased in the background.
 
     Deleting it again also returns 204 and records nothing. With `If-Match`, the photo is deleted
     only if it has this `ETag`."""
