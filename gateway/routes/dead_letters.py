@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, JSONBody
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from domain.photo.commands import DiscardFailure, PhotoCommand, RetryProcessing
@@ -30,6 +30,12 @@ from store.sqlite.reader import Reader
 
 RETRIES = uuid.UUID("df8081e6-38fd-440f-a227-58b45b8854bf")
 """Namespace of the ids of retried jobs: retrying the same failure always yields the same job id."""
+
+
+StageFilter = Annotated[str | None, QueryParameter(description="Only failures of this stage.")]
+CategoryFilter = Annotated[
+    Category | None, QueryParameter(description="Only failures of this category.")
+]
 
 
 class Selection(
@@ -97,8 +103,8 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 async def list_dead_letters(
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
-    stage: FromQuery[str | None] = None,
-    category: FromQuery[Category | None] = None,
+    stage: StageFilter = None,
+    category: CategoryFilter = None,
     client_id: ClientId = None,
     cursor: Cursor = None,
     limit: Limit = PAGE,

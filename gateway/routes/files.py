@@ -26,7 +26,7 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
@@ -59,6 +59,10 @@ NEVER = "private, no-store"
 
 THUMBNAIL = "thumbnail-"
 """Prefix of the names of thumbnails; the size follows."""
+
+ThumbnailSize = Annotated[
+    int, PathParameter(description="Longest edge in pixels: 150, 300 or 600.")
+]
 
 Download = Annotated[
     bool, QueryParameter(name="download", description="Download the file instead of displaying it.")
@@ -137,10 +141,10 @@ async def thumbnail(
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
     photo_id: FromPath[str],
-    size: FromPath[int],
+    size: ThumbnailSize,
     download: Download = False,
 ) -> ASGIResponse:
-    """Return a thumbnail. `size` is its longest edge in pixels: 150, 300 or 600."""
+    """Return a thumbnail: upright, without metadata, and never larger than the original."""
     owner, files = await _files(request, reader, photo_id)
     file = _rendition(files, f"{THUMBNAIL}{size}", photo_id, owner)
     if file is None:

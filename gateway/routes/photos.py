@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from domain.clients.quotas import NO_QUOTA
 from domain.photo.commands import DeletePhoto, RequestProcessing
@@ -32,6 +32,9 @@ from store.log.codec import WireEvent
 from store.log.position import Position
 from store.sqlite.reader import Reader
 
+StatusFilter = Annotated[
+    Status | None, QueryParameter(description="Only photos with this processing status.")
+]
 SessionId = Annotated[
     str | None,
     QueryParameter(name="sessionId", description="Only photos of this upload session."),
@@ -94,7 +97,7 @@ async def list_photos(
     request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
-    status: FromQuery[Status | None] = None,
+    status: StatusFilter = None,
     session_id: SessionId = None,
     client_id: ClientId = None,
     since: Since = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from litestar import Response, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody, PathParameter
 from msgspec import Meta
 
 from domain.photo.events import iso
@@ -37,6 +37,8 @@ from store.sqlite.reader import Reader
 
 ALL = "all"
 """Stands for all stages in a path."""
+
+StageName = Annotated[str, PathParameter(description="A stage, or `all`.")]
 
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 
@@ -179,7 +181,7 @@ async def _memory(deps: Dependencies) -> LogMemory | None:
     summary="Pause a stage",
 )
 async def pause_queue(
-    request: Asked, deps: NamedDependency[Dependencies], stage: FromPath[str]
+    request: Asked, deps: NamedDependency[Dependencies], stage: StageName
 ) -> Response[StageControl]:
     """Stop starting tasks of a stage, or of `all`. Running tasks finish; new ones wait."""
     return await _steered(request, deps, stage, PauseStage(stage=_stage_or_all(stage)))
@@ -198,7 +200,7 @@ async def pause_queue(
     summary="Resume a stage",
 )
 async def resume_queue(
-    request: Asked, deps: NamedDependency[Dependencies], stage: FromPath[str]
+    request: Asked, deps: NamedDependency[Dependencies], stage: StageName
 ) -> Response[StageControl]:
     """Resume a stage, or `all`, including stages that were paused individually."""
     return await _steered(request, deps, stage, ResumeStage(stage=_stage_or_all(stage)))
@@ -218,7 +220,7 @@ async def resume_queue(
 async def limit_queue(
     request: Asked,
     deps: NamedDependency[Dependencies],
-    stage: FromPath[str],
+    stage: StageName,
     data: JSONBody[LimitRequest],
 ) -> Response[StageControl]:
     """Set a stage's concurrency in each worker, and its rate across all workers.
@@ -244,7 +246,7 @@ async def limit_queue(
 async def drain_queue(
     request: Asked,
     deps: NamedDependency[Dependencies],
-    stage: FromPath[str],
+    stage: StageName,
     data: JSONBody[DrainRequest],
 ) -> Response[Drained]:
     """Fail the jobs of waiting tasks with the given reason; they can be retried later.
