@@ -10,7 +10,7 @@ import anyio
 
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused
-from gateway.queries.cached_probe import Kept
+from gateway.queries.cached_probe import CachedProbe
 from store.log.log import Log
 from store.log.memory import Memory, memory
 
@@ -25,13 +25,13 @@ class LogRoom:
     """Of one gateway."""
 
     def __init__(self) -> None:
-        self._looks: dict[int, Kept[Memory | None]] = {}
+        self._looks: dict[int, CachedProbe[Memory | None]] = {}
 
     async def of(self, log: Log, partition: int) -> Memory | None:
         """The memory of the partition's server, at most ``KEEP_S`` old; None if not known."""
         look = self._looks.get(partition)
         if look is None:
-            look = self._looks[partition] = Kept(partial(memory, log, partition), KEEP_S)
+            look = self._looks[partition] = CachedProbe(partial(memory, log, partition), KEEP_S)
         return await look.get(PATIENCE_S)
 
     async def fullest(self, log: Log) -> Memory | None:

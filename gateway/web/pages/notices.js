@@ -1,4 +1,4 @@
-/** Words to the person: spoken politely, or shown until they are read. */
+/** Messages to the person: read out by screen readers, or shown in a notice. */
 
 import { bringToFront, byId, h, icon } from "./dom.js";
 
@@ -14,7 +14,7 @@ let timer = 0;
 const asTheyAre = (texts) => texts.join(" ");
 
 /**
- * Spoken by a screen reader. What comes close together under the same sentence is said once.
+ * Announce to screen readers. Subjects of the same sentence that arrive together are combined.
  * @param {string} subject
  * @param {Sentence} [sentence]
  */
@@ -26,50 +26,50 @@ export function announce(subject, sentence = asTheyAre) {
 
 function speak() {
   timer = 0;
-  const said = [...gathered].map(([sentence, subjects]) => sentence(subjects));
+  const texts = [...gathered].map(([sentence, subjects]) => sentence(subjects));
   gathered.clear();
-  byId("announcer").textContent = said.join(" ");
+  byId("announcer").textContent = texts.join(" ");
 }
 
-/** What is only worth a moment stays so long, and longer while it is pointed at or has the focus. */
+/** How long a passing notice stays; longer while it is hovered or has the focus. */
 const PASSING_MS = 7_000;
 
 let isPassing = false;
 let leaving = 0;
 
 /**
- * A bar at the foot of the page.
+ * Show a notice at the bottom of the page.
  * @param {string} text
  * @param {object} [options]
- * @param {{label: string, act: () => void}} [options.offer] what can be done about it
- * @param {boolean} [options.passing] it goes by itself, and with a click anywhere on it
+ * @param {{label: string, act: () => void}} [options.offer] a button for it
+ * @param {boolean} [options.passing] it disappears by itself, or with a click anywhere on it
  */
-export function tell(text, { offer, passing = false } = {}) {
+export function showNotice(text, { offer, passing = false } = {}) {
   const notice = byId("notice");
   bringToFront(notice);
   const accept = () => {
-    hush();
+    hideNotice();
     offer?.act();
   };
   notice.replaceChildren(
     h("p", {}, text),
     offer ? h("button", { type: "button", class: "button small", onclick: accept }, offer.label) : "",
-    h("button", { class: "button icon-only", "aria-label": "Dismiss", onclick: hush }, icon("close")),
+    h("button", { class: "button icon-only", "aria-label": "Dismiss", onclick: hideNotice }, icon("close")),
   );
   notice.hidden = false;
   isPassing = passing;
   leaveSoon();
 }
 
-export function hush() {
+export function hideNotice() {
   stay();
   byId("notice").hidden = true;
 }
 
-/** Let a passing notice go by itself: once, when the page begins. */
-export function letNoticesPass() {
+/** Make passing notices disappear by themselves; call once, when the page starts. */
+export function initNotices() {
   const notice = byId("notice");
-  notice.addEventListener("click", () => isPassing && hush());
+  notice.addEventListener("click", () => isPassing && hideNotice());
   for (const type of ["pointerenter", "focusin"]) notice.addEventListener(type, stay);
   for (const type of ["pointerleave", "focusout"]) notice.addEventListener(type, leaveSoon);
 }
@@ -80,13 +80,13 @@ function stay() {
 
 function leaveSoon() {
   stay();
-  if (isPassing) leaving = setTimeout(hush, PASSING_MS);
+  if (isPassing) leaving = setTimeout(hideNotice, PASSING_MS);
 }
 
 /**
  * @param {{question: string, detail: string, yes: string, no: string, harmless?: boolean}} words
- *   `harmless`: nothing is lost by a yes
- * @returns {Promise<boolean>} false too when the dialog is left with Escape
+ *   `harmless`: saying yes loses nothing
+ * @returns {Promise<boolean>} false also if the dialog is closed with Escape
  */
 export function ask({ question, detail, yes, no, harmless = false }) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));

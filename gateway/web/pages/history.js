@@ -1,4 +1,4 @@
-/** A photo's history: each event as a sentence with its time, once, in the order of the log. */
+/** Show a photo's history: each event once, as a sentence with its time, in log order. */
 
 import { h } from "./dom.js";
 import * as format from "./format.js";
@@ -19,7 +19,7 @@ function found({ stage, result, renditions }) {
         result.damaged ? `, damaged: ${result.warning ?? "parts are missing"}` : "",
       ].join("");
     case "metadata":
-      return format.camera(result.camera) || "no camera named";
+      return format.camera(result.camera) || "no camera information";
     case "thumbnails":
       return `${result.sizes.join(", ")} px`;
     case "optimization":
@@ -35,20 +35,20 @@ function found({ stage, result, renditions }) {
 
 /** @param {Record<string, any>} data */
 function failed({ stage, attempt, error, retryAt }) {
-  const what = `${stageName(stage)} failed, attempt ${attempt}: ${error}`;
+  const what = `${stageName(stage)} failed (attempt ${attempt}): ${format.plain(error)}`;
   return retryAt === null ? what : `${what} Next attempt at ${format.clock(retryAt)}.`;
 }
 
 /**
  * @param {PhotoEvent} event
- * @returns {string} what it says
+ * @returns {string} the event in words
  */
 export function sentence({ type, data }) {
   switch (type) {
     case "photo.uploaded":
       return `Uploaded, ${format.bytes(data.fileSize)}`;
     case "photo.processing.requested":
-      return "Processing asked for again";
+      return "Processing requested again";
     case "photo.processing.started":
       return "Processing started";
     case "photo.thumbnail.generated": {
@@ -66,12 +66,14 @@ export function sentence({ type, data }) {
       return "Processing completed";
     case "photo.processing.failed":
       return `Processing failed: ${format.plain(data.error)}`;
+    case "photo.processing.discarded":
+      return `Failure discarded: ${data.reason}`;
     case "photo.renditions.superseded":
       return "Older pictures replaced";
     case "photo.renditions.removed":
       return "Older pictures removed";
     case "photo.original.restored":
-      return `Original restored: it was ${data.cause === "missing" ? "missing" : "changed"}`;
+      return `Original restored: it was ${data.cause === "missing" ? "missing" : "altered"}`;
     case "photo.described":
       return "Description changed";
     case "photo.deleted":
@@ -89,7 +91,7 @@ function tone(type) {
   return type === "photo.processing.completed" ? "good" : "plain";
 }
 
-export class Story {
+export class HistoryList {
   /** @param {HTMLOListElement} list */
   constructor(list) {
     this.#list = list;
@@ -98,7 +100,7 @@ export class Story {
   #list;
   /** @type {string | null} */
   #last = null;
-  /** The day of the last event; a day that goes without saying is today. */
+  /** The day of the last event; today is not named. */
   #day = "";
 
   clear() {
@@ -107,7 +109,7 @@ export class Story {
     this.#list.replaceChildren();
   }
 
-  /** @param {PhotoEvent} event one that stands there already is left out */
+  /** @param {PhotoEvent} event ignored if it is already shown */
   add(event) {
     if (!isAfter(event.id, this.#last)) return;
     this.#last = event.id;

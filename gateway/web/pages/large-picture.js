@@ -1,4 +1,4 @@
-/** The large picture: the colours at once, the thumbnail next, the optimized picture when it is there. */
+/** The large picture: first its colours, then the thumbnail, then the optimized picture. */
 
 import { paint } from "./blurhash.js";
 import { h } from "./dom.js";
@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 /** @typedef {import("./photo.js").Photo} Photo */
 
 /**
- * As large as the wall allows, and never larger than the picture is.
+ * Fill the wall, but never enlarge the picture.
  * @param {HTMLElement} element
  * @param {{width: number, height: number}} size
  */
@@ -15,7 +15,7 @@ function fit(element, { width, height }) {
   element.style.maxHeight = `${height}px`;
 }
 
-export class Wall {
+export class LargePicture {
   element = h("div", { class: "wall" });
   #canvas = h("div", { class: "wall-picture" });
   #note = h("p", { class: "wall-note", role: "status" });
@@ -57,8 +57,8 @@ export class Wall {
   }
 
   /**
-   * @param {string} url of something small, most likely known to the browser already
-   * @param {{width: number, height: number}} size it is shown in
+   * @param {string} url of a small picture, most likely cached by the browser
+   * @param {{width: number, height: number}} size to show it in
    */
   #under(url, size) {
     const image = h("img", { class: "large", alt: "", src: url });
@@ -82,11 +82,11 @@ export class Wall {
   #lost(url) {
     if (this.#shown !== url) return;
     this.#shown = null;
-    this.say("The picture could not be loaded. Close it and open it again to try once more.");
+    this.say("The picture could not be loaded. Close the photo and open it again to retry.");
   }
 
   /** @param {Photo} photo */
   #wordsWithout({ processingStatus }) {
-    return processingStatus === "failed" ? "There is no picture to show." : "The picture is being made.";
+    return processingStatus === "failed" ? "No picture available." : "The picture is being prepared.";
   }
 }

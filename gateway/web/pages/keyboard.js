@@ -1,4 +1,4 @@
-/** Moving through the grid: one card is in the tab order, arrow keys, Home and End go on from it. */
+/** Keyboard navigation in the grid: one card is in the tab order; arrow keys, Home and End move on. */
 
 const CARD = ".card[data-photo-id]";
 
@@ -10,7 +10,7 @@ function cardAt(element) {
 /**
  * @param {HTMLElement} card
  * @param {1 | -1} step
- * @returns {HTMLElement | null} the next photo's card in the order of the page
+ * @returns {HTMLElement | null} the next photo's card in page order
  */
 export function neighbour(card, step) {
   /** @type {Element | null} */
@@ -35,7 +35,7 @@ function edgeOfNextDay(card, step) {
 }
 
 /**
- * The card above or below: of the next row, the one closest to the same column.
+ * Return the card above or below: the one in the next row that is closest to the same column.
  * @param {HTMLElement} card
  * @param {1 | -1} step
  */
@@ -101,7 +101,7 @@ export function moveByKeys(days) {
     isChosen = true;
     makeCurrent(link);
   });
-  // Cards come and go: there is always one to tab to, the first unless one was chosen.
+  // Cards come and go: one is always in the tab order, the first unless another was focused.
   new MutationObserver(() => {
     isChosen = isChosen && current !== null && current.isConnected;
     const card = first(days);

@@ -1,10 +1,10 @@
-/** Files that come in: dropped anywhere on the page, folders included, or chosen. */
+/** Accept files that are dropped anywhere on the page, including folders, or chosen. */
 
 import { bringToFront } from "./dom.js";
 
 /**
  * @param {FileSystemEntry} entry
- * @returns {Promise<File[]>} every file in it, however deep
+ * @returns {Promise<File[]>} every file in it, at any depth
  */
 async function filesIn(entry) {
   if (entry.isFile) {
@@ -13,7 +13,7 @@ async function filesIn(entry) {
   }
   const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
   const files = [];
-  // A reader gives a folder in parts and ends with an empty one.
+  // A reader returns a folder in parts; an empty part is the end.
   for (;;) {
     /** @type {FileSystemEntry[]} */
     const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
@@ -29,7 +29,7 @@ async function filesIn(entry) {
  * @returns {Promise<File[]>}
  */
 async function filesOf(dropped) {
-  // The entries have to be taken now: the list is emptied once this event is over.
+  // Take the entries now: the list is emptied when this event ends.
   const entries = [...dropped.items].map((item) => item.webkitGetAsEntry());
   const files = [...dropped.files];
   if (!entries.some((entry) => entry?.isDirectory)) return files;
@@ -59,7 +59,7 @@ export function acceptDrops({ hint, isWanted, onFiles }) {
   });
   addEventListener("drop", async (event) => {
     if (!event.dataTransfer || !carriesFiles(event)) return;
-    // Without this the browser leaves the page for the file, wanted or not.
+    // Otherwise the browser leaves the page and opens the file.
     event.preventDefault();
     enter(-depth);
     if (isWanted()) onFiles(await filesOf(event.dataTransfer));
@@ -75,7 +75,7 @@ export function acceptChosen(picker, buttons, onFiles) {
   for (const button of buttons) button.addEventListener("click", () => picker.click());
   picker.addEventListener("change", () => {
     onFiles([...(picker.files ?? [])]);
-    // So that choosing the same file again is a change again.
+    // Choosing the same file again must fire a change event again.
     picker.value = "";
   });
 }

@@ -1,22 +1,22 @@
-/** What a person sees of the uploads: their cards, the line in the bar, a word when one is done for. */
+/** Show the uploads: their cards, the line in the bar, and notices. */
 
 import { byId } from "./dom.js";
 import { counted } from "./format.js";
-import { announce, tell } from "./notice.js";
+import { announce, showNotice } from "./notices.js";
 
 /**
  * @typedef {import("./uploads.js").Upload} Upload
- * @typedef {import("./notice.js").Sentence} Sentence
+ * @typedef {import("./notices.js").Sentence} Sentence
  */
 
 /** @type {Sentence} */
-const begun = (names) => `Sending ${counted(names.length, "photo")}.`;
+const begun = (names) => `Uploading ${counted(names.length, "photo")}.`;
 /** @type {Sentence} */
-const held = (names) => `${counted(names.length, "photo")} will be sent when the server answers.`;
+const held = (names) => `${counted(names.length, "photo")} will be uploaded when the server is back.`;
 /** @type {Sentence} */
-const known = (names) => `${counted(names.length, "photo is", "photos are")} here already.`;
+const known = (names) => `${counted(names.length, "photo was", "photos were")} already uploaded.`;
 
-export class Sending {
+export class UploadStatus {
   /**
    * @param {object} parts
    * @param {import("./uploads.js").Uploads} parts.uploads
@@ -35,7 +35,7 @@ export class Sending {
   #text = byId("sending");
   #bar = /** @type {HTMLProgressElement} */ (byId("sending-bar"));
 
-  /** @param {Upload} upload which has changed */
+  /** @param {Upload} upload that has changed */
   show(upload) {
     this.#grid.showUpload(upload, {
       retry: () => this.#uploads.retry(upload),
@@ -59,14 +59,14 @@ export class Sending {
   /** @param {Upload} upload */
   #say({ file, state, fraction, attempts, problem }) {
     if (state === "sending" && fraction === 0 && attempts === 1) announce(file.name, begun);
-    if (state === "failed") announce(`${file.name} was not sent. ${problem?.words}`);
+    if (state === "failed") announce(`${file.name} was not uploaded. ${problem?.words}`);
     if (state === "held") announce(file.name, held);
     if (state !== "duplicate") return;
     announce(file.name, known);
     const duplicates = this.#grid.uploads.filter((upload) => upload.state === "duplicate");
     if (duplicates.length < 2) return;
     const act = () => duplicates.forEach((upload) => this.#dismiss(upload));
-    tell(`${duplicates.length} of these photos are here already.`, {
+    showNotice(`${duplicates.length} of these photos were already uploaded.`, {
       offer: { label: "Dismiss them", act },
       passing: true,
     });
@@ -75,7 +75,7 @@ export class Sending {
   #showAll() {
     const { open, all, fraction } = this.#uploads.progress;
     this.#text.hidden = this.#bar.hidden = open === 0;
-    this.#text.textContent = `Sending ${all - open + 1} of ${all}`;
+    this.#text.textContent = `Uploading ${all - open + 1} of ${all}`;
     this.#bar.value = fraction;
   }
 
