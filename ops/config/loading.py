@@ -17,7 +17,7 @@ from msgspec import Meta, inspect
 
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES
-from ops.config.rate_settings import RATES, form, whole
+from ops.config.rate_settings import RATES, complete, form
 from ops.config.setting_values import accepted
 from ops.config.settings import HINTS, PARTS, PREFIX, RETRY, Settings, variable_of
 from ops.config.strategies import FORM, parse, text_of
@@ -150,7 +150,7 @@ def _whole(name: str, text: str, where: str) -> str:
     """The whole strategy or rate that the text stands for, so that whoever looks sees it."""
     try:
         if name in RATES:
-            return whole(name, text)
+            return complete(name, text)
         return text_of(parse(text, STRATEGIES[Category(name.removeprefix(RETRY))]))
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from error

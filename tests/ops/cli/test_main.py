@@ -133,7 +133,7 @@ def test_config_shows_all_about_a_setting_that_is_named(tmp_path: Path) -> None:
         "  value     warning",
         "  from      default",
         "  takes     one of debug, error, info, warning",
-        "  means     Least level that is shown.",
+        "  means     Lowest level that is logged.",
     ]
     assert unknown.output == "Error: There is no setting worker: did you mean workers?\n"
 
