@@ -52,7 +52,7 @@ def test_other_events_lead_to_nothing() -> None:
     assert plan(event(COMPLETED), AT) == ()
 
 
-def test_every_pipeline_is_reached_from_the_first_stage() -> None:
+def test_every_stage_of_a_pipeline_is_reached_from_the_first() -> None:
     for name, stages in PIPELINES.items():
         reached: set[str] = set()
         while front := ready(name, reached):
@@ -69,14 +69,14 @@ def test_priority_chooses_the_lane(priority: int, expected: str) -> None:
     assert lane(priority) == expected
 
 
-def test_a_failed_attempt_is_planned_again_for_its_time() -> None:
+def test_a_failed_attempt_is_planned_again_at_its_retry_time() -> None:
     (task,) = plan(event(failed_attempt(retry_at="2026-11-23T10:00:05.000Z")), AT)
 
     assert (task.stage, task.attempt, task.due) == ("metadata", 2, "2026-11-23T10:00:05.000Z")
     assert plan(event(failed_attempt(retry_at=None)), AT) == ()
 
 
-def test_a_job_that_goes_on_begins_with_what_is_not_done() -> None:
+def test_a_continued_job_begins_with_the_stages_that_are_not_done() -> None:
     done = ("optimization", "thumbnails", "validation")
 
     tasks = plan(event(requested("full_processing", done)), AT)
@@ -91,11 +91,11 @@ def test_a_backfill_runs_its_stage_and_those_that_build_on_it() -> None:
     assert [task.stage for task in tasks] == ["thumbnails"]
 
 
-def test_a_pipeline_that_is_not_known_has_no_stages() -> None:
+def test_an_unknown_pipeline_has_no_stages() -> None:
     assert stages_of("no_such") == stages_of("backfill:no_such") == frozenset()
 
 
-def test_what_begins_a_photo_costs_all_of_its_stages_and_what_follows_its_own() -> None:
+def test_the_first_task_costs_all_stages_and_the_following_tasks_their_own() -> None:
     (first,) = plan(event(UPLOADED), AT)
     following = plan(event(completed("validation")), AT)
 
@@ -117,7 +117,7 @@ def test_a_larger_file_and_a_larger_picture_cost_more() -> None:
     assert of_picture(100) < of_picture(1_000) < of_picture(3_000) == of_picture(9_000)
 
 
-def test_nothing_is_free() -> None:
+def test_every_task_has_a_cost() -> None:
     for each in (DELETED, UPLOADED, completed("validation"), requested("full_processing")):
         for task in plan(event(each), AT):
             assert task.charge_ms >= 1
