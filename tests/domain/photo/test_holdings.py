@@ -7,9 +7,10 @@ from domain.clients.usage import Usage
 from domain.photo import commands as c
 from domain.photo import events as e
 from domain.photo.decide import SUPERSEDED_MAX
+from domain.photo.plan import plan
 from domain.photo.results import Rendition
 from domain.photo.state import Photo
-from domain.pipeline.stages import ERASURE, plan
+from domain.pipeline.stages import ERASURE
 from domain.rejections import TooManySuperseded
 from tests.domain.stories import (
     COMPLETED,

@@ -4,9 +4,10 @@ import pytest
 from domain.photo import commands as c
 from domain.photo import events as e
 from domain.photo.decide import decide
+from domain.photo.plan import plan
 from domain.photo.state import evolve, is_current
 from domain.pipeline.failures import Category
-from domain.pipeline.stages import PIPELINES, plan
+from domain.pipeline.stages import PIPELINES
 from domain.rejections import (
     InvalidPriority,
     JobFailed,
