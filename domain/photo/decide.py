@@ -127,9 +127,8 @@ def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...
     if command.job_id in photo.backfills:
         return ()
     job = photo.job
-    if (
-        job.failed and not job.discarded and not photo.deleted
-    ):  # a new job would hide its dead letter
+    # A new job would hide the dead letter of a failed one.
+    if job.failed and not job.discarded and not photo.deleted:
         raise JobFailed(
             f"The last job of photo {photo.photo_id} failed.", advice="Retry or discard it first."
         )

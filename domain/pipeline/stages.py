@@ -1,24 +1,13 @@
-"""The tree of stages, the pipelines, and the plan: which tasks an event leads to.
+"""The tree of stages, the pipelines, and the tasks that run a stage.
 
-A pipeline is the part of the tree that a job runs. ``plan`` needs only the event at hand, so any
-number of dispatchers can plan in any order. A new stage is one entry in ``TREE`` and one file in
-``handlers/stages/``. The stages that a job has ``done`` always include their ancestors, so the
-descendants of a stage that runs are not done.
+A pipeline is the part of the tree that a job runs. A new stage is one entry in ``TREE`` and one
+file in ``handlers/stages/``.
 """
 
 from collections.abc import Collection
 
 import msgspec
 
-from domain.photo.events import (
-    Event,
-    PhotoDeleted,
-    PhotoUploaded,
-    ProcessingRequested,
-    RenditionsSuperseded,
-    StageCompleted,
-    StageFailed,
-)
 from domain.pipeline import costs
 from domain.rejections import InvalidPriority, UnknownPipeline, UnknownStage
 
@@ -122,7 +111,7 @@ def stages_of(pipeline: str) -> frozenset[str]:
     if pipeline.startswith(BACKFILL):
         stage = pipeline.removeprefix(BACKFILL)
         known = stage in TREE
-        return ancestors(stage) | {stage} | _descendants(stage) if known else frozenset()
+        return ancestors(stage) | {stage} | descendants(stage) if known else frozenset()
     return PIPELINES.get(pipeline, frozenset())
 
 
@@ -132,6 +121,17 @@ def ancestors(stage: str) -> frozenset[str]:
     return frozenset() if parent is None else ancestors(parent) | {parent}
 
 
+def descendants(stage: str) -> frozenset[str]:
+    """Return the stages that build on ``stage``."""
+    return frozenset(name for name in TREE if stage in ancestors(name))
+
+
+def children(pipeline: str, stage: str) -> tuple[str, ...]:
+    """Return the stages of ``pipeline`` that the completion of ``stage`` starts."""
+    stages = stages_of(pipeline)
+    return tuple(name for name, parent in TREE.items() if parent == stage and name in stages)
+
+
 def ready(pipeline: str, done: Collection[str]) -> tuple[str, ...]:
     """Return the stages of ``pipeline`` that can run once ``done`` is done, in the tree's order."""
     stages = stages_of(pipeline)
@@ -139,72 +139,4 @@ def ready(pipeline: str, done: Collection[str]) -> tuple[str, ...]:
         stage
         for stage, parent in TREE.items()
         if stage in stages and stage not in done and (parent is None or parent in done)
-    )
-
-
-def _children(pipeline: str, stage: str) -> tuple[str, ...]:
-    stages = stages_of(pipeline)
-    return tuple(name for name, parent in TREE.items() if parent == stage and name in stages)
-
-
-def _descendants(stage: str) -> frozenset[str]:
-    return frozenset(name for name in TREE if stage in ancestors(name))
-
-
-def plan(event: Event, position: str) -> tuple[Task, ...]:
-    """Return the tasks that ``event``, read at ``position``, leads to."""
-    match event.data:
-        case PhotoUploaded() as data:
-            after = stages_of(data.pipeline) - {ROOT}
-            cost_ms = costs.validation_ms(data.file_size) + costs.stages_ms(after)
-            return (_task(event, position, data.job_id, ROOT, data.priority, cost_ms),)
-        case ProcessingRequested() as data:
-            return tuple(
-                _task(
-                    *(event, position, data.job_id, stage, data.priority),
-                    _cost_ms(data.pipeline, stage, data.done),
-                )
-                for stage in ready(data.pipeline, data.done)
-            )
-        case StageCompleted() as data:
-            return tuple(
-                msgspec.structs.replace(
-                    _task(event, position, data.job_id, stage, data.priority),
-                    cost_ms=costs.pixels_ms(stage, data.result),
-                    follows=True,
-                )
-                for stage in _children(data.pipeline, data.stage)
-            )
-        case StageFailed(retry_at=str() as due) as data:
-            cost_ms = _cost_ms(data.pipeline, data.stage)
-            task = _task(event, position, data.job_id, data.stage, data.priority, cost_ms)
-            return (msgspec.structs.replace(task, attempt=data.attempt + 1, due=due),)
-        case RenditionsSuperseded(remove_at=str() as due) as data:
-            task = _task(event, position, data.job_id, ERASURE, LEAST_PRIORITY)
-            return (msgspec.structs.replace(task, due=due),)
-        case PhotoDeleted():
-            cost_ms = costs.ERASURE_MS
-            return (_task(event, position, "", ERASURE, DEFAULT_PRIORITY, cost_ms),)
-        case _:
-            return ()
-
-
-def _cost_ms(pipeline: str, stage: str, done: Collection[str] = ()) -> int:
-    """Estimate the stage and the stages that the pipeline runs after it."""
-    after = _descendants(stage) & stages_of(pipeline) - set(done)
-    return costs.stages_ms({stage, *after})
-
-
-def _task(
-    event: Event, position: str, job_id: str, stage: str, priority: int, cost_ms: int = 0
-) -> Task:
-    return Task(
-        photo_id=event.data.photo_id,
-        client_id=event.metadata.client_id,
-        job_id=job_id,
-        stage=stage,
-        priority=priority,
-        trace_id=event.metadata.trace_id,
-        cause=position,
-        cost_ms=cost_ms,
     )

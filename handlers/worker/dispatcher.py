@@ -10,7 +10,8 @@ from functools import partial
 
 import anyio
 
-from domain.pipeline.stages import Task, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import Task
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log

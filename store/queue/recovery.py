@@ -9,7 +9,8 @@ from typing import Any, cast
 import msgspec
 
 from domain.photo import events as e
-from domain.pipeline.stages import LANES, Task, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import LANES, Task
 from store.errors import Corrupt
 from store.log.codec import decode_task
 from store.log.log import Log

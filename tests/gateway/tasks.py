@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from domain.pipeline.stages import ERASURE, TREE, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import ERASURE, TREE
 from store.queue.dispatch import Dispatch
 from store.queue.lanes import Claimed, Lanes
 from tests.gateway.conftest import Gateway

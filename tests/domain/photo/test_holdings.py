@@ -1,4 +1,4 @@
-"""What a photo counts, and what becomes of the renditions that a later job replaces."""
+"""What a photo counts towards quotas, and how renditions are superseded and removed."""
 
 import msgspec
 import pytest
@@ -7,9 +7,10 @@ from domain.clients.usage import Usage
 from domain.photo import commands as c
 from domain.photo import events as e
 from domain.photo.decide import SUPERSEDED_MAX
+from domain.photo.plan import plan
 from domain.photo.results import Rendition
 from domain.photo.state import Photo
-from domain.pipeline.stages import ERASURE, plan
+from domain.pipeline.stages import ERASURE
 from domain.rejections import TooManySuperseded
 from tests.domain.stories import (
     COMPLETED,
@@ -72,7 +73,9 @@ def folded(*events: e.PhotoEvent) -> Photo:
         ((*AGAIN, DELETED, ERASED), Usage()),
     ],
 )
-def test_what_a_photo_counts(events: tuple[e.PhotoEvent, ...], usage: Usage) -> None:
+def test_a_photo_counts_its_files_and_its_running_job(
+    events: tuple[e.PhotoEvent, ...], usage: Usage
+) -> None:
     assert folded(*events).holding.usage == usage
 
 
@@ -83,7 +86,7 @@ def test_a_file_that_is_named_twice_counts_once_and_is_not_superseded() -> None:
     assert photo.holding.superseded == {}
 
 
-def test_a_superseded_file_that_is_named_again_is_superseded_no_more() -> None:
+def test_a_superseded_file_that_is_named_again_is_current_again() -> None:
     events = (*AGAIN, stage_completed("optimization", NEW), SUPERSEDED)
     photo = folded(*events, stage_completed("optimization", OLD))
 
@@ -103,17 +106,17 @@ def test_a_stage_of_a_later_job_supersedes_what_it_replaces() -> None:
 
 def test_thumbnails_supersede_those_of_their_own_size() -> None:
     small, large = made_by("first", 5, "thumbnail-150"), made_by("first", 9, "thumbnail-300")
-    anew = made_by("second", 6, "thumbnail-150")
+    newer = made_by("second", 6, "thumbnail-150")
     before = [
         e.ThumbnailGenerated(photo_id=PHOTO, job_id=JOB, size=size, thumbnail=each)
         for size, each in ((150, small), (300, large))
     ]
-    command = msgspec.structs.replace(complete("thumbnails", anew), remove_at=DUE)
+    command = msgspec.structs.replace(complete("thumbnails", newer), remove_at=DUE)
 
     given(UPLOADED, *before, COMPLETED, requested("full_processing", job_id=JOB)).when(
         command
     ).then(
-        e.ThumbnailGenerated(photo_id=PHOTO, job_id=JOB, size=150, thumbnail=anew),
+        e.ThumbnailGenerated(photo_id=PHOTO, job_id=JOB, size=150, thumbnail=newer),
         stage_completed("thumbnails"),
         msgspec.structs.replace(SUPERSEDED, files=(file(small),)),
     )
@@ -125,7 +128,7 @@ def test_the_first_job_supersedes_nothing() -> None:
     )
 
 
-def test_removing_records_what_is_superseded_and_nothing_else_once() -> None:
+def test_removing_records_superseded_files_only_and_only_once() -> None:
     superseded = (*AGAIN, stage_completed("optimization", NEW), SUPERSEDED)
     command = c.RecordRenditionsRemoved(photo_id=PHOTO, keys=(OLD.key, NEW.key, "unknown"))
 
@@ -133,7 +136,7 @@ def test_removing_records_what_is_superseded_and_nothing_else_once() -> None:
     given(*superseded, REMOVED).when(command).then()
 
 
-def test_what_is_superseded_of_a_deleted_photo_is_a_matter_of_its_erasure() -> None:
+def test_superseded_files_of_a_deleted_photo_are_left_to_its_erasure() -> None:
     superseded = (*AGAIN, stage_completed("optimization", NEW), SUPERSEDED, DELETED)
 
     given(*superseded).when(c.RecordRenditionsRemoved(photo_id=PHOTO, keys=(OLD.key,))).then()
@@ -142,17 +145,17 @@ def test_what_is_superseded_of_a_deleted_photo_is_a_matter_of_its_erasure() -> N
     ).then()
 
 
-def test_superseding_plans_a_removal_for_when_it_is_due() -> None:
+def test_superseding_plans_a_removal_at_the_due_time() -> None:
     [task] = plan(event(SUPERSEDED), "0:1-0")
 
     assert (task.stage, task.job_id, task.due, task.priority) == (ERASURE, JOB, DUE, 10)
 
 
-def test_what_nobody_has_given_a_time_is_left_to_operators() -> None:
+def test_superseded_files_without_a_due_time_are_left_to_operators() -> None:
     assert plan(event(msgspec.structs.replace(SUPERSEDED, remove_at=None)), "0:1-0") == ()
 
 
-def test_each_superseded_file_has_a_time_of_its_own() -> None:
+def test_each_superseded_file_has_its_own_due_time() -> None:
     later = e.RenditionsSuperseded(photo_id=PHOTO, job_id=JOB, files=(file(NEW),), remove_at=LATER)
     photo = folded(
         *AGAIN,
@@ -180,7 +183,7 @@ def test_a_photo_with_too_many_superseded_renditions_is_not_processed_again() ->
         photo_id=PHOTO, job_id="one more", pipeline="full_processing", priority=5
     )
 
-    given(UPLOADED, COMPLETED, *runs).when(command).refuses(TooManySuperseded)
+    given(UPLOADED, COMPLETED, *runs).when(command).rejects(TooManySuperseded)
     gone = e.RenditionsRemoved(photo_id=PHOTO, files=(file(made_by("0")),))
     given(UPLOADED, COMPLETED, *runs, gone).when(command).then(
         requested("full_processing", job_id="one more")

@@ -5,7 +5,8 @@ import uuid
 import anyio
 
 from domain.photo.commands import RequestProcessing, UploadPhoto
-from domain.pipeline.stages import ERASURE, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import ERASURE
 from handlers.worker.worker import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log import codec

@@ -1,4 +1,4 @@
-"""Lists of photos: filters, order, cursors."""
+"""Lists of photos: filters, order and cursors."""
 
 import base64
 from contextlib import suppress
@@ -37,7 +37,7 @@ def numbers(found: Page) -> list[int]:
 
 
 def walk(db: Connection, limit: int, **filters: Any) -> list[int]:
-    """The photos of all pages."""
+    """Return the photos of all pages."""
     found = page(db, limit=limit, **filters)
     seen = numbers(found)
     while found.next_cursor is not None:
@@ -49,7 +49,7 @@ def walk(db: Connection, limit: int, **filters: Any) -> list[int]:
 
 @pytest.fixture
 def library(db: Connection) -> Connection:
-    """Six photos of two clients, a second apart: 1 and 2 on a trip, 5 and 6 of bob's trip."""
+    """Fold six photos of two clients, a second apart: 1 and 2 on a trip, 5 and 6 on bob's."""
     fold_in(
         db,
         Chronicle.of(
@@ -91,7 +91,7 @@ def library(db: Connection) -> Connection:
         ),
     ],
 )
-def test_only_photos_that_pass_every_filter_newest_first(
+def test_photos_that_match_all_filters_are_listed_newest_first(
     library: Connection, filters: dict[str, str], found: list[int]
 ) -> None:
     assert numbers(page(library, **filters)) == found
@@ -104,7 +104,7 @@ def test_the_last_page_has_no_cursor(library: Connection) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
-def test_photos_of_the_same_moment_come_once_each(db: Connection, limit: int) -> None:
+def test_photos_of_the_same_moment_are_listed_once_each(db: Connection, limit: int) -> None:
     chronicle = Chronicle()
     for number in range(1, 21):
         chronicle.add(upload(number))
@@ -115,7 +115,7 @@ def test_photos_of_the_same_moment_come_once_each(db: Connection, limit: int) ->
     assert seen == sorted(range(1, 21), key=photo_id, reverse=True)
 
 
-def test_photos_that_come_and_go_between_pages_hide_no_other(db: Connection) -> None:
+def test_photos_added_or_deleted_between_pages_hide_no_others(db: Connection) -> None:
     chronicle = Chronicle.of(*(upload(number) for number in range(1, 7)))
     fold_in(db, chronicle.recorded)
     first = page(db, limit=2)
@@ -146,7 +146,7 @@ def test_photos_that_come_and_go_between_pages_hide_no_other(db: Connection) -> 
         "WyJhIiwiYiJd' OR 1=1 --",
     ],
 )
-def test_a_cursor_that_no_page_gave_out_is_refused(library: Connection, cursor: str) -> None:
+def test_an_invalid_cursor_is_rejected(library: Connection, cursor: str) -> None:
     with pytest.raises(ValueError, match="is not a cursor"):
         page(library, cursor=cursor)
 
@@ -161,7 +161,7 @@ def test_a_cursor_that_no_page_gave_out_is_refused(library: Connection, cursor: 
         ),
     )
 )
-def test_any_text_as_cursor_gives_a_page_or_is_refused(empty: Connection, cursor: str) -> None:
+def test_any_text_as_cursor_gives_a_page_or_is_rejected(empty: Connection, cursor: str) -> None:
     with suppress(ValueError):
         assert page(empty, cursor=cursor).items == []
 

@@ -1,4 +1,4 @@
-"""A rebuild keeps the generation it replaces if that says what the log no longer says."""
+"""A rebuild keeps the old generation if that has events that the log has lost or changed."""
 
 import shutil
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Entries = list[tuple[bytes, Fields]]
 
 
 async def tamper(log: Log, change: Callable[[Entries], Entries]) -> None:
-    """Write the stream again with other entries, in one step."""
+    """Replace the entries of the stream in one transaction."""
     redis: Any = log.redis
     key = log.keys.log(home(log))
     entries = change(cast("Entries", await redis.xrange(key)))
@@ -35,7 +35,7 @@ async def tamper(log: Log, change: Callable[[Entries], Entries]) -> None:
 
 
 def with_another_actor(entries: Entries) -> Entries:
-    """The second event says that somebody else did it."""
+    """Change the actor of the second event."""
     fields = entries[1][1]
     event = msgspec.msgpack.decode(fields[b"b"])
     event["metadata"]["actor"] = "client:mallory"
@@ -54,7 +54,7 @@ def live(generations: Generations) -> Path:
     return path
 
 
-async def test_a_generation_that_says_no_more_than_the_log_is_not_kept(
+async def test_a_generation_without_extra_events_is_not_kept(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
@@ -66,7 +66,7 @@ async def test_a_generation_that_says_no_more_than_the_log_is_not_kept(
     assert [path.name for path in generations.folder.glob("*.sqlite")] == [report.generation]
 
 
-async def test_what_the_log_said_before_it_was_changed_is_kept(
+async def test_a_generation_from_before_the_log_was_changed_is_kept(
     log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     await execute(log, *SCRIPT)
@@ -84,7 +84,7 @@ async def test_what_the_log_said_before_it_was_changed_is_kept(
     assert "kept in" not in caplog.text
 
 
-async def test_a_projector_that_finds_events_lost_keeps_what_it_had(
+async def test_a_projector_keeps_the_events_that_the_log_has_lost(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
@@ -103,7 +103,7 @@ async def test_a_projector_that_finds_events_lost_keeps_what_it_had(
     assert history_of(kept) == before[-2:]
 
 
-async def test_a_generation_is_kept_with_what_stands_in_its_wal(
+async def test_a_generation_is_kept_with_the_content_of_its_wal(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
@@ -134,7 +134,7 @@ async def test_a_generation_that_cannot_be_read_is_kept(
     assert "cannot be compared" in (report.evidence or "")
 
 
-async def test_a_projector_says_once_what_it_keeps(
+async def test_a_projector_logs_once_what_it_keeps(
     log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     await execute(log, *SCRIPT)
@@ -150,7 +150,7 @@ async def test_a_projector_says_once_what_it_keeps(
     assert f"the old generation is kept in {kept}: it cannot be compared" in caplog.text
 
 
-async def test_of_a_generation_of_another_form_only_the_positions_count(
+async def test_a_generation_of_another_version_is_compared_by_positions_only(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
@@ -194,7 +194,7 @@ async def test_the_oldest_are_kept_and_no_more_than_the_bound(
         await rebuild(log, generations, keep=True)
 
     assert [path.name for path in generations.kept()] == names[:-1]
-    assert f"the old generation {names[-1]} is removed, and 2 are kept already" in caplog.text
+    assert f"the old generation {names[-1]} was removed, because 2 are kept already" in caplog.text
     shutil.rmtree(generations.folder / "kept")
     await rebuild(log, generations, keep=True)
     assert len(generations.kept()) == 1
