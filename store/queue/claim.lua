@@ -61,7 +61,7 @@ local function served(class, client)
   return math.max(account or -math.huge, now(class) - grace)
 end
 
--- If the client's turn moves back, `first` notices; if it moves forward, its turns are updated here.
+-- If the client's turn gets later, `first` notices; if it gets earlier, its turns are updated here.
 local function pay(class, client, ms)
   local sum = served(class, client) + ms
   redis.call("ZADD", accounts_of(class), sum, client)
