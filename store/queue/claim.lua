@@ -12,7 +12,7 @@
 --       then for each account to settle: class, client, ms
 -- Returns {1 if entries are left to be read, for each claimed task: {index of its lane, entry id,
 --         body, number of clients that waited in its lane}}.
-local LET_IN, SWEPT, GONE, DEAREST_MS = 500, 4, 1000, 600000
+local ADMIT_COUNT, SWEPT, GONE, DEAREST_MS = 500, 4, 1000, 600000
 local consumer, count, stages = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local pays, wanted, grace = ARGV[5] == "1", ARGV[6], tonumber(ARGV[8])
 local at = 9 + stages
@@ -61,7 +61,7 @@ local function served(class, client)
   return math.max(account or -math.huge, now(class) - grace)
 end
 
--- If the client's turn moves back, `first` notices; if it moves forward, its turns are updated here.
+-- If the client's turn gets later, `first` notices; if it gets earlier, its turns are updated here.
 local function pay(class, client, ms)
   local sum = served(class, client) + ms
   redis.call("ZADD", accounts_of(class), sum, client)
@@ -114,7 +114,7 @@ local function oldest(class, stage, client)
 end
 
 -- Admit the new entries of a lane. They are read with NOACK: only claimed entries are pending.
-local function let_in_lane(class, stage, entries)
+local function admit_lane(class, stage, entries)
   local lane, group = lane_of(class, stage), group_of(stage)
   now(class)
   if redis.call("ZCARD", turns_of(class, stage)) == 0
@@ -126,7 +126,7 @@ local function let_in_lane(class, stage, entries)
     return
   end
   local held, clients = {}, {}
-  more = more or #entries == LET_IN
+  more = more or #entries == ADMIT_COUNT
   local pending = redis.call("XPENDING", lane, group, entries[1][1], entries[#entries][1], 10000)
   for _, each in ipairs(pending) do
     held[each[1]] = true
@@ -149,15 +149,15 @@ local function let_in_lane(class, stage, entries)
 end
 
 -- All lanes of a stage have its group.
-local function let_in(stage)
-  local call = { "XREADGROUP", "GROUP", group_of(stage), consumer, "COUNT", LET_IN, "NOACK", "STREAMS" }
+local function admit(stage)
+  local call = { "XREADGROUP", "GROUP", group_of(stage), consumer, "COUNT", ADMIT_COUNT, "NOACK", "STREAMS" }
   local class_of = {}
   for class = 1, classes do
     call[8 + class], call[8 + classes + class] = lane_of(class, stage), ">"
     class_of[lane_of(class, stage)] = class
   end
   for _, each in ipairs(redis.call(unpack(call)) or {}) do
-    let_in_lane(class_of[each[1]], stage, each[2])
+    admit_lane(class_of[each[1]], stage, each[2])
   end
 end
 
@@ -234,7 +234,7 @@ for i = at + passes + 1, #ARGV, 3 do
   pay(tonumber(ARGV[i]), ARGV[i + 1], tonumber(ARGV[i + 2]))
 end
 for stage = 1, stages do
-  let_in(stage)
+  admit(stage)
 end
 local claimed = {}
 for i = 1, classes do
