@@ -28,7 +28,7 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def superseded_grace(self) -> float:
-        """Return for how many seconds superseded renditions stay; no signed URL outlives its file."""
+        """Return how many seconds superseded renditions stay; no signed URL outlives them."""
         return max(self.superseded_grace_s, self.s3_link_s if self.s3_links else 0.0)
 
     @property

@@ -175,7 +175,7 @@ def test_a_wrong_setting_is_one_line_without_a_traceback() -> None:
 
     assert shown.exit_code == 1
     assert shown.output == (
-        "Error: PHOTOLOG_PORT is 'http', but takes a whole number from 0 up to 65535\n"
+        "Error: PHOTOLOG_PORT must be a whole number from 0 to 65535 (got 'http')\n"
     )
 
 
