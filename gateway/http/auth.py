@@ -310,7 +310,7 @@ def check_priority_allowed(principal: Principal, priority: int) -> None:
     """Raise Forbidden, ``scope-required``, if the principal may not use the high lane."""
     if priority >= 1 and lane(priority) == "high" and not principal.has(PRIORITY_HIGH):
         raise Forbidden(
-            f"Priority {priority} requires a token with the scope {PRIORITY_HIGH}.",
+            f"Priority {priority} needs a token with the scope {PRIORITY_HIGH}.",
             code="scope-required",
             scope=PRIORITY_HIGH,
         )

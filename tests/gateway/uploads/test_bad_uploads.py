@@ -124,7 +124,7 @@ CASES = [
         body=form(part("photo", picture(), "a.png")),
         status=400,
         code="missing-file",
-        says="a file came as 'photo'",
+        says="a file in the field 'photo'",
     ),
     Bad(what="an empty file", body=form(part("file", b"", "a.png")), status=400, code="empty-file"),
     Bad(what="two files", body=form(FILE, FILE), status=400, code="too-many-files"),
@@ -145,7 +145,7 @@ CASES = [
         body=form(part("photo", LARGE, "a.png")),
         status=400,
         code="missing-file",
-        says="a file came as 'photo'",
+        says="a file in the field 'photo'",
     ),
     Bad(
         what="a large file beside the photo",
