@@ -1,4 +1,4 @@
-"""Revoked tokens, on every gateway, in open streams and after a restart; and the scopes."""
+"""Revoked tokens on every gateway, in open streams and after a restart; and scopes."""
 
 import asyncio
 import time
@@ -29,14 +29,14 @@ from tests.gateway.listeners import following, record, talking
 from tests.servers import url_in, valkey
 
 WITHIN_S = 2.0
-"""How soon every gateway knows of a revocation, as it is promised."""
+"""The promised time until every gateway applies a revocation."""
 
 OLD, NEW = Key(b"the key of last month, long enough"), Key(b"the key of this month, long enough")
 
 
 @asynccontextmanager
 async def two(deps: Dependencies, folder: Path) -> AsyncGenerator[tuple[Gateway, Gateway]]:
-    """Two gateways on one log, with the tokens of the first."""
+    """Start two gateways on one log, with the tokens of the first."""
     other = msgspec.structs.replace(deps, background=Background())
     async with (
         served(deps) as first,
@@ -62,7 +62,7 @@ async def revoke(gateway: Gateway, **what: Any) -> httpx.Response:
 
 
 async def until_refused(gateway: Gateway, code: str, **headers: str) -> None:
-    """Wait until the gateway refuses these headers for that reason."""
+    """Wait until the gateway rejects these headers with the code."""
     with anyio.fail_after(DEADLINE_S):
         while True:
             answer = await gateway.client.get("/api/login", headers=headers)
@@ -109,7 +109,7 @@ async def test_streams_of_a_revoked_token_end_on_all_gateways_within_two_seconds
 
 
 @one_and_three
-async def test_the_tokens_and_sessions_of_a_client_are_revoked_and_new_ones_count(
+async def test_revoking_a_client_ends_its_tokens_and_sessions_but_not_newer_ones(
     gateways: tuple[Gateway, Gateway],
 ) -> None:
     here, there = gateways
@@ -135,7 +135,7 @@ async def test_the_tokens_and_sessions_of_a_client_are_revoked_and_new_ones_coun
         assert (await gateway.get("/api/photos", name="alice")).status_code == 200
 
 
-async def test_all_tokens_issued_before_a_time_are_revoked_also_those_without_an_id(
+async def test_revoking_all_tokens_before_a_time_includes_tokens_without_an_id(
     gateways: tuple[Gateway, Gateway],
 ) -> None:
     here, there = gateways
@@ -149,7 +149,7 @@ async def test_all_tokens_issued_before_a_time_are_revoked_also_those_without_an
 
 
 def _without_id() -> str:
-    """A token as older versions issued them."""
+    """Return a token like those that older versions issued."""
     issued = int(time.time()) - 60
     claims: dict[str, Any] = {"iss": "photolog", "sub": "alice", "role": "client", "iat": issued}
     return jwt.encode(claims | {"exp": issued + 3600}, SECRET, algorithm="HS256")  # pyright: ignore[reportUnknownMemberType] # types of the library
@@ -182,7 +182,7 @@ async def test_a_revocation_is_an_event_and_survives_a_restart(
     )
 
 
-async def test_every_revocation_is_listed_with_who_when_and_whether_a_wider_one_includes_it(
+async def test_every_revocation_is_listed_with_its_actor_time_and_whether_a_wider_one_covers_it(
     gateway: Gateway,
 ) -> None:
     await revoke(gateway, tokenId="t1", reason="lost laptop")
@@ -215,9 +215,7 @@ async def test_every_revocation_is_listed_with_who_when_and_whether_a_wider_one_
 
 
 @pytest.mark.parametrize("cursor", ["x", "1:1-0", ""])
-async def test_what_is_no_cursor_of_the_revocations_is_refused(
-    gateway: Gateway, cursor: str
-) -> None:
+async def test_an_invalid_cursor_of_revocations_is_rejected(gateway: Gateway, cursor: str) -> None:
     answer = await gateway.client.get(
         "/api/ops/tokens/history", params={"cursor": cursor}, headers=gateway.bearer("operator")
     )
@@ -245,7 +243,7 @@ async def test_the_same_revocation_again_records_nothing(gateway: Gateway) -> No
         ({"client": "bob"}, "invalid-request"),
     ],
 )
-async def test_what_is_no_revocation_is_refused(
+async def test_an_invalid_revocation_is_rejected(
     gateway: Gateway, what: dict[str, Any], code: str
 ) -> None:
     answer = await gateway.client.post(
@@ -264,7 +262,7 @@ async def test_only_operators_revoke(gateway: Gateway, name: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
-async def test_an_upload_whose_token_is_revoked_meanwhile_is_not_recorded(
+async def test_an_upload_whose_token_is_revoked_in_the_meantime_is_not_recorded(
     gateway: Gateway,
 ) -> None:
     started = anyio.Event()
@@ -343,19 +341,19 @@ class TestWithoutRedis:
 
     @pytest.fixture
     def server(self, own_folder: Path) -> Generator[ExitStack]:
-        """Closing it takes Redis away, another ``valkey`` in it brings Redis back."""
+        """Run Redis; closing the stack stops it, entering another ``valkey`` restarts it."""
         with ExitStack() as server:
             server.enter_context(valkey(own_folder))
             yield server
 
     @pytest.fixture
     async def log(self, server: ExitStack, own_folder: Path, prefix: str) -> AsyncGenerator[Log]:
-        assert server, "it runs"
+        assert server, "Redis runs"
         client = connect(url_in(own_folder))
         yield await Log.open(client, prefix=prefix)
         await client.aclose()
 
-    async def test_what_was_known_of_sessions_and_revocations_goes_on_counting(
+    async def test_known_sessions_and_revocations_stay_in_effect(
         self, gateway: Gateway, server: ExitStack
     ) -> None:
         login = await gateway.client.post("/api/login")
@@ -378,7 +376,7 @@ class TestWithoutRedis:
             while (await statuses())[3] != 503:
                 await anyio.sleep(0.05)
 
-    async def test_a_gateway_that_never_knew_the_revocations_lets_nobody_in(
+    async def test_a_gateway_that_never_read_the_revocations_lets_nobody_in(
         self, deps: Dependencies, server: ExitStack, own_folder: Path
     ) -> None:
         server.close()
@@ -406,11 +404,13 @@ class TestScopes:
         assert (await gateway.upload(name="alice", priority=priority)).status_code == 201
         assert (await gateway.upload(name="operator", priority=priority)).status_code == 201
 
-    async def test_the_others_do_not(self, gateway: Gateway) -> None:
+    async def test_other_priorities_need_no_scope(self, gateway: Gateway) -> None:
         for priority in ("4", "10"):
             assert (await gateway.upload(name="bob", priority=priority)).status_code == 201
 
-    async def test_processing_again_needs_it_too(self, gateway: Gateway) -> None:
+    async def test_reprocessing_with_a_high_priority_needs_the_scope(
+        self, gateway: Gateway
+    ) -> None:
         photo = (await gateway.upload(name="bob")).json()
         path = f"/api/photos/{photo['photoId']}/reprocess"
 
@@ -424,10 +424,10 @@ class TestScopes:
 class TestWaiting:
     @pytest.fixture
     def projecting(self) -> bool:
-        """The test itself says when the read model goes on."""
+        """Let the test decide when the read model advances."""
         return False
 
-    async def test_a_read_that_waited_is_refused_if_its_token_was_revoked_meanwhile(
+    async def test_a_waiting_read_is_rejected_if_its_token_is_revoked_in_the_meantime(
         self, gateway: Gateway, deps: Dependencies, tmp_path: Path
     ) -> None:
         position = (await gateway.upload()).json()["position"]

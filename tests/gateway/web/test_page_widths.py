@@ -68,7 +68,7 @@ async def test_all_words_of_a_refused_upload_are_shown(
         ("second.jpg", words),
         (
             "notes.jpg",
-            "The file is in none of the supported formats: JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF.",
+            "none of the supported formats: JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF.",
         ),
     ):
         await expect(visitor.card(name).locator(".trouble-text")).to_contain_text(said)
