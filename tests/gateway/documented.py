@@ -1,4 +1,4 @@
-"""Compare the problems that addresses answer with those that the OpenAPI document lists."""
+"""What the OpenAPI document says that an address may answer, held against what it answers."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from gateway.http.problems import MEDIA_TYPE
 
 
 def codes(operation: dict[str, Any]) -> set[str]:
-    """Return the codes of the problems that an operation may answer with."""
+    """Of the problems that an operation may answer with."""
     return {
         code
         for status, response in operation["responses"].items()
@@ -22,7 +22,7 @@ def codes(operation: dict[str, Any]) -> set[str]:
 
 
 def checking(app: Litestar) -> Callable[[httpx.Response], Awaitable[None]]:
-    """Return an httpx hook that fails a test in which an address answers with an unlisted code."""
+    """A hook of httpx that fails a test in which an address answers with a code not its own."""
     document = app.openapi_schema.to_schema()
     anywhere = PROBLEMS.keys() & set(document["info"]["description"].split("`"))
     addresses = [
