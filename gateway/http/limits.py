@@ -46,7 +46,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``degraded_lag_s``: how far the read model may be behind | health ``degraded`` above |
     | ``degraded_clock_s``: how far the log's clock may be off | health ``degraded`` above |
     | ``degraded_memory_percent`` of this machine's memory in use | health ``degraded`` above |
-    | ``degraded_load``: system load per processor | health ``degraded`` above |
+    | ``degraded_load``: load average per processor | health ``degraded`` above |
     | ``stalled_after_s``: the longest silence of a worker | it counts as dead |
     | ``integrity_timeout_s``: the longest check of the read model's file | ``unknown`` |
     | ``quota_photos`` of a client, 0: unlimited | 507 ``quota-photos`` |

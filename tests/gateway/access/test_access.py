@@ -1,9 +1,9 @@
-"""Revoked tokens on every gateway, in open streams and after a restart; and scopes."""
+"""Revoked tokens on every gateway, in open streams and after a restart."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,12 @@ import msgspec
 import pytest
 
 from domain.clients.revocations import AccessRevoked
-from gateway.access.access import SESSION_KEPT_S
-from gateway.access.cookies import COOKIE
 from gateway.dependencies import Dependencies
 from gateway.http.auth import Key, Role, Tokens
-from gateway.http.limits import Limits
 from store.background import Background
-from store.log.log import Log
-from store.redis.connection import connect
 from tests.conftest import one_and_three
 from tests.gateway.conftest import DEADLINE_S, SECRET, Gateway, projected, served
 from tests.gateway.listeners import following, record, talking
-from tests.servers import url_in, valkey
 
 WITHIN_S = 2.0
 """The promised time until every gateway applies a revocation."""
@@ -332,93 +326,6 @@ async def test_a_retired_key_ends_its_tokens_sessions_and_streams(
 
 def deps_token(deps: Dependencies) -> str:
     return deps.tokens.issue("bob", Role.CLIENT, 60, time.time())
-
-
-class TestWithoutRedis:
-    @pytest.fixture
-    def limits(self) -> Limits:
-        return Limits(append_patience_s=0.2, after_timeout_s=0.2)
-
-    @pytest.fixture
-    def server(self, own_folder: Path) -> Generator[ExitStack]:
-        """Run Redis; closing the stack stops it, entering another ``valkey`` restarts it."""
-        with ExitStack() as server:
-            server.enter_context(valkey(own_folder))
-            yield server
-
-    @pytest.fixture
-    async def log(self, server: ExitStack, own_folder: Path, prefix: str) -> AsyncGenerator[Log]:
-        assert server, "Redis runs"
-        client = connect(url_in(own_folder))
-        yield await Log.open(client, prefix=prefix)
-        await client.aclose()
-
-    async def test_known_sessions_and_revocations_stay_in_effect(
-        self, gateway: Gateway, server: ExitStack
-    ) -> None:
-        login = await gateway.client.post("/api/login")
-        session = {"Cookie": login.headers["Set-Cookie"].partition(";")[0], "Authorization": ""}
-        stranger = {"Cookie": f"{COOKIE}=0-{'a' * 32}", "Authorization": ""}
-        await revoke(gateway, clientId="bob")
-
-        async def statuses() -> list[int]:
-            asked = (gateway.bearer("alice"), session, gateway.bearer("bob"), stranger)
-            answers = [await gateway.client.get("/api/photos", headers=each) for each in asked]
-            return [answer.status_code for answer in answers]
-
-        assert await statuses() == [200, 200, 401, 401]
-        server.close()
-
-        kept_until = time.monotonic() + 2 * SESSION_KEPT_S
-        with anyio.fail_after(DEADLINE_S):
-            while time.monotonic() < kept_until:
-                assert (await statuses())[:3] == [200, 200, 401]
-            while (await statuses())[3] != 503:
-                await anyio.sleep(0.05)
-
-    async def test_a_gateway_that_never_read_the_revocations_lets_nobody_in(
-        self, deps: Dependencies, server: ExitStack, own_folder: Path
-    ) -> None:
-        server.close()
-        async with served(deps) as gateway:
-            answer = await gateway.get("/api/login")
-            assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
-            async with talking(gateway) as talk:
-                assert await talk.closed() == (1013, "log-unavailable")
-
-            server.enter_context(valkey(own_folder))
-            with anyio.fail_after(DEADLINE_S):
-                while (await gateway.get("/api/login")).status_code != 200:
-                    await anyio.sleep(0.05)
-
-
-class TestScopes:
-    @pytest.mark.parametrize("priority", ["1", "2", "3"])
-    async def test_a_high_priority_needs_the_scope(self, gateway: Gateway, priority: str) -> None:
-        refused = await gateway.upload(name="bob", priority=priority)
-
-        assert (refused.status_code, refused.json()["code"]) == (403, "scope-required")
-        assert "priority:high" in refused.json()["detail"]
-        assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
-        assert gateway.stored() == []
-        assert (await gateway.upload(name="alice", priority=priority)).status_code == 201
-        assert (await gateway.upload(name="operator", priority=priority)).status_code == 201
-
-    async def test_other_priorities_need_no_scope(self, gateway: Gateway) -> None:
-        for priority in ("4", "10"):
-            assert (await gateway.upload(name="bob", priority=priority)).status_code == 201
-
-    async def test_reprocessing_with_a_high_priority_needs_the_scope(
-        self, gateway: Gateway
-    ) -> None:
-        photo = (await gateway.upload(name="bob")).json()
-        path = f"/api/photos/{photo['photoId']}/reprocess"
-
-        answer = await gateway.client.post(
-            path, json={"priority": 3}, headers=gateway.bearer("bob")
-        )
-
-        assert (answer.status_code, answer.json()["code"]) == (403, "scope-required")
 
 
 class TestWaiting:
