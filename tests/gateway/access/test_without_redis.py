@@ -21,7 +21,7 @@ from tests.servers import url_in, valkey
 
 
 @pytest.fixture
-def limits(self) -> Limits:
+def limits() -> Limits:
     return Limits(append_patience_s=0.2, after_timeout_s=0.2)
 
 
