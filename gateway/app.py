@@ -22,7 +22,7 @@ from gateway.access.security_log import SecurityLog
 from gateway.dependencies import Dependencies
 from gateway.health import health
 from gateway.health.checks import Checks
-from gateway.http.connections import Connections, bounded
+from gateway.http.connections import Connections, counting_requests
 from gateway.http.envelope import Envelope, as_get, methods_at
 from gateway.http.negotiation import check_json, negotiate
 from gateway.http.preconditions import answering
@@ -204,7 +204,7 @@ def create_app(deps: Dependencies) -> Gateway:
         middleware=[
             DefineMiddleware(Throttling, throttle=throttle),
             DefineMiddleware(Authentication, access=access),
-            bounded,
+            counting_requests,
         ],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,

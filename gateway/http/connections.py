@@ -32,9 +32,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http.auth import Principal, Role
 from gateway.http.limits import Limits
-from gateway.http.noise import Noise
 from gateway.http.peer import UNKNOWN, Proxies, source, source_of
 from gateway.http.problems import Refused
+from gateway.http.rejection_log import RejectionLog
 
 SCOPE_KEY = "photolog.connection"
 """The key of a request's ``Connection`` in its scope."""
@@ -138,7 +138,7 @@ class Connections:
         self.active = 0
         self.displaced = 0
         self.refused: Counter[str] = Counter(total=0, address=0, client=0)
-        self.noise = Noise()
+        self.rejections = RejectionLog()
         self._reserved = min(limits.connections_reserved, limits.connections // RESERVE_PART)
         self._per_address = limits.connections_per_address
         self._per_client = limits.connections_per_client
@@ -287,7 +287,7 @@ class Connections:
                 refused = Refused(
                     "too-many-connections", "All connections of this gateway are in use."
                 )
-        self.noise.note(peer or UNKNOWN, refused.code)
+        self.rejections.note(peer or UNKNOWN, refused.code)
         return refused
 
     def _add(self, connection: Connection) -> None:
@@ -304,7 +304,7 @@ class Connections:
             self._sources[connection.source].waiting.discard(connection)
 
 
-def bounded(app: ASGIApp) -> ASGIApp:
+def counting_requests(app: ASGIApp) -> ASGIApp:
     """Wrap the application behind authentication to count each request for its principal.
 
     A WebSocket has no principal yet, so its route counts it.

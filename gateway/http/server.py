@@ -16,10 +16,10 @@ from gateway.http.connections import SCOPE_KEY, Connection, Connections
 from gateway.http.limits import Limits
 from gateway.http.peer import UNKNOWN, Proxies, source
 from gateway.http.problems import Refused, body_incomplete
-from gateway.http.socket_protocol import Messages
-from gateway.http.stuck import Watch
+from gateway.http.raw_response import raw_response
+from gateway.http.socket_protocol import WebSocketProtocol
 from gateway.http.tracing import trace_id
-from gateway.http.wire import wire
+from gateway.http.write_timeout import WriteTimeout
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -45,7 +45,7 @@ class _Head:
         self.headers = 0
 
 
-class Bounded(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on the time, size and number of headers.
 
     uvicorn waits forever for the head of a request and keeps all of it, so a few peers could hold
@@ -54,17 +54,17 @@ class Bounded(HttpToolsProtocol):
 
     limits: Limits
     all_connections: Connections
-    turned_away: "set[Bounded]"
+    turned_away: "set[HttpProtocol]"
 
     connection: Connection | None = None
     _timer: asyncio.TimerHandle | None = None
-    _watch: Watch
+    _write_timeout: WriteTimeout
     _head: _Head | None = None
     _fault: Refused | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as in the parent class
         super().connection_made(transport)
-        self._watch = Watch(transport, self.limits.slow_reader_s)
+        self._write_timeout = WriteTimeout(transport, self.limits.slow_reader_s)
         address = self.client[0] if self.client else None
         try:
             self.connection = self.all_connections.enter(address, self._make_room)
@@ -75,7 +75,7 @@ class Bounded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._keep_open()
-        self._watch.end()
+        self._write_timeout.stop()
         self.turned_away.discard(self)
         if self.connection is not None:
             self.connection.leave()
@@ -83,14 +83,14 @@ class Bounded(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch.look()
+        self._write_timeout.start()
 
     def resume_writing(self) -> None:
-        self._watch.end()
+        self._write_timeout.stop()
         super().resume_writing()
 
     def handle_websocket_upgrade(self) -> None:
-        self._watch.end()
+        self._write_timeout.stop()
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
@@ -163,7 +163,7 @@ class Bounded(HttpToolsProtocol):
             self.connection.end()
         if self._fault is not None and is_last and not self.transport.is_closing():
             self._answer(self._fault)
-        self._watch.look()
+        self._write_timeout.start()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         async def cutting(scope: Any, receive: Any, send: Any) -> None:
@@ -228,7 +228,7 @@ class Bounded(HttpToolsProtocol):
         The answers to complete earlier requests go first. For the application, a request that is
         rejected while its body arrives is disconnected.
         """
-        self.all_connections.noise.note(_source_of(self), fault.code)
+        self.all_connections.rejections.note(_source_of(self), fault.code)
         self._fault = fault
         if self.pipeline and self.cycle.more_body:
             self.pipeline.popleft()  # the faulty request, which the application has not seen
@@ -248,7 +248,7 @@ class Bounded(HttpToolsProtocol):
         self._close_after(self.limits.linger_s)
         if self.transport.is_closing():
             return
-        self.transport.write(wire(fault, trace or secrets.token_hex(16)))
+        self.transport.write(raw_response(fault, trace or secrets.token_hex(16)))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -280,7 +280,7 @@ class Bounded(HttpToolsProtocol):
     def _hang_up(self) -> None:
         """Close; a peer that does not read the buffered bytes cannot delay this forever."""
         self.transport.close()
-        self._watch.look()
+        self._write_timeout.start()
 
     def _keep_open(self) -> None:
         if self._timer is not None:
@@ -295,10 +295,10 @@ def _source_of(protocol: HttpToolsProtocol) -> str:
 def protocol(bounds: Limits, connections: Connections) -> type[HttpToolsProtocol]:
     """Return a protocol class with these bounds, as uvicorn requires."""
 
-    class Protocol(Bounded):
+    class Protocol(HttpProtocol):
         limits = bounds
         all_connections = connections
-        turned_away = set[Bounded]()  # noqa: RUF012 # shared by all connections
+        turned_away = set[HttpProtocol]()  # noqa: RUF012 # shared by all connections
 
     return Protocol
 
@@ -312,7 +312,7 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=protocol(limits, connections),
-        ws=Messages,
+        ws=WebSocketProtocol,
         ws_max_size=limits.message_max_bytes,
         # A compressed message of 16 kilobytes can expand to 16 megabytes.
         ws_per_message_deflate=False,

@@ -34,8 +34,8 @@ from gateway.http.auth import AuthError, Forbidden, Principal, Role
 from gateway.http.envelope import HEADERS
 from gateway.http.peer import source_of
 from gateway.http.problems import MEDIA_TYPE, Refused, document
+from gateway.http.rate_limit_headers import Policy, Standing, fields, is_noted, note
 from gateway.http.rate_limits import Allowance
-from gateway.http.standing import Policy, Standing, fields, is_noted, note
 from gateway.http.tracing import HEADER, trace_id
 from store.clients.rate_limits import Bucket, Buckets, Table
 from store.errors import StoreError

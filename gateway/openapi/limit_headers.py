@@ -6,7 +6,7 @@ from typing import Any
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI
 
-from gateway.http.standing import LIMIT_FIELD, POLICY_FIELD
+from gateway.http.rate_limit_headers import LIMIT_FIELD, POLICY_FIELD
 
 RETRY_AFTER = "Retry-After"
 

@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from gateway.http import noise
+from gateway.http import rejection_log
 from gateway.http.auth import Principal
 from gateway.http.connections import Connections
 from gateway.http.limits import Limits
@@ -311,9 +311,9 @@ async def test_a_noisy_peer_is_logged_once_and_then_counted(
 async def test_counts_of_noisy_peers_are_logged_after_a_while(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(noise, "SOURCES_MAX", 4)
-    noisy = noise.Noise(every_s=0.01)
-    for number in range(noise.SOURCES_MAX + 3):
+    monkeypatch.setattr(rejection_log, "SOURCES_MAX", 4)
+    noisy = rejection_log.RejectionLog(every_s=0.01)
+    for number in range(rejection_log.SOURCES_MAX + 3):
         noisy.note(f"source {number}", "malformed-request")
     for _ in range(2):
         noisy.note("source 1", "headers-too-large")
@@ -322,7 +322,7 @@ async def test_counts_of_noisy_peers_are_logged_after_a_while(
 
     assert "connections from source 1: headers-too-large 2 times" in caplog.text
     assert "connections from other addresses: malformed-request 2 times" in caplog.text
-    assert len(caplog.records) == noise.SOURCES_MAX + 1 + 2
+    assert len(caplog.records) == rejection_log.SOURCES_MAX + 1 + 2
 
 
 def test_ten_thousand_sources_leave_nothing_behind() -> None:
