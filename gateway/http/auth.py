@@ -37,7 +37,7 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
 PRIORITY_HIGH = "priority:high"
 """The scope that allows the priorities 1 to 3."""
 
-FOREIGN_TOKEN = "The token is malformed, or this gateway did not sign it."
+NOT_VERIFIED = "The token is malformed, or this gateway did not sign it."
 
 SCOPES = frozenset({PRIORITY_HIGH})
 """What a token can allow in addition to its role; operators need no scopes."""
@@ -184,7 +184,7 @@ class Tokens:
             "sub": client_id,
             "role": Role(role).value,
             "jti": secrets.token_hex(TOKEN_ID_BYTES),
-            # In milliseconds, so that a token issued right after a revocation of its client is valid.
+            # To the millisecond: a token issued right after its client's revocation is valid.
             "iat": math.floor(now * 1000) / 1000,
             "exp": int(now + ttl_s),
         }
@@ -243,8 +243,8 @@ class Tokens:
                 except jwt.InvalidSignatureError:
                     continue
         except jwt.InvalidTokenError as error:
-            raise AuthError("invalid-token", FOREIGN_TOKEN) from error
-        raise AuthError("invalid-token", FOREIGN_TOKEN)
+            raise AuthError("invalid-token", NOT_VERIFIED) from error
+        raise AuthError("invalid-token", NOT_VERIFIED)
 
     def _check_times(self, claims: _Claims, now: float) -> None:
         clock = f"this gateway's clock says {_time(now)}"
@@ -310,7 +310,7 @@ def check_priority_allowed(principal: Principal, priority: int) -> None:
     """Raise Forbidden, ``scope-required``, if the principal may not use the high lane."""
     if priority >= 1 and lane(priority) == "high" and not principal.has(PRIORITY_HIGH):
         raise Forbidden(
-            f"Priority {priority} requires a token with the scope {PRIORITY_HIGH}.",
+            f"Priority {priority} needs a token with the scope {PRIORITY_HIGH}.",
             code="scope-required",
             scope=PRIORITY_HIGH,
         )

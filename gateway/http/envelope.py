@@ -20,7 +20,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import HTTPScope, Message, Receive, Send
 
 from gateway.http.peer import is_secure
-from gateway.http.standing import fields
+from gateway.http.rate_limit_headers import fields
 from gateway.http.tracing import HEADER, trace_id
 
 HEADERS: dict[bytes, bytes] = {

@@ -52,10 +52,8 @@ class Proxies:
             found = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        if (
-            found.version == 6 and found.ipv4_mapped is not None
-        ):  # reported by a socket for both families
-            found = found.ipv4_mapped
+        if found.version == 6 and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped  # reported by a socket for both families
         return any(found in network for network in self._networks)
 
     def __str__(self) -> str:

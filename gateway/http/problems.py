@@ -291,7 +291,7 @@ def problem_response(
     about = {"subject": Subject(trace_id=trace)}
     reason = str(error)  # like the path, it may contain a line break from the user
     is_bug = answer.code == "internal-error"
-    # Connection floods are logged by gateway.http.noise.
+    # Connection floods are logged by gateway.http.rejection_log.
     is_crowd = answer.code == "too-many-connections"
     expected = kind.status < 500 or is_crowd or isinstance(error, OverQuota)
     level = logging.INFO if expected else logging.WARNING

@@ -17,8 +17,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gateway.http.connections import SCOPE_KEY, Connection
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused
-from gateway.http.stuck import Watch
-from gateway.http.wire import wire
+from gateway.http.raw_response import raw_response
+from gateway.http.write_timeout import WriteTimeout
 from store.clients.rate_limits import Bucket
 
 NO_HANDSHAKE = (
@@ -35,12 +35,12 @@ PIECE_BYTES = 1024
 FRAMES_WINDOW_S = 60
 
 
-class Messages(WebSocketsSansIOProtocol):
+class WebSocketProtocol(WebSocketsSansIOProtocol):
     """A WebSocket that closes on a peer's mistake without logging it as an error of the server."""
 
     connection: Connection | None = None
     _limits: Limits
-    _watch: Watch
+    _write_timeout: WriteTimeout
     _frames: Bucket
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,20 +54,20 @@ class Messages(WebSocketsSansIOProtocol):
         http: Any = transport.get_protocol()  # still the protocol that handled the handshake
         self.connection = http.connection
         self._limits = http.limits
-        self._watch = Watch(transport, self._limits.slow_reader_s)
+        self._write_timeout = WriteTimeout(transport, self._limits.slow_reader_s)
         self._frames = Bucket("", 0, self._limits.frames_per_minute, FRAMES_WINDOW_S)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch.look()
+        self._write_timeout.start()
 
     def resume_writing(self) -> None:
-        self._watch.end()
+        self._write_timeout.stop()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._drop_unparsed()
-        self._watch.end()
+        self._write_timeout.stop()
         if self.connection is not None:
             self.connection.leave()
         super().connection_lost(exc)
@@ -78,7 +78,7 @@ class Messages(WebSocketsSansIOProtocol):
         await super().run_asgi()
         if self.connection is not None:
             self.connection.end()  # only the peer's close frame is left, which may never come
-        self._watch.look()
+        self._write_timeout.start()
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated:
@@ -89,7 +89,7 @@ class Messages(WebSocketsSansIOProtocol):
         super().data_received(data)
         # The first bytes are a whole head. If the library rejects it, uvicorn waits for more bytes.
         if not self.handshake_initiated and not self.transport.is_closing():
-            self.transport.write(wire(Refused(*NO_HANDSHAKE), secrets.token_hex(16)))
+            self.transport.write(raw_response(Refused(*NO_HANDSHAKE), secrets.token_hex(16)))
             self.transport.close()
 
     async def receive(self) -> Any:

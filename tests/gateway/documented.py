@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 from litestar import Litestar
 
-from gateway.http.problems import MEDIA_TYPE, PROBLEMS
+from gateway.http.problem_table import PROBLEMS
+from gateway.http.problems import MEDIA_TYPE
 
 
 def codes(operation: dict[str, Any]) -> set[str]:

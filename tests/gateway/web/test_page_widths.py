@@ -66,7 +66,10 @@ async def test_the_reason_of_a_rejected_upload_is_fully_visible(
 
     for name, text in (
         ("second.jpg", words),
-        ("notes.jpg", "The file is none of JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF."),
+        (
+            "notes.jpg",
+            "none of the supported formats: JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF.",
+        ),
     ):
         await expect(visitor.card(name).locator(".trouble-text")).to_contain_text(text)
     assert await cut_off(page) == []

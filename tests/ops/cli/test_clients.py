@@ -131,8 +131,9 @@ def test_a_folder_is_uploaded_and_each_file_that_is_no_photo_is_named(
     names = ("a.jpg", "sub/b.jpg", "sub/cut.jpg  (damaged)")
     assert set(ids) == {f"{folder}/{name}" for name in names}
     assert first.stderr == (
-        f"{folder}/notes.txt: The file is none of JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF. "
-        "Send one of those named.\n"
+        f"{folder}/notes.txt: The file is in none of the supported formats: "
+        "JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF. "
+        "Convert the photo to one of these formats.\n"
     )
     same = ids[f"{folder}/a.jpg"]
     assert (second.exit_code, second.stdout) == (0, f"{same}  {folder}/a.jpg\n1 there already\n")

@@ -205,8 +205,8 @@ def test_a_token_is_for_the_client_that_the_other_commands_are() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--client", "a b"), "'a b' is no client id"),
-        (("--client", ""), "The empty text is no client id: use 1 to 64 letters"),
+        (("--client", "a b"), "'a b' is not a valid client id"),
+        (("--client", ""), "'' is not a valid client id: use 1 to 64 letters"),
         (("--client", "alice", "--ttl", "0d"), "'0d' is too short: a duration has to be above 0"),
         (("--client", "alice", "--ttl", "5 years"), "'5 years' is no duration"),
     ],

@@ -196,7 +196,7 @@ def test_urgent_uploads_need_a_token_with_the_scope(shared_system: System, tmp_p
     assert "Priority 1 needs a token with the scope priority:high." in plain.stderr
     assert "--scope priority:high" in plain.stderr
     assert scoped.returncode == own.returncode == 0
-    assert "there is no scope" in shared_system.photolog("token", "--scope", "all").stderr.lower()
+    assert "unknown scope" in shared_system.photolog("token", "--scope", "all").stderr.lower()
 
 
 def test_a_link_leads_to_the_library_of_the_command_line_once(

@@ -8,7 +8,7 @@ from gateway.http.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, document
 from gateway.http.tracing import HEADER
 
 
-def wire(fault: Refused, trace: str) -> bytes:
+def raw_response(fault: Refused, trace: str) -> bytes:
     """Return the whole response with its problem document; it announces the connection's end."""
     status, headers, body = _answer(fault, trace)
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)

@@ -17,7 +17,7 @@ SOURCES_MAX = 32
 OTHERS = "other addresses"
 
 
-class Noise:
+class RejectionLog:
     """The log lines of one gateway; use it only in the event loop's thread."""
 
     def __init__(self, every_s: float = EVERY_S) -> None:

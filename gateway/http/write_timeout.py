@@ -10,7 +10,7 @@ FACTOR = 1.5
 """The server resets after this many times ``slow_reader_s``; the routes give up earlier."""
 
 
-class Watch:
+class WriteTimeout:
     """Watch one transport while it holds bytes that the peer has not read."""
 
     def __init__(self, transport: asyncio.WriteTransport, slow_reader_s: float) -> None:
@@ -18,21 +18,21 @@ class Watch:
         self._patience_s = FACTOR * slow_reader_s
         self._timer: asyncio.TimerHandle | None = None
 
-    def look(self) -> None:
+    def start(self) -> None:
         """Reset the connection if the peer reads none of the bytes buffered now for too long."""
         left = self._transport.get_write_buffer_size()
         if self._timer is None and left:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._patience_s, self._look_again, left)
+            self._timer = loop.call_later(self._patience_s, self._check, left)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look_again(self, before: int) -> None:
+    def _check(self, before: int) -> None:
         self._timer = None
         if self._transport.get_write_buffer_size() >= before:
             self._transport.abort()
         else:
-            self.look()
+            self.start()
