@@ -147,9 +147,9 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
 def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
     """Fold the log into a new generation that replaces the live one.
 
-    Readers and the projector go on meanwhile. If `photolog verify` calls the log broken, nothing is
-    rebuilt and the exit status is 1: the read model may be the only evidence of what the log said
-    before. --force rebuilds all the same.
+    Readers and the projector continue meanwhile. If `photolog verify` finds the log broken, nothing
+    is rebuilt and the exit status is 1: the read model may be the only evidence of what the log
+    contained before. --force rebuilds all the same.
 
     The old generation is kept with --force, and whenever it has an event that the log has lost or
     changed. `photolog projections list` names those that are kept; delete them when you no longer

@@ -71,7 +71,7 @@ def command(
     """Compare the stored files with the log, in both directions.
 
     Reports files that no event names, which a crash may leave behind, and files that an event names
-    but that are missing or have another size. Health reports the latter until they are whole again.
+    but that are missing or have another size. Health reports the latter until they are repaired.
 
     With --hash it also reads every file, which may take long, and reports files whose bytes differ
     from what the event says, even if their size is right, and files that cannot be read.
@@ -88,8 +88,8 @@ def command(
     gateway was killed before it could answer does not.
 
     Superseded files are renditions of an earlier job that a later job has replaced. Workers remove
-    them after superseded_grace_s; this finds the rest. Those replaced within the time of
-    --older-than, or that a signed link may still lead to, are left alone.
+    them after superseded_grace_s; this finds the rest. It keeps those that were replaced within
+    the time of --older-than, and those to which a signed link may still lead.
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings

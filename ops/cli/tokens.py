@@ -82,7 +82,7 @@ def revoke(
     """Revoke tokens: by id, by client, or all that were issued up to a time.
 
     You may give a whole token instead of its id. Sessions that were started with the tokens end
-    too. A revocation by client or by time does not concern tokens that are made afterwards.
+    too. A revocation by client or by time does not affect tokens that are made afterwards.
     """
     if bool(token_ids) == bool(client_id or before):
         raise click.UsageError("Name tokens, or --client, --before, or both options.")

@@ -62,12 +62,13 @@ def command(
 ) -> None:
     """Check the hash chain of every photo, or of one, in the log.
 
-    This needs only the log, no gateway and no read model. It also works on a folder on which
-    nothing runs, such as a backup. The exit status is 1 if a chain is broken, if an entry is not an
-    event, if the log has no event at --upto, or if the anchor up to there differs from --anchor.
+    This needs only the log, no gateway and no read model. It also works on the folder of a system
+    that does not run, such as a backup. The exit status is 1 if a chain is broken, if an entry is
+    not an event, if the log has no event at --upto, or if the anchor up to there differs from
+    --anchor.
 
-    Note the anchor and the position that are printed, and give both to a later audit: the anchor is
-    the same again unless somebody has rewritten the events before it.
+    Note the anchor and the position that are printed, and give both to a later audit: the anchor
+    stays the same unless the events before it have been rewritten.
 
     With --originals the exit status is also 1 if an original is missing, cannot be read, or differs
     from what was uploaded; each one is named. This reads all originals, which may take long.
