@@ -1,4 +1,4 @@
-"""Read and write rate limits: ``600/60s``, or by role ``600/60s operator=1200/60s auditor=none``."""
+"""Read and write rate limits: ``600/60s``, or by role ``600/60s operator=9/1s auditor=none``."""
 
 import re
 

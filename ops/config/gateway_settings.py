@@ -26,14 +26,14 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
         ),
     ] = _DEFAULT.trusted_proxies
 
-    max_upload_bytes: Annotated[Count, Meta(description="Largest upload.")] = (
+    max_upload_bytes: Annotated[Count, Meta(description="Maximum size of an upload.")] = (
         _DEFAULT.max_upload_bytes
     )
     uploads_at_once: Annotated[
         Count,
         Meta(
-            description="Concurrent uploads of a gateway, at most three quarters of them from one "
-            "client; further uploads wait."
+            description="Maximum number of concurrent uploads of a gateway, at most three "
+            "quarters of them from one client; further uploads wait."
         ),
     ] = _DEFAULT.uploads_at_once
     upload_patience_s: Annotated[
@@ -42,17 +42,17 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     slow_upload_s: Annotated[Seconds, Meta(description="Longest duration of an upload.")] = (
         _DEFAULT.slow_upload_s
     )
-    max_fields: Annotated[Count, Meta(description="Most form fields of an upload.")] = (
-        _DEFAULT.max_fields
-    )
+    max_fields: Annotated[
+        Count, Meta(description="Maximum number of form fields of an upload.")
+    ] = _DEFAULT.max_fields
     max_field_bytes: Annotated[
-        Count, Meta(description="Largest form field other than the file.")
+        Count, Meta(description="Maximum size of a form field other than the file.")
     ] = _DEFAULT.max_field_bytes
     filename_max: Annotated[
         Count,
         Meta(
-            description="Longest file name, in bytes of UTF-8; a longer one is shortened and keeps "
-            "its extension."
+            description="Maximum length of a file name, in bytes of UTF-8; a longer one is "
+            "shortened and keeps its extension."
         ),
     ] = _DEFAULT.filename_max
     upload_keys_remembered: Annotated[
@@ -63,15 +63,16 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
         ),
     ] = _DEFAULT.upload_keys_remembered
 
-    quota_photos: Annotated[Most, Meta(description="Most photos of a client; 0: no limit.")] = (
-        _DEFAULT.quota_photos
-    )
+    quota_photos: Annotated[
+        Most, Meta(description="Maximum number of photos of a client; 0: no limit.")
+    ] = _DEFAULT.quota_photos
     quota_bytes: Annotated[
         Most,
-        Meta(description="Most bytes of a client's originals and renditions; 0: no limit."),
+        Meta(description="Maximum total size of a client's originals and renditions; 0: no limit."),
     ] = _DEFAULT.quota_bytes
     quota_jobs: Annotated[
-        Most, Meta(description="Most jobs of a client that have not ended; 0: no limit.")
+        Most,
+        Meta(description="Maximum number of jobs of a client that have not ended; 0: no limit."),
     ] = _DEFAULT.quota_jobs
     quota_job_bytes: Annotated[
         Most,
@@ -81,26 +82,34 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
         ),
     ] = _DEFAULT.quota_job_bytes
     quota_uploads: Annotated[
-        Most, Meta(description="Most open uploads of a client in one gateway; 0: no limit.")
+        Most,
+        Meta(description="Maximum number of open uploads of a client in one gateway; 0: no limit."),
     ] = _DEFAULT.quota_uploads
     quota_idempotency_keys: Annotated[
-        Most, Meta(description="Most idempotency keys of a client in 24 hours; 0: no limit.")
+        Most,
+        Meta(
+            description="Maximum number of idempotency keys of a client in 24 hours; 0: no limit."
+        ),
     ] = _DEFAULT.quota_idempotency_keys
 
-    max_json_bytes: Annotated[Count, Meta(description="Largest JSON body.")] = (
+    max_json_bytes: Annotated[Count, Meta(description="Maximum size of a JSON body.")] = (
         _DEFAULT.max_json_bytes
     )
     header_patience_s: Annotated[
         Seconds, Meta(description="Longest time in which the head of a request must arrive.")
     ] = _DEFAULT.header_patience_s
     max_header_bytes: Annotated[
-        Count, Meta(description="Largest request line and headers together.")
+        Count, Meta(description="Maximum size of the request line and all headers together.")
     ] = _DEFAULT.max_header_bytes
-    max_headers: Annotated[Count, Meta(description="Most headers of a request.")] = (
+    max_headers: Annotated[Count, Meta(description="Maximum number of headers of a request.")] = (
         _DEFAULT.max_headers
     )
     connections: Annotated[
-        Count, Meta(description="Most concurrent connections of a gateway; further ones get 503.")
+        Count,
+        Meta(
+            description="Maximum number of concurrent connections of a gateway; further ones get "
+            "503."
+        ),
     ] = _DEFAULT.connections
     rate_subjects_kept: Annotated[
         Count,
@@ -119,13 +128,16 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     connections_per_address: Annotated[
         Count,
         Meta(
-            description="Most concurrent connections of an IPv4 address or IPv6 /64 network; "
-            "behind a trusted proxy, most concurrent requests of a forwarded address."
+            description="Maximum number of concurrent connections of an IPv4 address or IPv6 /64 "
+            "network; behind a trusted proxy, of concurrent requests of a forwarded address."
         ),
     ] = _DEFAULT.connections_per_address
     connections_per_client: Annotated[
         Count,
-        Meta(description="Most concurrent requests, event streams and WebSockets of a client."),
+        Meta(
+            description="Maximum number of concurrent requests, event streams and WebSockets of a "
+            "client."
+        ),
     ] = _DEFAULT.connections_per_client
     keep_alive_s: Annotated[
         Count, Meta(description="Longest silence on a connection between two requests.")
@@ -156,7 +168,7 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     append_wait_s: Annotated[
         float,
         Meta(
-            description="Longest wait for these disks before the append is tried again.",
+            description="Longest wait for these disks before the append is retried.",
             gt=0,
             le=5,
         ),
@@ -169,7 +181,7 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
         ),
     ] = 10_000
     answers_checked_s: Annotated[
-        Seconds, Meta(description="How often it checks that the log still has them.")
+        Seconds, Meta(description="How often the process checks that the log still has them.")
     ] = 2.0
     failover_wait_s: Annotated[
         Seconds,
@@ -181,15 +193,15 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     log_full_percent: Annotated[
         Percent,
         Meta(
-            description="Memory use of the log's server, as a part of its maxmemory, above which "
+            description="Memory use of the log's server, in percent of its maxmemory, above which "
             "uploads are rejected; the rest is for results, deletions and operators."
         ),
     ] = _DEFAULT.log_full_percent
-    page_limit_max: Annotated[Count, Meta(description="Most items of a page.")] = (
+    page_limit_max: Annotated[Count, Meta(description="Maximum number of items of a page.")] = (
         _DEFAULT.page_limit_max
     )
     drain_at_once: Annotated[
-        Count, Meta(description="Most tasks that one request to drain removes.")
+        Count, Meta(description="Maximum number of tasks that one request to drain removes.")
     ] = _DEFAULT.drain_at_once
 
     check_timeout_s: Annotated[Seconds, Meta(description="Longest duration of a health check.")] = (
@@ -227,14 +239,18 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
         Meta(description="Load average per processor above which health is degraded."),
     ] = _DEFAULT.degraded_load
     integrity_timeout_s: Annotated[
-        Seconds, Meta(description="Longest check of the read model's whole file by health.")
+        Seconds,
+        Meta(description="Longest time in which health checks the whole file of the read model."),
     ] = _DEFAULT.integrity_timeout_s
     integrity_keep_s: Annotated[
         Seconds, Meta(description="How long health reuses the result of that check.")
     ] = _DEFAULT.integrity_keep_s
     kept_generations: Annotated[
         Natural,
-        Meta(description="Most replaced read models that are kept as evidence of a changed log."),
+        Meta(
+            description="Maximum number of replaced read models that are kept as evidence of a "
+            "changed log."
+        ),
     ] = 2
     probe_keep_s: Annotated[
         Seconds, Meta(description="How long health reuses the result of writing a small blob.")
@@ -243,15 +259,15 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     room_backlog: Annotated[
         Count,
         Meta(
-            description="Most events buffered for a slow reader; beyond that it is served from the "
-            "history again."
+            description="Maximum number of events buffered for a slow reader; beyond that it is "
+            "served from the history again."
         ),
     ] = _DEFAULT.room_backlog
-    rooms_per_socket: Annotated[Count, Meta(description="Most rooms of a WebSocket.")] = (
-        _DEFAULT.rooms_per_socket
-    )
+    rooms_per_socket: Annotated[
+        Count, Meta(description="Maximum number of rooms of a WebSocket.")
+    ] = _DEFAULT.rooms_per_socket
     message_max_bytes: Annotated[
-        Count, Meta(description="Largest message that a client sends over a WebSocket.")
+        Count, Meta(description="Maximum size of a message that a client sends over a WebSocket.")
     ] = _DEFAULT.message_max_bytes
     errors_per_socket: Annotated[
         Count, Meta(description="Invalid messages after which a WebSocket is closed.")
@@ -259,8 +275,8 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     frames_per_minute: Annotated[
         Count,
         Meta(
-            description="Most pings, pongs and fragments that a client sends over a WebSocket "
-            "within a minute."
+            description="Maximum number of pings, pongs and fragments that a client sends over a "
+            "WebSocket within a minute."
         ),
     ] = _DEFAULT.frames_per_minute
 
@@ -271,13 +287,16 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     sessions_per_client: Annotated[
         Count,
         Meta(
-            description="Most browsers in which a client is signed in; one more signs the oldest "
-            "out."
+            description="Maximum number of browsers in which a client is signed in; one more "
+            "signs the oldest out."
         ),
     ] = _DEFAULT.sessions_per_client
     tickets_per_client: Annotated[
         Count,
-        Meta(description="Most unused sign-in links of a client; one more invalidates the oldest."),
+        Meta(
+            description="Maximum number of unused sign-in links of a client; one more invalidates "
+            "the oldest."
+        ),
     ] = _DEFAULT.tickets_per_client
     ticket_ttl_s: Annotated[
         float, Meta(description="How long a sign-in link is valid.", ge=1, le=3600)

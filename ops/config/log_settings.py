@@ -24,14 +24,14 @@ class LogSettings(PipelineSettings, frozen=True, kw_only=True):
     security_lines: Annotated[
         Natural,
         Meta(
-            description="Most lines per minute of the security log for one kind and source; the "
-            "others are counted."
+            description="Maximum number of lines per minute of the security log for one kind and "
+            "source; the others are counted."
         ),
     ] = _DEFAULT.security_lines
     security_sources: Annotated[
         Count,
         Meta(
-            description="Most sources that the security log distinguishes within a minute; all "
-            "others count as one."
+            description="Maximum number of sources that the security log distinguishes within a "
+            "minute; all others count as one."
         ),
     ] = _DEFAULT.security_sources

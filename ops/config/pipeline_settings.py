@@ -30,7 +30,7 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
     client_concurrency: Annotated[
         Natural,
         Meta(
-            description="Most of these tasks that are of one client; 0: half of them, but at "
+            description="How many of these tasks one client may have; 0: half of them, but at "
             "least one per decoder."
         ),
     ] = 0
@@ -66,21 +66,22 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
         str, Meta(description="Retries after a failure that an operator has to fix.")
     ] = text_of(STRATEGIES[Category.CONFIGURATION])
 
-    max_pixels: Annotated[Count, Meta(description="Most pixels of a picture that is decoded.")] = (
-        _IMAGES.max_pixels
-    )
-    max_frames: Annotated[Count, Meta(description="Most frames of an animated picture.")] = (
-        _IMAGES.max_frames
-    )
+    max_pixels: Annotated[
+        Count, Meta(description="Maximum number of pixels of a picture that is decoded.")
+    ] = _IMAGES.max_pixels
+    max_frames: Annotated[
+        Count, Meta(description="Maximum number of frames of an animated picture.")
+    ] = _IMAGES.max_frames
     max_parts: Annotated[
         Count,
         Meta(
-            description="Most segments, chunks or blocks of a picture file, filler bytes included."
+            description="Maximum number of segments, chunks or blocks of a picture file, filler "
+            "bytes included."
         ),
     ] = _IMAGES.max_parts
-    max_scans: Annotated[Count, Meta(description="Most scans of a progressive JPEG.")] = (
-        _IMAGES.max_scans
-    )
+    max_scans: Annotated[
+        Count, Meta(description="Maximum number of scans of a progressive JPEG.")
+    ] = _IMAGES.max_scans
     refused_formats: Annotated[
         str,
         Meta(
@@ -93,7 +94,7 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
         Natural, Meta(description="Decoder processes of a worker; 0: one per processor.")
     ] = 0
     decoder_memory_bytes: Annotated[
-        Count, Meta(description="Largest address space of a decoder process.")
+        Count, Meta(description="Maximum address space of a decoder process.")
     ] = 3 << 30
     worker_memory_bytes: Annotated[
         Natural,
@@ -103,10 +104,15 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
         ),
     ] = 0
     decoder_cache_bytes: Annotated[
-        Natural, Meta(description="Decoded pictures that a decoder process keeps in memory.")
+        Natural,
+        Meta(
+            description="Maximum size of the decoded pictures that a decoder process keeps in "
+            "memory."
+        ),
     ] = 64 << 20
     decoder_answer_bytes: Annotated[
-        Count, Meta(description="Largest answer of a decoder, with the pictures that it has made.")
+        Count,
+        Meta(description="Maximum size of a decoder's answer, with the pictures that it has made."),
     ] = 64 << 20
     decoder_user: Annotated[
         str,

@@ -20,8 +20,8 @@ class S3Settings(LogSettings, frozen=True, kw_only=True):
     s3_endpoint: Annotated[
         HttpUrl | None,
         Meta(
-            description="URL of the S3 server (MinIO, for example) that stores the photos, such as "
-            "http://127.0.0.1:9000; unset: a folder stores them."
+            description="URL of the S3 server (MinIO, for example) that stores the photos, such "
+            "as http://127.0.0.1:9000; unset: a folder stores them."
         ),
     ] = None
     s3_access_key: Annotated[Key | None, Meta(description="Access key for the S3 server.")] = None
@@ -50,13 +50,18 @@ class S3Settings(LogSettings, frozen=True, kw_only=True):
         int, Meta(description="How often a failed call is retried.", ge=0, le=100)
     ] = 2
     s3_connections: Annotated[
-        int, Meta(description="Most concurrent calls of a process to the server.", ge=1, le=1_000)
+        int,
+        Meta(
+            description="Maximum number of concurrent calls of a process to the server.",
+            ge=1,
+            le=1_000,
+        ),
     ] = 16
     s3_part_bytes: Annotated[
         int,
         Meta(
-            description="Size of the parts in which an upload is sent; each upload takes that much "
-            "memory.",
+            description="Size of the parts in which an upload is sent; each upload takes that "
+            "much memory.",
             ge=5 << 20,
             le=1 << 30,
         ),
@@ -74,5 +79,9 @@ class S3Settings(LogSettings, frozen=True, kw_only=True):
     ] = None
     s3_copies_bytes: Annotated[
         int,
-        Meta(description="Photos that a worker keeps on its disk for the next stages.", ge=0),
+        Meta(
+            description="Maximum size of the photos that a worker keeps on its disk for the next "
+            "stages.",
+            ge=0,
+        ),
     ] = 256 << 20

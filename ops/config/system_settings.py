@@ -31,8 +31,8 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_memory_bytes: Annotated[
         Natural,
         Meta(
-            description="Memory limit (maxmemory) of the embedded Valkey; 0: 40 % of the memory of "
-            "this machine, or of the container."
+            description="Memory limit (maxmemory) of the embedded Valkey; 0: 40 % of the memory "
+            "of this machine, or of the container."
         ),
     ] = 0
     secret: Annotated[

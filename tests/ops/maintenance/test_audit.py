@@ -355,10 +355,10 @@ def test_the_command_compares_the_anchor_that_was_noted(whole: OnLog, valkey_url
     assert (same.exit_code, other.exit_code, alone.exit_code) == (0, 1, 2)
     assert mistyped.exit_code == 2
     assert "64 hexadecimal digits" in mistyped.stderr
-    assert same.stdout.startswith("1 photo, 5 events: all whole\nanchor ")
+    assert same.stdout.startswith("1 photo, 5 events: all intact\nanchor ")
     assert same.stdout.splitlines()[-1].startswith("matches the anchor noted up to 20")
     assert "matches" not in other.stdout
-    assert other.stdout.endswith(f"\nnoted  {options[3]}: the log is not what it was\n")
+    assert other.stdout.endswith(f"\nnoted  {options[3]}: the log has changed since then\n")
 
 
 def test_the_command_has_no_anchor_for_a_position_that_is_lost(
@@ -371,8 +371,8 @@ def test_the_command_has_no_anchor_for_a_position_that_is_lost(
 
     first, second = told.stdout.splitlines()
     assert told.exit_code == 1
-    assert first.startswith(f"lost    {options[1]}: no event stands there, ")
-    assert second == "1 photo, 4 events: not all that was there"
+    assert first.startswith(f"lost    {options[1]}: there is no event, ")
+    assert second == "1 photo, 4 events: events are missing"
 
 
 def test_the_command_names_an_entry_that_is_no_event_by_its_position(

@@ -181,7 +181,7 @@ WRONG = [
     ({"redis_url": "redis+cluster://h:1,h:many"}, "PHOTOLOG_REDIS_URL has no valid port"),
 ]
 OF_A_SYSTEM = [
-    ({"metrics_port": "65534"}, "PHOTOLOG_METRICS_PORT: the ports of the workers would be"),
+    ({"metrics_port": "65534"}, "PHOTOLOG_METRICS_PORT must be at most "),
     ({"append_wait_replicas": "1"}, "PHOTOLOG_APPEND_WAIT_REPLICAS is 1, but"),
 ]
 

@@ -1,4 +1,4 @@
-"""A look at a system that works, from outside."""
+"""Observe a running system from outside."""
 
 from typing import Any
 
@@ -8,11 +8,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.ops.systems import DEADLINE_S, System, wait_until
 
 
-class Eye:
-    """Looks at the system over HTTP as an auditor, again and again: cheaper than by commands."""
+class Observer:
+    """Polls the system over HTTP as an auditor, which costs less than running commands."""
 
     def __init__(self, system: System) -> None:
-        token = system.photolog("token", "--client", "eye", "--role", "auditor").stdout.strip()
+        arguments = ("--client", "observer", "--role", "auditor")
+        token = system.photolog("token", *arguments).stdout.strip()
         self._client = httpx.Client(
             base_url=system.url, headers={"Authorization": f"Bearer {token}"}, timeout=DEADLINE_S
         )
@@ -28,25 +29,25 @@ class Eye:
         return types.count(f"photo.processing.{kind}")
 
     def completed(self, photos: list[str], jobs: int = 1) -> None:
-        """Wait until so many jobs of each photo are completed."""
+        """Wait until ``jobs`` jobs of each photo are completed."""
         for photo in photos:
             wait_until(lambda p=photo: self.count(p, "completed") == jobs, f"{photo} is completed")
 
     def waiting(self, count: int) -> None:
-        """Wait until so many validations wait, and none is under way."""
+        """Wait until ``count`` validations wait and none runs."""
 
-        def there() -> bool:
+        def do_wait() -> bool:
             queue = self.get("/api/ops/queues")["stages"][0]
             return (queue["waiting"], queue["inProgress"]) == (count, 0)
 
-        wait_until(there, f"{count} validations wait")
+        wait_until(do_wait, f"{count} validations wait")
 
-    def looks(self) -> float:
-        """How often anybody has been answered what waits."""
-        said = self._client.get("/metrics").raise_for_status().text
+    def queue_requests(self) -> float:
+        """Return how many requests for the queues the gateway has answered, from any client."""
+        metrics = self._client.get("/metrics").raise_for_status().text
         return sum(
             sample.value
-            for family in text_string_to_metric_families(said)
+            for family in text_string_to_metric_families(metrics)
             for sample in family.samples
             if sample.name == "photolog_http_requests_total"
             and sample.labels["route"] == "/api/ops/queues"
