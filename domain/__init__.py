@@ -1,1 +1,1 @@
-"""The rules of a photo's life, free of I/O: commands, events, state, the plan of the pipeline."""
+"""The rules of a photo's life, free of I/O: commands, events, state, and the pipeline's plan."""

@@ -1,11 +1,11 @@
-"""The one error root of the domain: a rule said no."""
+"""The rejections of the domain: a rule said no."""
 
 
 class Rejected(Exception):
-    """A command that the rules refuse; the log is unchanged.
+    """The root of all errors of the domain: a rule rejects a command, and the log is unchanged.
 
-    ``code`` is stable and part of the public contract; ``advice`` tells the caller what to do next,
-    ``retry_after_s`` when the same command may be accepted, where that is known.
+    ``code`` is stable and part of the public contract. ``advice`` tells the caller what to do next.
+    ``retry_after_s`` is when the same command may be accepted, if that is known.
     """
 
     code = "rejected"
@@ -80,7 +80,7 @@ class TooManyRevocations(Rejected):
 
 
 class QuotaPhotos(Rejected):
-    """A client has as many photos as its quota allows; the others below are of the same kind."""
+    """The client has as many photos as its quota allows; the other quotas work the same way."""
 
     code = "quota-photos"
 

@@ -1,4 +1,4 @@
-"""The gateway as one ASGI application, put together from its routes."""
+"""Assemble the gateway from its routes as one ASGI application."""
 
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -17,12 +17,12 @@ from litestar.middleware import DefineMiddleware
 from litestar.response.base import ASGIResponse
 
 from gateway.access.access import Access
+from gateway.access.authentication import Authentication
 from gateway.access.security_log import SecurityLog
 from gateway.dependencies import Dependencies
 from gateway.health import health
 from gateway.health.checks import Checks
-from gateway.http.auth import Authentication
-from gateway.http.connections import Connections, bounded
+from gateway.http.connections import Connections, counting_requests
 from gateway.http.envelope import Envelope, as_get, methods_at
 from gateway.http.negotiation import check_json, negotiate
 from gateway.http.preconditions import answering
@@ -61,32 +61,33 @@ from store.log_context import Subject
 
 
 class JsonRequest(Request[Any, Any, State]):
-    """Takes JSON at its word: 1 is not true, and "5" no number, as they are in an address.
+    """Read JSON bodies strictly: unlike in a query, 1 is not true and "5" is not a number.
 
-    JSON that is nested too deeply is the sender's mistake too, and so is a body that is cut off.
+    JSON that is nested too deeply, and a body that is cut off, are the sender's mistakes.
     """
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """The body, chunk by chunk; raises Refused, ``body-incomplete``."""
+        """Yield the body in chunks; raises Refused, ``body-incomplete``."""
         try:
             async for chunk in super().stream():
                 yield chunk
-        except InternalServerException as error:  # Litestar's, for a connection that has ended
+        except InternalServerException as error:  # raised by Litestar when the connection ends
             raise body_incomplete() from error
 
     async def json(self) -> Any:
-        """The body as what the route takes.
+        """Return the body as the type that the route expects.
 
         Raises:
-            ValidationException: it is something else.
-            SerializationException: it is no JSON.
+            ValidationException: the body has another type.
+            SerializationException: the body is not JSON.
             Refused: ``not-json``, ``body-incomplete``.
         """
         check_json(self)
         wanted = self.route_handler.parsed_data_field
         try:
             return msgspec.convert(
-                _whole(msgspec.json.decode(await self.body())), wanted.annotation if wanted else Any
+                _with_integers(msgspec.json.decode(await self.body())),
+                wanted.annotation if wanted else Any,
             )
         except msgspec.ValidationError as error:
             message, _, place = str(error).partition(" - at `$.")
@@ -98,21 +99,23 @@ class JsonRequest(Request[Any, Any, State]):
             raise SerializationException("JSON is nested too deeply") from error
 
 
-def _whole(value: Any) -> Any:
-    """The JSON value with 7.0 as 7: both are the same integer to JSON Schema."""
+def _with_integers(value: Any) -> Any:
+    """Return the JSON value with 7.0 as 7, which JSON Schema treats as the same integer."""
     match value:
         case float() if value.is_integer():
             return int(value)
         case list():
-            return [_whole(each) for each in cast("list[Any]", value)]
+            return [_with_integers(each) for each in cast("list[Any]", value)]
         case dict():
-            return {name: _whole(each) for name, each in cast("dict[str, Any]", value).items()}
+            return {
+                name: _with_integers(each) for name, each in cast("dict[str, Any]", value).items()
+            }
         case _:
             return value
 
 
 class Gateway(Litestar):
-    """Puts every HTTP exchange in an ``Envelope``, also those that no route answers."""
+    """Wrap every HTTP exchange in an ``Envelope``, including those without a route."""
 
     __slots__ = ("connections", "linger_s", "observe", "security")
 
@@ -136,14 +139,16 @@ class Gateway(Litestar):
             answered=answered,
             methods=lambda: methods_at(self, inner.get("path_template")),
         )
-        if scope["path"] == "*" and scope["method"] == "OPTIONS":  # of the server as a whole
+        if (
+            scope["path"] == "*" and scope["method"] == "OPTIONS"
+        ):  # asks about the server as a whole
             await ASGIResponse(status_code=204)(scope, envelope.receive, envelope.send)
             return
         await super().__call__(inner, envelope.receive, answering(scope, envelope.send))
 
 
 def create_app(deps: Dependencies) -> Gateway:
-    """The gateway over ``deps``, which it uses and leaves open."""
+    """Return the gateway over ``deps``, which it uses but does not close."""
     connections = Connections(deps.limits)
     access = Access(deps.log, deps.tokens, deps.limits, deps.background)
     hub = Hub(deps.log, deps.reader, deps.limits, deps.background)
@@ -199,7 +204,7 @@ def create_app(deps: Dependencies) -> Gateway:
         middleware=[
             DefineMiddleware(Throttling, throttle=throttle),
             DefineMiddleware(Authentication, access=access),
-            bounded,
+            counting_requests,
         ],
         exception_handlers={Exception: error_response, 500: error_response},
         request_class=JsonRequest,
@@ -227,7 +232,7 @@ def create_app(deps: Dependencies) -> Gateway:
 def _answering(
     scope: Any, method: str, asked: Trace, observe: AnswerObserver, security: SecurityLog
 ) -> Callable[[int], None]:
-    """Begin the span of a request; the function is called with the status of its answer."""
+    """Begin the span of a request; return the function to call with the status of its answer."""
     log_context.begin(Subject(trace_id=asked.trace_id, span_id=asked.span_id))
     began_ns, began = time.time_ns(), time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""What the gateway works with. Built by who starts it; nothing here is made at import."""
+"""The dependencies of the gateway. The process that starts it builds them."""
 
 from collections.abc import Awaitable, Callable
 
@@ -25,12 +25,13 @@ async def _no_flaws() -> list[str]:
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """``observe`` is told of every answer; ``exposition`` writes what ``/metrics`` answers.
+    """Everything that the gateway uses.
 
-    ``background`` keeps the gateway's long-running tasks. ``limited`` is called with the name of a
-    rate limit each time it refuses something. ``connections_note`` says why there may be fewer
-    connections than an operator has set. ``known_flaws`` names the bundled libraries that are known
-    to be vulnerable, each in a sentence.
+    ``observe`` is called with every answer; ``exposition`` writes the body of ``/metrics``.
+    ``background`` supervises the gateway's long-running tasks. ``limited`` is called with the name
+    of a rate limit each time it rejects something. ``connections_note`` says why the gateway allows
+    fewer connections than configured. ``known_flaws`` describes each bundled library with a known
+    vulnerability in a sentence.
     """
 
     log: Log
@@ -50,7 +51,7 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Asked = Request[Principal, Access, State]
-"""An HTTP request that has passed the authentication: ``user`` asks, and ``auth`` let them in."""
+"""An authenticated HTTP request: ``user`` sent it, and ``auth`` verified that."""
 
 Socket = WebSocket[None, None, State]
-"""A WebSocket; its route finds out who asks, and says what is wrong in its own way."""
+"""A WebSocket; its route authenticates it, and reports errors in its own way."""

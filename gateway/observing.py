@@ -1,4 +1,4 @@
-"""What the gateway tells of its work to whoever counts or traces it."""
+"""Describe the gateway's work for metrics and traces."""
 
 from collections.abc import Callable, Mapping
 
@@ -14,7 +14,7 @@ from store.redis.breaker import Breaker
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP request whose answer has begun.
 
-    ``route`` is the pattern of the path, empty where there is none. ``began_ns`` since 1970.
+    ``route`` is the pattern of the path, empty without a route. ``began_ns`` counts since 1970.
     """
 
     method: str
@@ -26,10 +26,11 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept elsewhere, as far as it could be asked in time.
+    """Measurements from other services; empty or None for those that did not answer in time.
 
-    ``queues`` by stage and lane: tasks that wait or are worked on. The others by partition: the
-    age of the oldest event outside the read model, the log, and the memory of its server.
+    ``queues`` has the number of waiting and running tasks by stage and lane. ``logs``, ``memories``
+    and ``lag_ms`` are by partition: the log, the memory of its server, and the age of the oldest
+    event that is not in the read model yet.
     """
 
     queues: Mapping[tuple[str, str], int] = {}
@@ -40,7 +41,7 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of things at one moment; what was counted, since the start of the process."""
+    """The gateway's gauges at one moment; counters count since the start of the process."""
 
     uploads_in_progress: int
     connections: Mapping[str, int]
@@ -62,9 +63,9 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 AnswerObserver = Callable[[Answered], None]
 
 Exposition = Callable[[Look], bytes]
-"""Writes all measurements of the process, in Prometheus' text format."""
+"""Write all measurements of the process in Prometheus' text format."""
 
 
 def nothing(_: Look) -> bytes:
-    """The exposition of a process that measures nothing."""
+    """Write nothing, for a process without metrics."""
     return b""

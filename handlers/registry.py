@@ -1,4 +1,7 @@
-"""The stages a worker can run. A new one is a file beside this and an entry here."""
+"""The stages a worker can run.
+
+A new stage is a file in ``handlers.stages``, an entry here, and one in ``domain.pipeline.stages``.
+"""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -21,7 +24,7 @@ ORIGINAL = "original"
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """``needs`` names the file the stage works on: the original or a rendition of the photo."""
+    """How to run one stage. ``needs`` names its input: the original or a rendition of the photo."""
 
     needs: str = ORIGINAL
     result: type[Result]
@@ -38,6 +41,9 @@ STAGES: dict[str, Stage] = {
 
 
 def find_stages(name: str) -> dict[str, Stage]:
-    """The table that ``module:TABLE`` names; a worker and its children share one by its name."""
+    """Import the table that ``module:TABLE`` names.
+
+    A worker passes this name to its decoder processes, so that all of them use the same table.
+    """
     module, _, table = name.partition(":")
     return getattr(import_module(module), table)

@@ -1,4 +1,4 @@
-"""What every stage is: bytes of a picture in, facts and renditions out, or a reason why not."""
+"""The contract of a stage: it gets a picture, and returns facts and renditions or a failure."""
 
 import msgspec
 
@@ -7,9 +7,9 @@ from domain.pipeline.failures import Category
 
 
 class ImageLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The bounds of reading a picture; each has a setting of the same name.
+    """The bounds on the pictures that are decoded; each has a setting of the same name.
 
-    ``refused_formats`` are names of formats, separated by spaces.
+    ``refused_formats`` lists names of formats, separated by spaces.
     """
 
     max_pixels: int = 150_000_000
@@ -20,7 +20,7 @@ class ImageLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How renditions are made. ``name`` stands in the event: a photo says how it was made."""
+    """How renditions are made. ``name`` is recorded in the event, so a photo shows how."""
 
     longest_edge: int = 1920
     quality: int = 80
@@ -32,14 +32,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage may know beside the picture: the settings of the process it runs in."""
+    """What a stage gets besides the picture: the settings of the process it runs in."""
 
     limits: ImageLimits = ImageLimits()
     recipe: Recipe = Recipe()
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """A rendition in memory: not yet stored, so without key and digest."""
+    """A rendition in memory; it gets its key and digest when it is stored."""
 
     name: str
     mime_type: str
@@ -49,9 +49,9 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage gives back: facts for the log, pictures for the blobs.
+    """What a stage returns: facts for the log, renditions for the blob store.
 
-    ``seconds`` is how long a decoder worked on it, in processor time.
+    ``seconds`` is the processor time that decoders spent on it.
     """
 
     result: Result
@@ -60,9 +60,9 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageFailure(Exception):
-    """A stage could not do its work; ``category`` decides what happens to the photo.
+    """A stage failed; ``category`` decides whether it is retried.
 
-    ``seconds`` is how long a decoder worked on it, in processor time.
+    ``seconds`` is the processor time that decoders spent on it.
     """
 
     seconds = 0.0
@@ -75,7 +75,7 @@ class StageFailure(Exception):
 
 
 class BadImage(StageFailure):
-    """The bytes are not a picture that we can or want to read."""
+    """The bytes are not a readable picture, or exceed a limit."""
 
     def __init__(self, code: str, message: str, category: Category = Category.DATA) -> None:
         super().__init__(category, code, message)

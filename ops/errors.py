@@ -1,4 +1,4 @@
-"""What the user of the command line can put right, and errors of tasks that ran side by side."""
+"""Errors that a user of the command line can fix, and errors of concurrent tasks."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ class UserError(Exception):
 
 @contextmanager
 def one_by_one() -> Generator[None]:
-    """Let the first of the errors of a task group out, as itself."""
+    """Raise the first error of a task group instead of the group."""
     try:
         yield
     except BaseExceptionGroup as group:

@@ -1,4 +1,4 @@
-"""Lines for people: events in one line each, and text that no terminal can be tricked with."""
+"""Format events as lines for people, and text so that it cannot manipulate a terminal."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as it comes over HTTP. Types that are newer than this code are shown too."""
+    """An event as HTTP delivers it. Its type may be newer than this code."""
 
     id: str
     type: str
@@ -17,7 +17,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def time(self) -> str:
-        """Date and time, UTC, to the second."""
+        """Return date and time in UTC, to the second."""
         return self.timestamp[:19].replace("T", " ")
 
     @property
@@ -30,14 +30,14 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def what(event: Shown) -> str:
-    """What the event says beside its type."""
+    """Return the content of the event, without its type, in a line."""
     if event.type.startswith("pipeline."):
-        said = _of_pipeline(event)
+        parts = _of_pipeline(event)
     elif event.type == "access.revoked":
-        said = _of_revocation(event.data)
+        parts = _of_revocation(event.data)
     else:
-        said = _of_photo(event)
-    return printable(", ".join(str(each) for each in said if each is not None))
+        parts = _of_photo(event)
+    return printable(", ".join(str(each) for each in parts if each is not None))
 
 
 def _of_photo(event: Shown) -> list[Any]:
@@ -55,8 +55,8 @@ def _of_photo(event: Shown) -> list[Any]:
         case "photo.processing.stage.completed":
             return [data["stage"], f"{data['durationMs']:,} ms"]
         case "photo.processing.stage.failed":
-            again = f"again at {data['retryAt']}" if data.get("retryAt") else None
-            return [data["stage"], data["category"], data["error"], again]
+            retry = f"retry at {data['retryAt']}" if data.get("retryAt") else None
+            return [data["stage"], data["category"], data["error"], retry]
         case "photo.processing.failed":
             return [data["stage"], data["category"], data["error"]]
         case "photo.processing.discarded":
@@ -105,17 +105,17 @@ def _fields(data: dict[str, Any]) -> list[Any]:
 
 
 def limits(limit: dict[str, Any]) -> str:
-    """The limits of a stage, or of all, as HTTP has them; nothing for none."""
-    said: list[str] = []
+    """Return the limits of a stage, or of all stages, in words; empty if there are none."""
+    parts: list[str] = []
     if (concurrency := limit.get("concurrency")) is not None:
-        said.append(f"{concurrency:,} at once")
+        parts.append(f"{concurrency:,} at once")
     if (rate := limit.get("rate")) is not None:
-        said.append(f"{rate['max']:,} in {rate['durationMs']:,} ms")
-    return ", ".join(said)
+        parts.append(f"{rate['max']:,} in {rate['durationMs']:,} ms")
+    return ", ".join(parts)
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Write the text to standard output, or to standard error, each line of it ``printable``."""
+    """Write the text to standard output or standard error, each line made ``printable``."""
     click.echo("\n".join(map(printable, text.split("\n"))), err=err)
 
 
@@ -125,12 +125,12 @@ def say_json(document: str | bytes) -> None:
 
 
 def printable(text: object) -> str:
-    """The text as a terminal may get it: one line, without characters that steer a terminal.
+    """Return the text as one line without characters that control a terminal.
 
-    What came from users or servers goes through here or ``printable_json`` before it is shown. It
-    replaces the control characters of ASCII and of Latin-1 (C0, DEL, C1: escape sequences can begin
-    with either), the separators of lines and paragraphs, and the characters that turn the direction
-    of the text around or are invisible (all of the categories Cc, Cf, Zl, Zp, Cs, Co and Cn).
+    Everything from users or servers passes through here or ``printable_json`` before it is shown.
+    This replaces the control characters of ASCII and Latin-1 (C0, DEL, C1: escape sequences can
+    begin with either), the separators of lines and paragraphs, and characters that reverse the
+    direction of the text or are invisible (all of the categories Cc, Cf, Zl, Zp, Cs, Co and Cn).
     """
     return "".join(
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text)
@@ -138,7 +138,7 @@ def printable(text: object) -> str:
 
 
 def printable_json(document: str | bytes) -> str:
-    """The JSON document with the same characters escaped: it says the same to a program.
+    """Return the JSON document with these characters escaped; a program reads the same values.
 
     Line breaks between values stay.
     """

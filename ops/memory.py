@@ -1,4 +1,4 @@
-"""How much memory there is: of the machine, or of the cgroup that bounds this process.
+"""Measure the memory of the machine, or of the cgroup that limits this process.
 
 Sources: the kernel's ``admin-guide/cgroup-v2.rst`` and ``cgroup-v1/memory.rst``, proc_meminfo(5).
 """
@@ -10,38 +10,38 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 LOG_PERCENT = 40
-"""Of all memory, for the bundled log server, which may need twice as much to rewrite its file."""
+"""Part of all memory for the embedded Valkey, which may need twice that to rewrite its file."""
 
 LEAST_LOG_BYTES = 64 << 20
 
 PERCENT = 75
-"""For decoders, of what is free at the start: the rest is for the worker itself, and for what
-others need later. Valkey's log grows, and the page cache makes reading photos fast."""
+"""Part of the memory that is free at the start for decoders. The rest is for the worker itself and
+for later needs of others: Valkey's log grows, and the page cache makes reading photos fast."""
 
 LEAST_BYTES = 256 << 20
-"""One decoder for ordinary photos; with less it does not work."""
+"""What one decoder needs for ordinary photos; with less it does not work."""
 
 _UNKNOWN_BYTES = 4 << 30
-"""Where the system does not tell."""
+"""Assumed if the system reports no amount."""
 
 _ROOT = Path("/")
 
 
 def log_bytes(setting: int, root: Path = _ROOT) -> int:
-    """Bytes for the bundled log server; ``setting`` is the operator's, 0 if there is none."""
+    """Return the bytes for the embedded Valkey: ``setting``, or a part of all memory if it is 0."""
     whole = min([*_whole_machine(root), *_of_cgroups(root, _limits)], default=_UNKNOWN_BYTES)
     return setting or max(LEAST_LOG_BYTES, whole * LOG_PERCENT // 100)
 
 
 def share(workers: int, root: Path = _ROOT) -> int:
-    """Bytes for each of several workers that start on this machine now."""
+    """Return the bytes for each of ``workers`` that start on this machine now."""
     free = free_bytes(root)
     total = _UNKNOWN_BYTES if free is None else free
     return max(LEAST_BYTES, total * PERCENT // 100 // workers)
 
 
 def free_bytes(root: Path = _ROOT) -> int | None:
-    """What this process and its children could still get; None where the system does not tell."""
+    """Return what this process and its children can still allocate; None if that is unknown."""
     found = [*_of_machine(root), *_of_cgroups(root, _left)]
     return max(0, min(found)) if found else None
 
@@ -72,7 +72,7 @@ def _meminfo(root: Path, name: str) -> int | None:
 
 
 def _of_cgroups(root: Path, ask: "Callable[[Path, _Files], Iterator[int]]") -> Iterator[int]:
-    """What ``ask`` finds of each cgroup on the way up from this process's own."""
+    """Yield what ``ask`` finds in this process's cgroup and in each of its ancestors."""
     try:
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
     except OSError:
@@ -81,10 +81,10 @@ def _of_cgroups(root: Path, ask: "Callable[[Path, _Files], Iterator[int]]") -> I
         _, controllers, path = line.split(":", 2)
         if not controllers:
             for base in ("sys/fs/cgroup", "sys/fs/cgroup/unified"):
-                for cgroup in _on_the_way(root / base, path):
+                for cgroup in _with_ancestors(root / base, path):
                     yield from ask(cgroup, _V2)
         elif "memory" in controllers.split(","):
-            for cgroup in _on_the_way(root / "sys/fs/cgroup/memory", path):
+            for cgroup in _with_ancestors(root / "sys/fs/cgroup/memory", path):
                 yield from ask(cgroup, _V1)
 
 
@@ -111,7 +111,7 @@ def _left(cgroup: Path, files: _Files) -> Iterator[int]:
 
 
 def _number(file: Path) -> int:
-    """What the file says; 0 if there is none, or if it says ``max``: no limit."""
+    """Return the number in the file; 0 if it does not exist or contains ``max`` (no limit)."""
     try:
         text = file.read_text("ascii").strip()
     except OSError:
@@ -120,7 +120,7 @@ def _number(file: Path) -> int:
 
 
 def _reclaimable(cgroup: Path, name: str) -> int:
-    """Cached files that nobody has used of late: they make room when asked."""
+    """Return the bytes of cached files unused recently, which the kernel frees on demand."""
     try:
         lines = (cgroup / "memory.stat").read_text("ascii").splitlines()
     except OSError:
@@ -128,8 +128,8 @@ def _reclaimable(cgroup: Path, name: str) -> int:
     return next((int(value) for key, value in map(str.split, lines) if key == name), 0)
 
 
-def _on_the_way(base: Path, path: str) -> Iterator[Path]:
-    # In a container the path may be that of the host, and its own cgroup be the base itself.
+def _with_ancestors(base: Path, path: str) -> Iterator[Path]:
+    # In a container the path may be the host's, while the container's cgroup is the base itself.
     below = PurePosixPath(path.lstrip("/"))
     for each in dict.fromkeys([below, *below.parents, PurePosixPath()]):
         if ".." not in each.parts:

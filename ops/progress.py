@@ -1,4 +1,4 @@
-"""A bar on standard error for work that takes long."""
+"""Show a progress bar on standard error during long work."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ from rich.progress import (
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Generator[Callable[[int, int | None], None]]:
-    """Yields what to call with ``(done, total)``, the total None where nobody knows it.
+    """Yield a function to call with ``(done, total)``; an unknown total is None.
 
-    Shows nothing where nobody looks.
+    Shows nothing if ``quiet``, or if standard error is not a terminal.
     """
     console = Console(stderr=True)
     with Progress(

@@ -1,1 +1,1 @@
-"""Read models: what queries and rooms see, folded from the log. One file is one read model."""
+"""The read models that queries and rooms use, and the projector that folds the log into them."""

@@ -1,12 +1,12 @@
-"""Events that the log no longer has, named while anybody still knows of them.
+"""Report events that the log has lost, while a process still knows about them.
 
-| who knows of them | how |
+| who knows about them | how |
 |---|---|
-| the projector | they are in the read model, see ``runner`` |
-| gateways and workers | they were answered for them, see ``watch`` |
+| the projector | they are in the read model, see ``projector`` |
+| gateways and workers | the log confirmed them to this process, see ``watch`` |
 
-One alert names each photo once, whoever notices the loss, in whatever order. What a process knew
-that ended before it could look is known to nobody.
+Each photo is named by one alert, whichever process notices the loss first. If a process ends before
+it has checked, what it knew is lost too.
 """
 
 import logging
@@ -19,8 +19,9 @@ import msgspec
 
 from domain.photo.events import Context
 from domain.pipeline.control import RaiseAlert
-from domain.pipeline.control_events import MOST_NAMED, OF_NO_PHOTO
+from domain.pipeline.control_events import MOST_NAMED
 from domain.pipeline.failures import Category
+from domain.system_events import OF_NO_PHOTO
 from projections import fold
 from projections.models.history import HistoryEntry
 from store.errors import StoreError
@@ -34,13 +35,13 @@ logger = logging.getLogger("photolog.losses")
 CODE = "events-lost"
 
 LOOKED_BACK = 500
-"""Events of a partition that are looked at; where all of them are lost, there may be more."""
+"""The most events of a partition that are checked; if all of them are lost, there may be more."""
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """``events`` of a partition ``upto`` the last one that was known of; of which photos.
+    """A number of lost ``events`` of one partition, up to and including ``upto``.
 
-    ``since`` is the first one where there may be others in between that nobody here knows of.
+    ``since`` is the first one, if events unknown to this process may be lost in between.
     """
 
     upto: Position
@@ -58,7 +59,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def measure(log: Log, upto: Position, latest: Sequence[HistoryEntry]) -> Loss:
-    """How much is gone, where ``latest`` are the last events of the read model, newest first."""
+    """Return the loss, given the ``latest`` events of the read model, newest first."""
     photo_ids: list[str] = []
     for entry in latest:
         if await fold.in_log(log, entry.position):
@@ -67,25 +68,28 @@ async def measure(log: Log, upto: Position, latest: Sequence[HistoryEntry]) -> L
     return Loss(upto=upto, events=len(photo_ids), photo_ids=tuple(sorted(set(photo_ids))))
 
 
-async def tell(log: Log, losses: Sequence[Loss]) -> None:
-    """In the log of this process, with the photos, and by an alert in the log of events."""
-    say(losses)
+async def report(log: Log, losses: Sequence[Loss]) -> None:
+    """Report the losses in the log of this process and, if possible, by an alert."""
+    _write_lines(losses)
     try:
         await record(log, losses, source="projector")
     except StoreError as error:
         logger.warning("the alert was not recorded: %s", error)
 
 
-def say(losses: Sequence[Loss]) -> None:
-    """Name them in the log of this process."""
+def _write_lines(losses: Sequence[Loss]) -> None:
+    """Name the losses and their photos in the log of this process."""
     for loss in losses:
         logger.error("%s, of the photos %s", loss, ", ".join(loss.photo_ids))
 
 
 async def record(log: Log, losses: Sequence[Loss], *, source: str) -> None:
-    """Raise alerts that name the photos which none has named since the loss.
+    """Raise alerts that name the photos that no alert has named since the loss.
 
-    Safe to call again; raises StoreError.
+    Safe to call again.
+
+    Raises:
+        StoreError: an alert was not recorded.
     """
     photo_ids = sorted({each for loss in losses for each in loss.photo_ids})
     upto_ms = max(loss.upto.ms for loss in losses)
@@ -105,30 +109,32 @@ async def record(log: Log, losses: Sequence[Loss], *, source: str) -> None:
 
 
 async def watch(log: Log, *, source: str, every_s: float) -> None:
-    """Tell, until cancelled, what the log loses of that which this process was answered for."""
-    untold: dict[int, list[Loss]] = {}
+    """Report, until cancelled, the loss of events that the log has confirmed to this process."""
+    unreported: dict[int, list[Loss]] = {}
     while True:
         await anyio.sleep(every_s)
-        await look(log, untold, source=source)
+        await check(log, unreported, source=source)
 
 
-async def look(log: Log, untold: dict[int, list[Loss]], *, source: str) -> None:
-    """Look at all partitions once. ``untold`` keeps what no alert says yet, for the next time."""
+async def check(log: Log, unreported: dict[int, list[Loss]], *, source: str) -> None:
+    """Check all partitions once; ``unreported`` keeps losses without an alert for the next time."""
     for partition in log.answered.partitions:
         try:
             gone = await log.answered.lost(partition)
             if gone:
                 loss = _of_answers(gone)
-                say([loss])
-                untold.setdefault(partition, []).append(loss)
-            if losses := untold.get(partition):
-                await log.confirm()  # in another log there is nothing to tell
+                _write_lines([loss])
+                unreported.setdefault(partition, []).append(loss)
+            if losses := unreported.get(partition):
+                await log.confirm()  # do not report to another log
                 await log.confirm(partition)
                 await record(log, losses, source=source)
-                del untold[partition]
+                del unreported[partition]
         except StoreError as error:
-            level = logging.WARNING if partition in untold else logging.DEBUG
-            logger.log(level, "partition %d is looked at again later: %s", partition, error)
+            level = logging.WARNING if partition in unreported else logging.DEBUG
+            logger.log(
+                level, "partition %d will be checked for lost events again: %s", partition, error
+            )
 
 
 def _of_answers(gone: Sequence[Answer]) -> Loss:

@@ -1,4 +1,4 @@
-"""Folding the log into a file: rows and checkpoint in one transaction, each event once."""
+"""Fold the log into a file: rows and checkpoint in one transaction, each event once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ from store.log.stream import READ_COUNT, Recorded
 from store.sqlite.connection import Connection, open_writer
 
 Progress = Callable[[int, int], None]
-"""Called with ``(done, total)`` in milliseconds of the log's time, over all partitions."""
+"""A function called with ``(done, total)``, in milliseconds of log time over all partitions."""
 
 
 def create(path: Path, log_id: str) -> Connection:
-    """A file without events, for a fold of that log; of no use to anyone until ``finish``."""
+    """Create a file without events for a fold of that log. It is not durable before ``finish``."""
     db = open_writer(path)
-    db.execute("PRAGMA synchronous = OFF")  # it would make the fold half as fast
+    db.execute("PRAGMA synchronous = OFF")  # a sync at every commit halves the speed
     with db.transaction():
         db.execute(SCHEMA)
         checkpoints.set_log_id(db, log_id)
@@ -27,34 +27,33 @@ def create(path: Path, log_id: str) -> Connection:
 
 
 def finish(db: Connection) -> None:
-    """Make a created file durable and fit for use; from now on commits are as safe as elsewhere."""
+    """Make a created file durable and mark it as usable; later commits are durable as usual."""
     db.execute("PRAGMA synchronous = NORMAL")
-    # This commit leaves something to check-point, so that the sync takes place and includes all
-    # pages written before.
+    # This commit gives the WAL something to checkpoint, which syncs all pages written before.
     db.execute(f"PRAGMA user_version = {FORM}")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def unfit(db: Connection, log_id: str) -> str | None:
-    """Why this code cannot go on with the generation; None if it can."""
+def mismatch(db: Connection, log_id: str) -> str | None:
+    """Return why this code cannot continue the generation; None if it can."""
     if db.execute("PRAGMA user_version") != [(FORM,)]:
-        return "the read model has the form of another version"
+        return "the read model was written by another version"
     if checkpoints.log_id(db) != log_id:
-        return "the read model is a fold of another log"
+        return "the read model belongs to another log"
     return None
 
 
 def damage(db: Connection) -> str | None:
-    """What SQLite finds wrong with the file, which it reads whole; None if nothing is."""
+    """Let SQLite read the whole file; return the first damage it finds, or None."""
     found = db.execute("PRAGMA quick_check(1)")
     return None if found == [("ok",)] else f"the read model is damaged: {found[0][0]}"
 
 
 async def in_log(log: Log, position: Position) -> bool:
-    """Whether the log still has the event at ``position``.
+    """Return whether the log still has the event at ``position``.
 
-    A log that lost its last events may have grown beyond ``position`` since, so the log's end
-    would not tell.
+    Comparing with the log's end is not enough: a log that has lost its last events may have grown
+    beyond ``position`` since.
     """
     if position == Position.start(position.partition):
         return True
@@ -70,12 +69,12 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
     if not recorded:
         return
     checkpoint = checkpoints.get(db, recorded[0].position.partition)
-    news = [each for each in recorded if each.position > checkpoint]
-    if not news:
+    new = [each for each in recorded if each.position > checkpoint]
+    if not new:
         return
     for model in READ_MODELS:
-        model.apply(db, news)
-    checkpoints.advance(db, news[-1].position)
+        model.apply(db, new)
+    checkpoints.advance(db, new[-1].position)
 
 
 async def catch_up(
@@ -85,21 +84,21 @@ async def catch_up(
     upto: Mapping[int, Position] | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Fold until the end of every partition, or exactly ``upto``.
+    """Fold every partition up to its end, or exactly up to ``upto``.
 
-    Without ``upto`` less than a page can be missing when events keep coming.
+    Without ``upto``, up to one page can be missing if events keep coming.
     """
     meter = await _Meter.of(log, upto, progress) if progress else None
-    passed = READ_COUNT
-    while passed >= READ_COUNT:
-        passed = 0
+    count = READ_COUNT
+    while count >= READ_COUNT:
+        count = 0
         for partition in range(log.partitions):
             limit = upto[partition] if upto else None
-            passed += await _catch_up_partition(log, db, partition, limit, meter)
+            count += await _catch_up_partition(log, db, partition, limit, meter)
 
 
 async def catch_up_partition(log: Log, db: Connection, upto: Position) -> Position:
-    """Fold ``upto``'s partition alone up to there; return how far it is."""
+    """Fold the partition of ``upto`` alone, up to there; return its checkpoint."""
     await _catch_up_partition(log, db, upto.partition, upto, None)
     return await to_thread.run_sync(checkpoints.get, db, upto.partition)
 
@@ -111,14 +110,14 @@ async def _catch_up_partition(
     count = 0
     while upto is None or position < upto:
         page = await log.read(position)
-        news = [each for each in page if upto is None or each.position <= upto]
-        if not news:
+        wanted = [each for each in page if upto is None or each.position <= upto]
+        if not wanted:
             break
-        await to_thread.run_sync(_commit, db, news)
-        position = news[-1].position
-        count += len(news)
+        await to_thread.run_sync(_commit, db, wanted)
+        position = wanted[-1].position
+        count += len(wanted)
         if meter:
-            meter.moved(position)
+            meter.advance(position)
     return count
 
 
@@ -128,7 +127,7 @@ def _commit(db: Connection, recorded: Sequence[Recorded]) -> None:
 
 
 class _Meter:
-    """Turns positions into a share of the whole. ``spans`` has a begin and a length in ms."""
+    """Turn positions into progress. ``spans`` has the begin and length of each partition, in ms."""
 
     def __init__(self, progress: Progress, spans: dict[int, tuple[int, int]]) -> None:
         self._progress = progress
@@ -147,7 +146,7 @@ class _Meter:
             spans[partition] = begin, end.ms - begin
         return cls(progress, spans)
 
-    def moved(self, position: Position) -> None:
+    def advance(self, position: Position) -> None:
         begin, length = self._spans[position.partition]
         self._done[position.partition] = min(position.ms - begin, length)
         self._progress(sum(self._done.values()), sum(length for _, length in self._spans.values()))

@@ -1,4 +1,4 @@
-"""All read models of a generation, and what they are together."""
+"""All read models of a generation: their tables, their schema and its version."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,17 +19,17 @@ from store.sqlite.connection import Connection
 
 
 class ReadModel(Protocol):
-    """What a file of this package offers.
+    """The contract of a module in ``projections.models``.
 
     ``apply`` folds events of one partition, in order, into the rows of ``TABLES``, which ``SCHEMA``
-    makes. It uses no clock and no randomness, and an event that it does not know changes nothing.
+    creates. It uses no clock and no randomness, and it skips events that it does not know.
 
-    ``OF_PARTITION`` has a condition for each table whose rows each come from the events of a single
-    partition: it selects those of ``:partition``, by the tables of ids that ``refold`` makes.
+    ``OF_PARTITION`` has a condition for each table whose rows each derive from a single partition.
+    It selects the rows of ``:partition``, using the tables of ids that ``refold`` creates.
     """
 
     @property
-    def TABLES(self) -> tuple[str, ...]: ...  # noqa: N802 # a constant of a module
+    def TABLES(self) -> tuple[str, ...]: ...  # noqa: N802 # a module constant
 
     @property
     def SCHEMA(self) -> str: ...  # noqa: N802
@@ -43,14 +43,14 @@ class ReadModel(Protocol):
 READ_MODELS: tuple[ReadModel, ...] = (
     *(photos, thumbnails, jobs, sessions, dead_letters, clients, history),
 )
-"""In the order of application: thumbnails refer to photos."""
+"""The read models in the order in which they apply events: thumbnails refer to photos."""
 
 SCHEMA = "\n".join([checkpoints.SCHEMA, *(model.SCHEMA for model in READ_MODELS)])
 
 TABLES = tuple(table for model in READ_MODELS for table in model.TABLES)
 
 REVISION = 1
-"""Raised when an ``apply`` changes its meaning while the tables stay the same."""
+"""Increase this when an ``apply`` changes its meaning while the tables stay the same."""
 
 FORM = zlib.crc32(f"{REVISION}{SCHEMA}".encode()) & 0x7FFF_FFFF
-"""SQLite's ``user_version`` of a generation that this code can go on with."""
+"""The SQLite ``user_version`` of a generation that this code can continue."""

@@ -1,15 +1,15 @@
-"""The projector: follows the log and keeps the live generation as new as the log.
+"""The projector: follow the log and keep the live generation up to date.
 
 | what it finds | what it does |
 |---|---|
-| no read model; one that is damaged, of another log or of another form | folds a new one |
-| a reader has found it damaged | looks into it, and folds a new one if it is |
-| a file beside it, the WAL or its index, is gone or replaced | folds a new one |
-| the log no longer has the event that a partition of it ends with | folds that partition again |
-| a rebuild has put another generation in place | goes on with that one |
-| Redis away, the disk full | waits and tries again, for ever |
+| no read model; one that is damaged, or belongs to another log or version | rebuilds it |
+| a reader has reported damage | checks the file, and rebuilds it if it is damaged |
+| a file beside it, the WAL or its index, is missing or replaced | rebuilds it |
+| the log no longer has the last event of a partition | folds that partition again |
+| a rebuild has replaced the live generation | continues with the new one |
+| Redis does not answer, the disk is full | waits and retries without end |
 
-Readers keep what they have until a new generation has caught up.
+Readers use the old generation until a new one has caught up.
 """
 
 import logging
@@ -25,7 +25,7 @@ import msgspec
 from anyio import to_thread
 
 from projections import fold
-from projections.data_loss import LOOKED_BACK, Loss, measure, tell
+from projections.data_loss import LOOKED_BACK, Loss, measure, report
 from projections.models import checkpoints, history
 from projections.models.history import HistoryEntry
 from projections.rebuild import rebuild, sweep
@@ -50,16 +50,16 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
 GATHER_S = 0.05
-"""While many events come, how long they gather to be folded together."""
+"""How long events gather into one commit while many come."""
 
 AT_ONCE = 16
-"""Commits that are made at once before events gather: as many as one photo needs."""
+"""Commits that are made without delay before events gather: as many as one photo needs."""
 
-GONE = "a file of the read model is gone"
+MISSING = "a file of the read model is missing"
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
-    """Events of one partition that a transaction has folded in; ``began_ns`` since 1970."""
+    """Events of one partition that one transaction has folded; ``began_ns`` counts from 1970."""
 
     recorded: Sequence[Recorded]
     began_ns: int
@@ -67,9 +67,9 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Projector:
-    """The one projector of a folder of generations; any number of processes read them.
+    """The only projector of a folder of generations; any number of processes may read them.
 
-    ``observe`` is told of every commit to the live generation, not of those of a rebuild.
+    ``observe`` is called for every commit to the live generation, not for those of a rebuild.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class Projector:
         self._observe = observe
         self._generations = generations
         self._outage = _Outage("the projector")
-        self._looking_back = anyio.Lock()
-        self._told: dict[int, Position] = {}
+        self._reporting = anyio.Lock()
+        self._reported: dict[int, Position] = {}
 
     async def run(self) -> None:
-        """Follow the log until cancelled; what was begun is committed first.
+        """Follow the log until cancelled; a commit that has begun is finished first.
 
         Raises:
-            Exception: an unexpected error that came again and again.
+            Exception: an unexpected error that keeps recurring.
         """
         await self._background.keep("projector", self._run)
 
@@ -104,15 +104,15 @@ class Projector:
                 await self._outage.wait(error)
 
     async def catch_up(self) -> None:
-        """Apply all that is in the log. Not beside ``run``.
+        """Fold everything that is in the log. Do not call this while ``run`` is running.
 
         Raises:
-            StoreError: it was not possible; what was committed until then stays.
+            StoreError: this was not possible; everything committed until then stays.
         """
-        await self._on_live(self._to_the_end)
+        await self._on_live(self._read_to_end)
 
     async def _on_live(self, work: Callable[["_Live"], Awaitable[None]]) -> None:
-        """Do the work on the live generation, and again on the next one if it is replaced."""
+        """Do the work on the live generation; start over whenever another one becomes live."""
         while True:
             try:
                 live = await _Live.open(self._generations, self._log.log_id)
@@ -121,24 +121,24 @@ class Projector:
                 finally:
                     live.close()
             except _Superseded:
-                logger.info("the live generation has changed: going on with what is live now")
-            except _Unfit as reason:
-                expected = isinstance(reason, _Absent)  # as at the very first start
+                logger.info("the live generation was replaced: continuing with the new one")
+            except _Unusable as reason:
+                expected = isinstance(reason, _Absent)  # at the very first start
                 level = logging.INFO if expected else logging.WARNING
-                logger.log(level, "%s: folding the log anew", reason)
-                report = await rebuild(self._log, self._generations)
-                if report.kept is not None:
-                    logger.error("%s", report)  # noqa: TRY400 # what was unfit was told above
+                logger.log(level, "%s: rebuilding it from the log", reason)
+                rebuilt = await rebuild(self._log, self._generations)
+                if rebuilt.kept is not None:
+                    logger.error("%s", rebuilt)  # noqa: TRY400 # the reason was logged above
 
     async def _follow(self, live: "_Live") -> None:
-        """Follow all partitions until the generation is no longer to be written."""
-        over: list[Exception] = []
+        """Follow all partitions until this generation must no longer be written."""
+        ends: list[Exception] = []
 
         async def follow(partition: int) -> None:
             try:
                 await self._follow_partition(live, partition)
-            except (_Superseded, _Unfit) as end:
-                over.append(end)
+            except (_Superseded, _Unusable) as end:
+                ends.append(end)
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
@@ -150,7 +150,7 @@ class Projector:
                     part=f"partition {partition}",
                 )
                 tasks.start_soon(keep)
-        raise over[0]
+        raise ends[0]
 
     async def _follow_partition(self, live: "_Live", partition: int) -> None:
         outage = _Outage(f"partition {partition} of the projector")
@@ -170,21 +170,23 @@ class Projector:
             except StoreError as error:
                 await outage.wait(error)
 
-    async def _to_the_end(self, live: "_Live") -> None:
+    async def _read_to_end(self, live: "_Live") -> None:
         for partition in range(self._log.partitions):
             position = await self._resume(live, partition)
             while (reached := await self._step(live, position)) != position:
                 position = reached
 
     async def _resume(self, live: "_Live", partition: int) -> Position:
-        """Where to go on; looked at after every outage, and when a partition has another owner,
-        because the log may have lost events."""
+        """Return where to continue, after checking that the log has not lost events.
+
+        It may have after an outage, and when the partition has a new owner.
+        """
         position = await live.checkpoint(partition)
         if await fold.in_log(self._log, position):
             return position
-        await self._log.confirm()  # of another log nothing is folded
+        await self._log.confirm()  # never fold another log
         await self._log.confirm(partition)
-        await self._tell_losses(live, partition)
+        await self._report_losses(live, partition)
         logger.warning(
             "the log no longer has %s, which the read model has: folding partition %d again",
             *(position, partition),
@@ -194,13 +196,13 @@ class Projector:
             await ring(self._log)
         return reached
 
-    async def _tell_losses(self, live: "_Live", partition: int) -> None:
-        """Name the loss of the partition while the read model still knows of it, once.
+    async def _report_losses(self, live: "_Live", partition: int) -> None:
+        """Report the loss of the partition once, while the read model still has the lost events.
 
-        Names those of the other partitions too, as far as they answer: of several alerts within a
-        minute only the first is recorded.
+        The losses of other partitions that answer are reported in the same alert, because an alert
+        that names no photo is recorded at most once a minute.
         """
-        async with self._looking_back:
+        async with self._reporting:
             found: list[Loss] = []
             others = set(range(self._log.partitions)) - {partition}
             for number in (partition, *sorted(others)):
@@ -213,14 +215,14 @@ class Projector:
                 if loss is not None:
                     found.append(loss)
             if found:
-                await tell(self._log, found)
+                await report(self._log, found)
             for loss in found:
-                self._told[loss.upto.partition] = loss.upto
+                self._reported[loss.upto.partition] = loss.upto
 
     async def _loss(self, live: "_Live", partition: int) -> Loss | None:
-        """What the partition has lost; None if that is nothing, or was named."""
+        """Return the loss of the partition; None if there is none, or it was reported already."""
         upto = await live.checkpoint(partition)
-        if self._told.get(partition) == upto or await fold.in_log(self._log, upto):
+        if self._reported.get(partition) == upto or await fold.in_log(self._log, upto):
             return None
         await self._log.confirm(partition)
         return await measure(self._log, upto, await live.latest(upto, LOOKED_BACK))
@@ -233,7 +235,7 @@ class Projector:
         block_ms: int | None = None,
         owner: str | None = None,
     ) -> Position:
-        """Commit what comes next; nothing of an ``owner`` that is another one now."""
+        """Commit the next events, unless the partition no longer has this ``owner``."""
         recorded = await self._log.read(position, block_ms=block_ms)
         if owner is not None and self._log.owner(position.partition) != owner:
             return position
@@ -243,21 +245,21 @@ class Projector:
             return position
         seconds = time.perf_counter() - began
         self._observe(Committed(recorded=recorded, began_ns=began_ns, seconds=seconds))
-        with suppress(Unavailable):  # readers also look by themselves
+        with suppress(Unavailable):  # readers also poll
             await ring(self._log)
         return recorded[-1].position
 
 
 class _Superseded(Exception):
-    """Another generation is live, or the file is gone: this one is not to be written any more."""
+    """Another generation is live, or the file was replaced: do not write this one any more."""
 
 
-class _Unfit(Exception):
-    """The generation cannot be gone on with; the message says why."""
+class _Unusable(Exception):
+    """This code cannot continue the generation; the message says why."""
 
 
-class _Absent(_Unfit):
-    """There is none."""
+class _Absent(_Unusable):
+    """There is no generation."""
 
 
 class _Live:
@@ -273,7 +275,7 @@ class _Live:
 
     @classmethod
     async def open(cls, generations: Generations, log_id: str) -> "_Live":
-        """Raises _Unfit if there is none to go on with, _Superseded if it goes meanwhile."""
+        """Raises _Unusable if it cannot be continued, _Superseded if it is replaced meanwhile."""
         return await to_thread.run_sync(cls._open, generations, log_id)
 
     @classmethod
@@ -284,17 +286,17 @@ class _Live:
         db = None
         try:
             db = open_writer(path)
-            reason = fold.unfit(db, log_id)
+            reason = fold.mismatch(db, log_id)
             if reason is None:
                 return cls(generations, path, db, log_id)
         except FileNotFoundError:
-            reason = GONE
+            reason = MISSING
         except Corrupt as error:
             reason = str(error)
         if db is not None:
             db.close()
-        # A file removed a moment ago was made anew by opening it, empty.
-        raise _Unfit(reason) if generations.current() == path else _Superseded
+        # Opening a file that was removed a moment ago has created it again, empty.
+        raise _Unusable(reason) if generations.current() == path else _Superseded
 
     async def latest(self, upto: Position, count: int) -> list[HistoryEntry]:
         return await self.run(history.latest, self._db, upto, count)
@@ -303,10 +305,10 @@ class _Live:
         return await self.run(checkpoints.get, self._db, partition)
 
     async def commit(self, recorded: Sequence[Recorded]) -> None:
-        """Rows and checkpoint in one transaction; without events, look whether this is still live.
+        """Commit rows and checkpoint in one transaction; without events, only call ``check``.
 
         Raises:
-            _Superseded, _Unfit: this generation is over; nothing was committed.
+            _Superseded, _Unusable: this generation must not be written; nothing was committed.
         """
         await self.run(self._commit, recorded)
 
@@ -318,34 +320,38 @@ class _Live:
             self.check()
             return
         with self._db.transaction():
-            self.check()  # inside, because a rebuild holds this lock while it switches
+            self.check()  # in the transaction: a rebuild holds this lock while it switches
             fold.apply(self._db, recorded)
 
     def check(self) -> None:
-        """Whether readers, also those to come, see what is committed here."""
+        """Check that all readers, including future ones, see what is committed here.
+
+        Raises:
+            _Superseded, _Unusable: they do not.
+        """
         try:
             found = inodes(self.path)
         except FileNotFoundError:
             found = None
-        # Asked afterwards: a rebuild names its generation first, and then removes the others.
+        # Read afterwards: a rebuild names its generation first, and then removes the others.
         if self._generations.current() != self.path:
             raise _Superseded
         if found is None:
-            raise _Unfit(GONE)
+            raise _Unusable(MISSING)
         if found[0] != self._inodes[0]:
             raise _Superseded
         if found != self._inodes:
-            raise _Unfit("the WAL of the read model was replaced")
+            raise _Unusable("the WAL of the read model was replaced")
         if self._generations.is_doubted(self.path):
             self._examine()
 
     def _examine(self) -> None:
-        """Look with a new connection: this one may still have in memory what the file has lost."""
+        """Check with a new connection: this one may still cache what the file has lost."""
         with closing(open_reader(self.path)) as db:
-            reason = fold.unfit(db, self._log_id) or fold.damage(db)
+            reason = fold.mismatch(db, self._log_id) or fold.damage(db)
         if reason is not None:
-            raise _Unfit(reason)
-        logger.warning("a reader found the read model damaged; it is whole")
+            raise _Unusable(reason)
+        logger.warning("a reader reported damage, but the read model is intact")
         self._generations.trust(self.path)
 
     async def run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
@@ -353,26 +359,26 @@ class _Live:
             try:
                 return await to_thread.run_sync(function, *args)
             except Corrupt as error:
-                raise _Unfit(str(error)) from error
+                raise _Unusable(str(error)) from error
 
 
 class _Pace:
-    """Commits of one partition: few are made at once, many one each ``GATHER_S``.
+    """Pace the commits of one partition: a few without delay, many at one each ``GATHER_S``.
 
-    Each wakes the gateways and whoever watches: while many come, that is what they cost.
+    Each commit wakes the gateways and everyone who watches, which is the main cost of many commits.
     """
 
     def __init__(self) -> None:
         self._due = 0.0
 
     def pause_s(self, now: float) -> float:
-        """After a commit at ``now``, how long to wait before the next one."""
+        """Return how long to wait after a commit at ``now`` before the next one."""
         self._due = max(self._due, now - AT_ONCE * GATHER_S) + GATHER_S
         return max(0.0, self._due - now)
 
 
 class _Outage:
-    """Says once that something waits and once that it goes on; waits longer every time."""
+    """Wait longer after every error; log once that ``who`` waits, and once that it continues."""
 
     def __init__(self, who: str) -> None:
         self._who = who
@@ -386,5 +392,5 @@ class _Outage:
 
     def over(self) -> None:
         if self._pause_s > 0:
-            logger.info("%s goes on", self._who)
+            logger.info("%s continues", self._who)
         self._pause_s = 0.0

@@ -1,12 +1,12 @@
-"""Folding the log into a new generation beside the live one, and putting it in its place.
+"""Rebuild the read model: fold the log into a new generation, and replace the live one with it.
 
-Readers use the live generation until the new one is at least as far, so they never see less than
-before. The projector of another process goes on meanwhile; it is kept out for the last step and
+Readers use the live generation until the new one has caught up with it, so they never see less than
+before. A projector in another process continues meanwhile; it is locked out for the last step and
 then continues with the new generation.
 
-The generation that is replaced may be the only evidence of what the log said before somebody
-changed it, or before it lost events. So it is kept, unless the new one has all of its events, byte
-for byte.
+The old generation may be the only evidence of what the log said before someone changed it, or
+before it lost events. It is therefore kept, unless the new one has all of its events, byte for
+byte.
 """
 
 import logging
@@ -32,10 +32,10 @@ logger = logging.getLogger("photolog.projector")
 
 
 class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``generation`` is the name of the new file; ``comparison`` is with the one it replaced.
+    """``generation`` is the name of the new file; ``comparison`` compares it with the old one.
 
-    ``kept`` is the path of the one it replaced, None if that had no more than the new one;
-    ``evidence`` says what it has that the new one lacks, None if it was kept as asked.
+    ``kept`` is the path of the old generation, None if it was not kept. ``evidence`` says what the
+    old one has that the new one lacks, None if it was kept on request.
     """
 
     generation: str
@@ -46,7 +46,7 @@ class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str | None = None
 
     def __str__(self) -> str:
-        """Where the old generation is kept, and why; empty if it is not."""
+        """Return where the old generation is kept, and why; empty if it is not kept."""
         if self.kept is None:
             return ""
         why = f": {self.evidence}" if self.evidence else ""
@@ -61,16 +61,16 @@ async def rebuild(
     compare: bool = False,
     keep: bool = False,
 ) -> RebuildReport:
-    """Make a new live generation from the whole log; what there is now plays no part in it.
+    """Build a new live generation from the whole log, independent of the old one.
 
-    With ``compare`` it says what was different, where the old one could be read at all. With
-    ``keep`` the old one is kept whatever it has.
+    With ``compare``, the report lists the differences, if the old one can be read. With ``keep``,
+    the old one is kept in any case.
 
     Raises:
-        Unavailable: Redis is away or has another log now, or another rebuild was faster. The live
-            generation stays.
-        Full: no room for a second generation beside the live one.
-        Corrupt: the log has an entry that is no event.
+        Unavailable: Redis does not answer or has another log now, or another rebuild was faster.
+            The live generation stays.
+        Full: the disk has no space for a second generation beside the live one.
+        Corrupt: the log has an entry that is not an event.
     """
     began = time.monotonic()
     await log.confirm()
@@ -90,7 +90,7 @@ async def rebuild(
                     replaced = generations.current()
                     kept = _switch(generations, path)
                 if replaced is not None and kept is None:
-                    _tell_of_no_room(generations, replaced)
+                    _log_removal(generations, replaced)
                 evidence = None
                 if kept is not None and not keep:
                     evidence = await to_thread.run_sync(_evidence_in, kept, path)
@@ -117,14 +117,16 @@ async def rebuild(
 
 
 async def sweep(generations: Generations) -> None:
-    """Remove what rebuilds that were killed have left; never what one is building."""
+    """Remove incomplete generations of killed rebuilds; never one that is being built."""
     try:
         swept = await to_thread.run_sync(generations.sweep)
     except StoreError as error:
-        logger.warning("what a rebuild may have left half made cannot be removed: %s", error)
+        logger.warning("incomplete generations cannot be removed: %s", error)
         return
     for path in swept:
-        logger.warning("generation %s was left half made and is removed", path.name)
+        logger.warning(
+            "removed the incomplete generation %s of a rebuild that was killed", path.name
+        )
 
 
 async def _comparison(
@@ -133,22 +135,22 @@ async def _comparison(
     try:
         return await verify.compare(log, verify.live_generation(generations), db, progress)
     except (Missing, Corrupt) as error:
-        logger.warning("nothing to compare with: %s", error)
+        logger.warning("the old generation cannot be compared: %s", error)
         return None
 
 
 @asynccontextmanager
 async def live_held(log: Log, generations: Generations) -> AsyncGenerator[dict[int, Position]]:
-    """Nobody commits to the live generation inside the block; yields how far it is.
+    """Prevent commits to the live generation inside the block; yield its checkpoints.
 
-    Its readers go on. A projector takes the same lock, and looks then whether its generation is
-    still the live one.
+    Readers are not affected. A projector takes the same lock for each commit, and then checks
+    whether its generation is still live.
     """
     with ExitStack() as stack:
         positions = None
         path = generations.current()
         if path is not None:
-            with suppress(Corrupt):  # a damaged file is not held, only replaced
+            with suppress(Corrupt):  # a damaged file is not locked, only replaced
                 positions = await to_thread.run_sync(_hold, stack, path, log)
         yield positions or {n: Position.start(n) for n in range(log.partitions)}
 
@@ -157,17 +159,17 @@ def _hold(stack: ExitStack, path: Path, log: Log) -> dict[int, Position] | None:
     live = open_writer(path)
     stack.callback(live.close)
     stack.enter_context(live.transaction())
-    return None if fold.unfit(live, log.log_id) else checkpoints.get_all(live, log.partitions)
+    return None if fold.mismatch(live, log.log_id) else checkpoints.get_all(live, log.partitions)
 
 
 def _switch(generations: Generations, path: Path) -> Path | None:
     if not path.exists():
-        raise Unavailable("another rebuild has put its generation in place meanwhile")
+        raise Unavailable("another rebuild has replaced the live generation meanwhile")
     return generations.switch(path)
 
 
 def _evidence_in(kept: Path, live: Path) -> str | None:
-    """Say what the kept generation has that the live one lacks; None if that is nothing."""
+    """Describe an event that the kept generation has and the live one lacks; None without one."""
     try:
         with closing(open_reader(live)) as db:
             event = history.first_missing(db, kept)
@@ -175,12 +177,12 @@ def _evidence_in(kept: Path, live: Path) -> str | None:
         return f"it cannot be compared: {error}"
     if event is None:
         return None
-    return f"its event {event} is not in the log, or is another one there"
+    return f"its event {event} is missing from the log, or differs there"
 
 
-def _tell_of_no_room(generations: Generations, replaced: Path) -> None:
+def _log_removal(generations: Generations, replaced: Path) -> None:
     kept = generations.kept()
     logger.error(
-        "the old generation %s is removed, and %d are kept already: %s",
+        "the old generation %s was removed, because %d are kept already: %s",
         *(replaced.name, len(kept), ", ".join(str(path) for path in kept)),
     )

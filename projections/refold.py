@@ -1,12 +1,12 @@
-"""Folding one partition of the log again, after the log has lost events of it.
+"""Fold one partition again after the log has lost some of its events.
 
-The partition is folded into a file beside the live generation, and compared with its rows there.
-One transaction then replaces the rows that differ, together with the checkpoint. Until it commits,
-readers see what they saw before; afterwards they see all of the new fold. The other partitions are
-followed meanwhile: they wait for that transaction alone, which writes no more than what differs.
+The partition is folded into a file beside the live generation and compared with its rows there. One
+transaction then replaces the rows that differ, together with the checkpoint: readers see either the
+old or the new fold. The other partitions are followed meanwhile; they only wait for that
+transaction, which writes nothing but the differences.
 
-What the live generation has and the log no longer has may be the only evidence of it. So these
-events are kept in a file of their own before their rows go, see ``Generations.keep_of``.
+The live generation may be the only evidence of the lost events. They are therefore kept in a file
+of their own before their rows are removed, see ``Generations.keep_of``.
 """
 
 import logging
@@ -48,7 +48,7 @@ INSERT OR IGNORE INTO job_ids
     WHERE partition = :partition
   ) WHERE job_id IS NOT NULL;
 """
-"""Of all events of the partition, in either fold: the photos, their jobs and their clients."""
+"""The photos, jobs and clients of all events of the partition, in either fold."""
 
 REPLACE_CHECKPOINT = """
 DELETE FROM live.checkpoints WHERE partition = :partition;
@@ -57,29 +57,29 @@ INSERT INTO live.checkpoints SELECT * FROM main.checkpoints WHERE partition = :p
 
 
 class Live(Protocol):
-    """The live generation, as its projector has it open."""
+    """The live generation, opened by its projector."""
 
     @property
     def path(self) -> Path: ...
 
     def check(self) -> None:
-        """Raise if readers would not see what is committed now."""
+        """Raise an error if readers would not see a commit."""
 
     async def run(self, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-        """Call the function in a thread, while nobody else of this process commits."""
+        """Call the function in a thread, excluding other commits of this process."""
         ...
 
 
 async def refold(log: Log, generations: Generations, live: Live, lost: Position) -> Position:
-    """Make the live generation a fold of what ``lost``'s partition has now; return how far.
+    """Fold the partition of ``lost`` again in the live generation; return its new checkpoint.
 
     ``lost`` is the live checkpoint of the partition.
 
     Raises:
-        Unavailable: Redis is away, the partition has another owner now, or another projector was
+        Unavailable: Redis does not answer, the partition has a new owner, or another projector was
             faster. The live generation stays as it was.
-        Full: no room for the fold.
-        Corrupt: the log has an entry that is no event.
+        Full: the disk has no space for the fold.
+        Corrupt: the log has an entry that is not an event.
     """
     began = time.monotonic()
     partition = lost.partition
@@ -93,7 +93,7 @@ async def refold(log: Log, generations: Generations, live: Live, lost: Position)
         for _ in range(2):  # the second time is short
             position = await fold.catch_up_partition(log, db, await log.end(partition))
         if log.owner(partition) != owner:
-            raise Unavailable(f"partition {partition} has another owner now")
+            raise Unavailable(f"partition {partition} has a new owner")
         try:
             events = await to_thread.run_sync(_compare, db, live.path, partition)
         except Corrupt:
@@ -107,14 +107,14 @@ async def refold(log: Log, generations: Generations, live: Live, lost: Position)
         await live.run(_swap, db, live, lost, keep)
     now = time.monotonic()
     logger.info(
-        "partition %d is folded again in %.1f s, up to %s; its rows were replaced in %.3f s",
+        "partition %d was folded again in %.1f s, up to %s; its rows were replaced in %.3f s",
         *(partition, now - began, position, now - began_swap),
     )
     return position
 
 
 class _Evidence:
-    """The file with the events that are about to go, up to ``lost``."""
+    """The file with the events that are about to be removed, up to ``lost``."""
 
     def __init__(self, generations: Generations, file: Path, lost: Position) -> None:
         self._generations = generations
@@ -126,8 +126,8 @@ class _Evidence:
         kept = self._generations.keep_of(partition, self._lost.entry_id, self._file)
         if kept is None:
             logger.error(
-                "the lost events of partition %d up to %s are not kept: %d files with such events "
-                "are kept already in %s",
+                "the lost events of partition %d up to %s are not kept: %d files with lost events "
+                "are already kept in %s",
                 *(partition, self._lost, self._generations.most_kept),
                 self._generations.folder / "kept",
             )
@@ -145,11 +145,11 @@ def _scratch(generations: Generations) -> Generator[Path]:
 
 
 def _compare(db: Connection, live: Path, partition: int) -> int:
-    """Note which rows differ between ``db`` and the live generation, which is not changed.
+    """List in ``db`` the rows that differ from the live generation, which is not changed.
 
-    Returns how many events the live generation has that ``db`` does not have as it has them.
+    Return how many events of the live generation are missing from ``db`` or differ there.
     """
-    db.execute("PRAGMA foreign_keys = OFF")  # replacing a photo must not remove its thumbnails
+    db.execute("PRAGMA foreign_keys = OFF")  # replacing a photo must keep its thumbnails
     db.execute("ATTACH DATABASE ? AS live", (str(live),))
     values: dict[str, Value] = {"partition": partition}
     with db.transaction(write=False):
@@ -175,7 +175,7 @@ def _compare(db: Connection, live: Path, partition: int) -> int:
 
 
 def _copy_events(evidence: Path, fresh: Path, live: Path, log_id: str) -> None:
-    """Make a file of its own, durable, with the events that only the live generation has."""
+    """Write the events that only the live generation has to a separate, durable file."""
     with closing(fold.create(evidence, log_id)) as db:
         db.execute("ATTACH DATABASE ? AS live", (str(live),))
         db.execute("ATTACH DATABASE ? AS fresh", (str(fresh),))
@@ -191,7 +191,7 @@ def _swap(db: Connection, live: Live, lost: Position, evidence: _Evidence | None
     """Replace the rows that differ, and the checkpoint, in one transaction."""
     values: dict[str, Value] = {"partition": lost.partition}
     with db.transaction():
-        live.check()  # inside, because a rebuild holds this lock while it switches
+        live.check()  # in the transaction: a rebuild holds this lock while it switches
         found = db.execute("SELECT * FROM live.checkpoints WHERE partition = :partition", values)
         if found != [tuple(lost)]:
             raise Unavailable(f"another projector has folded partition {lost.partition}")
@@ -215,6 +215,6 @@ def _conditions() -> dict[str, str]:
 
 
 def _columns(db: Connection, table: str) -> tuple[list[str], list[str]]:
-    """The names of the columns in the primary key, and of the others."""
+    """Return the names of the columns in the primary key, and those of the others."""
     columns = db.execute(f"PRAGMA main.table_info({table})")
     return [c[1] for c in columns if c[5]], [c[1] for c in columns if not c[5]]

@@ -1,4 +1,4 @@
-"""Whether the read model is what the log says: the live generation against a fresh fold."""
+"""Verify the read model: compare the live generation with a fresh fold of the log."""
 
 import hashlib
 import tempfile
@@ -22,20 +22,20 @@ from store.sqlite.generations import Generations
 
 PAGE = 1_000
 NAMED = 10
-"""So many rows of a table that differ are named, and whose they are."""
+"""The most differing rows of a table that a report names."""
 
 Key = tuple[Value, ...]
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
-    """A table's content: equal digests mean equal rows, to the byte. ``sha256`` in hex."""
+    """The digest of a table: equal digests mean equal rows, to the byte. ``sha256`` is in hex."""
 
     rows: int
     sha256: str
 
 
 class TableReport(msgspec.Struct, frozen=True, kw_only=True):
-    """``differing`` are the primary keys of the first rows that differ, ``NAMED`` at most."""
+    """``differing`` has the primary keys of the first rows that differ, at most ``NAMED``."""
 
     table: str
     live: Digest
@@ -48,7 +48,7 @@ class TableReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Both folds as of ``positions``, one of each partition."""
+    """The comparison of both folds as of ``positions``, one for each partition."""
 
     positions: tuple[Position, ...]
     tables: tuple[TableReport, ...]
@@ -61,13 +61,13 @@ class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
 async def verify(
     log: Log, generations: Generations, progress: Progress | None = None
 ) -> VerifyReport:
-    """Fold the log once more, into a file of its own, as far as the live generation is.
+    """Compare the live generation with a second fold of the log, in a temporary file.
 
     Raises:
         Missing: there is no read model.
-        Unavailable: Redis is away.
-        Corrupt: the live generation cannot be read, or is of another log or version.
-        Full: no room for the second fold.
+        Unavailable: Redis does not answer.
+        Corrupt: the live generation cannot be read, or belongs to another log or version.
+        Full: the disk has no space for the second fold.
     """
     live = live_generation(generations)
     with tempfile.TemporaryDirectory(dir=generations.folder, prefix="verify-") as scratch:
@@ -79,7 +79,7 @@ async def verify(
 
 
 def live_generation(generations: Generations) -> Path:
-    """Raises Missing if there is none."""
+    """Return the path of the live generation; raises Missing if there is none."""
     path = generations.current()
     if path is None:
         raise Missing("there is no read model yet: is the projector running?")
@@ -89,14 +89,14 @@ def live_generation(generations: Generations) -> Path:
 async def compare(
     log: Log, live_path: Path, fresh: Connection, progress: Progress | None = None
 ) -> VerifyReport:
-    """Fold the log into ``fresh``, which has no events yet, as far as the live generation is now.
+    """Fold the log into the empty file ``fresh``, up to the live checkpoints, and compare both.
 
-    The live generation goes on meanwhile; what it was at the beginning is compared.
+    The live generation may advance meanwhile; a snapshot from the beginning is compared.
     """
     live = open_reader(live_path)
     try:
         with live.transaction(write=False):
-            reason = fold.unfit(live, log.log_id)
+            reason = fold.mismatch(live, log.log_id)
             if reason is not None:
                 raise Corrupt(reason)
             positions = checkpoints.get_all(live, log.partitions)
@@ -120,7 +120,7 @@ def _table(live: Connection, fresh: Connection, table: str) -> TableReport:
 
 
 def _differing(live: Connection, fresh: Connection, table: str) -> Generator[Key]:
-    """The keys of rows that only one of both has, or both have with other values."""
+    """Yield the keys of rows that only one file has, or that differ between the files."""
     both = merge(_rows(live, table), _rows(fresh, table), key=lambda row: row[0])
     for key, found in groupby(both, key=lambda row: row[0]):
         first, *others = found
@@ -129,7 +129,7 @@ def _differing(live: Connection, fresh: Connection, table: str) -> Generator[Key
 
 
 def digest(db: Connection, table: str) -> Digest:
-    """Over all rows in the order of the primary key, so not over the order of their making."""
+    """Return the digest of all rows in primary-key order, whatever order they were inserted in."""
     rows, sha256 = 0, hashlib.sha256()
     for _, row in _rows(db, table):
         sha256.update(msgspec.msgpack.encode(row))
@@ -138,7 +138,7 @@ def digest(db: Connection, table: str) -> Digest:
 
 
 def _rows(db: Connection, table: str) -> Generator[tuple[Key, Row]]:
-    """Each row with its primary key before it, in the order of the keys."""
+    """Yield each row after its primary key, in the order of the keys."""
     columns = db.execute(f"PRAGMA table_info({table})")
     key = [column[1] for column in sorted(columns, key=_place_in_key) if _place_in_key(column)]
     listed, marks = ", ".join(key), ", ".join("?" * len(key))

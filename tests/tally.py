@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from domain.clients.holdings import Usage
+from domain.clients.usage import Usage
 from store.log.stream import Recorded
 
 

@@ -1,1 +1,1 @@
-"""Clients: their quotas, what counts towards them, and revoked access."""
+"""Clients: their quotas and usage, and the revocation of access."""

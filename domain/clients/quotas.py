@@ -1,6 +1,6 @@
-"""Quotas: the most that one client may have. Operators change those of a client by command.
+"""Quotas: the most that one client may have.
 
-Every client has the default quota, which is a setting, except for what an operator has set for it.
+The defaults are settings. An operator can override them for one client by command.
 """
 
 from typing import Annotated, ClassVar
@@ -8,33 +8,33 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from domain.pipeline.control_events import SystemData
 from domain.rejections import TooManyQuotas
+from domain.system_events import SystemData
 
 MOST_CLIENTS = 1_000
-"""Clients with a quota of their own. All of them are part of one state that every process reads."""
+"""The most clients with their own quota: all are part of one state that every process reads."""
 
 MOST = 2**53 - 1
-"""The largest limit: numbers above it are not exact in JSON and in the scripts of Redis."""
+"""The largest limit: numbers above it are not exact in JSON and in Redis scripts."""
 
 Most = Annotated[int, Meta(ge=0, le=MOST)]
 
 JOB_BYTES = 10_000_000
-"""The most that one job makes with the default recipe.
+"""The most bytes that one job writes with the default recipe.
 
-Nothing is known of a picture when it is uploaded, so this is for the worst one: noise with
-transparency took 2.2 bytes a pixel as WebP of quality 80, and squares of 1920, 600, 300 and 150
-pixels together have 4.1 million: 9.1 MB.
+The content of a picture is unknown when it is uploaded, so this assumes the worst case: noise with
+transparency took 2.2 bytes a pixel as WebP at quality 80, and squares of 1920, 600, 300 and 150
+pixels together have 4.1 million pixels, which makes 9.1 MB.
 """
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The limits of one client; 0 means no limit.
 
-    ``bytes`` counts originals and renditions, superseded ones included until they are removed.
-    ``jobs`` counts jobs that have not ended, except those of a backfill. Each of them reserves
-    ``job_bytes`` of ``bytes`` for the renditions it may make, until it ends. ``uploads`` counts
-    open uploads in one gateway. ``idempotency_keys`` counts the keys of the last 24 hours.
+    ``bytes`` counts originals and renditions, including superseded ones until they are removed.
+    ``jobs`` counts jobs that have not ended, except backfills. Until it ends, each of them reserves
+    ``job_bytes`` of ``bytes`` for the renditions it may write. ``uploads`` counts the open uploads
+    in one gateway. ``idempotency_keys`` counts the keys of the last 24 hours.
     """
 
     photos: Most = 0
@@ -49,7 +49,7 @@ NO_QUOTA = Quota()
 
 
 class OwnQuota(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What an operator has set for one client; None is the default, 0 no limit."""
+    """The overrides that an operator has set for one client; None means the default, 0 no limit."""
 
     photos: Most | None = None
     bytes: Most | None = None
@@ -58,7 +58,7 @@ class OwnQuota(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     idempotency_keys: Most | None = None
 
     def over(self, defaults: Quota) -> Quota:
-        """The limits that apply to the client."""
+        """Return the limits that apply to the client."""
         given = {
             name: most for name, most in msgspec.structs.asdict(self).items() if most is not None
         }
@@ -69,7 +69,7 @@ DEFAULTS = OwnQuota()
 
 
 class QuotaChanged(SystemData, frozen=True, kw_only=True):
-    """``quota`` is now what applies to the client in place of the defaults."""
+    """An operator has set the client's overrides to ``quota``."""
 
     TYPE: ClassVar[str] = "client.quota.changed"
 
@@ -81,33 +81,33 @@ QuotaEvent = QuotaChanged
 
 
 class ChangeQuota(msgspec.Struct, frozen=True, kw_only=True):
-    """Set the client's own quota; ``DEFAULTS`` takes it away."""
+    """Set the client's own quota; ``DEFAULTS`` removes it."""
 
     client_id: str
     quota: OwnQuota
 
 
 Quotas = dict[str, OwnQuota]
-"""By client."""
+"""The clients' own quotas, by client id."""
 
 
 def decide(command: ChangeQuota, quotas: Quotas) -> tuple[QuotaChanged, ...]:
-    """The events that the command leads to; the empty tuple means "already so".
+    """Return the events that ``command`` leads to; the empty tuple means "already so".
 
     Raises:
-        TooManyQuotas: ``MOST_CLIENTS`` other clients have a quota of their own.
+        TooManyQuotas: ``MOST_CLIENTS`` other clients have their own quota.
     """
     if quotas.get(command.client_id, DEFAULTS) == command.quota:
         return ()
     if command.client_id not in quotas and len(quotas) >= MOST_CLIENTS:
         raise TooManyQuotas(
-            f"{MOST_CLIENTS:,} clients have a quota of their own, which is the most there can be.",
+            f"{MOST_CLIENTS:,} clients already have their own quota, which is the maximum.",
             advice="Reset the quota of a client that no longer needs it, or change the defaults.",
         )
     return (QuotaChanged(client_id=command.client_id, quota=command.quota),)
 
 
 def evolve(quotas: Quotas, event: QuotaChanged) -> Quotas:
-    """The quotas after ``event``; a client with the defaults takes no room."""
+    """Return the quotas after ``event``; a client with the defaults has no entry."""
     others = {client: quota for client, quota in quotas.items() if client != event.client_id}
     return others if event.quota == DEFAULTS else {**others, event.client_id: event.quota}

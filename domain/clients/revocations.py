@@ -1,8 +1,7 @@
-"""Which tokens no longer count: the revocations, and the rules for them.
+"""Revocation of tokens: commands, events, state and rules.
 
-A revocation names one token, all tokens of a client, or all tokens of everyone. The last two apply
-to tokens issued up to a moment, so that new ones can be issued afterwards. A revocation is never
-taken back.
+A revocation covers one token, all tokens of one client, or all tokens. The last two apply to tokens
+issued up to a given moment, so that new tokens can be issued afterwards. A revocation is permanent.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,26 +9,26 @@ from typing import ClassVar
 
 import msgspec
 
-from domain.pipeline.control_events import SystemData
 from domain.rejections import InvalidRevocation, TooManyRevocations
+from domain.system_events import SystemData
 
 LONGEST_LIFE = timedelta(days=366)
-"""No setting lets a token live longer, so a revocation older than this revokes nothing any more."""
+"""The longest that any setting lets a token live; an older revocation has no effect any more."""
 
 CLOCK_LEEWAY = timedelta(seconds=5)
-"""How far the clocks of two machines may be apart."""
+"""The most by which the clocks of two machines may differ."""
 
 OLDEST_YEAR = 1970
-"""The first of the times that a token can tell (RFC 7519, section 2, NumericDate)."""
+"""The earliest year that a token can express (RFC 7519, section 2, NumericDate)."""
 
 MOST_TOKENS = 1_000
-"""Tokens that are revoked one by one, and clients that are revoked, at a time."""
+"""The most individually revoked tokens, and the most revoked clients, in force at a time."""
 
 
 class AccessRevoked(SystemData, frozen=True, kw_only=True):
-    """Tokens were revoked: the one of ``token_id``, or those issued up to ``before``.
+    """Tokens were revoked: the one with ``token_id``, or those issued up to ``before``.
 
-    With ``client_id`` only the tokens of that client; with neither id those of everyone.
+    With ``client_id`` only the tokens of that client are revoked; with neither id all tokens are.
     """
 
     TYPE: ClassVar[str] = "access.revoked"
@@ -41,7 +40,7 @@ class AccessRevoked(SystemData, frozen=True, kw_only=True):
 
 
 class RevokeAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """Revoke one token, or those issued up to ``before``, by default ``now``."""
+    """Revoke one token, or those issued up to ``before``, which defaults to ``now``."""
 
     now: datetime
     token_id: str | None = None
@@ -53,8 +52,8 @@ class RevokeAccess(msgspec.Struct, frozen=True, kw_only=True):
 class Revocations(msgspec.Struct, frozen=True, kw_only=True):
     """The revocations in force.
 
-    ``tokens`` has the moment of revocation by token id; ``clients`` by client id, and ``everyone``,
-    have the moment up to which tokens had to be issued to be revoked.
+    ``tokens`` maps token ids to the moment of revocation. ``clients``, by client id, and
+    ``everyone`` hold the moment up to which issued tokens are revoked.
     """
 
     tokens: dict[str, datetime] = {}
@@ -62,17 +61,17 @@ class Revocations(msgspec.Struct, frozen=True, kw_only=True):
     everyone: datetime | None = None
 
     def reason_against(self, token_id: str | None, client_id: str, issued: float) -> str | None:
-        """Return why a token ``issued`` at that time, in seconds since 1970, does not count.
+        """Return why a token ``issued`` at that time, in seconds since 1970, is revoked.
 
-        None if it is not revoked.
+        Return None if it is not revoked.
         """
         if token_id is not None and token_id in self.tokens:
             return "This token has been revoked."
         client = self.clients.get(client_id)
         if client is not None and issued <= client.timestamp():
-            return f"All tokens of {client_id} issued up to {_shown(client)} have been revoked."
+            return f"All tokens of {client_id} issued up to {_iso(client)} have been revoked."
         if self.everyone is not None and issued <= self.everyone.timestamp():
-            return f"All tokens issued up to {_shown(self.everyone)} have been revoked."
+            return f"All tokens issued up to {_iso(self.everyone)} have been revoked."
         return None
 
 
@@ -80,37 +79,40 @@ def revoke(command: RevokeAccess, revocations: Revocations) -> tuple[AccessRevok
     """Return the events that ``command`` leads to; the empty tuple means "already so".
 
     Raises:
-        InvalidRevocation: the command names a token and more, or a time to come.
-        TooManyRevocations: there is no room for another one.
+        InvalidRevocation: the command names nothing, more than a token id, or a time that is in the
+            future or before ``OLDEST_YEAR``.
+        TooManyRevocations: ``MOST_TOKENS`` are in force.
     """
     token_id, client_id = command.token_id, command.client_id
     if token_id is not None:
         if client_id is not None or command.before is not None:
-            raise InvalidRevocation("A token is revoked by its id alone.")
+            raise InvalidRevocation("A revocation by token id takes no client and no time.")
         if token_id in revocations.tokens:
             return ()
-        _check_room(revocations.tokens, "tokens")
+        _check_count(revocations.tokens, "tokens")
         return (AccessRevoked(token_id=token_id, reason=command.reason),)
     if client_id is None and command.before is None:
-        raise InvalidRevocation("The revocation names no token, no client and no time.")
+        raise InvalidRevocation("A revocation must name a token, a client or a time.")
     if command.before is not None and command.before.year < OLDEST_YEAR:
-        raise InvalidRevocation(f"No token is older than the year {OLDEST_YEAR}.")
+        raise InvalidRevocation(
+            f"{command.before.isoformat()} is before {OLDEST_YEAR}, the earliest year."
+        )
     if command.before is not None and command.before > command.now + CLOCK_LEEWAY:
-        # As it was given: UTC cannot tell each time of other zones.
+        # Shown as given: some times of other zones cannot be expressed in UTC.
         raise InvalidRevocation(f"{command.before.isoformat()} is in the future.")
-    before = datetime.fromisoformat(_shown(min(command.before or command.now, command.now)))
+    before = datetime.fromisoformat(_iso(min(command.before or command.now, command.now)))
     if _covered(before, revocations.everyone):
         return ()
     if client_id is not None:
         if _covered(before, revocations.clients.get(client_id)):
             return ()
         if client_id not in revocations.clients:
-            _check_room(revocations.clients, "clients")
-    return (AccessRevoked(client_id=client_id, before=_shown(before), reason=command.reason),)
+            _check_count(revocations.clients, "clients")
+    return (AccessRevoked(client_id=client_id, before=_iso(before), reason=command.reason),)
 
 
 def after_revocation(revocations: Revocations, event: AccessRevoked, at: datetime) -> Revocations:
-    """Return the revocations after ``event``, which happened ``at``, without those of no effect."""
+    """Return the revocations after ``event``, which happened ``at``; drop those without effect."""
     tokens, clients = dict(revocations.tokens), dict(revocations.clients)
     everyone = revocations.everyone
     before = _moment(event, at)
@@ -123,7 +125,7 @@ def after_revocation(revocations: Revocations, event: AccessRevoked, at: datetim
     forgotten = at - LONGEST_LIFE - CLOCK_LEEWAY
     covered = max(everyone - CLOCK_LEEWAY, forgotten) if everyone is not None else forgotten
     return Revocations(
-        # A token revoked by its id may have been issued by a machine whose clock is ahead.
+        # A token revoked by its id may come from a machine whose clock is ahead.
         tokens={name: moment for name, moment in tokens.items() if moment > covered},
         clients={
             name: moment
@@ -135,9 +137,9 @@ def after_revocation(revocations: Revocations, event: AccessRevoked, at: datetim
 
 
 def is_superseded(event: AccessRevoked, at: datetime, revocations: Revocations) -> bool:
-    """Return whether a wider revocation refuses all that ``event``, which happened ``at``, refuses.
+    """Return whether a wider revocation covers all that ``event``, which happened ``at``, covers.
 
-    ``revocations`` are those in force now. ``event`` is not older than ``LONGEST_LIFE``.
+    ``revocations`` are those in force now. ``event`` must not be older than ``LONGEST_LIFE``.
     """
     if event.token_id is not None:
         return event.token_id not in revocations.tokens
@@ -147,7 +149,7 @@ def is_superseded(event: AccessRevoked, at: datetime, revocations: Revocations) 
 
 
 def _moment(event: AccessRevoked, at: datetime) -> datetime:
-    """Up to when tokens had to be issued to be revoked."""
+    """Return the moment up to which issued tokens are revoked."""
     return datetime.fromisoformat(event.before) if event.before is not None else at
 
 
@@ -155,13 +157,13 @@ def _covered(before: datetime, already: datetime | None) -> bool:
     return already is not None and before <= already
 
 
-def _check_room(kept: dict[str, datetime], what: str) -> None:
+def _check_count(kept: dict[str, datetime], what: str) -> None:
     if len(kept) >= MOST_TOKENS:
         raise TooManyRevocations(
-            f"{MOST_TOKENS} {what} are revoked one by one already.",
+            f"{MOST_TOKENS:,} {what} are already revoked individually, which is the maximum.",
             advice="Revoke all tokens issued before a time instead.",
         )
 
 
-def _shown(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

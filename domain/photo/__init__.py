@@ -1,1 +1,1 @@
-"""A photo: commands, events, state, and what a command leads to."""
+"""A photo: its commands, events and state, and the rules that lead from one to the other."""

@@ -1,4 +1,4 @@
-"""What may be asked of a photo. A command brings every id it needs; the rules draw none."""
+"""Commands on a photo. A command brings every id that its events need; the rules generate none."""
 
 from typing import Any, Literal
 
@@ -9,6 +9,8 @@ from domain.pipeline.failures import Category
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of all commands on a photo."""
+
     photo_id: str
 
 
@@ -29,7 +31,7 @@ class UploadPhoto(Command, frozen=True, kw_only=True):
 
 
 class RequestProcessing(Command, frozen=True, kw_only=True):
-    """Run a pipeline again."""
+    """Run a pipeline over the photo again, as job ``job_id``."""
 
     job_id: str
     pipeline: str
@@ -37,9 +39,10 @@ class RequestProcessing(Command, frozen=True, kw_only=True):
 
 
 class RetryProcessing(Command, frozen=True, kw_only=True):
-    """Go on with a job that failed, as job ``job_id``: what it has done is not done again.
+    """Continue a failed job as job ``job_id``, without the stages that are done.
 
-    ``unless_discarded`` is for photos that nobody has named: one may have been put aside meanwhile.
+    ``unless_discarded`` is for photos that were selected rather than named: someone may have
+    discarded one of their failures in the meantime.
     """
 
     job_id: str
@@ -48,24 +51,26 @@ class RetryProcessing(Command, frozen=True, kw_only=True):
 
 
 class BackfillStage(Command, frozen=True, kw_only=True):
-    """Run a stage, and those that build on it, over a photo that is there already."""
+    """Run a stage, and the stages that build on it, over an existing photo."""
 
     job_id: str
     stage: str
 
 
 class DiscardFailure(Command, frozen=True, kw_only=True):
-    """Leave a failed job as it is, and say why; the photo keeps its original."""
+    """Close a failed job without a retry, for ``reason``; the photo keeps its original."""
 
     reason: str
 
 
 class StartProcessing(Command, frozen=True, kw_only=True):
+    """Record that the first stage of the job has begun."""
+
     job_id: str
 
 
 class RecordStageCompleted(Command, frozen=True, kw_only=True):
-    """``remove_at`` is when the renditions that these replace may be removed."""
+    """Record a stage's result. ``remove_at`` is when the renditions it replaces may be removed."""
 
     job_id: str
     stage: str
@@ -77,9 +82,10 @@ class RecordStageCompleted(Command, frozen=True, kw_only=True):
 
 
 class RecordStageFailed(Command, frozen=True, kw_only=True):
-    """``retry_at`` is set by who knows the clock and the retry rules; without it the job ends.
+    """Record a failed attempt of a stage. Without ``retry_at`` the job ends.
 
-    ``begun`` is false where nobody ever began the attempt: it does not count as one.
+    The caller sets ``retry_at``, because it knows the clock and the retry rules. ``begun`` is false
+    if no worker ever began the attempt, which then does not count as one.
     """
 
     job_id: str
@@ -93,17 +99,17 @@ class RecordStageFailed(Command, frozen=True, kw_only=True):
 
 
 class DeletePhoto(Command, frozen=True, kw_only=True):
-    pass
+    """Hide the photo from its readers; its files are erased afterwards."""
 
 
 class RecordRenditionsRemoved(Command, frozen=True, kw_only=True):
-    """Record that superseded renditions are gone. Keys that are not superseded are left out."""
+    """Record that superseded renditions were removed. Other keys are ignored."""
 
     keys: tuple[str, ...]
 
 
 class RecordOriginalRestored(Command, frozen=True, kw_only=True):
-    """Record that the original is stored again with its bytes, after it was missing or altered.
+    """Record that a missing or altered original is stored again with its bytes.
 
     ``number`` counts the restorations of the photo from 1, so that each is recorded once.
     """
@@ -113,7 +119,7 @@ class RecordOriginalRestored(Command, frozen=True, kw_only=True):
 
 
 class RecordErased(Command, frozen=True, kw_only=True):
-    pass
+    """Record that every file of a deleted photo was removed."""
 
 
 PhotoCommand = (

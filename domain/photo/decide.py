@@ -1,13 +1,13 @@
-"""Decide what a command on a photo leads to.
+"""Decide which events a command on a photo leads to.
 
-``decide`` returns the events a command leads to; the empty tuple means "already so".
+Every function here returns those events; the empty tuple means "already so".
 """
 
 from typing import assert_never
 
-from domain.clients import holdings
 from domain.photo import commands as c
 from domain.photo import events as e
+from domain.photo import holdings
 from domain.photo.state import Photo, is_current
 from domain.pipeline.stages import (
     BACKFILL,
@@ -29,12 +29,14 @@ from domain.rejections import (
 )
 
 SUPERSEDED_MAX = 200
-"""Superseded renditions of one photo, which are part of its state. At this many the photo is not
-processed again until some are removed."""
+"""The most superseded renditions of one photo, since they are part of its state. At this number
+the photo is not processed again until some are removed."""
 
 
-def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:
-    """The events that ``command`` leads to, given what the photo is now.
+def decide(  # noqa: C901 # one case a command
+    command: c.PhotoCommand, photo: Photo | None
+) -> tuple[e.PhotoEvent, ...]:
+    """Return the events that ``command`` leads to, given the photo's state.
 
     Raises:
         Rejected: a rule says no.
@@ -43,11 +45,18 @@ def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, 
         return _upload(command, photo)
     if photo is None:
         raise PhotoNotFound(
-            f"There is no photo {command.photo_id}.", advice="Check the id; lists show your photos."
+            f"There is no photo {command.photo_id}.",
+            advice="Check the id against the list of your photos.",
         )
     match command:
-        case c.RequestProcessing() | c.RetryProcessing() | c.BackfillStage() | c.DiscardFailure():
-            return _steer(command, photo)
+        case c.RequestProcessing():
+            return _request(command, photo)
+        case c.RetryProcessing():
+            return _retry(command, photo)
+        case c.BackfillStage():
+            return _backfill(command, photo)
+        case c.DiscardFailure():
+            return _discard(command, photo)
         case c.StartProcessing():
             return _start(command, photo)
         case c.RecordStageCompleted():
@@ -61,32 +70,18 @@ def decide(command: c.PhotoCommand, photo: Photo | None) -> tuple[e.PhotoEvent, 
         case c.RecordOriginalRestored():
             return _restore(command, photo)
         case c.RecordErased():
-            if photo.erased or not photo.deleted:
-                return ()
-            return (e.PhotoErased(photo_id=photo.photo_id),)
+            return _erase(photo)
         case _:
             assert_never(command)
-
-
-def _restore(command: c.RecordOriginalRestored, photo: Photo) -> tuple[e.PhotoEvent, ...]:
-    if photo.deleted or photo.restorations >= command.number:
-        return ()
-    return (
-        e.OriginalRestored(
-            photo_id=photo.photo_id,
-            key=photo.keys["original"],
-            file_size=photo.file_size,
-            sha256=photo.sha256,
-            cause=command.cause,
-        ),
-    )
 
 
 def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, ...]:
     if photo is not None and photo.keys["original"] == command.key:
         return ()
     if photo is not None:
-        raise PhotoExists(f"Photo {command.photo_id} exists.", advice="Upload under a new id.")
+        raise PhotoExists(
+            f"Photo {command.photo_id} already exists.", advice="Upload the file under a new id."
+        )
     check(command.pipeline, command.priority)
     return (
         e.PhotoUploaded(
@@ -102,21 +97,6 @@ def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, 
             priority=command.priority,
         ),
     )
-
-
-def _steer(
-    command: c.RequestProcessing | c.RetryProcessing | c.BackfillStage | c.DiscardFailure,
-    photo: Photo,
-) -> tuple[e.PhotoEvent, ...]:
-    match command:
-        case c.RequestProcessing():
-            return _request(command, photo)
-        case c.RetryProcessing():
-            return _retry(command, photo)
-        case c.BackfillStage():
-            return _backfill(command, photo)
-        case c.DiscardFailure():
-            return _discard(command, photo)
 
 
 def _request(command: c.RequestProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
@@ -135,27 +115,28 @@ def _retry(command: c.RetryProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]
         )
     if job.discarded and command.unless_discarded:
         raise NothingFailed(
-            f"The failure of photo {photo.photo_id} has been put aside.",
-            advice="Name the photo to try it again all the same.",
+            f"The failure of photo {photo.photo_id} was discarded.",
+            advice="To retry it anyway, name the photo by its id.",
         )
     return _begin(photo, command.job_id, job.pipeline, priority, done=job.done)
 
 
 def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...]:
-    """Once, however often the same job is asked for and whatever came after it."""
+    """Request a backfill once, however often the same job is requested and whatever followed it."""
     check_stage(command.stage)
     if command.job_id in photo.backfills:
         return ()
     job = photo.job
-    if job.failed and not job.discarded and not photo.deleted:  # its dead letter would be lost
+    # A new job would hide the dead letter of a failed one.
+    if job.failed and not job.discarded and not photo.deleted:
         raise JobFailed(
             f"The last job of photo {photo.photo_id} failed.", advice="Retry or discard it first."
         )
     done = photo.finished & ancestors(command.stage)
-    if job.discarded and done != ancestors(command.stage):  # what was put aside stays aside
+    if job.discarded and done != ancestors(command.stage):  # what was discarded stays so
         raise JobFailed(
-            f"Photo {photo.photo_id} was put aside before its {command.stage}.",
-            advice="Reprocess it if it is to be tried again.",
+            f"The job of photo {photo.photo_id} was discarded before {command.stage} could run.",
+            advice="Reprocess the photo to run its pipeline again.",
         )
     return _begin(photo, command.job_id, BACKFILL + command.stage, LEAST_PRIORITY, done=done)
 
@@ -173,8 +154,8 @@ def _begin(
         )
     if len(photo.holding.superseded) >= SUPERSEDED_MAX:
         raise TooManySuperseded(
-            f"Photo {photo.photo_id} has {SUPERSEDED_MAX} superseded renditions.",
-            advice="Process it again later: superseded renditions are removed after a while.",
+            f"Photo {photo.photo_id} has {SUPERSEDED_MAX} superseded renditions, the most allowed.",
+            advice="Try again later: superseded renditions are removed after a while.",
         )
     return (
         e.ProcessingRequested(
@@ -193,7 +174,8 @@ def _discard(command: c.DiscardFailure, photo: Photo) -> tuple[e.PhotoEvent, ...
         return ()
     if not job.failed:
         raise NothingFailed(
-            f"The last job of photo {photo.photo_id} did not fail.", advice="Nothing is to be done."
+            f"The last job of photo {photo.photo_id} did not fail.",
+            advice="There is nothing to discard.",
         )
     return (
         e.ProcessingDiscarded(photo_id=photo.photo_id, job_id=job.job_id, reason=command.reason),
@@ -272,3 +254,23 @@ def _fail_stage(command: c.RecordStageFailed, photo: Photo) -> tuple[e.PhotoEven
             attempts=command.attempt if command.begun else command.attempt - 1,
         ),
     )
+
+
+def _restore(command: c.RecordOriginalRestored, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if photo.deleted or photo.restorations >= command.number:
+        return ()
+    return (
+        e.OriginalRestored(
+            photo_id=photo.photo_id,
+            key=photo.keys["original"],
+            file_size=photo.file_size,
+            sha256=photo.sha256,
+            cause=command.cause,
+        ),
+    )
+
+
+def _erase(photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if photo.erased or not photo.deleted:
+        return ()
+    return (e.PhotoErased(photo_id=photo.photo_id),)

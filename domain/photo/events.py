@@ -1,7 +1,8 @@
-"""The facts of a photo's life, as the log keeps them. Names and meanings never change once stored.
+"""The events of a photo, and the envelope in which the log stores every event.
 
-``TYPE`` is the name on the wire and in the log; it is a string of its own, so renaming a class
-changes no stored byte. A changed meaning is a new ``version`` in the metadata and an upcaster.
+Names and meanings never change once stored. ``TYPE`` is the name on the wire and in the log; it is
+an explicit string, so renaming a class changes no stored byte. A changed meaning needs a new
+``version`` in the metadata and an upcaster.
 """
 
 from datetime import UTC, datetime
@@ -16,19 +17,20 @@ from domain.pipeline.control_events import PipelineEvent
 from domain.pipeline.failures import Category
 
 FIRST_PREV = "0" * 64
-"""``prev`` of a photo's first event: there is nothing before it."""
+"""``prev`` of a photo's first event, which has no predecessor."""
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What happened. Every event names its photo."""
+    """The base of all events of a photo. Every event names its photo."""
 
     TYPE: ClassVar[str]
+    VERSION: ClassVar[str] = "1"
 
     photo_id: str
 
 
 class PhotoUploaded(Data, frozen=True, kw_only=True):
-    """The original is durable under ``key``; ``job_id`` will process it."""
+    """The original is durable under ``key``; job ``job_id`` will process it."""
 
     TYPE: ClassVar[str] = "photo.uploaded"
 
@@ -44,7 +46,7 @@ class PhotoUploaded(Data, frozen=True, kw_only=True):
 
 
 class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):
-    """Someone asked for the pipeline to run again, as job ``job_id``, without what is ``done``."""
+    """The pipeline is to run again, as job ``job_id``, without the stages that are ``done``."""
 
     TYPE: ClassVar[str] = "photo.processing.requested"
 
@@ -55,6 +57,8 @@ class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ProcessingStarted(Data, frozen=True, kw_only=True):
+    """The first stage of the job has begun."""
+
     TYPE: ClassVar[str] = "photo.processing.started"
 
     job_id: str
@@ -62,7 +66,7 @@ class ProcessingStarted(Data, frozen=True, kw_only=True):
 
 
 class ThumbnailGenerated(Data, frozen=True, kw_only=True):
-    """``size`` is the longest edge asked for; the rendition may be smaller, never larger."""
+    """``size`` is the requested longest edge; the rendition may be smaller, never larger."""
 
     TYPE: ClassVar[str] = "photo.thumbnail.generated"
 
@@ -72,7 +76,7 @@ class ThumbnailGenerated(Data, frozen=True, kw_only=True):
 
 
 class StageCompleted(Data, frozen=True, kw_only=True):
-    """``result`` is the stage's own Struct as a plain object."""
+    """A stage succeeded. ``result`` is the stage's own Struct as a plain object."""
 
     TYPE: ClassVar[str] = "photo.processing.stage.completed"
 
@@ -87,7 +91,7 @@ class StageCompleted(Data, frozen=True, kw_only=True):
 
 
 class StageFailed(Data, frozen=True, kw_only=True):
-    """One attempt of a stage failed. ``retry_at`` says when it is tried again, if it is."""
+    """One attempt of a stage failed. ``retry_at`` is the time of the next one, if there is one."""
 
     TYPE: ClassVar[str] = "photo.processing.stage.failed"
 
@@ -103,6 +107,8 @@ class StageFailed(Data, frozen=True, kw_only=True):
 
 
 class ProcessingCompleted(Data, frozen=True, kw_only=True):
+    """All stages of the job are done."""
+
     TYPE: ClassVar[str] = "photo.processing.completed"
 
     job_id: str
@@ -110,7 +116,7 @@ class ProcessingCompleted(Data, frozen=True, kw_only=True):
 
 
 class ProcessingFailed(Data, frozen=True, kw_only=True):
-    """The job ended without its results: this event is the dead letter."""
+    """The job has failed for good: this event is the dead letter."""
 
     TYPE: ClassVar[str] = "photo.processing.failed"
 
@@ -130,8 +136,8 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RenditionsSuperseded(Data, frozen=True, kw_only=True):
-    """Job ``job_id`` has replaced these renditions. They stay until ``remove_at``, because readers
-    may still have links to them; without it they stay until an operator removes them.
+    """Job ``job_id`` has replaced these renditions. They stay stored until ``remove_at``, because
+    readers may still have links to them; without it they stay until an operator removes them.
     """
 
     TYPE: ClassVar[str] = "photo.renditions.superseded"
@@ -150,8 +156,8 @@ class RenditionsRemoved(Data, frozen=True, kw_only=True):
 
 
 class OriginalRestored(Data, frozen=True, kw_only=True):
-    """The original was missing or altered. A client sent its bytes again: they are durable under
-    ``key``.
+    """The original was missing or altered, and a client has sent its bytes again: they are durable
+    under ``key``.
     """
 
     TYPE: ClassVar[str] = "photo.original.restored"
@@ -163,7 +169,7 @@ class OriginalRestored(Data, frozen=True, kw_only=True):
 
 
 class ProcessingDiscarded(Data, frozen=True, kw_only=True):
-    """An operator has put the failed job aside."""
+    """An operator has closed the failed job without a retry."""
 
     TYPE: ClassVar[str] = "photo.processing.discarded"
 
@@ -172,7 +178,7 @@ class ProcessingDiscarded(Data, frozen=True, kw_only=True):
 
 
 class PhotoDeleted(Data, frozen=True, kw_only=True):
-    """The photo is gone for its readers; its files go next."""
+    """Readers no longer see the photo; its files are erased next."""
 
     TYPE: ClassVar[str] = "photo.deleted"
 
@@ -206,11 +212,11 @@ EVENT_TYPES: dict[str, type[AnyEvent]] = {cls.TYPE: cls for cls in get_args(AnyE
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who, why and after what.
+    """Who caused an event, why, and what came before it.
 
     ``prev`` is the SHA-256, in hex, of the stored bytes of the photo's previous event, which makes
     a photo's history a hash chain. ``cause`` is the position of the event that led to this one.
-    The events of the pipeline itself are chained likewise, with ``OF_NO_PHOTO`` as their client.
+    The events of the system are chained in the same way, with ``OF_NO_PHOTO`` as their client.
     """
 
     source: str
@@ -225,7 +231,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of the log. ``timestamp`` is when it was decided; its position gives the order."""
+    """One entry of the log. ``timestamp`` is when it was decided; positions give the order."""
 
     timestamp: str
     data: AnyEvent
@@ -237,7 +243,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command brings from outside: who gives it, why, and the time it is given."""
+    """What accompanies a command from outside: who gives it, why, and the current time."""
 
     now: datetime
     source: str
@@ -247,5 +253,5 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def iso(moment: datetime) -> str:
-    """UTC, to the millisecond, ending in ``Z``."""
+    """Return the moment in UTC, to the millisecond, ending in ``Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

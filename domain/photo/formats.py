@@ -1,11 +1,11 @@
-"""What kind of picture a file is, by its first bytes. Names and declared types are never asked.
+"""Detect the format of a picture by its first bytes; names and declared types are ignored.
 
 Sources: JPEG ISO/IEC 10918-1 B.1.1; PNG 3rd edition 5.2; WebP RFC 9649; GIF89a 17; TIFF 6.0 2 and
 BigTIFF; ``ftyp`` brands of ISO/IEC 14496-12 4.3, ISO/IEC 23008-12 annex B (HEIF) and AVIF 1.1.0.
 """
 
 HEAD_BYTES = 64
-"""How many bytes ``sniff`` looks at; the brands of an ISO file that lie beyond are not seen."""
+"""How many bytes ``sniff`` reads; it does not see brands of an ISO file that lie beyond."""
 
 _AVIF = {b"avif", b"avis"}
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
@@ -15,9 +15,9 @@ _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 def sniff(head: bytes) -> tuple[str, str] | None:
-    """Name and MIME type of the format that ``head`` begins, or None for what is no picture.
+    """Return the name and MIME type of the format that ``head`` begins, or None for no picture.
 
-    A match promises no more than how the file begins: it may still be broken or hostile.
+    A match only describes the beginning of the file, which may still be broken or hostile.
     """
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG", "image/jpeg"
@@ -35,7 +35,7 @@ def sniff(head: bytes) -> tuple[str, str] | None:
 
 
 def _by_brands(head: bytes) -> tuple[str, str] | None:
-    """The major brand says what family it is; a general one leaves it to the compatible brands."""
+    """Return the format by the major brand, or by the compatible brands if that one is general."""
     end = min(int.from_bytes(head[:4], "big"), len(head))
     major = head[8:12]
     brands = {major} | {head[at : at + 4] for at in range(16, end - 3, 4)}

@@ -1,4 +1,4 @@
-"""What each stage finds out about a photo: the JSON objects in the events' ``result``.
+"""The results of the stages: the JSON objects in the ``result`` of their events.
 
 A missing fact is ``None``, never a guess.
 """
@@ -11,7 +11,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Rendition(Result, frozen=True, kw_only=True):
-    """A picture made from the original; the bytes are under ``key`` in the blob store."""
+    """A picture made from the original; its bytes are under ``key`` in the blob store."""
 
     name: str  # ``thumbnail-150``, ``optimized``
     key: str
@@ -58,7 +58,7 @@ class Gps(Result, frozen=True, kw_only=True):
 
 
 class MetadataResult(Result, frozen=True, kw_only=True):
-    """``taken_at`` is local time as the camera wrote it, with an offset if the file has one."""
+    """``taken_at`` is the local time that the camera wrote, with an offset if the file has one."""
 
     width: int
     height: int
@@ -70,7 +70,7 @@ class MetadataResult(Result, frozen=True, kw_only=True):
 
 
 class ThumbnailsResult(Result, frozen=True, kw_only=True):
-    """``sizes`` are the longest edges asked for, in pixels; a smaller photo is not enlarged."""
+    """``sizes`` are the requested longest edges, in pixels; a smaller photo is not enlarged."""
 
     sizes: tuple[int, ...]
 
@@ -80,6 +80,6 @@ class PlaceholderResult(Result, frozen=True, kw_only=True):
 
 
 class OptimizationResult(Result, frozen=True, kw_only=True):
-    """``recipe`` names the settings that made the rendition, e.g. ``webp-1920-q80``."""
+    """``recipe`` names the settings that made the rendition, such as ``webp-1920-q80``."""
 
     recipe: str

@@ -1,21 +1,21 @@
 """A photo's state, and how events change it.
 
-``evolve`` folds one event into the state and never refuses: what is in the log happened.
+``evolve`` folds one event into the state and never rejects one: what is in the log has happened.
 """
 
 from typing import assert_never
 
 import msgspec
 
-from domain.clients import holdings
-from domain.clients.holdings import Holding
 from domain.photo import events as e
-from domain.pipeline.control_events import SystemData
+from domain.photo import holdings
+from domain.photo.holdings import Holding
 from domain.pipeline.stages import BACKFILL
+from domain.system_events import SystemData
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a pipeline over the photo. ``attempts`` counts those that failed, by stage."""
+    """One run of a pipeline over the photo. ``attempts`` is the last failed attempt, by stage."""
 
     job_id: str
     pipeline: str
@@ -29,10 +29,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules need to know of a photo; readers have the read models.
+    """What the rules need to know about a photo; queries use the read models.
 
-    ``holding`` has its files; ``finished`` are the stages that any job has done; ``backfills`` the
-    jobs that a backfill has asked for; ``restorations`` counts how often its original was restored.
+    ``holding`` has the photo's files; ``finished`` are the stages that any job has done;
+    ``backfills`` are the jobs of its backfills; ``restorations`` counts how often its original was
+    restored.
     """
 
     photo_id: str
@@ -49,7 +50,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keys(self) -> dict[str, str]:
-        """The current files, by rendition name."""
+        """The keys of the current files, by rendition name."""
         return self.holding.keys
 
     @property
@@ -73,10 +74,15 @@ JobEvent = (
 
 
 def evolve(photo: Photo | None, event: e.Event) -> Photo:
-    """The state after ``event``."""
+    """Return the state after ``event``.
+
+    Raises:
+        TypeError: the event concerns the system, not a photo.
+        ValueError: the history does not begin with ``photo.uploaded``.
+    """
     data = event.data
     if isinstance(data, SystemData):
-        raise TypeError(f"{event.type} is of no photo")
+        raise TypeError(f"{event.type} concerns no photo")
     if isinstance(data, e.PhotoUploaded):
         return Photo(
             photo_id=data.photo_id,
@@ -142,7 +148,7 @@ def _evolve_job(job: Job, data: JobEvent) -> Job:
 
 
 def is_current(photo: Photo, job_id: str, stage: str, attempt: int) -> bool:
-    """Whether that attempt is still waited for; if not, its result would change nothing."""
+    """Return whether this attempt is still expected; if not, its result would change nothing."""
     job = photo.job
     if photo.deleted or job.job_id != job_id or job.ended or stage in job.done:
         return False

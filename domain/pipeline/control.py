@@ -1,4 +1,4 @@
-"""How operators steer the pipeline: commands, state, ``decide`` and ``evolve``."""
+"""Control of the whole system by operators: commands, state, ``decide`` and ``evolve``."""
 
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -29,36 +29,46 @@ from domain.pipeline.stages import ERASURE, check_stage
 from domain.rejections import InvalidLimit, PipelinePaused
 
 LOST_KEPT = 1_000
-"""Photos whose loss is remembered as told; one that is forgotten may be told again."""
+"""The most photos remembered as reported lost; a photo that is forgotten may be reported again."""
 
 ALERTS_APART = timedelta(minutes=1)
-"""The shortest time between two alerts of one stage and category: a storm is one event a minute."""
+"""The shortest time between alerts of one stage and category: a storm is one event a minute."""
 
 
 class PauseStage(msgspec.Struct, frozen=True, kw_only=True):
+    """Pause a stage, or all stages if ``stage`` is None."""
+
     stage: str | None
 
 
 class ResumeStage(msgspec.Struct, frozen=True, kw_only=True):
+    """Resume a stage, or all stages if ``stage`` is None."""
+
     stage: str | None
 
 
 class RecordDrained(msgspec.Struct, frozen=True, kw_only=True):
+    """Record that an operator has failed the waiting tasks of a stage, or of all stages."""
+
     stage: str | None
     tasks: int
     reason: str
 
 
 class LimitStage(msgspec.Struct, frozen=True, kw_only=True):
-    """``stage`` None limits how many tasks a worker runs at once, of whatever stage."""
+    """Limit a stage; with ``stage`` None, the concurrent tasks of a worker over all stages."""
 
     stage: str | None
     limit: Limit
 
 
 class RaiseAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """``lost`` are photos, ``MOST_NAMED`` at most, that have lost events up to the time
-    ``lost_upto``. They are named once, however many processes notice the loss."""
+    """Raise an alert, at most one a minute for each stage and category.
+
+    An alert about lost events is not limited in this way. ``lost`` are the photos, at most
+    ``MOST_NAMED``, that have lost events up to the time ``lost_upto``. Each is named once, however
+    many processes notice the loss.
+    """
 
     now: datetime
     stage: str
@@ -74,14 +84,15 @@ ControlCommand = (
     PauseStage | ResumeStage | RecordDrained | LimitStage | RaiseAlert | ChangeQuota | RevokeAccess
 )
 
-
 SystemEvent = PipelineEvent | QuotaChanged | AccessRevoked
 
 
 class Controls(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds now. ``alerted`` has the time of the last alert by stage and category;
-    ``quotas`` are those of clients with a quota of their own, ``quotas.MOST_CLIENTS`` at most.
-    ``lost`` has the photos, the last ``LOST_KEPT``, whose loss of events was told, and when it was.
+    """The state of all controls.
+
+    ``alerted`` has the time of the last alert by stage and category. ``quotas`` has the clients
+    with their own quota, at most ``quotas.MOST_CLIENTS``. ``lost`` has the last ``LOST_KEPT``
+    photos whose loss of events was reported, with the time of the report.
     """
 
     all_paused: bool = False
@@ -104,7 +115,7 @@ NO_LIMIT = Limit()
 
 
 def decide(command: ControlCommand, controls: Controls) -> tuple[SystemEvent, ...]:
-    """The events that ``command`` leads to; the empty tuple means "already so".
+    """Return the events that ``command`` leads to; the empty tuple means "already so".
 
     Raises:
         Rejected: a rule says no.
@@ -122,7 +133,7 @@ def decide(command: ControlCommand, controls: Controls) -> tuple[SystemEvent, ..
         case LimitStage():
             return _limit(_known(command.stage), command.limit, controls)
         case RaiseAlert(lost=(_, *_)):
-            return _tell_loss(command, controls)
+            return _report_loss(command, controls)
         case RaiseAlert():
             last = controls.alerted.get(_alert_name(command.stage, command.category))
             if last is not None and command.now - last < ALERTS_APART:
@@ -137,7 +148,7 @@ def decide(command: ControlCommand, controls: Controls) -> tuple[SystemEvent, ..
 
 
 def evolve(controls: Controls, event: SystemEvent, at: datetime) -> Controls:
-    """The controls after ``event``, which happened ``at``."""
+    """Return the controls after ``event``, which happened ``at``."""
     replace = msgspec.structs.replace
     match event:
         case StagePaused(stage=None):
@@ -155,7 +166,7 @@ def evolve(controls: Controls, event: SystemEvent, at: datetime) -> Controls:
         case AlertRaised():
             name = _alert_name(event.stage or "", event.category)
             lost = {**controls.lost, **dict.fromkeys(event.photo_ids, at)}
-            lost = dict(sorted(lost.items(), key=lambda told: told[1])[-LOST_KEPT:])
+            lost = dict(sorted(lost.items(), key=lambda item: item[1])[-LOST_KEPT:])
             return replace(controls, alerted={**controls.alerted, name: at}, lost=lost)
         case QuotaChanged():
             return replace(controls, quotas=quotas.evolve(controls.quotas, event))
@@ -165,13 +176,13 @@ def evolve(controls: Controls, event: SystemEvent, at: datetime) -> Controls:
             return controls
 
 
-def _tell_loss(command: RaiseAlert, controls: Controls) -> tuple[SystemEvent, ...]:
-    """Name the photos that no alert has named since the loss; none of them is held back."""
+def _report_loss(command: RaiseAlert, controls: Controls) -> tuple[SystemEvent, ...]:
+    """Name the photos that no alert has named since the loss, however recent the last alert is."""
     upto = command.lost_upto or command.now
-    news = tuple(
+    unreported = tuple(
         each for each in command.lost if each not in controls.lost or controls.lost[each] < upto
     )
-    return (_alert(command, news),) if news else ()
+    return (_alert(command, unreported),) if unreported else ()
 
 
 def _alert(command: RaiseAlert, photo_ids: tuple[str, ...] = ()) -> AlertRaised:
@@ -192,7 +203,7 @@ def _known(stage: str | None) -> str | None:
 
 
 def _drainable(stage: str | None) -> str | None:
-    """An erasure is not: the files of its photo would stay for ever."""
+    """Reject ``ERASURE`` too: if it failed, the files of its photos would stay for ever."""
     if stage is not None:
         check_stage(stage)
     return stage
@@ -203,14 +214,15 @@ def _resume(stage: str | None, controls: Controls) -> tuple[PipelineEvent, ...]:
         return (StageResumed(stage=None),) if controls.all_paused or controls.paused else ()
     if controls.all_paused:
         raise PipelinePaused(
-            f"All stages are paused, not {stage} alone.", advice="Resume all, then pause some."
+            f"All stages are paused, so {stage} cannot be resumed alone.",
+            advice="Resume all stages, then pause the others.",
         )
     return (StageResumed(stage=stage),) if stage in controls.paused else ()
 
 
 def _limit(stage: str | None, limit: Limit, controls: Controls) -> tuple[PipelineEvent, ...]:
     if stage is None and limit.rate is not None:
-        raise InvalidLimit("A rate is of one stage.", advice="Name the stage.")
+        raise InvalidLimit("A rate limit applies to a single stage.", advice="Name the stage.")
     now = Limit(concurrency=controls.concurrency) if stage is None else controls.limit(stage)
     return () if limit == now else (StageLimited(stage=stage, limit=limit),)
 

@@ -1,7 +1,6 @@
-"""What happens to the pipeline itself: operators steer it, failures raise alerts.
+"""Events of the pipeline itself: what operators do to it, and alerts about failures.
 
-These events are of no photo. They form one stream of their own in partition 0 of the log, a chain
-like that of a photo, and are seen in the room ``global``.
+They are events of the system, see ``domain.system_events``.
 """
 
 from typing import Annotated, ClassVar
@@ -11,12 +10,10 @@ from msgspec import Meta
 
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import AlertLevel
-
-OF_NO_PHOTO = ""
-"""Stands where the events of photos have a photo and a client."""
+from domain.system_events import SystemData
 
 MOST_NAMED = 500
-"""Photos that one alert names."""
+"""The most photos that one alert names."""
 
 MOST_TASKS = 1_000
 MOST_IN_A_RATE = 100_000
@@ -33,40 +30,32 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Of one stage: tasks at once in each worker, and a rate; None is no limit."""
+    """The limits of one stage: concurrent tasks in each worker, and a rate; None means no limit."""
 
     concurrency: Tasks | None = None
     rate: Rate | None = None
 
 
-class SystemData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The data of an event that belongs to the system, not to a photo."""
-
-    TYPE: ClassVar[str]
-
-    @property
-    def photo_id(self) -> str:
-        return OF_NO_PHOTO
-
-
 class PipelineData(SystemData, frozen=True, kw_only=True):
-    """``stage`` None is all of them."""
+    """The base of all events of the pipeline; ``stage`` None means all stages."""
 
     stage: str | None
 
 
 class StagePaused(PipelineData, frozen=True, kw_only=True):
-    """No worker begins a task of the stage; those under way end."""
+    """Workers begin no more tasks of the stage; running tasks finish."""
 
     TYPE: ClassVar[str] = "pipeline.paused"
 
 
 class StageResumed(PipelineData, frozen=True, kw_only=True):
+    """Workers begin tasks of the stage again."""
+
     TYPE: ClassVar[str] = "pipeline.resumed"
 
 
 class StageDrained(PipelineData, frozen=True, kw_only=True):
-    """``tasks`` that waited have failed, by the operator's wish; each can be retried."""
+    """An operator has failed the ``tasks`` that were waiting; each can be retried."""
 
     TYPE: ClassVar[str] = "pipeline.drained"
 
@@ -75,6 +64,8 @@ class StageDrained(PipelineData, frozen=True, kw_only=True):
 
 
 class StageLimited(PipelineData, frozen=True, kw_only=True):
+    """``limit`` replaces the limits of the stage; without a stage, those of each worker."""
+
     TYPE: ClassVar[str] = "pipeline.limited"
 
     limit: Limit
@@ -83,7 +74,7 @@ class StageLimited(PipelineData, frozen=True, kw_only=True):
 class AlertRaised(PipelineData, frozen=True, kw_only=True, omit_defaults=True):
     """Failures have reached the threshold of their category; ``error`` is the last one.
 
-    ``photo_ids`` names the photos of which the log has lost events, in an alert of that.
+    An alert about lost events names the photos that they belong to in ``photo_ids``.
     """
 
     TYPE: ClassVar[str] = "pipeline.alerted"

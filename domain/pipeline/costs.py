@@ -1,8 +1,8 @@
-"""How long a task is expected to keep a decoder: what its client pays for it when it is claimed.
+"""Estimate how long a task occupies a decoder: its client pays this when the task is claimed.
 
-An estimate needs no picture: before validation the size of the file is all that is known, after it
-the number of pixels. It may be far off, so what a run really took is settled afterwards. The
-figures are milliseconds of one core, rounded, over camera photos of 9 to 16 megapixels.
+An estimate does not read the picture. Before validation only the file's size is known, after it the
+number of pixels. The estimate may be far off, so the actual time of a run is settled afterwards.
+The figures are rounded milliseconds of one core, measured with camera photos of 9 to 16 megapixels.
 """
 
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from typing import Any
 VALIDATION_MS_A_MEGABYTE = 60
 
 FULL_MEGAPIXELS = 2.5
-"""Stages after validation work on a picture of at most about so many; decoding is validation's."""
+"""Stages after validation work on a picture of at most about this size; validation decodes it."""
 
 FULL_MS: dict[str, int] = {
     "validation": 180,
@@ -20,7 +20,7 @@ FULL_MS: dict[str, int] = {
     "optimization": 350,
     "placeholder": 10,
 }
-"""Of an ordinary photo, and of one of which nothing is known."""
+"""The cost of each stage for an ordinary photo, and for one of unknown size."""
 
 UNKNOWN_STAGE_MS = 100
 ERASURE_MS = 10
@@ -28,16 +28,17 @@ LEAST_MS = 1
 
 
 def validation_ms(file_size: int) -> int:
+    """Estimate the validation of a file of ``file_size`` bytes."""
     return LEAST_MS + round(VALIDATION_MS_A_MEGABYTE * file_size / 1e6)
 
 
 def stages_ms(stages: Collection[str]) -> int:
-    """Of stages whose picture is not known."""
+    """Estimate stages whose picture is of unknown size."""
     return sum(FULL_MS.get(stage, UNKNOWN_STAGE_MS) for stage in stages)
 
 
 def pixels_ms(stage: str, result: dict[str, Any]) -> int:
-    """Of a stage that comes after the one with this result; all of it if that names no size."""
+    """Estimate the stage after the one with ``result``; at full cost if that has no size."""
     full = FULL_MS.get(stage, UNKNOWN_STAGE_MS)
     match result:
         case {"width": int(width), "height": int(height)}:

@@ -1,14 +1,14 @@
-"""Why a stage failed, in the six categories that decide what happens next."""
+"""Categories of failure, which decide what happens after a stage has failed."""
 
 from enum import StrEnum
 
 
 class Category(StrEnum):
-    """The kind of a failure. Its value is what events, metrics and HTTP say."""
+    """The kind of a failure. Events, metrics and HTTP show its value."""
 
-    TEMPORARY = "temporary"  # the network or a dependency; trying again can help
+    TEMPORARY = "temporary"  # the network or a dependency; a retry can help
     RESOURCE = "resource"  # memory, disk, time
-    DATA = "data"  # the bytes are no picture we can read, or not those that were uploaded
-    LOGIC = "logic"  # a bug of ours
+    DATA = "data"  # the bytes are not a readable picture, or not those that were uploaded
+    LOGIC = "logic"  # a bug in Photolog
     SECURITY = "security"  # hostile input
     CONFIGURATION = "configuration"  # the operator has to change something

@@ -1,6 +1,6 @@
-"""What follows a failed attempt: whether, when and how often it is tried again, and who is told.
+"""The retry rules: whether, when and how often a failed attempt is retried, and when to alert.
 
-One strategy a category. Time and chance come in from outside.
+Each category has one strategy. Time and randomness come from the caller.
 """
 
 from typing import Annotated, Literal
@@ -18,10 +18,10 @@ Count = Annotated[int, Meta(ge=1, le=1_000)]
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``attempts`` counts the first one too. A delay is ``base_s``, grown by ``backoff`` with each
-    attempt, at most ``cap_s``; with ``jitter`` it is drawn from nought up to that.
+    """``attempts`` includes the first one. The delay is ``base_s``, grown by ``backoff`` with each
+    attempt, up to ``cap_s``; with ``jitter`` it is drawn between zero and that.
 
-    From attempt ``escalation_threshold`` on, a failure is an alert of ``alert_level``.
+    From attempt ``escalation_threshold`` on, a failure raises an alert of ``alert_level``.
     """
 
     retryable: bool = False
@@ -46,22 +46,24 @@ STRATEGIES: Strategies = {
 }
 
 ATTEMPTS: dict[str, int] = {"decode-timeout": 2, "needs-too-much-memory": 2}
-"""Failures, by code, that are tried less often than their category. What took too long mostly does
-so again, and each attempt holds a decoder for all that time; but the machine may have been busy.
-What is too large for one worker is for others of its size, but there may be larger ones."""
+"""The most attempts for failures, by code, that are retried less often than their category.
+
+A timeout mostly recurs, and each attempt occupies a decoder for all that time; but the machine may
+have been busy. A picture too large for one worker is too large for others of its size; but there
+may be larger ones."""
 
 
 def strategy_of(strategies: Strategies, category: Category, code: str) -> Strategy:
-    """What follows a failure of this category and code."""
+    """Return the strategy for a failure of this category and code."""
     strategy = strategies[category]
     attempts = min(strategy.attempts, ATTEMPTS.get(code, strategy.attempts))
     return msgspec.structs.replace(strategy, attempts=attempts)
 
 
 def delay_s(strategy: Strategy, attempt: int, chance: float) -> float | None:
-    """How long to wait after ``attempt`` has failed, or None if that was the last one.
+    """Return how long to wait after ``attempt`` has failed, or None if that was the last one.
 
-    ``chance`` is drawn from 0 up to 1. Full jitter spreads those who failed together best:
+    ``chance`` is a random number from 0 to 1. Full jitter best spreads tasks that failed together:
     "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
     """
     if not strategy.retryable or attempt >= strategy.attempts:
@@ -72,12 +74,12 @@ def delay_s(strategy: Strategy, attempt: int, chance: float) -> float | None:
         case "linear":
             grown = strategy.base_s * attempt
         case "exponential":
-            # Beyond the cap anyway, and a power of two too large for a float is an error.
+            # Beyond the cap anyway; a larger power of two would overflow a float.
             grown = strategy.base_s * 2.0 ** min(attempt - 1, 64)
     capped = min(grown, strategy.cap_s)
     return capped * chance if strategy.jitter else capped
 
 
 def escalates(strategy: Strategy, attempt: int) -> bool:
-    """Whether the failure of ``attempt`` is to be told to the operators."""
+    """Return whether the failure of ``attempt`` raises an alert."""
     return strategy.alert_level != "none" and attempt >= strategy.escalation_threshold

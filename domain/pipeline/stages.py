@@ -1,23 +1,13 @@
-"""Stages form a tree; a pipeline is the part of the tree that a job runs.
+"""The tree of stages, the pipelines, and the tasks that run a stage.
 
-``plan`` needs only the event at hand, so any number of dispatchers plan in any order.
-A new stage is one entry in ``TREE`` and one file in ``handlers/``. What a job has ``done`` always
-includes the stages before those, so the stages after one that runs are still to be run.
+A pipeline is the part of the tree that a job runs. A new stage is one entry in ``TREE`` and one
+file in ``handlers/stages/``.
 """
 
 from collections.abc import Collection
 
 import msgspec
 
-from domain.photo.events import (
-    Event,
-    PhotoDeleted,
-    PhotoUploaded,
-    ProcessingRequested,
-    RenditionsSuperseded,
-    StageCompleted,
-    StageFailed,
-)
 from domain.pipeline import costs
 from domain.rejections import InvalidPriority, UnknownPipeline, UnknownStage
 
@@ -30,7 +20,7 @@ TREE: dict[str, str | None] = {
     "optimization": "validation",
     "placeholder": "thumbnails",
 }
-"""Each stage and the stage whose completion starts it."""
+"""Each stage, and the stage whose completion starts it."""
 
 PIPELINES: dict[str, frozenset[str]] = {
     "full_processing": frozenset(TREE),
@@ -38,10 +28,10 @@ PIPELINES: dict[str, frozenset[str]] = {
 }
 
 BACKFILL = "backfill:"
-"""Begins the names of the pipelines that run one stage and those that build on it."""
+"""The prefix of the pipelines that run one stage and the stages that build on it."""
 
 ERASURE = "erasure"
-"""Part of no pipeline: removes the files of a deleted photo, or superseded renditions."""
+"""The stage outside all pipelines that removes superseded renditions or a deleted photo's files."""
 
 LANES = ("high", "normal", "low")
 DEFAULT_PIPELINE = "full_processing"
@@ -50,16 +40,16 @@ URGENT = 1
 LEAST_PRIORITY = 10
 
 SHOWN = 40
-"""Characters of a wrong value that a message repeats."""
+"""The most characters of an invalid value that an error message repeats."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One stage to run for one job of one photo; ``cause`` is the position it was planned at.
+    """One stage to run for one job of one photo.
 
-    ``due`` is the time before which it is not to run, by the clock of the log. ``cost_ms`` is the
-    time it is expected to keep a decoder, 0 if nothing is expected: that of a task that begins
-    with a photo includes the stages after it, which say their own once it is done. ``follows``
-    tells those stages: their photo is under way.
+    ``cause`` is the position of the event that planned it. ``due`` is the earliest time to run it,
+    by the clock of the log. ``cost_ms`` is the estimated time on a decoder, 0 if there is no
+    estimate; for a task that begins a run it includes the stages after it, which get their own
+    estimates when it is done. ``follows`` marks a stage after a completed one: its photo has begun.
     """
 
     photo_id: str
@@ -76,19 +66,19 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def charge_ms(self) -> int:
-        """What its client pays for it before it has run: nothing is free."""
+        """What the client pays for the task before it has run, at least ``costs.LEAST_MS``."""
         return max(costs.LEAST_MS, self.cost_ms)
 
 
 def lane(priority: int) -> str:
-    """1–3 high, 4–7 normal, 8–10 low."""
+    """Return the lane of a priority: 1–3 high, 4–7 normal, 8–10 low."""
     if priority <= 3:
         return "high"
     return "normal" if priority <= 7 else "low"
 
 
 def check(pipeline: str, priority: int) -> None:
-    """Refuse a pipeline that does not exist and a priority outside 1 to 10."""
+    """Reject a pipeline that does not exist, and a priority outside 1 to 10."""
     if pipeline not in PIPELINES:
         raise UnknownPipeline(
             f"There is no pipeline {pipeline[:SHOWN]!r}.",
@@ -98,7 +88,7 @@ def check(pipeline: str, priority: int) -> None:
 
 
 def check_stage(stage: str, *others: str) -> None:
-    """Refuse a stage that no pipeline has and that is none of the ``others``."""
+    """Reject a stage that is neither in the tree nor among the ``others``."""
     if stage not in (*TREE, *others):
         choice = ", ".join((*TREE, *others))
         raise UnknownStage(
@@ -107,101 +97,46 @@ def check_stage(stage: str, *others: str) -> None:
 
 
 def check_priority(priority: int) -> None:
+    """Reject a priority outside 1 to 10."""
     if not 1 <= priority <= 10:
         given = str(priority)[:SHOWN]
         raise InvalidPriority(
-            f"Priority {given} is outside 1 to 10.", advice="1 is the most urgent, 10 the least."
+            f"The priority must be between 1 and 10 (got {given}).",
+            advice="1 is the most urgent, 10 the least.",
         )
 
 
 def stages_of(pipeline: str) -> frozenset[str]:
-    """The stages of a pipeline; none of one that this version does not know."""
+    """Return the stages of a pipeline; no stages if this version does not know the pipeline."""
     if pipeline.startswith(BACKFILL):
         stage = pipeline.removeprefix(BACKFILL)
         known = stage in TREE
-        return ancestors(stage) | {stage} | _descendants(stage) if known else frozenset()
+        return ancestors(stage) | {stage} | descendants(stage) if known else frozenset()
     return PIPELINES.get(pipeline, frozenset())
 
 
 def ancestors(stage: str) -> frozenset[str]:
-    """The stages that have to be done before ``stage``."""
+    """Return the stages that must be done before ``stage``."""
     parent = TREE[stage]
     return frozenset() if parent is None else ancestors(parent) | {parent}
 
 
+def descendants(stage: str) -> frozenset[str]:
+    """Return the stages that build on ``stage``."""
+    return frozenset(name for name in TREE if stage in ancestors(name))
+
+
+def children(pipeline: str, stage: str) -> tuple[str, ...]:
+    """Return the stages of ``pipeline`` that the completion of ``stage`` starts."""
+    stages = stages_of(pipeline)
+    return tuple(name for name, parent in TREE.items() if parent == stage and name in stages)
+
+
 def ready(pipeline: str, done: Collection[str]) -> tuple[str, ...]:
-    """The stages of ``pipeline`` that can run when ``done`` is done, in the tree's order."""
+    """Return the stages of ``pipeline`` that can run once ``done`` is done, in the tree's order."""
     stages = stages_of(pipeline)
     return tuple(
         stage
         for stage, parent in TREE.items()
         if stage in stages and stage not in done and (parent is None or parent in done)
-    )
-
-
-def _children(pipeline: str, stage: str) -> tuple[str, ...]:
-    stages = stages_of(pipeline)
-    return tuple(name for name, parent in TREE.items() if parent == stage and name in stages)
-
-
-def _descendants(stage: str) -> frozenset[str]:
-    return frozenset(name for name in TREE if stage in ancestors(name))
-
-
-def plan(event: Event, position: str) -> tuple[Task, ...]:
-    """The tasks that ``event``, read at ``position``, gives rise to."""
-    match event.data:
-        case PhotoUploaded() as data:
-            after = stages_of(data.pipeline) - {ROOT}
-            cost_ms = costs.validation_ms(data.file_size) + costs.stages_ms(after)
-            return (_task(event, position, data.job_id, ROOT, data.priority, cost_ms),)
-        case ProcessingRequested() as data:
-            return tuple(
-                _task(
-                    *(event, position, data.job_id, stage, data.priority),
-                    _cost_ms(data.pipeline, stage, data.done),
-                )
-                for stage in ready(data.pipeline, data.done)
-            )
-        case StageCompleted() as data:
-            return tuple(
-                msgspec.structs.replace(
-                    _task(event, position, data.job_id, stage, data.priority),
-                    cost_ms=costs.pixels_ms(stage, data.result),
-                    follows=True,
-                )
-                for stage in _children(data.pipeline, data.stage)
-            )
-        case StageFailed(retry_at=str() as due) as data:
-            cost_ms = _cost_ms(data.pipeline, data.stage)
-            task = _task(event, position, data.job_id, data.stage, data.priority, cost_ms)
-            return (msgspec.structs.replace(task, attempt=data.attempt + 1, due=due),)
-        case RenditionsSuperseded(remove_at=str() as due) as data:
-            task = _task(event, position, data.job_id, ERASURE, LEAST_PRIORITY)
-            return (msgspec.structs.replace(task, due=due),)
-        case PhotoDeleted():
-            cost_ms = costs.ERASURE_MS
-            return (_task(event, position, "", ERASURE, DEFAULT_PRIORITY, cost_ms),)
-        case _:
-            return ()
-
-
-def _cost_ms(pipeline: str, stage: str, done: Collection[str] = ()) -> int:
-    """Of the stage and what the pipeline runs after it."""
-    after = _descendants(stage) & stages_of(pipeline) - set(done)
-    return costs.stages_ms({stage, *after})
-
-
-def _task(
-    event: Event, position: str, job_id: str, stage: str, priority: int, cost_ms: int = 0
-) -> Task:
-    return Task(
-        photo_id=event.data.photo_id,
-        client_id=event.metadata.client_id,
-        job_id=job_id,
-        stage=stage,
-        priority=priority,
-        trace_id=event.metadata.trace_id,
-        cause=position,
-        cost_ms=cost_ms,
     )

@@ -1,1 +1,1 @@
-"""Which tokens and sessions count now, their cookies, and the security log."""
+"""Authentication: valid tokens and sessions, their cookies, and the security log."""

@@ -1,11 +1,11 @@
-"""Which tokens and sessions count now: what a request shows, checked against the revocations.
+"""Identify senders by their tokens and sessions, and check these against the revocations.
 
-Revocations are system events. Every gateway looks at their state in the log each ``POLL_S`` and
-keeps it in memory, so a request costs no look; streams of a revoked principal are ended then. While
-Redis does not answer the last known revocations apply. A gateway that has never seen any accepts
-nobody: what it does not know may be revoked.
+Revocations are system events. Every gateway reads their state from the log each ``POLL_S`` and
+keeps it in memory, so that a request needs no look-up; it then ends the streams of revoked
+principals. While Redis does not answer, the last known revocations apply. A gateway that has not
+read the revocations yet accepts nobody, because any token may have been revoked.
 
-A browser's session is in Redis, where all gateways find it. What was found counts for
+Browser sessions are in Redis, shared by all gateways. A session that was found stays valid for
 ``SESSION_KEPT_S``, and longer only while Redis does not answer.
 """
 
@@ -34,15 +34,14 @@ logger = logging.getLogger("photolog.gateway")
 
 POLL_S = 0.5
 FIRST_LOOK_S = 2.0
-"""How long a gateway that starts waits to learn the revocations before it answers."""
+"""How long a starting gateway waits for the revocations before it answers requests."""
 
 SESSION_KEPT_S = 1.0
 SESSIONS_KEPT = 10_000
 SESSION_PATIENCE_S = 0.5
-"""How long to wait for Redis about a session that was known a while ago."""
+"""How long to wait for Redis before accepting the last known state of a session."""
 
-
-UNKNOWN = "The log does not answer, and it is not known yet which tokens have been revoked."
+UNKNOWN = "The log does not answer, so this gateway cannot check yet whether the token was revoked."
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -51,14 +50,14 @@ class _Kept(msgspec.Struct, frozen=True):
 
 
 class _Stream(msgspec.Struct, frozen=True, eq=False):
-    """A connection that stays open, and what ends it."""
+    """A connection that stays open, and the function that ends it."""
 
     principal: Principal
     end: Callable[[str], None]
 
 
 class Access:
-    """Identifies whoever asks one gateway, and ends the streams of those who may ask no more."""
+    """Identify the senders of one gateway's requests, and end streams whose access has ended."""
 
     def __init__(self, log: Log, tokens: Tokens, limits: Limits, background: Background) -> None:
         self.tokens = tokens
@@ -74,7 +73,7 @@ class Access:
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
-        """Follow the revocations inside the block: the lifespan of an application."""
+        """Follow the revocations while the block runs: a lifespan of the application."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._background.keep, "revocations", self._follow)
             with anyio.move_on_after(FIRST_LOOK_S):
@@ -83,14 +82,14 @@ class Access:
             tasks.cancel_scope.cancel()
 
     async def identify(self, connection: Connection) -> Principal | None:
-        """Return who is asking; None if there is neither a token nor a session.
+        """Return the sender's principal; None if there is neither a token nor a session.
 
-        Every authentication passes here, that of WebSockets too.
+        Every authentication passes through here, including that of WebSockets.
 
         Raises:
-            AuthError: there is one, and it does not count, or no more.
-            Forbidden: the cookie came with a request that another site may have made.
-            Refused, Unavailable: it cannot be found out now.
+            AuthError: the token or session is invalid, or no longer valid.
+            Forbidden: another site may have caused the request with the cookie.
+            Refused, Unavailable: the gateway cannot check it now.
         """
         if (token := bearer(connection)) is not None:
             principal = self.tokens.verify(token)
@@ -103,17 +102,17 @@ class Access:
         return principal
 
     async def authenticate(self, connection: Connection) -> Principal:
-        """Return who is asking; raises as ``identify``, and AuthError if nobody says so."""
+        """Return the sender's principal; raises as ``identify``, and AuthError if there is none."""
         principal = await self.identify(connection)
         if principal is None:
-            raise AuthError("missing-token", "This needs a token.")
+            raise AuthError("missing-token", "This address requires a token.")
         return principal
 
     async def in_session(self, connection: Connection) -> Principal | None:
-        """Return whose session the browser has, if it has one that counts.
+        """Return the principal of the browser's session; None without a valid session.
 
         Raises:
-            Refused, Unavailable: it cannot be found out now.
+            Refused, Unavailable: the gateway cannot check it now.
         """
         secret = session_cookie(connection)
         if secret is None:
@@ -126,11 +125,11 @@ class Access:
         return principal
 
     def confirm(self, principal: Principal) -> None:
-        """Return if the principal's token has not been revoked, as far as is known.
+        """Return if the principal's token has not been revoked, as far as this gateway knows.
 
         Raises:
-            AuthError: it has: ``revoked-token``.
-            Refused: the revocations are not known yet: ``log-unavailable``.
+            AuthError: ``revoked-token``.
+            Refused: ``log-unavailable``: the gateway has not read the revocations yet.
         """
         if self._revocations is None:
             raise Refused("log-unavailable", UNKNOWN)
@@ -143,7 +142,7 @@ class Access:
             raise AuthError("revoked-token", why)
 
     def learn(self, revocations: Revocations) -> None:
-        """Apply the revocations, to open streams too."""
+        """Apply the revocations, including to open streams."""
         self._revocations = revocations
         self._looked.set()
         for stream in tuple(self._streams):
@@ -151,27 +150,27 @@ class Access:
 
     @contextmanager
     def staying(self, principal: Principal, end: Callable[[str], None]) -> Generator[None]:
-        """Around a connection that stays open: ``end`` gets the code when it may not any longer."""
+        """Wrap a long-lived connection; ``end`` gets a code when the principal loses access."""
         stream = _Stream(principal, end)
         self._streams.add(stream)
-        self._check(stream)  # its token may have been revoked since it was identified
+        self._check(stream)  # the token may have been revoked after it was identified
         try:
             yield
         finally:
             self._streams.discard(stream)
 
     async def begin_session(self, principal: Principal) -> str:
-        """Return the secret of a new session, which ends with the token.
+        """Begin a session that expires with the token, and return its secret.
 
         Raises:
-            Unavailable, Full: Redis does not keep it.
+            Unavailable, Full: Redis cannot store it.
         """
         return await self.sessions.create(
             _grant(principal), max(1.0, principal.expires - time.time())
         )
 
     async def end_session(self, secret: str) -> None:
-        """Forget the session, if there is one, and end its streams here; raises Unavailable."""
+        """Delete the session, if it exists, and end its streams here; raises Unavailable."""
         place = held(secret, self._log)
         if place is None:
             return
@@ -179,11 +178,11 @@ class Access:
         self._forget({place})
 
     async def make_ticket(self, principal: Principal, lifetime_s: float) -> str:
-        """Return a ticket that signs a browser in once; raises Unavailable and Full."""
+        """Create a ticket that signs a browser in once; raises Unavailable and Full."""
         return await self.tickets.create(_grant(principal), lifetime_s)
 
     async def of_ticket(self, ticket: str, *, use: bool) -> Principal:
-        """Return whom the ticket signs in; with ``use`` it is used up: of several, one gets it.
+        """Return the ticket's principal; ``use`` consumes it, for one of several concurrent calls.
 
         Raises:
             AuthError: ``invalid-ticket``, or its token has been revoked.
@@ -195,7 +194,7 @@ class Access:
             grant = await (self.tickets.take(place) if use else self.tickets.find(place))
         if grant is None or grant.expires <= time.time():
             raise AuthError(
-                "invalid-ticket", "The sign-in link has been used already, or its time is over."
+                "invalid-ticket", "The sign-in link has already been used, or has expired."
             )
         principal = _principal(grant, None)
         self.confirm(principal)
@@ -205,7 +204,9 @@ class Access:
         place = held(secret, self._log)
         grant = await self._find(place) if place is not None else None
         if grant is None or grant.expires <= time.time():
-            raise AuthError("expired-session", "The sign-in of this browser is over.")
+            raise AuthError(
+                "expired-session", "The session of this browser has expired or was ended."
+            )
         return _principal(grant, place)
 
     async def _find(self, place: Held) -> Grant | None:
@@ -237,8 +238,8 @@ class Access:
                 away = False
             except StoreError as error:
                 if not away:
-                    known = "the last known apply" if self._revocations else "nobody is let in"
-                    logger.warning("revocations of tokens cannot be read, %s: %s", known, error)
+                    effect = "the last known apply" if self._revocations else "nobody is let in"
+                    logger.warning("cannot read the revocations of tokens, %s: %s", effect, error)
                 away = True
             await anyio.sleep(POLL_S)
 

@@ -1,7 +1,7 @@
-"""The cookie that holds a browser's session, and where requests that carry it may come from.
+"""Handle the cookie of a browser's session, and check the origin of requests that carry it.
 
-A browser sends the cookie by itself, so with it whatever changes state, and a WebSocket, must also
-carry an ``Origin`` that is this very gateway: the same scheme, host and port.
+A browser sends the cookie automatically. Therefore a request that changes state, and a WebSocket,
+must also carry an ``Origin`` that is exactly this gateway: the same scheme, host and port.
 """
 
 from typing import Any
@@ -14,14 +14,14 @@ from gateway.http.peer import is_secure
 
 COOKIE = "photolog_session"
 SECURE_COOKIE = f"__Host-{COOKIE}"
-"""Over TLS: a browser takes it only from this very host, and only with ``Secure``."""
+"""The name over TLS: a browser accepts it only from exactly this host, with ``Secure``."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def new_cookie(connection: Connection, secret: str, max_age_s: int) -> Cookie:
-    """The cookie of a session; an empty ``secret`` and age remove it."""
+    """Return the cookie of a session; an empty ``secret`` and an age of 0 remove it."""
     return Cookie(
         key=cookie_name(connection),
         value=secret,
@@ -34,7 +34,7 @@ def new_cookie(connection: Connection, secret: str, max_age_s: int) -> Cookie:
 
 
 def session_cookie(connection: Connection) -> str | None:
-    """The secret of the browser's session, if there is one."""
+    """Return the secret of the browser's session; None without one."""
     return connection.cookies.get(cookie_name(connection))
 
 
@@ -43,17 +43,17 @@ def cookie_name(connection: Connection) -> str:
 
 
 def check_cookie_use(connection: Connection) -> None:
-    """Raise Forbidden where a cookie may have been sent by a page of another site."""
+    """Raise Forbidden if a page of another site may have sent the cookie."""
     scope: Any = connection.scope
-    # A WebSocket has no method, and may change state by what it says.
+    # A WebSocket has no method, and its messages may change state.
     if scope.get("method") not in _SAFE_METHODS:
         check_origin(connection)
 
 
 def check_origin(connection: Connection, *, required: bool = True) -> None:
-    """Raise Forbidden unless a page of this very gateway asks: the same scheme, host and port.
+    """Raise Forbidden unless the origin is exactly this gateway: the same scheme, host and port.
 
-    A program sends no ``Origin``; where it is not ``required`` that is fine.
+    A missing ``Origin``, as from a program, passes unless it is ``required``.
     """
     origin, host = connection.headers.get("origin"), connection.headers.get("host")
     if origin is None and not required:
@@ -63,18 +63,18 @@ def check_origin(connection: Connection, *, required: bool = True) -> None:
     theirs = _origin(origin or "")
     if host and theirs == ours:
         return
-    message = "A cookie counts only for requests of this site."
+    message = "The session cookie is only valid for requests from this site."
     if host and theirs.partition("://")[2] == ours.partition("://")[2]:
         message = (
-            f"The page was loaded over {theirs.partition(':')[0]}, and the gateway was asked over "
-            f"{scheme}. If a TLS proxy stands in front of it, name it in PHOTOLOG_TRUSTED_PROXIES "
-            "and let it send X-Forwarded-Proto."
+            f"The page was loaded over {theirs.partition(':')[0]}, but its request reached the "
+            f"gateway over {scheme}. If the gateway is behind a TLS proxy, add the proxy to "
+            "PHOTOLOG_TRUSTED_PROXIES and let it send X-Forwarded-Proto."
         )
     raise Forbidden(message, code="cross-origin")
 
 
 def _origin(text: str) -> str:
-    """An origin as it is compared: in lower case, without the default port."""
+    """Return the origin in the form to compare: lower case, without the default port."""
     try:
         parts = urlsplit(text.lower())
     except ValueError:

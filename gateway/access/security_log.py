@@ -1,16 +1,16 @@
-"""The security log: failed sign-ins, refused access, revocations, and what the privileged read.
+"""Write the security log: failed sign-ins, refused access, revocations and privileged reads.
 
-| kind | what it tells of |
+| kind | reports |
 |---|---|
 | ``sign-in-failed`` | a token or cookie that is forged, damaged, expired or revoked |
-| ``access-refused`` | no token; a role or an origin that may not; another client's photo or room |
-| ``revocation`` | a revocation that this gateway has taken note of |
-| ``privileged-read`` | an operator or auditor who got what belongs to clients |
+| ``access-refused`` | no token; a forbidden role or origin; another client's photo or room |
+| ``revocation`` | a revocation that this gateway has seen |
+| ``privileged-read`` | an operator or auditor who read the data of clients |
 
-Each line has the fields of ``Noted``. Of one kind and source, ``Limits.security_lines`` are written
-a minute; the others are counted, and the count is one line at the minute's end. Beyond
-``Limits.security_sources`` sources a minute all others count as one: a crowd of addresses costs
-neither memory nor disk.
+Each line has the fields of ``Noted``. For each kind and source, at most ``Limits.security_lines``
+lines are written a minute; one line at the end of the minute counts the others. Beyond
+``Limits.security_sources`` sources a minute, all others count as one, so that a crowd of addresses
+fills neither memory nor disk.
 """
 
 import logging
@@ -38,33 +38,33 @@ Kind = Literal["sign-in-failed", "access-refused", "revocation", "privileged-rea
 
 WINDOW_S = 60.0
 LOOK_S = 5.0
-"""How often minutes that have ended are looked for."""
+"""How often to look for minutes that have ended."""
 
 OTHERS = "others"
-"""Stands for the sources that no window is left for."""
+"""Stands for all sources beyond ``Limits.security_sources``."""
 
 PATH_MAX = 200
-"""Characters of a path that a line repeats."""
+"""The most characters of a path in a line."""
 
 REVOKED = ".revoked"
-"""Ends the type of an event that takes a permission away."""
+"""The end of the types of events that revoke a permission."""
 
 _LEVELS: dict[Kind, int] = {"privileged-read": logging.INFO}
-_REFUSALS = frozenset({"forbidden", "room-forbidden", "cross-origin"})
+_REFUSALS = frozenset({"forbidden", "cross-origin"})
 _OF_CLIENTS = ("/api/photos", "/api/jobs", "/api/sessions", "/api/events", "/api/ops/dead-letters")
 _SAFE = ("GET", "HEAD")
 _SHOWN_PARAMETERS = ("room", "clientId")
-"""Query parameters that a line repeats: they say whose data it is. Others may be secret."""
+"""Query parameters that a line shows, because they say whose data it is; others may be secret."""
 
-_ASKS_WHO_IT_IS = "/api/login"
-"""A browser that has no token finds that out here: nothing was refused to it."""
+_IDENTITY_PATH = "/api/login"
+"""A browser without a token asks here whether it is signed in; that is not refused access."""
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a line tells, as far as it is known; an empty field is left out.
+    """The fields of a line; unknown ones are empty and left out.
 
-    ``token`` is the token's id, ``client`` and ``role`` those of its principal. ``address`` is the
-    peer's, or that of the client that a trusted proxy names.
+    ``token`` is the token's id, ``client`` and ``role`` are those of its principal. ``address`` is
+    that of the peer, or of the client that a trusted proxy names.
     """
 
     address: str = ""
@@ -79,7 +79,7 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Window(msgspec.Struct, kw_only=True):
-    """A minute of one kind and source."""
+    """The lines of one kind and source in a minute: ``written``, and ``more`` only counted."""
 
     began: float
     written: int = 0
@@ -96,12 +96,12 @@ class SecurityLog:
 
     @property
     def windows(self) -> int:
-        """How many kinds and sources are told apart just now."""
+        """Return the number of kinds and sources that are distinguished now."""
         return len(self._windows)
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
-        """Write the counts of the minutes inside the block: a part of an application's lifespan."""
+        """Write the counts of ended minutes while the block runs: a lifespan of the application."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._background.keep, "security-log", self._run)
             yield
@@ -109,10 +109,10 @@ class SecurityLog:
         self.count_up(time.monotonic() + WINDOW_S)
 
     def refused(self, scope: Any, error: Exception) -> None:
-        """Note an error that refuses access; any other is nothing to this log."""
+        """Note an error that refuses access; ignore all others."""
         match error:
             case AuthError(code="missing-token"):
-                if scope["path"] != _ASKS_WHO_IT_IS:
+                if scope["path"] != _IDENTITY_PATH:
                     self._note("access-refused", scope, error.code)
             case AuthError():
                 self._note("sign-in-failed", scope, error.code)
@@ -124,18 +124,18 @@ class SecurityLog:
                 pass
 
     def answered(self, scope: Any, status: int) -> None:
-        """Note an answer that gave an operator or auditor what belongs to clients."""
+        """Note an answer that gave an operator or auditor the data of clients."""
         route = scope.get("path_template", "")
         if scope["method"] in _SAFE and status < 400 and route.startswith(_OF_CLIENTS):
             self.entered(scope, _path(scope))
 
     def entered(self, scope: Any, what: str) -> None:
-        """Note that an operator or auditor reads ``what``, a path or a room."""
+        """Note that an operator or auditor reads ``what``: a path or a room."""
         if _principal(scope).role is not Role.CLIENT:
             self._note("privileged-read", scope, path=what)
 
     def happened(self, entry: HistoryEntry) -> None:
-        """Note an event that revokes something."""
+        """Note an event that revokes a permission."""
         if not entry.type.endswith(REVOKED):
             return
         event: dict[str, Any] = msgspec.json.decode(entry.body)
@@ -185,8 +185,8 @@ class SecurityLog:
             self.count_up(time.monotonic())
 
     def count_up(self, now: float) -> None:
-        """Write the counts of the minutes that have ended; ``now`` is monotonic."""
-        # The windows stand in the order in which they began.
+        """Write the counts of the minutes that ended before ``now``, a monotonic time."""
+        # The windows are ordered by their beginning.
         for key, window in list(self._windows.items()):
             if now - window.began < WINDOW_S:
                 return
@@ -212,7 +212,7 @@ def _principal(scope: Any) -> Principal:
 
 
 def _path(scope: Any) -> str:
-    """The path, with the query parameters that say whose data it is."""
+    """Return the path with the query parameters that say whose data it is."""
     query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
     shown = [f"{name}={value}" for name, value in query if name in _SHOWN_PARAMETERS]
     return "?".join([scope["path"], *(["&".join(shown)] if shown else [])])

@@ -1,1 +1,1 @@
-"""Health checks, and what they look at."""
+"""Health checks, and the probes that they use."""

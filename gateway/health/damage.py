@@ -1,13 +1,14 @@
-"""Stored files that are missing or altered: health tells of them until they are whole.
+"""Track stored files that are missing or altered: health reports them until they are intact.
 
-| how a file gets among them | when |
+| who finds a damaged file | when it is noted |
 |---|---|
-| a gateway serves it, or compares an upload with it | at once |
-| a worker processes it | at once; otherwise from the dead letter, at the next look |
-| ``photolog reconcile`` reports it | at once |
+| a gateway that serves it, or compares an upload with it | immediately |
+| a worker that processes it | immediately, or at the next look at the dead letters |
+| ``photolog reconcile`` | immediately |
 
-A file leaves them once it is whole, or is no longer a current file of its photo: that was deleted,
-or a later job has replaced the file. An upload that restores it does so at once.
+A file is forgotten once it is intact, or once it is no longer a current file of its photo, because
+the photo was deleted or a later job replaced the file. An upload that restores a file removes it
+immediately.
 """
 
 import logging
@@ -27,35 +28,37 @@ from store.sqlite.reader import Reader
 logger = logging.getLogger("photolog.gateway")
 
 MISSING, ALTERED = "blob-missing", "blob-damaged"
-"""How jobs fail whose file was missing, or whose original was altered."""
+"""Error codes of jobs whose file was missing, or whose original was altered."""
 
 LETTERS = 3
-"""Dead letters of each kind that one look takes up: an original may be as large as an upload."""
+"""Dead letters of each code that one look examines: an original may be as large as an upload."""
 
 READ_BYTES = 300_000_000
-"""One look reads altered files again, in turn, until it has read so many bytes."""
+"""One look rereads altered files, in turn, until it has read this many bytes."""
 
 ADVICE = {
     True: "upload the same bytes again, or restore the file from a backup",
     False: "process the photo again (`POST /api/photos/PHOTO/reprocess`, or the page)",
 }
-"""What mends an original, and what a rendition."""
+"""How to repair an original (True) and a rendition (False)."""
 
 
 async def note(
     log: Log, key: str, damage: Damage, *, photo_id: str, client_id: str, sha256: str
 ) -> None:
-    """Note that the file was found so; without Redis, the next reader notes it."""
+    """Note that the file is damaged; if Redis is down, the next reader of the file notes it."""
     try:
         await damaged.note(log, key, damage, photo_id=photo_id, client_id=client_id, sha256=sha256)
     except StoreError as error:
-        logger.warning("health will not tell that %s is %s: %s", key, damage, error)
+        logger.warning(
+            "cannot note that %s is %s, health will not report it: %s", key, damage, error
+        )
 
 
 async def damage_of(blobs: Blobs, key: str, sha256: str | None, size: int) -> Damage | None:
-    """Return what is wrong with the file; its content is read if its size is right.
+    """Return what is wrong with the file; compare its content if its size is right.
 
-    Without ``sha256`` its size is enough.
+    Without ``sha256``, only the size is compared.
 
     Raises:
         Unavailable: the store does not answer.
@@ -68,13 +71,13 @@ async def damage_of(blobs: Blobs, key: str, sha256: str | None, size: int) -> Da
                 pass
     except Missing:
         return "missing"
-    except Corrupt:  # or the disk cannot read it
+    except Corrupt:  # the content differs, or the disk cannot read it
         return "altered"
     return None
 
 
 async def look(log: Log, blobs: Blobs) -> None:
-    """Forget the files that are no longer current, and those that were missing and are whole now.
+    """Forget the files that are no longer current, and missing ones that are intact again.
 
     Raises:
         StoreError: Redis or the store does not answer.
@@ -89,7 +92,7 @@ async def look(log: Log, blobs: Blobs) -> None:
 
 
 async def look_again(log: Log, blobs: Blobs, reader: Reader) -> None:
-    """Note what dead letters tell of, and read altered files again, the oldest first.
+    """Note damaged files that dead letters reveal, and reread altered files, oldest first.
 
     Raises:
         StoreError: Redis, the store or the read model does not answer.
@@ -141,7 +144,7 @@ async def _examine(log: Log, blobs: Blobs, file: DamagedFile, photo: Photo, name
     found = await damage_of(blobs, file.key, sha256, photo.holding.sizes[name])
     if found is None:
         await damaged.forget(log, [file.key])
-    else:  # behind the others
+    else:  # moves it behind the others
         await damaged.note(
             *(log, file.key, found),
             photo_id=file.photo_id,
@@ -151,9 +154,9 @@ async def _examine(log: Log, blobs: Blobs, file: DamagedFile, photo: Photo, name
 
 
 def in_words(files: Sequence[DamagedFile]) -> str:
-    """Say how many files of each kind are damaged, and what mends them."""
+    """Return how many files of each kind are damaged, and how to repair them."""
     counts = Counter((file.is_original, file.damage) for file in files)
-    said: list[str] = []
+    parts: list[str] = []
     for is_original, kind in ((True, "original"), (False, "rendition")):
         named = [
             f"{count} {kind}{'' if count == 1 else 's'} {damage}"
@@ -161,6 +164,6 @@ def in_words(files: Sequence[DamagedFile]) -> str:
             if (count := counts[is_original, damage])
         ]
         if named:
-            said.append(f"{', '.join(named)}: {ADVICE[is_original]}")
+            parts.append(f"{', '.join(named)}: {ADVICE[is_original]}")
     most = f"at least {NOTED_MAX} files; " if len(files) >= NOTED_MAX else ""
-    return f"{most}{'; '.join(said)}; `photolog reconcile --hash` names them"
+    return f"{most}{'; '.join(parts)}; `photolog reconcile --hash` lists them"

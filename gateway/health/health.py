@@ -1,10 +1,10 @@
-"""Whether the gateway works: for people, for load balancers, for whoever restarts it.
+"""Report whether the gateway works: to people, load balancers and process supervisors.
 
-| path | says |
+| path | reports |
 |---|---|
-| ``/health/live`` | the process answers: 200, whatever else is broken |
-| ``/health/ready`` | it can do its work: 200, else 503; cheap |
-| ``/health`` | what works and what does not; 503 when something that it needs is down |
+| ``/health/live`` | the process answers: always 200, whatever else is broken |
+| ``/health/ready`` | it can serve requests: 200, else 503; cheap |
+| ``/health`` | every check in detail; 503 if something that the gateway needs is down |
 """
 
 from typing import Literal
@@ -14,11 +14,12 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 
-from gateway.health.checks import Check, Checks, State
+from gateway.health.checks import Checks
+from gateway.health.results import Check, State
 
 
-class Readiness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What serving needs, without a look into it."""
+class ReadinessChecks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The checks that serving depends on, without the costly probes."""
 
     redis: Check
     blobs: Check
@@ -26,7 +27,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rooms: Check
 
 
-class Examination(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class HealthChecks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     redis: Check
     blobs: Check
     sqlite: Check
@@ -38,26 +39,26 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     libraries: Check
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """``down`` if one of the checks is."""
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """The worst status of the checks."""
 
     status: State
-    checks: Readiness
+    checks: ReadinessChecks
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """``down`` if one of the checks is, ``degraded`` likewise."""
+    """The worst status of the checks: ``down``, then ``degraded``, then ``ok``."""
 
     status: State
-    checks: Examination
+    checks: HealthChecks
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["ok"] = "ok"
 
 
-_NOT_READY = {503: ResponseSpec(Ready, description="Something is down", generate_examples=False)}
-_DOWN = {503: ResponseSpec(Health, description="Something is down", generate_examples=False)}
+_NOT_READY = {503: ResponseSpec(Readiness, description="A check is down", generate_examples=False)}
+_DOWN = {503: ResponseSpec(Health, description="A check is down", generate_examples=False)}
 
 
 @get(
@@ -65,10 +66,10 @@ _DOWN = {503: ResponseSpec(Health, description="Something is down", generate_exa
     exclude_from_auth=True,
     security=[{}],
     tags=["health"],
-    summary="Does the process answer?",
+    summary="Check that the process is alive",
 )
 async def live() -> Live:
-    """Always 200."""
+    """Return 200 as long as the process answers, whatever else is broken."""
     return Live()
 
 
@@ -78,13 +79,15 @@ async def live() -> Live:
     security=[{}],
     responses=_NOT_READY,
     tags=["health"],
-    summary="Can it do its work?",
+    summary="Check that the gateway can serve requests",
 )
-async def ready(checks: NamedDependency[Checks]) -> Response[Ready]:
-    """503 when Redis, the blobs, the read model or the hub of the rooms is down."""
+async def ready(checks: NamedDependency[Checks]) -> Response[Readiness]:
+    """Return 503 if Redis, the blob store, the read model or the event rooms are down."""
     found = await checks.serving()
     status = worst(found)
-    return Response(Ready(status=status, checks=Readiness(**found)), status_code=_code(status))
+    return Response(
+        Readiness(status=status, checks=ReadinessChecks(**found)), status_code=_code(status)
+    )
 
 
 @get(
@@ -93,16 +96,17 @@ async def ready(checks: NamedDependency[Checks]) -> Response[Ready]:
     security=[{}],
     responses=_DOWN,
     tags=["health"],
-    summary="What works and what does not?",
+    summary="Check every part of the system",
 )
 async def health(checks: NamedDependency[Checks]) -> Response[Health]:
-    """503 when something is down; `degraded` is 200."""
+    """Return the result of every check: 503 if one is down, 200 if some are only `degraded`."""
     found = await checks.everything()
     status = worst(found)
-    return Response(Health(status=status, checks=Examination(**found)), status_code=_code(status))
+    return Response(Health(status=status, checks=HealthChecks(**found)), status_code=_code(status))
 
 
 def worst(found: dict[str, Check]) -> State:
+    """Return the worst status of the checks."""
     states = {check.status for check in found.values()}
     return "down" if "down" in states else "degraded" if "degraded" in states else "ok"
 

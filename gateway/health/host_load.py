@@ -1,4 +1,4 @@
-"""How busy this machine is."""
+"""The load and memory of this machine."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def load_per_processor() -> float:
-    """Tasks that ran or wanted to, over the last minute; 1 keeps all processors busy."""
+    """Return the load average of the last minute per processor; 1 keeps all processors busy."""
     return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
 
 
 def memory_used_percent() -> float | None:
-    """What programs could not get any more; None where the system does not tell."""
+    """Return the share of memory that is not available; None if the system does not report it."""
     try:
         lines = _MEMINFO.read_text("ascii").splitlines()
     except FileNotFoundError:  # not Linux

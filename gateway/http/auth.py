@@ -1,7 +1,7 @@
-"""Who is asking: signed tokens, what a ``Principal`` may do, and the authentication middleware.
+"""Issue and verify signed tokens, and say what their ``Principal`` may do.
 
-A token is a JWT (RFC 7519) signed with HMAC-SHA256. It comes in ``Authorization: Bearer``, never in
-a URL, where logs and histories keep it. A browser has a session instead, see
+A token is a JWT (RFC 7519) signed with HMAC-SHA256. It is sent in ``Authorization: Bearer``, never
+in a URL, which logs and browser histories keep. A browser has a session instead, see
 ``gateway.access.access`` and ``gateway.access.cookies``.
 """
 
@@ -14,23 +14,15 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import jwt
 import msgspec
 from litestar.connection import ASGIConnection
-from litestar.middleware.authentication import (
-    AbstractAuthenticationMiddleware,
-    AuthenticationResult,
-)
-from litestar.types import ASGIApp
 
 from domain.clients.revocations import CLOCK_LEEWAY
 from domain.pipeline.stages import lane
 from store.clients.credentials import Held
-
-if TYPE_CHECKING:
-    from gateway.access.access import Access
 
 ISSUER = "photolog"
 LEEWAY_S = CLOCK_LEEWAY.total_seconds()
@@ -40,19 +32,21 @@ MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: at least as long as the hash
 MAX_TOKEN_CHARS = 4096
 TOKEN_ID_BYTES = 10
 CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
-"""Client ids become parts of Redis keys and room names."""
+"""Restricts client ids, which become parts of Redis keys and room names."""
 
 PRIORITY_HIGH = "priority:high"
-"""Allows the priorities 1 to 3."""
+"""The scope that allows the priorities 1 to 3."""
+
+NOT_VERIFIED = "The token is malformed, or this gateway did not sign it."
 
 SCOPES = frozenset({PRIORITY_HIGH})
-"""What a token can allow beside what its role does; operators need none."""
+"""What a token can allow in addition to its role; operators need no scopes."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Role(enum.StrEnum):
-    """What a principal may do: its own photos, everything, or read everything."""
+    """What a principal may do: use its own photos, do everything, or read everything."""
 
     CLIENT = "client"
     OPERATOR = "operator"
@@ -60,10 +54,11 @@ class Role(enum.StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking, and what with. Times are in seconds since 1970.
+    """The sender of a request, and the token or session that it used.
 
-    ``token_id``, ``key_id`` and ``issued`` are those of the token, also where a session was begun
-    with it; tokens issued by older versions have no ids. ``session`` is the browser's session.
+    ``token_id``, ``key_id`` and ``issued`` are those of the token, or of the token that began the
+    session; tokens issued by older versions have no ids. ``session`` is the browser's session.
+    Times are in seconds since 1970.
     """
 
     client_id: str
@@ -77,25 +72,25 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def actor(self) -> str:
-        """How events name this principal."""
+        """Return the name of this principal in events."""
         return f"{self.role.value}:{self.client_id}"
 
     @property
     def own(self) -> str | None:
-        """The client whose photos alone exist for this principal; None if all do."""
+        """Return the only client whose photos this principal can see; None if it sees all."""
         return self.client_id if self.role is Role.CLIENT else None
 
     def may_see(self, client_id: str) -> bool:
-        """Whether the photos of ``client_id`` exist for this principal."""
+        """Return whether this principal can see the photos of ``client_id``."""
         return self.role is not Role.CLIENT or self.client_id == client_id
 
     def has(self, scope: str) -> bool:
-        """Whether the token has the scope, or the role needs none."""
+        """Return whether the token has the scope, or the role needs none."""
         return self.role is Role.OPERATOR or scope in self.scopes
 
 
 class _Claims(msgspec.Struct, frozen=True):
-    """``scope`` is separated by spaces (RFC 8693, section 4.2)."""
+    """The claims of a token; ``scope`` is separated by spaces (RFC 8693, section 4.2)."""
 
     sub: Annotated[str, msgspec.Meta(pattern=rf"\A{CLIENT_ID.pattern}\Z")]
     role: Role
@@ -107,7 +102,7 @@ class _Claims(msgspec.Struct, frozen=True):
 
 
 class AuthError(Exception):
-    """Nobody we know: ``missing-token``, ``invalid-token``, ``expired-token`` and the like."""
+    """The sender is unknown: ``missing-token``, ``invalid-token``, ``expired-token`` and others."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -115,7 +110,7 @@ class AuthError(Exception):
 
 
 class Forbidden(Exception):
-    """Known, and not allowed: ``forbidden``, ``cross-origin`` or ``scope-required``."""
+    """The sender may not do this: ``forbidden``, ``cross-origin`` or ``scope-required``."""
 
     def __init__(self, message: str, *, code: str = "forbidden", scope: str | None = None) -> None:
         super().__init__(message)
@@ -124,21 +119,21 @@ class Forbidden(Exception):
 
 
 class Key(msgspec.Struct, frozen=True, dict=True):
-    """Signs tokens, and verifies them until ``until``, in seconds since 1970."""
+    """A key that signs tokens, and verifies them until ``until``, in seconds since 1970."""
 
     secret: bytes
     until: float = math.inf
 
     @cached_property
     def id(self) -> str:
-        """The ``kid`` of its tokens, derived from the secret: all hosts agree on it."""
+        """Return the ``kid`` of its tokens, derived from the secret so that all hosts agree."""
         return hmac.digest(self.secret, b"photolog key id", "sha256").hex()[:12]
 
 
 class Tokens:
-    """Issues tokens with the first of its keys, and verifies them with any.
+    """Issue tokens with the first of several keys, and verify them with any.
 
-    ``keys`` is one secret, the keys, or what is asked for them each time.
+    ``keys`` is one secret, the keys, or a function that returns the current keys.
     """
 
     def __init__(
@@ -155,7 +150,7 @@ class Tokens:
             raise ValueError(f"a secret that signs tokens needs at least {MIN_SECRET_BYTES} bytes")
 
     def knows(self, key_id: str) -> bool:
-        """Whether tokens of that key are accepted now."""
+        """Return whether tokens of that key are accepted now."""
         now = time.time()
         return any(key.id == key_id and key.until > now for key in self._keys())
 
@@ -170,14 +165,15 @@ class Tokens:
         """Return a token for ``ttl_s`` seconds from ``now``, in seconds since 1970.
 
         Raises:
-            ValueError: the id has other characters than letters, digits and ``._@-``, or more than
-                64 of them; there is no such role or scope; or the token would live too long.
+            ValueError: the id is not 1 to 64 letters, digits and ``._@-``; the role or a scope does
+                not exist; or the lifetime exceeds ``longest_life_s``.
         """
         if not CLIENT_ID.fullmatch(client_id):
-            given = repr(client_id) if client_id else "the empty text"
-            raise ValueError(f"{given} is no client id: use 1 to 64 letters, digits and ._@-")
+            raise ValueError(
+                f"{client_id!r} is not a valid client id: use 1 to 64 letters, digits and ._@-"
+            )
         if unknown := sorted(set(scopes) - SCOPES):
-            raise ValueError(f"there is no scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}")
+            raise ValueError(f"unknown scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}")
         if ttl_s > self.longest_life_s:
             raise ValueError(
                 f"a token may be valid for at most {_days(self.longest_life_s)} "
@@ -188,7 +184,7 @@ class Tokens:
             "sub": client_id,
             "role": Role(role).value,
             "jti": secrets.token_hex(TOKEN_ID_BYTES),
-            # To the millisecond: a token made right after its client's others were revoked counts.
+            # To the millisecond: a token issued right after its client's revocation is valid.
             "iat": math.floor(now * 1000) / 1000,
             "exp": int(now + ttl_s),
         }
@@ -200,27 +196,31 @@ class Tokens:
         )
 
     def verify(self, token: str) -> Principal:
-        """Return whom the token speaks for, also if it has been revoked; raises AuthError."""
+        """Return the principal of the token, even of a revoked one; raises AuthError."""
         if len(token) > MAX_TOKEN_CHARS:
-            raise AuthError("invalid-token", "The token is too long.")
+            raise AuthError(
+                "invalid-token", f"The token has more than {MAX_TOKEN_CHARS} characters."
+            )
         claims, key_id = self._decode(token)
         try:
-            said = msgspec.convert(claims, _Claims)
+            found = msgspec.convert(claims, _Claims)
         except msgspec.ValidationError as error:
-            raise AuthError("invalid-token", "The token names no client or no role.") from error
-        self._check_times(said, time.time())
+            raise AuthError(
+                "invalid-token", "The token lacks a valid client id or role."
+            ) from error
+        self._check_times(found, time.time())
         return Principal(
-            client_id=said.sub,
-            role=said.role,
-            scopes=frozenset(said.scope.split()),
-            token_id=said.jti,
+            client_id=found.sub,
+            role=found.role,
+            scopes=frozenset(found.scope.split()),
+            token_id=found.jti,
             key_id=key_id,
-            issued=said.iat,
-            expires=said.exp,
+            issued=found.iat,
+            expires=found.exp,
         )
 
     def _decode(self, token: str) -> tuple[dict[str, Any], str]:
-        """Return the claims and the id of the key; a token without ``kid`` is tried with each."""
+        """Return the claims and the id of the key; try every key if the token has no ``kid``."""
         now = time.time()
         try:
             named = jwt.get_unverified_header(token).get("kid")
@@ -234,7 +234,7 @@ class Tokens:
                         issuer=ISSUER,
                         options={
                             "require": ["iss", "sub", "role", "iat", "exp"],
-                            # Checked in ``_check_times``, which names the clock.
+                            # ``_check_times`` checks these; its errors mention the clock.
                             "verify_exp": False,
                             "verify_iat": False,
                             "verify_nbf": False,
@@ -243,24 +243,24 @@ class Tokens:
                 except jwt.InvalidSignatureError:
                     continue
         except jwt.InvalidTokenError as error:
-            raise AuthError("invalid-token", "The token is not one of ours.") from error
-        raise AuthError("invalid-token", "The token is not one of ours.")
+            raise AuthError("invalid-token", NOT_VERIFIED) from error
+        raise AuthError("invalid-token", NOT_VERIFIED)
 
-    def _check_times(self, said: _Claims, now: float) -> None:
+    def _check_times(self, claims: _Claims, now: float) -> None:
         clock = f"this gateway's clock says {_time(now)}"
-        if not said.exp > now - LEEWAY_S:
-            raise AuthError("expired-token", f"The token expired at {_time(said.exp)}; {clock}.")
-        begins = max(said.iat, said.nbf)
+        if not claims.exp > now - LEEWAY_S:
+            raise AuthError("expired-token", f"The token expired at {_time(claims.exp)}; {clock}.")
+        begins = max(claims.iat, claims.nbf)
         if not begins <= now + LEEWAY_S:
             raise AuthError(
                 "token-not-yet-valid",
                 f"The token is valid from {_time(begins)} on; {clock}: the clock of the machine "
                 "that issued it is ahead, or this one is behind.",
             )
-        if not said.exp - said.iat <= self.longest_life_s:
+        if not claims.exp - claims.iat <= self.longest_life_s:
             raise AuthError(
                 "invalid-token",
-                f"The token is valid for {_days(said.exp - said.iat)}; this gateway accepts at "
+                f"The token is valid for {_days(claims.exp - claims.iat)}; this gateway accepts at "
                 f"most {_days(self.longest_life_s)}.",
             )
 
@@ -280,29 +280,29 @@ def _time(moment: float) -> str:
 
 
 def bearer(connection: Connection) -> str | None:
-    """The token of the ``Authorization`` header, if there is one."""
+    """Return the token of the ``Authorization`` header; None without one."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 def writer(principal: Principal) -> Principal:
-    """The same principal, if it may change anything; raises Forbidden."""
+    """Return the principal if it may make changes; raises Forbidden."""
     if principal.role is Role.AUDITOR:
-        raise Forbidden("Auditors read; they change nothing.")
+        raise Forbidden("Auditors may read everything and change nothing.")
     return principal
 
 
 def operator(principal: Principal) -> Principal:
-    """The same principal, if it may steer the system; raises Forbidden."""
+    """Return the principal if it may operate the system; raises Forbidden."""
     if principal.role is not Role.OPERATOR:
-        raise Forbidden("Only operators steer the system.")
+        raise Forbidden("Only operators may do this.")
     return principal
 
 
 def overseer(principal: Principal) -> Principal:
-    """The same principal, if it may see all of the system; raises Forbidden."""
+    """Return the principal if it may see the whole system; raises Forbidden."""
     if principal.role is Role.CLIENT:
-        raise Forbidden("Only operators and auditors see all of the system.")
+        raise Forbidden("Only operators and auditors may see this.")
     return principal
 
 
@@ -318,18 +318,3 @@ def check_priority_allowed(principal: Principal, priority: int) -> None:
 
 def seconds_left(principal: Principal) -> int:
     return max(0, int(principal.expires - time.time()))
-
-
-class Authentication(AbstractAuthenticationMiddleware):
-    """Puts the ``Principal`` in ``request.user`` and the ``Access`` in ``request.auth``.
-
-    For all routes but those that opt out with ``exclude_from_auth=True``.
-    """
-
-    def __init__(self, app: ASGIApp, access: "Access") -> None:
-        super().__init__(app)
-        self._access = access
-
-    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
-        principal = await self._access.authenticate(connection)
-        return AuthenticationResult(user=principal, auth=self._access)

@@ -1,25 +1,25 @@
-"""Who holds the gateway's connections, how many each may hold, and who makes room for whom.
+"""Limit the gateway's connections, in total and per address and client, and decide which to close.
 
 | bound | counts | at the bound |
 |---|---|---|
-| ``connections`` | open connections | another one is closed; if none may be: 503 |
-| ``connections_per_address`` | of one source, see ``gateway.http.peer`` | that one: 429 |
+| ``connections`` | open connections | another connection is closed; if none may be: 503 |
+| ``connections_per_address`` | those of one source, see ``gateway.http.peer`` | the same; 429 |
 | ``connections_per_client`` | requests, streams and WebSockets of one client | 429 |
-| ``connections_reserved`` | kept from clients for health, metrics, operators, auditors | 503 |
+| ``connections_reserved`` | withheld from clients for health, metrics and staff | 503 |
 
-A new connection that finds no room takes the place of another one, in this order:
+When no connection is free, a new one displaces another, in this order:
 
-1. one that is idle, which it also is while a request's head is on its way, and that no client has
-   used, the oldest first; but not one that has just come, if there is
-2. one that is idle and that a client has used;
-3. one whose request nobody vouches for, such as one without a valid token.
+1. the oldest idle connection that no client has used; a connection also counts as idle while the
+   head of a request is arriving, and one that has only just been opened is spared if possible;
+2. an idle connection that a client has used;
+3. a connection whose request nobody vouches for, such as one without a valid token.
 
-What is left is being used by clients, each within its own bound; or by health checks and metrics,
-within the bound of an address; or by operators and auditors. So no crowd of unknown peers shuts
-anybody out, however many addresses it has.
+The remaining connections are used by clients, each within its own bound; by health checks and
+metrics, within the bound of an address; or by operators and auditors (the staff). Therefore no
+crowd of unknown peers can shut others out, however many addresses it has.
 
-A trusted proxy is one peer that speaks for many, so the bound for each address does not apply to
-its connections: it applies to the requests, streams and WebSockets of each forwarded address.
+A trusted proxy is one peer that speaks for many, so the bound per address does not apply to its
+connections, but to the requests, streams and WebSockets of each forwarded address.
 """
 
 import time
@@ -32,25 +32,25 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http.auth import Principal, Role
 from gateway.http.limits import Limits
-from gateway.http.noise import Noise
 from gateway.http.peer import UNKNOWN, Proxies, source, source_of
 from gateway.http.problems import Refused
+from gateway.http.rejection_log import RejectionLog
 
 SCOPE_KEY = "photolog.connection"
-"""Where the scope of a request has its ``Connection``."""
+"""The key of a request's ``Connection`` in its scope."""
 
 WATCHED = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
-"""Addresses that whoever looks after the system asks without a token."""
+"""Paths that monitoring requests without a token."""
 
 RESERVE_PART = 4
-"""The reserve is at most this part of all connections; one address gets this part of it."""
+"""The reserve is at most one in four connections; an address gets at most a quarter of it."""
 
 GRACE_S = 1.0
-"""For this long a connection that has just come, or become idle, counts as new."""
+"""How long a connection that has just been opened, or become idle, counts as new."""
 
 
 class Connection:
-    """One open connection. ``close`` ends it at once, whatever it is used for."""
+    """One open connection. ``close`` ends it immediately, whatever its use."""
 
     __slots__ = ("_connections", "active", "client", "close", "source", "vouched")
 
@@ -62,25 +62,25 @@ class Connection:
         self.close = close
         self.active = False
         self.client: str | None = None
-        """Who has used it before, if that client has not too many of them."""
+        """The client that has used it, unless that client already has too many connections."""
         self.vouched = 0
         self._connections = connections
 
     def begin(self) -> None:
-        """A request is about to be answered; may be called again before ``end``."""
+        """Mark the connection as answering a request; may be called again before ``end``."""
         self._connections.begin(self)
 
     def end(self) -> None:
-        """All requests that have come are answered."""
+        """Mark the connection as idle: all its requests have been answered."""
         self._connections.end(self)
 
     def leave(self) -> None:
-        """The connection is closed; may be called again."""
+        """Release the closed connection; may be called again."""
         self._connections.leave(self)
 
     @contextmanager
     def serving(self, scope: Any, principal: Principal | None) -> Generator[None]:
-        """Count the request, stream or WebSocket for the time of the block.
+        """Count the request, stream or WebSocket while the block runs.
 
         Raises:
             Refused: ``too-many-connections``, ``too-many-connections-of-client`` or
@@ -91,7 +91,7 @@ class Connection:
 
 
 class _Waiting:
-    """Connections that may be closed for others, in three classes, each the oldest first."""
+    """The connections that may be displaced, in three classes, each from oldest to newest."""
 
     __slots__ = ("_idle", "_unvouched", "_used")
 
@@ -130,7 +130,7 @@ class _Source:
 
 
 class Connections:
-    """Those of one gateway. Counted since the start: ``refused`` by reason, and ``displaced``."""
+    """The connections of one gateway, and the ``refused`` (by reason) and ``displaced`` so far."""
 
     def __init__(self, limits: Limits) -> None:
         self.max = limits.connections
@@ -138,7 +138,7 @@ class Connections:
         self.active = 0
         self.displaced = 0
         self.refused: Counter[str] = Counter(total=0, address=0, client=0)
-        self.noise = Noise()
+        self.rejections = RejectionLog()
         self._reserved = min(limits.connections_reserved, limits.connections // RESERVE_PART)
         self._per_address = limits.connections_per_address
         self._per_client = limits.connections_per_client
@@ -153,20 +153,20 @@ class Connections:
 
     @property
     def are_scarce(self) -> bool:
-        """Whether only the reserve is left."""
+        """Return whether only reserved connections are left."""
         return self._by_clients[_ALL] >= self.max - self._reserved
 
     @property
     def sources(self) -> int:
-        """How many addresses have connections, as far as they are counted by address."""
+        """Return the number of addresses whose connections are counted."""
         return len(self._sources)
 
     def enter(self, address: str | None, close: Callable[[], None]) -> Connection:
-        """Take in a new connection, in the place of another one if need be.
+        """Admit a new connection, displacing another one if necessary.
 
         Raises:
-            Refused: ``too-many-connections-from-address`` or ``too-many-connections``: no other one
-                may be closed for it.
+            Refused: ``too-many-connections-from-address`` or ``too-many-connections``: no other
+                connection may be displaced.
         """
         peer = None if not address or address in self._proxies else source(address)
         of_peer = None if peer is None else self._sources.get(peer)
@@ -176,7 +176,7 @@ class Connections:
             self._displace(self._waiting, "total", peer)
         connection = Connection(self, peer, close)
         if peer is not None:
-            # Asked for again: the displaced connection may have been the last one of this source.
+            # Looked up again: the displaced connection may have been the last one of this source.
             self._sources.setdefault(peer, _Source()).open += 1
         self.open += 1
         self._add(connection)
@@ -275,19 +275,19 @@ class Connections:
             case "address":
                 refused = Refused(
                     "too-many-connections-from-address",
-                    f"One address may have {self._per_address:,} connections at once.",
+                    f"An address may have at most {self._per_address:,} connections at once.",
                 )
             case "client":
                 refused = Refused(
                     "too-many-connections-of-client",
-                    f"One client may have {self._per_client:,} requests, streams and WebSockets "
-                    "at once.",
+                    f"A client may have at most {self._per_client:,} requests, streams and "
+                    "WebSockets at once.",
                 )
             case _:
                 refused = Refused(
-                    "too-many-connections", "This gateway has as many connections as it may have."
+                    "too-many-connections", "All connections of this gateway are in use."
                 )
-        self.noise.note(peer or UNKNOWN, refused.code)
+        self.rejections.note(peer or UNKNOWN, refused.code)
         return refused
 
     def _add(self, connection: Connection) -> None:
@@ -304,10 +304,10 @@ class Connections:
             self._sources[connection.source].waiting.discard(connection)
 
 
-def bounded(app: ASGIApp) -> ASGIApp:
-    """Middleware behind the authentication: counts each request for whoever makes it.
+def counting_requests(app: ASGIApp) -> ASGIApp:
+    """Wrap the application behind authentication to count each request for its principal.
 
-    A WebSocket has no principal yet; its route counts it.
+    A WebSocket has no principal yet, so its route counts it.
     """
 
     async def counting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -323,7 +323,7 @@ def bounded(app: ASGIApp) -> ASGIApp:
 
 
 _ALL = ""
-"""Stands for all clients together in a count."""
+"""The key of all clients together in a count."""
 
 
 def _uncount(counts: Counter[str], name: str) -> None:
@@ -337,4 +337,4 @@ def _is_open(connection: Connection) -> bool:
 
 
 def _closed() -> None:
-    """Stands in for ``close`` of a connection that has left."""
+    """Replace ``close`` of a connection that has been released."""

@@ -1,13 +1,13 @@
-"""What every HTTP exchange has, whatever its route: security headers, a trace id, a decent end.
+"""Wrap every HTTP exchange, whatever its route: security headers, a trace id, an orderly end.
 
-A HEAD is a GET whose answer ends with its headers (RFC 9110, section 9.3.2), so every route that
-answers GET answers HEAD, with the same headers. A route that would do work for the body alone asks
-``is_head``.
+A HEAD is a GET whose answer ends after its headers (RFC 9110, section 9.3.2), so every route that
+answers GET also answers HEAD, with the same headers. A route that works only for the body checks
+``is_head`` first.
 
-An answer may be ready while the request's body is still coming, as when an upload is refused.
-Closing the connection then would reset it, and the sender would see that instead of the answer. So
-the answer is sent, the rest of the body is read and dropped for at most ``linger_s``, and then the
-connection is closed.
+An answer may be ready while the request's body is still arriving, for example when an upload is
+rejected. Closing the connection at that moment would reset it, and the sender would see the reset
+instead of the answer. Therefore the answer is sent, the rest of the body is read and dropped for at
+most ``linger_s``, and then the connection is closed.
 """
 
 import time
@@ -20,7 +20,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import HTTPScope, Message, Receive, Send
 
 from gateway.http.peer import is_secure
-from gateway.http.standing import fields
+from gateway.http.rate_limit_headers import fields
 from gateway.http.tracing import HEADER, trace_id
 
 HEADERS: dict[bytes, bytes] = {
@@ -32,22 +32,22 @@ HEADERS: dict[bytes, bytes] = {
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"cache-control": b"no-store",
 }
-"""Sent where the route says nothing else."""
+"""Default headers; a route may set its own values."""
 
 STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
-"""Sent over TLS alone: for a year the browser asks this host by no other way (RFC 6797)."""
+"""Sent only over TLS: browsers then use nothing else for this host for a year (RFC 6797)."""
 
 REQUEST_TIMEOUT = 408
-"""Its sender is silent: there is nothing to linger for."""
+"""The sender has gone silent, so lingering is pointless."""
 
 CLIENT_CLOSED = 499
-"""Counted where the sender has gone before its body was whole; nobody is left to be told."""
+"""Counted, but not sent, when the sender disconnects before its body is complete."""
 
 _HEAD = "photolog_head"
 
 
 def as_get(scope: Any) -> Any:
-    """Return the scope that the application sees: a HEAD is routed as the GET it stands for."""
+    """Return the scope for the application, in which a HEAD is routed as a GET."""
     if scope["method"] != "HEAD":
         return scope
     return {**scope, "method": "GET", _HEAD: True}
@@ -59,9 +59,9 @@ def is_head(scope: Any) -> bool:
 
 
 def methods_at(app: Litestar, template: str | None) -> set[str]:
-    """Return the methods of the routes with this path; of all routes without one.
+    """Return the methods of the routes with this path, or of all routes if there is no path.
 
-    Litestar answers OPTIONS with the methods of one of several handlers.
+    Litestar itself answers OPTIONS with the methods of only one of several handlers.
     """
     return {
         str(method)
@@ -72,10 +72,10 @@ def methods_at(app: Litestar, template: str | None) -> set[str]:
 
 
 class Envelope:
-    """Stands between the server and the application for one exchange.
+    """Stand between the server and the application for one exchange.
 
-    ``answered`` is told the status when the answer begins; ``methods`` says which methods the
-    address has, once it has been routed.
+    ``answered`` gets the status when the answer begins; ``methods`` returns the methods of the
+    address after it has been routed.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class Envelope:
         for at, (name, value) in enumerate(headers):
             if name.lower() == b"allow":
                 headers[at] = name, _all_methods(value)
-        said = {name.lower() for name, _ in headers}
-        headers.extend((name, value) for name, value in HEADERS.items() if name not in said)
+        present = {name.lower() for name, _ in headers}
+        headers.extend((name, value) for name, value in HEADERS.items() if name not in present)
         headers.extend(fields(self._scope, time.monotonic()))
         if is_secure(self._scope):
             headers.append(STRICT_TRANSPORT)
@@ -146,8 +146,8 @@ class Envelope:
 
     async def _linger(self, last: Message) -> None:
         await self._send(cast("Message", {**last, "more_body": True}))
-        waits_to_be_asked = b"expect" in dict(self._scope["headers"]) and not self._asked
-        if self._status != REQUEST_TIMEOUT and not waits_to_be_asked:
+        awaits_continue = b"expect" in dict(self._scope["headers"]) and not self._asked
+        if self._status != REQUEST_TIMEOUT and not awaits_continue:
             with anyio.move_on_after(self._linger_s):
                 while self._unread:
                     await self.receive()
@@ -155,7 +155,7 @@ class Envelope:
 
 
 def _all_methods(allowed: bytes) -> bytes:
-    """The methods of an ``Allow`` header, with those that no route has to name."""
+    """Add OPTIONS, and HEAD next to GET, to the methods of an ``Allow`` header."""
     methods = {method.strip() for method in allowed.split(b",")} | {b"OPTIONS"}
     if b"GET" in methods:
         methods.add(b"HEAD")

@@ -1,8 +1,8 @@
-"""The bytes of a whole file, checked against the SHA-256 of the log while they are sent.
+"""Check the bytes of a whole file against the log's SHA-256 while sending them.
 
-The ETag promises those bytes. The last chunk is held back until all are hashed: if they differ, the
-answer ends before its ``Content-Length`` and its reader notices. Hashing a megabyte takes about a
-millisecond, in another thread than the one that answers.
+The ETag promises exactly those bytes. The last chunk is held back until everything is hashed: if
+the hash differs, the answer ends before its ``Content-Length``, and the reader notices. Hashing a
+megabyte takes about a millisecond, in a separate thread.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from anyio import to_thread
 from store.errors import Corrupt
 
 IN_THIS_THREAD_BYTES = 64 << 10
-"""Hashing less than this is quicker than the way to another thread."""
+"""Hashing up to this many bytes is faster than handing them to another thread."""
 
 
 async def intact(chunks: AsyncIterator[bytes], key: str, sha256: str) -> AsyncIterator[bytes]:
-    """Yield the chunks, the last one only if all together have this SHA-256, in hex.
+    """Yield the chunks, the last one only if all of them have this SHA-256, in hex.
 
     Raises:
-        Corrupt: they have another.
+        Corrupt: the SHA-256 differs.
     """
     digest, held = hashlib.sha256(), b""
     async for chunk in chunks:
@@ -32,16 +32,16 @@ async def intact(chunks: AsyncIterator[bytes], key: str, sha256: str) -> AsyncIt
             digest.update(chunk)
         held = chunk
     if digest.hexdigest() != sha256:
-        raise Corrupt(f"the bytes of {key} are not those that the log records")
+        raise Corrupt(f"the bytes of {key} differ from those that the log records")
     if held:
         yield held
 
 
 async def at_once(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Read all chunks, and return what yields them: for a file of a single one."""
+    """Read all chunks now and return an iterator over them, for a file of a single chunk."""
     data = b"".join([chunk async for chunk in chunks])
 
-    async def again() -> AsyncIterator[bytes]:
+    async def replay() -> AsyncIterator[bytes]:
         yield data
 
-    return again()
+    return replay()

@@ -1,4 +1,4 @@
-"""The bounds of the gateway. Each has a clear answer when it is hit and a setting of its name."""
+"""Define the gateway's bounds. Each has a setting of its name and a clear answer at the bound."""
 
 import msgspec
 
@@ -8,61 +8,62 @@ from domain.clients.quotas import JOB_BYTES, Quota
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes.
 
-    | bound | answer when it is hit |
+    | bound | answer at the bound |
     |---|---|
     | ``max_upload_bytes`` | 413 ``upload-too-large`` |
     | ``max_fields``, ``max_field_bytes`` | 400 ``too-many-fields``, ``field-too-large`` |
     | ``max_json_bytes`` | 413 ``body-too-large`` |
-    | ``uploads_at_once``: a client three quarters | 503 ``busy`` after ``upload_patience_s`` |
+    | ``uploads_at_once``, a client 3/4 of it | 503 ``busy`` after ``upload_patience_s`` |
     | ``upload_patience_s``: the longest wait for the next bytes | 408 ``upload-stalled`` |
-    | ``slow_upload_s``: the longest time of a whole upload | 408 ``upload-stalled`` |
-    | ``header_patience_s``: the longest time of a request's head | the connection is closed |
+    | ``slow_upload_s``: the longest duration of an upload | 408 ``upload-stalled`` |
+    | ``header_patience_s``: the longest wait for a request's head | the connection is closed |
     | ``max_header_bytes``, ``max_headers`` of a request | 431 ``headers-too-large`` |
-    | ``connections`` at once, WebSockets and streams too | 503 ``too-many-connections`` |
-    | ``rate_subjects_kept``: rate limits remembered, each | others are asked of Redis again |
-    | ``connections_reserved``: those of them for health, metrics, operators | the same, to others |
+    | ``connections`` at once, including WebSockets and streams | 503 ``too-many-connections`` |
+    | ``rate_subjects_kept`` in memory, for each rate limit | others are read from Redis again |
+    | ``connections_reserved`` of them for health, metrics and staff | 503 for others |
     | ``connections_per_address`` | 429 ``too-many-connections-from-address`` |
-    | ``connections_per_client``: also requests | 429 ``too-many-connections-of-client`` |
-    | ``keep_alive_s``: the longest silence between two requests | the connection is closed |
-    | ``drain_s``: how long requests may go on when the server stops | they are cut |
-    | ``slow_reader_s``: the longest time a reader takes no bytes | the connection is closed |
-    | ``linger_s``: how long the rest of a refused body is read | the connection is closed |
+    | ``connections_per_client``, including requests | 429 ``too-many-connections-of-client`` |
+    | ``keep_alive_s``: the longest pause between two requests | the connection is closed |
+    | ``drain_s``: how long requests may continue at shutdown | they are cut off |
+    | ``slow_reader_s``: how long a reader may read nothing | the connection is closed |
+    | ``linger_s``: how long the rest of a rejected body is read | the connection is closed |
     | ``after_timeout_s``: the longest wait for a position | 503 ``read-model-behind`` |
-    | ``append_patience_s``: how long Redis may be away | 503 ``log-unavailable`` |
-    | ``log_full_percent`` of the memory that the log's server may use | 507 ``log-full`` |
+    | ``append_patience_s``: how long Redis may be unavailable | 503 ``log-unavailable`` |
+    | ``log_full_percent`` of the memory limit of the log's Redis | 507 ``log-full`` |
     | ``page_limit_max`` | 400 ``invalid-limit`` |
-    | ``drain_at_once``: tasks that one drain takes away | the rest is told as ``remaining`` |
-    | ``filename_max``: bytes of UTF-8 | the name is cut, its extension stays |
-    | ``room_backlog``: events kept for a slow reader of rooms | history is read again for it |
+    | ``drain_at_once``: tasks removed by one drain | the rest is returned as ``remaining`` |
+    | ``filename_max``: bytes of UTF-8 | the name is cut before its extension |
+    | ``room_backlog``: events queued for a slow reader of rooms | it rereads the history |
     | ``rooms_per_socket`` | error ``too-many-rooms`` |
     | ``message_max_bytes`` of a WebSocket | close 1009 |
     | ``errors_per_socket`` | close 1008 ``too-many-errors`` |
-    | ``frames_per_minute`` of a WebSocket that are no messages | close 1008 ``too-many-frames`` |
-    | ``sessions_per_client``: browsers that are signed in | the oldest is signed out |
-    | ``tickets_per_client``: sign-in links that were not used | the oldest counts no more |
-    | ``ticket_ttl_s``: how long a sign-in link may be used | 401 ``invalid-ticket`` |
-    | ``check_timeout_s``: the longest time of one health check | the check says ``down`` |
-    | ``min_free_bytes``: room on the disk of the blobs | health ``degraded`` below |
-    | ``degraded_lag_s``: how old an event outside the read model may be | health ``degraded`` |
+    | ``frames_per_minute`` of a WebSocket other than messages | close 1008 ``too-many-frames`` |
+    | ``sessions_per_client``: signed-in browsers | the oldest is signed out |
+    | ``tickets_per_client``: unused sign-in links | the oldest becomes invalid |
+    | ``ticket_ttl_s``: how long a sign-in link is valid | 401 ``invalid-ticket`` |
+    | ``check_timeout_s``: the longest duration of a health check | the check reports ``down`` |
+    | ``min_free_bytes``: free space on the disk of the blobs | health ``degraded`` below |
+    | ``degraded_lag_s``: how far the read model may be behind | health ``degraded`` above |
     | ``degraded_clock_s``: how far the log's clock may be off | health ``degraded`` above |
     | ``degraded_memory_percent`` of this machine's memory in use | health ``degraded`` above |
-    | ``degraded_load``: tasks a processor of this machine | health ``degraded`` above |
-    | ``stalled_after_s``: the longest silence of a worker | it does not count as alive |
-    | ``integrity_timeout_s``: the longest look at the read model's file | it is ``unknown`` |
-    | ``quota_photos`` of a client, 0: none | 507 ``quota-photos`` |
-    | ``quota_bytes`` of a client, 0: none | 507 ``quota-bytes`` |
+    | ``degraded_load``: load average per processor | health ``degraded`` above |
+    | ``stalled_after_s``: the longest silence of a worker | it counts as dead |
+    | ``integrity_timeout_s``: the longest check of the read model's file | ``unknown`` |
+    | ``quota_photos`` of a client, 0: unlimited | 507 ``quota-photos`` |
+    | ``quota_bytes`` of a client, 0: unlimited | 507 ``quota-bytes`` |
     | ``quota_job_bytes`` of these, reserved by each job until it ends | 507 ``quota-bytes`` |
-    | ``quota_jobs`` of a client that have not ended, 0: none | 429 ``quota-jobs`` |
-    | ``quota_uploads`` of a client that are open here, 0: none | 429 ``quota-uploads`` |
-    | ``quota_idempotency_keys`` of a client in 24 hours, 0: none | 429 ``quota-idempotency-keys`` |
-    | ``security_lines`` a minute, of one kind and source | the others are one line, with a count |
-    | ``security_sources`` a minute that are told apart | all others count as one |
+    | ``quota_jobs`` in progress of a client, 0: unlimited | 429 ``quota-jobs`` |
+    | ``quota_uploads`` open at this gateway of a client, 0: unlimited | 429 ``quota-uploads`` |
+    | ``quota_idempotency_keys`` in 24 hours, 0: unlimited | 429 ``quota-idempotency-keys`` |
+    | ``security_lines`` a minute for each kind and source | one more line counts the others |
+    | ``security_sources`` distinguished in a minute | all others count as one |
 
     ``trusted_proxies`` are comma-separated addresses or networks whose ``X-Forwarded-For`` and
-    ``X-Forwarded-Proto`` are believed; see ``gateway.http.peer``.
+    ``X-Forwarded-Proto`` headers are trusted; see ``gateway.http.peer``.
 
-    ``probe_keep_s`` and ``integrity_keep_s`` are how long health tells what it found of the blobs
-    and of the read model's file before it looks again.
+    ``probe_keep_s`` and ``integrity_keep_s`` are how long health reuses its last check of the blobs
+    and of the read model's file. ``upload_keys_remembered`` is the number of idempotency keys that
+    ``gateway.uploads.upload_keys`` keeps.
     """
 
     trusted_proxies: str = ""
@@ -121,6 +122,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def quota(self) -> Quota:
-        """That of a client for which no operator has set another."""
+        """Return the default quota, of clients for which an operator has not set another."""
         names = Quota.__struct_fields__
         return Quota(**{name: getattr(self, f"quota_{name}") for name in names})

@@ -1,7 +1,7 @@
-"""What a request asks of the server before its body is read (RFC 9110).
+"""Check what a request's headers demand, before its body is read (RFC 9110).
 
-Every route goes through ``negotiate`` once it is known who asks and that they may: it comes after
-the authentication and the guards, and before parameters and bodies.
+``negotiate`` runs for every route, after authentication and guards, and before parameters and body
+are parsed.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ CHARSETS = ("utf-8", "utf8", "us-ascii")
 
 
 async def negotiate(request: Request[Any, Any, Any]) -> None:
-    """Let the request pass if the server can do what its headers ask.
+    """Return if the server supports what the request's headers demand.
 
     Raises:
         Refused: ``expectation-failed``, ``unsupported-transfer-coding``, ``unsupported-encoding``,
@@ -25,10 +25,13 @@ async def negotiate(request: Request[Any, Any, Any]) -> None:
     if request.method == "OPTIONS":
         return
     if unmet := [each for each in _listed(request, "expect") if each != "100-continue"]:
-        raise Refused("expectation-failed", f"The expectation {unmet[0][:40]!r} cannot be met.")
+        raise Refused(
+            "expectation-failed", f"The server does not support the expectation {unmet[0][:40]!r}."
+        )
     if codings := [each for each in _listed(request, "transfer-encoding") if each != "chunked"]:
         raise Refused(
-            "unsupported-transfer-coding", f"The transfer coding {codings[0][:40]!r} is unknown."
+            "unsupported-transfer-coding",
+            f"The server does not support the transfer coding {codings[0][:40]!r}.",
         )
     if request.method not in _WITHOUT_CONTENT:
         _check_encoding(request)
@@ -36,16 +39,16 @@ async def negotiate(request: Request[Any, Any, Any]) -> None:
 
 
 def check_json(request: Request[Any, Any, Any]) -> None:
-    """Refuse a body that says it is not JSON in UTF-8; raises Refused, ``not-json``."""
-    said = request.headers.get("content-type")
-    if said is None:
+    """Raise Refused, ``not-json``, if the Content-Type is not JSON in UTF-8."""
+    content_type = request.headers.get("content-type")
+    if content_type is None:
         return
-    media_type, *parameters = (part.strip() for part in said.lower().split(";"))
+    media_type, *parameters = (part.strip() for part in content_type.lower().split(";"))
     if media_type != "application/json" and not media_type.endswith("+json"):
-        raise Refused("not-json", f"The body is {media_type[:40]!r}.")
+        raise Refused("not-json", f"The Content-Type is {media_type[:40]!r}.")
     for name, _, value in (parameter.partition("=") for parameter in parameters):
         if name == "charset" and value.strip('"') not in CHARSETS:
-            raise Refused("not-json", f"The charset is {value[:40]!r}.")
+            raise Refused("not-json", f"The charset in Content-Type is {value[:40]!r}.")
 
 
 def _check_encoding(request: Request[Any, Any, Any]) -> None:
@@ -53,12 +56,12 @@ def _check_encoding(request: Request[Any, Any, Any]) -> None:
     if codings:
         raise Refused(
             "unsupported-encoding",
-            f"The Content-Encoding {codings[0][:40]!r} is not supported.",
+            f"The server does not support the Content-Encoding {codings[0][:40]!r}.",
             headers={"Accept-Encoding": "identity"},  # section 15.5.16
         )
 
 
 def _listed(request: Request[Any, Any, Any], name: str) -> list[str]:
-    """The members of a header that is a list of tokens, lower-cased."""
+    """Return the members of a header that is a list of tokens, in lower case."""
     members = ",".join(request.headers.getall(name, [])).lower().split(",")
     return [member.strip() for member in members if member.strip()]

@@ -1,4 +1,4 @@
-"""What all lists have in common: the length of a page, and where it begins."""
+"""Parameters that all lists share: the length of a page, and where it begins."""
 
 from typing import Annotated
 
@@ -8,15 +8,15 @@ from gateway.http.problems import Refused
 
 PAGE = 50
 
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, description="200 at most.")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, description="At most 200.")]
 Cursor = Annotated[
-    str | None, QueryParameter(name="cursor", description="`nextCursor` of the page before.")
+    str | None, QueryParameter(name="cursor", description="`nextCursor` of the previous page.")
 ]
 ClientId = Annotated[str | None, QueryParameter(name="clientId")]
 
 
 def bounded(limit: int, longest: int) -> int:
-    """The limit; raises Refused, ``invalid-limit``, if it is beyond the longest page."""
+    """Return the limit; raises Refused, ``invalid-limit``, if it exceeds the longest page."""
     if limit > longest:
-        raise Refused("invalid-limit", f"A page has {longest} items at most.")
+        raise Refused("invalid-limit", f"A page has at most {longest} items (got {limit}).")
     return limit

@@ -1,17 +1,17 @@
-"""The address that a request comes from, and whether it came over TLS.
+"""Determine the address that a request comes from, and whether it came over TLS.
 
-uvicorn replaces the connection's address and scheme by those that a trusted proxy forwards
-(``PHOTOLOG_TRUSTED_PROXIES``); nobody else's forwarding headers are believed.
+uvicorn replaces the connection's address and scheme with those that a trusted proxy forwards
+(``PHOTOLOG_TRUSTED_PROXIES``), and ignores the forwarding headers of other peers.
 """
 
 import ipaddress
 from typing import Any
 
 IPV6_PREFIX = 64
-"""One host can take any address of such a network (RFC 4291, section 2.5.4)."""
+"""One host can use any address of such a network (RFC 4291, section 2.5.4)."""
 
 UNKNOWN = "unknown"
-"""Stands for a peer without an address, as on a Unix socket."""
+"""Stands for a peer without an address, such as one on a Unix socket."""
 
 
 def address_of(scope: Any) -> str:
@@ -21,7 +21,7 @@ def address_of(scope: Any) -> str:
 
 
 def source_of(scope: Any) -> str:
-    """Return what bounds per address count by: an IPv4 address, or the /64 of an IPv6 address."""
+    """Return the key of limits per address: the IPv4 address, or the /64 of an IPv6 address."""
     return source(address_of(scope))
 
 
@@ -39,7 +39,7 @@ def source(address: str) -> str:
 
 
 class Proxies:
-    """The proxies that a setting names: addresses and networks, joined by commas."""
+    """The trusted proxies of a setting: addresses and networks, separated by commas."""
 
     def __init__(self, setting: str) -> None:
         named = (each.strip() for each in setting.split(","))
@@ -52,13 +52,15 @@ class Proxies:
             found = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        if found.version == 6 and found.ipv4_mapped is not None:  # a socket for both families
-            found = found.ipv4_mapped
+        if found.version == 6 and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped  # reported by a socket for both families
         return any(found in network for network in self._networks)
 
     def __str__(self) -> str:
-        """Return the networks, joined by commas: those of IPv4 also as a socket for both families
-        tells them."""
+        """Return the networks, separated by commas; IPv4 ones also in IPv6-mapped form.
+
+        A socket for both families reports IPv4 peers in the mapped form.
+        """
         mapped = [
             f"::ffff:{each.network_address}/{96 + each.prefixlen}"
             for each in self._networks
@@ -68,5 +70,5 @@ class Proxies:
 
 
 def is_secure(scope: Any) -> bool:
-    """Return whether the peer, or the trusted proxy in front of us, was spoken to over TLS."""
+    """Return whether the client used TLS, to this gateway or to the trusted proxy before it."""
     return scope.get("scheme") in ("https", "wss")

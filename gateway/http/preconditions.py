@@ -1,9 +1,9 @@
-"""Conditional requests (RFC 9110, section 13).
+"""Evaluate the preconditions of conditional requests (RFC 9110, section 13).
 
-A GET or HEAD is evaluated against the validators of its own answer, whatever the route: a false
-condition turns a 2xx answer into 304 or 412. A command on a photo is evaluated against the state
-that the command is decided on, so no other command can come between; see ``gateway.commands``. Any
-other request that changes something is evaluated before its body is read.
+The preconditions of a GET or HEAD are compared with the validators of its own answer, whatever the
+route: a false one turns a 2xx answer into 304 or 412. Those of a command on a photo are compared
+with the state on which the command is decided, so that no other command can intervene; see
+``gateway.commands``. Those of any other command are evaluated before its body is read.
 """
 
 import re
@@ -25,7 +25,7 @@ from store.log.position import Position
 Verdict = Literal["proceed", "not-modified", "failed"]
 
 CONDITIONAL = "conditional"
-"""The key in a route's ``opt`` that says: the route evaluates the preconditions itself."""
+"""The key in a route's ``opt`` that marks a route which evaluates preconditions itself."""
 
 _SAFE = ("GET", "HEAD")
 _NOT_EVALUATED = ("OPTIONS", "TRACE", "CONNECT")  # section 13.2.1
@@ -38,7 +38,7 @@ _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 _MONTH = f"(?P<month>{'|'.join(_MONTHS)})"
 _CLOCK = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>[0-5]\d|60)"
-# Section 5.6.7: the preferred form, and the two obsolete ones that a recipient must accept.
+# Section 5.6.7: the preferred form, and the two obsolete forms that a recipient must accept.
 _DATES = tuple(
     re.compile(form, re.ASCII)
     for form in (
@@ -48,7 +48,7 @@ _DATES = tuple(
     )
 )
 _AHEAD = timedelta(days=50 * 365.25)
-"""A two-digit year that looks further ahead than this is one of the last century."""
+"""A two-digit year that would be further ahead than this belongs to the last century."""
 
 _BODY_HEADERS = frozenset(
     {b"content-length", b"content-type", b"content-range", b"content-disposition"}
@@ -56,25 +56,25 @@ _BODY_HEADERS = frozenset(
 
 
 class Current(msgspec.Struct, frozen=True, kw_only=True):
-    """The validators of a resource's current representation, as far as it has any.
+    """The validators of a resource's current representation; None for those it lacks.
 
-    ``modified`` is in whole seconds since 1970, as HTTP dates are.
+    ``modified`` is in whole seconds since 1970, the resolution of HTTP dates.
     """
 
     etag: str | None = None
     modified: int | None = None
 
     def headers(self) -> dict[str, str]:
-        said: dict[str, str] = {}
+        headers: dict[str, str] = {}
         if self.etag is not None:
-            said["ETag"] = self.etag
+            headers["ETag"] = self.etag
         if self.modified is not None:
-            said["Last-Modified"] = http_date(self.modified)
-        return said
+            headers["Last-Modified"] = http_date(self.modified)
+        return headers
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """The preconditions of one request; None where the header is missing."""
+    """The preconditions of one request; None for each missing header."""
 
     method: str
     if_match: str | None = None
@@ -84,46 +84,46 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, scope: Any) -> Self | None:
-        """Those of the request; None if it has none."""
+        """Return the preconditions of the request; None if it has none to evaluate."""
         if scope["method"] in _NOT_EVALUATED:
             return None
-        said: dict[bytes, str] = {}
+        values: dict[bytes, str] = {}
         for name, value in scope["headers"]:
             if name.startswith(b"if-"):
                 text = value.decode("latin-1")
-                said[name] = f"{said[name]}, {text}" if name in said else text
+                values[name] = f"{values[name]}, {text}" if name in values else text
         found = cls(
             method=scope["method"],
-            if_match=said.get(b"if-match"),
-            if_none_match=said.get(b"if-none-match"),
-            if_modified_since=parse_date(said.get(b"if-modified-since")),
-            if_unmodified_since=parse_date(said.get(b"if-unmodified-since")),
+            if_match=values.get(b"if-match"),
+            if_none_match=values.get(b"if-none-match"),
+            if_modified_since=parse_date(values.get(b"if-modified-since")),
+            if_unmodified_since=parse_date(values.get(b"if-unmodified-since")),
         )
         return None if found == cls(method=scope["method"]) else found
 
     def evaluate(self, current: Current | None) -> Verdict:
-        """In the order of section 13.2.2; ``current`` is None where there is no representation."""
+        """Evaluate in the order of section 13.2.2; ``current`` is None without a representation."""
         modified = current.modified if current else None
         if self.if_match is not None:
             if not _matches(self.if_match, current, strongly=True):
                 return "failed"
-        elif _later(modified, self.if_unmodified_since):
+        elif _is_later(modified, self.if_unmodified_since):
             return "failed"
         if self.if_none_match is not None:
             if _matches(self.if_none_match, current, strongly=False):
                 return "not-modified" if self.method in _SAFE else "failed"
-        elif self.method in _SAFE and _not_later(modified, self.if_modified_since):
+        elif self.method in _SAFE and _is_not_later(modified, self.if_modified_since):
             return "not-modified"
         return "proceed"
 
     def require(self, current: Current | None) -> None:
-        """Raises Refused, ``precondition-failed``, if a command must not be performed."""
+        """Raise Refused, ``precondition-failed``, if the command must not be performed."""
         if self.evaluate(current) == "failed":
             raise precondition_failed()
 
 
 def of_photo(version: int, position: Position) -> Current:
-    """The validators of a photo: they change with each of its events, and with nothing else."""
+    """Return the validators of a photo, which change with each of its events and nothing else."""
     return Current(etag=f'"{version}-{position.entry_id}"', modified=dated(position.ms / 1000))
 
 
@@ -132,12 +132,12 @@ def of_file(sha256: str, modified: float) -> Current:
 
 
 def dated(seconds: float) -> int:
-    """Return the time as HTTP has it, never in the future (section 8.8.2.1)."""
+    """Return the time in whole seconds, never in the future (section 8.8.2.1)."""
     return int(min(seconds, datetime.now(UTC).timestamp()))
 
 
 def of_photo_to_change(request: Request[Any, Any, Any]) -> Requirement | None:
-    """What the log checks before it decides a command on a photo; None without preconditions."""
+    """Return the check that the log makes before it decides a command; None if there is none."""
     conditions = Conditions.of(request.scope)
     if conditions is None:
         return None
@@ -149,9 +149,9 @@ def of_photo_to_change(request: Request[Any, Any, Any]) -> Requirement | None:
 
 
 def check_before_body(request: Request[Any, Any, Any]) -> None:
-    """Evaluate the preconditions of a command that is not one on a photo.
+    """Evaluate the preconditions of a command that does not change a photo.
 
-    What it is sent to has no validators, and a representation only if it can be read.
+    Its address has no validators, and has a representation only if it supports GET.
 
     Raises:
         Refused: ``precondition-failed``.
@@ -166,7 +166,7 @@ def check_before_body(request: Request[Any, Any, Any]) -> None:
 
 
 def answering(scope: Any, send: Send) -> Send:
-    """Turn a 2xx answer to a GET or HEAD whose conditions are false into 304 or 412."""
+    """Wrap ``send`` to turn a 2xx answer into 304 or 412 if a GET or HEAD has a false condition."""
     conditions = Conditions.of(scope)
     if conditions is None or conditions.method not in _SAFE:
         return send
@@ -180,7 +180,7 @@ def answering(scope: Any, send: Send) -> Send:
             await send(message)
             return
         headers = [(name.lower(), value) for name, value in message["headers"]]
-        verdict = conditions.evaluate(_of_answer(dict(headers)))
+        verdict = conditions.evaluate(_validators_of(dict(headers)))
         if verdict == "proceed":
             await send(message)
             return
@@ -201,7 +201,10 @@ def answering(scope: Any, send: Send) -> Send:
 
 
 def precondition_failed() -> Refused:
-    return Refused("precondition-failed", "If-Match or another precondition does not hold.")
+    return Refused(
+        "precondition-failed",
+        "The resource does not meet If-Match or another precondition of the request.",
+    )
 
 
 def http_date(seconds: int) -> str:
@@ -209,7 +212,7 @@ def http_date(seconds: int) -> str:
 
 
 def parse_date(text: str | None) -> int | None:
-    """Seconds since 1970; None where ``text`` is not an HTTP date, which is to be ignored."""
+    """Return the seconds since 1970; None if ``text`` is not an HTTP date, which is ignored."""
     match = next((found for form in _DATES if (found := form.fullmatch(text or ""))), None)
     if match is None:
         return None
@@ -232,7 +235,7 @@ def parse_date(text: str | None) -> int | None:
 
 
 def _matches(header: str, current: Current | None, *, strongly: bool) -> bool:
-    """Whether the header is ``*`` or lists the current tag; one that is malformed lists none."""
+    """Return whether the header is ``*`` or lists the current tag; a malformed one lists none."""
     if current is None:
         return False
     if header == "*":
@@ -245,15 +248,15 @@ def _matches(header: str, current: Current | None, *, strongly: bool) -> bool:
     return current.etag.removeprefix("W/") in (tag.removeprefix("W/") for tag in tags)
 
 
-def _later(modified: int | None, than: int | None) -> bool:
+def _is_later(modified: int | None, than: int | None) -> bool:
     return modified is not None and than is not None and modified > than
 
 
-def _not_later(modified: int | None, than: int | None) -> bool:
+def _is_not_later(modified: int | None, than: int | None) -> bool:
     return modified is not None and than is not None and modified <= than
 
 
-def _of_answer(headers: dict[bytes, bytes]) -> Current:
+def _validators_of(headers: dict[bytes, bytes]) -> Current:
     etag, modified = headers.get(b"etag"), headers.get(b"last-modified")
     return Current(
         etag=etag.decode("latin-1") if etag else None,

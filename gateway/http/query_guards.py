@@ -1,8 +1,9 @@
-"""Guards of routes: who may ask, and with which parameters.
+"""Guards of routes: check the role of the sender, the query parameters and an absent body.
 
-A route rejects a query parameter that it does not know: a misspelt filter would show everything. It
-rejects one that came twice: nobody can say which one was meant. An integer has plain decimal digits
-wherever it stands: libraries would take ``1e1``, ``1_0`` and digits of other scripts for numbers.
+A route rejects an unknown query parameter, because a misspelt filter would return everything. It
+rejects a duplicate, because its meaning is ambiguous. It accepts integers in plain decimal digits
+only, in queries, paths and forms: libraries also parse ``1e1``, ``1_0`` and digits of other
+scripts.
 """
 
 from collections.abc import Callable
@@ -17,24 +18,24 @@ from gateway.http.negotiation import negotiate
 from gateway.http.problems import Refused, choices, use_one_of
 
 MOST_DIGITS = 18
-"""Fits the integers of SQLite, with every digit."""
+"""Any number of so many digits fits into an integer of SQLite."""
 
 Asking = ASGIConnection[Any, Any, Any, Any]
 
 SHOWN = 40
-"""Characters of a wrong name that the answer repeats."""
+"""The most characters of a wrong name that an answer repeats."""
 
 
 def is_decimal(text: str) -> bool:
-    """Whether ``text`` is a natural number as parameters have it, in the digits 0 to 9."""
+    """Return whether ``text`` is a natural number in at most 18 of the digits 0 to 9."""
     return len(text) <= MOST_DIGITS and text.isascii() and text.isdigit()
 
 
 def allowed(check: Callable[[Principal], Principal]) -> Callable[[Asking, BaseRouteHandler], None]:
-    """A guard that lets requests pass whose principal ``check`` lets pass.
+    """Return a guard that passes a request if ``check`` accepts its principal.
 
-    A guard, not a line of the route: nothing of the request is looked at before it is known that it
-    is allowed, neither its parameters nor its body. So it stands before the other guards.
+    It is a guard and stands before the other guards, so that neither parameters nor body are read
+    before the request is known to be allowed.
     """
 
     def guard(connection: Asking, _handler: BaseRouteHandler) -> None:
@@ -44,29 +45,29 @@ def allowed(check: Callable[[Principal], Principal]) -> Callable[[Asking, BaseRo
 
 
 def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
-    """A guard that lets requests pass if they have no other query parameters, and none twice.
+    """Return a guard that rejects unknown and duplicate query parameters; it raises Refused.
 
-    Integers are decimal, in the path too. It raises Refused.
+    It also rejects integers in the query or path that are not plain decimal digits.
     """
 
     def guard(connection: Asking, handler: BaseRouteHandler) -> None:
         for name, value in connection.path_params.items():
             if _is_integer(handler, name) and not is_decimal(value):
-                raise Refused("not-found", "There is nothing at this address.")
+                raise Refused("not-found", "This address does not exist.")
         for name, value in connection.query_params.items():
             if name not in names:
-                detail = f"There is no query parameter {name[:SHOWN]!r}."
-                advice = f"Use {', '.join(names)}." if names else "Leave it out."
+                detail = f"Unknown query parameter {name[:SHOWN]!r}."
+                advice = f"Use {', '.join(names)}." if names else "Remove it."
                 raise Refused("invalid-request", detail, advice=advice)
             if len(connection.query_params.getall(name)) > 1:
-                detail = f"The query parameter {name!r} came twice."
+                detail = f"Duplicate query parameter {name!r}."
                 raise Refused("invalid-request", detail, advice="Send it once.")
             if _is_integer(handler, name) and not is_decimal(value):
                 got = repr(value[:SHOWN])
                 detail = f"{name}: must be an integer in the digits 0 to 9 (got {got})"
                 raise Refused("invalid-request", detail)
             values = choices(handler, name)
-            if values and value.lower() == "null":  # which would count as left out
+            if values and value.lower() == "null":  # the framework would treat it as missing
                 detail = f"{name}: cannot be {value!r}"
                 raise Refused("invalid-request", detail, advice=use_one_of(values))
 
@@ -79,10 +80,10 @@ def _is_integer(handler: BaseRouteHandler, name: str) -> bool:
 
 
 async def bodiless(request: Request[Any, Any, Any]) -> None:
-    """Let a request pass that has no body; raises Refused, and as ``negotiate``."""
+    """Pass a request that has no body; raises Refused, and whatever ``negotiate`` raises."""
     await negotiate(request)
     body = (await request.body()).strip()
     if body not in (b"", b"{}", b"null"):
         raise Refused(
-            "invalid-request", "This endpoint takes no request body.", advice="Send none."
+            "invalid-request", "This endpoint takes no request body.", advice="Send no body."
         )

@@ -1,4 +1,4 @@
-"""Range requests (RFC 9110, section 14), as far as files need them."""
+"""Parse range requests (RFC 9110, section 14), as far as files need them."""
 
 import re
 
@@ -8,7 +8,7 @@ _BYTES = re.compile(r"bytes\s*=\s*(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECA
 
 
 class Range(msgspec.Struct, frozen=True):
-    """``length`` bytes from ``start`` on; there is at least one."""
+    """A range of ``length`` bytes, at least one, from ``start`` on."""
 
     start: int
     length: int
@@ -18,16 +18,16 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Unsatisfiable(Exception):
-    """The range begins behind the end of the file, or asks for its last 0 bytes."""
+    """The range begins after the end of the file, or asks for its last 0 bytes."""
 
 
 def parse_range(header: str | None, size: int) -> Range | None:
-    """The part of a file of ``size`` bytes that is asked for; None for all of it.
+    """Return the requested part of a file of ``size`` bytes; None for the whole file.
 
-    Several ranges, and what is not understood, get the whole file, as section 14.2 allows.
+    Multiple ranges and unknown syntax get the whole file, as section 14.2 allows.
 
     Raises:
-        Unsatisfiable: no byte of the file is in the range.
+        Unsatisfiable: the range contains no byte of the file.
     """
     match = _BYTES.fullmatch(header) if header else None
     if match is None or match.groups() == ("", ""):
@@ -45,8 +45,8 @@ def parse_range(header: str | None, size: int) -> Range | None:
 
 
 def still_holds(if_range: str | None, etag: str | None) -> bool:
-    """Return whether the range is one of this very file.
+    """Return whether the range belongs to exactly this file.
 
-    A date never tells: two renditions can be made within its second (section 13.1.5).
+    A date never matches: two renditions can be made within one second (section 13.1.5).
     """
     return if_range is None or if_range == etag

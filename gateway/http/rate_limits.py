@@ -1,33 +1,33 @@
-"""How much each client and each address may do. Plain values: the settings import this too.
+"""Define how much each client and each address may do. Plain values: the settings use them too.
 
-| setting | what takes a token | whose |
+| setting | each of these takes a token | per |
 |---|---|---|
-| ``rate_requests`` | a request, but for health and metrics; page files apart | client |
-| ``rate_uploads`` | a request that brings a photo | client |
-| ``rate_upload_bytes`` | a byte of its body | client |
-| ``rate_commands`` | another request that changes something | client |
-| ``rate_streams`` | an event stream or a WebSocket that is opened | client |
-| ``…_per_address`` | the same, by all clients of one address together | address |
+| ``rate_requests`` | a request, except health and metrics; page files are counted apart | client |
+| ``rate_uploads`` | a request that uploads a photo | client |
+| ``rate_upload_bytes`` | a byte of an upload's body | client |
+| ``rate_commands`` | any other request that changes something | client |
+| ``rate_streams`` | the opening of an event stream or a WebSocket | client |
+| ``…_per_address`` | the same, for all clients of an address together | address |
 | ``rate_anonymous_per_address`` | a request or a WebSocket without a valid token | address |
-| ``rate_sign_in_failures`` | a token that is not valid | address |
-| ``rate_messages`` | a message over a WebSocket | client, at each gateway by itself |
+| ``rate_sign_in_failures`` | an invalid token | address |
+| ``rate_messages`` | a WebSocket message | client, separately at each gateway |
 
-Each is answered with 429 ``rate-limited`` and ``Retry-After``; a message with the error
-``rate-limited``. An IPv6 address stands for its /64 network.
+A request over the limit gets 429 ``rate-limited`` with ``Retry-After``, a message the error
+``rate-limited``. An IPv6 address counts as its /64 network.
 """
 
 import msgspec
 
 
 class Allowance(msgspec.Struct, frozen=True):
-    """A token bucket: it holds ``tokens``, and an empty one is full after ``window_s`` seconds."""
+    """A token bucket of ``tokens``, which refills completely in ``window_s`` seconds."""
 
     tokens: int
     window_s: int
 
 
 class ByRole(msgspec.Struct, frozen=True):
-    """What a client of each role may do; None is no limit."""
+    """The allowance of a client of each role; None is unlimited."""
 
     client: Allowance | None
     operator: Allowance | None
@@ -40,10 +40,10 @@ def _staff_twice(tokens: int) -> ByRole:
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of the same names. None is no limit.
+    """The settings of the same names; None is unlimited.
 
-    The defaults let one client upload 10,000 photos at the speed of a local network, and scroll
-    through them; four busy clients share an address without noticing each other.
+    With the defaults, one client can upload 10,000 photos at the speed of a local network and
+    scroll through them, and four busy clients can share an address without affecting each other.
     """
 
     rate_requests: ByRole = _staff_twice(24_000)

@@ -1,6 +1,6 @@
-"""How the gateway is served: uvicorn, with the bounds that it lacks.
+"""Serve the gateway with uvicorn, and add the limits that uvicorn lacks.
 
-What is refused here never reaches the application, and is a problem document like all others.
+Requests rejected here never reach the application; the answer is a problem document like any other.
 """
 
 import asyncio
@@ -16,28 +16,28 @@ from gateway.http.connections import SCOPE_KEY, Connection, Connections
 from gateway.http.limits import Limits
 from gateway.http.peer import UNKNOWN, Proxies, source
 from gateway.http.problems import Refused, body_incomplete
-from gateway.http.socket_protocol import Messages
-from gateway.http.stuck import Watch
+from gateway.http.raw_response import raw_response
+from gateway.http.socket_protocol import WebSocketProtocol
 from gateway.http.tracing import trace_id
-from gateway.http.wire import wire
+from gateway.http.write_timeout import WriteTimeout
 
 logger = logging.getLogger("photolog.gateway")
 
-NO_HOST = ("malformed-request", "A request of HTTP/1.1 names its Host, once.")
-NO_HTTP = ("malformed-request", "What was sent is not a request of HTTP/1.1.")
+NO_HOST = ("malformed-request", "An HTTP/1.1 request must have exactly one Host header.")
+NO_HTTP = ("malformed-request", "The bytes received are not an HTTP/1.1 request.")
 
 ACCEPTED_AT_ONCE = 128
-"""Connections that wait in the socket's queue. They are all accepted before any can be refused."""
+"""The size of the socket's queue; all its connections are accepted before any is rejected."""
 
 TURNED_AWAY_AT_ONCE = 64
-"""Refused connections that are told why; more are reset, which needs no descriptor."""
+"""The most rejected connections that get an answer; more are reset, to free descriptors."""
 
 TURNED_AWAY_S = 1.0
-"""How long such a connection stays open for the peer to read the answer."""
+"""How long a rejected connection stays open for the peer to read the answer."""
 
 
 class _Head:
-    """A request line with its headers, or the trailers of a body, on the way."""
+    """The size so far of an arriving request line with its headers, or of a body's trailers."""
 
     def __init__(self) -> None:
         self.came_bytes = 0
@@ -45,26 +45,26 @@ class _Head:
         self.headers = 0
 
 
-class Bounded(HttpToolsProtocol):
-    """HTTP/1.1 that bounds the time, the size and the number of what comes before a body.
+class HttpProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with limits on the time, size and number of headers.
 
-    uvicorn waits without end for it, and keeps all of it: a few peers could hold all connections,
-    or all memory. It also waits without end for a peer that does not read its answer.
+    uvicorn waits forever for the head of a request and keeps all of it, so a few peers could hold
+    all connections or all memory. It also waits forever for a peer that does not read its answer.
     """
 
     limits: Limits
     all_connections: Connections
-    turned_away: "set[Bounded]"
+    turned_away: "set[HttpProtocol]"
 
     connection: Connection | None = None
     _timer: asyncio.TimerHandle | None = None
-    _watch: Watch
+    _write_timeout: WriteTimeout
     _head: _Head | None = None
     _fault: Refused | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as its parent does
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as in the parent class
         super().connection_made(transport)
-        self._watch = Watch(transport, self.limits.slow_reader_s)
+        self._write_timeout = WriteTimeout(transport, self.limits.slow_reader_s)
         address = self.client[0] if self.client else None
         try:
             self.connection = self.all_connections.enter(address, self._make_room)
@@ -75,7 +75,7 @@ class Bounded(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._keep_open()
-        self._watch.end()
+        self._write_timeout.stop()
         self.turned_away.discard(self)
         if self.connection is not None:
             self.connection.leave()
@@ -83,20 +83,20 @@ class Bounded(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch.look()
+        self._write_timeout.start()
 
     def resume_writing(self) -> None:
-        self._watch.end()
+        self._write_timeout.stop()
         super().resume_writing()
 
     def handle_websocket_upgrade(self) -> None:
-        self._watch.end()
+        self._write_timeout.stop()
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        """As its parent does, but without a line in the log for each mistake of a peer."""
+        """Parse like the parent class, without logging a line for each mistake of a peer."""
         if self._fault is not None:
-            return  # it has been refused
+            return  # the request has been rejected
         head = self._head
         self._unset_keepalive_if_required()
         try:
@@ -107,7 +107,7 @@ class Bounded(HttpToolsProtocol):
                 self.handle_websocket_upgrade()
         except httptools.HttpParserError:
             self._refuse(self._fault or Refused(*NO_HTTP))
-        # The parser keeps a header until it is whole, so what came of it is counted here.
+        # The parser buffers a header until it is complete, so its bytes are counted here.
         if head is not None and head is self._head:
             head.came_bytes += len(data)
             if head.came_bytes > self.limits.max_header_bytes:
@@ -127,8 +127,8 @@ class Bounded(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value), headers=1)
-        # RFC 9110, section 5.5: blanks around a value are not part of it. The parser leaves those
-        # behind it; everything that reads headers comes after this.
+        # RFC 9110, section 5.5: whitespace around a value is not part of it, but the parser leaves
+        # what follows the value. All other code reads the headers after this.
         super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
@@ -138,7 +138,7 @@ class Bounded(HttpToolsProtocol):
         # RFC 9112, section 3.2
         hosts = sum(name == b"host" for name, _ in self.headers)
         if parser.get_http_version() == "1.1" and hosts != 1:
-            raise self._faulty(Refused(*NO_HOST))
+            raise self._record_fault(Refused(*NO_HOST))
         untyped: Any = self.scope
         untyped[SCOPE_KEY] = self.connection
         if self.connection is not None:
@@ -146,7 +146,7 @@ class Bounded(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
-        self._head = _Head()  # trailers follow, unless bytes do
+        self._head = _Head()  # trailers follow, unless bytes of the body do
 
     def on_body(self, body: bytes) -> None:
         self._head = None
@@ -162,8 +162,8 @@ class Bounded(HttpToolsProtocol):
         if is_last and self.connection is not None:
             self.connection.end()
         if self._fault is not None and is_last and not self.transport.is_closing():
-            self._say(self._fault)
-        self._watch.look()
+            self._answer(self._fault)
+        self._write_timeout.start()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         async def cutting(scope: Any, receive: Any, send: Any) -> None:
@@ -174,9 +174,9 @@ class Bounded(HttpToolsProtocol):
         super()._start_asgi_task(cycle, cutting)
 
     async def _cut(self, receive: Any) -> None:
-        """An application that ends in the middle of its answer has given its reader up.
+        """Reset the connection of an application that gave up its reader in mid-answer.
 
-        uvicorn would call that a mistake, and wait until the reader took what is on its way.
+        uvicorn would log an error, and wait until the reader took the buffered bytes.
         """
         self.transport.abort()
         while (await receive())["type"] != "http.disconnect":
@@ -189,26 +189,26 @@ class Bounded(HttpToolsProtocol):
         head.bytes += size
         head.headers += headers
         if head.bytes > limits.max_header_bytes or head.headers > limits.max_headers:
-            raise self._faulty(self._too_large())
+            raise self._record_fault(self._too_large())
 
     def _too_large(self) -> Refused:
         limits = self.limits
         return Refused(
             "headers-too-large",
-            f"Request line and headers have more than {limits.max_header_bytes} bytes, or there "
-            f"are more than {limits.max_headers} headers.",
+            f"The request line and headers exceed {limits.max_header_bytes} bytes or "
+            f"{limits.max_headers} headers.",
         )
 
-    def _faulty(self, fault: Refused) -> Refused:
-        """The fault, for the parser to end with."""
+    def _record_fault(self, fault: Refused) -> Refused:
+        """Record the fault and return it, to be raised through the parser."""
         self._fault = fault
         return fault
 
-    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] # its type
-        """A sender that ends its half of the connection gets an answer all the same.
+    def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] # the parent returns None
+        """Answer a sender that has closed its half of the connection.
 
-        True keeps our half open. An answer that has begun is not waited for: a reader that has left
-        a stream ends it like this, too.
+        True keeps the server's half open. An answer that has begun is cut off, because a reader
+        that leaves a stream closes its half in the same way.
         """
         cycle: Any = self.cycle
         if self._fault is not None or cycle is None or cycle.response_complete:
@@ -223,41 +223,41 @@ class Bounded(HttpToolsProtocol):
         return False
 
     def _refuse(self, fault: Refused) -> None:
-        """Say why and close; what still comes is dropped.
+        """Answer with the fault and close; drop all further bytes.
 
-        The answer to a whole request that came before goes first. A request that is refused while
-        its body comes has ended for the application.
+        The answers to complete earlier requests go first. For the application, a request that is
+        rejected while its body arrives is disconnected.
         """
-        self.all_connections.noise.note(_source_of(self), fault.code)
+        self.all_connections.rejections.note(_source_of(self), fault.code)
         self._fault = fault
         if self.pipeline and self.cycle.more_body:
-            self.pipeline.popleft()  # the faulty request: its application has not begun
+            self.pipeline.popleft()  # the faulty request, which the application has not seen
             return
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete:
-            self._say(fault)
+            self._answer(fault)
         elif cycle.more_body and not cycle.response_started:
-            self._say(fault, trace_id(cycle.scope))
+            self._answer(fault, trace_id(cycle.scope))
             cycle.disconnected = True
             cycle.message_event.set()
         elif cycle.more_body:
-            self.transport.close()  # in the middle of another answer nothing can be said
+            self.transport.close()  # another answer is half sent
 
-    def _say(self, fault: Refused, trace: str = "") -> None:
-        """Answer. The rest is read for a while: a reset would take the answer away."""
+    def _answer(self, fault: Refused, trace: str = "") -> None:
+        """Answer, and keep reading for a while: a reset would discard the answer."""
         self._close_after(self.limits.linger_s)
         if self.transport.is_closing():
             return
-        self.transport.write(wire(fault, trace or secrets.token_hex(16)))
+        self.transport.write(raw_response(fault, trace or secrets.token_hex(16)))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
             self.transport.close()
 
     def _turn_away(self, fault: Refused) -> None:
-        """Refuse a connection of which nothing has been read."""
+        """Reject a connection before reading from it."""
         self._fault = fault
-        self._say(fault)
+        self._answer(fault)
         if len(self.turned_away) >= TURNED_AWAY_AT_ONCE:
             self.transport.abort()
             return
@@ -271,16 +271,16 @@ class Bounded(HttpToolsProtocol):
         if is_idle and not self.transport.get_write_buffer_size():
             self.transport.close()
         else:
-            self.transport.abort()  # else it would keep its descriptor for a while
+            self.transport.abort()  # closing would keep its descriptor for a while
 
     def _close_after(self, seconds: float) -> None:
         self._keep_open()
         self._timer = self.loop.call_later(seconds, self._hang_up)
 
     def _hang_up(self) -> None:
-        """Close; a peer that does not read what is on its way to it may not delay that for ever."""
+        """Close; a peer that does not read the buffered bytes cannot delay this forever."""
         self.transport.close()
-        self._watch.look()
+        self._write_timeout.start()
 
     def _keep_open(self) -> None:
         if self._timer is not None:
@@ -293,34 +293,34 @@ def _source_of(protocol: HttpToolsProtocol) -> str:
 
 
 def protocol(bounds: Limits, connections: Connections) -> type[HttpToolsProtocol]:
-    """The protocol with these bounds; uvicorn wants a class."""
+    """Return a protocol class with these bounds, as uvicorn requires."""
 
-    class Protocol(Bounded):
+    class Protocol(HttpProtocol):
         limits = bounds
         all_connections = connections
-        turned_away = set[Bounded]()  # noqa: RUF012 # of all connections together
+        turned_away = set[HttpProtocol]()  # noqa: RUF012 # shared by all connections
 
     return Protocol
 
 
 def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
-    """uvicorn's settings for the gateway; ``options`` are further ones: host, port, uds, fd.
+    """Return uvicorn's configuration for the gateway; ``options`` adds host, port, uds or fd.
 
-    Connections are counted by ``app.connections``, if the application has that.
+    ``app.connections`` counts the connections, if the application has that attribute.
     """
     connections = getattr(app, "connections", None) or Connections(limits)
     return uvicorn.Config(
         app,
         http=protocol(limits, connections),
-        ws=Messages,
+        ws=WebSocketProtocol,
         ws_max_size=limits.message_max_bytes,
-        # Sixteen kilobytes of a compressed message can unfold to sixteen megabytes.
+        # A compressed message of 16 kilobytes can expand to 16 megabytes.
         ws_per_message_deflate=False,
         lifespan="on",
         server_header=False,
         access_log=False,
         log_config=None,
-        # Without trusted proxies nobody's X-Forwarded-For is believed; uvicorn believes 127.0.0.1.
+        # Without trusted proxies, X-Forwarded-For is ignored; uvicorn would trust 127.0.0.1.
         proxy_headers=bool(limits.trusted_proxies),
         forwarded_allow_ips=str(Proxies(limits.trusted_proxies)),
         timeout_keep_alive=limits.keep_alive_s,

@@ -1,10 +1,10 @@
-"""How the bytes of a WebSocket become messages, at the pace at which they are answered.
+"""Parse the bytes of a WebSocket into messages, no faster than they are answered.
 
-Parsing happens in the event loop, so a peer that sends without a pause could hold up everybody
-else. What it sends is therefore parsed piece by piece: other connections have their turn between
-two pieces, and nothing is parsed while a message waits for its answer. Frames that are no messages
-(pings, pongs, continuations) have a limit of their own, and little is read of a peer that has been
-told that the conversation is over.
+Parsing runs in the event loop, so a peer that sends without pause could block all other
+connections. Its bytes are therefore parsed in small pieces: other connections take their turn
+between two pieces, and parsing pauses while a message waits for its answer. Frames that are not
+messages (pings, pongs, continuations) have a limit of their own. After the gateway has sent its
+close frame it reads only a little more from the peer.
 """
 
 import asyncio
@@ -17,27 +17,30 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gateway.http.connections import SCOPE_KEY, Connection
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused
-from gateway.http.stuck import Watch
-from gateway.http.wire import wire
+from gateway.http.raw_response import raw_response
+from gateway.http.write_timeout import WriteTimeout
 from store.clients.rate_limits import Bucket
 
-NO_HANDSHAKE = ("malformed-request", "The handshake has a body, or a header beyond 8 KB.")
+NO_HANDSHAKE = (
+    "malformed-request",
+    "The WebSocket handshake has a body, or a header larger than 8 KB.",
+)
 
 INVALID_DATA = 1007  # RFC 6455, section 7.4.1
 POLICY_VIOLATION = 1008
 
 PIECE_BYTES = 1024
-"""Parsed in one turn of the event loop: at most 170 frames, which take some milliseconds."""
+"""Bytes parsed in one turn of the event loop: at most 170 frames, a few milliseconds."""
 
 FRAMES_WINDOW_S = 60
 
 
-class Messages(WebSocketsSansIOProtocol):
-    """WebSockets that end when the peer makes a mistake, and do not call that an error of ours."""
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """A WebSocket that closes on a peer's mistake without logging it as an error of the server."""
 
     connection: Connection | None = None
     _limits: Limits
-    _watch: Watch
+    _write_timeout: WriteTimeout
     _frames: Bucket
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,25 +49,25 @@ class Messages(WebSocketsSansIOProtocol):
         self._turn: asyncio.Handle | None = None
         self._after_close_bytes = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # only such come
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # TCP and Unix sockets only
         super().connection_made(transport)
-        before: Any = transport.get_protocol()  # which it takes the connection over from
-        self.connection = before.connection
-        self._limits = before.limits
-        self._watch = Watch(transport, self._limits.slow_reader_s)
+        http: Any = transport.get_protocol()  # still the protocol that handled the handshake
+        self.connection = http.connection
+        self._limits = http.limits
+        self._write_timeout = WriteTimeout(transport, self._limits.slow_reader_s)
         self._frames = Bucket("", 0, self._limits.frames_per_minute, FRAMES_WINDOW_S)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch.look()
+        self._write_timeout.start()
 
     def resume_writing(self) -> None:
-        self._watch.end()
+        self._write_timeout.stop()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._drop_unparsed()
-        self._watch.end()
+        self._write_timeout.stop()
         if self.connection is not None:
             self.connection.leave()
         super().connection_lost(exc)
@@ -74,8 +77,8 @@ class Messages(WebSocketsSansIOProtocol):
         scope[SCOPE_KEY] = self.connection
         await super().run_asgi()
         if self.connection is not None:
-            self.connection.end()  # what is left is the peer's farewell, which may never come
-        self._watch.look()
+            self.connection.end()  # only the peer's close frame is left, which may never come
+        self._write_timeout.start()
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated:
@@ -84,23 +87,23 @@ class Messages(WebSocketsSansIOProtocol):
                 self._parse_piece()
             return
         super().data_received(data)
-        # The first bytes are a whole head. uvicorn waits for more when the library takes no such.
+        # The first bytes are a whole head. If the library rejects it, uvicorn waits for more bytes.
         if not self.handshake_initiated and not self.transport.is_closing():
-            self.transport.write(wire(Refused(*NO_HANDSHAKE), secrets.token_hex(16)))
+            self.transport.write(raw_response(Refused(*NO_HANDSHAKE), secrets.token_hex(16)))
             self.transport.close()
 
     async def receive(self) -> Any:
         message = await super().receive()
-        self._go_on()
+        self._schedule_parsing()
         return message
 
     async def send(self, message: Any) -> None:
         await super().send(message)
         if self.close_sent:
-            self._go_on()  # the peer's own close may be among what waits
+            self._schedule_parsing()  # the peer's close frame may be among the unparsed bytes
 
-    def _go_on(self) -> None:
-        """Parse what waits, in a turn of its own, unless a message waits for its answer."""
+    def _schedule_parsing(self) -> None:
+        """Parse the next piece in a later turn, unless a message waits for its answer."""
         if not self._unparsed or self.read_paused:
             return
         self.transport.pause_reading()
@@ -110,7 +113,7 @@ class Messages(WebSocketsSansIOProtocol):
     def _parse_piece(self) -> None:
         self._turn = None
         if self.read_paused:
-            return  # ``receive`` goes on
+            return  # ``receive`` schedules the next piece
         piece = bytes(self._unparsed[:PIECE_BYTES])
         del self._unparsed[:PIECE_BYTES]
         if self.close_sent:
@@ -123,7 +126,7 @@ class Messages(WebSocketsSansIOProtocol):
         if self.transport.is_closing():
             self._drop_unparsed()
         elif self._unparsed:
-            self._go_on()
+            self._schedule_parsing()
         elif not self.read_paused:
             self.transport.resume_reading()
 
@@ -134,19 +137,19 @@ class Messages(WebSocketsSansIOProtocol):
             self._turn = None
 
     def handle_ping(self) -> None:
-        if self._counted():
+        if self._is_within_limit():
             super().handle_ping()
 
     def handle_pong(self, event: Any) -> None:
-        if self._counted():
+        if self._is_within_limit():
             super().handle_pong(event)
 
     def handle_cont(self, event: Any) -> None:
-        if self._counted():
+        if self._is_within_limit():
             super().handle_cont(event)
 
-    def _counted(self) -> bool:
-        """Count a frame that is no message; end the conversation if there are too many."""
+    def _is_within_limit(self) -> bool:
+        """Count a frame that is not a message; close the WebSocket if there are too many."""
         if self.close_sent or self.transport.is_closing():
             return False
         if self._frames.spend(1, time.monotonic()):

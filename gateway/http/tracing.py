@@ -1,7 +1,7 @@
-"""The trace of a request: the one of its W3C ``traceparent`` header, or a new one.
+"""Identify the trace of a request: that of its W3C ``traceparent`` header, or a new one.
 
-Its id goes into every event that the request leads to, into problems and log lines, and comes back
-in ``X-Trace-Id``. The flags are not heeded: whether spans are exported is up to the operator.
+The trace id goes into every event that the request causes, into problems and log lines, and into
+the answer's ``X-Trace-Id``. The flags are ignored: the operator decides whether spans are exported.
 """
 
 import re
@@ -14,7 +14,7 @@ import msgspec
 HEADER = "X-Trace-Id"
 
 # https://www.w3.org/TR/trace-context/: version, trace id, parent id, flags. Version ff is
-# forbidden, a later version may be longer, and an id of zeros is none.
+# forbidden, later versions may be longer, and an id of zeros is invalid.
 _TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
 )
@@ -23,7 +23,7 @@ _KEY = "photolog_trace"
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids in hex. ``span_id`` is that of the request, ``parent_id`` its sender's; empty: none."""
+    """Ids in hex: ``span_id`` of the request, ``parent_id`` of the sender's span, empty if none."""
 
     trace_id: str
     span_id: str
@@ -31,7 +31,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def trace(scope: Any) -> Trace:
-    """The same each time for one request."""
+    """Return the trace of a request, the same one on each call."""
     state = cast("MutableMapping[str, Any]", scope.setdefault("state", {}))
     if _KEY not in state:
         trace_id, parent_id = _of_headers(scope["headers"]) or (secrets.token_hex(16), "")

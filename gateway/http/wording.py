@@ -1,6 +1,6 @@
-"""Turn what libraries say about wrong input into the words of this API.
+"""Translate libraries' messages about invalid input into the terms of this API.
 
-msgspec and Litestar name types of Python and quote them as code. A caller reads JSON and addresses.
+msgspec and Litestar name Python types and quote them as code; callers know JSON and addresses.
 """
 
 import re
@@ -29,7 +29,7 @@ def _kind(types: str) -> str:
     return " or ".join(_TYPES.get(each.strip(), each.strip()) for each in types.split("|"))
 
 
-_SAYINGS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+_TRANSLATIONS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (
         r"Expected `(?:int|float)(?: \| null)?` (>=|<=|>|<) (\S+)",
         lambda found: f"must be {_BOUNDS[found[1]]} {found[2]}",
@@ -51,7 +51,7 @@ _SAYINGS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"Invalid RFC3339 encoded datetime", lambda _: f"must be {_TYPES['datetime']}"),
     (r"Invalid enum value (.*)", lambda found: f"cannot be {found[1]}"),
     (r"Object missing required field `(\w+)`", lambda found: f"the field {found[1]} is missing"),
-    (r"Object contains unknown field `(\w+)`", lambda found: f"there is no field {found[1]}"),
+    (r"Object contains unknown field `(\w+)`", lambda found: f"unknown field {found[1]}"),
     (
         r"Missing required (\w+) parameter '([^']+)'.*",
         lambda found: f"the {found[1]} parameter {found[2]} is missing",
@@ -60,8 +60,8 @@ _SAYINGS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
 
 
 def in_our_words(message: str) -> str:
-    """Return what the library's ``message`` means; one that is not known without its backticks."""
-    for pattern, say in _SAYINGS:
+    """Translate a library's ``message``; an unknown one only loses its backticks."""
+    for pattern, say in _TRANSLATIONS:
         if found := re.fullmatch(pattern, message, re.DOTALL):
             return say(found)
     return message.replace("`", "")

@@ -1,1 +1,1 @@
-"""Rate limits, and room in the log for new work."""
+"""Limits on requests: rate limits, and free memory in the log for new work."""

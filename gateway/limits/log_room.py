@@ -1,7 +1,7 @@
-"""Room in the log: new work is refused while there is still room for the results of the old.
+"""Reject new work while the log's server still has memory for the results of accepted work.
 
-An append that the server has no memory for fails, be it an upload, the result of a stage or a
-deletion. So uploads, and whatever else gives work to the pipeline, are refused before.
+When the server has no memory left, every append fails: uploads, results of stages and deletions
+alike. Therefore uploads, and all other commands that create tasks, are rejected earlier.
 """
 
 from functools import partial
@@ -10,37 +10,37 @@ import anyio
 
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused
-from gateway.queries.cached_probe import Kept
+from gateway.queries.cached_probe import CachedProbe
 from store.log.log import Log
 from store.log.memory import Memory, memory
 
 KEEP_S = 1.0
-"""How long the same measurement counts."""
+"""How long to reuse a measurement."""
 
 PATIENCE_S = 0.5
-"""A server that does not answer by then is not held to be full."""
+"""How long to wait for a server; one that does not answer does not count as full."""
 
 
 class LogRoom:
-    """Of one gateway."""
+    """The memory of the log's servers, as one gateway measures it."""
 
     def __init__(self) -> None:
-        self._looks: dict[int, Kept[Memory | None]] = {}
+        self._looks: dict[int, CachedProbe[Memory | None]] = {}
 
     async def of(self, log: Log, partition: int) -> Memory | None:
-        """The memory of the partition's server, at most ``KEEP_S`` old; None if not known."""
+        """Return the memory of the partition's server, at most ``KEEP_S`` old; None if unknown."""
         look = self._looks.get(partition)
         if look is None:
-            look = self._looks[partition] = Kept(partial(memory, log, partition), KEEP_S)
+            look = self._looks[partition] = CachedProbe(partial(memory, log, partition), KEEP_S)
         return await look.get(PATIENCE_S)
 
     async def fullest(self, log: Log) -> Memory | None:
-        """The memory of the server that has least of it left; None if none tells."""
+        """Return the memory of the fullest server; None if no server answers."""
         found: list[Memory] = []
 
         async def ask(partition: int) -> None:
-            if (told := await self.of(log, partition)) is not None:
-                found.append(told)
+            if (measured := await self.of(log, partition)) is not None:
+                found.append(measured)
 
         async with anyio.create_task_group() as tasks:
             for partition in range(log.partitions):
@@ -48,7 +48,7 @@ class LogRoom:
         return max(found, key=lambda each: (each.used_percent, each.used_bytes), default=None)
 
     async def check(self, log: Log, limits: Limits, client_id: str) -> None:
-        """Return if the log has room for more work of the client.
+        """Return if the log has memory for more work of the client.
 
         Raises:
             Refused: ``log-full``.
@@ -57,8 +57,8 @@ class LogRoom:
         if found is not None and is_full(found, limits):
             raise Refused(
                 "log-full",
-                f"The log has used {found.used_percent:.0f} % of the memory it may use, and takes "
-                "no new work.",
+                f"The log uses {found.used_percent:.0f} % of its Redis memory limit and accepts no "
+                "new work.",
             )
 
 

@@ -1,17 +1,18 @@
-"""Rate limits of a gateway: who pays for a request, with what, and before what.
+"""Apply the gateway's rate limits: charge each request to the buckets of its client and address.
 
 - A request with a valid token is charged to its client, and to its address in a bucket that only
-  requests with valid tokens share. It takes from all of its buckets or from none, so a client that
-  is refused takes nothing from its neighbours behind the same address.
-- Any other request is charged to its address, in a bucket of its own: floods without a token refuse
-  nobody who has one.
+  requests with valid tokens share. It takes tokens from all of its buckets or from none, so a
+  client that is rejected costs its neighbours behind the same address nothing.
+- Any other request is charged to its address in a separate bucket, so that a flood without tokens
+  does not affect requests with tokens.
 - An invalid token counts as a failed sign-in of its address. Tokens are verified first, which is
-  cheap, and only failures are refused: a valid token is let in whatever its neighbours try. An
-  expired token is no failure, because it tells its sender nothing new.
-- The files of the page come from a bucket of the client's own, as large as that of its requests:
-  a client whose requests are used up can load the page, since half a page could not wait.
-- Charges come before the work: before the body is read, the read model asked, or a command given.
-  The bytes of an upload are charged by its Content-Length, or as they come where there is none.
+  cheap, and only failures are rejected: a valid token is accepted whatever its neighbours try. An
+  expired token is not a failure, because it tells its sender nothing new.
+- The page's files have a separate bucket per client, as large as that of its requests: a client
+  that has used up its requests can still load the page, which could not be shown in part.
+- Requests are charged before the work begins: before the body is read, the read model queried or
+  a command executed. The bytes of an upload are charged by its Content-Length or, without one, as
+  they arrive.
 """
 
 import math
@@ -33,14 +34,14 @@ from gateway.http.auth import AuthError, Forbidden, Principal, Role
 from gateway.http.envelope import HEADERS
 from gateway.http.peer import source_of
 from gateway.http.problems import MEDIA_TYPE, Refused, document
+from gateway.http.rate_limit_headers import Policy, Standing, fields, is_noted, note
 from gateway.http.rate_limits import Allowance
-from gateway.http.standing import Policy, Standing, fields, is_noted, note
 from gateway.http.tracing import HEADER, trace_id
 from store.clients.rate_limits import Bucket, Buckets, Table
 from store.errors import StoreError
 
 KIND = "rate_limit"
-"""The key of a route handler's ``opt`` that says what its requests are."""
+"""The key of a route handler's ``opt`` for the kind of its requests."""
 
 UPLOAD = {KIND: "upload"}
 STREAM = {KIND: "stream"}
@@ -56,7 +57,7 @@ HARMLESS = frozenset(
         *("token-not-yet-valid", "expired-session"),
     }
 )
-"""Codes of an ``AuthError`` that are no attempt to guess a token."""
+"""Codes of an ``AuthError`` that do not count as an attempt to guess a token."""
 
 OF_KIND: dict[str, tuple[str, ...]] = {
     "": ("requests",),
@@ -67,10 +68,10 @@ OF_KIND: dict[str, tuple[str, ...]] = {
 }
 
 SETTING_OF = {"page-files": "requests"}
-"""Limits that are set by the setting of another one."""
+"""Limits that use the setting of another limit."""
 
 SOURCE_MAX = 64
-"""Characters of an address; a trusted proxy may forward anything."""
+"""The most characters of an address; a trusted proxy may forward any text."""
 
 _DEBTORS = "photolog_upload_bytes"
 
@@ -78,7 +79,7 @@ Asking = ASGIConnection[Any, Any, Any, Any]
 
 
 class Throttle:
-    """The rate limits of one gateway. What charges raises Refused, ``rate-limited``."""
+    """The rate limits of one gateway. Charging raises Refused, ``rate-limited``, at the limit."""
 
     def __init__(self, deps: Dependencies, access: Access) -> None:
         self._access = access
@@ -93,19 +94,19 @@ class Throttle:
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
-        """Share with other gateways inside the block: a part of an application's lifespan."""
+        """Share usage with other gateways while the block runs: a lifespan of the application."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._deps.background.keep, "rate-limits", self.buckets.run)
             yield
             tasks.cancel_scope.cancel()
 
     async def guard(self, connection: Asking, handler: BaseRouteHandler) -> None:
-        """Charge a request that has found its route."""
+        """Charge a request that has a route."""
         scope = cast("Any", connection.scope)
         if scope["type"] != "http" or scope["path"] in UNLIMITED:
             return
         principal, kind = scope.get("user"), handler.opt.get(KIND, "")
-        if principal is None:  # the route needs no token; there may be one all the same
+        if principal is None:  # the route needs no token, but the request may have one
             principal = await self._optional(connection)
         elif not kind and scope["method"] not in SAFE_METHODS:
             kind = "command"
@@ -115,31 +116,31 @@ class Throttle:
             await self._charge_client(scope, principal, kind)
 
     async def admit_socket(self, scope: Any, principal: Principal) -> None:
-        """Charge a WebSocket that is to be opened."""
+        """Charge a WebSocket before it is opened."""
         await self._charge_client(scope, principal, "stream")
 
     def messages(self, principal: Principal) -> Bucket | None:
-        """Return what all WebSockets of a client pay their messages with, at this gateway.
+        """Return the bucket for the messages of all WebSockets of a client at this gateway.
 
-        It outlives them: a client that connects again has no more than it had left.
+        It outlives them, so a client that reconnects does not get a full bucket.
         """
         if self._messages is None:
             return None
         return self._messages.of(principal.actor, principal.client_id)
 
     async def admit_stranger(self, scope: Any, error: AuthError | Forbidden) -> None:
-        """Charge a request or WebSocket that has no good token."""
+        """Charge a request or WebSocket without a valid token."""
         guessed = isinstance(error, AuthError) and error.code not in HARMLESS
         failures = self._failures if guessed else None
         await self._charge(scope, self._standings(scope, failures, self._anonymous))
 
     async def charge_failure(self, scope: Any, error: AuthError) -> None:
-        """Charge a failed sign-in, on top of the request; raises RateLimited."""
+        """Charge a failed sign-in in addition to the request; raises RateLimited."""
         if error.code not in HARMLESS:
             await self._charge(scope, self._standings(scope, self._failures))
 
     def judge(self, scope: Any, error: Exception) -> Exception:
-        """Charge a request that found no route; return what to answer it with."""
+        """Charge a request without a route; return the error to answer with."""
         lost = isinstance(error, HTTPException) and error.status_code in (404, 405)
         if not lost or scope["path"] in UNLIMITED or is_noted(scope):
             return error
@@ -156,7 +157,7 @@ class Throttle:
         return [_standing(each, principal) for each in sorted(policies, key=lambda of: of.name)]
 
     def metered(self, scope: Any, receive: Receive) -> Receive:
-        """Charge the bytes of an upload of unknown length as they come."""
+        """Wrap ``receive`` to charge the bytes of an upload of unknown length as they arrive."""
 
         async def charging() -> Any:
             message = await receive()
@@ -170,7 +171,7 @@ class Throttle:
     async def _optional(self, connection: Asking) -> Principal | None:
         try:
             return await self._access.identify(connection)
-        except (Forbidden, Refused, StoreError):  # the route says so itself where it matters
+        except (Forbidden, Refused, StoreError):  # the route reports it itself if it matters
             return None
         except AuthError as error:
             await self.charge_failure(connection.scope, error)
@@ -195,7 +196,7 @@ class Throttle:
         *,
         size: int = 0,
     ) -> None:
-        """Take from all buckets; the answer tells of ``standings``, and of one that refuses."""
+        """Take from all buckets; the answer reports ``standings`` and any that is exhausted."""
         note(scope, standings)
         try:
             await self._take([*standings, *more], 1, size)
@@ -219,12 +220,12 @@ class Throttle:
         return RateLimited(standing, standing.bucket.wait_s(cost, self.buckets.clock()))
 
     def _standings(self, scope: Any, *policies: Policy | None) -> list[Standing]:
-        """Return how the scope's address stands."""
+        """Return the standings of the scope's address."""
         source = source_of(scope)[:SOURCE_MAX]
         return [Standing(each, each.of(source, source)) for each in policies if each is not None]
 
     def _policies(self, role: Role | None) -> dict[str, tuple[Policy, ...]]:
-        """Return what a client of the role, or else an address, pays with, by kind of request."""
+        """Return the policies of a client with the role, or of an address, by kind of request."""
         found: dict[str, Policy | None] = {}
         for name in {name for names in OF_KIND.values() for name in names}:
             setting = f"rate_{SETTING_OF.get(name, name).replace('-', '_')}"
@@ -254,7 +255,7 @@ class Throttle:
 
 
 class Throttling:
-    """Middleware around ``gateway.http.auth.Authentication``: charges what it rejects."""
+    """Middleware around ``Authentication`` that charges the requests that it rejects."""
 
     def __init__(self, app: ASGIApp, throttle: Throttle) -> None:
         self.app = app
@@ -271,7 +272,7 @@ class Throttling:
 
 
 class RateLimited(Refused):
-    """A bucket has too little; it may have enough in ``wait_s`` seconds."""
+    """A bucket is exhausted; it may have enough tokens in ``wait_s`` seconds."""
 
     def __init__(self, standing: Standing, wait_s: float) -> None:
         policy = standing.policy

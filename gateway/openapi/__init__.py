@@ -1,1 +1,1 @@
-"""The OpenAPI document."""
+"""The OpenAPI document: what signatures say, and what they cannot."""

@@ -1,4 +1,4 @@
-"""The gateway's OpenAPI 3.1 description, and the parts of it that no signature can tell."""
+"""Describe the gateway in OpenAPI 3.1, including what signatures cannot express."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -31,7 +31,7 @@ from gateway.openapi.limit_headers import LimitedContract
 from gateway.uploads.forms import SESSION_MAX
 
 VERSION = "1.0.0"
-"""Of the HTTP contract, not of the program."""
+"""The version of the HTTP contract, not of the program."""
 
 BEARER, COOKIE_SCHEME = "bearer", "cookie"
 
@@ -40,8 +40,8 @@ IdempotencyKey = Annotated[
     HeaderParameter(
         name="Idempotency-Key",
         description=(
-            "1 to 200 printable ASCII characters. For 24 hours the same key gives the same answer; "
-            "for a photo that was deleted since, and for other bytes, 422 "
+            "1 to 200 printable ASCII characters. For 24 hours the same key returns the same "
+            "answer. With other bytes, or after the photo was deleted, it returns 422 "
             "`idempotency-key-reused`."
         ),
     ),
@@ -52,26 +52,26 @@ IdempotencyKey = Annotated[
 POSITION = ResponseHeader(
     name=POSITION_HEADER,
     value="",
-    description="Where the log has what this command did; `?after=` waits for it.",
+    description="The log position of this command's result; `?after=` waits for it.",
     documentation_only=True,
 )
 
 ETAG = ResponseHeader(
     name="ETag",
     value="",
-    description="For `If-Match` and `If-None-Match`.",
+    description="The validator for `If-Match` and `If-None-Match`.",
     documentation_only=True,
 )
 
 LAST_MODIFIED = ResponseHeader(
     name="Last-Modified",
     value="",
-    description="For `If-Unmodified-Since` and `If-Modified-Since`.",
+    description="The validator for `If-Unmodified-Since` and `If-Modified-Since`.",
     documentation_only=True,
 )
 
 NOT_MODIFIED = {
-    304: ResponseSpec(None, description="What the sender has already", generate_examples=False)
+    304: ResponseSpec(None, description="The client's copy is current", generate_examples=False)
 }
 
 
@@ -84,7 +84,7 @@ def _upload_form() -> Schema:
             "file": Schema(
                 type=OpenAPIType.STRING,
                 format=OpenAPIFormat.BINARY,
-                description="The photo. Its format is told by its bytes.",
+                description="The photo. The server detects its format from its bytes.",
             ),
             "sessionId": Schema(type=OpenAPIType.STRING, max_length=SESSION_MAX),
             "pipeline": Schema(
@@ -95,7 +95,7 @@ def _upload_form() -> Schema:
                 minimum=1,
                 maximum=10,
                 default=DEFAULT_PRIORITY,
-                description=f"1 is first, 10 last; 1 to 3 need the scope `{PRIORITY_HIGH}`.",
+                description=f"1 is first, 10 last; 1 to 3 require the scope `{PRIORITY_HIGH}`.",
             ),
         },
     )
@@ -103,7 +103,7 @@ def _upload_form() -> Schema:
 
 @dataclass
 class MultipartUpload(Operation):
-    """The route reads its body as a stream, so that its form has to be described here."""
+    """Describe the form of a route that reads its body as a stream."""
 
     def __post_init__(self) -> None:
         self.request_body = RequestBody(
@@ -114,7 +114,7 @@ class MultipartUpload(Operation):
 
 @dataclass
 class OptionalBody(Operation):
-    """The route takes a body and works without."""
+    """Mark the body of a route as optional."""
 
     def __post_init__(self) -> None:
         if isinstance(self.request_body, RequestBody):
@@ -124,7 +124,7 @@ class OptionalBody(Operation):
 def _operation_id(
     handler: HTTPRouteHandler, method: Method, _path: list[str | PathParameterDefinition]
 ) -> str:
-    """The name of the route's function, which is its own in the whole package."""
+    """Return the name of the route's function, which is unique in the package."""
     first, *rest = handler.handler_name.split("_")
     name = first + "".join(word.title() for word in rest)
     return f"{name}Head" if method == "HEAD" else name
@@ -136,19 +136,19 @@ def description() -> OpenAPIConfig:
         version=VERSION,
         summary="Photos in, events out.",
         description=(
-            "Every command answers with `X-Log-Position`; a query with `?after=` of that position "
-            "sees what the command did. `HEAD` works wherever `GET` does, and `OPTIONS` names the "
-            "methods of an address. Preconditions (RFC 9110, section 13) hold everywhere: a photo "
-            "and its files have an `ETag`, and a command whose `If-Match`, `If-None-Match` or "
-            "`If-Unmodified-Since` is false changes nothing. Errors are problem documents "
-            "(RFC 9457) with a stable `code`; each address lists its own. Any address may also "
-            "answer `malformed-request`, `headers-too-large`, `not-found`, `method-not-allowed`, "
-            "`body-too-large`, `body-incomplete`, `upload-stalled`, `expectation-failed`, "
-            "`unsupported-transfer-coding`, `too-many-connections`, "
+            "Every command answers with `X-Log-Position`; a query with `?after=` set to that "
+            "position sees the command's result. `HEAD` works wherever `GET` does, and `OPTIONS` "
+            "lists the methods of an address. Preconditions (RFC 9110, section 13) apply "
+            "everywhere: a photo and its files have an `ETag`, and a command whose `If-Match`, "
+            "`If-None-Match` or `If-Unmodified-Since` is false changes nothing. Errors are problem "
+            "documents (RFC 9457) with a stable `code`; each address lists its own. Any address "
+            "may also answer `malformed-request`, `headers-too-large`, `not-found`, "
+            "`method-not-allowed`, `body-too-large`, `body-incomplete`, `upload-stalled`, "
+            "`expectation-failed`, `unsupported-transfer-coding`, `too-many-connections`, "
             "`too-many-connections-from-address` or `too-many-connections-of-client`. The version "
-            "above is that of this contract, not of the program. The header `RateLimit` says what "
-            "is left of the rate limits that a request took from; when one is used up, the answer "
-            "is 429 `rate-limited` with `Retry-After`."
+            "above is that of this contract, not of the program. The header `RateLimit` reports "
+            "the remaining quota of each rate limit that a request was charged to; when one is "
+            "used up, the answer is 429 `rate-limited` with `Retry-After`."
         ),
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, opt={"exclude_from_auth": True}
@@ -165,18 +165,18 @@ def description() -> OpenAPIConfig:
                     name=COOKIE,
                     security_scheme_in="cookie",
                     description=(
-                        f"Set by `POST /api/login`, over TLS as `{SECURE_COOKIE}`; counts for "
-                        "requests of this site only."
+                        f"Set by `POST /api/login`, over TLS as `{SECURE_COOKIE}`; valid only for "
+                        "requests from this site."
                     ),
                 ),
             }
         ),
         tags=[
             Tag(name="photos", description="Upload, find, read, process and delete photos."),
-            Tag(name="jobs", description="The processing of a photo."),
-            Tag(name="events", description="What happens, as it happens."),
-            Tag(name="operations", description="What operators see and do; auditors may see it."),
-            Tag(name="login", description="Sessions of browsers, and which tokens count."),
-            Tag(name="health", description="Whether it works."),
+            Tag(name="jobs", description="Follow the processing of photos."),
+            Tag(name="events", description="Receive events as they happen."),
+            Tag(name="operations", description="Operate the system; auditors have read access."),
+            Tag(name="login", description="Sign browsers in and out, and revoke tokens."),
+            Tag(name="health", description="Check the health of the system."),
         ],
     )

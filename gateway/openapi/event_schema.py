@@ -1,4 +1,4 @@
-"""What OpenAPI says of an event: the types that there are, each with the data that it brings."""
+"""Describe events in OpenAPI: all event types, each with its data."""
 
 import inspect
 from typing import Any
@@ -13,7 +13,7 @@ from store.log.codec import WireEvent
 
 
 class EventSchema(OpenAPISchemaPlugin):
-    """``WireEvent`` as ``domain.photo.events`` has it, which its own annotations do not tell."""
+    """Describe ``WireEvent`` by the event types of the domain, which its annotations lack."""
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
         return field_definition.annotation is WireEvent

@@ -1,4 +1,4 @@
-"""The headers of rate limits in the OpenAPI document: on each answer of each limited address."""
+"""Add the rate limit headers to the OpenAPI document, for each answer of a limited address."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI
 
-from gateway.http.standing import LIMIT_FIELD, POLICY_FIELD
+from gateway.http.rate_limit_headers import LIMIT_FIELD, POLICY_FIELD
 
 RETRY_AFTER = "Retry-After"
 
 _HEADERS = {
     LIMIT_FIELD: (
-        "One item for each rate limit that the request took from: `r` is what is left, `t` the "
-        "seconds until something is left again, or until everything is. As in "
-        "draft-ietf-httpapi-ratelimit-headers-09."
+        "One item for each rate limit that the request was charged to: `r` is the remaining quota, "
+        "`t` the number of seconds until it is full again or, if none remains, until some is "
+        "available. As in draft-ietf-httpapi-ratelimit-headers-09."
     ),
     POLICY_FIELD: (
-        'The same limits: `q` tokens are there again after `w` seconds; `qu="content-bytes"` where '
-        "they are bytes."
+        "The same rate limits: a quota of `q` refills completely in `w` seconds; "
+        '`qu="content-bytes"` marks a quota in bytes.'
     ),
-    RETRY_AFTER: "Seconds to wait before the next try.",
+    RETRY_AFTER: "The number of seconds to wait before retrying.",
 }
 
 _LIMITED, _UNAVAILABLE = "429", "503"
@@ -28,7 +28,7 @@ _LIMITED, _UNAVAILABLE = "429", "503"
 
 @dataclass
 class LimitedContract(OpenAPIConfig):
-    """Makes a document that has the headers; Litestar cannot describe those of a problem."""
+    """Create a document with the headers, since Litestar cannot describe headers of problems."""
 
     def to_openapi_schema(self) -> OpenAPI:
         made = super().to_openapi_schema()

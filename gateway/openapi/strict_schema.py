@@ -1,8 +1,8 @@
-"""What the OpenAPI document says of requests, as strict as the server is.
+"""Make the OpenAPI document as strict about requests as the server.
 
-Signatures tell the types of parameters and bodies. What the server checks itself, because each
-violation has a ``code`` of its own, is said here once for all routes, by the name of the parameter
-or of the field. ``complete`` works on the document that Litestar has derived.
+Litestar derives the types of parameters and bodies from signatures. The server itself makes further
+checks, because each violation has a ``code`` of its own. ``complete`` adds those to Litestar's
+document, once for all routes, by the name of the parameter or field.
 """
 
 from collections.abc import Iterator
@@ -32,10 +32,10 @@ LOCAL_TIME = (
     r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])"
     r"T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?$"
 )
-"""A time without an offset, which counts as UTC."""
+"""A time without an offset, which is interpreted as UTC."""
 
 IDEMPOTENCY_KEY = r"^[!-~]([ -~]{0,198}[!-~])?$"
-"""Blanks at the ends of a header are not part of its value."""
+"""Whitespace at the ends of a header is not part of its value."""
 
 WITHOUT_CONTENT = ("204", "304")
 EVENTS = "text/event-stream"
@@ -43,7 +43,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def complete(document: OpenAPI, limits: Limits) -> None:
-    """Say in ``document`` what the server checks; bounds are those of ``limits``."""
+    """Add the server's checks to ``document``, with the bounds of ``limits``."""
     schemas = document.components.schemas if document.components else None
     for path, operation in _operations(document):
         for parameter in operation.parameters or ():
@@ -75,7 +75,7 @@ def _complete_parameter(path: str, parameter: Parameter, limits: Limits) -> None
     if not isinstance(schema, Schema):
         return
     if parameter.param_in in ("query", "header"):
-        _drop_null(schema)  # there is no way to write it there
+        _drop_null(schema)  # a query or header cannot express it
     match parameter.name:
         case "after" | "lastEventId":
             schema.pattern = POSITIONS
@@ -99,7 +99,7 @@ def _complete_parameter(path: str, parameter: Parameter, limits: Limits) -> None
 
 
 def _drop_null(schema: Schema) -> None:
-    """Turn a nullable schema into that of its value."""
+    """Turn a nullable schema into the schema of its value."""
     kinds = [each for each in schema.one_of or () if not _is_null(each)]
     if len(kinds) == 1 and isinstance(kinds[0], Schema):
         only = kinds[0]
@@ -119,7 +119,7 @@ def _is_null(schema: Schema | Reference) -> bool:
 
 
 def _objects(schema: Schema | Reference | None, schemas: dict[str, Schema]) -> Iterator[Schema]:
-    """The objects that a body consists of."""
+    """Yield the objects that a body consists of."""
     if isinstance(schema, Reference):
         named = schemas[schema.ref.rpartition("/")[2]]
         if named.type is OpenAPIType.OBJECT:
@@ -132,7 +132,7 @@ def _objects(schema: Schema | Reference | None, schemas: dict[str, Schema]) -> I
 
 
 def _complete_object(schema: Schema, limits: Limits) -> None:
-    """Unknown fields are rejected in every body."""
+    """Reject unknown fields, and add the bounds of known ones."""
     schema.additional_properties = False
     fields = schema.properties or {}
     for field, bounds in {
@@ -151,13 +151,15 @@ def _complete_object(schema: Schema, limits: Limits) -> None:
 
 
 _EVENT = Schema(
-    description="One event of the stream: the first is `ready`.",
+    description="One event of the stream; the first one is `ready`.",
     type=OpenAPIType.OBJECT,
     required=["id", "data"],
     properties={
         "id": Schema(type=OpenAPIType.STRING, pattern=POSITIONS),
         "event": Schema(type=OpenAPIType.STRING, enum=["ready", "message"]),
-        "data": Schema(type=OpenAPIType.STRING, description="JSON; after `ready` a `WireEvent`."),
+        "data": Schema(
+            type=OpenAPIType.STRING, description="JSON: a `WireEvent`, except in `ready`."
+        ),
         "retry": Schema(type=OpenAPIType.INTEGER),
     },
 )
@@ -189,4 +191,4 @@ _SELECTION: list[Schema | Reference] = [
         ],
     ),
 ]
-"""Of photos: either by their ids, or by a filter, or all."""
+"""The ways to select photos: by their ids, by a filter, or all."""

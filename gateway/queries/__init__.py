@@ -1,1 +1,1 @@
-"""Reading the read model, and how new it is."""
+"""Queries on the read model, and how current it is."""

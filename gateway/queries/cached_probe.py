@@ -1,4 +1,4 @@
-"""Answers that take their time, found apart from the requests that ask for them."""
+"""Slow probes, run apart from the requests that ask for their results."""
 
 import asyncio
 import time
@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
-    """What ``look`` finds, kept for ``keep_s`` seconds.
+class CachedProbe(Generic[T]):
+    """Cache the result of ``look`` for ``keep_s`` seconds.
 
-    One look is under way at a time, however many ask; it goes on when they have lost patience.
+    At most one look runs at a time, however many callers wait; it continues when they give up.
     """
 
     def __init__(self, look: Callable[[], Coroutine[Any, Any, T]], keep_s: float) -> None:
@@ -21,7 +21,7 @@ class Kept(Generic[T]):
         self._found_at = 0.0
 
     async def get(self, patience_s: float) -> T | None:
-        """The answer; None if it takes longer than ``patience_s``."""
+        """Return the result, or None if it takes longer than ``patience_s``."""
         if self._looking is None or self._is_old(self._looking):
             self._looking = asyncio.create_task(self._look())
             self._looking.add_done_callback(self._found)
@@ -29,7 +29,7 @@ class Kept(Generic[T]):
         return self._looking.result() if self._looking.done() else None
 
     def expire(self) -> None:
-        """Look again when somebody asks next, however young the answer is."""
+        """Discard the cached result, so that the next call looks again."""
         self._found_at = float("-inf")
 
     def _is_old(self, looking: "asyncio.Task[T]") -> bool:

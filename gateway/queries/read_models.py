@@ -1,4 +1,4 @@
-"""The read model that answers come from: which generation it is, and how new."""
+"""``GET /api/ops/projections``: the live generation of the read model, and how current it is."""
 
 import msgspec
 from litestar import get
@@ -15,7 +15,7 @@ from store.sqlite.connection import Connection
 
 
 class PartitionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``lag_ms``: how long the oldest event that is not folded in has been waiting."""
+    """``lag_ms`` is how long the oldest event outside the read model has been waiting."""
 
     partition: int
     checkpoint: str
@@ -24,7 +24,7 @@ class PartitionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ProjectionsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``generation`` is the name of the file that is live."""
+    """``generation`` is the name of the live file."""
 
     generation: str
     partitions: list[PartitionView]
@@ -35,10 +35,10 @@ class ProjectionsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     guards=[allowed(overseer), only()],
     responses=problems("missing-token", "forbidden"),
     tags=["operations"],
-    summary="How new the read model is",
+    summary="Get the state of the read model",
 )
 async def show_projections(deps: NamedDependency[Dependencies]) -> ProjectionsView:
-    """The live generation of this gateway's host, and how far it has each partition of the log."""
+    """Return the live generation on this gateway's host, and its checkpoint in each partition."""
     generation, reached = await deps.reader.query(_state, deps.log.partitions)
     return ProjectionsView(
         generation=generation,

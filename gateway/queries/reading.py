@@ -1,4 +1,4 @@
-"""Reading the read model: as it is, or at least as new as ``?after=<position>``."""
+"""Query the read model: as it is, or at least as new as ``?after=<position>``."""
 
 import time
 from collections.abc import Callable
@@ -26,13 +26,13 @@ T = TypeVar("T")
 FIRST_PAUSE_S = 0.005
 LONGEST_PAUSE_S = 0.1
 ASK_S = 0.5
-"""How long a read waits to hear from the log whether a position is one."""
+"""How long a query waits for the log to confirm that a position exists."""
 
 After = Annotated[
     str | None,
     QueryParameter(
         name="after",
-        description="Answer only when the read model has this X-Log-Position.",
+        description="Wait until the read model includes this `X-Log-Position`, then answer.",
     ),
 ]
 
@@ -40,10 +40,10 @@ After = Annotated[
 async def provide_reader(
     request: Asked, deps: NamedDependency[Dependencies], after: After = None
 ) -> Reader:
-    """The read model, once it has ``after``.
+    """Return the read model once it includes ``after``.
 
-    A client is told about the positions of its own events alone: whether there is an event at any
-    other position, or after it, would tell when other clients are active.
+    A client can only wait for positions of its own events: whether an event exists at or after any
+    other position would reveal when other clients are active.
 
     Raises:
         Refused: ``invalid-position``, ``unknown-position``, ``read-model-behind``.
@@ -64,8 +64,8 @@ async def provide_reader(
 
 
 async def _reach_own(deps: Dependencies, position: Position, client_id: str) -> None:
-    """Wait for an event of the client; raises as ``provide_reader``."""
-    with suppress(Unavailable):  # the projector has yet to make the file
+    """Wait for an event of the client; raises what ``provide_reader`` raises."""
+    with suppress(Unavailable):  # the projector has not created the file yet
         if await deps.reader.query(history.has, position, client_id):
             return
     known = await will_not_come(deps.log, position, client_id)
@@ -77,13 +77,13 @@ async def _reach_own(deps: Dependencies, position: Position, client_id: str) -> 
 
 
 def _no_event(position: Position) -> Refused:
-    return Refused("unknown-position", f"There is no event of yours at {position}.")
+    return Refused("unknown-position", f"There is no event at {position} that you may see.")
 
 
 async def will_not_come(log: Log, position: Position, client_id: str | None) -> bool | None:
-    """Whether the log has no event of the client at ``position``; None if it does not answer.
+    """Return whether the log has no event of the client at ``position``; None if it is down.
 
-    Without a client: whether the log ends before it.
+    Without a client, return whether the log ends before the position.
     """
     if client_id is None:
         with suppress(StoreError), anyio.move_on_after(ASK_S):
@@ -94,9 +94,9 @@ async def will_not_come(log: Log, position: Position, client_id: str | None) -> 
 
 
 async def in_log(log: Log, position: Position, client_id: str | None) -> bool | None:
-    """Whether the log has an event at ``position``, which is safe; None if it does not answer.
+    """Return whether the log has a durable event at ``position``; None if it does not answer.
 
-    With a client: an event of that client.
+    With a client, it must be an event of that client.
     """
     if position.partition >= log.partitions:
         return False
@@ -110,18 +110,18 @@ async def in_log(log: Log, position: Position, client_id: str | None) -> bool | 
 
 
 def parse_position(text: str, partitions: int) -> Position:
-    """Raises Refused, ``invalid-position``, ``unknown-position``."""
+    """Parse a position; raises Refused, ``invalid-position``, ``unknown-position``."""
     try:
         position = Position.parse(text)
     except ValueError as error:
         raise Refused("invalid-position", str(error)) from error
     if position.partition >= partitions:
-        raise Refused("unknown-position", f"This log has {partitions} partitions, from 0 on.")
+        raise Refused("unknown-position", f"This log has {partitions} partitions, numbered from 0.")
     return position
 
 
 async def reach(deps: Dependencies, position: Position) -> None:
-    """Wait until the read model has ``position``; raises Refused, ``read-model-behind``."""
+    """Wait until the read model includes ``position``; raises Refused, ``read-model-behind``."""
     give_up = time.monotonic() + deps.limits.after_timeout_s
     pause_s = FIRST_PAUSE_S
     while await _checkpoint(deps.reader, position.partition) < position:
@@ -133,10 +133,10 @@ async def reach(deps: Dependencies, position: Position) -> None:
 
 
 async def lag_ms(deps: Dependencies, partition: int) -> int:
-    """How long the oldest event that is not in the read model has been waiting, by the log's clock.
+    """Return how long the oldest event outside the read model has waited, by the log's clock.
 
     Raises:
-        Unavailable: Redis does not answer, or there is no read model.
+        Unavailable: Redis does not answer, or the read model does not exist.
     """
     checkpoint = await deps.reader.query(checkpoints.get, partition)
     waiting = await deps.log.read(checkpoint, count=1, safe=False)
@@ -148,7 +148,7 @@ async def lag_ms(deps: Dependencies, partition: int) -> int:
 async def _checkpoint(reader: Reader, partition: int) -> Position:
     try:
         return await reader.query(checkpoints.get, partition)
-    except Unavailable:  # the projector has yet to make the file
+    except Unavailable:  # the projector has not created the file yet
         return Position.start(partition)
 
 
@@ -159,13 +159,13 @@ async def find(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T | None:
-    """What ``query`` finds; it says None only of a read model that has all there was at the call.
+    """Return what ``query`` finds; None only if the read model includes all events up to this call.
 
-    So a command never denies what its sender was told a moment ago.
+    So a command never denies what its sender has just been shown.
     """
     try:
         found = await deps.reader.query(query, *args, **kwargs)
-    except Unavailable:  # the projector has yet to make the file
+    except Unavailable:  # the projector has not created the file yet
         found = None
     if found is not None:
         return found
@@ -175,15 +175,15 @@ async def find(
 
 
 async def owner_to_change(deps: Dependencies, photo_id: str, principal: Principal) -> Owner:
-    """Whose photo it is, never denied wrongly; raises Refused, ``photo-not-found``."""
+    """Return the photo's owner, waiting for the read model; raises Refused, ``photo-not-found``."""
     partitions = tuple(range(deps.log.partitions))
-    if principal.role is Role.CLIENT:  # whose photos are all in one partition
+    if principal.role is Role.CLIENT:  # its photos are all in one partition
         partitions = (deps.log.partition_of(principal.client_id),)
     return visible(await find(deps, partitions, photos.owner, photo_id), photo_id, principal)
 
 
 def visible(owner: Owner | None, photo_id: str, principal: Principal) -> Owner:
-    """The owner, if the photo exists for ``principal``; raises Refused, ``photo-not-found``."""
+    """Return the owner if ``principal`` may see the photo; raises Refused, ``photo-not-found``."""
     if owner is None:
         raise not_found(photo_id)
     if not principal.may_see(owner.client_id):
@@ -192,10 +192,10 @@ def visible(owner: Owner | None, photo_id: str, principal: Principal) -> Owner:
 
 
 def not_found(photo_id: str) -> Refused:
-    """The same words for a photo that is not there and for another client's."""
+    """Return the problem for a missing photo, worded the same for another client's photo."""
     return Refused("photo-not-found", f"There is no photo {photo_id[:64]}.")
 
 
 def hidden(photo_id: str) -> Refused:
-    """For another client's photo: the answer of ``not_found``, and a line of the security log."""
+    """Return ``not_found`` for another client's photo, plus an entry in the security log."""
     return Refused("photo-not-found", f"There is no photo {photo_id[:64]}.", trespass=True)

@@ -1,7 +1,7 @@
-"""How many tasks come into the lanes and leave them, over the last minute.
+"""Measure how many tasks enter and leave the lanes, over the last minute.
 
-Redis keeps only how many there ever were, so a gateway counts again and again while it runs, and a
-rate is the difference. After its start the time that it is over is shorter.
+Redis stores only totals, so a running gateway samples them repeatedly and derives the rates from
+the differences. Shortly after the gateway's start, the rates cover less than a minute.
 """
 
 import time
@@ -17,21 +17,21 @@ from domain.pipeline.stages import ERASURE, TREE
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log
-from store.queue.inspection import Passed, passed
+from store.queue.counters import Passed, passed
 
 WINDOW_S = 60
 EVERY_S = 10
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """Tasks a second of one stage; None where lanes were lost, or Redis is away."""
+    """Tasks per second of one stage; None if lanes were lost or Redis does not answer."""
 
     came: float | None = None
     left: float | None = None
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """By stage. ``over_ms`` is None where there is no earlier count."""
+    """Rates by stage. ``over_ms`` is None if there is no earlier count."""
 
     over_ms: int | None = None
     stages: dict[str, Rate] = {}
@@ -46,7 +46,7 @@ class _Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counting:
-    """The counts of one gateway."""
+    """Samples the totals of the lanes for one gateway."""
 
     def __init__(self, log: Log, background: Background | None = None) -> None:
         self._log = log
@@ -55,14 +55,14 @@ class Counting:
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
-        """Count inside the block: a part of the lifespan of an application."""
+        """Count inside the block: part of the application's lifespan."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._background.keep, "rate counter", self._run)
             yield
             tasks.cancel_scope.cancel()
 
     async def rates(self) -> Rates:
-        """Up to now; only of partitions that answer now and did at the earlier count."""
+        """Return the rates up to now; skip partitions missing from this or the earlier count."""
         now = await self._count()
         earlier = next((each for each in self._counts if each.at < now.at), None)
         if earlier is None:
@@ -83,7 +83,7 @@ class Counting:
 
     async def _run(self) -> None:
         while True:
-            with suppress(StoreError):  # which the checks of the gateway say
+            with suppress(StoreError):  # the health checks report it
                 self._counts.append(await self._count())
             await anyio.sleep(EVERY_S)
 

@@ -1,1 +1,1 @@
-"""Rooms: the hub, and events over SSE and WebSockets."""
+"""Rooms: deliver events over SSE and WebSockets."""

@@ -1,8 +1,8 @@
-"""The hub takes each event of the read model's history, once, to all who are in a room of it.
+"""The hub delivers each event of the read model's history once to every subscriber of its rooms.
 
-The history is written in the transaction of the rows, so what a room shows is in the read model
-already. One hub serves a gateway process. The doorbell only wakes it: without Redis it looks at the
-history every ``POLL_S`` and the rooms go on.
+The history is written in the same transaction as the rows, so the read model already includes every
+event that a room delivers. One hub serves a gateway process. The doorbell only wakes it: without
+Redis, it polls the history every ``POLL_S`` and the rooms keep working.
 """
 
 import logging
@@ -36,32 +36,32 @@ from store.sqlite.reader import Reader
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.5
-"""The longest time that a lost ring, or Redis being away, can delay an event."""
+"""How long a lost ring, or an unreachable Redis, can delay an event."""
 
-BREATH = 2_000
-"""Deliveries after which the hub lets the event loop do other things."""
+DELIVERIES_PER_TURN = 2_000
+"""Deliveries after which the hub yields to the event loop."""
 
 DELAY_BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)
 
 CLOCK_S = 60.0
-"""How often the clock of the log is compared with ours."""
+"""How often the clock of the log is compared with that of this host."""
 
 CATCH_UPS_AT_ONCE = 2
-"""Half of the reader's connections: a crowd that reconnects leaves the others to the queries."""
+"""Half of the reader's connections: even if many clients reconnect, queries keep the others."""
 
 
 Transport = Literal["sse", "websocket"]
 
 
 class Hub:
-    """Follows the history of all partitions, and hands each entry to its subscribers.
+    """Follow the history of all partitions and deliver each entry to its subscribers.
 
-    ``connections`` are those of now. Counted since the start: events ``delivered``, ``catch_ups``,
-    pages of history read for subscribers, ``overflows`` of backlogs, ``slow_readers`` sent away,
-    and ``failures`` to read the history. ``delays_ms`` are those of live deliveries alone, from the
-    append to the hand-over, by the log's clock. ``observe`` is told of every event, once.
-    ``replacements`` counts how often a part of the history turned out to be another one, because
-    the log has lost events.
+    ``connections`` counts the open ones. Counted since the start: events ``delivered``,
+    ``catch_ups`` (reads of history for subscribers), ``overflows`` of backlogs, ``slow_readers``
+    that were disconnected, and ``failures`` to read the history. ``delays_ms`` covers live
+    deliveries only, from the append to the hand-over, by the log's clock. ``observe`` is called
+    once with every event. ``replacements`` counts how often a part of the history was replaced
+    because the log has lost events.
     """
 
     def __init__(
@@ -88,16 +88,16 @@ class Hub:
         self._failing = False
         self._log_ahead_ms = 0.0
         self._subscribers: set[Subscriber] = set()
-        self._seats: dict[Room, set[Subscriber]] = {}
+        self._members: dict[Room, set[Subscriber]] = {}
 
     @property
     def head(self) -> Mapping[int, Position]:
-        """How far the history has been handed out; empty until there is a read model."""
+        """The position delivered so far in each partition; empty until there is a read model."""
         return self._head
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
-        """Follow the history inside the block: the lifespan of an application."""
+        """Follow the history inside the block: part of the application's lifespan."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._background.keep, "hub", self.run)
             tasks.start_soon(self._background.keep, "clock comparison", self._compare_clocks)
@@ -105,9 +105,9 @@ class Hub:
             tasks.cancel_scope.cancel()
 
     async def run(self) -> None:
-        """Follow the history until cancelled. However it ends, every subscriber ends with it.
+        """Follow the history until cancelled. However it ends, it ends every subscriber.
 
-        Run again, it goes on from where it was; subscribers that resume miss nothing.
+        A new run continues where the last one stopped; subscribers that resume miss nothing.
         """
         bell = Doorbell(self._log)
         self.following = True
@@ -121,21 +121,20 @@ class Hub:
                     await anyio.sleep(POLL_S)
         finally:
             self.following = False
-            self._send_away()
+            self._end_subscribers()
             with anyio.CancelScope(shield=True):
                 await bell.close()
 
     async def reached(self, after: Positions | None, own: str | None = None) -> Positions | None:
         """Wait for the read model, and for ``after`` if the log has it.
 
-        Returns ``after``, or None if the log does not have what is there: then the log has lost
-        it, or it was never in this log. The events of other clients than ``own`` do not exist for
-        it.
+        Return ``after``, or None if the log does not have these events: it has lost them, or they
+        were never in this log. With ``own``, events of other clients count as missing.
 
         Raises:
             Unavailable: there is no read model, or the hub has stopped.
             Refused: ``read-model-behind``: the log has ``after``, or does not answer, and this
-                host's history is not there within ``Limits.after_timeout_s``.
+                host's history does not reach it within ``Limits.after_timeout_s``.
         """
         after = after or {}
         with anyio.move_on_after(self.limits.after_timeout_s):
@@ -145,7 +144,7 @@ class Hub:
                 return None
             while self._ahead(after):
                 await self._moved.wait()
-        if not self.following:  # it stops, or has failed and is about to be started again
+        if not self.following:  # it is stopping, or has failed and is about to be restarted
             raise Unavailable("the hub has stopped")
         if not self._head:
             raise Unavailable("there is no read model yet: is the projector running?")
@@ -157,33 +156,33 @@ class Hub:
         if missing:
             raise Refused(
                 "read-model-behind",
-                f"The history of this host has not reached {missing[0]} yet.",
-                advice="Connect again after Retry-After, from the same position.",
+                f"The history on this host has not reached {missing[0]} yet.",
+                advice="Reconnect after Retry-After, from the same position.",
             )
         return after
 
     async def begin(
         self, admission: Admission, asked: Positions | None = None, own: str | None = None
     ) -> Positions | None:
-        """Return where a reader that is not recovered begins; None in a room of all clients: now.
+        """Return where a reader that is not recovered starts; None, for now, in a global room.
 
-        Now is where the last event of anybody stands, and so tells when other clients are active. A
-        room of one client begins at that client's last event instead. No event of the room lies
-        between the two, except those that come meanwhile, which are delivered then.
+        "Now" is the position of the last event of any client, so it would reveal when other
+        clients are active. A room of one client therefore starts at that client's last event. No
+        event of the room lies between the two, except new ones, which are delivered.
 
-        ``asked`` are the positions that the reader has come with: it begins there in each partition
-        that has that event, and in the others at the last event before it. So nothing that comes
-        after them is left out or repeated.
+        ``asked`` are the positions that the reader wants to resume from: it starts there in each
+        partition that has that event, and at the last event before it in the others. So no later
+        event is left out or repeated.
         """
         if admission.room.client_id is None and asked is None:
             return None
         return await self._reader.query(
-            room_history.beginning, admission, dict(self._head), asked or {}, own
+            room_history.start_positions, admission, dict(self._head), asked or {}, own
         )
 
     @contextmanager
     def subscribe(self, transport: Transport, client: str = "") -> "Generator[Subscriber]":
-        """A subscriber that is in no room yet; leaves all rooms at the end of the block.
+        """Yield a subscriber without rooms; it leaves all its rooms at the end of the block.
 
         Subscribers of one ``client`` take turns.
         """
@@ -196,23 +195,23 @@ class Hub:
             self.connections[transport] -= 1
             self._subscribers.discard(subscriber)
             for room in subscriber.rooms:
-                self.unseat(subscriber, room)
+                self.leave(subscriber, room)
 
     def handed_over(self, deliveries: list[Delivery]) -> None:
-        """The events went to a reader as they happened."""
+        """Record the delays of events that were delivered live."""
         now_ms = time.time() * 1000 + self._log_ahead_ms
         for _, entry in deliveries:
-            # Below zero where the clocks have not been compared since one of them was set.
+            # Negative if a clock was set since the last comparison.
             self.delays_ms.add(max(0.0, now_ms - entry.position.ms))
 
-    def seat(self, subscriber: "Subscriber", room: Room) -> None:
-        self._seats.setdefault(room, set()).add(subscriber)
+    def join(self, subscriber: "Subscriber", room: Room) -> None:
+        self._members.setdefault(room, set()).add(subscriber)
 
-    def unseat(self, subscriber: "Subscriber", room: Room) -> None:
-        seats = self._seats[room]
-        seats.discard(subscriber)
-        if not seats:
-            del self._seats[room]
+    def leave(self, subscriber: "Subscriber", room: Room) -> None:
+        members = self._members[room]
+        members.discard(subscriber)
+        if not members:
+            del self._members[room]
 
     async def _compare_clocks(self) -> None:
         while True:
@@ -229,25 +228,25 @@ class Hub:
                 self._has_moved()
             full = True
             while full:
-                entries, lost = await self._reader.query(room_history.news, dict(self._head))
+                entries, lost = await self._reader.query(room_history.new_entries, dict(self._head))
                 if lost:
-                    self._begin_again(lost)
+                    self._continue_after_loss(lost)
                 await self._hand_out(entries)
-                full = len(entries) >= room_history.LOOK
+                full = len(entries) >= room_history.ENTRIES_PER_READ
             self._failing = False
         except StoreError as error:
             self.failures += 1
             if not self._failing:
-                logger.warning("rooms wait for the read model: %s", error)
+                logger.warning("rooms are waiting for the read model: %s", error)
             self._failing = True
 
-    def _begin_again(self, lost: Positions) -> None:
-        """Go on from ``lost`` in the partitions whose last event handed out is not in the history
-        any more. The readers of these have to come again, and are told what they were not told."""
+    def _continue_after_loss(self, lost: Positions) -> None:
+        """Continue from ``lost`` in the partitions whose last delivered event is no longer in the
+        history. End their subscribers: when they reconnect, they get what they have missed."""
         ended = [each for each in self._subscribers if each.partitions & lost.keys()]
         logger.warning(
-            "the log has lost events that were delivered, in the partitions %s: "
-            "%d readers are sent away",
+            "the log has lost events that were already delivered, in partitions %s: "
+            "disconnecting %d readers",
             *(", ".join(map(str, lost)), len(ended)),
         )
         self.replacements += 1
@@ -256,23 +255,23 @@ class Hub:
             subscriber.end()
         self._has_moved()
 
-    def _send_away(self) -> None:
+    def _end_subscribers(self) -> None:
         for subscriber in self._subscribers:
             subscriber.end()
 
     async def _hand_out(self, entries: list[HistoryEntry]) -> None:
-        burden = 0
+        deliveries = 0
         for entry in entries:
             self._head[entry.position.partition] = entry.position
             self.observe(entry)
-            hearers: set[Subscriber] = set()
+            receivers: set[Subscriber] = set()
             for room in rooms_of(entry):
-                hearers |= self._seats.get(room, _NOBODY)
-            for subscriber in hearers:
+                receivers |= self._members.get(room, _NO_SUBSCRIBERS)
+            for subscriber in receivers:
                 self.overflows += not subscriber.offer(entry)
-            burden += 1 + len(hearers)
-            if burden >= BREATH:
-                burden = 0
+            deliveries += 1 + len(receivers)
+            if deliveries >= DELIVERIES_PER_TURN:
+                deliveries = 0
                 await checkpoint()
         if entries:
             self._has_moved()
@@ -301,7 +300,7 @@ class Hub:
 
 
 class Subscriber:
-    """One reader's subscription, with the waiting. For one task that reads and one that enters."""
+    """The waiting side of a subscription, for one task that reads and one that enters rooms."""
 
     def __init__(
         self,
@@ -336,24 +335,24 @@ class Subscriber:
         begin: Positions | None = None,
         replacements: int | None = None,
     ) -> Start:
-        """Follow the room from ``after``, if this history reaches it, or from ``begin``, or now.
+        """Follow the room from ``after`` if this history reaches it, from ``begin``, or from now.
 
-        There are no events if the hub has stopped, or if the history was replaced since
-        ``replacements``, which is the hub's count when ``after`` was found in it: whoever comes
-        again resumes.
+        If the hub has stopped, or the history was replaced since the hub counted ``replacements``
+        (when it found ``after`` in it), the subscriber ends without events: the client reconnects
+        and resumes.
         """
         if not self._hub.following or replacements not in (None, self._hub.replacements):
             self.end()
         start = self._subscription.enter(admission, after, begin)
-        self._hub.seat(self, admission.room)
+        self._hub.join(self, admission.room)
         self.wake()
         return start
 
     def leave(self, name: str) -> bool:
-        """Whether the subscriber was in the room. What was already taken may still come."""
+        """Leave the room; return whether the subscriber was in it. Events in flight may follow."""
         room = self._subscription.leave(name)
         if room is not None:
-            self._hub.unseat(self, room)
+            self._hub.leave(self, room)
         return room is not None
 
     def offer(self, entry: HistoryEntry) -> bool:
@@ -364,18 +363,18 @@ class Subscriber:
         self._awake.set()
 
     def end(self) -> None:
-        """What is in the backlog stays there: whoever resumes finds it in the history."""
+        """End the subscriber and drop its backlog: a client that resumes gets it from history."""
         self._ended = True
         self.wake()
 
     async def next_batch(self) -> list[Delivery]:
-        """The next events of the rooms, in order; waits for the first one.
+        """Wait for the next events of the rooms and return them in order.
 
-        Empty only after ``end``, and when the hub has stopped.
+        Return an empty list only after ``end``, or when the hub has stopped.
         """
         subscription, has_turn = self._subscription, False
         while not self._ended:
-            # A server's send returns at once while its buffer has room: let the others have a turn.
+            # A send returns immediately while the server's buffer has space: let other tasks run.
             await checkpoint()
             fetch = subscription.wanted()
             if fetch is not None:
@@ -399,10 +398,10 @@ class Subscriber:
     async def _fetch(self, fetch: Fetch) -> list[Delivery]:
         try:
             pages = await self._read(fetch)
-        except StoreError:  # the hub, which reads the same file, says so
+        except StoreError:  # the hub reads the same file and logs it
             await anyio.sleep(POLL_S)
             return []
         return self._subscription.fetched(fetch, pages)
 
 
-_NOBODY: frozenset[Subscriber] = frozenset()
+_NO_SUBSCRIBERS: frozenset[Subscriber] = frozenset()

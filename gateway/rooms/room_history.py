@@ -1,4 +1,4 @@
-"""Queries of the rooms on the history; each sees one state of the read model."""
+"""Queries of the rooms on the history; each reads one snapshot of the read model."""
 
 from gateway.rooms.rooms import Admission, Positions
 from gateway.rooms.subscription import Fetch
@@ -7,20 +7,22 @@ from projections.models.history import HistoryEntry
 from store.log.position import Position
 from store.sqlite.connection import Connection
 
-LOOK = 1_000
+ENTRIES_PER_READ = 1_000
 """Entries of a partition that the hub reads at once."""
 
 
 def missing(db: Connection, positions: Positions, own: str | None) -> list[Position]:
+    """Return the positions missing from the history or, with ``own``, not of this client."""
     return [each for each in positions.values() if not history.has(db, each, own)]
 
 
-def beginning(
+def start_positions(
     db: Connection, admission: Admission, head: Positions, asked: Positions, own: str | None
 ) -> Positions:
-    """In each partition what is asked for, if the history has it, or the last event before.
+    """Return the asked position in each partition if the history has it, or the last event before.
 
-    Positions of other partitions than the room's are of another room or log, and do not count.
+    If the partitions differ from the room's, the positions belong to another room or log and are
+    ignored.
     """
     if asked.keys() != set(admission.partitions):
         asked = {}
@@ -38,8 +40,8 @@ def beginning(
     return begin
 
 
-def news(db: Connection, head: Positions) -> tuple[list[HistoryEntry], Positions]:
-    """Return the entries after the head, and how far the partitions are that have lost theirs."""
+def new_entries(db: Connection, head: Positions) -> tuple[list[HistoryEntry], Positions]:
+    """Return the entries after the head, and the checkpoints of partitions that lost their head."""
     lost = {
         partition: checkpoints.get(db, partition)
         for partition, position in head.items()
@@ -49,13 +51,13 @@ def news(db: Connection, head: Positions) -> tuple[list[HistoryEntry], Positions
         entry
         for partition, after in head.items()
         if partition not in lost
-        for entry in history.since(db, after, LOOK)
+        for entry in history.since(db, after, ENTRIES_PER_READ)
     ]
     return entries, lost
 
 
 def pages(db: Connection, fetch: Fetch, head: Position) -> list[list[HistoryEntry]] | None:
-    """None if the history is not the one that the ``head`` was handed out from."""
+    """Return a page for each room; None if the history no longer contains ``head``."""
     if not history.has(db, head):
         return None
     return [

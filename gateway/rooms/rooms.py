@@ -1,13 +1,13 @@
-"""Which rooms there are, who may enter them, and which events they hold.
+"""The rooms: which events each contains, and who may enter it.
 
-| name | holds the events of | a client may enter it |
+| name | contains the events of | a client may enter it |
 |---|---|---|
 | ``client``, ``client:<id>`` | one client's photos | if it is that client |
-| ``session:<id>`` | the photos uploaded in one session | always, and finds only its own there |
-| ``photo:<id>`` | one photo | if the photo is its own |
+| ``session:<id>`` | the photos uploaded in one session | always, but sees only its own there |
+| ``photo:<id>`` | one photo | if it owns the photo |
 | ``global`` | everything | never |
 
-Operators and auditors enter any room.
+Operators and auditors may enter any room.
 """
 
 import msgspec
@@ -21,14 +21,14 @@ from store.log.log import Log
 from store.log.position import Position
 
 SHOWN = 64
-"""Characters of a wrong name that the answer repeats."""
+"""Characters of an invalid name that the error repeats."""
 
 Positions = dict[int, Position]
-"""A position in each partition of a room, by partition, lowest first."""
+"""A position in each partition of a room, by partition, in ascending order."""
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """A room that may be entered, its full name, and the partitions that its events are in."""
+    """A room that may be entered, its full name, and the partitions of its events."""
 
     name: str
     room: Room
@@ -39,8 +39,8 @@ async def admit(name: str, principal: Principal, deps: Dependencies) -> Admissio
     """Find the room and check that ``principal`` may enter it.
 
     Raises:
-        Refused: ``invalid-room``; ``forbidden``; ``photo-not-found`` for a photo that is unknown or
-            another's, which is not told apart; ``read-model-behind``.
+        Refused: ``invalid-room``; ``forbidden``; ``photo-not-found``, both for an unknown photo
+            and for another client's; ``read-model-behind``.
         Unavailable: the log or the read model does not answer.
     """
     kind, _, id_ = name.partition(":")
@@ -48,7 +48,7 @@ async def admit(name: str, principal: Principal, deps: Dependencies) -> Admissio
         case "client" if name == "client" or id_:
             client_id = id_ or principal.client_id
             if not principal.may_see(client_id):
-                raise Refused("forbidden", "This room is another client's.")
+                raise Refused("forbidden", "This room belongs to another client.")
             return client_room(client_id, deps.log)
         case "session" if id_:
             is_client = principal.role is Role.CLIENT
@@ -62,16 +62,17 @@ async def admit(name: str, principal: Principal, deps: Dependencies) -> Admissio
                 raise Refused("forbidden", "Only operators and auditors may enter this room.")
             return _admission(name, Room(kind="global", id="", client_id=None), deps.log)
         case _:
-            raise Refused("invalid-room", f"{name[:SHOWN]!r} is not a room.")
+            raise Refused("invalid-room", f"There is no room {name[:SHOWN]!r}.")
 
 
 def client_room(client_id: str, log: Log) -> Admission:
+    """Return the admission to the client's room."""
     room = Room(kind="client", id=client_id, client_id=client_id)
     return _admission(f"client:{client_id}", room, log)
 
 
 def session_room(session_id: str, client_id: str | None, log: Log) -> Admission:
-    """The client's session; without ``client_id`` the sessions of that name of all clients."""
+    """Return the admission to the client's session; without a client, to those of all clients."""
     room = Room(kind="session", id=session_id, client_id=client_id)
     return _admission(f"session:{session_id}", room, log)
 
@@ -85,7 +86,7 @@ def _admission(name: str, room: Room, log: Log) -> Admission:
 
 
 def rooms_of(entry: HistoryEntry) -> tuple[Room, ...]:
-    """Every room that holds the entry, as admissions write it."""
+    """Return every room that contains the entry, equal to the rooms of admissions."""
     client_id, session_id = entry.client_id, entry.session_id
     rooms = (
         Room(kind="global", id="", client_id=None),
@@ -102,15 +103,15 @@ def rooms_of(entry: HistoryEntry) -> tuple[Room, ...]:
 
 
 def parse_positions(text: str) -> Positions:
-    """Raises Refused, ``invalid-position``, if ``text`` is not positions joined by commas."""
+    """Parse positions joined by commas; raises Refused, ``invalid-position``."""
     try:
         positions = [Position.parse(part) for part in text.split(",")]
     except ValueError as error:
-        advice = "Pass on the id of the last event that you got, as it came."
+        advice = "Send the id of the last event that you received, unchanged."
         raise Refused("invalid-position", str(error), advice=advice) from error
     return {position.partition: position for position in positions}
 
 
 def join_positions(positions: Positions) -> str:
-    """A room of one partition is at a plain position, a wider one at one in each partition."""
+    """Join the positions with commas: one for each partition of the room."""
     return ",".join(str(position) for position in positions.values())

@@ -4,20 +4,21 @@
 |---|---|
 | ``event: ready``, ``id: <position>``, ``data: {"recovered", "position"}`` | first |
 | ``id: <position>``, ``data: <event>`` | for each event, in order |
-| a comment | every ``PING_S``, so that proxies keep the connection and dead ones are noticed |
+| a comment | every ``PING_S``, to keep the connection open in proxies and to detect dead ones |
 
-Every ``id`` is where to resume: a browser sends the last one back as ``Last-Event-ID`` by itself.
-Where nothing is resumed, the first frame's is that of the last event of the room's client: a client
-never sees a position of another's event. The id of a room that spans several partitions has a
-position in each, joined by commas. The stream ends with the token, or when it is revoked; whoever
-comes again without a new one gets a 401. A host whose history has not reached the position asked
-for answers 503 ``read-model-behind``: that says nothing about a loss, and the position stays valid.
+Every ``id`` is a position to resume from: a browser sends the last one as ``Last-Event-ID`` when it
+reconnects. Without a position to resume from, the id of the first frame is that of the last event
+of the room's client, so that a client never sees a position of another client's event. In a room
+that spans several partitions, the id has a position in each, joined by commas. The stream ends when
+the token expires or is revoked; reconnecting without a new token returns 401. If the host's history
+has not reached the requested position, the answer is 503 ``read-model-behind``: no event is known
+to be lost, and the position stays valid.
 
-A position that the log does not have, be it in the past or in the future, is no error: the first
-frame says ``recovered: false`` at once, and the stream goes on from the last event before it. After
-a loss of events the position of an honest reader is one that the log does not have, a browser never
-connects again after a 4xx, and its reader has to learn that it must load again. The same holds over
-``/ws``. A single read with ``?after=`` has somebody who waits for it: it gets 409.
+A position that the log does not have, in the past or in the future, is not an error: the first
+frame says ``recovered: false`` immediately, and the stream continues from the last event before it.
+The reason: after a loss of events, a well-behaved reader holds a position that the log does not
+have, and it must learn that it has to reload. A browser never reconnects after a 4xx. The same
+holds for ``/ws``. A single read with ``?after=`` returns 409, because its caller handles the error.
 """
 
 import logging
@@ -49,14 +50,14 @@ logger = logging.getLogger("photolog.gateway")
 
 PING_S = 15
 RETRY_MS = 1_000
-"""How long a browser waits before it connects again."""
+"""How long a browser waits before it reconnects."""
 
 GRACE_S = 2.0
-"""How long a stream may take to end when the server stops; a slow reader's is broken off then."""
+"""How long a stream may take to end when the server stops, before it is aborted."""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """``recovered``: nothing is missing between the position asked for and the first event."""
+    """``recovered``: no event is missing between the requested position and the first event."""
 
     recovered: bool
     position: str
@@ -69,7 +70,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     responses={
         200: ResponseSpec(
             str,
-            description="Events, as they happen",
+            description="A stream of events",
             media_type="text/event-stream",
             generate_examples=False,
         ),
@@ -87,18 +88,27 @@ async def room_events(
     hub: NamedDependency[Hub],
     room: Annotated[
         str,
-        QueryParameter(description="client, client:<id>, session:<id>, photo:<id> or global"),
+        QueryParameter(
+            description=(
+                "`client` (your own), `client:<id>`, `session:<id>`, `photo:<id>` or `global`."
+            )
+        ),
     ],
     last_event_id: Annotated[
         str | None,
         QueryParameter(
-            name="lastEventId", description="Resume after it; the header Last-Event-ID goes first."
+            name="lastEventId",
+            description="Resume after this event. The `Last-Event-ID` header takes precedence.",
         ),
     ] = None,
 ) -> EventSourceResponse:
-    """Without a position to resume after, from now on."""
+    """Stream the events of a room as Server-Sent Events.
+
+    The stream starts now, or after the event to resume from. The first frame, `ready`, tells
+    whether all events since then follow (`recovered`), and each frame's `id` is the position to
+    resume from. After `recovered: false`, reload what you show."""
     admission = await admit(room, request.user, deps)
-    # A browser that connects again sends the header, to the URL that it had at first.
+    # A browser that reconnects sends the header, but to its original URL.
     resume = request.headers.get("last-event-id") or last_event_id
     asked = parse_positions(resume) if resume else None
     replacements = hub.replacements
@@ -118,11 +128,11 @@ class _Entrance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Stream(EventSourceResponse):
-    """Ends whole when the server stops or the token is revoked.
+    """A response that ends cleanly when the server stops or the token is revoked.
 
-    Lets go of who takes nothing for ``Limits.slow_reader_s``.
+    It is closed when its client reads nothing for ``Limits.slow_reader_s``.
 
-    The subscription lasts as long as the body: a response that never begins leaves nothing behind.
+    The subscription lasts as long as the body: a response that never starts leaves nothing behind.
     """
 
     def __init__(
@@ -145,7 +155,7 @@ class _Stream(EventSourceResponse):
         )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if is_head(scope):  # no room is entered for headers
+        if is_head(scope):  # headers need no subscription
             status, headers = self.status_code, self.raw_headers
             await send({"type": "http.response.start", "status": status, "headers": headers})
             return
@@ -155,7 +165,7 @@ class _Stream(EventSourceResponse):
                 await super().__call__(scope, receive, send)
             except SendTimeoutError:
                 self._hub.slow_readers += 1
-                logger.info("an event stream was closed: its reader took nothing")
+                logger.info("closed an event stream: the client read nothing")
             tasks.cancel_scope.cancel()
 
     async def _end_when_stopping(self) -> None:
@@ -181,7 +191,7 @@ class _Stream(EventSourceResponse):
 
 
 async def _next_batch(subscriber: Subscriber, expires: float) -> list[Delivery]:
-    """Empty at the end: of the server, the hub or the token, also a revoked one."""
+    """Return the next events; none when the server or hub stops, or the token expires."""
     with anyio.move_on_after(expires - time.time()):
         return await subscriber.next_batch()
     return []

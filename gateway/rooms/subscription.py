@@ -1,12 +1,12 @@
-"""What one reader of rooms has still to get: each event once, in order, in bounded memory.
+"""Decide what one reader of rooms still has to receive: each event once, in order, bounded memory.
 
-Nothing here waits or reads; the hub does. A subscription has two sources that meet at its *joint*,
-a position of each partition: what lies after the joint is in the backlog, because the hub put it
-there; what lies at or before it is read from history, from the cursor on. A backlog that grows too
-long is dropped and the joint moves up to the hub's position, so the same events come from history.
-There is no moment of "going live" at which an event could slip through.
+This module neither waits nor reads; the hub does. A subscription has two sources that meet at its
+*joint*, a position in each partition: events after the joint are in the backlog, where the hub put
+them; events up to the joint are read from history, starting at the cursor. A backlog that grows too
+long is dropped and the joint moves to the hub's position, so the same events come from history.
+There is no moment of "going live" at which an event could be missed.
 
-A room entered from an earlier position is first replayed up to the hub's position of that moment.
+A room entered at an earlier position is first replayed up to the hub's position at that moment.
 """
 
 from collections import deque
@@ -20,14 +20,14 @@ from projections.models.history import HistoryEntry, Room
 from store.log.position import Position
 
 PAGE = 200
-"""Entries read from history, or taken from the backlog, at once."""
+"""Entries read from history, or taken from the backlog, in one step."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """From where a room's events are delivered.
+    """The positions from which a room's events are delivered.
 
-    ``recovered`` is false if a position was asked for that this history does not reach or whose
-    partitions are not those of the room: then events may be missing before ``positions``.
+    ``recovered`` is false if this history does not reach the requested position, or if the
+    position has other partitions than the room: events may be missing before ``positions``.
     """
 
     positions: Positions
@@ -35,14 +35,14 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(NamedTuple):
-    """An entry, and the names of the subscription's rooms that it is delivered for."""
+    """An entry, and the names of the subscription's rooms that contain it."""
 
     rooms: tuple[str, ...]
     entry: HistoryEntry
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True):
-    """A room, replayed from ``begin`` to ``since`` and from there followed with the others."""
+    """A room, replayed from ``begin`` to ``since`` and then followed along with the others."""
 
     admission: Admission
     begin: Positions
@@ -50,7 +50,7 @@ class Entered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replay(msgspec.Struct, kw_only=True, eq=False):
-    """One partition of a room from ``after`` to ``upto``, less what ``others`` deliver anyway."""
+    """One partition of a room from ``after`` to ``upto``, without what ``others`` deliver."""
 
     name: str
     room: Room
@@ -60,7 +60,7 @@ class Replay(msgspec.Struct, kw_only=True, eq=False):
 
 
 class Fetch(msgspec.Struct, frozen=True, kw_only=True):
-    """The history to read next: of each room at most ``limit`` entries after its position."""
+    """The history to read next: at most ``limit`` entries of each room after its position."""
 
     rooms: tuple[tuple[Room, Position], ...]
     upto: Position
@@ -71,10 +71,10 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True):
 class Subscription:
     """The rooms of one reader.
 
-    ``head`` is the hub's position in each partition, always the present one.
+    ``head`` is the hub's current position in each partition; the hub updates it.
 
-    Only photo rooms may be left, and a client or session room is entered before them: so no room
-    that another one relies on in its replay ever goes away.
+    Only photo rooms may be left, and a client or session room is entered before them, so a room
+    that another one's replay relies on is never left.
     """
 
     def __init__(self, head: Mapping[int, Position], backlog_max: int, page: int = PAGE) -> None:
@@ -93,15 +93,15 @@ class Subscription:
 
     @property
     def partitions(self) -> Set[int]:
-        """Those of all rooms entered, also of those that were left."""
+        """The partitions of all rooms entered, including rooms that were left."""
         return self._joint.keys()
 
     def enter(
         self, admission: Admission, after: Positions | None, begin: Positions | None = None
     ) -> Start:
-        """Follow the room from ``after``; without it from ``begin``, or from now on.
+        """Follow the room from ``after``; without it, from ``begin``, or from now on.
 
-        Entering again adds what lies before.
+        Entering a room again adds its earlier events.
         """
         now = {partition: self._head[partition] for partition in admission.partitions}
         recovered = after is not None and _reaches(now, after)
@@ -121,7 +121,7 @@ class Subscription:
         return Start(positions=begin, recovered=recovered)
 
     def leave(self, name: str) -> Room | None:
-        """The room that was left; None if the subscription was not in it."""
+        """Leave the room and return it; None if the subscription was not in it."""
         entered = self._rooms.pop(name, None)
         if entered is None:
             return None
@@ -129,9 +129,9 @@ class Subscription:
         return entered.admission.room
 
     def offer(self, entry: HistoryEntry) -> bool:
-        """The hub has come to ``entry``, which is in one of the rooms.
+        """Add an entry of one of the rooms, which the hub has reached, to the backlog.
 
-        False if the backlog was full: it is dropped, to be read from history.
+        Return False if the backlog was full: it is dropped and will be read from history.
         """
         if len(self.backlog) < self._backlog_max:
             self.backlog.append(entry)
@@ -141,7 +141,7 @@ class Subscription:
         return False
 
     def wanted(self) -> Fetch | None:
-        """What to read from history; None when the backlog goes on from here."""
+        """Return what to read from history next; None when the backlog continues from here."""
         if self._replays:
             replay = self._replays[0]
             rooms = ((replay.room, replay.after),)
@@ -159,10 +159,10 @@ class Subscription:
         return None
 
     def fetched(self, fetch: Fetch, pages: Sequence[Sequence[HistoryEntry]]) -> list[Delivery]:
-        """What to deliver of the pages read for ``fetch``, one for each of its rooms."""
+        """Return what to deliver of the pages read for ``fetch``, one for each of its rooms."""
         if fetch.replay is not None:
             return self._replayed(fetch.replay, pages[0], fetch.limit)
-        # A full page says nothing of what comes after it, in any of the rooms.
+        # After the end of a full page, the entries of any room are unknown.
         ends = [page[-1].position for page in pages if len(page) == fetch.limit]
         end = min(ends, default=fetch.upto)
         self._cursor[end.partition] = end
@@ -170,7 +170,7 @@ class Subscription:
         return self._deliveries(found[position] for position in sorted(found))
 
     def take(self) -> list[Delivery]:
-        """The next of the backlog, at most a page; only when nothing is ``wanted``."""
+        """Take at most a page from the backlog; only when nothing is ``wanted`` from history."""
         taken = [self.backlog.popleft() for _ in range(min(self._page, len(self.backlog)))]
         for entry in taken:
             self._cursor[entry.position.partition] = entry.position
@@ -201,7 +201,11 @@ class Subscription:
             self._replays.remove(replay)
         else:
             replay.after = page[-1].position
-        return [Delivery((replay.name,), entry) for entry in page if not _among(entry, replay)]
+        return [
+            Delivery((replay.name,), entry)
+            for entry in page
+            if not _is_delivered_by_others(entry, replay)
+        ]
 
     def _deliveries(self, entries: Iterable[HistoryEntry]) -> list[Delivery]:
         deliveries: list[Delivery] = []
@@ -222,7 +226,7 @@ def _reaches(head: Positions, after: Positions) -> bool:
     return head.keys() == after.keys() and all(after[p] <= head[p] for p in head)
 
 
-def _among(entry: HistoryEntry, replay: Replay) -> bool:
-    """Whether another room delivers the entry, so that its reader gets it once."""
+def _is_delivered_by_others(entry: HistoryEntry, replay: Replay) -> bool:
+    """Return whether another room delivers the entry, so that the reader gets it only once."""
     rooms = rooms_of(entry)
     return any(room in rooms and entry.position > begin for room, begin in replay.others)

@@ -1,32 +1,33 @@
-"""``/ws``: rooms over a WebSocket. Messages are JSON objects, told apart by ``type``.
+"""``/ws``: rooms over a WebSocket. Messages are JSON objects, distinguished by ``type``.
 
-| a client says | and is answered |
+| client message | reply |
 |---|---|
 | ``identify`` ``{sessionId?, clientId?, lastEventId?}``, once, first | ``identified`` |
 | ``subscribe:photo`` ``{photoId, lastEventId?}`` | ``subscribed`` |
 | ``unsubscribe:photo`` ``{photoId}`` | ``unsubscribed`` |
 | ``ping`` | ``pong`` |
 
-``identify`` enters the client's room, and the session's. ``event`` ``{rooms, event}`` brings an
-event of the rooms entered: each event once a socket, for however many of its rooms; in order within
-each room. What was under way may still come after ``unsubscribed``. ``error`` ``{code, detail}``
-answers what cannot be done, and changes nothing.
+``identify`` enters the client's room, and the session's. ``event`` ``{rooms, event}`` delivers an
+event of the rooms entered: each event once per socket, even if several of its rooms contain it; in
+order within each room. Events in flight may still arrive after ``unsubscribed``. ``error``
+``{code, detail}`` answers a message that cannot be processed; it changes nothing.
 
 | close code | why |
 |---|---|
 | 1008 | ``too-many-errors``: more than ``Limits.errors_per_socket``, ``rate-limited`` ones too |
 | 1008 | ``too-many-frames``: pings, pongs and fragments beyond ``Limits.frames_per_minute`` |
-| 1009 | a message of more than ``Limits.message_max_bytes``, refused before it has come |
-| 1012 | the server stops: connect again |
-| 1013 | ``slow-reader``: nothing was taken for ``Limits.slow_reader_s``; connect again and resume |
-| 1013 | ``too-many-connections`` and its like (``gateway.http.connections``): try again later |
-| 1013 | ``log-unavailable``, ``unavailable``: who asks cannot be found out now; connect again |
-| 4401 | ``missing-token``, ``invalid-token`` or another code that comes with 401: at once |
+| 1009 | a message of more than ``Limits.message_max_bytes``, rejected before it is received |
+| 1012 | the server is stopping: reconnect |
+| 1013 | ``slow-reader``: nothing was read for ``Limits.slow_reader_s``; reconnect and resume |
+| 1013 | ``too-many-connections`` and similar (``gateway.http.connections``): retry later |
+| 1013 | ``log-unavailable``, ``unavailable``: the token cannot be checked now; reconnect |
+| 4401 | ``missing-token``, ``invalid-token`` or another code of status 401: immediately |
 | 4401 | ``expired-token``, ``revoked-token``, ``expired-session``: when that happens |
-| 4403 | ``cross-origin``: a cookie counts only for a page of this very host |
+| 4403 | ``cross-origin``: a cookie is accepted only from a page of the same host |
 
-Who may not enter is told so after the handshake, because a browser does not show the status of one
-that fails. A client or an address that opens too many sockets gets 429 instead of a handshake.
+A client that may not enter learns it after the handshake, because a browser does not expose the
+status of a failed one. A client or address that opens too many sockets gets 429 instead of a
+handshake.
 """
 
 import logging
@@ -50,6 +51,20 @@ from gateway.http.problems import Refused, shortened
 from gateway.http.wording import in_our_words
 from gateway.limits.throttling import RateLimited, Throttle, refuse_handshake
 from gateway.rooms.hub import Hub, Subscriber
+from gateway.rooms.messages import (
+    Error,
+    Identified,
+    Identify,
+    Message,
+    Ping,
+    Pong,
+    Request,
+    Subscribed,
+    SubscribePhoto,
+    Unsubscribed,
+    UnsubscribePhoto,
+    requests,
+)
 from gateway.rooms.rooms import (
     Admission,
     admit,
@@ -64,63 +79,7 @@ from store.errors import StoreError
 logger = logging.getLogger("photolog.gateway")
 
 CLOSE_PATIENCE_S = 1.0
-"""How long to try to say why; a reader that takes nothing does not take that either."""
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="type"):
-    """Said by either side."""
-
-
-class Identify(Message, frozen=True, kw_only=True, tag="identify"):
-    """``client_id`` is for operators and auditors; a client is the one of its token."""
-
-    client_id: str | None = None
-    session_id: str | None = None
-    last_event_id: str | None = None
-
-
-class SubscribePhoto(Message, frozen=True, kw_only=True, tag="subscribe:photo"):
-    photo_id: str
-    last_event_id: str | None = None
-
-
-class UnsubscribePhoto(Message, frozen=True, kw_only=True, tag="unsubscribe:photo"):
-    photo_id: str
-
-
-class Ping(Message, frozen=True, kw_only=True, tag="ping"):
-    pass
-
-
-class Identified(Message, frozen=True, kw_only=True, tag="identified"):
-    """``position`` and ``recovered`` as in the first frame of ``/api/events``."""
-
-    client_id: str
-    session_id: str | None
-    position: str
-    recovered: bool
-
-
-class Subscribed(Message, frozen=True, kw_only=True, tag="subscribed"):
-    photo_id: str
-    position: str
-    recovered: bool
-
-
-class Unsubscribed(Message, frozen=True, kw_only=True, tag="unsubscribed"):
-    photo_id: str
-
-
-class Pong(Message, frozen=True, kw_only=True, tag="pong"):
-    pass
-
-
-class Error(Message, frozen=True, kw_only=True, tag="error"):
-    code: str
-    detail: str
-
-
-_requests = msgspec.json.Decoder(Identify | SubscribePhoto | UnsubscribePhoto | Ping)
+"""How long to try to send the close frame: a client that reads nothing does not read it."""
 
 
 @websocket("/ws", exclude_from_auth=True)
@@ -156,13 +115,13 @@ async def no_handshake() -> None:
     """Answer a request that is not a WebSocket handshake."""
     raise Refused(
         "upgrade-required",
-        "This address takes WebSocket handshakes only.",
+        "This endpoint accepts only WebSocket handshakes.",
         headers={"Upgrade": "websocket", "Connection": "Upgrade"},
     )
 
 
 class _Ended(Exception):
-    """The conversation is over, for a reason that the peer is to know."""
+    """The conversation ends for a reason that the close frame gives."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -173,7 +132,7 @@ class _Ended(Exception):
 async def _admitted(
     socket: Socket, access: Access, throttle: Throttle, security: SecurityLog
 ) -> "Principal | _Ended":
-    """Return who asks, or why they may not; raises RateLimited."""
+    """Return the principal, or why the socket is closed; raises RateLimited."""
     try:
         principal = await access.authenticate(socket)
     except (AuthError, Forbidden) as fault:
@@ -212,7 +171,7 @@ async def _converse(
     security: SecurityLog,
     budget: Bucket | None,
 ) -> _Ended | None:
-    """Listen and tell until either comes to an end, or the token does."""
+    """Receive messages and send events until either ends, or the token expires or is revoked."""
     end: _Ended | None = None
     refused = anyio.Event()
 
@@ -232,7 +191,7 @@ async def _converse(
         except _Ended as ended:
             end = end or ended
         except (OSError, WebSocketDisconnect):
-            logger.debug("the peer of a socket has gone")
+            logger.debug("the peer closed a socket")
         tasks.cancel_scope.cancel()
 
     with (
@@ -242,14 +201,14 @@ async def _converse(
         conversation = _Conversation(socket, principal, deps, hub, subscriber, security, budget)
         with anyio.move_on_after(principal.expires - time.time()) as lifetime:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(until_ended, conversation.listen)
-                tasks.start_soon(until_ended, conversation.tell)
+                tasks.start_soon(until_ended, conversation.receive)
+                tasks.start_soon(until_ended, conversation.deliver)
                 tasks.start_soon(until_refused)
     return _Ended(4401, "expired-token") if lifetime.cancelled_caught else end
 
 
 class _Conversation:
-    """One socket. An answer is sent before the first event of the room that it is about."""
+    """One socket. The reply that confirms a room is sent before the room's first event."""
 
     def __init__(
         self,
@@ -272,21 +231,23 @@ class _Conversation:
         self._budget = budget
         self._identified = False
 
-    async def listen(self) -> None:
-        """Answer each message, one after the other; return when the peer has gone."""
+    async def receive(self) -> None:
+        """Answer the messages one by one; return when the peer disconnects."""
         while (text := await self._receive()) is not None:
             try:
                 self._pay()
-                await self._answer(_requests.decode(text))
+                await self._answer(requests.decode(text))
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
                 await self._refuse("malformed-message", shortened(in_our_words(str(error))))
             except Refused as error:
                 self._security.refused(self._socket.scope, error)
                 await self._refuse(error.code, error.detail)
             except StoreError:
-                await self._refuse("unavailable", "A part of the system does not answer now.")
+                await self._refuse(
+                    "unavailable", "A part of the system does not answer. Try again later."
+                )
 
-    async def tell(self) -> None:
+    async def deliver(self) -> None:
         """Send the events of the rooms until the hub stops."""
         while batch := await self._subscriber.next_batch():
             for delivery in batch:
@@ -306,7 +267,7 @@ class _Conversation:
         text = message.get("text")
         return (message.get("bytes") if text is None else text) or ""
 
-    async def _answer(self, request: Identify | SubscribePhoto | UnsubscribePhoto | Ping) -> None:
+    async def _answer(self, request: Request) -> None:
         match request:
             case Identify():
                 await self._identify(request)
@@ -314,18 +275,21 @@ class _Conversation:
                 await self._subscribe(request)
             case UnsubscribePhoto(photo_id=photo_id):
                 if not self._subscriber.leave(f"photo:{photo_id}"):
-                    raise Refused("not-subscribed", f"Not in the room of {photo_id[:64]!r}.")
+                    raise Refused("not-subscribed", f"Not subscribed to photo {photo_id[:64]!r}.")
                 await self._say(Unsubscribed(photo_id=photo_id))
             case Ping():
                 await self._say(Pong())
 
     async def _identify(self, request: Identify) -> None:
         if self._identified:
-            raise Refused("already-identified", "One socket, one client and one session.")
+            raise Refused(
+                "already-identified",
+                "This socket is already identified. Open another socket for another session.",
+            )
         own = f"client:{request.client_id}" if request.client_id is not None else "client"
         admissions = [await admit(own, self._principal, self._deps)]
         client_id = admissions[0].room.id
-        if request.session_id:  # an upload takes the empty one for none, too
+        if request.session_id:  # as in an upload, an empty id means no session
             admissions.append(session_room(request.session_id, client_id, self._deps.log))
 
         def answer(start: Start) -> Identified:
@@ -359,11 +323,13 @@ class _Conversation:
         last_event_id: str | None,
         answer: Callable[[Start], Message],
     ) -> None:
-        """Enter all the rooms at one point of the history; answer with the start of the first."""
+        """Enter all rooms at the same point in the history; reply with the start of the first."""
         asked = parse_positions(last_event_id) if last_event_id else None
         replacements, own = self._hub.replacements, self._principal.own
         after = await self._hub.reached(asked, own)
-        begin = await self._hub.begin(admissions[0], asked, own)  # the others: same client
+        begin = await self._hub.begin(
+            admissions[0], asked, own
+        )  # the others are of the same client
         added = {admission.room for admission in admissions} - set(self._subscriber.rooms)
         if len(self._subscriber.rooms) + len(added) > self._deps.limits.rooms_per_socket:
             raise Refused("too-many-rooms", "Leave a room before you enter another.")

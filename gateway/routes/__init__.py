@@ -1,1 +1,1 @@
-"""The routes. One file is one resource."""
+"""The routes: one file for each resource."""

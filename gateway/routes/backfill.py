@@ -1,4 +1,4 @@
-"""Running one stage over the photos that are there, page by page."""
+"""Run one stage over all existing photos, page by page."""
 
 import uuid
 from typing import Annotated
@@ -25,13 +25,13 @@ from store.sqlite.connection import Connection
 from store.sqlite.reader import Reader
 
 RUNS = uuid.UUID("40465386-4407-40aa-848e-04af39e72c07")
-"""The namespace of the ids of backfilled jobs: one run asks for each photo's job once."""
+"""Namespace of the ids of backfill jobs: one run requests each photo's job once."""
 
 
-class BackfillWish(
+class BackfillRequest(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """``run`` names all calls that belong together."""
+    """``run`` is the same for all calls that belong together."""
 
     stage: str
     run: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]+$", max_length=64)]
@@ -40,8 +40,8 @@ class BackfillWish(
 
 
 class Backfilled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``already`` were asked for by an earlier call of the run; ``total`` counts all photos, on
-    the first page."""
+    """``already`` counts photos that an earlier call of the run has requested; ``total`` counts all
+    photos, on the first page."""
 
     requested: int
     already: int
@@ -67,16 +67,18 @@ class Backfilled(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         *("log-unavailable", "read-model-behind"),
     ),
     tags=["operations"],
-    summary="Run a stage over a page of all photos",
+    summary="Backfill a stage over a page of photos",
 )
 async def backfill(
     request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
-    data: JSONBody[BackfillWish],
+    data: JSONBody[BackfillRequest],
 ) -> Response[Backfilled]:
-    """The stage and those that build on it, in the low lane, newest photos first. Photos whose job
-    runs or has failed are skipped. Calling again with the same `run` does nothing twice."""
+    """Run a stage, and those that depend on it, over a page of all photos, newest first.
+
+    Tasks go to the low-priority lane. Photos whose job is running or has failed are skipped.
+    Repeating a call with the same `run` requests nothing twice."""
     check_stage(data.stage)
 
     async def command_for(target: Target) -> PhotoCommand:
@@ -95,17 +97,19 @@ async def backfill(
     return Response(answer, headers=position_header(*batch.positions))
 
 
-def _command(wish: BackfillWish, target: Target) -> BackfillStage:
-    name = f"{wish.stage}:{wish.run}:{target.photo_id}"
+def _command(wanted: BackfillRequest, target: Target) -> BackfillStage:
+    name = f"{wanted.stage}:{wanted.run}:{target.photo_id}"
     return BackfillStage(
-        photo_id=target.photo_id, job_id=str(uuid.uuid5(RUNS, name)), stage=wish.stage
+        photo_id=target.photo_id, job_id=str(uuid.uuid5(RUNS, name)), stage=wanted.stage
     )
 
 
-async def _page(deps: Dependencies, reader: Reader, wish: BackfillWish) -> tuple[Page, int | None]:
+async def _page(
+    deps: Dependencies, reader: Reader, wanted: BackfillRequest
+) -> tuple[Page, int | None]:
     try:
-        limit = bounded(wish.limit, deps.limits.page_limit_max)
-        return await reader.query(_photos, wish.cursor, limit)
+        limit = bounded(wanted.limit, deps.limits.page_limit_max)
+        return await reader.query(_photos, wanted.cursor, limit)
     except ValueError as error:
         raise Refused("invalid-cursor", str(error)) from error
 

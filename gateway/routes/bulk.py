@@ -1,4 +1,4 @@
-"""One command for each of many photos: what the rules refuse is told, and the others go on."""
+"""Run one command for each of many photos; report those that the rules reject, and continue."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -13,25 +13,25 @@ from store.log.log import Outcome
 from store.log.position import Position
 
 AT_ONCE = 16
-"""Commands of one batch that are under way: they share the log's writes to its disk."""
+"""Concurrent commands of one batch; they share the log's writes to disk."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo and whose it is."""
+    """A photo and the client that owns it."""
 
     photo_id: str
     client_id: str
 
 
 class Skipped(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``code`` is that of the problem that the photo alone would have met."""
+    """``code`` is the problem code that a command for this photo alone would have returned."""
 
     photo_id: str
     code: str
 
 
 class Batch(msgspec.Struct, kw_only=True):
-    """``recorded`` commands led to events; what ``already`` was so did not."""
+    """``recorded`` counts commands that appended events, ``already`` those that changed nothing."""
 
     recorded: int = 0
     already: int = 0
@@ -45,10 +45,10 @@ async def execute_each(
     targets: Sequence[Target],
     command_for: Callable[[Target], Awaitable[PhotoCommand]],
 ) -> Batch:
-    """Give every photo its command, ``AT_ONCE`` at a time; what is told keeps their order.
+    """Run each photo's command, ``AT_ONCE`` concurrently; results keep the order of ``targets``.
 
     Raises:
-        Refused: ``log-unavailable``; some may have been recorded, and can be given again.
+        Refused: ``log-unavailable``; some commands may have been recorded. Repeating all is safe.
     """
     found: dict[Target, Outcome | Rejected] = {}
     turns = iter(dict.fromkeys(targets))
@@ -65,7 +65,7 @@ async def execute_each(
         async with anyio.create_task_group() as tasks:
             for _ in range(min(AT_ONCE, len(targets))):
                 tasks.start_soon(take_turns)
-    except ExceptionGroup as errors:  # one is enough to tell; the others ended with it
+    except ExceptionGroup as errors:  # the first is enough; it ended the others
         raise errors.exceptions[0] from errors
     return _batch(targets, found)
 

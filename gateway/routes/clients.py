@@ -1,12 +1,12 @@
-"""The clients as operators see them: what each has, and its quota."""
+"""Clients as operators see them: their usage and quotas."""
 
 import msgspec
 from litestar import Response, get, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from domain.clients.holdings import Usage
 from domain.clients.quotas import ChangeQuota, Most, OwnQuota
+from domain.clients.usage import Usage
 from gateway.commands import NO_ANSWER, naming_the_log, position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import CLIENT_ID, operator, overseer
@@ -24,7 +24,7 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ClientView(_Shape, frozen=True, kw_only=True):
-    """``own`` is what an operator has set for the client; null is the default, 0 no limit."""
+    """``own`` are the limits set for this client: null means the default, 0 no limit."""
 
     client_id: str
     usage: Usage
@@ -32,23 +32,23 @@ class ClientView(_Shape, frozen=True, kw_only=True):
 
 
 class ClientsView(_Shape, frozen=True, kw_only=True):
-    """By client id. ``next_cursor`` leads to the following page; null on the last one."""
+    """Clients in order of their ids. ``next_cursor`` is null on the last page."""
 
     items: list[ClientView]
     next_cursor: str | None
 
 
 class ClientQuota(_Shape, frozen=True, kw_only=True):
-    """``quota`` is what applies to the client and how much of it is used, ``own`` what an operator
-    has set for it; null is the default, 0 no limit."""
+    """``quota`` holds the limits in force and their use, ``own`` the limits set for this client:
+    null means the default, 0 no limit."""
 
     client_id: str
     quota: QuotaView
     own: OwnQuota
 
 
-class QuotaWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A limit that is null or left out is the default; 0 is no limit."""
+class QuotaRequest(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit that is null or left out takes the default; 0 means no limit."""
 
     photos: Most | None = None
     bytes: Most | None = None
@@ -75,9 +75,9 @@ async def list_clients(
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> ClientsView:
-    """The clients that have uploaded a photo or have a quota of their own, and what each has."""
+    """List the clients that have uploaded a photo or have their own quota, with their usage."""
     if cursor is not None and not CLIENT_ID.fullmatch(cursor):
-        raise Refused("invalid-cursor", "This cursor is not one of a list of clients.")
+        raise Refused("invalid-cursor", "This cursor does not belong to a list of clients.")
     limit = bounded(limit, deps.limits.page_limit_max)
     found = await reader.query(clients.page, cursor=cursor, limit=limit)
     items = [ClientView(client_id=x.client_id, usage=x.usage, own=x.own) for x in found.items]
@@ -89,14 +89,14 @@ async def list_clients(
     guards=[allowed(overseer), only()],
     responses=problems("invalid-client", "missing-token", "forbidden", "log-unavailable"),
     tags=["operations"],
-    summary="The quota of a client",
+    summary="Get a client's quota",
 )
 async def show_quota(
     deps: NamedDependency[Dependencies],
     quotas: NamedDependency[Quotas],
     client_id: FromPath[str],
 ) -> ClientQuota:
-    """What applies to the client, and how much of it is used now."""
+    """Return the limits in force for the client, and how much of each is used."""
     return await _view(deps, quotas, _checked(client_id))
 
 
@@ -109,17 +109,19 @@ async def show_quota(
         "not-json",
     ),
     tags=["operations"],
-    summary="Set the quota of a client",
+    summary="Set a client's quota",
 )
 async def set_quota(
     request: Asked,
     deps: NamedDependency[Dependencies],
     quotas: NamedDependency[Quotas],
     client_id: FromPath[str],
-    data: JSONBody[QuotaWish],
+    data: JSONBody[QuotaRequest],
 ) -> Response[ClientQuota]:
-    """Replaces all that was set for the client before. Every gateway applies it within two seconds.
-    What a client has beyond its quota stays; it gets no more."""
+    """Replace all limits that were set for the client before.
+
+    Every gateway applies them within two seconds. A client that exceeds its new quota keeps what it
+    has, but cannot add more."""
     command = ChangeQuota(client_id=_checked(client_id), quota=data.own())
     steered = await steer(request, deps, command)
     quotas.learn(steered)
@@ -135,7 +137,7 @@ async def _view(deps: Dependencies, quotas: Quotas, client_id: str) -> ClientQuo
 
 def _checked(client_id: str) -> str:
     if not CLIENT_ID.fullmatch(client_id):
-        raise Refused("invalid-client", f"{client_id[:40]!r} is not a client id.")
+        raise Refused("invalid-client", f"{client_id[:40]!r} is not a valid client id.")
     return client_id
 
 

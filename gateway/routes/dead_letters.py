@@ -1,4 +1,4 @@
-"""The dead letters: jobs that failed for good, until an operator retries or discards them."""
+"""Dead letters: jobs that failed permanently, until an operator retries or discards them."""
 
 import uuid
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, JSONBody
+from litestar.params import JSONBody, QueryParameter
 from msgspec import Meta
 
 from domain.photo.commands import DiscardFailure, PhotoCommand, RetryProcessing
@@ -29,13 +29,19 @@ from projections.models.dead_letters import DeadLetters
 from store.sqlite.reader import Reader
 
 RETRIES = uuid.UUID("df8081e6-38fd-440f-a227-58b45b8854bf")
-"""The namespace of the ids of retried jobs: who retries the same failure means the same job."""
+"""Namespace of the ids of retried jobs: retrying the same failure always yields the same job id."""
+
+
+StageFilter = Annotated[str | None, QueryParameter(description="Only failures of this stage.")]
+CategoryFilter = Annotated[
+    Category | None, QueryParameter(description="Only failures of this category.")
+]
 
 
 class Selection(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """Either `photoIds`; or a filter, or `all`, of which one call takes a page of `limit`."""
+    """Select photos by `photoIds`, or by a filter or `all`, of which one call handles a page."""
 
     photo_ids: Annotated[list[str], Meta(min_length=1)] | None = None
     stage: str | None = None
@@ -46,18 +52,18 @@ class Selection(
     limit: Annotated[int, Meta(ge=1)] = PAGE
 
 
-class RetryWish(Selection, frozen=True, kw_only=True):
-    """``priority`` null is that of the failed job."""
+class RetryRequest(Selection, frozen=True, kw_only=True):
+    """A null ``priority`` keeps the priority of the failed job."""
 
     priority: Annotated[int, Meta(ge=1, le=10)] | None = None
 
 
-class DiscardWish(Selection, frozen=True, kw_only=True):
+class DiscardRequest(Selection, frozen=True, kw_only=True):
     reason: Reason
 
 
 class Selected(msgspec.Struct, frozen=True, kw_only=True):
-    """The photos of a selection, those that are not there, and where its next page begins."""
+    """The photos of a selection, those that do not exist, and the cursor of the next page."""
 
     targets: list[Target]
     missing: list[Skipped] = []
@@ -65,7 +71,7 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``next_cursor`` leads to the rest of what the filter selects; null when that was all."""
+    """``next_cursor`` continues with the rest of the selection; null at its end."""
 
     retried: int
     skipped: list[Skipped]
@@ -92,23 +98,23 @@ class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         )
     ),
     tags=["operations"],
-    summary="List what has failed",
+    summary="List dead letters",
 )
 async def list_dead_letters(
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
-    stage: FromQuery[str | None] = None,
-    category: FromQuery[Category | None] = None,
+    stage: StageFilter = None,
+    category: CategoryFilter = None,
     client_id: ClientId = None,
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> DeadLetters:
-    """The last failures first: with the stage, its attempts, and why."""
-    wish = Selection(
+    """List jobs that failed permanently, latest first: the stage, its attempts and the reason."""
+    selection = Selection(
         stage=stage, category=category, client_id=client_id, cursor=cursor, limit=limit
     )
-    _check_stage(wish)
-    return await _page(deps, reader, wish)
+    _check_stage(selection)
+    return await _page(deps, reader, selection)
 
 
 @post(
@@ -129,15 +135,16 @@ async def list_dead_letters(
         "read-model-behind",
     ),
     tags=["operations"],
-    summary="Try again what has failed",
+    summary="Retry dead letters",
 )
 async def retry_dead_letters(
     request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
-    data: JSONBody[RetryWish],
+    data: JSONBody[RetryRequest],
 ) -> Response[Retried]:
-    """As new jobs that go on from the stage that failed: what is done is not done again."""
+    """Start a new job for each selected photo from the stage that failed. Completed stages are not
+    repeated."""
 
     async def retry(target: Target) -> PhotoCommand:
         return await _retry(deps, target, data)
@@ -170,15 +177,16 @@ async def retry_dead_letters(
         "read-model-behind",
     ),
     tags=["operations"],
-    summary="Put aside what has failed",
+    summary="Discard dead letters",
 )
 async def discard_dead_letters(
     request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
-    data: JSONBody[DiscardWish],
+    data: JSONBody[DiscardRequest],
 ) -> Response[Discarded]:
-    """Their photos stay as they are; the reason stands in their history."""
+    """Remove the selected failures from the dead letters. The photos do not change; their history
+    records the reason."""
 
     async def discard(target: Target) -> PhotoCommand:
         return DiscardFailure(photo_id=target.photo_id, reason=data.reason)
@@ -193,16 +201,17 @@ async def discard_dead_letters(
     return Response(answer, headers=position_header(*batch.positions))
 
 
-def _check_stage(wish: Selection) -> None:
-    if wish.stage is not None:
-        check_stage(wish.stage)
+def _check_stage(selection: Selection) -> None:
+    if selection.stage is not None:
+        check_stage(selection.stage)
 
 
-async def _retry(deps: Dependencies, target: Target, wish: RetryWish) -> PhotoCommand:
-    """Of two who retry one failure at once, one begins the job; to the other it is already so.
+async def _retry(deps: Dependencies, target: Target, wanted: RetryRequest) -> PhotoCommand:
+    """Return the command that retries the photo's failure.
 
-    The read model may not know yet that another has put a failure aside: unless the photo is named,
-    it stays so.
+    If two operators retry the same failure concurrently, one starts the job and the other finds it
+    already started. The read model may not show yet that a failure was discarded: it stays
+    discarded unless the request names the photo.
     """
     photo = (await deps.log.load(target.photo_id, target.client_id)).photo
     if photo is None:
@@ -211,29 +220,31 @@ async def _retry(deps: Dependencies, target: Target, wish: RetryWish) -> PhotoCo
     return RetryProcessing(
         photo_id=photo.photo_id,
         job_id=job_id,
-        priority=wish.priority,
-        unless_discarded=wish.photo_ids is None,
+        priority=wanted.priority,
+        unless_discarded=wanted.photo_ids is None,
     )
 
 
-async def _select(deps: Dependencies, reader: Reader, wish: Selection) -> Selected:
-    _check_stage(wish)
-    bounded(wish.limit, deps.limits.page_limit_max)
-    _check_cursor(wish.cursor)
-    filtered = wish.all or (wish.stage, wish.category, wish.client_id) != (None, None, None)
-    if filtered == (wish.photo_ids is not None):
+async def _select(deps: Dependencies, reader: Reader, selection: Selection) -> Selected:
+    _check_stage(selection)
+    bounded(selection.limit, deps.limits.page_limit_max)
+    _check_cursor(selection.cursor)
+    filters = (selection.stage, selection.category, selection.client_id)
+    is_filtered = selection.all or filters != (None, None, None)
+    if is_filtered == (selection.photo_ids is not None):
         raise Refused(
-            "invalid-request", "Name photoIds; or stage, category or clientId; or all: true."
+            "invalid-request",
+            "Select either by photoIds, or by stage, category, clientId or all: true.",
         )
-    if wish.photo_ids is not None:
-        return await _find(deps, wish.photo_ids)
-    page = await _page(deps, reader, wish)
+    if selection.photo_ids is not None:
+        return await _find(deps, selection.photo_ids)
+    page = await _page(deps, reader, selection)
     targets = [Target(photo_id=each.photo_id, client_id=each.client_id) for each in page.items]
     return Selected(targets=targets, next_cursor=page.next_cursor)
 
 
 def _check_cursor(cursor: str | None) -> None:
-    """Reject what is no cursor, also where none is needed."""
+    """Reject an invalid cursor, even if the selection does not use it."""
     try:
         if cursor is not None:
             cursors.Cursor.decode(cursor)
@@ -255,15 +266,15 @@ async def _find(deps: Dependencies, photo_ids: list[str]) -> Selected:
     return selected
 
 
-async def _page(deps: Dependencies, reader: Reader, wish: Selection) -> DeadLetters:
+async def _page(deps: Dependencies, reader: Reader, selection: Selection) -> DeadLetters:
     try:
         return await reader.query(
             dead_letters.page,
-            stage=wish.stage,
-            category=wish.category,
-            client_id=wish.client_id,
-            cursor=wish.cursor,
-            limit=bounded(wish.limit, deps.limits.page_limit_max),
+            stage=selection.stage,
+            category=selection.category,
+            client_id=selection.client_id,
+            cursor=selection.cursor,
+            limit=bounded(selection.limit, deps.limits.page_limit_max),
         )
     except ValueError as error:
         raise Refused("invalid-cursor", str(error)) from error

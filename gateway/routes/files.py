@@ -1,17 +1,18 @@
-"""The bytes of a photo: its original and its renditions, streamed from the blobs.
+"""Serve the bytes of a photo: its original and its renditions, streamed from the blob store.
 
-An original never changes, so a browser may keep it; it is asked again where the token has changed.
-A rendition changes when the photo is processed again, so a browser asks each time, which costs no
-bytes while the ETag, the SHA-256 of the file, is the same.
+An original never changes, so a browser may cache it; it requests the file again when the token
+changes. A rendition changes when the photo is processed again, so a browser revalidates it each
+time; this transfers no bytes while the ETag, the SHA-256 of the file, is the same.
 
-A whole file is hashed while it is sent: an answer whose bytes are not those of the log is refused,
-or broken off if it is longer than a chunk. A part of a file cannot be checked.
+A whole file is hashed while it is sent. If its bytes differ from what the log records, the request
+is rejected, or the response is aborted if the file is longer than a chunk. A part of a file cannot
+be checked.
 
-Files come from users. A browser shows them as the pictures that their first bytes said they are, or
-not at all: no sniffing, no scripts, no frame.
+Files come from users. A browser shows them as the image type detected from their first bytes, or
+not at all: no sniffing, no scripts, no frames.
 
-Where the blobs are with a server that readers reach, it can be told to send them there, with a URL
-that works for a while; who may not see the photo does not get one.
+If readers can reach the blob server, the gateway can redirect them to it with a URL that expires.
+Only readers who may see the photo get one.
 """
 
 import logging
@@ -25,7 +26,7 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
@@ -57,17 +58,26 @@ ASK = "private, no-cache"
 NEVER = "private, no-store"
 
 THUMBNAIL = "thumbnail-"
-"""How the names of thumbnails begin; the size follows."""
+"""Prefix of the names of thumbnails; the size follows."""
+
+ThumbnailSize = Annotated[
+    int, PathParameter(description="Longest edge in pixels: 150, 300 or 600.")
+]
 
 Download = Annotated[
-    bool, QueryParameter(name="download", description="Save the file instead of showing it.")
+    bool, QueryParameter(name="download", description="Download the file instead of displaying it.")
 ]
 
 _RESPONSES: Mapping[int, ResponseSpec] = {
     200: ResponseSpec(bytes, description="The file", media_type="image/*", generate_examples=False),
-    206: ResponseSpec(bytes, description="The part", media_type="image/*", generate_examples=False),
-    304: ResponseSpec(None, description="The file that the sender has", generate_examples=False),
-    307: ResponseSpec(None, description="Where the file is, for a while", generate_examples=False),
+    206: ResponseSpec(
+        bytes,
+        description="The requested range of the file",
+        media_type="image/*",
+        generate_examples=False,
+    ),
+    304: ResponseSpec(None, description="The client's copy is current", generate_examples=False),
+    307: ResponseSpec(None, description="A temporary URL of the file", generate_examples=False),
     **problems(
         *("photo-not-found", "rendition-not-found", "range-not-satisfiable", "missing-token"),
         *("blob-missing", "corrupt", "read-model-behind"),
@@ -76,7 +86,7 @@ _RESPONSES: Mapping[int, ResponseSpec] = {
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent: a file of a photo."""
+    """A file of a photo, as it is served."""
 
     photo_id: str
     client_id: str
@@ -94,7 +104,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
-    summary="The photo as it was uploaded",
+    summary="Get the original file",
 )
 async def original(
     request: Asked,
@@ -103,7 +113,7 @@ async def original(
     photo_id: FromPath[str],
     download: Download = False,
 ) -> ASGIResponse:
-    """Byte for byte; `Range` and `If-None-Match` work."""
+    """Return the photo as it was uploaded, byte for byte. Supports `Range` and `If-None-Match`."""
     owner, files = await _files(request, reader, photo_id)
     file = File(
         photo_id=photo_id,
@@ -124,17 +134,17 @@ async def original(
     guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
-    summary="A thumbnail",
+    summary="Get a thumbnail",
 )
 async def thumbnail(
     request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
     photo_id: FromPath[str],
-    size: FromPath[int],
+    size: ThumbnailSize,
     download: Download = False,
 ) -> ASGIResponse:
-    """`size` is the longest edge in pixels: 150, 300 or 600."""
+    """Return a thumbnail: upright, without metadata, and never larger than the original."""
     owner, files = await _files(request, reader, photo_id)
     file = _rendition(files, f"{THUMBNAIL}{size}", photo_id, owner)
     if file is None:
@@ -147,7 +157,7 @@ async def thumbnail(
     guards=[only("after", "download")],
     responses=_RESPONSES,
     tags=["photos"],
-    summary="The photo for screens",
+    summary="Get the optimized picture",
 )
 async def optimized(
     request: Asked,
@@ -156,7 +166,7 @@ async def optimized(
     photo_id: FromPath[str],
     download: Download = False,
 ) -> ASGIResponse:
-    """Smaller than the original, upright, without its metadata."""
+    """Return the picture for screens: smaller than the original, upright, without its metadata."""
     owner, files = await _files(request, reader, photo_id)
     file = _rendition(files, "optimized", photo_id, owner)
     if file is None:
@@ -188,18 +198,18 @@ def _no_thumbnail(size: int, files: Files, job: JobView | None) -> Refused:
         return _not_made("thumbnails", "thumbnails", job)
     sizes = ", ".join(sorted(made, key=int))
     detail = f"There is no thumbnail of {str(size)[:SHOWN]} px."
-    return Refused("rendition-not-found", detail, advice=f"Ask for one of {sizes} px.")
+    return Refused("rendition-not-found", detail, advice=f"Available sizes: {sizes} px.")
 
 
 def _not_made(what: str, stage: str, job: JobView | None) -> Refused:
-    """Why the photo lacks what the stage makes, and what can be done about it."""
+    """Return why the photo lacks what the stage produces, and what to do about it."""
     detail, advice = f"The photo has no {what}.", ""
     if job is not None and stage not in PIPELINES.get(job.pipeline, frozenset()):
-        detail = f"The pipeline {job.pipeline} makes no {what}."
+        detail = f"The pipeline {job.pipeline} produces no {what}."
         advice = f"Process the photo again with {DEFAULT_PIPELINE}."
     elif job is not None and job.status == "failed":
         detail = f"The photo has no {what}, because it could not be processed."
-        advice = "See its processingError."
+        advice = "See the photo's `processingError`."
     elif job is not None and job.status != "completed":
         detail, advice = f"The photo has no {what} yet.", "Wait until the photo is processed."
     return Refused("rendition-not-found", detail, advice=advice)
@@ -226,12 +236,12 @@ def _rendition(files: Files, name: str, photo_id: str, owner: Owner) -> File | N
 async def _answer(
     request: Asked, deps: Dependencies, file: File, *, download: bool
 ) -> ASGIResponse:
-    """304, 307, 206 or 200. Preconditions are evaluated before the blob is looked at.
+    """Answer 304, 307, 206 or 200. Preconditions are evaluated before the blob is read.
 
     Raises:
-        Refused: ``precondition-failed``; ``range-not-satisfiable``; ``corrupt``: the blob is not
-            what the log says.
-        Missing: there is no blob.
+        Refused: ``precondition-failed``; ``range-not-satisfiable``; ``corrupt``: the blob differs
+            from what the log records.
+        Missing: the blob does not exist.
     """
     conditions = Conditions.of(request.scope)
     if conditions is not None:
@@ -247,12 +257,12 @@ async def _answer(
         await _note(deps, file, "altered")
         raise Refused(
             "corrupt",
-            f"The file of this photo has {stored} bytes, and {file.size} were written.",
-            advice="Tell the operator: photolog reconcile.",
+            f"The stored file has {stored} bytes instead of the {file.size} that were written.",
+            advice="Ask the operator to run `photolog reconcile`.",
         )
     shown = disposition("attachment" if download else "inline", file.name)
     link = deps.blobs.link(file.key, mime_type=file.mime_type, disposition=shown)
-    if link is not None and not is_head(request.scope):  # which the link is signed for
+    if link is not None and not is_head(request.scope):  # the link is signed for GET
         return ASGIResponse(status_code=307, headers={"Location": link, "Cache-Control": NEVER})
     part = _part(request, file)
     start, length = (part.start, part.length) if part else (0, file.size)
@@ -288,7 +298,7 @@ async def _note(deps: Dependencies, file: File, damage: Damage) -> None:
 async def _checked(
     deps: Dependencies, file: File, chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
-    """The chunks of the whole file, which end early if they are not what the log records."""
+    """Yield the chunks of the whole file; end early if they differ from what the log records."""
 
     async def counted() -> AsyncIterator[bytes]:
         began = time.perf_counter()
@@ -300,7 +310,7 @@ async def _checked(
             deps.blobs.observe("get", "corrupt", time.perf_counter() - began)
             raise
 
-    # One chunk can be checked before the answer begins.
+    # A single chunk can be checked before the response starts.
     return await at_once(counted()) if file.size <= CHUNK_BYTES else counted()
 
 
@@ -314,7 +324,7 @@ def _headers(file: File) -> dict[str, str]:
 
 def _part(request: Asked, file: File) -> Range | None:
     if_range = request.headers.get("if-range")
-    # Section 14.2: a range means something with GET alone.
+    # RFC 9110, section 14.2: Range is defined only for GET.
     if is_head(request.scope) or not still_holds(if_range, file.current.etag):
         return None
     try:
@@ -328,15 +338,15 @@ def _part(request: Asked, file: File) -> Range | None:
 
 
 class Streamed(ASGIResponse):
-    """Sends chunk by chunk; a reader that takes nothing for ``patience_s`` is given up.
+    """Send chunk by chunk; give up on a client that reads nothing for ``patience_s``.
 
-    Chunks that end with Corrupt break the answer off.
+    If the chunks end with Corrupt, the response is aborted.
     """
 
     _should_set_content_length = False
 
     def __init__(self, chunks: AsyncIterator[bytes], patience_s: float, **options: object) -> None:
-        super().__init__(**options)  # pyright: ignore[reportArgumentType] # passed on as they are
+        super().__init__(**options)  # pyright: ignore[reportArgumentType] # passed through
         self._chunks = chunks
         self._patience_s = patience_s
 
@@ -346,10 +356,12 @@ class Streamed(ASGIResponse):
                 with anyio.move_on_after(self._patience_s) as scope:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 if scope.cancelled_caught:
-                    logger.warning("a reader took no bytes for %s s: given up", self._patience_s)
+                    logger.warning(
+                        "closed a download: the client read nothing for %s s", self._patience_s
+                    )
                     return
         except Corrupt as error:
-            logger.error("an answer is broken off: %s", error)  # noqa: TRY400 # it is no bug
+            logger.error("aborted a download: %s", error)  # noqa: TRY400 # not a bug
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -1,4 +1,4 @@
-"""The processing of photos: one run, and all photos of one upload session."""
+"""Jobs (one run of a pipeline over a photo) and upload sessions."""
 
 from litestar import get
 from litestar.di import NamedDependency
@@ -21,12 +21,12 @@ from store.sqlite.reader import Reader
     guards=[only("after")],
     responses=problems("job-not-found", "missing-token", "read-model-behind"),
     tags=["jobs"],
-    summary="One run of a pipeline",
+    summary="Get a job",
 )
 async def one_job(
     request: Asked, reader: NamedDependency[Reader], job_id: FromPath[str]
 ) -> JobView:
-    """Its stages and how far it is."""
+    """Return one run of a pipeline over a photo: its stages and their progress."""
     job = await reader.query(jobs.get, job_id)
     trespass = job is not None and not request.user.may_see(job.client_id)
     if job is None or trespass:
@@ -41,7 +41,7 @@ async def one_job(
         *("session-not-found", "ambiguous-session", "missing-token", "read-model-behind")
     ),
     tags=["jobs"],
-    summary="The photos of one session, counted",
+    summary="Get an upload session",
 )
 async def one_session(
     request: Asked,
@@ -49,15 +49,17 @@ async def one_session(
     session_id: FromPath[str],
     client_id: ClientId = None,
 ) -> SessionView:
-    """How many photos wait, are processed, are done or have failed."""
-    # A path parameter may hold any character, and begins with the slash before it.
+    """Count the photos of a session: queued, processing, completed and failed.
+
+    Operators and auditors add `clientId` if several clients use the same session id."""
+    # A path parameter may contain any character and starts with the slash before it.
     session_id = session_id.removeprefix("/")
     whose = request.user.client_id if request.user.role is Role.CLIENT else client_id
     found = await reader.query(_sessions, session_id, whose)
     if not found:
         raise Refused("session-not-found", f"There is no session {session_id[:64]!r}.")
     if len(found) > 1:
-        raise Refused("ambiguous-session", f"{len(found)} clients have this session.")
+        raise Refused("ambiguous-session", f"{len(found)} clients have a session with this id.")
     return found[0]
 
 

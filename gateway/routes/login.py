@@ -1,7 +1,8 @@
-"""Signing a browser in and out.
+"""Sign a browser in and out.
 
 A token, or a ticket from a link, is exchanged for a session: a cookie that scripts cannot read and
-other sites cannot send. A page of another site cannot sign anyone in: its ``Origin`` is refused.
+other sites cannot send. Requests with the ``Origin`` of another site are rejected, so such a site
+cannot sign anyone in.
 """
 
 from typing import Annotated
@@ -26,9 +27,9 @@ Asking = Request[None, None, State]
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Whom the token or session speaks for, and for how many more seconds.
+    """The client that a token or session stands for, and how many seconds it remains valid.
 
-    ``token_id`` is null for tokens of versions that gave them none.
+    ``token_id`` is null for tokens issued by versions without token ids.
     """
 
     client_id: str
@@ -39,25 +40,25 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Preview(Login, frozen=True, kw_only=True, rename="camel"):
-    """Whom it would sign in; ``current`` is who is signed in in this browser, or null."""
+    """The client that would be signed in, and ``current``, the one signed in now, or null."""
 
     current: Login | None
 
 
 class Current(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``current`` is who is signed in in this browser, or null."""
+    """``current`` is the client signed in in this browser, or null."""
 
     current: Login | None
 
 
-class TicketWish(
+class TicketRequest(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
     ticket: Annotated[str, Meta(max_length=100)]
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``path`` after the address of the gateway makes the link."""
+    """``path`` appended to the gateway's URL is the sign-in link."""
 
     ticket: str
     path: str
@@ -82,10 +83,12 @@ async def log_in(
     request: Asking,
     access: NamedDependency[Access],
     throttle: NamedDependency[Throttle],
-    data: JSONBody[TicketWish | None] = None,
+    data: JSONBody[TicketRequest | None] = None,
 ) -> Response[Login]:
-    """With a ticket, which is used up, or with a token as `Authorization: Bearer`. From then on the
-    browser sends the session's cookie by itself."""
+    """Start a session from a ticket in the body, or from a token in `Authorization: Bearer`.
+
+    The ticket can be used only once. The browser sends the session's cookie automatically from
+    then on."""
     principal = await _offered(request, access, throttle, data, use=True)
     if (before := session_cookie(request)) is not None:
         await access.end_session(before)
@@ -106,15 +109,17 @@ async def log_in(
         *("unsupported-encoding", "not-json", "body-too-large"),
     ),
     tags=["login"],
-    summary="Whom would this sign in?",
+    summary="Preview a sign-in",
 )
 async def preview_login(
     request: Asking,
     access: NamedDependency[Access],
     throttle: NamedDependency[Throttle],
-    data: JSONBody[TicketWish | None] = None,
+    data: JSONBody[TicketRequest | None] = None,
 ) -> Preview:
-    """As for signing in, and changes nothing: a ticket is not used up."""
+    """Return the client that a ticket or token would sign in, without signing in.
+
+    Changes nothing: the ticket can still be used."""
     offered = _login(await _offered(request, access, throttle, data, use=False))
     current = await access.in_session(request)
     return Preview(**msgspec.structs.asdict(offered), current=current and _login(current))
@@ -127,13 +132,14 @@ async def preview_login(
     security=[{"bearer": []}],
     responses=problems("missing-token", "cross-origin", "forbidden"),
     tags=["login"],
-    summary="Make a sign-in link",
+    summary="Create a sign-in link",
 )
 async def make_ticket(request: Asked, deps: NamedDependency[Dependencies]) -> Ticket:
-    """For whom the bearer token is for. The ticket counts once and only for minutes; its session
-    ends with the token."""
+    """Create a ticket that signs in the client of the bearer token.
+
+    A ticket can be used once and expires within minutes. Its session ends with the token."""
     if bearer(request) is None:
-        raise Forbidden("A sign-in link is made with a bearer token.")
+        raise Forbidden("A sign-in link can only be created with a bearer token.")
     lifetime_s = min(deps.limits.ticket_ttl_s, seconds_left(request.user))
     ticket = await request.auth.make_ticket(request.user, lifetime_s)
     return Ticket(ticket=ticket, path=f"/#ticket={ticket}", expires_in_s=int(lifetime_s))
@@ -144,10 +150,10 @@ async def make_ticket(request: Asked, deps: NamedDependency[Dependencies]) -> Ti
     guards=[only()],
     responses=problems("missing-token"),
     tags=["login"],
-    summary="Who am I?",
+    summary="Get the current login",
 )
 async def who_am_i(request: Asked) -> Login:
-    """Whom the token or session speaks for."""
+    """Return the client, role and scopes of the token or session, and when it expires."""
     return _login(request.user)
 
 
@@ -158,10 +164,12 @@ async def who_am_i(request: Asked) -> Login:
     security=[{}],
     responses=problems("log-unavailable"),
     tags=["login"],
-    summary="Is this browser signed in?",
+    summary="Check whether this browser is signed in",
 )
 async def show_current(request: Asking, access: NamedDependency[Access]) -> Current:
-    """As `GET /api/login`, but no error without a session. Counts the session's cookie alone."""
+    """Return the current login, or null without a session.
+
+    Unlike `GET /api/login`, it looks only at the session cookie and is no error without one."""
     principal = await access.in_session(request)
     return Current(current=principal and _login(principal))
 
@@ -176,7 +184,9 @@ async def show_current(request: Asking, access: NamedDependency[Access]) -> Curr
     summary="Sign this browser out",
 )
 async def log_out(request: Asking, access: NamedDependency[Access]) -> Response[None]:
-    """Ends the session everywhere. Works with an expired session and with none."""
+    """End the session in every tab and on every gateway.
+
+    Also succeeds if the session has expired or does not exist."""
     if (secret := session_cookie(request)) is not None:
         check_cookie_use(request)
         await access.end_session(secret)
@@ -184,25 +194,27 @@ async def log_out(request: Asking, access: NamedDependency[Access]) -> Response[
 
 
 async def _offered(
-    request: Asking, access: Access, throttle: Throttle, wish: TicketWish | None, *, use: bool
+    request: Asking, access: Access, throttle: Throttle, offered: TicketRequest | None, *, use: bool
 ) -> Principal:
-    """Whom the ticket, or else the bearer token, would sign in.
+    """Return the client that the ticket, or else the bearer token, signs in.
 
     Raises:
-        AuthError, Forbidden: nobody.
-        RateLimited: too many tickets were tried from this address.
+        AuthError, Forbidden: the credential is missing, invalid or not allowed here.
+        RateLimited: this address tried too many invalid tickets.
     """
-    if wish is not None:
+    if offered is not None:
         check_origin(request)
         try:
-            return await access.of_ticket(wish.ticket, use=use)
+            return await access.of_ticket(offered.ticket, use=use)
         except AuthError as error:
             await throttle.charge_failure(request.scope, error)
             raise
     check_origin(request, required=False)
     token = bearer(request)
     if token is None:
-        raise AuthError("missing-token", "Send a token as a bearer token, or a ticket.")
+        raise AuthError(
+            "missing-token", "Send a token in `Authorization: Bearer`, or a ticket in the body."
+        )
     principal = access.tokens.verify(token)
     access.confirm(principal)
     return principal

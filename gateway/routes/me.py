@@ -1,4 +1,4 @@
-"""``GET /api/me``: who the token speaks for, what they have, and what is left of their limits."""
+"""``GET /api/me``: the caller's identity, quota usage and rate limits."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -18,7 +18,7 @@ from gateway.routes.quotas import Quotas, QuotaView
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who the token speaks for. ``expires_at`` is null for a token that does not expire."""
+    """The client of the token. ``expires_at`` is null if the token does not expire."""
 
     client_id: str
     role: Role
@@ -29,8 +29,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class RateLimitView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One rate limit: ``quota`` tokens, refilled evenly within ``window_s`` seconds.
 
-    ``remaining`` of them are left; all are there again in ``full_in_s`` seconds, if nothing is done
-    until then.
+    ``remaining`` of them are left; without further requests, all are available again in
+    ``full_in_s`` seconds.
     """
 
     policy: str
@@ -42,7 +42,7 @@ class RateLimitView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who asks, what they have and may have, and what they may still do."""
+    """The caller's identity, quota usage, and what is left of its rate limits."""
 
     identity: Identity
     quota: QuotaView
@@ -54,7 +54,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     guards=[only()],
     responses=problems("missing-token", "log-unavailable"),
     tags=["login"],
-    summary="Who am I, and what is left to me?",
+    summary="Get my identity, quota and limits",
 )
 async def show_me(
     request: Asked,
@@ -62,8 +62,9 @@ async def show_me(
     quotas: NamedDependency[Quotas],
     throttle: NamedDependency[Throttle],
 ) -> Me:
-    """The client of the token, how much of its quota is used, and its rate limits over all
-    gateways; those without a limit are left out."""
+    """Return the client of the token, how much of its quota is used, and its rate limits.
+
+    Rate limits hold across all gateways; unlimited ones are left out."""
     with naming_the_log(deps.log, NO_ANSWER):
         quota = await quotas.view(request.user.client_id)
     limits = await _limits(throttle, request.user)

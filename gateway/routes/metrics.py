@@ -1,6 +1,6 @@
-"""``GET /metrics``: the state of things, handed to whoever writes the measurements of this process.
+"""``GET /metrics``: collect this gateway's gauges for the Prometheus exposition.
 
-What this process does is told as it happens; what is kept elsewhere is asked for here.
+Counters are updated as things happen; state kept elsewhere (Redis, SQLite) is read on each scrape.
 """
 
 import msgspec
@@ -11,22 +11,22 @@ from domain.pipeline.stages import ERASURE, TREE
 from gateway.dependencies import Dependencies
 from gateway.http.connections import Connections
 from gateway.observing import Elsewhere, Look
-from gateway.queries.cached_probe import Kept
+from gateway.queries.cached_probe import CachedProbe
 from gateway.queries.reading import lag_ms
 from gateway.rooms.hub import Hub
 from gateway.uploads.upload_slots import Slots
 from projections.models import clients
 from store.errors import StoreError
 from store.queue import liveness
-from store.queue.inspection import lengths
+from store.queue.counters import lengths
 
 TEXT_FORMAT = "text/plain; version=0.0.4"
 
 
 class Gauges:
-    """Looks at one gateway and at what it works with.
+    """Read the state of one gateway and of the services that it uses.
 
-    Nobody has to sign in to ask, so what is kept elsewhere is asked once for all who ask at a time.
+    The endpoint needs no sign-in, so concurrent scrapes share one read of the state elsewhere.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class Gauges:
         self._connections = connections
         self._hub = hub
         self._slots = slots
-        self._elsewhere = Kept(self._look_elsewhere, 0)
+        self._elsewhere = CachedProbe(self._look_elsewhere, 0)
 
     async def look(self) -> Look:
-        """Takes at most ``Limits.check_timeout_s``; what is not there by then is missing."""
+        """Read the gauges; leave out what does not arrive within ``Limits.check_timeout_s``."""
         hub, held = self._hub, self._connections
         return Look(
             uploads_in_progress=self._slots.taken,
@@ -68,10 +68,10 @@ class Gauges:
         try:
             queues = await lengths(self._deps.log, (*TREE, ERASURE))
             logs = {each: await liveness.log_size(self._deps.log, each) for each in partitions}
-        except StoreError:  # which the checks of the gateway say
+        except StoreError:  # the health checks report it
             return Elsewhere()
-        told = {each: await self._deps.log_room.of(self._deps.log, each) for each in partitions}
-        memories = {each: found for each, found in told.items() if found is not None}
+        looks = {each: await self._deps.log_room.of(self._deps.log, each) for each in partitions}
+        memories = {each: found for each, found in looks.items() if found is not None}
         try:
             lags = {each: await lag_ms(self._deps, each) for each in partitions}
         except StoreError:
@@ -91,12 +91,12 @@ class Gauges:
     security=[{}],
     media_type="text/plain",
     tags=["health"],
-    summary="Measurements for Prometheus",
+    summary="Get metrics for Prometheus",
 )
 async def show_metrics(
     deps: NamedDependency[Dependencies], gauges: NamedDependency[Gauges]
 ) -> Response[bytes]:
-    """Of this process; every gateway has its own."""
+    """Return the metrics of this gateway process in the Prometheus text format."""
     return Response(deps.exposition(await gauges.look()), media_type=TEXT_FORMAT)
 
 

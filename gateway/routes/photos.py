@@ -1,4 +1,4 @@
-"""Photos as their readers see them, and the commands on a photo that is there."""
+"""Read photos, and run commands on existing ones."""
 
 import re
 import uuid
@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 import msgspec
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from domain.clients.quotas import NO_QUOTA
 from domain.photo.commands import DeletePhoto, RequestProcessing
 from domain.photo.events import iso
+from domain.photo.status import Status
 from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY
 from gateway.commands import accepting, execute, position_header
 from gateway.dependencies import Asked, Dependencies
@@ -27,17 +28,27 @@ from gateway.routes.quotas import Quotas
 from projections.models import history, photos
 from projections.models.history import Room
 from projections.models.photos import Page, PhotoView
-from projections.models.statuses import Status
 from store.log.codec import WireEvent
 from store.log.position import Position
 from store.sqlite.reader import Reader
 
-SessionId = Annotated[str | None, QueryParameter(name="sessionId")]
-Since = Annotated[str | None, QueryParameter(name="from", description="Uploaded then or later.")]
-Until = Annotated[str | None, QueryParameter(name="to", description="Uploaded before then.")]
+StatusFilter = Annotated[
+    Status | None, QueryParameter(description="Only photos with this processing status.")
+]
+SessionId = Annotated[
+    str | None,
+    QueryParameter(name="sessionId", description="Only photos of this upload session."),
+]
+Since = Annotated[
+    str | None,
+    QueryParameter(name="from", description="Only photos uploaded at this time or later."),
+]
+Until = Annotated[
+    str | None, QueryParameter(name="to", description="Only photos uploaded before this time.")
+]
 
 
-class Reprocess(
+class ReprocessRequest(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
     pipeline: str = DEFAULT_PIPELINE
@@ -45,7 +56,7 @@ class Reprocess(
 
 
 class Requested(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The job that will process the photo again."""
+    """The new job that will process the photo."""
 
     photo_id: str
     job_id: str
@@ -54,19 +65,19 @@ class Requested(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Oldest first; ``next_cursor`` leads to the later ones."""
+    """Events, oldest first; ``next_cursor`` continues with later ones."""
 
     items: list[WireEvent]
     next_cursor: str | None
 
 
 FRESH = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
-"""A photo may be kept, and is asked for again each time."""
+"""A photo may be cached, but must be revalidated each time."""
 
 _wire = msgspec.json.Decoder(WireEvent)
 
-# The dates and date-times of RFC 3339, and times without an offset. fromisoformat takes more, and
-# digits without end.
+# The dates and date-times of RFC 3339, and times without an offset. fromisoformat accepts other
+# forms and any number of digits.
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\d([T+]\d\d:\d\d(:\d\d([.,]\d{1,20})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
 )
@@ -86,7 +97,7 @@ async def list_photos(
     request: Asked,
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
-    status: FromQuery[Status | None] = None,
+    status: StatusFilter = None,
     session_id: SessionId = None,
     client_id: ClientId = None,
     since: Since = None,
@@ -94,11 +105,13 @@ async def list_photos(
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Page:
-    """A client sees its own photos; operators and auditors see all, or those of `clientId`."""
+    """List photos, newest first.
+
+    Clients see their own photos; operators and auditors see all, or those of `clientId`."""
     try:
         return await reader.query(
             photos.page,
-            client_id=_whose(request.user, client_id),
+            client_id=_listed_client(request.user, client_id),
             status=status,
             session_id=session_id,
             uploaded_from=_time(since),
@@ -116,12 +129,12 @@ async def list_photos(
     response_headers=[ETAG, LAST_MODIFIED],
     responses=problems("photo-not-found", "missing-token", "read-model-behind") | NOT_MODIFIED,
     tags=["photos"],
-    summary="One photo",
+    summary="Get a photo",
 )
 async def one_photo(
     request: Asked, reader: NamedDependency[Reader], photo_id: FromPath[str]
 ) -> Response[PhotoView]:
-    """What is known of the photo so far. Its `ETag` changes with each event of the photo."""
+    """Return what is known about the photo so far. Its `ETag` changes with each of its events."""
     photo = await reader.query(photos.get, photo_id)
     if photo is None:
         raise not_found(photo_id)
@@ -143,8 +156,10 @@ async def one_photo(
 async def delete_photo(
     request: Asked, deps: NamedDependency[Dependencies], photo_id: FromPath[str]
 ) -> Response[None]:
-    """Deleting a photo again is 204 too, and records nothing. With `If-Match`, only the photo that
-    has this `ETag` is deleted."""
+    """Delete a photo; its files are erased in the background.
+
+    Deleting it again also returns 204 and records nothing. With `If-Match`, the photo is deleted
+    only if it has this `ETag`."""
     require = of_photo_to_change(request)
     await accepting(deps, request.user)
     owner = await owner_to_change(deps, photo_id, request.user)
@@ -173,17 +188,19 @@ async def reprocess(
     deps: NamedDependency[Dependencies],
     quotas: NamedDependency[Quotas],
     photo_id: FromPath[str],
-    data: JSONBody[Reprocess | None] = None,
+    data: JSONBody[ReprocessRequest | None] = None,
 ) -> Response[Requested]:
-    """Runs the pipeline as a new job, once the photo's present job has ended. `If-Match` and the
-    other preconditions are about the photo. Operators may do so beyond the quota of the client."""
+    """Run a pipeline over the photo as a new job.
+
+    The photo's current job must have ended. `If-Match` and the other preconditions refer to the
+    photo. Operators may exceed the client's quota."""
     require = of_photo_to_change(request)
-    wish, job_id = data or Reprocess(), str(uuid.uuid4())
-    check_priority_allowed(request.user, wish.priority)
+    wanted, job_id = data or ReprocessRequest(), str(uuid.uuid4())
+    check_priority_allowed(request.user, wanted.priority)
     await accepting(deps, request.user)
     owner = await owner_to_change(deps, photo_id, request.user)
     command = RequestProcessing(
-        photo_id=photo_id, job_id=job_id, pipeline=wish.pipeline, priority=wish.priority
+        photo_id=photo_id, job_id=job_id, pipeline=wanted.pipeline, priority=wanted.priority
     )
     quota = quotas.of(owner.client_id) if request.user.role is Role.CLIENT else NO_QUOTA
     outcome = await execute(request, deps, command, owner.client_id, quota=quota, require=require)
@@ -199,7 +216,7 @@ async def reprocess(
         "read-model-behind",
     ),
     tags=["photos"],
-    summary="The photo's events",
+    summary="Get a photo's history",
 )
 async def photo_history(
     request: Asked,
@@ -209,7 +226,7 @@ async def photo_history(
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> History:
-    """All that happened to the photo, also after it was deleted."""
+    """List the photo's events, oldest first, even after it was deleted."""
     owner = visible(await reader.query(photos.owner, photo_id), photo_id, request.user)
     partition = deps.log.partition_of(owner.client_id)
     room = Room(kind="photo", id=photo_id, client_id=owner.client_id)
@@ -222,20 +239,20 @@ async def photo_history(
     )
 
 
-def _whose(principal: Principal, client_id: str | None) -> str | None:
+def _listed_client(principal: Principal, client_id: str | None) -> str | None:
     if principal.role is not Role.CLIENT:
         return client_id
     if client_id not in (None, principal.client_id):
-        raise Forbidden("A client lists its own photos.")
+        raise Forbidden("Clients can list only their own photos.")
     return principal.client_id
 
 
 def _time(text: str | None) -> str | None:
-    """As events write times, so that text compares as time does; without an offset it is UTC."""
+    """Return the time as events write it, so that text sorts as time; without an offset, in UTC."""
     if text is None:
         return None
     detail = f"{text[:40]!r} is not an ISO 8601 time."
-    written = text.upper().replace(" ", "+")  # a "+" that was not percent-encoded comes as a blank
+    written = text.upper().replace(" ", "+")  # an unescaped "+" arrives as a blank
     if not _TIME.fullmatch(written):
         raise Refused("invalid-time", detail)
     try:
@@ -253,7 +270,7 @@ def _start(cursor: str | None, partition: int) -> Position:
     except ValueError as error:
         raise Refused("invalid-cursor", str(error)) from error
     if position.partition != partition:
-        raise Refused("invalid-cursor", "This cursor is of another history.")
+        raise Refused("invalid-cursor", "This cursor belongs to another history.")
     return position
 
 

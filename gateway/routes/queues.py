@@ -1,11 +1,11 @@
-"""The stages' queues: what waits and who works, and how operators steer them."""
+"""The stages' queues: inspect their backlog and workers, and control them."""
 
 from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import JSONBody, PathParameter
 from msgspec import Meta
 
 from domain.photo.events import iso
@@ -36,7 +36,9 @@ from store.queue.inspection import LaneDepth, PartitionQueue, Queues, StageQueue
 from store.sqlite.reader import Reader
 
 ALL = "all"
-"""Stands for all stages in an address."""
+"""Stands for all stages in a path."""
+
+StageName = Annotated[str, PathParameter(description="A stage, or `all`.")]
 
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 
@@ -46,10 +48,10 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class QueueView(_Shape, frozen=True, kw_only=True):
-    """``added`` and ``taken`` count all tasks that ever came into the lanes, and left them.
+    """``added`` and ``taken`` count all tasks that ever entered the lanes, and left them.
 
-    ``in_per_s`` and ``out_per_s`` are those of the last minute, null where they are not known.
-    ``paused`` and ``limit`` are null while they are not known: see ``QueuesView``.
+    ``in_per_s`` and ``out_per_s`` are averages over the last minute, null if unknown. ``paused``
+    and ``limit`` are null while unknown: see ``QueuesView``.
     """
 
     stage: str
@@ -68,18 +70,18 @@ class QueueView(_Shape, frozen=True, kw_only=True):
 
 
 class LogMemory(_Shape, frozen=True, kw_only=True):
-    """Of the server of the log that has least memory left; ``max_bytes`` 0 is no bound."""
+    """Memory of the log's server with the least memory left; ``max_bytes`` 0 means no limit."""
 
     used_bytes: int
     max_bytes: int
 
 
 class QueuesView(_Shape, frozen=True, kw_only=True):
-    """``time`` is that of the look; ``concurrency`` is what operators allow each worker.
+    """The queues at ``time``; ``concurrency`` is how many tasks operators allow each worker.
 
-    ``rates_over_ms`` is the time that the rates are over, null where there are none yet.
-    Nothing is counted of partitions that do not answer. What operators have said is in partition 0
-    and not known while that one is silent: ``all_paused`` is null then, and so is all else of it.
+    ``rates_over_ms`` is the interval that the rates cover, null if there are none yet. Partitions
+    that do not answer are not counted. Pauses and limits are stored in partition 0: while it does
+    not answer, ``all_paused`` and the other fields derived from them are null.
     """
 
     time: str
@@ -92,8 +94,8 @@ class QueuesView(_Shape, frozen=True, kw_only=True):
     partitions: list[PartitionQueue]
 
 
-class Held(_Shape, frozen=True, kw_only=True):
-    """What now holds for the stage, or for ``all``."""
+class StageControl(_Shape, frozen=True, kw_only=True):
+    """The pause and limits now in force for the stage, or for ``all``."""
 
     stage: str
     paused: bool
@@ -102,26 +104,26 @@ class Held(_Shape, frozen=True, kw_only=True):
 
 
 class Drained(_Shape, frozen=True, kw_only=True):
-    """``drained`` jobs have failed; ``remaining`` tasks wait, or wait for their time."""
+    """``drained`` jobs have failed; ``remaining`` tasks are still waiting or delayed."""
 
     stage: str
     drained: int
     remaining: int
 
 
-class DrainWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DrainRequest(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Reason
 
 
-class RateWish(Rate, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RateRequest(Rate, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class LimitWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Both limits; one that is null or left out is taken away."""
+class LimitRequest(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Both limits; one that is null or left out is removed."""
 
     concurrency: Tasks | None = None
-    rate: RateWish | None = None
+    rate: RateRequest | None = None
 
     def limit(self) -> Limit:
         rate = self.rate and Rate(max=self.rate.max, duration_ms=self.rate.duration_ms)
@@ -133,17 +135,17 @@ class LimitWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     guards=[allowed(overseer), only("after")],
     responses=problems("missing-token", "forbidden", "read-model-behind"),
     tags=["operations"],
-    summary="What waits, and who works",
+    summary="List queues and workers",
 )
 async def show_queues(
     deps: NamedDependency[Dependencies],
     reader: NamedDependency[Reader],
     counting: NamedDependency[Counting],
 ) -> QueuesView:
-    """The stages in the order of the pipeline's tree, then `erasure`; and the workers.
+    """Return the backlog, rates and limits of each stage, and the workers.
 
-    While some partitions do not answer, what the others say; what operators have said is null
-    while partition 0 does not."""
+    Stages come in pipeline order, then `erasure`. Partitions that do not answer are left out of the
+    counts; pauses and limits are null while partition 0 does not answer."""
     found = await look(deps.log, (*TREE, ERASURE))
     controls = await _controls(deps.log, found)
     rates = await counting.rates()
@@ -176,13 +178,13 @@ async def _memory(deps: Dependencies) -> LogMemory | None:
     response_headers=[POSITION],
     responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),
     tags=["operations"],
-    summary="Begin no more tasks of a stage",
+    summary="Pause a stage",
 )
 async def pause_queue(
-    request: Asked, deps: NamedDependency[Dependencies], stage: FromPath[str]
-) -> Response[Held]:
-    """Of one stage, or of `all`. Tasks under way end; what comes meanwhile waits."""
-    return await _steered(request, deps, stage, PauseStage(stage=_named(stage)))
+    request: Asked, deps: NamedDependency[Dependencies], stage: StageName
+) -> Response[StageControl]:
+    """Stop starting tasks of a stage, or of `all`. Running tasks finish; new ones wait."""
+    return await _steered(request, deps, stage, PauseStage(stage=_stage_or_all(stage)))
 
 
 @post(
@@ -195,13 +197,13 @@ async def pause_queue(
         *("unknown-stage", "pipeline-paused", "missing-token", "forbidden", "log-unavailable")
     ),
     tags=["operations"],
-    summary="Go on with a stage",
+    summary="Resume a stage",
 )
 async def resume_queue(
-    request: Asked, deps: NamedDependency[Dependencies], stage: FromPath[str]
-) -> Response[Held]:
-    """With one stage, or with `all`, those too that were paused one by one."""
-    return await _steered(request, deps, stage, ResumeStage(stage=_named(stage)))
+    request: Asked, deps: NamedDependency[Dependencies], stage: StageName
+) -> Response[StageControl]:
+    """Resume a stage, or `all`, including stages that were paused individually."""
+    return await _steered(request, deps, stage, ResumeStage(stage=_stage_or_all(stage)))
 
 
 @put(
@@ -218,12 +220,16 @@ async def resume_queue(
 async def limit_queue(
     request: Asked,
     deps: NamedDependency[Dependencies],
-    stage: FromPath[str],
-    data: JSONBody[LimitWish],
-) -> Response[Held]:
-    """Its tasks at once in each worker, and a rate over all workers. Of `all`: how many tasks of
-    whatever stage a worker runs at once. Workers heed it within a second."""
-    return await _steered(request, deps, stage, LimitStage(stage=_named(stage), limit=data.limit()))
+    stage: StageName,
+    data: JSONBody[LimitRequest],
+) -> Response[StageControl]:
+    """Set a stage's concurrency in each worker, and its rate across all workers.
+
+    For `all`, set how many tasks of any stage a worker runs concurrently. Workers apply the limits
+    within a second."""
+    return await _steered(
+        request, deps, stage, LimitStage(stage=_stage_or_all(stage), limit=data.limit())
+    )
 
 
 @post(
@@ -235,17 +241,19 @@ async def limit_queue(
         "unknown-stage", "not-json", "missing-token", "forbidden", "log-unavailable"
     ),
     tags=["operations"],
-    summary="Fail what waits",
+    summary="Drain a stage",
 )
 async def drain_queue(
     request: Asked,
     deps: NamedDependency[Dependencies],
-    stage: FromPath[str],
-    data: JSONBody[DrainWish],
+    stage: StageName,
+    data: JSONBody[DrainRequest],
 ) -> Response[Drained]:
-    """The jobs of the tasks that wait fail with the reason, and can be retried. One call takes a
-    bounded number; call again while some are `remaining`. Erasures are not drained."""
-    name = _named(stage)
+    """Fail the jobs of waiting tasks with the given reason; they can be retried later.
+
+    One call drains a limited number of tasks: repeat it while some are `remaining`. Erasures cannot
+    be drained."""
+    name = _stage_or_all(stage)
     stages = tuple(TREE) if name is None else (name,)
     drained = await _drained(request, deps, stages, data.reason)
     record = RecordDrained(stage=name, tasks=drained, reason=data.reason)
@@ -256,7 +264,7 @@ async def drain_queue(
 
 
 async def _controls(log: Log, found: Queues) -> Controls | None:
-    """What operators have said; None while it is not known."""
+    """Return the pauses and limits in force; None while they are unknown."""
     if not found.partitions[PARTITION].answers:
         return None
     try:
@@ -265,7 +273,7 @@ async def _controls(log: Log, found: Queues) -> Controls | None:
         return None
 
 
-def _named(stage: str) -> str | None:
+def _stage_or_all(stage: str) -> str | None:
     return None if stage == ALL else stage
 
 
@@ -276,15 +284,15 @@ async def _drained(request: Asked, deps: Dependencies, stages: tuple[str, ...], 
 
 async def _steered(
     request: Asked, deps: Dependencies, stage: str, command: ControlCommand
-) -> Response[Held]:
+) -> Response[StageControl]:
     steered = await steer(request, deps, command)
-    return Response(_held(stage, steered), headers=position_header(steered.position))
+    return Response(_in_force(stage, steered), headers=position_header(steered.position))
 
 
-def _held(stage: str, steered: Steered) -> Held:
+def _in_force(stage: str, steered: Steered) -> StageControl:
     controls = steered.controls
     everything = stage == ALL
-    return Held(
+    return StageControl(
         stage=stage,
         paused=controls.all_paused if everything else controls.is_paused(stage),
         limit=Limit(concurrency=controls.concurrency) if everything else controls.limit(stage),

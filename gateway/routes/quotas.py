@@ -1,7 +1,7 @@
-"""Quotas of clients: what applies to whom, what is used, and how operators change it.
+"""Quotas of clients: the limits in force for each client, and how much of them is used.
 
-The append itself enforces quotas, over all gateways. A gateway looks before it receives an upload,
-so that bytes which cannot be kept are not received.
+The append enforces quotas across all gateways. A gateway also checks before it receives an upload,
+so that it does not receive bytes that it cannot keep.
 """
 
 import logging
@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 import msgspec
 
-from domain.clients.holdings import Usage
 from domain.clients.quotas import DEFAULTS, OwnQuota, Quota
 from domain.clients.quotas import Quotas as OwnQuotas
+from domain.clients.usage import Usage
 from domain.rejections import OverQuota
 from gateway.dependencies import Dependencies
 from gateway.uploads.upload_slots import Slots
@@ -25,27 +25,27 @@ from store.log.control import ControlLog, Steered
 logger = logging.getLogger("photolog.gateway")
 
 LOOK_S = 1.0
-"""How soon a gateway applies a quota that an operator has changed elsewhere."""
+"""How often a gateway looks for quotas that were changed through another gateway."""
 
 ASK_S = 1.0
-"""How long an upload waits to hear what its client has; the append finds out in any case."""
+"""How long an upload waits for its client's usage; the append checks the quota in any case."""
 
 
 class Amount(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``limit`` is null where there is none."""
+    """A null ``limit`` means no limit."""
 
     used: int
     limit: int | None
 
 
 class QuotaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a client has, and may have.
+    """What a client uses, and its limits.
 
-    `bytes` are those of originals and renditions; renditions that a later job has replaced count
-    until they are removed. `reservedBytes` are kept free beside them for the renditions of jobs
-    that have not ended; 0 where bytes have no limit. `jobs` are those that have not ended, without
-    those of a backfill. `uploads` are those that are open in the gateway that answers.
-    `idempotencyKeys` are those of the last 24 hours.
+    `bytes` counts originals and renditions; renditions replaced by a later job count until they are
+    removed. `reservedBytes` is reserved in addition for the renditions of unfinished jobs; 0 if
+    bytes are not limited. `jobs` counts unfinished jobs, except those of a backfill. `uploads`
+    counts uploads in progress on the gateway that answers. `idempotencyKeys` counts those of the
+    last 24 hours.
     """
 
     photos: Amount
@@ -72,7 +72,7 @@ class Quotas:
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
-        """Follow what operators say inside the block: a part of the lifespan of an application."""
+        """Follow changes of quotas inside the block: part of the application's lifespan."""
         with suppress(StoreError), anyio.move_on_after(ASK_S):
             self.learn(await self._control_log.load())
         async with anyio.create_task_group() as tasks:
@@ -84,15 +84,15 @@ class Quotas:
         self._own = steered.controls.quotas
 
     def own(self, client_id: str) -> OwnQuota:
-        """What an operator has set for the client."""
+        """Return the limits that an operator has set for the client."""
         return self._own.get(client_id, DEFAULTS)
 
     def of(self, client_id: str) -> Quota:
-        """What applies to the client."""
+        """Return the limits in force for the client."""
         return self.own(client_id).over(self._defaults)
 
     async def view(self, client_id: str) -> QuotaView:
-        """What the client has now, and may have; raises Unavailable."""
+        """Return the client's usage and limits; raises Unavailable."""
         used, quota = await self._deps.log.usage(client_id), self.of(client_id)
         return QuotaView(
             photos=_amount(used.usage.photos, quota.photos),
@@ -104,13 +104,13 @@ class Quotas:
         )
 
     async def room(self, client_id: str, least_bytes: int, key: str | None) -> int | None:
-        """How large an upload of at least ``least_bytes`` may be; None for as large as it likes.
+        """Return how large an upload of at least ``least_bytes`` may be; None if not limited.
 
-        ``key`` is its idempotency key: what was done under it before is not refused. Where the log
-        does not answer soon, the upload goes on: its append is checked.
+        ``key`` is its idempotency key: a repeated upload is not rejected. If the log does not
+        answer in time, the upload proceeds, because its append checks the quota.
 
         Raises:
-            OverQuota: the upload cannot be accepted.
+            OverQuota: the upload would exceed the quota.
         """
         quota = self.of(client_id)
         if not (quota.photos or quota.bytes or quota.jobs or (key and quota.idempotency_keys)):
@@ -129,16 +129,16 @@ class Quotas:
         return None
 
     async def _follow(self) -> None:
-        hindered = False
+        is_failing = False
         while True:
             await anyio.sleep(LOOK_S)
             try:
                 self.learn(await self._control_log.load())
-                hindered = False
+                is_failing = False
             except StoreError as error:
-                if not hindered:
-                    logger.warning("quotas could not be read, the last known apply: %s", error)
-                hindered = True
+                if not is_failing:
+                    logger.warning("cannot read quotas, using the last known ones: %s", error)
+                is_failing = True
 
 
 def _amount(used: int, limit: int) -> Amount:
@@ -146,7 +146,7 @@ def _amount(used: int, limit: int) -> Amount:
 
 
 def _refusal(used: Used, quota: Quota, least_bytes: int, *, has_key: bool) -> OverQuota | None:
-    """Why an upload cannot be accepted, in the order in which the append looks."""
+    """Return why an upload would exceed the quota, in the order of the append's checks."""
     if has_key and 0 < quota.idempotency_keys <= used.idempotency_keys:
         return over_quota("keys", used.expires_ms, quota.idempotency_keys)
     reserved, names = _reserved(used, quota), Usage.__struct_fields__
@@ -158,5 +158,5 @@ def _refusal(used: Used, quota: Quota, least_bytes: int, *, has_key: bool) -> Ov
 
 
 def _reserved(used: Used, quota: Quota) -> int:
-    """The bytes reserved for jobs if one more is accepted."""
+    """Return the bytes reserved for jobs, including one more."""
     return quota.job_bytes * (used.usage.jobs + 1)

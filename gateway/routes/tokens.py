@@ -1,4 +1,4 @@
-"""Which tokens count no more: operators revoke them, and see what is revoked."""
+"""Revoke tokens, and list the revocations."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -17,7 +17,7 @@ from domain.clients.revocations import (
     is_superseded,
 )
 from domain.photo.events import Metadata, iso
-from gateway.commands import naming_the_log, position_header, steer
+from gateway.commands import NO_ANSWER, naming_the_log, position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import CLIENT_ID, operator, overseer
 from gateway.http.paging import PAGE, Cursor, Limit, bounded
@@ -39,10 +39,10 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
-class RevokeWish(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token, or those issued up to ``before``, of one client or of everyone.
+class RevokeRequest(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Revoke one token, or all tokens issued up to ``before``, of one client or of everyone.
 
-    ``before`` may be left out where a client is named: it is the present then.
+    For a client, ``before`` defaults to the current time.
     """
 
     token_id: TokenId | None = None
@@ -62,10 +62,10 @@ class RevokedClient(_Shape, frozen=True, kw_only=True):
 
 
 class RevocationsView(_Shape, frozen=True, kw_only=True):
-    """``before`` is the time up to which tokens had to be issued to be revoked.
+    """The revocations in force: tokens issued up to ``before`` are revoked.
 
-    That of ``everyone`` is null if there is none. Only what refuses tokens is here: a revocation
-    that a wider one supersedes is not. ``/api/ops/tokens/history`` lists these too.
+    ``everyone`` is that time for the tokens of all clients; null if they were never revoked.
+    Revocations that a wider one supersedes are left out; ``/api/ops/tokens/history`` lists them.
     """
 
     tokens: list[RevokedToken]
@@ -74,9 +74,9 @@ class RevocationsView(_Shape, frozen=True, kw_only=True):
 
 
 class RevocationView(_Shape, frozen=True, kw_only=True):
-    """A revocation: of a token; or of those issued up to ``before``, of a client or of everyone.
+    """A revocation of one token, or of those issued up to ``before``, of a client or of everyone.
 
-    ``superseded`` by a wider one, which refuses the same tokens and more.
+    ``superseded``: a wider revocation rejects the same tokens and more.
     """
 
     token_id: str | None
@@ -95,7 +95,7 @@ class RevocationHistory(_Shape, frozen=True, kw_only=True):
 
 
 class _Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """An event as the history has it."""
+    """An event as stored in the history."""
 
     id: str
     timestamp: str
@@ -119,9 +119,12 @@ _recorded = msgspec.json.Decoder(_Recorded)
     summary="Revoke tokens",
 )
 async def revoke_tokens(
-    request: Asked, deps: NamedDependency[Dependencies], data: JSONBody[RevokeWish]
+    request: Asked, deps: NamedDependency[Dependencies], data: JSONBody[RevokeRequest]
 ) -> Response[RevocationsView]:
-    """With their sessions: every gateway refuses them and ends their streams within two seconds."""
+    """Revoke one token, or all tokens of a client or of everyone issued up to a time.
+
+    Their sessions end too. Within two seconds, every gateway rejects them and closes their
+    streams."""
     command = RevokeAccess(
         now=datetime.now(UTC),
         token_id=data.token_id,
@@ -139,11 +142,11 @@ async def revoke_tokens(
     guards=[allowed(overseer), only()],
     responses=problems("missing-token", "forbidden", "log-unavailable"),
     tags=["operations"],
-    summary="Which revocations are in force",
+    summary="List the revocations in force",
 )
 async def list_revocations(deps: NamedDependency[Dependencies]) -> RevocationsView:
-    """By token, by client, and of everyone."""
-    with naming_the_log(deps.log, "The log does not answer."):
+    """List the revocations that currently reject tokens: by token, by client, and of everyone."""
+    with naming_the_log(deps.log, NO_ANSWER):
         return _view((await ControlLog(deps.log).load()).controls.revocations)
 
 
@@ -155,7 +158,7 @@ async def list_revocations(deps: NamedDependency[Dependencies]) -> RevocationsVi
         "read-model-behind",
     ),
     tags=["operations"],
-    summary="What was revoked",
+    summary="List all revocations",
 )
 async def list_revoked(
     deps: NamedDependency[Dependencies],
@@ -163,11 +166,12 @@ async def list_revoked(
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> RevocationHistory:
-    """Every revocation, newest first: what, when, by whom and why. Those are left out that are so
-    old that no token from before them can be valid."""
+    """List every revocation, newest first: what was revoked, when, by whom and why.
+
+    Revocations are left out once every token that they cover has expired."""
     limit = bounded(limit, deps.limits.page_limit_max)
-    before = Position(PARTITION, LATEST_MS, 0) if cursor is None else _behind(cursor)
-    with naming_the_log(deps.log, "The log does not answer."):
+    before = Position(PARTITION, LATEST_MS, 0) if cursor is None else _from_cursor(cursor)
+    with naming_the_log(deps.log, NO_ANSWER):
         steered = await ControlLog(deps.log).load()
     if cursor is None:
         await reach(deps, steered.position)
@@ -180,13 +184,13 @@ async def list_revoked(
     )
 
 
-def _behind(cursor: str) -> Position:
+def _from_cursor(cursor: str) -> Position:
     try:
         position = Position.parse(cursor)
     except ValueError as error:
         raise Refused("invalid-cursor", str(error)) from error
     if position.partition != PARTITION:
-        raise Refused("invalid-cursor", "This cursor is of another list.")
+        raise Refused("invalid-cursor", "This cursor belongs to another list.")
     return position
 
 

@@ -38,7 +38,7 @@ from domain.clients.quotas import Quota
 from domain.photo.commands import UploadPhoto
 from domain.photo.events import PhotoUploaded
 from domain.photo.state import Photo
-from domain.pipeline.stages import stages_of
+from domain.photo.status import status_of
 from domain.rejections import PhotoExists, Rejected
 from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
 from gateway.dependencies import Asked, Dependencies
@@ -317,7 +317,7 @@ def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
         Upload(
             photo_id=photo.photo_id,
             job_id=photo.job.job_id,
-            status=_status(photo),
+            status=status_of(photo.job),
             duplicate=True,
             position=str(position),
         ),
@@ -336,14 +336,6 @@ def _answer(status_code: int, answer: Upload) -> Response[Upload]:
         "Location": f"/api/photos/{answer.photo_id}",
     }
     return Response(answer, status_code=status_code, headers=headers)
-
-
-def _status(photo: Photo) -> str:
-    """As the read models have it: a job that ended with all its stages done has completed."""
-    job = photo.job
-    if job.ended:
-        return "completed" if job.done >= stages_of(job.pipeline) else "failed"
-    return "processing" if job.started else "queued"
 
 
 def _checked(request: Asked, key: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Names of files that users send and get. They are shown, and never used as a path."""
+"""Clean the file names that users send and receive. They are displayed, never used as a path."""
 
 import re
 import unicodedata
@@ -6,27 +6,27 @@ from urllib.parse import quote
 
 UNNAMED = "unnamed"
 EXTENSION_MAX = 16
-"""Bytes of an extension, with its dot, that are worth keeping when a name is cut."""
+"""The longest extension, in bytes with its dot, that is kept when a name is cut."""
 
 # Marks that reorder the text around them, so that "gpj.exe" reads as "exe.jpg".
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# Marks of no width that spell nothing. Those that join letters, or make up an emoji, stay.
+# Zero-width marks without meaning. Those that join letters or form emoji are kept.
 _ZERO_WIDTH = frozenset("\u00ad\u180e\u200b\u2060\u2061\u2062\u2063\u2064\ufeff")
 _HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, lone surrogates, separators
 
-# What shows nothing by itself: joiners and tags, marks on a letter that is not there, spaces.
+# Characters that are invisible alone: joiners and tags, marks without a letter, spaces.
 _BLANK = frozenset({"Cf", "Mn", "Me", "Zs"})
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
-# RFC 8187, section 3.2.1: what stands for itself in an extended value.
+# RFC 8187, section 3.2.1: characters that need no encoding in an extended value.
 _ATTRIBUTE_CHARS = "!#$&+-.^_`|~"
 
 
 def clean(name: str, max_bytes: int) -> str:
-    """The last component of ``name``, composed (NFC), without controls, in at most ``max_bytes``.
+    """Return the last component of ``name``, in NFC, without controls, in at most ``max_bytes``.
 
-    A name that is too long keeps its extension; one that shows nothing is ``UNNAMED``. Cleaning
-    twice changes nothing.
+    A name that is too long keeps its extension; an invisible one becomes ``UNNAMED``. Cleaning a
+    name twice changes nothing.
     """
     last = re.split(r"[/\\]", name)[-1]
     shown = "".join(
@@ -48,14 +48,14 @@ def _is_visible(char: str) -> bool:
 
 
 def disposition(kind: str, name: str) -> str:
-    """A ``Content-Disposition`` (RFC 6266) that every browser reads, whatever the name holds."""
+    """Return a ``Content-Disposition`` (RFC 6266) that all browsers understand, for any name."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     plain = re.sub(r'[^ !#$&-\[\]-~]|["%\\]', "_", plain)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_ATTRIBUTE_CHARS)}"
 
 
 def with_suffix(name: str, suffix: str) -> str:
-    """``name`` with ``suffix`` in place of its extension: what a rendition of it is called."""
+    """Return ``name`` with ``suffix`` instead of its extension, as the name of a rendition."""
     stem, dot, _ = name.rpartition(".")
     return f"{stem if dot and stem else name}{suffix}"
 

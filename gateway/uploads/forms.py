@@ -1,7 +1,7 @@
-"""A photo that comes as multipart/form-data (RFC 7578), streamed into a draft blob.
+"""Receive a photo as multipart/form-data (RFC 7578), streaming it into a draft blob.
 
-Nothing is trusted and nothing is held: the file's bytes pass through, its format is told by the
-first of them, and every count and size has its bound.
+Nothing in the form is trusted: the first bytes of the file determine its format, and every count
+and size is limited. The file's bytes are passed on, not kept in memory.
 """
 
 import time
@@ -29,17 +29,17 @@ from store.blobs.interface import Draft
 FILE = "file"
 FIELDS = ("sessionId", "pipeline", "priority")
 SHOWN = 40
-"""Characters of a wrong name or value that the answer repeats."""
+"""The most characters of a wrong name or value that an answer repeats."""
 SESSION_MAX = 128
 BOUNDARY_MAX = 200
 OVERHEAD_BYTES = 64 * 1024
-"""What boundaries and headers of the parts may add to a body."""
+"""The most bytes that boundaries and headers of the parts may add to a body."""
 
 ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF"
 
 
 class Form(msgspec.Struct, kw_only=True):
-    """What came beside the bytes."""
+    """The fields of the form, and what is known of its file besides the bytes."""
 
     session_id: str | None = None
     pipeline: str = DEFAULT_PIPELINE
@@ -49,21 +49,21 @@ class Form(msgspec.Struct, kw_only=True):
 
 
 def least_file_bytes(request: Request[Any, Any, Any], limits: Limits) -> int:
-    """How large the file is at least, as far as the Content-Length shows."""
+    """Return the least size of the file that the Content-Length implies."""
     return (request.content_length or 0) - limits.max_field_bytes - OVERHEAD_BYTES
 
 
 async def receive_form(
     request: Request[Any, Any, Any], draft: Draft, limits: Limits, room: int | None = None
 ) -> Form:
-    """Read the whole body; the file's bytes are in ``draft`` then.
+    """Read the whole body, and write the file's bytes to ``draft``.
 
-    ``room`` is how many bytes the quota of the client has left, None for no quota.
+    ``room`` is the number of bytes left in the client's quota, None without a quota.
 
     Raises:
         Refused: the body is not a form with one photo of a known format within the limits.
-        Rejected: the pipeline or priority is none, or the file has no ``room``.
-        Full: there is no room for the file.
+        Rejected: the pipeline or priority is invalid, or the file exceeds ``room``.
+        Full: the storage has no space for the file.
     """
     boundary = _boundary(request)
     if (request.content_length or 0) > _max_body(limits):
@@ -71,7 +71,7 @@ async def receive_form(
     parser = PushMultipartParser(
         boundary,
         max_segment_count=limits.max_fields + 1,
-        # Any byte decodes as Latin-1; names are turned to what they are meant to be afterwards.
+        # Any byte decodes as Latin-1; names are decoded properly afterwards.
         header_charset="latin-1",
     )
     reception = _Reception(draft, limits, room)
@@ -88,11 +88,14 @@ async def receive_form(
 def _boundary(request: Request[Any, Any, Any]) -> str:
     kind, options = request.content_type
     if kind != "multipart/form-data":
-        is_type = f"The body is {kind[:80]}." if kind else "The request has no Content-Type."
-        raise Refused("not-multipart", is_type)
+        found = f"The Content-Type is {kind[:80]}." if kind else "The request has no Content-Type."
+        raise Refused("not-multipart", found)
     boundary = options.get("boundary", "")
     if not 0 < len(boundary) <= BOUNDARY_MAX:
-        raise Refused("malformed-multipart", "The Content-Type names no usable boundary.")
+        raise Refused(
+            "malformed-multipart",
+            f"The boundary in Content-Type must have 1 to {BOUNDARY_MAX} characters.",
+        )
     return boundary
 
 
@@ -105,7 +108,7 @@ async def _body(request: Request[Any, Any, Any], limits: Limits) -> AsyncGenerat
         with anyio.move_on_after(patience_s):
             message = await request.receive()
         if message is None:
-            raise Refused("upload-stalled", "The bytes of the upload did not come in time.")
+            raise Refused("upload-stalled", "The upload did not arrive in time.")
         if message["type"] == "http.disconnect":
             raise body_incomplete()
         chunk, more = message.get("body", b""), message.get("more_body", False)
@@ -117,7 +120,7 @@ async def _body(request: Request[Any, Any, Any], limits: Limits) -> AsyncGenerat
 
 
 class _Reception:
-    """Takes the parser's events: for each part its head, its bytes, and None at its end."""
+    """Process the parser's events: for each part its head, its bytes, and None at its end."""
 
     def __init__(self, draft: Draft, limits: Limits, room: int | None) -> None:
         self._draft = draft
@@ -142,7 +145,7 @@ class _Reception:
             self._collect(event)
 
     def form(self) -> Form:
-        """What came; raises Refused, ``missing-file``."""
+        """Return the complete form; raises Refused, ``missing-file``."""
         if not self._seen_file:
             raise Refused("missing-file", 'The form has no field "file".')
         return self._form
@@ -151,19 +154,19 @@ class _Reception:
         self._field, self._value = part.name or "", bytearray()
         if self._field == FILE:
             if self._seen_file:
-                raise Refused("too-many-files", 'The form has several fields "file".')
+                raise Refused("too-many-files", 'The form has more than one field "file".')
             self._seen_file = True
             self._form.filename = clean(_decoded(part.filename or ""), self._limits.filename_max)
         elif self._field not in FIELDS:
             raise self._unknown(bool(part.filename))
 
     def _unknown(self, has_file: bool) -> Refused:
-        """Refuse a field before its value has come: a misspelt one would count as left out."""
+        """Reject an unknown field before its value arrives; it may be a misspelt known one."""
         name = _decoded(self._field)[:SHOWN]
         if has_file and not self._seen_file:
-            detail = f'The form needs a field "file": a file came as {name!r}.'
+            detail = f'The form has no field "file", but a file in the field {name!r}.'
             return Refused("missing-file", detail)
-        return Refused("unknown-field", f"There is no form field {name!r}.")
+        return Refused("unknown-field", f"Unknown form field {name!r}.")
 
     async def _end(self) -> None:
         if self._field != FILE:
@@ -171,13 +174,13 @@ class _Reception:
             _set(self._form, self._field, bytes(self._value))
             return
         if self._draft.size + len(self._head) == 0:
-            raise Refused("empty-file", "The file has no bytes.")
+            raise Refused("empty-file", "The file in the form has 0 bytes.")
         if not self._form.mime_type:
             await self._recognise()
 
     def _once(self, field: str) -> None:
         if field in self._seen_fields:
-            detail = f'The form has several fields "{field}".'
+            detail = f'The form has more than one field "{field}".'
             raise Refused("too-many-fields", detail, advice="Send each field once.")
         self._seen_fields.add(field)
 
@@ -186,7 +189,7 @@ class _Reception:
         if size > self._limits.max_upload_bytes:
             raise Refused("upload-too-large", _too_large(self._limits))
         if self._room is not None and size > self._room:
-            raise QuotaBytes(f"The quota has room for {_size(self._room)} more.")
+            raise QuotaBytes(f"The client's quota has room for only {_size(self._room)} more.")
         if self._form.mime_type:
             await self._draft.write(chunk)
             return
@@ -195,10 +198,12 @@ class _Reception:
             await self._recognise()
 
     async def _recognise(self) -> None:
-        """Tell the format by the first bytes, before the others are asked for."""
+        """Detect the format from the first bytes, before receiving the others."""
         known = sniff(bytes(self._head[:HEAD_BYTES]))
         if known is None:
-            raise Refused("unsupported-type", f"The file is none of {ACCEPTED}.")
+            raise Refused(
+                "unsupported-type", f"The file is in none of the supported formats: {ACCEPTED}."
+            )
         self._form.mime_type = known[1]
         await self._draft.write(self._head)
         self._head = bytearray()
@@ -207,35 +212,39 @@ class _Reception:
         self._fields_left -= len(chunk)
         if self._fields_left < 0:
             limit = self._limits.max_field_bytes
-            raise Refused("field-too-large", f"The fields beside the file exceed {limit} bytes.")
+            raise Refused(
+                "field-too-large", f"The form fields other than the file exceed {limit} bytes."
+            )
         self._value += chunk
 
 
 def _set(form: Form, field: str, value: bytes) -> None:
-    """Check a field as soon as it is there, so that a bad one costs no upload."""
+    """Check a field as soon as it is complete, so that an invalid one does not cost an upload."""
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
-        raise Refused("malformed-multipart", f"The field {field!r} is not UTF-8.") from error
+        raise Refused(
+            "malformed-multipart", f"The form field {field!r} is not valid UTF-8."
+        ) from error
     match field:
         case "sessionId" if text:
             if len(text) > SESSION_MAX or not text.isprintable():
-                raise Refused("invalid-session", f"The session id is {text[:SHOWN]!r}.")
+                raise Refused("invalid-session", f"{text[:SHOWN]!r} is not a valid sessionId.")
             form.session_id = text
         case "pipeline" if text:
             check(text, DEFAULT_PRIORITY)
             form.pipeline = text
         case "priority" if text:
             if not (is_decimal(text) and len(text) <= 2):
-                raise Refused("invalid-priority", f"The priority is {text[:SHOWN]!r}.")
+                raise Refused("invalid-priority", f"{text[:SHOWN]!r} is not a valid priority.")
             check(DEFAULT_PIPELINE, int(text))
             form.priority = int(text)
         case _:
-            pass  # left empty
+            pass  # empty: the default applies
 
 
 def _decoded(name: str) -> str:
-    """A file name as it was meant: nearly always UTF-8, as HTML has it."""
+    """Decode a name as UTF-8, which HTML prescribes; other encodings are read as Latin-1."""
     try:
         return name.encode("latin-1").decode()
     except UnicodeDecodeError:
@@ -245,7 +254,7 @@ def _decoded(name: str) -> str:
 def _malformed(error: MultipartError, limits: Limits) -> tuple[str, str]:
     if "segment count" in str(error):
         return "too-many-fields", f"The form has more than {limits.max_fields} fields."
-    return "malformed-multipart", f"{error}."
+    return "malformed-multipart", f"The form is malformed: {error}."
 
 
 def _max_body(limits: Limits) -> int:
@@ -253,11 +262,11 @@ def _max_body(limits: Limits) -> int:
 
 
 def _too_large(limits: Limits) -> str:
-    return f"A photo may have {_size(limits.max_upload_bytes)} at most."
+    return f"A photo may have at most {_size(limits.max_upload_bytes)}."
 
 
 def _size(size_bytes: int) -> str:
-    """In units of powers of 1000, as the settings are."""
+    """Return the size in decimal units (powers of 1000), like the settings."""
     unit, length = next(
         (each for each in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)) if size_bytes >= each[1]),
         ("bytes", 1),

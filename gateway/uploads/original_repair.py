@@ -1,4 +1,4 @@
-"""Put back an original that is lost or altered, from a client that sends the same bytes."""
+"""Restore a missing or altered original when a client sends the same bytes again."""
 
 import logging
 
@@ -17,10 +17,10 @@ logger = logging.getLogger("photolog.gateway")
 
 
 async def damage_of_original(deps: Dependencies, photo: Photo) -> Damage | None:
-    """Return what is wrong with the stored original, and note it for health.
+    """Return the damage of the stored original, if any, and note it for health checks.
 
-    Where the store does not answer, the original counts as whole. It is read whole: by a client
-    that has just sent as many bytes.
+    If the store does not answer, the original counts as intact. All of it is read, which costs no
+    more than the client has just sent.
     """
     key = photo.keys[ORIGINAL]
     try:
@@ -38,10 +38,10 @@ async def damage_of_original(deps: Dependencies, photo: Photo) -> Damage | None:
 
 
 async def restore(request: Asked, deps: Dependencies, photo: Photo, source: str) -> Position | None:
-    """Store the blob ``source``, which has the photo's bytes, as its original unless that is whole.
+    """Store the blob ``source``, which has the photo's bytes, as its original if that is damaged.
 
-    Returns the position of the event that records it. A failure is logged: if the original could
-    not be stored, the bytes can be sent again.
+    Return the position of the event that records it. A failure is logged: if the original could
+    not be stored, the client can send the bytes again.
     """
     damage = await damage_of_original(deps, photo)
     if damage is None:
@@ -52,30 +52,30 @@ async def restore(request: Asked, deps: Dependencies, photo: Photo, source: str)
             async for chunk in blobs.read(source):
                 await draft.write(chunk)
             await draft.flush()
-            await blobs.delete(key)  # altered bytes; the draft has the right ones
+            await blobs.delete(key)  # the altered file; the draft has the right bytes
             await draft.commit()
-        logger.warning("photo %s has its original back, which was %s", photo.photo_id, damage)
+        logger.warning("restored the original of photo %s, which was %s", photo.photo_id, damage)
         now = (await deps.log.load(photo.photo_id, photo.client_id, safe=True)).photo
-        if now is None or now.deleted:  # and perhaps erased already: nothing else would remove it
+        if now is None or now.deleted:  # if it has been erased, nothing else removes the file
             await blobs.delete(key)
             return None
         return await _record(request, deps, photo, damage)
-    except Exists:  # from another upload
+    except Exists:  # another upload has restored it
         return None
     except StoreError as error:
-        logger.warning("the original of photo %s could not be restored: %s", photo.photo_id, error)
+        logger.warning("cannot restore the original of photo %s: %s", photo.photo_id, error)
         return None
 
 
 async def _record(
     request: Asked, deps: Dependencies, photo: Photo, damage: Damage
 ) -> Position | None:
-    """Append the event, once. A crash after the blob was stored and before this leaves it out."""
+    """Append the event once. A crash between storing the blob and this leaves it unrecorded."""
     command = RecordOriginalRestored(
         photo_id=photo.photo_id, cause=damage, number=photo.restorations + 1
     )
     try:
-        # Not by ``execute``, which asks whether the token still counts: the file is there already.
+        # ``execute`` would check the token again, but the file has already been restored.
         outcome = await deps.log.execute(
             command,
             client_id=photo.client_id,
@@ -85,7 +85,7 @@ async def _record(
         await damaged.forget(deps.log, [photo.keys[ORIGINAL]])
     except (StoreError, Rejected) as error:
         logger.warning(
-            "the log or health may not know that the original of photo %s was restored: %s",
+            "restored the original of photo %s, but the log or health checks may not show it: %s",
             *(photo.photo_id, error),
         )
         return None

@@ -1,12 +1,12 @@
-"""The ids of uploads with an ``Idempotency-Key``, and the keys that were answered.
+"""Derive the ids of uploads with an ``Idempotency-Key``, and remember the answered keys.
 
-The log keeps a key beside the photo that it made, so a failover that loses the event loses the key
-with it, and the client may send the same upload again. The ids of its photo and job are therefore
-derived from client, key and bytes: whoever records the upload, and however often, both answers tell
-the same photo. Under one key there can be no second photo of the same bytes.
+The log stores a key next to the photo that it created, so a failover that loses the event also
+loses the key, and the client may send the same upload again. Therefore the ids of its photo and job
+are derived from client, key and bytes: however often and by whichever gateway the upload is
+recorded, all answers name the same photo. One key cannot create two photos of the same bytes.
 
-Other bytes under the same key are rejected by the log. A gateway that has answered for a key also
-rejects them by itself, for as long as the log would: it remembers the SHA-256 of the last
+The log rejects other bytes under the same key. A gateway that has answered for a key also rejects
+them itself, for as long as the log would: it remembers the SHA-256 of the last
 ``upload_keys_remembered`` keys.
 """
 
@@ -23,22 +23,22 @@ from store.sqlite.reader import Reader
 UPLOADS = uuid.UUID("928f8fa0-ce28-4398-a4a3-25af0f477f11")
 
 LIVES = 100
-"""Photos that one key can make of the same bytes, each after the one before was deleted."""
+"""The most photos that one key can create from the same bytes, each after the last is deleted."""
 
-REUSED = "This key made another photo."
+REUSED = "This Idempotency-Key was used to upload other bytes."
 
 
 def ids_of(log_id: str, client_id: str, key: str, sha256: str, life: int) -> tuple[str, str]:
-    """Return the ids of the photo and of its job; each ``life`` of a deleted photo has its own."""
+    """Return the ids of the photo and of its job; each ``life`` after a deletion has its own."""
     name = "\n".join((log_id, client_id, key, sha256, f"{life}"))
     photo_id = uuid.uuid5(UPLOADS, name)
     return str(photo_id), str(uuid.uuid5(photo_id, "job"))
 
 
 async def first_life(reader: Reader, log_id: str, client_id: str, key: str, sha256: str) -> int:
-    """Return the first life that is not known to be over; a deleted photo's id is not used again.
+    """Return the first life that is not known to have ended; ids of deleted photos are not reused.
 
-    The append finds out by itself, unless the log has lost the photo's state.
+    The append also rejects the id of a deleted photo, unless the log has lost the photo's state.
     """
     for life in range(LIVES):
         photo_id, _ = ids_of(log_id, client_id, key, sha256, life)
@@ -52,13 +52,13 @@ async def first_life(reader: Reader, log_id: str, client_id: str, key: str, sha2
 
 
 class UploadKeys:
-    """The keys that one gateway has answered for."""
+    """The keys for which one gateway has answered."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     def check(self, client_id: str, key: str, sha256: str) -> None:
-        """Return if the key was not answered for with other bytes.
+        """Return unless the key was answered for other bytes.
 
         Raises:
             Refused: ``idempotency-key-reused``.

@@ -1,4 +1,4 @@
-"""The places of uploads: how many are received at once, and how many of one client."""
+"""Limit how many uploads are received at once, in total and per client."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from gateway.http.problems import Refused
 
 
 class Slots:
-    """``total`` places; one client has three quarters of them at most, so that others get in."""
+    """The upload slots: ``total``, of which one client may hold at most three quarters."""
 
     def __init__(self, total: int) -> None:
         self.of_one_client = max(1, total * 3 // 4)
@@ -23,21 +23,21 @@ class Slots:
         return int(self._all.borrowed_tokens)
 
     def open_of(self, client_id: str) -> int:
-        """Uploads of the client that have a place or wait for one."""
+        """Return the number of the client's uploads that have a slot or wait for one."""
         return self._asking.get(client_id, 0)
 
     @asynccontextmanager
     async def one(
         self, client_id: str, patience_s: float, *, most: int = 0
     ) -> AsyncGenerator[None]:
-        """A place for an upload of the client; ``most`` is how many may be open, 0 for no limit.
+        """Hold a slot for an upload; ``most`` limits the client's open uploads, 0 means no limit.
 
         Raises:
-            QuotaUploads: at once.
-            Refused: ``busy``.
+            QuotaUploads: immediately, if the client has ``most`` open uploads.
+            Refused: ``busy``, if no slot becomes free within ``patience_s``.
         """
         if most and self.open_of(client_id) >= most:
-            raise QuotaUploads(f"{most:,} uploads of the client are open here.")
+            raise QuotaUploads(f"The client already has {most:,} open uploads at this gateway.")
         own = self._of.setdefault(client_id, anyio.CapacityLimiter(self.of_one_client))
         self._asking[client_id] = self._asking.get(client_id, 0) + 1
         borrower = object()
@@ -47,7 +47,7 @@ class Slots:
                     await own.acquire_on_behalf_of(borrower)
                     await self._all.acquire_on_behalf_of(borrower)
             except TimeoutError as error:
-                raise Refused("busy", "Too many uploads are under way.") from error
+                raise Refused("busy", "All slots for uploads are in use.") from error
             yield
         finally:
             for limiter in (self._all, own):

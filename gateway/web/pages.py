@@ -1,7 +1,7 @@
-"""Photolog's page for a browser: the files of ``gateway/pages``, as they are.
+"""Serve Photolog's web page: the files in ``gateway/web/pages``, unchanged.
 
-A browser asks each time whether it has the present ones, which costs no bytes while the ETag, the
-SHA-256 of the file, is the same. They need no token: what they show does.
+A browser revalidates them each time, which transfers no bytes while the ETag, the SHA-256 of the
+file, is the same. They need no token, but the API calls that they make do.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from gateway.limits.throttling import PAGE
 
 FOLDER = Path(__file__).parent / "pages"
 INDEX = "index.html"
-NOTHING = "nothing.html"
-"""What a person sees at an address without anything."""
+NOT_FOUND = "not-found.html"
+"""Shown to a person whose address has no page."""
 
 MIME_TYPES: Mapping[str, str] = {
     ".html": "text/html; charset=utf-8",
@@ -47,14 +47,14 @@ POLICY = "; ".join(
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """One file, with the headers that go along."""
+    """One file, with its headers."""
 
     body: bytes
     mime_type: str
     etag: str
 
     def headers(self, link_origin: str | None = None) -> dict[str, str]:
-        """``link_origin`` is where pictures may come from beside here."""
+        """Return the headers; ``link_origin`` is a further origin that may serve pictures."""
         return {
             "ETag": self.etag,
             "Cache-Control": "no-cache",
@@ -65,13 +65,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def described(self) -> dict[str, str]:
-        """Headers of the body."""
+        """Return the headers that describe the body."""
         return {"Content-Type": self.mime_type, "Content-Length": str(len(self.body))}
 
 
 @cache
 def pages() -> Mapping[str, Page]:
-    """The files by name, read once: a running gateway never serves half of a newer version."""
+    """Return the files by name, read once: a running gateway never mixes two versions."""
     return {
         path.name: Page(
             body=(body := path.read_bytes()),
@@ -91,19 +91,19 @@ async def index(deps: NamedDependency[Dependencies]) -> ASGIResponse:
 async def part(name: FromPath[str]) -> ASGIResponse:
     page = pages().get(name)
     if page is None:
-        raise Refused("not-found", f"The page has no {name[:64]}.")
+        raise Refused("not-found", f"The page has no file {name[:64]!r}.")
     return _answer(page)
 
 
 def error_response(
     request: Request[Any, Any, Any], error: Exception, damages: Damages
 ) -> Response[Any]:
-    """The problem document of any error, but a page for a browser that found nothing."""
+    """Return the problem document of an error, or a web page if a browser finds nothing."""
     answer = problem_response(request, error, damages)
     wants_page = "text/html" in request.headers.get("accept", "")
     if not (wants_page and answer.content.code == "not-found"):
         return answer
-    page = pages()[NOTHING]
+    page = pages()[NOT_FOUND]
     headers = {name: value for name, value in page.headers().items() if name != "ETag"}
     return Response(page.body, status_code=404, headers=headers | page.described())
 

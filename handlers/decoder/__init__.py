@@ -1,1 +1,14 @@
-"""Decoder processes: the pool, the sandbox, and who decodes next."""
+"""Decoder processes: sandboxed children of the worker that decode pictures and run stages.
+
+| file | what |
+|---|---|
+| ``pool`` | starts, replaces and feeds the children; the worker's entry point |
+| ``queue``, ``turns``, ``budget`` | the next task: decoded pictures, turns of clients, memory |
+| ``process``, ``answers`` | a child as the worker sees it; checks of what it answers |
+| ``protocol`` | the messages between a worker and its children |
+| ``child``, ``warmup`` | the program that runs in the child |
+| ``sandbox``, ``seccomp``, ``landlock``, ``system_calls`` | what a child gives up first |
+| ``confinement_report`` | tells the gateways which parts of the sandbox are missing |
+
+The pool does not retry failed tasks. It only restarts a task that lost its decoder to quicker ones.
+"""

@@ -1,29 +1,29 @@
-"""How much memory the decoders of a worker may use, and who may begin with how much.
+"""Divide the memory of a worker's decoders between them.
 
-Each decoder always has its share: what an idle one takes, its decoded pictures, and an allowance
-that an ordinary photo fits in. What is left of the total is spare, for the few pictures that need
-more; so these wait for each other, and an ordinary photo never waits for them.
+Each decoder always has its share: the memory of an idle decoder, its decoded pictures, and an
+allowance that an ordinary photo fits in. The rest of the total is spare memory for the few pictures
+that need more. So these wait for each other, and an ordinary photo never waits for them.
 """
 
 from handlers.imaging.cost import Cost
 
 IDLE_BYTES = 80 << 20
-"""What a decoder takes before its first picture. Measured 66 MB, of which 25 are shared."""
+"""The memory of a decoder before its first picture. Measured: 66 MB, of which 25 are shared."""
 
 LARGEST_ALLOWANCE_BYTES = 192 << 20
-"""The usual photo of 24 megapixels of any format but WebP; 50 as JPEG."""
+"""Enough for 24 megapixels in any format except WebP, and for 50 as JPEG."""
 
 SMALLEST_ALLOWANCE_BYTES = 96 << 20
-"""What a JPEG of 24 megapixels takes."""
+"""Enough for a JPEG of 24 megapixels."""
 
 _ALLOWED_PART = 4
-"""An allowance is at most this part of the total, shared out over the decoders."""
+"""The allowances of all decoders together are at most one part in this many of the total."""
 
 
 class Budget:
-    """``total_bytes`` for ``count`` decoders that keep ``cache_bytes`` of pictures each.
+    """The budget of ``count`` decoders, each with a cache of ``cache_bytes`` for pictures.
 
-    ``process_bytes`` is the most that any one of them may use.
+    ``total_bytes`` bounds all of them together, ``process_bytes`` each of them.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Budget:
 
     @property
     def taken_bytes(self) -> int:
-        """Spare memory in use."""
+        """The spare memory in use."""
         return sum(self._taken.values())
 
     def extra_bytes(self, cost: Cost | None) -> int:
-        """What the picture needs beyond the allowance; one of unknown cost does with that."""
+        """Return the memory needed beyond the allowance; 0 while the cost is unknown."""
         return 0 if cost is None else max(0, cost.memory_bytes - self.allowance_bytes)
 
     def has_room(self, extra_bytes: int) -> bool:
@@ -59,12 +59,12 @@ class Budget:
 
 
 def allowance(total_bytes: int, count: int) -> int:
-    """What one of ``count`` decoders may use for any picture."""
+    """Return the memory that each of ``count`` decoders may use for any picture."""
     part = total_bytes // (_ALLOWED_PART * count)
     return min(LARGEST_ALLOWANCE_BYTES, max(SMALLEST_ALLOWANCE_BYTES, part))
 
 
 def affordable(total_bytes: int, most: int, cache_bytes: int) -> int:
-    """How many decoders, from 1 up to ``most``, the total is enough for."""
+    """Return how many decoders, from 1 to ``most``, the total is enough for."""
     share = IDLE_BYTES + cache_bytes + SMALLEST_ALLOWANCE_BYTES
     return max(1, min(most, total_bytes // share))

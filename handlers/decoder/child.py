@@ -1,8 +1,8 @@
 """The process that decodes: ``python -m handlers.decoder.child <setup>``.
 
-It is given files as open descriptors, opens none itself, and confines itself before the first one
-comes (see ``handlers.decoder.sandbox``). One bad file can crash, hang, starve or take over this
-process, never the worker.
+It receives files as open descriptors, opens none itself, and confines itself before the first one
+arrives (see ``handlers.decoder.sandbox``). A bad file can crash, hang, starve or take over this
+process, but never the worker.
 """
 
 import hashlib
@@ -42,19 +42,19 @@ from handlers.registry import ORIGINAL, Stage, find_stages
 from handlers.stage import BadImage, Output, StageContext, StageFailure
 
 NICENESS = 5
-"""Decoding gives way to what people wait for: answers, events, and the next task for a decoder."""
+"""Decoding yields to what users wait for: responses, events, and the next task for a decoder."""
 
 TRACEBACK_FRAMES = 20
 READ_BYTES = 1 << 20
-"""Of a file that has grown while it was read."""
+"""How much to read at a time from a file that grew while it was read."""
 
 _PATH = re.compile(r"/[^\s'\"]+")
 
 
-class Pictures:
-    """Decoded originals by photo, the least recently used dropped first.
+class PictureCache:
+    """Decoded originals by photo; the least recently used are dropped first.
 
-    A photo's original never changes, so its picture is never stale.
+    A photo's original never changes, so an entry is never stale.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -80,15 +80,17 @@ class Pictures:
 
 
 class Decoder:
-    """Answers requests, one after the other."""
+    """Answers requests one at a time."""
 
-    def __init__(self, stages: dict[str, Stage], context: StageContext, pictures: Pictures) -> None:
+    def __init__(
+        self, stages: dict[str, Stage], context: StageContext, pictures: PictureCache
+    ) -> None:
         self._stages = stages
         self._context = context
         self._pictures = pictures
 
     def answer(self, request: Request, file: int | None) -> Done | Failed | Costly:
-        """What came of it; whatever goes wrong is an answer too. The caller closes ``file``."""
+        """Run the request; return its answer, also for any failure. Leaves ``file`` open."""
         try:
             output = self._run(request, file)
         except TooCostly as found:
@@ -99,7 +101,7 @@ class Decoder:
             self._pictures.clear()
             message = "The picture needs more memory than a decoder may use."
             return self._failed(StageFailure(Category.RESOURCE, "out-of-memory", message))
-        # The worker has to hear of a bug in a stage: it ends the job, and not this process.
+        # The worker must learn of a bug in a stage: the bug ends the job, not this process.
         except Exception as error:
             message = f"{type(error).__name__}: {_PATH.sub('…', str(error))}"
             failure = StageFailure(Category.LOGIC, "stage-crashed", message[:MAX_MESSAGE_CHARS])
@@ -113,7 +115,7 @@ class Decoder:
     def _run(self, request: Request, file: int | None) -> Output:
         stage = self._stages.get(request.stage)
         if stage is None:
-            message = f"There is no stage {request.stage}."
+            message = f"There is no stage {request.stage} in this worker's table."
             raise StageFailure(Category.CONFIGURATION, "unknown-stage", message)
         return stage.run(self._picture(request, file, stage), self._context)
 
@@ -144,15 +146,15 @@ class Decoder:
         )
 
 
-class Line:
-    """The child's end of the socket to its worker; ``most`` bounds what it sends."""
+class Channel:
+    """The child's end of the socket to its worker; ``most`` bounds the bytes of an answer."""
 
     def __init__(self, end: socket.socket, most: int) -> None:
         self._end = end
         self._most = most
 
     def next_request(self) -> tuple[Request, int | None] | None:
-        """The next request with the file that came with it, if one did; None at the end."""
+        """Return the next request and the descriptor sent with it, if any; None at the end."""
         header, files, _, _ = socket.recv_fds(self._end, HEADER.size, 1)
         header += self._rest(HEADER.size - len(header))
         if len(header) < HEADER.size:
@@ -163,10 +165,10 @@ class Line:
         request = msgspec.msgpack.decode(self._rest(length), type=Request)
         return request, files[0] if files else None
 
-    def say(self, answer: Answer) -> None:
+    def send(self, answer: Answer) -> None:
         sent = frame(answer)
         if len(sent) > self._most:
-            message = f"The answer of the stage has more than {self._most} bytes."
+            message = f"The stage's answer has more than {self._most} bytes."
             held = answer.held if isinstance(answer, Done) else ()
             sent = frame(
                 Failed(
@@ -198,7 +200,7 @@ def _read(request: Request, file: int | None) -> bytes:
     if file is None:
         raise StageFailure(Category.TEMPORARY, "unreadable-file", "No file came with the request.")
     try:
-        # At once, so that it is in memory only once.
+        # In one read, so that the file is in memory only once.
         data = os.read(file, os.lseek(file, 0, os.SEEK_END) + os.lseek(file, 0, os.SEEK_SET))
         while part := os.read(file, READ_BYTES):
             data += part
@@ -206,15 +208,15 @@ def _read(request: Request, file: int | None) -> bytes:
         message = f"The file cannot be read: {error.strerror}."
         raise StageFailure(Category.TEMPORARY, "unreadable-file", message) from error
     if request.sha256 not in (None, hashlib.sha256(data).hexdigest()):
-        message = "The blob store gives other bytes than those that were uploaded."
+        message = "The blob store returned other bytes than those that were uploaded."
         raise StageFailure(Category.DATA, "blob-damaged", message)
     return data
 
 
-def _hush() -> socket.socket:
-    """Take the socket from standard input; from now on all three standard streams go nowhere.
+def _detach_standard_streams() -> socket.socket:
+    """Return the socket from standard input, and connect the standard streams to /dev/null.
 
-    Decoders write a line there for each oddity of a file, and so as many as its sender likes.
+    Decoders print a line for each oddity of a file, so its sender could flood the log.
     """
     end = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -225,7 +227,7 @@ def _hush() -> socket.socket:
 
 
 def _size_bytes() -> int | None:
-    """This process's address space (proc_pid_statm(5))."""
+    """Return the size of this process's address space (proc_pid_statm(5)), None if unknown."""
     with suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
         return pages * resource.getpagesize()
@@ -233,10 +235,10 @@ def _size_bytes() -> int | None:
 
 
 def main() -> None:
-    """Serve until the input ends."""
+    """Serve requests until the input ends."""
     setup = msgspec.json.decode(sys.argv[1], type=Setup)
     die_with(setup.parent)
-    # Ctrl-C and a stopped unit signal the whole group: when decoding ends, the worker decides.
+    # Ctrl-C and service managers signal the whole group, but the worker decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(NICENESS)
@@ -244,22 +246,22 @@ def main() -> None:
     stages = find_stages(setup.registry)
     warm_up()
     resource.setrlimit(resource.RLIMIT_AS, (setup.memory_bytes, setup.memory_bytes))
-    decoder = Decoder(stages, setup.context, Pictures(max_bytes=setup.cache_bytes))
-    end = _hush()
-    line = Line(end, setup.answer_bytes)
+    decoder = Decoder(stages, setup.context, PictureCache(max_bytes=setup.cache_bytes))
+    end = _detach_standard_streams()
+    channel = Channel(end, setup.answer_bytes)
     size_bytes = _size_bytes()
     confinement = enter(
         setup.sandbox, setup.become, keep=end.fileno(), limits_itself=setup.limits_itself
     )
-    line.say(Ready(confinement=confinement, size_bytes=size_bytes))
-    while (received := line.next_request()) is not None:
+    channel.send(Ready(confinement=confinement, size_bytes=size_bytes))
+    while (received := channel.next_request()) is not None:
         request, file = received
         if setup.limits_itself and request.limit_bytes is not None:
             resource.setrlimit(resource.RLIMIT_AS, (request.limit_bytes, setup.memory_bytes))
         answer = decoder.answer(request, file)
         if file is not None:
             os.close(file)
-        line.say(answer)
+        channel.send(answer)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Landlock for the decoder process: no file system, no network, no signals to others.
 
 Sources: the kernel's ``userspace-api/landlock.rst`` and ``linux/landlock.h``. Descriptors that are
-open, or are handed over later, stay usable: rights are checked when a path is opened.
+open, or are received later, stay usable: rights are checked when a path is opened.
 """
 
 import ctypes
@@ -10,19 +10,19 @@ import struct
 import sys
 
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
-"""System call numbers, equal on all architectures that have had them added since 2019."""
+"""System call numbers; calls added since 2019 have the same number on all architectures."""
 
 _ASK_VERSION = 1
 
 _FILES = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
-"""Rights on files by the version of Landlock that brought them: all there are, none is granted."""
+"""Rights on files by the version of Landlock that introduced them. All are taken away."""
 
 _NETWORK_SINCE, _NETWORK = 4, 0b11  # to bind and to connect TCP
 _SCOPES_SINCE, _SCOPES = 6, 0b11  # abstract Unix sockets and signals
 
 
 def version() -> int:
-    """The version that the kernel offers; 0 if it has none, or has it turned off."""
+    """Return the version that the kernel offers; 0 if it has no Landlock or has disabled it."""
     if sys.platform != "linux":
         return 0
     found = ctypes.CDLL(None, use_errno=True).syscall(_CREATE_RULESET, None, 0, _ASK_VERSION)
@@ -30,10 +30,10 @@ def version() -> int:
 
 
 def restrict() -> tuple[str, ...] | None:
-    """Take every right that the kernel lets go of from this thread, for good.
+    """Drop, permanently, every right of this thread that Landlock can restrict.
 
-    Returns what an older version does not cover, of ``landlock-network`` and ``landlock-signals``;
-    None where there is no Landlock. The process must have ``no_new_privs``.
+    Returns what this kernel's version does not cover (``landlock-network``, ``landlock-signals``);
+    None without Landlock. The process must have ``no_new_privs``.
     """
     offered = version()
     files = sum(rights for since, rights in _FILES.items() if offered >= since)

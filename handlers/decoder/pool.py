@@ -1,8 +1,8 @@
-"""The worker's decoder children: as many processes as cores, each working on one photo at a time.
+"""The decoder pool: as many child processes as cores, each working on one photo at a time.
 
-A child that hangs is killed, one that dies is replaced; what waited goes on with the replacement.
-A child keeps the pictures it has decoded, so a photo's stages go to the child that has it. Which
-task is next, ``handlers.decoder.queue`` decides.
+A child that hangs is killed, and one that dies is replaced; waiting tasks continue with the
+replacement. A child keeps the pictures it has decoded, so the stages of a photo go to the child
+that has its picture. ``handlers.decoder.queue`` decides which task is next.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from handlers.decoder import budget
 from handlers.decoder.budget import Budget
 from handlers.decoder.process import BAD_ANSWER, MEMORY_LIMIT, DecoderProcess, Stopwatch, bad_answer
 from handlers.decoder.protocol import Costly, Done, Setup
-from handlers.decoder.queue import Job, Queue
+from handlers.decoder.queue import DecodeTask, Queue
 from handlers.decoder.sandbox import Confinement, Sandbox, identity, may_limit
 from handlers.registry import find_stages
 from handlers.stage import Output, StageContext, StageFailure
@@ -32,44 +32,45 @@ from store.background import Background
 logger = logging.getLogger("photolog.worker")
 
 PATIENCE_S = 0.5
-"""So long a task leaves another child idle rather than have its picture decoded twice. As long, and
-longer, work on one task holds up those that wait for the same child."""
+"""How long a task waits for the child that has its picture, before another child decodes it again.
+A child that has worked on one task for this long counts as busy for long."""
 
 STARTS = 3
-"""How often a child is started before it counts as one that does not start."""
+"""How many starts of a child may fail before the next task tries, and gets the failure."""
 
 START_PAUSE_S = 1.0
-"""The system that killed one, as for want of memory, gets this long before the next."""
+"""The pause between two starts, for a system that kills processes, for example for memory."""
 
 PREEMPTED = "preempted"
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts as a picture that takes long, in seconds.
+    """When a picture counts as one that takes long, in seconds.
 
-    ``expensive_s`` of expected processor time, as a photo of 20 megapixels takes a fifth of it in
-    any format. ``slow_s`` of real time: on a busy machine, or with a file that is slower to decode
-    than its header tells. Of several decoders one is always left for what takes less.
+    ``expensive_s`` of expected processor time; a photo of 20 megapixels takes a fifth of it in any
+    format. ``slow_s`` of real time, for a busy machine or a file that decodes slower than its
+    header suggests. Of several decoders, one is always left for quicker pictures.
     """
 
     expensive_s: float = 2.0
     slow_s: float = 10.0
 
 
-class Children:
-    """The pool. Enter it before use; leaving it kills the children and fails what still waits.
+class DecoderPool:
+    """The pool. Enter it before use; leaving it kills the children and fails unfinished tasks.
 
     Args:
-        count: Processes; by default one a core, or fewer if the memory is not enough for them.
-        registry: The stage table, ``module:TABLE``, which the children import too.
-        memory_bytes: Address space of one child. 3 GiB decodes 150 million pixels of any format:
-            at 144 million WebP took 2.6 GiB, 16-bit PNG 1.6, AVIF and TIFF 1.3, JPEG 0.1 to 0.9.
-        budget_bytes: Memory of all children together; by default as much as each one may use.
+        count: Processes; by default one per core, or fewer if the memory is not enough.
+        registry: The stage table as ``module:TABLE``; the children import it too.
+        memory_bytes: Address space of one child. 3 GiB is enough for 150 million pixels in any
+            format: at 144 million, WebP took 2.6 GiB, 16-bit PNG 1.6, AVIF and TIFF 1.3, JPEG 0.1
+            to 0.9.
+        budget_bytes: Memory of all children together; by default ``memory_bytes`` for each.
         cache_bytes: Decoded pictures that one child keeps; one takes 10 MB at 1920 pixels.
-        answer_bytes: Largest answer that is taken from a child, with all pictures in it.
+        answer_bytes: The largest answer accepted from a child, including its renditions.
 
     Raises:
-        KeyError: this machine knows no user of the name that the sandbox gives.
+        KeyError: the sandbox names a user that does not exist on this machine.
     """
 
     def __init__(
@@ -112,13 +113,13 @@ class Children:
         self._stopped = False
         self._stack = contextlib.AsyncExitStack()
         self.restarts: Counter[str] = Counter()
-        """Children replaced so far, by the code of the failure that ended them."""
+        """How many children were replaced, by the code of the failure that ended them."""
 
     async def __aenter__(self) -> Self:
-        """Start the children; one that does not start yet is tried again while others work.
+        """Start the children; one that fails to start is retried while the others work.
 
         Raises:
-            StageFailure: none starts; their standard error says why.
+            StageFailure: no child starts; their standard error says why.
         """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._stop)
@@ -126,11 +127,11 @@ class Children:
             tending = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(tending.cancel_scope.cancel)
             for child in self._children:
-                tend = partial(self._tend, child)
+                tend = partial(self._run_child, child)
                 tending.start_soon(self._background.keep, "decoder", tend)
             self._stack = stack.pop_all()
         if missing := self.confinement.missing:
-            # The address space of a decoder is bounded all the same, only not for each photo anew.
+            # The address space of a decoder is still bounded, but not separately for each photo.
             level = logging.INFO if missing == (MEMORY_LIMIT,) else logging.WARNING
             logger.log(level, "decoders run without %s: see health", ", ".join(missing))
         return self
@@ -147,27 +148,27 @@ class Children:
         self._stopped = True
         for child in self._children:
             await child.kill()
-        for job in self._queue.waiting:
-            job.ended.set()
+        for task in self._queue.waiting:
+            task.ended.set()
 
     @property
     def count(self) -> int:
-        """Children that there are."""
+        """The number of children."""
         return len(self._children)
 
     @property
     def waiting(self) -> int:
-        """Tasks that no child has begun."""
+        """The number of tasks that no child has begun."""
         return len(self._queue.waiting)
 
     @property
     def busy(self) -> int:
-        """Children at work."""
-        return sum(child.job is not None for child in self._children)
+        """The number of children at work."""
+        return sum(child.task is not None for child in self._children)
 
     @property
     def confinement(self) -> Confinement:
-        """What confines all of the children, and what is missing around any."""
+        """The sandbox parts that are active in all children, and those missing in any."""
         found = [child.process.confinement for child in self._children if child.process]
         missing = dict.fromkeys(name for each in found for name in each.missing)
         active = dict.fromkeys(name for each in found for name in each.active)
@@ -187,35 +188,37 @@ class Children:
     ) -> Output:
         """Run ``stage`` on the file ``source`` of the photo ``affinity``, for ``client``.
 
-        With ``sha256`` the file is read only if it has these bytes.
+        If ``sha256`` is given, the file must have that digest.
 
-        ``timeout_s`` counts from when a child begins. Cancelled, a task that waits is forgotten,
-        and one under way ends in its time and is dropped.
+        ``timeout_s`` counts from the moment a child begins. If cancelled, a waiting task is
+        removed; a running one finishes, and its result is dropped.
 
         Raises:
-            BadImage: the bytes are no picture that we can or want to read.
+            BadImage: the bytes are not a readable picture, or exceed a limit.
             StageFailure: ``decode-timeout``, ``decoder-died``, ``out-of-memory`` or
                 ``needs-too-much-memory``, of category resource; ``blob-damaged`` or
                 ``answer-too-large``, of category configuration; ``forbidden-call`` or
                 ``bad-answer``, of category security; ``stage-crashed``, a bug in a stage, of
-                category logic; ``decoders-stopped``, temporary, when the pool is left.
+                category logic; ``decoders-stopped``, temporary, when the pool closes.
         """
-        job = Job(stage, affinity, source, client=client, timeout_s=timeout_s, sha256=sha256)
+        task = DecodeTask(
+            stage, affinity, source, client=client, timeout_s=timeout_s, sha256=sha256
+        )
         if not self._stopped:
-            self._queue.add(job)
+            self._queue.add(task)
             self._wake()
             try:
                 await self._make_room()
-                await job.ended.wait()
+                await task.ended.wait()
             finally:
-                self._queue.forget(job)
-        if isinstance(job.outcome, StageFailure):
-            job.outcome.seconds = job.seconds
-            raise job.outcome
-        if job.outcome is None:
+                self._queue.forget(task)
+        if isinstance(task.outcome, StageFailure):
+            task.outcome.seconds = task.seconds
+            raise task.outcome
+        if task.outcome is None:
             message = "The worker stopped before this stage was done."
             raise StageFailure(Category.TEMPORARY, "decoders-stopped", message)
-        return msgspec.structs.replace(job.outcome, seconds=job.seconds)
+        return msgspec.structs.replace(task.outcome, seconds=task.seconds)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -223,7 +226,7 @@ class Children:
 
     async def _start_all(self) -> None:
         for _ in range(STARTS - 1):
-            # All at once: they take their time to import.
+            # Concurrently, because imports take a while.
             async with anyio.create_task_group() as starting:
                 for child in self._children:
                     starting.start_soon(self._try_start, child)
@@ -233,116 +236,116 @@ class Children:
         await self._children[0].running()
 
     async def _try_start(self, child: "_Child") -> bool:
-        """Whether the child runs now, started anew if it was gone."""
+        """Start the child if it is not running; return whether it runs now."""
         try:
             await child.running()
         except StageFailure as failure:
             self.restarts[failure.code] += 1
-            logger.warning("a decoder process did not start")
+            logger.warning("a decoder process did not start; it is tried again")
             return False
         return True
 
-    async def _tend(self, child: "_Child") -> None:
-        """Give one child its tasks, one after the other, and replace it when it is gone."""
+    async def _run_child(self, child: "_Child") -> None:
+        """Give a child its tasks, one after the other, and replace it when it is gone."""
         while True:
             for _ in range(STARTS):
                 if await self._try_start(child):
                     break
                 await anyio.sleep(START_PAUSE_S)
-            # If it did not start, the next task tries again and is told why.
-            while (job := self._pick(child)) is None:
+            # If it did not start, the next task tries again and gets the failure.
+            while (task := self._next_task(child)) is None:
                 with anyio.move_on_after(PATIENCE_S if self._queue.waiting else math.inf):
                     await self._changed.wait()
-            await self._serve(child, job)
-            # What this child was working on may have kept the others from tasks of that photo.
+            await self._serve(child, task)
+            # Other tasks of this photo may have waited for this child.
             self._wake()
 
-    def _pick(self, child: "_Child") -> "Job | None":
-        """The next task for the child, which begins to work on it."""
+    def _next_task(self, child: "_Child") -> "DecodeTask | None":
+        """Take the next task for the child, which begins to work on it."""
         others = [each for each in self._children if each is not child]
         since = anyio.current_time() - PATIENCE_S
 
         def others_have(photo: str) -> bool:
             return any(each.has(photo) for each in others)
 
-        def stuck(photo: str) -> bool:
-            """With all that have it."""
+        def is_stuck(photo: str) -> bool:
+            """Return whether every child that has the picture has been busy for long."""
             return all(each.is_at_work_since(since) for each in others if each.has(photo))
 
-        return self._queue.take(child.has, others_have, stuck, since)
+        return self._queue.take(child.has, others_have, is_stuck, since)
 
-    async def _serve(self, child: "_Child", job: Job) -> None:
-        child.begin(job)
+    async def _serve(self, child: "_Child", task: DecodeTask) -> None:
+        child.begin(task)
         answer: Done | Costly | StageFailure | None = None
         try:
             process = await child.running()
             async with anyio.create_task_group() as watching:
-                watching.start_soon(self._watch, job)
+                watching.start_soon(self._watch, task)
                 try:
-                    file = None if self._queue.is_held(job, process.held) else job.source
-                    answer = await process.ask(job.request, file, job.timeout_s)
+                    file = None if self._queue.is_held(task, process.held) else task.source
+                    answer = await process.ask(task.request, file, task.timeout_s)
                 except StageFailure as failure:
                     answer = failure
                 watching.cancel_scope.cancel()
-            outcome = self._judge(job, answer)
+            outcome = self._outcome_of(task, answer)
             if isinstance(outcome, StageFailure) and outcome.code == BAD_ANSWER:
                 await process.kill()
         except StageFailure as failure:
             outcome = failure
         except BaseException:
-            job.ended.set()  # without an outcome: the pool is being left
+            task.ended.set()  # without an outcome: the pool is closing
             raise
         finally:
             took_s = child.end()
-            job.seconds += took_s
-            self._queue.give_back(job, took_s)
+            task.seconds += took_s
+            self._queue.give_back(task, took_s)
         if not child.is_running and not isinstance(outcome, Output):
             self.restarts[PREEMPTED if outcome is None else outcome.code] += 1
         if outcome is None:
-            self._queue.put_back(job)
+            self._queue.put_back(task)
         else:
-            job.outcome = outcome
-            job.ended.set()
+            task.outcome = outcome
+            task.ended.set()
 
-    def _judge(
-        self, job: Job, answer: Done | Costly | StageFailure | None
+    def _outcome_of(
+        self, task: DecodeTask, answer: Done | Costly | StageFailure | None
     ) -> Output | StageFailure | None:
-        """What came of it; None for a task that has to wait once more."""
+        """Return the outcome of an answer; None if the task has to wait once more."""
         if answer is None or isinstance(answer, StageFailure):
-            if job.preempted:
-                job.preempted = False
+            if task.preempted:
+                task.preempted = False
                 return None
             return answer
         if isinstance(answer, Costly):
-            return self._queue.learn(job, answer.cost)
-        kind = self._stages[job.request.stage].result
+            return self._queue.learn(task, answer.cost)
+        kind = self._stages[task.request.stage].result
         try:
             result = msgspec.msgpack.decode(answer.result, type=kind)
         except (msgspec.DecodeError, RecursionError):
-            return bad_answer("a result of another kind")
+            return bad_answer("a result of the wrong type")
         return Output(result=result, renditions=answer.renditions)
 
-    async def _watch(self, job: Job) -> None:
+    async def _watch(self, task: DecodeTask) -> None:
         await anyio.sleep(self._pace.slow_s)
-        self._queue.mark_slow(job)
+        self._queue.mark_slow(task)
         await self._make_room()
 
     async def _make_room(self) -> None:
-        """Take a decoder from slow pictures, if they have all of several and others wait.
+        """Preempt a slow picture, if slow pictures occupy all of several decoders and others wait.
 
-        It is taken from the last to begin of those that were thought to be quick. That one begins
-        anew when one of the slow has ended: no task loses its decoder twice.
+        The victim is the last to begin of those that were expected to be quick. It starts over
+        when one of the slow ones has ended: no task loses its decoder twice.
         """
         if len(self._children) < 2 or not self._queue.has_quick_ones:
             return
-        jobs = [child.job for child in self._children]
-        slow = [job for job in jobs if job is not None and (job.is_slow or job.is_expensive)]
-        if len(slow) < len(jobs) or any(job.preempted for job in slow):
+        tasks = [child.task for child in self._children]
+        slow = [task for task in tasks if task is not None and (task.is_slow or task.is_expensive)]
+        if len(slow) < len(tasks) or any(task.preempted for task in slow):
             return
-        victim = max((job for job in slow if not job.began_as_slow), key=lambda job: job.began)
-        child = next(child for child in self._children if child.job is victim)
+        victim = max((task for task in slow if not task.began_as_slow), key=lambda task: task.began)
+        child = next(child for child in self._children if child.task is victim)
         victim.preempted = True
-        logger.info("a picture that takes long waits for others: %s", victim.request.photo)
+        logger.info("preempted a slow picture, to start over later: %s", victim.request.photo)
         await child.kill()
 
 
@@ -352,38 +355,38 @@ class _Child:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.process: DecoderProcess | None = None
-        self.job: Job | None = None
+        self.task: DecodeTask | None = None
         self._stopwatch = Stopwatch(None)
 
     @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.is_running
 
-    def begin(self, job: Job) -> None:
-        self.job = job
+    def begin(self, task: DecodeTask) -> None:
+        self.task = task
         self._stopwatch = Stopwatch(self.process)
 
     def end(self) -> float:
-        """For how many seconds it has worked on its task."""
-        self.job = None
+        """End the task; return how many seconds the child has worked on it."""
+        self.task = None
         return self._stopwatch.seconds(self.process)
 
     def has(self, photo: str) -> bool:
-        """Whether the picture of ``photo`` is decoded here, or is about to be."""
-        if self.job is not None and self.job.request.photo == photo:
+        """Return whether the picture of ``photo`` is decoded here, or is about to be."""
+        if self.task is not None and self.task.request.photo == photo:
             return True
         return self.process is not None and self.process.is_running and photo in self.process.held
 
     def is_at_work_since(self, time: float) -> bool:
-        """Whether what it is working on was begun by then."""
-        return self.job is not None and self.job.began <= time
+        """Return whether it has been working on its task since ``time``."""
+        return self.task is not None and self.task.began <= time
 
     async def launch(self) -> DecoderProcess:
         self.process = await DecoderProcess.launch(self._setup)
         return self.process
 
     async def running(self) -> DecoderProcess:
-        """The process, started anew if it is gone."""
+        """Return the process, after starting it again if it is gone."""
         if self.process is not None and self.process.is_running:
             return self.process
         process = await self.launch()

@@ -1,8 +1,8 @@
 """A decoder child as its worker sees it: a process that may end at any request, or lie.
 
-Its answers are taken for what another's code in it may have written: bounded before they are read,
-decoded strictly, and looked at (see ``handlers.decoder.answers``). One that is not as it should be
-ends it.
+An attacker's code in the child may have written its answers. So they are bounded before they are
+read, decoded strictly, and checked (see ``handlers.decoder.answers``). A child that gives an
+invalid answer is killed.
 """
 
 import contextlib
@@ -45,23 +45,23 @@ START_TIMEOUT_S = 30.0
 BAD_ANSWER = "bad-answer"
 
 MEMORY_LIMIT = "memory-limit"
-"""Missing where decoders limit themselves, for the worker may not set limits of another user."""
+"""Reported as missing if decoders limit themselves: the worker may not limit another user."""
 
 ROOM_BYTES = 256 << 20
-"""Address space beyond what a decode needs: fragments, arenas and stacks of a codec's threads."""
+"""Address space beyond a decode's memory: fragments, arenas, stacks of a codec's threads."""
 
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PYTHONDONTWRITEBYTECODE": "1",
-    # Memory of one picture is reused for the next and not given back in between: this takes page
-    # faults from 500,000 to 24,000 in 40 photos and a tenth off the time (glibc, mallopt(3)).
+    # Reuse the memory of one picture for the next instead of returning it in between: page faults
+    # drop from 500,000 to 24,000 in 40 photos, and the time by a tenth (glibc, mallopt(3)).
     "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
 }
 
 
 def environment() -> dict[str, str]:
-    """That of a decoder: where our packages are, and nothing of the worker's own."""
+    """Return a decoder's environment: the import path, and nothing else of the worker's."""
     path = os.pathsep.join(entry or "." for entry in sys.path)
     return _ENVIRONMENT | {"PYTHONPATH": path}
 
@@ -70,7 +70,7 @@ _answers = msgspec.msgpack.Decoder(Answer)
 
 
 class DecoderProcess:
-    """``held`` names the photos whose pictures it keeps decoded."""
+    """One decoder process. ``held`` names the photos whose decoded pictures it keeps."""
 
     def __init__(self, setup: Setup, process: Process, line: UNIXSocketStream) -> None:
         self._setup = setup
@@ -83,29 +83,29 @@ class DecoderProcess:
 
     @classmethod
     async def launch(cls, setup: Setup) -> "DecoderProcess":
-        """Start the process; it can be asked after ``become_ready``.
+        """Start the process; call ``become_ready`` before ``ask``.
 
         Raises:
             StageFailure: the system has no room for another process.
         """
         argument = msgspec.json.encode(setup).decode()
         try:
-            ours, its = socket.socketpair()
+            own_end, child_end = socket.socketpair()
         except OSError as error:
-            raise _no_start() from error
-        with its:
-            line = await UNIXSocketStream.from_socket(ours)
+            raise _start_failure() from error
+        with child_end:
+            line = await UNIXSocketStream.from_socket(own_end)
             try:
                 process = await anyio.open_process(
                     [sys.executable, "-P", "-m", "handlers.decoder.child", argument],
-                    stdin=its.fileno(),
+                    stdin=child_end.fileno(),
                     stderr=None,
                     stdout=None,
                     env=environment(),
                 )
             except OSError as error:
                 await line.aclose()
-                raise _no_start() from error
+                raise _start_failure() from error
         return cls(setup, process, line)
 
     @property
@@ -113,24 +113,24 @@ class DecoderProcess:
         return self._process.returncode is None
 
     def cpu_s(self) -> float | None:
-        """Processor time that it has used; None if it has ended, or the system does not tell."""
+        """Return the processor time used; None if the process has ended or it is unknown."""
         try:
             return time.clock_gettime(_cpu_clock(self._process.pid))
         except OSError:
             return None
 
     async def become_ready(self) -> None:
-        """Wait until the child has loaded everything, so that no task has to.
+        """Wait until the child has loaded everything, so that no task waits for that.
 
         Raises:
-            StageFailure: it did not come so far and is gone; its standard error says why.
+            StageFailure: the child did not start and is gone; its standard error says why.
         """
         answer = None
         with anyio.move_on_after(START_TIMEOUT_S), contextlib.suppress(_Gone):
             answer = await self._receive()
         if not isinstance(answer, Ready):
             await self.kill()
-            raise _no_start()
+            raise _start_failure()
         self._idle_bytes = answer.size_bytes
         self.confinement = answer.confinement
         if self._setup.limits_itself:
@@ -138,11 +138,11 @@ class DecoderProcess:
             self.confinement = msgspec.structs.replace(answer.confinement, missing=missing)
 
     async def ask(self, request: Request, file: Path | None, timeout_s: float) -> Done | Costly:
-        """The answer to one request about a file, or about a picture that is held.
+        """Send a request for a file or a held picture, and return the answer.
 
         Raises:
-            StageFailure: as the child says, ``unreadable-file``, or one after which the process is
-                gone: ``decode-timeout``, ``decoder-died``, ``forbidden-call``, ``bad-answer``.
+            StageFailure: the child's own failure, ``unreadable-file``, or one that ends the
+                process: ``decode-timeout``, ``decoder-died``, ``forbidden-call``, ``bad-answer``.
         """
         limit_bytes = self._limit(request.allowed.memory_bytes)
         request = msgspec.structs.replace(request, limit_bytes=limit_bytes)
@@ -154,12 +154,12 @@ class DecoderProcess:
             message = f"The stage took longer than {timeout_s:g} s and was stopped."
             raise StageFailure(Category.RESOURCE, "decode-timeout", message) from error
         except _Gone as error:
-            raise await self._failure_of_its_end() from error
+            raise await self._exit_failure() from error
         held = {*self.held, request.photo}
         self.held = tuple(each for each in answer.held if each in held)
         if isinstance(answer, Failed):
             if answer.trace:
-                logger.error("%s: a bug in a stage:%s", request.stage, answers.quoted(answer.trace))
+                logger.error("a bug in stage %s:%s", request.stage, answers.quoted(answer.trace))
             raise _failure(answer)
         if flaw := answers.flaw(answer):
             await self.kill()
@@ -167,7 +167,7 @@ class DecoderProcess:
         return answer
 
     async def kill(self) -> None:
-        """End the process, if it has not ended, and close the line to it."""
+        """Kill the process if it is running, and close the socket to it."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         with anyio.CancelScope(shield=True):
@@ -175,7 +175,7 @@ class DecoderProcess:
             await self._process.aclose()
 
     def _limit(self, decode_bytes: int) -> int | None:
-        """The address space that it may have for one decode; None where nothing is known."""
+        """Limit the address space for one decode; return the limit, None if nothing is known."""
         if self._idle_bytes is None:
             return None
         hard = self._setup.memory_bytes
@@ -186,14 +186,14 @@ class DecoderProcess:
                 resource.prlimit(self._process.pid, resource.RLIMIT_AS, (most, hard))
         return most
 
-    async def _failure_of_its_end(self) -> StageFailure:
-        """What to say of a process that is gone, or is about to be, or is made to be."""
+    async def _exit_failure(self) -> StageFailure:
+        """End the process if it has not ended, and return how it ended as a failure."""
         with anyio.move_on_after(1):
             await self._process.wait()
         await self.kill()
         status = self._process.returncode or 0
         if status == -signal.SIGSYS:
-            message = "The decoder called what no decoder calls, and was ended by its sandbox."
+            message = "The sandbox ended the decoder because it made a forbidden system call."
             return StageFailure(Category.SECURITY, "forbidden-call", message)
         how = _signal_name(-status) if status < 0 else f"exit status {status}"
         message = f"The decoder process ended: {how}."
@@ -204,7 +204,7 @@ class DecoderProcess:
             if file is None:
                 await self._line.send(frame(request))
             else:
-                with await _opened(file) as descriptor:
+                with await _open(file) as descriptor:
                     await self._line.send_fds(frame(request), [descriptor])
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise _Gone from error
@@ -231,8 +231,8 @@ class DecoderProcess:
 
 
 class Stopwatch:
-    """Processor time of a process, so that nobody pays for what else keeps the machine busy; real
-    time where it was started or has ended meanwhile, or the system does not tell."""
+    """Measures processor time, so that nobody pays for other load on the machine; or real time, if
+    the process started or ended meanwhile or its processor time is unknown."""
 
     def __init__(self, process: DecoderProcess | None) -> None:
         self._process = process
@@ -240,7 +240,7 @@ class Stopwatch:
         self._began = anyio.current_time()
 
     def seconds(self, process: DecoderProcess | None) -> float:
-        """Since the stopwatch was made, if ``process`` is still the one that does the work."""
+        """Return the time since the stopwatch was made; ``process`` is the one that works now."""
         cpu_s = process.cpu_s() if process and process is self._process else None
         if cpu_s is None or self._cpu_s is None:
             return anyio.current_time() - self._began
@@ -248,7 +248,7 @@ class Stopwatch:
 
 
 class _Gone(Exception):
-    """The line to the child ended, or carries something that is no answer."""
+    """The connection to the child ended, or it sent something other than an answer."""
 
 
 @contextlib.contextmanager
@@ -259,8 +259,8 @@ def _closing(descriptor: int) -> Generator[int]:
         os.close(descriptor)
 
 
-async def _opened(file: Path) -> contextlib.AbstractContextManager[int]:
-    """The file, opened for reading, until the end of the context."""
+async def _open(file: Path) -> contextlib.AbstractContextManager[int]:
+    """Open the file for reading until the end of the context."""
     try:
         descriptor = await to_thread.run_sync(os.open, file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -270,7 +270,7 @@ async def _opened(file: Path) -> contextlib.AbstractContextManager[int]:
 
 
 def _cpu_clock(pid: int) -> int:
-    """As clock_getcpuclockid(3) makes it on Linux; elsewhere there is no such clock."""
+    """Return the clock that clock_getcpuclockid(3) gives on Linux; elsewhere it does not exist."""
     return (~pid << 3) | 2
 
 
@@ -282,13 +282,13 @@ def _signal_name(number: int) -> str:
 
 
 def bad_answer(flaw: str) -> StageFailure:
-    """What to say of a decoder whose answer cannot be that of a stage."""
-    message = f"The decoder gave an answer that no stage gives: {flaw}."
+    """Return the failure of a decoder whose answer no stage can have given."""
+    message = f"The decoder returned an invalid answer: {flaw}."
     return StageFailure(Category.SECURITY, BAD_ANSWER, message)
 
 
-def _no_start() -> StageFailure:
-    message = "No decoder process could be started."
+def _start_failure() -> StageFailure:
+    message = "The decoder process could not be started."
     return StageFailure(Category.RESOURCE, "decoder-does-not-start", message)
 
 

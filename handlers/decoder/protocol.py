@@ -1,11 +1,11 @@
-"""What a worker and its decoder children say to each other.
+"""The messages between a worker and its decoder children.
 
-Over a pair of Unix sockets, whose end is the child's standard input: frames of a 4-byte big-endian
-length and that many bytes of MessagePack. The child speaks first, with ``Ready``; then each
-``Request`` has one answer, ``Done``, ``Failed`` or ``Costly``. With a request comes the file as a
-descriptor (SCM_RIGHTS, unix(7)), sent with the first byte. The end of its input ends the child.
+They travel over a pair of Unix sockets; the child's end is its standard input. A frame is a 4-byte
+big-endian length and that many bytes of MessagePack. The child begins with ``Ready``; then each
+``Request`` has one answer: ``Done``, ``Failed`` or ``Costly``. The file of a request comes as a
+descriptor (SCM_RIGHTS, unix(7)) with the first byte. The child exits at the end of its input.
 
-A worker believes a child nothing: another's code may run in it. See ``handlers.decoder.process``.
+A worker does not trust a child, which may run an attacker's code: see ``handlers.decoder.process``.
 """
 
 import struct
@@ -29,9 +29,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The child's only argument, as JSON.
 
     ``registry`` is ``module:TABLE``. ``parent`` is the process whose death ends the child.
-    ``memory_bytes`` bounds the address space, ``cache_bytes`` the decoded pictures kept,
+    ``memory_bytes`` bounds the address space, ``cache_bytes`` the cache of decoded pictures,
     ``answer_bytes`` an answer. ``become`` is the user and group of the child, if not the worker's.
-    With ``limits_itself`` the child heeds ``Request.limit_bytes``, because the worker may not.
+    With ``limits_itself`` the child applies ``Request.limit_bytes``, because the worker may not.
     """
 
     registry: str
@@ -48,9 +48,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Run ``stage`` on the file that comes with this; ``photo`` is the key of its decoded picture.
 
-    No file comes if the child has the picture. ``sha256`` is that of the bytes that the file has to
-    have, in hex. A picture that costs more than ``allowed`` is not decoded: the answer is
-    ``Costly``. ``limit_bytes`` is the address space that the child may have for it.
+    No file comes if the child has the picture. ``sha256``, in hex, is the digest that the file must
+    have. A picture that costs more than ``allowed`` is not decoded: the answer is ``Costly``.
+    ``limit_bytes`` bounds the child's address space during the request.
     """
 
     stage: str
@@ -63,7 +63,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The child has loaded what it needs and is confined.
 
-    ``size_bytes`` is its address space; None where the system does not tell.
+    ``size_bytes`` is the size of its address space; None if unknown.
     """
 
     confinement: Confinement
@@ -71,7 +71,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """``result`` is the stage's own Struct; ``held`` names the photos whose pictures it keeps."""
+    """``result`` is the stage's own Struct; ``held`` names the photos whose pictures are cached."""
 
     result: msgspec.Raw
     renditions: tuple[Made, ...]
@@ -79,7 +79,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """``bad_image`` tells a ``BadImage`` from other failures; ``trace`` is for the worker's log."""
+    """``bad_image`` marks a ``BadImage``; ``trace`` is for the worker's log."""
 
     category: Category
     code: str
@@ -90,7 +90,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Costly(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The picture costs more than was allowed: ``cost``, by its header."""
+    """The picture costs more than ``allowed``; ``cost`` is estimated from its header."""
 
     cost: Cost
     held: tuple[str, ...]
@@ -100,6 +100,6 @@ Answer = Ready | Done | Failed | Costly
 
 
 def frame(message: msgspec.Struct) -> bytes:
-    """The message with its length before it."""
+    """Return the message, preceded by its length."""
     body = msgspec.msgpack.encode(message)
     return HEADER.pack(len(body)) + body

@@ -1,4 +1,4 @@
-"""What the decoder process gives up before it sees the first byte of a photo.
+"""The sandbox: what the decoder process gives up before it sees the first byte of a photo.
 
 | given up | how | where |
 |---|---|---|
@@ -9,7 +9,7 @@
 | paths, TCP, signals to others | Landlock | Linux 5.13, all of it 6.12 |
 | all system calls that decoding does not need | seccomp | Linux on x86-64 and aarch64 |
 
-What the system does not offer is left out and reported: decoding goes on, with less around it.
+A protection that the system does not offer is skipped and reported; decoding continues without it.
 """
 
 import contextlib
@@ -32,25 +32,25 @@ _TO_SWITCH_AND_KILL = 1 << 5 | 1 << 6 | 1 << 7  # CAP_KILL, CAP_SETGID, CAP_SETU
 _TO_LIMIT = 1 << 24  # CAP_SYS_RESOURCE
 
 _NOBODY = 65_534
-"""The id of nobody on systems that name no such user."""
+"""The id of ``nobody`` on systems without a user of that name."""
 
 MAX_FILES = 16
-"""Descriptors: the socket, three times nowhere, the photo, and some to spare."""
+"""Descriptors: the socket, three times /dev/null, the photo, and some to spare."""
 
 _INHERITABLE = 1_024
-"""Descriptors beyond this would have to be opened by an import: there are none of the worker's."""
+"""Descriptors from here on are left open: none is inherited, and no import opens so many."""
 
 MAX_THREADS = 1_024
-"""Of all decoders together, where they have a user of their own."""
+"""For all decoders together, if they run as a user of their own."""
 
 NO_NEW_PRIVILEGES, OWN_USER = "no-new-privileges", "own-user"
 LANDLOCK, SECCOMP = "landlock", "seccomp"
 
 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
-    """What to give up beside what always is.
+    """What to give up besides what is always given up.
 
-    ``user`` is the name or the number of the user to become; empty: stay the worker's.
+    ``user`` is the name or number of the user to become; if empty, stay the worker's user.
     """
 
     seccomp: bool = True
@@ -59,16 +59,16 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Confinement(msgspec.Struct, frozen=True, kw_only=True):
-    """What confines a decoder, and what does not, by the names that health shows."""
+    """The active and missing parts of a decoder's sandbox, by the names that health shows."""
 
     active: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
 
 def identity(user: str) -> tuple[int, int] | None:
-    """User and group id of ``user``; None if this process may not become it, or is not to.
+    """Return the user and group id of ``user``; None if this process may not or need not switch.
 
-    Raises KeyError for a user that this machine does not know.
+    Raises KeyError for a user that does not exist on this machine.
     """
     if user.isdecimal():
         found = int(user), int(user)
@@ -87,14 +87,14 @@ def identity(user: str) -> tuple[int, int] | None:
 
 
 def may_limit(become: tuple[int, int] | None) -> bool:
-    """Whether this process may set the limits of a child that becomes another user."""
+    """Return whether this process may set the limits of a child that becomes another user."""
     if sys.platform != "linux":
         return False
     return become is None or _capabilities() & _TO_LIMIT != 0
 
 
 def _may_become_another() -> bool:
-    """Whether this process could still kill what has become another user."""
+    """Return whether this process can switch users, and kill a child that has."""
     if sys.platform != "linux":
         return os.geteuid() == 0
     return _capabilities() & _TO_SWITCH_AND_KILL == _TO_SWITCH_AND_KILL
@@ -106,7 +106,7 @@ def _capabilities() -> int:
 
 
 def die_with(parent: int) -> None:
-    """Ask the kernel for SIGKILL when the parent ends; it may have ended before we asked."""
+    """Make the kernel kill this process when the parent ends; exit if it has ended already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -116,12 +116,12 @@ def die_with(parent: int) -> None:
 def enter(
     sandbox: Sandbox, become: tuple[int, int] | None, *, keep: int, limits_itself: bool
 ) -> Confinement:
-    """Give up everything but the descriptors up to ``keep``, for good.
+    """Give up everything except the descriptors up to ``keep``, permanently.
 
-    ``limits_itself`` leaves it the right to lower and raise how much memory it uses.
+    ``limits_itself`` leaves the process the right to set its own memory limit.
 
     Raises:
-        OSError: the process may become the user, and could not: it must not go on.
+        OSError: switching the user failed although it is allowed; the process must not continue.
     """
     parent = os.getppid()
     os.environ.clear()
@@ -131,7 +131,7 @@ def enter(
     _offer_to_the_oom_killer()
     _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_CORE, 0)  # it would hold somebody's photo
+    _limit(resource.RLIMIT_CORE, 0)  # a core dump would contain somebody's photo
     active: list[str] = []
     missing: list[str] = []
     if become is not None:
@@ -153,7 +153,7 @@ def _limit(which: int, most: int) -> None:
 
 
 def _offer_to_the_oom_killer() -> None:
-    """When memory runs out, a decoder can be replaced, and the log's server cannot."""
+    """Be killed first when memory runs out: a decoder can be replaced, the log's server cannot."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
@@ -172,7 +172,7 @@ def _confine(
     libc.capset(struct.pack("=Ii", _CAPABILITIES_3, 0), bytes(24))
     unprivileged = libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 and _capabilities() == 0
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    die_with(parent)  # becoming another user has undone it
+    die_with(parent)  # again: switching the user has reset it
     alone = seccomp.threads() == 1
     lacking = landlock.restrict() if sandbox.landlock and alone else None
     for name, done in (

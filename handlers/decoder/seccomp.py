@@ -1,8 +1,8 @@
 """A seccomp filter for the decoder process: the system calls that decoding needs, and no others.
 
-The filter is an allow-list. A call that is not on it fails with ``EPERM``, which a library survives
-that only looks around, for example for an optional module. A call that no decoder makes unless
-somebody else's code runs in it ends the process with ``SIGSYS``. The filter is classic BPF (see
+The filter is an allow-list. Other calls fail with ``EPERM``, which a library survives that only
+probes its environment, for example for an optional module. A call that only an attacker's code
+makes in a decoder ends the process with ``SIGSYS``. The filter is classic BPF (see
 ``linux/filter.h`` and the kernel's ``userspace-api/seccomp_filter.rst``) and covers every thread.
 """
 
@@ -38,11 +38,11 @@ _JUMP_EQUAL, _JUMP_SET, _JUMP_GREATER_EQUAL = 0x15, 0x45, 0x35
 _X32_BIT = 0x40000000
 _PROT_EXEC = 4
 _THREAD = 0x00010000 | 0x00000100
-"""CLONE_THREAD and CLONE_VM: a thread of this process and not another process."""
+"""CLONE_THREAD and CLONE_VM: a thread of this process, not another process."""
 
 
 class _Machine(msgspec.Struct, frozen=True):
-    """``arch`` is its AUDIT_ARCH (linux/audit.h), ``column`` its place in the tables."""
+    """``arch`` is its AUDIT_ARCH (linux/audit.h), ``column`` its column in the tables."""
 
     arch: int
     column: int
@@ -69,7 +69,7 @@ _UNKNOWN = _answer(_RET_ERRNO | errno.ENOSYS)
 
 
 def _if(number: int, then: bytes) -> bytes:
-    """Run ``then``, which returns, for the call of that number."""
+    """Run ``then``, which must return, if the call has that number."""
     return _instruction(_JUMP_EQUAL, number, 0, len(then) // 8) + then
 
 
@@ -83,10 +83,10 @@ def _zero_or_refuse(*halves: bytes) -> bytes:
 
 
 def program(machine: str, process: int, *, limits_itself: bool = False) -> bytes:
-    """The filter for the process with that id, in the kernel's binary form.
+    """Return the filter for the process with that id, in the kernel's binary form.
 
-    ``machine`` is as in ``platform.machine()``; ``limits_itself`` lets it set RLIMIT_AS.
-    Raises KeyError for a machine that we have no tables for.
+    ``machine`` is a value of ``platform.machine()``; ``limits_itself`` allows setting RLIMIT_AS.
+    Raises KeyError for a machine without tables here.
     """
     arch, column = _MACHINES[machine].arch, _MACHINES[machine].column
 
@@ -106,7 +106,7 @@ def program(machine: str, process: int, *, limits_itself: bool = False) -> bytes
     a_thread = _argument(0) + _instruction(_AND, _THREAD)
     a_thread += _instruction(_JUMP_EQUAL, _THREAD, 1, 0) + _REFUSE + _ALLOW
     at_itself = _argument(0) + _instruction(_JUMP_EQUAL, process, 1, 0) + _REFUSE + _ALLOW
-    # Limits can be read, those of this process alone; one may be set.
+    # The process may read its own limits only, and set one of them.
     reading = _zero_or_refuse(_argument(0))
     if limits_itself:
         reading += _argument(1) + _if(resource.RLIMIT_AS, _ALLOW)
@@ -115,7 +115,7 @@ def program(machine: str, process: int, *, limits_itself: bool = False) -> bytes
         (calls.MMAP, without_code),
         (calls.MPROTECT, without_code),
         (calls.CLONE, a_thread),
-        # Its flags are in memory, where a filter cannot look: the C library then uses clone.
+        # Its flags are in memory, which a filter cannot read: the C library falls back to clone.
         (calls.CLONE3, _UNKNOWN),
         (calls.TGKILL, at_itself),
         (calls.PRLIMIT, reading),
@@ -131,7 +131,7 @@ class _Program(ctypes.Structure):
 
 
 def install(*, alone: bool, limits_itself: bool) -> bool:
-    """Confine this process for good; False if the system has no seccomp filters that we know.
+    """Confine this process permanently; return False if the filter cannot be installed.
 
     The process must have ``no_new_privs``; ``alone`` says that it has one thread.
     """
@@ -145,11 +145,11 @@ def install(*, alone: bool, limits_itself: bool) -> bool:
     number = calls.SECCOMP[_MACHINES[machine].column]
     if libc.syscall(number, _SET_MODE_FILTER, _TSYNC, ctypes.byref(argument)) == 0:
         return True
-    # Some service managers and containers forbid the call and not its older form, which covers
-    # this thread alone.
+    # Some service managers and containers forbid this call, but not its older form, which
+    # covers only the calling thread.
     return alone and libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(argument), 0, 0) == 0
 
 
 def threads() -> int:
-    """How many threads this process has."""
+    """Return how many threads this process has."""
     return sum(1 for _ in Path("/proc/self/task").iterdir())

@@ -1,13 +1,13 @@
-"""System calls by what a decoder has to do with them, for ``handlers.decoder.seccomp``.
+"""System calls that a decoder may make, and those that only an attacker makes.
 
-Each has its number on x86-64 (asm/unistd_64.h) and on aarch64 (asm-generic/unistd.h); None: there
-is no such call.
+``handlers.decoder.seccomp`` builds its filter from them. Each has its number on x86-64
+(asm/unistd_64.h) and on aarch64 (asm-generic/unistd.h), or None where the call does not exist.
 """
 
 Numbers = dict[str, tuple[int | None, int | None]]
 
 ALLOWED: Numbers = {
-    # the descriptors that it was given
+    # descriptors that it has received
     "read": (0, 63),
     "write": (1, 64),
     "writev": (20, 66),
@@ -16,12 +16,12 @@ ALLOWED: Numbers = {
     "fstat": (5, 80),
     "lseek": (8, 62),
     "recvmsg": (47, 212),
-    # memory; mmap and mprotect are looked at more closely
+    # memory; for mmap and mprotect see below
     "munmap": (11, 215),
     "brk": (12, 214),
     "mremap": (25, 216),
     "madvise": (28, 233),
-    # threads of codecs
+    # codec threads
     "futex": (202, 98),
     "set_robust_list": (273, 99),
     "rseq": (334, 293),
@@ -29,14 +29,14 @@ ALLOWED: Numbers = {
     "sched_yield": (24, 124),
     "sched_getaffinity": (204, 123),
     "gettid": (186, 178),
-    # its own signals, its own end
+    # its own signals and exit
     "rt_sigaction": (13, 134),
     "rt_sigprocmask": (14, 135),
     "rt_sigreturn": (15, 139),
     "sigaltstack": (131, 132),
     "restart_syscall": (219, 128),
     "exit_group": (231, 94),
-    # clocks, chance, and what the C library asks before it sorts or starts a thread
+    # clocks, random numbers, and what the C library asks before it sorts or starts a thread
     "nanosleep": (35, 101),
     "clock_nanosleep": (230, 115),
     "clock_gettime": (228, 113),
@@ -73,7 +73,7 @@ HOSTILE: Numbers = {
     "process_vm_writev": (311, 271),
     "pidfd_getfd": (438, 438),
     "process_madvise": (440, 440),
-    # parts of the kernel through which sandboxes have been left
+    # parts of the kernel through which sandboxes have been escaped
     "io_uring_setup": (425, 425),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),

@@ -1,24 +1,28 @@
-"""Whose turn it is among the clients whose tasks wait for a decoder.
+"""Track the decoder time of clients, by which they take turns for a worker's decoders.
 
-Clients take turns by the decoder time that they have used: next is the one that used least. One
-that comes anew begins where the least of the others stands: nobody saves up time by being away,
-and nobody pays for work that hindered no one.
+The client that has used the least time is next. A client that arrives starts at the least usage of
+the others: nobody saves up time while away, and nobody pays for work that delayed no one.
+
+These turns order the tasks that this worker has claimed; ``store.queue.turns`` decides which tasks
+it claims.
 """
 
 from collections import Counter
 
 
-class Turns:
+class ClientUsage:
+    """Decoder time by client, for the clients that have tasks here."""
+
     def __init__(self) -> None:
         self._used_s: dict[str, float] = {}
         self._expected_s: dict[str, float] = {}
         self._tasks: Counter[str] = Counter()
 
-    def come(self, client: str) -> None:
-        """A task of the client waits."""
+    def add(self, client: str) -> None:
+        """Add a waiting task of the client."""
         if client not in self._tasks:
             floor = min((self._used_s[each] for each in self._tasks), default=0.0)
-            # Those that are away and would begin at the floor anyway are forgotten.
+            # Forget the clients without tasks that would start at the floor anyway.
             self._used_s = {
                 each: used
                 for each, used in self._used_s.items()
@@ -27,8 +31,8 @@ class Turns:
             self._used_s.setdefault(client, floor)
         self._tasks[client] += 1
 
-    def go(self, client: str) -> None:
-        """A task of the client has ended, or waits no more."""
+    def remove(self, client: str) -> None:
+        """Remove a task of the client that has ended, or is no longer waited for."""
         self._tasks[client] -= 1
         if not self._tasks[client]:
             del self._tasks[client]
@@ -36,11 +40,11 @@ class Turns:
             self._used_s.clear()
 
     def begin(self, client: str, expected_s: float) -> None:
-        """A decoder begins a task of the client, which is expected to take so long."""
+        """Charge the client for a task that a decoder begins, by its expected time."""
         self._expected_s[client] = self._expected_s.get(client, 0.0) + expected_s
 
     def end(self, client: str, expected_s: float, took_s: float) -> None:
-        """The decoder is done with it: what counts now is how long it took."""
+        """Replace the expected time of a task that a decoder has ended by the time it took."""
         self._expected_s[client] -= expected_s
         if self._expected_s[client] <= 1e-9:  # sums of floats
             del self._expected_s[client]
@@ -48,5 +52,5 @@ class Turns:
             self._used_s[client] += took_s
 
     def used_s(self, client: str) -> float:
-        """What the client has used, with what its tasks under way are expected to."""
+        """Return the time that the client has used, including its running tasks' expected time."""
         return self._used_s.get(client, 0.0) + self._expected_s.get(client, 0.0)

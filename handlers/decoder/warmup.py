@@ -1,7 +1,7 @@
-"""Everything that decoding loads late, loaded before the sandbox closes: no file opens after that.
+"""Load everything that decoding loads lazily, before the sandbox closes: later, no file opens.
 
-Modules, text codecs, colour profiles and libraries of threads are found when first used. So each
-format is used once, whole and broken, as are all stages.
+Modules, text codecs, colour profiles and threading libraries are loaded on first use. So each
+format is decoded once, complete and truncated, and each stage runs once.
 """
 
 import codecs
@@ -31,13 +31,13 @@ THREADS_END_S = 5.0
 
 def prepare_decoders() -> None:
     """Set the decoders' process-wide options."""
-    # One process a core is decoding already.
+    # There is already one decoder process per core.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     heic.confine()
 
 
 def warm_up() -> None:
-    """Use what decoding may use; afterwards this process has one thread."""
+    """Use everything that decoding may use; afterwards this process has one thread."""
     for name in _CODECS:
         codecs.lookup(name)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()  # pyright: ignore
@@ -73,7 +73,7 @@ def _use(data: bytes) -> None:
 
 
 def _fail() -> None:
-    """Reports of errors, too, load modules when first made."""
+    """Format a warning and a traceback, which also load modules on first use."""
     tracemalloc.is_tracing()
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
@@ -85,7 +85,7 @@ def _fail() -> None:
 
 
 def _wait_for_threads() -> None:
-    """A thread that was joined may not have left the kernel yet."""
+    """Wait until no thread is left but this one: a joined thread may linger in the kernel."""
     deadline = time.monotonic() + THREADS_END_S
     with contextlib.suppress(OSError):  # not Linux
         while seccomp.threads() > 1 and time.monotonic() < deadline:

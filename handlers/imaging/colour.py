@@ -1,4 +1,4 @@
-"""Every kind of pixel to eight bits of sRGB, with or without transparency."""
+"""Convert every kind of pixel to eight bits of sRGB, with or without transparency."""
 
 import io
 import math
@@ -17,7 +17,7 @@ _PROBE = bytes(
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """The same picture as L, LA, RGB, RGBA, CMYK or LAB, which can be scaled and colour managed."""
+    """Convert to L, LA, RGB, RGBA, CMYK or LAB, which can be scaled and colour managed."""
     if image.mode in _SPACE:
         return image.convert("RGBA") if _has_colour_key(image) else image
     if image.mode in _DEEP:
@@ -28,9 +28,9 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str | None]:
-    """The picture as sRGB in RGB or RGBA, and a warning if its profile is of no use.
+    """Convert to sRGB, as RGB or RGBA; also return a warning if the profile is unusable.
 
-    Without a usable profile grey and RGB count as sRGB. The transform is relative colorimetric
+    Without a usable profile, grey and RGB count as sRGB. The transform is relative colorimetric
     with black point compensation; ``profile`` is an ICC profile as embedded in the file.
     """
     warning = None
@@ -39,7 +39,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
         try:
             transform = _transform(image.mode, profile)
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            warning = "The colour profile cannot be used; the colours are taken as sRGB."
+            warning = "The colour profile cannot be used; the colours are treated as sRGB."
     with_alpha = image.mode in ("LA", "RGBA")
     if transform is None:
         return image.convert("RGBA" if with_alpha else "RGB"), warning
@@ -51,25 +51,25 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
 
 
 def without_idle_alpha(image: Image.Image) -> Image.Image:
-    """RGB instead of RGBA where nothing is transparent: it takes less time and room."""
+    """Drop the alpha channel if nothing is transparent, which saves time and space."""
     if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
         return image.convert("RGB")
     return image
 
 
 def _has_colour_key(image: Image.Image) -> bool:
-    """PNG and GIF can name one colour that stands for transparent."""
+    """Return whether one colour stands for transparent, as PNG and GIF allow."""
     return image.mode in ("L", "RGB") and "transparency" in image.info
 
 
 def _scale_to_eight_bits(image: Image.Image) -> Image.Image:
-    """White is the full range of 16 bits, or else the smallest usual one that holds all values."""
+    """Scale to 8 bits; white is the 16-bit maximum, or else the smallest usual one that fits."""
     if image.mode.startswith("I;16"):
         white = 65535.0
     else:
         high = _highest(image)
         white = next((usual for usual in (1.0, 255.0, 65535.0) if high <= usual), high)
-    # Only I and F are scaled without loss before they are cut to 8 bits.
+    # Only I and F are scaled without loss before they are reduced to 8 bits.
     wide = image.convert("I") if image.mode.startswith("I;16") else image
 
     def scaled(value: Any) -> Any:
@@ -85,10 +85,10 @@ def _highest(image: Image.Image) -> float:
 
 
 def _transform(mode: str, profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
-    """The way to sRGB; None if the picture is in it already.
+    """Return the transform to sRGB; None if the picture is already in sRGB.
 
-    Profiles that mean sRGB come under many names, so a few colours are sent through: a transform
-    that moves none by more than one level is left out, which saves 45 ms at 1920 pixels.
+    Profiles equal to sRGB have many names, so the transform is tried on a few colours: if it moves
+    none by more than one level, it is left out, which saves 45 ms at 1920 pixels.
     """
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else _built_in("LAB")
     space = cast("Any", source).profile.xcolor_space.strip()
@@ -97,7 +97,7 @@ def _transform(mode: str, profile: bytes | None) -> ImageCms.ImageCmsTransform |
     elif _SPACE[mode] == "GRAY" and space == "RGB":
         input_mode = "RGB"
     else:
-        raise ValueError(f"a profile for {space} in a picture of mode {mode}")
+        raise ValueError(f"the profile for {space} does not fit a picture of mode {mode}")
     transform = ImageCms.buildTransform(
         source,
         _built_in("sRGB"),
@@ -115,6 +115,6 @@ def _transform(mode: str, profile: bytes | None) -> ImageCms.ImageCmsTransform |
 
 
 def _built_in(space: Literal["LAB", "sRGB"]) -> ImageCms.ImageCmsProfile:
-    # Pillow's types name NumPy, which is not here.
+    # Pillow's types name NumPy, which is not installed.
     profile = ImageCms.createProfile(space)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
     return ImageCms.ImageCmsProfile(cast("Any", profile))

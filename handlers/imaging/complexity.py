@@ -1,8 +1,8 @@
-"""How many parts a file is made of: JPEG's segments and scans, PNG's chunks, GIF's blocks.
+"""Limit the parts of a file: JPEG's segments and scans, PNG's chunks, GIF's blocks.
 
-Pillow reads parts one by one, and filler between them byte by byte: 100 MB of nothing else took
-135 s. Each scan of a JPEG may go over the whole picture: 500 of them, in 0.6 MB, took 65 s. To
-count them first takes less than a second.
+Pillow reads parts one by one, and filler between them byte by byte: 100 MB of filler took 135 s.
+Each scan of a JPEG may cover the whole picture: 500 of them, in 0.6 MB, took 65 s. Counting them
+first takes less than a second.
 """
 
 import re
@@ -12,7 +12,7 @@ from PIL.JpegImagePlugin import MARKER
 from domain.pipeline.failures import Category
 from handlers.stage import BadImage, ImageLimits
 
-# 0xFF is filler before a marker; before 0 it stands for itself, in the data of a scan.
+# 0xFF before a marker is filler; 0xFF before 0 is a data byte of a scan.
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
@@ -21,7 +21,7 @@ _IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
 
 
 def check(data: bytes, name: str, limits: ImageLimits) -> int:
-    """The scans of a JPEG; 0 for other formats.
+    """Check the limits; return the number of scans of a JPEG, 0 for other formats.
 
     Raises BadImage, ``too-many-parts`` or ``too-many-scans``.
     """
@@ -34,7 +34,7 @@ def check(data: bytes, name: str, limits: ImageLimits) -> int:
         case "GIF":
             parts = _gif(data, limits.max_parts)
         case _:
-            pass  # read by C code
+            pass  # C code reads it, fast enough
     if parts > limits.max_parts:
         message = f"The file has more than {limits.max_parts} parts."
         raise BadImage("too-many-parts", message, Category.SECURITY)
@@ -45,7 +45,7 @@ def check(data: bytes, name: str, limits: ImageLimits) -> int:
 
 
 def _jpeg(data: bytes, limits: ImageLimits) -> tuple[int, int]:
-    """Parts and scans. Up to the first scan as Pillow reads, which takes no end of image there."""
+    """Count parts and scans. Before the first scan, ignore an end of image, as Pillow does."""
     parts, scans, at = 0, 0, 2
     while parts <= limits.max_parts and scans <= limits.max_scans:
         found = _MARKER.search(data, at)
@@ -73,7 +73,7 @@ def _png(data: bytes, limit: int) -> int:
 
 
 def _gif(data: bytes, limit: int) -> int:
-    """Every block of every image and extension (GIF89a, appendix A), and what is none of them."""
+    """Count the blocks of images and extensions (GIF89a, appendix A), and stray bytes."""
     if len(data) < 13:
         return 0
     parts, at = 0, 13 + colour_table_bytes(data[10])
@@ -94,5 +94,5 @@ def _gif(data: bytes, limit: int) -> int:
 
 
 def colour_table_bytes(packed: int) -> int:
-    """The size of a GIF's colour table, from the byte of flags that says whether there is one."""
+    """Return the size of a GIF's colour table, from its byte of flags; 0 if there is no table."""
     return 3 << ((packed & 7) + 1) if packed & 0x80 else 0

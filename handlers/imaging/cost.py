@@ -1,8 +1,8 @@
-"""What decoding a picture will take, told by its header before a pixel is decoded.
+"""Estimate the memory and time of decoding a picture from its header, before decoding a pixel.
 
-Measured as peak memory and processor time of ``picture.load`` at 24 and 96 megapixels (2026, Pillow
-13, x86-64). Memory is what the mode of the picture takes while it is converted and reduced, and
-beside that what the decoder holds meanwhile:
+The numbers are peak memory and processor time of ``picture.load``, measured at 24 and 96 megapixels
+(2026, Pillow 13, x86-64). Memory is what the picture's mode takes while it is converted and
+reduced, plus what the decoder holds meanwhile:
 
 | bytes a pixel | measured | charged |
 |---|---|---|
@@ -15,8 +15,8 @@ beside that what the decoder holds meanwhile:
 | AVIF: 4:2:0, 4:4:4, eight bits | 8.4, 9.9 | 14, for ten bits too |
 | HEIC | 8.8 | 14 |
 
-A tiny file may declare many pixels in good faith: a picture of one colour is one. So what is cheap
-to send and dear to decode is charged for, and not refused.
+A tiny file may legitimately declare many pixels, for example a picture of one colour. So a picture
+that is cheap to send and expensive to decode is charged for, not rejected.
 """
 
 import math
@@ -25,7 +25,7 @@ import msgspec
 from PIL import ImageFile, JpegImagePlugin
 
 _FIXED_BYTES_PER_EDGE = 16
-"""Times the square of the working edge: what the steps after decoding take. Measured 13."""
+"""Times the square of the working edge: the memory of the steps after decoding. Measured: 13."""
 
 _FIXED_S = 0.05
 
@@ -47,11 +47,11 @@ _MODE_BYTES = {
     "La": 8,
     "HSV": 8,
 }
-_DEEP_BYTES = 11  # I;16 and its kin
+_DEEP_BYTES = 11  # I;16 and its variants
 _UNKNOWN_BYTES = 12
 
 _KEYED_BYTES = 8
-"""More where one colour stands for transparent: the picture becomes RGBA."""
+"""Extra bytes if one colour stands for transparent, because the picture becomes RGBA."""
 
 _DECODER_BYTES = {"TIFF": 4, "AVIF": 10, "HEIC": 10, "HEIF": 10}
 
@@ -69,7 +69,7 @@ _S_PER_PIXEL = {
     "JPEG": 6e-9,
 }
 _S_PER_PIXEL_OF_A_SCAN = 2e-9
-"""Of a JPEG with several. Measured 1.6 with ten scans of a photo."""
+"""For a JPEG with several scans. Measured: 1.6 with ten scans of a photo."""
 
 _COEFFICIENT_BYTES = 2
 _JPEG_SCALES = (8, 4, 2)
@@ -78,7 +78,7 @@ _MOST_BYTES, _MOST_S = 1 << 50, 1e6
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory at the peak beside what an idle decoder has, and processor time of one decode."""
+    """The cost of one decode: peak memory beyond that of an idle decoder, and processor time."""
 
     memory_bytes: int
     seconds: float
@@ -89,13 +89,13 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_sane(self) -> bool:
-        """Whether these are numbers that a cost can have."""
+        """Whether these are numbers that a cost can have; a decoder may lie."""
         bytes_and_pixels = 0 <= self.memory_bytes <= _MOST_BYTES and 0 <= self.pixels <= _MOST_BYTES
         return bytes_and_pixels and 0 <= self.seconds <= _MOST_S
 
 
 class TooCostly(Exception):
-    """The picture costs more than was allowed, and was not decoded."""
+    """The picture costs more than was allowed, so it was not decoded."""
 
     def __init__(self, cost: Cost) -> None:
         super().__init__(f"about {cost.memory_bytes} bytes and {cost.seconds:.1f} s")
@@ -103,15 +103,15 @@ class TooCostly(Exception):
 
 
 def of_webp(data: bytes, pixels: int, edge: int) -> Cost:
-    """Of a WebP file, whose canvas is allocated as soon as it is opened."""
+    """Estimate the cost of a WebP file before opening it, which allocates the whole canvas."""
     a_pixel = _WEBP_BYTES if data[12:16] == b"VP8 " else _WEBP_LOSSLESS_BYTES
     return _cost(data, edge, pixels, pixels * a_pixel, pixels * _S_PER_PIXEL["WebP"])
 
 
 def of_opened(image: ImageFile.ImageFile, name: str, data: bytes, scans: int, edge: int) -> Cost:
-    """Of a picture that was opened and not decoded, for a working size of ``edge``.
+    """Estimate the cost of an opened picture for a working size of ``edge``.
 
-    ``scans`` are those of a JPEG.
+    ``scans`` is the number of scans of a JPEG.
     """
     pixels = image.width * image.height
     decoded, more_bytes, seconds = pixels, 0, pixels * _S_PER_PIXEL[name]
@@ -137,7 +137,7 @@ def _bytes_of(image: ImageFile.ImageFile) -> int:
 
 
 def _drafted(size: tuple[int, int], edge: int) -> int:
-    """Pixels of a JPEG as ``Image.draft`` has it decoded: at the smallest scale that suffices."""
+    """Return the pixels of a JPEG at the scale that ``Image.draft`` selects for ``edge``."""
     longest = max(size)
     fits = longest / min(edge, longest)
     scale = next((scale for scale in _JPEG_SCALES if scale <= fits), 1)

@@ -1,7 +1,7 @@
-"""Damage that decoders pass over in silence, found in the bytes of a file.
+"""Find damage in the bytes of a file that decoders silently ignore.
 
-libheif fills the tiles that have not come, and Pillow looks at no checksum of PNG's picture data.
-What JPEG's decoder passes over is in ``handlers.imaging.jpeg``.
+libheif fills in missing tiles, and Pillow checks no checksum of PNG's picture data. Damage that the
+JPEG decoder ignores is found by ``handlers.imaging.jpeg``.
 """
 
 import zlib
@@ -16,7 +16,7 @@ _CHUNK = 12
 
 
 def find(data: bytes, name: str) -> str | None:
-    """What is wrong with the file of the format ``name``, for people; None if nothing shows."""
+    """Return a sentence about damage in a file of the format ``name``; None if none is found."""
     match name:
         case "JPEG" if jpeg.has_broken_scan(data):
             return BROKEN
@@ -29,7 +29,7 @@ def find(data: bytes, name: str) -> str | None:
 
 
 def _has_broken_chunk(data: bytes) -> bool:
-    """Whether a piece of the picture has another checksum than it should (PNG, 5.3)."""
+    """Return whether a chunk of picture data has a wrong checksum (PNG, 5.3)."""
     view, at = memoryview(data), 8
     while at + _CHUNK <= len(data):
         end = at + _CHUNK + int.from_bytes(data[at : at + 4], "big")
@@ -42,16 +42,16 @@ def _has_broken_chunk(data: bytes) -> bool:
 
 
 def _is_cut(data: bytes) -> bool:
-    """Whether the box of the pictures goes beyond the end of the file (ISO/IEC 14496-12, 4.2).
+    """Return whether the picture box extends beyond the end of the file (ISO/IEC 14496-12, 4.2).
 
-    Some phones append what is no box: that is not looked at.
+    Some phones append data that is not a box; it does not count.
     """
     at = 0
     while at + 8 <= len(data):
         size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if size == 1:  # the real one follows the type
+        if size == 1:  # the actual size follows the type
             size = int.from_bytes(data[at + 8 : at + 16], "big")
-        if size == 0:  # up to the end, wherever that is
+        if size == 0:  # the box ends with the file
             return False
         if kind == b"mdat" and at + size > len(data):
             return True

@@ -1,4 +1,4 @@
-"""The tags of a picture as they stand in the file, before anyone asks what they mean."""
+"""Read the EXIF tags of a picture, uninterpreted."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ ORIENTATION = ExifTags.Base.Orientation
 
 
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
-    """Tag number to value, of the main directory and of those for EXIF and GPS."""
+    """Values by tag number, for the main directory and those for EXIF and GPS."""
 
     main: dict[int, Any] = {}
     exif: dict[int, Any] = {}
@@ -24,9 +24,9 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read(image: Image.Image) -> Tags:
-    """The tags of an opened picture; a directory that cannot be read is empty.
+    """Read the tags of an opened picture; a directory that cannot be read is empty.
 
-    To be called before the picture is decoded: some decoders close the file, and some turn the
+    Call this before the picture is decoded: some decoders close the file, and some turn the
     picture upright and drop the orientation.
     """
     try:

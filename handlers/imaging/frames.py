@@ -1,4 +1,4 @@
-"""How many frames a file holds, counted without decoding them."""
+"""Count the frames of a file without decoding them."""
 
 import struct
 
@@ -10,9 +10,9 @@ _IMAGE, _EXTENSION = 0x2C, 0x21
 
 
 def count(image: ImageFile.ImageFile, data: bytes, limit: int) -> int:
-    """Frames of the opened picture ``data``, at least 1; counting ends at ``limit`` + 1.
+    """Return the number of frames, at least 1; stop counting at ``limit`` + 1.
 
-    The pictures beside the main one in a JPEG are previews or other views, not frames.
+    Further pictures in a JPEG are previews or other views, not frames.
     """
     if image.format == "GIF":
         return max(1, _gif(data, limit))
@@ -22,7 +22,7 @@ def count(image: ImageFile.ImageFile, data: bytes, limit: int) -> int:
 
 
 def _gif(data: bytes, limit: int) -> int:
-    """Walks the blocks of GIF89a (appendix A); what is cut off does not count."""
+    """Walk the blocks of GIF89a (appendix A); a truncated frame does not count."""
     frames = 0
     at = 13 + colour_table_bytes(data[10])
     while frames <= limit and at < len(data):
@@ -43,7 +43,7 @@ def _after_blocks(data: bytes, at: int) -> int:
 
 
 def _tiff(image: TiffImagePlugin.TiffImageFile, limit: int) -> int:
-    """Directories are a linked list: going to the one after the last allowed reads no more."""
+    """Follow the linked list of directories up to the one after the last allowed."""
     frames = 0
     try:
         while frames <= limit:

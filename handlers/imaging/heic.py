@@ -1,7 +1,7 @@
-"""HEIC and HEIF, read by pillow-heif: an extra, because of the licence of its wheels.
+"""Read HEIC and HEIF with pillow-heif, an optional extra because of its wheels' licence.
 
 ``ops/guides/decisions/heic.md`` gives the reasons. Importing this module loads libheif and its
-decoder, so no file has to be opened later.
+decoder, so that no file has to be opened later.
 """
 
 from typing import IO, cast
@@ -43,7 +43,7 @@ def read(file: IO[bytes]) -> ImageFile.ImageFile:
 
 
 def confine() -> None:
-    """Decode the primary picture alone, with one thread. Call it before the first ``read``."""
+    """Limit decoding to the primary picture and one thread. Call it before the first ``read``."""
     if pillow_heif is not None:
         pillow_heif.options.DECODE_THREADS = 1
         pillow_heif.options.THUMBNAILS = False

@@ -1,4 +1,4 @@
-"""A photo's bytes to a picture that every stage can work on: decoded once, bounded, upright, sRGB.
+"""Load a photo's bytes as the picture that all stages share: decoded once, bounded, upright, sRGB.
 
 Pure: bytes in, Struct out. Two loads of the same bytes give the same picture.
 """
@@ -29,9 +29,9 @@ from handlers.imaging.cost import Cost, TooCostly
 from handlers.stage import BadImage, ImageLimits, StageContext, StageFailure
 
 SMALLEST_WORKING_EDGE = 600
-"""The largest thumbnail: a recipe for smaller pictures does not make thumbnails smaller."""
+"""The largest thumbnail, so that a recipe for small pictures does not shrink thumbnails."""
 
-# The only decoders there are, each reached by the content of the file and by nothing else.
+# The only decoders in use. The content of the file alone selects one.
 _DECODERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
@@ -43,7 +43,7 @@ _DECODERS: dict[str, Callable[[IO[bytes]], ImageFile.ImageFile]] = {
     "HEIF": heic.read,
 }
 
-# TIFF 6.0, tag 274: what has to be done to a picture stored so to see it upright.
+# TIFF 6.0, tag 274: how to turn a stored picture upright, by its orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,21 +54,21 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _BYTES_PER_PIXEL = 20
-"""What the hungriest decoder, WebP's, takes at its peak: measured 18.9 at 144 million pixels."""
+"""The peak of the decoder that takes most, WebP's: measured 18.9 at 144 million pixels."""
 
 _JPEG_BLOCK = 16
 
 _LYING = 5
-"""From this orientation on, width and height change places."""
+"""From this orientation on, width and height are swapped."""
 
 _Size = tuple[int, int]
 _Box = tuple[float, float, float, float]
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo ready to be worked on.
+    """A decoded photo, ready for the stages.
 
-    ``image`` is the first frame, upright, in sRGB, RGB or RGBA, free of metadata and no larger
+    ``image`` is the first frame: upright, sRGB as RGB or RGBA, without metadata, and no larger
     than the renditions need. ``width`` and ``height`` are those of the upright original, in
     pixels; ``orientation`` is how the file stores it, 1 to 8.
     """
@@ -86,7 +86,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def size_bytes(self) -> int:
-        """What ``image`` takes in memory: Pillow keeps RGB and RGBA in four bytes a pixel."""
+        """The memory of ``image``: Pillow keeps RGB and RGBA in four bytes a pixel."""
         return self.image.width * self.image.height * 4
 
 
@@ -108,15 +108,15 @@ class _Decoded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Admit = Callable[[Cost], None]
-"""Told what a decode will take before it begins; raises ``TooCostly`` to stop it."""
+"""Called with the estimated cost before a decode; raises ``TooCostly`` to prevent it."""
 
 
 def admit_all(_cost: Cost) -> None:
-    """Decode whatever it takes."""
+    """Allow any cost."""
 
 
 def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_all) -> Picture:
-    """Decode all of the first frame and reduce it to the picture that stages share.
+    """Decode the whole first frame and reduce it to the picture that stages share.
 
     Raises:
         TooCostly: as ``admit`` does.
@@ -141,7 +141,7 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
 
     decoded = _decode(data, kind[0], context, allow)
 
-    # Reduced first: the steps after it then cost a tenth, and no eye sees the difference.
+    # Reduced first: later steps then cost a tenth, with no visible difference.
     edge = _working_edge(context)
     image = _resize(decoded.image, fitted(decoded.size, edge), decoded.box)
     image, colour_warning = colour.to_srgb(image, decoded.profile)
@@ -167,7 +167,7 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
 def _check_format(name: str, limits: ImageLimits) -> None:
     if name in limits.refused_formats.split():
         message = (
-            f"{name} is switched off here by the setting `refused_formats`. The original is kept: "
+            f"{name} is disabled by the setting `refused_formats`. The original is kept: "
             "once the format is allowed again, run `photolog dead-letters retry --category "
             "configuration`."
         )
@@ -177,7 +177,7 @@ def _check_format(name: str, limits: ImageLimits) -> None:
 
 
 def fitted(size: _Size, edge: int) -> _Size:
-    """``size`` with a longest edge of at most ``edge``: never enlarged, at least 1 pixel each."""
+    """Reduce ``size`` to a longest edge of ``edge``; never enlarge, and keep at least 1 pixel."""
     longest = max(size)
     if longest <= edge:
         return size
@@ -186,7 +186,7 @@ def fitted(size: _Size, edge: int) -> _Size:
 
 
 def fit(image: Image.Image, edge: int) -> Image.Image:
-    """``image`` reduced to a longest edge of ``edge``, as sharp as it was."""
+    """Reduce ``image`` to a longest edge of ``edge``, with the sharpest filter."""
     size = fitted(image.size, edge)
     if size == image.size:
         return image
@@ -198,10 +198,11 @@ def _working_edge(context: StageContext) -> int:
 
 
 def _resize(image: Image.Image, size: _Size, box: _Box) -> Image.Image:
-    """To the working size. Measured on 8 camera photos against full decoding and Lanczos:
+    """Reduce to the working size.
 
-    from 1.5 times the size on, Hamming takes 45 % of the time and gives the same similarity
-    (0.995) as a decode at half size with Lanczos; below that, Lanczos is cheap.
+    Measured on 8 camera photos against full decoding and Lanczos: from 1.5 times the size on,
+    Hamming takes 45 % of the time and gives the same similarity (0.995) as a decode at half size
+    with Lanczos; below that, Lanczos is cheap.
     """
     ratio = max((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
     filter_ = Image.Resampling.LANCZOS if ratio < 1.5 else Image.Resampling.HAMMING
@@ -211,7 +212,7 @@ def _resize(image: Image.Image, size: _Size, box: _Box) -> Image.Image:
 def _scale(
     image: Image.Image, size: _Size, filter_: Image.Resampling, box: _Box | None = None
 ) -> Image.Image:
-    # Halving by plain averages first costs 3 % of the sharpness and saves 60 % of the time.
+    # Averaging pixels first (reducing_gap) costs 3 % of the sharpness and saves 60 % of the time.
     return image.resize(  # pyright: ignore[reportUnknownMemberType] (names NumPy)
         size, filter_, box=box, reducing_gap=1.5
     )
@@ -223,11 +224,11 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 _Allow = Callable[[ImageFile.ImageFile | None], None]
-"""Asked before each decode, with the opened picture, or with None before a WebP is opened."""
+"""Called before each decode, with the opened picture, or with None before opening a WebP."""
 
 
 def _decode(data: bytes, name: str, context: StageContext, allow: _Allow) -> _Decoded:
-    """Strictly, or else as far as it goes: what is left of a photo is worth keeping."""
+    """Decode strictly, or else as far as possible: part of a photo is worth keeping."""
     try:
         return _attempt(data, name, context, allow, lenient=False)
     except (BadImage, MemoryError, TooCostly):
@@ -250,7 +251,7 @@ def _attempt(
     data: bytes, name: str, context: StageContext, allow: _Allow, *, lenient: bool
 ) -> _Decoded:
     with _pillow(lenient=lenient):
-        # Asked before Pillow opens the file, which for WebP allocates the whole canvas.
+        # Checked before Pillow opens the file, which for WebP allocates the whole canvas.
         if name == "WebP":
             if _webp_pixels(data) > context.limits.max_pixels:
                 raise _too_many_pixels(context.limits)
@@ -258,7 +259,7 @@ def _attempt(
         image = _DECODERS[name](io.BytesIO(data))
         if image.width * image.height > context.limits.max_pixels:
             raise _too_many_pixels(context.limits)
-        allow(image)  # before the tags are read, for which Pillow decodes a PNG
+        allow(image)  # before reading the tags, for which Pillow decodes a PNG
         count = frames.count(image, data, context.limits.max_frames)
         if count > context.limits.max_frames:
             most = f"{context.limits.max_frames} frames"
@@ -275,7 +276,7 @@ def _attempt(
             box=box,
             frames=count,
             tags=tags,
-            # What the decoder has turned already, it has taken out of the tags.
+            # A decoder that turns the picture upright removes the tag.
             turn=exif.read(image).orientation,
             profile=_profile(image.info),
             warning=damage.BROKEN if lenient else damage.find(data, name),
@@ -283,7 +284,7 @@ def _attempt(
 
 
 def _load(image: ImageFile.ImageFile, edge: int) -> tuple[_Size, _Box]:
-    """Decode; a JPEG at a half, quarter or eighth if that is enough, which still reads all data."""
+    """Decode; a JPEG at 1/2, 1/4 or 1/8 if that is enough, which still reads all its data."""
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         size = image.size
         draft = image.draft(None, fitted(size, edge))
@@ -300,16 +301,16 @@ def _too_many_pixels(limits: ImageLimits) -> BadImage:
 
 
 def _unreadable(data: bytes, name: str) -> BadImage | MemoryError:
-    """Some decoders report a lack of memory as broken data: then it is not the photo's fault."""
+    """Return the failure; decoders also report a lack of memory as broken data."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     if hard != resource.RLIM_INFINITY and _pixels(data, name) * _BYTES_PER_PIXEL > hard:
         return MemoryError()
-    message = f"The file begins like {name}, but no picture can be read from it."
+    message = f"The file begins like a {name} file, but no picture can be read from it."
     return BadImage("unreadable-image", message)
 
 
 def _pixels(data: bytes, name: str) -> int:
-    """How many pixels the file declares; 0 if it does not come so far."""
+    """Return how many pixels the file declares; 0 if its header cannot be read."""
     if name == "WebP":
         return _webp_pixels(data)
     try:
@@ -321,7 +322,7 @@ def _pixels(data: bytes, name: str) -> int:
 
 
 def _webp_pixels(data: bytes) -> int:
-    """RFC 9649: the canvas in an extended file (2.7), else the frame, lossy (2.5) or not (3.4)."""
+    """Return the pixels of the canvas (RFC 9649, 2.7) or the frame (lossy: 2.5, lossless: 3.4)."""
     if data[12:16] == b"VP8X":
         width = int.from_bytes(data[24:27], "little") + 1
         height = int.from_bytes(data[27:30], "little") + 1
@@ -340,9 +341,9 @@ def _profile(info: dict[Any, Any]) -> bytes | None:
 
 
 def _is_flat(image: Image.Image) -> bool:
-    """Whether every pixel is the same: so looks a broken file of which nothing was decoded.
+    """Return whether all pixels are equal, as in a broken file of which nothing was decoded.
 
-    A JPEG decoder makes a few blocks of noise out of the last bytes it has: the top does not count.
+    A JPEG decoder turns the last bytes into a few blocks of noise, so the top does not count.
     """
     if image.height > 2 * _JPEG_BLOCK:
         image = image.crop((0, _JPEG_BLOCK, image.width, image.height))
@@ -353,9 +354,9 @@ def _is_flat(image: Image.Image) -> bool:
 
 @contextlib.contextmanager
 def _pillow(*, lenient: bool) -> Generator[None]:
-    """Pillow's switches are process-wide: set for one decode, which has the process to itself."""
+    """Set Pillow's process-wide switches for one decode, which has the process to itself."""
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    # The limit is checked here, where it is a setting and not a warning.
+    # This module checks the limit, as an error instead of a warning.
     Image.MAX_IMAGE_PIXELS = None
     ImageFile.LOAD_TRUNCATED_IMAGES = lenient
     try:

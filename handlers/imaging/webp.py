@@ -1,4 +1,4 @@
-"""A picture in memory to a rendition."""
+"""Encode renditions as WebP."""
 
 import io
 
@@ -10,7 +10,7 @@ MIME_TYPE = "image/webp"
 
 
 def encode(image: Image.Image, name: str, recipe: Recipe) -> Made:
-    """WebP with nothing in it but the picture: no EXIF, no position, no colour profile."""
+    """Encode as WebP with nothing but the picture: no EXIF, no position, no colour profile."""
     buffer = io.BytesIO()
     image.save(
         buffer,

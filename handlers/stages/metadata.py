@@ -1,6 +1,6 @@
-"""Metadata: what the camera wrote down, in units that need no EXIF table to understand.
+"""Metadata: what the camera recorded, in units that need no EXIF table to understand.
 
-Tags and their meaning: CIPA DC-008-2023 (EXIF 3.0). What is missing or makes no sense is None.
+The tags and their meaning: CIPA DC-008-2023 (EXIF 3.0). Missing or invalid values are None.
 """
 
 import math
@@ -22,11 +22,11 @@ _OFFSET = re.compile(r"[+-](?:0\d|1[0-4]):[0-5]\d")
 
 _MAX_TEXT = 200
 _ISO_BEYOND = 65535
-"""PhotographicSensitivity has 16 bits; this value says: see RecommendedExposureIndex."""
+"""PhotographicSensitivity has 16 bits; this value refers to RecommendedExposureIndex."""
 
 
 def run(picture: Picture, _context: StageContext) -> Output:
-    """Never fails because of the tags: a broken one is a missing one."""
+    """Return the metadata. A broken tag counts as missing and never fails the stage."""
     tags = picture.tags
     return Output(
         result=MetadataResult(
@@ -42,9 +42,9 @@ def run(picture: Picture, _context: StageContext) -> Output:
 
 
 def taken_at(tags: Tags) -> str | None:
-    """When the shutter opened, ``2010-05-01T12:00:00``, with ``+02:00`` only if the file says so.
+    """Return when the shutter opened: ``2010-05-01T12:00:00``, plus an offset if the file has one.
 
-    Not the time of scanning or editing, which other tags hold.
+    The times of scanning or editing, in other tags, do not count.
     """
     found = _WHEN.fullmatch(_text(tags.exif.get(Base.DateTimeOriginal)) or "")
     if found is None:
@@ -76,7 +76,7 @@ def exposure(tags: Tags) -> Exposure:
 
 
 def gps(tags: Tags) -> Gps | None:
-    """None unless both coordinates are there, each with its hemisphere."""
+    """Return the position; None unless both coordinates are there, each with its hemisphere."""
     latitude = _degrees(tags.gps.get(GPS.GPSLatitude))
     longitude = _degrees(tags.gps.get(GPS.GPSLongitude))
     north = {"N": 1, "S": -1}.get(_text(tags.gps.get(GPS.GPSLatitudeRef)) or "")
@@ -93,7 +93,7 @@ def gps(tags: Tags) -> Gps | None:
 
 
 def _text(value: Any) -> str | None:
-    """Without the NULs and blanks that cameras pad with; None if nothing printable is left."""
+    """Return the text without the padding of cameras; None if nothing printable is left."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str):
@@ -103,7 +103,7 @@ def _text(value: Any) -> str | None:
 
 
 def _fraction(value: Any) -> Fraction | None:
-    """EXIF keeps numbers as two integers; a denominator of 0 means that there is no number."""
+    """Return an EXIF number, which is two integers; None if the denominator is 0."""
     try:
         numerator, denominator = value.numerator, value.denominator
         return Fraction(int(numerator), int(denominator))
@@ -123,7 +123,7 @@ def _positive(value: Any) -> float | None:
 
 
 def _exposure_time(value: Any) -> str | None:
-    """``1/250``; some cameras write 16667/1000000 where they mean 1/60."""
+    """Return a time as ``1/250``; some cameras write 16667/1000000 for 1/60."""
     seconds = _fraction(value)
     if seconds is None or not 0 < seconds < 1e6:
         return None
@@ -144,7 +144,7 @@ def _iso(tags: Tags) -> int | None:
 
 
 def _degrees(value: Any) -> float | None:
-    """Degrees, minutes and seconds to degrees."""
+    """Convert degrees, minutes and seconds to degrees."""
     if not isinstance(value, Sequence) or not 1 <= len(cast("Sequence[Any]", value)) <= 3:
         return None
     parts = [_fraction(part) for part in cast("Sequence[Any]", value)]

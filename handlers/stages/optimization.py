@@ -1,4 +1,4 @@
-"""Optimization: the photo as a WebP for looking at on a screen."""
+"""Optimization: the photo as a WebP for viewing on a screen."""
 
 from domain.photo.results import OptimizationResult
 from handlers.imaging import webp
@@ -7,7 +7,7 @@ from handlers.stage import Output, StageContext
 
 
 def run(picture: Picture, context: StageContext) -> Output:
-    """One rendition, ``optimized``, made by the recipe that the result names."""
+    """Return one rendition, ``optimized``, made by the recipe that the result names."""
     image = fit(picture.image, context.recipe.longest_edge)
     return Output(
         result=OptimizationResult(recipe=context.recipe.name),

@@ -1,4 +1,4 @@
-"""Placeholder: a BlurHash, thirty characters that a client draws until the picture is there."""
+"""Placeholder: a BlurHash, about thirty characters that a client draws until the picture loads."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from handlers.imaging.picture import Picture, fit
 from handlers.stage import Output, StageContext
 
 COMPONENTS = 12
-"""About how many waves describe the picture, shared out over its edges by their lengths."""
+"""About how many waves describe the picture, divided between its edges by their lengths."""
 
 SOURCE_EDGE = 32
-"""The waves are so long that more pixels than these add time and nothing else."""
+"""Enough pixels for waves this long: more would only add time."""
 
 _Pixel = Sequence[int]
 
-# Pure Python: the same result on every machine. 32 pixels take it 1.4 ms.
+# Pure Python: the same result on every machine. It takes 1.4 ms for 32 pixels.
 _encode = cast(
     "Callable[[Sequence[Sequence[_Pixel]], int, int], str]",
     blurhash.encode,  # pyright: ignore[reportUnknownMemberType]
@@ -27,14 +27,14 @@ _encode = cast(
 
 
 def run(picture: Picture, _context: StageContext) -> Output:
-    """The BlurHash of the picture as it looks on white."""
+    """Return the BlurHash of the picture on a white background."""
     image = _on_white(fit(picture.image, SOURCE_EDGE))
     text = _encode(rows(image), *components(image.width, image.height))
     return Output(result=PlaceholderResult(blurhash=text))
 
 
 def components(width: int, height: int) -> tuple[int, int]:
-    """Waves along each edge: 4 by 3 for a photo, 3 by 4 for a portrait; BlurHash allows 1 to 9."""
+    """Return the waves along each edge: 4 by 3 for a photo, 3 by 4 for a portrait; 1 to 9 each."""
     return (
         min(9, max(1, round(math.sqrt(COMPONENTS * width / height)))),
         min(9, max(1, round(math.sqrt(COMPONENTS * height / width)))),
@@ -42,7 +42,7 @@ def components(width: int, height: int) -> tuple[int, int]:
 
 
 def rows(image: Image.Image) -> list[list[_Pixel]]:
-    """Rows of pixels, each its red, green and blue from 0 to 255."""
+    """Return rows of pixels, each as red, green and blue from 0 to 255."""
     data, width = image.convert("RGB").tobytes(), 3 * image.width
     rows = [data[at : at + width] for at in range(0, len(data), width)]
     return [[row[at : at + 3] for at in range(0, width, 3)] for row in rows]

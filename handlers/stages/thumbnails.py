@@ -10,7 +10,7 @@ SIZES = (150, 300, 600)
 
 
 def run(picture: Picture, context: StageContext) -> Output:
-    """One rendition a size, ``thumbnail-150`` and so on; a smaller photo is not enlarged."""
+    """Return one rendition per size, ``thumbnail-150`` and so on; never enlarge a smaller photo."""
     image = picture.image
     made: list[Made] = []
     for size in reversed(SIZES):

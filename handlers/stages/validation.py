@@ -1,6 +1,7 @@
-"""Validation: the file is the picture it says it is, within bounds, and every line was decoded.
+"""Validation: the content is a known format, within the limits, and every line was decoded.
 
-The check itself is loading the picture, which any stage does that has to; this one records it.
+Loading the picture is the check, and any stage that needs the picture loads it; this stage records
+the result.
 """
 
 from domain.photo.results import ValidationResult
@@ -9,7 +10,7 @@ from handlers.stage import Output, StageContext
 
 
 def run(picture: Picture, _context: StageContext) -> Output:
-    """What was found. A damaged photo of which something can be seen goes on, with a warning."""
+    """Return what was found. A damaged but viewable photo passes, with a warning."""
     return Output(
         result=ValidationResult(
             format=picture.format,

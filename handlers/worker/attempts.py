@@ -1,8 +1,12 @@
-"""One attempt of one task: runs its stage in a decoder child and records what came of it.
+"""Run one attempt of a task: its stage in a decoder process, then record the result or failure.
 
-The result is recorded by the step that acknowledges the task; of a task that is no longer held it
-is dropped. While Redis or the blob store is away or full, the attempt waits with what its stage has
-made in hand: that is not the photo's fault, and no stage runs twice for it.
+The append that records the result also acknowledges the task; if another worker holds the task by
+then, the result is dropped. While Redis or the blob store is unavailable or full, the attempt waits
+and keeps the output of its stage: an outage costs a photo no attempt, and no stage runs twice for
+it.
+
+A failure is recorded with the time of the next attempt, by the rules of
+``domain.pipeline.retries``; without one it is a dead letter.
 """
 
 import hashlib
@@ -14,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import msgspec
 
-from domain.clients.holdings import replaced
 from domain.photo.commands import (
     PhotoCommand,
     RecordErased,
@@ -24,17 +27,18 @@ from domain.photo.commands import (
     StartProcessing,
 )
 from domain.photo.events import Context, iso
+from domain.photo.holdings import replaced
 from domain.photo.results import Rendition
 from domain.photo.state import Photo, is_current
 from domain.pipeline.control import RaiseAlert
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import Strategies, delay_s, escalates, strategy_of
 from domain.pipeline.stages import ERASURE, Task
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.registry import ORIGINAL, Stage
 from handlers.stage import Made, Output, StageFailure
-from handlers.worker.observing import Ended, RunObserver, about, observed
-from handlers.worker.photo_cache import Known
+from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
+from handlers.worker.photo_cache import PhotoCache
 from store import log_context
 from store.blobs import damaged
 from store.blobs.damaged import Damage
@@ -48,13 +52,13 @@ logger = logging.getLogger("photolog.worker")
 
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
-"""Between two tries to store in a full storage, which nothing else holds back."""
+"""The longest pause before another try to write to a storage that is full."""
 
 LEVELS = {"none": logging.INFO, "warn": logging.WARNING}
 DECODERS_STOPPED = "decoders-stopped"
 MISSING = "blob-missing"
 DAMAGES: dict[str, Damage] = {MISSING: "missing", "blob-damaged": "altered"}
-"""What is wrong with the file that a stage needs, by the code of its failure."""
+"""The damage to the file that a stage needs, by the code of the failure."""
 
 STALLED = StageFailure(
     Category.RESOURCE, "stalled", "The workers that ran this stage stopped answering."
@@ -62,11 +66,11 @@ STALLED = StageFailure(
 BUG = StageFailure(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this stage.")
 
 
-class _Work(msgspec.Struct):
-    """What an attempt has done so far, however often it had to wait.
+class _Progress(msgspec.Struct):
+    """The progress of an attempt, kept while it waits for Redis or the blob store.
 
-    ``decoder_s`` is how long decoders worked on it, ``stage_s`` how long the stage took that has
-    made ``output``.
+    ``decoder_s`` is the processor time of decoders, ``stage_s`` the duration of the stage that
+    returned ``output``.
     """
 
     decoder_s: float = 0.0
@@ -75,13 +79,13 @@ class _Work(msgspec.Struct):
 
 
 class Attempts:
-    """Runs attempts, any number at once."""
+    """Runs any number of attempts concurrently."""
 
     def __init__(
         self,
         log: Log,
         blobs: Blobs,
-        children: Children,
+        children: DecoderPool,
         *,
         stages: dict[str, Stage],
         strategies: Strategies,
@@ -102,24 +106,24 @@ class Attempts:
         self._superseded_grace_s = superseded_grace_s
         self._patience_s = patience_s
         self._observe = observe
-        self._known = Known()
-        self._works: dict[Claim, _Work] = {}
+        self._cache = PhotoCache()
+        self._progress: dict[Claim, _Progress] = {}
 
     async def run(self, claimed: Claimed) -> float:
-        """Until the task is acknowledged, or is another's; never raises but when cancelled.
+        """Work on the task until it is acknowledged or another worker holds it.
 
-        Returns for how many seconds decoders worked on it.
+        Raises only if cancelled. Returns the processor time that decoders spent, in seconds.
         """
-        work = self._works[claimed.claim] = _Work()
+        work = self._progress[claimed.claim] = _Progress()
         try:
             await self._run(claimed)
             return work.decoder_s
         finally:
-            del self._works[claimed.claim]
+            del self._progress[claimed.claim]
 
     async def _run(self, claimed: Claimed) -> None:
         task = claimed.task
-        log_context.begin(about(task))
+        log_context.begin(subject_of(task))
         pause_s = PAUSE_S
         try:
             while True:
@@ -127,29 +131,29 @@ class Attempts:
                     await self._attempt(claimed)
                     return
                 except (Unavailable, Full) as error:
-                    logger.warning("%s of %s waits: %s", task.stage, task.photo_id, error)
+                    logger.warning("%s of %s is waiting: %s", task.stage, task.photo_id, error)
                     await anyio.sleep(max(pause_s, error.retry_after_s))
                     is_full = isinstance(error, Full)
                     pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if is_full else PAUSE_S
         except Lost:
-            logger.info("%s of %s went to another worker", task.stage, task.photo_id)
+            logger.info("%s of %s was taken over by another worker", task.stage, task.photo_id)
         except Exception:
-            logger.exception("%s of %s: a bug", task.stage, task.photo_id)
+            logger.exception("a bug stopped %s of %s", task.stage, task.photo_id)
             await self._give_up(claimed)
 
     async def _give_up(self, claimed: Claimed) -> None:
-        """A bug of ours ends the job, with its reason; else the task would come back for ever."""
+        """Fail the job because of a bug; otherwise the task would be redelivered forever."""
         try:
             await self._fail(claimed.task, claimed.claim, BUG)
         except Exception:
-            logger.exception("%s could not be failed", claimed.task.photo_id)
+            logger.exception("the failure of %s could not be recorded", claimed.task.photo_id)
 
     async def _attempt(self, claimed: Claimed) -> None:
         task, claim = claimed.task, claimed.claim
-        loaded = self._knows(task) or await self._log.load(task.photo_id, task.client_id)
+        loaded = self._cached(task) or await self._log.load(task.photo_id, task.client_id)
         photo = loaded.photo
         if photo is not None and task.stage == ERASURE:
-            await observed(self._observe, task, self._erase(photo, task, claim))
+            await observe_run(self._observe, task, self._erase(photo, task, claim))
         elif photo is None or not is_current(photo, task.job_id, task.stage, task.attempt):
             if photo is not None and photo.erased:
                 await self._remove_files(task)  # left by an earlier attempt that was interrupted
@@ -157,11 +161,11 @@ class Attempts:
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)
         else:
-            await observed(self._observe, task, self._process(photo, loaded, task, claim))
+            await observe_run(self._observe, task, self._process(photo, loaded, task, claim))
 
-    def _knows(self, task: Task) -> Loaded | None:
-        """The photo without a look, if all is known that its stage needs."""
-        stage, known = self._stages.get(task.stage), self._known.of(task)
+    def _cached(self, task: Task) -> Loaded | None:
+        """Return the photo from the cache, if its entry is enough to run the stage."""
+        stage, known = self._stages.get(task.stage), self._cache.of(task)
         if stage is None or known is None or known.photo is None:
             return None
         return known if stage.needs in known.photo.keys else None
@@ -173,14 +177,14 @@ class Attempts:
         try:
             output = await self._output(photo, task, claim)
         except StageFailure as failure:
-            if failure.code == DECODERS_STOPPED:  # with this worker: the task goes to another
+            if failure.code == DECODERS_STOPPED:  # this worker stops: another one takes the task
                 raise Unavailable(failure.message) from failure
             await self._fail(task, claim, failure)
             await self._note_damage(photo, task, failure)
             return "failed"
         began = time.monotonic()
         renditions = tuple([await self._store(task, made) for made in output.renditions])
-        stage_s = self._works[claim].stage_s + time.monotonic() - began
+        stage_s = self._progress[claim].stage_s + time.monotonic() - began
         done = RecordStageCompleted(
             photo_id=photo.photo_id,
             job_id=task.job_id,
@@ -194,7 +198,7 @@ class Attempts:
         try:
             outcome = await self._execute(done, task, claim, loaded=loaded)
         except Lost:
-            # Another does it, and may be about to name the same keys; or the photo was deleted.
+            # Another worker has the task and may record the same keys, or the photo was deleted.
             await self._withdraw(task, renditions)
             raise
         if outcome.photo is not None and outcome.photo.deleted:
@@ -202,21 +206,21 @@ class Attempts:
         return "completed"
 
     async def _remove_at(self, photo: Photo, renditions: tuple[Rendition, ...]) -> str | None:
-        """When what these renditions replace is removed; by the clock that the timers go by."""
+        """Return when the renditions that these replace are removed, by the clock of the timers."""
         if not replaced(photo.holding, renditions):
             return None
         return iso(await self._log.now() + timedelta(seconds=self._superseded_grace_s))
 
     async def _withdraw(self, task: Task, renditions: tuple[Rendition, ...]) -> None:
-        """Delete what was stored for a photo that is deleted, and perhaps erased, by now."""
+        """Delete these renditions if the photo was deleted, and perhaps erased, meanwhile."""
         photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
         if photo is not None and photo.deleted:
             for rendition in renditions:
                 await self._blobs.delete(rendition.key)
 
     async def _output(self, photo: Photo, task: Task, claim: Claim) -> Output:
-        """What the stage makes of the photo; of an attempt that waited, what it has in hand."""
-        work = self._works[claim]
+        """Return the stage's output; an attempt that has waited returns the output that it kept."""
+        work = self._progress[claim]
         if work.output is None:
             began = time.monotonic()
             try:
@@ -249,7 +253,7 @@ class Attempts:
             raise StageFailure(Category.DATA, MISSING, message) from error
 
     async def _note_damage(self, photo: Photo, task: Task, failure: StageFailure) -> None:
-        """Let health tell at once of a file that is missing or altered."""
+        """Make the health check report at once a file that is missing or altered."""
         damage = DAMAGES.get(failure.code)
         name = self._stages[task.stage].needs if task.stage in self._stages else ""
         if damage is None or name not in photo.keys:
@@ -262,7 +266,7 @@ class Attempts:
                 sha256=photo.sha256 if name == ORIGINAL else None,
             )
         except StoreError as error:  # the failure itself is in the photo's history
-            logger.warning("health will not tell of the %s that is %s: %s", name, damage, error)
+            logger.warning("health will not report the %s %s: %s", damage, name, error)
 
     async def _store(self, task: Task, made: Made) -> Rendition:
         sha256 = hashlib.sha256(made.data).hexdigest()
@@ -281,9 +285,9 @@ class Attempts:
     async def _fail(
         self, task: Task, claim: Claim, failure: StageFailure, *, final: bool = False
     ) -> None:
-        """Record the failure, with the time of the next attempt unless this was the last one."""
+        """Record the failure, with the time of the next attempt unless this was the last."""
         strategy = strategy_of(self._strategies, failure.category, failure.code)
-        # Random so that those who failed together do not come back together.
+        # Random, so that tasks that failed together are not retried together.
         pause_s = None if final else delay_s(strategy, task.attempt, random.random())  # noqa: S311
         now = await self._log.now()
         await self._execute(
@@ -330,10 +334,10 @@ class Attempts:
         return "completed"
 
     async def _remove_superseded(self, task: Task, claim: Claim) -> Ended:
-        """Remove the renditions that this task was planned for, and those of earlier tasks.
+        """Remove the superseded renditions that are due by the task's own due time.
 
-        The task itself says what is due: the clock of this machine may be behind. What a failover
-        may take back is not removed.
+        The task says what is due, because the clock of this machine may be behind. Renditions of
+        an event that a failover may still take back stay.
         """
         photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
         due = task.due or ""
@@ -350,7 +354,7 @@ class Attempts:
         return "completed"
 
     async def _remove_files(self, task: Task) -> None:
-        """Remove the files of a photo, if its deletion is safe; what is lost now stays lost."""
+        """Remove the files of a photo if its deletion is safe, because this cannot be undone."""
         photo = (await self._log.load(task.photo_id, task.client_id, safe=True)).photo
         if photo is None or not photo.deleted:
             return
@@ -371,10 +375,10 @@ class Attempts:
             client_id=task.client_id,
             context=self._context(task),
             claim=claim,
-            loaded=self._known.newer(task.photo_id, loaded),
+            loaded=self._cache.newer(task.photo_id, loaded),
             patience_s=self._patience_s,
         )
-        self._known.keep(task.photo_id, outcome.after)
+        self._cache.keep(task.photo_id, outcome.after)
         return outcome
 
     def _context(self, task: Task) -> Context:

@@ -1,4 +1,8 @@
-"""The dispatcher: reads each event once as a member of group ``dispatch`` and plans its tasks."""
+"""The dispatcher: reads each event once, in the consumer group ``dispatch``, and plans its tasks.
+
+Each worker runs one. Planned tasks go to their lanes in the step that acknowledges the event, so a
+dispatcher that dies loses none: another takes its events over.
+"""
 
 import logging
 import time
@@ -6,7 +10,8 @@ from functools import partial
 
 import anyio
 
-from domain.pipeline.stages import Task, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import Task
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log
@@ -19,17 +24,17 @@ logger = logging.getLogger("photolog.dispatcher")
 BATCH = 200
 PAUSE_S = 0.5
 SILENT_CLAIM_PERIODS = 20
-"""After so many stall times without a word, the entry of a consumer is removed."""
+"""After this many stall times of silence, a consumer that holds nothing is removed."""
 
 GATHER_S = 0.005
-"""After a batch, how long the next events may gather: while many come, few steps plan them."""
+"""The pause after a batch, in which further events gather: under load, fewer steps plan them."""
 
 IDLE_MS = 250
-"""How long events that lead to no task wait to be acknowledged together with others."""
+"""How long events that lead to no task wait, to be acknowledged together with others."""
 
 
 class Dispatcher:
-    """One of any number of dispatchers; what a dead one left undone, another takes over."""
+    """One of any number of dispatchers; each takes over the events that a dead one left."""
 
     def __init__(
         self,
@@ -47,7 +52,7 @@ class Dispatcher:
         self._stalled_after_s = stalled_after_s
 
     async def run(self) -> None:
-        """Dispatch until cancelled; an interrupted batch is finished by whoever takes it over."""
+        """Dispatch until cancelled. Another dispatcher takes over an interrupted batch."""
         async with anyio.create_task_group() as tasks:
             for partition in self._partitions:
                 keep = partial(
@@ -61,12 +66,12 @@ class Dispatcher:
     async def _run(self, partition: int) -> None:
         undone: list[Recorded] = []
         look_at = 0.0
-        in_step = said = False
+        in_step = warned = False
         while True:
             try:
                 if not in_step:
                     await self._dispatch.prepare(partition)
-                    # A reply that was lost may have carried events: nobody else has them.
+                    # A lost reply may have delivered events to this consumer, and to no other.
                     undone = await self._dispatch.recall(partition)
                     in_step = not undone
                 if not undone and time.monotonic() >= look_at:
@@ -80,18 +85,20 @@ class Dispatcher:
                 if not undone:
                     undone = await self._read(partition)
                 await self._dispatch.commit([(each.position, _tasks(each)) for each in undone])
-                said = False
+                warned = False
                 if undone:
                     undone = []
                     await anyio.sleep(GATHER_S)
             except StoreError as error:
-                if not said:
-                    logger.warning("partition %d waits: %s", partition, error)
-                in_step, said = False, True
+                if not warned:
+                    logger.warning(
+                        "the dispatcher of partition %d is waiting: %s", partition, error
+                    )
+                in_step, warned = False, True
                 await anyio.sleep(PAUSE_S)
 
     async def _read(self, partition: int) -> list[Recorded]:
-        """The next events, as soon as there is a task in them."""
+        """Read the next events; return once one of them leads to a task, or the batch is full."""
         events = await self._dispatch.read(partition, count=BATCH, block_ms=BLOCK_MS)
         more = events
         while more and len(events) < BATCH and not any(_tasks(each) for each in more):

@@ -1,4 +1,4 @@
-"""What a worker tells of its work to whoever counts, logs or traces it."""
+"""Report each run of a stage to metrics, logs and traces."""
 
 import secrets
 import time
@@ -17,10 +17,10 @@ RunOutcome = Ended | Literal["lost", "interrupted"]
 
 
 class StageRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a stage, with the recording of what came of it.
+    """One run of a stage, including the recording of its result.
 
-    ``outcome``: ``lost`` is a result that came too late, for another worker has the task;
-    ``interrupted`` is a run that ended without a result and will be made again. ``began_ns`` since
+    ``outcome``: ``lost`` if the result came too late because another worker has the task;
+    ``interrupted`` if the run ended without a result and will be repeated. ``began_ns`` counts from
     1970.
     """
 
@@ -34,16 +34,16 @@ class StageRun(msgspec.Struct, frozen=True, kw_only=True):
 RunObserver = Callable[[StageRun], None]
 
 
-def about(task: Task, span_id: str = "") -> Subject:
+def subject_of(task: Task, span_id: str = "") -> Subject:
     return Subject(
         trace_id=task.trace_id, span_id=span_id, photo_id=task.photo_id, job_id=task.job_id
     )
 
 
-async def observed(observe: RunObserver, task: Task, work: Awaitable[Ended]) -> None:
-    """Do the work as a span of the task's trace, and tell how it ended."""
+async def observe_run(observe: RunObserver, task: Task, work: Awaitable[Ended]) -> None:
+    """Do the work as a span of the task's trace, and report how it ended."""
     span_id = secrets.token_hex(8)
-    log_context.begin(about(task, span_id))
+    log_context.begin(subject_of(task, span_id))
     outcome: RunOutcome = "interrupted"
     began_ns, began = time.time_ns(), time.perf_counter()
     try:

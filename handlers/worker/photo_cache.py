@@ -1,6 +1,6 @@
-"""What a worker knows of the photos it works on, without a look at the log.
+"""Photos that a worker has just appended to, cached to save a read of the log.
 
-It may be out of date: an append on it is refused then, and looks for itself.
+An entry may be out of date. An append on it then finds a conflict, and loads the photo itself.
 """
 
 from collections import OrderedDict
@@ -12,16 +12,16 @@ from store.log.log import Loaded
 KEPT = 256
 
 
-class Known:
-    """Photos as this worker's appends left them, the least recently used dropped first."""
+class PhotoCache:
+    """Photos as this worker's appends left them; the least recently used are dropped first."""
 
     def __init__(self) -> None:
         self._photos: OrderedDict[str, Loaded] = OrderedDict()
 
     def of(self, task: Task) -> Loaded | None:
-        """The photo that the task is of, if the task is to be done by what is known.
+        """Return the task's photo if the cached state says that the task is still to be done.
 
-        No task is dropped on old news: that needs a look.
+        A cached state never makes a task obsolete: the caller then loads the photo.
         """
         known = self._photos.get(task.photo_id)
         if known is None or known.photo is None:
@@ -31,7 +31,7 @@ class Known:
         return known
 
     def newer(self, photo_id: str, loaded: Loaded | None) -> Loaded | None:
-        """What is known or what was loaded, whichever is of a later version."""
+        """Return the cached photo or the loaded one, whichever has the later version."""
         known = self._photos.get(photo_id)
         if known is None or (loaded is not None and loaded.version >= known.version):
             return loaded

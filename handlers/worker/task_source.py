@@ -1,17 +1,19 @@
-"""Which tasks a worker may begin: what operators allow, and what it can take on.
+"""Decide which task a worker begins next: what operators allow, and what it has room for.
 
-| bound | of | who sets it |
+| bound | limits | set by |
 |---|---|---|
-| ``concurrency`` | all tasks of a worker but erasures | a setting, or an operator while it runs |
-| ``client_concurrency`` | of those, one client's and slow ones: see ``Hand`` | a setting |
+| ``concurrency`` | all tasks of a worker except erasures | a setting, or an operator at run time |
+| ``client_concurrency`` | one client's share of those, and slow ones: see ``Hand`` | a setting |
 | a stage's concurrency | its tasks in each worker | an operator |
-| a stage's rate | its tasks over all workers | an operator |
+| a stage's rate | its tasks in all workers together | an operator |
 | paused | a stage, or all | an operator |
 
-Partitions take turns by what they are served for each client that waits there, and in a partition
-its clients do, see ``store.queue.turns``. No partition waits for the server of another one. A claim
-that is not answered in ``ANSWER_S`` is waited for on the side, and never broken off: its reply may
-carry a task.
+Partitions take turns by how much they have been served per waiting client; within a partition,
+its clients take turns (``store.queue.turns``). A slow server holds up only its own partitions: a
+claim without a reply after ``ANSWER_S`` continues in the background. It is never cancelled, because
+its reply may carry a task.
+
+The worker holds the claimed tasks; this module claims them and puts them back.
 """
 
 import logging
@@ -39,27 +41,27 @@ logger = logging.getLogger("photolog.worker")
 
 ERASURES_AT_ONCE = 1
 LOOK_S = 0.25
-"""How often a worker that has no room for anything else looks for an erasure."""
+"""How often a worker without room for other tasks looks for an erasure."""
 
 ANSWER_S = 0.5
-"""How long a claim may take before the next partition is asked."""
+"""How long to wait for the reply to a claim before asking the next partition."""
 
 LOOK_IN_VAIN_MS = 200
-"""What a partition with nothing to do pays for being asked, so that others are asked too."""
+"""What a partition without tasks is charged for being asked, so that others are asked too."""
 
 PAUSE_S = 0.5
-"""Before a partition that has failed is tried again."""
+"""The pause before another try with a partition that failed."""
 
 Take = Callable[[int, list[Claimed]], object]
 
 
-class Supply:
-    """Claims tasks one at a time, as far as they are allowed.
+class TaskSource:
+    """Claims tasks one at a time, within the bounds.
 
-    ``take`` is given the tasks of a partition that nobody has just asked for: those of a late
-    reply, and those that this consumer has held all along. It is also told, without any, that the
-    partition can be asked again. ``wait_s`` is how long to wait before the next look, if only a
-    rate kept a task back.
+    ``take`` receives the tasks of a partition that did not come with a ``claim``: those of a late
+    reply, and those that this consumer has held all along. It is also called, with an empty list,
+    when the partition can be asked again. ``wait_s`` is the time to wait before the next claim if
+    only rates held tasks back, else None.
     """
 
     def __init__(
@@ -88,19 +90,19 @@ class Supply:
         self.wait_s: float | None = None
 
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Begin with each partition as soon as it answers; ``tasks`` wait for what is late."""
+        """Start using each partition as soon as it answers; ``tasks`` runs the background work."""
         self._tasks = tasks
         for partition in self._away:
             self._keep("claims", partial(self._rejoin_partition, partition), partition)
 
     def is_silent(self, partition: int) -> bool:
-        """Whether it has not answered yet, or not the last time, or its server is late."""
+        """Return whether the partition has not answered yet, failed last, or its server is late."""
         if partition in self._away or partition in self._late:
             return True
         return bool(self._late) and self._log.owner(partition) in self._late.values()
 
     async def follow_controls(self) -> bool:
-        """Look what operators say now; whether it has changed."""
+        """Load the operators' current settings; return whether they have changed."""
         before, self._controls = self._controls, (await self._control_log.load()).controls
         return before != self._controls
 
@@ -108,10 +110,10 @@ class Supply:
         return self._controls.is_paused(stage)
 
     def may_claim(self) -> tuple[str, ...]:
-        """The stages of which a worker may begin another task with what it has in hand.
+        """Return the stages that have room for another task.
 
-        Erasures have room of their own: only they free a full disk
-        that all others wait for. Tasks of silent partitions take no room: they wait for it.
+        Erasures have a slot of their own, because only they free a full disk that all others wait
+        for. Tasks of silent partitions take no slot, because they wait for the server.
         """
         in_hand = self._hand.stages()
         busy = Counter(stage for _, stage in in_hand)
@@ -126,7 +128,7 @@ class Supply:
         )
 
     async def claim(self, allowed: Collection[str]) -> tuple[int, Claimed] | None:
-        """A task of the stages with its partition, if one waits."""
+        """Claim a waiting task of these stages; return it with its partition, or None."""
         if all(map(self.is_silent, range(self._log.partitions))):
             return None
         tokens = await self._tokens(allowed)
@@ -143,7 +145,7 @@ class Supply:
         return found
 
     def put_back(self, partition: int, claim: Claim) -> None:
-        """Hand a task back to its lane, on the side; if that fails it is taken again."""
+        """Put a task back in its lane, in the background; if that fails, it is taken again."""
         self._keep("release", partial(self._put_back, partition, claim), partition)
 
     def _allows(self, stage: str, busy: int) -> bool:
@@ -151,7 +153,7 @@ class Supply:
         return not self._controls.is_paused(stage) and (most is None or busy < most)
 
     async def _tokens(self, stages: Collection[str]) -> dict[str, Rate | None]:
-        """The stages that may begin one more task now, each with the rate it was taken from."""
+        """Take a token for each stage; return the stages that got one, each with its rate."""
         self.wait_s = None
         tokens: dict[str, Rate | None] = {}
         for stage in stages:
@@ -164,23 +166,23 @@ class Supply:
         return tokens
 
     async def _take_token(self, stage: str, rate: Rate) -> float:
-        """0, or the seconds to wait; a server that does not answer holds up this stage alone."""
+        """Take a token; return 0 or the seconds to wait. A silent server delays only this stage."""
         with anyio.move_on_after(ANSWER_S), suppress(Unavailable):
             return await self._rates.take(stage, rate)
         return PAUSE_S
 
     def settle(self, name: tuple[str, str], claimed: Claimed, seconds: float) -> None:
-        """The decoders have worked so long on a task in hand that is done."""
+        """Charge the client and the partition of a finished task for its decoder time."""
         partition = self._log.partition_of(claimed.task.client_id)
         self._served[partition] += self._hand.settle(name, seconds) / claimed.clients
 
     async def _claim(self, stages: list[str]) -> tuple[int, Claimed] | None:
-        """From the partition that has been served least."""
+        """Claim from the partition that has been served least and has a task."""
         for partition in sorted(self._served, key=self._served.__getitem__):
             if self.is_silent(partition):
                 continue
             claimed = await self._claim_of(partition, stages)
-            # One that had nothing for a while has saved up nothing either.
+            # A partition that was idle for a while has no credit.
             served = max(self._served[partition], self._now - GRACE_MS)
             if not claimed:
                 self._served[partition] = max(served, self._now) + LOOK_IN_VAIN_MS
@@ -192,16 +194,16 @@ class Supply:
         return None
 
     async def _claim_of(self, partition: int, stages: list[str]) -> list[Claimed]:
-        """A task of the partition; none if there is none, or if it is late."""
+        """Claim a task of the partition; return none if it has none or its reply is late."""
         claimed: list[Claimed] = []
         answered = anyio.Event()
-        wish = self._hand.wish(partition, stages)
+        request = self._hand.request(partition, stages)
 
         async def ask() -> None:
             try:
-                claimed.extend(await self._lanes.claim(partition, 1, wish))
+                claimed.extend(await self._lanes.claim(partition, 1, request))
             except StoreError as error:
-                logger.warning("partition %d waits: %s", partition, error)
+                logger.warning("partition %d is waiting: %s", partition, error)
                 self._miss(partition)
             answered.set()
             if self._late.pop(partition, None) is not None:
@@ -224,30 +226,30 @@ class Supply:
         try:
             await self._lanes.release([claim])
         except StoreError as error:
-            logger.warning("a task of partition %d stays in hand: %s", partition, error)
+            logger.warning("a task of partition %d could not be put back: %s", partition, error)
             self._miss(partition)
 
     def _miss(self, partition: int) -> None:
-        """Leave the partition out until it answers, and what it may have handed out is found."""
+        """Leave the partition out until it answers and tasks of a lost reply are recalled."""
         if partition not in self._away:
             self._away.add(partition)
             self._keep("claims", partial(self._rejoin_partition, partition, PAUSE_S), partition)
 
     async def _rejoin_partition(self, partition: int, pause_s: float = 0.0) -> None:
-        """Begin with the partition once it answers, and operators were heard after an outage."""
-        said = False
+        """Use the partition again once it answers; if all were away, load the controls first."""
+        warned = False
         while partition in self._away:
             await anyio.sleep(pause_s)
             try:
                 if len(self._away) == self._log.partitions:
                     await self.follow_controls()
                 await self._lanes.prepare(partition)
-                # A reply that was lost may have carried tasks: they are ours, and nobody else's.
+                # A lost reply may have delivered tasks to this consumer, and to no other.
                 held = await self._lanes.recall(partition)
             except StoreError as error:
-                if not said:
+                if not warned:
                     logger.warning("waiting for the lanes of partition %d: %s", partition, error)
-                said, pause_s = True, PAUSE_S
+                warned, pause_s = True, PAUSE_S
             else:
                 self._away.discard(partition)
                 self._take(partition, held)

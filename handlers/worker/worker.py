@@ -1,7 +1,12 @@
-"""The worker: claims tasks, keeps its claims, takes over from the dead, and stops in order.
+"""The worker: claims tasks, refreshes its claims, takes over from dead workers, shuts down cleanly.
 
-It owns what no stage knows of. A task is held until the append that carries its result; a result
-that comes too late is dropped. While Redis is away, the worker waits with its tasks in hand.
+A held task is in ``Worker._held`` here, and is a pending entry of its lane in Redis
+(``store.queue.lanes``). A task that was taken over or recalled also waits in ``_ready`` until there
+is a slot for it. A task is held until the append that records its result; a result that comes too
+late is dropped. While Redis is unavailable, the worker keeps its tasks.
+
+Shutdown: ``stop`` ends claiming; running attempts may finish within ``drain_s``; the rest is put
+back in its lanes.
 """
 
 import logging
@@ -14,13 +19,13 @@ import msgspec
 
 from domain.pipeline.retries import STRATEGIES, Strategies
 from domain.pipeline.stages import ERASURE, ROOT
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.registry import STAGES, Stage
 from handlers.worker.attempts import PAUSE_S, Attempts
 from handlers.worker.dispatcher import SILENT_CLAIM_PERIODS, Dispatcher
 from handlers.worker.hand import Hand
-from handlers.worker.observing import RunObserver, about
-from handlers.worker.task_source import Supply
+from handlers.worker.observing import RunObserver, subject_of
+from handlers.worker.task_source import TaskSource
 from store.background import Background
 from store.blobs.interface import Blobs
 from store.errors import StoreError
@@ -34,15 +39,15 @@ logger = logging.getLogger("photolog.worker")
 
 WAIT_MS = 1_000
 LOOK_S = 0.5
-"""How soon a worker does what an operator says."""
+"""How often a worker looks for changes that operators made."""
 
 SHORTEST_PAUSE_S = 0.02
 HAND_BACK_S = 2.0
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one worker; times in seconds. ``client_concurrency`` are the tasks of one client
-    among those of ``concurrency``; None is no bound of its own."""
+    """Bounds of one worker; times in seconds. ``client_concurrency`` bounds the tasks of one client
+    among those of ``concurrency``; None sets no such bound."""
 
     concurrency: int = 3
     client_concurrency: int | None = None
@@ -55,18 +60,19 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Worker:
-    """Runs tasks until told to stop.
+    """Runs tasks until ``stop``.
 
-    ``consumer`` is this process's name in the groups; ``dead`` begins the names of processes that
-    are known to have ended: their tasks are taken over at once and without counting as a stall.
-    ``observe`` is told of every run of a stage; ``taken_over`` counts tasks of others.
+    ``consumer`` is this process's name in the consumer groups; ``dead`` is the prefix of the names
+    of processes that are known to have ended: their tasks are taken over at once and without
+    counting as a stall. ``observe`` is called with every run of a stage; ``taken_over`` counts the
+    tasks taken over from other workers.
     """
 
     def __init__(
         self,
         log: Log,
         blobs: Blobs,
-        children: Children,
+        children: DecoderPool,
         *,
         consumer: str,
         dead: str | None = None,
@@ -82,11 +88,11 @@ class Worker:
         self._settings = settings = settings or WorkerSettings()
         stages = stages or STAGES
         self._dead = dict.fromkeys(range(log.partitions), dead)
-        # Photos under way are finished before new ones begin: their pictures are still decoded.
+        # Photos in progress are finished before new ones begin, while their pictures are decoded.
         order = (*(name for name in reversed(stages) if name != ROOT), ROOT, ERASURE)
         self._lanes = Lanes(log, consumer, order)
         self._hand = Hand(settings.client_concurrency)
-        self._supply = Supply(
+        self._source = TaskSource(
             log, self._lanes, self._hand, settings.concurrency, self._take, background
         )
         self._attempts = Attempts(
@@ -117,19 +123,19 @@ class Worker:
 
     @property
     def in_hand(self) -> int:
-        """Tasks claimed and not done."""
+        """The number of tasks that are claimed and not done."""
         return len(self._held)
 
     def stop(self) -> None:
-        """Claim nothing more; ``run`` returns when what is held is done, or after ``drain_s``."""
+        """Stop claiming; ``run`` returns once held tasks are done, or after ``drain_s``."""
         self._stopping.set()
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until ``stop``. Tasks that the deadline cuts are handed back."""
+        """Work until ``stop``; put back the tasks that are not done within ``drain_s``."""
         async with anyio.create_task_group() as around:
             around.start_soon(self._dispatcher.run)
-            self._supply.begin(around)
+            self._source.begin(around)
             controls = partial(
                 self._run_periodically, self._follow_controls, "controls could not be read"
             )
@@ -156,7 +162,7 @@ class Worker:
         drain.deadline = anyio.current_time() + self._settings.drain_s
 
     async def _hand_back(self) -> None:
-        """Put what is still held back on its lanes, for others to begin at once."""
+        """Put the tasks that are still held back in their lanes, for others to claim at once."""
         held = list(self._held.values())
         if not held:
             return
@@ -168,13 +174,13 @@ class Worker:
             try:
                 handed += await self._lanes.release(claims)
             except StoreError as error:
-                logger.warning("the rest will be taken over: %s", error)
+                logger.warning("tasks not handed back will be taken over later: %s", error)
 
         with anyio.move_on_after(HAND_BACK_S, shield=True):
             async with anyio.create_task_group() as tasks:
                 for partition in {of for of, _ in held}:
                     tasks.start_soon(release, partition)
-        logger.warning("stopped with %d tasks in hand, %d handed back", len(held), handed)
+        logger.warning("stopped with %d tasks unfinished, %d handed back", len(held), handed)
 
     async def _claim_all(self, tasks: anyio.abc.TaskGroup) -> None:
         while (claimed := await self._next()) is not None:
@@ -187,38 +193,38 @@ class Worker:
         done = False
         try:
             seconds = await self._attempts.run(claimed)
-            self._supply.settle(name, claimed, seconds)
+            self._source.settle(name, claimed, seconds)
             done = True
-        except Exception as error:  # of one task: the others go on
+        except Exception as error:  # in one task: the others continue
             self._background.failed("task", error, part=claimed.task.stage)
         finally:
             self._hand.drop(name)
             self._wake.set()
-        # A failover may have taken back the result of a task that was delivered again meanwhile:
-        # whoever gets it next finds out. It is gone from its lane if the result is there.
+        # A failover may have undone the result of a task that was delivered again meanwhile, so
+        # it is put back. If the result is in the log, its entry has left the lane.
         held, again = self._let_go(name)
         if again or not done:
-            self._supply.put_back(*held)
+            self._source.put_back(*held)
 
     async def _next(self) -> Claimed | None:
-        """The next task, as soon as there is one and room for it; None when stopping."""
-        hindered = False
+        """Wait for a task and a slot for it, and return the task; None when stopping."""
+        warned = False
         while not self._stopping.is_set():
             wake = self._wake = anyio.Event()
             wait_s = WAIT_MS / 1000
             try:
-                if allowed := self._supply.may_claim():
+                if allowed := self._source.may_claim():
                     if (claimed := await self._pick(allowed)) is not None:
-                        if self._idle.is_set():  # else the watchers wait for this very event
+                        if self._idle.is_set():  # else the watchers wait on this very event
                             self._idle = anyio.Event()
                         return claimed
                     self._idle.set()
-                    wait_s = min(wait_s, self._supply.wait_s or wait_s)
-                hindered = False
+                    wait_s = min(wait_s, self._source.wait_s or wait_s)
+                warned = False
             except StoreError as error:
-                if not hindered:
+                if not warned:
                     logger.warning("waiting for the lanes: %s", error)
-                hindered = True
+                warned = True
                 await anyio.sleep(PAUSE_S)
                 continue
             with anyio.move_on_after(wait_s):
@@ -226,24 +232,24 @@ class Worker:
         return None
 
     async def _pick(self, allowed: Collection[str]) -> Claimed | None:
-        """A task of one of the stages, if one waits."""
+        """Return a task of these stages: one that is held and ready, or else a new claim."""
         for each in tuple(self._ready):
-            if self._supply.is_paused(each.task.stage):
+            if self._source.is_paused(each.task.stage):
                 self._ready.remove(each)
                 self._put_back(each)
             elif each.task.stage in allowed:
                 self._ready.remove(each)
                 return each
-        while (found := await self._supply.claim(allowed)) is not None:
+        while (found := await self._source.claim(allowed)) is not None:
             if self._hold(*found):
                 return found[1]
         return None
 
     def _hold(self, partition: int, claimed: Claimed) -> bool:
-        """Hold the task; false if it is held already.
+        """Hold the task; return false if it is held already.
 
         After a failover that lost the claim, the server delivers a task again to the worker that
-        has it in hand. That renews the claim, so the task goes on and must not begin a second time.
+        holds it. That renews the claim, so the task continues and must not begin a second time.
         """
         name = _name(claimed.claim)
         if name in self._held:
@@ -259,9 +265,9 @@ class Worker:
         return self._held.pop(name), again
 
     def _take(self, partition: int, claimed: list[Claimed]) -> list[Claimed]:
-        """Hold the tasks that are not held yet, put them in line, and look what may be begun.
+        """Hold the tasks that are not held yet, make them ready, and wake the claim loop.
 
-        Returns those that are new.
+        Returns the new ones.
         """
         new = [each for each in claimed if self._hold(partition, each)]
         self._ready.extend(new)
@@ -269,12 +275,12 @@ class Worker:
         return new
 
     def _put_back(self, claimed: Claimed) -> None:
-        """A task that was taken over while its stage is paused waits in its lane."""
+        """Put a task back in its lane that was taken over while its stage is paused."""
         held, _ = self._let_go(_name(claimed.claim))
-        self._supply.put_back(*held)
+        self._source.put_back(*held)
 
     async def _watch(self, partition: int) -> None:
-        """Wake a worker that found nothing; one that is busy looks by itself."""
+        """Wake an idle worker when a task arrives; a busy one claims on its own."""
         while True:
             await self._idle.wait()
             try:
@@ -284,7 +290,7 @@ class Worker:
                 await anyio.sleep(PAUSE_S)
 
     async def _promote_due(self, partition: int) -> None:
-        """Put tasks on their lanes when their time has come."""
+        """Move delayed tasks to their lanes when they are due."""
         while True:
             try:
                 moved, next_s = await self._lanes.promote(partition)
@@ -297,12 +303,12 @@ class Worker:
                 await anyio.sleep(max(SHORTEST_PAUSE_S, min(next_s or LOOK_S, LOOK_S)))
 
     async def _follow_controls(self) -> float:
-        if await self._supply.follow_controls():
+        if await self._source.follow_controls():
             self._wake.set()
         return LOOK_S
 
     async def _keep_claims(self, partition: int) -> float:
-        """Refresh what is held, take over what others hold no more, and find what was lost."""
+        """Refresh held claims, take over abandoned ones, and refill lanes that lost tasks."""
         idle_ms = int(self._settings.stalled_after_s * 1000)
         dead = self._dead[partition]
         await self._lanes.prepare(partition)
@@ -314,7 +320,7 @@ class Worker:
         taken = self._take(partition, found)
         self.taken_over += len(taken)
         for each in taken:
-            logger.info("took over %s", each.task.stage, extra={"subject": about(each.task)})
+            logger.info("took over %s", each.task.stage, extra={"subject": subject_of(each.task)})
         await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
         if partition in self._lanes.lost:
             await self._refill(partition)
@@ -322,7 +328,7 @@ class Worker:
         return self._settings.stalled_after_s / 4
 
     async def _refill(self, partition: int) -> None:
-        self._lanes.lost.discard(partition)  # first: more may be lost meanwhile
+        self._lanes.lost.discard(partition)  # before: more tasks may be lost meanwhile
         try:
             await refill(self._log, partition, self._lanes.stages)
         except BaseException:
@@ -330,19 +336,19 @@ class Worker:
             raise
 
     async def _run_periodically(self, work: Callable[[], Awaitable[float]], trouble: str) -> None:
-        """Do the work for ever, with the pause that it asks for; says once what hinders it."""
-        hindered = False
+        """Repeat the work, pausing for the seconds that it returns; log an outage once."""
+        warned = False
         while True:
             try:
                 pause_s = await work()
-                hindered = False
+                warned = False
             except StoreError as error:
-                if not hindered:
+                if not warned:
                     logger.warning("%s: %s", trouble, error)
-                hindered, pause_s = True, PAUSE_S
+                warned, pause_s = True, PAUSE_S
             await anyio.sleep(pause_s)
 
 
 def _name(claim: Claim) -> tuple[str, str]:
-    """Entries of different lanes may have the same id."""
+    """Return a unique name: entries of different lanes may have the same id."""
     return claim.lane_key, claim.entry_id

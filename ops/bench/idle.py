@@ -11,7 +11,7 @@ from typing import Any, cast
 import anyio
 
 from domain.photo.results import Result
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.registry import STAGES, Stage
 from handlers.stage import Output
 from handlers.worker.worker import Worker, WorkerSettings
@@ -43,7 +43,7 @@ async def work(url: str, prefix: str, folder: Path, name: str) -> None:
     worker = Worker(
         log,
         FolderBlobs(folder, name),
-        cast("Children", _Nothing()),
+        cast("DecoderPool", _Nothing()),
         consumer=name,
         settings=WorkerSettings(concurrency=CONCURRENCY),
         stages={stage: Stage(result=Result, run=_run) for stage in STAGES},

@@ -65,20 +65,20 @@ def command(server: Server, stage: str, name: str | None, ahead: int, as_json: b
 
     begun = False
 
-    def told(progress: backfill.Progress) -> None:
+    def show(progress: backfill.Progress) -> None:
         nonlocal begun
         begun = begun or progress.passed > 0
         total = progress.total or None
         bar.update(
-            asking, description=_said(stage, progress), completed=progress.passed, total=total
+            asking, description=_label(stage, progress), completed=progress.passed, total=total
         )
 
     async def run() -> backfill.Progress:
         async with connected(server.url, server.token) as client:
             operations = Operations(client)
-            return await backfill.backfill(operations, stage, run_name, ahead=ahead, told=told)
+            return await backfill.backfill(operations, stage, run_name, ahead=ahead, told=show)
 
-    again = f"To go on: photolog backfill {shlex.quote(stage)} --run {shlex.quote(run_name)}"
+    again = f"Continue with: photolog backfill {shlex.quote(stage)} --run {shlex.quote(run_name)}"
     try:
         with bar:
             done = anyio.run(run)
@@ -90,7 +90,7 @@ def command(server: Server, stage: str, name: str | None, ahead: int, as_json: b
     _end(done, run_name, as_json=as_json)
 
 
-def _said(stage: str, progress: backfill.Progress) -> str:
+def _label(stage: str, progress: backfill.Progress) -> str:
     paused = ", paused" if progress.paused else ""
     return f"{printable(stage)} ({progress.waiting:,} wait{paused})"
 
@@ -100,8 +100,8 @@ def _end(done: backfill.Progress, run_name: str, *, as_json: bool) -> None:
         counted = {"run": run_name, "requested": done.requested, "already": done.already}
         say_json(msgspec.json.encode(counted | {"skipped": dict(done.skipped)}))
         return
-    said = [f"{done.requested:,} requested"]
+    counts = [f"{done.requested:,} requested"]
     if done.already:
-        said.append(f"{done.already:,} requested before")
-    said += [f"{n:,} skipped: {printable(code)}" for code, n in sorted(done.skipped.items())]
-    say(f"run {run_name}: {', '.join(said)}")
+        counts.append(f"{done.already:,} requested before")
+    counts += [f"{n:,} skipped: {printable(code)}" for code, n in sorted(done.skipped.items())]
+    say(f"run {run_name}: {', '.join(counts)}")

@@ -59,7 +59,7 @@ def command(names: tuple[str, ...], rounds: int, photos: Path | None, minutes: f
 
 
 def _run(name: str, rounds: int, photos: Path | None, minutes: float) -> None:
-    # Imported here: the command line starts without Pillow and the HTTP client.
+    # Imported here, so that the command line starts without Pillow and the HTTP client.
     from ops.bench import (  # noqa: PLC0415
         appends,
         crowd,

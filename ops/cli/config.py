@@ -14,7 +14,7 @@ from ops.errors import UserError
 from ops.event_format import printable, say, say_json
 
 VALUE_CHARS = 15
-"""The width of the values' column, which only longer values than usual go beyond."""
+"""The width of the column of values; few values are longer."""
 
 SOURCE_CHARS = 11
 
@@ -23,10 +23,10 @@ BROKEN: dict[str, Any] = {
     "break_long_words": False,
     "break_on_hyphens": False,
 }
-"""How a line is that is too long for the terminal; names and values stay whole."""
+"""How to wrap a line that is too long for the terminal; names and values are not split."""
 
 NO_TERMINAL = (10_000, 24)
-"""Lines that a program reads are not broken."""
+"""The size without a terminal: lines that a program reads are not wrapped."""
 
 
 @click.command()
@@ -54,12 +54,12 @@ def command(loaded: Loaded, names: tuple[str, ...], as_json: bool) -> None:
 def _named(text: str, loaded: Loaded) -> str:
     name = text.lower().removeprefix(PREFIX.lower())
     if name not in loaded.sources:
-        raise UserError(f"there is no setting {text}{hint(text)}")
+        raise UserError(f"unknown setting {text}{hint(text)}")
     return name
 
 
 def _list(loaded: Loaded) -> None:
-    """By part, a line for each setting; broken where the terminal is too narrow for it."""
+    """List the settings by part, one a line, wrapped if the terminal is too narrow."""
     columns = shutil.get_terminal_size(NO_TERMINAL).columns
     width = max(len(variable_of(name)) for name in loaded.sources)
     for number, (title, names) in enumerate(parts().items()):
@@ -83,7 +83,7 @@ def _described(name: str, loaded: Loaded) -> str:
         "variable": variable_of(name),
         "value": shown(name, getattr(loaded.settings, name)),
         "from": loaded.sources[name],
-        "takes": accepted,
+        "accepts": accepted,
         "means": meaning,
     }
     return "\n".join([name, *(f"  {key:<8}  {value}" for key, value in rows.items())])

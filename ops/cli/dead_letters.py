@@ -26,14 +26,14 @@ HEADINGS = ("Photo", "Client", "Stage", "Category", "Attempts", "First (UTC)", "
 _WORDS = {
     "photo-not-found": "there is no such photo",
     "photo-deleted": "the photo is deleted",
-    "job-running": "it is being processed",
-    "nothing-failed": "nothing of it has failed",
-    "unknown-stage": "the stage that failed is gone",
+    "job-running": "the photo is being processed",
+    "nothing-failed": "no job of the photo has failed",
+    "unknown-stage": "the stage that failed no longer exists",
 }
 
 
 class Done(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
-    """What became of a selection."""
+    """The result for a selection of dead letters."""
 
     retried: int | None = None
     discarded: int | None = None
@@ -97,7 +97,7 @@ def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: b
     elif letters:
         _tell([msgspec.json.decode(letter, type=DeadLetter) for letter in letters])
     else:
-        say("None of these has failed." if filters else "Nothing has failed.")
+        say("There are no such dead letters." if filters else "There are no dead letters.")
 
 
 @command.command("retry")
@@ -165,7 +165,7 @@ def discard(
 def _selected(
     photo_ids: tuple[str, ...], filters: dict[str, str], *, everything: bool
 ) -> list[dict[str, Any]]:
-    """What the calls select: photos in chunks, or a filter."""
+    """Return what each call selects: a chunk of the photos, or all that match the filter."""
     if sum((bool(photo_ids), bool(filters), everything)) != 1:
         raise click.UsageError("Name photos; or --stage, --category, --owner; or --all.")
     if photo_ids:
@@ -175,7 +175,7 @@ def _selected(
 
 
 def _count(server: Server, *, everything: bool) -> int | None:
-    """How many dead letters there are; of those of a filter nobody knows it beforehand."""
+    """Return the number of all dead letters; None for a filter, whose matches are not counted."""
     if not everything:
         return None
 
@@ -196,17 +196,17 @@ def _sweep(
 ) -> Done:
     number, skipped = 0, list[Skipped]()
 
-    async def run(told: Callable[[int, int | None], None]) -> None:
+    async def run(show: Callable[[int, int | None], None]) -> None:
         nonlocal number
         async with connected(server.url, server.token) as client:
             async for swept in Operations(client).sweep(what, wishes):
                 number += swept.done
                 skipped.extend(swept.skipped)
-                told(number + len(skipped), total)
+                show(number + len(skipped), total)
 
-    with progress_bar(quiet=quiet) as told:
-        told(0, total)
-        anyio.run(run, told)
+    with progress_bar(quiet=quiet) as show:
+        show(0, total)
+        anyio.run(run, show)
     if what == "retry":
         return Done(retried=number, skipped=skipped)
     return Done(discarded=number, skipped=skipped)
@@ -218,12 +218,12 @@ def _end(done: Done, *, as_json: bool, named: bool) -> None:
     else:
         kind = "discarded" if done.retried is None else "retried"
         codes = Counter(printable(each.code) for each in done.skipped)
-        said = [f"{done.retried or done.discarded or 0:,} {kind}"]
+        counts = [f"{done.retried or done.discarded or 0:,} {kind}"]
         if not named:  # otherwise each is named with its code
-            said += [f"{count:,} skipped: {_why(code)}" for code, count in sorted(codes.items())]
+            counts += [f"{count:,} skipped: {_why(code)}" for code, count in sorted(codes.items())]
         elif done.skipped:
-            said.append(f"{len(done.skipped):,} skipped")
-        say(", ".join(said))
+            counts.append(f"{len(done.skipped):,} skipped")
+        say(", ".join(counts))
         for each in done.skipped if named else ():
             say(f"{printable(each.photo_id)}: {_why(each.code)}", err=True)
     if named and done.skipped:
@@ -231,7 +231,7 @@ def _end(done: Done, *, as_json: bool, named: bool) -> None:
 
 
 def _why(code: str) -> str:
-    """Why a photo is skipped, in words; the code as it came where it is newer than this command."""
+    """Return in words why a photo is skipped; a code that is unknown here stays as it is."""
     words = _WORDS.get(code)
     return f"{words} ({code})" if words else printable(code)
 

@@ -9,7 +9,7 @@ from ops.telemetry import logs
 
 
 @click.command()
-@click.option("--fd", type=int, hidden=True, help="A socket that listens already.")
+@click.option("--fd", type=int, hidden=True, help="The descriptor of a listening socket.")
 @name_option
 @quiet_option
 @with_settings("host", "port")
@@ -17,7 +17,7 @@ def command(loaded: Loaded, name: str | None, fd: int | None, quiet: bool) -> No
     """Run one gateway: HTTP, WebSocket, SSE and the pages.
 
     It uses the log at PHOTOLOG_REDIS_URL or, if that is not set, the log of the `photolog up` on
-    its data folder. That folder has the read model, for which it needs a projector; and the photos,
+    its data folder. That folder also holds the read model, which needs a projector, and the photos
     unless PHOTOLOG_S3_ENDPOINT is set.
     """
     name = name or roles.standalone_name("gateway")

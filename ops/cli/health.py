@@ -28,14 +28,14 @@ _NUMBERS = {
     "open": (1, "{:,.0f} open"),
     "max": (1, "{:,.0f} at most"),
 }
-"""The unit in which a number is told, and how."""
+"""The unit of each number, and its text."""
 
-_NOTHING = {"lagMs": "has all events", "memoryMaxBytes": "no limit set on the server"}
+_ZERO = {"lagMs": "has all events", "memoryMaxBytes": "no limit set on the server"}
 
 _INTEGRITY = {
     "ok": "file intact",
     "damaged": "file damaged (`photolog projections rebuild` replaces it)",
-    "unknown": "file not checked yet, which takes longer than health waits",
+    "unknown": "file not checked yet (the check takes longer than health waits)",
 }
 
 
@@ -46,7 +46,7 @@ _SANDBOX = {
     "landlock-network": "Landlock without network rules (seccomp forbids the same)",
     "landlock-signals": "Landlock without signal rules (seccomp forbids the same)",
 }
-"""What the sandbox of the decoders may lack, as long as seccomp is there: why, and what does it."""
+"""Layers that the sandbox of the decoders may lack, and what protects instead."""
 
 
 class _Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
     try:
         health = msgspec.json.decode(response.content, type=_Health)
     except msgspec.MsgspecError as error:
-        raise click.ClickException(f"{asked} says: {Problem.of(response)}") from error
+        raise click.ClickException(f"{asked} answered: {Problem.of(response)}") from error
     if as_json:
         say_json(response.content)
     else:
@@ -89,26 +89,27 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
 
 
 def _details(check: dict[str, Any]) -> str:
-    said = {key: value for key, value in check.items() if key != "status"}
+    facts = {key: value for key, value in check.items() if key != "status"}
     reason = "{}" if check.get("status") != "ok" else "note: {}"
     return ", ".join(
-        reason.format(value) if key == "reason" else _say(key, value) for key, value in said.items()
+        reason.format(value) if key == "reason" else _in_words(key, value)
+        for key, value in facts.items()
     )
 
 
-def _say(key: str, value: object) -> str:
-    """What a check has found, in words; as it came where it is newer than this command."""
+def _in_words(key: str, value: object) -> str:
+    """Describe a finding of a check; one that is unknown here is shown as it is."""
     match key, value:
         case "lagMs" | "memoryMaxBytes", 0:
-            return _NOTHING[key]
+            return _ZERO[key]
         case "integrity", str():
             return _INTEGRITY.get(value, f"integrity {value}")
         case "workers", 0:
-            return "no worker reports, `photolog worker` starts one"
+            return "no worker reports (`photolog worker` starts one)"
         case "paused", list():
-            return _say_paused([str(each) for each in cast("list[object]", value)])
+            return _paused([str(each) for each in cast("list[object]", value)])
         case "decodersWithout", list():
-            return _say_sandbox([str(each) for each in cast("list[object]", value)])
+            return _sandbox([str(each) for each in cast("list[object]", value)])
         case _, int() | float() if key in _NUMBERS:
             unit, form = _NUMBERS[key]
             return form.format(value / unit)
@@ -116,19 +117,19 @@ def _say(key: str, value: object) -> str:
             return f"{_words(key)} {value}"
 
 
-def _say_paused(stages: list[str]) -> str:
+def _paused(stages: list[str]) -> str:
     return f"paused by an operator: {', '.join(stages)} (`photolog queues resume {stages[0]}`)"
 
 
-def _say_sandbox(missing: list[str]) -> str:
-    """Tell what other layers make up for from what is to be mended."""
+def _sandbox(missing: list[str]) -> str:
+    """Distinguish missing layers that others make up for from those that need action."""
     if all(name in _SANDBOX for name in missing):
         return f"no action needed: {', '.join(_SANDBOX[name] for name in missing)}"
     return f"decoders run without {', '.join(missing)}"
 
 
 def _words(name: str) -> str:
-    """``systemResources`` as ``system resources``."""
+    """Turn ``systemResources`` into ``system resources``."""
     return re.sub("(?=[A-Z])", " ", printable(name)).lower()
 
 

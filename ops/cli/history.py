@@ -15,8 +15,8 @@ from ops.event_format import Shown, say, say_json, what
 PAGE = 200
 
 HINTS = {
-    "photo-not-found": "If it is another client's, name that one with --client, or read all photos "
-    "with --role auditor."
+    "photo-not-found": "If the photo is another client's, name that client with --client, or read "
+    "all photos with --role auditor."
 }
 
 

@@ -13,7 +13,7 @@ from ops.event_format import printable
 from store.errors import StoreError
 
 PRIVATE = 0o077
-"""The umask of every command and of all processes that it starts: what they make is this user's."""
+"""The umask of every command and of its child processes: only this user may read their files."""
 
 COMMANDS = {
     "up": "Run all of Photolog on this machine.",
@@ -38,7 +38,7 @@ COMMANDS = {
     "worker": "Run one worker.",
     "bench": "Measure how fast Photolog is, next to the limits of what it runs on.",
 }
-"""Each command and what ``--help`` says of it, so that help imports none of them."""
+"""Each command and its line in ``--help``, so that help imports no command."""
 
 
 class _Photolog(click.Group):
@@ -62,13 +62,13 @@ class _Photolog(click.Group):
             lines = map(printable, _sentence(str(error)).split("\n"))
             raise click.ClickException("\n".join(lines)) from error
         except KeyboardInterrupt:
-            ctx.exit(130)  # 128 + SIGINT, as shells say it
+            ctx.exit(130)  # 128 + SIGINT, as in shells
         finally:
             os.umask(before)
 
 
 def _sentence(text: str) -> str:
-    """With a capital at the beginning, unless that is a name: a variable, a path or a URL."""
+    """Capitalize the first letter unless the text begins with a variable, a path or a URL."""
     word = text.partition(" ")[0]
     return text[:1].upper() + text[1:] if word.isalpha() else text
 

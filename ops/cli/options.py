@@ -1,4 +1,4 @@
-"""Options that several commands have, and what the commands get from them."""
+"""Options that several commands share, and the settings that the commands get from them."""
 
 import functools
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def _help(name: str) -> str:
-    """What the setting means, its variable, and its default."""
+    """Return the meaning of the setting, its variable and its default."""
     default = shown(name, getattr(Settings(), name))
     return f"{describe(name)[0]}  [env var: {variable_of(name)}; default: {default}]"
 
@@ -47,7 +47,7 @@ data_option = click.option(
 
 
 class WithDefault(click.Group):
-    """A group whose first command runs where none is named: ``queues --watch``."""
+    """A group whose first command runs if none is named: ``queues --watch``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = list(args)
@@ -61,9 +61,9 @@ class WithDefault(click.Group):
 
 
 def with_settings(*names: str) -> Callable[[Function], Function]:
-    """Give the command ``loaded``, and an option for each setting in ``names``.
+    """Pass ``loaded`` to the command, and give it an option for each setting in ``names``.
 
-    All have ``--config`` and ``--data``.
+    Every command also gets ``--config`` and ``--data``.
     """
 
     def decorate(function: Function) -> Function:
@@ -86,16 +86,16 @@ def with_settings(*names: str) -> Callable[[Function], Function]:
 
 
 def loaded_settings() -> Loaded:
-    """The settings of the command that runs; warns of variables that are probably misspelt.
+    """Load the settings of the current command; warn of variables that are probably misspelt.
 
     Raises:
-        SettingsError: a value is not accepted.
+        SettingsError: a value is invalid.
     """
     given = cast("dict[str, Any]", click.get_current_context().ensure_object(dict))
     options = {name: value for name, value in given.items() if name != "config"}
     loaded = load(file=given.get("config"), options=options)
     for variable in loaded.unknown:
-        say(f"Warning: {variable} is no setting of Photolog and is ignored.", err=True)
+        say(f"Warning: {variable} is not a setting of Photolog and is ignored.", err=True)
     return loaded
 
 

@@ -8,16 +8,16 @@ import click
 import httpx
 import msgspec
 
+from domain.photo.status import Status
 from ops.cli.server import with_server
 from ops.client.client import Server, checked, connected
 from ops.event_format import printable, say, say_json
-from projections.models.statuses import Status
 
 PAGE = 200
 
 HEADINGS = ("Photo", "Status", "Uploaded (UTC)", "Client", "Name")
 WIDTHS = (36, 10, 19)
-"""Of the columns that are as wide in every photo."""
+"""The widths of the columns that are the same for every photo."""
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -26,7 +26,7 @@ class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class _Photo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a line tells of a photo."""
+    """The fields of a photo that its line shows."""
 
     photo_id: str
     client_id: str
@@ -83,7 +83,7 @@ async def _pages(
 
 
 def _tell(photos: list[_Photo], *, first: bool) -> None:
-    """A line for each; the ``first`` page is below the headings, or says that it is empty."""
+    """Print a line for each photo; the ``first`` page also prints headings, or that none exist."""
     if first and not photos:
         say("There are no such photos.")
         return

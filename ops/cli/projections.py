@@ -28,28 +28,28 @@ from store.sqlite.reader import Reader
 SENTENCE_CHARS = 200
 
 LOG_BROKEN = """\
-Do not rebuild yet: the log itself is broken, `photolog verify` says where. The read model may be
-what the log said before."""
+Do not rebuild yet: the log itself is broken (`photolog verify` shows where), and the read model may
+be the only evidence of what the log contained before."""
 
 NOT_REBUILT = """\
-the log is broken, `photolog verify` says where, and the read model may be the only evidence of
-what it said before: nothing was rebuilt. `--force` rebuilds all the same and keeps the old
+nothing was rebuilt: the log is broken (`photolog verify` shows where), and the read model may be
+the only evidence of what it contained before. `--force` rebuilds all the same and keeps the old
 generation."""
 
 LOG_WHOLE = """\
-The chains of the log are whole, so most likely the read model was changed. Whether the log's newest
-events are what they were, an anchor that was noted tells: `photolog verify --upto POSITION --anchor
-ANCHOR`. If they are, `photolog projections rebuild` mends the read model."""
+The hash chains of the log are intact, so most likely the read model was changed. To check that the
+newest events of the log are unchanged, use an anchor that you have noted: `photolog verify --upto
+POSITION --anchor ANCHOR`. If they are, `photolog projections rebuild` repairs the read model."""
 
 
 class _Group(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        # Click cuts the sentences to one line each.
-        said = {
-            name: each.get_short_help_str(SENTENCE_CHARS) for name, each in self.commands.items()
-        }
+        # Click would cut each sentence to one line.
+        sentences = [
+            (name, each.get_short_help_str(SENTENCE_CHARS)) for name, each in self.commands.items()
+        ]
         with formatter.section("Commands"):
-            formatter.write_dl(list(said.items()))
+            formatter.write_dl(sentences)
 
 
 @click.group(cls=_Group)
@@ -69,7 +69,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Partition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``lag_ms``: how long the oldest event that is not folded in has been waiting."""
+    """``lag_ms`` is the age of the oldest event that is not yet folded."""
 
     partition: int
     checkpoint: str
@@ -78,7 +78,7 @@ class _Partition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A replaced generation that has events as the log no longer has them."""
+    """A replaced generation with events that the log has lost or changed, or kept on request."""
 
     path: str
     size_bytes: int
@@ -104,7 +104,7 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
         generations = wiring.generations(loaded.settings)
         live = generations.current()
         if live is None:
-            raise Unavailable("there is no read model yet: is the projector running?")
+            raise Unavailable("there is no read model yet: check that the projector is running")
         reader = Reader(generations)
         try:
             async with wiring.open_log(loaded.settings) as log:
@@ -134,7 +134,7 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
     for each in state.kept:
         say(
             f"kept {each.path}, {each.size_bytes:,} bytes: it has events that the log has lost or "
-            "changed, or was kept by `rebuild --force`"
+            "changed, or `rebuild --force` kept it"
         )
 
 
@@ -147,9 +147,9 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
 def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
     """Fold the log into a new generation that replaces the live one.
 
-    Readers and the projector go on meanwhile. If `photolog verify` calls the log broken, nothing is
-    rebuilt and the exit status is 1: the read model may be the only evidence of what the log said
-    before. --force rebuilds all the same.
+    Readers and the projector continue meanwhile. If `photolog verify` finds the log broken, nothing
+    is rebuilt and the exit status is 1: the read model may be the only evidence of what the log
+    contained before. --force rebuilds all the same.
 
     The old generation is kept with --force, and whenever it has an event that the log has lost or
     changed. `photolog projections list` names those that are kept; delete them when you no longer
@@ -196,8 +196,8 @@ def verify_models(loaded: Loaded, as_json: bool) -> None:
     with progress_bar(quiet=as_json) as progress:
         report, breaks = anyio.run(run, progress)
     if as_json:
-        said = {"equal": report.equal, **msgspec.to_builtins(report), "breaks": breaks}
-        say_json(msgspec.json.encode(said))
+        result = {"equal": report.equal, **msgspec.to_builtins(report), "breaks": breaks}
+        say_json(msgspec.json.encode(result))
     else:
         for table in report.tables:
             _tell(table)
@@ -215,23 +215,22 @@ def _tell(table: TableReport) -> None:
         named = "{}:{}-{}".format(*parts) if table.table == "history" else " ".join(parts)
         say(f"  {printable(named)}")
     if len(table.differing) == NAMED:
-        say("  and perhaps more")
+        say("  … and possibly more")
 
 
 def _refuse_without_room(generations: Generations) -> None:
-    """Raises UserError if the generation that is replaced could not be kept."""
+    """Raise UserError if no further replaced generation may be kept."""
     kept = generations.kept()
     if generations.current() is not None and kept and len(kept) >= generations.most_kept:
         names = ", ".join(str(path) for path in kept)
         raise UserError(
-            f"{len(kept)} replaced generations are kept already, and there is no room for another: "
-            f"look at them and delete what you no longer need, or raise "
-            f"PHOTOLOG_KEPT_GENERATIONS: {names}"
+            f"{len(kept)} replaced generations are kept, which is the maximum: delete those that "
+            f"you no longer need, or raise PHOTOLOG_KEPT_GENERATIONS. They are {names}"
         )
 
 
 async def _refuse_others(log: Log, generations: Generations) -> None:
-    """Raises UserError if the read model is that of another log; one that is damaged may be."""
+    """Raise UserError if the read model belongs to another log; a damaged one is accepted."""
     if generations.current() is None:
         return
     reader = Reader(generations)
@@ -244,7 +243,7 @@ async def _refuse_others(log: Log, generations: Generations) -> None:
     if owner != log.log_id:
         raise UserError(
             f"PHOTOLOG_DATA and PHOTOLOG_REDIS_URL belong to two systems: the read model is a fold "
-            f"of log {owner}, and Redis holds log {log.log_id}. Should the first be lost for good, "
+            f"of log {owner}, and Redis holds log {log.log_id}. If log {owner} is lost for good, "
             f"remove {generations.folder}"
         )
 

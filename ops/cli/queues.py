@@ -20,7 +20,7 @@ from ops.event_format import limits, say, say_json
 
 LOOK_S = 1.0
 WIDE = 200
-"""Columns where the output is no terminal."""
+"""The width of the table without a terminal."""
 
 NONE = "none"
 
@@ -99,7 +99,7 @@ def drain(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> 
     reason, and can be retried. Tasks that are running go on.
     """
     if stage == ALL and not yes:
-        click.confirm("Fail the jobs of all tasks that wait, of every stage?", abort=True)
+        click.confirm("Fail the jobs of all waiting tasks of every stage?", abort=True)
 
     async def run() -> dict[str, int]:
         drained = remaining = 0
@@ -107,14 +107,14 @@ def drain(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> 
             with Console(stderr=True).status("draining") as status:
                 async for each in Operations(client).drain(stage, reason):
                     drained, remaining = drained + each.drained, each.remaining
-                    status.update(f"{drained:,} drained, {remaining:,} remain")
+                    status.update(f"{drained:,} drained, {remaining:,} remaining")
         return {"drained": drained, "remaining": remaining}
 
     done = anyio.run(run)
     if as_json:
         say_json(msgspec.json.encode(done))
     else:
-        say(f"{done['drained']:,} drained, {done['remaining']:,} remain")
+        say(f"{done['drained']:,} drained, {done['remaining']:,} remaining")
 
 
 def _concurrency(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
@@ -211,7 +211,7 @@ async def _show_json(operations: Operations, *, watch: bool) -> None:
 
 
 async def _watch(operations: Operations) -> None:
-    """In place on a terminal; elsewhere one table after the other."""
+    """Refresh the table in place on a terminal; otherwise print one table after the other."""
     console = _console()
     live = Live(console=console, auto_refresh=False)
     with live if console.is_terminal else nullcontext():

@@ -1,4 +1,4 @@
-"""``photolog quotas``: show what clients have, and set how much they may have."""
+"""``photolog quotas``: show what clients use, and set their quotas."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ NAMES = ("photos", "bytes", "jobs", "uploads", "idempotency_keys")
 
 
 def _most(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
-    """None where the option was not given, otherwise a number or DEFAULT."""
+    """Return None if the option was not given, otherwise a number or DEFAULT."""
     if text is None or text == DEFAULT:
         return text
     if text == NONE:
@@ -55,7 +55,7 @@ def command(server: Server, whose: str | None, as_json: bool, **given: Any) -> N
     wish = {name: most for name, most in given.items() if most is not None}
     if whose is None:
         if wish:
-            raise click.UsageError("Name the client whose quota is to be set.")
+            raise click.UsageError("Name the client whose quota you want to set.")
         anyio.run(_list, server, as_json)
         return
 
@@ -101,8 +101,8 @@ def _tell(found: ClientQuota, *, as_json: bool) -> None:
         shown = name.replace("_", "-")
         limit = "no limit" if amount.limit is None else f"of {amount.limit:,}"
         reserved = found.quota.reserved_bytes if name == "bytes" else 0
-        besides = f", {reserved:,} more reserved for jobs" if reserved else ""
-        say(f"{shown:<16} {amount.used:>16,}  {limit}{own}{besides}")
+        reservation = f", {reserved:,} more reserved for jobs" if reserved else ""
+        say(f"{shown:<16} {amount.used:>16,}  {limit}{own}{reservation}")
 
 
 def _shown(most: int | None) -> str:

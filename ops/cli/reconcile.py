@@ -21,14 +21,13 @@ from ops.runtime import log_ownership, wiring
 from ops.runtime.blobs import open_reading, open_store
 from ops.runtime.tokens import parse_ttl
 
-MENDING = """\
-An original is mended by uploading the same bytes again, or by restoring the file from a backup; a
-picture under `renditions` by processing its photo again (`POST /api/photos/PHOTO/reprocess`, or the
-page)."""
+REPAIR = """\
+To repair an original, upload the same bytes again or restore the file from a backup. To repair a
+rendition, reprocess its photo (`POST /api/photos/PHOTO/reprocess`, or the page)."""
 
 
 class _Report(Comparison, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """``hashed`` is what reading every file has shown, with ``--hash``."""
+    """``hashed`` is the result of reading every file; None without ``--hash``."""
 
     hashed: Hashed | None = None
 
@@ -72,7 +71,7 @@ def command(
     """Compare the stored files with the log, in both directions.
 
     Reports files that no event names, which a crash may leave behind, and files that an event names
-    but that are missing or have another size. Health reports the latter until they are whole again.
+    but that are missing or have another size. Health reports the latter until they are repaired.
 
     With --hash it also reads every file, which may take long, and reports files whose bytes differ
     from what the event says, even if their size is right, and files that cannot be read.
@@ -89,14 +88,14 @@ def command(
     gateway was killed before it could answer does not.
 
     Superseded files are renditions of an earlier job that a later job has replaced. Workers remove
-    them after superseded_grace_s; this finds the rest. Those replaced within the time of
-    --older-than, or that a signed link may still lead to, are left alone.
+    them after superseded_grace_s; this finds the rest. It keeps those that were replaced within
+    the time of --older-than, and those to which a signed link may still lead.
     """
     age_s = parse_ttl(older_than)
     settings = loaded.settings
     check(settings)
     if settings.s3_endpoint is None and not settings.blobs_folder.is_dir():
-        raise click.ClickException(f"there are no files in {settings.blobs_folder}")
+        raise UserError(f"{settings.blobs_folder} does not exist: check PHOTOLOG_DATA")
 
     async def run() -> tuple[Comparison, Hashed | None]:
         async with (
@@ -107,7 +106,10 @@ def command(
                 log, blobs, setting=wiring.place_of_blobs(settings)
             )
             if removing and not of_this_log:
-                raise UserError("no gateway or worker has joined these files to the log yet")
+                raise UserError(
+                    "no gateway or worker has connected these files with the log yet: start one "
+                    "before you remove files"
+                )
             links_s = settings.s3_link_s if settings.s3_links else 0
             found = await compare(log, blobs, older_than_s=age_s, links_s=links_s)
             await tell_health(log, found.damages)
@@ -132,7 +134,7 @@ def command(
             _tell_hashed(hashed)
         _tell(found, removing=removing, orphans=orphans, superseded=superseded)
         if found.damages or not (hashed is None or hashed.well):
-            say(MENDING)
+            say(REPAIR)
     settled = found.is_settled(removed=removing, orphans=orphans)
     if not settled or not (hashed is None or hashed.well):
         raise click.exceptions.Exit(1)
@@ -157,8 +159,8 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         say(f"missing  {missing.key}  of photo {missing.photo_id}")
     for damaged in found.damaged:
         say(
-            f"damaged  {damaged.key}  of photo {damaged.photo_id}: {damaged.size:,} bytes, and not "
-            f"{damaged.recorded:,}"
+            f"damaged  {damaged.key}  of photo {damaged.photo_id}: {damaged.size:,} bytes instead "
+            f"of {damaged.recorded:,}"
         )
     done = "removed" if removing else "unnamed"
     for blob in found.unnamed:
@@ -181,11 +183,12 @@ def _tell(found: Comparison, *, removing: bool, orphans: bool, superseded: bool)
         f"{sum(blob.size for blob in found.superseded):,} bytes; {len(found.strays):,} stray"
     )
     if not removing and (found.unnamed or found.drafts):
-        say("`photolog reconcile --remove` deletes those that no event names.")
+        say("`photolog reconcile --remove` deletes the files that no event names.")
     if found.orphaned and not (removing and orphans):
         say(
-            "Orphaned originals may be photos whose uploads were answered and whose events the log "
-            "has lost: restore the log, or send them again. `--remove --orphaned` deletes them too."
+            "Orphaned originals may be photos whose upload was confirmed and whose events the log "
+            "has lost: restore the log, or upload them again. `--remove --orphaned` deletes them "
+            "too."
         )
     if found.superseded and not (removing and superseded):
         say("`--remove --superseded` deletes renditions that a later job has replaced.")

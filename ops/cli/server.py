@@ -1,4 +1,7 @@
-"""Which Photolog a command talks to, and as whom. Apart from ``options`` because httpx is heavy."""
+"""Options that say which gateway a command calls, and as which client.
+
+They are apart from ``options`` because httpx takes long to import.
+"""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +18,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function], Function]:
-    """Give the command ``server``, and the options that say which and as whom.
+    """Pass ``server`` to the command, and give it the options that choose it.
 
     ``identity`` is the option that names the client to act as.
     """
@@ -72,4 +75,4 @@ def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function
 with_server = _with_server_as("client")
 as_operator = _with_server_as("operator")
 as_operator_of_clients = _with_server_as("operator", "--as")
-"""For commands whose ``--client`` is the client that they are about."""
+"""For commands whose ``--client`` names the client that they are about."""

@@ -23,7 +23,7 @@ from ops.event_format import printable, say, say_json
 from ops.runtime import signing_keys
 
 _ID = re.compile(rf"[0-9a-f]{{{2 * TOKEN_ID_BYTES}}}")
-"""The ids that tokens get, see ``gateway.http.auth``."""
+"""The form of token ids; see ``gateway.http.auth``."""
 
 SHOWN = 40
 
@@ -39,7 +39,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Each revocation, one line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print each as one line of JSON.")
 @as_operator
 def show_revocations(server: Server, as_json: bool) -> None:
     """List what was revoked, when, by whom and why; the newest first.
@@ -58,7 +58,7 @@ def show_revocations(server: Server, as_json: bool) -> None:
         else:
             _tell(msgspec.json.decode(each, type=Revocation))
     if not found and not as_json:
-        say("Nothing is revoked.")
+        say("There are no revocations.")
 
 
 @command.command()
@@ -82,10 +82,10 @@ def revoke(
     """Revoke tokens: by id, by client, or all that were issued up to a time.
 
     You may give a whole token instead of its id. Sessions that were started with the tokens end
-    too. A revocation by client or by time does not concern tokens that are made afterwards.
+    too. A revocation by client or by time does not affect tokens that are made afterwards.
     """
     if bool(token_ids) == bool(client_id or before):
-        raise click.UsageError("Name tokens, or --client, --before, or both of these.")
+        raise click.UsageError("Name tokens, or --client, --before, or both options.")
     wishes: list[dict[str, Any]] = [{"tokenId": _id_of(each)} for each in token_ids]
     if not token_ids:
         moment = None if before is None else _moment(before)
@@ -103,7 +103,7 @@ def revoke(
 @command.command()
 @click.argument("token", default="-")
 @with_settings()
-def show(loaded: Loaded, token: str) -> None:  # noqa: ARG001 # takes what its siblings take
+def show(loaded: Loaded, token: str) -> None:  # noqa: ARG001 # accepts the options of its siblings
     """Show what a token contains: its id, client, role, scopes and times.
 
     The token is read from the standard input unless it is given. Whether it is valid is not
@@ -114,7 +114,7 @@ def show(loaded: Loaded, token: str) -> None:  # noqa: ARG001 # takes what its s
         raise UserError("there is no token: name one, or send one to the standard input")
     claims = _claims(text)
     for name, value in (
-        ("id", claims.get("jti", "none: of an older version")),
+        ("id", claims.get("jti", "none (made by an older version)")),
         ("client", claims.get("sub")),
         ("role", claims.get("role")),
         ("scopes", claims.get("scope", "none")),
@@ -144,9 +144,10 @@ def rotate(loaded: Loaded, retire: str | None) -> None:
     settings = loaded.settings
     if settings.secret is not None:
         raise UserError(
-            "PHOTOLOG_SECRET has the key: on all hosts, set PHOTOLOG_PREVIOUS_SECRET to a new one "
-            "and restart the gateways; then exchange the two and restart them again; unset the "
-            "previous one when its tokens have expired (PHOTOLOG_TOKEN_TTL_MAX_S)"
+            "PHOTOLOG_SECRET holds the key. To change it, set PHOTOLOG_PREVIOUS_SECRET to a new "
+            "secret on all hosts and restart the gateways; then swap the two and restart them "
+            "again; unset PHOTOLOG_PREVIOUS_SECRET when its tokens have expired "
+            "(PHOTOLOG_TOKEN_TTL_MAX_S)"
         )
     _keys(settings)
     _tell_keys(
@@ -201,14 +202,16 @@ def _id_of(text: str) -> str:
     if text.count(".") != 2:  # a JWT has three parts
         if not _ID.fullmatch(text):
             raise UserError(
-                f"{printable(text)[:SHOWN]!r} cannot be a token id: those are "
+                f"{printable(text)[:SHOWN]!r} cannot be a token id: an id has "
                 f"{2 * TOKEN_ID_BYTES} hexadecimal digits, as `photolog tokens show` "
-                "prints them; a whole token will do as well"
+                "prints it. You may also give a whole token"
             )
         return text
     token_id = _claims(text).get("jti")
     if token_id is None:
-        raise UserError("the token has no id, it is of an older version: revoke it by --client")
+        raise UserError(
+            "the token has no id, because an older version made it: revoke it with --client"
+        )
     return str(token_id)
 
 

@@ -38,7 +38,7 @@ def command(loaded: Loaded) -> None:
 
 
 def _link(settings: Settings, url: str) -> str | None:
-    """A link that signs in, for a terminal alone: elsewhere the output may be kept in a journal."""
+    """Return a sign-in link. Only a terminal gets one: a journal would keep it."""
     from ops.client.client import find  # noqa: PLC0415 # an HTTP client only where it is used
     from ops.client.links import make_link  # noqa: PLC0415
 
@@ -46,7 +46,7 @@ def _link(settings: Settings, url: str) -> str | None:
     try:
         return anyio.run(make_link, server)
     except UserError as error:
-        say(f"Warning: there is no link: {error}", err=True)
+        say(f"Warning: no sign-in link could be made: {error}", err=True)
         return None
 
 
@@ -55,9 +55,9 @@ def _welcome(settings: Settings, url: str, link: str | None) -> str:
     data = "" if default else f"--data {shlex.quote(os.fspath(settings.folder))} "
     sign_in = f"{program()} link {data}".rstrip()
     hint = (
-        f"(signs you in, once; another: {sign_in})"
+        f"(signs you in once; for another link: {sign_in})"
         if link
-        else f"(sign in with the link of: {sign_in})"
+        else f"(to sign in, get a link: {sign_in})"
     )
     return f"""\
 Photolog is ready.

@@ -34,7 +34,7 @@ from ops.errors import UserError
 from ops.event_format import printable, say, say_json
 
 FEW = 20
-"""So many files have a line each without being asked for."""
+"""Up to this many files have a line each without ``--verbose``."""
 
 UNFINISHED = "not processed yet"
 
@@ -53,8 +53,8 @@ UNFINISHED = "not processed yet"
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up when no photo has been processed for this long or, after a minute at most, if a "
-    "photo is still refused for the time being.",
+    help="Give up when no photo has been processed for this long or, after a minute at most, when "
+    "the server still asks to retry a photo later.",
 )
 @click.option(
     "--verbose", is_flag=True, help=f"List every photo with its id, even for more than {FEW} files."
@@ -114,7 +114,7 @@ def command(
 
     async def run() -> None:
         async with connected(server.url, server.token) as client:
-            await client.get("/health/live")  # rather one clear answer than one for each file
+            await client.get("/health/live")  # one clear error instead of one for each file
             await upload(
                 client,
                 found,
@@ -128,36 +128,36 @@ def command(
 
     with bar:
         anyio.run(run)
-    for _, line in sorted(lines):  # only now: the bar would take them for its own output
+    for _, line in sorted(lines):  # only now: the bar would treat them as its own output
         say(line)
     if not as_json:
-        said = [_counted(count, kind, damaged[kind]) for kind, count in sorted(counts.items())]
-        say(f"{', '.join(said)}{_hidden(found)}")
+        summary = [_counted(count, kind, damaged[kind]) for kind, count in sorted(counts.items())]
+        say(f"{', '.join(summary)}{_hidden(found)}")
     if counts["failed"] or counts[UNFINISHED]:
         raise click.exceptions.Exit(1)
 
 
 class _Waits:
-    """Says why photos wait: once, until one does not any more."""
+    """Prints why photos wait: each reason once, until a photo has ended."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._said = ""
+        self._printed = ""
 
-    def tell(self, why: str) -> None:
-        if why != self._said:
-            self._console.print(f"waiting: {printable(why)}", style="yellow", markup=False)
-        self._said = why
+    def tell(self, reason: str) -> None:
+        if reason != self._printed:
+            self._console.print(f"waiting: {printable(reason)}", style="yellow", markup=False)
+        self._printed = reason
 
     def are_over(self) -> None:
-        self._said = ""
+        self._printed = ""
 
 
 def _kind(outcome: Outcome) -> str:
     if isinstance(outcome, Failed):
         return UNFINISHED if outcome.code == NOT_YET else "failed"
     if outcome.duplicate:
-        return "there already"
+        return "duplicate"
     return "processed" if outcome.status == "completed" else "uploaded"
 
 
@@ -167,7 +167,7 @@ def _line(photo: Uploaded) -> str:
 
 
 def _failure(file: Failed) -> str:
-    """With the id of the photo, where it became one."""
+    """Return the reason, with the id of the photo if the file became one."""
     photo = f" (photo {file.photo_id})" if file.photo_id else ""
     return printable(f"{file.path}: {file.reason}{photo}")
 

@@ -27,7 +27,7 @@ _ANCHOR = re.compile("[0-9a-fA-F]{64}")
 
 
 class _Report(Audit, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """``matches`` is whether the log has the anchor of ``--anchor``; None without one."""
+    """``matches`` says whether the log has the anchor of ``--anchor``; None without one."""
 
     matches: bool | None = None
     originals: Hashed | None = None
@@ -62,21 +62,24 @@ def command(
 ) -> None:
     """Check the hash chain of every photo, or of one, in the log.
 
-    This needs only the log, no gateway and no read model. It also works on a folder on which
-    nothing runs, such as a backup. The exit status is 1 if a chain is broken, if an entry is not an
-    event, if the log has no event at --upto, or if the anchor up to there differs from --anchor.
+    This needs only the log, no gateway and no read model. It also works on the folder of a system
+    that does not run, such as a backup. The exit status is 1 if a chain is broken, if an entry is
+    not an event, if the log has no event at --upto, or if the anchor up to there differs from
+    --anchor.
 
-    Note the anchor and the position that are printed, and give both to a later audit: the anchor is
-    the same again unless somebody has rewritten the events before it.
+    Note the anchor and the position that are printed, and give both to a later audit: the anchor
+    stays the same unless the events before it have been rewritten.
 
     With --originals the exit status is also 1 if an original is missing, cannot be read, or differs
     from what was uploaded; each one is named. This reads all originals, which may take long.
     Deleted photos have none. `photolog reconcile --hash` also reads the renditions.
     """
     if anchor is not None and upto is None:
-        raise click.UsageError("--anchor needs --upto: an anchor is that of a position.")
+        raise click.UsageError("--anchor needs --upto: an anchor belongs to a position.")
     if anchor is not None and not _ANCHOR.fullmatch(anchor):
-        raise click.UsageError(f"--anchor: {printable(anchor)} is none: 64 hexadecimal digits.")
+        raise click.UsageError(
+            f"--anchor: an anchor has 64 hexadecimal digits (got {printable(anchor)})."
+        )
     ends = _positions(upto)
 
     async def run() -> tuple[Audit, Hashed | None]:
@@ -115,7 +118,7 @@ def command(
 async def _opened_log(settings: Settings) -> AsyncGenerator[Log]:
     async with AsyncExitStack() as stack:
         if lies_idle(settings):
-            say(f"Nothing runs on {settings.folder}: a copy of its log is read.", err=True)
+            say(f"No Photolog runs on {settings.folder}: reading a copy of its log.", err=True)
             url = await stack.enter_async_context(serving_copy(settings))
             settings = msgspec.structs.replace(settings, redis_url=url)
         yield await stack.enter_async_context(wiring.open_log(settings))
@@ -136,8 +139,8 @@ def _tell(found: Audit) -> None:
         say(f"broken  {_place(each)}: {each.problem}")
     for position in found.lost:
         say(
-            f"lost    {position}: no event stands there, "
-            "so it was taken away, or --upto is not what was noted"
+            f"lost    {position}: there is no event, "
+            "so either it was removed or --upto differs from the noted position"
         )
     photos = "1 photo" if found.photos == 1 else f"{found.photos:,} photos"
     say(f"{photos}, {found.events:,} events: {_verdict(found)}")
@@ -146,11 +149,11 @@ def _tell(found: Audit) -> None:
 
 
 def _compare(found: Audit, noted: str | None) -> None:
-    """Say whether the log still has the anchor that was noted."""
+    """Print whether the log still has the anchor that was noted."""
     if noted is None or found.anchor is None:
         return
     if found.anchor != noted.lower():
-        say(f"noted  {noted}: the log is not what it was")
+        say(f"noted  {noted}: the log has changed since then")
         return
     newest = max(Position.parse(position).ms for position in found.positions)
     day = datetime.fromtimestamp(newest / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -173,10 +176,12 @@ def _place(broken: Break) -> str:
 
 def _verdict(found: Audit) -> str:
     chains = len({each.chain for each in found.breaks} - {UNKNOWN})
-    of_none = len({each.position for each in found.breaks if each.chain == UNKNOWN})
-    said = [f"{chains:,} broken"] if chains else []
-    if of_none:
-        said.append("1 entry of no photo" if of_none == 1 else f"{of_none:,} entries of no photo")
+    foreign = len({each.position for each in found.breaks if each.chain == UNKNOWN})
+    verdict = [f"{chains:,} broken"] if chains else []
+    if foreign:
+        verdict.append(
+            "1 entry of no photo" if foreign == 1 else f"{foreign:,} entries of no photo"
+        )
     if found.lost:
-        said.append("not all that was there")
-    return ", ".join(said) or "all whole"
+        verdict.append("events are missing")
+    return ", ".join(verdict) or "all intact"

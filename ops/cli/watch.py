@@ -11,25 +11,25 @@ from ops.client.event_stream import Frame, frames
 from ops.event_format import Shown, printable, say, say_json, what
 
 SILENCE_S = 60.0
-"""The server sends a sign of life more often than this."""
+"""The server sends something more often than this."""
 
 FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 5.0
 PASSING = frozenset({429, 502, 503, 504})
 
 NAMES_MAX = 10_000
-"""Of so many photos the names are remembered, the last ones uploaded."""
+"""The names of this many photos are remembered, those of the latest uploads."""
 
 
 class _Start(msgspec.Struct, frozen=True, kw_only=True):
-    """The first message: whether what came after ``lastEventId`` is all here."""
+    """The first message: ``recovered`` if no event after ``lastEventId`` is missing."""
 
     recovered: bool
     position: str
 
 
 class _Watch:
-    """One room, across any number of connections."""
+    """Shows one room, across any number of connections."""
 
     def __init__(self, room: str, after: str | None, *, as_json: bool) -> None:
         self._room = room
@@ -48,12 +48,12 @@ class _Watch:
                     if not met:
                         raise
                 if pause_s == FIRST_PAUSE_S:
-                    say("The connection was lost; connecting again …", err=True)
+                    say("The connection was lost; reconnecting …", err=True)
                 await anyio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LAST_PAUSE_S)
 
     async def _follow(self, client: httpx.AsyncClient) -> bool:
-        """Show what comes until the connection ends; whether there was one."""
+        """Show events until the connection ends; return False if it could not be made."""
         headers = {"Last-Event-ID": self._after} if self._after else {}
         headers["Accept"] = "text/event-stream"
         async with client.stream(
@@ -83,14 +83,14 @@ class _Watch:
         self._after = frame.id or self._after
 
     def _line(self, event: Shown) -> str:
-        """With the photo's name, which its first event says, where that was seen here."""
+        """Return a line, with the photo's name if its upload was seen here."""
         name = self._names.get(event.photo_id)
         if event.type == "photo.uploaded":
             self._names[event.photo_id] = printable(event.data["originalFilename"])
             if len(self._names) > NAMES_MAX:
                 del self._names[next(iter(self._names))]
-        said = ", ".join(text for text in (name, what(event)) if text)
-        return f"{event.time}  {event.type:<32}  {event.photo_id}  {said}"
+        content = ", ".join(text for text in (name, what(event)) if text)
+        return f"{event.time}  {event.type:<32}  {event.photo_id}  {content}"
 
 
 @click.command()

@@ -10,7 +10,7 @@ from ops.telemetry import logs
 
 @click.command()
 @click.option("--consumer", hidden=True, help="The name in the consumer groups.")
-@click.option("--dead", hidden=True, help="How names of consumers that are known dead begin.")
+@click.option("--dead", hidden=True, help="Prefix of consumer names that are known to be dead.")
 @name_option
 @quiet_option
 @with_settings("concurrency", "decoders")

@@ -1,1 +1,1 @@
-"""What talks to a running gateway over HTTP."""
+"""Talk to a running gateway over HTTP."""

@@ -1,4 +1,4 @@
-"""The command line as an HTTP client of a Photolog that runs."""
+"""Connect the command line to a running Photolog over HTTP."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -22,21 +22,21 @@ ANSWER_TIMEOUT_S = 60.0
 INTERNAL_ERROR = 500
 TOO_MANY_REQUESTS = 429
 LONGEST_RETRY_AFTER_S = 30.0
-"""A command waits no longer than this for its next try."""
+"""A command waits no longer than this before it retries."""
 
 LIMITED_TRIES = 10
-"""How often in a row a request is refused by a rate limit before the command gives up."""
+"""A request is retried at most this often while a rate limit rejects it."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it answers, and the token that says who we are there."""
+    """The URL of a gateway, and the token to use there."""
 
     url: str
     token: str
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An answer that says no (RFC 9457)."""
+    """A problem document (RFC 9457)."""
 
     title: str
     status: int = 0
@@ -47,47 +47,47 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @classmethod
     def of(cls, response: httpx.Response) -> "Problem":
-        """The problem document; of another server's answer, its status."""
+        """Read the problem document; another answer becomes a problem with its status."""
         try:
             return msgspec.json.decode(response.content, type=cls)
         except msgspec.MsgspecError:
             return cls(title=f"{response.status_code} {response.reason_phrase}")
 
     def __str__(self) -> str:
-        """What is wrong, and what to do; the title only where nothing closer is said.
+        """Return what is wrong and what to do; the title only if there is no detail.
 
-        Of the server's own mistakes also what finds them in its logs.
+        An internal error includes its trace id, which finds it in the server's logs.
         """
-        said = self.detail or self.title
+        text = self.detail or self.title
         if self.advice:
-            said = (
-                f"{said} {self.advice}" if said.endswith((".", "?")) else f"{said}. {self.advice}"
+            text = (
+                f"{text} {self.advice}" if text.endswith((".", "?")) else f"{text}. {self.advice}"
             )
-        is_mistake = self.status == INTERNAL_ERROR and self.trace_id
-        return printable(f"{said} (traceId {self.trace_id})" if is_mistake else said)
+        is_internal = self.status == INTERNAL_ERROR and self.trace_id
+        return printable(f"{text} (traceId {self.trace_id})" if is_internal else text)
 
 
 def find(
     settings: Settings, *, url: str | None, token: str | None, client_id: str, role: str
 ) -> Server:
-    """The server named by ``url``, or else the one that runs on the data folder.
+    """Return the server at ``url``, or else the one that runs on the data folder.
 
-    Without ``token`` one is made with the secret of the data folder, for ``client_id`` and with all
-    scopes: who has the secret may do everything. It is never stored.
+    Without ``token``, the secret of the data folder signs one for ``client_id`` with all scopes:
+    whoever has the secret may do everything. That token is never stored.
 
     Raises:
         UserError: there is no such server or secret.
     """
     found = url or url_in(settings)
     if not found.startswith(("http://", "https://")):
-        raise UserError(f"{found!r} is no URL of a Photolog: write it as http://127.0.0.1:3000")
+        raise UserError(f"{found!r} is not an HTTP URL: write it as http://127.0.0.1:3000")
     if not token:
         token = mint(settings, client_id, role, default_ttl_s(settings), SCOPES)
     return Server(url=found.rstrip("/"), token=token)
 
 
 def url_in(settings: Settings) -> str:
-    """The URL of the Photolog that runs on the data folder; raises UserError if none does."""
+    """Return the URL of the Photolog on the data folder; raises UserError if none runs there."""
     try:
         return (settings.folder / "url").read_text("utf-8")
     except FileNotFoundError as error:
@@ -96,7 +96,7 @@ def url_in(settings: Settings) -> str:
         if is_locked(settings.folder):
             raise UserError(
                 f"Photolog is starting on {settings.folder}, or stopping: try again when `photolog "
-                "up` says that it is ready"
+                "up` reports that it is ready"
             ) from error
         raise UserError(
             f"No Photolog runs on {settings.folder}: start it with `photolog up`, or name another "
@@ -108,18 +108,18 @@ def url_in(settings: Settings) -> str:
 async def connected(
     url: str, token: str | None = None, *, read_timeout_s: float = ANSWER_TIMEOUT_S
 ) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of the server.
+    """Yield an HTTP client of the server, which waits and retries when a rate limit rejects it.
 
     Raises:
         UserError: a request within the block got no answer.
     """
-    client = _Heeding(
+    client = _RetryingClient(
         base_url=url,
         headers={"Authorization": f"Bearer {token}"} if token else {},
         timeout=httpx.Timeout(
             ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, read=read_timeout_s, pool=None
         ),
-        # A proxy of the surroundings cannot know what listens on this machine.
+        # A proxy from the environment cannot reach what listens on this machine.
         trust_env=urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"),
     )
     async with client:
@@ -135,13 +135,13 @@ async def connected(
                 f"The connection to {url} was lost: {error or type(error).__name__}"
             ) from error
         except httpx.InvalidURL as error:
-            raise UserError(f"{url} is no URL: {error}") from error
+            raise UserError(f"{url} is not a valid URL: {error}") from error
 
 
-class _Heeding(httpx.AsyncClient):
-    """Sends a request that a rate limit has refused again, when the server says to.
+class _RetryingClient(httpx.AsyncClient):
+    """Retries a request that a rate limit has rejected, after the time that the server names.
 
-    One whose body is read while it is sent cannot be sent again; its sender sees the refusal.
+    A streamed body cannot be sent again, so its sender gets the rejection.
     """
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
@@ -160,15 +160,15 @@ class _Heeding(httpx.AsyncClient):
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """Return the seconds that the server asks to wait; None if it names none."""
+    """Return the seconds to wait that the server asks for; None if it names none."""
     asked = response.headers.get("retry-after", "")
     return float(asked) if asked.isascii() and asked.isdigit() else None
 
 
 def checked(response: httpx.Response, *, hints: Mapping[str, str] | None = None) -> httpx.Response:
-    """The response, if it says yes; raises UserError with what it says otherwise.
+    """Return a successful response; raises UserError with the problem of any other.
 
-    ``hints`` has what the command line knows to do besides, by the code of the problem.
+    ``hints`` are additional advice of the command line, by the code of the problem.
     """
     if response.is_success:
         return response

@@ -1,4 +1,4 @@
-"""Server-sent events, as they arrive (HTML standard, section 9.2.6)."""
+"""Parse server-sent events as they arrive (HTML standard, section 9.2.6)."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
@@ -8,7 +8,7 @@ LONGEST_LINE_BYTES = 16 << 20
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """One message. ``id`` is where to resume from after it."""
+    """One message. To resume after it, send ``id``."""
 
     id: str | None
     event: str
@@ -16,7 +16,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def frames(chunks: AsyncIterable[bytes]) -> AsyncIterator[Frame]:
-    """The messages of the stream; comments and empty messages are left out.
+    """Yield the messages of the stream without comments and empty messages.
 
     Raises:
         ValueError: a line is longer than ``LONGEST_LINE_BYTES``.
@@ -38,19 +38,19 @@ async def frames(chunks: AsyncIterable[bytes]) -> AsyncIterator[Frame]:
                 event = value
             case "data":
                 data.append(value)
-            case _:  # a comment, or nothing that we know
+            case _:  # a comment, or an unknown field
                 pass
 
 
 async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
-    """Lines end with LF or CR LF; our servers never end one with CR alone.
+    """Yield the lines, which end with LF or CR LF; our servers never use CR alone.
 
-    ``str.splitlines`` would also split at characters that may stand in JSON.
+    ``str.splitlines`` would also split at characters that are valid within JSON.
     """
     rest = b""
     async for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
         if len(rest) > LONGEST_LINE_BYTES:
-            raise ValueError("the server sends a line without an end")
+            raise ValueError(f"the server sent a line of more than {LONGEST_LINE_BYTES:,} bytes")
         for line in whole:
             yield line.removesuffix(b"\r").decode("utf-8", "replace")

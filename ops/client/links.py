@@ -1,4 +1,4 @@
-"""Links that sign a browser in once."""
+"""Make links that sign in one browser, once."""
 
 import msgspec
 
@@ -10,7 +10,7 @@ class _Ticket(msgspec.Struct, frozen=True):
 
 
 async def make_link(server: Server) -> str:
-    """Return a link for whom the server's token is for; raises UserError."""
+    """Return a sign-in link for the client of the server's token; raises UserError."""
     async with connected(server.url, server.token) as client:
         answer = checked(await client.post("/api/login/tickets"))
     return server.url + msgspec.json.decode(answer.content, type=_Ticket).path

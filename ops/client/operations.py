@@ -1,4 +1,4 @@
-"""What operators ask of a Photolog that runs, over HTTP. Everything here may be asked twice."""
+"""Call the operations of a running Photolog over HTTP. Every call may safely be repeated."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,18 +8,18 @@ import httpx
 import msgspec
 
 from ops.client.client import checked
-from ops.client.retry import BUSY, Trying
+from ops.client.retry import BUSY, Retry
 from ops.errors import UserError
 
 ALL = "all"
 """Stands for all stages."""
 
 CHUNK = 50
-"""Photos that one call names."""
+"""Most photos that one call names."""
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What this code needs of an answer; newer servers may say more."""
+    """The fields of an answer that this code needs; newer servers may send more."""
 
 
 class Rate(_Answer, frozen=True, kw_only=True):
@@ -38,9 +38,9 @@ class Lane(_Answer, frozen=True, kw_only=True):
 
 
 class Queue(_Answer, frozen=True, kw_only=True):
-    """``in_per_s`` and ``out_per_s`` are tasks that came and left, None where that is not known.
+    """A stage. ``in_per_s`` and ``out_per_s`` are tasks that entered and left; None if unknown.
 
-    ``paused`` and ``limit`` are None while it is not known what operators have said.
+    ``paused`` and ``limit`` are None while the gateway cannot read what operators have set.
     """
 
     stage: str
@@ -87,7 +87,7 @@ class LogMemory(_Answer, frozen=True, kw_only=True):
 
 
 class Queues(_Answer, frozen=True, kw_only=True):
-    """``rates_over_ms`` is the time that the rates are over, None where there are none yet."""
+    """All stages. ``rates_over_ms`` is the period of the rates; None if there are none yet."""
 
     all_paused: bool | None
     concurrency: int | None
@@ -103,18 +103,20 @@ class Queues(_Answer, frozen=True, kw_only=True):
 
     @property
     def waiting_low(self) -> int:
-        """Tasks in the low lanes, of whatever stage."""
+        """Return the number of tasks in the low lanes of all stages."""
         return sum(each.lanes["low"].waiting for each in self.stages)
 
     @property
     def silent(self) -> list[Partition]:
-        """Partitions that do not answer: of them nothing is counted."""
+        """Return the partitions that do not answer; their tasks are not counted."""
         return [each for each in self.partitions if not each.answers]
 
     def limit_of(self, stage: str) -> Limit:
-        """What holds for the stage, or for ``all``; raises UserError where that is not known."""
+        """Return the limit of the stage, or of ``all``; raises UserError if it is unknown."""
         if self.all_paused is None:
-            raise UserError("What holds now is not known: partition 0 does not answer. Try later.")
+            raise UserError(
+                "the current limits are unknown, because partition 0 does not answer: try later"
+            )
         found = {each.stage: each.limit or Limit() for each in self.stages}
         return found.get(stage, Limit()) if stage != ALL else Limit(concurrency=self.concurrency)
 
@@ -154,7 +156,7 @@ class Skipped(_Answer, frozen=True, kw_only=True):
 
 
 class Swept(_Answer, frozen=True, kw_only=True):
-    """Of one call: ``retried`` or ``discarded`` photos."""
+    """The result of one call, which retries or discards photos."""
 
     retried: int = 0
     discarded: int = 0
@@ -175,14 +177,14 @@ class Backfilled(_Answer, frozen=True, kw_only=True):
 
 
 class Amount(_Answer, frozen=True, kw_only=True):
-    """``limit`` None is no limit."""
+    """A used amount; a ``limit`` of None means no limit."""
 
     used: int
     limit: int | None
 
 
 class OwnQuota(_Answer, frozen=True, kw_only=True):
-    """What is set for one client: None is the default, 0 no limit."""
+    """The quota that is set for one client: None means the default, 0 no limit."""
 
     photos: int | None = None
     bytes: int | None = None
@@ -224,7 +226,7 @@ class Clients(_Answer, frozen=True, kw_only=True):
 
 
 class Revocation(_Answer, frozen=True, kw_only=True):
-    """Of a token; or of those issued up to ``before``, of a client or of everyone."""
+    """Revokes a token; or those issued up to ``before``, of a client or of everyone."""
 
     token_id: str | None
     client_id: str | None
@@ -241,11 +243,11 @@ class Revoked(_Answer, frozen=True, kw_only=True):
 
 
 class Operations:
-    """Asks one server. Once it has answered, it is asked again while it is busy or away.
+    """Calls one server. Once it has answered, calls are retried while it is busy or unreachable.
 
     Raises:
-        UserError: the server says no.
-        httpx.TransportError: it does not answer.
+        UserError: the server rejects a call.
+        httpx.TransportError: the server does not answer.
     """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
@@ -253,9 +255,9 @@ class Operations:
         self._met = False
 
     async def ask(self, method: str, path: str, body: Any = None, **query: Any) -> bytes:
-        """The answer to a call under ``/api/ops/``; what is None in ``query`` is left out."""
+        """Call a path under ``/api/ops/`` and return the answer; a ``query`` of None is omitted."""
         params = {name: value for name, value in query.items() if value is not None}
-        trying = Trying()
+        retry = Retry()
         while True:
             try:
                 response = await self._client.request(
@@ -264,9 +266,9 @@ class Operations:
             except httpx.TransportError as error:
                 if not self._met:
                     raise
-                await trying.after_loss(error)
+                await retry.after_loss(error)
                 continue
-            if self._met and response.status_code in BUSY and await trying.after_busy(response):
+            if self._met and response.status_code in BUSY and await retry.after_busy(response):
                 continue
             self._met = True
             return checked(response).content
@@ -275,7 +277,7 @@ class Operations:
         return msgspec.json.decode(await self.ask("GET", "queues"), type=Queues)
 
     async def steer(self, stage: str, what: str) -> Held:
-        """``pause`` or ``resume``."""
+        """``pause`` or ``resume`` the stage."""
         content = await self.ask("POST", f"queues/{_quoted(stage)}/{what}")
         return msgspec.json.decode(content, type=Held)
 
@@ -285,7 +287,10 @@ class Operations:
         return msgspec.json.decode(content, type=Held)
 
     async def drain(self, stage: str, reason: str) -> AsyncIterator[Drained]:
-        """In bounded calls, as long as ever fewer remain; what keeps coming meanwhile is left."""
+        """Drain in bounded calls until nothing remains, or until a call leaves no fewer tasks.
+
+        The latter happens when new tasks arrive as fast as they are drained.
+        """
         left: int | None = None
         while True:
             body = {"reason": reason}
@@ -297,7 +302,7 @@ class Operations:
             left = answer.remaining
 
     async def dead_letters(self, most: int, **filters: str | None) -> AsyncIterator[msgspec.Raw]:
-        """The newest ``most``, each as it came."""
+        """Yield the newest ``most`` dead letters as JSON."""
         cursor = None
         while most > 0:
             content = await self.ask(
@@ -312,7 +317,7 @@ class Operations:
                 return
 
     async def sweep(self, what: str, wishes: list[dict[str, Any]]) -> AsyncIterator[Swept]:
-        """``retry`` or ``discard`` what each wish selects, page by page."""
+        """``retry`` or ``discard`` the dead letters that each wish selects, page by page."""
         for wish in wishes:
             cursor: str | None = None
             while True:
@@ -325,12 +330,12 @@ class Operations:
                     break
 
     async def backfill(self, stage: str, run: str, cursor: str | None) -> Backfilled:
-        """One page of photos."""
+        """Request the stage for one page of photos."""
         body = {"stage": stage, "run": run, "cursor": cursor}
         return msgspec.json.decode(await self.ask("POST", "backfill", body), type=Backfilled)
 
     async def clients(self) -> AsyncIterator[ClientUsage]:
-        """All of them, by id."""
+        """Yield all clients, ordered by id."""
         cursor: str | None = None
         while True:
             content = await self.ask("GET", "clients", cursor=cursor)
@@ -342,7 +347,7 @@ class Operations:
                 return
 
     async def revoked(self) -> AsyncIterator[msgspec.Raw]:
-        """Every revocation, newest first, each as it came."""
+        """Yield all revocations as JSON, newest first."""
         cursor: str | None = None
         while True:
             content = await self.ask("GET", "tokens/history", cursor=cursor)
@@ -358,7 +363,7 @@ class Operations:
         return msgspec.json.decode(content, type=ClientQuota)
 
     async def set_quota(self, client_id: str, own: OwnQuota) -> ClientQuota:
-        """Replaces what was set for the client before."""
+        """Replace the client's quota."""
         body = msgspec.to_builtins(own)
         content = await self.ask("PUT", f"clients/{_quoted(client_id)}/quota", body)
         return msgspec.json.decode(content, type=ClientQuota)

@@ -1,4 +1,4 @@
-"""The queues as people read them: a line a stage, then a line a worker."""
+"""Show the queues as tables for people: stages, workers, partitions."""
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -14,7 +14,7 @@ NUMBERS = ("High", "Normal", "Low", "Clients", "In progress", "Delayed", "Oldest
 
 
 def table(queues: Queues) -> RenderableType:
-    """What waits now, and how fast it went of late."""
+    """Return tables of the tasks that wait, and of how fast tasks came and left recently."""
     stages = Table(box=None, pad_edge=False, header_style="bold")
     over = "" if queues.rates_over_ms is None else f" ({age(queues.rates_over_ms)})"
     stages.add_column("Stage")
@@ -30,7 +30,7 @@ def table(queues: Queues) -> RenderableType:
 
 
 def age(age_ms: int | None) -> str:
-    """In the unit that fits."""
+    """Return the age in a suitable unit."""
     if age_ms is None:
         return UNKNOWN
     seconds = age_ms // 1000
@@ -60,28 +60,28 @@ def _number(number: int, style: str = "") -> Text:
 
 
 def _rate(per_s: float | None) -> str:
-    """With as many digits as it takes to tell little from nothing."""
+    """Return the rate with enough digits to distinguish a low rate from none."""
     if per_s is None:
         return UNKNOWN
     return f"{per_s:,.1f}" if per_s == 0 or per_s >= 1 else f"{per_s:.2f}"
 
 
 def _state(queue: Queue) -> Text:
-    said = Text()
+    state = Text()
     if queue.paused:
-        said.append("paused", "yellow")
+        state.append("paused", "yellow")
     if queue.limit and (limit := limits(msgspec.to_builtins(queue.limit))):
-        said.append(f"{', ' if queue.paused else ''}{limit}")
-    return said
+        state.append(f"{', ' if queue.paused else ''}{limit}")
+    return state
 
 
 def _notes(queues: Queues) -> list[Text]:
     notes: list[Text] = []
     if silent := queues.silent:
         named = ", ".join(str(each.partition) for each in silent)
-        notes.append(Text(f"Not counted, for they do not answer: partitions {named}.", "red"))
+        notes.append(Text(f"Not counted, because they do not answer: partitions {named}.", "red"))
     if queues.all_paused is None:
-        notes.append(Text("What is paused and limited is not known.", "red"))
+        notes.append(Text("Which stages are paused or limited is unknown.", "red"))
     if queues.all_paused:
         notes.append(Text("All stages are paused.", "yellow"))
     if queues.concurrency is not None:
@@ -94,20 +94,20 @@ def _notes(queues: Queues) -> list[Text]:
 def _memory(memory: LogMemory) -> str:
     used = f"The log's server uses {memory.used_bytes / 1e6:,.1f} MB of memory"
     if not memory.max_bytes:
-        return f"{used}, without a limit."
-    return f"{used}, of {memory.max_bytes / 1e6:,.1f} MB that it may use."
+        return f"{used}; it has no limit."
+    return f"{used}, at most {memory.max_bytes / 1e6:,.1f} MB."
 
 
 def _workers(workers: list[Worker]) -> RenderableType:
     if not workers:
-        return Text("No worker has been seen.", "yellow")
+        return Text("No worker is known.", "yellow")
     found = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("Worker", "Doing", "Photo", "Attempt", "Silent for"):
         found.add_column(heading, justify="left" if heading != "Attempt" else "right")
     for worker in workers:
         name = printable(worker.name)
         if not worker.doing:
-            found.add_row(Text(name), Text("nothing", "dim"), "", "", age(worker.silent_ms))
+            found.add_row(Text(name), Text("idle", "dim"), "", "", age(worker.silent_ms))
         for doing in worker.doing:
             found.add_row(
                 Text(name),
@@ -121,7 +121,7 @@ def _workers(workers: list[Worker]) -> RenderableType:
 
 
 def _partitions(partitions: list[Partition]) -> RenderableType:
-    """Which server has each, and which dispatchers read it."""
+    """Show which server holds each partition, and which dispatchers read it."""
     found = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("Partition", "Server", "To plan", "Read by"):
         right = heading in ("Partition", "To plan")

@@ -1,7 +1,7 @@
-"""Uploading many files: several at once, each streamed from the disk, tried again where it helps.
+"""Upload many files concurrently, each streamed from the disk, and retry where that helps.
 
-An upload that is sent again cannot become a second photo: each file has an idempotency key of its
-own, and the server knows bytes that it has.
+A retried upload cannot become a second photo: each file has its own idempotency key, and the server
+recognizes bytes that it already has.
 """
 
 import io
@@ -19,22 +19,22 @@ import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from ops.client.client import Problem
-from ops.client.retry import BUSY, Trying, Waiting, busy
+from ops.client.retry import BUSY, Retry, Waiting, busy
 from ops.errors import one_by_one
 
 AT_ONCE = 4
 FIRST_LOOK_S = 0.2
 NOT_YET = "not-processed-yet"
-"""The code of a photo that is in the log, and was waited for too long."""
+"""The code of a photo that is in the log but was not processed in time."""
 
 Advance = Callable[[int], None]
-"""Told how many bytes more were sent; a negative number when they have to be sent again."""
+"""Receives how many more bytes were sent; a negative number if they have to be sent again."""
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The server has the photo. ``duplicate``: it had these bytes before.
+    """The server has the photo. ``duplicate`` means that it had these bytes before.
 
-    ``damaged`` is null until it is known, which it is once the photo is processed.
+    ``damaged`` is null until the photo is processed.
     """
 
     path: str
@@ -47,7 +47,7 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Why the file did not become a processed photo; ``code`` is the server's, or ours."""
+    """Why a file did not become a processed photo; ``code`` is the server's or this module's."""
 
     path: str
     code: str
@@ -60,7 +60,7 @@ Outcome = Uploaded | Failed
 
 
 class Found(msgspec.Struct, kw_only=True):
-    """What there is to upload, with sizes in bytes, and what there is beside it."""
+    """The files to upload with their sizes in bytes, and what else was found."""
 
     files: list[tuple[Path, int]]
     hidden: int = 0
@@ -83,7 +83,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
 
 
 def find_files(paths: Iterable[Path]) -> Found:
-    """The files named, and all files in the folders named; hidden ones only if named themselves."""
+    """Find the named files, and all files in the named folders; hidden ones only if named."""
     found = Found(files=[])
     for path in paths:
         for file in _in_folder(path, found) if path.is_dir() else (path,):
@@ -120,7 +120,7 @@ def _unreadable(path: Path, error: OSError) -> Failed:
 
 
 def readable(path: Path) -> str:
-    """The path as text. The names of files are bytes; what in them is no UTF-8 is replaced."""
+    """Return the path as text. File names are bytes; those that are not UTF-8 are replaced."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
@@ -135,14 +135,14 @@ async def upload(
     wait: bool,
     timeout_s: float,
 ) -> None:
-    """Upload all files, ``AT_ONCE`` at a time; ``ended`` gets the outcome of each.
+    """Upload all files, ``AT_ONCE`` at a time; ``ended`` receives the outcome of each.
 
-    With ``wait`` a photo has ended when it is processed, and it has failed when none at all was
-    processed for ``timeout_s``. No longer than that, nor than ``ops.client.retry.PATIENCE_S``, a
-    server that is busy or away is asked again for one photo; ``waiting`` is told why.
+    With ``wait``, a photo ends when it is processed, and fails if no photo at all was processed for
+    ``timeout_s``. For one photo, a busy or unreachable server is retried no longer than that, nor
+    than ``ops.client.retry.PATIENCE_S``; ``waiting`` receives the reason.
 
     Raises:
-        httpx.TransportError: the server has not answered for so long.
+        httpx.TransportError: the server has not answered for that long.
     """
     bounds = _Bounds(timeout_s=timeout_s, waiting=waiting)
     for failed in found.failed:
@@ -167,17 +167,17 @@ async def upload(
 
 
 class _Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one photo is waited for, and who is told why."""
+    """How long to wait for one photo, and what receives the reason."""
 
     timeout_s: float
     waiting: Waiting
 
-    def trying(self) -> Trying:
-        return Trying(at_most_s=self.timeout_s, waiting=self.waiting)
+    def retry(self) -> Retry:
+        return Retry(at_most_s=self.timeout_s, waiting=self.waiting)
 
 
 class _Upload:
-    """One file on its way."""
+    """The upload of one file."""
 
     def __init__(
         self,
@@ -195,25 +195,25 @@ class _Upload:
         self._key = str(uuid.uuid4())
 
     async def run(self) -> Outcome:
-        trying = self._bounds.trying()
+        retry = self._bounds.retry()
         while True:
             try:
                 response, sent = await self._send()
             except OSError as error:
                 return _unreadable(self._path, error)
             except httpx.LocalProtocolError:
-                # The length was promised at the beginning.
+                # The head of the request has announced another length.
                 reason = "changed while it was being sent"
                 return Failed(path=readable(self._path), code="file-changed", reason=reason)
             except httpx.TransportError as error:
-                await trying.after_loss(error)
+                await retry.after_loss(error)
                 continue
-            if response.status_code not in BUSY or not await trying.after_busy(response):
+            if response.status_code not in BUSY or not await retry.after_busy(response):
                 return self._outcome(response)
             self._advance(-sent)
 
     async def _send(self) -> tuple[httpx.Response, int]:
-        """The answer, and how many bytes were counted as sent."""
+        """Send the file; return the answer and how many bytes were counted as sent."""
         with _Counted(self._path, self._advance) as file:
             try:
                 response = await self._client.post(
@@ -236,12 +236,12 @@ class _Upload:
             answer = msgspec.json.decode(response.content, type=dict[str, Any])
             return msgspec.convert({**answer, "path": path}, Uploaded)
         except (msgspec.MsgspecError, TypeError):
-            reason = "the answer is not that of a Photolog"
+            reason = "the answer is not from a Photolog: check the URL"
             return Failed(path=path, code="unexpected-answer", reason=reason)
 
 
 class _Counted(io.FileIO):
-    """A file that tells how much of it was read."""
+    """A file that reports how much of it was read."""
 
     def __init__(self, path: Path, advance: Advance) -> None:
         super().__init__(path, "rb")
@@ -261,7 +261,7 @@ async def _follow(
     bounds: _Bounds,
     ended: Callable[[Outcome], None],
 ) -> None:
-    """Look at one job after the other: they end about in the order of their uploads."""
+    """Poll one job after the other: they end roughly in the order of their uploads."""
     async with uploaded:
         async for photo in uploaded:
             ended(await _processed(client, photo, bounds))
@@ -269,12 +269,12 @@ async def _follow(
 
 async def _processed(client: httpx.AsyncClient, photo: Uploaded, bounds: _Bounds) -> Outcome:
     until = time.monotonic() + bounds.timeout_s
-    trying, pause_s = bounds.trying(), FIRST_LOOK_S
+    retry, pause_s = bounds.retry(), FIRST_LOOK_S
     while True:
         try:
             outcome = await _ended(client, photo, bounds.waiting)
         except httpx.TransportError as error:
-            await trying.after_loss(error)
+            await retry.after_loss(error)
             continue
         if outcome is not None:
             return outcome
@@ -291,7 +291,7 @@ async def _processed(client: httpx.AsyncClient, photo: Uploaded, bounds: _Bounds
 
 
 async def _ended(client: httpx.AsyncClient, photo: Uploaded, waiting: Waiting) -> Outcome | None:
-    """How its job has ended; None while it has not."""
+    """Return the outcome of the photo's job; None while it runs."""
     response = await client.get(f"/api/jobs/{photo.job_id}")
     if response.status_code in BUSY:
         waiting(busy(response))

@@ -1,4 +1,4 @@
-"""Rate limits as texts: ``600/60s``, or by role ``600/60s operator=1200/60s auditor=none``."""
+"""Read and write rate limits: ``600/60s``, or by role ``600/60s operator=9/1s auditor=none``."""
 
 import re
 
@@ -10,8 +10,8 @@ ROLES = ByRole.__struct_fields__
 LARGEST = 10**12
 LONGEST_S = 86_400
 
-FORM = "NUMBER/TIME as 600/60s, 2G/1h, or none"
-FORM_BY_ROLE = f"{FORM}; for one role as operator=1200/60s"
+FORM = "NUMBER/TIME, such as 600/60s or 2G/1h, or none"
+FORM_BY_ROLE = f"{FORM}; for one role, such as operator=1200/60s"
 
 _FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _WINDOWS = {"s": 1, "m": 60, "h": 3_600}
@@ -19,16 +19,16 @@ _RATE = re.compile(r"(?P<tokens>\d{1,13})(?P<factor>[kMG]?)B?/(?P<window>\d{0,5}
 
 
 def parse(text: str) -> Allowance | None:
-    """Return the rate limit; ``none`` and ``0`` are no limit.
+    """Return the rate limit; ``none`` and ``0`` mean no limit.
 
     Raises:
-        ValueError: the message says what is accepted.
+        ValueError: the text is not a rate; the message says what is accepted.
     """
     if text in (NONE, "0"):
         return None
     found = _RATE.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is not a rate: it takes {FORM}")
+        raise ValueError(f"{text!r} is not a rate: use {FORM}")
     tokens = int(found["tokens"]) * _FACTORS[found["factor"]]
     window_s = int(found["window"] or 1) * _WINDOWS[found["unit"]]
     if tokens == 0:
@@ -41,20 +41,20 @@ def parse(text: str) -> Allowance | None:
 
 
 def parse_by_role(text: str, default: ByRole) -> ByRole:
-    """Return the rate limits of each role: that of its name, or else the one without a name.
+    """Return the rate limit of each role: the one with its name, or else the one without a name.
 
-    A role for which the text has neither keeps its ``default``.
+    A role keeps its ``default`` if the text has neither.
 
     Raises:
-        ValueError: the message says which part is not accepted, and what is.
+        ValueError: a part of the text is wrong; the message names it and says what is accepted.
     """
     named: dict[str, Allowance | None] = {}
     for part in text.split():
         role, equals, rate = part.rpartition("=")
         if equals and role not in ROLES:
-            raise ValueError(f"there is no role {role!r}: use {', '.join(ROLES)}")
+            raise ValueError(f"unknown role {role!r}: use one of {', '.join(ROLES)}")
         if role in named:
-            raise ValueError(f"{role or 'the rate of all roles'} is named twice")
+            raise ValueError(f"the rate of {role or 'all roles'} is given twice")
         named[role] = parse(rate)
     found = {role: named.get(role, named.get("", getattr(default, role))) for role in ROLES}
     return ByRole(**found)

@@ -1,4 +1,4 @@
-"""Where the values of the settings come from, and how they are shown.
+"""Load settings from options, environment and file, and show their values.
 
 A command line option wins over the environment, the environment over the file. An empty variable
 counts as unset.
@@ -17,28 +17,28 @@ from msgspec import Meta, inspect
 
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES
-from ops.config.rate_settings import RATES, form, whole
+from ops.config.rate_settings import RATES, complete, form
 from ops.config.setting_values import accepted
 from ops.config.settings import HINTS, PARTS, PREFIX, RETRY, Settings, variable_of
 from ops.config.strategies import FORM, parse, text_of
 from ops.errors import UserError
 
 CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
-"""Read by the command line itself; they are no settings of a running system."""
+"""Variables that the command line itself reads; they do not configure a running system."""
 
 MASK = "********"
 SECRETS = ("secret", "previous_secret", "s3_secret_key")
-"""Settings whose value is never shown."""
+"""Settings whose values are never shown."""
 
 
 class SettingsError(UserError):
-    """A setting has no value that we can work with; the message says which, from where, and why."""
+    """A setting has an invalid value; the message says which, where it came from, and why."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """Settings, and for each name where its value came from.
+    """Settings, and the source of each value by the name of its setting.
 
-    ``unknown`` are variables that look like ours and are none: probably misspelt.
+    ``unknown`` are variables with our prefix that name no setting: they are probably misspelt.
     """
 
     settings: Settings
@@ -52,28 +52,28 @@ def load(
     file: Path | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Loaded:
-    """The settings as ``environ`` (default: that of this process), file and options give them.
+    """Load the settings from ``environ`` (default: that of this process), file and options.
 
-    Options that are None were not given.
+    An option that is None was not given.
 
     Raises:
-        SettingsError: a value is not accepted, or the file cannot be read or names no setting.
+        SettingsError: a value is invalid, or the file is unreadable or names an unknown setting.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     sources = dict.fromkeys(HINTS, "default")
     for name, value in _read(file).items() if file else ():
-        values[name] = _accept(name, value, f"the line {name} of {file}", strict=True)
+        values[name] = _convert(name, value, f"{name} in {file}", strict=True)
         sources[name] = f"file {file}"
     for name in HINTS:
         variable = variable_of(name)
         if text := environ.get(variable):
-            values[name] = _accept(name, text, variable, strict=False)
+            values[name] = _convert(name, text, variable, strict=False)
             sources[name] = f"environment {variable}"
     for name, value in (options or {}).items():
         if value is not None:
             option = f"--{name.replace('_', '-')}"
-            values[name] = _accept(name, value, option, strict=False)
+            values[name] = _convert(name, value, option, strict=False)
             sources[name] = f"option {option}"
     known = CLIENT_VARIABLES | {variable_of(name) for name in HINTS}
     unknown = tuple(sorted(n for n in environ if n.startswith(PREFIX) and n not in known))
@@ -81,13 +81,13 @@ def load(
 
 
 def hint(name: str) -> str:
-    """What to say after the name of a setting that there is not."""
+    """Return what to add to an error that names an unknown setting."""
     close = get_close_matches(name.lower().removeprefix(PREFIX.lower()), HINTS, 1)
     return f": did you mean {close[0]}?" if close else "; `photolog config` lists them all"
 
 
 def parts() -> dict[str, list[str]]:
-    """The names of all settings by the title of their part, in their order."""
+    """Return the names of all settings, in order, by the title of their part."""
     found: dict[str, list[str]] = {}
     title = ""
     for name in HINTS:
@@ -97,13 +97,13 @@ def parts() -> dict[str, list[str]]:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Variables from which ``load`` makes these settings again, in another process."""
+    """Return variables from which ``load`` restores these settings in another process."""
     values = msgspec.structs.asdict(settings) | {"data": str(settings.folder)}
     return {variable_of(name): str(value) for name, value in values.items() if value is not None}
 
 
 def describe(name: str) -> tuple[str, str]:
-    """What the setting means, and which values it takes."""
+    """Return what the setting means, and which values it accepts."""
     metas = cast("tuple[Meta, ...]", HINTS[name].__metadata__)
     meaning = next(meta.description for meta in metas if meta.description)
     if name in RATES:
@@ -112,7 +112,7 @@ def describe(name: str) -> tuple[str, str]:
 
 
 def shown(name: str, value: object) -> str:
-    """The value as it may be shown to anyone: without secrets."""
+    """Return the value as text without secrets, which anyone may see."""
     if value is None:
         return "unset"
     if name in SECRETS:
@@ -133,24 +133,25 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file} is not TOML: {error}") from error
     for name in values:
         if name not in HINTS:
-            raise SettingsError(f"{file} names a setting that does not exist, {name}{hint(name)}")
+            raise SettingsError(f"unknown setting {name} in {file}{hint(name)}")
     return values
 
 
-def _accept(name: str, value: object, where: str, *, strict: bool) -> Any:
+def _convert(name: str, value: object, where: str, *, strict: bool) -> Any:
+    """Return the value in the type of the setting; ``where`` names its source in errors."""
     try:
         found = msgspec.convert(value, HINTS[name], strict=strict)
     except msgspec.ValidationError as error:
         given = shown(name, value)
-        raise SettingsError(f"{where} is {given!r}, but takes {describe(name)[1]}") from error
-    return _whole(name, found, where) if name.startswith(RETRY) or name in RATES else found
+        raise SettingsError(f"{where} must be {describe(name)[1]} (got {given!r})") from error
+    return _completed(name, found, where) if name.startswith(RETRY) or name in RATES else found
 
 
-def _whole(name: str, text: str, where: str) -> str:
-    """The whole strategy or rate that the text stands for, so that whoever looks sees it."""
+def _completed(name: str, text: str, where: str) -> str:
+    """Return the strategy or rate with all defaults that the text omits, to be shown."""
     try:
         if name in RATES:
-            return whole(name, text)
+            return complete(name, text)
         return text_of(parse(text, STRATEGIES[Category(name.removeprefix(RETRY))]))
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from error

@@ -1,4 +1,4 @@
-"""The settings of the rate limits; ``gateway.limits.rate_limits`` says what they mean."""
+"""Settings of the rate limits; ``gateway.http.rate_limits`` has the defaults and explains each."""
 
 from typing import Annotated, Any
 
@@ -13,11 +13,11 @@ _DEFAULT = RateLimits()
 RATES = RateLimits.__struct_fields__
 
 
-def whole(name: str, text: str) -> str:
-    """Return the whole rate limit that ``text`` stands for, so that what is shown is what holds.
+def complete(name: str, text: str) -> str:
+    """Return ``text`` with the default of each role that it omits, so that all limits are shown.
 
     Raises:
-        ValueError: the message says what is accepted.
+        ValueError: the text is not a rate limit; the message says what is accepted.
     """
     value = _value(name, text)
     return text_by_role(value) if isinstance(value, ByRole) else text_of(value)
@@ -34,48 +34,54 @@ def _value(name: str, text: str) -> Any:
 
 
 class RateSettings(S3Settings, frozen=True, kw_only=True):
-    """Those of ``gateway.http.rate_limits.RateLimits``, as texts."""
+    """The rate limits of ``RateLimits``, as texts."""
 
-    rate_requests: Annotated[str, Meta(description="Requests of a client.")] = text_by_role(
+    rate_requests: Annotated[str, Meta(description="Requests per client.")] = text_by_role(
         _DEFAULT.rate_requests
     )
-    rate_uploads: Annotated[str, Meta(description="Uploads of a client.")] = text_by_role(
+    rate_uploads: Annotated[str, Meta(description="Uploads per client.")] = text_by_role(
         _DEFAULT.rate_uploads
     )
     rate_upload_bytes: Annotated[
-        str, Meta(description="Bytes that a client uploads, as 500MB/60s.")
+        str, Meta(description="Uploaded bytes per client, such as 500MB/60s.")
     ] = text_by_role(_DEFAULT.rate_upload_bytes)
     rate_commands: Annotated[
-        str, Meta(description="Requests of a client that change something, other than uploads.")
+        str,
+        Meta(description="Requests per client that change something, other than uploads."),
     ] = text_by_role(_DEFAULT.rate_commands)
     rate_streams: Annotated[
         str, Meta(description="Event streams and WebSockets that a client opens.")
     ] = text_by_role(_DEFAULT.rate_streams)
     rate_requests_per_address: Annotated[
-        str, Meta(description="Requests of all clients of an address.")
+        str, Meta(description="Requests per address, of all its clients.")
     ] = text_of(_DEFAULT.rate_requests_per_address)
     rate_uploads_per_address: Annotated[
-        str, Meta(description="Uploads of all clients of an address.")
+        str, Meta(description="Uploads per address, of all its clients.")
     ] = text_of(_DEFAULT.rate_uploads_per_address)
     rate_upload_bytes_per_address: Annotated[
-        str, Meta(description="Bytes that all clients of an address upload.")
+        str, Meta(description="Uploaded bytes per address, of all its clients.")
     ] = text_of(_DEFAULT.rate_upload_bytes_per_address)
     rate_commands_per_address: Annotated[
-        str, Meta(description="Requests of all clients of an address that change something.")
+        str,
+        Meta(
+            description="Requests per address that change something, other than uploads, of all "
+            "its clients."
+        ),
     ] = text_of(_DEFAULT.rate_commands_per_address)
     rate_streams_per_address: Annotated[
         str,
         Meta(description="Event streams and WebSockets that all clients of an address open."),
     ] = text_of(_DEFAULT.rate_streams_per_address)
     rate_anonymous_per_address: Annotated[
-        str, Meta(description="Requests of an address without a valid token.")
+        str, Meta(description="Requests per address without a valid token.")
     ] = text_of(_DEFAULT.rate_anonymous_per_address)
     rate_sign_in_failures: Annotated[
-        str, Meta(description="Invalid tokens of an address; valid ones are let in all the same.")
+        str,
+        Meta(description="Invalid tokens per address; valid tokens are accepted all the same."),
     ] = text_of(_DEFAULT.rate_sign_in_failures)
     rate_messages: Annotated[
         str,
-        Meta(description="Messages over WebSockets of a client that a gateway takes."),
+        Meta(description="WebSocket messages per client that a gateway accepts."),
     ] = text_of(_DEFAULT.rate_messages)
 
     @property

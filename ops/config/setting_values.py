@@ -1,9 +1,10 @@
-"""Which values a setting takes, in words."""
+"""Describe in words which values a setting accepts."""
 
 from msgspec import inspect
 
 
 def accepted(kind: inspect.Type) -> str:
+    """Return what completes "must be …"."""
     match kind:
         case inspect.Metadata():
             return accepted(kind.type)
@@ -26,11 +27,12 @@ def accepted(kind: inspect.Type) -> str:
             named = ", ".join(f"{scheme}://" for scheme in schemes)
             return f"a URL that begins with {named} or {last}://"
         case inspect.StrType(min_length=int(least)) if least > 1:
-            return f"a text of at least {least} characters"
+            return f"text of at least {least} characters"
         case _:
-            return "a text"
+            return "text"
 
 
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
-    low = f" above {kind.gt:g}" if kind.gt is not None else f" from {kind.ge}"
-    return low + (f" up to {kind.le:g}" if kind.le is not None else "")
+    if kind.gt is not None:
+        return f" above {kind.gt:g}" + (f", at most {kind.le:.15g}" if kind.le is not None else "")
+    return f" from {kind.ge}" + (f" to {kind.le:.15g}" if kind.le is not None else "")

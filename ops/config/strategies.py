@@ -1,4 +1,4 @@
-"""Retry strategies as texts, such as ``attempts=5 base_s=2 jitter=false backoff=linear``."""
+"""Read and write retry strategies: ``attempts=5 base_s=2 jitter=false backoff=linear``."""
 
 from difflib import get_close_matches
 from typing import Any, get_type_hints
@@ -11,14 +11,14 @@ from ops.config.setting_values import accepted
 
 _HINTS = get_type_hints(Strategy, include_extras=True)
 
-FORM = f"NAME=VALUE with blanks between, of {', '.join(_HINTS)}"
+FORM = f"NAME=VALUE pairs, separated by spaces, of {', '.join(_HINTS)}"
 
 
 def parse(text: str, default: Strategy) -> Strategy:
-    """The strategy that differs from ``default`` in what ``text`` names.
+    """Return ``default`` with the changes that ``text`` names.
 
     Raises:
-        ValueError: the message says which part is not accepted, and what is.
+        ValueError: a part of the text is wrong; the message names it and says what is accepted.
     """
     changes: dict[str, Any] = {}
     for part in text.split():
@@ -27,20 +27,20 @@ def parse(text: str, default: Strategy) -> Strategy:
             raise ValueError(f"{part!r} is not NAME=VALUE")
         if name not in _HINTS:
             close = get_close_matches(name, _HINTS, 1)
-            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(_HINTS)}"
-            raise ValueError(f"there is no {name!r}: {hint}")
+            hint = f"did you mean {close[0]}?" if close else f"use {', '.join(_HINTS)}"
+            raise ValueError(f"unknown name {name!r}: {hint}")
         if name in changes:
-            raise ValueError(f"{name} is named twice")
+            raise ValueError(f"{name} is given twice")
         try:
             changes[name] = msgspec.convert(value, _HINTS[name], strict=False)
         except msgspec.ValidationError as error:
-            takes = accepted(inspect.type_info(_HINTS[name]))
-            raise ValueError(f"{name} is {value!r}, but takes {takes}") from error
+            wanted = accepted(inspect.type_info(_HINTS[name]))
+            raise ValueError(f"{name} must be {wanted} (got {value!r})") from error
     return msgspec.structs.replace(default, **changes)
 
 
 def text_of(strategy: Strategy) -> str:
-    """All of the strategy, as ``parse`` reads it."""
+    """Return the complete strategy as text that ``parse`` reads."""
     values = msgspec.structs.asdict(strategy)
     return " ".join(f"{name}={_text(value)}" for name, value in values.items())
 

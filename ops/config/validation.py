@@ -1,4 +1,4 @@
-"""Settings that are each well and cannot be meant together, found before anything is begun."""
+"""Reject contradictory settings before anything starts."""
 
 import ipaddress
 import re
@@ -17,7 +17,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 
 
 def check(settings: Settings) -> None:
-    """Look at the settings of a process that is to run; raises UserError, which names them."""
+    """Check the settings of a process before it starts; raises UserError, which names them."""
     check_blobs(settings)
     _check_rates(settings)
     _check_proxies(settings.trusted_proxies)
@@ -26,40 +26,52 @@ def check(settings: Settings) -> None:
 
 
 def check_system(settings: Settings) -> None:
-    """``check``, for who starts a whole system; raises UserError."""
+    """Check the settings of a whole system before it starts; raises UserError."""
     check(settings)
     if settings.previous_secret is not None and settings.secret is None:
         raise UserError(
-            "PHOTOLOG_PREVIOUS_SECRET is set, but PHOTOLOG_SECRET is not: `photolog tokens rotate` "
-            "changes the key of the data folder"
+            "PHOTOLOG_PREVIOUS_SECRET is set, but PHOTOLOG_SECRET is not: set both, or neither and "
+            "change the key of the data folder with `photolog tokens rotate`"
         )
     if settings.metrics_port + settings.workers + 1 > LAST_PORT:
-        raise UserError("PHOTOLOG_METRICS_PORT: the ports of the workers would be too high")
+        highest = LAST_PORT - settings.workers - 1
+        raise UserError(
+            f"PHOTOLOG_METRICS_PORT must be at most {highest} with {settings.workers} workers, "
+            f"whose ports follow it (got {settings.metrics_port})"
+        )
     replicas = settings.append_wait_replicas
     if settings.redis_url is None and replicas:
         raise UserError(
-            f"PHOTOLOG_APPEND_WAIT_REPLICAS is {replicas}, but without PHOTOLOG_REDIS_URL the log "
-            "is in a server that has no replica"
+            f"PHOTOLOG_APPEND_WAIT_REPLICAS is {replicas}, but the embedded Valkey has no replica: "
+            "set PHOTOLOG_REDIS_URL, or unset it"
         )
 
 
 def check_blobs(settings: Settings) -> None:
-    """The part of ``check`` that is about the photos' files; raises UserError."""
+    """Check the settings of the blob storage; raises UserError."""
     if settings.s3_endpoint is None:
         if settings.s3_access_key or settings.s3_secret_key:
-            raise UserError("PHOTOLOG_S3_ENDPOINT is unset, but there is a key of a server of S3")
+            raise UserError(
+                "PHOTOLOG_S3_ENDPOINT is unset, but a key for an S3 server is set: set the "
+                "endpoint, or unset PHOTOLOG_S3_ACCESS_KEY and PHOTOLOG_S3_SECRET_KEY"
+            )
         return
     for name in ("s3_endpoint", "s3_public_endpoint"):
         url = getattr(settings, name)
         if url is not None and not _ENDPOINT.fullmatch(url):
-            raise UserError(f"{variable_of(name)} is {url}, but takes no more than host and port")
+            raise UserError(
+                f"{variable_of(name)} must be http:// or https:// with a host and a port, and "
+                f"nothing after them (got {url})"
+            )
     for name in ("s3_access_key", "s3_secret_key"):
         if getattr(settings, name) is None:
-            raise UserError(f"{variable_of(name)} is unset, but PHOTOLOG_S3_ENDPOINT needs it")
+            raise UserError(
+                f"{variable_of(name)} is unset: set it too, since PHOTOLOG_S3_ENDPOINT is set"
+            )
     if not _BUCKET.fullmatch(settings.s3_bucket):
         raise UserError(
-            f"PHOTOLOG_S3_BUCKET is {settings.s3_bucket!r}, but takes 3 to 63 characters of "
-            "a to z, 0 to 9, dot and hyphen, no dot or hyphen at an end"
+            "PHOTOLOG_S3_BUCKET must be 3 to 63 of the characters a to z, 0 to 9, dot and hyphen, "
+            f"and begin and end with a letter or digit (got {settings.s3_bucket!r})"
         )
     try:
         ssl.create_default_context(cafile=settings.s3_ca_file)
@@ -81,7 +93,7 @@ def _check_proxies(listed: str) -> None:
 
 
 def _check_rates(settings: Settings) -> None:
-    """An upload that takes more tokens than a bucket holds would be refused for ever."""
+    """Reject limits below the largest upload: such an upload could never be accepted."""
     rates = settings.rates
     of_address = {"": rates.rate_upload_bytes_per_address}
     for name, of_roles in (
@@ -93,12 +105,12 @@ def _check_rates(settings: Settings) -> None:
                 of = f" for the role {role}" if role else ""
                 raise UserError(
                     f"{variable_of(name)} allows {rate.tokens} bytes{of}, but an upload may have "
-                    f"{settings.max_upload_bytes}: raise it or lower PHOTOLOG_MAX_UPLOAD_BYTES"
+                    f"{settings.max_upload_bytes}: raise it, or lower PHOTOLOG_MAX_UPLOAD_BYTES"
                 )
 
 
 def _check_redis(url: str) -> None:
-    """Without showing the URL, which may hold a password."""
+    """Check the ports; the error does not show the URL, which may hold a password."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return
@@ -107,6 +119,6 @@ def _check_redis(url: str) -> None:
             _ = urlsplit(f"//{host}").port
     except ValueError as error:
         raise UserError(
-            "PHOTOLOG_REDIS_URL: there is no port where it should be: write HOST:PORT, and / ? # @ "
-            "in a password as %2F %3F %23 %40"
+            "PHOTOLOG_REDIS_URL has no valid port: write HOST:PORT, and write / ? # @ in a "
+            "password as %2F %3F %23 %40"
         ) from error

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from domain.photo.events import EVENT_TYPES, FIRST_PREV
-from domain.pipeline.control_events import OF_NO_PHOTO, SystemData
+from domain.system_events import OF_NO_PHOTO, SystemData
 from store.log.codec import digest
 from store.log.entries import StoredEntry, entries, length
 from store.log.log import Log

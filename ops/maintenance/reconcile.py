@@ -25,7 +25,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
-from domain.clients.holdings import Holding, fold
 from domain.photo.commands import RecordRenditionsRemoved
 from domain.photo.events import (
     AnyEvent,
@@ -39,6 +38,7 @@ from domain.photo.events import (
     StoredFile,
     ThumbnailGenerated,
 )
+from domain.photo.holdings import Holding, fold
 from domain.photo.results import Rendition
 from domain.pipeline.control_events import AlertRaised
 from ops.runtime import log_ownership

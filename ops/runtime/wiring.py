@@ -45,7 +45,7 @@ from store.sqlite.reader import Reader
 
 if TYPE_CHECKING:
     from gateway.dependencies import Dependencies
-    from handlers.decoder.pool import Children
+    from handlers.decoder.pool import DecoderPool
     from handlers.worker.worker import Worker
     from projections.projector import Projector
 
@@ -299,13 +299,13 @@ async def open_worker(
         UserError: the decoders do not start, or the blobs cannot be used.
     """
     from handlers.decoder.confinement_report import reporting as confinement  # noqa: PLC0415
-    from handlers.decoder.pool import Children, Pace  # noqa: PLC0415
+    from handlers.decoder.pool import DecoderPool, Pace  # noqa: PLC0415
     from handlers.decoder.sandbox import Sandbox  # noqa: PLC0415
     from handlers.stage import ImageLimits, Recipe, StageContext  # noqa: PLC0415
     from handlers.worker.worker import Worker, WorkerSettings  # noqa: PLC0415
 
     try:
-        children = Children(
+        children = DecoderPool(
             count=settings.decoders or None,
             context=StageContext(
                 limits=bounds(ImageLimits, settings),
@@ -371,7 +371,7 @@ async def open_worker(
 
 
 @asynccontextmanager
-async def _started(children: "Children") -> AsyncGenerator[None]:
+async def _started(children: "DecoderPool") -> AsyncGenerator[None]:
     from handlers.stage import StageFailure  # noqa: PLC0415
 
     async with AsyncExitStack() as stack:

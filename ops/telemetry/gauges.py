@@ -8,7 +8,7 @@ from store.redis.breaker import STATES
 
 if TYPE_CHECKING:
     from gateway.observing import Look
-    from handlers.decoder.pool import Children
+    from handlers.decoder.pool import DecoderPool
     from handlers.worker.worker import Worker
     from ops.process.supervised_process import Part
     from store.redis.breaker import Breaker
@@ -59,7 +59,7 @@ def of_gateway(look: "Look") -> dict[str, Samples]:
 
 
 def of_worker(
-    worker: "Worker", children: "Children", breakers: "Iterable[Breaker]"
+    worker: "Worker", children: "DecoderPool", breakers: "Iterable[Breaker]"
 ) -> dict[str, Samples]:
     return {
         **_of_breakers(breakers),

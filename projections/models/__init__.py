@@ -1,1 +1,1 @@
-"""The read models. One file is one read model: its rows, how events change them, queries."""
+"""The read models, one a file: its rows, how events change them, and its queries."""

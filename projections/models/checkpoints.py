@@ -1,4 +1,4 @@
-"""How far each partition of the log is folded in, and which log it was."""
+"""The checkpoints: how far each partition is folded, and of which log."""
 
 from store.log.position import Position
 from store.sqlite.connection import Connection
@@ -18,7 +18,7 @@ CREATE TABLE checkpoints (
 
 
 def get(db: Connection, partition: int) -> Position:
-    """The position of the last event folded in; the partition's start before the first one."""
+    """Return the position of the last event folded; the partition's start if there is none."""
     rows = db.execute("SELECT ms, seq FROM checkpoints WHERE partition = ?", (partition,))
     return Position(partition, *rows[0]) if rows else Position.start(partition)
 
@@ -32,10 +32,10 @@ def advance(db: Connection, position: Position) -> None:
 
 
 def log_id(db: Connection) -> str:
-    """The id of the log that this read model is a fold of."""
+    """Return the id of the log that this read model is folded from."""
     return db.execute("SELECT log_id FROM origin")[0][0]
 
 
 def set_log_id(db: Connection, log_id: str) -> None:
-    """Once, when the file is made."""
+    """Store the id of the log; call this once, when the file is created."""
     db.execute("INSERT INTO origin (id, log_id) VALUES (1, ?)", (log_id,))

@@ -1,4 +1,4 @@
-"""The clients: how much each has, and the quota that an operator has set for it.
+"""The clients: the usage of each, and the quota that an operator has set for it.
 
 All counts are running totals. ``holdings`` has what each photo counts, until it is erased.
 """
@@ -7,17 +7,18 @@ from collections.abc import Sequence
 
 import msgspec
 
-from domain.clients import holdings
-from domain.clients.holdings import NOTHING, Holding, Usage
 from domain.clients.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.clients.usage import NOTHING, Usage
 from domain.photo import events as e
+from domain.photo import holdings
+from domain.photo.holdings import Holding
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row
 
 TABLES = ("clients", "holdings", "totals")
 
 OF_PARTITION = {"holdings": "photo_id IN photo_ids"}
-"""The counts are over all of a client, or over all clients: ``replace_counts`` replaces them."""
+"""The other tables count over a whole client or all clients: ``replace_counts`` replaces them."""
 
 SCHEMA = """
 CREATE TABLE clients (
@@ -105,14 +106,14 @@ class ClientRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clients(msgspec.Struct, frozen=True, kw_only=True):
-    """By id; ``next_cursor`` leads to the following page and is None on the last one."""
+    """A page of clients by id; ``next_cursor`` leads to the next page and is None on the last."""
 
     items: list[ClientRow]
     next_cursor: str | None
 
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
-    """Each photo of a batch is read and written once, however many of its events are there."""
+    """Read and write each photo of a batch once, however many of its events the batch has."""
     kept: dict[str, Holding | None] = {}
     added: dict[str, Usage] = {}
     for each in recorded:
@@ -137,10 +138,10 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
 
 
 def replace_counts(db: Connection, partition: int) -> None:
-    """Correct the counts of ``live`` once its ``history`` and ``holdings`` are those of the log.
+    """Correct the counts of ``live`` once its ``history`` and ``holdings`` match the log.
 
-    ``main`` is a fold of that partition alone, whose clients, also former ones, are in the table
-    ``client_ids``. A client's photos are all in one partition; the quotas are all in partition 0.
+    ``main`` is a fold of that partition alone; the table ``client_ids`` has its clients, including
+    former ones. All photos of a client are in one partition; all quotas are in partition 0.
     """
     db.execute(REPLACE_COUNTS)
     if partition == 0:
@@ -150,13 +151,13 @@ def replace_counts(db: Connection, partition: int) -> None:
 
 
 def total(db: Connection) -> Usage:
-    """What all clients have."""
+    """Return the usage of all clients together."""
     rows = db.execute("SELECT photos, bytes, jobs FROM totals")
     return _usage_of(rows[0]) if rows else NOTHING
 
 
 def page(db: Connection, *, cursor: str | None, limit: int) -> Clients:
-    """The clients after ``cursor``, which is the id of one, or from the first one on."""
+    """Return the clients after ``cursor``, which is a client id, or from the first one on."""
     rows = db.execute(
         "SELECT client_id, photos, bytes, jobs, quota FROM clients WHERE client_id > ?"
         " ORDER BY client_id LIMIT ?",

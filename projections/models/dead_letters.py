@@ -1,7 +1,7 @@
-"""The dead letters: photos whose last job failed, until somebody retries or discards them.
+"""The dead letters: photos whose last job failed, until someone retries or discards them.
 
-A failed attempt that will be tried again has a row too, which is not listed: it keeps the time of
-the first failure.
+A failed attempt that will be retried also has a row, which is not listed: it keeps the time of the
+first failure.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ FILTERS = {
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``error`` is the last one, of ``attempts``."""
+    """A photo whose last job failed; ``error`` is that of the last of ``attempts``."""
 
     photo_id: str
     job_id: str
@@ -83,7 +83,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeadLetters(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``next_cursor`` leads to the following page; null on the last one."""
+    """A page of dead letters; ``next_cursor`` leads to the next page and is null on the last."""
 
     items: list[DeadLetter]
     next_cursor: str | None
@@ -136,10 +136,10 @@ def page(
     cursor: str | None,
     limit: int,
 ) -> DeadLetters:
-    """The newest ``limit`` dead letters that pass every filter, or those that follow on ``cursor``.
+    """Return the newest ``limit`` dead letters that match all filters, after ``cursor`` if given.
 
     Raises:
-        ValueError: ``cursor`` is none that a page gave out.
+        ValueError: ``cursor`` does not come from a page.
     """
     given = zip(FILTERS, (stage, category, client_id), strict=True)
     values: dict[str, Value] = {name: value for name, value in given if value is not None}
@@ -149,7 +149,7 @@ def page(
         values |= {"last_failed_at": last.at, "last_id": last.photo_id}
         conditions.append("(last_failed_at, photo_id) < (:last_failed_at, :last_id)")
     rows = db.execute(
-        f"SELECT {COLUMNS} FROM dead_letters WHERE {' AND '.join(conditions)}"  # noqa: S608 # ours
+        f"SELECT {COLUMNS} FROM dead_letters WHERE {' AND '.join(conditions)}"  # noqa: S608 # constants
         " ORDER BY last_failed_at DESC, photo_id DESC LIMIT :limit",
         {**values, "limit": limit + 1},
     )
@@ -160,9 +160,9 @@ def page(
 
 
 def of_code(db: Connection, code: str, limit: int) -> list[DeadLetter]:
-    """The newest dead letters whose last error has this code."""
+    """Return the newest dead letters whose last error has this code."""
     rows = db.execute(
-        f"SELECT {COLUMNS} FROM dead_letters WHERE dead = 1 AND code = ?"  # noqa: S608 # ours
+        f"SELECT {COLUMNS} FROM dead_letters WHERE dead = 1 AND code = ?"  # noqa: S608 # constants
         " ORDER BY last_failed_at DESC, photo_id DESC LIMIT ?",
         (code, limit),
     )
@@ -170,7 +170,7 @@ def of_code(db: Connection, code: str, limit: int) -> list[DeadLetter]:
 
 
 def counts(db: Connection) -> dict[str, int]:
-    """How many there are, by the stage that failed."""
+    """Return the number of dead letters, by the stage that failed."""
     rows: Any = db.execute("SELECT stage, count(*) FROM dead_letters WHERE dead = 1 GROUP BY stage")
     return dict(rows)
 

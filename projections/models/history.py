@@ -1,7 +1,7 @@
-"""Every event as the wire shows it: for rooms, resume, audit and a photo's history.
+"""The history: every event in its wire format, for rooms, resume, audit and a photo's history.
 
-The events of a partition are in the log's order. What a room delivers live and what it delivers
-after a reconnect are both read here, in the file that has the rows that the events have changed.
+The events of a partition are in the log's order. Live delivery and resume both read this table,
+which commits together with the rows that the events have changed.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from domain.pipeline.control_events import OF_NO_PHOTO
+from domain.system_events import OF_NO_PHOTO
 from store.errors import Corrupt
 from store.log import codec
 from store.log.position import Position
@@ -50,10 +50,10 @@ LATEST_MS = 2**63 - 1
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose events: ``id`` names the client, session or photo, and is unused for ``global``.
+    """A selection of events: ``id`` names the client, session or photo; ``global`` ignores it.
 
-    Sessions are named by clients: with ``client_id`` the session is that client's, without it the
-    sessions of that name of all clients.
+    Clients name their sessions themselves: with ``client_id`` the room has that client's session,
+    without it the sessions of that name of all clients.
     """
 
     kind: Literal["client", "session", "photo", "global"]
@@ -94,7 +94,7 @@ def room_events(
     upto: Position | None,
     limit: int,
 ) -> list[HistoryEntry]:
-    """The first ``limit`` events of the room after ``after``, up to and including ``upto``."""
+    """Return the room's first ``limit`` events after ``after``, up to and including ``upto``."""
     values: dict[str, Value] = {
         "id": room.id,
         "client_id": room.client_id,
@@ -109,15 +109,15 @@ def room_events(
 
 
 def since(db: Connection, after: Position, limit: int) -> list[HistoryEntry]:
-    """The first ``limit`` events of ``after``'s partition that come after it."""
+    """Return the first ``limit`` events after ``after`` in its partition."""
     everything = Room(kind="global", id="", client_id=None)
     return room_events(db, everything, after.partition, after, None, limit)
 
 
 def has(db: Connection, position: Position, client_id: str | None = None) -> bool:
-    """Return whether the event at ``position`` is folded in, and is the client's if one is given.
+    """Return whether the event at ``position`` is folded, and is the client's if one is given.
 
-    The start of a partition, where there is no event, is everyone's.
+    The start of a partition, which has no event, counts for every client.
     """
     if position == Position.start(position.partition):
         return True
@@ -128,7 +128,7 @@ def has(db: Connection, position: Position, client_id: str | None = None) -> boo
 
 
 def last_of_client(db: Connection, client_id: str, upto: Position) -> Position:
-    """The position of the client's last event up to ``upto``; the start where it has none."""
+    """Return the position of the client's last event up to ``upto``, or the partition's start."""
     rows = db.execute(
         "SELECT partition, ms, seq FROM history INDEXED BY history_of_client"
         " WHERE client_id = ? AND partition = ? AND (ms, seq) <= (?, ?)"
@@ -139,7 +139,7 @@ def last_of_client(db: Connection, client_id: str, upto: Position) -> Position:
 
 
 def latest(db: Connection, upto: Position, limit: int) -> list[HistoryEntry]:
-    """The last ``limit`` events of ``upto``'s partition up to and including it, last one first."""
+    """Return the partition's last ``limit`` events up to and including ``upto``, last one first."""
     rows = db.execute(
         f"SELECT {COLUMNS} FROM history WHERE partition = ? AND (ms, seq) <= (?, ?) "  # noqa: S608 # constants
         "ORDER BY ms DESC, seq DESC LIMIT ?",
@@ -151,9 +151,9 @@ def latest(db: Connection, upto: Position, limit: int) -> list[HistoryEntry]:
 def of_no_photo(
     db: Connection, type_: str, before: Position, since_ms: int, limit: int
 ) -> list[HistoryEntry]:
-    """The last ``limit`` events of a type of the system before ``before``, last one first.
+    """Return the last ``limit`` system events of a type before ``before``, last one first.
 
-    Those from before ``since_ms`` are left out.
+    Events older than ``since_ms`` are left out.
     """
     rows = db.execute(
         f"SELECT {COLUMNS} FROM history INDEXED BY history_of_photo"  # noqa: S608 # constants
@@ -165,15 +165,15 @@ def of_no_photo(
 
 
 def count(db: Connection) -> int:
-    """How many events are folded in."""
+    """Return how many events are folded."""
     return db.execute("SELECT count(*) FROM history")[0][0]
 
 
 def first_missing(db: Connection, other: Path) -> Position | None:
-    """Return the first event of the generation ``other`` that ``db`` does not have as it has it.
+    """Return the first event of the generation ``other`` that is missing from ``db`` or differs.
 
-    The bodies are compared only if both files have the same form: another version may write the
-    same event in another way.
+    The bodies are compared only if the same version has written both files: another version may
+    encode the same event differently.
 
     Raises:
         Corrupt: ``other`` cannot be read.
@@ -181,9 +181,9 @@ def first_missing(db: Connection, other: Path) -> Position | None:
     db.execute("ATTACH DATABASE ? AS other", (str(other),))
     columns = [column[1] for column in db.execute("PRAGMA other.table_info(history)")]
     if not {*KEY, "body"} <= {*columns}:
-        raise Corrupt("it has no history")
-    same_form = db.execute("PRAGMA other.user_version") == db.execute("PRAGMA main.user_version")
-    differs = "ours.body IS NOT theirs.body" if same_form else "ours.ms IS NULL"
+        raise Corrupt("it has no history table")
+    same_version = db.execute("PRAGMA other.user_version") == db.execute("PRAGMA main.user_version")
+    differs = "ours.body IS NOT theirs.body" if same_version else "ours.ms IS NULL"
     rows = db.execute(
         "SELECT theirs.partition, theirs.ms, theirs.seq FROM other.history AS theirs "  # noqa: S608 # constants
         f"LEFT JOIN main.history AS ours USING (partition, ms, seq) WHERE {differs} LIMIT 1"
@@ -192,12 +192,12 @@ def first_missing(db: Connection, other: Path) -> Position | None:
 
 
 def room_sql(room: Room) -> str:
-    """The statement of ``room_events``."""
+    """Return the statement of ``room_events``."""
     return f"""
         SELECT {COLUMNS} FROM history {_ROOMS[room.kind]} AND partition = :partition
           AND (ms, seq) > (:after_ms, :after_seq) AND (ms, seq) <= (:upto_ms, :upto_seq)
         ORDER BY ms, seq LIMIT :limit
-    """  # noqa: S608 # put together from constants
+    """  # noqa: S608 # constants
 
 
 def _row(recorded: Recorded) -> tuple[Value, ...]:

@@ -1,7 +1,7 @@
 """The jobs: each run of a pipeline over a photo, with its stages.
 
-Any stage is recorded, also one that this version does not know. A deleted photo takes its jobs
-along.
+Every stage is recorded, even one that this version does not know. The jobs of a deleted photo are
+removed.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from domain.photo import events as e
+from domain.photo.status import STATUS_AFTER, Status
 from domain.pipeline.failures import Category
 from domain.pipeline.stages import TREE, stages_of
-from projections.models.statuses import STATUS_AFTER, Status
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row
 
@@ -62,7 +62,7 @@ FROM jobs AS j JOIN job_stages AS s ON s.job_id = j.id
 WHERE j.photo_id = ?3 AND s.stage = ?2 AND s.status = 'completed'
 ORDER BY s.completed_at DESC, j.id LIMIT 1
 """
-"""A job that goes on where another ended has its stages, as that one did them."""
+"""Copy the completed stages of earlier jobs into a job that continues after them."""
 
 FORGET = (
     "DELETE FROM job_stages WHERE job_id IN (SELECT id FROM jobs WHERE photo_id = ?)",
@@ -82,7 +82,7 @@ class JobError(_Shape, frozen=True, kw_only=True):
 
 
 class StageView(_Shape, frozen=True, kw_only=True):
-    """``attempt`` is the last one that ended; 0 for a stage that none has ended of."""
+    """A stage of a job; ``attempt`` is the last one that ended, 0 if none has."""
 
     stage: str
     status: Literal["queued", "retrying", "completed", "failed"]
@@ -93,7 +93,7 @@ class StageView(_Shape, frozen=True, kw_only=True):
 
 
 class JobView(_Shape, frozen=True, kw_only=True):
-    """``progress`` is the completed part of the pipeline's stages, 0 to 1."""
+    """A job; ``progress`` is the completed share of the pipeline's stages, 0 to 1."""
 
     job_id: str
     photo_id: str
@@ -149,7 +149,7 @@ def _apply(db: Connection, event: e.Event) -> None:
 
 
 def get(db: Connection, job_id: str) -> JobView | None:
-    """The job with its stages: while it runs, those still to come are shown as queued."""
+    """Return the job with its stages; while it runs, the pending ones are shown as queued."""
     rows = db.execute(
         "SELECT photo_id, client_id, pipeline, priority, status, error, created_at, started_at,"
         " completed_at FROM jobs WHERE id = ?",
@@ -186,7 +186,7 @@ def _progress(recorded: list[Row], planned: frozenset[str]) -> float:
 
 
 def _stages(recorded: list[Row], expected: frozenset[str]) -> list[StageView]:
-    """In the order of the tree, then those that are not in it by name."""
+    """Return the stages in the order of the tree, then unknown ones by name."""
     ended = {
         stage: StageView(
             stage=stage,
@@ -200,10 +200,10 @@ def _stages(recorded: list[Row], expected: frozenset[str]) -> list[StageView]:
     }
     order = [name for name in TREE if name in expected | set(ended)]
     order += sorted(set(ended) - set(TREE))
-    return [ended.get(name) or _to_come(name) for name in order]
+    return [ended.get(name) or _pending(name) for name in order]
 
 
-def _to_come(stage: str) -> StageView:
+def _pending(stage: str) -> StageView:
     return StageView(
         stage=stage, status="queued", attempt=0, duration_ms=None, error=None, completed_at=None
     )

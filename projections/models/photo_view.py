@@ -1,11 +1,11 @@
-"""The shape of a photo on the wire, and how a row of ``photos`` becomes it."""
+"""The shape of a photo on the wire, built from a row of ``photos``."""
 
 from typing import Any
 
 import msgspec
 
 from domain.photo.results import Camera, Exposure, Gps, MetadataResult, Rendition
-from projections.models.statuses import Status
+from domain.photo.status import Status
 from store.sqlite.connection import Row
 
 AS_THEY_ARE = (
@@ -29,7 +29,7 @@ AS_THEY_ARE = (
 )
 """The columns that a view shows under their own name."""
 
-SELECT = f"SELECT id, damaged, processing_metadata, optimized, {', '.join(AS_THEY_ARE)} FROM photos"  # noqa: S608 # put together from constants
+SELECT = f"SELECT id, damaged, processing_metadata, optimized, {', '.join(AS_THEY_ARE)} FROM photos"  # noqa: S608 # constants
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -37,7 +37,7 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ThumbnailView(_Shape, frozen=True, kw_only=True):
-    """``size`` is the longest edge asked for, in pixels."""
+    """A thumbnail; ``size`` is the requested longest edge, in pixels."""
 
     size: int
     width: int
@@ -56,7 +56,7 @@ class OptimizedView(_Shape, frozen=True, kw_only=True):
 
 
 class PhotoView(_Shape, frozen=True, kw_only=True):
-    """A photo as HTTP shows it, key by key; what is not known is null."""
+    """A photo as HTTP shows it, key by key; unknown facts are null."""
 
     photo_id: str
     job_id: str
@@ -90,7 +90,7 @@ class PhotoView(_Shape, frozen=True, kw_only=True):
 
 
 def view_of(row: Row, of_photo: list[tuple[int, Rendition]]) -> PhotoView:
-    """A row of ``SELECT``, and the photo's thumbnails with the size asked for."""
+    """Build the view from a row of ``SELECT`` and the thumbnails, each with its requested size."""
     photo_id, damaged, metadata_json, optimized_json, *plain = row
     columns: dict[str, Any] = dict(zip(AS_THEY_ARE, plain, strict=True))
     metadata = (

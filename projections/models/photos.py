@@ -1,6 +1,6 @@
-"""The photos: what lists show, where the files are, whose they are.
+"""The photos: their facts for lists, their files and their owners.
 
-A deleted photo keeps its row, which says whose it was and when it went; only ``owner`` finds it.
+A deleted photo keeps its row, with its owner and the time of deletion; only ``owner`` finds it.
 """
 
 import logging
@@ -10,11 +10,11 @@ import msgspec
 
 from domain.photo import events as e
 from domain.photo.results import MetadataResult, PlaceholderResult, Rendition, ValidationResult
-from domain.pipeline.control_events import SystemData
+from domain.photo.status import STATUS_AFTER
+from domain.system_events import SystemData
 from projections.models import thumbnails
 from projections.models.cursor import Cursor
 from projections.models.photo_view import SELECT, PhotoView, view_of
-from projections.models.statuses import STATUS_AFTER
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row, Value
 
@@ -94,7 +94,7 @@ FILTERS = {
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``next_cursor`` leads to the following page; null on the last one."""
+    """A page of photos; ``next_cursor`` leads to the next page and is null on the last."""
 
     items: list[PhotoView]
     next_cursor: str | None
@@ -107,7 +107,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the bytes are; ``renditions`` by name, such as ``thumbnail-150`` or ``optimized``.
+    """The files of a photo; ``renditions`` by name, such as ``thumbnail-150`` or ``optimized``.
 
     ``position`` is that of the photo's last event: no rendition is newer.
     """
@@ -138,7 +138,7 @@ def get(db: Connection, photo_id: str) -> PhotoView | None:
 
 
 def owner(db: Connection, photo_id: str) -> Owner | None:
-    """Whose the photo is, or was."""
+    """Return the owner of the photo, even if it is deleted."""
     rows = db.execute(
         "SELECT client_id, session_id, deleted_at IS NOT NULL FROM photos WHERE id = ?", (photo_id,)
     )
@@ -184,13 +184,14 @@ def page(
     cursor: str | None,
     limit: int,
 ) -> Page:
-    """The newest ``limit`` photos that pass every filter, or those that follow on ``cursor``.
+    """Return the newest ``limit`` photos that match all filters, after ``cursor`` if given.
 
-    Photos that come or go meanwhile neither repeat nor hide others. The times are UTC to the
-    millisecond as events have them, from inclusive, to exclusive.
+    Photos that are added or deleted between pages neither repeat nor hide others. The times are UTC
+    to the millisecond, like those of events; ``uploaded_from`` is inclusive, ``uploaded_to``
+    exclusive.
 
     Raises:
-        ValueError: ``cursor`` is none that a page gave out.
+        ValueError: ``cursor`` does not come from a page.
     """
     filters = (client_id, status, session_id, uploaded_from, uploaded_to)
     values: dict[str, Value] = {
@@ -207,13 +208,13 @@ def page(
 
 
 def count(db: Connection) -> int:
-    """How many photos lists show, over all clients."""
+    """Return the number of photos of all clients that are not deleted."""
     index = "INDEXED BY idx_photos_uploaded_at"
-    return db.execute(f"SELECT count(*) FROM photos {index} WHERE deleted_at IS NULL")[0][0]  # noqa: S608 # ours
+    return db.execute(f"SELECT count(*) FROM photos {index} WHERE deleted_at IS NULL")[0][0]  # noqa: S608 # constants
 
 
 def page_sql(filters: Collection[str], *, follows: bool) -> str:
-    """The statement of ``page`` with these filters given.
+    """Return the statement of ``page`` for these filters.
 
     It names its index, because without statistics SQLite sometimes chooses another one and reads
     all photos of a client or of a status for one page.
@@ -264,19 +265,19 @@ def _update(db: Connection, recorded: Recorded, changes: dict[str, Value]) -> No
     }
     columns = ", ".join(f"{column} = :{column}" for column in changes)
     db.execute(
-        f"UPDATE photos SET {columns} WHERE id = :id",  # noqa: S608 # columns are ours
+        f"UPDATE photos SET {columns} WHERE id = :id",  # noqa: S608 # constants
         {**changes, "id": event.data.photo_id},
     )
 
 
 def _changes(data: e.PhotoEvent, at: str) -> dict[str, Value]:
-    """The columns that an event changes; an event that is not named here changes none."""
+    """Return the columns that an event changes; other events change none."""
     status = STATUS_AFTER.get(type(data))
     changes: dict[str, Value] = {} if status is None else {"processing_status": status}
     match data:
         case e.ProcessingRequested():
-            anew = ("processing_error", "processing_started_at", "processing_completed_at")
-            changes |= {"job_id": data.job_id, **dict.fromkeys(anew)}
+            reset = ("processing_error", "processing_started_at", "processing_completed_at")
+            changes |= {"job_id": data.job_id, **dict.fromkeys(reset)}
         case e.ProcessingStarted():
             changes |= {"processing_started_at": at}
         case e.StageCompleted():
@@ -293,7 +294,7 @@ def _changes(data: e.PhotoEvent, at: str) -> dict[str, Value]:
 
 
 def _facts(data: e.StageCompleted) -> dict[str, Value]:
-    """What a stage found out, as columns. A result that is not what its stage says adds nothing."""
+    """Return a stage's result as columns; skip a result that does not have the stage's shape."""
     try:
         match data.stage:
             case "validation":
@@ -309,7 +310,9 @@ def _facts(data: e.StageCompleted) -> dict[str, Value]:
             case _:
                 return {}
     except msgspec.ValidationError as error:
-        logger.warning("photo %s, result of %s left out: %s", data.photo_id, data.stage, error)
+        logger.warning(
+            "photo %s: skipped the invalid result of %s: %s", data.photo_id, data.stage, error
+        )
         return {}
 
 

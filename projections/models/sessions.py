@@ -1,6 +1,6 @@
-"""The sessions of the clients: how many photos, and how far they are.
+"""The sessions of clients: the number of photos in each, by status.
 
-Clients name their sessions themselves, so a session is known by client and name.
+Clients name their sessions themselves, so client and name together identify a session.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from domain.photo import events as e
-from projections.models.statuses import STATUS_AFTER
+from domain.photo.status import STATUS_AFTER
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row
 
@@ -66,7 +66,7 @@ NOWHERE = ""
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``photos`` and the four counts leave out deleted photos."""
+    """A session; ``photos`` and the four counts exclude deleted photos."""
 
     session_id: str
     client_id: str
@@ -99,7 +99,7 @@ def get(db: Connection, client_id: str, session_id: str) -> SessionView | None:
 
 
 def find(db: Connection, session_id: str) -> list[SessionView]:
-    """The sessions of that name, by client, up to ``FOUND_AT_MOST``."""
+    """Return the sessions of that name, by client, at most ``FOUND_AT_MOST``."""
     sql = f"{VIEW} WHERE session_id = ? ORDER BY client_id LIMIT ?"
     rows = db.execute(sql, (session_id, FOUND_AT_MOST))
     return [_view(row) for row in rows]

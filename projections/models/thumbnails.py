@@ -61,7 +61,7 @@ def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
 
 
 def of_photos(db: Connection, photo_ids: Sequence[str]) -> dict[str, list[tuple[int, Rendition]]]:
-    """By photo, ``(size asked for, rendition)`` in the order of size."""
+    """Return ``(requested size, rendition)`` by photo, in the order of size."""
     found: dict[str, list[tuple[int, Rendition]]] = {photo_id: [] for photo_id in photo_ids}
     rows = db.execute(OF_PHOTOS, (msgspec.json.encode(photo_ids).decode(),))
     for photo_id, size, name, key, width, height, file_size, mime_type, sha256 in rows:

@@ -1,11 +1,11 @@
-"""Stored files that were found missing or altered, as gateways, workers and audits come upon them.
+"""Record stored files that gateways, workers and audits find missing or altered.
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{00}:damaged`` | sorted set | each a ``DamagedFile`` as JSON, by when it was noted |
+| ``photolog:{00}:damaged`` | sorted set | ``DamagedFile`` as JSON, scored by time noted |
 
-Every gateway's health check reads it, so it is shared through Redis. It may be lost: whoever meets
-the file again notes it again. It has at most ``NOTED_MAX`` files.
+Redis shares it, because the health check of every gateway reads it. It may be lost: the next read
+of a damaged file notes it again. It has at most ``NOTED_MAX`` files.
 """
 
 import time
@@ -21,7 +21,7 @@ from store.redis.connection import translated
 PARTITION = 0
 
 NOTED_MAX = 100
-"""Files that are remembered; others are noted once some of these are whole and they are met."""
+"""How many files are remembered. Others are noted later, once some of these are repaired."""
 
 ORIGINAL = "original"
 
@@ -29,7 +29,7 @@ Damage = Literal["missing", "altered"]
 
 
 class DamagedFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A file of a photo. ``sha256``, in hex, is the one that the log records, where it is known."""
+    """A damaged file. ``sha256``, in hex, is the digest that the log records, if it is known."""
 
     key: str
     photo_id: str
@@ -44,7 +44,7 @@ class DamagedFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def name_of(photo: Photo | None, key: str) -> str | None:
-    """Return which current file of the photo has this key; None if it has none, or is deleted."""
+    """Return the name of the photo's current file with this key; None if there is none."""
     if photo is None or photo.deleted:
         return None
     return next((name for name, current in photo.keys.items() if current == key), None)
@@ -59,10 +59,10 @@ async def note(
     client_id: str,
     sha256: str | None = None,
 ) -> None:
-    """Remember the file, if it is a current one of a photo that is not deleted.
+    """Note the file, if it is a current file of a photo that is not deleted.
 
     Raises:
-        StoreError: Redis does not answer, or takes nothing.
+        StoreError: Redis does not answer, or rejects writes.
     """
     name = name_of((await log.load(photo_id, client_id)).photo, key)
     if name is None:
@@ -80,7 +80,7 @@ async def note(
 
 
 async def noted(log: Log) -> list[DamagedFile]:
-    """Return the files, those that were noted last at the end; raises StoreError."""
+    """Return the files in the order in which they were last noted; raises StoreError."""
     redis: Any = log.redis
     with translated():
         reply = await redis.zrange(log.keys.damaged(PARTITION), -NOTED_MAX, -1)
@@ -89,7 +89,7 @@ async def noted(log: Log) -> list[DamagedFile]:
     for member in newest:
         try:
             file = msgspec.json.decode(member, type=DamagedFile)
-        except (msgspec.MsgspecError, UnicodeDecodeError):  # others have written it
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # not written by Photolog
             continue
         found.pop(file.key, None)
         found[file.key] = file
@@ -97,7 +97,7 @@ async def noted(log: Log) -> list[DamagedFile]:
 
 
 async def forget(log: Log, keys: Collection[str]) -> None:
-    """Drop the files with these keys: they are whole, or no longer current; raises StoreError."""
+    """Remove files that are repaired or no longer current; raises StoreError."""
     await _remove(log, [each for each in await noted(log) if each.key in keys])
 
 

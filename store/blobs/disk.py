@@ -1,4 +1,4 @@
-"""The disk under the blobs: files that are durable once they are linked, and its errors as ours."""
+"""File operations for blobs on a disk: durable links, and translation of the disk's errors."""
 
 import os
 from collections import OrderedDict
@@ -12,21 +12,21 @@ from store.blobs.interface import DRAFTS
 from store.errors import Exists, Full, Missing, Unavailable
 
 FOLDERS_KNOWN = 10_000
-"""Folders that a process remembers as durable; one takes some 200 bytes."""
+"""How many folders a process remembers as durable; each takes some 200 bytes."""
 
 SHARED_DEPTH = 2
-"""Folders so far below the root, as ``originals/ab``, hold many photos, and are never removed."""
+"""Folders down to this depth, such as ``originals/ab``, hold many photos and are never removed."""
 
 
 def create(path: Path) -> BinaryIO:
-    """A new file for ``write``."""
+    """Create a new file for ``write``."""
     return path.open("xb", buffering=0)
 
 
 def write(file: BinaryIO, data: bytes | bytearray) -> None:
-    """All of it, or raises what kept the rest from being written."""
+    """Write all of the data; raises the error that stopped a partial write."""
     left = memoryview(data)
-    while left:  # an unbuffered write may take a part, so that the next can say why
+    while left:  # an unbuffered write may be partial; the next one then raises the error
         left = left[file.write(left) :]
 
 
@@ -41,10 +41,10 @@ def try_out(path: Path, size: int) -> None:
 
 
 class Folders:
-    """The folders of blobs under ``root``. A folder that ``make`` has returned for is durable.
+    """The folders of blobs under ``root``. Once ``make`` returns, its folder is durable.
 
-    That a folder is there does not say that its name is on the disk: another process may be making
-    it just now. So the first use by each process syncs its parent; later ones cost nothing.
+    A folder that exists may not be durable yet, because another process may just have created it.
+    So the first use by each process syncs the parent; later uses cost nothing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,14 +52,14 @@ class Folders:
         self._durable: OrderedDict[Path, None] = OrderedDict()
 
     def make(self, folder: Path) -> None:
-        """Make the folder and those above it, up to ``root``.
+        """Make the folder and its parents, up to ``root``.
 
-        Raises FileNotFoundError if a deletion removes one of them again meanwhile.
+        Raises FileNotFoundError if a deletion removes one of them meanwhile.
         """
         if folder == self.root or folder in self._durable:
             return
         self.make(folder.parent)
-        # Not `exist_ok`, which looks again and fails if a deletion has removed it by then.
+        # Not `exist_ok`, which checks again and fails if a deletion has removed the folder by then.
         with suppress(FileExistsError):
             folder.mkdir()
         sync_folder(folder.parent)
@@ -68,20 +68,20 @@ class Folders:
             self._durable.popitem(last=False)
 
     def forget(self, folder: Path) -> None:
-        """The folder, and perhaps those above it, were removed."""
+        """Forget a removed folder, and its parents, which may be removed too."""
         for each in (folder, *folder.parents):
             self._durable.pop(each, None)
 
     def remove(self, path: Path) -> None:
-        """Remove the file durably, if there is one, and the folders of its photo that are empty.
+        """Remove the file durably, if it exists, and the empty folders of its photo.
 
-        The folders above those stay: another process may be storing a photo in one of them, and
-        relies on having made it durable.
+        The folders above those stay, because another process that has made one of them durable may
+        be storing a photo there.
         """
         try:
             path.unlink()
         except FileNotFoundError:
-            if not is_there(self.root):
+            if not is_mounted(self.root):
                 raise
         folder = path.parent
         while len(folder.relative_to(self.root).parts) > SHARED_DEPTH:
@@ -96,16 +96,16 @@ class Folders:
         while True:
             try:
                 return sync_folder(folder)
-            except FileNotFoundError:  # another deletion has removed it, too
-                if not is_there(self.root):
+            except FileNotFoundError:  # another deletion has removed it
+                if not is_mounted(self.root):
                     raise
                 folder = folder.parent
 
 
 def link(path: Path, file: Path, folders: Folders, *, replace: bool) -> None:
-    """Make ``path`` a name of the file too, durably, making the folders it needs.
+    """Link ``path`` to the file, durably, and make the folders it needs.
 
-    Raises FileExistsError if that is the name of a file that it must not ``replace``.
+    Raises FileExistsError if the path exists, unless ``replace``.
     """
     while True:
         try:
@@ -117,14 +117,14 @@ def link(path: Path, file: Path, folders: Folders, *, replace: bool) -> None:
             sync_folder(path.parent)
             return
         except FileNotFoundError:
-            # The deletion of another blob has removed the folder that was empty again.
+            # The deletion of another blob has removed the folder, which was empty.
             folders.forget(path.parent)
             if not file.exists():
                 raise
 
 
 def _replace(path: Path, file: Path) -> None:
-    # A link cannot replace a file that is there, a rename can.
+    # A link cannot replace an existing file, but a rename can.
     link = file.with_name(f"{file.name}.link")
     link.hardlink_to(file)
     try:
@@ -135,9 +135,9 @@ def _replace(path: Path, file: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make the folder, and those above it that are missing, durably.
+    """Make the folder and its missing parents, durably.
 
-    The name of a folder that exists is synced, too: a process that was killed may have made it.
+    An existing folder is synced too, because a process that was killed may have made it.
     """
     if not folder.is_dir():
         make_folder(folder.parent)
@@ -145,12 +145,12 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
             folder.mkdir(mode)
         sync_folder(folder.parent)
         return
-    with suppress(PermissionError):  # the parent belongs to somebody else, who made the folder
+    with suppress(PermissionError):  # the parent's owner is another user, who made the folder
         sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what has been linked there durable."""
+    """Make the links in the folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -158,22 +158,22 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def is_there(root: Path) -> bool:
-    """False for the empty folder that is left where a disk was mounted."""
+def is_mounted(root: Path) -> bool:
+    """Return False for the empty folder that an unmounted disk leaves."""
     return (root / DRAFTS).is_dir()
 
 
 @contextmanager
 def translated(root: Path | None = None, key: str = "") -> Generator[None]:
-    """Turn the disk's errors into ours. Only the blob ``key`` of ``root`` can be Missing."""
+    """Translate the disk's errors to StoreErrors. Only the blob ``key`` of ``root`` is Missing."""
     try:
         yield
     except FileNotFoundError as error:
-        if root is not None and is_there(root):
-            raise Missing(f"there is no blob {key}") from error
+        if root is not None and is_mounted(root):
+            raise Missing(f"blob {key} does not exist") from error
         raise Unavailable(f"the disk of the blobs has no {error.filename}") from error
     except FileExistsError as error:
-        raise Exists(f"there is a blob {key} already") from error
+        raise Exists(f"blob {key} already exists") from error
     except OSError as error:
         if error.errno in (ENOSPC, EDQUOT):
             raise Full("the disk of the blobs is full") from error

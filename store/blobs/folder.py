@@ -1,13 +1,13 @@
-"""Blobs in a folder: a file each, whose path under the root is its key.
+"""Blobs in a folder: one file each, whose path under the root is its key.
 
-A blob is written as a draft, synced, linked to its key, and its folder synced. The draft goes when
-its writer leaves the draft's context. That a draft has gone is not synced: a power cut may bring it
-back, and the next process of its writer's name removes it again. A deletion does sync it, because
-the draft is another name of the file.
+A blob is written as a draft, synced, linked to its key, and its folder is synced. The draft is
+removed when its writer leaves the draft's context. That removal is not synced: after a power cut
+the draft may be back, and the next process with its writer's name removes it. A deletion does sync
+it, because the draft is another name of the file.
 
-A disk that is full or read-only still gives what it has, and deleting is what makes room again: the
-circuit breaker stands before neither. A full disk does not open it: each write fails with Full
-until there is room.
+A disk that is full or read-only can still be read, and deleting makes room again, so the circuit
+breaker guards neither. A full disk does not open it: each write fails with Full until there is
+room.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ _BUFFER_BYTES = 1 << 20
 
 
 class FolderDraft:
-    """See ``Draft``. Entering and writing raise Full when no more than the reserve is free."""
+    """See ``Draft``. Entering and writing raise Full if only the reserve is free."""
 
     def __init__(self, blobs: "FolderBlobs", key: str, *, replace: bool = False) -> None:
         self.observe = blobs.observe
@@ -68,14 +68,14 @@ class FolderDraft:
         return self
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Raises Full when the disk has no room but its reserve."""
+        """Append the chunk; raises Full if the disk has no room beyond its reserve."""
         self._buffer += chunk
         self.size += len(chunk)
         if len(self._buffer) >= _BUFFER_BYTES:
             await self.flush()
 
     async def flush(self) -> None:
-        """Bring ``sha256`` up to all that was written."""
+        """Include everything written so far in ``sha256``."""
         if self._buffer:
             buffer, self._buffer = self._buffer, bytearray()
             with self._counted():
@@ -90,7 +90,7 @@ class FolderDraft:
 
     @operation("put")
     async def put(self, data: bytes) -> None:
-        """All at once, without a context: in one thread, because the ways there and back add up."""
+        """Write and commit without a context, all in one thread, to save thread switches."""
         await self._blobs.check()
         try:
             with self._counted():
@@ -108,9 +108,9 @@ class FolderDraft:
         self._leave()
 
     def _leave(self) -> None:
-        # In this thread: a cancelled upload must not leave its draft, and unlinking is quick.
+        # In this thread: a cancelled upload must remove its draft, and unlinking is quick.
         if self._file is not None:
-            # Where the disk has failed, the next process of this name finds what stays.
+            # If the disk has failed, the next process of this name removes the rest.
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
             with suppress(OSError):
@@ -118,7 +118,7 @@ class FolderDraft:
 
     @contextmanager
     def _counted(self) -> Generator[None]:
-        """A step of which only the failure counts: a disk that fails may take a first part."""
+        """Count only failures of this step: a failing disk may accept the first part."""
         try:
             with disk.translated(key=self.key):
                 yield
@@ -153,9 +153,9 @@ class FolderDraft:
 class FolderBlobs:
     """Blobs under one folder of this machine; see ``Blobs``.
 
-    ``owner`` names the writing process; only one process of a name may run at a time. Its drafts
-    leave ``reserve_bytes`` of the disk free, for what is kept there beside the blobs. ``observe``
-    is told of every ``put``, ``get``, ``stat``, ``list`` and ``delete``.
+    ``owner`` names the writing process; only one process of a name may run at a time. Drafts leave
+    ``reserve_bytes`` of the disk free, for other files on it. ``observe`` is called for every
+    ``put``, ``get``, ``stat``, ``list`` and ``delete``.
     """
 
     bucket = BUCKET
@@ -188,15 +188,15 @@ class FolderBlobs:
         return FolderDraft(self, key)
 
     def new_draft(self) -> Path:
-        """A path for a file that is worthless once its writer is gone."""
+        """Return a path for a file that is worthless once its writer is gone."""
         return self.root / DRAFTS / new_draft(self._owner)
 
     def find_room(self, size: int) -> None:
-        """Raises Full if ``size`` bytes more would use up the reserve."""
+        """Raise Full if ``size`` more bytes would use the reserve."""
         if self._reserve_bytes == 0:
             return
         if shutil.disk_usage(self.root).free - size < self._reserve_bytes:
-            raise Full("the disk of the blobs is full but for its reserve")
+            raise Full("the disk of the blobs is full, except for its reserve")
 
     async def put(self, key: str, data: bytes) -> None:
         await FolderDraft(self, key, replace=True).put(data)
@@ -229,7 +229,7 @@ class FolderBlobs:
         return sorted(found, key=lambda blob: blob.key)
 
     def link(self, key: str, *, mime_type: str, disposition: str) -> None:
-        """There are none: only this machine reaches the folder."""
+        """Return None: only this machine reaches the folder."""
 
     async def leftovers(self) -> list[Leftover]:
         with disk.translated():
@@ -261,14 +261,14 @@ class FolderBlobs:
     async def _find(self, key: str) -> Path:
         path = _path(self.root, key)
         with disk.translated(self.root, key):
-            path.stat()  # in this thread: it takes less than the way to another
+            path.stat()  # in this thread: faster than a switch to another
         return path
 
 
 class FolderReader:
-    """Reads a folder that may be a backup, without drafts, or evidence: nothing is written.
+    """Reads a folder without writing to it: it may be evidence, or a backup without drafts.
 
-    ``read`` raises Missing, and Corrupt for a file that is there and cannot be read.
+    ``read`` raises Missing, and Corrupt for a file that exists but cannot be read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -283,9 +283,9 @@ class FolderReader:
                 async for chunk in _chunks(file, start, length):
                     yield chunk
         except FileNotFoundError as error:
-            raise Missing(f"there is no blob {key}") from error
+            raise Missing(f"blob {key} does not exist") from error
         except OSError as error:
-            raise Corrupt(f"the blob {key} cannot be read: {error.strerror}") from error
+            raise Corrupt(f"blob {key} cannot be read: {error.strerror}") from error
 
 
 async def _chunks(file: BinaryIO, start: int, length: int | None) -> AsyncIterator[bytes]:
@@ -306,7 +306,7 @@ def _path(root: Path, key: str) -> Path:
 
 
 def _walk(root: Path, prefix: str) -> Iterator[Blob]:
-    (root / DRAFTS).stat()  # which fails where no disk is mounted: a walk would find nothing
+    (root / DRAFTS).stat()  # fails if no disk is mounted, where a walk would find nothing
     for folder, _, names in os.walk(root / prefix):
         for name in names:
             path = Path(folder, name)
@@ -325,5 +325,5 @@ def _leftovers(root: Path, owner: str) -> Iterator[Leftover]:
         if key is not None and not (root / key).exists():
             key = None
         elif key is not None and not (root / key).samefile(path):
-            key = None  # someone else has stored the blob since
+            key = None  # another writer has stored the blob since
         yield Leftover(draft=path.name, key=key)

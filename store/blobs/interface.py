@@ -1,16 +1,16 @@
-"""Blobs: originals and renditions, each under a key that we drew ourselves.
+"""The contract of blob stores: originals and renditions, under keys that Photolog chooses.
 
 | key | what |
 |---|---|
 | ``originals/ab/<id>`` | an upload, byte for byte; no two uploads have the same id |
 | ``renditions/ab/<photoId>/<jobId>/<name>-<sha256>`` | a picture made from it |
-| ``probes/<id>`` | written, read and deleted to see whether that works |
-| ``log/id`` | the id of the log that names all these |
+| ``probes/<id>`` | written, read and deleted to test the store |
+| ``log/id`` | the id of the log that these blobs belong to |
 | ``drafts/<owner>~<id>`` | worthless once its writer is gone |
-| ``drafts/<owner>~<id>~<key>`` | the trace of a draft: its blob is perhaps named by no event |
+| ``drafts/<owner>~<id>~<key>`` | the trace of a draft: maybe no event names its blob |
 
-Two stores keep them: a folder of this machine (``store.blobs.folder``) and a bucket of MinIO or
-another server of S3 (``store.blobs.s3``).
+There are two stores: a folder on this machine (``store.blobs.folder``), and a bucket of MinIO or
+another S3 server (``store.blobs.s3``).
 """
 
 import re
@@ -31,19 +31,19 @@ PROBES = "probes"
 DRAFTS = "drafts"
 CHUNK_BYTES = 1 << 20
 PROBE_BYTES = 1 << 20
-"""As much as a small photo, because what is full has room for an empty file."""
+"""As large as a small photo, because a full disk still has room for an empty file."""
 
 FAILURES = (Unavailable,)
-"""What a circuit breaker counts. A store that is full has answered, and answers so every time."""
+"""What a circuit breaker counts. A full store is not a failure: it answers every time."""
 
 _KEY = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?", re.ASCII)
 
 
 def original_key(upload_id: str) -> str:
-    """The key of an upload's bytes, which only the photo's event tells.
+    """Return the key of an upload's bytes; only the photo's event records it.
 
-    It is not that of the photo: an upload that is sent again is the same photo, and what becomes of
-    its bytes must not be what becomes of the first ones.
+    It does not derive from the photo's id: a repeated upload is the same photo, but its bytes must
+    not share the fate of the first ones.
     """
     return f"originals/{upload_id[:2]}/{upload_id}"
 
@@ -53,35 +53,38 @@ def rendition_folder(photo_id: str) -> str:
 
 
 def rendition_key(photo_id: str, job_id: str, name: str, sha256: str) -> str:
-    """The same for every attempt of a job that makes the same bytes, so that trying again leaves
-    nothing behind; another for other bytes, so that a result that is dropped replaces none."""
+    """Return the key of a rendition.
+
+    Attempts of a job that make the same bytes share a key, so that a retry leaves nothing behind.
+    Other bytes get another key, so that a dropped result replaces nothing.
+    """
     return f"{rendition_folder(photo_id)}/{job_id}/{name}-{sha256[:16]}"
 
 
 def is_key(key: str) -> bool:
-    """Whether a blob may have this key: no other file is one of ours."""
+    """Return whether this can be the key of a blob; other files do not belong to Photolog."""
     return bool(_KEY.fullmatch(key)) and ".." not in key and "//" not in key
 
 
 def checked(key: str) -> str:
-    """The key; raises ValueError for one that could lead elsewhere."""
+    """Return the key; raises ValueError if it is invalid, as one that leads to another folder."""
     if not is_key(key):
-        raise ValueError(f"{key!r} is not a key")
+        raise ValueError(f"{key!r} is not a valid blob key")
     return key
 
 
 def new_draft(owner: str) -> str:
-    """A name for what is worthless once its writer is gone."""
+    """Return a new name for an object that is worthless once its writer is gone."""
     return f"{owner}~{uuid.uuid4().hex}"
 
 
 def trace_of(draft: str, key: str) -> str:
-    """The name of a draft that tells the key of its blob."""
+    """Return the draft's name with the key of its blob."""
     return f"{draft}~{key.replace('/', '~')}"
 
 
 def traced(trace: str) -> tuple[str, str | None]:
-    """The draft of a trace, and the key that it tells, if any."""
+    """Split a trace into its draft, and the key of its blob, if it has one."""
     owner, _, rest = trace.partition("~")
     number, _, key = rest.partition("~")
     return f"{owner}~{number}", key.replace("~", "/") or None
@@ -96,9 +99,9 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Leftover(msgspec.Struct, frozen=True, kw_only=True):
-    """What a writer that is gone left in ``drafts``.
+    """An object in ``drafts`` whose writer is gone.
 
-    ``key`` is that of a blob that it stored, of which it is not known whether an event names it.
+    ``key`` is the blob that it stored, if any; maybe no event names it.
     """
 
     draft: str
@@ -108,8 +111,8 @@ class Leftover(msgspec.Struct, frozen=True, kw_only=True):
 class Draft(Protocol):
     """A blob being written. Leaving its context without ``commit`` leaves nothing behind.
 
-    ``size`` in bytes and ``sha256`` in hex are those of what was written so far. Entering it raises
-    Full, Unavailable, CircuitOpen.
+    ``size`` in bytes and ``sha256`` in hex cover the bytes written so far. Entering it raises Full,
+    Unavailable, CircuitOpen.
     """
 
     @property
@@ -122,18 +125,18 @@ class Draft(Protocol):
     def sha256(self) -> str: ...
 
     def write(self, chunk: bytes | bytearray | memoryview) -> Awaitable[None]:
-        """Raises Full, Unavailable."""
+        """Append the chunk; raises Full, Unavailable."""
         ...
 
     def flush(self) -> Awaitable[None]:
-        """Bring ``sha256`` up to all that was written."""
+        """Include everything written so far in ``sha256``."""
         ...
 
     def commit(self) -> Awaitable[None]:
-        """Make the blob durable under its key; raises Exists if there is one already.
+        """Make the blob durable under its key; raises Exists if the key is taken.
 
-        The trace of the draft stays until its context is left, so a writer that appends the event
-        there leaves a trace of what it did not finish.
+        The draft's trace stays until its context ends. So a writer that appends the event within
+        the context leaves a trace if it does not get that far.
         """
         ...
 
@@ -142,19 +145,19 @@ class Readable(Protocol):
     """Blobs that can be read."""
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from ``start`` on, in chunks of at most ``CHUNK_BYTES``; raises Missing."""
+        """Yield the bytes from ``start``, in chunks of at most ``CHUNK_BYTES``; raises Missing."""
         ...
 
 
 class Blobs(Readable, Protocol):
-    """Where blobs are kept: each is under its key whole and durable, or not at all.
+    """A blob store: each blob is complete and durable under its key, or not there at all.
 
-    A circuit breaker stands before what writes alone: a read that fails costs nothing but the read.
+    The circuit breaker guards writes only: a failed read costs nothing but the read.
     """
 
     @property
     def bucket(self) -> str:
-        """Where the events say that the blobs are."""
+        """The bucket that events record."""
         ...
 
     @property
@@ -162,63 +165,63 @@ class Blobs(Readable, Protocol):
 
     @property
     def observe(self) -> OperationObserver:
-        """Told of every operation, and by readers who find other bytes than the log records."""
+        """Called for every operation, and by readers that find other bytes than the log records."""
         ...
 
     def check(self) -> Awaitable[None]:
-        """Nothing while blobs are thought to be taken; else try it, as soon as it is time.
+        """Return if the store appears to accept blobs; otherwise probe it, once the back-off ends.
 
         Raises:
-            CircuitOpen: it is not time yet, or someone else is trying.
-            Unavailable: it still fails.
-            Full: it answers again, and has no room.
+            CircuitOpen: the back-off has not ended, or another caller is probing.
+            Unavailable: the store still fails.
+            Full: the store answers again, but has no room.
         """
         ...
 
     def draft(self, key: str) -> AbstractAsyncContextManager[Draft, None]:
-        """A new blob to write under a key of its own."""
+        """Return a draft of a new blob, whose key must be unused."""
         ...
 
     def put(self, key: str, data: bytes) -> Awaitable[None]:
-        """Store ``data`` under ``key``, durably, in place of any blob there."""
+        """Store ``data`` under ``key``, durably, replacing any blob there."""
         ...
 
     def size(self, key: str) -> Awaitable[int]:
-        """In bytes; raises Missing."""
+        """Return the size in bytes; raises Missing."""
         ...
 
     def local(self, key: str) -> AbstractAsyncContextManager[Path]:
-        """A file of this machine that holds the blob, for as long as the context lasts.
+        """Provide the blob as a file on this machine, for as long as the context lasts.
 
         Raises Missing.
         """
         ...
 
     def link(self, key: str, *, mime_type: str, disposition: str) -> str | None:
-        """A URL that gives the blob to anyone for a while; None where it is to be read here."""
+        """Return a temporary URL of the blob that works for anyone; None if links are not used."""
         ...
 
     @property
     def link_origin(self) -> str | None:
-        """The origin (RFC 6454) of all links; None if there are none."""
+        """The origin (RFC 6454) of all links; None if links are not used."""
         ...
 
     def delete(self, key: str) -> Awaitable[None]:
-        """Remove the blob; nothing happens if there is none."""
+        """Remove the blob, if it exists."""
         ...
 
     def keys(self, prefix: str) -> Awaitable[list[Blob]]:
-        """All blobs whose key starts with the folder ``prefix``, in order of key."""
+        """Return all blobs under the folder ``prefix``, in order of key."""
         ...
 
     def leftovers(self) -> Awaitable[list[Leftover]]:
-        """What an earlier process of this owner's name left; call before the first draft."""
+        """Return what an earlier process with this owner's name left; call it before any draft."""
         ...
 
     def clear(self, leftover: Leftover) -> Awaitable[None]:
-        """Forget a leftover; the blob under its key, if any, stays."""
+        """Remove a leftover; the blob under its key, if any, stays."""
         ...
 
     def free_bytes(self) -> Awaitable[int | None]:
-        """Room that is left, or None where nobody says; raises Unavailable."""
+        """Return the free space, None if it is unknown; raises Unavailable."""
         ...

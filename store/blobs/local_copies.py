@@ -1,7 +1,7 @@
-"""Blobs of another machine as files of this one, for decoders, which read files alone.
+"""Keep copies of remote blobs as files on this machine, for decoders, which only read files.
 
-Several stages look at a photo one after the other, so a copy stays some seconds after its use. Not
-longer: the photo may be deleted meanwhile, by a process that does not know of the copy.
+Several stages read a photo one after the other, so a copy is kept for some seconds after its use;
+no longer, because a process that does not know of the copy may delete the photo.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from store.blobs import disk
 KEEP_S = 10.0
 
 Fetch = Callable[[Path], Awaitable[None]]
-"""Writes the blob to a file at the path."""
+"""Writes the blob to a file at the given path."""
 
 
 class _Copy:
@@ -37,10 +37,10 @@ class _Copy:
 
 
 class LocalCopies:
-    """Copies in a folder of this process's own, which is made under ``folder`` when needed.
+    """Copies in a folder of this process's own, created under ``folder`` when needed.
 
-    Those that nobody uses are removed after ``KEEP_S``, and before, the least recently used first,
-    while all together have more than ``max_bytes``. So are those of processes that are gone.
+    Unused copies are removed after ``KEEP_S``, or earlier, least recently used first, while all
+    copies exceed ``max_bytes``. Copies of processes that are gone are removed too.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -52,7 +52,7 @@ class LocalCopies:
 
     @asynccontextmanager
     async def of(self, key: str, fetch: Fetch) -> AsyncGenerator[Path]:
-        """The file, fetched unless it is there; raises what ``fetch`` does, Full, Unavailable."""
+        """Provide the file, fetched if needed; raises what ``fetch`` does, Full, Unavailable."""
         with disk.translated():
             copy = self._find(key)
         copy.users += 1
@@ -71,13 +71,13 @@ class LocalCopies:
             asyncio.get_running_loop().call_later(KEEP_S, self._tidy)
 
     def forget(self, key: str) -> None:
-        """Keep no copy of the blob once those who use it now have gone."""
+        """Remove the copy of the blob as soon as nobody uses it."""
         if key in self._copies:
             self._copies[key].keep_s = 0.0
             self._tidy()
 
     def close(self) -> None:
-        """Remove all of them."""
+        """Remove all copies."""
         self._copies.clear()
         if self._own is not None:
             shutil.rmtree(self._own, ignore_errors=True)
@@ -116,7 +116,7 @@ class LocalCopies:
 
 @contextmanager
 def _alone(root: Path) -> Generator[None]:
-    """While no other process makes or removes a folder there."""
+    """Lock the root, so that no other process creates or removes a folder there."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -127,7 +127,7 @@ def _alone(root: Path) -> Generator[None]:
 
 
 def _remove_abandoned(root: Path) -> None:
-    """Remove the folders whose process is gone, and with it the lock that it held."""
+    """Remove the folders whose process is gone, which are no longer locked."""
     for folder in root.iterdir():
         if not folder.is_dir():
             continue

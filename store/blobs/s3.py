@@ -1,11 +1,11 @@
-"""Blobs in a bucket of MinIO, or of another server of S3: an object each, under its key.
+"""Blobs in a bucket of MinIO, or of another S3 server: one object each, under its key.
 
-The SDK blocks, so each of its calls runs in one of a few threads. A blob is read in chunks, each a
-call of its own: a slow reader holds neither thread nor connection, and a call that failed is
-repeated where it failed. What is read is of one and the same blob: its ETag is asked for.
+The SDK blocks, so its calls run in a small pool of threads. A blob is read in chunks, one call per
+chunk: a slow reader holds neither a thread nor a connection, and a failed call is repeated where it
+failed. Each call asks for the ETag of the first, so all chunks belong to the same blob.
 
-An object appears whole or not at all. A write that a failure cut off is cleaned up after when the
-server is back, by this process or by the next one of its name; see ``store.blobs.s3_draft``.
+An object appears complete or not at all. After a failed write, this process, or the next one with
+its name, cleans up when the server is back; see ``store.blobs.s3_draft``.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from store.blobs.interface import (
 )
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3_bucket import Bucket, Chunk, Server
-from store.blobs.s3_draft import CLEAN_S, MinioDraft, cleaned
+from store.blobs.s3_draft import CLEAN_S, MinioDraft, try_clean
 from store.errors import Full, Missing
 from store.observing import OperationObserver, ignore, operation
 from store.redis.breaker import Breaker
@@ -41,7 +41,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 UNCLEAN_MAX = 10_000
-"""Drafts that are remembered to be cleaned up after; traces tell of the others."""
+"""How many failed drafts are remembered for clean-up; the traces of others remain."""
 
 _CLEANED_AT_ONCE = 4
 
@@ -49,8 +49,8 @@ _CLEANED_AT_ONCE = 4
 class MinioBlobs:
     """Blobs in one bucket; see ``Blobs``. Close it when done.
 
-    ``owner`` names the writing process; of all that use the bucket, only one of a name may run at a
-    time. ``copies`` keeps the files that ``local`` gives. ``observe`` is told of every ``put``,
+    ``owner`` names the writing process; only one process of a name may use the bucket at a time.
+    ``copies`` keeps the files that ``local`` provides. ``observe`` is called for every ``put``,
     ``get``, ``stat``, ``list`` and ``delete``.
     """
 
@@ -74,18 +74,18 @@ class MinioBlobs:
         self._threads = ThreadPoolExecutor(server.connections, thread_name_prefix="blobs")
 
     async def prepare(self) -> None:
-        """Make the bucket unless it is there, and see whether we may write there.
+        """Create the bucket if it does not exist, and test a write.
 
         Raises:
             Denied: a setting is wrong.
             Unavailable: the server cannot be used now.
         """
         await self._run(self.server.prepare)
-        with suppress(Full):  # it still gives what it has
+        with suppress(Full):  # it can still be read
             await self._run(self._try_out)
 
     def close(self) -> None:
-        """Calls that are under way end in their time."""
+        """Close the store. Running calls end within their time-outs."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.server.close()
         self._copies.close()
@@ -161,10 +161,10 @@ class MinioBlobs:
         return self.server.link_origin
 
     async def clean_up(self, draft: MinioDraft) -> None:
-        """Take away what a draft that is left should not leave, now or when the server is back."""
+        """Clean up after a draft, now or when the server is back; then after some earlier ones."""
         is_clean = False
         with anyio.move_on_after(CLEAN_S):
-            is_clean = await self._run(cleaned, draft)
+            is_clean = await self._run(try_clean, draft)
         if not is_clean:
             self.unclean.append(draft)
             return
@@ -172,17 +172,17 @@ class MinioBlobs:
             if not self.unclean:  # others clean up too
                 return
             draft = self.unclean.popleft()
-            if not await self._run(cleaned, draft):
+            if not await self._run(try_clean, draft):
                 self.unclean.append(draft)
                 return
 
     async def finish(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The call in a thread; one that changes something is waited for, though cancelled."""
+        """Run a call that changes data in a thread; wait for its end even if cancelled."""
         with _shielded():
             return await self._run(call, *args, **kwargs)
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The call in a thread, once one is free; cancelled, it is waited for no longer."""
+        """Run the call in a thread once one is free; do not wait for it if cancelled."""
         work = partial(call, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 

@@ -1,8 +1,8 @@
-"""The calls that we make to a server of S3, and its errors as ours.
+"""The calls to an S3 server that Photolog makes.
 
-The calls block: they are for threads. Each ends within the time-outs and tries of its ``Server``.
-A request that is safe to repeat is repeated after a lost reply, a failed connection, or 500, 502,
-503 and 504; the end of a multipart upload is not.
+They block, so they run in threads. Each ends within the time-outs and tries of its ``Server``. A
+request that is safe to repeat is retried after a lost reply, a failed connection, or status 500,
+502, 503 or 504; the completion of a multipart upload is not. Errors are StoreErrors.
 """
 
 import ssl
@@ -24,12 +24,12 @@ from store.blobs.s3_errors import translated
 from store.errors import Exists, Unavailable
 
 DRAFT = "x-amz-meta-draft"
-"""Names the draft that wrote a blob, so that its writer knows it again."""
+"""The header that names the draft that wrote a blob, so that its writer recognizes it."""
 
 SMALLEST_PART_BYTES = 5 << 20
-"""S3 takes no smaller part, but for the last one."""
+"""S3 accepts no smaller part, except the last one."""
 
-_AGAIN = (500, 502, 503, 504)
+_RETRIED_STATUSES = (500, 502, 503, 504)
 _PAUSE_S = 0.1
 _TRIES = 3
 
@@ -37,10 +37,10 @@ _Headers = dict[str, str | list[str] | tuple[str]]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the bucket is, who we are there, and the bounds of talking to it.
+    """The server's address, credentials and bounds.
 
-    ``public_endpoint`` is where others than we reach it, for links; they last ``link_s`` seconds.
-    ``connections`` are also the threads.
+    ``public_endpoint`` is the address of the server for clients, used in links; a link is valid for
+    ``link_s`` seconds. ``connections`` is also the number of threads.
     """
 
     endpoint: str
@@ -60,21 +60,21 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a blob without its bytes. ``draft`` names the one that wrote it."""
+    """The metadata of a blob. ``draft`` names the draft that wrote it."""
 
     size: int
     draft: str | None
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Some bytes of a blob; ``etag`` is that of the blob as they were read."""
+    """Some bytes of a blob; ``etag`` is the blob's ETag at the time of the read."""
 
     data: bytes
     etag: str
 
 
 class Bucket(Minio):
-    """One bucket. Raises Unavailable where nothing else is said."""
+    """One bucket. All calls raise Unavailable, besides the errors that they name."""
 
     def __init__(self, server: Server) -> None:
         self.name = server.bucket
@@ -87,7 +87,7 @@ class Bucket(Minio):
             retries=urllib3.Retry(
                 total=server.retries,
                 backoff_factor=_PAUSE_S,
-                status_forcelist=_AGAIN,
+                status_forcelist=_RETRIED_STATUSES,
                 raise_on_status=False,
                 respect_retry_after_header=False,
             ),
@@ -104,7 +104,7 @@ class Bucket(Minio):
         )
         self._signer: Minio = self
         if server.public_endpoint is not None:
-            # A signature is over the host, too. It sends nothing: the region is known.
+            # A signature covers the host, too. This client sends no requests: the region is known.
             self._signer = Minio(
                 _host(server.public_endpoint),
                 access_key=server.access_key,
@@ -118,10 +118,10 @@ class Bucket(Minio):
         self._pool.clear()
 
     def prepare(self) -> None:
-        """Make the bucket unless it is there."""
+        """Create the bucket if it does not exist."""
         with self._translated():
             try:
-                # Not by HEAD, whose answer has no body that tells what is wrong.
+                # Not with HEAD, whose response has no body that says what is wrong.
                 next(self._listed(""), None)
             except S3Error as error:
                 if error.code != "NoSuchBucket":
@@ -129,38 +129,38 @@ class Bucket(Minio):
                 self._make()
 
     def reach(self) -> None:
-        """See whether the bucket answers."""
+        """Check that the bucket answers."""
         with self._translated():
             if not self.bucket_exists(self.name):
                 raise Unavailable(f"the blob server has no bucket {self.name}")
 
     def put(self, key: str, data: bytes) -> None:
-        """Store a blob, in place of any that is there."""
+        """Store a blob, replacing any blob under the key."""
         with self._translated(key):
-            _beside_deletes(lambda: self._put_object(self.name, key, data))
+            _retry_beside_deletes(lambda: self._put_object(self.name, key, data))
 
     def create(self, key: str, data: bytes, draft: str) -> None:
-        """Store a blob; raises Exists if there is one."""
+        """Store a blob; raises Exists if the key is taken."""
 
         def put(condition: _Headers) -> None:
             headers: _Headers = {DRAFT: draft, **condition}
-            _beside_deletes(lambda: self._put_object(self.name, key, data, headers))
+            _retry_beside_deletes(lambda: self._put_object(self.name, key, data, headers))
 
         with self._translated(key):
             self._create(key, put)
 
     def begin(self, key: str, draft: str) -> str:
-        """The id of a new multipart upload."""
+        """Begin a multipart upload; return its id."""
         with self._translated(key):
             return self._create_multipart_upload(self.name, key, {DRAFT: draft})
 
     def put_part(self, key: str, upload: str, number: int, data: bytes) -> str:
-        """The ETag of the part; parts count from 1."""
+        """Upload a part, numbered from 1; return its ETag."""
         with self._translated(key):
             return self._upload_part(self.name, key, data, None, upload, number)
 
     def complete(self, key: str, upload: str, etags: list[str]) -> None:
-        """Make the blob of its parts; raises Exists if there is one, Missing without the upload."""
+        """Complete a multipart upload; raises Exists if the key is taken, Missing if not begun."""
         request = Element("CompleteMultipartUpload")
         for number, etag in enumerate(etags, 1):
             part = SubElement(request, "Part")
@@ -176,32 +176,32 @@ class Bucket(Minio):
                 headers={"Content-Type": "application/xml", **condition},
                 query_params={"uploadId": upload},
             )
-            if b"<Error>" in answer.data:  # it may answer 200 before it finds that it cannot
+            if b"<Error>" in answer.data:  # a response of 200 may still carry an error
                 raise S3Error.fromxml(answer)
 
         with self._translated(key):
             self._create(key, post)
 
     def abort(self, key: str) -> None:
-        """Give up every multipart upload of the key."""
+        """Abort every multipart upload of the key."""
         with self._translated(key):
             for upload in self._list_multipart_uploads(self.name, prefix=key).uploads:
                 if upload.object_name == key:
                     self._abort_multipart_upload(self.name, key, cast("str", upload.upload_id))
 
     def head(self, key: str) -> Head:
-        """Raises Missing."""
+        """Return the blob's metadata; raises Missing."""
         with self._translated(key):
             found = self.stat_object(self.name, key)
             headers = cast("Mapping[str, str]", found.metadata or {})
             return Head(size=found.size or 0, draft=headers.get(DRAFT))
 
     def get(self, key: str, start: int, length: int, etag: str | None) -> Chunk | None:
-        """Some bytes, fewer only at the blob's end; None if it has none there.
+        """Read ``length`` bytes, fewer only at the blob's end; None if ``start`` is beyond it.
 
         Raises:
             Missing: there is no blob.
-            Unavailable: it is not the one of the ``etag`` any more, or the server is away.
+            Unavailable: the blob no longer has the ``etag``, or the server is unavailable.
         """
         condition: _Headers | None = {"If-Match": f'"{etag}"'} if etag else None
         with self._translated(key):
@@ -226,12 +226,12 @@ class Bucket(Minio):
                 file.writelines(answer.stream(chunk_bytes))
 
     def remove(self, key: str) -> None:
-        """Nothing happens if there is no such blob."""
+        """Remove the blob, if it exists."""
         with self._translated(key):
             self.remove_object(self.name, key)
 
     def blobs(self, prefix: str) -> list[Blob]:
-        """All blobs whose key starts with the prefix, in order of key."""
+        """Return all blobs whose key starts with the prefix, in order of key."""
         with self._translated():
             return list(self._listed(prefix))
 
@@ -241,7 +241,7 @@ class Bucket(Minio):
         return (server.public_endpoint or server.endpoint).rstrip("/") if server.links else None
 
     def link(self, key: str, mime_type: str, disposition: str) -> str | None:
-        """A URL that gives the blob for a while, to anyone; None unless links are switched on."""
+        """Return a temporary URL of the blob that works for anyone; None if links are disabled."""
         origin = self.link_origin
         if origin is None:
             return None
@@ -260,7 +260,7 @@ class Bucket(Minio):
         try:
             self.make_bucket(self.name)
         except S3Error as error:
-            if error.code != "BucketAlreadyOwnedByYou":  # another process was quicker
+            if error.code != "BucketAlreadyOwnedByYou":  # another process has created it
                 raise
 
     def _listed(self, prefix: str) -> Iterator[Blob]:
@@ -273,7 +273,7 @@ class Bucket(Minio):
             )
 
     def _create(self, key: str, call: Callable[[_Headers], None]) -> None:
-        """Where the server knows no conditions, it is asked before whether there is a blob."""
+        """Create with a condition; without support for it, check first whether the key is taken."""
         if self._is_conditional:
             try:
                 return call({"If-None-Match": "*"})
@@ -287,14 +287,14 @@ class Bucket(Minio):
             if error.code != "NoSuchKey":
                 raise
             return call({})
-        raise Exists(f"there is a blob {key} already")
+        raise Exists(f"blob {key} already exists")
 
     def _translated(self, key: str = "") -> AbstractContextManager[None]:
         return translated(self._server.endpoint, self.name, key)
 
 
-def _beside_deletes(put: Callable[[], object]) -> None:
-    """MinIO denies a put also when a delete takes the emptied folder away from under it."""
+def _retry_beside_deletes(put: Callable[[], object]) -> None:
+    """Retry a put that MinIO denies because a concurrent delete removed the emptied folder."""
     for _ in range(_TRIES - 1):
         try:
             put()
@@ -308,7 +308,7 @@ def _beside_deletes(put: Callable[[], object]) -> None:
 
 @contextmanager
 def _released(answer: BaseHTTPResponse) -> Generator[None]:
-    """Give the connection back; one with bytes left on it is closed."""
+    """Return the connection to the pool; close it if unread bytes are left."""
     try:
         yield
     finally:

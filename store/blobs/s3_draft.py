@@ -1,13 +1,14 @@
-"""A blob on its way into a bucket.
+"""Upload a blob to a bucket.
 
 | bytes | how |
 |---|---|
-| fewer than a part | kept here, and sent whole by ``commit`` |
-| more | sent part by part, as a multipart upload, which ``commit`` ends |
+| fewer than a part | kept here; ``commit`` sends them in one request |
+| more | sent part by part, as a multipart upload that ``commit`` completes |
 
-So a draft holds about one part in memory, and nothing is under the key before all is. Before the
-first byte it leaves its trace, an empty object in ``drafts/``, which goes when its context is left:
-a process that is killed in between has told its successor where to look.
+So a draft holds about one part in memory, and the key stays empty until the blob is complete.
+Before the first byte, the draft stores its trace, an empty object in ``drafts/``, and removes it
+when its context ends. If the process is killed in between, the trace tells its successor what to
+clean up.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("photolog.blobs")
 
 CLEAN_S = 5.0
-"""How long a draft that is left may take to clean up; what it does not manage is done later."""
+"""How long the clean-up of a draft may take; what does not succeed in time is done later."""
 
 _TRIES = 3
 
@@ -89,12 +90,12 @@ class MinioDraft:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Shielded: an upload that is cancelled must not leave its parts.
+        # Shielded: a cancelled upload must remove its parts.
         with anyio.CancelScope(shield=True):
             await self._blobs.clean_up(self)
 
     def clean(self) -> None:
-        """Take away everything but the committed blob; blocks. Does no harm a second time."""
+        """Remove everything but a committed blob; blocks. Idempotent."""
         if self._has_begun and not self._is_stored:
             self._bucket.abort(self.key)
         if self._may_be_stored and not self._is_stored and self._is_ours():
@@ -103,7 +104,7 @@ class MinioDraft:
 
     @contextmanager
     def _counted(self) -> Generator[None]:
-        """A step of which only the failure counts: a server that fails may take a first part."""
+        """Count only failures of this step: a failing server may accept the first part."""
         try:
             yield
         except FAILURES:
@@ -135,7 +136,7 @@ class MinioDraft:
                 self._store()
                 break
             except (Exists, Missing, Unavailable) as error:
-                # The reply may have been lost, and not the request.
+                # The request may have succeeded, and only its reply was lost.
                 if self._is_ours():
                     break
                 if isinstance(error, Missing):
@@ -151,18 +152,18 @@ class MinioDraft:
             self._bucket.complete(self.key, self._upload, self._etags)
 
     def _is_ours(self) -> bool:
-        """Whether the blob under the key is the one that this draft has written."""
+        """Return whether this draft wrote the blob under the key."""
         try:
             return self._bucket.head(self.key).draft == self._name
         except Missing:
             return False
 
 
-def cleaned(draft: MinioDraft) -> bool:
-    """Whether all that was to be taken away is; blocks."""
+def try_clean(draft: MinioDraft) -> bool:
+    """Clean up after the draft; return False if that must be repeated later. Blocks."""
     try:
         draft.clean()
     except StoreError as error:
-        logger.warning("blob %s is cleaned up after later: %s", draft.key, error)
+        logger.warning("the upload of blob %s will be cleaned up later: %s", draft.key, error)
         return False
     return True

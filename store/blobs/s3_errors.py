@@ -1,4 +1,4 @@
-"""The errors of a server of S3, and of the way to it, as ours."""
+"""Translate the errors of an S3 server, and of the connection to it, to StoreError."""
 
 import ssl
 from collections.abc import Generator
@@ -13,80 +13,82 @@ from store.errors import Denied, Exists, Full, Missing, StoreError, Unavailable
 _ABSENT = {"NoSuchKey", "NoSuchUpload"}
 _FULL = {"XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded"}
 _NO_SPACE = "no space left on device"
-"""In what MinIO says of a full disk, as an internal error."""
+"""Part of MinIO's message about a full disk, which it reports as an internal error."""
 
 _DENIED = {
     "InvalidAccessKeyId": ("access_key", "the server does not know the access key"),
-    "SignatureDoesNotMatch": ("secret_key", "it is not the secret key of the access key"),
-    "AccessDenied": ("bucket", "the access key may not use the bucket {bucket} as it has to"),
-    "AllAccessDisabled": ("bucket", "nobody may use the bucket {bucket}"),
-    "BucketAlreadyExists": ("bucket", "the bucket {bucket} belongs to somebody else"),
-    "InvalidBucketName": ("bucket", "the server takes no bucket of the name {bucket}"),
-    "AuthorizationHeaderMalformed": ("region", "the server refuses the region: {said}"),
-    "PermanentRedirect": ("region", "the bucket {bucket} is in another region: {said}"),
-    "IllegalLocationConstraintException": ("region", "the server refuses the region: {said}"),
-    "BadRequest": ("region", "the server refuses the region: {said}"),
+    "SignatureDoesNotMatch": ("secret_key", "the secret key does not match the access key"),
+    "AccessDenied": ("bucket", "the access key lacks permissions on the bucket {bucket}"),
+    "AllAccessDisabled": ("bucket", "all access to the bucket {bucket} is disabled"),
+    "BucketAlreadyExists": ("bucket", "the bucket {bucket} belongs to another account"),
+    "InvalidBucketName": ("bucket", "the server rejects the bucket name {bucket}"),
+    "AuthorizationHeaderMalformed": ("region", "the server refuses the region: {detail}"),
+    "PermanentRedirect": ("region", "the bucket {bucket} is in another region: {detail}"),
+    "IllegalLocationConstraintException": ("region", "the server refuses the region: {detail}"),
+    "BadRequest": ("region", "the server refuses the region: {detail}"),
 }
-"""By code: the setting that is wrong, and how. ``BadRequest`` is what HEAD makes of a region."""
+"""The wrong setting and the reason, by code. HEAD reports a wrong region as ``BadRequest``."""
 
-_OF_ANOTHER_NAME = {62, 64}
+_NAME_MISMATCH = {62, 64}
 """What OpenSSL calls ``X509_V_ERR_HOSTNAME_MISMATCH`` and ``X509_V_ERR_IP_ADDRESS_MISMATCH``."""
 
 
 @contextmanager
 def translated(endpoint: str, bucket: str, key: str = "") -> Generator[None]:
-    """For calls about the blob ``key`` of the bucket, or about the bucket."""
+    """Translate the errors of calls about the blob ``key``, or about the bucket."""
     try:
         yield
     except S3Error as error:
-        raise _ours(error, bucket, key) from error
+        raise _store_error(error, bucket, key) from error
     except http.HTTPError as error:
-        raise _unreached(error, endpoint) from error
+        raise _connection_error(error, endpoint) from error
     except ServerError as error:
-        message = f"{endpoint} answers with status {error.status_code}"
+        message = f"{endpoint} answered with status {error.status_code}"
         raise Unavailable(message) from error
     except (InvalidResponseError, MinioException, ParseError) as error:
         if endpoint.startswith("http:") and "HTTPS" in str(error):
-            raise Denied(f"{endpoint} speaks TLS: write https://", "endpoint") from error
-        raise Unavailable(f"{endpoint} does not answer as S3 does: {error}") from error
+            raise Denied(f"{endpoint} expects TLS: use https://", "endpoint") from error
+        raise Unavailable(f"{endpoint} does not answer like an S3 server: {error}") from error
 
 
-def _ours(error: S3Error, bucket: str, key: str) -> StoreError:
-    code, said = error.code or "", error.message or ""
+def _store_error(error: S3Error, bucket: str, key: str) -> StoreError:
+    code, detail = error.code or "", error.message or ""
     if code in _ABSENT:
-        return Missing(f"there is no blob {key}")
+        return Missing(f"blob {key} does not exist")
     if code == "PreconditionFailed":
-        return Exists(f"there is a blob {key} already")
-    if code in _FULL or _NO_SPACE in said:
+        return Exists(f"blob {key} already exists")
+    if code in _FULL or _NO_SPACE in detail:
         return Full("the blob server is full")
     if code in _DENIED:
         setting, message = _DENIED[code]
-        return Denied(message.format(bucket=bucket, said=said), setting)
-    return Unavailable(f"the blob server says {code}: {said}")
+        return Denied(message.format(bucket=bucket, detail=detail), setting)
+    return Unavailable(f"the blob server reports {code}: {detail}")
 
 
-def _unreached(error: http.HTTPError, endpoint: str) -> StoreError:
+def _connection_error(error: http.HTTPError, endpoint: str) -> StoreError:
     reason = error.reason if isinstance(error, http.MaxRetryError) else error
     match reason:
         case http.SSLError():
-            return _distrusted(reason, endpoint)
+            return _tls_error(reason, endpoint)
         case http.NameResolutionError():
-            why = "its name is not known"
+            why = "its host name cannot be resolved"
         case http.NewConnectionError():
-            why = "it takes no connection"
+            why = "it refuses connections"
         case http.TimeoutError():
-            why = "it takes too long"
+            why = "the request timed out"
         case _:
-            why = "the connection broke off"
+            why = "the connection was lost"
     return Unavailable(f"{endpoint} does not answer: {why}")
 
 
-def _distrusted(reason: http.SSLError, endpoint: str) -> Denied:
+def _tls_error(reason: http.SSLError, endpoint: str) -> Denied:
     for cause in reason.args:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            said = cause.verify_message
-            if cause.verify_code in _OF_ANOTHER_NAME:
-                return Denied(f"{endpoint} has the certificate of another: {said}", "endpoint")
-            message = f"{endpoint} has a certificate that none of these authorities vouches for"
-            return Denied(f"{message}: {said}", "ca_file")
-    return Denied(f"{endpoint} does not speak TLS as it should: {reason}", "endpoint")
+            detail = cause.verify_message
+            if cause.verify_code in _NAME_MISMATCH:
+                return Denied(
+                    f"{endpoint} has a certificate for another name: {detail}", "endpoint"
+                )
+            message = f"{endpoint} has a certificate that no trusted authority has signed"
+            return Denied(f"{message}: {detail}", "ca_file")
+    return Denied(f"the TLS connection to {endpoint} failed: {reason}", "endpoint")

@@ -1,1 +1,1 @@
-"""What Redis keeps of clients: rate limits, sessions and sign-in tickets."""
+"""Client data in Redis that may be lost: rate limits, browser sessions and sign-in tickets."""

@@ -1,14 +1,14 @@
-"""Browser sessions and one-time sign-in tickets: secrets that stand for a client for a while.
+"""Browser sessions and one-time sign-in tickets: secrets that represent a client temporarily.
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{07}:session:<digest>`` | string, expires | whom the session is for |
-| ``photolog:{07}:sessions:<clientId>`` | zset, expires | the client's, see ``remember.lua`` |
+| ``photolog:{07}:session:<digest>`` | string, expires | the session's ``Grant`` |
+| ``photolog:{07}:sessions:<clientId>`` | zset, expires | the client's sessions: ``remember.lua`` |
 | ``photolog:{07}:ticket:<digest>``, ``…:tickets:<clientId>`` | the same | for tickets |
 
-A secret is random text after the number of its client's partition. Redis has only its SHA-256, so
-whoever reads Redis cannot sign in. These are no facts and not in the log: if Redis loses them,
-people sign in again.
+A secret is the number of its client's partition, followed by random text. Redis has only its
+SHA-256, so nobody can sign in with what Redis holds. Credentials are not facts and not in the log:
+if Redis loses them, people sign in again.
 """
 
 import hashlib
@@ -30,18 +30,18 @@ logger = logging.getLogger("photolog.credentials")
 Kind = Literal["session", "ticket"]
 
 SECRET_BYTES = 24
-"""192 bits: nobody finds one by trying."""
+"""192 bits: too many to guess."""
 
 _SECRET = re.compile(r"(\d{1,4})-([\w-]{32})", re.ASCII)
 
 CHUNK = 500
-"""Keys that are looked up at once."""
+"""How many keys are looked up at once."""
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a credential is for. Times are in seconds since 1970.
+    """The client and rights of a credential. Times are in seconds since 1970.
 
-    ``token_id``, ``key_id`` and ``issued`` are those of the token it was obtained with.
+    ``token_id``, ``key_id`` and ``issued`` belong to the token that it was obtained with.
     """
 
     client_id: str
@@ -54,7 +54,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """Where Redis keeps a credential; it does not let anyone sign in."""
+    """The place of a credential in Redis; it does not allow anyone to sign in."""
 
     partition: int
     digest: str
@@ -65,7 +65,7 @@ _decoder = msgspec.msgpack.Decoder(Grant)
 
 
 def held(secret: str, log: Log) -> Held | None:
-    """Return where the credential would be; None if ``secret`` cannot be one."""
+    """Return the place of the credential; None if ``secret`` is malformed."""
     match = _SECRET.fullmatch(secret)
     if match is None or int(match[1]) >= log.partitions:
         return None
@@ -73,7 +73,7 @@ def held(secret: str, log: Log) -> Held | None:
 
 
 class Credentials:
-    """The sessions or the tickets of one log, at most ``most`` of each client.
+    """The sessions or tickets of one log, at most ``most`` per client.
 
     Every method raises Unavailable while Redis does not answer.
     """
@@ -85,7 +85,7 @@ class Credentials:
         self._remember = log.redis.lua("log/remember")
 
     async def create(self, grant: Grant, lifetime_s: float) -> str:
-        """Return the secret of a new credential; the oldest one goes if it is one too many.
+        """Create a credential and return its secret; delete the oldest ones beyond the limit.
 
         Raises:
             Full: Redis has no room.
@@ -108,21 +108,21 @@ class Credentials:
         return secret
 
     async def find(self, place: Held) -> Grant | None:
-        """Return what the credential grants; None if it has expired or never was, or is damaged."""
+        """Return what the credential grants; None if it is expired, unknown or damaged."""
         return await self._read(place, take=False)
 
     async def take(self, place: Held) -> Grant | None:
-        """Return what the credential grants and remove it: of several callers one gets it."""
+        """Return what the credential grants and remove it: only one of several callers gets it."""
         return await self._read(place, take=True)
 
     async def delete(self, place: Held) -> None:
-        """Remove the credential; its client's index forgets it when it would have expired."""
+        """Remove the credential; its entry in the client's index remains until it expires."""
         redis: Any = self._log.redis
         with translated():
             await redis.unlink(self._key(place))
 
     async def missing(self, places: Iterable[Held]) -> set[Held]:
-        """Return those that are not there any more."""
+        """Return the places whose credentials no longer exist."""
         by_partition: defaultdict[int, list[Held]] = defaultdict(list)
         for place in places:
             by_partition[place.partition].append(place)

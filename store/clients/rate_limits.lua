@@ -1,13 +1,13 @@
--- Take tokens from token buckets, and give back those left of earlier calls.
+-- Take tokens from token buckets, and give back unused tokens of earlier calls.
 --
--- A bucket is kept as the time at which it will be full again (GCRA): a bucket that is full has no
--- key, and a key expires when its bucket is full. All times are the server's, in microseconds.
+-- A bucket is stored as the time at which it will be full again (GCRA): a full bucket has no key,
+-- and a key expires when its bucket is full. All times are the server's, in microseconds.
 --
--- KEYS  the buckets, all of one slot
--- ARGV  5 a bucket: its capacity, the time in which an empty one fills up, tokens given back
---       (owed ones are negative), tokens needed, tokens wanted. A bucket with fewer tokens than
---       needed gives none; another one gives as many of those wanted as it has.
--- Returns 2 a bucket: tokens taken, thousandths of tokens left.
+-- KEYS  the buckets, all in one slot
+-- ARGV  5 per bucket: capacity, time in which an empty one fills up, tokens given back (negative if
+--       owed), tokens needed, tokens wanted. A bucket with fewer tokens than needed gives none;
+--       otherwise it gives as many of the wanted tokens as it has.
+-- Returns 2 per bucket: tokens taken, thousandths of tokens left.
 local time = redis.call("TIME")
 local now = time[1] * 1000000 + time[2]
 local reply = {}
@@ -17,7 +17,7 @@ for index, key in ipairs(KEYS) do
   local back, needed, wanted = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   local interval = window / capacity
   local before = tonumber(redis.call("GET", key) or now) or now
-  -- A clock that was set back leaves a bucket empty at most.
+  -- If the clock was set back, a bucket is at most empty.
   local full_at = math.max(now, math.min(before, now + window) - back * interval)
   local tokens = math.floor((now + window - full_at) / interval + 0.001)
   local taken = 0

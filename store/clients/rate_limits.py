@@ -1,24 +1,24 @@
 """Token buckets that all processes share through Redis, with leases that save round trips.
 
-A process takes tokens from the shared bucket in batches and spends them without asking again. A
-lease is good for ``LEASE_S``; what is left of it goes back with the next call. Within any time T
-all processes together therefore spend at most ``capacity + rate * (T + LEASE_S)`` tokens, however
-many processes there are; each may add what was left of a lease when a larger charge prolonged it,
-which is less than that charge.
+A process leases tokens from the shared bucket in batches and spends them without another call. A
+lease is valid for ``LEASE_S``; unused tokens go back with the next call. So in any time T, all
+processes together spend at most ``capacity + rate * (T + LEASE_S)`` tokens, however many processes
+there are; each may add the rest of a lease that a larger charge prolonged, which is less than that
+charge.
 
-- The script is atomic for all buckets of one call, and each bucket is changed by that script alone.
-  What is asked for while a call to a partition is under way goes with the next call to it.
-- A lease is doubled each time it is used up, up to a ``LEASE_PART`` of the bucket, so a bucket of
-  few tokens is shared exactly, with a call for each use.
-- A bucket known to have too little is not asked about again until it can have enough: a flood that
-  is refused costs Redis nothing.
-- Times in Redis are those of its server. A bucket that is full has no key, and keys expire.
-- While a partition does not answer within ``ANSWER_S``, its buckets go on from what this process
+- The script is atomic for all buckets of a call, and nothing else changes the buckets. Requests
+  that arrive while a call to a partition is running go with the next call to it.
+- A lease doubles each time it is used up, to at most one part in ``LEASE_PART`` of the bucket, so
+  a small bucket is shared exactly, with a call for each use.
+- A bucket known to have too few tokens is not asked again until it can have enough: rejecting a
+  flood costs Redis nothing.
+- Times in Redis are the server's. A full bucket has no key, and keys expire.
+- If a partition does not answer within ``ANSWER_S``, its buckets continue with what this process
   knows of them, without waiting; each process then allows a whole bucket by itself.
 
 The library ``limits`` (5.8) was considered. It has an asynchronous Redis storage and atomic
 scripts, but no token bucket: its windows admit twice the limit around their edge, or keep an entry
-for each hit. One call tests one limit, what is left takes a second call, and nothing is leased.
+per hit. A call tests one limit, the remaining tokens take a second call, and there are no leases.
 """
 
 import logging
@@ -44,26 +44,26 @@ logger = logging.getLogger("photolog.buckets")
 LEASE_S = 2.0
 LEASE_PART = 50
 ANSWER_S = 0.5
-"""How long a call may take before its buckets go on without Redis."""
+"""How long a call may take before its buckets continue without Redis."""
 
 AWAY_S = 2.0
-"""The longest time between two tries to reach Redis again."""
+"""The longest pause between two tries to reach Redis."""
 
 MOST_IN_A_CALL = 100
 KEPT = 10_000
 
 _FAILURES = (StoreError, RedisError)
-"""Whatever Redis says instead of an answer: a rate limit never fails a request."""
+"""Any error of Redis is handled, because a rate limit must never fail a request."""
 
 Charge = tuple["Bucket", int]
 """A bucket and the tokens to take from it."""
 
 
 class Bucket:
-    """One bucket as this process knows it. It holds ``capacity`` tokens, refilled in ``window_s``.
+    """One bucket as this process knows it: ``capacity`` tokens, refilled in ``window_s``.
 
-    ``held`` tokens are leased until ``until``, ``aside`` ones go back with a call under way.
-    ``shared`` were left in Redis at ``at``. Times are of the local monotonic clock.
+    ``held`` tokens are leased until ``until``; ``aside`` tokens go back with the running call;
+    ``shared`` tokens were left in Redis at ``at``. Times are of the local monotonic clock.
     """
 
     __slots__ = (
@@ -98,12 +98,12 @@ class Bucket:
         self.least = 0
 
     def left(self, now: float) -> float:
-        """Return the tokens that are left, as far as is known; others may have taken some."""
+        """Return the tokens left, as far as known; other processes may have taken some."""
         shared = min(self.capacity, self.shared + (now - self.at) * self.rate)
         return min(self.capacity, shared + self.held + self.aside)
 
     def wait_s(self, cost: int, now: float) -> float:
-        """Return the seconds until ``cost`` tokens can be there."""
+        """Return the seconds until the bucket can have ``cost`` tokens."""
         return max(0.0, (cost - self.left(now)) / self.rate)
 
     def full_in_s(self, now: float) -> float:
@@ -111,7 +111,7 @@ class Bucket:
         return self.wait_s(self.capacity, now)
 
     def spend(self, cost: int, now: float) -> bool:
-        """Take tokens of a bucket that this process has to itself."""
+        """Take tokens from a bucket that only this process uses; return whether it had enough."""
         self.ask(cost)
         self.take_alone(now)
         if self.held < cost:
@@ -120,39 +120,39 @@ class Bucket:
         return True
 
     def ask(self, cost: int) -> None:
-        """Note that ``cost`` tokens are wanted of the next lease."""
+        """Add ``cost`` tokens to the next lease."""
         self.least = min(self.least, cost) if self.asked else cost
         self.asked += cost
 
-    def wish(self, now: float) -> "_Wish":
-        """Return what to ask Redis for, and put aside what goes back."""
+    def request(self, now: float) -> "_LeaseRequest":
+        """Return the next request to Redis, and set aside the tokens that go back."""
         if self.asked == 0 and self.held >= 0:
-            return _Wish(0, 0, 0)  # only to see what is left; the lease stays
+            return _LeaseRequest(0, 0, 0)  # only to see the remaining tokens; the lease stays
         if self.until >= now:
             self.batch = 2 * max(self.batch, self.asked)
         elif self.held > 0:
             self.batch //= 2
         self.batch = max(1, min(self.batch, self.capacity // LEASE_PART))
-        # A lease that still runs stays: those for whom it was taken may not have come for it yet.
+        # A valid lease stays: callers that it was taken for may not have used it yet.
         back = self.held if self.until < now or self.held < 0 else 0
-        wish = _Wish(back, self.least, max(self.asked, self.batch))
+        request = _LeaseRequest(back, self.least, max(self.asked, self.batch))
         self.held, self.aside, self.asked = self.held - back, back, 0
-        return wish
+        return request
 
-    def undo(self, wish: "_Wish") -> None:
-        """Take back a wish that was not answered."""
+    def undo(self, request: "_LeaseRequest") -> None:
+        """Undo a request that got no answer."""
         self.held, self.aside = self.held + self.aside, 0
-        self.asked, self.least = max(self.asked, wish.least), wish.least
+        self.asked, self.least = max(self.asked, request.least), request.least
 
     def take(self, tokens: int, left: float, now: float) -> None:
-        """Hold ``tokens`` more, of a bucket that has ``left`` now."""
+        """Add ``tokens`` to the lease; ``left`` tokens remain in Redis."""
         self.held, self.aside = self.held + tokens, 0
         self.shared, self.at = left, now
         if tokens > 0:
             self.until = now + LEASE_S
 
     def take_alone(self, now: float) -> None:
-        """Lease what is wanted from what this process knows to be left."""
+        """Lease the wanted tokens without Redis, from those that this process knows to be left."""
         self.shared, self.at, self.held, self.aside = self.left(now), now, 0, 0
         if self.shared >= self.least:
             self.held = min(self.asked, int(self.shared))
@@ -161,8 +161,8 @@ class Bucket:
         self.asked = 0
 
 
-class _Wish(NamedTuple):
-    """Tokens that go back, those needed at least, and those wanted."""
+class _LeaseRequest(NamedTuple):
+    """Tokens to give back, the fewest needed, and the most wanted."""
 
     back: int
     least: int
@@ -170,9 +170,9 @@ class _Wish(NamedTuple):
 
 
 class Table:
-    """The buckets of one policy by subject; the least recently used ones are forgotten.
+    """The buckets of one policy, by subject; the least recently used are dropped.
 
-    A forgotten bucket loses its lease, and is known again from Redis.
+    A dropped bucket loses its lease; its state is read from Redis again.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Table:
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def of(self, subject: str, client_id: str) -> Bucket:
-        """Return the subject's bucket, which is in the partition of ``client_id``."""
+        """Return the subject's bucket, in the partition of ``client_id``."""
         found = self._buckets.get(subject)
         if found is not None:
             self._buckets.move_to_end(subject)
@@ -200,8 +200,8 @@ class Table:
         return made
 
 
-class _Line:
-    """The calls to one partition, one at a time. ``ended`` is set when the next one has ended."""
+class _CallQueue:
+    """The calls to one partition, one at a time. ``ended`` is set when the next call has ended."""
 
     def __init__(self, partition: int) -> None:
         self.waiting: dict[str, Bucket] = {}
@@ -210,7 +210,7 @@ class _Line:
         self.breaker = Breaker(f"rate limits of partition {partition}", failures=1, open_s=AWAY_S)
 
     def release(self, now: float) -> None:
-        """Let everything that waits go on without Redis."""
+        """Let all waiting buckets continue without Redis."""
         for bucket in self.waiting.values():
             bucket.take_alone(now)
         self.waiting.clear()
@@ -219,9 +219,9 @@ class _Line:
 
 
 class Buckets:
-    """Takes from the buckets of one log, for the tasks of one event loop.
+    """Takes tokens from the buckets of one log, for one event loop.
 
-    ``calls`` counts the calls to Redis. ``clock`` gives seconds.
+    ``calls`` counts the calls to Redis. ``clock`` returns seconds.
     """
 
     def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -229,11 +229,11 @@ class Buckets:
         self.clock = clock
         self._keys = log.keys
         self._script: Script = log.redis.lua("clients/rate_limits")
-        self._lines: dict[int, _Line] = {}
+        self._queues: dict[int, _CallQueue] = {}
         self._tasks: TaskGroup | None = None
 
     async def run(self) -> None:
-        """Share the buckets until cancelled; before and after, spend what is known here."""
+        """Share the buckets through Redis until cancelled; otherwise each process uses its own."""
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -245,7 +245,7 @@ class Buckets:
         """Take tokens from all of the buckets, or from none.
 
         Returns:
-            None, or the first bucket that has too little.
+            None, or the first bucket that has too few.
         """
         while True:
             now = self.clock()
@@ -264,9 +264,9 @@ class Buckets:
             await self._lease(lacking, now)
 
     def take_known(self, bucket: Bucket) -> bool:
-        """Take one token without waiting, if there may be one; what is owed is paid afterwards.
+        """Take one token without waiting, if there may be one; the bucket is charged afterwards.
 
-        Each process may take what the others took since it last asked.
+        So a process may also take tokens that others have taken since it last asked.
         """
         now = self.clock()
         if bucket.left(now) < 1:
@@ -277,7 +277,7 @@ class Buckets:
         return True
 
     async def refresh(self, *buckets: Bucket) -> None:
-        """Ask what is left of the buckets; what cannot be asked stays as it is known here."""
+        """Ask Redis for the remaining tokens; a bucket that cannot be asked stays as it is."""
         await self._lease([(bucket, 0) for bucket in buckets], self.clock())
 
     async def _lease(self, charges: list[Charge], now: float) -> None:
@@ -286,62 +286,68 @@ class Buckets:
                 await ended.wait()
 
     def _ask(self, bucket: Bucket, cost: int, now: float) -> anyio.Event | None:
-        """Return what will be set when Redis has been asked; None if it will not be."""
+        """Queue the bucket for a call; return the event of its end, None if Redis is not asked."""
         bucket.ask(cost)
-        line = self._lines.get(bucket.partition)
-        if line is None:
-            line = self._lines[bucket.partition] = _Line(bucket.partition)
-        if self._tasks is None or line.breaker.state != "closed":
+        queue = self._queues.get(bucket.partition)
+        if queue is None:
+            queue = self._queues[bucket.partition] = _CallQueue(bucket.partition)
+        if self._tasks is None or queue.breaker.state != "closed":
             bucket.take_alone(now)
             return None
-        line.waiting[bucket.key] = bucket
-        if not line.busy:
-            line.busy = True
-            self._tasks.start_soon(self._serve, line, bucket.partition)
-        return line.ended
+        queue.waiting[bucket.key] = bucket
+        if not queue.busy:
+            queue.busy = True
+            self._tasks.start_soon(self._serve, queue, bucket.partition)
+        return queue.ended
 
-    async def _serve(self, line: _Line, partition: int) -> None:
-        """Send what waits, and what comes meanwhile; while Redis is away, try until it is back."""
-        log_context.begin(Subject())  # it outlives the request that began it
+    async def _serve(self, queue: _CallQueue, partition: int) -> None:
+        """Make calls while buckets wait; if Redis is unavailable, retry until it is back."""
+        log_context.begin(Subject())  # this outlives the request that started it
         probe = Bucket(self._keys.allowance(partition, "probe", ""), partition, 1, 1)
         try:
-            while line.waiting:
-                asked = [line.waiting.pop(key) for key in list(line.waiting)[:MOST_IN_A_CALL]]
-                ended, line.ended = line.ended, anyio.Event()
+            while queue.waiting:
+                asked = [queue.waiting.pop(key) for key in list(queue.waiting)[:MOST_IN_A_CALL]]
+                ended, queue.ended = queue.ended, anyio.Event()
                 try:
-                    await self._call(line, asked)
+                    await self._call(queue, asked)
                 finally:
                     ended.set()
-                while line.breaker.state != "closed":
-                    line.release(self.clock())
-                    await anyio.sleep(line.breaker.retry_after_s)
-                    await self._call(line, [probe])
+                while queue.breaker.state != "closed":
+                    queue.release(self.clock())
+                    await anyio.sleep(queue.breaker.retry_after_s)
+                    await self._call(queue, [probe])
         finally:
-            line.busy = False
-            line.release(self.clock())
+            queue.busy = False
+            queue.release(self.clock())
 
-    async def _call(self, line: _Line, buckets: list[Bucket]) -> None:
+    async def _call(self, queue: _CallQueue, buckets: list[Bucket]) -> None:
         now = self.clock()
-        wishes = [bucket.wish(now) for bucket in buckets]
+        requests = [bucket.request(now) for bucket in buckets]
         args: list[int] = []
-        for bucket, wish in zip(buckets, wishes, strict=True):
-            args += (bucket.capacity, bucket.window_s * 1_000_000, wish.back, wish.least, wish.most)
+        for bucket, request in zip(buckets, requests, strict=True):
+            args += (
+                bucket.capacity,
+                bucket.window_s * 1_000_000,
+                request.back,
+                request.least,
+                request.most,
+            )
         self.calls += 1
         reply: list[int] | None = None
         try:
-            with line.breaker.call(_FAILURES), translated(), anyio.fail_after(ANSWER_S):
+            with queue.breaker.call(_FAILURES), translated(), anyio.fail_after(ANSWER_S):
                 keys = [bucket.key for bucket in buckets]
                 answer = msgspec.convert(await self._script(keys=keys, args=args), list[int])
                 if len(answer) != 2 * len(buckets):
                     raise ValueError(f"{len(answer)} numbers for {len(buckets)} buckets")
                 reply = answer
         except _FAILURES as error:
-            logger.info("rate limits go on without Redis: %s", error)
+            logger.info("rate limits continue without Redis: %s", error)
         finally:
             now = self.clock()
-            for at, (bucket, wish) in enumerate(zip(buckets, wishes, strict=True)):
+            for at, (bucket, request) in enumerate(zip(buckets, requests, strict=True)):
                 if reply is None:
-                    bucket.undo(wish)
+                    bucket.undo(request)
                     bucket.take_alone(now)
                 else:
                     bucket.take(reply[2 * at], reply[2 * at + 1] / 1000, now)

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from domain.clients.holdings import NOTHING, Usage
 from domain.clients.quotas import NO_QUOTA, Quota
+from domain.clients.usage import NOTHING, Usage
 from domain.photo.commands import DeletePhoto, PhotoCommand, UploadPhoto
 from domain.photo.events import FIRST_PREV
 from domain.photo.state import Photo

@@ -42,6 +42,7 @@ def chain(
                 trace_id=context.trace_id,
                 actor=context.actor,
                 cause=context.cause,
+                version=data.VERSION,
                 photo_version=version + offset,
                 prev=digest,
             ),

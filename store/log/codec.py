@@ -22,8 +22,6 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: dict[tuple[str, str], Upcaster] = {}
 """``(type, version)`` of stored data to the step that brings it to the next version."""
 
-CURRENT_VERSION = "1"
-
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
@@ -79,18 +77,20 @@ def decode_event(body: bytes) -> Event:
     """Raises Corrupt if ``body`` is no event that this version knows."""
     try:
         stored = _stored.decode(body)
-        data = _decode_data(stored)
-        return Event(timestamp=stored.timestamp, data=data, metadata=stored.metadata)
+        data, metadata = _decode_data(stored), stored.metadata
+        if metadata.version != data.VERSION:
+            metadata = msgspec.structs.replace(metadata, version=data.VERSION)
+        return Event(timestamp=stored.timestamp, data=data, metadata=metadata)
     except (msgspec.MsgspecError, KeyError, ValueError) as error:  # ValueError: bad UTF-8
         raise Corrupt(f"an entry of the log does not decode: {error}") from error
 
 
 def _decode_data(stored: _Stored) -> AnyEvent:
-    version = stored.metadata.version
-    if version == CURRENT_VERSION:
+    version, current = stored.metadata.version, EVENT_TYPES[stored.type].VERSION
+    if version == current:
         return cast("AnyEvent", _data[stored.type].decode(stored.data))
     data = cast("dict[str, Any]", msgspec.msgpack.decode(stored.data))
-    while version != CURRENT_VERSION:
+    while version != current:
         data = UPCASTERS[stored.type, version](data)
         version = str(int(version) + 1)
     return msgspec.convert(data, EVENT_TYPES[stored.type])

@@ -17,9 +17,10 @@ leave a lost one as it is.
 import anyio
 import msgspec
 
-from domain.clients import holdings
-from domain.clients.holdings import NOTHING, Holding, Usage
+from domain.clients.usage import NOTHING, Usage
 from domain.photo import events as e
+from domain.photo import holdings
+from domain.photo.holdings import Holding
 from domain.rejections import OverQuota, QuotaBytes, QuotaIdempotencyKeys, QuotaJobs, QuotaPhotos
 from store.keys import Keys
 from store.log.append import Append, AppendRequest

@@ -18,8 +18,8 @@ import msgspec
 
 from domain.photo.events import FIRST_PREV, Context, Event
 from domain.pipeline.control import ControlCommand, Controls, decide, evolve
-from domain.pipeline.control_events import OF_NO_PHOTO, SystemData
 from domain.rejections import Rejected
+from domain.system_events import OF_NO_PHOTO, SystemData
 from store.errors import Corrupt, Unavailable, Unexpected
 from store.log import codec
 from store.log.append import AppendRequest

@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from domain.pipeline.control_events import OF_NO_PHOTO
+from domain.system_events import OF_NO_PHOTO
 from store.errors import WrongType
 from store.keys import Keys
 from store.log import codec

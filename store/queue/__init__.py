@@ -1,1 +1,17 @@
-"""The queues of the stages: dispatch, lanes, turns, claims and timers."""
+"""The queues of the pipeline, in Redis: from an event to a task that a worker holds.
+
+| file | what |
+|---|---|
+| ``dispatch`` | events that are not planned yet; puts planned tasks in their lanes |
+| ``lanes`` | waiting and held tasks by stage and priority; claims, and timers of delayed tasks |
+| ``turns`` | which client's task a claim takes next |
+| ``rates`` | token buckets of stages, shared by all workers |
+| ``consumers`` | consumer groups: creation, and takeover from consumers that are gone |
+| ``recovery`` | refills lost lanes and timers from the log |
+| ``drain`` | fails the waiting tasks of a stage for an operator |
+| ``inspection``, ``counters``, ``liveness`` | views of queues and workers for operators |
+
+A held task stays in its lane's stream, as a pending entry of its worker's consumer. A retry waits
+in the timers until the due time that its event records. Everything here can be lost, and is rebuilt
+from the log (``recovery``).
+"""

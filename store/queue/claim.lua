@@ -1,18 +1,18 @@
--- Claim waiting tasks. Lanes of a class (high, normal, low) are served in the order of the classes;
--- in a class the client is next that has been served least: see store/queue/turns.py.
+-- Claim waiting tasks. Classes of lanes (high, normal, low) are served in the given order; within a
+-- class, the client that has been served least is next: see store/queue/turns.py.
 --
--- KEYS  for each class and stage the lane (stream), then likewise the clients that wait in it
+-- KEYS  for each class and stage its lane (stream), then likewise the clients that wait in it
 --       (sorted set: client, its turn), then likewise their tasks (sorted set of score 0, see member);
 --       then for each class its accounts (sorted set: client, what it has been served in ms; "": now)
--- ARGV  1 consumer   2 how many at most   3 number of stages   4 order of the classes, such as "123"
+-- ARGV  1 consumer   2 maximum number of tasks   3 number of stages   4 order of the classes, such as "123"
 --       5 "1": clients pay   6 for each stage "0": not wanted, "1": wanted, "2": of all clients
---       7 "1" or "0" for each stage: photos under way go on with it   8 grace in ms for those;
+--       7 for each stage "1": it continues a begun photo, else "0"   8 grace in ms for those;
 --       then the name of each stage, which is its group;
---       then the number of clients to pass over, and each;
+--       then the number of clients to skip, and each of them;
 --       then for each account to settle: class, client, ms
--- Returns {1 if more is to be looked at, for each task claimed: {index of lane, entry id, body,
---         clients that wait in the class}}.
-local LET_IN, SWEPT, GONE, DEAREST_MS = 500, 4, 1000, 600000
+-- Returns {1 if entries are left to be read, for each claimed task: {index of its lane, entry id,
+--         body, number of clients that waited in its lane}}.
+local ADMIT_COUNT, SWEPT, GONE, DEAREST_MS = 500, 4, 1000, 600000
 local consumer, count, stages = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local pays, wanted, grace = ARGV[5] == "1", ARGV[6], tonumber(ARGV[8])
 local at = 9 + stages
@@ -33,36 +33,35 @@ local function accounts_of(class) return KEYS[3 * classes * stages + class] end
 local function group_of(stage) return ARGV[8 + stage] end
 local function grace_of(stage) return string.sub(ARGV[7], stage, stage) == "1" and grace or 0 end
 
--- The class's now: what whoever is served has been served. Lost with the accounts, it is where the
--- clients that wait are.
+-- The class's now: the service of the client that was served last. If it is lost with the accounts,
+-- it is restored from the turns of the waiting clients.
 local nows = {}
 local function now(class)
   if not nows[class] then
-    local said = tonumber(redis.call("ZSCORE", accounts_of(class), ""))
-    if not said then
-      said = 0
+    local account = tonumber(redis.call("ZSCORE", accounts_of(class), ""))
+    if not account then
+      account = 0
       for stage = 1, stages do
         local first = redis.call("ZRANGE", turns_of(class, stage), 0, 0, "WITHSCORES")
         if #first > 0 then
-          said = math.max(said, tonumber(first[2]) + grace_of(stage))
+          account = math.max(account, tonumber(first[2]) + grace_of(stage))
         end
       end
-      redis.call("ZADD", accounts_of(class), said, "")
+      redis.call("ZADD", accounts_of(class), account, "")
     end
-    nows[class] = said
+    nows[class] = account
   end
   return nows[class]
 end
 
--- What a client has been served, and no less than a grace before now: to wait elsewhere, or not at
--- all, gives no claim to more.
+-- The service that a client has received, but at least now minus the grace: time spent in other
+-- lanes, or away, earns no credit.
 local function served(class, client)
-  local said = tonumber(redis.call("ZSCORE", accounts_of(class), client))
-  return math.max(said or -math.huge, now(class) - grace)
+  local account = tonumber(redis.call("ZSCORE", accounts_of(class), client))
+  return math.max(account or -math.huge, now(class) - grace)
 end
 
--- Where the client's turn comes later, `first` finds that out; where it comes sooner, it must be
--- told at once.
+-- If the client's turn gets later, `first` notices; if it gets earlier, its turns are updated here.
 local function pay(class, client, ms)
   local sum = served(class, client) + ms
   redis.call("ZADD", accounts_of(class), sum, client)
@@ -85,8 +84,8 @@ local function advance(class, to)
   end
 end
 
--- What a task's own bytes say: client, cost, and what it pays when it is claimed. What no client
--- can be called stands for all that do not say.
+-- Read a task's bytes: client, cost, and what it pays when it is claimed. Tasks without a valid
+-- client name share the client "?", which no client can be called.
 local function read(body)
   local ok, task = pcall(cmsgpack.unpack, body)
   task = ok and type(task) == "table" and task or {}
@@ -97,7 +96,7 @@ local function read(body)
   return client, cost, task.follows == true and 0 or cost
 end
 
--- The tasks of a client sort by their ids: each number has its length before it.
+-- Members of one client sort by entry id, because each number is preceded by its length.
 local function member(client, id, due)
   local ms, seq = string.match(id, "^(%d+)-(%d+)$")
   return client .. "\0" .. string.char(64 + #ms) .. ms .. string.char(64 + #seq) .. seq
@@ -114,21 +113,20 @@ local function oldest(class, stage, client)
     "(" .. client .. "\1", "BYLEX", "LIMIT", 0, 1)[1]
 end
 
--- Let in what came into a lane. It is read without an acknowledgement to come: held is only what is
--- claimed.
-local function let_in_lane(class, stage, entries)
+-- Admit the new entries of a lane. They are read with NOACK: only claimed entries are pending.
+local function admit_lane(class, stage, entries)
   local lane, group = lane_of(class, stage), group_of(stage)
   now(class)
   if redis.call("ZCARD", turns_of(class, stage)) == 0
     and redis.call("ZCARD", tasks_of(class, stage)) > 0 then
-    -- Nobody's turn, and still tasks wait: it was lost.
+    -- Tasks wait, but no client has a turn: the turns were lost.
     redis.call("PEXPIRE", tasks_of(class, stage), 0)
     redis.call("XGROUP", "SETID", lane, group, "0")
     more = true
     return
   end
   local held, clients = {}, {}
-  more = more or #entries == LET_IN
+  more = more or #entries == ADMIT_COUNT
   local pending = redis.call("XPENDING", lane, group, entries[1][1], entries[#entries][1], 10000)
   for _, each in ipairs(pending) do
     held[each[1]] = true
@@ -151,19 +149,19 @@ local function let_in_lane(class, stage, entries)
 end
 
 -- All lanes of a stage have its group.
-local function let_in(stage)
-  local call = { "XREADGROUP", "GROUP", group_of(stage), consumer, "COUNT", LET_IN, "NOACK", "STREAMS" }
+local function admit(stage)
+  local call = { "XREADGROUP", "GROUP", group_of(stage), consumer, "COUNT", ADMIT_COUNT, "NOACK", "STREAMS" }
   local class_of = {}
   for class = 1, classes do
     call[8 + class], call[8 + classes + class] = lane_of(class, stage), ">"
     class_of[lane_of(class, stage)] = class
   end
   for _, each in ipairs(redis.call(unpack(call)) or {}) do
-    let_in_lane(class_of[each[1]], stage, each[2])
+    admit_lane(class_of[each[1]], stage, each[2])
   end
 end
 
--- The client whose turn is first among those of a lane that may be claimed.
+-- The first client of a lane, by turn, whose tasks may be claimed.
 local function first(class, stage)
   local of_all = string.sub(wanted, stage, stage) == "2"
   local turns = turns_of(class, stage)
@@ -171,10 +169,10 @@ local function first(class, stage)
   for i = 1, #found, 2 do
     local client, turn = found[i], tonumber(found[i + 1])
     if of_all or not passed[client] then
-      local said = tonumber(redis.call("ZSCORE", accounts_of(class), client))
-      if said and said - grace_of(stage) > turn then
-        -- It has paid since.
-        redis.call("ZADD", turns, "XX", said - grace_of(stage), client)
+      local account = tonumber(redis.call("ZSCORE", accounts_of(class), client))
+      if account and account - grace_of(stage) > turn then
+        -- It has paid since its turn was set.
+        redis.call("ZADD", turns, "XX", account - grace_of(stage), client)
         return first(class, stage)
       end
       return client, math.max(turn, now(class) - grace - grace_of(stage))
@@ -182,8 +180,8 @@ local function first(class, stage)
   end
 end
 
--- The lane whose first client is next of all; of several lanes of that client the one where its
--- oldest task is, for a photo whose picture is decoded is best finished.
+-- The lane whose first client is next in the class. If that client has several, the lane of its
+-- oldest task, because a photo whose picture is decoded is best finished first.
 local function next_of(class)
   local stage, client, turn
   for i = 1, stages do
@@ -202,7 +200,7 @@ local function next_of(class)
   return stage, client
 end
 
--- Deliver the oldest task of the client; nil if none that it had is there any more.
+-- Deliver the client's oldest task; nil if all of its tasks are gone.
 local function take(class, stage, client)
   local lane, group, tasks = lane_of(class, stage), group_of(stage), tasks_of(class, stage)
   local claimed
@@ -210,7 +208,7 @@ local function take(class, stage, client)
   while name and not claimed and gone < GONE do
     local id, due = parts(name)
     redis.call("ZREM", tasks, name)
-    -- Others may have written a name that is none, or is of no entry.
+    -- The set may contain foreign members, or members whose entry is gone.
     local pending = id and redis.pcall("XPENDING", lane, group, id, id, 1)
     if pending and not pending.err and #pending == 0 then
       local entry = redis.call(
@@ -236,7 +234,7 @@ for i = at + passes + 1, #ARGV, 3 do
   pay(tonumber(ARGV[i]), ARGV[i + 1], tonumber(ARGV[i + 2]))
 end
 for stage = 1, stages do
-  let_in(stage)
+  admit(stage)
 end
 local claimed = {}
 for i = 1, classes do
@@ -261,7 +259,7 @@ end
 more = more or gone >= GONE
 if #claimed == 0 and count > 0 and pays and passes == 0 and not more
   and not string.find(wanted, "0", 1, true) then
-  -- Nobody waits: whoever comes next begins as everybody else.
+  -- Nobody waits: the next client starts like all others.
   for class = 1, classes do
     redis.call("PEXPIRE", accounts_of(class), 0)
   end

@@ -1,6 +1,7 @@
-"""What every consumer group needs: being there, and taking over from consumers that are gone.
+"""Create consumer groups, and take over entries from consumers that are gone.
 
-A delivery that is only taken over from a process known to be dead does not count as one.
+A takeover from a process that is known to be dead does not count as a delivery; a takeover after a
+stall does.
 """
 
 import logging
@@ -20,7 +21,7 @@ Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
 async def create_group(redis: Client, key: str, group: str) -> bool:
-    """Create the group at the stream's first entry; whether there was none."""
+    """Create the group at the stream's first entry; return False if it exists already."""
     try:
         with translated():
             try:
@@ -41,7 +42,7 @@ async def create_group(redis: Client, key: str, group: str) -> bool:
 
 
 async def has_group(redis: Client, key: str, group: str) -> bool:
-    """Whether the stream is there and has the group."""
+    """Return whether the stream exists and has the group."""
     with translated():
         groups = await redis.xinfo_groups(key) if await redis.exists(key) else []
         return any(each["name"] == group.encode() for each in groups)
@@ -50,9 +51,9 @@ async def has_group(redis: Client, key: str, group: str) -> bool:
 async def take_over(
     redis: Client, key: str, group: str, consumer: str, idle_ms: int, dead: str | None
 ) -> list[tuple[bytes, dict[bytes, bytes], int]]:
-    """Claim what gone consumers hold: ``(entry id, fields, deliveries)`` each.
+    """Claim entries of consumers that are gone: ``(entry id, fields, deliveries)`` each.
 
-    A takeover from a dead process does not count as a delivery, a stall does.
+    Entries of consumers whose name starts with ``dead`` at once, of others after ``idle_ms``.
     """
     taken: list[tuple[bytes, dict[bytes, bytes], int]] = []
     with translated():
@@ -93,7 +94,7 @@ async def _claim_all_of(
 async def pending(
     redis: Client, key: str, group: str, consumer: str
 ) -> list[tuple[bytes, dict[bytes, bytes], int]]:
-    """Up to 100 entries that ``consumer`` holds: ``(entry id, fields, deliveries)`` each."""
+    """Return up to 100 entries that ``consumer`` holds: ``(entry id, fields, deliveries)`` each."""
     held: list[tuple[bytes, dict[bytes, bytes], int]] = []
     while not held:
         pending = await redis.xpending_range(key, group, "-", "+", 100, consumer)
@@ -116,7 +117,7 @@ async def _deliveries(redis: Client, key: str, group: str, entry_id: bytes) -> i
 
 
 async def remove_idle(redis: Client, key: str, group: str, *, idle_ms: int) -> None:
-    """Remove the consumers that hold nothing and have not asked for anything for ``idle_ms``."""
+    """Remove the consumers that hold nothing and have been idle for ``idle_ms``."""
     with translated():
         found = await redis.xinfo_consumers(key, group)
         for consumer in found:
@@ -125,6 +126,6 @@ async def remove_idle(redis: Client, key: str, group: str, *, idle_ms: int) -> N
 
 
 async def remove(redis: Client, key: str, group: str, name: str) -> None:
-    """Remove a consumer, unless it holds something, which its removal would forget."""
+    """Remove a consumer unless it holds entries, which its removal would lose."""
     with translated():
         await redis.lua("queue/remove_consumer")(keys=[key], args=[group, name])

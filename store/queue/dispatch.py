@@ -1,11 +1,11 @@
-"""From events to work: the dispatch group of the log.
+"""Turn events into tasks: the consumer group ``dispatch`` of the log.
 
 | key | type | what |
 |---|---|---|
 | ``photolog:{07}:log`` | stream, group ``dispatch`` | events not yet planned |
 
-An event is read by one dispatcher; its tasks are put on their lanes in the step that acknowledges
-it, so a dispatcher that dies leaves it to be taken over.
+One dispatcher reads each event. The step that acknowledges the event also puts its tasks in their
+lanes, so another dispatcher takes over the events of one that died.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ DISPATCH = "dispatch"
 
 
 class Dispatch:
-    """Reads events as one of the dispatchers and turns them into tasks."""
+    """Reads events as one of the dispatchers, and puts their tasks in lanes."""
 
     def __init__(self, log: Log, consumer: str) -> None:
         self._log = log
@@ -32,11 +32,11 @@ class Dispatch:
         self._script = log.redis.lua("queue/dispatch")
 
     async def prepare(self, partition: int) -> None:
-        """Create the group; it starts at the first event of the partition."""
+        """Create the group, which starts at the partition's first event."""
         await create_group(self._redis, self._log.keys.log(partition), DISPATCH)
 
     async def read(self, partition: int, *, count: int, block_ms: int) -> list[Recorded]:
-        """Events that no dispatcher has read, now pending for this one."""
+        """Read events that no dispatcher has read; they are then pending for this one."""
         key = self._log.keys.log(partition)
         with translated():
             reply = await self._redis.xreadgroup(
@@ -46,14 +46,14 @@ class Dispatch:
         return await self._events(partition, entries)
 
     async def recall(self, partition: int) -> list[Recorded]:
-        """Events read by this dispatcher whose delivery it may not have seen: a reply was lost."""
+        """Return the events pending for this dispatcher, including those of a lost reply."""
         key = self._log.keys.log(partition)
         with translated():
             entries = await pending(self._redis, key, DISPATCH, self._consumer)
         return await self._events(partition, [each[:2] for each in entries])
 
     async def commit(self, planned: Sequence[tuple[Position, tuple[Task, ...]]]) -> None:
-        """Put the tasks on their lanes and acknowledge the events of one partition, in one step."""
+        """Put the tasks in their lanes and acknowledge the events of one partition, in one step."""
         if not planned:
             return
         partition = planned[0][0].partition
@@ -72,24 +72,24 @@ class Dispatch:
             await self._script(keys=keys, args=args)
 
     async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Recorded]:
-        """Pending events of dispatchers that are gone, now pending for this one.
+        """Take over pending events of dispatchers that are gone.
 
-        Those of consumers whose name starts with ``dead`` at once, others after ``idle_ms``.
+        Events of consumers whose name starts with ``dead`` at once, of others after ``idle_ms``.
         """
         key = self._log.keys.log(partition)
         entries = await take_over(self._redis, key, DISPATCH, self._consumer, idle_ms, dead)
         return await self._events(partition, [each[:2] for each in entries])
 
     async def forget_idle(self, partition: int, *, idle_ms: int) -> None:
-        """Remove the dispatchers that hold nothing and have been silent for so long."""
+        """Remove the dispatchers that hold nothing and have been idle for ``idle_ms``."""
         key = self._log.keys.log(partition)
         await remove_idle(self._redis, key, DISPATCH, idle_ms=idle_ms)
 
     async def _events(self, partition: int, entries: Entries) -> list[Recorded]:
-        """The events among the entries; of those that are none there is nothing to plan.
+        """Return the events among the entries; note and acknowledge entries that are no events.
 
-        They are noted before they are acknowledged, so that a crash between leaves them pending.
-        Events are given out once they are safe: ``commit`` skips those that a failover has taken.
+        They are noted first, so that a crash in between leaves them pending. Events are returned
+        once they are safe; ``commit`` skips those that a failover has undone.
         """
         events, foreign = sift(partition, entries)
         if events:

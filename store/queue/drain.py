@@ -1,4 +1,4 @@
-"""Draining a stage: its waiting tasks fail by the operator's wish, each with its event."""
+"""Drain a stage at an operator's request: its waiting tasks fail, each with an event."""
 
 import uuid
 from collections.abc import AsyncGenerator, Sequence
@@ -11,7 +11,7 @@ from store.errors import Lost
 from store.log.log import Claim, Log
 from store.queue.consumers import has_group
 from store.queue.lanes import Claimed, Lanes
-from store.queue.turns import Wish
+from store.queue.turns import ClaimRequest
 
 CODE = "drained"
 AT_ONCE = 50
@@ -20,13 +20,13 @@ AT_ONCE = 50
 async def drain(
     log: Log, stages: Sequence[str], *, reason: str, context: Context, most: int
 ) -> int:
-    """Take away up to ``most`` tasks of the stages that nobody has begun; how many jobs failed.
+    """Remove up to ``most`` tasks that no worker has begun; return how many jobs failed.
 
-    Those that wait for their time are among them. A task of a job that has ended meanwhile goes
-    without an event. Should this break off, what it had claimed is taken over by a worker and runs.
+    Delayed tasks are included. A task whose job has ended meanwhile is removed without an event. If
+    this is interrupted, a worker takes over and runs the tasks that were claimed.
 
     Raises:
-        UnknownStage: no pipeline has the stage; erasures are not drained.
+        UnknownStage: no pipeline has the stage; erasures cannot be drained.
     """
     for stage in stages:
         check_stage(stage)
@@ -44,10 +44,10 @@ async def drain(
 
 
 async def _waiting(lanes: Lanes, partition: int, stage: str, most: int) -> AsyncGenerator[Claimed]:
-    """The tasks that wait, each claimed, those too that wait for their time."""
+    """Claim and yield the waiting tasks, including delayed ones."""
     while most > 0:
-        wish = Wish(stages=lanes.stages, pays=False)
-        claimed = await lanes.claim(partition, min(AT_ONCE, most), wish)
+        request = ClaimRequest(stages=lanes.stages, pays=False)
+        claimed = await lanes.claim(partition, min(AT_ONCE, most), request)
         if not claimed:
             moved, _ = await lanes.promote(partition, all_of=stage)
             if moved == 0:
@@ -58,8 +58,10 @@ async def _waiting(lanes: Lanes, partition: int, stage: str, most: int) -> Async
 
 
 async def _is_prepared(log: Log, partition: int, stage: str) -> bool:
-    """Whether workers have prepared the lanes. Who prepares lanes looks for tasks that they lost,
-    so it must not be done here."""
+    """Return whether workers have prepared the lanes.
+
+    Whoever prepares lanes must recover the tasks that they lost, so it must not happen here.
+    """
     lanes = log.keys.lanes(partition, (stage,))
     return all([await has_group(log.redis, key, stage) for key, _ in lanes])
 
@@ -77,6 +79,6 @@ async def _fail(log: Log, task: Task, claim: Claim, reason: str, context: Contex
     )
     try:
         outcome = await log.execute(command, client_id=task.client_id, context=context, claim=claim)
-    except Lost:  # somebody took it over meanwhile, and runs it
+    except Lost:  # a worker has taken it over meanwhile, and runs it
         return False
     return bool(outcome.events)

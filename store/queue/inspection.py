@@ -1,29 +1,26 @@
-"""A look at the lanes, the timers and who works on what; changes nothing."""
+"""Inspect lanes, timers and workers without changing anything."""
 
-from contextlib import suppress
 from typing import Any, cast
 
 import anyio
 import msgspec
 
 from domain.pipeline.stages import LANES
-from store.errors import Corrupt, GroupGone, Unavailable, WrongType
+from store.errors import Corrupt, Unavailable
 from store.log import codec
 from store.log.log import Log
 from store.queue.consumers import Entries
+from store.queue.counters import ANSWER_S, as_count, none_if_gone
 from store.queue.dispatch import DISPATCH
 from store.queue.turns import HELD_SHOWN, LOOKED_AT, without_turn
 from store.redis.connection import translated
 
-ANSWER_S = 3.0
-"""Of a partition that takes longer nothing is counted: a look must not hang on one server."""
-
 
 class LaneDepth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``added`` counts all tasks that the lane ever had, those handed back again.
+    """``added`` counts all tasks that ever entered the lane, and those handed back once more.
 
-    ``clients`` are those that the waiting tasks are of. Of tasks that no worker has looked at yet,
-    as in a stage that is paused, the first ``turns.LOOKED_AT`` of a partition are counted.
+    ``clients`` counts the clients of waiting tasks. Of tasks that no claim has seen yet, as in a
+    paused stage, the first ``turns.LOOKED_AT`` of a partition count.
     """
 
     waiting: int = 0
@@ -34,7 +31,7 @@ class LaneDepth(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class StageQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``delayed`` tasks wait for their time; ``lanes`` by name."""
+    """The lanes of a stage by name; ``delayed`` tasks are in the timers."""
 
     stage: str
     lanes: dict[str, LaneDepth]
@@ -54,7 +51,7 @@ class StageQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Doing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A task in progress; ``silent_ms`` since the worker last said that it works on it."""
+    """A task in progress; ``silent_ms`` since the worker last refreshed its claim."""
 
     stage: str
     photo_id: str
@@ -66,8 +63,8 @@ class Doing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``silent_ms`` since the worker last asked for a task or refreshed one.
 
-    Of a worker that finds nothing to do, Redis 7.0 tells only when it last had something; and
-    nothing of one that never had.
+    For an idle worker, Redis 7.0 only knows when it last had a task, and does not list a worker
+    that never had one.
     """
 
     name: str
@@ -76,15 +73,15 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class GroupReader(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A dispatcher; ``silent_ms`` as of a worker."""
+    """A dispatcher; ``silent_ms`` as for a worker."""
 
     name: str
     silent_ms: int
 
 
 class PartitionQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``server`` has the partition, None where there is only one. ``readers`` plan its events, each
-    event one of them; ``to_plan`` are events that none has planned, None if that is not known."""
+    """``server`` holds the partition; None if there is only one. ``readers`` are its dispatchers;
+    ``to_plan`` counts events that none has planned, None if unknown."""
 
     partition: int
     server: str | None
@@ -94,26 +91,15 @@ class PartitionQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Of a partition that does not answer nothing is counted."""
+    """The queues of all partitions that answer."""
 
     stages: list[StageQueue]
     workers: list[WorkerView]
     partitions: list[PartitionQueue]
 
 
-class Passing(msgspec.Struct, frozen=True, kw_only=True):
-    """Tasks that ever came into the lanes of a stage in one partition, and that left them."""
-
-    came: int = 0
-    left: int = 0
-
-
-Passed = dict[int, dict[str, Passing]]
-"""By partition and stage."""
-
-
 class _Lane(msgspec.Struct):
-    """What Redis says of one lane of one partition."""
+    """One lane of one partition, as Redis reports it."""
 
     stage: str
     lane: str
@@ -126,8 +112,8 @@ class _Lane(msgspec.Struct):
     consumers: list[dict[str, Any]]
 
 
-class _Seen(msgspec.Struct):
-    """One partition. ``lanes`` are with the age of their oldest task, and who does what in them."""
+class _PartitionView(msgspec.Struct):
+    """One partition. Each lane comes with the age of its oldest task, and its tasks in progress."""
 
     partition: PartitionQueue
     lanes: list[tuple[_Lane, int | None, list[tuple[str, Doing]]]] = []
@@ -135,16 +121,16 @@ class _Seen(msgspec.Struct):
 
 
 async def look(log: Log, stages: tuple[str, ...]) -> Queues:
-    """The stages in the given order, over all partitions that answer; workers by name.
+    """Return the stages in the given order, over all partitions that answer; workers by name.
 
     Raises:
         Unavailable: no partition answers.
     """
     now_ms = int((await log.now()).timestamp() * 1000)
-    seen: dict[int, _Seen] = {}
+    seen: dict[int, _PartitionView] = {}
 
     async def see(partition: int) -> None:
-        seen[partition] = await _seen(log, partition, stages, now_ms)
+        seen[partition] = await _inspect(log, partition, stages, now_ms)
 
     async with anyio.create_task_group() as tasks:
         for partition in range(log.partitions):
@@ -152,10 +138,10 @@ async def look(log: Log, stages: tuple[str, ...]) -> Queues:
     found = [seen[partition] for partition in range(log.partitions)]
     if not any(each.partition.answers for each in found):
         raise Unavailable("no partition answers")
-    return _together(found, stages)
+    return _merge(found, stages)
 
 
-def _together(found: list[_Seen], stages: tuple[str, ...]) -> Queues:
+def _merge(found: list[_PartitionView], stages: tuple[str, ...]) -> Queues:
     depths: dict[str, dict[str, LaneDepth]] = {
         stage: {lane: LaneDepth() for lane in LANES} for stage in stages
     }
@@ -165,7 +151,7 @@ def _together(found: list[_Seen], stages: tuple[str, ...]) -> Queues:
         for lane, age_ms, held in each.lanes:
             depths[lane.stage][lane.lane] = _sum(depths[lane.stage][lane.lane], lane, age_ms)
             for consumer in lane.consumers:
-                _meet(workers, consumer)
+                _merge_worker(workers, consumer)
             for name, doing in held:
                 workers[name].doing.append(doing)
         for stage in each.delayed:
@@ -179,32 +165,25 @@ def _together(found: list[_Seen], stages: tuple[str, ...]) -> Queues:
     )
 
 
-async def _seen(log: Log, partition: int, stages: tuple[str, ...], now_ms: int) -> _Seen:
-    """All that is to be seen of the partition, or that it does not answer."""
+async def _inspect(
+    log: Log, partition: int, stages: tuple[str, ...], now_ms: int
+) -> _PartitionView:
+    """Inspect a partition; report it as silent if it does not answer in time."""
     try:
         with translated(), anyio.fail_after(ANSWER_S):
-            seen = _Seen(partition=await _partition(log, partition))
+            seen = _PartitionView(partition=await _partition(log, partition))
             for lane in await _lanes(log, partition, stages):
-                await _complete(log, lane)
+                await _add_clients_without_turn(log, lane)
                 oldest_ms = await _oldest_ms(log, lane)
                 age_ms = None if oldest_ms is None else max(0, now_ms - oldest_ms)
-                seen.lanes.append((lane, age_ms, await _doing(log, lane)))
+                seen.lanes.append((lane, age_ms, await _tasks_in_progress(log, lane)))
             seen.delayed = await _delayed(log, partition)
             return seen
     except Unavailable:
         server = log.owner(partition) or None
-        return _Seen(partition=PartitionQueue(partition=partition, server=server, answers=False))
-
-
-def _or_gone(reply: Any) -> Any:
-    """The reply; None where the stream or its group is not there. Raises what else it says."""
-    if not isinstance(reply, Exception):
-        return reply
-    try:
-        with translated():
-            raise reply
-    except (GroupGone, WrongType):
-        return None
+        return _PartitionView(
+            partition=PartitionQueue(partition=partition, server=server, answers=False)
+        )
 
 
 async def _partition(log: Log, partition: int) -> PartitionQueue:
@@ -213,7 +192,7 @@ async def _partition(log: Log, partition: int) -> PartitionQueue:
         pipe = log.redis.pipeline(transaction=False)
         pipe.xinfo_groups(key)
         pipe.xinfo_consumers(key, DISPATCH)
-        groups, consumers = map(_or_gone, await pipe.execute(raise_on_error=False))
+        groups, consumers = map(none_if_gone, await pipe.execute(raise_on_error=False))
     server = log.owner(partition) or None
     group = _group(groups, DISPATCH)
     if group is None or consumers is None:  # no dispatcher has been there yet
@@ -221,10 +200,12 @@ async def _partition(log: Log, partition: int) -> PartitionQueue:
     return PartitionQueue(
         partition=partition,
         server=server,
-        to_plan=None if group["lag"] is None else _count(group["lag"]) + _count(group["pending"]),
+        to_plan=None
+        if group["lag"] is None
+        else as_count(group["lag"]) + as_count(group["pending"]),
         readers=sorted(
             (
-                GroupReader(name=each["name"].decode(), silent_ms=_count(each["idle"]))
+                GroupReader(name=each["name"].decode(), silent_ms=as_count(each["idle"]))
                 for each in consumers
             ),
             key=lambda reader: reader.name,
@@ -232,55 +213,8 @@ async def _partition(log: Log, partition: int) -> PartitionQueue:
     )
 
 
-async def passed(log: Log, stages: tuple[str, ...]) -> Passed:
-    """How many tasks have ever come into the lanes of each stage, and left them.
-
-    Of each partition that answers. A lane that is lost counts from the beginning again.
-    """
-    found: Passed = {}
-
-    async def count(partition: int) -> None:
-        with suppress(Unavailable), translated(), anyio.fail_after(ANSWER_S):
-            found[partition] = await _passed(log, partition, stages)
-
-    async with anyio.create_task_group() as tasks:
-        for partition in range(log.partitions):
-            tasks.start_soon(count, partition)
-    return found
-
-
-async def _passed(log: Log, partition: int, stages: tuple[str, ...]) -> dict[str, Passing]:
-    named = log.keys.lanes(partition, stages)
-    pipe = log.redis.pipeline(transaction=False)
-    for key, _ in named:
-        pipe.xinfo_stream(key)
-    found = dict.fromkeys(stages, Passing())
-    for (_, stage), reply in zip(named, await pipe.execute(raise_on_error=False), strict=True):
-        if (stream := _or_gone(reply)) is not None:
-            came, there = _count(stream["entries-added"]), _count(stream["length"])
-            before = found[stage]
-            found[stage] = Passing(came=before.came + came, left=before.left + came - there)
-    return found
-
-
-async def lengths(log: Log, stages: tuple[str, ...]) -> dict[tuple[str, str], int]:
-    """Tasks that wait or are worked on, by stage and lane, over all partitions."""
-    found: dict[tuple[str, str], int] = {}
-    for partition in range(log.partitions):
-        named = log.keys.lanes(partition, stages)
-        with translated():
-            pipe = log.redis.pipeline(transaction=False)
-            for key, _ in named:
-                pipe.xlen(key)
-            replies = msgspec.convert(await pipe.execute(), list[int])
-            for (key, stage), length in zip(named, replies, strict=True):
-                name = stage, key.rpartition(":")[2]
-                found[name] = found.get(name, 0) + length
-    return found
-
-
 async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lane]:
-    """One round trip; a lane that nobody has prepared is left out."""
+    """Read the lanes in one round trip; leave out lanes that no worker has prepared."""
     named = log.keys.lanes(partition, stages)
     with translated():
         pipe = log.redis.pipeline(transaction=False)
@@ -290,7 +224,7 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
             pipe.xinfo_consumers(key, stage)
             turns = log.keys.turns(partition, stage, key.rpartition(":")[2])
             cast("Any", pipe).zrange(turns, 0, LOOKED_AT - 1)
-        replies = [_or_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
+        replies = [none_if_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
     found: list[_Lane] = []
     for at, (key, stage) in enumerate(named):
         stream, groups, consumers, clients = replies[4 * at : 4 * at + 4]
@@ -302,13 +236,13 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
                 stage=stage,
                 lane=key.rpartition(":")[2],
                 key=key,
-                length=_count(stream["length"]),
-                added=_count(stream["entries-added"]),
-                pending=_count(group["pending"]),
+                length=as_count(stream["length"]),
+                added=as_count(stream["entries-added"]),
+                pending=as_count(group["pending"]),
                 clients={bytes(each) for each in clients or ()},
                 delivered=bytes(group["last-delivered-id"]),
                 consumers=[
-                    {"name": bytes(each["name"]), "idle": _count(each["idle"])}
+                    {"name": bytes(each["name"]), "idle": as_count(each["idle"])}
                     for each in consumers
                 ],
             )
@@ -316,16 +250,11 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
     return found
 
 
-async def _complete(log: Log, lane: _Lane) -> None:
-    """Add the clients of tasks that have no turn yet. Where nobody has one, turns may be lost."""
+async def _add_clients_without_turn(log: Log, lane: _Lane) -> None:
+    """Add the clients of tasks that no claim has seen; of all tasks, if turns may be lost."""
     if lane.length > lane.pending:
         after = lane.delivered if lane.clients else b"0"
         lane.clients |= await without_turn(log, lane.key, lane.stage, after)
-
-
-def _count(reply: Any) -> int:
-    """Raises ValueError for another kind of reply."""
-    return msgspec.convert(reply, int)
 
 
 def _group(groups: list[dict[str, Any]] | None, name: str) -> dict[str, Any] | None:
@@ -333,9 +262,9 @@ def _group(groups: list[dict[str, Any]] | None, name: str) -> dict[str, Any] | N
 
 
 async def _oldest_ms(log: Log, lane: _Lane) -> int | None:
-    """When the first of the tasks that wait came into the lane.
+    """Return when the first waiting task entered the lane.
 
-    Those in progress may be anywhere, so it is among so many and one more.
+    Tasks in progress may be anywhere in it, so the first waiting one is among that many plus one.
     """
     if lane.length <= lane.pending:
         return None
@@ -359,7 +288,7 @@ def _sum(depth: LaneDepth, lane: _Lane, age_ms: int | None) -> LaneDepth:
     )
 
 
-def _meet(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
+def _merge_worker(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
     name, silent_ms = consumer["name"].decode(errors="replace"), consumer["idle"]
     known = workers.get(name)
     if known is None:
@@ -368,7 +297,7 @@ def _meet(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> None:
         workers[name] = msgspec.structs.replace(known, silent_ms=silent_ms)
 
 
-async def _doing(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
+async def _tasks_in_progress(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
     if lane.pending == 0:
         return []
     with translated():
@@ -384,21 +313,21 @@ async def _doing(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
             continue
         try:
             task = codec.decode_task(entry[0][1][b"b"])
-        except (Corrupt, KeyError):  # whoever holds it will say so
+        except (Corrupt, KeyError):  # the worker that holds it reports it
             continue
         doing = Doing(
             stage=task.stage,
             photo_id=task.photo_id,
             job_id=task.job_id,
             attempt=task.attempt,
-            silent_ms=_count(each["time_since_delivered"]),
+            silent_ms=as_count(each["time_since_delivered"]),
         )
         found.append((cast("bytes", each["consumer"]).decode(errors="replace"), doing))
     return found
 
 
 async def _delayed(log: Log, partition: int) -> list[str]:
-    """The stage of each task in the timers."""
+    """Return the stage of each task in the timers."""
     redis: Any = log.redis
     with translated():
         reply = await redis.zrange(log.keys.timers(partition), 0, LOOKED_AT - 1)

@@ -1,15 +1,15 @@
-"""The lanes of the stages: tasks that wait, and those that a consumer holds.
+"""Lanes and timers: the tasks that wait, and those that a consumer holds.
 
 | key | type | what |
 |---|---|---|
 | ``photolog:{07}:stage:<stage>:<lane>`` | stream, group ``<stage>`` | tasks, until acknowledged |
-| ``photolog:{07}:timers`` | sorted set | tasks that wait for their time, scored by it; ``kept`` |
+| ``photolog:{07}:timers`` | sorted set | delayed tasks, scored by their due time; ``kept`` |
 
-Which of the tasks that wait is next, ``turns`` says: those of a client come in order, and clients
-take turns by cost.
-A task is delivered at least once; it is acknowledged by the append of its result, or not at all.
-What a dead consumer held is taken over from the lane it was in: at once where it is known to be
-dead, after a time without ``refresh`` elsewhere. Lanes and timers can be lost: see ``recovery``.
+``turns`` decides which waiting task is next: the tasks of a client in order, clients in turn by
+cost. A task is delivered at least once; only the append of its result acknowledges it. A held task
+stays in its lane, as a pending entry of its consumer. Another consumer takes it over: at once if
+the holder is known to be dead, otherwise after a time without ``refresh``. A retry waits in the
+timers until it is due. Lanes and timers can be lost: see ``recovery``.
 """
 
 import logging
@@ -24,28 +24,28 @@ from store.keys import Keys
 from store.log import codec
 from store.log.log import Claim, Log
 from store.queue.consumers import Entries, create_group, pending, remove, remove_idle, take_over
-from store.queue.turns import Turns, Wish
+from store.queue.turns import ClaimRequest, Turns
 from store.redis.connection import translated
 
 logger = logging.getLogger("photolog.lanes")
 
 TIMERS_KEPT = "kept"
-"""A member that is always among the timers, never due: without it tasks may have been lost."""
+"""A member that is always in the timers and never due: if it is missing, tasks may be lost."""
 
 PROMOTED_AT_ONCE = 100
 
 BATCHES_AT_ONCE = 10
-"""How often one look at the timers passes over a thousand tasks of stages that it does not know."""
+"""How many pages of a thousand tasks one promotion reads, if it does not know their stages."""
 
 LOW_FIRST_EVERY, NORMAL_FIRST_EVERY = 16, 8
-"""Of so many claims, one serves the low lanes first, and one the normal ones: whatever waits there
-moves, however much is urgent. The urgent ones lose at most a sixth of the work."""
+"""One in so many claims serves the low lanes first, and one the normal lanes, so that tasks there
+move however many are urgent. Urgent tasks lose at most a sixth of the work."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A task and the claim under which it is held; ``deliveries`` is 1 + how often it stalled.
+    """A task and the claim that holds it; ``deliveries`` is 1 + how often it stalled.
 
-    So many ``clients`` waited in its lane when it was claimed, its own among them.
+    ``clients`` counts the clients that waited in its lane when it was claimed, including its own.
     """
 
     task: Task
@@ -57,7 +57,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 class Lanes:
     """Hands out tasks to one consumer.
 
-    ``lost`` are the partitions of which tasks may have been lost, for whoever recovers them.
+    ``lost`` holds the partitions that may have lost tasks; the worker refills them.
     """
 
     def __init__(self, log: Log, consumer: str, stages: tuple[str, ...]) -> None:
@@ -75,8 +75,11 @@ class Lanes:
         self._claims = 0
 
     async def prepare(self, partition: int) -> None:
-        """Create the groups of all lanes. New ones on a log with events have lost their tasks, or
-        are of a new stage: either way some may be missing."""
+        """Create the groups of all lanes, and note in ``lost`` if tasks may be missing.
+
+        They may be missing if a group is new on a log with events: its lane was lost, or its stage
+        is new.
+        """
         known = partition in self.lost
         timers = self._log.keys.timers(partition)
         with translated():
@@ -88,18 +91,23 @@ class Lanes:
             if await create_group(self._redis, key, stage):
                 self.lost.add(partition)
         if again := await self._turns.mend(partition):
-            logger.warning("partition %d: the turns of %d lanes are made again", partition, again)
+            logger.warning("partition %d: rebuilding the turns of %d lanes", partition, again)
         if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
             self.lost.discard(partition)
 
-    async def claim(self, partition: int, count: int, wish: Wish | None = None) -> list[Claimed]:
-        """Up to ``count`` waiting tasks as wished: high lanes first, but for the share of the
-        others; in the lanes of one name clients in turn."""
-        wish = wish or Wish(stages=self.stages)
-        if not any(stage in wish.stages for stage in self.stages):
+    async def claim(
+        self, partition: int, count: int, request: ClaimRequest | None = None
+    ) -> list[Claimed]:
+        """Claim up to ``count`` waiting tasks.
+
+        High lanes come first, except for the share of the others; within the lanes of one
+        priority, clients take turns.
+        """
+        request = request or ClaimRequest(stages=self.stages)
+        if not any(stage in request.stages for stage in self.stages):
             return []
         self._claims += 1
-        turns = await self._turns.claim(partition, count, _order(self._claims), wish)
+        turns = await self._turns.claim(partition, count, _order(self._claims), request)
         found = [(each.lane_key, each.stage, each.entry_id, each.body, 1) for each in turns]
         clients = {(each.lane_key, each.entry_id.decode()): each.clients for each in turns}
         return [
@@ -108,7 +116,7 @@ class Lanes:
         ]
 
     async def refresh(self, claims: Sequence[Claim]) -> list[bool]:
-        """Reset the idle time of the claims; false for one that is no longer held.
+        """Reset the idle time of the claims; return False for each that is no longer held.
 
         All claims must be of one partition.
         """
@@ -122,7 +130,7 @@ class Lanes:
             return [held == 1 for _, held in zip(claims, still, strict=True)]
 
     async def release(self, claims: Sequence[Claim]) -> int:
-        """Hand tasks back, each to the end of its lane; how many were still held.
+        """Put tasks back at the end of their lanes; return how many were still held.
 
         All claims must be of one partition.
         """
@@ -137,13 +145,13 @@ class Lanes:
     async def promote(
         self, partition: int, *, all_of: str | None = None
     ) -> tuple[int, float | None]:
-        """Move tasks whose time has come to their lanes, up to ``PROMOTED_AT_ONCE``.
+        """Move due tasks to their lanes, up to ``PROMOTED_AT_ONCE``.
 
-        Returns how many, and the seconds until the next comes due, None if there is none. With
-        ``all_of`` a stage, all of its tasks are moved, due or not.
+        Returns how many, and the seconds until the next is due, or None. If ``all_of`` names a
+        stage, all of its tasks are moved, due or not.
 
-        Tasks of stages that this consumer does not know stay. Where they are very many, the next
-        call goes on behind those that this one has seen.
+        Tasks of unknown stages stay. If there are very many of them, the next call continues after
+        those that this one has seen.
         """
         stages = self.stages if all_of is None else (all_of,)
         passed = self._passed.pop(partition, 0) if all_of is None else 0
@@ -164,8 +172,8 @@ class Lanes:
     async def _promote_batch(
         self, partition: int, stages: tuple[str, ...], most: int, passed: int, *, due_only: bool
     ) -> tuple[int, int, int]:
-        """How many were moved, ms until the next comes due, how many to pass over next: -1 if none
-        comes, or none is left."""
+        """Return how many were moved, the ms until the next is due (-1 if none is), and how many
+        members to skip next (-1 at the end)."""
         lanes = self._log.keys.lanes(partition, stages)
         with translated():
             reply = await self._promote(
@@ -179,15 +187,15 @@ class Lanes:
                 ],
             )
             moved, next_ms, passed, removed = msgspec.convert(reply, tuple[int, int, int, int])
-        if removed:  # what they were meant to be is found in the log
-            logger.warning("%d timers of partition %d were no tasks: removed", removed, partition)
+        if removed:  # the tasks that they replaced are recovered from the log
+            logger.warning("removed %d invalid timers of partition %d", removed, partition)
             self.lost.add(partition)
         return moved, next_ms, passed
 
     async def recall(self, partition: int) -> list[Claimed]:
-        """All tasks that this consumer holds, those too whose delivery it never saw.
+        """Return all tasks that this consumer holds.
 
-        After a lost reply some may be among them that it does not know of.
+        After a lost reply, they include tasks that the consumer does not know of.
         """
         found: list[tuple[str, str, bytes, bytes, int]] = []
         for key, stage in self._log.keys.lanes(partition, self.stages):
@@ -197,7 +205,7 @@ class Lanes:
         return await self._decoded(partition, found)
 
     async def abandoned(self, partition: int, *, idle_ms: int, dead: str | None) -> list[Claimed]:
-        """Tasks of consumers that are gone, as ``Dispatch.abandoned``; now held by this one."""
+        """Take over tasks of consumers that are gone, as ``Dispatch.abandoned`` does."""
         found: list[tuple[str, str, bytes, bytes, int]] = []
         for key, stage in self._log.keys.lanes(partition, self.stages):
             entries = await take_over(self._redis, key, stage, self.consumer, idle_ms, dead)
@@ -205,19 +213,19 @@ class Lanes:
         return await self._decoded(partition, found)
 
     async def forget_idle(self, partition: int, *, idle_ms: int) -> None:
-        """Remove the entries of consumers that hold nothing and have been silent for so long."""
+        """Remove the consumers that hold nothing and have been idle for ``idle_ms``."""
         for key, stage in self._log.keys.lanes(partition, self.stages):
             await remove_idle(self._redis, key, stage, idle_ms=idle_ms)
 
     async def leave(self, partition: int) -> None:
-        """Remove this consumer from the groups where it holds nothing."""
+        """Remove this consumer from the groups in which it holds nothing."""
         for key, stage in self._log.keys.lanes(partition, self.stages):
             await remove(self._redis, key, stage, self.consumer)
 
     async def wait(self, partition: int, *, block_ms: int) -> None:
-        """Return when a task was added to any lane since the last call, or after ``block_ms``.
+        """Return when a task has been added to any lane since the last call, or after ``block_ms``.
 
-        Whoever claims between two calls misses nothing: the look starts where the last one ended.
+        Each call starts where the last one ended, so a task added between two calls is not missed.
         """
         keys = [key for key, _ in self._log.keys.lanes(partition, self.stages)]
         with translated():
@@ -236,10 +244,10 @@ class Lanes:
     async def _decoded(
         self, partition: int, found: list[tuple[str, str, bytes, bytes, int]]
     ) -> list[Claimed]:
-        """The tasks of ``(lane key, stage, entry id, body, deliveries)``.
+        """Decode the tasks of ``(lane key, stage, entry id, body, deliveries)``.
 
-        An entry that is no task is removed, or it would come back for ever; what it was meant to be
-        is found in the log.
+        An invalid entry is removed, or it would be redelivered forever; the task that it replaced
+        is recovered from the log.
         """
         tasks: list[Claimed] = []
         for key, stage, entry_id, body, deliveries in found:
@@ -250,7 +258,7 @@ class Lanes:
             try:
                 task = codec.decode_task(body)
             except Corrupt as error:
-                logger.warning("entry %s of %s removed: %s", claim.entry_id, key, error)
+                logger.warning("removed entry %s of %s: %s", claim.entry_id, key, error)
                 self.lost.add(partition)
                 with translated():
                     await self._redis.xack(key, stage, entry_id)
@@ -261,21 +269,21 @@ class Lanes:
 
 
 def place_of(keys: Keys, partition: int, task: Task) -> str:
-    """Where the task waits: its lane, or the timers until it is due."""
+    """Return where the task waits: its lane, or the timers until it is due."""
     if task.due is not None:
         return keys.timers(partition)
     return keys.lane(partition, task.stage, lane(task.priority))
 
 
 def due_ms(task: Task) -> int | None:
-    """The time before which it is not to run, in ms since 1970."""
+    """Return the time before which the task must not run, in ms since 1970."""
     if task.due is None:
         return None
     return round(datetime.fromisoformat(task.due).timestamp() * 1000)
 
 
 def entry_of(task: Task) -> bytes:
-    """What is kept where the task waits: in the timers it names its lane."""
+    """Encode the task as an entry of a lane; for the timers, preceded by the lane's name."""
     body = codec.encode_task(task)
     if task.due is None:
         return body
@@ -283,7 +291,7 @@ def entry_of(task: Task) -> bytes:
 
 
 def task_of_timer(member: bytes) -> Task:
-    """The task of a member of the timers; raises Corrupt."""
+    """Decode a member of the timers; raises Corrupt."""
     return codec.decode_task(member.split(b":", 2)[-1])
 
 

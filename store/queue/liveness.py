@@ -1,4 +1,4 @@
-"""Redis seen from outside: how much waits, how much is kept, who works, and whose tasks fail."""
+"""Report and read what health checks show: log size, live workers, failing tasks, sandbox gaps."""
 
 import time
 from collections.abc import Collection
@@ -13,14 +13,14 @@ from store.log.log import Log
 from store.redis.connection import translated
 
 PARTITION = 0
-"""Where workers report."""
+"""The partition in which workers report."""
 
 _BEYOND_ALL = "18446744073709551615-0"
-"""No task has such an id, so reading one's own tasks after it delivers none again."""
+"""Beyond every entry id, so reading one's own tasks after it delivers none again."""
 
 
 class LogSize(msgspec.Struct, frozen=True, kw_only=True):
-    """``memory_bytes`` is an estimate of the server's; None if it does not tell."""
+    """``memory_bytes`` is the server's estimate; None if the server does not give one."""
 
     events: int
     memory_bytes: int | None
@@ -33,38 +33,38 @@ async def log_size(log: Log, partition: int) -> LogSize:
         events = msgspec.convert(await redis.xlen(key), int)
         try:
             memory_bytes = msgspec.convert(await redis.memory_usage(key) or 0, int)
-        except exceptions.ResponseError:  # a server that is rented may forbid it
+        except exceptions.ResponseError:  # a hosted server may forbid it
             memory_bytes = None
     return LogSize(events=events, memory_bytes=memory_bytes)
 
 
 async def report(log: Log, consumer: str) -> None:
-    """Show that the worker ``consumer`` lives, whether there is work or not.
+    """Show that the worker ``consumer`` is alive, even if idle.
 
-    Redis before 7.2 takes no notice of a consumer that asks for new tasks in vain.
+    Redis before 7.2 does not notice a consumer that asks for new tasks and gets none.
     """
     with translated():
-        await log.redis.xreadgroup(ROOT, consumer, {_roll(log): _BEYOND_ALL}, count=1)
+        await log.redis.xreadgroup(ROOT, consumer, {_report_lane(log): _BEYOND_ALL}, count=1)
 
 
 async def workers(log: Log, within_ms: int) -> int:
-    """How many workers have reported within the last ``within_ms``."""
+    """Return how many workers have reported within the last ``within_ms``."""
     try:
         with translated():
-            found = await log.redis.xinfo_consumers(_roll(log), ROOT)
+            found = await log.redis.xinfo_consumers(_report_lane(log), ROOT)
             return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
-    except GroupGone:  # no worker has ever been there to make it
+    except GroupGone:  # no worker has ever created it
         return 0
 
 
 FAILING_TTL_MS = 3_600_000
 
 FAILING_MAX = 100
-"""Tasks that are read at once."""
+"""The maximum number of tasks read at once."""
 
 
 async def report_failing(log: Log, process: str, tasks: Collection[str]) -> None:
-    """Show that these tasks of the process have failed of late, for gateways to tell."""
+    """Report that these tasks of the process have failed recently, for gateways to show."""
     redis: Any = log.redis
     key = log.keys.failing(PARTITION)
     with translated():
@@ -74,7 +74,7 @@ async def report_failing(log: Log, process: str, tasks: Collection[str]) -> None
 
 
 async def failing(log: Log, within_ms: int) -> list[tuple[str, str]]:
-    """Process and task of those reported within ``within_ms``; forgets older ones."""
+    """Return process and task of the reports within ``within_ms``; delete older ones."""
     redis: Any = log.redis
     key = log.keys.failing(PARTITION)
     with translated():
@@ -106,10 +106,10 @@ async def _now_ms(log: Log) -> int:
 UNCONFINED_TTL_MS = 3_600_000
 
 UNCONFINED_MAX = 20
-"""Names that are read at once."""
+"""The maximum number of names read at once."""
 
 CONFINING = frozenset({"seccomp", "no-new-privileges"})
-"""Parts of the decoders' sandbox that no other part makes up for."""
+"""Parts of the decoders' sandbox that no other part compensates for."""
 
 
 async def report_unconfined(log: Log, missing: Collection[str]) -> None:
@@ -125,7 +125,7 @@ async def report_unconfined(log: Log, missing: Collection[str]) -> None:
 
 
 async def unconfined(log: Log, within_ms: int) -> list[str]:
-    """What workers have reported as missing within the last ``within_ms``, in order of name."""
+    """Return the missing sandbox parts reported within the last ``within_ms``, by name."""
     redis: Any = log.redis
     with translated():
         seconds = await _now_ms(log) // 1000
@@ -141,7 +141,7 @@ async def unconfined(log: Log, within_ms: int) -> list[str]:
 
 
 async def clock_ahead_ms(log: Log) -> float:
-    """How far the server's clock, which gives the positions, is ahead of this machine's."""
+    """Return how far the server's clock, which gives the positions, is ahead of this machine's."""
     began = time.time()
     redis: Any = log.redis
     with translated():
@@ -150,6 +150,6 @@ async def clock_ahead_ms(log: Log) -> float:
     return (seconds + microseconds / 1e6 - ours) * 1000
 
 
-def _roll(log: Log) -> str:
-    """The lane on which workers report: each has its group."""
+def _report_lane(log: Log) -> str:
+    """Return the lane in whose group workers report."""
     return log.keys.lane(PARTITION, ROOT, LANES[0])

@@ -1,12 +1,12 @@
--- Move tasks whose time has come from the timers to their lanes, one small batch.
--- The server's clock decides, so that no worker's clock does.
+-- Move due tasks from the timers to their lanes, one small batch.
+-- Only the server's clock decides what is due.
 --
 -- KEYS  1 timers (sorted set), then the lanes (streams)
--- ARGV  1 how many at most, 2 "1" to move tasks that are not due yet too,
---       3 how many members to pass over, 4 the member that always stays,
+-- ARGV  1 maximum number to move, 2 "1" to also move tasks that are not due,
+--       3 number of members to skip, 4 the member that always stays,
 --       then the name of each lane: <stage>:<lane>
--- Returns {moved, milliseconds until the next one after now is due or -1, how many members the next
---          batch has to pass over or -1 at the end, how many that were no task are gone}.
+-- Returns {number moved, milliseconds until the next one is due or -1, number of members that the
+--          next batch must skip or -1 at the end, number of invalid members removed}.
 -- A member of the timers is its lane's name, a colon and the task.
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -27,7 +27,7 @@ for _, member in ipairs(members) do
     redis.call("ZREM", KEYS[1], member)
     removed = removed + 1
   elseif not key then
-    -- Of a stage that the caller does not know: another worker may.
+    -- The caller does not know the stage; another worker may.
     passed = passed + 1
   elseif moved < limit then
     redis.call("XADD", key, "*", "b", body)

@@ -1,4 +1,4 @@
--- Take tokens from a bucket, or give them back. It holds at most MAX and gains MAX in each DURATION.
+-- Take tokens from a bucket, or give them back. It holds at most MAX tokens, and gains MAX per DURATION.
 --
 -- KEYS  1 bucket (hash: n tokens, t time in ms)
 -- ARGV  1 max   2 duration in ms   3 tokens wanted, negative to give back
@@ -8,7 +8,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local max, duration, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call("HMGET", KEYS[1], "n", "t")
 local tokens, since = math.max(0, tonumber(held[1]) or max), tonumber(held[2]) or now
--- A clock that was set back gains nothing, and loses nothing either.
+-- A clock that was set back adds no tokens and removes none.
 tokens = math.min(max, tokens + math.max(0, now - since) * max / duration)
 local taken = math.min(wanted, math.floor(tokens))
 tokens = math.min(max, tokens - taken)

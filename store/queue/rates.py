@@ -1,4 +1,4 @@
-"""Rate limits that all workers of a stage share: a token bucket in Redis, by the server's clock."""
+"""Rate limits of stages, shared by all workers: token buckets in Redis, by the server's clock."""
 
 import msgspec
 
@@ -8,19 +8,19 @@ from store.redis.connection import translated
 
 
 class Rates:
-    """The buckets, one a stage. A bucket that is lost is full again."""
+    """The buckets, one per stage. A lost bucket is full again."""
 
     def __init__(self, log: Log) -> None:
         self._keys = log.keys
         self._script = log.redis.lua("queue/rate")
 
     async def take(self, stage: str, rate: Rate) -> float:
-        """Take one token; 0, or without one the seconds until there is one."""
+        """Take one token and return 0; or return the seconds until there is one."""
         taken, wait_ms = await self._run(stage, rate, 1)
         return 0.0 if taken == 1 else max(1, wait_ms) / 1000
 
     async def give_back(self, stage: str, rate: Rate) -> None:
-        """Of a token that was of no use."""
+        """Give back a token that was not used."""
         await self._run(stage, rate, -1)
 
     async def _run(self, stage: str, rate: Rate, tokens: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""Lanes and timers that were lost are filled again from the log: they hold nothing else.
+"""Refill lost lanes and timers from the log, which has everything that they held.
 
-A task that is there twice does no harm: its second result changes nothing.
+A duplicate task does no harm: its second result changes nothing.
 """
 
 import logging
@@ -9,7 +9,8 @@ from typing import Any, cast
 import msgspec
 
 from domain.photo import events as e
-from domain.pipeline.stages import LANES, Task, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import LANES, Task
 from store.errors import Corrupt
 from store.log.codec import decode_task
 from store.log.log import Log
@@ -28,11 +29,11 @@ _Name = tuple[str, str, str, int, str]
 
 
 async def refill(log: Log, partition: int, stages: tuple[str, ...]) -> int:
-    """Put back what unfinished photos wait for and no lane or timer has; how many tasks that was.
+    """Add the tasks of unfinished photos that no lane or timer has; return how many.
 
-    Only what has been dispatched counts: what comes after is the dispatcher's.
+    Only dispatched events count: later ones are left to the dispatcher.
     """
-    # In this order: whatever was dispatched and is not present has a result further on in the log.
+    # In this order: a task that was dispatched and is missing has a result later in the log.
     upto, undone = await _dispatched(log, partition)
     present = await _present(log, partition, stages)
     waiting = _Waiting()
@@ -49,14 +50,14 @@ async def refill(log: Log, partition: int, stages: tuple[str, ...]) -> int:
             else:
                 await log.redis.zadd(place, {entry: due})
     if missing:
-        logger.warning("partition %d: %d lost tasks are back", partition, len(missing))
+        logger.warning("partition %d: recovered %d lost tasks", partition, len(missing))
     return len(missing)
 
 
 class _Waiting:
-    """What is planned and not done yet, by photo and stage; ended jobs take no room.
+    """The planned tasks that are not done, by photo and stage; ended jobs take no memory.
 
-    Removals of superseded renditions outlast the jobs: they are kept by what they wait for.
+    Removals of superseded renditions outlast their jobs, so they are kept by rendition.
     """
 
     def __init__(self) -> None:
@@ -109,7 +110,7 @@ class _Waiting:
 
 
 async def _dispatched(log: Log, partition: int) -> tuple[Position, set[str]]:
-    """How far the dispatchers have read, and the entries before it that they have not done."""
+    """Return how far the dispatchers have read, and the earlier entries that are still pending."""
     key = log.keys.log(partition)
     with translated():
         groups = await log.redis.xinfo_groups(key) if await log.redis.exists(key) else []
@@ -122,7 +123,7 @@ async def _dispatched(log: Log, partition: int) -> tuple[Position, set[str]]:
 
 
 async def _present(log: Log, partition: int, stages: tuple[str, ...]) -> set[_Name]:
-    """The tasks that wait or are held."""
+    """Return the names of the tasks that wait or are held."""
     found: set[_Name] = set()
     for name in LANES:
         for stage in stages:
@@ -137,7 +138,7 @@ async def _present(log: Log, partition: int, stages: tuple[str, ...]) -> set[_Na
         try:
             found.add(_name(task_of_timer(member)))
         except Corrupt as error:
-            logger.warning("a timer of partition %d is no task: %s", partition, error)
+            logger.warning("a timer of partition %d is not a task: %s", partition, error)
     return found
 
 
@@ -151,7 +152,7 @@ async def _collect_lane(log: Log, key: str, found: set[_Name]) -> None:
             try:
                 found.add(_name(decode_task(fields[b"b"])))
             except (Corrupt, KeyError):
-                logger.warning("an entry of %s is no task", key)
+                logger.warning("an entry of %s is not a task", key)
         if len(entries) < READ_COUNT:
             return
         start = f"({entries[-1][0].decode(errors='replace')}"
@@ -162,5 +163,5 @@ def _by_name(tasks: list[Task]) -> dict[_Name, Task]:
 
 
 def _name(task: Task) -> _Name:
-    """A job may supersede renditions twice: its removals are told apart by their cause."""
+    """Return what identifies a task; removals of one job differ only in their cause."""
     return task.photo_id, task.job_id, task.stage, task.attempt, task.cause

@@ -1,8 +1,8 @@
--- Say that tasks are still worked on: resets their idle time, if they are still this consumer's.
+-- Reset the idle time of tasks that are still pending for this consumer.
 --
 -- KEYS  the lane (stream) of each task
 -- ARGV  1 consumer, then for each task: consumer group, entry id
--- Returns 1 or 0 for each task: still ours or not.
+-- Returns for each task 1 if it was refreshed, 0 if it is no longer this consumer's.
 local reply = {}
 for i, lane in ipairs(KEYS) do
   local group, id = ARGV[2 * i], ARGV[2 * i + 1]

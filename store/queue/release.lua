@@ -1,8 +1,8 @@
--- Hand tasks back: each becomes the last of its lane again, as if never delivered.
+-- Put tasks back: each becomes the last of its lane, as if never delivered.
 --
 -- KEYS  the lane (stream) of each task
 -- ARGV  1 consumer, then for each task: consumer group, entry id
--- Returns 1 or 0 for each task: handed back, or no longer ours.
+-- Returns for each task 1 if it was put back, 0 if it is no longer this consumer's.
 local reply = {}
 for i, lane in ipairs(KEYS) do
   local group, id = ARGV[2 * i], ARGV[2 * i + 1]

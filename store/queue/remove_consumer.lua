@@ -1,8 +1,8 @@
--- Remove a consumer that holds nothing: removing one forgets what it holds.
+-- Remove a consumer unless it holds entries, because its removal would lose them.
 --
 -- KEYS  1 stream
 -- ARGV  1 consumer group   2 consumer
--- Returns 1 if it was removed.
+-- Returns 1 if it was removed, else 0.
 if #redis.call("XPENDING", KEYS[1], ARGV[1], "-", "+", 1, ARGV[2]) > 0 then
   return 0
 end

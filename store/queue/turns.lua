@@ -1,13 +1,13 @@
--- Look whether the turns of lanes are those of the tasks in them; where they are not, have all that
--- waits let in again by the next claim.
+-- Check that the turns of lanes match the tasks in them. Where they do not, delete them, so that the
+-- next claim admits all waiting entries again.
 --
--- KEYS  of each lane: itself (stream), its turns, its tasks; then the accounts (sorted sets)
+-- KEYS  for each lane: the lane (stream), its turns, its tasks; then the accounts (sorted sets)
 -- ARGV  the consumer group of each lane
--- Returns how many lanes are let in again. Where very many have not been let in yet, nothing is
--- counted: there is a next time.
+-- Returns the number of lanes that are admitted again. A lane with very many entries that are not
+-- admitted yet is not checked this time.
 local OUTSIDE = 1000
 
-local function spoilt(key)
+local function delete_if_spoiled(key)
   local kind = redis.call("TYPE", key).ok
   if kind ~= "none" and kind ~= "zset" then
     redis.call("PEXPIRE", key, 0)
@@ -17,22 +17,22 @@ local function spoilt(key)
 end
 
 for i = 3 * #ARGV + 1, #KEYS do
-  spoilt(KEYS[i])
+  delete_if_spoiled(KEYS[i])
 end
 local again = 0
 for i, group in ipairs(ARGV) do
   local lane, turns, tasks = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local wrong = spoilt(turns)
-  wrong = spoilt(tasks) or wrong
+  local wrong = delete_if_spoiled(turns)
+  wrong = delete_if_spoiled(tasks) or wrong
   for _, each in ipairs(redis.call("XINFO", "GROUPS", lane)) do
-    local said = {}
+    local info = {}
     for j = 1, #each, 2 do
-      said[each[j]] = each[j + 1]
+      info[each[j]] = each[j + 1]
     end
-    if said["name"] == group then
-      local after = "(" .. said["last-delivered-id"]
+    if info["name"] == group then
+      local after = "(" .. info["last-delivered-id"]
       local outside = #redis.call("XRANGE", lane, after, "+", "COUNT", OUTSIDE)
-      local waiting = redis.call("XLEN", lane) - said["pending"] - outside
+      local waiting = redis.call("XLEN", lane) - info["pending"] - outside
       local known, clients = redis.call("ZCARD", tasks), redis.call("ZCARD", turns)
       wrong = wrong or (outside < OUTSIDE and known < waiting)
       if wrong or (known > 0 and clients == 0) then

@@ -1,25 +1,25 @@
-"""Whose turn it is: the clients of a class of lanes are served by what they have been served.
+"""Decide which client's task a claim takes next: the client that has been served least.
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{07}:waiting:<stage>:<lane>`` | sorted set | tasks that wait, by client and entry id |
-| ``photolog:{07}:turns:<stage>:<lane>`` | sorted set | the clients of those, scored by their turn |
-| ``photolog:{07}:accounts:<lane>`` | sorted set | what each client has been served; ``""``: now |
+| ``photolog:{07}:waiting:<stage>:<lane>`` | sorted set | waiting tasks, by client and entry id |
+| ``photolog:{07}:turns:<stage>:<lane>`` | sorted set | their clients, scored by their turn |
+| ``photolog:{07}:accounts:<lane>`` | sorted set | service received by client, in ms; ``""``: now |
 
-A class is the lanes of one name: high, normal or low. Its clients share the decoders by start-time
-fair queueing (Goyal, Vin and Cheng, 1996): each has an account of what it has been served, and the
-one with the least is next. A task is paid for by its expected cost when it is claimed, and settled
-by what it really took. The stages that follow a begun photo are paid for as soon as they are known,
-and come ``GRACE_MS`` earlier than new photos: photos under way are finished first, but not those of
-a client that has had much more than others.
+A class is the lanes of one priority: high, normal or low. Its clients share the decoders by
+start-time fair queueing (Goyal, Vin and Cheng, 1996): each has an account of the service it has
+received, and the client with the least is next. A claim charges the expected cost of the task; the
+actual cost is settled later. The later stages of a begun photo are charged as soon as they are
+known, and come ``GRACE_MS`` earlier than new photos: photos in progress are finished first, except
+those of a client that has received much more than others.
 
-Of two clients that both wait for photos to be begun, neither is served more than its last task
-ahead of the other, whatever else happens; ``GRACE_MS`` more where one waits for later stages. A
-client that comes from elsewhere begins a grace before now: nobody saves up by waiting.
+If two clients both wait for new photos to begin, neither gets further ahead of the other than its
+last task, whatever else happens; ``GRACE_MS`` more if one waits for later stages. A client that
+arrives starts a grace before now: nobody saves up service by waiting.
 
-All this says only in which order. The lanes say what waits and what is held, and the turns are made
-from them: an entry is let in by the first claim after it came, whoever put it there, and ``mend``
-has all let in again where turns were lost.
+Turns only decide the order. The lanes hold the tasks, and the turns are derived from them: the
+first claim after an entry arrives admits it, whoever added it, and ``mend`` readmits all entries
+where turns were lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,27 +37,27 @@ GRACE_MS = 2_000
 """More than all stages of an ordinary photo take."""
 
 LOOKED_AT = 10_000
-"""Tasks, or clients, that a look at a lane tells apart; of more, the rest counts for none."""
+"""How many tasks, or clients, an inspection of a lane reads; it ignores the rest."""
 
 LOOKED_AT_ONCE = 1_000
 
 HELD_SHOWN = 1_000
-"""Tasks in progress of one lane that a look tells apart."""
+"""How many tasks in progress an inspection of a lane reads."""
 
 UNKNOWN = b"?"
-"""Stands for all clients of tasks that do not say whose they are."""
+"""The client of tasks that name none."""
 
 _Claims = tuple[int, list[tuple[int, bytes, bytes, int]]]
 
 _NOTHING: Mapping[tuple[str, str], int] = {}
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a consumer would take.
+class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a consumer claims.
 
-    ``without`` are clients that are passed over, but not in the stages ``of_all``.
-    ``settle`` is what clients still have to pay, or get back, in ms by class and client. With
-    ``pays`` false the tasks cost nothing: they are not run.
+    The clients in ``without`` are skipped, except in the stages ``of_all``. ``settle`` is what
+    clients still owe, or get back if negative, in ms by class and client. If ``pays`` is false,
+    the tasks cost nothing, because they do not run.
     """
 
     stages: Sequence[str]
@@ -67,8 +67,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     pays: bool = True
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """A task claimed; so many ``clients`` waited in its lane, its own among them."""
+class ClaimedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A claimed entry; ``clients`` counts the clients that waited in its lane, with its own."""
 
     lane_key: str
     stage: str
@@ -89,14 +89,14 @@ class Turns:
         self._named: dict[int, list[str]] = {}
 
     async def claim(
-        self, partition: int, count: int, order: Sequence[str], wish: Wish
-    ) -> list[Turn]:
-        """Up to ``count`` tasks, classes in the given order."""
+        self, partition: int, count: int, order: Sequence[str], request: ClaimRequest
+    ) -> list[ClaimedEntry]:
+        """Claim up to ``count`` tasks, classes in the given order."""
         keys = self._keys_of(partition)
-        settle: Mapping[tuple[str, str], int] = wish.settle
+        settle: Mapping[tuple[str, str], int] = request.settle
         while True:
             with translated():
-                reply = await self._claim(keys=keys, args=self._args(count, order, wish, settle))
+                reply = await self._claim(keys=keys, args=self._args(count, order, request, settle))
                 more, found = msgspec.convert(reply, _Claims)
                 turns = [self._turn(keys, *each) for each in found]
             if found or not more:
@@ -106,9 +106,9 @@ class Turns:
 
     def _turn(
         self, keys: Sequence[str], index: int, entry_id: bytes, body: bytes, clients: int
-    ) -> Turn:
+    ) -> ClaimedEntry:
         """Raises IndexError if there is no such lane."""
-        return Turn(
+        return ClaimedEntry(
             lane_key=keys[index - 1],
             stage=self._stages[(index - 1) % len(self._stages)],
             entry_id=entry_id,
@@ -117,7 +117,7 @@ class Turns:
         )
 
     async def mend(self, partition: int) -> int:
-        """Look for turns that were lost, and have them made again; of how many lanes that was."""
+        """Find lost turns and have them rebuilt by the next claim; return for how many lanes."""
         keys = self._keys_of(partition)
         lanes = len(LANES) * len(self._stages)
         each = [keys[i + kind * lanes] for i in range(lanes) for kind in range(3)]
@@ -128,7 +128,7 @@ class Turns:
             return msgspec.convert(reply, int)
 
     def _keys_of(self, partition: int) -> list[str]:
-        """As the script wants them: lanes, turns, tasks, then accounts."""
+        """Return the keys in the order of the script: lanes, turns, tasks, then accounts."""
         if (known := self._named.get(partition)) is not None:
             return known
         named = [
@@ -145,7 +145,7 @@ class Turns:
         self,
         count: int,
         order: Sequence[str],
-        wish: Wish,
+        request: ClaimRequest,
         settle: Mapping[tuple[str, str], int],
     ) -> list[str | int]:
         return [
@@ -153,13 +153,13 @@ class Turns:
             count,
             len(self._stages),
             "".join(str(1 + LANES.index(lane)) for lane in order),
-            "1" if wish.pays else "0",
-            "".join(_wanted(stage, wish) for stage in self._stages),
+            "1" if request.pays else "0",
+            "".join(_wanted(stage, request) for stage in self._stages),
             "".join("0" if stage in (ROOT, ERASURE) else "1" for stage in self._stages),
             GRACE_MS,
             *self._stages,
-            len(wish.without),
-            *wish.without,
+            len(request.without),
+            *request.without,
             *(
                 part
                 for (lane, client), ms in settle.items()
@@ -169,9 +169,9 @@ class Turns:
 
 
 async def without_turn(log: Log, lane_key: str, stage: str, after: bytes) -> set[bytes]:
-    """Return the clients of tasks that wait in a lane beyond ``after``; changes nothing.
+    """Return the clients of waiting tasks beyond ``after`` in a lane; change nothing.
 
-    No claim has let these tasks in yet, so the turns do not know their clients.
+    No claim has admitted these tasks yet, so the turns do not know their clients.
     """
     clients: set[bytes] = set()
     held: set[bytes] | None = None
@@ -192,14 +192,14 @@ async def without_turn(log: Log, lane_key: str, stage: str, after: bytes) -> set
 
 
 def _client(body: bytes) -> bytes:
-    """As ``claim.lua`` names it."""
+    """Return the client of a task by the rules of ``claim.lua``."""
     try:
         return codec.decode_task(body).client_id.encode() or UNKNOWN
     except Corrupt:
         return UNKNOWN
 
 
-def _wanted(stage: str, wish: Wish) -> str:
-    if stage not in wish.stages:
+def _wanted(stage: str, request: ClaimRequest) -> str:
+    if stage not in request.stages:
         return "0"
-    return "2" if stage in wish.of_all else "1"
+    return "2" if stage in request.of_all else "1"

@@ -1,4 +1,4 @@
-"""Given these events, when this command, then those events: how domain tests read."""
+"""Helpers that let domain tests read: given these events, when this command, then those."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -127,7 +127,7 @@ def requested(
 
 
 def event(data: e.AnyEvent, version: int = 1) -> e.Event:
-    """``data`` in an envelope."""
+    """Return ``data`` in an envelope."""
     return e.Event(
         timestamp="2026-11-23T10:00:00.000Z",
         data=data,
@@ -153,7 +153,7 @@ def fold(events: Iterable[e.PhotoEvent]) -> Photo | None:
 
 @dataclass
 class Given:
-    """``given(…).when(command).then(…)`` or ``.refuses(error)``."""
+    """``given(…).when(command).then(…)`` or ``.rejects(error)``."""
 
     photo: Photo | None
     command: c.PhotoCommand = field(default=UPLOAD)
@@ -165,7 +165,7 @@ class Given:
     def then(self, *events: e.PhotoEvent) -> None:
         assert decide(self.command, self.photo) == events
 
-    def refuses(self, error: type[Rejected]) -> Rejected:
+    def rejects(self, error: type[Rejected]) -> Rejected:
         with pytest.raises(error) as caught:
             decide(self.command, self.photo)
         assert caught.value.advice

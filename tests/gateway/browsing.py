@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the page: a whole Photolog, a browser, and someone who uses both."""
+"""Fixtures for the page: a complete Photolog, a browser, and a person who uses both."""
 
 import uuid
 from collections.abc import AsyncGenerator, Generator
@@ -36,7 +36,7 @@ async def browser() -> AsyncGenerator[Browser]:
 
 @pytest.fixture
 async def stranger(system: System, browser: Browser) -> AsyncGenerator[Visitor]:
-    """Has a token and has not shown it yet."""
+    """A person with a token who has not signed in yet."""
     client_id = f"client-{uuid.uuid4().hex[:8]}"
     token = mint(Settings(data=str(system.data)), client_id, "client", 3600)
     context = await browser.new_context(viewport={"width": 1000, "height": 800})
@@ -45,9 +45,9 @@ async def stranger(system: System, browser: Browser) -> AsyncGenerator[Visitor]:
     page = await context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    # Listened to from the start: the browser takes its time to hand over the first one.
+    # Listen from the start: the browser takes a while to report the first one.
     page.on("filechooser", lambda _: None)
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
     async with httpx.AsyncClient(
         base_url=system.url,
         headers={"Authorization": f"Bearer {token}"},
@@ -57,12 +57,12 @@ async def stranger(system: System, browser: Browser) -> AsyncGenerator[Visitor]:
         visitor = Visitor(url=system.url, token=token, page=page, api=api, errors=errors)
         yield visitor
     await context.close()
-    untold = [e for e in errors if not any(part in e for part in visitor.tolerated)]
-    assert untold == [], untold
+    unexpected = [e for e in errors if not any(part in e for part in visitor.tolerated)]
+    assert unexpected == [], unexpected
 
 
 @pytest.fixture
 async def visitor(stranger: Visitor) -> Visitor:
-    """Signed in, with the page live."""
+    """A person who is signed in, with the page live."""
     await stranger.sign_in()
     return stranger

@@ -1,4 +1,4 @@
-"""A gateway as it runs: uvicorn on a socket of its own, a real log, real blobs, a projector."""
+"""Fixtures for a running gateway: uvicorn on its own socket, a real log, blobs and projector."""
 
 import asyncio
 import socket
@@ -47,16 +47,16 @@ ROLES = {
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to pytest."""
+    """A server that leaves signals to pytest."""
 
     def capture_signals(self) -> Any:
         return nullcontext()
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
-    """A running gateway. ``client`` sends alice's token unless told otherwise: it has all scopes.
+    """A running gateway. ``client`` sends alice's token by default, which has all scopes.
 
-    ``blobs`` are in a folder, except where a test has others.
+    ``blobs`` are in a folder, unless a test overrides them.
     """
 
     base_url: str
@@ -70,18 +70,18 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     connections: Connections
 
     def bearer(self, name: str) -> dict[str, str]:
-        """The header that makes the request one of ``name``."""
+        """Return the header that authenticates as ``name``."""
         return {"Authorization": f"Bearer {self.tokens[name]}"}
 
     def stored(self) -> list[str]:
-        """Every file under the root of the blobs, drafts too."""
+        """Return every file under the root of the blobs, including drafts."""
         root = self.blobs.root
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
     async def upload(
         self, data: bytes | None = None, *, name: str = "alice", **fields: str
     ) -> httpx.Response:
-        """Upload a picture of its own, or ``data``, as ``name``."""
+        """Upload ``data``, or a new picture, as ``name``."""
         return await self.client.post(
             "/api/photos/upload",
             files={"file": ("picture.png", data if data is not None else picture())},
@@ -103,7 +103,7 @@ _pictures = iter(range(1, 1 << 24))
 
 
 def picture(size: tuple[int, int] = (8, 8)) -> bytes:
-    """A PNG that no other call gives."""
+    """Return a PNG that differs from that of every other call."""
     number = next(_pictures)
     colour = (number >> 16, (number >> 8) & 255, number & 255)
     file = BytesIO()
@@ -112,22 +112,22 @@ def picture(size: tuple[int, int] = (8, 8)) -> bytes:
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition, with a deadline."""
+    """Wait for a condition; fail after a deadline."""
     give_up = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < give_up, f"waited in vain: {what}"
+        assert time.monotonic() < give_up, f"timed out waiting for {what}"
         await asyncio.sleep(0.005)
 
 
 @pytest.fixture
 def limits() -> Limits:
-    """A test's own limits: override this fixture."""
+    """Limits of the gateway: override this fixture for others."""
     return Limits(append_patience_s=1.0, linger_s=2.0)
 
 
 @pytest.fixture
 def rates() -> RateLimits:
-    """A test's own rate limits: override this fixture."""
+    """Rate limits of the gateway: override this fixture for others."""
     return RateLimits()
 
 
@@ -141,7 +141,7 @@ async def projecting() -> bool:
 async def deps(
     log: Log, tmp_path: Path, limits: Limits, rates: RateLimits
 ) -> AsyncGenerator[Dependencies]:
-    """Measured, as ``ops.runtime.wiring`` has it."""
+    """Dependencies with telemetry, as ``ops.runtime.wiring`` builds them."""
     reader = Reader(Generations(tmp_path / "read-model"))
     telemetry = Telemetry("gateway")
     log.observe = telemetry.appended
@@ -162,9 +162,9 @@ async def deps(
 
 @asynccontextmanager
 async def serving(app: Any, limits: Limits, *, mapped: bool = False) -> AsyncGenerator[str]:
-    """The base URL of ``app`` on a free port of this machine.
+    """Serve ``app`` on a free local port; yield its base URL.
 
-    With ``mapped`` its peers have IPv4 addresses mapped to IPv6, as on a socket for both families.
+    With ``mapped``, peers have IPv4 addresses mapped to IPv6, as on a dual-stack socket.
     """
     with socket.socket(socket.AF_INET6 if mapped else socket.AF_INET) as listener:
         listener.bind((f"::ffff:{HOST}" if mapped else HOST, 0))
@@ -181,7 +181,7 @@ async def serving(app: Any, limits: Limits, *, mapped: bool = False) -> AsyncGen
 
 @asynccontextmanager
 async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
-    """The gateway over ``deps``; a problem that its document does not name fails the test."""
+    """Serve a gateway over ``deps``; a problem missing from its OpenAPI document fails the test."""
     app = create_app(deps)
     now = time.time()
     tokens = {
@@ -213,7 +213,7 @@ async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
 
 @asynccontextmanager
 async def projected(deps: Dependencies, folder: Path) -> AsyncGenerator[None]:
-    """A projector beside the gateway."""
+    """Run a projector beside the gateway."""
     generations = Generations(folder)
     async with anyio.create_task_group() as group:
         group.start_soon(Projector(deps.log, generations).run)
@@ -226,7 +226,7 @@ async def projected(deps: Dependencies, folder: Path) -> AsyncGenerator[None]:
 async def gateway(
     deps: Dependencies, tmp_path: Path, *, projecting: bool
 ) -> AsyncGenerator[Gateway]:
-    """A gateway with its projector; without one where ``projecting`` is false."""
+    """A gateway with a projector, or without one if ``projecting`` is false."""
     async with served(deps) as running:
         if not projecting:
             yield running

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says that an address may answer, held against what it answers."""
+"""Compare the problems that routes return with those that the OpenAPI document lists."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -7,11 +7,12 @@ from typing import Any
 import httpx
 from litestar import Litestar
 
-from gateway.http.problems import MEDIA_TYPE, PROBLEMS
+from gateway.http.problem_table import PROBLEMS
+from gateway.http.problems import MEDIA_TYPE
 
 
 def codes(operation: dict[str, Any]) -> set[str]:
-    """Of the problems that an operation may answer with."""
+    """Return the codes of the problems that an operation may return."""
     return {
         code
         for status, response in operation["responses"].items()
@@ -21,11 +22,11 @@ def codes(operation: dict[str, Any]) -> set[str]:
 
 
 def checking(app: Litestar) -> Callable[[httpx.Response], Awaitable[None]]:
-    """A hook of httpx that fails a test in which an address answers with a code not its own."""
+    """Return an httpx hook that fails a test if a route returns a code that it does not list."""
     document = app.openapi_schema.to_schema()
     anywhere = PROBLEMS.keys() & set(document["info"]["description"].split("`"))
     addresses = [
-        # A session's id may have slashes.
+        # A session id may contain slashes.
         (re.compile(re.sub(r"{\w+}", ".+" if "/sessions/" in path else "[^/]+", path)), item)
         for path, item in document["paths"].items()
     ]
@@ -39,6 +40,6 @@ def checking(app: Litestar) -> Callable[[httpx.Response], Awaitable[None]]:
             operation = item.get(request.method.lower())
             if operation and pattern.fullmatch(request.url.path):
                 named = codes(operation) | anywhere
-                assert code in named, f"{request.method} {request.url.path} answers {code}"
+                assert code in named, f"{request.method} {request.url.path} returns {code}"
 
     return check

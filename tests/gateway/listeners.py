@@ -1,4 +1,4 @@
-"""Clients of the rooms, and the events that they hear."""
+"""Clients of the rooms, and the events that they receive."""
 
 import asyncio
 import hashlib
@@ -24,7 +24,7 @@ LITTLE_BYTES = 4096
 async def record(
     log: Log, count: int = 1, *, client_id: str = "alice", session_id: str | None = None
 ) -> list[str]:
-    """So many photos of the client, one event each; their ids. Their order is that of the log."""
+    """Upload ``count`` photos of the client, one event each; return their ids in any order."""
     photo_ids = [str(uuid.uuid4()) for _ in range(count)]
     waiting = iter(photo_ids)
 
@@ -56,13 +56,13 @@ async def record(
 
 
 async def positions(log: Log, partition: int | None = None) -> list[str]:
-    """Those of all events of the partition, alice's by default, in order."""
+    """Return the positions of all events of a partition, by default alice's, in order."""
     of = home(log) if partition is None else partition
     return [str(recorded.position) async for recorded in log.scan(of)]
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of an event stream."""
+    """One frame of an event stream."""
 
     event: str
     id: str
@@ -77,7 +77,7 @@ class Stream:
         self.ready = Frame(event="", id="", data={})
 
     async def next(self) -> Frame | None:
-        """The next frame; None at the end of the stream."""
+        """Return the next frame; None at the end of the stream."""
         fields: dict[str, str] = {}
         with anyio.fail_after(DEADLINE_S):
             async for line in self._lines:
@@ -113,7 +113,7 @@ async def following(
     header: str | None = None,
     headers: dict[str, str] | None = None,
 ) -> AsyncGenerator[Stream]:
-    """The event stream of a room."""
+    """Open the event stream of a room."""
     async with gateway.client.stream(
         "GET",
         "/api/events",
@@ -135,10 +135,10 @@ async def following(
 
 @asynccontextmanager
 async def reluctant(gateway: Gateway, *, after: str | None = None) -> AsyncGenerator[Stream]:
-    """Alice's event stream, read by a peer that keeps next to nothing that it was not asked for."""
+    """Open alice's event stream with tiny buffers, so that an idle reader blocks the gateway."""
     resume = f"Last-Event-ID: {after}\r\n" if after else ""
     reader, writer = await asyncio.open_connection(sock=await narrow(gateway), limit=LITTLE_BYTES)
-    # HTTP/1.0 has no chunks: what comes after the head are the frames.
+    # HTTP/1.0 has no chunks: the frames follow the head directly.
     writer.write(
         f"GET /api/events?room=client HTTP/1.0\r\n{resume}"
         f"Authorization: {gateway.bearer('alice')['Authorization']}\r\n\r\n".encode()
@@ -156,7 +156,7 @@ async def reluctant(gateway: Gateway, *, after: str | None = None) -> AsyncGener
 
 
 async def narrow(gateway: Gateway) -> socket.socket:
-    """A connection whose kernel takes little of what is not read."""
+    """Open a connection with a tiny receive buffer."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LITTLE_BYTES)
     sock.setblocking(False)
@@ -184,7 +184,7 @@ class Talk:
             return msgspec.json.decode(await self.connection.recv())
 
     async def ask(self, type_: str, **fields: Any) -> dict[str, Any]:
-        """Say it, and take the next message as the answer."""
+        """Send a message and return the next one as the reply."""
         await self.say(type_, **fields)
         return await self.next()
 
@@ -195,7 +195,7 @@ class Talk:
         return [message["event"]["id"] for message in await self.events(count)]
 
     async def closed(self) -> tuple[int | None, str | None]:
-        """The code and reason of its end."""
+        """Return the close code and reason."""
         with anyio.fail_after(DEADLINE_S):
             await self.connection.wait_closed()
         return self.connection.close_code, self.connection.close_reason
@@ -209,7 +209,7 @@ async def talking(
     headers: dict[str, str] | None = None,
     **options: Any,
 ) -> AsyncGenerator[Talk]:
-    """A WebSocket, with the token of ``name``, that has said nothing yet."""
+    """Open a WebSocket with the token of ``name``; it has not identified yet."""
     token = gateway.bearer(name) if name else {}
     async with connect(
         f"ws://{gateway.host}:{gateway.port}/ws",

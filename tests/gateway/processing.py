@@ -1,4 +1,4 @@
-"""What workers would have recorded, without workers: the gateway never notices the difference."""
+"""Record what workers would record, without workers: the gateway sees no difference."""
 
 import hashlib
 from io import BytesIO
@@ -39,9 +39,9 @@ RESULTS: dict[str, Any] = {
 
 
 async def process(gateway: Gateway, photo: dict[str, Any], *, shade: int = 7) -> str:
-    """Run the whole pipeline over an uploaded photo of alice; the position of its last event.
+    """Record the whole pipeline over a photo of alice; return the position of its last event.
 
-    ``shade`` makes renditions that differ from those of another run.
+    Renditions with another ``shade`` differ from those of an earlier run.
     """
     await start(gateway, photo)
     position = ""
@@ -52,7 +52,7 @@ async def process(gateway: Gateway, photo: dict[str, Any], *, shade: int = 7) ->
 
 
 async def complete(gateway: Gateway, photo: dict[str, Any], stage: str, *, shade: int = 7) -> str:
-    """One stage ends well; the position of the last event."""
+    """Record that a stage completed; return the position of the last event."""
     names = {
         "thumbnails": tuple(f"thumbnail-{size}" for size in SIZES),
         "optimization": ("optimized",),
@@ -80,7 +80,7 @@ async def fail(
     category: Category = Category.DATA,
     code: str = "truncated",
 ) -> str:
-    """The photo's job ends without its results; the position of the last event."""
+    """Record that the photo's job failed; return the position of the last event."""
     return await _execute(
         gateway,
         RecordStageFailed(
@@ -108,7 +108,7 @@ async def _execute(gateway: Gateway, command: PhotoCommand) -> str:
 async def _rendition(gateway: Gateway, photo: dict[str, Any], name: str, shade: int) -> Rendition:
     file = BytesIO()
     Image.new("RGB", (8, 8), (len(name), shade, 9)).save(file, "WEBP", lossless=True)
-    data = file.getvalue() + name.encode()  # each its own bytes
+    data = file.getvalue() + name.encode()  # differs for each name
     sha256 = hashlib.sha256(data).hexdigest()
     key = rendition_key(photo["photoId"], photo["jobId"], name, sha256)
     await gateway.blobs.put(key, data)

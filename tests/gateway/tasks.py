@@ -1,15 +1,16 @@
-"""Tasks in the lanes, as dispatchers and workers leave them, without any of those."""
+"""Put tasks into the lanes as dispatchers and workers would, without running any."""
 
 from typing import Any
 
-from domain.pipeline.stages import ERASURE, TREE, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import ERASURE, TREE
 from store.queue.dispatch import Dispatch
 from store.queue.lanes import Claimed, Lanes
 from tests.gateway.conftest import Gateway
 
 
 async def dispatch(gateway: Gateway) -> None:
-    """Plan everything in the log, into lanes that workers have prepared."""
+    """Plan every event in the log into prepared lanes."""
     await lanes_of(gateway)
     dispatcher = Dispatch(gateway.log, "dispatcher")
     await dispatcher.prepare(0)
@@ -29,14 +30,14 @@ async def claim(gateway: Gateway, name: str = "worker") -> Claimed:
 
 
 async def events(gateway: Gateway, photo: dict[str, Any]) -> list[dict[str, Any]]:
-    """The photo's history, as operators see it."""
+    """Return the photo's history as operators see it."""
     path = f"/api/photos/{photo['photoId']}/history"
     after = str(await gateway.log.end(0))
     return (await gateway.get(path, name="operator", after=after)).json()["items"]
 
 
-async def told(gateway: Gateway) -> list[dict[str, Any]]:
-    """What operators have done to the pipeline: type, data and actor of each event."""
+async def pipeline_events(gateway: Gateway) -> list[dict[str, Any]]:
+    """Return the type, data and actor of each event of the pipeline."""
     return [
         {
             "type": each.event.type,

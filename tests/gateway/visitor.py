@@ -1,4 +1,4 @@
-"""Someone who has the page open, and photos to put there."""
+"""A person who uses the page, and pictures to upload."""
 
 import base64
 import io
@@ -22,20 +22,20 @@ DROP = """files => {
     const bytes = Uint8Array.from(atob(data), character => character.charCodeAt(0));
     dropped.items.add(new File([bytes], name, { type: "image/jpeg" }));
   }
-  const told = { bubbles: true, cancelable: true, dataTransfer: dropped };
-  document.body.dispatchEvent(new DragEvent("drop", told));
+  const options = { bubbles: true, cancelable: true, dataTransfer: dropped };
+  document.body.dispatchEvent(new DragEvent("drop", options));
 }"""
 
 
 class Visitor(msgspec.Struct, kw_only=True):
-    """Someone with the page open, and the same client's way into the API."""
+    """A person with the page open, and an API client with the same token."""
 
     url: str
     token: str
     page: Page
     api: httpx.AsyncClient
     errors: list[str]
-    """What the browser's console has complained of, policy violations among it."""
+    """Errors on the browser's console, including policy violations."""
 
     tolerated: tuple[str, ...] = ()
 
@@ -52,13 +52,13 @@ class Visitor(msgspec.Struct, kw_only=True):
         await expect(self.page.locator("#connection")).to_have_text("Live")
 
     async def drop(self, files: dict[str, bytes]) -> None:
-        """As if dragged over the page and let go."""
+        """Drop files onto the page."""
         await self.page.evaluate(
             DROP, [[name, base64.b64encode(data).decode()] for name, data in files.items()]
         )
 
     async def upload(self, name: str, data: bytes) -> str:
-        """Past the page; the photo's id."""
+        """Upload through the API instead of the page; return the photo's id."""
         answer = await self.api.post("/api/photos/upload", files={"file": (name, data)})
         assert answer.status_code == 201, answer.text
         return answer.json()["photoId"]
@@ -69,15 +69,15 @@ class Visitor(msgspec.Struct, kw_only=True):
     async def history(self, photo_id: str) -> list[str]:
         return [event["id"] for event in (await self.get(f"{photo_id}/history"))["items"]]
 
-    async def told(self) -> list[str | None]:
-        """The events that the open photo's history shows."""
+    async def shown_history(self) -> list[str | None]:
+        """Return the ids of the events in the history of the open photo."""
         events = await self.page.locator(".story li").all()
         return [await event.get_attribute("data-event-id") for event in events]
 
 
 @contextmanager
 def paused(system: System) -> Generator[Callable[[], None]]:
-    """Nothing is processed until the block ends, or the function given is called."""
+    """Pause the worker until the block ends or the yielded function is called."""
     worker = system.pid_of("worker")
     os.kill(worker, signal.SIGSTOP)
     try:
@@ -87,7 +87,7 @@ def paused(system: System) -> Generator[Callable[[], None]]:
 
 
 def jpeg(size: tuple[int, int] = (96, 64), **options: Any) -> bytes:
-    """A picture with something on it, that no other call gives."""
+    """Return a picture that differs from that of every other call."""
     image = Image.effect_mandelbrot(size, (-2.2, -1.2, 0.9, 1.2), 90).convert("RGB")
     colour = tuple(uuid.uuid4().bytes[:3])
     ImageDraw.Draw(image).ellipse((8, 8, size[0] // 2, size[1] // 2), fill=colour)

@@ -1,4 +1,4 @@
-"""A connection to the gateway, byte by byte."""
+"""Talk to the gateway byte by byte."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,7 +8,7 @@ from tests.gateway.conftest import DEADLINE_S, Gateway
 
 
 class Wire:
-    """One connection, byte by byte."""
+    """One raw connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -19,17 +19,17 @@ class Wire:
         await self.writer.drain()
 
     async def answer(self) -> bytes:
-        """The head of the next answer."""
+        """Return the head of the next response."""
         async with asyncio.timeout(DEADLINE_S):
             return await self._reader.readuntil(b"\r\n\r\n")
 
     async def until(self, marker: bytes) -> bytes:
-        """Everything up to the marker."""
+        """Return everything up to the marker."""
         async with asyncio.timeout(DEADLINE_S):
             return await self._reader.readuntil(marker)
 
     async def rest(self) -> bytes:
-        """Everything until the other side closes."""
+        """Return everything until the gateway closes the connection."""
         async with asyncio.timeout(DEADLINE_S):
             return await self._reader.read()
 
@@ -44,7 +44,7 @@ async def connected(gateway: Gateway) -> AsyncGenerator[Wire]:
 
 
 def request(gateway: Gateway, length: int, *headers: str) -> bytes:
-    """The head of an upload by alice, whose body has ``length`` bytes."""
+    """Return the head of an upload by alice with a body of ``length`` bytes."""
     lines = [
         "POST /api/photos/upload HTTP/1.1",
         f"Host: {gateway.host}",
@@ -57,7 +57,7 @@ def request(gateway: Gateway, length: int, *headers: str) -> bytes:
 
 
 def handshake(gateway: Gateway, *headers: str) -> bytes:
-    """Asks for a WebSocket of alice."""
+    """Return the handshake of a WebSocket of alice."""
     lines = [
         "GET /ws HTTP/1.1",
         f"Host: {gateway.host}",

@@ -1,4 +1,4 @@
-"""Workers with real decoders, a log and blobs of their own."""
+"""Fixtures: workers with real decoders, a log and a blob store."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from domain.pipeline.retries import Strategies
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.worker.worker import Worker, WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
@@ -16,8 +16,8 @@ from tests.handlers.workers import Frozen, Scripted, Working
 
 
 @pytest.fixture(scope="module")
-async def children() -> AsyncGenerator[Children]:
-    async with Children(count=2) as pool:
+async def children() -> AsyncGenerator[DecoderPool]:
+    async with DecoderPool(count=2) as pool:
         yield pool
 
 
@@ -27,15 +27,15 @@ def blobs(tmp_path: Path) -> FolderBlobs:
 
 
 @pytest.fixture
-def working(log: Log, blobs: FolderBlobs, children: Children) -> Working:
-    """Runs a worker for the time of a context."""
+def working(log: Log, blobs: FolderBlobs, children: DecoderPool) -> Working:
+    """Return a function that runs a worker while its context lasts."""
 
     @asynccontextmanager
     async def work(
         consumer: str = "one",
         *,
         dead: str | None = None,
-        pool: Children | Scripted | Frozen = children,
+        pool: DecoderPool | Scripted | Frozen = children,
         settings: WorkerSettings | None = None,
         strategies: Strategies | None = None,
     ) -> AsyncGenerator[Worker]:

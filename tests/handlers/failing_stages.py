@@ -1,4 +1,4 @@
-"""A table of stages that go wrong, for the pool of children to deal with."""
+"""A table of stages that fail in different ways, for tests of the decoder pool."""
 
 import logging
 import os

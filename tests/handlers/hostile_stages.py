@@ -1,6 +1,6 @@
-"""Stages that do what code would do that has taken over a decoder, and say how far they came.
+"""Stages that attack as code in a compromised decoder would, and report how far they get.
 
-Targets are in a module ``attack_targets`` that the test writes: nothing else reaches a decoder.
+The test writes the targets into a module ``attack_targets``: nothing else reaches a decoder.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ from handlers.stage import Made, Output, StageContext
 def _targets() -> Any:
     try:
         return importlib.import_module("attack_targets")
-    except ModuleNotFoundError:  # collected for its names alone
+    except ModuleNotFoundError:  # imported by the tests, which only need the names
         return None
 
 
@@ -41,7 +41,7 @@ PARENT = os.getppid()
 
 
 class Tried(Result, frozen=True, kw_only=True):
-    """``refused`` is None where it worked."""
+    """The result of an attack; ``refused`` is None if it succeeded."""
 
     refused: str | None
 
@@ -173,7 +173,7 @@ def leave_the_namespaces() -> None:
 
 
 def call_by_another_architecture() -> None:
-    """The x32 number of getpid; where there is none, a number beyond all."""
+    """Call getpid by its x32 number; on aarch64, call an unused number."""
     _call(0x40000000 + 39, 0x40000000)
 
 
@@ -214,7 +214,7 @@ def _line_to_the_worker() -> int:
 
 
 def _length(descriptor: int) -> int:
-    """Of an open file; a negated error otherwise, which for a socket is ESPIPE."""
+    """Return the length of an open file, or a negated error number: ESPIPE for a socket."""
     try:
         return os.lseek(descriptor, 0, os.SEEK_END)
     except OSError as error:
@@ -247,11 +247,11 @@ LIES: dict[str, tuple[str, bytes]] = {
         _done(b"\x80", *(_made(name=str(number)) for number in range(17))),
     ),
     "a path for a name": ("bad-answer", _done(b"\x80", _made(name="../../secret"))),
-    "two of one name": ("bad-answer", _done(b"\x80", _made(), _made())),
+    "two pictures of the same name": ("bad-answer", _done(b"\x80", _made(), _made())),
     "a page for a picture": ("bad-answer", _done(b"\x80", _made(data=b"<script>"))),
     "a page's type for a picture": ("bad-answer", _done(b"\x80", _made(mime_type="text/html"))),
     "a picture without width": ("bad-answer", _done(b"\x80", _made(width=0))),
-    "a cost below nothing": ("bad-answer", _costly()),
+    "a negative cost": ("bad-answer", _costly()),
     "a picture that is no picture": ("bad-answer", _done(b"\x80", _made(data=b""))),
 }
 

@@ -1,4 +1,4 @@
-"""Pictures made for one test each."""
+"""Make pictures for tests."""
 
 import io
 import struct
@@ -22,35 +22,35 @@ XYZ_TO_SRGB = (
 
 
 def encoded(image: Image.Image, format_: str = "PNG", **options: Any) -> bytes:
-    """The file that Pillow writes of ``image``."""
+    """Encode ``image`` with Pillow."""
     buffer = io.BytesIO()
     image.save(buffer, format_, **options)
     return buffer.getvalue()
 
 
 def decoded(data: bytes) -> Image.Image:
-    """The picture that Pillow reads, with no help of ours."""
+    """Decode a file with Pillow alone."""
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
 
 
 def gradient(width: int, height: int) -> Image.Image:
-    """A picture without two equal corners, so that any turn shows."""
+    """Return a picture whose corners all differ, so that any turn shows."""
     down = scaled(Image.linear_gradient("L"), width, height)
     across = scaled(Image.linear_gradient("L").transpose(Image.Transpose.ROTATE_90), width, height)
     return Image.merge("RGB", (across, down, Image.new("L", (width, height), 60)))
 
 
 def unblurred(text: str, width: int, height: int) -> Image.Image:
-    """What a BlurHash shows, after the library that makes ours."""
+    """Decode a BlurHash, with the library that encodes it."""
     rows: list[list[list[int]]] = blurhash.decode(text, width, height)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     pixels = bytes(value for row in rows for pixel in row for value in pixel)
     return Image.frombytes("RGB", (width, height), pixels)  # pyright: ignore[reportUnknownMemberType]
 
 
 def scaled(image: Image.Image, width: int, height: int) -> Image.Image:
-    """As good as Pillow can."""
+    """Scale with Pillow's best filter."""
     return image.resize(  # pyright: ignore[reportUnknownMemberType] (names NumPy)
         (width, height), Image.Resampling.LANCZOS
     )
@@ -63,7 +63,7 @@ def with_exif(
     gps: dict[int, Any] | None = None,
     format_: str = "JPEG",
 ) -> bytes:
-    """A file with the tags given."""
+    """Encode ``image`` with these tags."""
     tags = Image.Exif()
     tags.update(main or {})
     tags.get_ifd(ExifTags.IFD.Exif).update(exif or {})
@@ -72,7 +72,7 @@ def with_exif(
 
 
 def adobe_rgb_profile() -> bytes:
-    """A matrix profile after ICC.1:2001-04, 6.3.1.2, with the colours of Adobe RGB (1998)."""
+    """Return a matrix profile (ICC.1:2001-04, 6.3.1.2) with the colours of Adobe RGB (1998)."""
     columns = zip(*ADOBE_TO_XYZ, strict=True)
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, 563)
     tags = {
@@ -94,7 +94,7 @@ def adobe_rgb_profile() -> bytes:
 
 
 def adobe_rgb_as_srgb(colour: tuple[int, int, int]) -> tuple[int, int, int]:
-    """What a colour of that profile is in sRGB (IEC 61966-2-1)."""
+    """Convert a colour of that profile to sRGB (IEC 61966-2-1)."""
     linear = [(value / 255) ** ADOBE_GAMMA for value in colour]
     xyz = [sum(a * b for a, b in zip(row, linear, strict=True)) for row in ADOBE_TO_XYZ]
     srgb = [sum(a * b for a, b in zip(row, xyz, strict=True)) for row in XYZ_TO_SRGB]

@@ -1,4 +1,4 @@
-"""What tests of workers share: photos as the gateway leaves them, and what came of them."""
+"""Shared by tests of workers: uploaded photos, their events, and pools without decoders."""
 
 import hashlib
 import uuid
@@ -34,7 +34,7 @@ async def uploaded(
     priority: int = 5,
     client_id: str = "alice",
 ) -> UploadPhoto:
-    """The photo as the gateway leaves it."""
+    """Store and record a photo, as the gateway does."""
     photo_id = str(uuid.uuid4())
     await blobs.put(original_key(photo_id), data)
     command = UploadPhoto(
@@ -63,7 +63,7 @@ async def history(log: Log, photo_id: str, client_id: str = "alice") -> list[Rec
 async def types_when_ended(
     log: Log, photo_id: str, ends: tuple[str, ...] = ENDS, *, client_id: str = "alice"
 ) -> list[str]:
-    """The types of the photo's events once its job has ended."""
+    """Wait until the photo's job has ended; return the types of its events."""
     position = None
     with anyio.fail_after(DEADLINE_S):
         while True:
@@ -76,7 +76,7 @@ async def types_when_ended(
 
 
 async def data_of(log: Log, photo_id: str, kind: str) -> list[dict[str, Any]]:
-    """What the photo's events of that type say, in order."""
+    """Return the data of the photo's events of that type, in order."""
     return [
         msgspec.msgpack.decode(each.body)["data"]
         for each in await history(log, photo_id)
@@ -85,7 +85,7 @@ async def data_of(log: Log, photo_id: str, kind: str) -> list[dict[str, Any]]:
 
 
 class Frozen:
-    """A pool of decoders that never answers."""
+    """A decoder pool that never answers."""
 
     def __init__(self) -> None:
         self.began = anyio.Event()
@@ -96,9 +96,9 @@ class Frozen:
 
 
 class Scripted:
-    """A pool of decoders without pictures: fails as told, then has a result.
+    """A pool without decoders: raises the given failures, then returns fixed results.
 
-    ``failures`` are how the next attempts of a stage end, by its name; ``ran`` is what has begun.
+    ``failures`` are raised by the next attempts of a stage, by its name; ``ran`` lists all runs.
     """
 
     def __init__(self, **failures: list[StageFailure]) -> None:
@@ -115,7 +115,7 @@ class Scripted:
         self.at_once -= 1
         if left := self.failures.get(stage):
             raise left.pop(0)
-        # What the stage after it needs is made, of no use to anybody else.
+        # The next stage needs this rendition to exist; nothing reads it.
         made = Made(name="thumbnail-150", mime_type="image/webp", width=1, height=1, data=b"x")
         result = msgspec.convert(_RESULTS[stage], STAGES[stage].result)
         return Output(result=result, renditions=(made,) if stage == "thumbnails" else ())

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector: takes spans by OTLP over HTTP on the loopback, and keeps them."""
+"""An OpenTelemetry collector that receives spans by OTLP over HTTP, and keeps them."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """A span as it came. Ids in hex; ``parent_id`` is empty at the root."""
+    """A span as it was received. Ids are in hex; ``parent_id`` is empty at the root."""
 
     service: str
     instance: str

@@ -1,4 +1,4 @@
-"""Whole systems, each in a folder of its own."""
+"""Complete systems, each in its own folder."""
 
 import tempfile
 from collections.abc import Generator
@@ -13,7 +13,7 @@ from tests.ops.systems import System
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction] # pytest calls it
-    """Whatever the surroundings set, these tests do not see it."""
+    """Hide the settings of the environment from these tests."""
     for name in ("DATA", "PORT", "REDIS_URL", "URL", "TOKEN", "CONFIG", "SECRET"):
         monkeypatch.delenv(f"PHOTOLOG_{name}", raising=False)
 
@@ -27,14 +27,14 @@ def data() -> Generator[Path]:
 
 @pytest.fixture
 def system(data: Path) -> Generator[System]:
-    """A system that is ready, for one test that may do anything to it."""
+    """A ready system for one test, which may do anything to it."""
     with System(data) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def shared_system() -> Generator[System]:
-    """A system that is ready, for the tests of a file that leave it running."""
+    """A ready system for all tests of a file, which leave it running."""
     with (
         tempfile.TemporaryDirectory(prefix="photolog-") as folder,
         System(Path(folder, "data")) as started,
@@ -43,5 +43,5 @@ def shared_system() -> Generator[System]:
 
 
 def run(*arguments: str, said: str | None = None, **environment: str) -> Result:
-    """A command of ``photolog`` in this process; ``said`` is its standard input."""
+    """Run a command of ``photolog`` in this process; ``said`` is its standard input."""
     return CliRunner(env=environment).invoke(main, arguments, input=said)

@@ -1,4 +1,4 @@
-"""What ``ops/deploy`` and the guide say, read as those read it whom they are for."""
+"""Read ``ops/deploy`` and the guide as their readers do: Docker, compose, systemd, operators."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ DEPLOY = ROOT / "ops" / "deploy"
 UNITS = sorted([*(DEPLOY / "systemd").glob("*.service"), *(DEPLOY / "systemd").glob("*.socket")])
 GUIDE = (ROOT / "ops" / "guides" / "operating.md").read_text("utf-8")
 DOCKERFILE = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text("utf-8"))
-"""With one instruction a line."""
+"""The Dockerfile, one instruction a line."""
 
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -26,23 +26,23 @@ _COMMAND = re.compile(r"(?:^|\$\(|bin/|exec \w+ |[|&] )photolog (.+?)(?=$|[|>)]|
 
 
 def instructions(name: str) -> list[str]:
-    """What follows ``name`` in each such line of the Dockerfile."""
+    """Return what follows ``name`` in each such line of the Dockerfile."""
     return re.findall(rf"^{name} +(.+)$", DOCKERFILE, re.MULTILINE)
 
 
 def image_environment() -> dict[str, str]:
-    """The variables of a container of the image."""
+    """Return the variables of a container of the image."""
     last = instructions("ENV")[-1]
     return dict(word.split("=", 1) for word in shlex.split(last))
 
 
 def required(text: str) -> set[str]:
-    """The variables that compose refuses to start without."""
+    """Return the variables without which compose refuses to start."""
     return {name for name, kind, _ in _VARIABLE.findall(text) if kind == "?"}
 
 
 def filled(text: str, values: dict[str, str]) -> str:
-    """``text`` as compose reads it where ``values`` is the environment."""
+    """Return ``text`` as compose reads it with ``values`` as the environment."""
 
     def value(found: re.Match[str]) -> str:
         name, kind, default = found.groups()
@@ -54,25 +54,25 @@ def filled(text: str, values: dict[str, str]) -> str:
 
 
 def environment_of(service: str, values: dict[str, str]) -> dict[str, str]:
-    """The variables that compose gives to the containers of the service."""
+    """Return the variables that compose gives to the containers of the service."""
     given: dict[str, str] = SERVICES[service].get("environment", {})
     return {name: filled(value, values) for name, value in given.items()}
 
 
 def blocks(text: str) -> list[str]:
-    """The shell commands that a page shows."""
+    """Return the shell commands that a page shows."""
     return re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def section(title: str) -> str:
-    """The part of the guide under that heading."""
+    """Return the part of the guide under that heading."""
     found = re.search(rf"^#+ {title}\n(.*?)(?=^#+ )", GUIDE, re.MULTILINE | re.DOTALL)
     assert found is not None, title
     return found[1]
 
 
 def commands_in_guide() -> list[list[str]]:
-    """The arguments of ``photolog`` wherever the guide names it with some."""
+    """Return the arguments of each ``photolog`` command in the guide."""
     lines = [re.sub(r'"\$\([^()]*\)"', "RESULT", block) for block in blocks(GUIDE)]
     shown = [found for block in lines for found in _COMMAND.findall(block)]
     named = re.findall(r"`photolog ([^`…]+)`", GUIDE)
@@ -80,7 +80,7 @@ def commands_in_guide() -> list[list[str]]:
 
 
 def commands_started() -> list[list[str]]:
-    """The arguments of ``photolog`` in the image, in compose and in the units."""
+    """Return the arguments of ``photolog`` in the image, in compose and in the units."""
     image = [yaml.safe_load(line) for line in instructions("CMD")]
     compose = [SERVICES[role]["command"] for role in ROLES]
     units = [
@@ -94,10 +94,10 @@ def commands_started() -> list[list[str]]:
 
 
 def parse(arguments: list[str]) -> None:
-    """Have the command line read the arguments, as it does before it begins.
+    """Parse the arguments as the command line does before it runs a command.
 
     Raises:
-        click.UsageError: it does not take them.
+        click.UsageError: the command line does not accept them.
     """
     command: click.Command = main
     context = command.make_context("photolog", list(arguments))

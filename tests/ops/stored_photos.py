@@ -1,4 +1,4 @@
-"""Photos whose files are in a folder and whose events are in the log, without gateway or worker."""
+"""Make photos in a folder and in the log, without gateway or worker."""
 
 import os
 import time
@@ -24,7 +24,7 @@ async def execute(log: Log, command: PhotoCommand) -> None:
 
 
 async def stored_photo(log: Log, blobs: FolderBlobs, data: bytes = b"original") -> UploadPhoto:
-    """A photo whose original is stored and recorded."""
+    """Store and record an original; return the command that recorded it."""
     photo_id = str(uuid.uuid4())
     command = UploadPhoto(
         photo_id=photo_id,
@@ -54,7 +54,7 @@ MADE = {
 async def run_stages(
     log: Log, blobs: FolderBlobs, photo: UploadPhoto, job_id: str, *stages: str
 ) -> dict[str, str]:
-    """Those stages of the job, each with its files; their keys, by name."""
+    """Record that these stages have completed and store their files; return the keys by name."""
     keys: dict[str, str] = {}
     for stage in stages:
         renditions: list[Rendition] = []
@@ -86,7 +86,7 @@ async def run_stages(
 
 
 async def reprocess(log: Log, photo: UploadPhoto) -> str:
-    """The id of the new job."""
+    """Request processing again; return the id of the new job."""
     job_id = str(uuid.uuid4())
     await execute(
         log,

@@ -1,4 +1,4 @@
-"""``photolog up`` in processes of its own, and a look at them from outside."""
+"""Run ``photolog up`` in its own processes, and watch them from outside."""
 
 import io
 import re
@@ -20,11 +20,11 @@ PHOTOLOG = [sys.executable, "-P", "-m", "ops.cli.main"]
 
 
 def wait_until(condition: Callable[[], object], what: str, patience_s: float = DEADLINE_S) -> None:
-    """Look again and again, until a deadline."""
+    """Poll the condition until it holds; fail after a deadline."""
     deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {patience_s:g} s in vain: {what}")
+            raise AssertionError(f"not within {patience_s:g} s: {what}")
         time.sleep(0.02)
 
 
@@ -36,17 +36,17 @@ def photolog(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def jpeg(size: tuple[int, int] = (320, 240)) -> bytes:
-    """A picture whose bytes are unlike any other's."""
+    """Return a picture whose bytes differ from all others."""
     buffer = io.BytesIO()
     Image.new("RGB", size, "teal").save(buffer, "JPEG", comment=uuid.uuid4().bytes)
     return buffer.getvalue()
 
 
 class System:
-    """Ready when the block begins; gone when it ends.
+    """A system that is ready when the block begins and has ended when the block ends.
 
-    What it writes is kept in the folder ``notes``, by default beside its data. ``under`` are the
-    words of a program that runs it.
+    Its output is kept in the folder ``notes``, by default beside its data. ``under`` is the command
+    line of a program that runs it.
     """
 
     def __init__(
@@ -109,13 +109,13 @@ class System:
         self.alive()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send the signal to the supervisor and wait for its end; the exit status."""
+        """Send the signal to the supervisor and wait until it ends; return the exit status."""
         self.alive()
         self.process.send_signal(number)
         return self.process.wait(DEADLINE_S)
 
     def pid_of(self, role: str) -> int | None:
-        """The process that the supervisor runs as ``role``."""
+        """Return the process that the supervisor runs as ``role``."""
         for pid, parent, words in _processes():
             if parent == self.process.pid and _is(role, words):
                 self._pids.add(pid)
@@ -123,7 +123,7 @@ class System:
         return None
 
     def alive(self) -> set[int]:
-        """The processes of the system that run, those seen at an earlier look among them."""
+        """Return the running processes of the system, including those that earlier calls saw."""
         listed = _processes()
         grown = True
         while grown:
@@ -133,7 +133,7 @@ class System:
         return self._pids & {pid for pid, _, _ in listed}
 
     def login(self) -> dict[str, str]:
-        """The header of the client that the command line is."""
+        """Return the header of the client that the command line acts as."""
         return {"Authorization": f"Bearer {self.photolog('token').stdout.strip()}"}
 
     def photolog(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -148,7 +148,7 @@ def _is(role: str, words: list[str]) -> bool:
 
 
 def _processes() -> list[tuple[int, int, list[str]]]:
-    """``(pid, parent, command line)`` of all that run; the dead that nobody waited for do not."""
+    """Return ``(pid, parent, command line)`` of all running processes, without zombies."""
     found: list[tuple[int, int, list[str]]] = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -10,7 +10,7 @@ from ops import event_format
 from ops.event_format import Shown, printable, printable_json, say, say_json, what
 
 
-def said(kind: str, **data: Any) -> str:
+def line_of(kind: str, **data: Any) -> str:
     return what(Shown(id="0:1-0", type=kind, timestamp="", data=data, metadata={}))
 
 
@@ -60,13 +60,13 @@ def said(kind: str, **data: Any) -> str:
         ("pipeline.turned", {"stage": "metadata", "by": 90}, "stage=metadata, by=90"),
     ],
 )
-def test_what_happens_to_the_pipeline_is_a_line(kind: str, data: dict[str, Any], line: str) -> None:
-    assert said(kind, **data) == line
+def test_an_event_is_one_line(kind: str, data: dict[str, Any], line: str) -> None:
+    assert line_of(kind, **data) == line
 
 
 TRICKS = [
     "\x1b[31m",  # an escape sequence
-    "\x9b31m",  # the same, begun with a C1 control character
+    "\x9b31m",  # the same, beginning with a C1 control character
     "\x9d0;title\x9c",
     "\x85",  # next line
     "\x7f",
@@ -74,16 +74,16 @@ TRICKS = [
     "\n",
     "\u2028",
     "\u2029",
-    "\u202e",  # turns the text around
+    "\u202e",  # reverses the text
     "\u2066",
-    "\u200b",  # is not seen
+    "\u200b",  # is invisible
     "\ufeff",
     "\ud800",
 ]
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_nothing_that_steers_a_terminal_is_printable(trick: str) -> None:
+def test_characters_that_control_a_terminal_are_replaced(trick: str) -> None:
     assert all(char.isprintable() for char in printable(f"a{trick}b"))
     assert printable(f"a{trick}b").startswith("a\ufffd")
 
@@ -96,7 +96,7 @@ def test_other_text_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("trick", TRICKS[:-1])
-def test_json_says_the_same_without_them(trick: str) -> None:
+def test_json_keeps_its_meaning_without_them(trick: str) -> None:
     document = printable_json(msgspec.json.encode({"name": trick}))
 
     assert document.isprintable()
@@ -104,25 +104,27 @@ def test_json_says_the_same_without_them(trick: str) -> None:
 
 
 @pytest.mark.parametrize("trick", TRICKS[:-1])
-def test_what_is_said_is_clean_line_by_line(capsys: pytest.CaptureFixture[str], trick: str) -> None:
+def test_every_line_that_is_written_is_printable(
+    capsys: pytest.CaptureFixture[str], trick: str
+) -> None:
     say(f"one\ntwo {trick}")
     say(f"three {trick}", err=True)
     say_json(msgspec.json.encode([trick]))
 
-    said = capsys.readouterr()
-    for line in (said.out + said.err).splitlines():
+    written = capsys.readouterr()
+    for line in (written.out + written.err).splitlines():
         assert line.isprintable()
 
 
 STYLED = {"config.py", "health.py"}
-"""They style parts of a line, each of which is clean."""
+"""They style parts of a line, each of which is printable."""
 
 
 def test_every_command_writes_through_these_functions() -> None:
-    """Else somebody's file name could play tricks on the terminal of an operator."""
+    """Otherwise a file name could manipulate the terminal of an operator."""
     ops = Path(event_format.__file__).parent
-    for path in [*ops.glob("*.py"), *ops.glob("cli/*.py"), *ops.glob("client/*.py")]:
-        if path.name == "event_format.py":
+    for path in [*ops.glob("*.py"), *ops.glob("*/*.py")]:
+        if path.name == "event_format.py" or path.parent.name in ("bench", "deploy"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):

@@ -1,4 +1,4 @@
-"""How much memory decoders and the log may use, as the kernel tells of machine and cgroups."""
+"""The memory that decoders and the log may use, by what the kernel reports."""
 
 from pathlib import Path
 
@@ -23,11 +23,11 @@ def write(file: Path, text: object) -> None:
     file.write_text(f"{text}\n")
 
 
-def test_without_limits_it_is_what_the_machine_has_free(root: Path) -> None:
+def test_without_limits_the_free_memory_of_the_machine_counts(root: Path) -> None:
     assert memory.free_bytes(root) == 8 * GB
 
 
-def test_the_least_limit_on_the_way_up_counts(root: Path) -> None:
+def test_the_lowest_limit_of_all_ancestors_counts(root: Path) -> None:
     write(root / "proc/self/cgroup", "0::/system.slice/photolog.service")
     base = root / "sys/fs/cgroup/system.slice"
     write(base / "photolog.service/memory.max", "max")
@@ -47,7 +47,7 @@ def test_in_a_container_the_limit_is_at_the_root(root: Path) -> None:
     assert memory.free_bytes(root) == GB
 
 
-def test_the_first_version_of_cgroups_is_known_too(root: Path) -> None:
+def test_version_1_of_cgroups_is_supported(root: Path) -> None:
     write(root / "proc/self/cgroup", "9:name=systemd:/\n4:cpu,memory:/docker/abc")
     base = root / "sys/fs/cgroup/memory"
     write(base / "memory.limit_in_bytes", 3 * GB)
@@ -56,21 +56,21 @@ def test_the_first_version_of_cgroups_is_known_too(root: Path) -> None:
     assert memory.free_bytes(root) == GB
 
 
-def test_workers_of_one_machine_share(root: Path) -> None:
+def test_workers_of_one_machine_share_its_memory(root: Path) -> None:
     assert 2 * memory.share(2, root) <= memory.share(1, root) < 8 * GB
     assert memory.share(1000, root) == memory.LEAST_BYTES
 
 
-def test_this_machine_says_something() -> None:
+def test_this_machine_reports_free_memory() -> None:
     assert (memory.free_bytes() or 0) > 0
 
 
-def test_the_log_gets_a_part_of_all_memory_or_what_an_operator_says(root: Path) -> None:
+def test_the_log_gets_a_part_of_all_memory_or_what_is_set(root: Path) -> None:
     assert memory.log_bytes(0, root) == 9 * GB * memory.LOG_PERCENT // 100
     assert memory.log_bytes(123, root) == 123
 
 
-def test_the_log_of_a_container_gets_a_part_of_the_least_limit_around_it(root: Path) -> None:
+def test_the_log_of_a_container_gets_a_part_of_the_lowest_limit(root: Path) -> None:
     write(root / "proc/self/cgroup", "0::/pod/app")
     base = root / "sys/fs/cgroup/pod"
     write(base / "memory.max", 2 * GB)

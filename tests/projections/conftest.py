@@ -1,4 +1,4 @@
-"""Read models in files of the test's own, and waiting for them with a deadline."""
+"""Fixtures for read models in temporary files, and helpers that wait with a deadline."""
 
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -30,7 +30,7 @@ DEADLINE_S = 20.0
 
 @pytest.fixture
 def db(tmp_path: Path) -> Generator[Connection]:
-    """A generation without events."""
+    """Return a generation without events."""
     with closing(fold.create(tmp_path / "one.sqlite", "some log")) as connection:
         yield connection
 
@@ -51,7 +51,7 @@ def fold_in(db: Connection, recorded: Sequence[Recorded]) -> None:
 
 
 def rows(db: Connection) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table."""
+    """Return every row of every table."""
     return {table: sorted(db.execute(f"SELECT * FROM {table}"), key=repr) for table in TABLES}
 
 
@@ -63,7 +63,7 @@ def live_rows(generations: Generations) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def execute(log: Log, *commands: PhotoCommand) -> None:
-    """Append by the real log, each command a second after the one before it."""
+    """Append to the real log, each command a second after the previous one."""
     clients: dict[str, str] = {}
     for second, command in enumerate(commands):
         if isinstance(command, UploadPhoto):
@@ -74,7 +74,7 @@ async def execute(log: Log, *commands: PhotoCommand) -> None:
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for it with a deadline."""
+    """Wait for the condition with a deadline."""
     give_up = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < give_up, f"waited {DEADLINE_S} s for {what}"
@@ -82,7 +82,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 
 async def reached(log: Log, generations: Generations) -> None:
-    """Wait until the live generation has all that is in the log now."""
+    """Wait until the live generation has everything that is in the log now."""
     for partition in range(log.partitions):
         end = await log.end(partition)
         await until(
@@ -91,14 +91,14 @@ async def reached(log: Log, generations: Generations) -> None:
 
 
 def checkpoint(generations: Generations, partition: int = 0) -> Position:
-    """The live one; the start while there is no live generation."""
+    """Return the live checkpoint; the start while there is no live generation."""
     path = generations.current()
     if path is None:
         return Position.start(partition)
     try:
         with closing(open_reader(path)) as db:
             return checkpoints.get(db, partition)
-    except Unavailable:  # replaced at this moment
+    except Unavailable:  # it is being replaced
         return Position.start(partition)
 
 

@@ -1,4 +1,4 @@
-"""Stories: commands in order, decided by the real rules, as events with their places in a log."""
+"""Stories: commands in order, turned by the real rules into events with positions in a log."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -83,7 +83,7 @@ def delete(number: int = 1) -> c.DeletePhoto:
 
 
 def removed(number: int = 1) -> c.RecordRenditionsRemoved:
-    """Of the first run, those that a later one may have replaced."""
+    """Record the removal of the first run's renditions that a later run may have replaced."""
     keys = tuple(rendition(f"thumbnail-{size}", number).key for size in (150, 300, 600))
     return c.RecordRenditionsRemoved(photo_id=photo_id(number), keys=keys)
 
@@ -170,7 +170,7 @@ def optimization(number: int = 1) -> c.RecordStageCompleted:
 
 
 def processed(number: int = 1) -> tuple[c.PhotoCommand, ...]:
-    """Everything that a full run of the pipeline records."""
+    """Return all commands of a full run of the pipeline."""
     return (
         start(number),
         validation(number),
@@ -202,12 +202,12 @@ SCRIPT: tuple[c.PhotoCommand, ...] = (
     thumbnails(1, 2),
     removed(1),
 )
-"""Of alice and bob: a full run and a second one, a retry, a failure, a deletion, damage."""
+"""Photos of alice and bob: a full and a second run, a retry, a failure, a deletion, damage."""
 
 
 @dataclass
 class Chronicle:
-    """A log in memory: decided by the real rules, encoded as in the real one."""
+    """A log in memory: decided by the real rules, encoded as in the real log."""
 
     partition: int = 0
     recorded: list[Recorded] = field(default_factory=list[Recorded])
@@ -219,7 +219,7 @@ class Chronicle:
 
     @classmethod
     def of(cls, *commands: c.PhotoCommand) -> "Chronicle":
-        """Each command a second after the one before it; what the rules refuse is left out."""
+        """Add each command a second after the previous one; skip those that the rules reject."""
         chronicle = cls()
         for second, command in enumerate(commands):
             chronicle.add(command, BEGIN + timedelta(seconds=second))
@@ -267,5 +267,5 @@ class Chronicle:
         )
 
     def _seq(self) -> int:
-        """Two events share a millisecond, so that the order within one counts."""
+        """Let two events share a millisecond, so that the order within it matters."""
         return len(self.recorded) % 2

@@ -1,4 +1,4 @@
-"""A read model that is damaged while it is in use: nobody goes on with it for long."""
+"""A read model that is damaged while in use is rebuilt soon."""
 
 import os
 import time
@@ -19,7 +19,7 @@ from tests.projections.stories import upload
 
 
 async def followed(log: Log, generations: Generations) -> Path:
-    """The live generation, to which the projector has committed a photo."""
+    """Return the live generation after the projector has committed a photo to it."""
     await until(lambda: generations.current() is not None, "a read model")
     await execute(log, upload(1))
     await reached(log, generations)
@@ -29,7 +29,7 @@ async def followed(log: Log, generations: Generations) -> Path:
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
-async def test_a_read_model_whose_new_readers_would_see_nothing_new_is_folded_again(
+async def test_a_read_model_that_hides_commits_from_new_readers_is_rebuilt(
     log: Log,
     projector: Projector,
     generations: Generations,
@@ -44,7 +44,7 @@ async def test_a_read_model_whose_new_readers_would_see_nothing_new_is_folded_ag
         await reached(log, generations)
 
     assert len(live_rows(generations)["photos"]) == 2
-    assert "a file of the read model is gone: folding the log anew" in caplog.text
+    assert "a file of the read model is missing: rebuilding it from the log" in caplog.text
 
 
 async def test_a_wal_that_was_replaced_is_noticed_without_an_event(
@@ -57,11 +57,11 @@ async def test_a_wal_that_was_replaced_is_noticed_without_an_event(
         await until(lambda: generations.current() != path, "another generation")
 
     assert len(live_rows(generations)["photos"]) == 1
-    assert "the WAL of the read model was replaced: folding the log anew" in caplog.text
+    assert "the WAL of the read model was replaced: rebuilding it from the log" in caplog.text
 
 
-async def read(generations: Generations, *, until_it_is_there: bool = True) -> int:
-    """Photos, as a reader of the gateway sees them."""
+async def read(generations: Generations, *, wait: bool = True) -> int:
+    """Return the number of photos that a reader of the gateway sees."""
     reader = Reader(generations)
     give_up = time.monotonic() + DEADLINE_S
     try:
@@ -69,7 +69,7 @@ async def read(generations: Generations, *, until_it_is_there: bool = True) -> i
             try:
                 return await reader.query(_count)
             except Unavailable:
-                if not until_it_is_there or time.monotonic() > give_up:
+                if not wait or time.monotonic() > give_up:
                     raise
                 await anyio.sleep(0.01)
     finally:
@@ -81,7 +81,7 @@ def _count(db: Connection) -> int:
 
 
 @pytest.mark.parametrize("keep", [0, 4096])
-async def test_damage_that_only_a_reader_meets_is_mended_while_the_projector_runs(
+async def test_damage_that_only_a_reader_finds_is_repaired_while_the_projector_runs(
     log: Log,
     projector: Projector,
     generations: Generations,
@@ -97,15 +97,15 @@ async def test_damage_that_only_a_reader_meets_is_mended_while_the_projector_run
             file.write(b"\xa5" * (path.stat().st_size - keep))
 
         with pytest.raises(Unavailable, match="damaged"):
-            await read(generations, until_it_is_there=False)
+            await read(generations, wait=False)
 
         assert await read(generations) == 1
         assert generations.current() != path
-    assert caplog.text.count("folding the log anew") == 1
+    assert caplog.text.count("rebuilding it from the log") == 1
     assert [file.name for file in generations.folder.glob("*doubted")] == []
 
 
-async def test_a_read_model_that_was_emptied_is_mended_while_the_projector_runs(
+async def test_a_truncated_read_model_is_rebuilt_while_the_projector_runs(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     async with running(projector):
@@ -118,13 +118,13 @@ async def test_a_read_model_that_was_emptied_is_mended_while_the_projector_runs(
         assert generations.current() != path
 
 
-async def test_a_doubt_without_a_reason_is_taken_back(
+async def test_a_false_report_of_damage_is_withdrawn(
     log: Log, projector: Projector, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(projector):
         path = await followed(log, generations)
         generations.doubt(path)
-        await until(lambda: not generations.is_doubted(path), "a look")
+        await until(lambda: not generations.is_doubted(path), "the check")
 
     assert generations.current() == path
-    assert "it is whole" in caplog.text
+    assert "the read model is intact" in caplog.text

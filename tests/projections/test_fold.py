@@ -1,4 +1,4 @@
-"""Folding: each event once, whatever the batches."""
+"""Folding applies each event once, however the events are batched."""
 
 import sqlite3
 import tempfile
@@ -61,7 +61,7 @@ CHOICES: tuple[Callable[[int], Sequence[c.PhotoCommand]], ...] = (
 
 @st.composite
 def stories(draw: st.DrawFn) -> list[Recorded]:
-    """What the rules make of any steps of three photos."""
+    """Generate the events that the rules decide for random commands on three photos."""
     steps = st.tuples(st.sampled_from(CHOICES), st.integers(1, 3))
     commands: list[c.PhotoCommand] = [upload(1)]
     for choose, number in draw(st.lists(steps, max_size=40)):
@@ -85,7 +85,7 @@ def split(recorded: Sequence[Recorded], cuts: Sequence[int]) -> list[Sequence[Re
 
 
 def dump(path: Path) -> str:
-    """What SQLite itself makes of the file."""
+    """Return the SQL dump that SQLite makes of the file."""
     with closing(sqlite3.connect(path)) as db:
         return "\n".join(db.iterdump())
 
@@ -115,7 +115,7 @@ def test_any_split_into_batches_gives_the_same_rows(
 
 @settings(max_examples=40, deadline=None)
 @given(stories(), st.lists(st.integers(0, 200), min_size=1, max_size=4))
-def test_what_is_delivered_again_changes_nothing(recorded: list[Recorded], cuts: list[int]) -> None:
+def test_redelivered_events_change_nothing(recorded: list[Recorded], cuts: list[int]) -> None:
     batches = split(recorded, cuts)
     again = [recorded[: len(recorded) // 2], *[b for batch in batches for b in (batch, batch)]]
 

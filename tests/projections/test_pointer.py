@@ -1,4 +1,4 @@
-"""Whatever ``current`` holds, the system goes on: what names no generation counts as missing."""
+"""A pointer ``current`` that names no generation counts as missing, whatever it contains."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ from tests.projections.stories import upload
         b"x" * 100_000,
     ],
 )
-async def test_a_pointer_to_no_generation_is_none(
+async def test_a_pointer_to_no_generation_counts_as_missing(
     log: Log,
     generations: Generations,
     tmp_path: Path,
@@ -65,7 +65,7 @@ async def test_a_pointer_to_no_generation_is_none(
         assert "does not name a generation" in caplog.text
 
 
-async def test_nonsense_in_the_pointer_is_told_once(
+async def test_an_invalid_pointer_is_logged_once(
     generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     generations.folder.mkdir()
@@ -79,7 +79,7 @@ async def test_nonsense_in_the_pointer_is_told_once(
 
 def _folder(path: Path) -> None:
     path.mkdir()
-    (path / "note").write_bytes(b"of somebody else")
+    (path / "note").write_bytes(b"not ours")
 
 
 def _loop(path: Path) -> None:
@@ -87,13 +87,16 @@ def _loop(path: Path) -> None:
 
 
 def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener, chdir(path.parent):  # paths of these are short
+    with (
+        socket.socket(socket.AF_UNIX) as listener,
+        chdir(path.parent),
+    ):  # socket paths must be short
         listener.bind(path.name)
 
 
 @pytest.mark.parametrize("name", ["current", "current.new", "0123456789ab.sqlite"])
 @pytest.mark.parametrize("make", [_folder, Path.mkdir, os.mkfifo, _loop, _socket])
-async def test_whatever_is_no_file_makes_way_for_the_read_model(
+async def test_anything_but_a_file_is_replaced_by_the_read_model(
     log: Log, generations: Generations, make: Callable[[Path], None], name: str
 ) -> None:
     await execute(log, upload(1), upload(2))
@@ -113,4 +116,4 @@ async def test_whatever_is_no_file_makes_way_for_the_read_model(
     assert generations.current() != current
     assert live_rows(generations) == before
     kept = [path.read_bytes() for path in generations.folder.rglob("note")]
-    assert kept == ([b"of somebody else"] if make is _folder else [])
+    assert kept == ([b"not ours"] if make is _folder else [])

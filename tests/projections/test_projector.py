@@ -1,4 +1,4 @@
-"""The projector: keeps up, and gets over whatever happens to Redis, disk and file."""
+"""The projector keeps up with the log and recovers from failures of Redis, disk and file."""
 
 import logging
 import resource
@@ -54,15 +54,15 @@ async def test_the_story_reaches_the_rows(
 
 
 @one_and_three
-async def test_each_commit_is_told_with_its_events(log: Log, generations: Generations) -> None:
-    await Projector(log, generations).catch_up()  # a rebuild is none of them
+async def test_each_commit_is_observed_with_its_events(log: Log, generations: Generations) -> None:
+    await Projector(log, generations).catch_up()  # the commits of a rebuild do not count
     await execute(log, *SCRIPT)
-    told: list[Committed] = []
+    commits: list[Committed] = []
 
-    await Projector(log, generations, told.append).catch_up()
-    await Projector(log, generations, told.append).catch_up()
+    await Projector(log, generations, commits.append).catch_up()
+    await Projector(log, generations, commits.append).catch_up()
 
-    [committed] = told
+    [committed] = commits
     assert [each.position for each in committed.recorded] == [
         each.position async for each in log.scan(home(log))
     ]
@@ -96,12 +96,12 @@ async def test_events_gather_while_many_come(log: Log, generations: Generations)
     await Projector(log, generations).catch_up()
     async with running(Projector(log, generations, commits.append)):
         await execute(log, upload(1))
-        await until(lambda: bool(commits), "the projector follows")
+        await until(lambda: bool(commits), "a commit")
         commits.clear()
         began = time.monotonic()
         for number in range(2, photos_sent + 2):
             await execute(log, upload(number))
-            await anyio.sleep(0.01)  # by itself each would be a commit
+            await anyio.sleep(0.01)  # long enough for a commit of its own
         await reached(log, generations)
         lasted_s = time.monotonic() - began
 
@@ -177,7 +177,7 @@ async def test_a_deleted_read_model_is_folded_again(
             await reached(log, generations)
 
     assert live_rows(generations) == before
-    assert "there is no read model: folding the log anew" in caplog.text
+    assert "there is no read model: rebuilding it from the log" in caplog.text
 
 
 async def test_a_file_deleted_between_two_events_is_folded_again(
@@ -233,7 +233,7 @@ async def test_the_read_model_of_another_log_is_set_aside(
     await Projector(other, generations).catch_up()
 
     assert [row[0] for row in live_rows(generations)["photos"]] == [photo_id(3)]
-    assert "a fold of another log: folding the log anew" in caplog.text
+    assert "the read model belongs to another log: rebuilding it from the log" in caplog.text
     path = generations.current()
     assert path is not None
     with closing(open_reader(path)) as db:
@@ -253,12 +253,12 @@ async def test_a_read_model_of_another_form_is_set_aside(
     await Projector(log, generations).catch_up()
 
     assert generations.current() != path
-    assert "form of another version: folding the log anew" in caplog.text
+    assert "written by another version: rebuilding it from the log" in caplog.text
 
 
 @one_and_three
 @pytest.mark.parametrize("grown", [False, True])
-async def test_what_the_log_has_lost_is_not_kept(
+async def test_events_that_the_log_has_lost_leave_the_read_model(
     log: Log,
     projector: Projector,
     generations: Generations,
@@ -285,7 +285,7 @@ async def test_what_the_log_has_lost_is_not_kept(
     assert alert.error.endswith(f"has lost 1 events, up to {lost}; of 1 photos")
 
 
-async def test_the_losses_of_all_partitions_are_named_at_once(
+async def test_the_losses_of_all_partitions_are_named_in_one_alert(
     redis: Client, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = await Log.open(redis, partitions=3, prefix=prefix)
@@ -298,7 +298,7 @@ async def test_the_losses_of_all_partitions_are_named_at_once(
 
     caplog.set_level(logging.INFO, "photolog.projector")
     async with running(Projector(log, generations)):
-        await until(lambda: caplog.text.count("is folded again in") == 2, "the refolds")
+        await until(lambda: caplog.text.count("was folded again in") == 2, "the refolds")
 
     for partition in (1, 2):
         assert caplog.text.count(f"partition {partition} has lost 1 events") == 1
@@ -309,7 +309,7 @@ async def test_the_losses_of_all_partitions_are_named_at_once(
     assert alert.error.endswith("; of 2 photos")
 
 
-async def test_nothing_is_folded_of_a_log_that_is_another_now(
+async def test_a_log_that_was_replaced_is_not_folded(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, upload(1))
@@ -393,7 +393,7 @@ async def test_redis_away_is_waited_for(
         with valkey(own_folder):
             await execute(log, upload(2))
             await reached(log, generations)
-            await until(lambda: "partition 0 of the projector goes on" in caplog.text, "a line")
+            await until(lambda: "partition 0 of the projector continues" in caplog.text, "a line")
             assert caplog.text.count("waits") == 1
             assert (await verify(log, generations)).equal
             await redis.aclose()
@@ -420,7 +420,7 @@ async def test_a_full_disk_is_waited_for(
 
 @contextmanager
 def largest_file(size_bytes: int) -> Generator[None]:
-    """Writing beyond that size fails in this process, as on a full disk."""
+    """Make writes beyond that size fail in this process, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
     try:
@@ -429,7 +429,7 @@ def largest_file(size_bytes: int) -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def test_an_unexpected_error_is_told_and_the_projector_goes_on_when_it_is_over(
+async def test_an_unexpected_error_is_logged_and_the_projector_continues_when_it_is_over(
     log: Log, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     background = Background()
@@ -451,10 +451,10 @@ async def test_an_unexpected_error_is_told_and_the_projector_goes_on_when_it_is_
     assert (await verify(log, generations)).equal
 
 
-async def test_want_of_descriptors_is_waited_for(
+async def test_a_lack_of_file_descriptors_is_an_outage(
     log: Log, generations: Generations, projector: Projector
 ) -> None:
-    """What the operating system refuses to the files is no bug, but an outage."""
+    """An error of the operating system about the files is an outage, not a bug."""
     await execute(log, *SCRIPT)
     await projector.catch_up()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

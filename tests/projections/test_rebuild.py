@@ -1,4 +1,4 @@
-"""A new generation from the whole log, while readers go on."""
+"""A rebuild makes a new generation from the whole log while readers continue."""
 
 import subprocess
 import sys
@@ -59,7 +59,7 @@ async def test_a_rebuild_needs_no_read_model(log: Log, generations: Generations)
     assert (await verify(log, generations)).equal
 
 
-async def test_a_rebuild_mends_what_was_changed_by_hand_and_says_where(
+async def test_a_rebuild_repairs_manual_changes_and_names_the_tables(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
@@ -86,9 +86,7 @@ async def test_progress_grows_to_the_whole(log: Log, generations: Generations) -
     assert steps[-1][0] == steps[-1][1] > 0
 
 
-async def test_no_one_sees_a_generation_that_is_half_made(
-    log: Log, generations: Generations
-) -> None:
+async def test_no_one_sees_an_incomplete_generation(log: Log, generations: Generations) -> None:
     await execute(log, *SCRIPT)
     live: list[Path | None] = []
 
@@ -116,7 +114,7 @@ async def test_a_rebuild_that_fails_leaves_everything_as_it_was(
     assert sorted(path.name for path in generations.folder.iterdir()) == before
 
 
-async def test_of_two_rebuilds_at_once_one_is_live_and_whole(
+async def test_of_concurrent_rebuilds_one_becomes_live_and_is_complete(
     log: Log, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
@@ -136,7 +134,7 @@ async def test_of_two_rebuilds_at_once_one_is_live_and_whole(
     assert (await verify(log, generations)).equal
 
 
-async def test_the_projector_goes_on_with_the_generation_of_a_rebuild(
+async def test_the_projector_continues_with_the_generation_of_a_rebuild(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, upload(1))
@@ -216,21 +214,21 @@ with Generations(Path(sys.argv[1])).building() as path:
 """
 
 
-def half_made(generations: Generations, log_id: str = "some log") -> Path:
-    """What a rebuild leaves that is killed in the middle."""
+def incomplete(generations: Generations, log_id: str = "some log") -> Path:
+    """Return the generation that a killed rebuild leaves."""
     before = set(generations.folder.glob("*.sqlite"))
     subprocess.run([sys.executable, "-c", KILLED, str(generations.folder), log_id], check=False)
     (left,) = set(generations.folder.glob("*.sqlite")) - before
     return left
 
 
-async def test_what_a_killed_rebuild_left_is_removed_when_the_projector_starts(
+async def test_an_incomplete_generation_is_removed_when_the_projector_starts(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
     await projector.catch_up()
     before = sorted(generations.folder.glob("*.sqlite"))
-    left = half_made(generations)
+    left = incomplete(generations)
 
     async with running(projector):
         await reached(log, generations)
@@ -239,11 +237,11 @@ async def test_what_a_killed_rebuild_left_is_removed_when_the_projector_starts(
     assert sorted(generations.folder.glob("*.sqlite")) == before
 
 
-async def test_the_next_rebuild_makes_room_before_it_begins(
+async def test_an_incomplete_generation_is_removed_before_the_next_rebuild(
     log: Log, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
-    left = half_made(generations)
+    left = incomplete(generations)
     seen: list[bool] = []
 
     await rebuild(log, generations, lambda _done, _total: seen.append(left.exists()))
@@ -252,7 +250,7 @@ async def test_the_next_rebuild_makes_room_before_it_begins(
     assert not list(generations.folder.glob("*-building"))
 
 
-async def test_a_projector_that_starts_leaves_what_is_being_built(
+async def test_a_projector_that_starts_keeps_a_generation_that_is_being_built(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
@@ -269,7 +267,7 @@ async def test_a_projector_that_starts_leaves_what_is_being_built(
 async def test_a_rebuild_that_was_killed_after_the_switch_is_live(
     log: Log, generations: Generations
 ) -> None:
-    left = half_made(generations, log.log_id)
+    left = incomplete(generations, log.log_id)
     generations.switch(left)
 
     assert generations.sweep() == []

@@ -1,4 +1,4 @@
-"""A partition that has lost events is folded again by itself, and the rest goes on."""
+"""A partition that has lost events is folded again alone; the others continue."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -40,7 +40,7 @@ STEPS = 25
 
 
 def clients_by_partition(log: Log) -> dict[int, list[str]]:
-    """Two clients of each partition."""
+    """Return two clients of each partition."""
     of: dict[int, list[str]] = {partition: [] for partition in range(log.partitions)}
     for client_id in (f"client-{number}" for number in range(100)):
         of[log.partition_of(client_id)].append(client_id)
@@ -48,7 +48,7 @@ def clients_by_partition(log: Log) -> dict[int, list[str]]:
 
 
 def steps(random: Random, clients: Sequence[str], first: int, count: int) -> list[c.PhotoCommand]:
-    """Any steps of four photos, numbered from ``first`` on."""
+    """Return random commands on four photos, numbered from ``first`` on."""
     commands: list[c.PhotoCommand] = []
     for _ in range(count):
         number = random.randrange(4)
@@ -81,7 +81,7 @@ def quota_changed(random: Random, clients: Sequence[str], number: int) -> Event:
 def mixed(
     random: Random, recorded: Sequence[Recorded], partition: int, clients: Sequence[str]
 ) -> list[bytes]:
-    """The bodies of the events, in partition 0 with events of the system between them."""
+    """Return the bodies of the events, in partition 0 mixed with system events."""
     bodies: list[bytes] = []
     for number, each in enumerate(recorded):
         bodies.append(each.body)
@@ -91,7 +91,7 @@ def mixed(
 
 
 async def write(log: Log, partition: int, entries: Sequence[tuple[int, bytes]]) -> None:
-    """Put events into the stream as they are, each at its time in ms."""
+    """Add events to the stream unchanged, each at its time in ms."""
     redis: Any = log.redis
     for ms, body in entries:
         event = codec.decode_event(body)
@@ -105,7 +105,7 @@ async def write(log: Log, partition: int, entries: Sequence[tuple[int, bytes]]) 
 
 
 async def independent(log: Log, path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of a fold of the whole log."""
+    """Return all rows of a separate fold of the whole log."""
     with closing(fold.create(path, log.log_id)) as db:
         await fold.catch_up(log, db)
         return rows(db)
@@ -155,7 +155,7 @@ async def test_the_read_model_equals_a_fold_of_what_the_log_has_now(
     left = [(BEGIN_MS + 2 * n, body) for n, body in enumerate(whole[:cut])]
     others_at = [(BEGIN_MS + 2 * (cut + n) + 1, body) for n, body in enumerate(others)]
     await write(log, lossy, left + others_at)
-    for _ in range(2):  # the alert may come to a partition that was passed already
+    for _ in range(2):  # the alert may land in a partition that was already folded
         await Projector(log, generations).catch_up()
 
     assert live_rows(generations) == await independent(log, tmp_path / "after.sqlite")
@@ -165,7 +165,7 @@ async def test_the_read_model_equals_a_fold_of_what_the_log_has_now(
     assert sorted(kept_events(evidence), key=repr) == gone
 
 
-async def test_the_other_partitions_go_on_meanwhile(
+async def test_the_other_partitions_continue_meanwhile(
     redis: Client, prefix: str, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = await Log.open(redis, partitions=PARTITIONS, prefix=prefix)
@@ -223,7 +223,7 @@ async def test_the_first_lost_events_of_each_partition_are_kept(
     assert generations.kept() == []
 
 
-async def test_a_generation_that_turns_out_damaged_is_folded_whole(
+async def test_a_generation_that_turns_out_damaged_is_rebuilt(
     log: Log, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     await execute(log, *(upload(number) for number in range(300)))
@@ -245,7 +245,7 @@ async def test_a_generation_that_turns_out_damaged_is_folded_whole(
 
 
 def rows_page(path: Path) -> int:
-    """Where the first leaf of the table ``holdings`` begins in the file."""
+    """Return where the first leaf of the table ``holdings`` begins in the file."""
     with closing(open_reader(path)) as db:
         found = db.execute(
             "SELECT pageno FROM dbstat WHERE name = 'holdings' AND pagetype = 'leaf' LIMIT 1"

@@ -1,4 +1,4 @@
-"""The live generation against a fresh fold."""
+"""``verify`` compares the live generation with a fresh fold."""
 
 from contextlib import closing
 
@@ -15,7 +15,7 @@ from tests.projections.conftest import execute, fold_in
 from tests.projections.stories import SCRIPT, Chronicle, upload
 
 
-async def test_a_read_model_that_the_projector_made_is_what_the_log_says(
+async def test_a_read_model_of_the_projector_matches_the_log(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *SCRIPT)
@@ -73,7 +73,7 @@ async def test_rows_that_differ_are_named_by_their_keys(
     assert differing["history"] == ()
 
 
-async def test_no_more_rows_are_named_than_one_reads(
+async def test_the_number_of_named_rows_is_limited(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, *(upload(number) for number in range(1, 2 * NAMED)))
@@ -88,7 +88,7 @@ async def test_no_more_rows_are_named_than_one_reads(
     assert [len(each.differing) for each in report.tables if not each.equal] == [NAMED]
 
 
-async def test_events_that_are_not_folded_in_yet_are_no_difference(
+async def test_events_that_are_not_folded_yet_are_not_a_difference(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, upload(1))
@@ -102,7 +102,7 @@ async def test_events_that_are_not_folded_in_yet_are_no_difference(
     assert report.positions == (behind,)
 
 
-async def test_verifying_leaves_nothing_behind(
+async def test_verifying_leaves_no_files(
     log: Log, projector: Projector, generations: Generations
 ) -> None:
     await execute(log, upload())
@@ -120,14 +120,14 @@ async def test_verifying_leaves_nothing_behind(
     }
 
 
-async def test_without_read_model_there_is_nothing_to_verify(
-    log: Log, generations: Generations
-) -> None:
+async def test_verifying_without_a_read_model_fails(log: Log, generations: Generations) -> None:
     with pytest.raises(Missing):
         await verify(log, generations)
 
 
-async def test_a_file_that_is_no_read_model_is_named(log: Log, generations: Generations) -> None:
+async def test_a_file_that_is_not_a_read_model_is_corrupt(
+    log: Log, generations: Generations
+) -> None:
     path = generations.new()
     path.write_bytes(b"not a database" * 1000)
     generations.switch(path)

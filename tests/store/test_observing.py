@@ -55,7 +55,7 @@ async def test_what_fails_is_told_with_the_reason(
     with pytest.raises(Missing):
         async with blobs.local(KEY):
             pass
-    with pytest.raises(ValueError, match="is not a key"):
+    with pytest.raises(ValueError, match="is not a valid blob key"):
         await blobs.size("../secret")
 
     assert told == [("stat", "missing"), ("get", "missing"), ("stat", "failed")]

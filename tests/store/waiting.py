@@ -3,7 +3,8 @@
 import msgspec
 
 from domain.photo.commands import UploadPhoto
-from domain.pipeline.stages import LANES, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import LANES
 from store.log.log import Log
 from store.queue.dispatch import Dispatch
 from store.queue.lanes import Lanes

@@ -78,7 +78,7 @@ async def named(log: Log, lost: set[str], *watched: Log) -> None:
     with anyio.fail_after(DEADLINE_S):
         while True:
             for each, kept in zip(watched, untold, strict=True):
-                await data_loss.look(each, kept, source="gateway")
+                await data_loss.check(each, kept, source="gateway")
             try:
                 told = [photo for alert in await alerts(log) for photo in alert.photo_ids]
             except StoreError:  # another node is taking over
@@ -95,10 +95,10 @@ async def test_every_answered_photo_that_a_failover_loses_is_named_once(
     async with joined(servers, prefix) as one, joined(servers, prefix) as other:
         client_id, master = client_and_master(one, servers)
         kept = await record(one, client_id)
-        await data_loss.look(one, {}, source="gateway")
+        await data_loss.check(one, {}, source="gateway")
         cut(servers, master)
         lost = {await record(log, client_id) for log in (one, one, other, one, other)}
-        await data_loss.look(one, {}, source="gateway")  # the master still has them
+        await data_loss.check(one, {}, source="gateway")  # the master still has them
         lost |= {await record(log, client_id) for log in (one, other, one)}
 
         await fail_over(servers, master)
@@ -146,7 +146,7 @@ async def test_nothing_is_named_where_a_failover_loses_nothing(
         await fail_over(servers, master)
 
         photos.add(await record(log, client_id))
-        await data_loss.look(log, {}, source="gateway")
+        await data_loss.check(log, {}, source="gateway")
 
         assert await photos_in(log, client_id) == photos
         assert await alerts(log) == []
@@ -164,5 +164,5 @@ async def test_lost_words_of_operators_are_told_too(
         await fail_over(servers, master)
         with anyio.fail_after(DEADLINE_S):
             while "partition 0 has lost at least 1 events" not in caplog.text:
-                await data_loss.look(log, {}, source="gateway")
+                await data_loss.check(log, {}, source="gateway")
                 await anyio.sleep(0.05)

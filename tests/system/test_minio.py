@@ -80,5 +80,5 @@ def test_a_key_that_is_wrong_is_named_and_nothing_is_started(
     ended = photolog("up", "--port", "0", "--data", str(data))
 
     assert ended.returncode != 0
-    assert "PHOTOLOG_S3_SECRET_KEY: it is not the secret key of the access key" in ended.stderr
+    assert "PHOTOLOG_S3_SECRET_KEY: the secret key does not match the access key" in ended.stderr
     assert "not-the-secret" not in ended.stderr

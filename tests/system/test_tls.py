@@ -106,7 +106,7 @@ def test_http_where_the_server_speaks_tls_is_named(
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_S3_ENDPOINT", minio.url.replace("https:", "http:"))
 
-    assert f"PHOTOLOG_S3_ENDPOINT: http://127.0.0.1:{minio.port} speaks TLS" in started(data)
+    assert f"PHOTOLOG_S3_ENDPOINT: http://127.0.0.1:{minio.port} expects TLS" in started(data)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-/** The gateway's HTTP API. The session's cookie goes along by itself. */
+/** The gateway's HTTP API. The browser adds the session cookie. */
 
 import { plain } from "./format.js";
 
@@ -11,14 +11,14 @@ import { plain } from "./format.js";
  * @typedef {{photoId: string, duplicate: boolean}} Uploaded
  */
 
-/** What went wrong and what to do about it, in words for a person. */
+/** What went wrong and what to do about it, in plain words. */
 export class Problem extends Error {
   /**
-   * @param {number} status 0 when no answer came
-   * @param {string} code stable, for code to decide by
+   * @param {number} status 0 without a response
+   * @param {string} code stable, for use in code
    * @param {string} message a sentence
    * @param {string} advice what to do next; may be empty
-   * @param {number} [waitMs] how long the server asks to wait before the next try; 0 if it does not
+   * @param {number} [waitMs] how long the server asks to wait before a retry; 0 if it does not
    */
   constructor(status, code, message, advice, waitMs = 0) {
     super(plain(message));
@@ -28,12 +28,12 @@ export class Problem extends Error {
     this.waitMs = waitMs;
   }
 
-  /** Whether a rate limit refused it: it is as good as never sent, and may be sent later. */
+  /** Whether a rate limit rejected the request: it had no effect and can be sent again later. */
   get isLimited() {
     return this.status === 429 && this.waitMs > 0;
   }
 
-  /** The whole of it, for showing. */
+  /** The message and the advice, for display. */
   get words() {
     return [this.message, this.advice].filter(Boolean).join(" ");
   }
@@ -42,7 +42,7 @@ export class Problem extends Error {
     return this.status === 401;
   }
 
-  /** Whether the same again may succeed. */
+  /** Whether a retry may succeed. */
   get mayPass() {
     const passing = [408, 429].includes(this.status) || this.status >= 500;
     return this.signedOut || this.status < 400 || passing;
@@ -62,7 +62,7 @@ export function isSignedOut(error) {
 /** @type {() => void} */
 let signedOut = () => {};
 
-/** @param {() => void} handler told whenever an answer says that we are not signed in */
+/** @param {() => void} handler called whenever a response says that nobody is signed in */
 export function onSignedOut(handler) {
   signedOut = handler;
 }
@@ -71,14 +71,14 @@ function unreachable() {
   return new Problem(
     0,
     "unreachable",
-    "Photolog does not answer.",
-    "Check that it runs and that you are connected, then try again.",
+    "Photolog does not respond.",
+    "Check that it is running and that you are online, then try again.",
   );
 }
 
 /**
  * @param {number} status
- * @param {string} body a problem document, if the gateway wrote it
+ * @param {string} body a problem document, if it comes from the gateway
  * @param {string | null} retryAfter the header Retry-After, in seconds
  */
 function problemFrom(status, body, retryAfter) {
@@ -88,20 +88,20 @@ function problemFrom(status, body, retryAfter) {
     const waitMs = 1_000 * (Number(retryAfter) || 0);
     return new Problem(status, String(code), String(detail ?? title), String(advice ?? ""), waitMs);
   } catch {
-    return new Problem(status, "unexpected", `The server answered ${status}.`, "Try again.");
+    return new Problem(status, "unexpected", `The server returned an error (${status}).`, "Try again.");
   }
 }
 
-/** A rate limit may refuse so often in a row, and ask to wait so long, before a person is told. */
+/** How often a rate limit may reject a request, and how long a wait may be, before an error shows. */
 const LIMITED = { tries: 8, longestMs: 30_000 };
 
 /**
- * Wait as a rate limit asks, and go on.
+ * Send a request; if a rate limit rejects it, wait as long as asked and retry.
  * @param {string} method
  * @param {string} path
  * @param {Record<string, string>} [headers]
  * @param {object} [body] sent as JSON
- * @returns {Promise<any>} the JSON answer, or null when it has none
+ * @returns {Promise<any>} the JSON response, or null if it is empty
  * @throws {Problem}
  */
 async function request(method, path, headers = {}, body = undefined) {
@@ -155,8 +155,8 @@ export function login(credential) {
 }
 
 /**
- * @param {Credential} credential it is not used up
- * @returns {Promise<Login & {current: Login | null}>} whom it would sign in, and who is now
+ * @param {Credential} credential stays valid
+ * @returns {Promise<Login & {current: Login | null}>} whom it would sign in, and who is signed in now
  */
 export function previewLogin(credential) {
   return offer("/api/login/preview", credential);
@@ -172,15 +172,15 @@ function offer(path, credential) {
 }
 
 /**
- * An answer that nobody is signed in is no failed request: a browser would log that as an error.
- * @returns {Promise<Login>} whom the session is for
+ * Ask without a 401 if nobody is signed in: a browser would log a failed request as an error.
+ * @returns {Promise<Login>} who is signed in
  * @throws {Problem} 401 without a session
  */
 export async function whoAmI() {
   const { current } = await request("GET", "/api/login/current");
   if (current !== null) return current;
   signedOut();
-  throw new Problem(401, "missing-token", "Nobody is signed in.", "Sign in.");
+  throw new Problem(401, "missing-token", "You are not signed in.", "Sign in.");
 }
 
 export function logout() {
@@ -201,7 +201,7 @@ export function list(clientId, cursor, limit) {
 
 /**
  * @param {string} photoId
- * @param {string | null} [after] the position that the answer has to include
+ * @param {string | null} [after] a position that the response must include
  * @returns {Promise<Photo>}
  */
 export function photo(photoId, after = null) {
@@ -249,7 +249,7 @@ export function originalUrl(photoId) {
 }
 
 /**
- * Send one file. `key` makes a second attempt of the same upload harmless.
+ * Upload one file. With the same `key`, a repeated attempt has no further effect.
  * @param {File} file
  * @param {string} key
  * @param {(fraction: number) => void} onProgress
@@ -258,7 +258,7 @@ export function originalUrl(photoId) {
 export function upload(file, key, onProgress) {
   const form = new FormData();
   form.append("file", file, file.name);
-  // fetch tells nothing of the bytes already sent.
+  // fetch does not report upload progress.
   const sending = new XMLHttpRequest();
   const done = new Promise((resolve, reject) => {
     sending.upload.onprogress = (event) => {
@@ -272,7 +272,7 @@ export function upload(file, key, onProgress) {
       }
     };
     sending.onerror = () => reject(unreachable());
-    sending.onabort = () => reject(new Problem(0, "aborted", "The upload was stopped.", ""));
+    sending.onabort = () => reject(new Problem(0, "aborted", "The upload was cancelled.", ""));
   });
   sending.open("POST", "/api/photos/upload");
   sending.setRequestHeader("Idempotency-Key", key);

@@ -1,18 +1,18 @@
-/** The page: builds the parts and joins them. */
+/** The page: create its parts and connect them. */
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
-import { acceptChosen, acceptDrops } from "./drop.js";
+import { acceptChosen, acceptDrops } from "./file-input.js";
 import { counted, plain } from "./format.js";
 import { Grid } from "./grid.js";
-import { moveByKeys } from "./keys.js";
+import { moveByKeys } from "./keyboard.js";
 import { Library } from "./library.js";
 import { Live } from "./live.js";
 import { isSignInLink } from "./login.js";
 import { Navigation } from "./navigation.js";
-import { announce, ask, hush, letNoticesPass, tell } from "./notice.js";
+import { announce, ask, hideNotice, initNotices, showNotice } from "./notices.js";
 import { Paging } from "./paging.js";
-import { Sending } from "./sending.js";
+import { UploadStatus } from "./upload-status.js";
 import { Session } from "./session.js";
 import { Uploads } from "./uploads.js";
 import { Viewer } from "./viewer.js";
@@ -21,7 +21,7 @@ import { Viewer } from "./viewer.js";
  * @typedef {import("./photo.js").Photo} Photo
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
  * @typedef {import("./live.js").Connection} Connection
- * @typedef {import("./notice.js").Sentence} Sentence
+ * @typedef {import("./notices.js").Sentence} Sentence
  */
 
 /** @type {Record<Connection, string>} */
@@ -35,11 +35,11 @@ const deleted = (names) => `${names.length === 1 ? `${names[0]} was` : `${names.
 const days = byId("days");
 
 let isLive = false;
-/** Photos that were asked to be processed again here, with the job before. @type {Map<string, string>} */
+/** Photos being processed again from here, with their previous job. @type {Map<string, string>} */
 const again = new Map();
 
 const uploads = new Uploads({
-  onChange: (upload) => sending.show(upload),
+  onChange: (upload) => uploadStatus.show(upload),
   onSettled: () => library.release(),
   isConnected: () => isLive && navigator.onLine,
 });
@@ -49,7 +49,7 @@ const library = new Library({
   isAwaited: (size) => uploads.isAwaited(size),
 });
 const grid = new Grid(days, (photoId) => library.get(photoId), showEmpty);
-const sending = new Sending({ uploads, grid, onJump: (photoId) => navigation.jump(photoId) });
+const uploadStatus = new UploadStatus({ uploads, grid, onJump: (photoId) => navigation.jump(photoId) });
 const paging = new Paging(byId("more"), library, {
   onPhotos: (photos) => photos.forEach((photo) => grid.place(photo)),
   onState: showEmpty,
@@ -63,22 +63,22 @@ const viewer = new Viewer({
   onReprocess: reprocess,
 });
 const navigation = new Navigation({ viewer, grid, paging });
-const live = new Live({ onEvent, onReady, onState: showConnection, mayConnect: () => session.ask() });
+const live = new Live({ onEvent, onReady, onState: showConnection, mayConnect: () => session.isValid() });
 const session = new Session({ onEnter, onLeave });
 
 /** @param {PhotoEvent} event */
 function onEvent(event) {
   library.apply(event);
-  viewer.tell(event);
+  viewer.receive(event);
 }
 
 /** @param {boolean} continuous */
 async function onReady(continuous) {
   uploads.retryHeld();
-  if (!continuous) await readAnew();
+  if (!continuous) await reloadAll();
 }
 
-async function readAnew() {
+async function reloadAll() {
   await paging.restart();
   if (viewer.photoId === null) navigation.follow();
   else viewer.reload();
@@ -90,8 +90,8 @@ function showConnection(state) {
   const element = byId("connection");
   element.dataset.state = state;
   element.textContent = CONNECTION[state];
-  // Photos are shown even where no stream can be had.
-  if (state === "reconnecting" && !paging.begun) readAnew();
+  // Show the photos even if no event stream can be opened.
+  if (state === "reconnecting" && !paging.begun) reloadAll();
 }
 
 function showEmpty() {
@@ -106,7 +106,7 @@ function showEmpty() {
 function photoChanged(change, photo, event) {
   const isOpen = photo.photoId === viewer.photoId;
   if (change === "removed") {
-    if (isOpen) navigation.leaveGone();
+    if (isOpen) navigation.leaveDeleted();
     grid.remove(photo.photoId);
     announce(photo.originalFilename, deleted);
     return;
@@ -114,11 +114,11 @@ function photoChanged(change, photo, event) {
   if (change === "added") grid.place(photo);
   else grid.changed(photo);
   if (isOpen) viewer.show(photo);
-  // The job may have ended before its events were seen: the photo itself says so.
+  // The job may have ended before its events arrived: the photo itself shows it.
   const before = again.get(photo.photoId);
   if (before !== undefined && photo.jobId !== before && photo.processingStatus === "completed") {
     again.delete(photo.photoId);
-    tell(`${photo.originalFilename} was processed again.`, { passing: true });
+    showNotice(`${photo.originalFilename} was processed again.`, { passing: true });
   } else if (event?.type === "photo.processing.completed") {
     announce(photo.originalFilename, ready);
   }
@@ -133,17 +133,17 @@ async function removePhoto(photo) {
   const sure = await ask({
     question: `Delete ${photo.originalFilename}?`,
     detail:
-      "Its original and every picture made from it will be removed, which cannot be undone. The " +
-      "photo's history stays: who did what and when, and its metadata, such as file name and place.",
+      "This removes the original and every picture made from it, and cannot be undone. The photo's " +
+      "history stays: who did what and when, and its metadata, such as file name and place.",
     yes: "Delete",
-    no: "Keep it",
+    no: "Keep photo",
   });
   if (!sure) return;
   try {
     await api.remove(photo.photoId);
     library.removed(photo.photoId);
   } catch (error) {
-    if (!api.isSignedOut(error)) tell(`It was not deleted. ${api.wordsOf(error)}`);
+    if (!api.isSignedOut(error)) showNotice(`The photo was not deleted. ${api.wordsOf(error)}`);
   }
 }
 
@@ -154,14 +154,14 @@ async function reprocess(photo) {
     await api.reprocess(photo.photoId);
   } catch (error) {
     again.delete(photo.photoId);
-    if (!api.isSignedOut(error)) tell(`It could not be started. ${api.wordsOf(error)}`);
+    if (!api.isSignedOut(error)) showNotice(`Processing could not be started. ${api.wordsOf(error)}`);
   }
 }
 
 /** @param {api.Login} login */
 function onEnter({ clientId }) {
-  // What one person chose is not sent as another.
-  if (library.clientId !== clientId) sending.forget();
+  // Never upload the files of one person as another.
+  if (library.clientId !== clientId) uploadStatus.forget();
   library.clientId = clientId;
   viewer.mayChange = session.mayChange;
   uploads.resume();
@@ -174,31 +174,31 @@ function onLeave() {
   uploads.pause();
   viewer.close();
   library.clear();
-  hush();
+  hideNotice();
   const { unsent } = uploads;
   const what = counted(unsent, "photo was", "photos were");
-  const waits = unsent === 1 ? "waits" : "wait";
-  return unsent === 0 ? "" : `${what} not sent, and ${waits} here until you sign in again.`;
+  const it = unsent === 1 ? "It waits" : "They wait";
+  return unsent === 0 ? "" : `${what} not uploaded. ${it} here until you sign in again.`;
 }
 
 async function signOut() {
   const { pending } = uploads;
-  const detail = `${counted(pending, "photo is", "photos are")} still to be sent and would be lost.`;
-  const labels = { yes: "Sign out", no: "Stay" };
+  const detail = `${counted(pending, "photo has", "photos have")} not been uploaded yet and would be lost.`;
+  const labels = { yes: "Sign out", no: "Stay signed in" };
   if (pending > 0 && !(await ask({ question: "Sign out now?", detail, ...labels }))) return;
   try {
     await api.logout();
   } catch (error) {
-    if (!api.isSignedOut(error)) tell(`You are still signed in. ${api.wordsOf(error)}`);
+    if (!api.isSignedOut(error)) showNotice(`You are still signed in. ${api.wordsOf(error)}`);
     return;
   }
-  sending.forget();
+  uploadStatus.forget();
   session.leave();
 }
 
 function start() {
   moveByKeys(days);
-  letNoticesPass();
+  initNotices();
   const add = (/** @type {File[]} */ files) => uploads.add(files);
   const picker = /** @type {HTMLInputElement} */ (byId("picker"));
   acceptChosen(picker, [byId("add"), byId("add-first")], add);

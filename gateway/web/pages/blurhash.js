@@ -1,5 +1,5 @@
 /**
- * BlurHash: a picture's few lowest cosine waves in some thirty characters of base 83.
+ * Decode BlurHash: a picture's lowest cosine waves in about thirty characters of base 83.
  *
  * Layout, from the published algorithm (https://github.com/woltapp/blurhash/blob/master/Algorithm.md):
  * one character with the number of waves, one with the largest amplitude, four with the average
@@ -33,7 +33,7 @@ function toByte(linear) {
   return Math.trunc(encoded * 255 + 0.5);
 }
 
-/** @param {number} step 0 to 18; 9 is no amplitude */
+/** @param {number} step 0 to 18; 9 means an amplitude of zero */
 function amplitude(step) {
   const value = (step - 9) / 9;
   return Math.sign(value) * value * value;
@@ -106,7 +106,7 @@ export function decode(hash, width, height) {
 }
 
 /**
- * A small canvas with the picture's colours, to be stretched by the style sheet.
+ * Paint a small canvas with the picture's colours, which the style sheet stretches.
  * @param {string} hash
  * @param {number} ratio width over height
  * @returns {HTMLCanvasElement | null} null when `hash` is not a BlurHash

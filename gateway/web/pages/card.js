@@ -1,4 +1,4 @@
-/** One photo in the grid, from the moment its file was chosen. */
+/** One photo in the grid, from the moment its file is chosen. */
 
 import { h, icon } from "./dom.js";
 import * as format from "./format.js";
@@ -41,7 +41,7 @@ export class Card {
   #over = null;
 
   /**
-   * The link, asked for beside its picture: as it was asked, so that Ctrl opens another tab here too.
+   * Open the link for a click beside its picture; pass the event on, so that Ctrl opens a new tab.
    * @param {MouseEvent} event
    */
   #openBy(event) {
@@ -57,10 +57,10 @@ export class Card {
     this.element.remove();
   }
 
-  /** A moment's mark on the card that was asked for. */
+  /** Highlight the card for a moment. */
   point() {
     this.element.classList.remove("pointed");
-    void this.element.offsetWidth; // Without a layout in between, the animation would not restart.
+    void this.element.offsetWidth; // Without this layout, the animation would not restart.
     this.element.classList.add("pointed");
   }
 
@@ -79,19 +79,19 @@ export class Card {
     switch (state) {
       case "waiting":
         this.#cover(null);
-        this.#line.replaceChildren("Waiting to be sent");
+        this.#line.replaceChildren("Waiting to upload");
         break;
       case "sending":
-        this.#showSending(fraction);
+        this.#showProgress(fraction);
         break;
       case "held":
-        this.#showTrouble("Waiting to be sent", "It will be sent when the server answers.", [
+        this.#showTrouble("Waiting to upload", "It will be uploaded when the server is back.", [
           smallButton("Try now", actions.retry),
           smallButton("Dismiss", actions.dismiss),
         ]);
         break;
       case "failed":
-        this.#showTrouble(h("span", { class: "bad" }, "Not sent"), problem?.words ?? "", [
+        this.#showTrouble(h("span", { class: "bad" }, "Not uploaded"), problem?.words ?? "", [
           problem?.mayPass ? smallButton("Try again", actions.retry) : null,
           smallButton("Dismiss", actions.dismiss),
         ]);
@@ -99,15 +99,15 @@ export class Card {
       case "duplicate": {
         const photoId = upload.photoId ?? "";
         const jump = () => actions.jump(photoId);
-        this.#showTrouble("Already here", "You have already uploaded this photo.", [
-          smallButton("Show it", jump),
+        this.#showTrouble("Already uploaded", "You have uploaded this photo before.", [
+          smallButton("Show photo", jump),
           smallButton("Dismiss", actions.dismiss),
         ]);
         break;
       }
       case "done":
         this.#cover(null);
-        this.#line.replaceChildren("Sent");
+        this.#line.replaceChildren("Uploaded");
     }
   }
 
@@ -119,7 +119,7 @@ export class Card {
       photoId,
       status: processingStatus,
       version: photo.version,
-      order: `${photo.uploadedAt} ${photoId}`, // as lists have it
+      order: `${photo.uploadedAt} ${photoId}`, // the order of lists
     });
     this.link.href = `#photo/${photoId}`;
     this.#setName(originalFilename);
@@ -134,7 +134,7 @@ export class Card {
 
   /**
    * @param {Photo} photo
-   * @returns {[string, Node | string]} for the label, for the caption
+   * @returns {[string, Node | string]} the words for the label and the caption
    */
   #stateOf(photo) {
     const { processingStatus, stages, damaged, takenAt, width, height } = photo;
@@ -158,16 +158,16 @@ export class Card {
   }
 
   /** @param {number} fraction */
-  #showSending(fraction) {
+  #showProgress(fraction) {
     const percent = Math.round(fraction * 100);
     const bar = this.#over?.querySelector("progress");
-    this.#line.replaceChildren(fraction < 1 ? `Sending, ${percent} %` : "Sent, waiting for the answer");
+    this.#line.replaceChildren(fraction < 1 ? `Uploading, ${percent}%` : "Uploaded, waiting for the server");
     if (bar) bar.value = fraction;
     else this.#cover(h("progress", { max: 1, value: fraction, "aria-label": "Upload" }));
   }
 
   /**
-   * @param {Node | string} title an element when it is a failure
+   * @param {Node | string} title an element if it is a failure
    * @param {string} words
    * @param {(HTMLElement | null)[]} buttons
    */
@@ -181,12 +181,12 @@ export class Card {
 
   /** @param {string} words */
   #showFailure(words) {
-    // Read out with the link's label.
+    // Screen readers read it with the link's label.
     const text = h("p", { class: "trouble-text" }, words);
     this.#cover(h("div", { class: "trouble failure", "aria-hidden": "true" }, icon("warning"), text));
   }
 
-  /** @param {HTMLElement | null} over what lies over the picture */
+  /** @param {HTMLElement | null} over covers the picture */
   #cover(over) {
     if (this.#over?.outerHTML === over?.outerHTML) return;
     this.#over?.remove();

@@ -1,4 +1,4 @@
-/** What is known of a photo, as a list of names and values. */
+/** The details of a photo, as a list of names and values. */
 
 import { h } from "./dom.js";
 import * as format from "./format.js";
@@ -38,7 +38,7 @@ function rows(photo) {
 
 /**
  * @param {Photo} photo
- * @returns {HTMLElement[]} one group for each value there is
+ * @returns {HTMLElement[]} one group for each known value
  */
 export function details(photo) {
   return rows(photo)

@@ -1,5 +1,5 @@
 /**
- * Elements and icons. Text only ever becomes a text node, so nothing from outside is read as markup.
+ * Create elements and icons. Text always becomes a text node, so no input is parsed as markup.
  */
 
 /**
@@ -22,7 +22,7 @@ export function h(tag, props = {}, ...children) {
 }
 
 /**
- * The page's own element of that id.
+ * Return the element of the page with this id.
  * @param {string} id
  * @returns {HTMLElement}
  */
@@ -33,8 +33,8 @@ export function byId(id) {
 }
 
 /**
- * An open dialog covers the rest of the page, for the eye and for a screen reader: what has to be
- * noticed nevertheless goes inside.
+ * Move the element into the open dialog, if any: a dialog hides the rest of the page, also from
+ * screen readers.
  * @param {HTMLElement} element
  */
 export function bringToFront(element) {
@@ -44,7 +44,7 @@ export function bringToFront(element) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Strokes on a 24 by 24 field. */
+/** Paths in a 24 by 24 view box. */
 const ICONS = {
   close: "M6 6l12 12M18 6L6 18",
   previous: "M15 5l-7 7 7 7",
@@ -57,7 +57,7 @@ const ICONS = {
 
 /**
  * @param {keyof typeof ICONS} name
- * @returns {SVGElement} decoration: whatever carries it has a label of its own
+ * @returns {SVGElement} a decoration: the element that contains it needs its own label
  */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");

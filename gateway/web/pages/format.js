@@ -1,6 +1,6 @@
 /**
- * Numbers and times in words. What is missing is the empty string, never a guess. A number and its
- * unit are joined by a no-break space.
+ * Format numbers and times. A missing value is the empty string, never a guess. A no-break space
+ * joins a number and its unit.
  */
 
 /** @typedef {import("./photo.js").Photo} Photo */
@@ -11,7 +11,7 @@ const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle
 const SHORT_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const SHORT_DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
-// The camera's own clock: shown as it stood, wherever the reader is.
+// The camera's local time: shown unchanged in every time zone.
 const CAMERA_MOMENT = new Intl.DateTimeFormat("en-GB", {
   dateStyle: "medium",
   timeStyle: "short",
@@ -20,11 +20,11 @@ const CAMERA_MOMENT = new Intl.DateTimeFormat("en-GB", {
 const CAMERA_DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
 
 /**
- * What the gateway says, for a person: it marks code with backticks.
- * @param {string | null} said
+ * Remove the backticks with which the gateway marks code in its texts.
+ * @param {string | null} text
  */
-export function plain(said) {
-  return (said ?? "").replaceAll("`", "");
+export function plain(text) {
+  return (text ?? "").replaceAll("`", "");
 }
 
 /** @param {number} size bytes; units are powers of 1000, as in the limits */
@@ -51,7 +51,7 @@ export function clock(time) {
 }
 
 /**
- * The day, as short as it can be told.
+ * Format the day as short as possible.
  * @param {string | Date} time
  */
 export function day(time) {
@@ -67,7 +67,7 @@ export function duration(ms) {
 }
 
 /**
- * The local day, as a key that sorts.
+ * Return the local day as a sortable key.
  * @param {string | Date} time
  */
 export function dayKey(time) {
@@ -76,7 +76,7 @@ export function dayKey(time) {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }
 
-/** @param {string} key what `dayKey` gives */
+/** @param {string} key from `dayKey` */
 export function dayName(key) {
   const today = new Date();
   const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
@@ -87,7 +87,7 @@ export function dayName(key) {
 }
 
 /**
- * When the camera says the picture was taken.
+ * Format when the picture was taken, according to the camera.
  * @param {string | null} takenAt local, with or without an offset
  * @param {boolean} [withTime]
  */

@@ -1,6 +1,6 @@
 /**
- * The cards, newest first, a section for each day. The order on the page is the order that the
- * viewer goes through.
+ * The cards, newest first, in a section for each day. The viewer steps through the photos in page
+ * order.
  */
 
 import { Card } from "./card.js";
@@ -13,14 +13,14 @@ import { dayKey, dayName } from "./format.js";
  * @typedef {import("./card.js").UploadActions} UploadActions
  */
 
-/** Cards this far from the window, in CSS pixels, fetch their picture. */
+/** Cards within this distance of the window, in CSS pixels, load their picture. */
 const APPROACH = "600px";
 
 export class Grid {
   /**
    * @param {HTMLElement} days
    * @param {(photoId: string) => Photo | undefined} photo
-   * @param {() => void} onCount cards came or went
+   * @param {() => void} onCount called when cards are added or removed
    */
   constructor(days, photo, onCount) {
     this.#days = days;
@@ -61,7 +61,7 @@ export class Grid {
   }
 
   /**
-   * Drawn with the next frame, once for however many events.
+   * Redraw the card with the next frame, once for any number of events.
    * @param {Photo} photo
    */
   changed({ photoId }) {
@@ -78,7 +78,7 @@ export class Grid {
     this.#onCount();
   }
 
-  /** Forget the photos; files still on their way stay. */
+  /** Remove the photos; keep the uploads in progress. */
   clear() {
     for (const card of this.#cards.values()) this.#take(card);
     this.#cards.clear();
@@ -104,7 +104,7 @@ export class Grid {
     this.#onCount();
   }
 
-  /** Files that have not become a photo of their own. */
+  /** Files that have not become photos. */
   get uploads() {
     return [...this.#uploads.keys()];
   }
@@ -113,7 +113,7 @@ export class Grid {
   #begin(upload) {
     const card = this.#make();
     card.approach();
-    // The last one is the newest, as it will be when it has been sent.
+    // The last file comes first, as the newest photo will.
     this.#day(dayKey(new Date())).prepend(card.element);
     this.#uploads.set(upload, card);
     this.#onCount();
@@ -121,7 +121,7 @@ export class Grid {
   }
 
   /**
-   * The file became a photo: its card goes on as the photo's.
+   * The file has become a photo: turn its card into the photo's.
    * @param {Upload} upload
    * @param {Card} card
    * @param {string} photoId
@@ -139,7 +139,7 @@ export class Grid {
   }
 
   /**
-   * Several files are sent at once: which of them is newer is known when they have become photos.
+   * Show the photo. Files upload concurrently, so their order is known only once they are photos.
    * @param {Card} card
    * @param {Photo} photo
    */
@@ -184,7 +184,7 @@ export class Grid {
       other instanceof HTMLElement &&
       other.dataset.order !== undefined &&
       other.dataset.order < order;
-    // Lists go on at the end; anything else is new and belongs near the start.
+    // List pages append at the end; anything else is new and belongs near the start.
     const isNearStart = element.isConnected || isOlder(list.lastElementChild);
     let before = isNearStart ? list.firstElementChild : null;
     while (before && !isOlder(before)) before = before.nextElementSibling;
@@ -192,7 +192,7 @@ export class Grid {
   }
 
   /**
-   * The list of that day, made in its place if there is none.
+   * Return the list of that day; create it in its place if needed.
    * @param {string} key
    * @returns {HTMLElement}
    */

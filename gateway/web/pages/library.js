@@ -1,12 +1,12 @@
 /**
- * The photos known to this page, kept at what the events say.
+ * The photos known to this page, kept current by their events.
  *
- * Each photo stands at the position of its last event: an event that is not after it has been seen
- * already, in whatever order lists, single photos and events arrive.
+ * Each photo has the position of its last event. An event at or before that position is already
+ * included, in whatever order lists, single photos and events arrive.
  */
 
 import * as api from "./api.js";
-import { born, evolve, isRunning } from "./photo.js";
+import { evolve, isRunning, photoFromUpload } from "./photo.js";
 import { isAfter } from "./position.js";
 
 /**
@@ -17,7 +17,7 @@ import { isAfter } from "./position.js";
  */
 
 const FETCHES_AT_ONCE = 4;
-/** Events come in bursts; a photo that needs several answers is asked for once. */
+/** Events come in bursts; fetch a photo once for several of them. */
 const GATHER_MS = 60;
 const TRY_AGAIN_MS = 3_000;
 
@@ -25,9 +25,9 @@ export class Library {
   /**
    * @param {object} options
    * @param {(change: Change, photo: Photo, event: PhotoEvent | null) => void} options.onChange
-   * @param {() => void} options.onReset every photo known so far is forgotten; a first page follows
+   * @param {() => void} options.onReset all known photos are removed; the first page follows
    * @param {(fileSize: number) => boolean} options.isAwaited whether an upload of that size is
-   *   under way here: its event may arrive before the answer that says which card is its own
+   *   in progress here: its event may arrive before the response that names its photo
    */
   constructor({ onChange, onReset, isAwaited }) {
     this.#onChange = onChange;
@@ -35,7 +35,7 @@ export class Library {
     this.#isAwaited = isAwaited;
   }
 
-  /** Whose photos they are. */
+  /** The client that owns the photos. */
   clientId = "";
   #onChange;
   #onReset;
@@ -44,9 +44,9 @@ export class Library {
   #photos = new Map();
   /** @type {Map<string, PhotoEvent[]>} */
   #held = new Map();
-  /** What arrived while a list was under way. @type {PhotoEvent[] | null} */
+  /** Events that arrived while a page was loading. @type {PhotoEvent[] | null} */
   #meanwhile = null;
-  /** What to ask for, and at least as of when. @type {Map<string, string | null>} */
+  /** Photos to fetch, and the position that each must include. @type {Map<string, string | null>} */
   #wanted = new Map();
   #timer = 0;
   #fetching = 0;
@@ -65,11 +65,11 @@ export class Library {
   }
 
   /**
-   * One page of the list. What happened to its photos on the way is applied before it is given out.
-   * @param {string | null} cursor null for the first page: everything starts anew with it
+   * Load one page of the list, and apply the events that arrived meanwhile.
+   * @param {string | null} cursor null for the first page, which replaces everything
    * @param {number} limit
-   * @returns {Promise<{photos: Photo[], nextCursor: string | null} | null>} null when another page
-   *   was asked for meanwhile
+   * @returns {Promise<{photos: Photo[], nextCursor: string | null} | null>} null if another page
+   *   was requested meanwhile
    */
   async page(cursor, limit) {
     /** @type {PhotoEvent[]} */
@@ -86,7 +86,7 @@ export class Library {
   }
 
   /**
-   * A photo that the API gave.
+   * Add a photo from the API.
    * @param {Photo} photo
    */
   merge(photo) {
@@ -110,11 +110,11 @@ export class Library {
       this.#held.get(photoId)?.push(event);
     } else if (event.type === "photo.uploaded") {
       if (this.#isAwaited(event.data.fileSize)) this.#held.set(photoId, [event]);
-      else this.#set(born(event), "added", event);
+      else this.#set(photoFromUpload(event), "added", event);
     }
   }
 
-  /** An upload has ended: what waited for it may be shown. */
+  /** An upload has ended: apply the events that waited for it. */
   release() {
     const held = this.#held;
     this.#held = new Map();
@@ -132,7 +132,7 @@ export class Library {
   }
 
   /**
-   * The photo, asked for if it is not known.
+   * Return the photo; fetch it if it is not known.
    * @param {string} photoId
    * @returns {Promise<Photo>}
    */

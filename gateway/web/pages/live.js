@@ -1,8 +1,8 @@
 /**
- * The events of one's own room, each once and in order, across lost connections.
+ * Receive the events of the client's own room, each once and in order, across lost connections.
  *
- * The browser's own reconnecting differs from one to another and ends for good on an answer other
- * than 200, so a broken stream is closed and a new one asks for what came after the last event.
+ * Browsers differ in how they reconnect, and stop for good after a status other than 200. So a
+ * broken stream is closed, and a new one resumes after the last event.
  */
 
 import { isAfter } from "./position.js";
@@ -14,7 +14,7 @@ import { isAfter } from "./position.js";
 
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 10_000;
-/** A page hidden for longer may have slept through the end of its connection. */
+/** A page hidden for longer may have missed the end of its connection. */
 const LONG_HIDDEN_MS = 60_000;
 
 export class Live {
@@ -22,9 +22,9 @@ export class Live {
    * @param {object} handlers
    * @param {(event: PhotoEvent) => void} handlers.onEvent
    * @param {(continuous: boolean) => void} handlers.onReady the stream is open; `continuous` when
-   *   nothing was missed since the last event, otherwise what is shown has to be read anew
+   *   nothing was missed since the last event; otherwise the page must reload its photos
    * @param {(state: Connection) => void} handlers.onState
-   * @param {() => Promise<boolean>} handlers.mayConnect asked after a refusal; false ends it
+   * @param {() => Promise<boolean>} handlers.mayConnect called after a rejection; false stops reconnecting
    */
   constructor(handlers) {
     this.#handlers = handlers;
@@ -93,7 +93,7 @@ export class Live {
     this.#handlers.onState("reconnecting");
     if (refused && !(await this.#handlers.mayConnect())) return;
     if (!this.#running || this.#source !== null) return;
-    // Spread out, so that a restarted gateway is not met by all pages at once.
+    // Add jitter, so that not all pages reconnect to a restarted gateway at once.
     this.#timer = setTimeout(() => this.#open(), this.#wait * (0.75 + Math.random() / 2));
     this.#wait = Math.min(LONGEST_WAIT_MS, this.#wait * 2);
   }

@@ -1,8 +1,8 @@
-/** Signing in: with the ticket or token of the address's fragment, or a token that is pasted. */
+/** Sign in with the ticket or token in the address's fragment, or with a pasted token. */
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
-import { ask } from "./notice.js";
+import { ask } from "./notices.js";
 
 /**
  * @typedef {import("./api.js").Login} Login
@@ -10,7 +10,7 @@ import { ask } from "./notice.js";
  */
 
 /**
- * Take the credential out of the address, so that it stays neither in sight nor in the history.
+ * Remove the credential from the address, so that it is neither visible nor kept in the history.
  * @returns {Credential | null}
  */
 export function credentialFromAddress() {
@@ -22,27 +22,27 @@ export function credentialFromAddress() {
   return ticket !== null ? { ticket } : { token: token ?? "" };
 }
 
-/** Whether the address is a link that signs in. */
+/** Whether the address is a sign-in link. */
 export function isSignInLink() {
   return /^#(ticket|token)=/.test(location.hash);
 }
 
 /**
- * Whoever sent the link chose whom it signs in, so the person at the page decides.
+ * Ask before signing in: the sender of a link chose whom it signs in, not the person who opens it.
  * @param {Login} offered
  * @param {Login | null} current who is signed in
  * @returns {Promise<boolean>}
  */
-export function agree(offered, current) {
+export function confirmSignIn(offered, current) {
   const name = nameOf(offered);
   const now = current && nameOf(current);
   return ask({
     question: now ? `You are signed in as ${now}. Sign in as ${name} instead?` : `Sign in as ${name}?`,
     detail:
-      `You have opened a link that signs this browser in as ${name}: you will see the photos of ` +
-      `${offered.clientId}, and photos that you add will be theirs. Sign in only if you asked for it.`,
+      `This link signs this browser in as ${name}. You will see the photos of ${offered.clientId}, ` +
+      "and photos that you add will belong to them. Continue only if you asked for this link.",
     yes: `Sign in as ${name}`,
-    no: now ? `Stay ${now}` : "Cancel",
+    no: now ? `Stay signed in as ${now}` : "Cancel",
     harmless: true,
   });
 }
@@ -53,7 +53,7 @@ export function nameOf({ clientId, role }) {
 }
 
 /**
- * The form's way in.
+ * Sign in with the form.
  * @param {(login: Login) => void} onSignedIn
  */
 export function acceptTokens(onSignedIn) {
@@ -66,9 +66,9 @@ export function acceptTokens(onSignedIn) {
     try {
       onSignedIn(await signIn(tokenIn(field.value.trim())));
       field.value = "";
-      refuse("");
+      showLoginError("");
     } catch (error) {
-      refuse(api.wordsOf(error));
+      showLoginError(api.wordsOf(error));
     } finally {
       button.disabled = false;
     }
@@ -90,7 +90,7 @@ export function preview(credential) {
  * @param {(credential: Credential) => Promise<T>} call
  * @param {Credential} credential
  * @returns {Promise<T>}
- * @throws {api.Problem} in words for the form
+ * @throws {api.Problem} worded for the form
  */
 async function offer(call, credential) {
   try {
@@ -103,29 +103,29 @@ async function offer(call, credential) {
 /**
  * @param {string} token
  * @returns {Credential}
- * @throws {api.Problem} if it cannot be one
+ * @throws {api.Problem} if it cannot be a token
  */
 function tokenIn(token) {
   if (token === "") throw new api.Problem(401, "missing-token", "Paste a token first.", "");
-  // A header takes no other characters, and no token has them.
+  // A header allows no other characters, and tokens have none.
   if (!/^[\w.~+/=-]+$/.test(token)) throw refused();
   return { token };
 }
 
 function refused() {
-  const advice = "Make a new one and paste it here.";
+  const advice = "Create a new token and paste it here.";
   return new api.Problem(401, "invalid-token", "This token is not valid.", advice);
 }
 
 /** @param {string} why */
-export function refuse(why) {
+export function showLoginError(why) {
   byId("login-error").textContent = why;
   const field = byId("token");
   field.setAttribute("aria-invalid", String(why !== ""));
   if (why !== "") field.focus();
 }
 
-/** @param {string} why what brought the person here; may be empty */
+/** @param {string} why the form is shown; may be empty */
 export function showLogin(why) {
   byId("login-why").textContent = why;
   byId("token").focus();

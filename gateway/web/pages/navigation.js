@@ -1,8 +1,8 @@
-/** Which photo is open. The address says it: `#photo/<id>` can be linked, and Back closes it. */
+/** Open the photo that the address names: `#photo/<id>` can be linked, and Back closes it. */
 
 import { byId } from "./dom.js";
-import { linkOf, neighbour } from "./keys.js";
-import { announce } from "./notice.js";
+import { linkOf, neighbour } from "./keyboard.js";
+import { announce } from "./notices.js";
 
 export class Navigation {
   /**
@@ -20,7 +20,7 @@ export class Navigation {
   #viewer;
   #grid;
   #paging;
-  /** Whether Back leads to the grid. */
+  /** Whether Back returns to the grid. */
   #cameFromGrid = false;
 
   /** The address has changed. */
@@ -29,7 +29,7 @@ export class Navigation {
     this.follow();
   }
 
-  /** Open what the address names, or close. */
+  /** Open the photo that the address names, or close the viewer. */
   follow() {
     const photoId = /^#photo\/([\w-]+)$/.exec(location.hash)?.[1];
     if (photoId !== undefined) this.#viewer.open(photoId);
@@ -37,7 +37,7 @@ export class Navigation {
   }
 
   /**
-   * To the photo's card; if its part of the list is not there, to the photo itself.
+   * Go to the photo's card, or to the photo itself if its card is not loaded.
    * @param {string} photoId
    */
   jump(photoId) {
@@ -62,7 +62,7 @@ export class Navigation {
   }
 
   /**
-   * To the photo beside the open one.
+   * Open the photo next to the open one.
    * @param {1 | -1} direction
    */
   async step(direction) {
@@ -79,8 +79,8 @@ export class Navigation {
     else announce(direction === 1 ? "This is the last photo." : "This is the first photo.");
   }
 
-  /** The open photo goes away: its neighbour takes its place. */
-  leaveGone() {
+  /** The open photo was deleted: open its neighbour instead. */
+  leaveDeleted() {
     const card = this.#openCard();
     const next = card && (neighbour(card, 1) ?? neighbour(card, -1));
     if (next) this.#openInstead(next);
@@ -104,7 +104,7 @@ export class Navigation {
     const card = this.#openCard();
     this.#viewer.close();
     card?.scrollIntoView({ block: "nearest" });
-    // Where one goes on without a card; what is hidden takes no focus.
+    // Without a card, focus a button; a hidden element takes no focus.
     const add = byId("add");
     (card ? linkOf(card) : add.hidden ? byId("sign-out") : add).focus({ preventScroll: true });
   }

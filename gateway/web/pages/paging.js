@@ -1,4 +1,4 @@
-/** The endless list: the next page is asked for before the end comes into sight. */
+/** Endless scrolling: load the next page before the end of the list is visible. */
 
 import { wordsOf } from "./api.js";
 import { h } from "./dom.js";
@@ -9,7 +9,7 @@ const PAGE = 60;
 
 export class Paging {
   /**
-   * @param {HTMLElement} foot stands under the cards; says when the next page is late or failed
+   * @param {HTMLElement} foot below the cards; shows that the next page is loading or has failed
    * @param {import("./library.js").Library} library
    * @param {object} handlers
    * @param {(photos: Photo[]) => void} handlers.onPhotos
@@ -32,12 +32,12 @@ export class Paging {
   #cursor = null;
   /** @type {Promise<void> | null} */
   #loading = null;
-  /** Whether anything was asked for since the last stop. */
+  /** Whether a page was requested since the last stop. */
   begun = false;
   /** Whether all photos are shown. */
   ended = false;
 
-  /** From the first page on, whatever was shown before. */
+  /** Start over from the first page. */
   restart() {
     this.#cursor = null;
     this.begun = true;
@@ -54,7 +54,7 @@ export class Paging {
     this.ended = false;
   }
 
-  /** @returns {Promise<void>} resolved when the next page is there, or there is none */
+  /** @returns {Promise<void>} resolved when the next page is loaded, or there are no more pages */
   more() {
     if (this.ended || !this.begun) return Promise.resolve();
     this.#loading ??= this.#load();
@@ -73,7 +73,7 @@ export class Paging {
       this.#loading = null;
       this.#foot.replaceChildren();
       this.#handlers.onState();
-      // Observed anew, so that a page too short to fill the window asks for the next one.
+      // Observe again, so that a page too short to fill the window loads the next one.
       if (!this.ended) this.#watch.observe(this.#foot);
     } catch (error) {
       if (!this.begun) return;

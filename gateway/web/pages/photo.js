@@ -1,4 +1,4 @@
-/** A photo as the API shows it, and how its events change it: no requests, no elements. */
+/** A photo as the API returns it, and how its events change it: no requests, no elements. */
 
 /**
  * @typedef {{size: number, width: number, height: number, fileSize: number, mimeType: string, url: string}} Thumbnail
@@ -28,9 +28,9 @@
  * @property {string | null} blurhash
  * @property {Thumbnail[]} thumbnails
  * @property {Optimized | null} optimized
- * @property {number} version how many events it has had
+ * @property {number} version the number of its events
  * @property {string} position of its last event
- * @property {Record<string, StageState>} [stages] of its current job, as far as known here
+ * @property {Record<string, StageState>} [stages] of its current job, as far as this page knows
  */
 
 /**
@@ -42,7 +42,7 @@
  * @property {{photoVersion: number, clientId: string, sessionId: string | null}} metadata
  */
 
-/** The stages in the order they are shown; one that is not named here comes after them. */
+/** The stages in display order; others follow them. */
 export const STAGES = ["validation", "metadata", "thumbnails", "placeholder", "optimization"];
 
 /** @type {Record<string, string[]>} */
@@ -57,11 +57,11 @@ export function queuedStages(pipeline) {
 }
 
 /**
- * The new photo of a `photo.uploaded` event.
+ * Return the new photo of a `photo.uploaded` event.
  * @param {PhotoEvent} event
  * @returns {Photo}
  */
-export function born({ id, timestamp, data, metadata }) {
+export function photoFromUpload({ id, timestamp, data, metadata }) {
   return {
     photoId: data.photoId,
     jobId: data.jobId,
@@ -89,10 +89,10 @@ export function born({ id, timestamp, data, metadata }) {
 }
 
 /**
- * The photo after an event that follows directly on its version.
+ * Return the photo after the event that directly follows its version.
  * @param {Photo} photo
  * @param {PhotoEvent} event
- * @returns {Photo | null} null when the event does not tell enough: ask the API
+ * @returns {Photo | null} null if the event is not enough: fetch the photo from the API
  */
 export function evolve(photo, event) {
   const facts = factsOf(photo, event);

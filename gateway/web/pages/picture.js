@@ -1,6 +1,6 @@
 /**
- * The picture of a card in its three layers: the file's own preview while it is sent, the BlurHash,
- * the thumbnail. The frame's size never depends on them, so that nothing moves when one comes.
+ * The picture of a card in three layers: a preview of the file while it is uploaded, the BlurHash,
+ * the thumbnail. The frame's size does not depend on them, so nothing moves when one loads.
  */
 
 import { paint } from "./blurhash.js";
@@ -9,10 +9,10 @@ import { h } from "./dom.js";
 /** @typedef {import("./photo.js").Photo} Photo */
 
 const FADE_MS = 220;
-/** What a frame measures at most; CSS pixels. Only the choice of the thumbnail depends on it. */
+/** Maximum width of a frame in CSS pixels; used only to choose the thumbnail. */
 const FRAME_PX = 240;
 
-/** A picture that does not load, as when a rate limit refuses it, is asked for again so often. */
+/** Attempts to load a picture, for example when a rate limit rejects it. */
 const TRIES = 5;
 const FIRST_WAIT_MS = 1_500;
 
@@ -41,7 +41,7 @@ export class Picture {
   preview(file) {
     const url = URL.createObjectURL(file);
     const image = this.#image({ class: "preview", loading: "lazy", src: url });
-    // Not every format that Photolog reads is one that the browser shows.
+    // Photolog reads formats that the browser cannot show.
     image.addEventListener("error", () => this.#dropPreview());
     this.#preview = image;
     this.#frame.prepend(image);
@@ -55,13 +55,13 @@ export class Picture {
     else if (photo.blurhash !== null) this.#showPlaceholder(photo);
   }
 
-  /** The card comes close to what is seen: time to fetch and to paint. */
+  /** The card is close to the visible area: load its picture. */
   approach() {
     this.#near = true;
     if (this.#photo) this.show(this.#photo);
   }
 
-  /** Let go of what the browser would keep. */
+  /** Release what the browser would keep. */
   discard() {
     clearTimeout(this.#timer);
     this.#dropPreview();
@@ -89,7 +89,7 @@ export class Picture {
       return;
     }
     this.#showPlaceholder(photo);
-    // The frame is filled, so a landscape picture is wider than its frame.
+    // The picture fills its frame, so a landscape picture is wider than the frame.
     const ratio = width && height ? Math.max(1, width / height) : 1;
     const sizes = `${Math.round(FRAME_PX * ratio)}px`;
     const image = this.#image({ class: "thumbnail", sizes, srcset: sources });
@@ -111,8 +111,8 @@ export class Picture {
   }
 
   /**
-   * It did not load, and a browser does not say why: try again a few times, later each time. The
-   * next event of the photo or the next approach tries too.
+   * Retry a few times, with increasing delays: the browser does not say why a picture did not load.
+   * The next event of the photo, or the next approach, retries as well.
    * @param {HTMLImageElement} image
    */
   #withdraw(image) {

@@ -11,7 +11,7 @@ function parts(position) {
 
 /**
  * @param {string} a
- * @param {string | null} b `null` stands before every position
+ * @param {string | null} b `null` precedes every position
  */
 export function isAfter(a, b) {
   if (b === null) return true;

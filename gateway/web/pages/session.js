@@ -1,18 +1,18 @@
-/** Being signed in or not, and which of the two views is shown. */
+/** Sign people in and out, and show the view that fits. */
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
 import {
   acceptTokens,
-  agree,
+  confirmSignIn,
   credentialFromAddress,
   nameOf,
   preview,
-  refuse,
+  showLoginError,
   showLogin,
   signIn,
 } from "./login.js";
-import { hush, tell } from "./notice.js";
+import { hideNotice, showNotice } from "./notices.js";
 
 /**
  * @typedef {import("./api.js").Login} Login
@@ -21,34 +21,34 @@ import { hush, tell } from "./notice.js";
 
 const ASK_AGAIN_MS = 2_000;
 
-const ALL = "You read those of all clients through the API and the command line.";
+const ALL = "To see the photos of all clients, use the API or the command line.";
 
-/** What those may think who may read all photos. @type {Record<Login["role"], string>} */
+/** Explains to roles that may read all photos why they see only some. @type {Record<Login["role"], string>} */
 const OWN = {
   client: "",
-  operator: `This page shows your own photos. ${ALL}`,
-  auditor: `This page shows your own photos, and an auditor adds none. ${ALL}`,
+  operator: `This page shows only your own photos. ${ALL}`,
+  auditor: `This page shows only your own photos, and auditors cannot add any. ${ALL}`,
 };
 
 export class Session {
   /**
    * @param {object} handlers
    * @param {(login: Login) => void} handlers.onEnter
-   * @param {() => string} handlers.onLeave gives what the sign-in form should say besides
+   * @param {() => string} handlers.onLeave returns what else the sign-in form should say
    */
   constructor(handlers) {
     this.#handlers = handlers;
-    acceptTokens((login) => this.#enterAnew(login));
-    // All tabs have one cookie: what another one does with it holds for this one too.
-    this.#tabs.onmessage = () => this.#follow();
-    api.onSignedOut(() => this.over(this.#signedIn ? "Your sign-in is over." : ""));
+    acceptTokens((login) => this.#startSession(login));
+    // All tabs share one cookie: a sign-in or sign-out in another tab applies here too.
+    this.#tabs.onmessage = () => this.#adoptOtherTab();
+    api.onSignedOut(() => this.end(this.#signedIn ? "Your session has ended." : ""));
   }
 
   #handlers;
   #tabs = new BroadcastChannel("photolog-session");
   /** Who is signed in, as far as this page knows. @type {Login | null} */
   #login = null;
-  /** Undecided until the first answer. @type {boolean | null} */
+  /** Unknown until the first response. @type {boolean | null} */
   #signedIn = null;
   #mayChange = false;
 
@@ -56,12 +56,12 @@ export class Session {
     return this.#signedIn === true;
   }
 
-  /** Whether who is signed in may add, process and delete photos. */
+  /** Whether the person may add, process and delete photos. */
   get mayChange() {
     return this.signedIn && this.#mayChange;
   }
 
-  /** With the session of an earlier visit, or the address's link, or the form. */
+  /** Start with the session of an earlier visit, the address's link, or the form. */
   async begin() {
     await this.#resume(credentialFromAddress());
   }
@@ -72,28 +72,28 @@ export class Session {
     try {
       if (credential !== null && (await this.#accept(credential))) return;
     } catch (error) {
-      if (this.#tryAgain(error, credential)) return;
+      if (this.#retryLater(error, credential)) return;
       why = api.wordsOf(error);
     }
     try {
       this.#enter(await api.whoAmI());
-      if (why === "") hush();
-      else tell(why);
+      if (why === "") hideNotice();
+      else showNotice(why);
     } catch (error) {
-      if (!this.#tryAgain(error, null)) refuse(why);
+      if (!this.#retryLater(error, null)) showLoginError(why);
     }
   }
 
   /**
    * @param {Credential} credential of a link
-   * @returns {Promise<boolean>} whether all is decided
+   * @returns {Promise<boolean>} whether this settled who is signed in
    * @throws {api.Problem}
    */
   async #accept(credential) {
     const { current, ...offered } = await preview(credential);
     if (current !== null && isSame(offered, current)) return false;
-    if (await agree(offered, current)) this.#enterAnew(await signIn(credential));
-    else if (current === null) this.over("");
+    if (await confirmSignIn(offered, current)) this.#startSession(await signIn(credential));
+    else if (current === null) this.end("");
     else return false;
     return true;
   }
@@ -102,34 +102,34 @@ export class Session {
    * @param {unknown} error
    * @param {Credential | null} credential
    */
-  #tryAgain(error, credential) {
+  #retryLater(error, credential) {
     if (!(error instanceof api.Problem && error.mayPass) || error.signedOut) return false;
-    tell(api.wordsOf(error));
+    showNotice(api.wordsOf(error));
     setTimeout(() => this.#resume(credential), ASK_AGAIN_MS);
     return true;
   }
 
   /** Another tab has signed in or out. */
-  async #follow() {
+  async #adoptOtherTab() {
     try {
       const login = await api.whoAmI();
       if (this.#login !== null && isSame(login, this.#login) && this.signedIn) return;
-      this.over("");
+      this.end("");
       this.#enter(login);
-      tell(`You are signed in as ${nameOf(login)} now, in another tab.`, { passing: true });
+      showNotice(`You signed in as ${nameOf(login)} in another tab.`, { passing: true });
     } catch {
-      // Signed out: the answer has said so to all. No answer: the next request says what holds.
+      // Signed out: the 401 was handled already. No response: the next request will show.
     }
   }
 
-  /** For who leaves on purpose. */
+  /** The person has signed out. */
   leave() {
-    this.over("You are signed out.");
+    this.end("You have signed out.");
     this.#tabs.postMessage("changed");
   }
 
-  /** Whether the gateway still knows us; no answer is no reason to doubt it. */
-  async ask() {
+  /** Whether the session is still valid; without a response, assume that it is. */
+  async isValid() {
     try {
       await api.whoAmI();
       return true;
@@ -138,8 +138,8 @@ export class Session {
     }
   }
 
-  /** @param {string} why told to the person */
-  over(why) {
+  /** @param {string} why shown to the person */
+  end(why) {
     if (this.#signedIn === false) return;
     this.#signedIn = false;
     const besides = this.#handlers.onLeave();
@@ -147,9 +147,9 @@ export class Session {
     showLogin([why, besides].filter(Boolean).join(" "));
   }
 
-  /** @param {Login} login that this tab has just obtained */
-  #enterAnew(login) {
-    if (this.#signedIn) this.over("");
+  /** @param {Login} login of a new session that this tab has started */
+  #startSession(login) {
+    if (this.#signedIn) this.end("");
     this.#enter(login);
     this.#tabs.postMessage("changed");
   }

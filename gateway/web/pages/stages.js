@@ -1,4 +1,4 @@
-/** The stages of processing as small marks, each with its text. */
+/** Show the stages of processing as small marks, each with its text. */
 
 import { h } from "./dom.js";
 import { STAGES } from "./photo.js";
@@ -18,7 +18,7 @@ const NAMES = {
 const WORDS = {
   queued: "waiting",
   completed: "done",
-  retrying: "failed, will be tried again",
+  retrying: "failed, will be retried",
   failed: "failed",
 };
 

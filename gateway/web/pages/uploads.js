@@ -1,4 +1,4 @@
-/** Files on their way to Photolog: a few at once, in the order they were given. */
+/** Upload files to Photolog, a few at once, in the order they were chosen. */
 
 import * as api from "./api.js";
 
@@ -6,39 +6,39 @@ import * as api from "./api.js";
  * @typedef {object} Upload
  * @property {number} id
  * @property {File} file
- * @property {string} key the same for every attempt
+ * @property {string} key idempotency key, the same for every attempt
  * @property {"waiting" | "sending" | "held" | "failed" | "duplicate" | "done"} state `held` until the
- *   server answers again
- * @property {number} fraction sent so far
+ *   server is back
+ * @property {number} fraction uploaded so far
  * @property {number} attempts
  * @property {api.Problem | null} problem why it failed
- * @property {string | null} photoId what it became, or the photo that has the same bytes
+ * @property {string | null} photoId its photo, or the existing photo with the same bytes
  */
 
 const AT_ONCE = 4;
-/** For a gateway that is busy or broke off; this much is had without asking the person. */
+/** If the gateway is busy or the connection breaks: retries before the person is asked. */
 const PATIENCE = { attempts: 4, waitMs: 2_500 };
-/** For a rate limit, which asks to wait: what it refuses was not sent, so more tries are had. */
+/** For a rate limit, which says how long to wait: nothing was uploaded, so more retries are fine. */
 const LIMITED = { attempts: 30, longestMs: 60_000 };
 
 function randomKey() {
-  // randomUUID is missing where the page is served without TLS under another name than localhost.
+  // randomUUID is missing without TLS, except on localhost.
   const numbers = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(numbers, (number) => number.toString(16).padStart(2, "0")).join("");
 }
 
 /**
  * @param {api.Problem} error
- * @returns {api.Problem} in words for what was not sent
+ * @returns {api.Problem} worded for a file that was not uploaded
  */
 function reasonFor(error) {
   if (error.signedOut) {
-    const words = "You were signed out before it was sent.";
+    const words = "You were signed out before it was uploaded.";
     return new api.Problem(401, error.code, words, "Sign in again.");
   }
   if (error.code !== "unreachable") return error;
-  // A browser says no more, and ends the sending too when it cannot read the file any longer.
-  const words = "The sending broke off every time.";
+  // The browser gives no reason; it also ends the upload when it can no longer read the file.
+  const words = "The upload was interrupted every time.";
   return new api.Problem(0, error.code, words, "Check the file, then try again.");
 }
 
@@ -46,8 +46,8 @@ export class Uploads {
   /**
    * @param {object} handlers
    * @param {(upload: Upload) => void} handlers.onChange
-   * @param {() => void} handlers.onSettled after each one that ended, in whatever way
-   * @param {() => boolean} handlers.isConnected whether the server is known to answer
+   * @param {() => void} handlers.onSettled after each upload ends, in whatever way
+   * @param {() => boolean} handlers.isConnected whether the server is known to be reachable
    */
   constructor(handlers) {
     this.#handlers = handlers;
@@ -90,7 +90,7 @@ export class Uploads {
     this.#fill();
   }
 
-  /** The server answers again: what waits for it is sent. */
+  /** The server is back: retry the uploads that wait for it. */
   retryHeld() {
     for (const upload of this.#all) if (upload.state === "held") this.retry(upload);
   }
@@ -101,7 +101,7 @@ export class Uploads {
     this.#aborts.get(upload)?.();
   }
 
-  /** Nothing new is sent until `resume`. */
+  /** Start no upload until `resume`. */
   pause() {
     this.#paused = true;
   }
@@ -121,7 +121,7 @@ export class Uploads {
     return this.#all.some(({ state, file }) => state === "sending" && file.size === size);
   }
 
-  /** What is under way and how much of it is sent, counted in bytes. */
+  /** The uploads in progress, and the fraction of their bytes that is uploaded. */
   get progress() {
     const all = this.#all.filter(({ state }) => state !== "failed" && state !== "held");
     const open = all.filter(({ state }) => state === "waiting" || state === "sending");
@@ -130,12 +130,12 @@ export class Uploads {
     return { open: open.length, all: all.length, fraction: total === 0 ? 0 : sent / total };
   }
 
-  /** How many are under way, or will be without being asked for again. */
+  /** How many are in progress or will start without a further click. */
   get pending() {
     return this.progress.open + this.#all.filter(({ state }) => state === "held").length;
   }
 
-  /** Those that a sign-out keeps from being sent. */
+  /** How many a sign-out keeps from being uploaded. */
   get unsent() {
     return this.pending + this.#all.filter(({ problem }) => problem?.signedOut).length;
   }
@@ -150,7 +150,7 @@ export class Uploads {
   }
 
   /**
-   * Send nothing more for a while.
+   * Start no upload for a while.
    * @param {number} waitMs
    */
   #rest(waitMs) {
@@ -166,7 +166,7 @@ export class Uploads {
       if (this.#paused || this.#resting !== 0 || this.#aborts.size >= AT_ONCE) break;
       if (upload.state === "waiting") this.#send(upload);
     }
-    // The next ones count from nothing again.
+    // The next uploads start counting from zero.
     if (this.progress.open === 0) {
       this.#all = this.#all.filter(({ state }) => state === "failed" || state === "held");
     }
@@ -196,7 +196,7 @@ export class Uploads {
    * @param {Upload} upload
    * @param {api.Problem} error
    */
-  #maySendAgain(upload, error) {
+  #mayRetry(upload, error) {
     if (error.isLimited) {
       return upload.attempts < LIMITED.attempts && error.waitMs <= LIMITED.longestMs;
     }
@@ -214,7 +214,7 @@ export class Uploads {
     const brokeOff = error.code === "unreachable";
     if (brokeOff && !this.#handlers.isConnected()) {
       this.#change(upload, { state: "held", fraction: 0 });
-    } else if (this.#maySendAgain(upload, error)) {
+    } else if (this.#mayRetry(upload, error)) {
       this.#change(upload, { state: "waiting", fraction: 0 });
       this.#rest(error.isLimited ? error.waitMs : PATIENCE.waitMs);
     } else {

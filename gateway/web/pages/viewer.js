@@ -1,13 +1,13 @@
-/** One photo, large, with what is known of it and its history. */
+/** One photo, large, with its details and history. */
 
 import * as api from "./api.js";
 import { details } from "./details.js";
 import { byId, h, icon } from "./dom.js";
 import * as format from "./format.js";
 import { isRunning } from "./photo.js";
-import { Wall } from "./wall.js";
+import { LargePicture } from "./large-picture.js";
 import { marks } from "./stages.js";
-import { Story } from "./story.js";
+import { HistoryList } from "./history.js";
 
 /**
  * @typedef {import("./photo.js").Photo} Photo
@@ -17,14 +17,14 @@ import { Story } from "./story.js";
 /**
  * @typedef {object} Options
  * @property {(photoId: string) => Photo | undefined} known
- * @property {(photoId: string) => Promise<Photo>} find asks for it when it is not known
+ * @property {(photoId: string) => Promise<Photo>} find fetches it if it is not known
  * @property {(step: 1 | -1) => void} onStep
  * @property {() => void} onLeave
  * @property {(photo: Photo) => void} onDelete
  * @property {(photo: Photo) => Promise<void>} onReprocess
  */
 
-/** Categories of failures for which another attempt on the same file is of no use. */
+/** Categories of failures where another attempt on the same file is useless. */
 const OF_THE_FILE = ["data", "security"];
 
 export class Viewer {
@@ -39,22 +39,22 @@ export class Viewer {
   #name = h("h2", { id: "viewer-name", tabIndex: -1, autofocus: true, "aria-live": "polite" });
   #state = h("div", { class: "viewer-state", "aria-live": "polite" });
   #details = h("dl", { class: "details" });
-  #storyNote = h("p", { class: "problem", role: "alert" });
+  #historyNote = h("p", { class: "problem", role: "alert" });
   #download = h("a", { class: "button" }, icon("download"), "Download original");
   #again = h("button", { type: "button", class: "button" }, icon("again"), "Process again");
   #remove = h("button", { type: "button", class: "button" }, icon("remove"), "Delete");
-  #wall = new Wall();
+  #picture = new LargePicture();
   #list = h("ol", { class: "story", "aria-label": "History" });
-  #story = new Story(this.#list);
-  /** Of the failure that the history ends with. @type {string | null} */
+  #history = new HistoryList(this.#list);
+  /** The category of the failure that ends the history. @type {string | null} */
   #category = null;
-  /** Whether who looks may change the photo. */
+  /** Whether the person may change the photo. */
   mayChange = true;
   /** @type {string | null} */
   #photoId = null;
   /** @type {Photo | null} */
   #photo = null;
-  /** Events that came before the history did. @type {PhotoEvent[] | null} */
+  /** Events that arrived before the history. @type {PhotoEvent[] | null} */
   #early = null;
 
   /** The photo that is open. */
@@ -67,7 +67,7 @@ export class Viewer {
     this.#photoId = photoId;
     this.#photo = null;
     this.#category = null;
-    this.#wall.clear();
+    this.#picture.clear();
     this.#name.textContent = "Loading…";
     this.#dialog.classList.add("unknown");
     this.#dialog.classList.remove("missing");
@@ -77,18 +77,18 @@ export class Viewer {
     await this.reload();
   }
 
-  /** Read the photo and its history anew. */
+  /** Reload the photo and its history. */
   async reload() {
     const photoId = this.#photoId;
     if (photoId === null) return;
-    this.#story.clear();
+    this.#history.clear();
     this.#category = null;
-    this.#storyNote.textContent = "";
+    this.#historyNote.textContent = "";
     this.#early = [];
     try {
       const finding = this.#options.find(photoId);
       const reading = api.history(photoId);
-      // The picture is not kept waiting by the history, whose failure is met below.
+      // The picture does not wait for the history; a failure is handled below.
       reading.catch(() => {});
       const photo = await finding;
       if (this.#photoId !== photoId) return;
@@ -116,11 +116,11 @@ export class Viewer {
     this.#download.download = photo.originalFilename;
     this.#offerAgain(photo);
     this.#remove.hidden = !this.mayChange;
-    this.#wall.show(photo);
+    this.#picture.show(photo);
   }
 
   /** @param {PhotoEvent} event */
-  tell(event) {
+  receive(event) {
     if (event.data.photoId !== this.#photoId) return;
     if (this.#early) this.#early.push(event);
     else this.#add(event);
@@ -128,7 +128,7 @@ export class Viewer {
 
   /** @param {PhotoEvent} event */
   #add(event) {
-    this.#story.add(event);
+    this.#history.add(event);
     if (event.type === "photo.processing.failed") this.#category = event.data.category;
     else if (event.type === "photo.processing.requested") this.#category = null;
     else return;
@@ -137,7 +137,7 @@ export class Viewer {
     this.#offerAgain(this.#photo);
   }
 
-  /** The history says whether the file itself is why a photo has failed. */
+  /** Whether the photo failed because of the file itself, according to its history. */
   get #isOfFile() {
     return OF_THE_FILE.includes(this.#category ?? "");
   }
@@ -147,7 +147,7 @@ export class Viewer {
     const isOver = !isRunning(photo);
     const isFailed = photo.processingStatus === "failed";
     const isOfUse = isOver && !(isFailed && (this.#early !== null || this.#isOfFile));
-    // The focus would be nowhere once its button is hidden.
+    // A hidden button would lose the focus.
     if (!isOfUse && document.activeElement === this.#again) this.#name.focus();
     this.#again.hidden = !(this.mayChange && isOfUse);
   }
@@ -155,7 +155,7 @@ export class Viewer {
   close() {
     this.#photoId = null;
     this.#photo = null;
-    this.#wall.clear();
+    this.#picture.clear();
     document.title = "Photolog";
     if (this.#dialog.open) this.#dialog.close();
   }
@@ -163,15 +163,15 @@ export class Viewer {
   /** @param {Photo} photo */
   #stateOf(photo) {
     if (isRunning(photo)) {
-      const words = photo.processingStatus === "queued" ? "Waiting to be processed" : "Being processed";
+      const words = photo.processingStatus === "queued" ? "Waiting to be processed" : "Processing";
       return [h("p", {}, words), photo.stages ? marks(photo.stages) : null].filter((one) => one !== null);
     }
     if (photo.processingStatus === "failed") {
-      const reason = "The file itself is the reason: processing it again would end the same way.";
+      const reason = "The file itself is the problem: processing it again would fail the same way.";
       return [
         h("p", { class: "bad" }, `Could not be processed: ${format.plain(photo.processingError)}`),
         this.#isOfFile ? h("p", {}, reason) : null,
-        h("p", {}, "The original is kept as it was sent."),
+        h("p", {}, "The original is kept as you uploaded it."),
       ].filter((one) => one !== null);
     }
     if (photo.damaged) {
@@ -185,12 +185,12 @@ export class Viewer {
   #failed(error) {
     const gone = error instanceof api.Problem && (error.status === 404 || error.status === 410);
     if (this.#photo) {
-      this.#storyNote.textContent = `The history could not be read. ${api.wordsOf(error)}`;
+      this.#historyNote.textContent = `The history could not be loaded. ${api.wordsOf(error)}`;
       return;
     }
-    this.#name.textContent = gone ? "This photo is not here" : "This photo could not be read";
+    this.#name.textContent = gone ? "Photo not found" : "This photo could not be loaded";
     this.#dialog.classList.replace("unknown", "missing");
-    const words = gone ? "It was deleted, or the link is not right." : api.wordsOf(error);
+    const words = gone ? "It was deleted, or the link is wrong." : api.wordsOf(error);
     const onclick = () => this.#options.onLeave();
     const out = h("button", { type: "button", class: "button", onclick }, "Show all photos");
     this.#state.replaceChildren(h("p", {}, words), out);
@@ -209,9 +209,9 @@ export class Viewer {
     close.addEventListener("click", () => this.#options.onLeave());
     this.#remove.addEventListener("click", () => this.#photo && this.#options.onDelete(this.#photo));
     this.#again.addEventListener("click", () => this.#askAgain());
-    this.#wall.element.append(previous, next);
+    this.#picture.element.append(previous, next);
     this.#dialog.append(
-      this.#wall.element,
+      this.#picture.element,
       h(
         "div",
         { class: "panel" },
@@ -220,13 +220,13 @@ export class Viewer {
         h("div", { class: "panel-actions" }, this.#download, this.#again, this.#remove),
         this.#details,
         h("h3", {}, "History"),
-        this.#storyNote,
+        this.#historyNote,
         this.#list,
       ),
     );
     this.#dialog.addEventListener("keydown", (event) => this.#pressed(event));
     this.#dialog.addEventListener("cancel", (event) => {
-      // The address leads: closing goes through it.
+      // Close through the address, which decides what is open.
       event.preventDefault();
       this.#options.onLeave();
     });

@@ -1,4 +1,4 @@
-"""Operators set the quotas of clients."""
+"""Operators set the quotas of single clients."""
 
 from datetime import UTC, datetime
 
@@ -30,14 +30,14 @@ def change(client_id: str, quota: OwnQuota) -> ChangeQuota:
     return ChangeQuota(client_id=client_id, quota=quota)
 
 
-def test_a_quota_of_ones_own_applies_where_it_says_something() -> None:
+def test_a_clients_own_quota_overrides_the_limits_that_it_sets() -> None:
     defaults = Quota(photos=100, bytes=1_000, jobs=3)
 
     assert SMALL.over(defaults) == Quota(photos=5, bytes=0, jobs=3)
     assert DEFAULTS.over(defaults) == defaults
 
 
-def test_each_change_is_an_event_and_the_same_again_is_none() -> None:
+def test_a_change_is_one_event_and_repeating_it_is_none() -> None:
     changed = QuotaChanged(client_id="alice", quota=SMALL)
 
     assert decide(change("alice", SMALL), Controls()) == (changed,)
@@ -46,17 +46,17 @@ def test_each_change_is_an_event_and_the_same_again_is_none() -> None:
     assert after(changed).quotas == {"alice": SMALL}
 
 
-def test_the_defaults_again_take_no_room() -> None:
+def test_a_client_reset_to_the_defaults_has_no_entry() -> None:
     back = QuotaChanged(client_id="alice", quota=DEFAULTS)
 
     assert after(QuotaChanged(client_id="alice", quota=SMALL), back) == Controls()
 
 
-def test_there_are_only_so_many_clients_with_a_quota_of_their_own() -> None:
+def test_the_number_of_clients_with_their_own_quota_is_limited() -> None:
     full = Controls(quotas={str(number): SMALL for number in range(MOST_CLIENTS)})
 
-    with pytest.raises(TooManyQuotas) as refused:
+    with pytest.raises(TooManyQuotas) as rejected:
         decide(change("one more", SMALL), full)
-    assert refused.value.advice
+    assert rejected.value.advice
     assert decide(change("0", OwnQuota(photos=6)), full)
     assert decide(change("0", DEFAULTS), full)

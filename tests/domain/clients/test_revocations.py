@@ -27,7 +27,7 @@ def after(*events: AccessRevoked, at: datetime = NOW) -> Controls:
     return controls
 
 
-def refuses(revocations: Revocations, issued: datetime, client: str = "alice") -> bool:
+def rejects(revocations: Revocations, issued: datetime, client: str = "alice") -> bool:
     return revocations.reason_against("t1", client, issued.timestamp()) is not None
 
 
@@ -47,15 +47,15 @@ def test_the_tokens_of_a_client_are_revoked_up_to_a_moment() -> None:
 
     assert revoked == AccessRevoked(client_id="alice", before=AT)
     known = after(AccessRevoked(client_id="alice", before=AT)).revocations
-    assert refuses(known, NOW)
-    assert not refuses(known, NOW + timedelta(milliseconds=1))
-    assert not refuses(known, NOW, client="bob")
+    assert rejects(known, NOW)
+    assert not rejects(known, NOW + timedelta(milliseconds=1))
+    assert not rejects(known, NOW, client="bob")
     assert decide(RevokeAccess(now=NOW, client_id="alice"), Controls(revocations=known)) == ()
     later = RevokeAccess(now=NOW + SECOND, client_id="alice")
     assert len(decide(later, Controls(revocations=known))) == 1
 
 
-def test_all_tokens_are_revoked_up_to_a_moment_and_need_no_others() -> None:
+def test_revoking_all_tokens_up_to_a_moment_makes_narrower_revocations_unnecessary() -> None:
     long_before = AccessRevoked(client_id="alice", before="2026-11-23T09:00:00.000Z")
     single = AccessRevoked(token_id="t1")
     (everyone,) = decide(RevokeAccess(now=NOW + SECOND, before=NOW), Controls())
@@ -63,8 +63,8 @@ def test_all_tokens_are_revoked_up_to_a_moment_and_need_no_others() -> None:
     assert everyone == AccessRevoked(before=AT)
     known = after(long_before, AccessRevoked(before=AT)).revocations
     assert known == Revocations(everyone=NOW)
-    assert refuses(known, NOW, client="bob")
-    assert not refuses(known, NOW + SECOND)
+    assert rejects(known, NOW, client="bob")
+    assert not rejects(known, NOW + SECOND)
     # The machine that issued it may be ahead.
     assert after(single, AccessRevoked(before=AT)).revocations.tokens == {"t1": NOW}
     much_later = evolve(
@@ -73,20 +73,20 @@ def test_all_tokens_are_revoked_up_to_a_moment_and_need_no_others() -> None:
     assert much_later.revocations.tokens == {}
 
 
-def test_a_token_of_a_clock_that_is_ahead_is_met_by_a_second_revocation() -> None:
-    """It cannot be told from one that is issued after the first, which has to be accepted."""
+def test_a_token_from_a_clock_that_is_ahead_needs_a_second_revocation() -> None:
+    """It looks like a token issued after the first revocation, which must be accepted."""
     issued = NOW + CLOCK_LEEWAY
     first = after(AccessRevoked(client_id="alice", before=AT))
-    assert not refuses(first.revocations, issued)
+    assert not rejects(first.revocations, issued)
 
     again = RevokeAccess(now=NOW + CLOCK_LEEWAY, client_id="alice")
     (event,) = decide(again, first)
 
     assert isinstance(event, AccessRevoked)
-    assert refuses(evolve(first, event, again.now).revocations, issued)
+    assert rejects(evolve(first, event, again.now).revocations, issued)
 
 
-def test_what_a_wider_revocation_refuses_too_is_superseded_and_nothing_else() -> None:
+def test_only_revocations_covered_by_a_wider_one_are_superseded() -> None:
     token = AccessRevoked(token_id="t1")
     narrow = AccessRevoked(client_id="alice", before="2026-11-23T09:00:00.000Z")
     later = AccessRevoked(client_id="alice", before=AT)
@@ -106,7 +106,7 @@ def test_what_a_wider_revocation_refuses_too_is_superseded_and_nothing_else() ->
     ]
 
 
-def test_an_older_moment_takes_nothing_back() -> None:
+def test_an_older_moment_does_not_weaken_a_revocation() -> None:
     newer = AccessRevoked(client_id="alice", before=AT)
     older = AccessRevoked(client_id="alice", before="2026-11-22T10:00:00.000Z")
 
@@ -115,7 +115,7 @@ def test_an_older_moment_takes_nothing_back() -> None:
     assert decide(earlier, after(newer)) == ()
 
 
-def test_revocations_that_can_meet_no_token_any_more_are_forgotten() -> None:
+def test_revocations_older_than_any_token_are_dropped() -> None:
     first = after(AccessRevoked(token_id="t1"), AccessRevoked(client_id="alice", before=AT))
     end = NOW + LONGEST_LIFE + CLOCK_LEEWAY
 
@@ -134,17 +134,19 @@ def test_revocations_that_can_meet_no_token_any_more_are_forgotten() -> None:
         RevokeAccess(now=NOW, token_id="t1", before=NOW),
         RevokeAccess(now=NOW, before=NOW + 2 * CLOCK_LEEWAY),
         RevokeAccess(now=NOW, client_id="alice", before=NOW + 2 * CLOCK_LEEWAY),
-        # Not even UTC can say these.
+        # UTC cannot express these.
         RevokeAccess(now=NOW, before=datetime(1, 1, 1, tzinfo=EAST)),
         RevokeAccess(now=NOW, before=datetime(9999, 12, 31, 23, tzinfo=WEST)),
     ],
 )
-def test_a_revocation_of_nothing_two_things_or_the_future_is_refused(command: RevokeAccess) -> None:
+def test_a_revocation_of_nothing_two_things_or_the_future_is_rejected(
+    command: RevokeAccess,
+) -> None:
     with pytest.raises(InvalidRevocation):
         decide(command, Controls())
 
 
-def test_the_single_revocations_are_bounded() -> None:
+def test_the_number_of_individual_revocations_is_limited() -> None:
     full = Controls(
         revocations=Revocations(tokens=dict.fromkeys(map(str, range(MOST_TOKENS)), NOW))
     )

@@ -28,7 +28,7 @@ def ftyp(major: bytes, *compatible: bytes) -> bytes:
         ("hostile/bomb-60000x60000.png", "PNG", "image/png"),
     ],
 )
-def test_a_real_file_is_known_by_its_first_bytes(
+def test_a_real_file_is_recognized_by_its_first_bytes(
     photos: Path, path: str, format_: str, mime_type: str
 ) -> None:
     head = (photos / path).read_bytes()[:HEAD_BYTES]
@@ -36,7 +36,7 @@ def test_a_real_file_is_known_by_its_first_bytes(
     assert sniff(head) == (format_, mime_type)
 
 
-def test_video_that_calls_itself_jpg_is_no_picture(photos: Path) -> None:
+def test_a_video_named_jpg_is_not_a_picture(photos: Path) -> None:
     fuzzed = sorted((photos / "hostile").glob("fuzz-*.jpg"))
 
     assert fuzzed
@@ -57,7 +57,7 @@ def test_video_that_calls_itself_jpg_is_no_picture(photos: Path) -> None:
         (b"GIF87a", "GIF"),
     ],
 )
-def test_brands_and_byte_orders_are_told_apart(head: bytes, format_: str) -> None:
+def test_brands_and_byte_orders_are_distinguished(head: bytes, format_: str) -> None:
     found = sniff(head)
 
     assert found is not None
@@ -79,11 +79,11 @@ def test_brands_and_byte_orders_are_told_apart(head: bytes, format_: str) -> Non
         b"\0\0\0\x0cjP  \r\n\x87\n",
     ],
 )
-def test_anything_else_is_no_picture(head: bytes) -> None:
+def test_anything_else_is_not_a_picture(head: bytes) -> None:
     assert sniff(head) is None
 
 
-def test_brands_behind_the_box_do_not_count() -> None:
+def test_brands_beyond_the_box_do_not_count() -> None:
     head = ftyp(b"mif1", b"miaf") + b"avif" * 4
 
     found = sniff(head)
@@ -93,7 +93,7 @@ def test_brands_behind_the_box_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF"])
-def test_what_pillow_writes_is_known(format_: str) -> None:
+def test_files_written_by_pillow_are_recognized(format_: str) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (2, 2)).save(buffer, format_)
 

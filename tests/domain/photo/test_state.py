@@ -4,9 +4,10 @@ import pytest
 from domain.photo import commands as c
 from domain.photo import events as e
 from domain.photo.decide import decide
+from domain.photo.plan import plan
 from domain.photo.state import evolve, is_current
 from domain.pipeline.failures import Category
-from domain.pipeline.stages import PIPELINES, plan
+from domain.pipeline.stages import PIPELINES
 from domain.rejections import (
     InvalidPriority,
     JobFailed,
@@ -38,7 +39,7 @@ from tests.domain.stories import (
     stage_completed,
 )
 
-ANEW = c.RequestProcessing(
+AGAIN = c.RequestProcessing(
     photo_id=PHOTO, job_id="another", pipeline="quick_processing", priority=2
 )
 FAIL = c.RecordStageFailed(
@@ -62,21 +63,21 @@ def test_uploading_the_same_command_twice_records_nothing() -> None:
 
 def test_an_id_is_not_used_for_two_photos() -> None:
     other = msgspec.structs.replace(UPLOAD, key="originals/99/other")
-    given(UPLOADED).when(other).refuses(PhotoExists)
+    given(UPLOADED).when(other).rejects(PhotoExists)
 
 
-def test_an_unknown_pipeline_is_refused_with_the_known_ones() -> None:
-    error = given().when(msgspec.structs.replace(UPLOAD, pipeline="x")).refuses(UnknownPipeline)
+def test_an_unknown_pipeline_is_rejected_with_the_known_ones() -> None:
+    error = given().when(msgspec.structs.replace(UPLOAD, pipeline="x")).rejects(UnknownPipeline)
     assert "quick_processing" in error.advice
 
 
 @pytest.mark.parametrize("priority", [0, 11, -1])
-def test_a_priority_outside_one_to_ten_is_refused(priority: int) -> None:
-    given().when(msgspec.structs.replace(UPLOAD, priority=priority)).refuses(InvalidPriority)
+def test_a_priority_outside_one_to_ten_is_rejected(priority: int) -> None:
+    given().when(msgspec.structs.replace(UPLOAD, priority=priority)).rejects(InvalidPriority)
 
 
-def test_nothing_can_be_asked_of_a_photo_that_is_not_there() -> None:
-    given().when(c.DeletePhoto(photo_id=PHOTO)).refuses(PhotoNotFound)
+def test_commands_on_an_unknown_photo_are_rejected() -> None:
+    given().when(c.DeletePhoto(photo_id=PHOTO)).rejects(PhotoNotFound)
 
 
 def test_processing_starts_once() -> None:
@@ -95,7 +96,7 @@ def test_each_thumbnail_is_an_event_before_its_stage_completes() -> None:
     )
 
 
-def test_other_renditions_stand_in_the_stage_s_own_event() -> None:
+def test_other_renditions_are_part_of_the_stage_s_own_event() -> None:
     optimized = rendition("optimized")
     given(UPLOADED, STARTED).when(complete("optimization", optimized)).then(
         stage_completed("optimization", optimized)
@@ -142,7 +143,7 @@ def test_a_failed_stage_ends_the_job_with_its_reason() -> None:
     given(UPLOADED, STARTED, failed, final).when(complete("metadata")).then()
 
 
-def test_an_attempt_that_is_tried_again_does_not_end_the_job() -> None:
+def test_a_failed_attempt_with_a_retry_does_not_end_the_job() -> None:
     again = msgspec.structs.replace(FAIL, retry_at="2026-11-23T10:00:05.000Z")
     photo = fold([UPLOADED, STARTED])
 
@@ -152,16 +153,16 @@ def test_an_attempt_that_is_tried_again_does_not_end_the_job() -> None:
     assert failed.retry_at == "2026-11-23T10:00:05.000Z"
 
 
-def test_a_job_is_asked_for_again_only_when_it_has_ended() -> None:
+def test_a_new_job_is_accepted_only_after_the_last_one_has_ended() -> None:
     requested = e.ProcessingRequested(
         photo_id=PHOTO, job_id="another", pipeline="quick_processing", priority=2
     )
-    given(UPLOADED).when(ANEW).refuses(JobRunning)
-    given(UPLOADED, COMPLETED).when(ANEW).then(requested)
-    given(UPLOADED, COMPLETED, requested).when(ANEW).then()
+    given(UPLOADED).when(AGAIN).rejects(JobRunning)
+    given(UPLOADED, COMPLETED).when(AGAIN).then(requested)
+    given(UPLOADED, COMPLETED, requested).when(AGAIN).then()
 
 
-def test_a_new_job_waits_for_all_its_stages_again() -> None:
+def test_a_new_job_runs_all_its_stages_again() -> None:
     requested = e.ProcessingRequested(
         photo_id=PHOTO, job_id="another", pipeline="quick_processing", priority=2
     )
@@ -178,9 +179,9 @@ def test_deleting_twice_records_nothing() -> None:
     given(UPLOADED, DELETED).when(delete).then()
 
 
-def test_a_deleted_photo_takes_no_result_and_no_job() -> None:
+def test_a_deleted_photo_accepts_no_result_and_no_job() -> None:
     given(UPLOADED, DELETED).when(complete("validation")).then()
-    given(UPLOADED, COMPLETED, DELETED).when(ANEW).refuses(PhotoIsDeleted)
+    given(UPLOADED, COMPLETED, DELETED).when(AGAIN).rejects(PhotoIsDeleted)
     given(UPLOADED, DELETED).when(c.StartProcessing(photo_id=PHOTO, job_id=JOB)).then()
 
 
@@ -191,7 +192,7 @@ def test_only_a_deleted_photo_is_erased_and_only_once() -> None:
     given(UPLOADED, DELETED, ERASED).when(erased).then()
 
 
-def test_the_state_knows_every_file_that_an_event_named() -> None:
+def test_the_state_has_every_file_that_an_event_named() -> None:
     small = rendition("thumbnail-150")
     photo = fold(
         [
@@ -205,7 +206,7 @@ def test_the_state_knows_every_file_that_an_event_named() -> None:
     assert photo.keys.keys() == {"original", "thumbnail-150", "optimized"}
 
 
-def test_a_history_that_does_not_begin_with_its_upload_is_refused() -> None:
+def test_a_history_that_does_not_begin_with_its_upload_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"before photo\.uploaded"):
         evolve(None, event(STARTED))
 
@@ -228,15 +229,15 @@ def test_a_failed_attempt_counts_once() -> None:
     )
 
 
-def test_a_retry_goes_on_with_what_is_not_done() -> None:
+def test_a_retry_continues_with_the_stages_that_are_not_done() -> None:
     retry = c.RetryProcessing(photo_id=PHOTO, job_id="another")
     done = [stage_completed("validation"), stage_completed("optimization")]
-    anew = requested("full_processing", ("optimization", "validation"))
+    again = requested("full_processing", ("optimization", "validation"))
 
-    given(UPLOADED, STARTED, *done, failed_attempt(), job_failed()).when(retry).then(anew)
-    given(UPLOADED, *done, failed_attempt(), job_failed(), anew).when(retry).then()
+    given(UPLOADED, STARTED, *done, failed_attempt(), job_failed()).when(retry).then(again)
+    given(UPLOADED, *done, failed_attempt(), job_failed(), again).when(retry).then()
     last = [stage_completed(stage) for stage in ("metadata", "thumbnails", "placeholder")]
-    photo = fold([UPLOADED, *done, failed_attempt(), job_failed(), anew])
+    photo = fold([UPLOADED, *done, failed_attempt(), job_failed(), again])
     for stage in last:
         result = msgspec.structs.replace(complete(stage.stage), job_id="another")
         events = decide(result, photo)
@@ -246,12 +247,12 @@ def test_a_retry_goes_on_with_what_is_not_done() -> None:
     assert (photo.job.ended, photo.job.failed) == (True, False)
 
 
-def test_only_what_failed_is_retried_or_discarded() -> None:
+def test_only_a_failed_job_is_retried_or_discarded() -> None:
     retry = c.RetryProcessing(photo_id=PHOTO, job_id="another")
     discard = c.DiscardFailure(photo_id=PHOTO, reason="a screenshot")
-    given(UPLOADED, STARTED).when(retry).refuses(JobRunning)
-    given(UPLOADED, COMPLETED).when(retry).refuses(NothingFailed)
-    given(UPLOADED, COMPLETED).when(discard).refuses(NothingFailed)
+    given(UPLOADED, STARTED).when(retry).rejects(JobRunning)
+    given(UPLOADED, COMPLETED).when(retry).rejects(NothingFailed)
+    given(UPLOADED, COMPLETED).when(discard).rejects(NothingFailed)
 
 
 def test_a_failure_is_discarded_once_and_can_still_be_retried() -> None:
@@ -265,24 +266,24 @@ def test_a_failure_is_discarded_once_and_can_still_be_retried() -> None:
         requested("full_processing")
     )
     unnamed = c.RetryProcessing(photo_id=PHOTO, job_id="another", unless_discarded=True)
-    given(*failed, discarded).when(unnamed).refuses(NothingFailed)
+    given(*failed, discarded).when(unnamed).rejects(NothingFailed)
     given(*failed).when(unnamed).then(requested("full_processing"))
 
 
 def test_a_backfill_runs_what_its_stage_needs_and_no_more() -> None:
     backfill = c.BackfillStage(photo_id=PHOTO, job_id="another", stage="thumbnails")
     before = [stage_completed("validation"), stage_completed("thumbnails")]
-    anew = requested("backfill:thumbnails", ("validation",), priority=10)
+    again = requested("backfill:thumbnails", ("validation",), priority=10)
 
-    given(UPLOADED, *before, COMPLETED).when(backfill).then(anew)
-    given(UPLOADED, *before, COMPLETED, anew).when(backfill).then()
-    given(UPLOADED, *before).when(backfill).refuses(JobRunning)
+    given(UPLOADED, *before, COMPLETED).when(backfill).then(again)
+    given(UPLOADED, *before, COMPLETED, again).when(backfill).then()
+    given(UPLOADED, *before).when(backfill).rejects(JobRunning)
     given(UPLOADED, COMPLETED).when(
         c.BackfillStage(photo_id=PHOTO, job_id="another", stage="faces")
-    ).refuses(UnknownStage)
+    ).rejects(UnknownStage)
 
 
-def test_a_backfill_that_was_done_is_not_done_again_after_another_job() -> None:
+def test_a_completed_backfill_is_not_repeated_after_another_job() -> None:
     first = c.BackfillStage(photo_id=PHOTO, job_id="first", stage="metadata")
     done = [requested("backfill:metadata", job_id="first", priority=10), COMPLETED]
     other = [requested("backfill:thumbnails", job_id="other", priority=10), COMPLETED]
@@ -305,9 +306,9 @@ def test_a_backfill_leaves_a_failed_job_alone() -> None:
     failed = [UPLOADED, failed_attempt("validation"), job_failed("validation")]
     discarded = e.ProcessingDiscarded(photo_id=PHOTO, job_id=JOB, reason="a screenshot")
 
-    given(*failed).when(backfill).refuses(JobFailed)
-    given(*failed, discarded).when(backfill).refuses(JobFailed)
-    given(*failed, DELETED).when(backfill).refuses(PhotoIsDeleted)
+    given(*failed).when(backfill).rejects(JobFailed)
+    given(*failed, discarded).when(backfill).rejects(JobFailed)
+    given(*failed, DELETED).when(backfill).rejects(PhotoIsDeleted)
 
 
 def test_a_restored_original_is_recorded_once_and_changes_nothing_else() -> None:

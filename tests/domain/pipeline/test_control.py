@@ -59,7 +59,7 @@ def test_all_stages_are_paused_and_resumed_together() -> None:
     assert not evolve(everything, StageResumed(stage=None), NOW).is_paused("metadata")
 
 
-def test_what_was_drained_is_recorded_whatever_holds() -> None:
+def test_a_drain_is_always_recorded() -> None:
     command = RecordDrained(stage="metadata", tasks=3, reason="a bad batch")
 
     assert decide(command, after()) == (
@@ -67,7 +67,7 @@ def test_what_was_drained_is_recorded_whatever_holds() -> None:
     )
 
 
-def test_a_limit_is_set_once_and_taken_away_again() -> None:
+def test_a_limit_is_set_once_and_can_be_removed() -> None:
     limit = Limit(concurrency=2, rate=Rate(max=10))
     limited = StageLimited(stage="metadata", limit=limit)
 
@@ -80,7 +80,7 @@ def test_a_limit_is_set_once_and_taken_away_again() -> None:
     )
 
 
-def test_the_concurrency_of_all_stages_is_that_of_a_worker() -> None:
+def test_a_limit_without_a_stage_is_the_concurrency_of_a_worker() -> None:
     limited = StageLimited(stage=None, limit=Limit(concurrency=5))
 
     assert after(limited).concurrency == 5
@@ -88,7 +88,7 @@ def test_the_concurrency_of_all_stages_is_that_of_a_worker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "given", "refusal"),
+    ("command", "given", "rejection"),
     [
         (PauseStage(stage="faces"), (), UnknownStage),
         (RecordDrained(stage="erasure", tasks=1, reason="why"), (), UnknownStage),
@@ -96,10 +96,10 @@ def test_the_concurrency_of_all_stages_is_that_of_a_worker() -> None:
         (ResumeStage(stage="metadata"), (StagePaused(stage=None),), PipelinePaused),
     ],
 )
-def test_what_cannot_be_is_refused_with_advice(
-    command: ControlCommand, given: tuple[PipelineEvent, ...], refusal: type[Rejected]
+def test_impossible_commands_are_rejected_with_advice(
+    command: ControlCommand, given: tuple[PipelineEvent, ...], rejection: type[Rejected]
 ) -> None:
-    with pytest.raises(refusal) as caught:
+    with pytest.raises(rejection) as caught:
         decide(command, after(*given))
 
     assert caught.value.advice
@@ -136,19 +136,19 @@ def test_each_lost_photo_is_named_once_however_many_notice_the_loss() -> None:
         )
 
     first = decide(alert("a", "b", after_s=1), after())
-    told = evolve(after(), first[0], NOW + timedelta(seconds=1))
+    reported = evolve(after(), first[0], NOW + timedelta(seconds=1))
 
     assert [each.photo_ids for each in first if isinstance(each, AlertRaised)] == [("a", "b")]
-    assert decide(alert("b", "a", after_s=2), told) == ()
-    [more] = decide(alert("b", "c", after_s=2), told)
+    assert decide(alert("b", "a", after_s=2), reported) == ()
+    [more] = decide(alert("b", "c", after_s=2), reported)
     assert isinstance(more, AlertRaised)
     assert more.photo_ids == ("c",)
-    [again] = decide(alert("a", after_s=9, upto_s=5), told)  # another loss
+    [again] = decide(alert("a", after_s=9, upto_s=5), reported)  # another loss
     assert isinstance(again, AlertRaised)
     assert again.photo_ids == ("a",)
 
 
-def test_photos_whose_loss_was_told_are_remembered_up_to_a_number() -> None:
+def test_the_number_of_remembered_lost_photos_is_limited() -> None:
     controls = after()
     for number in range(LOST_KEPT + 5):
         event = AlertRaised(

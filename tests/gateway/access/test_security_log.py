@@ -1,4 +1,4 @@
-"""The security log: what is noted, and that nobody can flood it."""
+"""The security log notes what it should, and cannot be flooded."""
 
 import logging
 from typing import Any
@@ -29,7 +29,7 @@ def level(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def noted(caplog: pytest.LogCaptureFixture) -> list[dict[str, str]]:
-    """The fields of each line, and its trace."""
+    """Return the fields of each line, and its trace."""
     return [
         getattr(each, "fields") | {"trace": getattr(each, "subject").trace_id}  # noqa: B009 # of extra
         for each in caplog.records
@@ -79,21 +79,25 @@ async def test_refused_access_is_noted_with_who_asked(
     ]
 
 
-async def test_another_clients_photo_is_answered_like_none_and_only_the_log_tells(
+async def test_only_the_log_tells_another_clients_photo_from_a_missing_one(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     upload = (await gateway.upload()).json()
     await gateway.get("/api/photos", after=upload["position"])
 
-    theirs = (await gateway.get(f"/api/photos/{upload['photoId']}", name="bob")).json()
-    none = (await gateway.get("/api/photos/none", name="bob")).json()
+    bob = gateway.bearer("bob")
+    for number, method in enumerate(("GET", "DELETE"), start=1):
+        theirs, none = [
+            (await gateway.client.request(method, f"/api/photos/{photo_id}", headers=bob)).json()
+            for photo_id in (upload["photoId"], "none")
+        ]
 
-    assert len(noted(caplog)) == 1
-    del theirs["traceId"], none["traceId"]
-    assert theirs == none | {"detail": none["detail"].replace("none", upload["photoId"])}
+        assert len(noted(caplog)) == number
+        del theirs["traceId"], none["traceId"]
+        assert theirs == none | {"detail": none["detail"].replace("none", upload["photoId"])}
 
 
-async def test_what_the_privileged_read_is_noted(
+async def test_reads_by_operators_and_auditors_are_noted(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     upload = (await gateway.upload()).json()
@@ -101,8 +105,8 @@ async def test_what_the_privileged_read_is_noted(
     await gateway.get(photo, after=upload["position"])
     await gateway.get(photo, name="auditor")
     await gateway.get("/api/photos?clientId=alice&limit=1", name="operator")
-    await gateway.get(photo + "/optimized", name="operator")  # there is none yet
-    await gateway.get("/api/ops/queues", name="operator")  # of no client
+    await gateway.get(photo + "/optimized", name="operator")  # it does not exist yet
+    await gateway.get("/api/ops/queues", name="operator")  # belongs to no client
     async with following(gateway, "client:alice", name="auditor"):
         pass
     async with talking(gateway, name="operator") as talk:
@@ -118,7 +122,7 @@ async def test_what_the_privileged_read_is_noted(
     ]
 
 
-async def test_what_a_socket_refuses_is_noted(
+async def test_access_refused_over_a_websocket_is_noted(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with talking(gateway, name=None, headers={"Authorization": "Bearer x"}) as talk:
@@ -132,7 +136,7 @@ async def test_what_a_socket_refuses_is_noted(
     ]
 
 
-async def test_who_only_asks_who_they_are_is_not_noted(
+async def test_asking_whether_one_is_signed_in_is_not_noted(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     del gateway.client.headers["Authorization"]
@@ -155,17 +159,17 @@ def scope(address: str, **more: Any) -> dict[str, Any]:
     }
 
 
-FORGED = AuthError("invalid-token", "The token is not one of ours.")
+FORGED = AuthError("invalid-token", "The token is forged.")
 
 
 class TestFlooded:
-    """Without a gateway: the minutes are over when the test says so."""
+    """Without a gateway, so that the test decides when a minute ends."""
 
     @pytest.fixture
     def security(self, limits: Limits) -> SecurityLog:
         return SecurityLog(limits, Background())
 
-    def test_of_one_source_a_few_lines_are_written_and_the_rest_counted(
+    def test_a_source_gets_a_few_lines_and_then_a_count(
         self, security: SecurityLog, caplog: pytest.LogCaptureFixture
     ) -> None:
         for _ in range(1_000):
@@ -188,7 +192,7 @@ class TestFlooded:
 
         assert noted(caplog)[-1]["address"] == "192.0.2.8"
 
-    def test_a_crowd_of_addresses_costs_a_bounded_number_of_lines_and_windows(
+    def test_a_crowd_of_addresses_causes_a_bounded_number_of_lines_and_windows(
         self, security: SecurityLog, caplog: pytest.LogCaptureFixture
     ) -> None:
         for number in range(5_000):
@@ -209,7 +213,7 @@ class TestFlooded:
 
         assert len(noted(caplog)) == 5
 
-    def test_the_token_is_named_by_its_id(
+    def test_a_line_names_the_token_by_its_id(
         self, security: SecurityLog, caplog: pytest.LogCaptureFixture
     ) -> None:
         who = Principal(client_id="ann", role=Role.AUDITOR, token_id="t-17")

@@ -1,4 +1,4 @@
-"""A long-running task that fails: readers miss nothing, and health says so."""
+"""A long-running task fails: readers miss nothing, and health reports it."""
 
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -25,7 +25,7 @@ def limits() -> Limits:
 
 @contextmanager
 def broken_history(folder: Path) -> Generator[None]:
-    """The read model of nobody's version: SQLite refuses every query of the hub as a mistake."""
+    """Give the read model an unknown schema, so that every query of the hub fails in SQLite."""
 
     def rename(old: str, new: str) -> None:
         path = Generations(folder).current()
@@ -48,32 +48,34 @@ async def checks(gateway: Gateway, path: str = "/health") -> tuple[int, dict[str
 async def test_readers_of_a_hub_that_failed_resume_without_gap_or_duplicate(
     gateway: Gateway, tmp_path: Path
 ) -> None:
-    heard: list[str] = []
+    received: list[str] = []
     async with following(gateway) as stream:
         await record(gateway.log, 20)
-        heard += [frame.id for frame in await stream.take(20)]
+        received += [frame.id for frame in await stream.take(20)]
         with broken_history(tmp_path / "read-model"):
-            assert await stream.next() is None  # it ends whole
+            assert await stream.next() is None  # it ends cleanly
             assert gateway.deps.background.failures["hub"] >= 1
 
             status, found = await checks(gateway, "/health/ready")
 
             assert (status, found["rooms"]["status"]) == (503, "down")
     await record(gateway.log, 20)
-    async with following(gateway, header=heard[-1]) as stream:
+    async with following(gateway, header=received[-1]) as stream:
         assert stream.ready.data["recovered"] is True
         await record(gateway.log, 20)
-        heard += [frame.id for frame in await stream.take(40)]
+        received += [frame.id for frame in await stream.take(40)]
 
-    assert heard == await positions(gateway.log)
+    assert received == await positions(gateway.log)
     status, found = await checks(gateway)
     assert (status, found["rooms"]["status"]) == (200, "degraded")
-    assert found["background"]["reason"] == "failed of late: hub (gateway)"
+    assert found["background"]["reason"] == "failed recently: hub (gateway)"
     metrics = (await gateway.client.get("/metrics")).text
     assert 'photolog_background_failures_total{task="hub"}' in metrics
 
 
-async def test_who_comes_while_the_hub_is_restarted_waits(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_client_that_connects_while_the_hub_restarts_waits(
+    gateway: Gateway, tmp_path: Path
+) -> None:
     entered = anyio.Event()
 
     async def follow() -> None:
@@ -92,14 +94,14 @@ async def test_who_comes_while_the_hub_is_restarted_waits(gateway: Gateway, tmp_
             await entered.wait()
 
 
-async def test_failures_of_other_processes_are_seen_for_a_while(gateway: Gateway) -> None:
+async def test_failures_of_other_processes_are_reported_for_a_while(gateway: Gateway) -> None:
     await liveness.report_failing(gateway.log, "worker-1:12345678", ["claims", "timers"])
 
     _, found = await checks(gateway)
 
     assert found["background"] == {
         "status": "degraded",
-        "reason": "failed of late: claims (worker-1), timers (worker-1)",
+        "reason": "failed recently: claims (worker-1), timers (worker-1)",
     }
     assert await liveness.failing(gateway.log, within_ms=-1) == []
     _, found = await checks(gateway)
@@ -119,7 +121,7 @@ async def test_a_check_that_fails_unexpectedly_is_down_and_the_others_answer(
     assert "health check" in gateway.deps.background.failing
 
 
-async def test_a_hub_that_fails_again_and_again_ends_the_process(
+async def test_a_hub_that_keeps_failing_ends_the_process(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("store.background.LONGEST_PAUSE_S", 0.01)

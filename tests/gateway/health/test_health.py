@@ -28,7 +28,7 @@ from tests.servers import url_in, valkey
 EASY = Limits(
     append_patience_s=1.0, degraded_load=1e6, degraded_memory_percent=100, min_free_bytes=0
 )
-"""Such that no machine is too busy for the tests."""
+"""Limits under which no machine is too busy for the tests."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def limits() -> Limits:
 
 
 async def employ(log: Log, consumer: str = "one") -> None:
-    """A worker reports, and does no more."""
+    """Report a worker that does nothing else."""
     await Lanes(log, consumer, (*TREE, ERASURE)).prepare(0)
     await liveness.report(log, consumer)
 
@@ -92,7 +92,7 @@ async def test_all_is_well(gateway: Gateway) -> None:
 class TestClock:
     @pytest.fixture
     def limits(self) -> Limits:
-        """So strict that any two clocks differ, as the look itself takes time."""
+        """So strict that any two clocks differ, because the comparison itself takes time."""
         return msgspec.structs.replace(EASY, degraded_clock_s=1e-9)
 
     async def test_a_clock_that_differs_from_that_of_redis_is_named(self, gateway: Gateway) -> None:
@@ -104,7 +104,7 @@ class TestClock:
         )
 
 
-async def test_an_entry_of_others_in_the_log_is_degraded_and_ready(gateway: Gateway) -> None:
+async def test_a_foreign_entry_in_the_log_is_degraded_and_ready(gateway: Gateway) -> None:
     redis: Any = gateway.log.redis
     entry_id = await redis.xadd(gateway.log.keys.log(0), {"what": "ever"})
     await employ(gateway.log)
@@ -116,12 +116,12 @@ async def test_an_entry_of_others_in_the_log_is_degraded_and_ready(gateway: Gate
         {"redis": "degraded", "blobs": "ok", "sqlite": "ok", "rooms": "ok"},
     )
     found = (await gateway.client.get("/health")).json()["checks"]["redis"]
-    assert found["reason"] == f"has an entry that is no event, at 0:{entry_id.decode()}"
+    assert found["reason"] == f"contains an entry that is not an event, at 0:{entry_id.decode()}"
     await redis.xdel(gateway.log.keys.log(0), entry_id)
     assert (await statuses(gateway, "/health/ready"))[1] == "ok"
 
 
-async def test_what_is_down_is_logged_once(
+async def test_a_failing_check_is_logged_once(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     redis: Any = gateway.log.redis
@@ -134,7 +134,7 @@ async def test_what_is_down_is_logged_once(
     assert caplog.text.count("health: sqlite: ") == 1
 
 
-async def test_a_library_that_is_known_to_be_vulnerable_is_named(deps: Dependencies) -> None:
+async def test_a_vulnerable_library_is_named(deps: Dependencies) -> None:
     flaws = vulnerable(advisories().library, {"libheif": "1.23.0", "libwebp": "1.6.0"})
 
     async def known_flaws() -> list[str]:
@@ -158,7 +158,7 @@ async def test_a_library_that_is_known_to_be_vulnerable_is_named(deps: Dependenc
         (["memory-limit", "no-new-privileges"], "degraded"),
     ],
 )
-async def test_what_is_missing_around_decoders_is_named_and_degrades_if_it_matters(
+async def test_a_missing_sandbox_layer_is_named_and_degrades_health_if_it_matters(
     gateway: Gateway, missing: list[str], status: str
 ) -> None:
     await employ(gateway.log)
@@ -170,20 +170,20 @@ async def test_what_is_missing_around_decoders_is_named_and_degrades_if_it_matte
     assert ("decoder_seccomp" in pool.get("reason", "")) == (status == "degraded")
 
 
-async def test_a_fleet_of_no_workers_is_degraded_and_not_down(gateway: Gateway) -> None:
+async def test_a_system_without_workers_is_degraded_and_not_down(gateway: Gateway) -> None:
     status_code, status, checks = await statuses(gateway)
 
     assert (status_code, status, checks["workerPool"]) == (200, "degraded", "degraded")
     assert (await statuses(gateway, "/health/ready"))[:2] == (200, "ok")
 
 
-async def test_a_look_at_the_blobs_leaves_nothing_behind(gateway: Gateway) -> None:
+async def test_the_check_of_the_blobs_leaves_nothing_behind(gateway: Gateway) -> None:
     await gateway.client.get("/health")
 
     assert gateway.stored() == []
 
 
-async def test_many_who_ask_at_once_have_the_disk_written_once(gateway: Gateway) -> None:
+async def test_concurrent_requests_write_to_the_disk_once(gateway: Gateway) -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(20):
             tasks.start_soon(gateway.client.get, "/health")
@@ -192,7 +192,7 @@ async def test_many_who_ask_at_once_have_the_disk_written_once(gateway: Gateway)
     assert 'storage_operations_total{operation="put",outcome="ok"} 1.0' in metrics
 
 
-async def test_blobs_that_cannot_be_written_are_down_though_they_can_be_read(
+async def test_blobs_that_cannot_be_written_are_down_even_if_they_can_be_read(
     gateway: Gateway,
 ) -> None:
     shutil.rmtree(gateway.blobs.root / "drafts")
@@ -208,7 +208,7 @@ class TestSilentWorkers:
     def limits(self) -> Limits:
         return msgspec.structs.replace(EASY, stalled_after_s=0.05)
 
-    async def test_a_worker_that_has_fallen_silent_does_not_count(self, gateway: Gateway) -> None:
+    async def test_a_silent_worker_does_not_count(self, gateway: Gateway) -> None:
         await employ(gateway.log)
 
         found: dict[str, Any] = {}
@@ -233,7 +233,7 @@ class TestFileOfTheReadModel:
     def projecting(self) -> bool:
         return False
 
-    async def test_damage_is_found_before_a_query_meets_it_and_is_over_with_the_file(
+    async def test_damage_is_found_before_a_query_and_ends_with_the_file(
         self, gateway: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         generations = Generations(tmp_path / "read-model")
@@ -270,7 +270,7 @@ class TestImpatience:
     def limits(self) -> Limits:
         return msgspec.structs.replace(EASY, integrity_timeout_s=-1.0)
 
-    async def test_a_file_too_large_to_look_through_is_not_held_against_it(
+    async def test_a_file_too_large_to_examine_is_unknown_and_ok(
         self, gateway: Gateway, tmp_path: Path
     ) -> None:
         generations = Generations(tmp_path / "read-model")
@@ -292,7 +292,9 @@ class TestWithoutProjector:
     def projecting(self) -> bool:
         return False
 
-    async def test_without_a_read_model_it_is_not_ready_but_alive(self, gateway: Gateway) -> None:
+    async def test_without_a_read_model_the_gateway_is_alive_but_not_ready(
+        self, gateway: Gateway
+    ) -> None:
         health = await gateway.client.get("/health")
         ready = await gateway.client.get("/health/ready")
         live = await gateway.client.get("/health/live")
@@ -302,7 +304,7 @@ class TestWithoutProjector:
         assert health.json()["checks"]["redis"]["status"] == "ok"
         assert (ready.status_code, live.status_code) == (503, 200)
 
-    async def test_queries_say_so_and_uploads_go_on(self, gateway: Gateway) -> None:
+    async def test_queries_are_unavailable_and_uploads_continue(self, gateway: Gateway) -> None:
         upload = await gateway.upload()
         photos = await gateway.get("/api/photos")
 
@@ -327,7 +329,7 @@ class TestLateProjector:
         assert ready.status_code == 200
 
 
-async def test_another_log_than_the_one_that_was_joined_is_down(gateway: Gateway) -> None:
+async def test_another_log_than_the_joined_one_is_down(gateway: Gateway) -> None:
     await gateway.log.redis.delete(gateway.log.keys.meta)
 
     health = await gateway.client.get("/health")
@@ -338,7 +340,7 @@ async def test_another_log_than_the_one_that_was_joined_is_down(gateway: Gateway
 class TestWithoutRedis:
     @pytest.fixture
     def server(self, own_folder: Path) -> Generator[ExitStack]:
-        """Closing it takes Redis away."""
+        """Closing it stops Redis."""
         with ExitStack() as server:
             server.enter_context(valkey(own_folder))
             yield server
@@ -360,28 +362,28 @@ class TestWithoutRedis:
 
     @pytest.fixture
     async def gateway(self, gateway: Gateway, server: ExitStack) -> Gateway:
-        """A gateway that has started, and then lost Redis."""
+        """A gateway that has lost Redis after its start."""
         server.close()
         return gateway
 
-    async def test_it_is_down_and_alive(self, gateway: Gateway) -> None:
+    async def test_redis_is_down_and_the_process_alive(self, gateway: Gateway) -> None:
         health = await gateway.client.get("/health")
 
         assert (health.status_code, health.json()["checks"]["redis"]["status"]) == (503, "down")
         assert (await gateway.client.get("/health/live")).status_code == 200
 
-    async def test_the_reason_is_told_also_while_it_is_not_asked(self, gateway: Gateway) -> None:
+    async def test_the_reason_is_reported_while_the_circuit_is_open(self, gateway: Gateway) -> None:
         reasons: set[str] = set()
 
         with anyio.fail_after(DEADLINE_S):
-            while "failed too often, and is not asked just now" not in reasons:
+            while "failed too often; the circuit breaker is open" not in reasons:
                 check = (await gateway.client.get("/health/ready")).json()["checks"]["redis"]
                 assert check["status"] == "down"
                 reasons.add(check["reason"])
 
         assert "does not answer" in reasons
 
-    async def test_an_upload_is_told_to_come_again_and_its_draft_goes(
+    async def test_an_upload_is_told_to_retry_and_its_draft_is_removed(
         self, gateway: Gateway
     ) -> None:
         answer = await gateway.upload()
@@ -394,7 +396,7 @@ class TestWithoutRedis:
         answer = await gateway.client.post(
             "/api/photos/upload",
             files={"file": ("a.png", picture())},
-            headers={"Idempotency-Key": "one"},  # recorded without a look at known bytes
+            headers={"Idempotency-Key": "one"},  # recorded without a look for duplicates
         )
 
         assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
@@ -402,7 +404,7 @@ class TestWithoutRedis:
         assert blob.startswith("originals/")
 
 
-async def test_health_names_the_stages_that_are_paused_and_is_well(gateway: Gateway) -> None:
+async def test_health_names_paused_stages_and_stays_ok(gateway: Gateway) -> None:
     operator = gateway.bearer("operator")
 
     async def paused() -> list[str] | None:
@@ -431,8 +433,8 @@ class TestClocks:
     def projecting(self) -> bool:
         return False
 
-    async def test_a_log_from_the_future_is_named_as_such(self, gateway: Gateway) -> None:
-        """As after its server's clock was ahead, and was set right."""
+    async def test_a_last_event_in_the_future_is_reported(self, gateway: Gateway) -> None:
+        """As if the clock of Redis was ahead and has been corrected."""
         await gateway.upload()
         key = gateway.log.keys.log(0)
         redis: Any = gateway.log.redis
@@ -445,7 +447,7 @@ class TestClocks:
         assert check["status"] == "degraded"
         assert check["reason"].startswith("its clock was ahead: the last event is 3,")
 
-    async def test_clocks_that_agree_are_not_spoken_of(self, gateway: Gateway) -> None:
+    async def test_clocks_that_agree_are_not_mentioned(self, gateway: Gateway) -> None:
         check = (await gateway.client.get("/health")).json()["checks"]["redis"]
 
         assert (check["status"], check.get("reason")) == ("ok", None)

@@ -1,4 +1,4 @@
-"""Bodies that are not what they were announced to be, and who is asked for one at all."""
+"""Bodies that differ from their announcement, and requests rejected before their body."""
 
 import logging
 import re
@@ -36,11 +36,11 @@ def post(gateway: Gateway, path: str, *headers: str, name: str = "operator") -> 
 
 
 def end_sending(wire: Wire) -> None:
-    """Close our half of the connection: the answer can still be read."""
+    """Close the sending half of the connection; the answer can still be read."""
     wire.writer.write_eof()
 
 
-async def test_an_upload_that_ends_early_is_told_so(
+async def test_an_upload_that_ends_early_is_rejected(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connected(gateway) as wire:
@@ -57,7 +57,7 @@ async def test_an_upload_that_ends_early_is_told_so(
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_json_body_that_ends_early_is_told_so(
+async def test_a_json_body_that_ends_early_is_rejected(
     gateway: Gateway, caplog: pytest.LogCaptureFixture, *, chunked: bool
 ) -> None:
     length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 100"
@@ -82,13 +82,13 @@ async def counted(gateway: Gateway, status: int) -> bool:
 
 
 @pytest.mark.parametrize("body", [b'{"reason":', b""])
-async def test_a_connection_that_is_lost_amid_a_body_is_not_our_mistake(
+async def test_a_connection_lost_during_a_body_is_not_a_server_error(
     gateway: Gateway, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
     async with connected(gateway) as wire:
         head = post(gateway, "/api/ops/queues/metadata/drain", "Content-Length: 100")
         await wire.send(head + body)
-        while not await counted(gateway, 200):  # the server has read it by then
+        while not await counted(gateway, 200):  # by then the server has read it
             pass
         wire.writer.transport.abort()
 
@@ -98,7 +98,7 @@ async def test_a_connection_that_is_lost_amid_a_body_is_not_our_mistake(
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
 
 
-async def test_a_malformed_chunk_is_told_so(gateway: Gateway) -> None:
+async def test_a_malformed_chunk_is_rejected(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         head = post(gateway, "/api/ops/queues/metadata/drain", "Transfer-Encoding: chunked")
         await wire.send(head + b"5\r\nabcde\r\nzz\r\n")
@@ -109,7 +109,7 @@ async def test_a_malformed_chunk_is_told_so(gateway: Gateway) -> None:
     assert b'"code":"malformed-request"' in answer
 
 
-async def test_what_follows_a_body_is_the_next_request(gateway: Gateway) -> None:
+async def test_bytes_after_a_body_are_the_next_request(gateway: Gateway) -> None:
     body = b'{"reason":"x"}'
     async with connected(gateway) as wire:
         head = post(gateway, "/api/ops/queues/metadata/drain", f"Content-Length: {len(body)}")
@@ -122,7 +122,9 @@ async def test_what_follows_a_body_is_the_next_request(gateway: Gateway) -> None
     assert b'"code":"malformed-request"' in second
 
 
-async def test_an_upload_that_goes_on_after_its_end_is_recorded_and_told(gateway: Gateway) -> None:
+async def test_an_upload_that_continues_after_its_end_is_recorded_and_answered(
+    gateway: Gateway,
+) -> None:
     body = HEAD + picture() + END
     async with connected(gateway) as wire:
         await wire.send(request(gateway, len(body)) + body + b"\0" * 100)
@@ -133,7 +135,7 @@ async def test_an_upload_that_goes_on_after_its_end_is_recorded_and_told(gateway
     assert answers.count(b"HTTP/1.1 400 ") == 1
 
 
-async def test_faulty_bytes_after_several_requests_leave_them_their_answers(
+async def test_malformed_bytes_after_several_requests_do_not_affect_their_answers(
     gateway: Gateway,
 ) -> None:
     ask = f"GET /health/ready HTTP/1.1\r\nHost: {gateway.host}\r\n\r\n".encode()
@@ -147,7 +149,7 @@ async def test_faulty_bytes_after_several_requests_leave_them_their_answers(
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/api/photos", "/health"])
-async def test_a_sender_that_ends_its_half_gets_its_answer(gateway: Gateway, path: str) -> None:
+async def test_a_sender_that_closes_its_half_gets_its_answer(gateway: Gateway, path: str) -> None:
     lines = [f"GET {path} HTTP/1.1", f"Host: {gateway.host}"]
     async with connected(gateway) as wire:
         await wire.send("\r\n".join(lines).encode() + b"\r\n\r\n")
@@ -158,7 +160,7 @@ async def test_a_sender_that_ends_its_half_gets_its_answer(gateway: Gateway, pat
     assert answer.startswith(b"HTTP/1.1 ")
 
 
-async def test_a_head_that_ends_early_is_no_request(gateway: Gateway) -> None:
+async def test_a_head_that_ends_early_is_rejected(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(b"GET /health/live HTTP/1.1\r\nHost: a\r\n")
         end_sending(wire)
@@ -181,10 +183,10 @@ async def test_a_head_that_ends_early_is_no_request(gateway: Gateway) -> None:
     ],
 )
 @pytest.mark.parametrize("body", [b"", b"not JSON", b'{"unknown":1}'])
-async def test_who_may_not_is_told_before_the_body_is_asked_for(
+async def test_a_forbidden_request_is_rejected_before_its_body_is_read(
     gateway: Gateway, path: str, name: str, status: int, body: bytes
 ) -> None:
-    """The body never comes whole: it cannot have been waited for."""
+    """The body never arrives completely, so the gateway cannot have waited for it."""
     headers = ["Content-Length: 100", "Content-Encoding: gzip", 'If-Match: "x"']
     async with connected(gateway) as wire:
         await wire.send(post(gateway, path, *headers, name=name) + body)
@@ -192,7 +194,7 @@ async def test_who_may_not_is_told_before_the_body_is_asked_for(
         assert (await wire.answer()).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-async def test_who_is_unknown_is_told_before_everything_else(gateway: Gateway) -> None:
+async def test_an_invalid_token_is_rejected_before_all_other_checks(gateway: Gateway) -> None:
     head = post(gateway, "/api/ops/backfill?x=1", "Content-Length: 100", "Expect: more")
     head = head.replace(b"Bearer ", b"Bearer x")
     async with connected(gateway) as wire:
@@ -212,7 +214,7 @@ async def test_who_is_unknown_is_told_before_everything_else(gateway: Gateway) -
     ],
 )
 @pytest.mark.parametrize("path", ["/api/photos/upload", "/api/ops/backfill", "/api/login"])
-async def test_what_cannot_be_undone_is_named(
+async def test_an_unsupported_coding_is_rejected_by_name(
     gateway: Gateway, path: str, header: str, status: int, code: str, named: str
 ) -> None:
     chunked = "Transfer-Encoding" in header
@@ -231,7 +233,7 @@ async def test_what_cannot_be_undone_is_named(
 
 
 @pytest.mark.parametrize("header", ["Content-Encoding: identity", "Content-Encoding:", "X: y"])
-async def test_a_body_as_it_is_is_taken(gateway: Gateway, header: str) -> None:
+async def test_a_body_without_content_coding_is_accepted(gateway: Gateway, header: str) -> None:
     body = HEAD + picture() + END
     async with connected(gateway) as wire:
         await wire.send(request(gateway, len(body), header) + body)
@@ -250,7 +252,7 @@ async def test_a_body_as_it_is_is_taken(gateway: Gateway, header: str) -> None:
         ("application/x-www-form-urlencoded", 415),
     ],
 )
-async def test_a_body_that_says_it_is_not_json_is_not_read(
+async def test_a_body_of_another_content_type_is_rejected(
     gateway: Gateway, media_type: str, status: int
 ) -> None:
     answer = await gateway.client.post(
@@ -266,8 +268,8 @@ BLANKS = ("{} ", "{}\t", "  {} \t ")
 
 
 @pytest.mark.parametrize("blanks", BLANKS)
-async def test_blanks_around_a_value_are_not_part_of_it(gateway: Gateway, blanks: str) -> None:
-    """RFC 9110, section 5.5; of every header, so of those that uvicorn reads, too."""
+async def test_whitespace_around_a_header_value_is_ignored(gateway: Gateway, blanks: str) -> None:
+    """RFC 9110, section 5.5, for every header, including those that uvicorn reads."""
     lines = [
         "GET /api/events?room=client HTTP/1.1",
         f"Host:{blanks.format(gateway.host)}",
@@ -291,7 +293,7 @@ async def test_blanks_around_a_value_are_not_part_of_it(gateway: Gateway, blanks
 
 
 @pytest.mark.parametrize("blanks", BLANKS)
-async def test_blanks_around_the_values_of_a_handshake_are_not_part_of_them(
+async def test_whitespace_around_header_values_of_a_handshake_is_ignored(
     gateway: Gateway, blanks: str
 ) -> None:
     lines = [

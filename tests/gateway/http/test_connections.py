@@ -1,4 +1,4 @@
-"""Connections that are cut, stall, or go on after the answer."""
+"""Connections that break, stall, or continue after the answer."""
 
 import asyncio
 import shutil
@@ -36,7 +36,7 @@ def projecting() -> bool:
     return False
 
 
-async def test_a_cut_upload_leaves_nothing(gateway: Gateway) -> None:
+async def test_a_broken_upload_leaves_nothing_behind(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 4_000_000) + HEAD + picture() + bytes(2_000_000))
         await until(lambda: bool(gateway.stored()), "the draft")
@@ -45,7 +45,7 @@ async def test_a_cut_upload_leaves_nothing(gateway: Gateway) -> None:
     assert await gateway.log.end(0) == Position.start(0)
 
 
-async def test_an_upload_that_stalls_is_told_so_and_cut(gateway: Gateway) -> None:
+async def test_a_stalled_upload_is_answered_and_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 4_000_000) + HEAD + picture())
 
@@ -56,7 +56,7 @@ async def test_an_upload_that_stalls_is_told_so_and_cut(gateway: Gateway) -> Non
     assert gateway.stored() == []
 
 
-async def test_an_upload_that_only_trickles_is_cut_too(gateway: Gateway) -> None:
+async def test_a_trickling_upload_is_answered_and_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 4_000_000) + HEAD + picture())
         answer = asyncio.create_task(wire.answer())
@@ -68,19 +68,19 @@ async def test_an_upload_that_only_trickles_is_cut_too(gateway: Gateway) -> None
     await until(lambda: gateway.stored() == [], "the draft to go")
 
 
-async def test_a_request_whose_head_does_not_come_is_cut(gateway: Gateway) -> None:
+async def test_a_connection_with_an_incomplete_head_is_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(b"GET /health/live HTTP/1.1\r\nHost: a\r\n")
 
         assert await wire.rest() == b""
 
 
-async def test_a_connection_that_says_nothing_is_cut(gateway: Gateway) -> None:
+async def test_a_silent_connection_is_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         assert await wire.rest() == b""
 
 
-async def test_requests_one_after_the_other_share_a_connection(gateway: Gateway) -> None:
+async def test_consecutive_requests_share_a_connection(gateway: Gateway) -> None:
     ask = f"GET /health/live HTTP/1.1\r\nHost: {gateway.host}\r\n\r\n".encode()
     async with connected(gateway) as wire:
         for _ in range(3):
@@ -89,7 +89,7 @@ async def test_requests_one_after_the_other_share_a_connection(gateway: Gateway)
             assert b"HTTP/1.1 200 " in await wire.answer()
 
 
-async def test_a_refused_upload_is_answered_while_it_is_still_sent(gateway: Gateway) -> None:
+async def test_a_rejected_upload_is_answered_while_it_is_still_sent(gateway: Gateway) -> None:
     body = HEAD + b"no picture" * 300_000 + END
     async with connected(gateway) as wire:
         await wire.send(request(gateway, len(body)) + body[:1000])
@@ -101,14 +101,16 @@ async def test_a_refused_upload_is_answered_while_it_is_still_sent(gateway: Gate
         assert b'"code":"unsupported-type"' in await wire.rest()
 
 
-async def test_a_refused_sender_that_never_ends_is_cut(gateway: Gateway) -> None:
+async def test_a_rejected_upload_that_never_ends_is_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 4_000_000) + HEAD + b"no picture" * 10)
 
         assert b'"code":"unsupported-type"' in await wire.rest()
 
 
-async def test_a_sender_that_asks_first_is_refused_without_sending(gateway: Gateway) -> None:
+async def test_a_sender_that_expects_100_continue_is_rejected_before_its_body(
+    gateway: Gateway,
+) -> None:
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 400_000_000, "Expect: 100-continue"))
 
@@ -117,7 +119,7 @@ async def test_a_sender_that_asks_first_is_refused_without_sending(gateway: Gate
     assert everything.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_sender_that_asks_first_is_told_to_go_on(gateway: Gateway) -> None:
+async def test_a_sender_that_expects_100_continue_gets_it(gateway: Gateway) -> None:
     body = HEAD + picture() + END
     async with connected(gateway) as wire:
         await wire.send(request(gateway, len(body), "Expect: 100-continue"))
@@ -128,7 +130,7 @@ async def test_a_sender_that_asks_first_is_told_to_go_on(gateway: Gateway) -> No
         assert (await wire.answer()).startswith(b"HTTP/1.1 201 ")
 
 
-async def test_a_sender_that_asks_first_is_refused_while_the_disk_is_full(
+async def test_a_sender_that_expects_100_continue_is_rejected_while_the_disk_is_full(
     deps: Dependencies, tmp_path: Path
 ) -> None:
     everything_bytes = shutil.disk_usage(tmp_path).total

@@ -1,4 +1,4 @@
-"""What comes before a body: not without end, and not just anything."""
+"""Heads of requests: limited in size and time, and checked for syntax."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def projecting() -> bool:
 
 
 async def refused(wire: Wire) -> tuple[int, str]:
-    """Status and code of a problem document, after which the connection is closed."""
+    """Return the status and code of a problem document, after which the connection is closed."""
     head, _, body = (await wire.rest()).partition(b"\r\n\r\n")
     headers = head.lower().split(b"\r\n")
     assert b"content-type: application/problem+json" in headers
@@ -43,7 +43,7 @@ async def refused(wire: Wire) -> tuple[int, str]:
 
 
 async def pour(wire: Wire, piece: bytes) -> None:
-    """Send the piece again and again until the other side has had enough."""
+    """Send the piece again and again until the server closes the connection."""
     with suppress(ConnectionError):
         while True:
             await wire.send(piece)
@@ -59,7 +59,7 @@ async def pour(wire: Wire, piece: bytes) -> None:
     ],
     ids=["a large header", "many headers", "a long address"],
 )
-async def test_a_head_that_is_too_large_is_refused(gateway: Gateway, head: bytes) -> None:
+async def test_a_head_that_is_too_large_is_rejected(gateway: Gateway, head: bytes) -> None:
     async with connected(gateway) as wire:
         await wire.send(head)
 
@@ -76,7 +76,7 @@ async def test_a_head_that_is_too_large_is_refused(gateway: Gateway, head: bytes
     ],
     ids=["a value", "a name", "headers", "an address"],
 )
-async def test_a_head_without_end_is_refused_while_it_comes(
+async def test_an_endless_head_is_rejected_while_it_arrives(
     gateway: Gateway, beginning: bytes, piece: bytes
 ) -> None:
     async with connected(gateway) as wire:
@@ -88,7 +88,7 @@ async def test_a_head_without_end_is_refused_while_it_comes(
 
 
 @pytest.mark.parametrize("piece", [b"x: y\r\n", b"x" * 1_000], ids=["trailers", "a trailer"])
-async def test_trailers_without_end_cut_the_connection(gateway: Gateway, piece: bytes) -> None:
+async def test_endless_trailers_close_the_connection(gateway: Gateway, piece: bytes) -> None:
     head = b"POST /api/login HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with connected(gateway) as wire:
         await wire.send(head + b"1\r\na\r\n0\r\n")
@@ -97,7 +97,7 @@ async def test_trailers_without_end_cut_the_connection(gateway: Gateway, piece: 
             await pour(wire, piece)
 
 
-async def test_a_head_as_large_as_allowed_is_taken(gateway: Gateway) -> None:
+async def test_a_head_of_the_largest_allowed_size_is_accepted(gateway: Gateway) -> None:
     room = LIMITS.max_header_bytes - len("/health/liveHostaX")
     whole = GET + b"X: " + b"x" * room + b"\r\n\r\n"
     async with connected(gateway) as wire:
@@ -107,7 +107,7 @@ async def test_a_head_as_large_as_allowed_is_taken(gateway: Gateway) -> None:
         assert (await wire.answer()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_neither_earlier_requests_nor_a_body_count(gateway: Gateway) -> None:
+async def test_earlier_requests_and_bodies_do_not_count(gateway: Gateway) -> None:
     get = GET + b"X: " + b"x" * 4_000 + b"\r\n\r\n"
     post = b"POST /api/photos/upload HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n"
     async with connected(gateway) as wire:
@@ -132,7 +132,7 @@ async def test_neither_earlier_requests_nor_a_body_count(gateway: Gateway) -> No
     ],
     ids=["TLS", "no request", "no host", "two hosts", "a negative length"],
 )
-async def test_what_is_no_request_is_told_so(gateway: Gateway, text: bytes) -> None:
+async def test_bytes_that_are_not_a_request_are_rejected(gateway: Gateway, text: bytes) -> None:
     async with connected(gateway) as wire:
         await wire.send(text)
 
@@ -142,7 +142,7 @@ async def test_what_is_no_request_is_told_so(gateway: Gateway, text: bytes) -> N
 @pytest.mark.parametrize(
     "more", [b"X: " + b"x" * 9_000, b"Content-Length: 5"], ids=["a large header", "a body"]
 )
-async def test_a_websocket_whose_handshake_is_none_is_cut(gateway: Gateway, more: bytes) -> None:
+async def test_a_malformed_websocket_handshake_is_rejected(gateway: Gateway, more: bytes) -> None:
     async with connected(gateway) as wire:
         await wire.send(GET.replace(b"/health/live", b"/ws") + HANDSHAKE + more + b"\r\n\r\n")
 

@@ -1,4 +1,4 @@
-"""HEAD wherever GET, and OPTIONS everywhere (RFC 9110, section 9)."""
+"""HEAD works wherever GET does, and OPTIONS everywhere (RFC 9110, section 9)."""
 
 import re
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from tests.gateway.conftest import Gateway
 from tests.gateway.wire import connected
 
 CHANGING = {"date", "x-trace-id", "etag", "content-length", "ratelimit"}
-"""What differs from one answer to the next: some bodies tell the time."""
+"""Headers that differ between answers: some bodies contain the time."""
 
 
 def addresses(deps: Dependencies) -> dict[str, set[str]]:
-    """The methods of each address, as routes have them."""
+    """Return the methods of each address, from its routes."""
     return {
         route.path: {str(method) for method in route.methods}
         for route in create_app(deps).routes
@@ -39,7 +39,7 @@ def filled(path: str, photo: Mapping[str, Any]) -> str:
 
 
 async def ask(gateway: Gateway, method: str, path: str) -> bytes:
-    """The whole answer, of which a client library would hide a body that must not be there."""
+    """Return the raw answer: a client library would hide a body that must not be there."""
     lines = [
         f"{method} {path} HTTP/1.1",
         f"Host: {gateway.host}",
@@ -84,14 +84,14 @@ async def test_head_opens_no_stream(gateway: Gateway) -> None:
     assert said["content-type"].startswith("text/event-stream")
 
 
-async def test_head_where_there_is_no_get_is_refused(gateway: Gateway) -> None:
+async def test_head_without_get_is_rejected(gateway: Gateway) -> None:
     status, said, body = parsed(await ask(gateway, "HEAD", "/api/photos/upload"))
 
     assert (status, body) == (405, b"")
     assert said["allow"] == "options, post"
 
 
-async def test_options_names_all_methods_of_every_address(gateway: Gateway) -> None:
+async def test_options_lists_all_methods_of_every_address(gateway: Gateway) -> None:
     del gateway.client.headers["Authorization"]
     for path, methods in addresses(gateway.deps).items():
         every = methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set[str]())
@@ -106,7 +106,7 @@ async def test_options_names_all_methods_of_every_address(gateway: Gateway) -> N
         assert wrong.headers["Allow"] == ", ".join(sorted(every)), path
 
 
-async def test_a_websocket_address_says_what_it_takes(gateway: Gateway) -> None:
+async def test_a_websocket_address_requires_an_upgrade(gateway: Gateway) -> None:
     answer = await gateway.client.get("/ws")
 
     assert (answer.status_code, answer.json()["code"]) == (426, "upgrade-required")
@@ -115,7 +115,9 @@ async def test_a_websocket_address_says_what_it_takes(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("target", ["*", "/nowhere"])
-async def test_options_of_what_is_not_there(gateway: Gateway, target: str) -> None:
+async def test_options_of_the_server_and_of_a_missing_address(
+    gateway: Gateway, target: str
+) -> None:
     status, _, _ = parsed(await ask(gateway, "OPTIONS", target))
 
     assert status == (204 if target == "*" else 404)

@@ -26,7 +26,7 @@ FORWARDED = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
         ("10.0.0.7, 127.0.0.0/8", True, "203.0.113.9 True"),
     ],
 )
-async def test_only_a_trusted_proxy_says_whom_it_speaks_for(
+async def test_only_forwarding_headers_of_a_trusted_proxy_are_used(
     proxies: str, mapped: bool, seen: str
 ) -> None:
     limits = Limits(trusted_proxies=proxies)
@@ -50,11 +50,11 @@ async def test_only_a_trusted_proxy_says_whom_it_speaks_for(
         ("unknown", "unknown"),
     ],
 )
-def test_addresses_that_one_host_can_take_are_one_source(address: str, counted: str) -> None:
+def test_addresses_that_one_host_can_use_are_one_source(address: str, counted: str) -> None:
     assert source(address) == counted
 
 
-def test_a_trusted_proxy_is_known_by_its_mapped_address_too() -> None:
+def test_a_trusted_proxy_is_recognized_by_its_mapped_address() -> None:
     proxies = Proxies("10.0.0.0/8, 2001:db8::/32")
 
     assert "10.0.0.7" in proxies

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): what is false changes nothing."""
+"""Conditional requests (RFC 9110, section 13): a false precondition changes nothing."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -63,7 +63,9 @@ def verdict(method: str, current: Current | None, **headers: str) -> str:
         ({"if_unmodified_since": LATER, "if_none_match": TAG}, "not-modified", "failed"),
     ],
 )
-def test_they_are_evaluated_in_order(headers: dict[str, str], read: str, write: str) -> None:
+def test_preconditions_are_evaluated_in_order(
+    headers: dict[str, str], read: str, write: str
+) -> None:
     current = Current(etag=TAG, modified=MODIFIED)
 
     assert verdict("GET", current, **headers) == read
@@ -81,11 +83,11 @@ def test_they_are_evaluated_in_order(headers: dict[str, str], read: str, write: 
         ({"if_unmodified_since": LONG_AGO}, "proceed"),
     ],
 )
-def test_what_is_not_there_matches_nothing(headers: dict[str, str], expected: str) -> None:
+def test_a_missing_resource_matches_nothing(headers: dict[str, str], expected: str) -> None:
     assert verdict("PUT", None, **headers) == expected
 
 
-def test_a_header_that_came_twice_is_one_list() -> None:
+def test_repeated_headers_form_one_list() -> None:
     headers = [(b"if-match", b'"other"'), (b"if-match", TAG.encode())]
     conditions = Conditions.of({"method": "DELETE", "headers": headers})
 
@@ -93,8 +95,8 @@ def test_a_header_that_came_twice_is_one_list() -> None:
     assert conditions.evaluate(Current(etag=TAG)) == "proceed"
 
 
-def test_a_long_list_is_read_at_once() -> None:
-    """A backtracking pattern would need longer than the universe."""
+def test_a_long_list_is_parsed_immediately() -> None:
+    """A backtracking pattern would take longer than the age of the universe."""
     assert verdict("GET", Current(etag=TAG), if_match='"a"' + " , ," * 10_000 + "x") == "failed"
 
 
@@ -120,7 +122,7 @@ def test_dates_come_in_three_forms(text: str | None, moment: tuple[int, ...] | N
 
 
 async def uploaded(gateway: Gateway) -> tuple[str, str, str]:
-    """A photo's address, its ETag and its Last-Modified."""
+    """Upload and process a photo; return its address, ETag and Last-Modified."""
     photo = (await gateway.upload()).json()
     address = f"/api/photos/{photo['photoId']}"
     answer = await gateway.get(address, after=await process(gateway, photo))
@@ -150,7 +152,7 @@ async def test_a_command_whose_precondition_is_false_changes_nothing(
     assert (await gateway.get(address)).status_code == 200
 
 
-async def test_a_command_whose_preconditions_hold_is_done(gateway: Gateway) -> None:
+async def test_a_command_whose_preconditions_hold_is_executed(gateway: Gateway) -> None:
     address, tag, modified = await uploaded(gateway)
 
     answer = await gateway.client.delete(
@@ -179,7 +181,7 @@ async def test_a_deleted_photo_matches_nothing(gateway: Gateway) -> None:
     assert (await gateway.client.delete(address)).status_code == 204
 
 
-async def test_of_many_who_hold_the_same_tag_one_gets_through(gateway: Gateway) -> None:
+async def test_one_of_many_commands_with_the_same_tag_succeeds(gateway: Gateway) -> None:
     for _ in range(5):
         address, tag, _ = await uploaded(gateway)
 
@@ -190,8 +192,10 @@ async def test_of_many_who_hold_the_same_tag_one_gets_through(gateway: Gateway) 
         assert sorted(answer.status_code for answer in answers) == [204] + [412] * 7
 
 
-async def test_the_condition_is_looked_at_where_the_command_is_decided(gateway: Gateway) -> None:
-    """An event that comes between the look and the append makes the log look again."""
+async def test_the_condition_is_checked_again_when_the_command_is_decided_again(
+    gateway: Gateway,
+) -> None:
+    """An event between the check and the append makes the log check again."""
     photo = (await gateway.upload()).json()
     seen: list[int] = []
 
@@ -214,7 +218,7 @@ async def test_the_condition_is_looked_at_where_the_command_is_decided(gateway: 
 
 
 @pytest.mark.parametrize("path", ["", "/original", "/optimized", "/history"])
-async def test_a_read_whose_condition_is_false_gets_nothing(gateway: Gateway, path: str) -> None:
+async def test_a_read_whose_condition_is_false_gets_no_content(gateway: Gateway, path: str) -> None:
     address, _, _ = await uploaded(gateway)
 
     answer = await gateway.get(address + path, **{"If-Match": '"other"'})
@@ -235,8 +239,8 @@ async def test_a_photo_that_has_not_changed_is_not_sent_again(gateway: Gateway) 
         assert "Content-Length" not in answer.headers
 
 
-async def test_what_would_not_succeed_anyway_says_why(gateway: Gateway) -> None:
-    """Section 13.2.1: preconditions are not evaluated for what is refused without them."""
+async def test_a_request_that_fails_anyway_is_answered_with_its_own_error(gateway: Gateway) -> None:
+    """Section 13.2.1: preconditions are not evaluated for requests that fail without them."""
     wrong = {"If-Match": '"other"'}
     address, _, _ = await uploaded(gateway)
 
@@ -249,7 +253,7 @@ async def test_what_would_not_succeed_anyway_says_why(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("tag", ['"x"', "*"])
-async def test_an_upload_to_what_cannot_be_read_matches_nothing(gateway: Gateway, tag: str) -> None:
+async def test_if_match_fails_for_an_upload(gateway: Gateway, tag: str) -> None:
     answer = await gateway.client.post(
         "/api/photos/upload", files={"file": ("a.png", picture())}, headers={"If-Match": tag}
     )
@@ -258,7 +262,7 @@ async def test_an_upload_to_what_cannot_be_read_matches_nothing(gateway: Gateway
     assert gateway.stored() == []
 
 
-async def test_operators_commands_have_preconditions_too(gateway: Gateway) -> None:
+async def test_preconditions_apply_to_commands_of_operators(gateway: Gateway) -> None:
     end = await gateway.log.end(0)
     for path in ("pause", "resume", "drain"):
         answer = await gateway.client.post(

@@ -14,7 +14,7 @@ import gateway as package
 from domain.rejections import Rejected
 from gateway.app import create_app
 from gateway.dependencies import Dependencies
-from gateway.http.problems import PROBLEMS
+from gateway.http.problem_table import PROBLEMS
 from tests.gateway.conftest import Gateway, serving
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -28,15 +28,15 @@ def all_rejections(root: type[Rejected] = Rejected) -> list[type[Rejected]]:
     return [root, *(each for child in root.__subclasses__() for each in all_rejections(child))]
 
 
-def test_every_rejection_has_its_place_in_the_table() -> None:
+def test_every_rejection_is_in_the_table() -> None:
     codes = {rejection.code for rejection in all_rejections() if rejection is not Rejected}
 
     assert codes <= set(PROBLEMS)
 
 
-def test_every_code_that_is_used_is_in_the_table() -> None:
+def test_every_code_in_the_sources_is_in_the_table() -> None:
     files = Path(package.__path__[0]).rglob("*.py")
-    # A socket says its codes in messages of its own, not in problems.
+    # A WebSocket sends codes in messages of its own, not in problems.
     sources = [file.read_text("utf-8") for file in files if file.name != "websocket.py"]
     used = re.findall(r'(?:Refused|AuthError)\(\s*"([a-z-]+)"', "".join(sources))
 
@@ -44,7 +44,7 @@ def test_every_code_that_is_used_is_in_the_table() -> None:
     assert set(used) <= set(PROBLEMS)
 
 
-def test_every_code_is_told_apart_by_status_and_has_advice() -> None:
+def test_every_code_has_an_error_status_a_title_and_advice() -> None:
     for code, kind in PROBLEMS.items():
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", code)
         assert 400 <= kind.status < 600
@@ -53,7 +53,7 @@ def test_every_code_is_told_apart_by_status_and_has_advice() -> None:
 
 
 async def test_problems_read_like_this(gateway: Gateway, snapshot: SnapshotAssertion) -> None:
-    """The body of one problem of each kind that HTTP can bring about from outside."""
+    """Compare the problems that a client can cause with plain requests."""
     client = gateway.client
     upload = "/api/photos/upload"
     form = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -83,7 +83,7 @@ async def test_problems_read_like_this(gateway: Gateway, snapshot: SnapshotAsser
     assert [answer.json() for answer in answers] == snapshot
 
 
-async def test_no_answer_repeats_a_long_input_whole(gateway: Gateway) -> None:
+async def test_no_answer_repeats_all_of_a_long_input(gateway: Gateway) -> None:
     long, client = "9" * 30_000, gateway.client
     digits, photo = long[:4_000], (await gateway.upload()).json()
     path = f"/api/photos/{photo['photoId']}"
@@ -104,7 +104,7 @@ async def test_no_answer_repeats_a_long_input_whole(gateway: Gateway) -> None:
     assert max(len(answer.json()["detail"]) for answer in answers) < 300
 
 
-async def test_a_method_that_is_not_there_names_those_that_are(gateway: Gateway) -> None:
+async def test_an_unsupported_method_is_answered_with_the_supported_ones(gateway: Gateway) -> None:
     answer = await gateway.client.put("/api/photos")
 
     assert (answer.status_code, answer.json()["code"]) == (405, "method-not-allowed")
@@ -113,11 +113,11 @@ async def test_a_method_that_is_not_there_names_those_that_are(gateway: Gateway)
 
 @get("/bug", exclude_from_auth=True)
 async def bug() -> None:
-    """A route with a mistake in it."""
+    """Fail, as a route with a bug."""
     raise RuntimeError("secret internals")
 
 
-async def test_a_bug_is_logged_with_its_trace_and_told_without_internals(
+async def test_a_bug_is_logged_with_its_trace_and_answered_without_internals(
     deps: Dependencies, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(deps)
@@ -136,7 +136,7 @@ async def test_a_bug_is_logged_with_its_trace_and_told_without_internals(
     assert "Traceback" in caplog.text
 
 
-async def test_a_trace_id_is_drawn_where_none_comes_or_none_can_be_read(gateway: Gateway) -> None:
+async def test_a_request_without_a_valid_trace_gets_a_new_one(gateway: Gateway) -> None:
     seen = {
         (await gateway.client.get("/health/live", headers={"traceparent": text})).headers[
             "X-Trace-Id"

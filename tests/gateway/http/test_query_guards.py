@@ -1,4 +1,4 @@
-"""Integers in addresses, headers and forms: plain decimal digits, of every route."""
+"""Integers in queries, paths, headers and forms of all routes: plain decimal digits."""
 
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -29,7 +29,7 @@ NOT_DECIMAL = (
 
 
 class Place(NamedTuple):
-    """Where a route takes an integer: in its ``query``, its ``path`` or its ``form``."""
+    """A place where a route accepts an integer: its ``query``, ``path`` or ``form``."""
 
     method: str
     path: str
@@ -83,7 +83,7 @@ async def ask(gateway: Gateway, place: Place, text: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("where", ["query", "path", "form"])
-async def test_an_integer_has_decimal_digits_and_nothing_else(gateway: Gateway, where: str) -> None:
+async def test_an_integer_may_have_only_decimal_digits(gateway: Gateway, where: str) -> None:
     document = (await gateway.client.get("/schema/openapi.json")).json()
     found = [place for place in places(document) if place.where == where]
     assert found
@@ -104,7 +104,9 @@ async def test_an_integer_has_decimal_digits_and_nothing_else(gateway: Gateway, 
         assert right.json().get("code") != "not-found", place
 
 
-async def test_an_empty_integer_is_none_in_a_query_and_left_out_in_a_form(gateway: Gateway) -> None:
+async def test_an_empty_integer_is_invalid_in_a_query_and_the_default_in_a_form(
+    gateway: Gateway,
+) -> None:
     query = await gateway.get("/api/photos?limit=")
     form = await gateway.upload(priority="")
 

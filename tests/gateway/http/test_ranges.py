@@ -18,7 +18,7 @@ from gateway.http.ranges import Range, Unsatisfiable, parse_range, still_holds
         ("Bytes=1-2", Range(1, 2)),
     ],
 )
-def test_a_range_is_read_as_section_14_1_2_says(header: str, expected: Range) -> None:
+def test_a_range_is_parsed_as_section_14_1_2_says(header: str, expected: Range) -> None:
     assert parse_range(header, 10) == expected
 
 
@@ -29,18 +29,18 @@ def test_a_range_is_read_as_section_14_1_2_says(header: str, expected: Range) ->
         *("lines=0-1", "bytes=0-1,3-4", "bytes=1-٣", "bytes=1_0-20", "bytes=" + "9" * 40 + "-"),
     ],
 )
-def test_what_is_not_one_range_asks_for_the_whole(header: str | None) -> None:
+def test_anything_but_a_single_range_requests_the_whole_file(header: str | None) -> None:
     assert parse_range(header, 10) is None
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-12", "bytes=-0"])
-def test_a_range_without_a_byte_of_the_file_cannot_be_satisfied(header: str) -> None:
+def test_a_range_without_bytes_of_the_file_is_unsatisfiable(header: str) -> None:
     with pytest.raises(Unsatisfiable):
         parse_range(header, 10)
 
 
 @given(st.text(max_size=30) | st.from_regex(r"bytes=\d{0,20}-\d{0,20}"), st.integers(1, 10**9))
-def test_any_header_gives_bytes_of_the_file_or_none(header: str, size: int) -> None:
+def test_any_header_gives_a_part_of_the_file_or_none(header: str, size: int) -> None:
     try:
         part = parse_range(header, size)
     except Unsatisfiable:
@@ -52,7 +52,9 @@ def test_any_header_gives_bytes_of_the_file_or_none(header: str, size: int) -> N
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6), st.integers(1, 10**7))
-def test_a_range_within_the_file_is_what_was_asked_for(start: int, length: int, size: int) -> None:
+def test_a_range_within_the_file_is_returned_as_requested(
+    start: int, length: int, size: int
+) -> None:
     header = f"bytes={start}-{start + length - 1}"
 
     if start < size:
@@ -63,5 +65,5 @@ def test_a_range_within_the_file_is_what_was_asked_for(start: int, length: int, 
     ("header", "holds"),
     [(None, True), ('"a"', True), ('W/"a"', False), ("Tue, 24 Nov 2026 10:00:00 GMT", False)],
 )
-def test_a_range_holds_for_the_very_file_alone(header: str | None, *, holds: bool) -> None:
+def test_a_range_is_valid_for_exactly_one_file(header: str | None, *, holds: bool) -> None:
     assert still_holds(header, '"a"') is holds

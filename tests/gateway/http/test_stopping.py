@@ -1,4 +1,4 @@
-"""A gateway that is told to stop, as a process of its own: its signals are the real ones."""
+"""Stop a gateway that runs as a separate process with a real signal."""
 
 import signal
 import socket
@@ -18,7 +18,7 @@ from gateway.http.limits import Limits
 from tests.gateway.conftest import SECRET
 
 AT_ONCE_S = Limits().drain_s / 2
-"""Less than it takes when the streams are broken off."""
+"""Less than the time until open streams are cut off."""
 
 PROGRAM = """
 import socket, sys
@@ -57,7 +57,7 @@ anyio.run(main)
 """
 
 
-async def test_a_server_told_to_stop_ends_its_rooms_at_once(
+async def test_a_stopping_server_ends_its_rooms_immediately(
     valkey_url: str, prefix: str, tmp_path: Path
 ) -> None:
     token = Tokens(SECRET).issue("alice", Role.CLIENT, 3600, time.time())

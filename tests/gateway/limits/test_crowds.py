@@ -1,4 +1,4 @@
-"""Crowds: who holds connections, and who gets in all the same."""
+"""Crowds of connections do not shut out others."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import anyio
 import httpx
 import pytest
 
-from gateway.http import noise
+from gateway.http import rejection_log
 from gateway.http.auth import Principal
 from gateway.http.connections import Connections
 from gateway.http.limits import Limits
@@ -41,7 +41,7 @@ def limits() -> Limits:
 
 @asynccontextmanager
 async def from_address(gateway: Gateway, address: str) -> AsyncGenerator[Wire]:
-    """A connection that comes from another address of this machine."""
+    """Open a connection from another address of this machine."""
     reader, writer = await asyncio.open_connection(
         gateway.host, gateway.port, local_addr=(address, 0)
     )
@@ -68,14 +68,14 @@ def follow(gateway: Gateway, name: str) -> bytes:
 
 
 async def code_of(wire: Wire) -> tuple[int, str]:
-    """Status and code of the problem with which the connection ends."""
+    """Return the status and code of the problem with which the connection ends."""
     head, _, body = (await wire.rest()).partition(b"\r\n\r\n")
     assert b"retry-after: 2" in head.lower()
     return int(head.split()[1]), json.loads(body)["code"]
 
 
 async def streams(stack: AsyncExitStack, gateway: Gateway, addresses: dict[str, str]) -> None:
-    """As many event streams as anybody may have, from these addresses, each with a client's name"""
+    """Open as many event streams as clients may have, from addresses with a client each."""
     each = ORDINARY // len(addresses)
     for address, name in addresses.items():
         for _ in range(each):
@@ -98,12 +98,12 @@ async def test_idle_connections_make_room_for_new_ones(gateway: Gateway) -> None
             answer = await client.get("/api/photos")
 
         assert answer.status_code == 200
-        assert (await crowd[0].rest()).count(b"HTTP/1.1 ") == 0  # the oldest one was closed
+        assert (await crowd[0].rest()).count(b"HTTP/1.1 ") == 0  # the oldest was closed
         await crowd[-1].send(GET)
         assert b"HTTP/1.1 200 " in await crowd[-1].answer()
 
 
-async def test_half_a_head_keeps_nobody_out(gateway: Gateway) -> None:
+async def test_incomplete_heads_keep_nobody_out(gateway: Gateway) -> None:
     async with AsyncExitStack() as stack:
         for number in range(SMALL.connections):
             wire = await stack.enter_async_context(from_address(gateway, f"127.0.1.{1 + number}"))
@@ -113,7 +113,7 @@ async def test_half_a_head_keeps_nobody_out(gateway: Gateway) -> None:
             assert (await client.get("/api/photos")).status_code == 200
 
 
-async def test_a_body_that_does_not_come_keeps_nobody_out(gateway: Gateway) -> None:
+async def test_missing_bodies_keep_nobody_out(gateway: Gateway) -> None:
     head = b"POST /api/login HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
     async with AsyncExitStack() as stack:
         for number in range(SMALL.connections):
@@ -126,20 +126,22 @@ async def test_a_body_that_does_not_come_keeps_nobody_out(gateway: Gateway) -> N
             assert (await client.get("/api/photos")).status_code == 200
 
 
-async def test_sockets_of_nobody_keep_nobody_out(gateway: Gateway) -> None:
+async def test_websockets_without_a_valid_token_keep_nobody_out(gateway: Gateway) -> None:
     stranger = handshake(gateway).replace(gateway.tokens["alice"].encode(), b"nobody")
     async with AsyncExitStack() as stack:
         for number in range(SMALL.connections):
             wire = await stack.enter_async_context(from_address(gateway, f"127.0.1.{1 + number}"))
             await wire.send(stranger)
-            assert b"HTTP/1.1 101 " in await wire.answer()  # and never answers the farewell
+            assert (
+                b"HTTP/1.1 101 " in await wire.answer()
+            )  # and the client never answers the close frame
 
         async with honest(gateway) as client:
             assert (await client.get("/api/photos")).status_code == 200
 
 
-async def test_one_client_does_not_use_all_connections_up(gateway: Gateway) -> None:
-    """Those that it has used are kept longer than others, but not in any number."""
+async def test_one_client_does_not_use_up_all_connections(gateway: Gateway) -> None:
+    """Connections that a client has used are kept longer than others, up to a limit."""
     ask = (
         f"GET /api/photos HTTP/1.1\r\nHost: {gateway.host}\r\n"
         f"Authorization: Bearer {gateway.tokens['bob']}\r\n\r\n"
@@ -156,7 +158,7 @@ async def test_one_client_does_not_use_all_connections_up(gateway: Gateway) -> N
             assert b"HTTP/1.1 200 " in await fresh.answer()
 
 
-async def test_the_known_outlast_the_unknown(gateway: Gateway) -> None:
+async def test_connections_of_clients_outlast_those_of_unknown_peers(gateway: Gateway) -> None:
     ask = (
         f"GET /api/photos HTTP/1.1\r\nHost: {gateway.host}\r\n"
         f"Authorization: Bearer {gateway.tokens['alice']}\r\n\r\n"
@@ -186,7 +188,7 @@ async def test_one_address_does_not_shut_the_others_out(gateway: Gateway) -> Non
             assert (await client.get("/api/photos")).status_code == 200
 
 
-async def test_refused_connections_in_any_number_do_no_harm(gateway: Gateway) -> None:
+async def test_any_number_of_rejected_connections_does_no_harm(gateway: Gateway) -> None:
     async with AsyncExitStack() as stack:
         for name in ("alice", "bob"):
             for _ in range(SMALL.connections_per_address // 2):
@@ -221,7 +223,7 @@ async def test_the_last_connections_are_for_health_and_operators(gateway: Gatewa
     assert operator.status_code == 200
 
 
-async def test_a_client_has_so_many_streams_and_sockets_from_all_addresses(
+async def test_streams_and_websockets_of_a_client_are_limited_across_addresses(
     gateway: Gateway,
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -245,7 +247,7 @@ async def test_a_client_has_so_many_streams_and_sockets_from_all_addresses(
             pass
 
 
-async def test_requests_one_after_the_other_are_no_crowd(gateway: Gateway) -> None:
+async def test_consecutive_requests_are_not_a_crowd(gateway: Gateway) -> None:
     for _ in range(2 * SMALL.connections):
         assert (await gateway.get("/api/photos")).status_code == 200
 
@@ -260,7 +262,7 @@ class TestBehindProxy:
             trusted_proxies="127.0.0.1",
         )
 
-    async def test_the_address_that_is_forwarded_counts(self, gateway: Gateway) -> None:
+    async def test_the_forwarded_address_is_limited(self, gateway: Gateway) -> None:
         crowd = {"X-Forwarded-For": "203.0.113.9"}
         async with AsyncExitStack() as stack:
             for _ in range(3):
@@ -279,10 +281,8 @@ class TestReadersThatDoNotRead:
     def limits(self) -> Limits:
         return Limits(slow_reader_s=0.2)
 
-    async def test_their_connection_ends_though_nothing_waits_for_them(
-        self, gateway: Gateway
-    ) -> None:
-        """A few answers fill all buffers; without a body to send nothing waits any more."""
+    async def test_a_connection_ends_even_if_no_route_is_sending(self, gateway: Gateway) -> None:
+        """Complete answers fill all buffers, so that no route waits for the reader any more."""
         get = f"GET /schema/openapi.json HTTP/1.1\r\nHost: {gateway.host}\r\n\r\n".encode()
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -296,7 +296,7 @@ class TestReadersThatDoNotRead:
             await until(lambda: app_connections.open == 0, "its end")
 
 
-async def test_a_noisy_peer_gets_a_line_and_then_a_count(
+async def test_a_noisy_peer_is_logged_once_and_then_counted(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(5):
@@ -308,12 +308,12 @@ async def test_a_noisy_peer_gets_a_line_and_then_a_count(
     assert lines == ["connections from 127.0.0.1: malformed-request"]
 
 
-async def test_what_was_counted_is_told_after_a_while(
+async def test_counts_of_noisy_peers_are_logged_after_a_while(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(noise, "SOURCES_MAX", 4)
-    noisy = noise.Noise(every_s=0.01)
-    for number in range(noise.SOURCES_MAX + 3):
+    monkeypatch.setattr(rejection_log, "SOURCES_MAX", 4)
+    noisy = rejection_log.RejectionLog(every_s=0.01)
+    for number in range(rejection_log.SOURCES_MAX + 3):
         noisy.note(f"source {number}", "malformed-request")
     for _ in range(2):
         noisy.note("source 1", "headers-too-large")
@@ -322,7 +322,7 @@ async def test_what_was_counted_is_told_after_a_while(
 
     assert "connections from source 1: headers-too-large 2 times" in caplog.text
     assert "connections from other addresses: malformed-request 2 times" in caplog.text
-    assert len(caplog.records) == noise.SOURCES_MAX + 1 + 2
+    assert len(caplog.records) == rejection_log.SOURCES_MAX + 1 + 2
 
 
 def test_ten_thousand_sources_leave_nothing_behind() -> None:

@@ -1,4 +1,4 @@
-"""Large photos pass through; the process stays small."""
+"""Large photos pass through without filling the memory of the process."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def peak_bytes() -> int:
-    """The most memory that this process, client and server, has had since ``forget_peak``."""
+    """Return the peak memory of this process (client and server) since ``forget_peak``."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text("ascii"))
     assert found is not None
     return int(found[1]) * 1024
@@ -36,7 +36,9 @@ async def large_form() -> AsyncGenerator[bytes]:
 
 
 @pytest.mark.skipif(not CLEAR_REFS.exists(), reason="measured through Linux's /proc")
-async def test_ninety_megabytes_come_and_go_in_little_memory(gateway: Gateway) -> None:
+async def test_ninety_megabytes_are_uploaded_and_downloaded_in_little_memory(
+    gateway: Gateway,
+) -> None:
     await gateway.get("/api/photos", after=(await gateway.upload()).json()["position"])
     forget_peak()
     before = peak_bytes()

@@ -1,4 +1,4 @@
-"""Readers that stop reading: nothing is lost, and memory and time have a bound."""
+"""Readers that stop reading lose nothing, and cost limited memory and time."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ from tests.gateway.listeners import (
 EVENTS = 5_000
 PATIENCE_S = 0.3
 LARGE_BYTES = 16 << 20
-"""More than all buffers on the way to a reader hold."""
+"""More than all buffers between the server and a reader hold."""
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -31,12 +31,12 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.fixture
 def hubs(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
-    """The hubs of the gateways to come."""
+    """Collect the hubs of the gateways that the test starts."""
     known: list[Hub] = []
 
     class Known(Hub):
         def __init__(self, *args: object) -> None:
-            super().__init__(*args)  # pyright: ignore[reportArgumentType] # handed on as they came
+            super().__init__(*args)  # pyright: ignore[reportArgumentType] # passed on unchanged
             known.append(self)
 
     monkeypatch.setattr(app, "Hub", Known)
@@ -45,7 +45,7 @@ def hubs(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
 
 @pytest.fixture
 def patience_s() -> float:
-    """How long a reader may take nothing: parametrize a test with another time."""
+    """How long a reader may read nothing; parametrize a test to change it."""
     return 30.0
 
 
@@ -99,7 +99,7 @@ async def test_a_stream_that_is_not_read_for_too_long_is_ended_and_resumes(
 
 
 @pytest.mark.parametrize("patience_s", [PATIENCE_S])
-async def test_a_download_that_is_not_read_for_too_long_is_cut_and_is_no_error_of_ours(
+async def test_a_download_that_is_not_read_for_too_long_is_cut_off_without_a_server_error(
     gateway: Gateway, patience_s: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     photo = (await gateway.upload(picture() + bytes(LARGE_BYTES))).json()
@@ -110,7 +110,7 @@ async def test_a_download_that_is_not_read_for_too_long_is_cut_and_is_no_error_o
         f"GET /api/photos/{photo['photoId']}/original HTTP/1.1\r\nHost: {gateway.host}\r\n"
         f"Authorization: {gateway.bearer('alice')['Authorization']}\r\n\r\n".encode()
     )
-    await until(lambda: "took no bytes" in caplog.text, "the end of patience")
+    await until(lambda: "the client read nothing" in caplog.text, "the end of patience")
 
     with anyio.fail_after(DEADLINE_S):
         assert len(await reader.read()) < LARGE_BYTES

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what clients build on."""
+"""The OpenAPI document, on which clients depend."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from syrupy.assertion import SnapshotAssertion
 
 from domain.photo.events import EVENT_TYPES
-from gateway.http.problems import PROBLEMS
+from gateway.http.problem_table import PROBLEMS
 from tests.gateway.conftest import Gateway
 from tests.gateway.documented import codes
 
@@ -65,7 +65,7 @@ async def test_every_error_that_is_described_is_a_problem(document: dict[str, An
                 assert PROBLEMS[code].status == int(status), name
 
 
-async def test_each_address_takes_the_parameters_described_once_and_no_others(
+async def test_each_address_accepts_its_described_parameters_once_and_no_others(
     gateway: Gateway, document: dict[str, Any]
 ) -> None:
     gateway.client.headers.update(gateway.bearer("operator"))
@@ -78,15 +78,15 @@ async def test_each_address_takes_the_parameters_described_once_and_no_others(
 
         for known in named:
             answer = await gateway.client.request(method, address, params={known: "x"})
-            assert "There is no query parameter" not in answer.text, name
+            assert "Unknown query parameter" not in answer.text, name
             twice = await gateway.client.request(method, address, params={known: ["x", "y"]})
             assert twice.json()["code"] == "invalid-request", name
-            assert twice.json()["detail"] == f"The query parameter '{known}' came twice."
+            assert twice.json()["detail"] == f"Duplicate query parameter '{known}'."
         refused = await gateway.client.request(method, address, params={"Limit": "7"})
 
         problem = refused.json()
         assert (refused.status_code, problem["code"]) == (400, "invalid-request"), name
-        assert problem["detail"] == "There is no query parameter 'Limit'."
+        assert problem["detail"] == "Unknown query parameter 'Limit'."
         offered = re.findall(r"\w+", problem["advice"].removeprefix("Use ")) if named else []
         assert sorted(offered) == sorted(named)
 
@@ -97,7 +97,7 @@ async def test_each_address_takes_the_parameters_described_once_and_no_others(
         ("/api/ops/dead-letters/retry", {"all": 1}, "all: must be true or false (got an integer)"),
         ("/api/ops/dead-letters/retry", {"all": "true"}, "all: must be true or false (got text)"),
         ("/api/ops/dead-letters/retry", {"all": True, "limit": "5"}, "limit: must be an integer"),
-        ("/api/ops/dead-letters/retry", {"all": True, "owner": "bob"}, "there is no field owner"),
+        ("/api/ops/dead-letters/retry", {"all": True, "owner": "bob"}, "unknown field owner"),
         ("/api/ops/dead-letters/retry", {"photoIds": [1]}, "photoIds[0]: must be text"),
         ("/api/ops/dead-letters/retry", [], "body: must be an object (got an array)"),
         (
@@ -113,10 +113,10 @@ async def test_each_address_takes_the_parameters_described_once_and_no_others(
             {"priority": "5"},
             "priority: must be an integer (got text)",
         ),
-        ("/api/photos/1/reprocess", {"pipelin": "quick_processing"}, "there is no field pipelin"),
+        ("/api/photos/1/reprocess", {"pipelin": "quick_processing"}, "unknown field pipelin"),
     ],
 )
-async def test_a_body_is_taken_at_its_word(
+async def test_a_body_of_the_wrong_type_is_rejected_with_the_place_and_reason(
     gateway: Gateway, path: str, body: Any, told: str
 ) -> None:
     method = "PUT" if path.endswith("limits") else "POST"
@@ -144,7 +144,7 @@ async def test_a_body_is_taken_at_its_word(
         ("/api/ops/dead-letters?category=x", "category: cannot be 'x'", "temporary"),
     ],
 )
-async def test_a_query_is_refused_in_words_that_say_what_it_may_be(
+async def test_an_invalid_query_is_rejected_with_the_valid_values(
     gateway: Gateway, address: str, told: str, advice: str
 ) -> None:
     answer = await gateway.client.get(address, headers=gateway.bearer("operator"))
@@ -156,7 +156,7 @@ async def test_a_query_is_refused_in_words_that_say_what_it_may_be(
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
-async def test_to_pause_and_resume_nothing_needs_to_be_said(gateway: Gateway, body: bytes) -> None:
+async def test_pausing_and_resuming_need_no_body(gateway: Gateway, body: bytes) -> None:
     for what in ("pause", "resume"):
         answer = await gateway.client.post(
             f"/api/ops/queues/metadata/{what}", content=body, headers=gateway.bearer("operator")
@@ -165,7 +165,7 @@ async def test_to_pause_and_resume_nothing_needs_to_be_said(gateway: Gateway, bo
         assert answer.status_code == 200, answer.text
 
 
-async def test_what_a_reference_names_is_there(document: dict[str, Any]) -> None:
+async def test_every_reference_resolves(document: dict[str, Any]) -> None:
     text = msgspec.json.encode(document).decode()
 
     for reference in re.findall(r'"\$ref":"([^"]+)"', text):
@@ -174,7 +174,7 @@ async def test_what_a_reference_names_is_there(document: dict[str, Any]) -> None
             node = node[step]
 
 
-async def test_each_address_names_the_problems_that_its_parts_bring(
+async def test_each_address_lists_the_problems_that_its_parameters_imply(
     document: dict[str, Any],
 ) -> None:
     brought = {
@@ -222,7 +222,7 @@ def test_the_readme_names_the_types_of_events() -> None:
     assert named == set(EVENT_TYPES)
 
 
-async def test_a_body_is_required_where_nothing_goes_without_one(
+async def test_an_optional_body_is_not_required(
     document: dict[str, Any],
 ) -> None:
     path = document["paths"]["/api/photos/{photo_id}/reprocess"]
@@ -240,7 +240,7 @@ async def test_a_body_is_required_where_nothing_goes_without_one(
         ),
     ],
 )
-async def test_where_a_value_is_none_of_a_few_the_few_are_named(
+async def test_an_invalid_choice_is_rejected_with_the_valid_ones(
     gateway: Gateway, path: str, advice: str
 ) -> None:
     answer = await gateway.client.get(path, headers=gateway.bearer("operator"))
@@ -254,7 +254,7 @@ async def test_it_is_valid(document: dict[str, Any]) -> None:
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
-async def test_what_has_no_body_describes_none(document: dict[str, Any]) -> None:
+async def test_answers_without_a_body_describe_none(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         for status, response in operation["responses"].items():
             if int(status) in (204, 304):

@@ -8,9 +8,7 @@ from tests.gateway.conftest import Gateway
 PROJECTIONS = "/api/ops/projections"
 
 
-async def test_the_generation_and_how_far_it_has_come_are_told(
-    gateway: Gateway, tmp_path: Path
-) -> None:
+async def test_the_generation_and_its_progress_are_shown(gateway: Gateway, tmp_path: Path) -> None:
     end = (await gateway.upload()).json()["position"]
     await gateway.get("/api/photos", after=end)
 
@@ -24,7 +22,7 @@ async def test_the_generation_and_how_far_it_has_come_are_told(
     }
 
 
-async def test_clients_are_not_told(gateway: Gateway) -> None:
+async def test_clients_may_not_see_it(gateway: Gateway) -> None:
     answer = await gateway.get(PROJECTIONS, name="alice")
 
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
@@ -35,7 +33,7 @@ class TestWithoutProjector:
     def projecting(self) -> bool:
         return False
 
-    async def test_where_there_is_no_read_model_that_is_said(self, gateway: Gateway) -> None:
+    async def test_a_missing_read_model_is_unavailable(self, gateway: Gateway) -> None:
         answer = await gateway.get(PROJECTIONS, name="operator")
 
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")

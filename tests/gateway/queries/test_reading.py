@@ -10,7 +10,7 @@ from store.sqlite.generations import Generations
 from tests.gateway.conftest import Gateway, projected
 
 
-async def test_after_an_upload_a_query_with_its_position_has_it(gateway: Gateway) -> None:
+async def test_a_query_after_an_uploads_position_includes_it(gateway: Gateway) -> None:
     for _ in range(10):
         photo = (await gateway.upload()).json()
 
@@ -27,14 +27,14 @@ QUERIES = (
 
 
 @pytest.mark.parametrize("path", QUERIES)
-async def test_every_query_knows_after(gateway: Gateway, path: str) -> None:
+async def test_every_query_accepts_after(gateway: Gateway, path: str) -> None:
     answer = await gateway.get(path, after="no position")
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
 
 
 @pytest.mark.parametrize("path", QUERIES)
-async def test_every_query_refuses_what_it_does_not_know(gateway: Gateway, path: str) -> None:
+async def test_every_query_rejects_unknown_parameters(gateway: Gateway, path: str) -> None:
     answer = await gateway.get(f"{path}?asOf=2026-11-23T10:00:00Z")
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
@@ -44,13 +44,13 @@ async def test_every_query_refuses_what_it_does_not_know(gateway: Gateway, path:
 BEYOND = str(Position(0, 9999999999999, 0))
 
 
-async def test_a_position_beyond_the_end_of_the_log_is_not_waited_for(gateway: Gateway) -> None:
+async def test_a_query_does_not_wait_for_a_position_beyond_the_log(gateway: Gateway) -> None:
     await gateway.upload()
 
     answer = await gateway.get("/api/photos", after=BEYOND)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "unknown-position")
-    assert answer.json()["detail"] == f"There is no event of yours at {BEYOND}."
+    assert answer.json()["detail"] == f"There is no event at {BEYOND} that you may see."
 
 
 class TestBehind:
@@ -62,9 +62,7 @@ class TestBehind:
     def projecting(self) -> bool:
         return False
 
-    async def test_a_position_that_does_not_come_is_not_waited_for_for_ever(
-        self, gateway: Gateway
-    ) -> None:
+    async def test_a_query_does_not_wait_for_a_position_forever(self, gateway: Gateway) -> None:
         photo = (await gateway.upload()).json()
 
         answer = await gateway.get("/api/photos", after=photo["position"])
@@ -89,7 +87,7 @@ class TestLate:
 
         assert answer.status_code == 200
 
-    async def test_a_command_waits_for_the_projector_before_it_denies(
+    async def test_a_command_waits_for_the_projector_before_it_denies_a_photo(
         self, gateway: Gateway, tmp_path: Path
     ) -> None:
         photo = (await gateway.upload()).json()
@@ -106,7 +104,7 @@ class TestDamaged:
     def projecting(self) -> bool:
         return False
 
-    async def test_a_damaged_read_model_is_out_of_service_and_no_bug(
+    async def test_a_damaged_read_model_is_unavailable_and_not_a_bug(
         self, gateway: Gateway, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         generations = Generations(tmp_path / "read-model")

@@ -13,7 +13,7 @@ STAGE = "validation"
 
 
 async def rates_of(counting: Counting) -> Rates:
-    """Those of a count that is not the first one."""
+    """Return the rates once there is an earlier count."""
     with anyio.fail_after(DEADLINE_S):
         while (rates := await counting.rates()).over_ms is None:
             await anyio.sleep(0.01)
@@ -25,14 +25,14 @@ async def come(log: Log, number: int, partition: int = 0) -> None:
         await log.redis.xadd(log.keys.lane(partition, STAGE, "low"), {"b": b""})
 
 
-async def test_without_an_earlier_count_no_rate_is_known(log: Log) -> None:
+async def test_rates_are_unknown_without_an_earlier_count(log: Log) -> None:
     rates = await Counting(log).rates()
 
     assert rates.over_ms is None
     assert (rates.of(STAGE).came, rates.of(STAGE).left) == (None, None)
 
 
-async def test_rates_are_what_came_and_left_since_the_count_before(log: Log) -> None:
+async def test_rates_cover_the_tasks_since_the_earlier_count(log: Log) -> None:
     await Lanes(log, "one", tuple(TREE)).prepare(0)
     await come(log, 5)
     counting = Counting(log)
@@ -50,7 +50,7 @@ async def test_rates_are_what_came_and_left_since_the_count_before(log: Log) -> 
     assert rates.of("metadata").came == 0
 
 
-async def test_a_rate_is_not_known_where_lanes_were_lost(log: Log) -> None:
+async def test_a_rate_is_unknown_if_lanes_were_lost(log: Log) -> None:
     await come(log, 5)
     counting = Counting(log)
 

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def hub(deps: Dependencies, folder: Path) -> AsyncGenerator[Hub]:
-    """A hub beside its projector."""
+    """A hub with a projector."""
     hub = Hub(deps.log, deps.reader, deps.limits)
     async with projected(deps, folder), hub.running():
         with anyio.fail_after(DEADLINE_S):
@@ -44,24 +44,24 @@ async def hub(deps: Dependencies, folder: Path) -> AsyncGenerator[Hub]:
         yield hub
 
 
-async def hear(subscriber: Subscriber, count: int) -> list[str]:
-    """The positions of the next so many events."""
-    heard: list[str] = []
+async def receive(subscriber: Subscriber, count: int) -> list[str]:
+    """Return the positions of the next ``count`` events."""
+    received: list[str] = []
     with anyio.fail_after(DEADLINE_S):
-        while len(heard) < count:
+        while len(received) < count:
             batch = await subscriber.next_batch()
             assert batch, "the hub has stopped"
-            heard += [str(entry.position) for _, entry in batch]
-    return heard
+            received += [str(entry.position) for _, entry in batch]
+    return received
 
 
-async def test_a_subscriber_hears_each_event_once_and_in_order(hub: Hub, log: Log) -> None:
+async def test_a_subscriber_receives_each_event_once_and_in_order(hub: Hub, log: Log) -> None:
     with hub.subscribe("sse") as subscriber:
         subscriber.enter(client_room("alice", log), None)
 
         await record(log, 300)
 
-        assert await hear(subscriber, 300) == await positions(log)
+        assert await receive(subscriber, 300) == await positions(log)
 
 
 async def test_a_reader_that_stops_costs_no_more_than_its_backlog(hub: Hub, log: Log) -> None:
@@ -82,13 +82,15 @@ async def test_a_reader_that_stops_costs_no_more_than_its_backlog(hub: Hub, log:
 
         assert 0 < most <= BACKLOG
         assert hub.overflows > 0
-        assert await hear(subscriber, 5_000) == await positions(log)
+        assert await receive(subscriber, 5_000) == await positions(log)
         assert subscriber.backlog == 0
 
 
-async def test_who_comes_amid_the_events_hears_all_from_there(hub: Hub, log: Log) -> None:
+async def test_a_subscriber_that_joins_mid_stream_receives_all_later_events(
+    hub: Hub, log: Log
+) -> None:
     random = Random(7)
-    heard: list[tuple[Position, list[str]]] = []
+    received: list[tuple[Position, list[str]]] = []
     everything: list[str] = []
 
     async def listen(after: Positions | None) -> None:
@@ -97,9 +99,9 @@ async def test_who_comes_amid_the_events_hears_all_from_there(hub: Hub, log: Log
             start = subscriber.enter(client_room("alice", log), after)
             assert start.recovered == (after is not None)
             mine: list[str] = []
-            heard.append((start.positions[0], mine))
+            received.append((start.positions[0], mine))
             while True:
-                mine += await hear(subscriber, 1)
+                mine += await receive(subscriber, 1)
 
     async with anyio.create_task_group() as tasks:
         for number in range(30):
@@ -110,11 +112,11 @@ async def test_who_comes_amid_the_events_hears_all_from_there(hub: Hub, log: Log
         await record(log, 100)
         everything = await positions(log)
         ends = everything[-1:]
-        await until(lambda: all(mine[-1:] == ends for _, mine in heard), "the listeners")
+        await until(lambda: all(mine[-1:] == ends for _, mine in received), "the listeners")
         tasks.cancel_scope.cancel()
 
-    assert len(heard) == 30
-    for start, mine in heard:
+    assert len(received) == 30
+    for start, mine in received:
         assert mine == [each for each in everything if Position.parse(each) > start]
 
 
@@ -122,13 +124,13 @@ async def test_the_rooms_outlive_the_read_model(hub: Hub, log: Log, folder: Path
     with hub.subscribe("sse") as subscriber:
         subscriber.enter(client_room("alice", log), None)
         await record(log, 100)
-        heard = await hear(subscriber, 100)
+        received = await receive(subscriber, 100)
 
         await rebuild(log, Generations(folder))
         await record(log, 100)
-        heard += await hear(subscriber, 100)
+        received += await receive(subscriber, 100)
 
-        assert heard == await positions(log)
+        assert received == await positions(log)
 
 
 class TestPatient:
@@ -136,7 +138,7 @@ class TestPatient:
     def limits(self) -> Limits:
         return Limits(after_timeout_s=10 * DEADLINE_S)
 
-    async def test_what_is_beyond_the_end_of_the_log_is_not_waited_for(
+    async def test_the_hub_does_not_wait_for_a_position_beyond_the_log(
         self, hub: Hub, log: Log
     ) -> None:
         await record(log, 1)
@@ -144,7 +146,7 @@ class TestPatient:
         with anyio.fail_after(DEADLINE_S):
             assert await hub.reached({0: Position(0, 9999999999999, 0)}) is None
 
-    async def test_what_the_log_has_and_the_read_model_has_not_yet_is_waited_for(
+    async def test_the_hub_waits_until_the_read_model_has_a_position_of_the_log(
         self, deps: Dependencies, folder: Path, log: Log
     ) -> None:
         hub = Hub(deps.log, deps.reader, deps.limits)
@@ -166,13 +168,13 @@ class TestPatient:
             assert found == [newest]
 
 
-async def test_who_was_told_what_the_log_has_lost_comes_again_and_is_not_recovered(
+async def test_a_reader_of_lost_events_reconnects_and_is_not_recovered(
     hub: Hub, log: Log, folder: Path
 ) -> None:
     with hub.subscribe("sse") as subscriber:
         subscriber.enter(client_room("alice", log), None)
         await record(log, 3)
-        *_, kept, lost = await hear(subscriber, 3)
+        *_, kept, lost = await receive(subscriber, 3)
         await log.redis.xdel(log.keys.log(0), Position.parse(lost).entry_id)
 
         await rebuild(log, Generations(folder))
@@ -184,10 +186,10 @@ async def test_who_was_told_what_the_log_has_lost_comes_again_and_is_not_recover
     assert await hub.reached({0: Position.parse(kept)}) == {0: Position.parse(kept)}
     with hub.subscribe("sse") as subscriber:
         subscriber.enter(client_room("alice", log), {0: Position.parse(kept)})
-        assert await hear(subscriber, 1) == (await positions(log))[-1:]
+        assert await receive(subscriber, 1) == (await positions(log))[-1:]
 
 
-async def test_a_lost_read_model_holds_the_rooms_up_until_it_is_back(
+async def test_a_lost_read_model_delays_the_rooms_until_it_is_back(
     deps: Dependencies, log: Log, folder: Path
 ) -> None:
     hub = Hub(deps.log, deps.reader, deps.limits)
@@ -201,10 +203,10 @@ async def test_a_lost_read_model_holds_the_rooms_up_until_it_is_back(
             await until(lambda: hub.failures > 1, "the hub")
 
             async with projected(deps, folder):
-                assert await hear(subscriber, 100) == await positions(log)
+                assert await receive(subscriber, 100) == await positions(log)
 
 
-async def test_without_redis_the_rooms_go_on(
+async def test_the_rooms_keep_working_without_redis(
     deps: Dependencies, log: Log, folder: Path, tmp_path: Path
 ) -> None:
     nowhere: Redis = connect(f"unix://{tmp_path / 'nowhere'}")
@@ -217,17 +219,17 @@ async def test_without_redis_the_rooms_go_on(
 
             await record(log, 10)
 
-            assert await hear(subscriber, 10) == await positions(log)
+            assert await receive(subscriber, 10) == await positions(log)
 
 
-async def test_without_a_read_model_no_room_is_entered(deps: Dependencies) -> None:
+async def test_no_room_can_be_entered_without_a_read_model(deps: Dependencies) -> None:
     hub = Hub(deps.log, deps.reader, deps.limits)
     async with hub.running():
         with pytest.raises(Unavailable):
             await hub.reached(None)
 
 
-async def test_a_hub_that_stops_sends_its_subscribers_away(
+async def test_a_hub_that_stops_ends_its_subscribers(
     deps: Dependencies, hub: Hub, log: Log
 ) -> None:
     other = Hub(log, deps.reader, deps.limits)
@@ -246,7 +248,7 @@ async def test_a_hub_that_stops_sends_its_subscribers_away(
             await other.reached(None)
 
 
-async def test_who_has_gone_leaves_nothing_behind(hub: Hub, log: Log) -> None:
+async def test_a_subscriber_that_leaves_leaves_nothing_behind(hub: Hub, log: Log) -> None:
     with hub.subscribe("sse") as subscriber:
         subscriber.enter(client_room("alice", log), BEGIN)
         subscriber.enter(session_room("trip", "alice", log), BEGIN)

@@ -1,4 +1,4 @@
-"""A host whose history is behind a client's last position says so; it never claims a loss."""
+"""A host whose history is behind a client's position reports that, and never a loss."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ async def projecting() -> bool:
 
 @pytest.fixture
 async def behind(gateway: Gateway, tmp_path: Path) -> str:
-    """A position that the log has, and the gateway's read model has not: nothing folds it."""
+    """A position that the log has and the read model lacks: no projector runs."""
     await record(gateway.log, 2)
     await Projector(gateway.log, Generations(tmp_path / "read-model")).catch_up()
     async with following(gateway):
@@ -41,7 +41,7 @@ async def behind(gateway: Gateway, tmp_path: Path) -> str:
     return (await positions(gateway.log))[-1]
 
 
-async def test_a_stream_is_refused_until_the_host_has_the_position(
+async def test_a_stream_is_rejected_until_the_host_has_the_position(
     gateway: Gateway, behind: str, tmp_path: Path
 ) -> None:
     answer = await gateway.get("/api/events?room=client", **{"Last-Event-ID": behind})
@@ -54,22 +54,22 @@ async def test_a_stream_is_refused_until_the_host_has_the_position(
         assert stream.ready.data == {"recovered": True, "position": behind}
 
 
-async def test_a_socket_is_told_and_may_ask_again(
+async def test_a_socket_gets_an_error_and_may_retry(
     gateway: Gateway, behind: str, tmp_path: Path
 ) -> None:
     async with talking(gateway) as talk:
-        said = await talk.ask("identify", lastEventId=behind)
-        assert (said["type"], said["code"]) == ("error", "read-model-behind")
+        reply = await talk.ask("identify", lastEventId=behind)
+        assert (reply["type"], reply["code"]) == ("error", "read-model-behind")
 
         async with projected(gateway.deps, tmp_path / "read-model"):
             with anyio.fail_after(DEADLINE_S):
-                while said["type"] == "error":
-                    said = await talk.ask("identify", lastEventId=behind)
+                while reply["type"] == "error":
+                    reply = await talk.ask("identify", lastEventId=behind)
 
-    assert (said["type"], said["recovered"], said["position"]) == ("identified", True, behind)
+    assert (reply["type"], reply["recovered"], reply["position"]) == ("identified", True, behind)
 
 
-async def test_what_the_log_does_not_have_is_lost_though_the_host_is_behind(
+async def test_a_position_missing_from_the_log_is_lost_even_if_the_host_is_behind(
     gateway: Gateway, behind: str
 ) -> None:
     at = Position.parse(behind)
@@ -80,7 +80,7 @@ async def test_what_the_log_does_not_have_is_lost_though_the_host_is_behind(
         assert stream.ready.data == {"recovered": False, "position": known}
 
 
-async def test_only_the_readers_of_a_partition_that_has_lost_events_are_sent_away(
+async def test_only_readers_of_a_partition_that_lost_events_are_disconnected(
     redis: Client, prefix: str, deps: Dependencies, tmp_path: Path
 ) -> None:
     log = await Log.open(redis, partitions=2, prefix=f"{prefix}-two")
@@ -125,7 +125,7 @@ async def test_only_the_readers_of_a_partition_that_has_lost_events_are_sent_awa
                 False,
                 {0: asked[0], 1: Position.parse(kept)},
             )
-            heard = [str(d.entry.position) for _ in range(2) for d in await again.next_batch()]
+            received = [str(d.entry.position) for _ in range(2) for d in await again.next_batch()]
             newest = [(await positions(log, p))[-1] for p in (0, 1)]
-            assert [each for each in heard if each.startswith("1:")] == newest[1:]
-            assert newest[0] in heard
+            assert [each for each in received if each.startswith("1:")] == newest[1:]
+            assert newest[0] in received

@@ -1,4 +1,4 @@
-"""Positions tell a client nothing about other clients."""
+"""Positions reveal nothing about other clients to a client."""
 
 import re
 import time
@@ -14,20 +14,20 @@ from tests.gateway.processing import process
 
 @pytest.fixture
 async def mine(gateway: Gateway) -> str:
-    """The position of alice's last event, which bob's events surround."""
+    """The position of alice's last event, between events of bob."""
     await record(gateway.log, 3, client_id="bob")
     photo = (await gateway.upload()).json()
     last = await process(gateway, photo)
     await record(gateway.log, 3, client_id="bob")
     end = str(await gateway.log.end(0))
     await gateway.get("/api/photos", name="operator", after=end)
-    async with following(gateway, "global", name="operator", after=end):  # the hub has come to it
+    async with following(gateway, "global", name="operator", after=end):  # the hub has reached it
         pass
     return last
 
 
 def probes(mine: str) -> list[Position]:
-    """Positions that alice has not been told, some of which have an event of bob's."""
+    """Return positions that alice has not received; some of them are events of bob."""
     at = Position.parse(mine)
     return [
         at._replace(ms=at.ms + 1),
@@ -46,7 +46,7 @@ async def bobs(gateway: Gateway) -> list[str]:
     ]
 
 
-async def test_a_room_begins_at_the_clients_own_last_event(gateway: Gateway, mine: str) -> None:
+async def test_a_room_starts_at_the_clients_own_last_event(gateway: Gateway, mine: str) -> None:
     async with following(gateway) as stream:
         assert stream.ready.data == {"recovered": False, "position": mine}
     async with following(gateway, "session:none") as stream:
@@ -55,7 +55,7 @@ async def test_a_room_begins_at_the_clients_own_last_event(gateway: Gateway, min
         assert (await talk.ask("identify", sessionId="none"))["position"] == mine
 
 
-async def test_who_has_no_events_begins_at_the_start(gateway: Gateway, mine: str) -> None:
+async def test_a_client_without_events_starts_at_the_beginning(gateway: Gateway, mine: str) -> None:
     gateway.tokens["carol"] = gateway.deps.tokens.issue("carol", "client", 60, time.time())
 
     async with following(gateway, name="carol") as stream:
@@ -63,7 +63,7 @@ async def test_who_has_no_events_begins_at_the_start(gateway: Gateway, mine: str
         assert mine
 
 
-async def test_operators_see_how_far_the_log_is(gateway: Gateway, mine: str) -> None:
+async def test_operators_see_the_end_of_the_log(gateway: Gateway, mine: str) -> None:
     end = (await positions(gateway.log))[-1]
 
     async with following(gateway, "global", name="operator") as stream:
@@ -72,7 +72,7 @@ async def test_operators_see_how_far_the_log_is(gateway: Gateway, mine: str) -> 
         assert stream.ready.data["recovered"]
 
 
-async def test_between_the_beginning_and_a_resume_nothing_is_lost_or_repeated(
+async def test_nothing_is_lost_or_repeated_between_the_start_and_a_resume(
     gateway: Gateway, mine: str
 ) -> None:
     async with following(gateway) as stream:
@@ -86,33 +86,33 @@ async def test_between_the_beginning_and_a_resume_nothing_is_lost_or_repeated(
         assert await stream.ids(2) == expected[-2:]
 
 
-async def test_a_position_of_anothers_event_is_like_one_without_an_event(
+async def test_a_position_of_anothers_event_looks_like_one_without_an_event(
     gateway: Gateway, mine: str
 ) -> None:
-    """Else a client could find the events of others by trying."""
+    """Otherwise a client could find the events of others by trying positions."""
     seen: set[tuple[int, str]] = set()
     others = await bobs(gateway)
     own = set(await positions(gateway.log)) - set(others)
     for position in {*map(str, probes(mine)), *others} - own:
         answer = await gateway.get("/api/photos", after=position)
-        said = answer.json()["detail"].replace(position, "…")
-        seen.add((answer.status_code, said))
+        detail = answer.json()["detail"].replace(position, "…")
+        seen.add((answer.status_code, detail))
         async with following(gateway, after=position) as stream:
             before = [each for each in own if Position.parse(each) <= Position.parse(position)]
             last = max(before, key=Position.parse, default="0:0-0")
             assert stream.ready.data == {"recovered": False, "position": last}
 
-    assert seen == {(409, "There is no event of yours at ….")}
+    assert seen == {(409, "There is no event at … that you may see.")}
 
 
 @pytest.mark.parametrize(
     "unknown",
     ["0:9999999999999-0", "0:9999999999999999-9999999999999999", "7:1-0", "0:1-0,1:1-0"],
 )
-async def test_a_reader_with_a_position_that_the_log_lacks_is_told_and_goes_on(
+async def test_a_reader_with_a_position_missing_from_the_log_continues_unrecovered(
     gateway: Gateway, mine: str, unknown: str
 ) -> None:
-    """It may be an honest one, after a loss; an EventSource never comes back from a 4xx."""
+    """It may be well-behaved, after a loss; an EventSource never reconnects after a 4xx."""
     photo = (await gateway.get("/api/photos")).json()["items"][0]["photoId"]
     starts: list[dict[str, Any]] = []
     async with following(gateway, after=unknown) as stream:
@@ -123,20 +123,20 @@ async def test_a_reader_with_a_position_that_the_log_lacks_is_told_and_goes_on(
         starts.append(await talk.ask("identify", lastEventId=unknown))
         starts.append(await talk.ask("subscribe:photo", photoId=photo, lastEventId=unknown))
 
-    told = [(each["recovered"], each["position"]) for each in starts]
-    assert told == [(False, mine)] * 4
+    frames = [(each["recovered"], each["position"]) for each in starts]
+    assert frames == [(False, mine)] * 4
     async with following(gateway, header=mine) as stream:
         assert stream.ready.data == {"recovered": True, "position": mine}
     read = await gateway.get("/api/photos", after=unknown)
     assert (read.status_code, read.json()["code"]) == (409, "unknown-position")
 
 
-async def test_no_answer_to_a_client_has_a_position_of_anothers_event(
+async def test_no_response_to_a_client_contains_a_position_of_anothers_event(
     gateway: Gateway, mine: str
 ) -> None:
     photo = (await gateway.get("/api/photos")).json()["items"][0]["photoId"]
     others = set(await bobs(gateway))
-    said = ""
+    responses = ""
     for path in (
         "/api/photos",
         f"/api/photos/{photo}",
@@ -149,7 +149,7 @@ async def test_no_answer_to_a_client_has_a_position_of_anothers_event(
         "/health/ready",
     ):
         answer = await gateway.get(path)
-        said += repr(answer.headers) + repr(answer.content)
+        responses += repr(answer.headers) + repr(answer.content)
 
-    assert mine in said
-    assert not others & set(re.findall(r"\d+:\d+-\d+", said))
+    assert mine in responses
+    assert not others & set(re.findall(r"\d+:\d+-\d+", responses))

@@ -46,7 +46,7 @@ async def test_a_client_enters_its_own_rooms(
 
 
 @pytest.mark.parametrize("principal", [OPERATOR, AUDITOR])
-async def test_rooms_of_no_one_client_span_all_partitions(
+async def test_rooms_of_several_clients_span_all_partitions(
     deps: Dependencies, principal: Principal
 ) -> None:
     for name in ("global", "session:trip"):
@@ -78,7 +78,9 @@ async def test_a_client_enters_no_other_room(deps: Dependencies, name: str, code
     assert refused.value.code == code
 
 
-async def test_a_photo_room_is_its_owners(deps: Dependencies, log: Log, tmp_path: Path) -> None:
+async def test_only_the_owner_enters_a_photo_room(
+    deps: Dependencies, log: Log, tmp_path: Path
+) -> None:
     [photo_id] = await record(log)
     generations = Generations(tmp_path / "read-model")
     await Projector(log, generations).catch_up()
@@ -93,7 +95,7 @@ async def test_a_photo_room_is_its_owners(deps: Dependencies, log: Log, tmp_path
     assert refused.value.code == "photo-not-found"
 
 
-async def test_what_a_room_tells_live_is_what_its_history_holds(
+async def test_a_room_delivers_live_exactly_what_its_history_contains(
     deps: Dependencies, log: Log, tmp_path: Path
 ) -> None:
     photo_ids = [
@@ -112,19 +114,19 @@ async def test_what_a_room_tells_live_is_what_its_history_holds(
         start = Position.start(partition)
         return await deps.reader.query(history.room_events, room, partition, start, None, 100)
 
-    told = 0
+    delivered = 0
     for admission in admissions:
         for partition in range(PARTITIONS):
             everything = await deps.reader.query(history.since, Position.start(partition), 100)
             expected = [entry for entry in everything if admission.room in rooms_of(entry)]
             assert await held(admission.room, partition) == expected
             assert partition in admission.partitions or not expected
-            told += len(expected)
-    assert told == 12 * 3 + 8 + 4
+            delivered += len(expected)
+    assert delivered == 12 * 3 + 8 + 4
 
 
 @given(st.dictionaries(st.integers(0, 99), st.tuples(st.integers(0, 2**48), st.integers(0, 999))))
-def test_positions_are_read_as_they_are_written(parts: dict[int, tuple[int, int]]) -> None:
+def test_positions_round_trip_as_text(parts: dict[int, tuple[int, int]]) -> None:
     positions: Positions = {
         partition: Position(partition, ms, seq) for partition, (ms, seq) in sorted(parts.items())
     }
@@ -135,7 +137,7 @@ def test_positions_are_read_as_they_are_written(parts: dict[int, tuple[int, int]
 @given(
     st.text().filter(lambda text: ":" not in text) | st.sampled_from([":", "0:", "0:1-", "x:1-1"])
 )
-def test_any_other_text_is_no_position(text: str) -> None:
+def test_any_other_text_is_not_a_position(text: str) -> None:
     with pytest.raises(Refused) as refused:
         parse_positions(text)
 

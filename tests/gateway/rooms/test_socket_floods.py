@@ -1,4 +1,4 @@
-"""WebSockets of peers that send without a pause: they cost everybody else little."""
+"""WebSockets of peers that send without pause cost everyone else little."""
 
 from contextlib import suppress
 
@@ -21,11 +21,11 @@ CONTINUED, TEXT, CLOSED, PING, PONG = 0, 1, 8, 9, 10
 
 
 def frame(first: int, content: bytes = b"") -> bytes:
-    """RFC 6455, section 5.2; with a mask of zeros, under which bytes are themselves."""
+    """Return a frame (RFC 6455, section 5.2) with a mask of zeros, which leaves bytes unchanged."""
     return bytes([first, MASKED | len(content)]) + bytes(4) + content
 
 
-SAID_PING = frame(FINAL | TEXT, b'{"type":"ping"}')
+PING_MESSAGE = frame(FINAL | TEXT, b'{"type":"ping"}')
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def rates() -> RateLimits:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, int]]:
-    """The size of each piece that the gateway parses, and whether it had said farewell by then."""
+    """The size of each piece that the gateway parses, and whether it had sent its close frame."""
     pieces: list[tuple[bool, int]] = []
     receive_data = ServerProtocol.receive_data
 
@@ -57,11 +57,11 @@ async def shaken(wire: Wire, gateway: Gateway) -> None:
     assert b" 101 " in await wire.answer()
 
 
-def reason_of(farewell: bytes) -> tuple[int, bytes]:
-    """The code and the reason of the frame that closes; others may come before it."""
-    start = farewell.rindex(bytes([FINAL | CLOSED]))
-    length = farewell[start + 1]
-    content = farewell[start + 2 : start + 2 + length]
+def reason_of(data: bytes) -> tuple[int, bytes]:
+    """Return the code and reason of the close frame, which may follow other frames."""
+    start = data.rindex(bytes([FINAL | CLOSED]))
+    length = data[start + 1]
+    content = data[start + 2 : start + 2 + length]
     return int.from_bytes(content[:2]), content[2:]
 
 
@@ -73,7 +73,7 @@ def reason_of(farewell: bytes) -> tuple[int, bytes]:
         pytest.param(frame(TEXT) + frame(CONTINUED) * (FRAMES + 1), id="empty-fragments"),
     ],
 )
-async def test_frames_that_are_no_messages_are_limited(gateway: Gateway, flood: bytes) -> None:
+async def test_control_frames_and_fragments_are_limited(gateway: Gateway, flood: bytes) -> None:
     async with connected(gateway) as wire:
         await shaken(wire, gateway)
 
@@ -82,7 +82,7 @@ async def test_frames_that_are_no_messages_are_limited(gateway: Gateway, flood: 
         assert reason_of(await wire.rest()) == (1008, b"too-many-frames")
 
 
-async def test_a_flood_is_parsed_a_piece_at_a_time_and_answered_whole(
+async def test_a_flood_is_parsed_piece_by_piece_and_answered_completely(
     gateway: Gateway, parsed: list[tuple[bool, int]]
 ) -> None:
     long = frame(TEXT) + frame(CONTINUED, b" " * 100) * 30 + frame(FINAL | CONTINUED, b"{}")
@@ -90,15 +90,15 @@ async def test_a_flood_is_parsed_a_piece_at_a_time_and_answered_whole(
         await shaken(wire, gateway)
         parsed.clear()
 
-        await wire.send(SAID_PING * 20 + long)
+        await wire.send(PING_MESSAGE * 20 + long)
 
         answers = await wire.until(b"malformed-message")
     assert answers.count(b"pong") == 20
     assert max(size for _, size in parsed) <= PIECE_BYTES
-    assert sum(size for _, size in parsed) == len(SAID_PING * 20 + long)
+    assert sum(size for _, size in parsed) == len(PING_MESSAGE * 20 + long)
 
 
-async def test_a_client_that_connects_again_has_no_more_messages_than_before(
+async def test_reconnecting_does_not_refill_a_clients_messages(
     gateway: Gateway,
 ) -> None:
     async with talking(gateway) as talk:
@@ -110,14 +110,14 @@ async def test_a_client_that_connects_again_has_no_more_messages_than_before(
         assert (await other.ask("ping"))["type"] == "pong"
 
 
-async def test_little_is_read_of_a_peer_that_goes_on_after_the_end(
+async def test_little_is_read_from_a_peer_that_keeps_sending_after_the_close(
     gateway: Gateway, limits: Limits, parsed: list[tuple[bool, int]]
 ) -> None:
     async with connected(gateway) as wire:
         await shaken(wire, gateway)
         with anyio.fail_after(DEADLINE_S), suppress(OSError):
             while True:
-                await wire.send(SAID_PING * 100)
+                await wire.send(PING_MESSAGE * 100)
                 await anyio.sleep(0)
 
     assert 0 < sum(size for is_over, size in parsed if is_over) <= limits.message_max_bytes

@@ -17,7 +17,7 @@ def limits() -> Limits:
     return Limits(append_patience_s=1.0, after_timeout_s=0.5)
 
 
-async def test_the_first_frame_says_where_the_room_is(gateway: Gateway) -> None:
+async def test_the_first_frame_has_the_rooms_position(gateway: Gateway) -> None:
     photo = (await gateway.upload()).json()
     await gateway.get("/api/photos", after=photo["position"])
 
@@ -27,7 +27,7 @@ async def test_the_first_frame_says_where_the_room_is(gateway: Gateway) -> None:
 
 
 @one_and_three
-async def test_a_room_tells_each_event_once_and_in_order(gateway: Gateway) -> None:
+async def test_a_room_delivers_each_event_once_and_in_order(gateway: Gateway) -> None:
     async with following(gateway) as stream:
         photo = (await gateway.upload()).json()
         await process(gateway, photo)
@@ -42,7 +42,7 @@ async def test_a_room_tells_each_event_once_and_in_order(gateway: Gateway) -> No
     assert frames[-1].data["type"] == "photo.processing.completed"
 
 
-async def test_a_room_tells_nothing_of_others(gateway: Gateway) -> None:
+async def test_a_room_delivers_no_events_of_other_rooms(gateway: Gateway) -> None:
     await record(gateway.log, 3, client_id="bob", session_id="trip")
     await record(gateway.log, 3, session_id="home")
     [photo_id] = await record(gateway.log, 1, session_id="trip")
@@ -89,7 +89,7 @@ async def test_resuming_replays_exactly_the_rest(gateway: Gateway) -> None:
             assert await stream.ids(len(rest)) == rest
 
 
-async def test_the_header_goes_before_the_query(gateway: Gateway) -> None:
+async def test_the_header_takes_precedence_over_the_query(gateway: Gateway) -> None:
     await record(gateway.log, 5)
     expected = await positions(gateway.log)
 
@@ -129,7 +129,7 @@ async def test_an_upload_can_be_followed_from_its_position(gateway: Gateway) -> 
 async def test_a_position_of_another_history_starts_at_now(gateway: Gateway, after: str) -> None:
     await record(gateway.log, 3)
     last = (await positions(gateway.log))[-1]
-    async with following(gateway, after=last):  # the hub has come to it
+    async with following(gateway, after=last):  # the hub has reached it
         pass
 
     async with following(gateway, after=after) as stream:
@@ -161,7 +161,7 @@ async def test_a_room_of_many_partitions_resumes_in_each(gateway: Gateway, parti
 
 
 @one_and_three
-async def test_what_an_event_says_can_be_fetched(gateway: Gateway) -> None:
+async def test_a_fetch_after_an_event_finds_what_it_says(gateway: Gateway) -> None:
     async with following(gateway) as stream, anyio.create_task_group() as tasks:
         tasks.start_soon(record, gateway.log, 200)
         for _ in range(200):
@@ -182,7 +182,7 @@ async def test_what_an_event_says_can_be_fetched(gateway: Gateway) -> None:
         ("everything", 400, "invalid-room"),
     ],
 )
-async def test_a_room_that_may_not_be_entered_is_refused(
+async def test_entering_a_forbidden_room_is_rejected(
     gateway: Gateway, room: str, status: int, code: str
 ) -> None:
     answer = await gateway.client.get("/api/events", params={"room": room})
@@ -190,7 +190,7 @@ async def test_a_room_that_may_not_be_entered_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_anothers_photo_is_as_unknown_as_none(gateway: Gateway) -> None:
+async def test_anothers_photo_looks_like_a_missing_one(gateway: Gateway) -> None:
     [photo_id] = await record(gateway.log, client_id="bob")
 
     answer = await gateway.client.get("/api/events", params={"room": f"photo:{photo_id}"})
@@ -199,7 +199,7 @@ async def test_anothers_photo_is_as_unknown_as_none(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("after", ["garbage", "0:1", "0:1-0,", "-1:1-0"])
-async def test_a_resume_position_must_be_one(gateway: Gateway, after: str) -> None:
+async def test_an_invalid_resume_position_is_rejected(gateway: Gateway, after: str) -> None:
     asked = {"room": "client", "lastEventId": after}
 
     answer = await gateway.client.get("/api/events", params=asked)
@@ -209,7 +209,7 @@ async def test_a_resume_position_must_be_one(gateway: Gateway, after: str) -> No
     assert "the last event that you got" in problem["advice"]
 
 
-async def test_without_a_token_there_is_no_stream(gateway: Gateway) -> None:
+async def test_a_stream_needs_a_token(gateway: Gateway) -> None:
     answer = await gateway.client.get(
         "/api/events", params={"room": "client"}, headers={"Authorization": ""}
     )

@@ -1,4 +1,4 @@
-"""The subscription against a list, whatever the order of deliveries, reads, overflows and rooms."""
+"""Compare a subscription with a list, for any order of deliveries, reads, overflows and rooms."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -48,7 +48,7 @@ EVERYTHING = Admission(
 
 
 class Readers(RuleBasedStateMachine):
-    """A hub, its history and one subscription; a read may be in flight while the others happen."""
+    """A hub, its history and one subscription; other steps may happen while a read is in flight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +185,7 @@ class Readers(RuleBasedStateMachine):
         self.begins[admission.name] = (admission.room, begin)
 
     def _last_own(self, admission: Admission) -> Positions | None:
-        """Where the last event of the room's client stands, as far as the hub has come."""
+        """Return the position of the last event of the room's client that the hub has reached."""
         if (client_id := admission.room.client_id) is None:
             return None
         partition = PARTITIONS[client_id]
@@ -198,7 +198,7 @@ class Readers(RuleBasedStateMachine):
 
     def _got(self, deliveries: list[Delivery], *, replayed: bool) -> None:
         for names, entry in deliveries:
-            assert entry.position not in self.got, "an event came twice"
+            assert entry.position not in self.got, "an event was delivered twice"
             self.got[entry.position] = entry
             partition = entry.position.partition
             if not replayed:

@@ -23,7 +23,7 @@ def limits() -> Limits:
 
 @pytest.fixture
 async def talk(gateway: Gateway) -> AsyncGenerator[Talk]:
-    """A WebSocket of alice that has said nothing yet."""
+    """A WebSocket of alice that has not identified yet."""
     async with talking(gateway) as talk:
         yield talk
 
@@ -33,7 +33,7 @@ CONTINUED, TEXT, CLOSED = 0, 1, 8
 
 
 def _frame_head(first: int, length: int) -> bytes:
-    """RFC 6455, section 5.2; with a mask of zeros, under which bytes are themselves."""
+    """Return a frame (RFC 6455, section 5.2) with a mask of zeros, which leaves bytes unchanged."""
     if length < 1 << 16:
         return bytes([first, 0x80 | 126]) + length.to_bytes(2) + bytes(4)
     return bytes([first, 0x80 | 127]) + length.to_bytes(8) + bytes(4)
@@ -46,7 +46,9 @@ async def _known(gateway: Gateway) -> None:
         assert (await talk.ask("identify", lastEventId=last))["recovered"]
 
 
-async def test_who_identifies_hears_its_rooms(gateway: Gateway, talk: Talk) -> None:
+async def test_an_identified_client_receives_the_events_of_its_rooms(
+    gateway: Gateway, talk: Talk
+) -> None:
     answer = await talk.ask("identify", sessionId="trip")
     assert answer == {
         "type": "identified",
@@ -61,16 +63,16 @@ async def test_who_identifies_hears_its_rooms(gateway: Gateway, talk: Talk) -> N
     await record(gateway.log, 1, session_id="trip")
 
     expected = (await positions(gateway.log))[2:]
-    heard = await talk.events(2)
-    assert [message["type"] for message in heard] == ["event", "event"]
-    assert [message["event"]["id"] for message in heard] == expected
-    assert [message["rooms"] for message in heard] == [
+    received = await talk.events(2)
+    assert [message["type"] for message in received] == ["event", "event"]
+    assert [message["event"]["id"] for message in received] == expected
+    assert [message["rooms"] for message in received] == [
         ["client:alice"],
         ["client:alice", "session:trip"],
     ]
 
 
-async def test_an_event_of_several_rooms_comes_once(gateway: Gateway, talk: Talk) -> None:
+async def test_an_event_of_several_rooms_is_delivered_once(gateway: Gateway, talk: Talk) -> None:
     photo = (await gateway.upload(sessionId="trip")).json()
     await talk.ask("identify", sessionId="trip", lastEventId=photo["position"])
     answer = await talk.ask("subscribe:photo", photoId=photo["photoId"])
@@ -79,16 +81,16 @@ async def test_an_event_of_several_rooms_comes_once(gateway: Gateway, talk: Talk
     await process(gateway, photo)
 
     expected = (await positions(gateway.log))[1:]
-    heard = await talk.events(len(expected))
-    assert [message["event"]["id"] for message in heard] == expected
+    received = await talk.events(len(expected))
+    assert [message["event"]["id"] for message in received] == expected
     assert all(
         message["rooms"] == ["client:alice", "session:trip", f"photo:{photo['photoId']}"]
-        for message in heard
+        for message in received
     )
     assert (await talk.ask("ping"))["type"] == "pong"  # nothing came after
 
 
-async def test_a_photo_room_replays_what_no_other_room_has_told(
+async def test_a_photo_room_replays_only_what_no_other_room_delivers(
     gateway: Gateway, talk: Talk
 ) -> None:
     photo = (await gateway.upload()).json()
@@ -125,10 +127,10 @@ async def test_a_socket_cut_again_and_again_misses_and_repeats_nothing(gateway: 
         while len(got) < 500:
             async with talking(gateway) as talk:
                 await talk.ask("identify", lastEventId=last)
-                heard = await talk.ids(min(37, 500 - len(got)))
+                received = await talk.ids(min(37, 500 - len(got)))
                 talk.connection.transport.abort()
-            got += heard
-            last = heard[-1]
+            got += received
+            last = received[-1]
 
     assert got == await positions(gateway.log)
 
@@ -156,12 +158,12 @@ async def test_an_operator_follows_any_client(gateway: Gateway) -> None:
         await record(gateway.log, session_id="trip")
         await record(gateway.log, client_id="bob", session_id="trip")
 
-        [heard] = await talk.events(1)
-        assert heard["rooms"] == ["client:bob", "session:trip"]
-        assert heard["event"]["metadata"]["clientId"] == "bob"
+        [received] = await talk.events(1)
+        assert received["rooms"] == ["client:bob", "session:trip"]
+        assert received["event"]["metadata"]["clientId"] == "bob"
 
 
-async def test_what_an_event_says_can_be_fetched(gateway: Gateway, talk: Talk) -> None:
+async def test_a_fetch_after_an_event_finds_what_it_says(gateway: Gateway, talk: Talk) -> None:
     await talk.ask("identify")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(record, gateway.log, 200)
@@ -172,11 +174,11 @@ async def test_what_an_event_says_can_be_fetched(gateway: Gateway, talk: Talk) -
             assert Position.parse(photo.position) >= Position.parse(event["id"])
 
 
-async def test_two_hundred_sockets_hear_the_same(gateway: Gateway) -> None:
-    heard: list[list[str]] = []
+async def test_two_hundred_sockets_receive_the_same_events(gateway: Gateway) -> None:
+    received: list[list[str]] = []
 
     async def listen(talk: Talk) -> None:
-        heard.append(await talk.ids(50))
+        received.append(await talk.ids(50))
 
     async with AsyncExitStack() as stack:
         talks = [await stack.enter_async_context(talking(gateway)) for _ in range(200)]
@@ -187,7 +189,7 @@ async def test_two_hundred_sockets_hear_the_same(gateway: Gateway) -> None:
                 tasks.start_soon(listen, talk)
             await record(gateway.log, 50)
 
-    assert heard == [await positions(gateway.log)] * 200
+    assert received == [await positions(gateway.log)] * 200
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ async def test_two_hundred_sockets_hear_the_same(gateway: Gateway) -> None:
         ({"type": "subscribe:photo"}, "malformed-message"),
     ],
 )
-async def test_what_cannot_be_done_is_an_error_and_not_the_end(
+async def test_a_failed_request_is_an_error_and_keeps_the_socket_open(
     talk: Talk, request_: dict[str, Any], code: str
 ) -> None:
     answer = await talk.ask(request_.pop("type"), **request_)
@@ -210,7 +212,7 @@ async def test_what_cannot_be_done_is_an_error_and_not_the_end(
     assert (await talk.ask("identify"))["type"] == "identified"
 
 
-async def test_anothers_photo_is_as_unknown_as_none(gateway: Gateway, talk: Talk) -> None:
+async def test_anothers_photo_looks_like_a_missing_one(gateway: Gateway, talk: Talk) -> None:
     [photo_id] = await record(gateway.log, client_id="bob")
     await talk.ask("identify")
 
@@ -242,7 +244,7 @@ async def test_rooms_are_bounded(gateway: Gateway, talk: Talk) -> None:
 @pytest.mark.parametrize(
     "garbage", ["", "x", "[]", "null", "{}", '{"type":1}', "[" * 60_000, b"\xff\x00", b"{", "\x00"]
 )
-async def test_garbage_is_answered(talk: Talk, garbage: str | bytes) -> None:
+async def test_garbage_is_answered_with_an_error(talk: Talk, garbage: str | bytes) -> None:
     await talk.connection.send(garbage)
 
     assert (await talk.next())["code"] == "malformed-message"
@@ -265,7 +267,7 @@ async def test_a_message_that_is_too_large_ends_the_socket(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("frames", ["whole", "in parts"])
-async def test_a_message_that_is_too_large_is_refused_before_it_comes(
+async def test_a_message_that_is_too_large_is_rejected_before_it_is_received(
     gateway: Gateway, frames: str
 ) -> None:
     async with connected(gateway) as wire:
@@ -290,7 +292,7 @@ async def test_messages_are_not_compressed(gateway: Gateway) -> None:
         assert b"permessage-deflate" not in (await wire.answer()).lower()
 
 
-async def test_a_text_that_is_no_utf_8_ends_the_socket_without_an_error(
+async def test_text_that_is_not_utf_8_ends_the_socket_without_an_error(
     talk: Talk, caplog: pytest.LogCaptureFixture
 ) -> None:
     await talk.connection.send(b"\xff\xfe", text=True)
@@ -309,14 +311,14 @@ async def test_a_text_that_is_no_utf_8_ends_the_socket_without_an_error(
         ({"Cookie": f"{COOKIE}=nonsense", "Origin": "http://evil"}, (4403, "cross-origin")),
     ],
 )
-async def test_who_may_not_enter_is_told_why(
+async def test_a_rejected_client_learns_why(
     gateway: Gateway, headers: dict[str, str], end: tuple[int, str]
 ) -> None:
     async with talking(gateway, name=None, headers=headers) as talk:
         assert await talk.closed() == end
 
 
-async def test_a_page_of_this_host_enters_with_its_cookie(gateway: Gateway) -> None:
+async def test_a_page_of_the_same_host_connects_with_its_cookie(gateway: Gateway) -> None:
     await gateway.client.post("/api/login", headers=gateway.bearer("bob"))
     headers = {
         "Cookie": f"{COOKIE}={gateway.client.cookies[COOKIE]}",

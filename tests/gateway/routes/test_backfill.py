@@ -5,15 +5,15 @@ import httpx
 import pytest
 
 from domain.pipeline.stages import TREE
-from store.queue.turns import Wish
+from store.queue.turns import ClaimRequest
 from tests.gateway.conftest import Gateway, picture
 from tests.gateway.processing import complete, fail, process, start
 from tests.gateway.tasks import dispatch, events, lanes_of
 
 
 async def backfill(gateway: Gateway, *, name: str = "operator", **body: Any) -> httpx.Response:
-    wish = {"stage": "placeholder", "run": "first"} | body
-    return await gateway.client.post("/api/ops/backfill", json=wish, headers=gateway.bearer(name))
+    json = {"stage": "placeholder", "run": "first"} | body
+    return await gateway.client.post("/api/ops/backfill", json=json, headers=gateway.bearer(name))
 
 
 async def processed(gateway: Gateway) -> dict[str, Any]:
@@ -45,11 +45,11 @@ async def test_the_stage_is_run_over_all_photos_in_the_low_lane(gateway: Gateway
         assert (job["pipeline"], job["priority"]) == ("backfill:placeholder", 10)
         assert job["done"] == ["thumbnails", "validation"]
     await dispatch(gateway)
-    claimed = await (await lanes_of(gateway)).claim(0, 100, Wish(stages=("placeholder",)))
+    claimed = await (await lanes_of(gateway)).claim(0, 100, ClaimRequest(stages=("placeholder",)))
     assert {each.task.photo_id for each in claimed} == {photo["photoId"] for photo in photos}
 
 
-async def test_it_is_asked_for_page_by_page(gateway: Gateway) -> None:
+async def test_a_run_is_requested_page_by_page(gateway: Gateway) -> None:
     photos = [await processed(gateway) for _ in range(3)]
 
     first = (await backfill(gateway, limit=2)).json()
@@ -60,7 +60,7 @@ async def test_it_is_asked_for_page_by_page(gateway: Gateway) -> None:
     assert [len(await requested(gateway, photo)) for photo in photos] == [1, 1, 1]
 
 
-async def test_calling_again_does_nothing_twice(gateway: Gateway) -> None:
+async def test_repeating_a_call_requests_nothing_twice(gateway: Gateway) -> None:
     photo = await processed(gateway)
     await backfill(gateway)
 
@@ -70,7 +70,7 @@ async def test_calling_again_does_nothing_twice(gateway: Gateway) -> None:
     assert len(await requested(gateway, photo)) == 1
 
 
-async def test_two_operators_at_once_ask_for_each_photo_once(gateway: Gateway) -> None:
+async def test_two_concurrent_runs_request_each_photo_once(gateway: Gateway) -> None:
     photos = [await processed(gateway) for _ in range(3)]
 
     answers = [each.json() for each in await asyncio.gather(*(backfill(gateway) for _ in "ab"))]
@@ -80,12 +80,12 @@ async def test_two_operators_at_once_ask_for_each_photo_once(gateway: Gateway) -
     assert [len(await requested(gateway, photo)) for photo in photos] == [1, 1, 1]
 
 
-async def test_another_run_and_another_stage_are_jobs_of_their_own(gateway: Gateway) -> None:
+async def test_another_run_and_another_stage_are_separate_jobs(gateway: Gateway) -> None:
     photo = await processed(gateway)
-    for wish in ({}, {"run": "second"}, {"run": "second", "stage": "metadata"}):
-        assert (await backfill(gateway, **wish)).json()["requested"] == 1
+    for body in ({}, {"run": "second"}, {"run": "second", "stage": "metadata"}):
+        assert (await backfill(gateway, **body)).json()["requested"] == 1
         job = (await requested(gateway, photo))[-1]
-        stages = {"metadata"} if "stage" in wish else {"placeholder"}
+        stages = {"metadata"} if "stage" in body else {"placeholder"}
         for stage in stages:
             done = await complete(gateway, {**photo, "jobId": job["jobId"]}, stage)
             await gateway.get("/api/photos", after=done)
@@ -96,7 +96,7 @@ async def test_another_run_and_another_stage_are_jobs_of_their_own(gateway: Gate
     assert len(await requested(gateway, photo)) == 3
 
 
-async def test_photos_that_run_or_have_failed_are_skipped_and_told(gateway: Gateway) -> None:
+async def test_running_and_failed_photos_are_skipped_and_listed(gateway: Gateway) -> None:
     running, failed = (await gateway.upload()).json(), (await gateway.upload()).json()
     await start(gateway, running)
     await gateway.get("/api/photos", after=await fail(gateway, failed))
@@ -110,7 +110,7 @@ async def test_photos_that_run_or_have_failed_are_skipped_and_told(gateway: Gate
     }
 
 
-async def test_deleted_photos_are_passed_over(gateway: Gateway) -> None:
+async def test_deleted_photos_are_ignored(gateway: Gateway) -> None:
     photo = await processed(gateway)
     await gateway.client.delete(f"/api/photos/{photo['photoId']}")
     end = str(await gateway.log.end(0))
@@ -121,7 +121,7 @@ async def test_deleted_photos_are_passed_over(gateway: Gateway) -> None:
     assert (answer["requested"], answer["skipped"], answer["total"]) == (0, [], 0)
 
 
-async def test_a_new_stage_of_the_tree_needs_nothing_new_here(
+async def test_a_new_stage_of_the_tree_needs_no_change_here(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await processed(gateway)
@@ -145,7 +145,7 @@ async def test_only_operators_backfill(gateway: Gateway, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "status", "code"),
+    ("body", "status", "code"),
     [
         ({"stage": "faces"}, 404, "unknown-stage"),
         ({"stage": "erasure"}, 404, "unknown-stage"),
@@ -157,15 +157,15 @@ async def test_only_operators_backfill(gateway: Gateway, name: str) -> None:
         ({"cursor": "x"}, 400, "invalid-cursor"),
     ],
 )
-async def test_what_cannot_be_is_refused(
-    gateway: Gateway, wish: dict[str, Any], status: int, code: str
+async def test_an_invalid_request_is_rejected(
+    gateway: Gateway, body: dict[str, Any], status: int, code: str
 ) -> None:
-    answer = await backfill(gateway, **wish)
+    answer = await backfill(gateway, **body)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-async def test_the_same_bytes_after_a_backfill_are_the_photo_that_is_there(
+async def test_a_duplicate_after_a_backfill_is_the_existing_photo(
     gateway: Gateway,
 ) -> None:
     data = picture()

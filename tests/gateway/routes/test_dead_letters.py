@@ -21,7 +21,7 @@ NOBODY = str(uuid.UUID(int=0))
 
 
 async def dead(gateway: Gateway, **failure: Any) -> dict[str, Any]:
-    """A photo of alice whose job has failed, once lists show it."""
+    """Upload a photo of alice and fail its job; return it once lists show the failure."""
     photo = (await gateway.upload()).json()
     end = await fail(gateway, photo, **failure)
     await gateway.get("/api/photos", after=end)
@@ -94,7 +94,7 @@ async def test_the_list_is_filtered_and_paged(gateway: Gateway) -> None:
         ("?category=x", "invalid-request"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused(gateway: Gateway, query: str, code: str) -> None:
+async def test_an_invalid_query_is_rejected(gateway: Gateway, query: str, code: str) -> None:
     answer = await gateway.get(f"{LETTERS}{query}", name="operator")
 
     assert (answer.status_code, answer.json()["code"]) == (400, code)
@@ -114,7 +114,7 @@ async def test_only_operators_change_them(gateway: Gateway, what: str, name: str
 
 
 class TestRetry:
-    async def test_it_goes_on_from_the_stage_that_failed(self, gateway: Gateway) -> None:
+    async def test_a_retry_continues_from_the_stage_that_failed(self, gateway: Gateway) -> None:
         photo = (await gateway.upload(priority="7")).json()
         await start(gateway, photo)
         await complete(gateway, photo, "validation")
@@ -132,7 +132,7 @@ class TestRetry:
         assert (last["data"]["pipeline"], last["data"]["priority"]) == ("full_processing", 7)
         assert await listed(gateway, after=last["id"]) == []
 
-    async def test_it_can_be_made_urgent(self, gateway: Gateway) -> None:
+    async def test_a_retry_can_have_another_priority(self, gateway: Gateway) -> None:
         photo = await dead(gateway)
 
         await retry(gateway, photoIds=[photo["photoId"]], priority=1)
@@ -141,7 +141,9 @@ class TestRetry:
         urgent = await claim(gateway)
         assert (urgent.task.photo_id, urgent.task.priority) == (photo["photoId"], 1)
 
-    async def test_what_did_not_fail_is_skipped_with_its_code(self, gateway: Gateway) -> None:
+    async def test_a_photo_that_did_not_fail_is_skipped_with_its_code(
+        self, gateway: Gateway
+    ) -> None:
         good = (await gateway.upload()).json()
         gone, failed = await dead(gateway), await dead(gateway)
         await gateway.client.delete(f"/api/photos/{gone['photoId']}")
@@ -156,7 +158,7 @@ class TestRetry:
             NOBODY: "photo-not-found",
         }
 
-    async def test_a_filter_does_not_take_back_what_another_has_put_aside(
+    async def test_a_filter_does_not_retry_what_was_discarded_meanwhile(
         self, gateway: Gateway, tmp_path: Path
     ) -> None:
         photo = await dead(gateway)
@@ -171,7 +173,7 @@ class TestRetry:
         assert [each["code"] for each in by_filter["skipped"]] == ["nothing-failed"]
         assert by_name["retried"] == 1
 
-    async def test_two_operators_who_retry_at_once_begin_one_job(self, gateway: Gateway) -> None:
+    async def test_two_concurrent_retries_start_one_job(self, gateway: Gateway) -> None:
         photo = await dead(gateway)
 
         answers = await asyncio.gather(
@@ -181,7 +183,7 @@ class TestRetry:
         types = [event["type"] for event in await events(gateway, photo)]
         assert types.count("photo.processing.requested") == 1
         for answer in answers:
-            # Who came later was told so, or found it done already.
+            # The later call is skipped, or finds the job started already.
             codes = [each["code"] for each in answer.json()["skipped"]]
             assert (answer.json()["retried"], codes) in ((1, []), (0, ["job-running"]))
 
@@ -196,14 +198,14 @@ class TestRetry:
             types = [event["type"] for event in await events(gateway, photo)]
             assert types.count("photo.processing.requested") == 1
 
-    async def test_the_skipped_are_told_in_the_order_of_the_page(self, gateway: Gateway) -> None:
+    async def test_skipped_photos_keep_the_order_of_the_page(self, gateway: Gateway) -> None:
         ids = [(await gateway.upload()).json()["photoId"] for _ in range(2 * AT_ONCE)]
 
         answer = await retry(gateway, photoIds=ids)
 
         assert [each["photoId"] for each in answer.json()["skipped"]] == ids
 
-    async def test_a_filter_is_gone_through_page_by_page(self, gateway: Gateway) -> None:
+    async def test_a_filter_is_handled_page_by_page(self, gateway: Gateway) -> None:
         photos = [await dead(gateway) for _ in range(3)]
         other = await dead(gateway, category=Category.RESOURCE)
 
@@ -215,7 +217,9 @@ class TestRetry:
             assert (await events(gateway, photo))[-1]["type"] == "photo.processing.requested"
         assert await listed(gateway, after=str(await gateway.log.end(0))) == [other["photoId"]]
 
-    async def test_all_of_a_stage_or_simply_all_are_retried(self, gateway: Gateway) -> None:
+    async def test_all_failures_of_a_stage_or_of_all_stages_are_retried(
+        self, gateway: Gateway
+    ) -> None:
         await dead(gateway)
         await dead(gateway, stage="metadata")
         await dead(gateway, stage="thumbnails")
@@ -242,7 +246,7 @@ class TestRetry:
             ({"all": True, "cursor": "x"}, "invalid-cursor"),
         ],
     )
-    async def test_a_selection_that_is_none_is_refused(
+    async def test_an_invalid_selection_is_rejected(
         self, gateway: Gateway, body: dict[str, Any], code: str
     ) -> None:
         answer = await retry(gateway, **body)
@@ -251,7 +255,7 @@ class TestRetry:
 
 
 class TestDiscard:
-    async def test_the_reason_stands_in_the_history(self, gateway: Gateway) -> None:
+    async def test_the_history_records_the_reason(self, gateway: Gateway) -> None:
         photo = await dead(gateway)
 
         answer = await discard(gateway, photoIds=[photo["photoId"]])
@@ -274,7 +278,7 @@ class TestDiscard:
         assert again.json()["discarded"] == 1
         assert await events(gateway, photo) == before
 
-    async def test_what_did_not_fail_is_skipped(self, gateway: Gateway) -> None:
+    async def test_a_photo_that_did_not_fail_is_skipped(self, gateway: Gateway) -> None:
         photo = (await gateway.upload()).json()
 
         answer = (await discard(gateway, photoIds=[photo["photoId"]])).json()

@@ -12,7 +12,7 @@ from tests.gateway.processing import fail, process
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """A processed photo of alice and its bytes."""
+    """A processed photo of alice, and its bytes."""
 
     photo: dict[str, Any]
     data: bytes
@@ -38,7 +38,7 @@ async def stored(gateway: Gateway) -> Stored:
     return Stored(photo=photo, data=data)
 
 
-async def test_an_original_comes_whole_with_its_type_and_tag(
+async def test_an_original_is_served_whole_with_its_type_and_etag(
     gateway: Gateway, stored: Stored
 ) -> None:
     answer = await gateway.get(f"{stored.path}/original")
@@ -58,7 +58,7 @@ async def test_an_original_comes_whole_with_its_type_and_tag(
     )
 
 
-async def test_a_file_can_be_asked_for_to_be_saved(gateway: Gateway, stored: Stored) -> None:
+async def test_a_file_can_be_downloaded(gateway: Gateway, stored: Stored) -> None:
     answer = await gateway.get(f"{stored.path}/thumbnails/300?download=true")
 
     assert answer.headers["Content-Disposition"].startswith("attachment; ")
@@ -68,7 +68,7 @@ async def test_a_file_can_be_asked_for_to_be_saved(gateway: Gateway, stored: Sto
 @pytest.mark.parametrize(
     "path", ["thumbnails/150", "thumbnails/300", "thumbnails/600", "optimized"]
 )
-async def test_a_rendition_is_asked_for_each_time_and_costs_nothing_while_it_is_the_same(
+async def test_a_rendition_is_revalidated_and_transfers_nothing_while_unchanged(
     gateway: Gateway, stored: Stored, path: str
 ) -> None:
     first = await gateway.get(f"{stored.path}/{path}")
@@ -82,9 +82,7 @@ async def test_a_rendition_is_asked_for_each_time_and_costs_nothing_while_it_is_
     assert same.headers["Cache-Control"] == "private, no-cache"
 
 
-async def test_a_rendition_that_was_made_again_has_another_tag(
-    gateway: Gateway, stored: Stored
-) -> None:
+async def test_a_new_rendition_has_another_etag(gateway: Gateway, stored: Stored) -> None:
     before = await gateway.get(f"{stored.path}/thumbnails/150")
     job = (await gateway.client.post(f"{stored.path}/reprocess")).json()
     end = await process(gateway, job, shade=200)
@@ -97,7 +95,7 @@ async def test_a_rendition_that_was_made_again_has_another_tag(
     assert after.headers["ETag"] != before.headers["ETag"]
 
 
-async def test_a_part_of_a_file_comes_alone(gateway: Gateway, stored: Stored) -> None:
+async def test_a_range_of_a_file_is_served(gateway: Gateway, stored: Stored) -> None:
     answer = await gateway.get(f"{stored.path}/original", Range="bytes=10-19")
 
     assert (answer.status_code, answer.content) == (206, stored.data[10:20])
@@ -105,13 +103,13 @@ async def test_a_part_of_a_file_comes_alone(gateway: Gateway, stored: Stored) ->
     assert answer.headers["Content-Length"] == "10"
 
 
-async def test_the_end_of_a_file_comes_alone(gateway: Gateway, stored: Stored) -> None:
+async def test_the_end_of_a_file_is_served(gateway: Gateway, stored: Stored) -> None:
     answer = await gateway.get(f"{stored.path}/original", Range="bytes=-7")
 
     assert (answer.status_code, answer.content) == (206, stored.data[-7:])
 
 
-async def test_a_download_goes_on_where_it_was_cut(gateway: Gateway, stored: Stored) -> None:
+async def test_an_interrupted_download_resumes(gateway: Gateway, stored: Stored) -> None:
     half = len(stored.data) // 2
 
     second = await gateway.get(
@@ -125,13 +123,13 @@ async def test_a_download_goes_on_where_it_was_cut(gateway: Gateway, stored: Sto
     assert (changed.status_code, changed.content) == (200, stored.data)
 
 
-async def test_several_parts_at_once_are_the_whole(gateway: Gateway, stored: Stored) -> None:
+async def test_several_ranges_return_the_whole_file(gateway: Gateway, stored: Stored) -> None:
     answer = await gateway.get(f"{stored.path}/original", Range="bytes=0-1,5-6")
 
     assert (answer.status_code, answer.content) == (200, stored.data)
 
 
-async def test_a_part_behind_the_end_is_refused(gateway: Gateway, stored: Stored) -> None:
+async def test_a_range_beyond_the_end_is_rejected(gateway: Gateway, stored: Stored) -> None:
     answer = await gateway.get(f"{stored.path}/original", Range=f"bytes={len(stored.data)}-")
 
     assert (answer.status_code, answer.json()["code"]) == (416, "range-not-satisfiable")
@@ -148,7 +146,7 @@ async def test_a_head_has_the_headers_alone(gateway: Gateway, stored: Stored) ->
 
 
 async def lacking(gateway: Gateway, path: str, after: str) -> tuple[str, str]:
-    """What is said of a rendition that is not there."""
+    """Return the detail and advice of the problem for a missing rendition."""
     answer = await gateway.get(path, after=after)
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (404, "rendition-not-found")
@@ -158,17 +156,17 @@ async def lacking(gateway: Gateway, path: str, after: str) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("path", "what"), [("thumbnails/150", "thumbnails"), ("optimized", "optimized picture")]
 )
-async def test_renditions_that_are_not_there_yet_are_to_be_waited_for(
-    gateway: Gateway, path: str, what: str
-) -> None:
+async def test_pending_renditions_advise_to_wait(gateway: Gateway, path: str, what: str) -> None:
     photo = (await gateway.upload()).json()
 
-    said = await lacking(gateway, f"/api/photos/{photo['photoId']}/{path}", photo["position"])
+    problem = await lacking(gateway, f"/api/photos/{photo['photoId']}/{path}", photo["position"])
 
-    assert said == (f"The photo has no {what} yet.", "Wait until the photo is processed.")
+    assert problem == (f"The photo has no {what} yet.", "Wait until the photo is processed.")
 
 
-async def test_what_the_pipeline_does_not_make_is_not_to_be_waited_for(gateway: Gateway) -> None:
+async def test_renditions_that_the_pipeline_does_not_produce_advise_another_one(
+    gateway: Gateway,
+) -> None:
     photo = (await gateway.upload(pipeline="quick_processing")).json()
     path = f"/api/photos/{photo['photoId']}/optimized"
 
@@ -177,22 +175,22 @@ async def test_what_the_pipeline_does_not_make_is_not_to_be_waited_for(gateway: 
 
     assert before == after
     assert after == (
-        "The pipeline quick_processing makes no optimized picture.",
+        "The pipeline quick_processing produces no optimized picture.",
         "Process the photo again with full_processing.",
     )
 
 
-async def test_a_photo_that_failed_has_no_renditions_and_says_why(gateway: Gateway) -> None:
+async def test_a_failed_photo_has_no_renditions_and_says_why(gateway: Gateway) -> None:
     photo = (await gateway.upload()).json()
 
     path = f"/api/photos/{photo['photoId']}/thumbnails/150"
     detail, advice = await lacking(gateway, path, await fail(gateway, photo))
 
     assert detail == "The photo has no thumbnails, because it could not be processed."
-    assert advice == "See its processingError."
+    assert advice == "See the photo's `processingError`."
 
 
-async def test_a_thumbnail_of_another_size_is_refused_with_those_that_there_are(
+async def test_an_unknown_thumbnail_size_lists_the_available_ones(
     gateway: Gateway, stored: Stored
 ) -> None:
     detail, advice = await lacking(
@@ -200,11 +198,11 @@ async def test_a_thumbnail_of_another_size_is_refused_with_those_that_there_are(
     )
 
     assert detail == "There is no thumbnail of 200 px."
-    assert advice == "Ask for one of 150, 300, 600 px."
+    assert advice == "Available sizes: 150, 300, 600 px."
 
 
 @pytest.mark.parametrize("size", ["151", "0", "large", "-1"])
-async def test_a_size_that_nobody_makes_is_not_found(
+async def test_a_size_that_does_not_exist_is_not_found(
     gateway: Gateway, stored: Stored, size: str
 ) -> None:
     answer = await gateway.get(f"{stored.path}/thumbnails/{size}")
@@ -213,7 +211,7 @@ async def test_a_size_that_nobody_makes_is_not_found(
     assert answer.json()["code"] in ("rendition-not-found", "not-found")
 
 
-async def test_a_blob_that_is_gone_is_said_to_be_missing(gateway: Gateway, stored: Stored) -> None:
+async def test_a_missing_blob_is_reported(gateway: Gateway, stored: Stored) -> None:
     [original] = gateway.blobs.root.glob("originals/*/*")
     original.unlink()
 
@@ -222,7 +220,7 @@ async def test_a_blob_that_is_gone_is_said_to_be_missing(gateway: Gateway, store
     assert (answer.status_code, answer.json()["code"]) == (500, "blob-missing")
 
 
-async def test_a_blob_of_another_size_is_said_to_be_damaged(
+async def test_a_blob_of_the_wrong_size_is_reported_as_damaged(
     gateway: Gateway, stored: Stored
 ) -> None:
     [original] = gateway.blobs.root.glob("originals/*/*")
@@ -231,10 +229,10 @@ async def test_a_blob_of_another_size_is_said_to_be_damaged(
     answer = await gateway.get(f"{stored.path}/original")
 
     assert (answer.status_code, answer.json()["code"]) == (500, "corrupt")
-    assert answer.json()["advice"] == "Tell the operator: photolog reconcile."
+    assert answer.json()["advice"] == "Ask the operator to run `photolog reconcile`."
 
 
-async def test_a_small_file_with_another_byte_is_refused(gateway: Gateway, stored: Stored) -> None:
+async def test_a_small_altered_file_is_rejected(gateway: Gateway, stored: Stored) -> None:
     [original] = gateway.blobs.root.glob("originals/*/*")
     altered = bytearray(stored.data)
     altered[len(altered) // 2] ^= 1
@@ -253,10 +251,10 @@ async def test_a_small_file_with_another_byte_is_refused(gateway: Gateway, store
 
 
 @pytest.mark.parametrize("at", [0, -1])
-async def test_a_large_file_with_another_byte_is_broken_off_before_its_end(
+async def test_the_download_of_a_large_altered_file_is_aborted_before_its_end(
     gateway: Gateway, at: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = picture((8, 8)) + os.urandom(3 << 20)  # what follows the end of a PNG is kept
+    data = picture((8, 8)) + os.urandom(3 << 20)  # bytes after the end of a PNG are kept
     photo = (await gateway.upload(data)).json()
     url = f"/api/photos/{photo['photoId']}/original"
     whole = await gateway.get(url, after=photo["position"])
@@ -277,10 +275,11 @@ async def test_a_large_file_with_another_byte_is_broken_off_before_its_end(
         await receive()
     assert whole.content == data
     assert len(received) < len(data)
-    assert "an answer is broken off: the bytes of originals/" in caplog.text
+    assert "aborted a download: " in caplog.text
+    assert "originals/" in caplog.text
 
 
-async def test_the_log_names_a_damaged_file_once_however_often_it_is_asked_for(
+async def test_a_damaged_file_is_logged_once_however_often_it_is_requested(
     gateway: Gateway, stored: Stored, caplog: pytest.LogCaptureFixture
 ) -> None:
     [original] = gateway.blobs.root.glob("originals/*/*")

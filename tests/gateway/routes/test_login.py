@@ -1,4 +1,4 @@
-"""How a browser is signed in and out, and that no other site can do it."""
+"""A browser signs in and out, and no other site can do it."""
 
 import time
 from typing import Any
@@ -22,12 +22,12 @@ def limits() -> Limits:
 
 
 def own(gateway: Gateway) -> dict[str, str]:
-    """The header of a page of the gateway."""
+    """Return the headers of a request by a page of the gateway."""
     return {"Origin": gateway.base_url}
 
 
 async def sign_in(gateway: Gateway, name: str = "alice", **headers: str) -> httpx.Response:
-    """The client has the cookie of ``name`` afterwards, and no token."""
+    """Sign in as ``name``; the client then has the cookie and no token."""
     answer = await gateway.client.post("/api/login", headers=gateway.bearer(name) | headers)
     gateway.client.headers.pop("Authorization", None)
     return answer
@@ -46,17 +46,17 @@ async def use(gateway: Gateway, ticket: str, path: str = "", **headers: str) -> 
 
 
 class TestSession:
-    async def test_the_cookie_holds_a_session_and_not_the_token(self, gateway: Gateway) -> None:
+    async def test_the_cookie_contains_a_session_and_not_the_token(self, gateway: Gateway) -> None:
         token = gateway.tokens["alice"]
         answer = await sign_in(gateway)
 
-        said = answer.json()
+        login = answer.json()
         assert answer.status_code == 200
-        assert (said["clientId"], said["role"], said["scopes"]) == (
+        assert (login["clientId"], login["role"], login["scopes"]) == (
             *("alice", "client"),
             ["priority:high"],
         )
-        assert 3590 <= said["expiresInS"] <= 3600
+        assert 3590 <= login["expiresInS"] <= 3600
         cookie = answer.headers["Set-Cookie"]
         assert cookie.startswith(f"{COOKIE}=0-")
         assert token not in cookie
@@ -77,17 +77,17 @@ class TestSession:
         value = cookie.partition("=")[2].partition(";")[0]
         secure = {**PROXY, "Cookie": f"{SECURE_COOKIE}={value}"}
         assert (await gateway.client.get("/api/login", headers=secure)).status_code == 200
-        # Over plain HTTP, anybody between could have set it.
+        # Over plain HTTP, anyone on the path could have set it.
         plain = await gateway.client.get("/api/login", headers={"Cookie": secure["Cookie"]})
         assert plain.json()["code"] == "missing-token"
         assert "Strict-Transport-Security" not in plain.headers
 
-    async def test_the_session_speaks_for_who_signed_in(self, gateway: Gateway) -> None:
+    async def test_the_session_stands_for_the_client_that_signed_in(self, gateway: Gateway) -> None:
         await sign_in(gateway, "bob")
 
         assert (await gateway.client.get("/api/login")).json()["clientId"] == "bob"
 
-    async def test_signing_in_again_ends_the_session_before(self, gateway: Gateway) -> None:
+    async def test_signing_in_again_ends_the_previous_session(self, gateway: Gateway) -> None:
         await sign_in(gateway, "bob")
         before = {"Cookie": f"{COOKIE}={gateway.client.cookies[COOKIE]}"}
         await sign_in(gateway, "alice")
@@ -96,7 +96,7 @@ class TestSession:
         answer = await gateway.client.get("/api/login", headers=before)
         assert (answer.status_code, answer.json()["code"]) == (401, "expired-session")
 
-    async def test_signing_out_ends_the_session_also_for_who_has_copied_the_cookie(
+    async def test_signing_out_ends_the_session_even_for_a_copied_cookie(
         self, gateway: Gateway
     ) -> None:
         await sign_in(gateway)
@@ -117,9 +117,7 @@ class TestSession:
         stolen = await gateway.client.get("/api/login", headers=copied)
         assert stolen.json()["code"] == "expired-session"
 
-    async def test_a_client_has_so_many_sessions_and_the_oldest_ends(
-        self, gateway: Gateway
-    ) -> None:
+    async def test_one_session_too_many_ends_the_oldest(self, gateway: Gateway) -> None:
         cookies: list[str] = []
         for _ in range(3):
             gateway.client.cookies.clear()
@@ -143,7 +141,7 @@ class TestSession:
                 await anyio.sleep(0.05)
 
     @pytest.mark.parametrize("secret", ["nonsense", "0-" + "a" * 32, "77-" + "a" * 32, "0-\u00e4"])
-    async def test_a_cookie_that_is_no_session_signs_nobody_in(
+    async def test_a_cookie_without_a_session_signs_nobody_in(
         self, gateway: Gateway, secret: str
     ) -> None:
         del gateway.client.headers["Authorization"]
@@ -154,7 +152,7 @@ class TestSession:
 
         assert (answer.status_code, answer.json()["code"]) == (401, "expired-session")
 
-    async def test_a_bad_token_becomes_no_session(self, gateway: Gateway) -> None:
+    async def test_an_invalid_token_starts_no_session(self, gateway: Gateway) -> None:
         answer = await gateway.client.post(
             "/api/login", headers={"Authorization": "Bearer nonsense"}
         )
@@ -188,7 +186,7 @@ class TestOtherSites:
         assert (answer.status_code, answer.json()["code"]) == (403, "cross-origin")
         assert "PHOTOLOG_TRUSTED_PROXIES" in answer.json()["detail"]
 
-    async def test_behind_the_proxy_the_page_has_to_be_one_over_tls(self, gateway: Gateway) -> None:
+    async def test_behind_the_proxy_the_page_must_use_tls(self, gateway: Gateway) -> None:
         photo = (await gateway.upload()).json()
         cookie = (await sign_in(gateway, **PROXY)).headers["Set-Cookie"].partition(";")[0]
         address, headers = f"/api/photos/{photo['photoId']}", PROXY | {"Cookie": cookie}
@@ -238,7 +236,7 @@ class TestOtherSites:
     @pytest.mark.parametrize(
         ("kind", "refused"),
         [
-            ("text/plain", (415, "not-json")),  # what a form of a foreign page can send
+            ("text/plain", (415, "not-json")),  # a form on a foreign page can send this
             ("application/json", (403, "cross-origin")),
         ],
     )
@@ -288,7 +286,7 @@ class TestTicket:
         assert (second.status_code, second.json()["code"]) == (401, "invalid-ticket")
         assert (await gateway.client.get("/api/login")).json()["clientId"] == "alice"
 
-    async def test_of_two_browsers_that_use_it_at_once_one_is_signed_in(
+    async def test_one_of_two_browsers_that_use_it_concurrently_is_signed_in(
         self, gateway: Gateway
     ) -> None:
         made = await ticket(gateway)
@@ -304,7 +302,7 @@ class TestTicket:
 
         assert sorted(answer.status_code for answer in answers) == [200] + [401] * 7
 
-    async def test_looking_whom_it_signs_in_does_not_use_it_up(self, gateway: Gateway) -> None:
+    async def test_a_preview_does_not_use_it_up(self, gateway: Gateway) -> None:
         made = await ticket(gateway, "bob")
         del gateway.client.headers["Authorization"]
 
@@ -326,7 +324,7 @@ class TestTicket:
             answer.json()["tokenId"] == gateway.deps.tokens.verify(gateway.tokens["alice"]).token_id
         )
 
-    async def test_a_session_makes_none(self, gateway: Gateway) -> None:
+    async def test_a_session_cannot_create_a_ticket(self, gateway: Gateway) -> None:
         await sign_in(gateway)
 
         answer = await gateway.client.post("/api/login/tickets", headers=own(gateway))
@@ -343,7 +341,7 @@ class TestTicket:
             ({}, 400),
         ],
     )
-    async def test_what_is_no_ticket_is_refused(
+    async def test_an_invalid_ticket_is_rejected(
         self, gateway: Gateway, body: dict[str, Any], status: int
     ) -> None:
         answer = await gateway.client.post("/api/login", json=body, headers=own(gateway))

@@ -1,4 +1,4 @@
-"""``GET /api/me``: who asks, and what is left to them."""
+"""``GET /api/me``: the caller's identity, quota and rate limits."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ def rates() -> RateLimits:
     )
 
 
-async def test_it_says_whom_the_token_speaks_for(gateway: Gateway) -> None:
+async def test_it_shows_the_client_of_the_token(gateway: Gateway) -> None:
     answer = await gateway.get("/api/me", name="auditor")
 
     identity = answer.json()["identity"]
@@ -28,7 +28,7 @@ async def test_it_says_whom_the_token_speaks_for(gateway: Gateway) -> None:
     assert ends.tzinfo is not None
 
 
-async def test_it_says_what_is_left_of_each_limit_over_all_gateways(gateway: Gateway) -> None:
+async def test_it_shows_what_is_left_of_each_limit_across_gateways(gateway: Gateway) -> None:
     await gateway.upload()
     async with served(gateway.deps) as other:
         for _ in range(3):
@@ -47,7 +47,7 @@ async def test_it_says_what_is_left_of_each_limit_over_all_gateways(gateway: Gat
     assert 9_000 < limits["upload-bytes"]["remaining"] < 10_000
 
 
-async def test_a_role_without_a_limit_is_told_of_none(gateway: Gateway) -> None:
+async def test_a_role_without_limits_sees_none(gateway: Gateway) -> None:
     answer = await gateway.get("/api/me", name="operator")
 
     policies = [each["policy"] for each in answer.json()["limits"]]

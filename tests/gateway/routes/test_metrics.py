@@ -18,7 +18,7 @@ def limits() -> Limits:
 
 
 async def samples(gateway: Gateway) -> dict[str, float]:
-    """Name with labels to value."""
+    """Return the value of each sample, by name with labels."""
     answer = await gateway.client.get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     return {
@@ -31,14 +31,14 @@ async def samples(gateway: Gateway) -> dict[str, float]:
     }
 
 
-async def test_the_names_are_these(gateway: Gateway, snapshot: SnapshotAssertion) -> None:
+async def test_the_metric_names(gateway: Gateway, snapshot: SnapshotAssertion) -> None:
     answer = await gateway.client.get("/metrics")
 
     families = text_string_to_metric_families(answer.text)
     assert sorted((family.name, family.type) for family in families) == snapshot
 
 
-async def test_answers_are_counted_by_route_and_never_by_what_was_asked_for(
+async def test_responses_are_counted_by_route_and_never_by_path(
     gateway: Gateway,
 ) -> None:
     photo = (await gateway.upload()).json()
@@ -62,7 +62,7 @@ async def test_answers_are_counted_by_route_and_never_by_what_was_asked_for(
     assert not [name for name in found if "nobodys" in name or photo["photoId"] in name]
 
 
-async def test_the_lag_of_a_read_model_that_has_everything_is_nought(gateway: Gateway) -> None:
+async def test_the_lag_of_a_current_read_model_is_zero(gateway: Gateway) -> None:
     photo = (await gateway.upload()).json()
     await gateway.get("/api/photos", after=photo["position"])
 
@@ -82,7 +82,7 @@ async def test_events_are_counted_by_type(gateway: Gateway) -> None:
     assert found["photolog_log_memory_bytes partition=0"] > 1_000
 
 
-async def test_operations_on_blobs_are_counted_by_what_came_of_them(gateway: Gateway) -> None:
+async def test_operations_on_blobs_are_counted_by_outcome(gateway: Gateway) -> None:
     photo = (await gateway.upload()).json()
     path = f"/api/photos/{photo['photoId']}/original"
     await gateway.get(path, after=photo["position"])
@@ -99,8 +99,8 @@ async def test_operations_on_blobs_are_counted_by_what_came_of_them(gateway: Gat
     assert found["storage_operation_duration_ms_sum operation=put"] > 0
 
 
-async def test_the_size_of_what_is_stored_is_that_of_the_files(gateway: Gateway) -> None:
-    """Of deleted photos until they are erased, and of superseded renditions until they are gone."""
+async def test_the_stored_bytes_are_those_of_the_files(gateway: Gateway) -> None:
+    """They include deleted photos until erased, and superseded renditions until removed."""
     photo = (await gateway.upload()).json()
     doomed = (await gateway.upload()).json()
     await gateway.client.delete(f"/api/photos/{doomed['photoId']}")
@@ -123,7 +123,7 @@ async def test_the_size_of_what_is_stored_is_that_of_the_files(gateway: Gateway)
     assert found["storage_size_bytes"] == sum(file.stat().st_size for file in files)
 
 
-async def test_a_task_that_waits_is_on_its_lane(gateway: Gateway) -> None:
+async def test_a_waiting_task_is_counted_in_its_lane(gateway: Gateway) -> None:
     await gateway.upload(priority="1")
     await gateway.upload()
     dispatcher = Dispatcher(gateway.log, consumer="one", dead=None, stalled_after_s=30)
@@ -141,7 +141,7 @@ async def test_a_task_that_waits_is_on_its_lane(gateway: Gateway) -> None:
     assert sum(n for name, n in found.items() if name.startswith("job_queue_size")) == 2
 
 
-async def test_only_live_deliveries_count_for_how_long_they_took(gateway: Gateway) -> None:
+async def test_only_live_deliveries_count_as_delays(gateway: Gateway) -> None:
     name = "event_delivery_duration_ms"
     async with following(gateway) as stream:
         await gateway.upload()
@@ -161,7 +161,7 @@ async def test_only_live_deliveries_count_for_how_long_they_took(gateway: Gatewa
     )
 
 
-async def test_open_sockets_are_counted_while_they_are(gateway: Gateway) -> None:
+async def test_open_sockets_are_counted_while_open(gateway: Gateway) -> None:
     async with talking(gateway) as talk:
         await talk.ask("ping")
         opened = await samples(gateway)
@@ -179,7 +179,7 @@ class TestWithoutProjector:
     def projecting(self) -> bool:
         return False
 
-    async def test_what_cannot_be_asked_is_left_out(self, gateway: Gateway) -> None:
+    async def test_unavailable_values_are_left_out(self, gateway: Gateway) -> None:
         found = await samples(gateway)
 
         assert "photolog_projection_lag_seconds partition=0" not in found

@@ -22,7 +22,7 @@ LARGE = bytes(12_000_000)
 
 @pytest.fixture
 def own(own_folder: Path) -> Generator[MinioServer]:
-    """A server to take away."""
+    """A server that tests can stop."""
     with MinioServer(own_folder) as server:
         yield server
 
@@ -42,7 +42,7 @@ async def deps(deps: Dependencies, server: Server, tmp_path: Path) -> AsyncGener
 
 
 async def uploaded(gateway: Gateway, data: bytes) -> str:
-    """The path of its original, which can be read."""
+    """Upload a photo; return the path of its original once it can be read."""
     answer = await gateway.upload(data)
     assert answer.status_code == 201
     photo = answer.json()
@@ -50,7 +50,7 @@ async def uploaded(gateway: Gateway, data: bytes) -> str:
     return f"/api/photos/{photo['photoId']}/original"
 
 
-async def test_an_original_comes_back_whole_and_in_parts(gateway: Gateway, server: Server) -> None:
+async def test_an_original_is_served_whole_and_in_ranges(gateway: Gateway, server: Server) -> None:
     data = picture() + LARGE
     path = await uploaded(gateway, data)
 
@@ -65,7 +65,7 @@ async def test_an_original_comes_back_whole_and_in_parts(gateway: Gateway, serve
 
 
 @pytest.mark.parametrize("data", [b"no picture", b"no picture" + LARGE])
-async def test_what_is_refused_leaves_nothing(
+async def test_a_rejected_upload_leaves_nothing(
     gateway: Gateway, server: Server, data: bytes
 ) -> None:
     answer = await gateway.upload(data)
@@ -74,13 +74,13 @@ async def test_what_is_refused_leaves_nothing(
     assert inside(server) == []
 
 
-async def test_an_upload_during_which_the_server_goes_away_is_refused_and_leaves_nothing(
+async def test_an_upload_that_loses_the_server_is_rejected_and_leaves_nothing(
     gateway: Gateway, own: MinioServer, server: Server
 ) -> None:
     kept = await uploaded(gateway, picture())
 
     def killing() -> Generator[bytes]:
-        """A form whose first half is in the server when that goes away."""
+        """Send a form; stop the server when it has the first half."""
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
         yield picture() + LARGE
         own.kill()
@@ -109,7 +109,7 @@ async def test_an_upload_during_which_the_server_goes_away_is_refused_and_leaves
 
 
 async def until_stored(gateway: Gateway) -> None:
-    """Send a photo again and again, as the problem advises."""
+    """Retry an upload until it succeeds, as the problem advises."""
     for _ in range(100):
         answer = await gateway.upload(picture())
         if answer.status_code == 201:
@@ -125,7 +125,9 @@ class TestLinks:
         there = own.url.replace("127.0.0.1", "localhost")
         return msgspec.structs.replace(server, links=True, public_endpoint=there)
 
-    async def test_a_reader_is_sent_to_the_server(self, gateway: Gateway, server: Server) -> None:
+    async def test_a_reader_is_redirected_to_the_server(
+        self, gateway: Gateway, server: Server
+    ) -> None:
         data = picture() + LARGE
         path = await uploaded(gateway, data)
 
@@ -144,14 +146,18 @@ class TestLinks:
         assert (part.status_code, part.content) == (206, data[1:4])
         assert altered.status_code == 403
 
-    async def test_who_may_not_see_the_photo_is_sent_nowhere(self, gateway: Gateway) -> None:
+    async def test_a_client_that_may_not_see_the_photo_is_not_redirected(
+        self, gateway: Gateway
+    ) -> None:
         path = await uploaded(gateway, picture())
 
         answer = await gateway.get(path, name="bob")
 
         assert (answer.status_code, "Location" in answer.headers) == (404, False)
 
-    async def test_what_is_asked_without_the_bytes_is_answered_here(self, gateway: Gateway) -> None:
+    async def test_a_request_without_a_body_is_answered_by_the_gateway(
+        self, gateway: Gateway
+    ) -> None:
         path = await uploaded(gateway, picture())
         sent = await gateway.client.head(path)
         etag = sent.headers["ETag"]

@@ -1,4 +1,4 @@
-"""Redis or the disk of the blobs away: what is refused at once, what goes on, how it comes back."""
+"""Outages of Redis or of the blobs' disk: what is rejected, what keeps working, and recovery."""
 
 import asyncio
 import time
@@ -45,7 +45,7 @@ def clock() -> Clock:
 
 
 async def seen(gateway: Gateway, photo: dict[str, Any], data: bytes) -> None:
-    """The photo is shown by everything that shows photos."""
+    """Check that every route that returns photos returns this one."""
     path = f"/api/photos/{photo['photoId']}"
     assert [each["photoId"] for each in (await gateway.get("/api/photos")).json()["items"]] == [
         photo["photoId"]
@@ -56,7 +56,7 @@ async def seen(gateway: Gateway, photo: dict[str, Any], data: bytes) -> None:
 
 
 async def unsent(gateway: Gateway) -> bytes:
-    """The answer to an upload of which no byte is sent."""
+    """Return the response to an upload of which no byte is sent."""
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 50_000_000))
         return await wire.rest()
@@ -65,14 +65,14 @@ async def unsent(gateway: Gateway) -> bytes:
 class TestRedis:
     @pytest.fixture
     def server(self, own_folder: Path) -> Generator[ExitStack]:
-        """Closing it takes Redis away, another ``valkey`` in it brings Redis back."""
+        """Closing it stops Redis; another ``valkey`` in it brings Redis back."""
         with ExitStack() as server:
             server.enter_context(valkey(own_folder))
             yield server
 
     @pytest.fixture
     def breaker(self, clock: Clock) -> Breaker:
-        """Its time stands still; the log's."""
+        """The circuit breaker of the log, with a clock that only the test advances."""
         return Breaker("redis", open_s=OPEN_S, clock=clock)
 
     @pytest.fixture
@@ -84,7 +84,7 @@ class TestRedis:
         yield await Log.open(client, prefix=prefix)
         await client.aclose()
 
-    async def test_an_upload_is_refused_before_any_of_it_has_come(
+    async def test_an_upload_is_rejected_before_its_body_is_received(
         self, gateway: Gateway, server: ExitStack
     ) -> None:
         await _take_away(gateway, server)
@@ -96,7 +96,7 @@ class TestRedis:
         assert b'"code":"log-unavailable"' in answer
         assert gateway.stored() == []
 
-    async def test_no_command_waits(self, gateway: Gateway, server: ExitStack) -> None:
+    async def test_no_command_blocks(self, gateway: Gateway, server: ExitStack) -> None:
         photo = (await gateway.upload()).json()
         path = f"/api/photos/{photo['photoId']}"
         await gateway.get(path, after=photo["position"])
@@ -115,7 +115,7 @@ class TestRedis:
             for answer in answers
         } == {(503, "log-unavailable", RETRY_AFTER)}
 
-    async def test_a_command_for_many_photos_says_so_too(
+    async def test_a_command_for_many_photos_reports_it_too(
         self, gateway: Gateway, server: ExitStack
     ) -> None:
         photos = [(await gateway.upload()).json() for _ in range(2)]
@@ -132,7 +132,7 @@ class TestRedis:
 
         assert (answer.status_code, answer.json()["code"]) == (503, "log-unavailable")
 
-    async def test_what_was_uploaded_is_shown_and_health_says_what_is_not_there(
+    async def test_uploaded_photos_are_shown_and_health_names_what_is_down(
         self, gateway: Gateway, server: ExitStack
     ) -> None:
         data = picture()
@@ -148,14 +148,14 @@ class TestRedis:
         assert time.monotonic() - began < AT_ONCE_S
         assert health["checks"]["redis"] == {
             "status": "down",
-            "reason": "failed too often, and is not asked just now",
+            "reason": "failed too often; the circuit breaker is open",
             "breaker": "open",
         }
         assert measured["circuit_breaker_state dependency=redis"] == 2
         assert measured["circuit_breaker_openings_total dependency=redis"] == 1
         assert measured["circuit_breaker_state dependency=blobs"] == 0
 
-    async def test_uploads_after_its_time_find_redis_back(
+    async def test_uploads_find_redis_back_after_the_back_off(
         self, gateway: Gateway, server: ExitStack, own_folder: Path, clock: Clock
     ) -> None:
         await _take_away(gateway, server)
@@ -164,7 +164,7 @@ class TestRedis:
         clock.now_s = FIRST_S
 
         answer = await gateway.upload()
-        while answer.status_code == 503:  # another task finds out just now
+        while answer.status_code == 503:  # another task is probing right now
             assert answer.headers["Retry-After"] == "1"
             answer = await gateway.upload()
 
@@ -173,7 +173,7 @@ class TestRedis:
         assert "breaker" not in health["checks"]["redis"]
         assert (await samples(gateway))["circuit_breaker_state dependency=redis"] == 0
 
-    async def test_an_upload_of_which_a_half_has_come_waits_for_redis(
+    async def test_a_half_received_upload_waits_for_redis(
         self, gateway: Gateway, server: ExitStack, own_folder: Path, clock: Clock
     ) -> None:
         async def content() -> AsyncGenerator[bytes]:
@@ -196,11 +196,13 @@ class TestRedis:
 class TestBlobs:
     @pytest.fixture
     def deps(self, deps: Dependencies, small_disk: Path, clock: Clock) -> Dependencies:
-        """The blobs are on a disk that takes small pictures only."""
+        """The blobs are on a disk that only has space for small pictures."""
         breaker = Breaker("blobs", open_s=OPEN_S, clock=clock)
         return msgspec.structs.replace(deps, blobs=FolderBlobs(small_disk, breaker=breaker))
 
-    async def test_an_upload_is_refused_before_any_of_it_has_come(self, gateway: Gateway) -> None:
+    async def test_an_upload_is_rejected_before_its_body_is_received(
+        self, gateway: Gateway
+    ) -> None:
         await _fail(gateway)
 
         answer = await unsent(gateway)
@@ -210,7 +212,7 @@ class TestBlobs:
         assert b'"code":"storage-unavailable"' in answer
         assert gateway.stored() == []
 
-    async def test_what_was_uploaded_is_shown_and_health_says_what_is_not_taken(
+    async def test_uploaded_photos_are_shown_and_health_names_what_is_rejected(
         self, gateway: Gateway
     ) -> None:
         data = picture()
@@ -227,7 +229,7 @@ class TestBlobs:
         assert health.json()["checks"]["blobs"]["breaker"] == "open"
         assert measured["circuit_breaker_state dependency=blobs"] == 2
 
-    async def test_health_finds_the_disk_back_by_itself(
+    async def test_health_detects_by_itself_that_the_disk_is_back(
         self, gateway: Gateway, clock: Clock
     ) -> None:
         await _fail(gateway)
@@ -247,7 +249,7 @@ class TestBlobs:
 
         assert (await gateway.client.delete(path)).status_code == 204
 
-    async def test_the_first_upload_after_its_time_finds_the_disk_back(
+    async def test_the_first_upload_after_the_back_off_finds_the_disk_back(
         self, gateway: Gateway, clock: Clock
     ) -> None:
         await _fail(gateway)
@@ -262,7 +264,7 @@ class TestBlobs:
         assert still_away.headers["Retry-After"] == f"{2 * FIRST_S:g}"
         assert answer.status_code == 201
 
-    async def test_a_full_disk_is_named_every_time_until_it_has_room(
+    async def test_a_full_disk_is_reported_every_time_until_it_has_space(
         self, gateway: Gateway
     ) -> None:
         await _fill(gateway)
@@ -272,11 +274,11 @@ class TestBlobs:
         answer = await gateway.upload(picture() + LARGE)
 
         assert health["checks"]["blobs"]["status"] == "degraded"
-        assert health["checks"]["blobs"]["reason"] == "has no room left"
+        assert health["checks"]["blobs"]["reason"] == "has no space left"
         assert "breaker" not in health["checks"]["blobs"]
         assert answer.status_code == 201
 
-    async def test_a_disk_that_was_away_and_is_full_now_is_called_full(
+    async def test_a_disk_that_failed_and_is_full_now_is_reported_as_full(
         self, gateway: Gateway, clock: Clock
     ) -> None:
         await _fail(gateway)
@@ -291,7 +293,7 @@ def _draft_bytes(gateway: Gateway) -> int:
 
 
 async def _take_away(gateway: Gateway, server: ExitStack) -> None:
-    """Kill Redis, and wait until that is noticed."""
+    """Stop Redis, and wait until the gateway notices."""
     server.close()
     for _ in range(FAILURES):
         with suppress(Unavailable):
@@ -300,7 +302,7 @@ async def _take_away(gateway: Gateway, server: ExitStack) -> None:
 
 
 async def _fill(gateway: Gateway) -> None:
-    """Leave no room, and have so many uploads refused that a failing disk would be left alone."""
+    """Fill the disk, and upload until the circuit breaker of a failing disk would open."""
     fill(gateway.blobs.root)
     answers = [await gateway.upload(picture() + LARGE) for _ in range(2 * FAILURES)]
     refused = {(answer.status_code, answer.json()["code"]) for answer in answers}
@@ -308,7 +310,7 @@ async def _fill(gateway: Gateway) -> None:
 
 
 async def _fail(gateway: Gateway) -> None:
-    """Make the disk read-only, and upload until that is noticed."""
+    """Make the disk read-only, and upload until the gateway notices."""
     remount(gateway.blobs.root, "ro")
     answers = [await gateway.upload(picture() + LARGE) for _ in range(FAILURES)]
     refused = {(answer.status_code, answer.json()["code"]) for answer in answers}

@@ -8,7 +8,7 @@ from tests.gateway.processing import fail, process, start
 
 
 async def uploaded(gateway: Gateway, name: str = "alice", **fields: str) -> dict[str, Any]:
-    """A new photo, once lists show it."""
+    """Upload a photo; return it once lists show it."""
     photo = (await gateway.upload(None, name=name, **fields)).json()
     await gateway.get("/api/photos", name=name, after=photo["position"])
     return photo
@@ -19,7 +19,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
 
 
 class TestOne:
-    async def test_a_photo_is_there_as_soon_as_its_upload_is_in_the_read_model(
+    async def test_a_photo_exists_as_soon_as_its_upload_is_in_the_read_model(
         self, gateway: Gateway
     ) -> None:
         photo = (await gateway.upload(sessionId="trip")).json()
@@ -45,7 +45,7 @@ class TestOne:
             assert (await gateway.get(url)).status_code == 200
 
     @pytest.mark.parametrize("path", ["", "/original", "/thumbnails/150", "/optimized", "/history"])
-    async def test_another_clients_photo_is_not_there(self, gateway: Gateway, path: str) -> None:
+    async def test_another_clients_photo_is_not_found(self, gateway: Gateway, path: str) -> None:
         photo = await uploaded(gateway)
         await process(gateway, photo)
 
@@ -92,7 +92,7 @@ class TestList:
         assert sorted(seen) == sorted(photo["photoId"] for photo in photos)
         assert len(seen) == 5
 
-    async def test_lists_can_be_narrowed(self, gateway: Gateway) -> None:
+    async def test_lists_can_be_filtered(self, gateway: Gateway) -> None:
         first = await uploaded(gateway, sessionId="trip")
         second = await uploaded(gateway)
         done, failed = await process(gateway, first), await fail(gateway, second)
@@ -147,7 +147,7 @@ class TestList:
             ("after=nonsense", "invalid-position"),
         ],
     )
-    async def test_a_bad_question_gets_its_code(
+    async def test_an_invalid_query_gets_its_code(
         self, gateway: Gateway, query: str, code: str
     ) -> None:
         await uploaded(gateway)
@@ -170,7 +170,7 @@ class TestDelete:
             assert (gone.status_code, gone.json()["code"]) == (404, "photo-not-found")
         assert (await gateway.get("/api/photos")).json()["items"] == []
 
-    async def test_deleting_again_is_fine_and_records_nothing(self, gateway: Gateway) -> None:
+    async def test_deleting_twice_succeeds_and_records_nothing(self, gateway: Gateway) -> None:
         photo = await uploaded(gateway)
         first = await gateway.client.delete(f"/api/photos/{photo['photoId']}")
 
@@ -199,7 +199,7 @@ class TestDelete:
         assert (auditor.status_code, auditor.json()["code"]) == (403, "forbidden")
         assert (await gateway.get(path)).status_code == 200
 
-    async def test_an_operator_deletes_any_photo_in_its_own_name(self, gateway: Gateway) -> None:
+    async def test_an_operator_deletes_any_photo_under_its_own_name(self, gateway: Gateway) -> None:
         photo = await uploaded(gateway)
 
         answer = await gateway.client.delete(
@@ -231,7 +231,7 @@ class TestReprocess:
         assert (job.json()["pipeline"], job.json()["priority"]) == ("quick_processing", 1)
 
     @pytest.mark.parametrize("body", [None, b"{}", b"null"])
-    async def test_without_a_wish_the_whole_pipeline_runs(
+    async def test_without_a_body_the_whole_pipeline_runs(
         self, gateway: Gateway, body: bytes | None
     ) -> None:
         photo = await uploaded(gateway)
@@ -255,7 +255,7 @@ class TestReprocess:
             ({"pipeline": "p" * 70_000}, 413, "body-too-large"),
         ],
     )
-    async def test_a_bad_wish_gets_its_code(
+    async def test_an_invalid_body_gets_its_code(
         self, gateway: Gateway, body: Any, status: int, code: str
     ) -> None:
         photo = await uploaded(gateway)
@@ -275,9 +275,7 @@ class TestReprocess:
 
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
 
-    async def test_a_photo_in_process_or_deleted_is_not_processed_again(
-        self, gateway: Gateway
-    ) -> None:
+    async def test_a_running_or_deleted_photo_cannot_be_reprocessed(self, gateway: Gateway) -> None:
         photo = await uploaded(gateway)
         path = f"/api/photos/{photo['photoId']}"
         await start(gateway, photo)
@@ -289,7 +287,7 @@ class TestReprocess:
         assert (running.status_code, running.json()["code"]) == (409, "job-running")
         assert (deleted.status_code, deleted.json()["code"]) == (410, "photo-deleted")
 
-    async def test_auditors_and_strangers_process_nothing(self, gateway: Gateway) -> None:
+    async def test_auditors_and_strangers_cannot_reprocess(self, gateway: Gateway) -> None:
         photo = await uploaded(gateway)
         path = f"/api/photos/{photo['photoId']}/reprocess"
 
@@ -335,7 +333,7 @@ class TestHistory:
         assert pages == whole
 
     @pytest.mark.parametrize("cursor", ["nonsense", "1:1-1"])
-    async def test_a_cursor_of_something_else_is_refused(
+    async def test_a_cursor_of_another_list_is_rejected(
         self, gateway: Gateway, cursor: str
     ) -> None:
         photo = await uploaded(gateway)
@@ -346,7 +344,7 @@ class TestHistory:
 
 
 class TestJobsAndSessions:
-    async def test_a_job_tells_its_stages(self, gateway: Gateway) -> None:
+    async def test_a_job_lists_its_stages(self, gateway: Gateway) -> None:
         photo = await uploaded(gateway, pipeline="full_processing", priority="3")
         end = await process(gateway, photo)
 
@@ -367,7 +365,7 @@ class TestJobsAndSessions:
         assert (counted["sessionId"], counted["clientId"]) == (session, "alice")
         assert (counted["photos"], counted["completed"], counted["queued"]) == (2, 1, 1)
 
-    async def test_two_clients_may_have_a_session_of_one_name(self, gateway: Gateway) -> None:
+    async def test_two_clients_may_use_the_same_session_id(self, gateway: Gateway) -> None:
         await uploaded(gateway, sessionId="trip")
         await uploaded(gateway, "bob", sessionId="trip")
 
@@ -379,7 +377,7 @@ class TestJobsAndSessions:
         assert (either.status_code, either.json()["code"]) == (409, "ambiguous-session")
         assert bobs.json()["clientId"] == "bob"
 
-    async def test_jobs_and_sessions_of_others_are_not_there(self, gateway: Gateway) -> None:
+    async def test_jobs_and_sessions_of_other_clients_are_not_found(self, gateway: Gateway) -> None:
         photo = await uploaded(gateway, sessionId="trip")
 
         job = await gateway.get(f"/api/jobs/{photo['jobId']}", name="bob")

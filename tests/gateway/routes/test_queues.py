@@ -10,7 +10,7 @@ from gateway.http.limits import Limits
 from tests.gateway.conftest import Gateway
 from tests.gateway.listeners import following
 from tests.gateway.processing import fail
-from tests.gateway.tasks import claim, dispatch, events, told
+from tests.gateway.tasks import claim, dispatch, events, pipeline_events
 
 QUEUES = "/api/ops/queues"
 REASON = {"reason": "a bad batch"}
@@ -71,7 +71,7 @@ async def test_the_stages_come_in_the_order_of_the_tree_and_erasure_last(gateway
     }
 
 
-async def test_what_waits_who_works_and_what_failed_is_shown(gateway: Gateway) -> None:
+async def test_the_backlog_the_workers_and_the_failures_are_shown(gateway: Gateway) -> None:
     urgent = (await gateway.upload(priority="1")).json()
     await gateway.upload(priority="9")
     failed = (await gateway.upload(priority="9")).json()
@@ -107,16 +107,16 @@ async def test_the_clients_of_a_paused_stage_are_counted(gateway: Gateway) -> No
 
 @pytest.mark.parametrize("name", ["alice", "auditor"])
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
-async def test_only_operators_steer(
+async def test_only_operators_control_queues(
     gateway: Gateway, method: str, path: str, body: Any, name: str
 ) -> None:
     answer = await ask(gateway, method, path, body, name=name)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-    assert await told(gateway) == []
+    assert await pipeline_events(gateway) == []
 
 
-async def test_auditors_look_and_clients_do_not(gateway: Gateway) -> None:
+async def test_auditors_may_look_and_clients_may_not(gateway: Gateway) -> None:
     assert (await gateway.get(QUEUES, name="auditor")).status_code == 200
     assert (await gateway.get(QUEUES, name="alice")).json()["code"] == "forbidden"
 
@@ -130,12 +130,12 @@ async def test_a_pause_is_an_event_with_its_actor_and_position(gateway: Gateway)
     assert (held["stage"], held["paused"]) == ("metadata", True)
     assert (await stage(gateway, "metadata"))["paused"]
     assert not (await stage(gateway, "thumbnails"))["paused"]
-    assert await told(gateway) == [
+    assert await pipeline_events(gateway) == [
         {"type": "pipeline.paused", "actor": "operator:operator", "stage": "metadata"}
     ]
 
 
-async def test_what_operators_do_is_seen_in_the_global_room_and_in_no_other(
+async def test_operators_actions_appear_only_in_the_global_room(
     gateway: Gateway,
 ) -> None:
     async with (
@@ -151,13 +151,13 @@ async def test_what_operators_do_is_seen_in_the_global_room_and_in_no_other(
     assert upload.data["data"]["photoId"] == photo["photoId"]
 
 
-async def test_two_operators_who_pause_at_once_are_one_event(gateway: Gateway) -> None:
+async def test_two_concurrent_pauses_are_one_event(gateway: Gateway) -> None:
     first, *others = await asyncio.gather(
         *(ask(gateway, "POST", "metadata/pause") for _ in range(5))
     )
 
     assert all(each.json() == first.json() for each in others)
-    assert len(await told(gateway)) == 1
+    assert len(await pipeline_events(gateway)) == 1
 
 
 async def test_all_stages_are_paused_and_resumed_together(gateway: Gateway) -> None:
@@ -181,7 +181,7 @@ async def test_erasures_can_be_paused_but_not_drained(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "body"), CHANGES)
-async def test_a_stage_that_is_not_there_is_refused(
+async def test_an_unknown_stage_is_rejected(
     gateway: Gateway, method: str, path: str, body: Any
 ) -> None:
     answer = await ask(gateway, method, path.replace("validation", "faces"), body)
@@ -190,7 +190,7 @@ async def test_a_stage_that_is_not_there_is_refused(
 
 
 class TestLimits:
-    async def test_both_limits_are_set_together_and_null_takes_one_away(
+    async def test_both_limits_are_set_together_and_null_removes_one(
         self, gateway: Gateway
     ) -> None:
         both = {"concurrency": 2, "rate": {"max": 10, "durationMs": 500}}
@@ -202,11 +202,12 @@ class TestLimits:
         assert first.json()["limit"] == shown == both
         assert second.json()["limit"] == {"concurrency": 2, "rate": None}
         limit = Limit(concurrency=2, rate=Rate(max=10, duration_ms=500))
-        assert [each["limit"] for each in await told(gateway)] == [limit, Limit(concurrency=2)]
+        assert [each["limit"] for each in await pipeline_events(gateway)] == [
+            limit,
+            Limit(concurrency=2),
+        ]
 
-    async def test_of_all_stages_a_worker_has_one_concurrency_and_no_rate(
-        self, gateway: Gateway
-    ) -> None:
+    async def test_all_stages_share_a_concurrency_and_have_no_rate(self, gateway: Gateway) -> None:
         answer = await ask(gateway, "PUT", "all/limits", {"concurrency": 5})
         refused = await ask(gateway, "PUT", "all/limits", {"rate": {"max": 1}})
 
@@ -227,15 +228,15 @@ class TestLimits:
             [],
         ],
     )
-    async def test_what_is_no_limit_is_refused(self, gateway: Gateway, body: Any) -> None:
+    async def test_an_invalid_limit_is_rejected(self, gateway: Gateway, body: Any) -> None:
         answer = await ask(gateway, "PUT", "metadata/limits", body)
 
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
-        assert await told(gateway) == []
+        assert await pipeline_events(gateway) == []
 
 
 class TestDrain:
-    async def test_a_call_takes_a_bounded_number_and_says_how_many_remain(
+    async def test_a_call_drains_a_limited_number_and_returns_how_many_remain(
         self, gateway: Gateway
     ) -> None:
         uploads = [(await gateway.upload()).json() for _ in range(3)]
@@ -253,12 +254,12 @@ class TestDrain:
             assert last["metadata"]["actor"] == "operator:operator"
             assert (last["data"]["code"], last["data"]["error"]) == ("drained", "a bad batch")
         drained = {"type": "pipeline.drained", "actor": "operator:operator", "stage": "validation"}
-        assert await told(gateway) == [
+        assert await pipeline_events(gateway) == [
             drained | {"tasks": 2} | REASON,
             drained | {"tasks": 1} | REASON,
         ]
 
-    async def test_all_stages_are_drained_but_erasures(self, gateway: Gateway) -> None:
+    async def test_draining_all_stages_spares_erasures(self, gateway: Gateway) -> None:
         kept, deleted = (await gateway.upload()).json(), (await gateway.upload()).json()
         await gateway.client.delete(f"/api/photos/{deleted['photoId']}")
         await dispatch(gateway)
@@ -269,12 +270,12 @@ class TestDrain:
         assert (await events(gateway, kept))[-1]["type"] == "photo.processing.failed"
         assert (await stage(gateway, "erasure"))["waiting"] == 1
 
-    async def test_where_nothing_waits_nothing_is_recorded(self, gateway: Gateway) -> None:
+    async def test_draining_an_empty_queue_records_nothing(self, gateway: Gateway) -> None:
         answer = await ask(gateway, "POST", "all/drain", REASON)
 
         assert answer.json() == {"stage": "all", "drained": 0, "remaining": 0}
         assert "X-Log-Position" not in answer.headers
-        assert await told(gateway) == []
+        assert await pipeline_events(gateway) == []
 
     @pytest.mark.parametrize(
         "body", [None, {}, {"reason": ""}, {"reason": "x" * 501}, {"why": "x"}]

@@ -1,4 +1,4 @@
-"""Quotas of clients, over HTTP: refused early and exactly, shown, and changed by operators."""
+"""Quotas over HTTP: enforced early and exactly, shown, and changed by operators."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -36,7 +36,7 @@ async def quota_of(gateway: Gateway, name: str = "alice") -> dict[str, Any]:
 
 
 async def refused_unread(gateway: Gateway, size: int) -> httpx.Response:
-    """The answer to an upload of which only the head was sent."""
+    """Return the response to an upload of which only the head is sent."""
     reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
     try:
         writer.write(
@@ -55,7 +55,7 @@ async def refused_unread(gateway: Gateway, size: int) -> httpx.Response:
 
 @asynccontextmanager
 async def second(gateway: Gateway) -> AsyncGenerator[Gateway]:
-    """Another gateway over the same log and blobs."""
+    """Serve another gateway over the same log and blobs."""
     log = gateway.log
     redis = connect("unix://" + log.redis.connection_pool.connection_kwargs["path"])
     other = await Log.open(redis, prefix=log.keys.prefix)
@@ -72,7 +72,7 @@ class TestPhotos:
     def limits(self) -> Limits:
         return Limits(append_patience_s=1.0, linger_s=2.0, quota_photos=5)
 
-    async def test_two_gateways_accept_no_more_than_there_is_room_for(
+    async def test_two_gateways_together_accept_no_more_than_the_quota(
         self, gateway: Gateway
     ) -> None:
         async with second(gateway) as other:
@@ -83,10 +83,12 @@ class TestPhotos:
         assert codes.count((201, None)) == 5
         assert codes.count((507, "quota-photos")) == 15
         assert len([each async for each in gateway.log.scan(0)]) == 5
-        assert len(gateway.stored()) == 5  # what was refused has left nothing
+        assert len(gateway.stored()) == 5  # rejected uploads leave nothing
         assert (await quota_of(gateway))["photos"] == {"used": 5, "limit": 5}
 
-    async def test_a_client_without_room_is_refused_before_it_sends(self, gateway: Gateway) -> None:
+    async def test_a_client_without_quota_is_rejected_before_it_sends(
+        self, gateway: Gateway
+    ) -> None:
         for _ in range(5):
             await gateway.upload()
 
@@ -96,7 +98,7 @@ class TestPhotos:
         assert answer.json()["advice"]
         assert (await gateway.upload(name="bob")).status_code == 201
 
-    async def test_what_was_done_under_the_same_key_is_answered_again(
+    async def test_a_repeated_key_gets_the_same_response_despite_the_quota(
         self, gateway: Gateway
     ) -> None:
         data = picture()
@@ -113,13 +115,13 @@ class TestPhotos:
         assert (await send()).json() == first.json()
         assert code(await gateway.upload()) == (507, "quota-photos")
 
-    async def test_deleting_makes_room(self, gateway: Gateway) -> None:
+    async def test_deleting_frees_quota(self, gateway: Gateway) -> None:
         photos = [(await gateway.upload()).json() for _ in range(5)]
         await gateway.client.delete(f"/api/photos/{photos[0]['photoId']}")
 
         assert (await gateway.upload()).status_code == 201
 
-    async def test_an_operator_raises_it_in_all_gateways(self, gateway: Gateway) -> None:
+    async def test_an_operator_raises_the_quota_in_all_gateways(self, gateway: Gateway) -> None:
         for _ in range(5):
             await gateway.upload()
         async with second(gateway) as other:
@@ -146,7 +148,7 @@ class TestPhotos:
         ] * 2
         assert (await quota_of(gateway))["photos"]["limit"] == 5
 
-    async def test_a_count_that_was_lost_is_not_taken_for_nothing(self, gateway: Gateway) -> None:
+    async def test_a_lost_count_is_not_taken_for_zero(self, gateway: Gateway) -> None:
         for _ in range(5):
             await gateway.upload()
         await gateway.log.redis.delete(gateway.log.keys.usage(0, "alice"))
@@ -165,9 +167,7 @@ class TestBytes:
             max_field_bytes=1_000,
         )
 
-    async def test_small_files_do_not_outrun_the_pictures_made_of_them(
-        self, gateway: Gateway
-    ) -> None:
+    async def test_the_quota_reserves_bytes_for_renditions(self, gateway: Gateway) -> None:
         answers = await asyncio.gather(*(gateway.upload(picture()) for _ in range(24)))
 
         quota = await quota_of(gateway)
@@ -179,10 +179,12 @@ class TestBytes:
         await fail(gateway, accepted[0].json())
         assert (await quota_of(gateway))["reservedBytes"] == 50_000 * (len(accepted) - 1)
 
-    async def test_what_cannot_fit_is_refused_before_it_is_sent(self, gateway: Gateway) -> None:
+    async def test_an_upload_that_cannot_fit_is_rejected_before_it_is_sent(
+        self, gateway: Gateway
+    ) -> None:
         assert code(await refused_unread(gateway, 400_000)) == (507, "quota-bytes")
 
-    async def test_bytes_of_unknown_number_are_refused_once_they_are_too_many(
+    async def test_an_upload_of_unknown_size_is_rejected_once_it_is_too_large(
         self, gateway: Gateway
     ) -> None:
         async def endlessly() -> AsyncGenerator[bytes]:
@@ -200,7 +202,7 @@ class TestBytes:
         assert code(answer) == (507, "quota-bytes")
         assert gateway.stored() == []
 
-    async def test_renditions_count_superseded_ones_too(self, gateway: Gateway) -> None:
+    async def test_renditions_count_including_superseded_ones(self, gateway: Gateway) -> None:
         photo = (await gateway.upload()).json()
         await process(gateway, photo)
         again = await gateway.client.post(f"/api/photos/{photo['photoId']}/reprocess")
@@ -210,9 +212,7 @@ class TestBytes:
         assert len(gateway.stored()) == 9
         assert (await quota_of(gateway))["bytes"] == {"used": stored, "limit": 300_000}
 
-    async def test_a_client_without_a_byte_left_processes_nothing_again(
-        self, gateway: Gateway
-    ) -> None:
+    async def test_a_client_without_bytes_left_cannot_reprocess(self, gateway: Gateway) -> None:
         photo = (await gateway.upload()).json()
         await process(gateway, photo)
         used = (await quota_of(gateway))["bytes"]["used"]
@@ -229,7 +229,7 @@ class TestJobs:
     def limits(self) -> Limits:
         return Limits(append_patience_s=1.0, linger_s=2.0, quota_jobs=1)
 
-    async def test_one_that_ends_makes_room_for_another(self, gateway: Gateway) -> None:
+    async def test_a_job_that_ends_frees_quota_for_another(self, gateway: Gateway) -> None:
         photo = (await gateway.upload()).json()
         refused = await gateway.upload()
         await fail(gateway, photo)
@@ -247,7 +247,7 @@ class TestUploads:
     def limits(self) -> Limits:
         return Limits(append_patience_s=1.0, linger_s=2.0, quota_uploads=1)
 
-    async def test_one_too_many_is_refused_at_once_and_others_get_in(
+    async def test_one_upload_too_many_is_rejected_and_other_clients_get_in(
         self, gateway: Gateway
     ) -> None:
         answers: list[httpx.Response] = []
@@ -277,7 +277,7 @@ class TestIdempotencyKeys:
     def limits(self) -> Limits:
         return Limits(append_patience_s=1.0, linger_s=2.0, quota_idempotency_keys=1)
 
-    async def test_one_too_many_is_refused_and_told_when_to_come_again(
+    async def test_one_key_too_many_is_rejected_and_told_when_to_retry(
         self, gateway: Gateway
     ) -> None:
         async def send(key: str) -> httpx.Response:
@@ -294,7 +294,7 @@ class TestIdempotencyKeys:
         assert (await gateway.upload()).status_code == 201  # without a key
 
 
-async def test_me_shows_what_is_used_of_the_quota(gateway: Gateway) -> None:
+async def test_me_shows_the_usage_of_the_quota(gateway: Gateway) -> None:
     data = picture()
     await gateway.upload(data)
 
@@ -349,7 +349,7 @@ async def test_operators_list_clients_page_by_page(gateway: Gateway) -> None:
         ("operator", "GET", "/api/ops/clients?cursor=%00", None, (400, "invalid-cursor")),
     ],
 )
-async def test_who_may_see_and_change_what(
+async def test_quotas_are_visible_and_changeable_by_role(
     gateway: Gateway,
     name: str,
     method: str,

@@ -1,4 +1,4 @@
-"""Somebody writes into Redis: whatever is done to a key, it is made again or named."""
+"""Foreign writes to Redis: a spoiled key is recreated, or an error names it."""
 
 from collections.abc import AsyncGenerator, Callable
 from io import BytesIO
@@ -56,7 +56,7 @@ KEYS: dict[str, Callable[[Keys, str], str]] = {
 """One key of each method of ``Keys``, by its name."""
 
 NOT_KEYS = {"projected", "prefix", "lanes"}
-"""A channel, no key, and many of one kind."""
+"""A channel, no key, and many keys of one kind."""
 
 TEXTS = ("", "garbage", "a 1-1", "inf", "\udcff")
 
@@ -73,7 +73,7 @@ def test_every_kind_of_key_has_a_case() -> None:
 
 @pytest.fixture
 async def background(gateway: Gateway) -> AsyncGenerator[Background]:
-    """That of a worker beside the gateway, which looks at its lanes all the time."""
+    """The background tasks of a worker beside the gateway that polls its lanes."""
     background = Background()
     worker = Worker(
         gateway.log,
@@ -91,8 +91,8 @@ async def background(gateway: Gateway) -> AsyncGenerator[Background]:
         worker.stop()
 
 
-async def untouched(redis: Any, key: str, kind: str) -> None:
-    """Make the key as it may be, where the story so far has not."""
+async def ensure(redis: Any, key: str, kind: str) -> None:
+    """Create the key in a valid form unless it exists."""
     if not await redis.exists(key):
         match kind:
             case "hash":
@@ -136,14 +136,14 @@ async def keyed(gateway: Gateway, data: bytes, key: str) -> httpx.Response:
 
 
 async def browse(gateway: Gateway, cookie: str) -> httpx.Response:
-    """As a browser that was signed in."""
+    """Send a request as a browser that is signed in."""
     request = gateway.client.build_request("GET", "/api/me", headers={"Cookie": cookie})
     del request.headers["Authorization"]
     return await gateway.client.send(request)
 
 
 class Uses:
-    """Everything that a client, a browser and an operator do with what the keys hold."""
+    """Requests of a client, a browser and an operator that use the spoiled key."""
 
     def __init__(self, gateway: Gateway, key: str, *, stays: bool) -> None:
         self._gateway = gateway
@@ -151,7 +151,7 @@ class Uses:
         self._stays = stays
 
     def check(self, answer: httpx.Response, *expected: int) -> bool:
-        """Whether it is as ``expected``; anything else has to name the key."""
+        """Return whether the status is ``expected``; any other response must name the key."""
         if answer.status_code in expected:
             return True
         assert answer.status_code == 503, answer.text
@@ -159,7 +159,7 @@ class Uses:
         return False
 
     async def again(self, ask: Callable[[], Any], *expected: int) -> httpx.Response | None:
-        """The answer as ``expected``; None where the key stays as it is and was named."""
+        """Retry until the status is ``expected``; return None if the key stays and was named."""
         with anyio.fail_after(DEADLINE_S):
             while not self.check(answer := await ask(), *expected):
                 if self._stays:
@@ -170,7 +170,7 @@ class Uses:
 
 @pytest.mark.parametrize("how", ["deleted", "of another type", *TEXTS])
 @pytest.mark.parametrize("name", KEYS)
-async def test_a_spoiled_key_is_made_again_or_named(
+async def test_a_spoiled_key_is_recreated_or_named(
     gateway: Gateway, background: Background, name: str, how: str
 ) -> None:
     log, redis, data = gateway.log, gateway.log.redis, picture()
@@ -186,13 +186,13 @@ async def test_a_spoiled_key_is_made_again_or_named(
     assert kind is not None
 
     for key in keys:
-        await untouched(redis, key, kind.type)
+        await ensure(redis, key, kind.type)
         await spoil(redis, key, kind.type, how)
 
     uses = Uses(gateway, keys[0], stays=kind.remedy == "stays")
     path = f"/api/photos/{first['photoId']}"
     second = await uses.again(gateway.upload, 201)
-    if (name, how) != ("log", "deleted"):  # the state of a photo without events keeps its id taken
+    if (name, how) != ("log", "deleted"):  # a photo without events still occupies its id
         await uses.again(lambda: keyed(gateway, data, "one"), 200, 201)
     await uses.again(lambda: gateway.upload(data), 200, 201)
     await uses.again(lambda: gateway.client.post(f"{path}/reprocess"), 202, 404, 409)
@@ -211,7 +211,7 @@ async def test_a_spoiled_key_is_made_again_or_named(
 
 
 async def keys_like(log: Log, key: str) -> list[str]:
-    """The key, and all others of its kind that there are."""
+    """Return the key, and all other existing keys of its kind."""
     redis: Any = log.redis
     word = _word(log.keys, key)
     found = [each.decode() async for each in redis.scan_iter(match=f"{log.keys.prefix}:*")]

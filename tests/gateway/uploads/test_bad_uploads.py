@@ -1,4 +1,4 @@
-"""Every bad upload gets its own code, and leaves neither a file nor an event behind."""
+"""Every invalid upload is rejected with its own code, and leaves no file and no event behind."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -26,7 +26,7 @@ def projecting() -> bool:
 
 
 class Bad(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, and how it is refused."""
+    """A request, and how it is rejected."""
 
     what: str
     body: bytes
@@ -88,7 +88,7 @@ CASES = [
     Bad(what="noise", body=b"\x00\xff" * 500, status=400, code="malformed-multipart"),
     Bad(what="no end", body=FILE, status=400, code="malformed-multipart"),
     Bad(
-        what="a part without a name of its kind",
+        what="a part without Content-Disposition",
         body=b"--x\r\nContent-Type: image/png\r\n\r\n" + picture() + b"\r\n--x--\r\n",
         status=400,
         code="malformed-multipart",
@@ -124,7 +124,7 @@ CASES = [
         body=form(part("photo", picture(), "a.png")),
         status=400,
         code="missing-file",
-        says="a file came as 'photo'",
+        says="a file in the field 'photo'",
     ),
     Bad(what="an empty file", body=form(part("file", b"", "a.png")), status=400, code="empty-file"),
     Bad(what="two files", body=form(FILE, FILE), status=400, code="too-many-files"),
@@ -145,7 +145,7 @@ CASES = [
         body=form(part("photo", LARGE, "a.png")),
         status=400,
         code="missing-file",
-        says="a file came as 'photo'",
+        says="a file in the field 'photo'",
     ),
     Bad(
         what="a large file beside the photo",
@@ -193,14 +193,14 @@ CASES = [
         code="unsupported-type",
     ),
     Bad(
-        what="one byte too much",
+        what="one byte too many",
         body=form(part("file", LARGE[: LIMITS.max_upload_bytes + 1], "a.png")),
         status=413,
         code="upload-too-large",
         says="200 kB",
     ),
     Bad(
-        what="a body whose length alone is too much",
+        what="a body whose length alone is too large",
         body=form(part("file", LARGE * 2, "a.png")),
         status=413,
         code="upload-too-large",
@@ -251,13 +251,15 @@ CASES = [
 
 
 async def chunked(body: bytes) -> AsyncGenerator[bytes]:
-    """A body whose length the receiver is not told."""
+    """Yield a body whose length is not announced."""
     for start in range(0, len(body), 50_000):
         yield body[start : start + 50_000]
 
 
 @pytest.mark.parametrize("bad", CASES, ids=lambda bad: bad.what)
-async def test_a_bad_upload_is_refused_and_leaves_nothing(gateway: Gateway, bad: Bad) -> None:
+async def test_an_invalid_upload_is_rejected_and_leaves_nothing_behind(
+    gateway: Gateway, bad: Bad
+) -> None:
     for body in (bad.body, chunked(bad.body)):
         answer = await gateway.client.post(
             UPLOAD,
@@ -273,13 +275,13 @@ async def test_a_bad_upload_is_refused_and_leaves_nothing(gateway: Gateway, bad:
     assert await gateway.log.end(0) == Position.start(0)
 
 
-async def test_the_largest_file_allowed_is_taken(gateway: Gateway) -> None:
+async def test_the_largest_allowed_file_is_accepted(gateway: Gateway) -> None:
     answer = await gateway.upload(LARGE[: LIMITS.max_upload_bytes])
 
     assert answer.status_code == 201
 
 
-async def test_hostile_files_are_refused_or_kept_as_they_are(
+async def test_hostile_files_are_rejected_or_stored_unchanged(
     gateway: Gateway, photos: Path
 ) -> None:
     small = [
@@ -297,7 +299,7 @@ async def test_hostile_files_are_refused_or_kept_as_they_are(
     ("headers", "code"),
     [({}, "missing-token"), ({"Authorization": "Bearer nonsense"}, "invalid-token")],
 )
-async def test_a_stranger_learns_so_before_anything_is_stored(
+async def test_an_upload_without_a_valid_token_is_rejected_before_anything_is_stored(
     gateway: Gateway, headers: dict[str, str], code: str
 ) -> None:
     del gateway.client.headers["Authorization"]

@@ -39,7 +39,7 @@ from gateway.uploads.filenames import UNNAMED, clean, disposition, with_suffix
         ("a." + "b" * 300, "a." + "b" * 253),
     ],
 )
-def test_a_name_keeps_what_a_name_needs(name: str, expected: str) -> None:
+def test_a_name_is_cleaned(name: str, expected: str) -> None:
     assert clean(name, 255) == expected
 
 
@@ -47,7 +47,7 @@ ANY = st.text(st.characters(codec=None), max_size=400)
 
 
 @given(ANY, st.integers(32, 255))
-def test_any_name_becomes_one_that_can_be_shown(name: str, max_bytes: int) -> None:
+def test_any_name_becomes_displayable(name: str, max_bytes: int) -> None:
     cleaned = clean(name, max_bytes)
 
     assert 0 < len(cleaned.encode()) <= max_bytes
@@ -78,7 +78,7 @@ def test_any_clean_name_survives_the_header(name: str) -> None:
     assert message.get_filename() == cleaned
 
 
-def test_old_browsers_get_a_plain_name() -> None:
+def test_old_browsers_get_an_ascii_name() -> None:
     header = disposition("attachment", 'Über "1".jpg')
 
     plain, extended = 'filename="Uber _1_.jpg"', "filename*=UTF-8''%C3%9Cber%20%221%22.jpg"
@@ -89,5 +89,5 @@ def test_old_browsers_get_a_plain_name() -> None:
     ("name", "expected"),
     [("a.jpg", "a-x.webp"), ("a.b.jpg", "a.b-x.webp"), ("a", "a-x.webp"), (".jpg", ".jpg-x.webp")],
 )
-def test_a_rendition_is_called_after_its_photo(name: str, expected: str) -> None:
+def test_a_rendition_is_named_after_its_photo(name: str, expected: str) -> None:
     assert with_suffix(name, "-x.webp") == expected

@@ -1,4 +1,4 @@
-"""Any bytes in any pieces: a form, or a refusal."""
+"""Any bytes, in any pieces, give a form or a rejection."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,7 +30,7 @@ VALID = (
 
 
 async def receive(folder: Path, pieces: Sequence[bytes]) -> tuple[Form, str]:
-    """The form of a body that comes in these pieces, and the SHA-256 of its file."""
+    """Return the form of a body that arrives in these pieces, and the SHA-256 of its file."""
     left = list(pieces)
     scope: Any = {
         "type": "http",
@@ -61,7 +61,7 @@ SLOWLY = settings(
 
 @SLOWLY
 @given(cuts=st.lists(st.integers(0, len(VALID)), max_size=40))
-def test_a_form_is_the_same_in_whatever_pieces_it_comes(tmp_path: Path, cuts: list[int]) -> None:
+def test_a_form_is_the_same_in_any_pieces(tmp_path: Path, cuts: list[int]) -> None:
     whole = anyio.run(receive, tmp_path, [VALID])
 
     cut = anyio.run(receive, tmp_path, pieces_of(VALID, cuts))
@@ -85,7 +85,7 @@ def test_a_form_is_the_same_in_whatever_pieces_it_comes(tmp_path: Path, cuts: li
     ).map(b"".join),
     cuts=st.lists(st.integers(0, 1000), max_size=10),
 )
-def test_any_body_is_a_form_or_refused(tmp_path: Path, body: bytes, cuts: list[int]) -> None:
+def test_any_body_is_a_form_or_rejected(tmp_path: Path, body: bytes, cuts: list[int]) -> None:
     with suppress(Refused, Rejected):
         anyio.run(receive, tmp_path, pieces_of(body, cuts))
 
@@ -94,7 +94,7 @@ def test_any_body_is_a_form_or_refused(tmp_path: Path, body: bytes, cuts: list[i
 
 @SLOWLY
 @given(cut=st.integers(0, len(VALID) - 5))
-def test_a_form_that_ends_early_is_refused(tmp_path: Path, cut: int) -> None:
+def test_a_form_that_ends_early_is_rejected(tmp_path: Path, cut: int) -> None:
     with pytest.raises(Refused) as refused:
         anyio.run(receive, tmp_path, [VALID[:cut]])
 

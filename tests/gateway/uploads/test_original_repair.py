@@ -1,4 +1,4 @@
-"""A photo whose original the blob store has lost gets it back from who sends the same bytes."""
+"""Uploading the same bytes again restores a missing or altered original."""
 
 import hashlib
 from pathlib import Path
@@ -27,7 +27,7 @@ async def _upload(gateway: Gateway, data: bytes, key: str | None) -> httpx.Respo
 
 
 def _original(gateway: Gateway) -> Path:
-    """That of the only photo."""
+    """Return the path of the only original."""
     [original] = gateway.blobs.root.glob("originals/*/*")
     return original
 
@@ -42,7 +42,7 @@ def _alter(gateway: Gateway, data: bytes) -> None:
     ("first_key", "second_key", "status"),
     [(None, None, 200), (None, "again", 200), ("same", "same", 201)],
 )
-async def test_the_same_bytes_bring_a_lost_original_back(
+async def test_the_same_bytes_restore_a_missing_original(
     gateway: Gateway, first_key: str | None, second_key: str | None, status: int
 ) -> None:
     data = picture()
@@ -88,7 +88,7 @@ async def _history(gateway: Gateway, photo: dict[str, Any]) -> list[dict[str, An
 
 @pytest.mark.parametrize("cause", ["missing", "altered"])
 @pytest.mark.parametrize("keys", [(None, None), (None, "again"), ("same", "same")])
-async def test_the_history_says_that_an_original_was_restored_and_by_whom(
+async def test_the_history_records_each_restored_original_and_its_actor(
     gateway: Gateway, cause: str, keys: tuple[str | None, str | None]
 ) -> None:
     data = picture()
@@ -99,7 +99,7 @@ async def test_the_history_says_that_an_original_was_restored_and_by_whom(
     for _ in range(2):
         _harm(_original(gateway), cause)
         positions.append((await _upload(gateway, data, keys[1])).json()["position"])
-        await _upload(gateway, data, keys[1])  # it is whole: nothing to record
+        await _upload(gateway, data, keys[1])  # it is intact: nothing to record
 
     uploaded, *restored = await _history(gateway, photo)
     assert [each["type"] for each in restored] == ["photo.original.restored"] * 2
@@ -121,7 +121,7 @@ async def test_the_history_says_that_an_original_was_restored_and_by_whom(
 class TestHealth:
     @pytest.fixture
     def limits(self) -> Limits:
-        """Altered files are read again at once; those that nobody has noted are not looked for."""
+        """Let health reread altered files each time; it does not search for damage itself."""
         return Limits(
             append_patience_s=1.0,
             linger_s=2.0,
@@ -132,7 +132,7 @@ class TestHealth:
 
     @pytest.fixture
     async def photo(self, gateway: Gateway) -> dict[str, Any]:
-        """A processed photo with its ``data``."""
+        """Return a processed photo with its ``data``."""
         data = picture()
         photo = (await _upload(gateway, data, None)).json()
         await gateway.get("/api/photos", after=await process(gateway, photo))
@@ -144,7 +144,7 @@ class TestHealth:
 
     @pytest.mark.parametrize("damage", ["missing", "altered"])
     @pytest.mark.parametrize("seen_by", ["a download", "a worker", "an upload that fails"])
-    async def test_health_tells_of_an_original_until_it_is_whole(
+    async def test_health_reports_a_damaged_original_until_it_is_intact(
         self,
         gateway: Gateway,
         photo: dict[str, Any],
@@ -173,7 +173,7 @@ class TestHealth:
 
     @pytest.mark.parametrize("damage", ["missing", "altered"])
     @pytest.mark.parametrize("mended_by", ["a new job", "a deletion", "a restored file", "nothing"])
-    async def test_health_tells_of_a_rendition_until_it_is_whole_or_no_longer_shown(
+    async def test_health_reports_a_damaged_rendition_until_it_is_intact_or_replaced(
         self, gateway: Gateway, photo: dict[str, Any], damage: str, mended_by: str
     ) -> None:
         [thumbnail] = gateway.blobs.root.glob("renditions/*/*/*/thumbnail-150-*")
@@ -196,7 +196,7 @@ class TestHealth:
         after = await self.blobs(gateway)
         assert after == (told if mended_by == "nothing" else ("ok", ""))
 
-    async def test_health_of_a_gateway_tells_what_another_process_has_noted(
+    async def test_health_reports_damage_that_another_process_has_noted(
         self, gateway: Gateway, photo: dict[str, Any]
     ) -> None:
         original = _original(gateway)
@@ -224,9 +224,9 @@ class TestHealth:
 
 
 class TestAtOnce:
-    """With the times of a real gateway."""
+    """With the times of a production gateway."""
 
-    async def test_what_was_met_since_the_last_look_is_told(self, gateway: Gateway) -> None:
+    async def test_damage_found_since_the_last_check_is_reported(self, gateway: Gateway) -> None:
         photo = (await gateway.upload(picture())).json()
         await gateway.get("/api/photos", after=photo["position"])
         before = (await gateway.client.get("/health")).json()["checks"]["blobs"]
@@ -240,10 +240,10 @@ class TestAtOnce:
 
 
 async def _fails(_key: str) -> None:
-    raise Unavailable("the disk is away")
+    raise Unavailable("the disk is unavailable")
 
 
-async def test_other_bytes_bring_nothing_back(gateway: Gateway) -> None:
+async def test_other_bytes_restore_nothing(gateway: Gateway) -> None:
     await gateway.upload(picture())
     _original(gateway).unlink()
 

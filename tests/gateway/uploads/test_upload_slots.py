@@ -1,4 +1,4 @@
-"""Places of uploads are shared between clients."""
+"""Slots for uploads are shared between clients."""
 
 from contextlib import AsyncExitStack
 
@@ -10,7 +10,7 @@ from gateway.uploads.upload_slots import Slots
 
 
 @pytest.mark.parametrize(("total", "of_one"), [(1, 1), (2, 1), (4, 3), (64, 48)])
-async def test_one_client_leaves_places_to_others(total: int, of_one: int) -> None:
+async def test_one_client_leaves_slots_to_others(total: int, of_one: int) -> None:
     slots = Slots(total)
     async with AsyncExitStack() as taken:
         for _ in range(of_one):
@@ -27,7 +27,7 @@ async def test_one_client_leaves_places_to_others(total: int, of_one: int) -> No
     assert slots.taken == 0
 
 
-async def test_a_place_that_is_left_goes_to_who_waits() -> None:
+async def test_a_released_slot_goes_to_a_waiting_upload() -> None:
     slots = Slots(1)
     got = anyio.Event()
 
@@ -44,12 +44,12 @@ async def test_a_place_that_is_left_goes_to_who_waits() -> None:
     assert slots.taken == 0
 
 
-async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:
+async def test_an_upload_that_gives_up_waiting_leaves_nothing_behind() -> None:
     slots = Slots(1)
     async with slots.one("bob", 1):
         with anyio.move_on_after(0.01):
             async with slots.one("alice", 10):
-                pytest.fail("there is no place")
+                pytest.fail("there is no free slot")
 
     async with slots.one("alice", 0.01):
         assert slots.taken == 1

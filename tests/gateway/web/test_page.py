@@ -1,4 +1,4 @@
-"""The page in a real browser, on a whole Photolog."""
+"""The page in a real browser, on a complete Photolog."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from gateway.web.pages import FOLDER, INDEX, NOTHING
+from gateway.web.pages import FOLDER, INDEX, NOT_FOUND
 from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg, paused, taken_with_a_camera
 from tests.handlers.pictures import unblurred
@@ -23,7 +23,7 @@ BLURHASHES = (
 )
 
 
-async def test_dropped_photos_stand_there_at_once_and_get_thumbnails_without_a_reload(
+async def test_dropped_photos_appear_immediately_and_get_thumbnails_without_a_reload(
     visitor: Visitor, system: System
 ) -> None:
     page = visitor.page
@@ -34,7 +34,7 @@ async def test_dropped_photos_stand_there_at_once_and_get_thumbnails_without_a_r
     with paused(system) as resume:
         await visitor.drop(files)
         names = await visitor.cards.locator(".name").all_text_contents()
-        assert sorted(names) == sorted(files)  # in the order in which they arrive
+        assert sorted(names) == sorted(files)  # in order of arrival
         assert await visitor.cards.locator("img.preview").count() == 3
         await expect(visitor.cards.and_(page.locator('[data-status="queued"]'))).to_have_count(3)
         marks = visitor.card("two.jpg").get_by_role("list", name="Stages").get_by_role("listitem")
@@ -50,7 +50,7 @@ async def test_dropped_photos_stand_there_at_once_and_get_thumbnails_without_a_r
     assert moved == []
 
 
-async def test_a_photo_that_waits_shows_its_stages_after_a_reload_too(
+async def test_a_waiting_photo_still_shows_its_stages_after_a_reload(
     visitor: Visitor, system: System
 ) -> None:
     with paused(system):
@@ -63,7 +63,7 @@ async def test_a_photo_that_waits_shows_its_stages_after_a_reload_too(
     await expect(card.locator(".mark")).to_have_count(0)
 
 
-async def test_after_a_lost_connection_each_event_is_told_once_and_in_order(
+async def test_after_a_lost_connection_each_event_is_shown_once_and_in_order(
     visitor: Visitor, system: System
 ) -> None:
     page = visitor.page
@@ -81,13 +81,13 @@ async def test_after_a_lost_connection_each_event_is_told_once_and_in_order(
         await expect(page.locator("#connection")).to_have_text("Live")
 
     await expect(page.locator('.story [data-type="photo.processing.completed"]')).to_be_visible()
-    assert await visitor.told() == await visitor.history(photo_id)
-    assert len(await visitor.told()) == 11
+    assert await visitor.shown_history() == await visitor.history(photo_id)
+    assert len(await visitor.shown_history()) == 11
     assert len([url for url in readings if url.endswith("/history")]) == 1
     assert len([url for url in readings if "/api/photos?" in url]) == 0
 
 
-async def test_the_large_view_shows_what_the_api_knows(visitor: Visitor) -> None:
+async def test_the_viewer_shows_what_the_api_returns(visitor: Visitor) -> None:
     page = visitor.page
     photo_id = await visitor.upload("leica.jpg", taken_with_a_camera())
     card = visitor.card("leica.jpg")
@@ -113,13 +113,13 @@ async def test_the_large_view_shows_what_the_api_knows(visitor: Visitor) -> None
     for detail, text in shown.items():
         await expect(viewer.locator(f'[data-detail="{detail}"] dd')).to_have_text(text)
     await expect(viewer.locator(".story li")).to_have_count(photo["version"])
-    assert await visitor.told() == await visitor.history(photo_id)
+    assert await visitor.shown_history() == await visitor.history(photo_id)
     async with page.expect_download() as download:
         await viewer.get_by_role("link", name="Download original").click()
     assert (await download.value).suggested_filename == "leica.jpg"
 
 
-async def test_what_went_wrong_with_a_photo_is_said(visitor: Visitor) -> None:
+async def test_the_reason_of_a_failure_is_shown(visitor: Visitor) -> None:
     whole = jpeg((400, 300))
     await visitor.drop({"empty.jpg": whole[:20] + bytes(500), "cut.jpg": whole[: len(whole) // 2]})
 
@@ -132,11 +132,11 @@ async def test_what_went_wrong_with_a_photo_is_said(visitor: Visitor) -> None:
     await failed.get_by_role("link").click()
     viewer = visitor.page.get_by_role("dialog", name="empty.jpg")
     await expect(viewer.locator(".viewer-state")).to_contain_text(photo["processingError"])
-    await expect(viewer.locator(".viewer-state")).to_contain_text("The file itself is the reason")
+    await expect(viewer.locator(".viewer-state")).to_contain_text("The file itself is the problem")
     await expect(viewer.get_by_role("button", name="Process again")).to_be_hidden()
 
 
-async def test_a_file_that_is_refused_says_why_and_can_be_dismissed(visitor: Visitor) -> None:
+async def test_a_rejected_file_says_why_and_can_be_dismissed(visitor: Visitor) -> None:
     visitor.tolerated = ("status of 415",)
     await visitor.drop({"notes.jpg": b"these are only words"})
 
@@ -146,7 +146,7 @@ async def test_a_file_that_is_refused_says_why_and_can_be_dismissed(visitor: Vis
     await expect(visitor.page.get_by_role("heading", name="No photos yet")).to_be_visible()
 
 
-async def test_a_name_that_looks_like_markup_is_shown_as_it_is(visitor: Visitor) -> None:
+async def test_a_name_that_looks_like_markup_is_shown_literally(visitor: Visitor) -> None:
     name = "<img src=x onerror=alert(1)>.jpg"
     await visitor.drop({name: jpeg()})
 
@@ -157,22 +157,22 @@ async def test_a_name_that_looks_like_markup_is_shown_as_it_is(visitor: Visitor)
     assert await visitor.page.locator('img[src="x"]').count() == 0
 
 
-async def test_a_photo_that_is_there_already_is_pointed_at(visitor: Visitor) -> None:
+async def test_a_duplicate_leads_to_the_existing_photo(visitor: Visitor) -> None:
     data = jpeg()
     photo_id = await visitor.upload("first.jpg", data)
     await expect(visitor.card("first.jpg")).to_be_visible()
     await visitor.drop({"second.jpg": data})
 
     again = visitor.card("second.jpg")
-    await expect(again.locator(".line")).to_have_text("Already here")
-    await again.get_by_role("button", name="Show it").click()
+    await expect(again.locator(".line")).to_have_text("Already uploaded")
+    await again.get_by_role("button", name="Show photo").click()
 
     await expect(again).to_have_count(0)
     await expect(visitor.card("first.jpg").get_by_role("link")).to_be_focused()
     await expect(visitor.card("first.jpg")).to_have_attribute("data-photo-id", photo_id)
 
 
-async def test_all_of_it_works_with_the_keyboard_alone(visitor: Visitor, system: System) -> None:
+async def test_the_page_works_with_the_keyboard_alone(visitor: Visitor, system: System) -> None:
     page, press = visitor.page, visitor.page.keyboard.press
     await page.get_by_role("link", name="Photolog").focus()
     await press("Tab")
@@ -247,8 +247,8 @@ async def test_a_photo_has_an_address_and_back_closes_it(visitor: Visitor) -> No
     await expect(visitor.card("linked.jpg")).to_be_visible()
 
 
-async def test_what_is_deleted_elsewhere_goes_from_the_page(visitor: Visitor) -> None:
-    visitor.tolerated = ("status of 404",)  # the large picture may be on its way
+async def test_a_photo_deleted_elsewhere_disappears_from_the_page(visitor: Visitor) -> None:
+    visitor.tolerated = ("status of 404",)  # the large picture may still be loading
     photo_id = await visitor.upload("gone.jpg", jpeg())
     await visitor.card("gone.jpg").get_by_role("link").click()
     await expect(visitor.page.get_by_role("dialog", name="gone.jpg")).to_be_visible()
@@ -259,7 +259,7 @@ async def test_what_is_deleted_elsewhere_goes_from_the_page(visitor: Visitor) ->
     await expect(visitor.page.get_by_role("heading", name="No photos yet")).to_be_visible()
 
 
-async def test_one_signs_in_by_address_or_form_and_out_again(stranger: Visitor) -> None:
+async def test_signing_in_by_address_or_form_and_out_again(stranger: Visitor) -> None:
     page = stranger.page
     stranger.tolerated = ("status of 401",)
     await page.goto(f"{stranger.url}/")
@@ -271,7 +271,7 @@ async def test_one_signs_in_by_address_or_form_and_out_again(stranger: Visitor) 
     await page.keyboard.press("Enter")
     await expect(page.locator("#connection")).to_have_text("Live")
     await page.get_by_role("button", name="Sign out").click()
-    await expect(page.get_by_text("You are signed out.")).to_be_visible()
+    await expect(page.get_by_text("You have signed out.")).to_be_visible()
 
     await page.goto("about:blank")
     await stranger.sign_in()
@@ -283,21 +283,21 @@ async def test_one_signs_in_by_address_or_form_and_out_again(stranger: Visitor) 
     await expect(page.locator("#connection")).to_have_text("Live")
 
 
-async def test_a_sign_in_that_is_over_keeps_what_was_not_sent(visitor: Visitor) -> None:
+async def test_files_not_uploaded_yet_survive_the_end_of_a_session(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("status of 401",)
     await page.context.clear_cookies()
     await visitor.drop({"patient.jpg": jpeg()})
 
-    await expect(page.locator("#login-why")).to_contain_text("1 photo was not sent")
+    await expect(page.locator("#login-why")).to_contain_text("1 photo was not uploaded")
     await page.get_by_label("Token").fill(visitor.token)
     await page.keyboard.press("Enter")
     await expect(visitor.card("patient.jpg")).to_have_attribute("data-status", "completed")
 
 
-async def test_the_list_goes_on_without_end_or_repetition(visitor: Visitor, system: System) -> None:
+async def test_scrolling_loads_every_photo_once(visitor: Visitor, system: System) -> None:
     with paused(system):
-        sent = [await visitor.upload(f"{number}.jpg", jpeg((16, 16))) for number in range(70)]
+        uploaded = [await visitor.upload(f"{number}.jpg", jpeg((16, 16))) for number in range(70)]
         await visitor.page.reload()
         await expect(visitor.cards.first).to_be_visible()
         await visitor.page.mouse.move(500, 400)
@@ -305,10 +305,10 @@ async def test_the_list_goes_on_without_end_or_repetition(visitor: Visitor, syst
         await expect(visitor.cards).to_have_count(70)
 
     cards = await visitor.cards.all()
-    assert [await card.get_attribute("data-photo-id") for card in cards] == sent[::-1]
+    assert [await card.get_attribute("data-photo-id") for card in cards] == uploaded[::-1]
 
 
-async def test_a_blurhash_is_decoded_as_the_reference_does(stranger: Visitor) -> None:
+async def test_a_blurhash_is_decoded_like_the_reference(stranger: Visitor) -> None:
     stranger.tolerated = ("status of 401",)
     await stranger.page.goto(stranger.url)
     script = "hash => import('/pages/blurhash.js').then(it => [...it.decode(hash, 32, 20)])"
@@ -321,7 +321,7 @@ async def test_a_blurhash_is_decoded_as_the_reference_does(stranger: Visitor) ->
         assert max(abs(a - b) for a, b in zip(pixels, expected, strict=True)) <= 1
 
 
-async def test_the_files_of_the_page_need_no_token_and_are_sent_once(system: System) -> None:
+async def test_the_files_of_the_page_need_no_token_and_are_revalidated(system: System) -> None:
     async with httpx.AsyncClient(base_url=system.url, trust_env=False) as client:
         for path, kind in {
             "/": "text/html; charset=utf-8",
@@ -340,7 +340,7 @@ async def test_the_files_of_the_page_need_no_token_and_are_sent_once(system: Sys
             assert (await client.get(path)).status_code == 404
 
 
-async def test_every_module_is_asked_for_at_once_and_there(system: System) -> None:
+async def test_every_module_is_preloaded_and_exists(system: System) -> None:
     async with httpx.AsyncClient(base_url=system.url, trust_env=False) as client:
         named = set(re.findall(r'="/pages/([^"]+)"', (await client.get("/")).text))
-    assert named == {path.name for path in FOLDER.iterdir()} - {INDEX, NOTHING}
+    assert named == {path.name for path in FOLDER.iterdir()} - {INDEX, NOT_FOUND}

@@ -1,4 +1,4 @@
-"""The page under rate limits that a person reaches at once: it waits, and goes on."""
+"""The page under tight rate limits: it waits, and continues."""
 
 from collections.abc import Generator
 
@@ -18,7 +18,7 @@ def system() -> Generator[System]:
         yield system
 
 
-async def test_all_photos_arrive_and_are_shown_whatever_was_refused(visitor: Visitor) -> None:
+async def test_all_photos_are_uploaded_and_shown_despite_rate_limits(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("429", "Failed to load resource")
     statuses: list[int] = []

@@ -1,4 +1,4 @@
-"""Signing in and out in a real browser: nobody becomes another without having agreed."""
+"""Signing in and out in a real browser: nobody is signed in as another without consent."""
 
 import re
 import uuid
@@ -20,7 +20,7 @@ def token_of(system: System, client_id: str, role: str = "client") -> str:
 
 
 def link_of(system: System, client_id: str) -> str:
-    """A link with a ticket, as `photolog link` prints it."""
+    """Return a link with a ticket, as `photolog link` prints it."""
     answer = httpx.post(
         f"{system.url}/api/login/tickets",
         headers={"Authorization": f"Bearer {token_of(system, client_id)}"},
@@ -65,7 +65,7 @@ async def test_a_link_signs_in_after_a_click_and_only_once(
     await expect(page.get_by_role("alert").filter(has_text="used already")).to_be_visible()
 
 
-async def test_a_foreign_page_that_opens_a_link_changes_nothing_without_being_asked(
+async def test_a_foreign_page_that_opens_a_link_changes_nothing_without_consent(
     visitor: Visitor, system: System
 ) -> None:
     page = visitor.page
@@ -78,7 +78,7 @@ async def test_a_foreign_page_that_opens_a_link_changes_nothing_without_being_as
     await page.get_by_role("link", name="Kittens").click()
     question = f"You are signed in as {own}. Sign in as {theirs} instead?"
     await expect(page.get_by_role("dialog", name=question)).to_be_visible()
-    await page.keyboard.press("Enter")  # whoever hurries stays who they are
+    await page.keyboard.press("Enter")  # the default keeps the current session
     await is_signed_in(page, own)
     await visitor.drop({"mine.jpg": jpeg()})
     await expect(visitor.card("mine.jpg")).to_have_attribute("data-status", "completed")
@@ -87,7 +87,7 @@ async def test_a_foreign_page_that_opens_a_link_changes_nothing_without_being_as
     assert [photo["originalFilename"] for photo in photos.json()["items"]] == ["mine.jpg"]
 
 
-async def test_who_agrees_becomes_the_other_in_every_tab(visitor: Visitor, system: System) -> None:
+async def test_agreeing_switches_the_client_in_every_tab(visitor: Visitor, system: System) -> None:
     await visitor.upload("mine.jpg", jpeg())
     await expect(visitor.card("mine.jpg")).to_be_visible()
     first, second, theirs = visitor.page, await visitor.page.context.new_page(), someone()
@@ -103,7 +103,7 @@ async def test_who_agrees_becomes_the_other_in_every_tab(visitor: Visitor, syste
     await expect(first.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-async def test_a_link_for_who_is_signed_in_already_asks_nothing(
+async def test_a_link_for_the_signed_in_client_asks_nothing(
     visitor: Visitor, system: System
 ) -> None:
     page = visitor.page
@@ -117,7 +117,7 @@ async def test_a_link_for_who_is_signed_in_already_asks_nothing(
     await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-async def test_a_link_that_does_not_count_leaves_who_is_signed_in(visitor: Visitor) -> None:
+async def test_an_invalid_link_keeps_the_current_session(visitor: Visitor) -> None:
     visitor.tolerated = ("status of 401",)
     page = visitor.page
     own = await page.locator("#who").text_content() or ""
@@ -130,7 +130,7 @@ async def test_a_link_that_does_not_count_leaves_who_is_signed_in(visitor: Visit
 
 
 @pytest.mark.parametrize("way", ["button", "Escape"])
-async def test_who_does_not_agree_is_not_signed_in(
+async def test_declining_a_link_does_not_sign_in(
     stranger: Visitor, system: System, way: str
 ) -> None:
     page = stranger.page
@@ -145,10 +145,10 @@ async def test_who_does_not_agree_is_not_signed_in(
     assert await page.context.cookies() == []
 
 
-async def test_the_page_leads_to_the_library_of_the_command_line(
+async def test_the_sign_in_hint_leads_to_the_photos_of_the_command_line(
     stranger: Visitor, system: System
 ) -> None:
-    """The hint's command, without an option, signs in the client that the commands are."""
+    """The command in the hint, without options, signs in the client of the command line."""
     stranger.tolerated = ("status of 401",)
     await stranger.page.goto(system.url)
     hint = await stranger.page.locator("#login-form").inner_text()
@@ -173,4 +173,4 @@ async def test_a_revoked_page_is_signed_out(visitor: Visitor, system: System) ->
     )
 
     assert answer.status_code == 200
-    await expect(visitor.page.locator("#login-why")).to_contain_text("Your sign-in is over.")
+    await expect(visitor.page.locator("#login-why")).to_contain_text("Your session has ended.")

@@ -1,4 +1,4 @@
-"""Nothing that the page says is cut off or covered, on a phone and on a desk."""
+"""No text on the page is cut off or covered, on a phone or a desktop."""
 
 import pytest
 from playwright.async_api import Page, expect
@@ -24,7 +24,7 @@ CUT_OFF = """() => [...document.querySelectorAll("body *")]
   })
   .map(element => `${element.className || element.id || element.tagName}: ${element.textContent}`)
 """
-"""Elements with words that go beyond themselves or the page; a title tells a name in full."""
+"""Find elements whose text overflows them or the page; a title shows a name in full."""
 
 
 async def cut_off(page: Page) -> list[str]:
@@ -50,7 +50,7 @@ async def set_quota(visitor: Visitor, system: System, **quota: int) -> None:
         ({"bytes": 10_000_000}, "Wait for jobs to end, delete photos, or ask the operator"),
     ],
 )
-async def test_all_words_of_a_refused_upload_are_shown(
+async def test_the_reason_of_a_rejected_upload_is_fully_visible(
     visitor: Visitor, system: System, quota: dict[str, int], words: str, width: int
 ) -> None:
     page = visitor.page
@@ -64,9 +64,12 @@ async def test_all_words_of_a_refused_upload_are_shown(
 
     await visitor.drop({"second.jpg": jpeg()})
 
-    for name, said in (
+    for name, text in (
         ("second.jpg", words),
-        ("notes.jpg", "The file is none of JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF."),
+        (
+            "notes.jpg",
+            "none of the supported formats: JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF.",
+        ),
     ):
-        await expect(visitor.card(name).locator(".trouble-text")).to_contain_text(said)
+        await expect(visitor.card(name).locator(".trouble-text")).to_contain_text(text)
     assert await cut_off(page) == []

@@ -1,4 +1,4 @@
-"""What the page says and offers, to whom and when."""
+"""The words of the page, and what it offers to whom."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ LONGER_THAN_A_NOTICE_MS = 10_000
 
 
 async def sign_in_as(stranger: Visitor, system: System, role: str) -> str:
-    """Who it is, somebody without photos."""
+    """Sign in as a new client without photos; return its id."""
     name = f"{role}-{uuid.uuid4().hex[:8]}"
     token = mint(Settings(data=str(system.data)), name, role, 3600)
     await stranger.page.goto(f"{stranger.url}/#token={token}")
@@ -25,15 +25,13 @@ async def sign_in_as(stranger: Visitor, system: System, role: str) -> str:
     return name
 
 
-async def test_an_auditor_is_offered_nothing_that_changes_anything(
-    stranger: Visitor, system: System
-) -> None:
+async def test_an_auditor_is_offered_no_changes(stranger: Visitor, system: System) -> None:
     page = stranger.page
     name = await sign_in_as(stranger, system, "auditor")
     photo_id = await stranger.upload("another's.jpg", jpeg())
 
     await expect(page.locator("#who")).to_have_text(f"{name}, auditor")
-    await expect(page.locator("#own")).to_contain_text("This page shows your own photos")
+    await expect(page.locator("#own")).to_contain_text("This page shows only your own photos")
     await expect(page.get_by_role("heading", name="No photos of your own")).to_be_visible()
     await expect(page.get_by_role("button", name="photos")).to_have_count(0)
     await stranger.drop({"dropped.jpg": jpeg()})
@@ -45,22 +43,24 @@ async def test_an_auditor_is_offered_nothing_that_changes_anything(
         await expect(viewer.get_by_role("button", name=change)).to_have_count(0)
 
 
-async def test_an_operator_is_told_whose_photos_these_are_and_may_add_some(
+async def test_an_operator_sees_whose_photos_these_are_and_may_add_some(
     stranger: Visitor, system: System
 ) -> None:
     name = await sign_in_as(stranger, system, "operator")
 
     await expect(stranger.page.locator("#who")).to_have_text(f"{name}, operator")
-    await expect(stranger.page.locator("#own")).to_contain_text("This page shows your own photos")
+    await expect(stranger.page.locator("#own")).to_contain_text(
+        "This page shows only your own photos"
+    )
     await stranger.drop({"mine.jpg": jpeg()})
     await expect(stranger.card("mine.jpg")).to_have_attribute("data-status", "completed")
 
 
-async def test_a_client_is_told_nothing_of_others(visitor: Visitor) -> None:
+async def test_a_client_reads_nothing_about_other_clients(visitor: Visitor) -> None:
     await expect(visitor.page.locator("#own")).to_be_hidden()
 
 
-async def test_who_deletes_is_told_what_stays(visitor: Visitor) -> None:
+async def test_the_delete_dialog_says_what_stays(visitor: Visitor) -> None:
     await visitor.upload("kept.jpg", jpeg())
     await visitor.card("kept.jpg").get_by_role("link").click()
     await visitor.page.get_by_role("button", name="Delete").click()
@@ -68,11 +68,11 @@ async def test_who_deletes_is_told_what_stays(visitor: Visitor) -> None:
     dialog = visitor.page.get_by_role("dialog", name="Delete kept.jpg?")
     await expect(dialog).to_contain_text("The photo's history stays")
     await expect(dialog).to_contain_text("file name and place")
-    await dialog.get_by_role("button", name="Keep it").click()
+    await dialog.get_by_role("button", name="Keep photo").click()
     await expect(visitor.page.get_by_role("dialog", name="kept.jpg")).to_be_visible()
 
 
-async def test_a_photo_that_is_ready_is_processed_again_when_asked_for(visitor: Visitor) -> None:
+async def test_a_completed_photo_can_be_processed_again(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.upload("twice.jpg", jpeg())
     await expect(visitor.card("twice.jpg")).to_have_attribute("data-status", "completed")
@@ -86,7 +86,7 @@ async def test_a_photo_that_is_ready_is_processed_again_when_asked_for(visitor: 
     await expect(page.get_by_role("button", name="Process again")).to_be_visible()
 
 
-async def test_a_file_that_cannot_be_read_is_said_to_be_the_reason_itself(
+async def test_an_unreadable_file_is_named_as_the_problem(
     visitor: Visitor,
 ) -> None:
     await visitor.upload("empty.jpg", jpeg()[:20] + bytes(500))
@@ -95,10 +95,10 @@ async def test_a_file_that_cannot_be_read_is_said_to_be_the_reason_itself(
     await visitor.card("empty.jpg").get_by_role("link").click()
 
     state = visitor.page.locator(".viewer-state")
-    await expect(state).to_contain_text("The file itself is the reason")
+    await expect(state).to_contain_text("The file itself is the problem")
 
 
-async def test_the_history_names_the_day_once_if_it_is_another(visitor: Visitor) -> None:
+async def test_the_history_names_a_past_day_once(visitor: Visitor) -> None:
     page = visitor.page
     await visitor.upload("yesterday.jpg", jpeg())
     await expect(visitor.card("yesterday.jpg")).to_have_attribute("data-status", "completed")
@@ -116,7 +116,7 @@ async def test_the_history_names_the_day_once_if_it_is_another(visitor: Visitor)
     await expect(page.locator(".story li").first.locator(".date")).to_be_visible()
 
 
-async def test_an_address_without_a_page_leads_home(visitor: Visitor) -> None:
+async def test_an_unknown_address_leads_to_the_photos(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("status of 404",)
 
@@ -124,13 +124,13 @@ async def test_an_address_without_a_page_leads_home(visitor: Visitor) -> None:
 
     assert answer is not None
     assert answer.status == 404
-    await expect(page.get_by_role("heading", name="Nothing is here")).to_be_visible()
-    await page.get_by_role("link", name="Show the photos").click()
+    await expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
+    await page.get_by_role("link", name="Go to your photos").click()
     await expect(page.locator("#connection")).to_have_text("Live")
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", None])
-async def test_a_program_gets_a_problem_where_a_person_gets_a_page(
+async def test_a_program_gets_a_problem_instead_of_a_page(
     visitor: Visitor, accept: str | None
 ) -> None:
     headers = {} if accept is None else {"Accept": accept}
@@ -140,14 +140,14 @@ async def test_a_program_gets_a_problem_where_a_person_gets_a_page(
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
 
 
-async def test_a_photo_that_is_not_there_leaves_one_way_out(visitor: Visitor) -> None:
+async def test_a_missing_photo_offers_one_way_back(visitor: Visitor) -> None:
     page = visitor.page
     visitor.tolerated = ("status of 404",)
     await visitor.upload("there.jpg", jpeg())
 
     await page.goto(f"{visitor.url}/#photo/nope")
 
-    viewer = page.get_by_role("dialog", name="This photo is not here")
+    viewer = page.get_by_role("dialog", name="Photo not found")
     await expect(viewer.get_by_role("button")).to_have_text(["Show all photos"])
     await viewer.get_by_role("button", name="Show all photos").click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
@@ -155,17 +155,17 @@ async def test_a_photo_that_is_not_there_leaves_one_way_out(visitor: Visitor) ->
     await expect(page.get_by_role("button", name="Next photo")).to_be_visible()
 
 
-async def test_a_file_that_is_refused_looks_like_a_failure(visitor: Visitor) -> None:
+async def test_a_rejected_file_looks_like_a_failure(visitor: Visitor) -> None:
     visitor.tolerated = ("status of 415",)
 
     await visitor.drop({"notes.jpg": b"these are only words"})
 
     card = visitor.card("notes.jpg")
-    await expect(card.locator(".line .bad")).to_have_text("Not sent")
+    await expect(card.locator(".line .bad")).to_have_text("Not uploaded")
     await expect(card.locator(".trouble .icon")).to_be_visible()
 
 
-async def test_what_is_dropped_without_a_connection_is_sent_when_there_is_one(
+async def test_files_dropped_offline_are_uploaded_once_online(
     visitor: Visitor,
 ) -> None:
     page = visitor.page
@@ -174,13 +174,15 @@ async def test_what_is_dropped_without_a_connection_is_sent_when_there_is_one(
     await visitor.drop({"later.jpg": jpeg()})
 
     card = visitor.card("later.jpg")
-    await expect(card.locator(".trouble")).to_contain_text("will be sent when the server answers")
+    await expect(card.locator(".trouble")).to_contain_text(
+        "will be uploaded when the server is back"
+    )
     await page.context.set_offline(False)
 
     await expect(card).to_have_attribute("data-status", "completed")
 
 
-async def test_a_passing_notice_goes_by_itself_but_not_while_it_has_the_focus(
+async def test_a_passing_notice_disappears_but_not_while_it_has_the_focus(
     stranger: Visitor,
 ) -> None:
     page, notice = stranger.page, stranger.page.locator("#notice")
@@ -191,7 +193,7 @@ async def test_a_passing_notice_goes_by_itself_but_not_while_it_has_the_focus(
         await stranger.upload(name, data)
 
     await stranger.drop(photos)
-    await expect(notice).to_contain_text("2 of these photos are here already")
+    await expect(notice).to_contain_text("2 of these photos were already uploaded")
     await notice.get_by_role("button", name="Dismiss them").focus()
     await page.clock.fast_forward(LONGER_THAN_A_NOTICE_MS)
     await expect(notice).to_be_visible()
@@ -201,13 +203,13 @@ async def test_a_passing_notice_goes_by_itself_but_not_while_it_has_the_focus(
     await expect(notice).to_be_hidden()
 
 
-async def test_a_passing_notice_goes_with_a_click_on_it(visitor: Visitor) -> None:
+async def test_a_click_on_a_passing_notice_hides_it(visitor: Visitor) -> None:
     photos = {name: jpeg() for name in ("one.jpg", "two.jpg")}
     for name, data in photos.items():
         await visitor.upload(name, data)
     await visitor.drop(photos)
 
-    await visitor.page.get_by_text("2 of these photos are here already").click()
+    await visitor.page.get_by_text("2 of these photos were already uploaded").click()
 
     await expect(visitor.page.locator("#notice")).to_be_hidden()
     await expect(visitor.card("one.jpg")).to_have_count(2)

@@ -1,4 +1,4 @@
-"""The files of the page, as a program asks for them."""
+"""The files of the page, as a program requests them."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from gateway.web.pages import pages
 from tests.gateway.conftest import Gateway
 
 PATHS = ["/", *(f"/pages/{name}" for name in pages())]
-TOLD = ("content-type", "content-length", "etag", "cache-control", "content-security-policy")
+HEADERS = ("content-type", "content-length", "etag", "cache-control", "content-security-policy")
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ async def test_a_head_has_the_headers_of_the_file_alone(gateway: Gateway, path: 
     head = await gateway.client.head(path)
 
     assert (whole.status_code, head.status_code, head.content) == (200, 200, b"")
-    assert [head.headers[name] for name in TOLD] == [whole.headers[name] for name in TOLD]
+    assert [head.headers[name] for name in HEADERS] == [whole.headers[name] for name in HEADERS]
     assert int(head.headers["Content-Length"]) == len(whole.content) > 0
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_head_of_what_has_not_changed_is_304(gateway: Gateway, path: str) -> None:
+async def test_a_head_of_an_unchanged_file_is_304(gateway: Gateway, path: str) -> None:
     etag = (await gateway.client.head(path)).headers["ETag"]
 
     answer = await gateway.client.head(path, headers={"If-None-Match": etag})
@@ -33,7 +33,7 @@ async def test_a_head_of_what_has_not_changed_is_304(gateway: Gateway, path: str
     assert (answer.status_code, answer.content) == (304, b"")
 
 
-async def test_a_head_of_an_address_without_anything_is_404(gateway: Gateway) -> None:
+async def test_a_head_of_an_unknown_address_is_404(gateway: Gateway) -> None:
     for accept in ("text/html", "*/*"):
         answer = await gateway.client.head("/nothing", headers={"Accept": accept})
 

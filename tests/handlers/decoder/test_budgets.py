@@ -1,4 +1,4 @@
-"""Pictures are charged for before they are decoded, and clients take turns by what they use."""
+"""Memory is reserved before a picture is decoded, and clients take turns by decoder time."""
 
 import os
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from PIL import Image
 
 from domain.pipeline.failures import Category
 from handlers.decoder.budget import Budget, affordable
-from handlers.decoder.pool import Children, Pace
-from handlers.decoder.queue import Job, Queue
-from handlers.decoder.turns import Turns
+from handlers.decoder.pool import DecoderPool, Pace
+from handlers.decoder.queue import DecodeTask, Queue
+from handlers.decoder.turns import ClientUsage
 from handlers.imaging.cost import Cost, TooCostly
 from handlers.imaging.picture import load
 from handlers.registry import find_stages
@@ -39,7 +39,7 @@ def bomb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def run(pool: Children, stage: str, path: Path, of: str, client: str = "") -> Output:
+async def run(pool: DecoderPool, stage: str, path: Path, of: str, client: str = "") -> Output:
     return await pool.run(stage=stage, affinity=of, source=path, timeout_s=60, client=client)
 
 
@@ -50,7 +50,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_picture_that_can_never_fit_is_refused_before_it_is_decoded(bomb: Path) -> None:
-    async with Children(count=1, budget_bytes=512 * MB) as pool:
+    async with DecoderPool(count=1, budget_bytes=512 * MB) as pool:
         with pytest.raises(StageFailure) as failed:
             await run(pool, "validation", bomb, "a")
 
@@ -63,7 +63,7 @@ async def test_a_picture_that_can_never_fit_is_refused_before_it_is_decoded(bomb
 async def test_expensive_pictures_never_take_more_memory_than_there_is(
     bomb: Path, cheap: Path
 ) -> None:
-    async with Children(count=3, budget_bytes=1900 * MB) as pool:
+    async with DecoderPool(count=3, budget_bytes=1900 * MB) as pool:
         most = 0
 
         async def decode(of: str) -> None:
@@ -87,7 +87,7 @@ async def test_expensive_pictures_never_take_more_memory_than_there_is(
 
 async def test_a_decoder_is_always_left_for_cheap_pictures(bomb: Path, cheap: Path) -> None:
     pace = Pace(expensive_s=0.5)
-    async with Children(count=2, registry=REGISTRY, pace=pace) as pool:
+    async with DecoderPool(count=2, registry=REGISTRY, pace=pace) as pool:
         tasks = anyio.create_task_group()
         async with tasks:
             for number in range(3):
@@ -102,7 +102,7 @@ async def test_a_decoder_is_always_left_for_cheap_pictures(bomb: Path, cheap: Pa
 
 
 async def test_pictures_that_turn_out_to_be_slow_give_a_decoder_back(cheap: Path) -> None:
-    async with Children(count=2, registry=REGISTRY, pace=Pace(slow_s=0.2)) as pool:
+    async with DecoderPool(count=2, registry=REGISTRY, pace=Pace(slow_s=0.2)) as pool:
         tasks = anyio.create_task_group()
         async with tasks:
             for number in range(2):
@@ -115,10 +115,10 @@ async def test_pictures_that_turn_out_to_be_slow_give_a_decoder_back(cheap: Path
             tasks.cancel_scope.cancel()
 
 
-async def test_clients_take_turns_whatever_one_has_brought(cheap: Path) -> None:
+async def test_clients_take_turns_however_many_tasks_one_has(cheap: Path) -> None:
     ended: list[str] = []
     before = 0
-    async with Children(count=1, registry=REGISTRY) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY) as pool:
 
         async def look(of: str, client: str) -> None:
             await run(pool, "look", cheap, of, client)
@@ -137,10 +137,10 @@ async def test_clients_take_turns_whatever_one_has_brought(cheap: Path) -> None:
 
 
 async def test_decoded_pictures_are_finished_before_others_are_decoded(tmp_path: Path) -> None:
-    """Whoever's they are: a decoder keeps only a few."""
+    """A decoder keeps only a few pictures, whoever they belong to."""
     small = encoded(gradient(60, 50), "JPEG")
     widths: list[int] = []
-    async with Children(count=1, registry=REGISTRY, cache_bytes=2 * 200 * 100 * 4) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY, cache_bytes=2 * 200 * 100 * 4) as pool:
 
         async def look(path: Path, of: str) -> None:
             seen = (await run(pool, "look", path, of, of)).result
@@ -151,7 +151,7 @@ async def test_decoded_pictures_are_finished_before_others_are_decoded(tmp_path:
             path = tmp_path / of
             path.write_bytes(encoded(gradient(200, 100), "JPEG"))
             await look(path, of)
-            path.write_bytes(small)  # which tells whether it is decoded again
+            path.write_bytes(small)  # so that a second decode would show
             async with anyio.create_task_group() as stages:
                 for _ in range(3):
                     stages.start_soon(look, path, of)
@@ -164,15 +164,17 @@ async def test_decoded_pictures_are_finished_before_others_are_decoded(tmp_path:
 
 
 @pytest.mark.parametrize(("used_s", "first"), [(1.0, "held"), (3.0, "new")])
-async def test_a_decoded_picture_brings_nobody_far_ahead(used_s: float, first: str) -> None:
+async def test_a_decoded_picture_gives_no_client_a_large_advantage(
+    used_s: float, first: str
+) -> None:
     budget = Budget(8 << 30, 2, cache_bytes=64 * MB, process_bytes=3 << 30)
     queue = Queue(find_stages(REGISTRY), budget, 2.0, 2)
-    queue.add(job("waits", "patient"))
-    queue.add(job("held", "eager"))
+    queue.add(decode_task("waits", "patient"))
+    queue.add(decode_task("held", "eager"))
     begun = queue.take(lambda photo: photo == "held", never, never, 0.0)
     assert begun is not None
-    queue.add(job("held", "eager"))
-    queue.add(job("new", "newcomer"))
+    queue.add(decode_task("held", "eager"))
+    queue.add(decode_task("new", "newcomer"))
     queue.give_back(begun, used_s)
 
     found = queue.take(lambda photo: photo == "held", lambda photo: photo == "waits", never, 0.0)
@@ -181,8 +183,8 @@ async def test_a_decoded_picture_brings_nobody_far_ahead(used_s: float, first: s
     assert found.request.photo == first
 
 
-def job(photo: str, client: str) -> Job:
-    return Job("look", photo, Path(photo), client=client, timeout_s=60, sha256=None)
+def decode_task(photo: str, client: str) -> DecodeTask:
+    return DecodeTask("look", photo, Path(photo), client=client, timeout_s=60, sha256=None)
 
 
 def never(_photo: str) -> bool:
@@ -190,8 +192,8 @@ def never(_photo: str) -> bool:
 
 
 async def test_no_task_loses_its_decoder_twice(cheap: Path) -> None:
-    """One that began anew as slow ends by its own time-out."""
-    async with Children(count=2, registry=REGISTRY, pace=Pace(slow_s=0.1)) as pool:
+    """A slow task that started over ends by its own time-out."""
+    async with DecoderPool(count=2, registry=REGISTRY, pace=Pace(slow_s=0.1)) as pool:
         codes: list[str] = []
 
         async def hang(of: str) -> None:
@@ -219,7 +221,7 @@ async def test_no_task_loses_its_decoder_twice(cheap: Path) -> None:
         ({"format_": "JPEG", "progressive": True}, 100 * MB, 350 * MB),
     ],
 )
-def test_a_header_tells_what_decoding_takes(
+def test_the_header_predicts_the_cost_of_decoding(
     options: dict[str, object], least: int, most: int
 ) -> None:
     data = encoded(Image.new("RGB", (6000, 5000)), **options)  # type: ignore[arg-type]
@@ -246,11 +248,11 @@ def test_shares_of_all_decoders_fit_into_the_total(total: int) -> None:
 
 
 def test_nobody_saves_up_turns_by_being_away() -> None:
-    turns = Turns()
-    turns.come("alice")
-    turns.begin("alice", 50)
-    turns.end("alice", 50, 100)
-    turns.begin("alice", 50)
-    turns.come("bob")
+    usage = ClientUsage()
+    usage.add("alice")
+    usage.begin("alice", 50)
+    usage.end("alice", 50, 100)
+    usage.begin("alice", 50)
+    usage.add("bob")
 
-    assert (turns.used_s("alice"), turns.used_s("bob")) == (150, 100)
+    assert (usage.used_s("alice"), usage.used_s("bob")) == (150, 100)

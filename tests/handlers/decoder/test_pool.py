@@ -1,3 +1,5 @@
+"""The decoder pool: children that crash, hang or fail are replaced, and tasks continue."""
+
 import os
 import signal
 import struct
@@ -15,7 +17,7 @@ from PIL import Image
 from domain.photo.results import PlaceholderResult, ValidationResult
 from domain.pipeline.failures import Category
 from handlers.decoder.child import NICENESS
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.stage import BadImage, ImageLimits, Output, Recipe, StageContext, StageFailure
 from tests.handlers.failing_stages import Seen
 from tests.handlers.pictures import encoded, gradient
@@ -24,16 +26,16 @@ REGISTRY = "tests.handlers.failing_stages:TABLE"
 
 
 @pytest.fixture
-async def pool() -> AsyncGenerator[Children]:
-    """Two children; a test that kills some gets others in their place."""
-    async with Children(count=2, registry=REGISTRY) as children:
+async def pool() -> AsyncGenerator[DecoderPool]:
+    """A pool of two children; killed ones are replaced."""
+    async with DecoderPool(count=2, registry=REGISTRY) as children:
         yield children
 
 
 @pytest.fixture
-async def one() -> AsyncGenerator[Children]:
-    """One child, so that tasks have to wait for each other."""
-    async with Children(count=1, registry=REGISTRY) as children:
+async def one() -> AsyncGenerator[DecoderPool]:
+    """A pool of one child, so that tasks wait for each other."""
+    async with DecoderPool(count=1, registry=REGISTRY) as children:
         yield children
 
 
@@ -45,19 +47,19 @@ def photo(tmp_path: Path) -> Path:
 
 
 async def run(
-    pool: Children, stage: str, path: Path, *, of: str = "a", timeout_s: float = 20
+    pool: DecoderPool, stage: str, path: Path, *, of: str = "a", timeout_s: float = 20
 ) -> Output:
     return await pool.run(stage=stage, affinity=of, source=path, timeout_s=timeout_s)
 
 
-async def seen(pool: Children, path: Path, *, of: str = "a") -> Seen:
+async def seen(pool: DecoderPool, path: Path, *, of: str = "a") -> Seen:
     result = (await run(pool, "look", path, of=of)).result
     assert isinstance(result, Seen)
     return result
 
 
 async def failure(
-    pool: Children, stage: str, path: Path, *, of: str = "a", timeout_s: float = 20
+    pool: DecoderPool, stage: str, path: Path, *, of: str = "a", timeout_s: float = 20
 ) -> StageFailure:
     with pytest.raises(StageFailure) as failed:
         await run(pool, stage, path, of=of, timeout_s=timeout_s)
@@ -72,7 +74,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_photo_goes_through_all_stages(photos: Path, tmp_path: Path) -> None:
     photo = photos / "camera" / "nikon-d90.jpg"
-    async with Children(count=2) as pool:
+    async with DecoderPool(count=2) as pool:
         validation = await run(pool, "validation", photo)
         thumbnails = await run(pool, "thumbnails", photo)
         thumbnail = tmp_path / "thumbnail.webp"
@@ -89,7 +91,7 @@ async def test_a_photo_goes_through_all_stages(photos: Path, tmp_path: Path) -> 
 
 async def test_limits_and_recipe_reach_the_children(photo: Path) -> None:
     context = StageContext(limits=ImageLimits(max_pixels=20_000), recipe=Recipe(longest_edge=50))
-    async with Children(count=1, context=context) as pool:
+    async with DecoderPool(count=1, context=context) as pool:
         optimized = await run(pool, "optimization", photo)
         photo.write_bytes(encoded(gradient(201, 100)))
         refused = await failure(pool, "validation", photo, of="b")
@@ -98,14 +100,14 @@ async def test_limits_and_recipe_reach_the_children(photo: Path) -> None:
     assert refused.code == "too-many-pixels"
 
 
-async def test_a_photo_is_decoded_once(pool: Children, photo: Path) -> None:
+async def test_a_photo_is_decoded_once(pool: DecoderPool, photo: Path) -> None:
     first = await seen(pool, photo)
     photo.unlink()
 
     assert await seen(pool, photo) == first
 
 
-async def test_photos_are_shared_out_over_the_children(pool: Children, photo: Path) -> None:
+async def test_photos_are_distributed_over_the_children(pool: DecoderPool, photo: Path) -> None:
     found: list[Seen] = []
 
     async def look(of: str) -> None:
@@ -120,7 +122,7 @@ async def test_photos_are_shared_out_over_the_children(pool: Children, photo: Pa
 
 async def test_the_oldest_pictures_are_dropped_and_decoded_again(photo: Path) -> None:
     size_bytes = 200 * 100 * 4
-    async with Children(count=1, registry=REGISTRY, cache_bytes=2 * size_bytes) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY, cache_bytes=2 * size_bytes) as pool:
         for of in ("a", "b", "c"):
             await seen(pool, photo, of=of)
         photo.write_bytes(encoded(gradient(60, 50)))
@@ -129,7 +131,7 @@ async def test_the_oldest_pictures_are_dropped_and_decoded_again(photo: Path) ->
         assert (await seen(pool, photo, of="a")).width == 60
 
 
-async def test_a_rendition_is_never_taken_for_the_original(pool: Children, photo: Path) -> None:
+async def test_a_rendition_is_never_taken_for_the_original(pool: DecoderPool, photo: Path) -> None:
     thumbnail = photo.with_name("thumbnail.webp")
     thumbnail.write_bytes(encoded(gradient(15, 10), "WEBP"))
 
@@ -143,7 +145,7 @@ async def test_a_rendition_is_never_taken_for_the_original(pool: Children, photo
 
 @pytest.mark.parametrize(("stage", "how"), [("crash", "SIGSEGV"), ("leave", "exit status 3")])
 async def test_a_child_that_dies_is_replaced(
-    one: Children, photo: Path, stage: str, how: str
+    one: DecoderPool, photo: Path, stage: str, how: str
 ) -> None:
     before = await seen(one, photo)
 
@@ -155,7 +157,7 @@ async def test_a_child_that_dies_is_replaced(
     assert (await seen(one, photo)).process != before.process
 
 
-async def test_a_child_that_hangs_is_killed_and_replaced(one: Children, photo: Path) -> None:
+async def test_a_child_that_hangs_is_killed_and_replaced(one: DecoderPool, photo: Path) -> None:
     before = await seen(one, photo)
 
     failed = await failure(one, "hang", photo, timeout_s=0.2)
@@ -166,7 +168,7 @@ async def test_a_child_that_hangs_is_killed_and_replaced(one: Children, photo: P
     assert (await seen(one, photo)).process != before.process
 
 
-async def test_what_waited_behind_a_killed_child_goes_on(one: Children, photo: Path) -> None:
+async def test_tasks_that_wait_for_a_killed_child_continue(one: DecoderPool, photo: Path) -> None:
     failures: list[str] = []
     found: list[Seen] = []
 
@@ -186,7 +188,7 @@ async def test_what_waited_behind_a_killed_child_goes_on(one: Children, photo: P
     assert len(found) == 3
 
 
-async def test_a_hanging_photo_does_not_hold_up_the_others(pool: Children, photo: Path) -> None:
+async def test_a_hanging_photo_does_not_hold_up_the_others(pool: DecoderPool, photo: Path) -> None:
     await seen(pool, photo)
 
     tasks = anyio.create_task_group()
@@ -201,8 +203,8 @@ async def test_a_hanging_photo_does_not_hold_up_the_others(pool: Children, photo
         tasks.cancel_scope.cancel()
 
 
-async def test_too_much_memory_is_refused_and_the_child_lives_on(
-    one: Children, photo: Path
+async def test_too_much_memory_is_refused_and_the_child_survives(
+    one: DecoderPool, photo: Path
 ) -> None:
     before = await seen(one, photo)
 
@@ -220,13 +222,13 @@ async def test_a_picture_too_large_for_the_memory_is_not_called_broken(
     photo = tmp_path / "large"
     photo.write_bytes(encoded(Image.new("RGB", (6000, 6000)), **options))
 
-    async with Children(count=1, memory_bytes=192 << 20) as pool:
+    async with DecoderPool(count=1, memory_bytes=192 << 20) as pool:
         failed = await failure(pool, "validation", photo)
 
     assert (failed.category, failed.code) == (Category.RESOURCE, "needs-too-much-memory")
 
 
-async def test_a_bug_in_a_stage_is_told_without_paths(one: Children, photo: Path) -> None:
+async def test_a_bug_in_a_stage_is_reported_without_paths(one: DecoderPool, photo: Path) -> None:
     before = await seen(one, photo)
 
     failed = await failure(one, "stumble", photo)
@@ -239,7 +241,7 @@ async def test_a_bug_in_a_stage_is_told_without_paths(one: Children, photo: Path
 async def test_a_stage_that_writes_to_standard_error_leaves_one_traceback_in_the_log(
     photo: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Children(count=1, registry=REGISTRY) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY) as pool:
         failed = await failure(pool, "chatter", photo)
 
     log = caplog.text
@@ -258,14 +260,14 @@ async def test_a_file_with_a_thousand_oddities_writes_nothing_into_the_log(
     photo = tmp_path / "odd.tif"
     photo.write_bytes(b"II*\0" + struct.pack("<IH", 8, 1_000) + entries + bytes(4))
 
-    async with Children(count=1) as pool:
+    async with DecoderPool(count=1) as pool:
         failed = await failure(pool, "validation", photo)
 
     assert failed.code == "unreadable-image"
     assert capfd.readouterr().err == ""
 
 
-async def test_what_a_stage_says_comes_back_as_it_was(one: Children, photo: Path) -> None:
+async def test_failures_of_a_stage_are_reported_unchanged(one: DecoderPool, photo: Path) -> None:
     refused = await failure(one, "refuse", photo)
     given_up = await failure(one, "give_up", photo)
 
@@ -275,7 +277,7 @@ async def test_what_a_stage_says_comes_back_as_it_was(one: Children, photo: Path
     assert (given_up.category, given_up.code) == (Category.CONFIGURATION, "no-model")
 
 
-async def test_a_bad_image_is_refused_by_a_child_too(pool: Children, photos: Path) -> None:
+async def test_a_bad_image_is_refused_by_a_child_too(pool: DecoderPool, photos: Path) -> None:
     bomb = await failure(pool, "validation", photos / "hostile" / "bomb-60000x60000.png")
     fuzzed = await failure(pool, "metadata", photos / "hostile" / "fuzz-d708eeb6.jpg")
 
@@ -285,7 +287,9 @@ async def test_a_bad_image_is_refused_by_a_child_too(pool: Children, photos: Pat
     assert not pool.restarts
 
 
-async def test_an_unknown_stage_and_a_missing_file_are_failures(one: Children, photo: Path) -> None:
+async def test_an_unknown_stage_and_a_missing_file_are_failures(
+    one: DecoderPool, photo: Path
+) -> None:
     unknown = await failure(one, "enlarge", photo)
     missing = await failure(one, "look", photo.with_name("gone.jpg"))
 
@@ -294,19 +298,19 @@ async def test_an_unknown_stage_and_a_missing_file_are_failures(one: Children, p
     assert str(photo.parent) not in missing.message
 
 
-async def test_a_library_that_prints_breaks_nothing(one: Children, photo: Path) -> None:
+async def test_a_library_that_prints_breaks_nothing(one: DecoderPool, photo: Path) -> None:
     await run(one, "talk", photo)
 
     assert (await seen(one, photo)).width == 200
 
 
-async def test_a_large_rendition_arrives_whole(one: Children, photo: Path) -> None:
+async def test_a_large_rendition_arrives_whole(one: DecoderPool, photo: Path) -> None:
     output = await run(one, "swell", photo)
 
     assert len(output.renditions[0].data) == 3_000_000
 
 
-async def test_cancelling_what_waits_forgets_it(one: Children, photo: Path) -> None:
+async def test_a_cancelled_task_that_waits_is_removed(one: DecoderPool, photo: Path) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(failure, one, "hang", photo)
         await until(lambda: one.busy == 1)
@@ -318,7 +322,9 @@ async def test_cancelling_what_waits_forgets_it(one: Children, photo: Path) -> N
     assert one.waiting == 0
 
 
-async def test_cancelling_what_runs_leaves_a_pool_that_works(one: Children, photo: Path) -> None:
+async def test_cancelling_a_running_task_leaves_the_pool_usable(
+    one: DecoderPool, photo: Path
+) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: run(one, "hang", photo, timeout_s=0.3))
         await until(lambda: one.busy == 1)
@@ -328,13 +334,13 @@ async def test_cancelling_what_runs_leaves_a_pool_that_works(one: Children, phot
     assert one.restarts == {"decode-timeout": 1}
 
 
-async def test_leaving_the_pool_fails_what_is_not_done(photo: Path) -> None:
+async def test_closing_the_pool_fails_unfinished_tasks(photo: Path) -> None:
     codes: list[str] = []
 
     async def expect_failure(stage: str) -> None:
         codes.append((await failure(pool, stage, photo)).code)
 
-    async with anyio.create_task_group() as tasks, Children(count=1, registry=REGISTRY) as pool:
+    async with anyio.create_task_group() as tasks, DecoderPool(count=1, registry=REGISTRY) as pool:
         tasks.start_soon(expect_failure, "hang")
         await until(lambda: pool.busy == 1)
         tasks.start_soon(expect_failure, "look")
@@ -344,20 +350,18 @@ async def test_leaving_the_pool_fails_what_is_not_done(photo: Path) -> None:
     assert codes == ["decoders-stopped"] * 3
 
 
-async def test_children_know_nothing_of_the_workers_secrets(
+async def test_children_cannot_see_the_workers_secrets(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_S3_SECRET_KEY", "hidden")
 
-    async with Children(count=1, registry=REGISTRY) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY) as pool:
         environment = (await failure(pool, "tell_environment", photo)).message.split()
 
     assert environment == []
 
 
-async def test_ctrl_c_and_a_stop_signal_are_the_workers_business(
-    one: Children, photo: Path
-) -> None:
+async def test_children_ignore_ctrl_c_and_stop_signals(one: DecoderPool, photo: Path) -> None:
     child = (await seen(one, photo)).process
 
     os.kill(child, signal.SIGINT)
@@ -369,10 +373,10 @@ async def test_ctrl_c_and_a_stop_signal_are_the_workers_business(
 def test_children_end_with_a_worker_that_is_killed() -> None:
     program = """
 import anyio
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 
 async def main():
-    async with Children(count=1):
+    async with DecoderPool(count=1):
         print("ready", flush=True)
         await anyio.sleep_forever()
 
@@ -394,7 +398,7 @@ anyio.run(main)
 
 
 def is_alive(process: str) -> bool:
-    """A zombie, which only waits for its new parent to notice, is not."""
+    """Return whether the process runs; a zombie, which waits for its new parent, does not."""
     try:
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:
@@ -402,8 +406,8 @@ def is_alive(process: str) -> bool:
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-async def test_decoding_gives_way_to_the_process_that_asked_for_it(
-    one: Children, photo: Path
+async def test_decoders_run_at_a_lower_priority_than_the_worker(
+    one: DecoderPool, photo: Path
 ) -> None:
     output = await one.run(stage="look", affinity="a", source=photo, timeout_s=9)
 

@@ -1,4 +1,4 @@
-"""What a decoder that has been taken over can still do, and that honest decoding goes on."""
+"""A compromised decoder cannot escape its sandbox, and honest decoding still works in it."""
 
 import platform
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from handlers.decoder import landlock, seccomp
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.decoder.sandbox import Sandbox
 from handlers.registry import ORIGINAL, STAGES
 from handlers.stage import Output, StageFailure
@@ -20,9 +20,9 @@ from tests.handlers.pictures import encoded, gradient
 REGISTRY = "tests.handlers.hostile_stages:TABLE"
 
 OF_THE_SAME_USER = Sandbox(user="")
-"""The harder case: permissions of files then keep nothing from a decoder."""
+"""The harder case: file permissions then protect nothing from a decoder."""
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="there is no sandbox but Linux's")
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox exists only on Linux")
 
 NAMES = [attack.__name__ for attack in ATTACKS]
 POINTLESS_WITHOUT = {
@@ -37,12 +37,12 @@ POINTLESS_WITHOUT = {
     *("leave_the_namespaces", "open_beside_the_photo", "open_the_workers_memory"),
     *("read_the_workers_environment", "limit_the_worker", "read_the_workers_memory"),
 }
-"""Refused by limits and lost privileges too, or of no meaning without a filter."""
+"""Also stopped by limits and dropped privileges, or meaningless without a filter."""
 
 
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
-    """A data folder with all that a decoder must not reach, and where an attack finds it."""
+    """A data folder that a decoder must not reach, and a module that gives its path to attacks."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "secret").write_text("s" * 43)
     (folder / "secret.bak").write_text("s" * 43)
@@ -63,19 +63,19 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
 
 
 @pytest.fixture(scope="module")
-async def confined(targets: Path) -> AsyncGenerator[Children]:
+async def confined(targets: Path) -> AsyncGenerator[DecoderPool]:
     assert targets.exists()
-    async with Children(count=1, registry=REGISTRY, sandbox=OF_THE_SAME_USER) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY, sandbox=OF_THE_SAME_USER) as pool:
         yield pool
 
 
-async def run(pool: Children, stage: str, photo: Path, of: str = "") -> Output:
-    affinity = of or f"{stage} {photo}"  # so that the file is handed over anew
+async def run(pool: DecoderPool, stage: str, photo: Path, of: str = "") -> Output:
+    affinity = of or f"{stage} {photo}"  # a new photo, so that the file is sent
     return await pool.run(stage=stage, affinity=affinity, source=photo, timeout_s=30)
 
 
-async def refusal(pool: Children, attack: str, photo: Path) -> str | None:
-    """How the attack was stopped; None if it came through."""
+async def refusal(pool: DecoderPool, attack: str, photo: Path) -> str | None:
+    """Run the attack; return how it was stopped, None if it succeeded."""
     try:
         result = (await run(pool, attack, photo)).result
     except StageFailure as failure:
@@ -86,8 +86,8 @@ async def refusal(pool: Children, attack: str, photo: Path) -> str | None:
 
 @on_linux
 @pytest.mark.parametrize("attack", NAMES)
-async def test_no_attack_of_a_decoder_comes_through(
-    confined: Children, targets: Path, attack: str
+async def test_no_attack_by_a_decoder_succeeds(
+    confined: DecoderPool, targets: Path, attack: str
 ) -> None:
     before = sorted(path.name for path in targets.parent.parent.iterdir())
 
@@ -102,10 +102,10 @@ async def test_no_attack_of_a_decoder_comes_through(
 
 
 @on_linux
-async def test_the_same_attacks_come_through_where_nothing_confines(targets: Path) -> None:
-    """So that the test above does not pass because an attack is a bad one."""
+async def test_the_same_attacks_succeed_without_a_sandbox(targets: Path) -> None:
+    """Otherwise the test above could pass because an attack does not work."""
     nothing = Sandbox(seccomp=False, landlock=False, user="")
-    async with Children(count=1, registry=REGISTRY, sandbox=nothing) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY, sandbox=nothing) as pool:
         stopped = {
             name: how
             for name in NAMES
@@ -120,17 +120,17 @@ async def test_the_same_attacks_come_through_where_nothing_confines(targets: Pat
 @pytest.mark.parametrize("attack", ["open_the_secret", "list_the_data_folder", "connect_over_tcp"])
 async def test_landlock_alone_closes_the_file_system_and_tcp(targets: Path, attack: str) -> None:
     if landlock.version() < 4:
-        pytest.skip("this kernel has no Landlock, or one that knows no network")
+        pytest.skip("this kernel has no Landlock with network rules")
     alone = Sandbox(seccomp=False, user="")
 
-    async with Children(count=1, registry=REGISTRY, sandbox=alone) as pool:
+    async with DecoderPool(count=1, registry=REGISTRY, sandbox=alone) as pool:
         assert pool.confinement.missing[:1] == ("seccomp",)
         assert await refusal(pool, attack, targets) == "PermissionError"
 
 
 @pytest.mark.parametrize("lie", LIES)
-async def test_an_answer_that_no_stage_gives_is_not_believed(
-    confined: Children, targets: Path, lie: str
+async def test_an_invalid_answer_is_rejected(
+    confined: DecoderPool, targets: Path, lie: str
 ) -> None:
     with pytest.raises(StageFailure) as failed:
         await run(confined, lie, targets)
@@ -140,11 +140,11 @@ async def test_an_answer_that_no_stage_gives_is_not_believed(
 
 
 @pytest.mark.parametrize("sandbox", [Sandbox(), OF_THE_SAME_USER])
-async def test_all_formats_are_decoded_within(photos: Path, sandbox: Sandbox) -> None:
+async def test_all_formats_are_decoded_in_the_sandbox(photos: Path, sandbox: Sandbox) -> None:
     files = [each for each in sorted(photos.glob("*/*.*")) if each.parent.name != "hostile"]
     originals = [name for name, stage in STAGES.items() if stage.needs == ORIGINAL]
 
-    async with Children(count=1, sandbox=sandbox) as pool:
+    async with DecoderPool(count=1, sandbox=sandbox) as pool:
         for file in files:
             for stage in originals:
                 assert (await run(pool, stage, file, of=file.name)).result is not None
@@ -153,10 +153,10 @@ async def test_all_formats_are_decoded_within(photos: Path, sandbox: Sandbox) ->
             assert {"seccomp", "no-new-privileges"} <= set(pool.confinement.active)
 
 
-async def test_where_the_kernel_offers_less_decoding_goes_on_and_it_is_told(
+async def test_decoding_continues_and_reports_what_the_kernel_lacks(
     targets: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Children(count=1, sandbox=Sandbox(seccomp=False, landlock=False)) as pool:
+    async with DecoderPool(count=1, sandbox=Sandbox(seccomp=False, landlock=False)) as pool:
         assert (await run(pool, "validation", targets)).result is not None
 
         assert {"seccomp", "landlock"} <= set(pool.confinement.missing)
@@ -170,7 +170,7 @@ def test_a_machine_without_tables_has_no_filter(monkeypatch: pytest.MonkeyPatch)
 
 
 @on_linux
-def test_the_filter_is_that_of_all_threads() -> None:
+def test_the_filter_applies_to_all_threads() -> None:
     program = """
 import ctypes, threading
 from handlers.decoder import seccomp

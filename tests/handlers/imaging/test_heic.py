@@ -1,4 +1,4 @@
-"""HEIC with and without its decoder. What it decodes to is in ``test_picture.py``."""
+"""HEIC with and without its decoder. ``test_picture.py`` checks the decoded pictures."""
 
 import subprocess
 import sys
@@ -27,12 +27,12 @@ except StageFailure as failure:
 
 
 def test_a_worker_without_pillow_heif_keeps_a_heic_and_says_how_to_enable_it() -> None:
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", WITHOUT_PILLOW_HEIF], input=HEIC, capture_output=True, check=True
     ).stdout.decode()
 
-    assert said.startswith(f"{Category.CONFIGURATION} heic-not-supported HEIC is not supported")
-    assert "`photolog[heic]`" in said
+    assert output.startswith(f"{Category.CONFIGURATION} heic-not-supported HEIC is not supported")
+    assert "`photolog[heic]`" in output
 
 
 def test_a_refused_format_is_not_decoded(photos: Path) -> None:
@@ -45,5 +45,5 @@ def test_a_refused_format_is_not_decoded(photos: Path) -> None:
     assert load((photos / "formats" / "picture.png").read_bytes(), context).format == "PNG"
 
 
-def test_the_decoder_is_the_one_that_the_extra_brings() -> None:
+def test_the_tests_run_with_the_heic_extra() -> None:
     assert heic.pillow_heif is not None

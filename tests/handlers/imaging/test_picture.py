@@ -1,3 +1,5 @@
+"""Loading a photo: orientation, size, colours, limits and damage."""
+
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ BEGINNINGS = [
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """The mean difference of a pixel's channel, 0 to 255."""
+    """Return the mean difference of a pixel's channel, 0 to 255."""
     assert one.size == other.size
     means = ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).mean
     return sum(means) / len(means)
@@ -64,7 +66,7 @@ def test_each_orientation_gives_the_same_upright_picture(photos: Path, scene: st
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_heeded_in_every_format(format_: str, orientation: int) -> None:
+def test_orientation_is_applied_in_every_format(format_: str, orientation: int) -> None:
     upright = gradient(120, 80)
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -100,7 +102,7 @@ def test_a_large_photo_is_reduced_to_the_longest_edge_of_the_recipe(photos: Path
     assert picture.image.size == (1000, 664)
 
 
-def test_reducing_while_decoding_changes_nothing_to_be_seen(photos: Path) -> None:
+def test_reducing_while_decoding_makes_no_visible_difference(photos: Path) -> None:
     data = (photos / "camera" / "nikon-d90.jpg").read_bytes()
     slow = scaled(decoded(data), 1920, 1275)
 
@@ -123,7 +125,7 @@ def test_an_edge_is_never_less_than_one_pixel(width: int, height: int) -> None:
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("colour", [(200, 80, 60), (60, 160, 70), (128, 128, 128), (250, 250, 20)])
-def test_wide_gamut_colours_become_right_srgb_colours(
+def test_wide_gamut_colours_become_correct_srgb_colours(
     format_: str, colour: tuple[int, int, int]
 ) -> None:
     options = {"quality": 100, "icc_profile": adobe_rgb_profile()}
@@ -193,7 +195,7 @@ def test_sixteen_bits_of_grey_keep_their_brightness() -> None:
 @pytest.mark.parametrize(
     ("mode", "value", "expected"), [("F", 0.5, 127), ("I", 200, 200), ("I", 40_000, 155)]
 )
-def test_scientific_pixels_are_scaled_to_what_can_be_seen(
+def test_scientific_pixels_are_scaled_to_the_visible_range(
     mode: str, value: float, expected: int
 ) -> None:
     image = Image.new(mode, (10, 10), 0)
@@ -340,14 +342,14 @@ def test_undamaged_photos_have_no_warning(photos: Path) -> None:
         {"subsampling": 0, "optimize": True, "comment": b"\xff\x9f"},
     ],
 )
-def test_no_kind_of_jpeg_is_called_damaged(options: dict[str, Any]) -> None:
+def test_no_valid_jpeg_counts_as_damaged(options: dict[str, Any]) -> None:
     noise = Image.effect_noise((300, 200), 90).convert("RGB")
 
     assert not load(encoded(noise, "JPEG", **options)).damaged
 
 
 @pytest.mark.parametrize("marker", [b"\xff\xd3", b"\xff\x9f"])
-def test_a_marker_that_does_not_belong_into_a_scan_is_damage(marker: bytes) -> None:
+def test_a_marker_that_does_not_belong_in_a_scan_is_damage(marker: bytes) -> None:
     data = encoded(gradient(300, 200), "JPEG", restart_marker_rows=1)
     at = data.index(b"\xff\xd5")
 
@@ -355,7 +357,7 @@ def test_a_marker_that_does_not_belong_into_a_scan_is_damage(marker: bytes) -> N
 
 
 @pytest.mark.parametrize("percent", [10, 50, 99])
-def test_a_heic_of_which_only_a_part_came_is_damaged(photos: Path, percent: int) -> None:
+def test_a_truncated_heic_is_damaged(photos: Path, percent: int) -> None:
     data = (photos / "formats" / "iphone.heic").read_bytes()
 
     picture = load(data[: len(data) * percent // 100])
@@ -365,7 +367,7 @@ def test_a_heic_of_which_only_a_part_came_is_damaged(photos: Path, percent: int)
 
 
 @pytest.mark.parametrize("name", ["iphone.heic", "photo.avif", "picture.png"])
-def test_what_is_appended_to_a_whole_file_is_no_damage(photos: Path, name: str) -> None:
+def test_data_appended_to_a_complete_file_is_no_damage(photos: Path, name: str) -> None:
     data = (photos / "formats" / name).read_bytes()
 
     assert not load(data).damaged
@@ -417,14 +419,14 @@ def test_a_header_alone_is_unreadable(format_: str) -> None:
         ("fuzz-eb1ce4e1.jpg", "not-an-image"),
     ],
 )
-def test_what_is_no_picture_is_refused(photos: Path, name: str, code: str) -> None:
+def test_a_file_that_is_not_a_picture_is_refused(photos: Path, name: str, code: str) -> None:
     with pytest.raises(BadImage) as refused:
         load((photos / "hostile" / name).read_bytes())
 
     assert (refused.value.code, refused.value.category) == (code, Category.DATA)
 
 
-def test_what_is_missing_shows_nothing_of_another_picture() -> None:
+def test_missing_parts_show_nothing_of_another_picture() -> None:
     noise = Image.effect_noise((900, 900), 90)
     cut = encoded(noise, "PNG")[:200_000]
     bright = [load(encoded(Image.new("RGB", (900, 900), "white"))) for _ in range(3)]
@@ -435,7 +437,7 @@ def test_what_is_missing_shows_nothing_of_another_picture() -> None:
     assert picture.image.crop((0, 600, 900, 900)).getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
-def test_nothing_of_the_files_metadata_stays_with_the_picture(photos: Path) -> None:
+def test_the_picture_keeps_no_metadata_of_the_file(photos: Path) -> None:
     picture = load((photos / "gps" / "DSCN0010.jpg").read_bytes())
 
     assert picture.image.info == {}

@@ -1,3 +1,5 @@
+"""Metadata from real cameras, and from tags that are missing, odd or broken."""
+
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ def of(data: bytes) -> MetadataResult:
     return result
 
 
-def test_what_a_camera_wrote_is_found(photos: Path) -> None:
+def test_what_a_camera_recorded_is_found(photos: Path) -> None:
     assert of((photos / "camera" / "nikon-d90.jpg").read_bytes()) == MetadataResult(
         width=4288,
         height=2848,
@@ -47,7 +49,7 @@ def test_a_position_is_found_in_decimal_degrees(photos: Path) -> None:
     assert first.taken_at == "2008-10-22T16:28:39"
 
 
-def test_a_phone_says_its_lens_and_the_offset_of_its_clock(photos: Path) -> None:
+def test_a_phone_records_its_lens_and_the_offset_of_its_clock(photos: Path) -> None:
     found = of((photos / "formats" / "iphone.heic").read_bytes())
 
     assert found.taken_at == "2020-05-04T18:39:11-04:00"
@@ -78,14 +80,14 @@ def test_every_format_has_its_tags_read(
     assert found.exposure.iso == iso
 
 
-def test_a_lying_photo_has_the_size_of_the_upright_one(photos: Path) -> None:
+def test_a_rotated_photo_has_the_size_of_the_upright_picture(photos: Path) -> None:
     found = of((photos / "camera" / "leica-t-typ-701.jpg").read_bytes())
 
     assert (found.width, found.height, found.orientation) == (3264, 4928, 8)
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_tags_survive_the_trip_through_every_format(format_: str) -> None:
+def test_tags_are_read_from_every_format(format_: str) -> None:
     exif = {TIME: IFDRational(1, 250), TAKEN: "2010:05:01 12:00:00", OFFSET: "+02:00"}
 
     found = of(with_exif(gradient(9, 9), {MAKE: "Maker"}, exif, format_=format_))
@@ -219,7 +221,7 @@ def test_a_position_has_signs() -> None:
         {"longitude": (IFDRational(-1),)},
     ],
 )
-def test_half_a_position_is_none(changes: dict[str, Any]) -> None:
+def test_an_incomplete_position_is_none(changes: dict[str, Any]) -> None:
     assert position(**changes) is None
 
 
@@ -229,7 +231,7 @@ def test_a_position_can_lack_its_altitude() -> None:
 
 @settings(max_examples=150, derandomize=True, deadline=None)
 @given(st.binary(max_size=300), st.booleans())
-def test_no_tags_are_so_broken_that_the_photo_fails(garbage: bytes, big_endian: bool) -> None:
+def test_broken_tags_never_fail_the_photo(garbage: bytes, big_endian: bool) -> None:
     head = b"Exif\0\0" + (b"MM\0*\0\0\0\x08" if big_endian else b"II*\0\x08\0\0\0")
 
     found = of(encoded(gradient(8, 8), "JPEG", exif=head + garbage))
@@ -244,7 +246,7 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
 
 @settings(derandomize=True, deadline=None)
 @given(VALUES, VALUES)
-def test_any_value_has_a_meaning_or_none(one: Any, other: Any) -> None:
+def test_any_tag_value_is_handled(one: Any, other: Any) -> None:
     tags = Tags(
         main=dict.fromkeys((MAKE, MODEL, ORIENTATION), one),
         exif=dict.fromkeys((TIME, F_NUMBER, ISO, TAKEN, OFFSET, FOCAL, LENS), other),

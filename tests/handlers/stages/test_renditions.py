@@ -72,7 +72,7 @@ def test_a_line_stays_a_line() -> None:
     assert [(each.width, each.height) for each in made] == [(1, 150), (1, 300), (1, 600)]
 
 
-def test_nobody_finds_the_position_in_a_rendition(photos: Path) -> None:
+def test_renditions_contain_no_position(photos: Path) -> None:
     tagged = with_exif(gradient(700, 500), {271: "Secret"}, {}, {1: "N", 2: (1.0, 2.0, 3.0)})
 
     for data in (tagged, (photos / "gps" / "DSCN0010.jpg").read_bytes()):
@@ -90,7 +90,7 @@ def test_renditions_are_upright(photos: Path) -> None:
         assert [each.height for each in thumbnails_of(data)] == [150, 300, 600]
 
 
-def test_thumbnails_of_a_wide_gamut_photo_have_right_colours() -> None:
+def test_thumbnails_of_a_wide_gamut_photo_have_correct_colours() -> None:
     colour = (60, 160, 70)
     flat = Image.new("RGB", (800, 600), colour)
 
@@ -103,7 +103,7 @@ def test_thumbnails_of_a_wide_gamut_photo_have_right_colours() -> None:
         assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) <= 6
 
 
-def test_transparency_survives_into_the_renditions() -> None:
+def test_renditions_keep_transparency() -> None:
     image = gradient(700, 700)
     image.putalpha(gradient(700, 700).getchannel("R"))
 
@@ -158,7 +158,7 @@ def test_a_placeholder_shows_transparent_parts_as_white() -> None:
     assert blurhash_of(nothing) == blurhash_of(white)
 
 
-# What blurhash-python 1.2.2 made of them: stored events have these.
+# The results of blurhash-python 1.2.2, which stored events contain.
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
@@ -171,7 +171,7 @@ def test_a_placeholder_shows_transparent_parts_as_white() -> None:
         ((33, 32), "LzHV8o2rwxX7l|WDjte;gJfjfQfj"),
     ],
 )
-def test_a_made_picture_keeps_the_placeholder_that_it_had(
+def test_the_placeholder_of_a_generated_picture_never_changes(
     size: tuple[int, int], expected: str
 ) -> None:
     assert blurhash_of(encoded(gradient(*size))) == expected
@@ -193,7 +193,7 @@ def test_a_made_picture_keeps_the_placeholder_that_it_had(
         ("orientation/portrait-6.jpg", "TSHonANGWB_NM{ofxuM{t7-;t7ax"),
     ],
 )
-def test_a_photo_keeps_the_placeholder_that_it_had(photos: Path, name: str, expected: str) -> None:
+def test_the_placeholder_of_a_photo_never_changes(photos: Path, name: str, expected: str) -> None:
     thumbnail = thumbnails_of((photos / name).read_bytes())[0]
 
     assert blurhash_of(thumbnail.data) == expected

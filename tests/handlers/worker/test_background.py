@@ -1,4 +1,4 @@
-"""What nobody expects of Redis: the worker goes on, and says so."""
+"""A worker survives replies that Redis should never give, and logs them."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.worker.worker import Worker
 from store.background import Background
 from store.blobs.folder import FolderBlobs
@@ -17,10 +17,10 @@ from tests.servers import valkey
 from tests.system.photos import jpeg
 
 
-async def test_a_worker_waits_while_redis_answers_with_what_nobody_expects(
-    own_folder: Path, blobs: FolderBlobs, children: Children, caplog: pytest.LogCaptureFixture
+async def test_a_worker_waits_while_redis_gives_unexpected_replies(
+    own_folder: Path, blobs: FolderBlobs, children: DecoderPool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As with a command that is forbidden inside of a script."""
+    """For example the error of a command that is forbidden inside a script."""
     background = Background()
     types: list[str] = []
     with valkey(own_folder) as url:
@@ -31,7 +31,7 @@ async def test_a_worker_waits_while_redis_answers_with_what_nobody_expects(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
             with anyio.fail_after(DEADLINE_S):
-                while "partition 0 waits" not in caplog.text:
+                while "partition 0 is waiting" not in caplog.text:
                     await anyio.sleep(0.01)
 
             await untyped.execute_command("ACL SETUSER", "default", "+xreadgroup")

@@ -1,4 +1,4 @@
-"""One client's bulk leaves room in a worker's hand, and its decoders, for a photo of another."""
+"""One client's bulk leaves room for others in a worker's hand, and in its decoders."""
 
 from collections import Counter
 
@@ -33,14 +33,14 @@ def hand_with(*clients: str, cost_ms: int = 100) -> Hand:
 
 
 def passed_over(hand: Hand) -> list[str]:
-    return list(hand.wish(0, ("validation",)).without)
+    return list(hand.request(0, ("validation",)).without)
 
 
-async def test_a_client_that_has_its_part_of_the_hand_is_passed_over() -> None:
+async def test_a_client_that_has_its_share_of_the_hand_is_passed_over() -> None:
     assert passed_over(hand_with("a", "a", "a", "b")) == ["a"]
 
 
-async def test_with_enough_that_is_slow_who_has_a_slow_task_gets_no_other() -> None:
+async def test_a_client_with_a_slow_task_gets_no_other_once_enough_tasks_are_slow() -> None:
     hand = hand_with("a", "a", "b", cost_ms=SLOW_MS + 1)
     hand.take(("lane", "quick"), 0, task("c"))
 
@@ -48,7 +48,7 @@ async def test_with_enough_that_is_slow_who_has_a_slow_task_gets_no_other() -> N
     assert passed_over(hand_with("a", "b", cost_ms=SLOW_MS + 1)) == []
 
 
-async def test_who_has_sent_a_slow_photo_is_slow_until_it_has_sent_a_quick_one() -> None:
+async def test_a_client_counts_as_slow_from_a_slow_photo_until_a_quick_one() -> None:
     hand = hand_with("a", "b", "c")
     for number in range(3):
         hand.settle(("lane", str(number)), SLOW_S)
@@ -58,7 +58,7 @@ async def test_who_has_sent_a_slow_photo_is_slow_until_it_has_sent_a_quick_one()
     assert passed_over(hand) == []
 
 
-async def test_who_has_nothing_in_hand_is_never_passed_over() -> None:
+async def test_a_client_with_nothing_in_hand_is_never_passed_over() -> None:
     hand = hand_with("a", "a", "b", "b", "c", "c", cost_ms=SLOW_MS + 1)
     hand.take(("lane", "done"), 0, task("visitor"))
     hand.settle(("lane", "done"), SLOW_S)
@@ -67,16 +67,16 @@ async def test_who_has_nothing_in_hand_is_never_passed_over() -> None:
     assert passed_over(hand) == ["a", "b", "c"]
 
 
-async def test_what_is_owed_is_settled_by_one_claim() -> None:
+async def test_one_claim_settles_what_clients_owe() -> None:
     hand = hand_with("a", "a")
     hand.settle(("lane", "0"), 1.5)
     hand.settle(("lane", "1"), 0.05)
 
-    assert hand.wish(0, ("validation",)).settle == {("normal", "a"): 1_350}
-    assert hand.wish(0, ("validation",)).settle == {}
+    assert hand.request(0, ("validation",)).settle == {("normal", "a"): 1_350}
+    assert hand.request(0, ("validation",)).settle == {}
 
 
-async def test_so_many_slow_clients_are_remembered() -> None:
+async def test_only_so_many_slow_clients_are_remembered() -> None:
     hand = Hand(1)
     count = 2 * SLOW_CLIENTS
     for number in range(count):
@@ -88,7 +88,7 @@ async def test_so_many_slow_clients_are_remembered() -> None:
 
 
 class Holding(Scripted):
-    """Decoders that keep the tasks of one client's photos until they are let go."""
+    """A pool that holds the tasks of the photos in ``kept`` until ``let_go``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Holding(Scripted):
         return await super().run(stage=stage, affinity=affinity, **rest)
 
 
-async def test_a_photo_is_done_while_the_hand_has_all_that_it_may_have_of_another_client(
+async def test_a_photo_is_processed_while_another_client_has_its_full_share_of_the_hand(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Holding()
@@ -141,7 +141,7 @@ async def test_a_lone_client_has_the_decoders_to_itself(
 
 
 @pytest.mark.parametrize("priority", [1, 5])
-async def test_a_small_photo_is_done_while_most_of_the_expensive_ones_before_it_wait(
+async def test_a_small_photo_is_processed_while_most_expensive_ones_before_it_wait(
     log: Log, blobs: FolderBlobs, working: Working, priority: int
 ) -> None:
     large = encoded(gradient(4_000, 3_000), "JPEG")

@@ -1,4 +1,4 @@
-"""What a worker tells whoever observes it."""
+"""A worker reports each run to its observer."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -9,8 +9,8 @@ import pytest
 
 from domain.photo.commands import DeletePhoto
 from domain.pipeline.stages import Task
-from handlers.decoder.pool import Children
-from handlers.worker.observing import Ended, StageRun, observed
+from handlers.decoder.pool import DecoderPool
+from handlers.worker.observing import Ended, StageRun, observe_run
 from handlers.worker.worker import Worker
 from store import log_context
 from store.blobs.folder import FolderBlobs
@@ -34,8 +34,8 @@ TASK = Task(
 
 
 @pytest.fixture
-async def children() -> AsyncGenerator[Children]:
-    async with Children(count=1) as pool:
+async def children() -> AsyncGenerator[DecoderPool]:
+    async with DecoderPool(count=1) as pool:
         yield pool
 
 
@@ -45,24 +45,24 @@ def blobs(tmp_path: Path) -> FolderBlobs:
 
 
 @pytest.fixture
-def told() -> list[StageRun]:
+def runs() -> list[StageRun]:
     return []
 
 
 @pytest.fixture
 async def worker(
-    log: Log, blobs: FolderBlobs, children: Children, told: list[StageRun]
+    log: Log, blobs: FolderBlobs, children: DecoderPool, runs: list[StageRun]
 ) -> AsyncGenerator[Worker]:
-    """A worker at work."""
-    worker = Worker(log, blobs, children, consumer="one", observe=told.append)
+    """A running worker."""
+    worker = Worker(log, blobs, children, consumer="one", observe=runs.append)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(worker.run)
         yield worker
         worker.stop()
 
 
-async def test_each_run_of_a_stage_is_told_with_its_trace(
-    log: Log, blobs: FolderBlobs, worker: Worker, told: list[StageRun]
+async def test_each_run_of_a_stage_is_reported_with_its_trace(
+    log: Log, blobs: FolderBlobs, worker: Worker, runs: list[StageRun]
 ) -> None:
     good = await uploaded(log, blobs, jpeg("one"), "quick_processing")
     await types_when_ended(log, good.photo_id)
@@ -73,20 +73,20 @@ async def test_each_run_of_a_stage_is_told_with_its_trace(
     await types_when_ended(log, bad.photo_id)
 
     with anyio.fail_after(DEADLINE_S):
-        while len(told) < 4 or worker.in_hand:  # told after the append that others see
+        while len(runs) < 4 or worker.in_hand:  # reported after the append that others see
             await anyio.sleep(0.005)
-    assert [(run.task.photo_id, run.task.stage, run.outcome) for run in told] == [
+    assert [(run.task.photo_id, run.task.stage, run.outcome) for run in runs] == [
         (good.photo_id, "validation", "completed"),
         (good.photo_id, "thumbnails", "completed"),
         (good.photo_id, "erasure", "completed"),
         (bad.photo_id, "validation", "failed"),
     ]
-    assert {run.task.trace_id for run in told} == {CONTEXT.trace_id}
-    assert all(run.seconds > 0 for run in told)
-    assert len({run.span_id for run in told}) == 4
+    assert {run.task.trace_id for run in runs} == {CONTEXT.trace_id}
+    assert all(run.seconds > 0 for run in runs)
+    assert len({run.span_id for run in runs}) == 4
 
 
-async def test_a_worker_without_work_is_seen(log: Log, worker: Worker) -> None:
+async def test_an_idle_worker_is_counted(log: Log, worker: Worker) -> None:
     with anyio.fail_after(DEADLINE_S):
         while await liveness.workers(log, 60_000) != 1:
             await anyio.sleep(0.005)
@@ -94,11 +94,13 @@ async def test_a_worker_without_work_is_seen(log: Log, worker: Worker) -> None:
     assert worker.in_hand == 0
 
 
-async def test_what_is_taken_over_is_counted_and_said_with_its_ids(
-    log: Log, blobs: FolderBlobs, children: Children, caplog: pytest.LogCaptureFixture
+async def test_a_takeover_is_counted_and_logged_with_its_ids(
+    log: Log, blobs: FolderBlobs, children: DecoderPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"))
-    dead = Worker(log, blobs, Children(count=1), consumer="host:1:aaaa")  # its decoders never start
+    dead = Worker(
+        log, blobs, DecoderPool(count=1), consumer="host:1:aaaa"
+    )  # its decoders never start
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(dead.run)
         await types_when_ended(log, command.photo_id, ("photo.processing.started",))
@@ -122,25 +124,25 @@ async def test_what_is_taken_over_is_counted_and_said_with_its_ids(
 @pytest.mark.parametrize(
     ("error", "outcome"), [(Lost("late"), "lost"), (OSError("away"), "interrupted")]
 )
-async def test_a_run_that_ends_without_a_result_is_told_as_such(
-    error: Exception, outcome: str, told: list[StageRun]
+async def test_a_run_that_ends_without_a_result_is_reported_as_such(
+    error: Exception, outcome: str, runs: list[StageRun]
 ) -> None:
     async def work() -> Ended:
         raise error
 
     with pytest.raises(type(error)):
-        await observed(told.append, TASK, work())
+        await observe_run(runs.append, TASK, work())
 
-    assert [run.outcome for run in told] == [outcome]
+    assert [run.outcome for run in runs] == [outcome]
 
 
-async def test_the_work_is_done_in_the_trace_of_its_task(told: list[StageRun]) -> None:
+async def test_the_work_runs_in_the_trace_of_its_task(runs: list[StageRun]) -> None:
     seen: list[Subject] = []
 
     async def work() -> Ended:
         seen.append(log_context.current())
         return "completed"
 
-    await observed(told.append, TASK, work())
+    await observe_run(runs.append, TASK, work())
 
-    assert seen == [Subject(trace_id="t", span_id=told[0].span_id, photo_id="p", job_id="j")]
+    assert seen == [Subject(trace_id="t", span_id=runs[0].span_id, photo_id="p", job_id="j")]

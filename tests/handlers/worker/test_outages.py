@@ -1,4 +1,4 @@
-"""Redis or the disk of the blobs away: tasks wait in hand, without attempts and without haste."""
+"""During an outage of Redis or the blob store, tasks wait in hand and use no attempts."""
 
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
@@ -42,7 +42,7 @@ async def until(condition: Callable[[], bool]) -> None:
 class TestBlobs:
     @pytest.fixture
     def refused(self) -> list[str]:
-        """Operations for which the disk had no room."""
+        """The operations that failed because the disk was full."""
         return []
 
     @pytest.fixture
@@ -69,7 +69,7 @@ class TestBlobs:
         done = await data_of(log, command.photo_id, "photo.processing.stage.completed")
         assert {each["attempt"] for each in done} == {1}
 
-    async def test_no_stage_is_run_again_for_want_of_room(
+    async def test_no_stage_runs_again_because_of_a_full_disk(
         self, log: Log, blobs: FolderBlobs, working: Working, refused: list[str]
     ) -> None:
         command = await uploaded(log, blobs, b"nothing that is read", "quick_processing")
@@ -84,7 +84,7 @@ class TestBlobs:
         assert types[-1] == "photo.processing.completed"
         assert [stage for stage, _ in pool.ran].count("thumbnails") == 1
 
-    async def test_a_photo_that_is_deleted_is_waited_for_no_longer(
+    async def test_a_deleted_photo_no_longer_waits(
         self, log: Log, blobs: FolderBlobs, working: Working, refused: list[str]
     ) -> None:
         command = await uploaded(log, blobs, b"nothing that is read", "quick_processing")
@@ -119,7 +119,7 @@ class TestMinio:
         command = await uploaded(log, blobs, jpeg("one", (400, 300)))
 
         class Killing(Scripted):
-            """Takes the server away while the thumbnails are made."""
+            """Kills the server while the thumbnails are made."""
 
             async def run(self, *, stage: str, affinity: str, **_: object) -> Output:
                 output = await super().run(stage=stage, affinity=affinity)
@@ -147,7 +147,7 @@ class TestRedis:
 
     @pytest.fixture
     async def log(self, own_folder: Path, prefix: str, clock: Clock) -> AsyncGenerator[Log]:
-        """Its server is away again; the time of its breaker stands still."""
+        """A log whose server is down, with a breaker whose clock stands still."""
         breaker = Breaker("redis", open_s=LONG_S, clock=clock)
         client = connect(url_in(own_folder), breaker)
         with valkey(own_folder):
@@ -155,7 +155,7 @@ class TestRedis:
         yield log
         await client.aclose()
 
-    async def test_lanes_are_not_asked_until_it_is_time(
+    async def test_lanes_are_not_asked_until_the_back_off_ends(
         self,
         log: Log,
         blobs: FolderBlobs,
@@ -171,7 +171,7 @@ class TestRedis:
                     Log(other, log_id=log.log_id, partitions=1, keys=log.keys), blobs, jpeg("one")
                 )
                 before = await _commands(other)
-                refused = clock.looks + 10  # a call that is refused looks at the clock
+                refused = clock.looks + 10  # a rejected call reads the clock
                 await until(lambda: clock.looks >= refused)
                 assert await _commands(other) == before + 1
 
@@ -183,5 +183,5 @@ class TestRedis:
 
 
 async def _commands(client: Any) -> int:
-    """How many the server has been asked so far, this one not counted."""
+    """Return how many commands the server has processed, without this one."""
     return (await client.info("stats"))["total_commands_processed"]

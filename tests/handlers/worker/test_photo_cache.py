@@ -1,10 +1,12 @@
+"""The photo cache returns an entry only if the task is still to be done."""
+
 import msgspec
 import pytest
 
 from domain.photo import events as e
 from domain.photo.state import Photo
 from domain.pipeline.stages import Task
-from handlers.worker.photo_cache import KEPT, Known
+from handlers.worker.photo_cache import KEPT, PhotoCache
 from store.log.log import Loaded
 from tests.domain.stories import JOB, PHOTO, UPLOADED, fold, stage_completed
 
@@ -24,11 +26,11 @@ def loaded(*events: e.PhotoEvent) -> Loaded:
     return Loaded(photo=photo, version=1 + len(events))
 
 
-def test_a_photo_that_was_kept_is_known() -> None:
-    known = Known()
-    known.keep(PHOTO, loaded(stage_completed("validation")))
+def test_a_photo_that_was_kept_is_returned() -> None:
+    cache = PhotoCache()
+    cache.keep(PHOTO, loaded(stage_completed("validation")))
 
-    assert known.of(TASK) == loaded(stage_completed("validation"))
+    assert cache.of(TASK) == loaded(stage_completed("validation"))
 
 
 @pytest.mark.parametrize(
@@ -40,29 +42,29 @@ def test_a_photo_that_was_kept_is_known() -> None:
     ],
     ids=["of another job", "done already", "of an unknown photo"],
 )
-def test_what_would_be_dropped_on_old_news_needs_a_look(task: Task) -> None:
-    known = Known()
-    known.keep(PHOTO, loaded(stage_completed("validation")))
+def test_an_entry_that_makes_the_task_obsolete_is_not_used(task: Task) -> None:
+    cache = PhotoCache()
+    cache.keep(PHOTO, loaded(stage_completed("validation")))
 
-    assert known.of(task) is None
+    assert cache.of(task) is None
 
 
-def test_of_two_versions_the_later_is_taken() -> None:
-    known = Known()
+def test_the_later_of_two_versions_is_used() -> None:
+    cache = PhotoCache()
     early, late = loaded(), loaded(stage_completed("validation"))
 
-    known.keep(PHOTO, late)
-    assert known.newer(PHOTO, early) == late
+    cache.keep(PHOTO, late)
+    assert cache.newer(PHOTO, early) == late
 
-    known.keep(PHOTO, early)
-    assert known.newer(PHOTO, late) == late
-    assert known.newer("another", None) is None
+    cache.keep(PHOTO, early)
+    assert cache.newer(PHOTO, late) == late
+    assert cache.newer("another", None) is None
 
 
-def test_only_so_many_are_kept_the_last_used_ones() -> None:
-    known = Known()
+def test_only_the_most_recently_used_photos_are_kept() -> None:
+    cache = PhotoCache()
     for number in range(KEPT + 1):
-        known.keep(str(number), loaded())
+        cache.keep(str(number), loaded())
 
-    assert known.newer("0", None) is None
-    assert known.newer("1", None) is not None
+    assert cache.newer("0", None) is None
+    assert cache.newer("1", None) is not None

@@ -1,4 +1,4 @@
-"""What follows a failure: the next attempt in its time, an alert, or the dead letters."""
+"""After a failure: a retry when it is due, an alert, or a dead letter."""
 
 import hashlib
 from datetime import datetime
@@ -32,7 +32,7 @@ AT_ONCE: Strategies = {
     category: msgspec.structs.replace(strategy, base_s=0.05, jitter=False)
     for category, strategy in STRATEGIES.items()
 }
-"""The rules as they are, without the waiting."""
+"""The real strategies, almost without delays."""
 
 
 async def test_a_stage_that_failed_for_a_while_succeeds_in_the_end(
@@ -54,7 +54,7 @@ async def test_a_stage_that_failed_for_a_while_succeeds_in_the_end(
     assert {each["stage"]: each["attempt"] for each in done}["metadata"] == 3
 
 
-async def test_the_next_attempt_is_not_before_its_time(
+async def test_a_retry_does_not_run_before_it_is_due(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted(validation=[failure(Category.TEMPORARY)])
@@ -94,7 +94,7 @@ async def test_the_last_attempt_leads_to_the_dead_letters(
 
 
 @pytest.mark.parametrize("category", ["data", "logic", "security", "configuration"])
-async def test_what_cannot_pass_by_itself_is_not_tried_again(
+async def test_permanent_failures_are_not_retried(
     log: Log, blobs: FolderBlobs, working: Working, category: str
 ) -> None:
     pool = Scripted(validation=[failure(Category(category))])
@@ -153,7 +153,7 @@ async def test_a_worker_that_stops_hands_back_what_it_cannot_finish(
         with anyio.fail_after(DEADLINE_S):
             await frozen.began.wait()
 
-    async with working("other"):  # nothing has stalled: its 30 seconds are not over
+    async with working("other"):  # the task has not stalled: that takes 30 seconds
         types = await types_when_ended(log, command.photo_id)
 
     assert types[-1] == "photo.processing.completed"
@@ -199,7 +199,7 @@ async def test_a_result_that_is_dropped_replaces_no_file(
         assert hashlib.sha256(data).hexdigest() == each["thumbnail"]["sha256"]
 
 
-async def test_a_late_worker_leaves_no_files_of_a_photo_that_is_erased(
+async def test_a_late_worker_leaves_no_files_of_an_erased_photo(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"), "quick_processing")
@@ -222,7 +222,7 @@ async def test_a_late_worker_leaves_no_files_of_a_photo_that_is_erased(
 
 
 class Late(Scripted):
-    """A pool whose answers for ``stage``, or all, wait until they are told to come."""
+    """A pool that delays its answers for ``stage``, or all answers, until ``go_on``."""
 
     def __init__(self, stage: str | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Decoders that do not start: they are started again, and are missed only if none ever starts."""
+"""Decoders that fail to start are started again; the pool fails only if none ever starts."""
 
 import itertools
 import sys
@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from handlers.decoder import pool
-from handlers.decoder.pool import STARTS, Children
+from handlers.decoder.pool import STARTS, DecoderPool
 from handlers.stage import StageFailure
 from tests.handlers.failing_stages import Seen
 from tests.handlers.pictures import encoded, gradient
@@ -33,13 +33,13 @@ async def test_a_child_that_is_killed_while_it_starts_is_started_again(
     monkeypatch.setattr(sys, "executable", str(killed_once))
     processes: set[int] = set()
 
-    async def look(pool: Children, of: str) -> None:
+    async def look(pool: DecoderPool, of: str) -> None:
         output = await pool.run(stage="look", affinity=of, source=photo, timeout_s=20)
         assert isinstance(output.result, Seen)
         processes.add(output.result.process)
 
     numbers = itertools.count()
-    async with Children(count=count, registry="tests.handlers.failing_stages:TABLE") as pool:
+    async with DecoderPool(count=count, registry="tests.handlers.failing_stages:TABLE") as pool:
         with anyio.fail_after(30):
             while len(processes) < count:
                 async with anyio.create_task_group() as tasks:
@@ -49,11 +49,11 @@ async def test_a_child_that_is_killed_while_it_starts_is_started_again(
     assert pool.restarts == {"decoder-does-not-start": 1}
 
 
-async def test_a_pool_none_of_whose_children_starts_says_so(
+async def test_a_pool_fails_if_none_of_its_children_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    pool = Children(count=2)
+    pool = DecoderPool(count=2)
 
     with pytest.raises(StageFailure) as failed:
         async with pool:

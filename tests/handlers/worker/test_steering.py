@@ -1,4 +1,4 @@
-"""What operators say takes effect on workers that run, and lasts."""
+"""Operators' controls take effect on running workers, and persist."""
 
 import anyio
 import pytest
@@ -8,7 +8,7 @@ from domain.pipeline.control import ControlCommand, LimitStage, PauseStage, Resu
 from domain.pipeline.control_events import Limit, Rate
 from domain.pipeline.stages import ERASURE, PIPELINES, TREE
 from handlers import registry
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.registry import Stage
 from handlers.worker.dispatcher import Dispatcher
 from handlers.worker.worker import Worker, WorkerSettings
@@ -29,31 +29,31 @@ from tests.handlers.workers import (
 from tests.system.photos import jpeg
 
 
-async def say(log: Log, command: ControlCommand) -> None:
+async def steer(log: Log, command: ControlCommand) -> None:
     await ControlLog(log).execute(command, CONTEXT)
 
 
-async def test_a_paused_stage_is_not_begun_until_it_is_resumed(
+async def test_a_paused_stage_does_not_run_until_it_is_resumed(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()
-    await say(log, PauseStage(stage="metadata"))
+    await steer(log, PauseStage(stage="metadata"))
     command = await uploaded(log, blobs, jpeg("one"))
 
     async with working(pool=pool):
         await until_done(log, command.photo_id, {"validation", "thumbnails", "optimization"})
         assert "metadata" not in {stage for stage, _ in pool.ran}
-        await say(log, ResumeStage(stage="metadata"))
+        await steer(log, ResumeStage(stage="metadata"))
         types = await types_when_ended(log, command.photo_id)
 
     assert types[-1] == "photo.processing.completed"
 
 
-async def test_a_worker_that_starts_has_heard_what_is_paused_before_its_first_task(
+async def test_a_starting_worker_knows_the_paused_stages_before_its_first_task(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()
-    await say(log, PauseStage(stage="validation"))
+    await steer(log, PauseStage(stage="validation"))
     waiting = await uploaded(log, blobs, jpeg("one"))
     unwanted = await uploaded(log, blobs, jpeg("two"))
     await log.execute(DeletePhoto(photo_id=unwanted.photo_id), client_id="alice", context=CONTEXT)
@@ -64,15 +64,15 @@ async def test_a_worker_that_starts_has_heard_what_is_paused_before_its_first_ta
         tasks.cancel_scope.cancel()
 
     async with working(pool=pool):
-        # Its erasure is the last that a worker takes of what waits.
+        # A worker takes erasures last.
         await types_when_ended(log, unwanted.photo_id, ("photo.erased",))
         assert pool.ran == []
-        await say(log, ResumeStage(stage="validation"))
+        await steer(log, ResumeStage(stage="validation"))
         await types_when_ended(log, waiting.photo_id)
 
 
 async def until_done(log: Log, photo_id: str, stages: set[str]) -> None:
-    """Wait for the results of these stages, at the least."""
+    """Wait until at least these stages are completed."""
     position = await log.end(0)
     with anyio.fail_after(DEADLINE_S):
         while True:
@@ -83,11 +83,11 @@ async def until_done(log: Log, photo_id: str, stages: set[str]) -> None:
             position = seen[-1].position if seen else position
 
 
-async def test_a_worker_keeps_to_the_concurrency_it_is_given_while_it_runs(
+async def test_a_running_worker_obeys_a_new_concurrency(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()
-    await say(log, LimitStage(stage=None, limit=Limit(concurrency=1)))
+    await steer(log, LimitStage(stage=None, limit=Limit(concurrency=1)))
     photos = [await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing") for n in range(6)]
 
     async with working(pool=pool, settings=WorkerSettings(concurrency=6)):
@@ -101,7 +101,7 @@ async def test_a_rate_is_shared_by_all_workers(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()
-    await say(log, LimitStage(stage="validation", limit=Limit(rate=Rate(max=2, duration_ms=400))))
+    await steer(log, LimitStage(stage="validation", limit=Limit(rate=Rate(max=2, duration_ms=400))))
     photos = [await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing") for n in range(6)]
 
     async with working("one", pool=pool), working("two", pool=pool):
@@ -120,7 +120,7 @@ async def test_a_rate_is_shared_by_all_workers(
 
 
 async def test_a_full_disk_does_not_keep_a_deletion_from_freeing_it(
-    log: Log, blobs: FolderBlobs, children: Children, monkeypatch: pytest.MonkeyPatch
+    log: Log, blobs: FolderBlobs, children: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = [await uploaded(log, blobs, jpeg(f"{n}")) for n in range(3)]
     unwanted = await uploaded(log, blobs, jpeg("unwanted"))
@@ -139,13 +139,13 @@ async def test_a_full_disk_does_not_keep_a_deletion_from_freeing_it(
         await log.execute(delete, client_id="alice", context=CONTEXT)
         await types_when_ended(log, unwanted.photo_id, ("photo.erased",))
 
-        monkeypatch.setattr(blobs, "put", put)  # as if that had been enough
+        monkeypatch.setattr(blobs, "put", put)  # as if the erasure had freed enough
         for photo in stuck:
             assert (await types_when_ended(log, photo.photo_id))[-1] == "photo.processing.completed"
         worker.stop()
 
 
-async def test_an_urgent_photo_does_not_wait_for_the_bulk_before_it(
+async def test_an_urgent_photo_does_not_wait_for_earlier_bulk(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Scripted()
@@ -160,7 +160,7 @@ async def test_an_urgent_photo_does_not_wait_for_the_bulk_before_it(
         for photo in bulk:
             await types_when_ended(log, photo.photo_id)
 
-    # It is planned among the others; once it is, only the low lanes' share comes before it.
+    # It is planned among the others; after that, only the low lanes' share comes before it.
     assert urgent.photo_id in ended
     assert len(ended) < 10
 
@@ -173,7 +173,7 @@ async def test_a_new_stage_needs_an_entry_in_the_tree_and_a_function(
     stages = {**registry.STAGES, "look": Stage(result=Seen, run=look)}
     command = await uploaded(log, blobs, jpeg("one", (80, 60)))
 
-    async with Children(count=1, registry="tests.handlers.failing_stages:TABLE") as pool:
+    async with DecoderPool(count=1, registry="tests.handlers.failing_stages:TABLE") as pool:
         worker = Worker(log, blobs, pool, consumer="one", stages=stages)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
@@ -187,14 +187,14 @@ async def test_a_new_stage_needs_an_entry_in_the_tree_and_a_function(
 async def test_lanes_that_are_deleted_while_a_worker_runs_are_filled_again(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
-    await say(log, PauseStage(stage=None))
+    await steer(log, PauseStage(stage=None))
     photos = [await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing") for n in range(3)]
 
     async with working(pool=Scripted(), settings=WorkerSettings(stalled_after_s=0.4)):
         await until_waiting(log, len(photos))
         for key, _ in log.keys.lanes(0, (*TREE, ERASURE)):
             await log.redis.delete(key)
-        await say(log, ResumeStage(stage=None))
+        await steer(log, ResumeStage(stage=None))
 
         for photo in photos:
             assert (await types_when_ended(log, photo.photo_id))[-1] == "photo.processing.completed"

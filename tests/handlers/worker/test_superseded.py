@@ -1,11 +1,12 @@
-"""Renditions that a later job has replaced are removed after a while, by a task of their own."""
+"""Renditions that a later job has replaced are removed after a grace time, by a separate task."""
 
 import uuid
 
 import anyio
 
 from domain.photo.commands import RequestProcessing, UploadPhoto
-from domain.pipeline.stages import ERASURE, plan
+from domain.photo.plan import plan
+from domain.pipeline.stages import ERASURE
 from handlers.worker.worker import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log import codec
@@ -18,7 +19,7 @@ REMOVED = "photo.renditions.removed"
 
 
 async def process_again(log: Log, photo: UploadPhoto) -> None:
-    """Once the job that runs has ended."""
+    """Request another job; the running one must have ended."""
     again = RequestProcessing(
         photo_id=photo.photo_id,
         job_id=str(uuid.uuid4()),
@@ -43,7 +44,7 @@ async def thumbnail_of(log: Log, photo: UploadPhoto) -> str:
 
 
 async def until_planned(log: Log) -> None:
-    """The removal waits for its time."""
+    """Wait until the removal is in the timers."""
     with anyio.fail_after(DEADLINE_S):
         while not await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf"):
             await anyio.sleep(0.01)
@@ -54,7 +55,7 @@ async def stored(blobs: FolderBlobs) -> set[str]:
 
 
 async def run_twice(log: Log, photo: UploadPhoto) -> tuple[str, str]:
-    """The keys of the first thumbnail and of the second."""
+    """Process the photo twice; return the keys of the first and second thumbnail."""
     await until_recorded(log, photo, "photo.processing.completed")
     first = await thumbnail_of(log, photo)
     await process_again(log, photo)
@@ -62,7 +63,7 @@ async def run_twice(log: Log, photo: UploadPhoto) -> tuple[str, str]:
     return first, await thumbnail_of(log, photo)
 
 
-async def test_they_go_after_the_grace_time_and_count_no_more(
+async def test_they_are_removed_after_the_grace_time_and_no_longer_count(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     photo = await uploaded(log, blobs, b"photo", "quick_processing")
@@ -92,7 +93,7 @@ async def test_until_then_they_stay_and_count(
     assert await data_of(log, photo.photo_id, REMOVED) == []
 
 
-async def test_a_worker_that_died_between_file_and_event_is_followed_by_one_that_records_it(
+async def test_a_worker_records_the_removal_of_one_that_died_before_its_event(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     photo = await uploaded(log, blobs, b"photo", "quick_processing")
@@ -112,14 +113,14 @@ async def test_a_worker_that_died_between_file_and_event_is_followed_by_one_that
     assert len(await data_of(log, photo.photo_id, REMOVED)) == 1
 
 
-async def test_a_removal_that_comes_twice_records_nothing_again(
+async def test_a_repeated_removal_records_nothing(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     photo = await uploaded(log, blobs, b"photo", "quick_processing")
     async with working(pool=Scripted(), settings=WorkerSettings(superseded_grace_s=0.05)):
         await run_twice(log, photo)
         await until_recorded(log, photo, REMOVED)
-        # As recovery does, where it cannot tell.
+        # As recovery does if it cannot tell whether the task is done.
         [task] = [
             each
             for recorded in await history(log, photo.photo_id)

@@ -1,3 +1,5 @@
+"""A worker with real decoders: pipelines, failures, takeovers and shutdown."""
+
 from typing import Any, cast
 
 import anyio
@@ -8,7 +10,7 @@ from domain.photo.commands import DeletePhoto
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES
 from domain.pipeline.stages import PIPELINES
-from handlers.decoder.pool import Children
+from handlers.decoder.pool import DecoderPool
 from handlers.stage import Output
 from handlers.worker.worker import Worker, WorkerSettings
 from store.blobs import damaged
@@ -55,7 +57,7 @@ async def _deliveries(redis: Any, key: str) -> int:
 
 
 class Held(Scripted):
-    """Holds the first stage until told to go on."""
+    """A pool that holds every stage until ``go_on``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +87,7 @@ async def test_a_task_that_is_delivered_again_to_the_worker_that_holds_it_runs_o
         with anyio.fail_after(DEADLINE_S):
             await pool.began.wait()
             key = log.keys.lane(partition, "validation", "normal")
-            if how == "as a new one":  # the failover took away that it was delivered
+            if how == "as a new one":  # the failover lost its delivery
                 monkeypatch.setattr(Lanes, "abandoned", _none)
                 await redis.xgroup_destroy(key, "validation")
                 await redis.xgroup_create(key, "validation", id="0")
@@ -133,7 +135,7 @@ async def test_a_short_pipeline_runs_only_its_own_stages(
     assert types.count("photo.processing.stage.completed") == 2
 
 
-async def test_events_that_lead_to_no_task_are_not_kept(
+async def test_events_without_tasks_are_acknowledged(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"), "quick_processing")
@@ -188,7 +190,7 @@ async def test_one_bad_photo_does_not_stop_the_next(
     assert types[-1] == "photo.processing.completed"
 
 
-async def test_an_original_that_is_gone_fails_with_that_reason(
+async def test_a_missing_original_fails_with_that_reason(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     command = await uploaded(log, blobs, jpeg("one"))
@@ -204,7 +206,7 @@ async def test_an_original_that_is_gone_fails_with_that_reason(
 
 
 @pytest.mark.parametrize("harm", ["another picture", "half"])
-async def test_an_original_that_is_not_what_was_uploaded_makes_no_renditions(
+async def test_an_altered_original_makes_no_renditions(
     log: Log, blobs: FolderBlobs, working: Working, harm: str
 ) -> None:
     data = jpeg("one")
@@ -229,7 +231,7 @@ async def test_a_file_that_takes_too_long_holds_a_decoder_twice_and_no_more(
     command = await uploaded(log, blobs, jpeg("one"))
     at_once = msgspec.structs.replace(STRATEGIES[Category.RESOURCE], base_s=0.0)
     table = "tests.handlers.failing_stages:TABLE_THAT_HANGS"
-    async with Children(count=1, registry=table) as children, anyio.create_task_group() as tasks:
+    async with DecoderPool(count=1, registry=table) as children, anyio.create_task_group() as tasks:
         worker = Worker(
             *(log, blobs, children),
             consumer="one",
@@ -279,14 +281,14 @@ async def test_a_photo_deleted_before_its_turn_is_erased_and_not_processed(
 
 @one_and_three
 async def test_a_restarted_worker_takes_over_what_the_dead_one_held(
-    log: Log, blobs: FolderBlobs, working: Working, children: Children
+    log: Log, blobs: FolderBlobs, working: Working, children: DecoderPool
 ) -> None:
     photos = [await uploaded(log, blobs, jpeg(f"{n}")) for n in range(10)]
     async with anyio.create_task_group() as tasks:
         worker = Worker(log, blobs, children, consumer="host:1:aaaa")
         tasks.start_soon(worker.run)
         await types_when_ended(log, photos[0].photo_id, ("photo.processing.stage.completed",))
-        tasks.cancel_scope.cancel()  # as a kill would: nothing is handed back
+        tasks.cancel_scope.cancel()  # like a kill: nothing is handed back
 
     async with working("host:1:bbbb", dead="host:1:"):
         for photo in photos:

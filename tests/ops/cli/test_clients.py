@@ -1,4 +1,4 @@
-"""The commands that talk to a system that runs."""
+"""Commands that call a running system."""
 
 import json
 import os
@@ -38,7 +38,7 @@ from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
         ),
     ],
 )
-def test_a_problem_is_told_in_sentences(problem: Problem, said: str) -> None:
+def test_a_problem_is_shown_in_sentences(problem: Problem, said: str) -> None:
     assert str(problem) == said
 
 
@@ -51,7 +51,7 @@ def test_the_trace_of_a_problem_is_read_from_its_document() -> None:
 
 
 class Watch:
-    """``photolog watch`` in a process of its own, which has entered its room."""
+    """``photolog watch`` in its own process, which has entered its room."""
 
     def __init__(self, system: System, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -70,14 +70,14 @@ class Watch:
         return self._lines.get(timeout=DEADLINE_S)
 
     def next_events(self, last: str) -> list[dict[str, Any]]:
-        """What comes until an event of the type ``last``."""
+        """Return the events up to one of the type ``last``."""
         events: list[dict[str, Any]] = []
         while not events or events[-1]["type"] != last:
             events.append(json.loads(self.next_line()))
         return events
 
     def stop(self) -> tuple[int, str]:
-        """Ctrl-C; the exit status, and what it said on standard error."""
+        """Press Ctrl-C; return the exit status and the standard error."""
         self.process.send_signal(signal.SIGINT)
         self._reader.join(DEADLINE_S)
         assert self.process.stderr is not None
@@ -95,7 +95,7 @@ class Watch:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two photos unlike any other, a text, and something hidden."""
+    """A folder with two photos that differ from all others, a text and a hidden file."""
     (tmp_path / "sub").mkdir()
     (tmp_path / "a.jpg").write_bytes(jpeg())
     (tmp_path / "sub" / "b.jpg").write_bytes(jpeg())
@@ -115,7 +115,7 @@ def _upload(system: System, *arguments: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_folder_is_uploaded_and_each_file_that_is_no_photo_is_named(
+def test_a_folder_is_uploaded_and_each_file_that_is_not_a_photo_is_named(
     shared_system: System, folder: Path
 ) -> None:
     whole = jpeg((400, 300))
@@ -131,14 +131,15 @@ def test_a_folder_is_uploaded_and_each_file_that_is_no_photo_is_named(
     names = ("a.jpg", "sub/b.jpg", "sub/cut.jpg  (damaged)")
     assert set(ids) == {f"{folder}/{name}" for name in names}
     assert first.stderr == (
-        f"{folder}/notes.txt: The file is none of JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF. "
-        "Send one of those named.\n"
+        f"{folder}/notes.txt: The file is in none of the supported formats: "
+        "JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF. "
+        "Convert the photo to one of these formats.\n"
     )
     same = ids[f"{folder}/a.jpg"]
-    assert (second.exit_code, second.stdout) == (0, f"{same}  {folder}/a.jpg\n1 there already\n")
+    assert (second.exit_code, second.stdout) == (0, f"{same}  {folder}/a.jpg\n1 duplicate\n")
 
 
-def test_many_files_are_counted_and_named_only_when_asked_for(
+def test_many_files_are_counted_and_listed_only_with_verbose(
     shared_system: System, tmp_path: Path
 ) -> None:
     for number in range(FEW + 1):
@@ -162,7 +163,7 @@ def test_json_has_one_line_for_each_file(shared_system: System, folder: Path) ->
     assert lines["notes.txt"]["code"] == "unsupported-type"
 
 
-def test_wishes_reach_the_server(shared_system: System, folder: Path) -> None:
+def test_session_and_pipeline_reach_the_server(shared_system: System, folder: Path) -> None:
     path = str(folder / "a.jpg")
     wrong = _upload(shared_system, "--pipeline", "no_such", path)
     right = _upload(shared_system, "--session", "trip", "--pipeline", "quick_processing", path)
@@ -174,7 +175,7 @@ def test_wishes_reach_the_server(shared_system: System, folder: Path) -> None:
     assert event["metadata"]["sessionId"] == "trip"
 
 
-def test_uploads_go_on_over_a_gateway_that_is_killed(shared_system: System, tmp_path: Path) -> None:
+def test_uploads_survive_a_gateway_that_is_killed(shared_system: System, tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number}.jpg").write_bytes(jpeg())
     options = ("--data", str(shared_system.data), "--json", "--pipeline", "quick_processing")
@@ -194,9 +195,7 @@ def test_uploads_go_on_over_a_gateway_that_is_killed(shared_system: System, tmp_
     assert len({line["photoId"] for line in lines}) == 30
 
 
-def test_upload_says_that_it_waits_and_why_and_gives_up_in_time(
-    system: System, folder: Path
-) -> None:
+def test_upload_shows_why_it_waits_and_gives_up_in_time(system: System, folder: Path) -> None:
     valkey = system.pid_of("valkey") or 0
     os.kill(valkey, signal.SIGSTOP)
 
@@ -208,7 +207,7 @@ def test_upload_says_that_it_waits_and_why_and_gives_up_in_time(
     assert shown.stdout == "1 failed\n"
 
 
-def test_history_tells_all_that_happened(shared_system: System, folder: Path) -> None:
+def test_history_shows_all_events(shared_system: System, folder: Path) -> None:
     photo = _upload(shared_system, "--wait", str(folder / "a.jpg"))[0]["photoId"]
 
     told = _photolog(shared_system, "history", photo).stdout.splitlines()
@@ -220,7 +219,7 @@ def test_history_tells_all_that_happened(shared_system: System, folder: Path) ->
     assert "photo.processing.completed" in told[-1]
 
 
-def test_history_of_a_photo_that_is_not_there_is_the_servers_problem(
+def test_history_of_an_unknown_photo_shows_the_problem_of_the_server(
     shared_system: System,
 ) -> None:
     shown = _photolog(shared_system, "history", "nope")
@@ -239,7 +238,7 @@ def test_an_operator_sees_the_history_of_another_client(
     assert _photolog(shared_system, "history", "--role", "operator", photo).exit_code == 0
 
 
-def test_health_says_what_works(shared_system: System) -> None:
+def test_health_shows_every_check(shared_system: System) -> None:
     def checks() -> dict[str, Any]:
         return json.loads(_photolog(shared_system, "health", "--json").stdout)["checks"]
 
@@ -248,7 +247,7 @@ def test_health_says_what_works(shared_system: System) -> None:
 
     assert told.exit_code == 0
     said = told.stdout.splitlines()
-    assert said[0].split()[0] in ("ok", "degraded")  # so may be the machine
+    assert said[0].split()[0] in ("ok", "degraded")  # the machine may be degraded
     patterns = (
         r"  redis             ok        done in [\d.]+ ms, [\d.]+ MB of memory in use, of .+ MB",
         r"  blobs             \w+ +done in [\d.]+ ms, [\d.,]+ GB free",
@@ -263,7 +262,7 @@ def test_health_says_what_works(shared_system: System) -> None:
     ]
 
 
-def test_a_token_of_the_command_line_opens_the_door(shared_system: System) -> None:
+def test_the_gateway_accepts_a_token_of_the_command_line(shared_system: System) -> None:
     token = _photolog(shared_system, "token", "--client", "alice").stdout.strip()
 
     answer = httpx.get(
@@ -273,7 +272,7 @@ def test_a_token_of_the_command_line_opens_the_door(shared_system: System) -> No
     assert answer.status_code == 200
 
 
-def test_watch_shows_what_happens_over_a_lost_connection_without_gap_or_duplicate(
+def test_watch_resumes_after_a_lost_connection_without_gap_or_duplicate(
     shared_system: System, folder: Path
 ) -> None:
     watch = Watch(shared_system, "--json")
@@ -292,7 +291,7 @@ def test_watch_shows_what_happens_over_a_lost_connection_without_gap_or_duplicat
         assert versions == list(range(1, len(events) + 1))
     lost, again = said.splitlines()
     assert watch.began.startswith("Watching client from 0:")
-    assert (status, lost) == (130, "The connection was lost; connecting again …")
+    assert (status, lost) == (130, "The connection was lost; reconnecting …")
     assert again == f"Watching client from {before[-1]['id']}"
 
 
@@ -311,16 +310,14 @@ def test_watch_names_the_photos_whose_upload_it_has_seen(
     assert started.endswith("  a.jpg, full_processing\n")
 
 
-def test_a_room_that_may_not_be_entered_is_the_servers_problem(shared_system: System) -> None:
+def test_a_forbidden_room_shows_the_problem_of_the_server(shared_system: System) -> None:
     shown = _photolog(shared_system, "watch", "global")
 
     assert shown.exit_code == 1
     assert shown.stderr.startswith("Error: Only operators and auditors")
 
 
-def test_reconcile_reports_what_is_missing_with_status_1(
-    shared_system: System, folder: Path
-) -> None:
+def test_reconcile_reports_missing_files_with_status_1(shared_system: System, folder: Path) -> None:
     photo = _upload(shared_system, "--wait", str(folder / "a.jpg"))[0]["photoId"]
     well = _photolog(shared_system, "reconcile")
     originals = (shared_system.data / "blobs").glob("originals/*/*")
@@ -354,7 +351,7 @@ def test_reconcile_leaves_young_files_and_removes_old_ones(shared_system: System
     assert not stray.exists()
 
 
-def test_verify_checks_all_photos_or_one_and_compares_with_what_was_noted(
+def test_verify_checks_all_photos_or_one_and_compares_with_a_noted_position(
     shared_system: System, folder: Path
 ) -> None:
     photo = _upload(shared_system, "--wait", str(folder / "a.jpg"))[0]["photoId"]
@@ -368,9 +365,9 @@ def test_verify_checks_all_photos_or_one_and_compares_with_what_was_noted(
 
     assert noted["breaks"] == []
     assert again.exit_code == 0
-    assert "all whole" in again.stdout
+    assert "all intact" in again.stdout
     assert f"anchor {noted['anchor']}  up to {noted['positions'][0]}\n" in again.stdout
-    assert one.stdout.startswith("1 photo, 11 events: all whole\n")
+    assert one.stdout.startswith("1 photo, 11 events: all intact\n")
     assert (none.exit_code, none.stderr) == (1, "Error: The log has no event of a photo nope\n")
     assert nowhere.stderr == "Error: --upto: name one position in each of 1 partitions\n"
 

@@ -1,4 +1,4 @@
-"""What ``photolog health`` says in words: what is ok does not sound like a fault."""
+"""The words of ``photolog health``: a check that is ok does not sound like a fault."""
 
 import json
 import threading
@@ -13,11 +13,12 @@ from tests.ops.conftest import run
 
 OWN_LIMITS = "decoders set their own memory limits (the worker lacks CAP_SYS_RESOURCE)"
 WORKERS_USER = "decoders run as the worker's user (the worker is not root)"
+NOT_CHECKED = "file not checked yet (the check takes longer than health waits)"
 
 
 @contextmanager
 def answering(**checks: dict[str, Any]) -> Generator[str]:
-    """The URL of a server with this health."""
+    """Yield the URL of a server with this health."""
     body = json.dumps({"status": "ok", "checks": checks}).encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,11 +70,11 @@ def answering(**checks: dict[str, Any]) -> Generator[str]:
         ),
         (
             {"status": "ok", "lagMs": 0, "integrity": "unknown"},
-            "ok        has all events, file not checked yet, which takes longer than health waits",
+            f"ok        has all events, {NOT_CHECKED}",
         ),
     ],
 )
-def test_a_check_says_what_is_to_be_done_or_that_nothing_is(
+def test_a_check_says_which_action_it_needs_or_that_it_needs_none(
     check: dict[str, Any], said: str
 ) -> None:
     with answering(workerPool=check) as url:

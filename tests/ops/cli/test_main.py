@@ -31,7 +31,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_that_begins_as_the_list_says(name: str) -> None:
+def test_every_command_has_the_help_that_the_list_shows(name: str) -> None:
     shown = run(name, "--help")
 
     assert shown.exit_code == 0
@@ -88,7 +88,7 @@ def test_config_lists_every_setting_with_its_value_and_source(tmp_path: Path) ->
     assert SECRET not in shown.output
 
 
-def test_config_keeps_to_the_width_of_the_terminal_and_says_the_same() -> None:
+def test_config_keeps_to_the_width_of_the_terminal_and_loses_no_word() -> None:
     wide, narrow = (run("config", COLUMNS=columns).stdout for columns in ("1000", "80"))
 
     assert max(len(line) for line in narrow.splitlines()) <= 80
@@ -113,7 +113,7 @@ def test_an_error_is_a_sentence(said: str, shown: str, monkeypatch: pytest.Monke
     assert run("config").stderr == f"Error: {shown}\n"
 
 
-def test_config_shows_all_about_a_setting_that_is_named(tmp_path: Path) -> None:
+def test_config_shows_a_named_setting_in_full(tmp_path: Path) -> None:
     file = tmp_path / "photolog.toml"
     file.write_text("workers = 3")
 
@@ -125,17 +125,17 @@ def test_config_shows_all_about_a_setting_that_is_named(tmp_path: Path) -> None:
         "  variable  PHOTOLOG_WORKERS",
         "  value     3",
         f"  from      file {file}",
-        "  takes     a whole number from 0",
+        "  accepts   a whole number from 0",
         "  means     Worker processes that `up` starts.",
         "",
         "log_level",
         "  variable  PHOTOLOG_LOG_LEVEL",
         "  value     warning",
         "  from      default",
-        "  takes     one of debug, error, info, warning",
-        "  means     Least level that is shown.",
+        "  accepts   one of debug, error, info, warning",
+        "  means     Lowest level that is logged.",
     ]
-    assert unknown.output == "Error: There is no setting worker: did you mean workers?\n"
+    assert unknown.output == "Error: Unknown setting worker: did you mean workers?\n"
 
 
 def test_config_shows_the_whole_of_a_retry_strategy() -> None:
@@ -159,7 +159,7 @@ def test_config_as_json_keeps_types_and_masks_secrets() -> None:
     assert SECRET not in shown.output
 
 
-def test_config_may_be_named_before_the_command_and_by_a_variable(tmp_path: Path) -> None:
+def test_config_is_accepted_before_the_command_and_as_a_variable(tmp_path: Path) -> None:
     file = tmp_path / "photolog.toml"
     file.write_text("port = 4000")
 
@@ -170,23 +170,23 @@ def test_config_may_be_named_before_the_command_and_by_a_variable(tmp_path: Path
         assert json.loads(shown.output)["port"]["value"] == 4000
 
 
-def test_a_wrong_setting_is_one_line_without_a_traceback() -> None:
+def test_an_invalid_setting_is_one_line_without_a_traceback() -> None:
     shown = run("up", PHOTOLOG_PORT="http")
 
     assert shown.exit_code == 1
     assert shown.output == (
-        "Error: PHOTOLOG_PORT is 'http', but takes a whole number from 0 up to 65535\n"
+        "Error: PHOTOLOG_PORT must be a whole number from 0 to 65535 (got 'http')\n"
     )
 
 
-def test_a_misspelt_variable_is_warned_of() -> None:
+def test_a_misspelt_variable_causes_a_warning() -> None:
     shown = run("config", PHOTOLOG_PROT="1")
 
     assert shown.exit_code == 0
-    assert shown.stderr == "Warning: PHOTOLOG_PROT is no setting of Photolog and is ignored.\n"
+    assert shown.stderr == "Warning: PHOTOLOG_PROT is not a setting of Photolog and is ignored.\n"
 
 
-def test_token_prints_a_token_that_the_gateway_takes_and_nothing_else() -> None:
+def test_token_prints_a_token_that_the_gateway_accepts_and_nothing_else() -> None:
     shown = run(
         *("token", "--client", "alice", "--role", "auditor", "--ttl", "2h"), PHOTOLOG_SECRET=SECRET
     )
@@ -196,7 +196,7 @@ def test_token_prints_a_token_that_the_gateway_takes_and_nothing_else() -> None:
     assert 7190 < principal.expires - time.time() < 7210
 
 
-def test_a_token_is_for_the_client_that_the_other_commands_are() -> None:
+def test_a_token_is_for_the_client_that_the_other_commands_act_as() -> None:
     shown = run("token", PHOTOLOG_SECRET=SECRET)
 
     assert Tokens(SECRET.encode()).verify(shown.output.rstrip("\n")).client_id == LOCAL_CLIENT
@@ -205,20 +205,20 @@ def test_a_token_is_for_the_client_that_the_other_commands_are() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--client", "a b"), "'a b' is no client id"),
-        (("--client", ""), "The empty text is no client id: use 1 to 64 letters"),
+        (("--client", "a b"), "'a b' is not a valid client id"),
+        (("--client", ""), "'' is not a valid client id: use 1 to 64 letters"),
         (("--client", "alice", "--ttl", "0d"), "'0d' is too short: a duration has to be above 0"),
         (("--client", "alice", "--ttl", "5 years"), "'5 years' is no duration"),
     ],
 )
-def test_token_says_what_is_wrong(arguments: tuple[str, ...], said: str) -> None:
+def test_token_rejects_invalid_options(arguments: tuple[str, ...], said: str) -> None:
     shown = run("token", *arguments, PHOTOLOG_SECRET=SECRET)
 
     assert shown.exit_code == 1
     assert said in shown.output
 
 
-def test_without_a_secret_no_token_is_made_and_no_folder(tmp_path: Path) -> None:
+def test_without_a_secret_neither_a_token_nor_a_folder_is_made(tmp_path: Path) -> None:
     shown = run("token", "--client", "alice", "--data", str(tmp_path / "none"))
 
     assert shown.exit_code == 1
@@ -234,7 +234,7 @@ CLIENTS = [
 
 
 @pytest.mark.parametrize("command", [*CLIENTS, ("upload", "/")])
-def test_without_a_system_every_client_says_how_to_start_one(
+def test_without_a_system_every_client_command_says_how_to_start_one(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
     shown = run(*command, "--data", str(tmp_path))
@@ -247,7 +247,9 @@ def test_without_a_system_every_client_says_how_to_start_one(
 
 
 @pytest.mark.parametrize("command", [("health",), ("queues",)])
-def test_while_a_system_starts_a_client_says_so(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_client_command_says_that_a_system_is_starting(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
     with locked(tmp_path):
         shown = run(*command, "--data", str(tmp_path))
 
@@ -256,8 +258,10 @@ def test_while_a_system_starts_a_client_says_so(command: tuple[str, ...], tmp_pa
 
 
 @pytest.mark.parametrize("command", [*CLIENTS, ("upload", "x")])
-def test_where_nothing_listens_every_client_says_so_in_one_line(command: tuple[str, ...]) -> None:
-    url = "http://127.0.0.1:9"  # the port of "discard", which nobody serves
+def test_without_a_server_every_client_command_says_so_in_one_line(
+    command: tuple[str, ...],
+) -> None:
+    url = "http://127.0.0.1:9"  # the port of "discard", which is not served
     shown = run(*command, "--url", url, PHOTOLOG_TOKEN="t")
 
     assert shown.exit_code == 1
@@ -269,14 +273,14 @@ def test_where_nothing_listens_every_client_says_so_in_one_line(command: tuple[s
 
 
 @pytest.mark.parametrize("columns", ["80", "40"])
-def test_help_of_projections_is_not_cut(columns: str) -> None:
+def test_help_of_projections_is_complete(columns: str) -> None:
     shown = run("projections", "--help", COLUMNS=columns)
 
     assert "…" not in shown.output
     assert "..." not in shown.output.partition("Commands:")[2]
 
 
-def test_a_reader_that_goes_away_ends_a_command_quietly() -> None:
+def test_a_closed_pipe_ends_a_command_quietly() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "ops.cli.main", "config"],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What operators do on the command line, to a system that works meanwhile."""
+"""Commands of operators, on a running system."""
 
 import json
 import os
@@ -19,11 +19,11 @@ from click.testing import CliRunner, Result
 from ops.cli.main import main
 from store.log.position import Position
 from tests.ops.conftest import run
-from tests.ops.pixels import Eye
+from tests.ops.observer import Observer
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
 
 HEEDED_S = 1.0
-"""Workers do what they are told within so long."""
+"""Within this time, workers follow a command."""
 
 REASON = ("--reason", "a bad batch")
 
@@ -42,14 +42,14 @@ def _json(system: System, *arguments: str) -> Any:
 
 
 @pytest.fixture
-def eye(shared_system: System) -> Generator[Eye]:
-    with closing(Eye(shared_system)) as opened:
+def observer(shared_system: System) -> Generator[Observer]:
+    with closing(Observer(shared_system)) as opened:
         yield opened
 
 
 @pytest.fixture
 def upload(shared_system: System, tmp_path: Path) -> Upload:
-    """Uploads pictures unlike any other; their ids."""
+    """Upload pictures that all differ, and return their ids."""
 
     def send(count: int, *options: str) -> list[str]:
         paths = [tmp_path / f"{uuid.uuid4().hex}.jpg" for _ in range(count)]
@@ -64,12 +64,12 @@ def upload(shared_system: System, tmp_path: Path) -> Upload:
 
 @pytest.fixture
 def steer(shared_system: System) -> Generator[Steer]:
-    """Gives a command of queues and waits until workers heed it; in the end all goes on."""
+    """Run a command of ``queues`` and wait until workers follow it; undo everything at the end."""
 
     def give(*arguments: str) -> None:
         _json(shared_system, "queues", *arguments)
         heeded_at = time.monotonic() + HEEDED_S
-        wait_until(lambda: time.monotonic() > heeded_at, "workers heed it")
+        wait_until(lambda: time.monotonic() > heeded_at, "workers follow the command")
 
     yield give
     _json(shared_system, "queues", "resume", "all")
@@ -78,14 +78,14 @@ def steer(shared_system: System) -> Generator[Steer]:
 
 @pytest.fixture
 def drained(
-    shared_system: System, steer: Steer, upload: Upload, eye: Eye
+    shared_system: System, steer: Steer, upload: Upload, observer: Observer
 ) -> Callable[[int], list[str]]:
-    """Uploads photos that an operator then fails, of a stage that goes on by now."""
+    """Upload photos whose waiting tasks are then drained; the stage runs again afterwards."""
 
     def drain(count: int) -> list[str]:
         steer("pause", "validation")
         photos = upload(count)
-        eye.waiting(count)
+        observer.waiting(count)
         answer = _json(shared_system, "queues", "drain", "validation", *REASON)
         assert answer == {"drained": count, "remaining": 0}
         _json(shared_system, "queues", "resume", "validation")
@@ -99,28 +99,28 @@ def _dead(system: System, *filters: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told.splitlines()]
 
 
-def test_nothing_of_a_paused_stage_begins_and_after_resume_all_is_completed(
-    shared_system: System, upload: Upload, eye: Eye, steer: Steer
+def test_a_paused_stage_starts_no_task_and_completes_all_after_resume(
+    shared_system: System, upload: Upload, observer: Observer, steer: Steer
 ) -> None:
     steer("pause", "validation")
     photos = upload(3)
-    eye.waiting(3)
+    observer.waiting(3)
     shown = _photolog(shared_system, "queues").stdout
 
     resumed = _json(shared_system, "queues", "resume", "validation")["position"]
 
-    eye.completed(photos)
+    observer.completed(photos)
     line = next(line for line in shown.splitlines() if line.startswith("validation"))
     assert line.split()[:4] == ["validation", "0", "3", "0"]
     assert line.rstrip().endswith("paused")
     for photo in photos:
-        first, second, *_ = eye.history(photo)
+        first, second, *_ = observer.history(photo)
         assert first["type"] == "photo.uploaded"
         assert Position.parse(second["id"]) > Position.parse(resumed)
 
 
-def test_what_is_drained_is_listed_with_its_reason_and_completed_by_a_retry(
-    shared_system: System, eye: Eye, drained: Callable[[int], list[str]]
+def test_drained_jobs_are_listed_with_their_reason_and_completed_by_a_retry(
+    shared_system: System, observer: Observer, drained: Callable[[int], list[str]]
 ) -> None:
     photos = drained(3)
 
@@ -133,14 +133,14 @@ def test_what_is_drained_is_listed_with_its_reason_and_completed_by_a_retry(
     assert told.splitlines()[0].startswith("Photo ")
     assert "drained: a bad batch" in told
     assert answer == {"retried": 3, "skipped": []}
-    eye.completed(photos)
+    observer.completed(photos)
     assert _dead(shared_system) == []
-    end = next(e for e in eye.history(photos[0]) if e["type"].endswith(".failed"))
+    end = next(e for e in observer.history(photos[0]) if e["type"].endswith(".failed"))
     assert end["metadata"]["actor"] == "operator:local"
 
 
-def test_two_operators_who_retry_at_once_begin_each_job_once(
-    shared_system: System, eye: Eye, drained: Callable[[int], list[str]]
+def test_two_operators_who_retry_concurrently_start_each_job_once(
+    shared_system: System, observer: Observer, drained: Callable[[int], list[str]]
 ) -> None:
     photos = drained(10)
 
@@ -150,11 +150,11 @@ def test_two_operators_who_retry_at_once_begin_each_job_once(
         answers = [future.result() for future in futures]
 
     assert [each.returncode for each in answers] == [0, 0], answers
-    eye.completed(photos)
-    assert {eye.count(photo, "requested") for photo in photos} == {1}
+    observer.completed(photos)
+    assert {observer.count(photo, "requested") for photo in photos} == {1}
 
 
-def test_a_photo_that_was_named_and_skipped_is_status_1(
+def test_the_exit_status_is_1_if_a_named_photo_is_skipped(
     shared_system: System, upload: Upload
 ) -> None:
     (photo,) = upload(1, "--wait")
@@ -163,11 +163,11 @@ def test_a_photo_that_was_named_and_skipped_is_status_1(
 
     assert shown.exit_code == 1
     assert shown.stdout == "0 retried, 1 skipped\n"
-    assert shown.stderr == f"{photo}: nothing of it has failed (nothing-failed)\n"
+    assert shown.stderr == f"{photo}: no job of the photo has failed (nothing-failed)\n"
 
 
-def test_all_are_discarded_only_when_the_operator_says_so_twice(
-    shared_system: System, eye: Eye, drained: Callable[[int], list[str]]
+def test_all_are_discarded_only_after_a_confirmation(
+    shared_system: System, observer: Observer, drained: Callable[[int], list[str]]
 ) -> None:
     (photo,) = drained(1)
     discard = ["--data", str(shared_system.data), "dead-letters", "discard", "--all", *REASON]
@@ -180,12 +180,12 @@ def test_all_are_discarded_only_when_the_operator_says_so_twice(
     assert unsure.output.startswith("Discard all 1 dead letters? [y/N]: ")
     assert sure.output == "1 discarded\n"
     assert _dead(shared_system) == []
-    assert _photolog(shared_system, "dead-letters").stdout == "Nothing has failed.\n"
-    last = eye.history(photo)[-1]
+    assert _photolog(shared_system, "dead-letters").stdout == "There are no dead letters.\n"
+    last = observer.history(photo)[-1]
     assert (last["type"], last["data"]["reason"]) == ("photo.processing.discarded", "a bad batch")
 
 
-def test_a_terminal_shows_how_many_are_done(
+def test_a_terminal_shows_the_progress(
     shared_system: System, drained: Callable[[int], list[str]]
 ) -> None:
     drained(2)
@@ -204,30 +204,30 @@ def test_a_terminal_shows_how_many_are_done(
     assert done.stdout == b"2 discarded\n"
 
 
-def test_a_rate_holds_back_what_comes_and_taking_it_away_lets_all_through(
-    shared_system: System, upload: Upload, eye: Eye, steer: Steer
+def test_a_rate_delays_tasks_until_it_is_removed(
+    shared_system: System, upload: Upload, observer: Observer, steer: Steer
 ) -> None:
     steer("limit", "validation", "--rate", "1/3600000", "--concurrency", "1")
     shown = _photolog(shared_system, "queues").stdout
     photos = upload(3)
-    eye.waiting(2)
+    observer.waiting(2)
     kept = _json(shared_system, "queues", "limit", "validation", "--concurrency", "none")
 
     lifted = _json(shared_system, "queues", "limit", "validation", "--rate", "none")
 
-    eye.completed(photos)
+    observer.completed(photos)
     assert "1 at once, 1 in 3,600,000 ms" in shown
     assert kept["limit"] == {"concurrency": None, "rate": {"max": 1, "durationMs": 3_600_000}}
     assert lifted["limit"] == {"concurrency": None, "rate": None}
 
 
-def test_a_stage_is_run_over_photos_that_were_uploaded_without_it(
-    shared_system: System, upload: Upload, eye: Eye
+def test_a_backfill_runs_a_stage_for_photos_uploaded_without_it(
+    shared_system: System, upload: Upload, observer: Observer
 ) -> None:
     photos = upload(3, "--wait", "--pipeline", "quick_processing")
 
     first = _photolog(shared_system, "backfill", "placeholder", "--run", "first")
-    eye.completed(photos, jobs=2)
+    observer.completed(photos, jobs=2)
     again = _json(shared_system, "backfill", "placeholder", "--run", "first")
 
     assert first.exit_code == 0, first.output
@@ -235,39 +235,39 @@ def test_a_stage_is_run_over_photos_that_were_uploaded_without_it(
     assert again["requested"] == 0
     assert again["already"] >= 3
     for photo in photos:
-        events = eye.history(photo)
+        events = observer.history(photo)
         done = [e["data"]["stage"] for e in events if e["type"].endswith("stage.completed")]
         assert done == ["validation", "thumbnails", "placeholder"]
 
 
-def test_a_backfill_that_waits_for_the_low_lanes_and_is_interrupted_can_go_on(
-    shared_system: System, upload: Upload, eye: Eye, steer: Steer
+def test_a_backfill_that_is_interrupted_while_it_waits_can_be_continued(
+    shared_system: System, upload: Upload, observer: Observer, steer: Steer
 ) -> None:
     quick = upload(2, "--wait", "--pipeline", "quick_processing")
     steer("pause", "validation")
     waiting = upload(1, "--priority", "10")
-    eye.waiting(1)
-    before = eye.looks()
+    observer.waiting(1)
+    before = observer.queue_requests()
     command = ("backfill", "--data", str(shared_system.data), "placeholder", "--run", "second")
     with subprocess.Popen(
         [*PHOTOLOG, *command, "--ahead", "0"], stderr=subprocess.PIPE, text=True
     ) as backfill:
-        wait_until(lambda: eye.looks() > before, "it looks how much waits")
+        wait_until(lambda: observer.queue_requests() > before, "it asks how many tasks wait")
         backfill.send_signal(signal.SIGINT)
         _, said = backfill.communicate(timeout=DEADLINE_S)
 
     assert backfill.returncode == 130
-    assert said == "Interrupted. To go on: photolog backfill placeholder --run second\n"
-    assert {eye.count(photo, "requested") for photo in quick} == {0}
+    assert said == "Interrupted. Continue with: photolog backfill placeholder --run second\n"
+    assert {observer.count(photo, "requested") for photo in quick} == {0}
     _json(shared_system, "queues", "resume", "validation")
-    eye.completed(waiting)
+    observer.completed(waiting)
     done = _photolog(shared_system, "backfill", "placeholder", "--run", "second", "--ahead", "0")
     assert done.exit_code == 0, done.output
-    eye.completed(quick, jobs=2)
-    eye.completed(waiting, jobs=2)
+    observer.completed(quick, jobs=2)
+    observer.completed(waiting, jobs=2)
 
 
-def test_the_table_is_shown_again_and_again_until_ctrl_c(shared_system: System) -> None:
+def test_the_table_is_refreshed_until_ctrl_c(shared_system: System) -> None:
     with subprocess.Popen(
         [*PHOTOLOG, "queues", "--data", str(shared_system.data), "--watch"],
         stdout=subprocess.PIPE,
@@ -295,7 +295,7 @@ def test_the_table_has_the_stages_and_the_workers(shared_system: System, upload:
     ]
     assert lines[7].startswith("The log's server uses ")
     assert lines[9].split()[:2] == ["Worker", "Doing"]
-    assert "nothing" in lines[10]
+    assert "idle" in lines[10]
 
 
 @pytest.mark.parametrize(
@@ -309,12 +309,12 @@ def test_the_table_has_the_stages_and_the_workers(shared_system: System, upload:
         ("backfill", "metadata"),
     ],
 )
-def test_a_client_is_refused(shared_system: System, command: tuple[str, ...]) -> None:
+def test_a_client_is_rejected(shared_system: System, command: tuple[str, ...]) -> None:
     shown = _photolog(shared_system, *command, "--role", "client")
 
     assert shown.exit_code == 1
     assert shown.stderr.startswith("Error: Only operators")
-    assert "To go on" not in shown.stderr
+    assert "Continue with" not in shown.stderr
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_client_is_refused(shared_system: System, command: tuple[str, ...]) ->
         (("queues", "pause", "faces"), 1, ", placeholder, erasure."),
         (("queues", "pause", "a/../b"), 1, "Error: There is nothing"),
         (("queues", "drain", "erasure", *REASON), 1, "Error: There is no stage"),
-        (("queues", "limit", "all", "--rate", "1"), 1, "Error: A rate is of one stage"),
+        (("queues", "limit", "all", "--rate", "1"), 1, "Error: A rate limit applies to"),
         (("queues", "limit", "metadata"), 2, "Name --concurrency, --rate or both."),
         (("queues", "limit", "metadata", "--rate", "fast"), 2, "'fast' is neither MAX"),
         (("queues", "limit", "metadata", "--concurrency", "-1"), 2, "'-1' is neither a number"),
@@ -339,7 +339,7 @@ def test_a_client_is_refused(shared_system: System, command: tuple[str, ...]) ->
         (("backfill", "metadata", "--run", "a b"), 1, "Error: run: has characters or a length"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_an_invalid_command_gets_an_error_of_one_line(
     shared_system: System, command: tuple[str, ...], status: int, said: str
 ) -> None:
     shown = _photolog(shared_system, *command)
@@ -349,7 +349,7 @@ def test_what_cannot_be_done_is_said_in_a_line(
     assert "Traceback" not in shown.output
 
 
-def test_a_retry_strategy_of_the_settings_is_that_of_the_workers(
+def test_workers_follow_the_retry_strategy_of_the_settings(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_RETRY_DATA", "retryable=true attempts=2 base_s=0.1")

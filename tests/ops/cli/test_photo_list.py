@@ -1,4 +1,4 @@
-"""``photolog photos`` on a system that runs."""
+"""``photolog photos`` on a running system."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.ops.systems import System, jpeg
 
 @pytest.fixture(scope="module")
 def ids(shared_system: System, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Photos of alice, in the order of their uploads; one more is bob's, and it has failed."""
+    """Upload photos of alice, and one of bob that fails; return the ids of alice's in order."""
     folder = tmp_path_factory.mktemp("photos")
     found: list[str] = []
     for number in range(3):
@@ -37,7 +37,7 @@ def listed(system: System, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told.stdout.splitlines()]
 
 
-def test_all_pages_of_ones_photos_are_listed_newest_first(
+def test_all_pages_of_a_clients_photos_are_listed_newest_first(
     shared_system: System, ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(photos, "PAGE", 2)
@@ -54,7 +54,7 @@ def test_all_pages_of_ones_photos_are_listed_newest_first(
     assert {line.index("alice") for line in lines} == {headings.index("Client")}
 
 
-def test_operators_and_auditors_see_the_photos_of_all(
+def test_operators_and_auditors_see_the_photos_of_all_clients(
     shared_system: System, ids: list[str]
 ) -> None:
     for role in ("operator", "auditor"):

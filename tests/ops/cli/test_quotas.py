@@ -1,4 +1,4 @@
-"""``photolog quotas``: what clients have, and what they may have."""
+"""``photolog quotas`` on a running system."""
 
 import json
 import uuid
@@ -22,7 +22,7 @@ def as_json(system: System, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_limits_that_are_named_are_set_and_the_others_stay(shared_system: System) -> None:
+def test_named_limits_are_set_and_the_others_stay(shared_system: System) -> None:
     client = f"client-{uuid.uuid4().hex[:8]}"
 
     first = as_json(shared_system, client, "--photos", "500", "--bytes", "20G")
@@ -51,11 +51,11 @@ def test_a_client_is_shown_and_listed(shared_system: System) -> None:
     assert listed.exit_code == 0
 
 
-def test_what_is_no_limit_and_whose_it_is_are_asked_for(shared_system: System) -> None:
+def test_an_invalid_limit_and_a_missing_client_are_rejected(shared_system: System) -> None:
     wrong = quotas(shared_system, "alice", "--photos", "-5")
     huge = quotas(shared_system, "alice", "--photos", "99999999999999999999")
     whose = quotas(shared_system, "--photos", "5")
 
     assert "is not a number such as 500 or 20G, none or default" in wrong.output
     assert "is not a number such as 500 or 20G, none or default" in huge.output
-    assert "Name the client whose quota is to be set." in whose.output
+    assert "Name the client whose quota you want to set." in whose.output

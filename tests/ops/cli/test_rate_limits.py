@@ -1,4 +1,4 @@
-"""The command line under rate limits: it waits as long as it is asked to, and goes on."""
+"""The command line under rate limits: it waits as long as the server asks, then retries."""
 
 import os
 from collections.abc import Generator
@@ -24,7 +24,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Generator[System]:
             del os.environ[name]
 
 
-def test_an_upload_of_many_files_goes_on_when_it_may(limited: System, tmp_path: Path) -> None:
+def test_an_upload_of_many_files_waits_and_completes(limited: System, tmp_path: Path) -> None:
     for number in range(COUNT):
         (tmp_path / f"{number}.jpg").write_bytes(jpeg())
 

@@ -1,7 +1,7 @@
-"""Every command that the README shows, run as it stands there.
+"""Run every command that the README shows.
 
-Two things stand in for what a test cannot use: ``uv run`` is the environment the tests run in, and
-the port is a free one.
+Two things are replaced, which a test cannot use: ``uv run`` runs in the environment of the tests,
+and the port is a free one.
 """
 
 import os
@@ -26,20 +26,20 @@ LINES = [
 UP = "pip install uv && uv run --no-dev photolog up"
 TESTS = "pip install uv && uv run pytest"
 ENDLESS = {" watch ": ("Watching ", "photo.uploaded"), "/api/events": ("event: ready",)}
-"""What does not end by itself, and what its first lines have in them."""
+"""Parts of commands that do not end by themselves, and what their first lines contain."""
 
 LONG = {
     "uv run --no-dev photolog bench": "uv run --no-dev photolog bench --rounds 1 upload",
 }
-"""What takes minutes, and the part of it that a test has time for."""
+"""Commands that take minutes, and a shorter one that a test runs instead."""
 
 UV = 'uv() { shift; if [ "$1" = --no-dev ]; then shift; fi; exec "$@"; }'
-"""Runs in the environment of the tests what ``uv run`` would run in its own."""
+"""Runs in the environment of the tests what ``uv run`` runs in its own."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the reader is: there is a photo."""
+    """The current folder of the reader, with a photo."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "photo.jpg").write_bytes(jpeg())
     return folder
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photo_id(shared_system: System, folder: Path) -> str:
-    """One of the client that the commands act for."""
+    """A photo of the client that the commands act for."""
     done = shared_system.photolog("upload", "--json", "--wait", str(folder / "photo.jpg"))
     found = re.search(r'"photoId":"([^"]+)"', done.stdout)
     assert found is not None, done.stdout + done.stderr
@@ -64,7 +64,7 @@ def test_the_first_two_commands_start_everything_and_run_the_tests() -> None:
 
 
 @pytest.mark.parametrize("line", LINES[2:])
-def test_a_command_of_the_readme_does_its_work(
+def test_a_command_of_the_readme_succeeds(
     line: str, shared_system: System, folder: Path, photo_id: str, token: str
 ) -> None:
     script = LONG.get(line, line).replace("http://127.0.0.1:3000", shared_system.url)

@@ -1,4 +1,4 @@
-"""Tokens, links and keys as an operator handles them, on a system that runs."""
+"""Commands for tokens, links and keys, on a running system."""
 
 import os
 import pty
@@ -34,7 +34,7 @@ def sign_in(system: System, link: str) -> httpx.Response:
     )
 
 
-def test_a_token_is_revoked_by_its_id_or_as_it_is(shared_system: System) -> None:
+def test_a_token_is_revoked_by_its_id_or_as_a_whole(shared_system: System) -> None:
     first, second, third = (token(shared_system, "--client", "ann") for _ in range(3))
     shown = run("tokens", "show", first).stdout
     found = re.search(r"^id +(\S+)$", shown, re.MULTILINE)
@@ -43,15 +43,15 @@ def test_a_token_is_revoked_by_its_id_or_as_it_is(shared_system: System) -> None
     done = shared_system.photolog("tokens", "revoke", found[1], second)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    wait_until(lambda: status(shared_system, first) == 401, "the first is refused")
-    wait_until(lambda: status(shared_system, second) == 401, "the second is refused")
+    wait_until(lambda: status(shared_system, first) == 401, "the first is rejected")
+    wait_until(lambda: status(shared_system, second) == 401, "the second is rejected")
     assert status(shared_system, third) == 200
     listed = shared_system.photolog("tokens", "list").stdout
     assert f"token {found[1]}  revoked " in listed
 
 
 @pytest.mark.parametrize("wrong", ["nonsense", "0123456789ABCDEF0123", "0" * 21, ""])
-def test_what_cannot_be_an_id_is_not_revoked(shared_system: System, wrong: str) -> None:
+def test_an_invalid_token_id_is_rejected(shared_system: System, wrong: str) -> None:
     done = shared_system.photolog("tokens", "revoke", wrong)
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -59,7 +59,7 @@ def test_what_cannot_be_an_id_is_not_revoked(shared_system: System, wrong: str) 
     assert "Traceback" not in done.stderr
 
 
-def test_show_takes_the_options_of_its_siblings_and_asks_for_a_token(shared_system: System) -> None:
+def test_show_accepts_the_options_of_its_siblings_and_needs_a_token(shared_system: System) -> None:
     given = shared_system.photolog("token", "--client", "ann").stdout
     shown = run("tokens", "show", "--data", str(shared_system.data), said=given)
     nothing = run("tokens", "show", said=" \n")
@@ -69,13 +69,15 @@ def test_show_takes_the_options_of_its_siblings_and_asks_for_a_token(shared_syst
     assert "There is no token" in nothing.stderr
 
 
-def test_the_tokens_of_a_client_are_revoked_and_its_next_one_counts(shared_system: System) -> None:
+def test_the_tokens_of_a_client_are_revoked_and_its_next_one_is_valid(
+    shared_system: System,
+) -> None:
     before = token(shared_system, "--client", "carol")
 
     done = shared_system.photolog("tokens", "revoke", "--client", "carol", "--reason", "left")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    wait_until(lambda: status(shared_system, before) == 401, "it is refused")
+    wait_until(lambda: status(shared_system, before) == 401, "it is rejected")
     assert status(shared_system, token(shared_system, "--client", "carol")) == 200
     listed = shared_system.photolog("tokens").stdout
     assert re.search(
@@ -98,14 +100,16 @@ def test_a_revocation_that_a_wider_one_includes_is_still_listed(system: System) 
     assert dora.endswith(" (a wider revocation includes this one)")
 
 
-def test_all_tokens_before_now_are_revoked_and_the_command_line_goes_on(system: System) -> None:
+def test_all_tokens_before_now_are_revoked_and_the_command_line_still_works(
+    system: System,
+) -> None:
     before = token(system)
     link = system.photolog("link").stdout
 
     done = system.photolog("tokens", "revoke", "--before", "now")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    wait_until(lambda: status(system, before) == 401, "it is refused")
+    wait_until(lambda: status(system, before) == 401, "it is rejected")
     assert sign_in(system, link).json()["code"] == "revoked-token"
     assert system.photolog("photos").returncode == 0
     pid = system.pid_of("gateway")
@@ -119,7 +123,7 @@ def test_all_tokens_before_now_are_revoked_and_the_command_line_goes_on(system: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "Name tokens, or --client, --before, or both of these."),
+        ((), "Name tokens, or --client, --before, or both options."),
         (("t1", "--client", "ann"), "Name tokens, or --client"),
         (("--before", "yesterday"), "'yesterday' is not a time"),
         (("--before", "2026-11-23T10:00:00"), "has no offset from UTC"),
@@ -127,7 +131,7 @@ def test_all_tokens_before_now_are_revoked_and_the_command_line_goes_on(system: 
         (("a.b.c",), "This is not a token"),
     ],
 )
-def test_what_cannot_be_revoked_is_said(
+def test_an_invalid_revocation_is_rejected(
     shared_system: System, arguments: tuple[str, ...], said: str
 ) -> None:
     done = shared_system.photolog("tokens", "revoke", *arguments)
@@ -136,7 +140,7 @@ def test_what_cannot_be_revoked_is_said(
     assert said in done.stderr
 
 
-def test_a_rotation_keeps_tokens_and_a_retired_key_does_not(system: System) -> None:
+def test_tokens_survive_a_rotation_until_their_key_is_retired(system: System) -> None:
     before = token(system)
     first = read(system.data / "secret")[0].id
 
@@ -159,7 +163,7 @@ def test_a_rotation_keeps_tokens_and_a_retired_key_does_not(system: System) -> N
     assert not any(secret in done.stdout + rotated.stdout for secret in secrets)
 
 
-def test_a_secret_of_the_settings_is_rotated_there() -> None:
+def test_a_secret_of_the_settings_is_changed_there() -> None:
     shown = run("tokens", "rotate", PHOTOLOG_SECRET=SECRET)
 
     assert shown.exit_code == 1
@@ -170,7 +174,7 @@ def test_a_secret_of_the_settings_is_rotated_there() -> None:
     assert re.fullmatch(r"\w+  signs\n\w+  verifies\n", shown.output), shown.output
 
 
-def test_no_token_is_made_for_longer_than_the_setting(tmp_path: Path) -> None:
+def test_no_token_lives_longer_than_the_setting(tmp_path: Path) -> None:
     longest = {"PHOTOLOG_SECRET": SECRET, "PHOTOLOG_TOKEN_TTL_MAX_S": "86400"}
 
     refused = run("token", "--ttl", "2d", **longest)
@@ -196,10 +200,10 @@ def test_urgent_uploads_need_a_token_with_the_scope(shared_system: System, tmp_p
     assert "Priority 1 needs a token with the scope priority:high." in plain.stderr
     assert "--scope priority:high" in plain.stderr
     assert scoped.returncode == own.returncode == 0
-    assert "there is no scope" in shared_system.photolog("token", "--scope", "all").stderr.lower()
+    assert "unknown scope" in shared_system.photolog("token", "--scope", "all").stderr.lower()
 
 
-def test_a_link_leads_to_the_library_of_the_command_line_once(
+def test_a_link_signs_in_once_as_the_client_of_the_command_line(
     shared_system: System, tmp_path: Path
 ) -> None:
     photo = tmp_path / "a.jpg"
@@ -219,7 +223,7 @@ def test_a_link_leads_to_the_library_of_the_command_line_once(
     assert all(photo["photoId"] in listed for photo in photos)
 
 
-def test_a_photo_of_another_client_has_a_history_to_hint_at(
+def test_history_of_another_clients_photo_hints_at_the_options(
     shared_system: System, tmp_path: Path
 ) -> None:
     photo = tmp_path / "a.jpg"
@@ -237,7 +241,7 @@ def test_a_photo_of_another_client_has_a_history_to_hint_at(
         assert shared_system.photolog("history", found[1], *hint).returncode == 0
 
 
-def test_no_secret_is_shown_where_the_output_is_kept(shared_system: System) -> None:
+def test_no_secret_is_printed_without_a_terminal(shared_system: System) -> None:
     said = shared_system.welcome + shared_system.log.read_text()
 
     assert "#" not in shared_system.welcome

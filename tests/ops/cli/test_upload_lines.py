@@ -1,4 +1,4 @@
-"""What ``photolog upload`` prints of each file."""
+"""The lines that ``photolog upload`` prints for each file."""
 
 import json
 import os
@@ -44,7 +44,9 @@ def test_a_photo_that_is_not_processed_in_time_has_not_failed(data: Path, tmp_pa
     assert re.fullmatch(rf".*/a\.jpg: {said} \(photo [0-9a-f-]{{36}}\)\n", told.stderr)
 
 
-def test_a_name_that_is_no_text_is_sent_as_one(shared_system: System, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_uploaded_as_text(
+    shared_system: System, tmp_path: Path
+) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg"))
     odd.write_bytes(jpeg())
     (tmp_path / "z.jpg").write_bytes(jpeg())

@@ -42,7 +42,7 @@ def page(requested: int, cursor: str | None = None, **more: Any) -> dict[str, An
 
 
 def answering(*answers: Any) -> tuple[Operations, list[httpx.Request]]:
-    """A server that gives these answers in turn: JSON, a response or an error."""
+    """Return operations of a server with these answers in turn: JSON, a response or an error."""
     asked: list[httpx.Request] = []
     left = iter(answers)
 
@@ -61,7 +61,7 @@ def busy() -> httpx.Response:
     return httpx.Response(503, headers={"Retry-After": "0"}, json=BUSY)
 
 
-async def test_a_server_that_has_answered_is_asked_again_when_it_is_busy_or_away() -> None:
+async def test_a_server_that_has_answered_is_retried_while_busy_or_unreachable() -> None:
     operations, asked = answering(queues(), busy(), httpx.ReadError("gone"), queues())
 
     await operations.queues()
@@ -73,7 +73,9 @@ async def test_a_server_that_has_answered_is_asked_again_when_it_is_busy_or_away
 @pytest.mark.parametrize(
     ("first", "error"), [(busy(), UserError), (httpx.ReadError("gone"), httpx.ReadError)]
 )
-async def test_one_that_never_has_is_given_up_at_once(first: Any, error: type[Exception]) -> None:
+async def test_a_server_that_never_answered_is_not_retried(
+    first: Any, error: type[Exception]
+) -> None:
     operations, asked = answering(first, queues())
 
     with pytest.raises(error):
@@ -88,8 +90,8 @@ async def test_one_that_never_has_is_given_up_at_once(first: Any, error: type[Ex
         ([(5, 0)], 1),
         ([(0, 0)], 1),
         ([(5, 7), (5, 2), (2, 0)], 3),
-        ([(0, 9), (0, 4), (0, 0)], 3),  # tasks of jobs that have ended go too
-        ([(5, 7), (5, 7)], 2),  # others come as fast
+        ([(0, 9), (0, 4), (0, 0)], 3),  # tasks of ended jobs are removed too
+        ([(5, 7), (5, 7)], 2),  # new tasks arrive as fast
         ([(0, 3), (0, 3)], 2),
     ],
 )
@@ -120,7 +122,7 @@ async def test_a_sweep_follows_every_selection_to_its_end() -> None:
     ]
 
 
-async def test_a_list_stops_where_it_was_asked_to() -> None:
+async def test_a_list_ends_at_its_limit() -> None:
     pages = [{"items": [1] * 50, "nextCursor": "c"}, {"items": [2] * 10, "nextCursor": "d"}]
     operations, asked = answering(*pages)
 
@@ -140,7 +142,7 @@ class TestBackfill:
     ) -> Progress:
         return await backfill(operations, "placeholder", "first", ahead=10, told=told)
 
-    async def test_it_waits_before_each_page_while_too_much_stands_in_the_low_lanes(self) -> None:
+    async def test_it_waits_before_each_page_while_too_many_tasks_wait(self) -> None:
         operations, asked = answering(
             *(queues(11), queues(10), page(2, "c", total=3)),
             *(queues(40), queues(11), queues(0), page(1)),
@@ -155,7 +157,7 @@ class TestBackfill:
         assert json.loads(asked[-1].content)["cursor"] == "c"
         assert (done.requested, done.total) == (3, 3)
 
-    async def test_it_tells_how_far_it_is(self) -> None:
+    async def test_it_reports_its_progress(self) -> None:
         skipped = [{"photoId": "p", "code": "job-running"}]
         operations, _ = answering(
             *(queues(5), page(2, "c", total=4, already=1, skipped=skipped), queues(7)), page(0)

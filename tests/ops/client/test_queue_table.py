@@ -50,13 +50,13 @@ def cells(now: Queues) -> list[str]:
     return lines(now)[1].split()
 
 
-def test_a_stage_is_a_line_of_what_waits_and_how_fast_it_goes() -> None:
+def test_a_stage_is_a_line_with_its_tasks_and_rates() -> None:
     assert cells(queues()) == [
         *("metadata", "1", "0", "5,000", "3", "2", "3", "90", "s", "10.0", "0.25", "4")
     ]
 
 
-def test_the_heading_names_the_time_that_rates_are_over() -> None:
+def test_the_heading_names_the_period_of_the_rates() -> None:
     new = queues({"inPerS": None, "outPerS": None}, ratesOverMs=None)
 
     assert "  In/s (60 s)  Out/s (60 s)  " in lines(queues())[0]
@@ -73,11 +73,11 @@ def test_the_heading_names_the_time_that_rates_are_over() -> None:
         ({"paused": True, "limit": {"concurrency": 2}}, "paused, 2 at once"),
     ],
 )
-def test_what_holds_for_a_stage_stands_at_its_end(stage: dict[str, Any], said: str) -> None:
+def test_a_line_ends_with_the_state_of_its_stage(stage: dict[str, Any], said: str) -> None:
     assert lines(queues(stage))[1].endswith(f"4  {said}")
 
 
-def test_what_holds_for_all_stands_below() -> None:
+def test_the_state_of_all_stages_is_below_the_table() -> None:
     said = lines(queues(allPaused=True, concurrency=5))
 
     assert said[2:4] == ["All stages are paused.", "Each worker runs 5 tasks at once."]
@@ -98,11 +98,11 @@ def test_workers_are_shown_with_each_task_in_hand() -> None:
     assert said[0].split() == ["Worker", "Doing", "Photo", "Attempt", "Silent", "for"]
     assert said[1].split() == ["busy", "metadata", "p-metadata", "2", "1", "s"]
     assert said[2].split() == ["thumbnails", "p-thumbnails", "2", "1", "s"]
-    assert said[3].split() == ["idle\N{REPLACEMENT CHARACTER}[2J", "nothing", "3", "min"]
+    assert said[3].split() == ["idle\N{REPLACEMENT CHARACTER}[2J", "idle", "3", "min"]
 
 
-def test_where_no_worker_was_seen_that_is_said() -> None:
-    assert lines(queues())[3] == "No worker has been seen."
+def test_the_table_says_that_no_worker_is_known() -> None:
+    assert lines(queues())[3] == "No worker is known."
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_where_no_worker_was_seen_that_is_said() -> None:
         (172_800_000, "2 d"),
     ],
 )
-def test_an_age_is_told_in_the_unit_that_fits(age_ms: int | None, said: str) -> None:
+def test_an_age_has_a_suitable_unit(age_ms: int | None, said: str) -> None:
     assert age(age_ms) == said
 
 
-def test_partitions_are_shown_with_who_reads_them_where_there_are_several() -> None:
+def test_several_partitions_are_shown_with_their_readers() -> None:
     readers = [{"name": "host:1:aaaa", "silentMs": 3}, {"name": "other:1:bbbb", "silentMs": 3}]
     read = {"partition": 0, "server": None, "answers": True, "toPlan": 2, "readers": readers}
     alone = read | {"partition": 1, "server": "10.0.0.1:6379", "toPlan": None, "readers": []}
@@ -134,14 +134,14 @@ def test_partitions_are_shown_with_who_reads_them_where_there_are_several() -> N
         "2 10.0.0.1:6379 – does not answer",
     ]
     assert "Partition" not in "".join(lines(queues(partitions=[read])))
-    named = "Not counted, for they do not answer: partitions 2."
+    named = "Not counted, because they do not answer: partitions 2."
     assert named in lines(queues(partitions=[read, alone, away]))
     assert named not in lines(queues(partitions=[read, alone]))
 
 
-def test_what_operators_said_is_not_known_while_its_partition_does_not_answer() -> None:
+def test_pauses_and_limits_are_unknown_while_their_partition_does_not_answer() -> None:
     unknown = queues({"paused": None, "limit": None}, allPaused=None)
 
-    assert "What is paused and limited is not known." in lines(unknown)
+    assert "Which stages are paused or limited is unknown." in lines(unknown)
     with pytest.raises(UserError, match="partition 0 does not answer"):
         unknown.limit_of("metadata")

@@ -34,7 +34,7 @@ async def _upload(
     timeout_s: float = 600.0,
     waits: list[str] | None = None,
 ) -> tuple[list[Outcome], int]:
-    """The outcomes, and how many bytes counted as sent in the end; ``waits`` gets the reasons."""
+    """Return outcomes and how many bytes count as sent at the end; ``waits`` gets the reasons."""
     outcomes: list[Outcome] = []
     reasons: list[str] = [] if waits is None else waits
     sent = [0]
@@ -60,7 +60,7 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_folders_are_searched_and_what_is_hidden_is_counted(tmp_path: Path) -> None:
+def test_folders_are_searched_and_hidden_files_are_counted(tmp_path: Path) -> None:
     for name in ("b.jpg", "deep/er/c.jpg", ".hidden.jpg", ".git/d.jpg", "a.txt"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,13 +74,13 @@ def test_folders_are_searched_and_what_is_hidden_is_counted(tmp_path: Path) -> N
     assert (found.hidden, found.size, found.failed) == (2, 15, [])
 
 
-def test_a_hidden_file_that_is_named_itself_is_taken(tmp_path: Path) -> None:
+def test_a_hidden_file_that_is_named_is_uploaded(tmp_path: Path) -> None:
     (tmp_path / ".a.jpg").write_bytes(b"1")
 
     assert find_files([tmp_path / ".a.jpg"]).files == [(tmp_path / ".a.jpg", 1)]
 
 
-def test_what_is_no_file_fails_with_a_reason(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_fails_with_a_reason(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     found = find_files([tmp_path, tmp_path / "none"])
@@ -91,7 +91,7 @@ def test_what_is_no_file_fails_with_a_reason(tmp_path: Path) -> None:
     ]
 
 
-async def test_the_form_has_the_file_and_the_wishes(photo: Path) -> None:
+async def test_the_form_has_the_file_and_the_given_fields(photo: Path) -> None:
     bodies: list[bytes] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -117,7 +117,7 @@ async def test_the_form_has_the_file_and_the_wishes(photo: Path) -> None:
     assert b'filename="a.jpg"' in bodies[0]
 
 
-async def test_a_name_that_is_no_text_is_told_as_one_and_the_others_go_on(
+async def test_a_name_that_is_not_utf_8_is_shown_as_text_and_others_are_uploaded(
     tmp_path: Path, photo: Path
 ) -> None:
     odd, gone = (
@@ -134,10 +134,10 @@ async def test_a_name_that_is_no_text_is_told_as_one_and_the_others_go_on(
         "\N{REPLACEMENT CHARACTER}.jpg": Failed,
         photo.name: Uploaded,
     }
-    assert msgspec.json.encode(outcomes)  # of lone surrogates there is no JSON
+    assert msgspec.json.encode(outcomes)  # JSON cannot hold lone surrogates
 
 
-async def test_what_the_server_refuses_fails_with_its_words(photo: Path) -> None:
+async def test_a_rejected_file_fails_with_the_problem_of_the_server(photo: Path) -> None:
     outcomes, _ = await _upload(find_files([photo]), lambda _: httpx.Response(415, json=NOT_WANTED))
 
     assert outcomes == [
@@ -149,7 +149,7 @@ async def test_what_the_server_refuses_fails_with_its_words(photo: Path) -> None
     ]
 
 
-async def test_a_busy_server_is_asked_again_with_the_same_key(photo: Path) -> None:
+async def test_a_busy_server_is_retried_with_the_same_key(photo: Path) -> None:
     keys: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -166,7 +166,7 @@ async def test_a_busy_server_is_asked_again_with_the_same_key(photo: Path) -> No
     assert len(set(keys)) == 1
 
 
-async def test_a_server_that_stays_busy_is_given_up(
+async def test_retries_end_while_a_server_stays_busy(
     photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ops.client.retry.PATIENCE_S", 0.1)
@@ -179,7 +179,7 @@ async def test_a_server_that_stays_busy_is_given_up(
     assert isinstance(outcomes[0], Failed)
 
 
-async def test_it_is_told_why_an_upload_waits_and_its_bytes_count_once(photo: Path) -> None:
+async def test_a_waiting_upload_reports_why_and_its_bytes_count_once(photo: Path) -> None:
     answers = iter(
         [
             httpx.Response(503, headers={"Retry-After": "0"}, json=AWAY),
@@ -198,7 +198,7 @@ async def test_it_is_told_why_an_upload_waits_and_its_bytes_count_once(photo: Pa
     assert sent == 100_000
 
 
-async def test_waiting_is_told_of_a_server_that_does_not_say_how_it_goes(photo: Path) -> None:
+async def test_a_busy_answer_about_a_job_is_reported(photo: Path) -> None:
     answers = iter(
         [
             httpx.Response(201, json=ACCEPTED),
@@ -213,7 +213,7 @@ async def test_waiting_is_told_of_a_server_that_does_not_say_how_it_goes(photo: 
     assert waits == ["Nothing was recorded. (log-unavailable)"]
 
 
-async def test_a_server_that_stays_busy_is_given_up_after_the_time_out(photo: Path) -> None:
+async def test_retries_end_after_the_timeout(photo: Path) -> None:
     tries = 0
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -227,7 +227,7 @@ async def test_a_server_that_stays_busy_is_given_up_after_the_time_out(photo: Pa
     assert (outcomes[0].code, tries) == ("log-unavailable", 1)
 
 
-async def test_an_upload_that_broke_off_is_sent_again_and_counted_once(photo: Path) -> None:
+async def test_an_interrupted_upload_is_retried_and_counted_once(photo: Path) -> None:
     tries = 0
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -244,7 +244,7 @@ async def test_an_upload_that_broke_off_is_sent_again_and_counted_once(photo: Pa
     assert (tries, sent) == (2, 100_000)
 
 
-async def test_a_file_that_is_gone_by_then_fails_alone(tmp_path: Path, photo: Path) -> None:
+async def test_a_file_that_was_deleted_meanwhile_fails_alone(tmp_path: Path, photo: Path) -> None:
     found = find_files([photo])
     found.files.insert(0, (tmp_path / "gone.jpg", 1))
 
@@ -254,7 +254,7 @@ async def test_a_file_that_is_gone_by_then_fails_alone(tmp_path: Path, photo: Pa
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-async def test_waiting_tells_whether_the_photo_is_damaged(photo: Path, *, damaged: bool) -> None:
+async def test_waiting_shows_whether_the_photo_is_damaged(photo: Path, *, damaged: bool) -> None:
     answers = iter(
         [
             httpx.Response(201, json=ACCEPTED),
@@ -269,7 +269,7 @@ async def test_waiting_tells_whether_the_photo_is_damaged(photo: Path, *, damage
     assert (outcomes[0].status, outcomes[0].damaged) == ("completed", damaged)
 
 
-async def test_waiting_ends_for_a_photo_that_is_deleted_when_it_is_looked_at(photo: Path) -> None:
+async def test_waiting_ends_for_a_photo_that_is_deleted_meanwhile(photo: Path) -> None:
     answers = iter(
         [
             httpx.Response(201, json=ACCEPTED),
@@ -291,7 +291,7 @@ async def test_waiting_ends_for_a_photo_that_is_deleted_when_it_is_looked_at(pho
         ({"status": "failed", "error": {"code": "damaged", "message": "It ends early."}}, "failed"),
     ],
 )
-async def test_waiting_tells_how_processing_ended(
+async def test_waiting_shows_how_processing_ended(
     photo: Path, job: dict[str, object], status: str
 ) -> None:
     answers = iter(
@@ -311,7 +311,7 @@ async def test_waiting_tells_how_processing_ended(
         assert (outcomes[0].code, outcomes[0].reason) == ("damaged", "It ends early.")
 
 
-async def test_waiting_ends_when_nothing_is_processed_any_more(photo: Path) -> None:
+async def test_waiting_ends_when_no_photo_is_processed_for_the_timeout(photo: Path) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             return httpx.Response(201, json=ACCEPTED)

@@ -1,4 +1,4 @@
-"""Rate limits as settings: what is read, what is shown, what is refused."""
+"""Rate limits as settings: which texts are accepted, shown and rejected."""
 
 from pathlib import Path
 
@@ -56,33 +56,33 @@ def test_a_role_has_the_rate_of_its_name_or_that_of_all_or_its_default(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("many", "'many' is not a rate: it takes NUMBER/TIME as 600/60s"),
+        ("many", "'many' is not a rate: use NUMBER/TIME, such as 600/60s"),
         ("600", "'600' is not a rate"),
         ("-5/60s", "'-5/60s' is not a rate"),
         ("600/0s", "the time of '600/0s' must be between 1 and 86400 seconds"),
         ("600/25h", "the time of '600/25h' must be between 1 and 86400 seconds"),
         ("9000000G/1s", "allows more than 1000000000000 tokens: use none for no limit"),
-        ("admin=5/1s", "there is no role 'admin': use client, operator, auditor"),
-        ("client=5/1s client=6/1s", "client is named twice"),
-        ("5/1s 6/1s", "the rate of all roles is named twice"),
-        ("=5/1s", "there is no role ''"),
+        ("admin=5/1s", "unknown role 'admin': use one of client, operator, auditor"),
+        ("client=5/1s client=6/1s", "the rate of client is given twice"),
+        ("5/1s 6/1s", "the rate of all roles is given twice"),
+        ("=5/1s", "unknown role ''"),
     ],
 )
-def test_what_is_no_rate_is_refused_with_what_is(text: str, reason: str) -> None:
+def test_an_invalid_rate_is_rejected_with_a_reason(text: str, reason: str) -> None:
     with pytest.raises(SettingsError, match=r"^PHOTOLOG_RATE_COMMANDS: ") as error:
         load({"PHOTOLOG_RATE_COMMANDS": text})
 
     assert reason in str(error.value)
 
 
-def test_roles_are_for_the_limits_of_clients_alone() -> None:
+def test_only_the_limits_of_clients_accept_roles() -> None:
     with pytest.raises(SettingsError, match="PHOTOLOG_RATE_SIGN_IN_FAILURES: 'operator=5/1s' is"):
         load({"PHOTOLOG_RATE_SIGN_IN_FAILURES": "operator=5/1s"})
     assert "operator=" in describe("rate_requests")[1]
     assert "operator=" not in describe("rate_requests_per_address")[1]
 
 
-def test_the_whole_limit_is_shown_and_handed_on(tmp_path: Path) -> None:
+def test_a_limit_is_completed_with_the_defaults_of_all_roles(tmp_path: Path) -> None:
     file = tmp_path / "photolog.toml"
     file.write_text("rate_streams = '7/60s operator=none'\nrate_messages = '0'\n")
 
@@ -94,17 +94,15 @@ def test_the_whole_limit_is_shown_and_handed_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "told"),
+    ("variable", "text", "reason"),
     [
         ("rate_upload_bytes", "operator=5M/60s", "5000000 bytes for the role operator"),
         ("rate_upload_bytes_per_address", "5M/60s", "5000000 bytes, but an upload may have"),
     ],
 )
-def test_an_upload_that_no_bucket_can_hold_is_a_contradiction(
-    variable: str, text: str, told: str
-) -> None:
+def test_a_rate_below_the_largest_upload_is_rejected(variable: str, text: str, reason: str) -> None:
     settings = load({f"PHOTOLOG_{variable.upper()}": text}).settings
 
-    with pytest.raises(UserError, match=f"^PHOTOLOG_{variable.upper()} allows {told}"):
+    with pytest.raises(UserError, match=f"^PHOTOLOG_{variable.upper()} allows {reason}"):
         check(settings)
     check(msgspec.structs.replace(settings, max_upload_bytes=5_000_000))

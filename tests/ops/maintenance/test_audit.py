@@ -14,8 +14,9 @@ from domain.clients.revocations import RevokeAccess
 from domain.photo.commands import DeletePhoto, StartProcessing
 from domain.photo.events import EVENT_TYPES, FIRST_PREV
 from domain.pipeline.control import LimitStage, PauseStage, RaiseAlert, RecordDrained, ResumeStage
-from domain.pipeline.control_events import Limit, SystemData
+from domain.pipeline.control_events import Limit
 from domain.pipeline.failures import Category
+from domain.system_events import SystemData
 from ops.config.settings import Settings
 from ops.maintenance.audit import Audit, audit
 from ops.runtime.wiring import open_log
@@ -354,10 +355,10 @@ def test_the_command_compares_the_anchor_that_was_noted(whole: OnLog, valkey_url
     assert (same.exit_code, other.exit_code, alone.exit_code) == (0, 1, 2)
     assert mistyped.exit_code == 2
     assert "64 hexadecimal digits" in mistyped.stderr
-    assert same.stdout.startswith("1 photo, 5 events: all whole\nanchor ")
+    assert same.stdout.startswith("1 photo, 5 events: all intact\nanchor ")
     assert same.stdout.splitlines()[-1].startswith("matches the anchor noted up to 20")
     assert "matches" not in other.stdout
-    assert other.stdout.endswith(f"\nnoted  {options[3]}: the log is not what it was\n")
+    assert other.stdout.endswith(f"\nnoted  {options[3]}: the log has changed since then\n")
 
 
 def test_the_command_has_no_anchor_for_a_position_that_is_lost(
@@ -370,8 +371,8 @@ def test_the_command_has_no_anchor_for_a_position_that_is_lost(
 
     first, second = told.stdout.splitlines()
     assert told.exit_code == 1
-    assert first.startswith(f"lost    {options[1]}: no event stands there, ")
-    assert second == "1 photo, 4 events: not all that was there"
+    assert first.startswith(f"lost    {options[1]}: there is no event, ")
+    assert second == "1 photo, 4 events: events are missing"
 
 
 def test_the_command_names_an_entry_that_is_no_event_by_its_position(

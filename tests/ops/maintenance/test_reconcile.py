@@ -147,7 +147,7 @@ async def test_originals_whose_events_the_log_has_lost_are_kept(log: Log, tmp_pa
     before, after = await stored_photo(log, blobs), original_key(str(uuid.uuid4()))
     await log.redis.xdel(log.keys.log(0), (await log.end(0)).entry_id)
     loss = await data_loss.measure(log, await log.end(0), ())
-    await data_loss.tell(log, [loss])
+    await data_loss.report(log, [loss])
     await blobs.put(after, b"newer than the log")
     age(blobs, before.key)
     os.utime(tmp_path / after, (time.time() + HOUR_S, time.time() + HOUR_S))

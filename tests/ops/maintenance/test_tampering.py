@@ -140,7 +140,7 @@ def test_reconcile_ends_with_status_1_until_nothing_is_found(
     assert "stray  note.txt  " in young.stdout
     assert "renditions/ab/left" not in young.stdout
     assert "unnamed  renditions/ab/left  " in found.stdout
-    assert "An original is mended by uploading the same bytes again" in found.stdout
+    assert "To repair an original, upload the same bytes again" in found.stdout
     assert "1 original missing: upload the same bytes again" in health.stdout
     assert "removed  renditions/ab/left  " in removed.stdout
     assert original.read_bytes() == data
@@ -178,8 +178,8 @@ def test_a_copy_is_audited_where_it_lies_and_nothing_in_it_changes(
     unreadable = photolog("verify", "--data", str(copy))
 
     assert (whole.returncode, after) == (0, before), whole.stderr
-    assert "all whole" in whole.stdout
-    assert whole.stderr == f"Nothing runs on {copy}: a copy of its log is read.\n"
+    assert "all intact" in whole.stdout
+    assert whole.stderr == f"No Photolog runs on {copy}: reading a copy of its log.\n"
     assert unreadable.returncode == 1
     assert f"\nError: The log in {copy} cannot be read" in unreadable.stderr
 

@@ -27,11 +27,11 @@ def environment(endpoint: str, data: Path, **changes: str) -> dict[str, str]:
     ("changes", "message"),
     [
         ({"S3_ENDPOINT": ""}, "PHOTOLOG_S3_ENDPOINT is unset"),
-        ({"S3_ENDPOINT": "http://h:9000/path"}, "PHOTOLOG_S3_ENDPOINT is http://h:9000/path"),
-        ({"S3_PUBLIC_ENDPOINT": "http://me@h"}, "PHOTOLOG_S3_PUBLIC_ENDPOINT is http://me@h"),
+        ({"S3_ENDPOINT": "http://h:9000/path"}, "PHOTOLOG_S3_ENDPOINT must be http://"),
+        ({"S3_PUBLIC_ENDPOINT": "http://me@h"}, "PHOTOLOG_S3_PUBLIC_ENDPOINT must be http://"),
         ({"S3_ACCESS_KEY": ""}, "PHOTOLOG_S3_ACCESS_KEY is unset"),
         ({"S3_SECRET_KEY": ""}, "PHOTOLOG_S3_SECRET_KEY is unset"),
-        ({"S3_BUCKET": "My_Photos"}, "PHOTOLOG_S3_BUCKET is 'My_Photos'"),
+        ({"S3_BUCKET": "My_Photos"}, "PHOTOLOG_S3_BUCKET must be 3 to 63 "),
         ({"S3_CA_FILE": "/nowhere"}, "PHOTOLOG_S3_CA_FILE: /nowhere cannot be used"),
     ],
 )

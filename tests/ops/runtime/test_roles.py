@@ -177,11 +177,11 @@ async def test_a_replica_that_stays_one_ends_a_role_and_its_master_is_named(
 WRONG = [
     ({"s3_endpoint": "http://127.0.0.1:1"}, "PHOTOLOG_S3_ACCESS_KEY is unset"),
     ({"s3_access_key": "photolog"}, "PHOTOLOG_S3_ENDPOINT is unset"),
-    ({"redis_url": "redis://:pa/ss@127.0.0.1:6379"}, "PHOTOLOG_REDIS_URL: there is no port"),
-    ({"redis_url": "redis+cluster://h:1,h:many"}, "PHOTOLOG_REDIS_URL: there is no port"),
+    ({"redis_url": "redis://:pa/ss@127.0.0.1:6379"}, "PHOTOLOG_REDIS_URL has no valid port"),
+    ({"redis_url": "redis+cluster://h:1,h:many"}, "PHOTOLOG_REDIS_URL has no valid port"),
 ]
 OF_A_SYSTEM = [
-    ({"metrics_port": "65534"}, "PHOTOLOG_METRICS_PORT: the ports of the workers would be"),
+    ({"metrics_port": "65534"}, "PHOTOLOG_METRICS_PORT must be at most "),
     ({"append_wait_replicas": "1"}, "PHOTOLOG_APPEND_WAIT_REPLICAS is 1, but"),
 ]
 

@@ -218,5 +218,5 @@ def test_metrics_ports_that_are_too_high_are_refused_with_the_settings_name(
     up = photolog("up", "--data", str(tmp_path / "data"), "--port", "0", "--workers", "1")
 
     assert up.returncode == 1
-    assert "PHOTOLOG_METRICS_PORT: the ports of the workers would be too high" in up.stderr
+    assert "PHOTOLOG_METRICS_PORT must be at most " in up.stderr
     assert "Traceback" not in up.stderr

@@ -1,11 +1,11 @@
-"""Clients: what each has, as running totals, and the quota that an operator has set for it."""
+"""The read model of clients: their usage as running totals, and their own quotas."""
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.clients.holdings import Usage
 from domain.clients.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.clients.usage import Usage
 from domain.photo.events import FIRST_PREV, Event, Metadata
 from projections.models import clients
 from projections.models.clients import ClientRow
@@ -58,7 +58,7 @@ def listed(db: Connection) -> dict[str, ClientRow]:
 
 @settings(deadline=None, max_examples=60)
 @given(recorded=stories(), cuts=st.lists(st.integers(0, 99), max_size=6))
-def test_the_totals_are_those_of_the_events_whatever_the_batches(
+def test_the_totals_match_the_events_however_they_are_batched(
     recorded: list[Recorded], cuts: list[int]
 ) -> None:
     tables = folded(split(recorded, cuts))
@@ -88,7 +88,7 @@ def test_superseded_renditions_count_until_they_are_removed(db: Connection) -> N
     assert clients.total(db) == Usage(photos=1, bytes=original + optimized + made)
 
 
-def test_a_quota_stands_beside_what_is_used_and_may_be_taken_back(db: Connection) -> None:
+def test_a_quota_is_shown_beside_the_usage_and_can_be_reset(db: Connection) -> None:
     own = OwnQuota(photos=5, bytes=0)
     fold_in(db, [changed(1, "bob", own), changed(2, "dave", own), changed(3, "dave", DEFAULTS)])
     later = [

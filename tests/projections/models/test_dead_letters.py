@@ -68,7 +68,7 @@ def test_a_failed_job_is_listed_with_its_reason_and_times(db: Connection) -> Non
     )
 
 
-def test_a_failed_attempt_that_is_tried_again_is_not_listed(db: Connection) -> None:
+def test_a_failed_attempt_that_is_retried_is_not_listed(db: Connection) -> None:
     assert listed(db, upload(), start(), fail("validation", retry_at=LATER)) == []
 
 
@@ -80,7 +80,7 @@ def test_an_attempt_that_failed_before_another_stage_ended_the_job_is_not_listed
     assert [each.stage for each in listed(db, *story)] == ["metadata"]
 
 
-def test_a_stage_that_was_done_in_the_end_has_never_failed(db: Connection) -> None:
+def test_a_stage_that_succeeds_in_the_end_is_not_listed(db: Connection) -> None:
     story = [upload(), start(), validation(), fail("metadata", retry_at=LATER)]
     again = c.RecordStageCompleted(
         photo_id=photo_id(1),
@@ -104,11 +104,13 @@ def test_a_stage_that_was_done_in_the_end_has_never_failed(db: Connection) -> No
         c.DiscardFailure(photo_id=photo_id(1), reason="a screenshot"),
     ],
 )
-def test_it_leaves_the_list_when_somebody_acts(db: Connection, end: c.PhotoCommand) -> None:
+def test_a_dead_letter_leaves_the_list_when_someone_acts_on_it(
+    db: Connection, end: c.PhotoCommand
+) -> None:
     assert listed(db, upload(), fail("validation"), end) == []
 
 
-def test_what_fails_again_after_a_retry_is_listed_anew(db: Connection) -> None:
+def test_a_retry_that_fails_is_listed_as_a_new_dead_letter(db: Connection) -> None:
     (letter,) = listed(db, upload(), fail("validation"), retry(), fail("validation", run=2))
 
     assert letter.job_id == job_id(1, 2)
@@ -117,7 +119,7 @@ def test_what_fails_again_after_a_retry_is_listed_anew(db: Connection) -> None:
 
 @pytest.fixture
 def failures(db: Connection) -> Connection:
-    """Of alice photo 1 in validation, 2 and 3 in metadata; of bob photo 4 in metadata."""
+    """Fail photo 1 of alice in validation, hers 2 and 3 in metadata, and photo 4 of bob there."""
     photos = [upload(n) for n in (1, 2, 3)]
     done = [validation(n) for n in (2, 3, 4)]
     ends = [fail("validation", number=1), *(fail("metadata", number=n) for n in (2, 3, 4))]
@@ -137,7 +139,7 @@ def failures(db: Connection) -> Connection:
         ({"client_id": "alice", "stage": "metadata", "category": "data"}, [3, 2]),
     ],
 )
-def test_the_newest_come_first_and_every_filter_counts(
+def test_the_newest_come_first_and_every_filter_applies(
     failures: Connection, filters: dict[str, Any], found: list[int]
 ) -> None:
     assert ids(page(failures, **filters)) == [photo_id(number) for number in found]
@@ -154,7 +156,7 @@ def test_pages_together_are_the_whole_list(failures: Connection, filters: dict[s
     assert (seen, cursor) == (whole, None)
 
 
-def test_what_is_retried_while_somebody_pages_hides_nothing(failures: Connection) -> None:
+def test_a_retry_between_two_pages_hides_no_other_dead_letter(failures: Connection) -> None:
     first = page(failures, limit=2)
     failures.execute("DELETE FROM dead_letters WHERE photo_id = ?", (photo_id(4),))
 
@@ -163,18 +165,18 @@ def test_what_is_retried_while_somebody_pages_hides_nothing(failures: Connection
     assert ids(second) == [photo_id(2), photo_id(1)]
 
 
-def test_a_cursor_that_no_page_gave_out_is_refused(failures: Connection) -> None:
+def test_an_invalid_cursor_is_rejected(failures: Connection) -> None:
     with pytest.raises(ValueError, match="not a cursor"):
         page(failures, cursor="x")
 
 
-def test_they_are_counted_by_stage(failures: Connection) -> None:
+def test_dead_letters_are_counted_by_stage(failures: Connection) -> None:
     failures.execute("UPDATE dead_letters SET dead = 0 WHERE photo_id = ?", (photo_id(4),))
 
     assert dead_letters.counts(failures) == {"metadata": 2, "validation": 1}
 
 
-def test_stages_that_are_done_leave_no_rows(db: Connection) -> None:
+def test_completed_stages_leave_no_rows(db: Connection) -> None:
     fold_in(db, Chronicle.of(upload(), validation(), metadata(), complete("faces")).recorded)
 
     assert db.execute("SELECT count(*) FROM dead_letters") == [(0,)]
@@ -184,7 +186,7 @@ def test_stages_that_are_done_leave_no_rows(db: Connection) -> None:
     ("filter_", "index"),
     [("dead = 1", "by_time"), ("dead = 1 AND stage = 'x'", "by_stage")],
 )
-def test_a_page_reads_an_index_and_sorts_nothing(
+def test_a_page_reads_an_index_without_sorting(
     failures: Connection, filter_: str, index: str
 ) -> None:
     plan = failures.execute(

@@ -22,8 +22,8 @@ ROOMS = [
 
 
 @pytest.fixture
-def told(db: Connection) -> list[HistoryEntry]:
-    """Every entry of the story of alice and bob, which the database has."""
+def entries(db: Connection) -> list[HistoryEntry]:
+    """Fold the story of alice and bob, and return all of its entries."""
     recorded = Chronicle.of(*SCRIPT).recorded
     fold_in(db, recorded)
     return [
@@ -54,38 +54,38 @@ def belongs(entry: HistoryEntry, room: Room) -> bool:
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: f"{room.kind}:{room.client_id}")
 def test_a_room_has_its_events_in_order(
-    db: Connection, told: list[HistoryEntry], room: Room
+    db: Connection, entries: list[HistoryEntry], room: Room
 ) -> None:
-    expected = [entry for entry in told if belongs(entry, room)]
+    expected = [entry for entry in entries if belongs(entry, room)]
 
     assert history.room_events(db, room, 0, START, None, 1_000) == expected
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: f"{room.kind}:{room.client_id}")
 def test_a_room_resumes_anywhere_without_gap_or_repetition(
-    db: Connection, told: list[HistoryEntry], room: Room
+    db: Connection, entries: list[HistoryEntry], room: Room
 ) -> None:
-    for cut in told:
+    for cut in entries:
         before = history.room_events(db, room, 0, START, cut.position, 1_000)
         after = history.room_events(db, room, 0, cut.position, None, 1_000)
-        assert before + after == [entry for entry in told if belongs(entry, room)]
+        assert before + after == [entry for entry in entries if belongs(entry, room)]
 
 
 def test_a_page_is_the_first_events_after_the_position(
-    db: Connection, told: list[HistoryEntry]
+    db: Connection, entries: list[HistoryEntry]
 ) -> None:
-    assert history.since(db, START, 3) == told[:3]
-    assert history.since(db, told[2].position, 3) == told[3:6]
-    assert history.since(db, told[-1].position, 3) == []
+    assert history.since(db, START, 3) == entries[:3]
+    assert history.since(db, entries[2].position, 3) == entries[3:6]
+    assert history.since(db, entries[-1].position, 3) == []
 
 
-def test_other_partitions_are_not_in_the_room(db: Connection, told: list[HistoryEntry]) -> None:
-    assert told
+def test_other_partitions_are_not_in_the_room(db: Connection, entries: list[HistoryEntry]) -> None:
+    assert entries
     assert history.since(db, Position.start(1), 10) == []
 
 
-def test_events_are_counted(db: Connection, told: list[HistoryEntry]) -> None:
-    assert history.count(db) == len(told)
+def test_events_are_counted(db: Connection, entries: list[HistoryEntry]) -> None:
+    assert history.count(db) == len(entries)
 
 
 @pytest.mark.parametrize(

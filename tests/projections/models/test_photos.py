@@ -77,8 +77,8 @@ PROCESSED = {
 }
 
 
-def told(db: Connection, commands: Sequence[c.PhotoCommand]) -> PhotoView:
-    """Photo 1 after the commands."""
+def view_after(db: Connection, commands: Sequence[c.PhotoCommand]) -> PhotoView:
+    """Return the view of photo 1 after the commands."""
     fold_in(db, Chronicle.of(*commands).recorded)
     view = photos.get(db, ID)
     assert view is not None
@@ -86,15 +86,15 @@ def told(db: Connection, commands: Sequence[c.PhotoCommand]) -> PhotoView:
 
 
 def test_a_processed_photo_has_the_shape_that_clients_rely_on(db: Connection) -> None:
-    view = told(db, [upload(), *processed()])
+    view = view_after(db, [upload(), *processed()])
 
     shown = msgspec.json.decode(msgspec.json.encode(view))
     assert shown == PROCESSED
     assert list(shown) == list(PROCESSED)
 
 
-def test_what_is_not_known_yet_is_null(db: Connection) -> None:
-    view = told(db, [upload(session_id=None)])
+def test_unknown_facts_are_null(db: Connection) -> None:
+    view = view_after(db, [upload(session_id=None)])
 
     assert (view.processing_status, view.session_id) == ("queued", None)
     assert (view.width, view.taken_at, view.gps, view.blurhash) == (None, None, None, None)
@@ -119,18 +119,18 @@ def test_what_is_not_known_yet_is_null(db: Connection) -> None:
 def test_the_status_follows_the_events(
     db: Connection, commands: Sequence[c.PhotoCommand], status: str
 ) -> None:
-    assert told(db, [upload(), *commands]).processing_status == status
+    assert view_after(db, [upload(), *commands]).processing_status == status
 
 
 def test_a_failed_photo_says_why_and_when(db: Connection) -> None:
-    view = told(db, [upload(), start(), fail("validation")])
+    view = view_after(db, [upload(), start(), fail("validation")])
 
     assert view.processing_error == "This is no picture."
     assert view.processing_completed_at == "2026-11-23T10:00:02.000Z"
 
 
 def test_another_run_begins_without_the_error_of_the_last_one(db: Connection) -> None:
-    view = told(db, [upload(), start(), fail("validation"), request()])
+    view = view_after(db, [upload(), start(), fail("validation"), request()])
 
     assert view.job_id == job_id(1, 2)
     assert (view.processing_error, view.processing_started_at) == (None, None)
@@ -138,10 +138,10 @@ def test_another_run_begins_without_the_error_of_the_last_one(db: Connection) ->
 
 
 def test_results_stay_until_another_run_replaces_them(db: Connection) -> None:
-    before = told(db, [upload(), *processed()])
+    before = view_after(db, [upload(), *processed()])
     story = [upload(), *processed(), request(), start(run=2), validation(run=2), thumbnails(run=2)]
 
-    after = told(db, story)
+    after = view_after(db, story)
 
     files = photos.files(db, ID)
     assert files is not None
@@ -150,30 +150,30 @@ def test_results_stay_until_another_run_replaces_them(db: Connection) -> None:
     assert files.renditions["thumbnail-300"] == rendition("thumbnail-300", run=2, edge=300)
 
 
-def test_damage_is_told(db: Connection) -> None:
-    view = told(db, [upload(), start(), validation(damaged=True)])
+def test_damage_is_shown(db: Connection) -> None:
+    view = view_after(db, [upload(), start(), validation(damaged=True)])
 
     assert (view.damaged, view.width) == (True, 4288)
 
 
 def test_an_unknown_stage_changes_nothing_but_the_version(db: Connection) -> None:
-    before = told(db, [upload(), start()])
-    after = told(db, [upload(), start(), complete("faces")])
+    before = view_after(db, [upload(), start()])
+    after = view_after(db, [upload(), start(), complete("faces")])
 
     assert after == msgspec.structs.replace(before, version=3, position=after.position)
 
 
-def test_a_result_that_is_none_of_its_stage_is_left_out_and_logged(
+def test_an_invalid_result_is_skipped_and_logged(
     db: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        view = told(db, [upload(), start(), complete("validation")])
+        view = view_after(db, [upload(), start(), complete("validation")])
 
     assert (view.version, view.width) == (3, None)
-    assert f"photo {ID}, result of validation left out" in caplog.text
+    assert f"photo {ID}: skipped the invalid result of validation" in caplog.text
 
 
-def test_a_deleted_photo_is_found_only_by_those_who_ask_whose_it_was(db: Connection) -> None:
+def test_only_the_owner_of_a_deleted_photo_is_still_known(db: Connection) -> None:
     fold_in(db, Chronicle.of(upload(), *processed(), delete(), erased()).recorded)
 
     page = photos.page(
@@ -193,14 +193,14 @@ def test_a_deleted_photo_is_found_only_by_those_who_ask_whose_it_was(db: Connect
     assert db.execute("SELECT count(*) FROM thumbnails") == [(0,)]
 
 
-def test_a_photo_that_never_was_has_no_owner(db: Connection) -> None:
+def test_an_unknown_photo_has_no_owner(db: Connection) -> None:
     assert photos.owner(db, ID) is None
     assert photos.get(db, ID) is None
     assert photos.files(db, ID) is None
 
 
-def test_the_files_of_a_photo(db: Connection) -> None:
-    told(db, [upload(), *processed()])
+def test_a_photo_has_the_keys_of_its_files(db: Connection) -> None:
+    view_after(db, [upload(), *processed()])
 
     names = {f"thumbnail-{edge}": edge for edge in (150, 300, 600)} | {"optimized": 1920}
     photo = photos.get(db, ID)
@@ -219,7 +219,7 @@ def test_the_files_of_a_photo(db: Connection) -> None:
 
 
 def test_locations_are_s3_urls(db: Connection) -> None:
-    told(db, [upload(), *processed()])
+    view_after(db, [upload(), *processed()])
 
     assert db.execute("SELECT s3_url FROM photos") == [(f"s3://photolog/originals/{ID[:2]}/{ID}",)]
     (url, *_) = db.execute("SELECT s3_url FROM thumbnails ORDER BY size")

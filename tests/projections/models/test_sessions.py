@@ -5,8 +5,8 @@ from tests.projections.conftest import fold_in
 from tests.projections.stories import Chronicle, delete, fail, processed, request, start, upload
 
 
-def told(db: Connection, *commands: object) -> dict[str, int]:
-    """The counts of alice's trip after the commands, without the zeros."""
+def counts_after(db: Connection, *commands: object) -> dict[str, int]:
+    """Return the non-zero counts of alice's trip after the commands."""
     fold_in(db, Chronicle.of(*commands).recorded)  # type: ignore[arg-type]
     view = sessions.get(db, "alice", "trip")
     assert view is not None
@@ -32,7 +32,7 @@ def test_a_session_counts_its_photos_by_status(db: Connection) -> None:
         fail("validation", number=3),
     ]
 
-    assert told(db, *story) == {
+    assert counts_after(db, *story) == {
         "photos": 4,
         "queued": 1,
         "processing": 1,
@@ -42,20 +42,23 @@ def test_a_session_counts_its_photos_by_status(db: Connection) -> None:
 
 
 def test_another_run_moves_a_photo_back_to_queued(db: Connection) -> None:
-    assert told(db, upload(), *processed(), request()) == {"photos": 1, "queued": 1}
+    assert counts_after(db, upload(), *processed(), request()) == {"photos": 1, "queued": 1}
 
 
 def test_a_deleted_photo_leaves_the_counts(db: Connection) -> None:
-    assert told(db, upload(1), upload(2), *processed(1), delete(1)) == {"photos": 1, "queued": 1}
+    assert counts_after(db, upload(1), upload(2), *processed(1), delete(1)) == {
+        "photos": 1,
+        "queued": 1,
+    }
 
 
-def test_a_photo_without_session_is_in_none(db: Connection) -> None:
+def test_a_photo_without_a_session_counts_in_none(db: Connection) -> None:
     fold_in(db, Chronicle.of(upload(session_id=None), start()).recorded)
 
     assert db.execute("SELECT count(*) FROM sessions") == [(0,)]
 
 
-def test_sessions_of_two_clients_with_one_name_are_two(db: Connection) -> None:
+def test_clients_may_use_the_same_session_name(db: Connection) -> None:
     fold_in(db, Chronicle.of(upload(1), upload(2), upload(3, client_id="bob")).recorded)
 
     bob = SessionView(

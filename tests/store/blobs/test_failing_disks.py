@@ -1,4 +1,4 @@
-"""What becomes of blobs whose disk fails: what is refused, what goes on, how it comes back."""
+"""Blobs on a failing disk: which calls fail, which still work, and how the store recovers."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def blobs(small_disk: Path, clock: Clock) -> FolderBlobs:
-    """The time of the breaker stands still."""
+    """A store whose breaker has a clock that stands still."""
     return FolderBlobs(small_disk, breaker=Breaker("blobs", open_s=OPEN_S, clock=clock))
 
 
@@ -39,7 +39,7 @@ async def fails(blobs: FolderBlobs, error: type[Exception], times: int = FAILURE
         assert raised.type is error
 
 
-async def test_a_full_disk_says_so_every_time_until_it_has_room(blobs: FolderBlobs) -> None:
+async def test_a_full_disk_fails_each_write_with_full_until_it_has_room(blobs: FolderBlobs) -> None:
     await fails(blobs, Full, 2 * FAILURES)
     remount(blobs.root, "size=8m")
 
@@ -49,7 +49,7 @@ async def test_a_full_disk_says_so_every_time_until_it_has_room(blobs: FolderBlo
     assert await content(blobs, OTHER) == PHOTO
 
 
-async def test_a_disk_that_failed_and_is_full_now_is_said_to_be_full(
+async def test_a_disk_that_failed_and_is_now_full_is_reported_as_full(
     blobs: FolderBlobs, clock: Clock
 ) -> None:
     remount(blobs.root, "ro")
@@ -64,13 +64,13 @@ async def test_a_disk_that_failed_and_is_full_now_is_said_to_be_full(
     assert list((blobs.root / "drafts").iterdir()) == []
 
 
-async def test_a_full_disk_that_takes_the_beginning_of_each_photo_is_full(
+async def test_a_full_disk_that_accepts_the_start_of_each_photo_is_full(
     blobs: FolderBlobs,
 ) -> None:
     remount(blobs.root, "size=1200k")
     for _ in range(FAILURES):
         async with blobs.draft(OTHER) as draft:
-            await draft.write(bytes(1 << 20))  # written at once
+            await draft.write(bytes(1 << 20))  # written immediately
             with pytest.raises(Full):
                 await draft.write(bytes(1 << 20))
 
@@ -78,7 +78,7 @@ async def test_a_full_disk_that_takes_the_beginning_of_each_photo_is_full(
     await blobs.put(KEY, b"a small one")
 
 
-async def test_reading_and_deleting_go_on(blobs: FolderBlobs) -> None:
+async def test_reading_and_deleting_still_work(blobs: FolderBlobs) -> None:
     await blobs.put(KEY, b"kept")
     await fails(blobs, Full)
 
@@ -91,7 +91,7 @@ async def test_reading_and_deleting_go_on(blobs: FolderBlobs) -> None:
     assert await blobs.keys("originals") == []
 
 
-async def test_a_disk_that_turns_read_only_still_gives_what_it_has(
+async def test_a_disk_that_becomes_read_only_can_still_be_read(
     blobs: FolderBlobs, clock: Clock
 ) -> None:
     await blobs.put(KEY, b"kept")
@@ -106,7 +106,7 @@ async def test_a_disk_that_turns_read_only_still_gives_what_it_has(
     await blobs.put(OTHER, PHOTO)
 
 
-async def test_a_draft_that_cannot_be_removed_any_more_is_left_to_the_next_process(
+async def test_a_draft_that_can_no_longer_be_removed_is_left_to_the_next_process(
     blobs: FolderBlobs,
 ) -> None:
     async def put(failing: ExitStack) -> None:
@@ -121,7 +121,7 @@ async def test_a_draft_that_cannot_be_removed_any_more_is_left_to_the_next_proce
     assert left.key is None
 
 
-async def test_where_no_disk_is_mounted_nothing_is_called_missing(
+async def test_no_blob_is_reported_missing_while_no_disk_is_mounted(
     tmp_path: Path, clock: Clock
 ) -> None:
     root = tmp_path / "blobs"
@@ -145,7 +145,7 @@ async def test_where_no_disk_is_mounted_nothing_is_called_missing(
     assert await content(blobs, KEY) == b"kept"
 
 
-async def test_uploads_that_are_given_up_and_blobs_that_are_missing_do_not_count(
+async def test_aborted_uploads_and_missing_blobs_do_not_open_the_breaker(
     blobs: FolderBlobs,
 ) -> None:
     for _ in range(2 * FAILURES):

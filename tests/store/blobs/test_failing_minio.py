@@ -1,4 +1,4 @@
-"""What becomes of blobs whose server is away, slow, full, or not ours."""
+"""Blobs on a server that is unavailable, slow, full, or not accessible."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def own(own_folder: Path) -> Generator[MinioServer]:
-    """A server to take away."""
+    """A server that a test may kill."""
     with MinioServer(own_folder) as server:
         yield server
 
@@ -48,7 +48,7 @@ def own(own_folder: Path) -> Generator[MinioServer]:
 async def opened(
     server: Server, tmp_path: Path, clock: Clock | None = None, *, prepare: bool = True
 ) -> AsyncGenerator[MinioBlobs]:
-    """The time of the breaker stands still."""
+    """A clock for the breaker, which stands still."""
     breaker = Breaker("blobs", open_s=OPEN_S, clock=clock or Clock())
     copies = LocalCopies(tmp_path / "copies", 1 << 30)
     blobs = MinioBlobs(server, "writer", copies, breaker=breaker)
@@ -59,7 +59,7 @@ async def opened(
 
 
 async def all_of(draft: MinioDraft, data: bytes) -> None:
-    """Write in small chunks, as an upload comes."""
+    """Write in small chunks, like an upload."""
     for at in range(0, len(data), 1 << 20):
         await draft.write(data[at : at + (1 << 20)])
 
@@ -73,7 +73,7 @@ async def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_nothing
         async with blobs.draft(OTHER) as draft:
             await draft.write(PART)
             own.kill()
-            with pytest.raises(Unavailable, match="takes no connection"):
+            with pytest.raises(Unavailable, match="refuses connections"):
                 await draft.write(PART)
         for _ in range(FAILURES - 1):
             with pytest.raises(Unavailable):
@@ -98,7 +98,7 @@ async def test_a_server_that_is_killed_in_the_middle_of_an_upload_leaves_nothing
         assert inside(server) == [KEY, OTHER]
 
 
-async def test_what_was_half_done_when_both_were_killed_is_found_by_the_next_process(
+async def test_the_next_process_finds_what_was_unfinished_when_both_were_killed(
     own: MinioServer, tmp_path: Path
 ) -> None:
     server = bucket_of(own.url, "photos")
@@ -117,7 +117,7 @@ async def test_what_was_half_done_when_both_were_killed_is_found_by_the_next_pro
 
 
 @pytest.mark.parametrize("size", [3, 2 * len(PART)])
-async def test_a_blob_whose_last_reply_was_lost_is_there_and_known_to_be(
+async def test_a_blob_whose_last_reply_was_lost_counts_as_stored(
     minio: MinioServer, prefix: str, tmp_path: Path, size: int
 ) -> None:
     async with proxied(minio.port) as proxy:
@@ -134,7 +134,7 @@ async def test_a_blob_whose_last_reply_was_lost_is_there_and_known_to_be(
 
 
 @pytest.mark.parametrize("size", [3, 2 * len(PART)])
-async def test_a_server_without_conditions_is_looked_at_first(
+async def test_a_server_without_conditional_writes_is_checked_first(
     minio: MinioServer, prefix: str, tmp_path: Path, size: int
 ) -> None:
     async with proxied(minio.port) as proxy:
@@ -148,7 +148,7 @@ async def test_a_server_without_conditions_is_looked_at_first(
             assert [blob.size for blob in await blobs.keys("")] == [size, size]
 
 
-async def test_a_server_that_is_too_slow_is_given_up_and_one_that_is_slow_is_not(
+async def test_a_server_that_is_too_slow_times_out_and_a_slow_one_does_not(
     minio: MinioServer, prefix: str, tmp_path: Path
 ) -> None:
     async with proxied(minio.port) as proxy:
@@ -162,9 +162,9 @@ async def test_a_server_that_is_too_slow_is_given_up_and_one_that_is_slow_is_not
 
             proxy.delay_s = 60.0
             began = time.monotonic()
-            with pytest.raises(Unavailable, match="takes too long"):
+            with pytest.raises(Unavailable, match="timed out"):
                 await blobs.put(OTHER, b"x")
-            with pytest.raises(Unavailable, match="takes too long"):
+            with pytest.raises(Unavailable, match="timed out"):
                 await content(blobs, KEY)
             assert time.monotonic() - began < 10
 
@@ -173,7 +173,7 @@ async def test_a_server_that_is_too_slow_is_given_up_and_one_that_is_slow_is_not
             await blobs.put(OTHER, b"x")
 
 
-async def test_a_blob_that_is_replaced_while_it_is_read_does_not_come_mixed(
+async def test_a_read_never_mixes_a_blob_with_its_replacement(
     bucket: Server, tmp_path: Path
 ) -> None:
     async with opened(bucket, tmp_path) as blobs:
@@ -187,7 +187,7 @@ async def test_a_blob_that_is_replaced_while_it_is_read_does_not_come_mixed(
 
 
 async def store_when_there_is_room(blobs: MinioBlobs, clock: Clock) -> None:
-    """MinIO believes for a second or two what it knows of its disk."""
+    """Retry until MinIO notices the free space, which takes a second or two."""
     give_up = time.monotonic() + DEADLINE_S
     while True:
         clock.now_s += OPEN_S
@@ -201,9 +201,10 @@ async def store_when_there_is_room(blobs: MinioBlobs, clock: Clock) -> None:
 
 
 async def until_it_knows_that_it_is_full(server: MinioServer) -> None:
-    """What is deleted from a drive that has a twentieth left, as far as MinIO knows, goes at once.
+    """Wait until MinIO knows that its drive is nearly full.
 
-    It looks once a second; else what is deleted takes its room for five minutes more.
+    It checks once a second. Below a twentieth of free space it frees deleted blobs immediately;
+    otherwise they keep their space for five more minutes.
     """
     admin = admin_of(server)
     give_up = time.monotonic() + DEADLINE_S
@@ -218,12 +219,12 @@ async def until_it_knows_that_it_is_full(server: MinioServer) -> None:
 
 @pytest.fixture
 def tight(own_folder: Path) -> Generator[MinioServer]:
-    """A server with room for a dozen parts, and no more: see ``until_it_knows_that_it_is_full``."""
+    """A server with room for a dozen parts; see ``until_it_knows_that_it_is_full``."""
     with small_disk(own_folder / "disk", 62 << 20) as disk, MinioServer(disk) as server:
         yield server
 
 
-async def test_a_full_server_still_gives_what_it_has_and_takes_more_when_it_has_room(
+async def test_a_full_server_can_be_read_and_accepts_blobs_once_it_has_room(
     tight: MinioServer, tmp_path: Path, clock: Clock
 ) -> None:
     server = bucket_of(tight.url, "photos")
@@ -252,7 +253,7 @@ async def test_a_full_server_still_gives_what_it_has_and_takes_more_when_it_has_
         ({"region": "eu-north-1"}, "region"),
     ],
 )
-async def test_a_setting_that_is_wrong_is_named(
+async def test_the_error_names_the_wrong_setting(
     own_folder: Path, tmp_path: Path, wrong: dict[str, str], setting: str
 ) -> None:
     with MinioServer(own_folder, MINIO_SITE_REGION="us-east-1") as running:
@@ -265,7 +266,7 @@ async def test_a_setting_that_is_wrong_is_named(
 
 
 @pytest.mark.parametrize("action", ["s3:GetObject", "s3:ListBucket"])
-async def test_a_bucket_of_somebody_else_is_refused(
+async def test_a_bucket_of_another_account_is_rejected(
     minio: MinioServer, bucket: Server, tmp_path: Path, action: str
 ) -> None:
     async with opened(bucket, tmp_path) as blobs:
@@ -291,7 +292,7 @@ def admin_of(server: MinioServer) -> MinioAdmin:
 
 
 def a_guest(minio: MinioServer, bucket: str, action: str) -> str:
-    """A user who may do nothing but that, in the bucket."""
+    """Create a user who may only do this action in the bucket; return its name."""
     admin = admin_of(minio)
     name = f"guest-of-{bucket}"
     places = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
@@ -303,7 +304,7 @@ def a_guest(minio: MinioServer, bucket: str, action: str) -> str:
     return name
 
 
-async def test_something_else_at_the_endpoint_is_called_so(tmp_path: Path) -> None:
+async def test_an_endpoint_that_is_not_s3_is_reported_as_such(tmp_path: Path) -> None:
     page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n<p>Hello!"
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -315,7 +316,7 @@ async def test_something_else_at_the_endpoint_is_called_so(tmp_path: Path) -> No
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as listener:
         server = bucket_of(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", "photos")
         async with opened(server, tmp_path, prepare=False) as blobs:
-            with pytest.raises(Unavailable, match="does not answer as S3 does"):
+            with pytest.raises(Unavailable, match="does not answer like an S3 server"):
                 await blobs.prepare()
 
 

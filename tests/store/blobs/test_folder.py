@@ -19,14 +19,14 @@ async def test_deleting_removes_the_file_and_the_empty_folders_of_its_photo(tmp_
     assert [*(tmp_path / "renditions").rglob("*")] == [tmp_path / "renditions" / "ab"]
 
 
-async def test_a_full_disk_is_named_and_leaves_nothing(small_disk: Path) -> None:
+async def test_a_full_disk_is_reported_and_leaves_no_draft(small_disk: Path) -> None:
     with pytest.raises(Full):
         await FolderBlobs(small_disk).put(KEY, b"x" * 3_000_000)
 
     assert files(small_disk) == []
 
 
-async def test_the_reserve_of_the_disk_is_left_to_others(small_disk: Path) -> None:
+async def test_blobs_leave_the_reserve_of_the_disk_free(small_disk: Path) -> None:
     blobs = FolderBlobs(small_disk, reserve_bytes=100_000)
     async with blobs.draft(KEY) as draft:
         await draft.write(b"x" * 100_000)

@@ -1,4 +1,4 @@
-"""What both stores of blobs promise; each test runs on a folder and on a bucket of MinIO."""
+"""The contract of both blob stores; each test runs on a folder and on a bucket of MinIO."""
 
 import hashlib
 
@@ -41,7 +41,7 @@ async def test_a_blob_may_have_any_size(keeper: Keeper, data: bytes) -> None:
         assert path.read_bytes() == data
 
 
-async def test_the_digest_can_be_asked_for_on_the_way(keeper: Keeper) -> None:
+async def test_the_digest_is_available_while_writing(keeper: Keeper) -> None:
     blobs, data = await keeper.blobs(), MORE_THAN_A_PART
     async with blobs.draft(KEY) as draft:
         for part in (data[:1_000], data[1_000:]):
@@ -56,7 +56,7 @@ async def test_the_digest_can_be_asked_for_on_the_way(keeper: Keeper) -> None:
 
 
 @pytest.mark.parametrize("data", [b"x" * 3_000_000, MORE_THAN_A_PART])
-async def test_nothing_is_under_the_key_before_all_is(keeper: Keeper, data: bytes) -> None:
+async def test_the_key_stays_empty_until_the_blob_is_complete(keeper: Keeper, data: bytes) -> None:
     blobs = await keeper.blobs()
     async with blobs.draft(KEY) as draft:
         await draft.write(data)
@@ -104,7 +104,7 @@ async def test_a_draft_replaces_nothing(keeper: Keeper, data: bytes) -> None:
     assert await keeper.everything() == [KEY]
 
 
-async def test_a_missing_blob_is_named(keeper: Keeper) -> None:
+async def test_the_error_for_a_missing_blob_names_it(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
 
     with pytest.raises(Missing, match=KEY):
@@ -116,7 +116,7 @@ async def test_a_missing_blob_is_named(keeper: Keeper) -> None:
             pass
 
 
-async def test_deleting_twice_is_deleting(keeper: Keeper) -> None:
+async def test_deleting_twice_is_no_error(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
     await blobs.put(KEY, b"x")
     await blobs.delete(KEY)
@@ -125,7 +125,7 @@ async def test_deleting_twice_is_deleting(keeper: Keeper) -> None:
     assert await keeper.everything() == []
 
 
-async def test_keys_lists_what_is_under_a_folder(keeper: Keeper) -> None:
+async def test_keys_lists_the_blobs_under_a_folder(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
     await blobs.put(original_key("abc"), b"1")
     await blobs.put(rendition_key("abc", "job", "optimized", "cd"), b"22")
@@ -142,20 +142,20 @@ async def test_keys_lists_what_is_under_a_folder(keeper: Keeper) -> None:
 @pytest.mark.parametrize(
     "key", ["../x", "/etc/passwd", "a//b", "a/../b", "", "a/", "A", "a b", "a\0"]
 )
-async def test_a_key_that_could_lead_elsewhere_is_refused(keeper: Keeper, key: str) -> None:
+async def test_a_key_that_could_leave_the_root_is_rejected(keeper: Keeper, key: str) -> None:
     blobs = await keeper.blobs()
 
-    with pytest.raises(ValueError, match="is not a key"):
+    with pytest.raises(ValueError, match="is not a valid blob key"):
         await blobs.put(key, b"x")
-    with pytest.raises(ValueError, match="is not a key"):
+    with pytest.raises(ValueError, match="is not a valid blob key"):
         blobs.draft(key)
-    with pytest.raises(ValueError, match="is not a key"):
+    with pytest.raises(ValueError, match="is not a valid blob key"):
         await blobs.size(key)
 
     assert await keeper.everything() == []
 
 
-async def test_what_a_writer_left_is_found_by_its_successor(keeper: Keeper) -> None:
+async def test_a_writer_finds_what_its_predecessor_left(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
     draft, stored = blobs.draft(original_key("gone")), blobs.draft(KEY)
     await (await draft.__aenter__()).write(MORE_THAN_A_PART)
@@ -174,7 +174,7 @@ async def test_what_a_writer_left_is_found_by_its_successor(keeper: Keeper) -> N
     assert await keeper.everything() == [KEY]
 
 
-async def test_a_blob_stored_again_by_another_is_not_in_doubt(keeper: Keeper) -> None:
+async def test_a_blob_stored_again_by_another_writer_is_not_a_leftover(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
     stored = blobs.draft(KEY)
     await (await stored.__aenter__()).commit()
@@ -186,7 +186,7 @@ async def test_a_blob_stored_again_by_another_is_not_in_doubt(keeper: Keeper) ->
     await stored.__aexit__(None, None, None)
 
 
-async def test_a_draft_that_is_under_way_can_be_cleared_by_its_listing(keeper: Keeper) -> None:
+async def test_a_draft_in_progress_can_be_cleared_as_a_leftover(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
     draft = blobs.draft(KEY)
     await (await draft.__aenter__()).write(MORE_THAN_A_PART)
@@ -199,7 +199,7 @@ async def test_a_draft_that_is_under_way_can_be_cleared_by_its_listing(keeper: K
     await draft.__aexit__(None, None, None)
 
 
-async def test_storing_and_deleting_side_by_side_do_not_meet(keeper: Keeper) -> None:
+async def test_concurrent_writes_and_deletions_do_not_interfere(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
 
     async def store_and_delete(name: str) -> None:

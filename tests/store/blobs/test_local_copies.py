@@ -1,4 +1,4 @@
-"""Blobs of another machine as files of this one."""
+"""Local copies of remote blobs."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from store.errors import Missing
 
 
 class Source:
-    """Counts how often it is asked."""
+    """Counts how often it is called."""
 
     def __init__(self, data: bytes = b"12345") -> None:
         self.data = data
@@ -27,7 +27,7 @@ def files(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file() and path.name != "lock"]
 
 
-async def test_those_who_look_at_the_same_blob_share_a_copy(tmp_path: Path) -> None:
+async def test_concurrent_readers_of_a_blob_share_a_copy(tmp_path: Path) -> None:
     copies, source = LocalCopies(tmp_path, 100), Source()
     async with copies.of("a", source.fetch) as first, copies.of("a", source.fetch) as second:
         assert first == second
@@ -40,7 +40,7 @@ async def test_those_who_look_at_the_same_blob_share_a_copy(tmp_path: Path) -> N
     assert files(tmp_path) == []
 
 
-async def test_copies_that_nobody_uses_make_room_for_others(tmp_path: Path) -> None:
+async def test_unused_copies_make_room_for_others(tmp_path: Path) -> None:
     copies, source = LocalCopies(tmp_path, 10), Source()
     async with copies.of("used", source.fetch) as used:
         for key in ("a", "b", "c"):
@@ -55,7 +55,7 @@ async def test_copies_that_nobody_uses_make_room_for_others(tmp_path: Path) -> N
     copies.close()
 
 
-async def test_a_blob_that_is_deleted_has_no_copy(tmp_path: Path) -> None:
+async def test_a_deleted_blob_has_no_copy(tmp_path: Path) -> None:
     copies, source = LocalCopies(tmp_path, 100), Source()
     async with copies.of("a", source.fetch) as path:
         copies.forget("a")
@@ -82,7 +82,7 @@ async def test_a_copy_that_could_not_be_fetched_is_fetched_again(tmp_path: Path)
     copies.close()
 
 
-async def test_what_a_process_that_was_killed_has_left_is_removed_and_nothing_else(
+async def test_only_copies_of_killed_processes_are_removed(
     tmp_path: Path,
 ) -> None:
     living, source = LocalCopies(tmp_path, 100), Source()

@@ -45,7 +45,7 @@ async def test_redis_never_has_the_secret_itself(log: Log, redis: Client) -> Non
         assert text not in key
 
 
-async def test_of_many_who_take_a_ticket_at_once_one_gets_it(log: Log) -> None:
+async def test_only_one_of_many_concurrent_callers_gets_a_ticket(log: Log) -> None:
     tickets, of = Credentials(log, "ticket", 5), grant()
     where = place(await tickets.create(of, HOUR_S), log)
     got: list[Grant | None] = []
@@ -61,7 +61,7 @@ async def test_of_many_who_take_a_ticket_at_once_one_gets_it(log: Log) -> None:
 
 
 @one_and_three
-async def test_a_client_has_so_many_sessions_and_the_oldest_go(log: Log) -> None:
+async def test_the_oldest_sessions_beyond_the_limit_are_deleted(log: Log) -> None:
     sessions = Credentials(log, "session", 3)
     others = await sessions.create(grant("bob"), HOUR_S)
     secrets = [await sessions.create(grant(), HOUR_S) for _ in range(5)]
@@ -86,5 +86,5 @@ async def test_expired_sessions_leave_nothing_behind(log: Log, redis: Client) ->
 
 
 @pytest.mark.parametrize("secret", ["", "x", "9999-" + "a" * 32, "0-" + "a" * 31, "-1-" + "a" * 32])
-async def test_what_cannot_be_a_secret_is_looked_for_nowhere(log: Log, secret: str) -> None:
+async def test_a_malformed_secret_is_not_looked_up(log: Log, secret: str) -> None:
     assert held(secret, log) is None

@@ -1,4 +1,4 @@
-"""Token buckets on real servers: what all processes together may spend."""
+"""Token buckets on real servers, shared by several processes."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ DEADLINE_S = 10.0
 
 @asynccontextmanager
 async def sharing(log: Log, clock: Clock | None = None) -> AsyncGenerator[Buckets]:
-    """The buckets of one process of several."""
+    """The buckets of one of several processes."""
     buckets = Buckets(log, clock=clock) if clock else Buckets(log)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(buckets.run)
@@ -35,7 +35,7 @@ def bucket(log: Log, capacity: int, window_s: int = HOUR_S, name: str = "request
 
 
 async def spent(buckets: Buckets, of: Bucket, cost: int = 1, *, at_most: int = 10_000) -> int:
-    """How often ``cost`` tokens can be taken."""
+    """Return how often ``cost`` tokens can be taken."""
     times = 0
     while times < at_most and await buckets.take((of, cost)) is None:
         times += 1
@@ -48,7 +48,7 @@ async def keys(log: Log) -> list[bytes]:
 
 
 @one_and_three
-async def test_two_processes_spend_what_one_bucket_holds(log: Log) -> None:
+async def test_two_processes_share_one_bucket(log: Log) -> None:
     async with sharing(log) as one, sharing(log) as two:
         here, there = bucket(log, 20), bucket(log, 20)
         taken = 0
@@ -77,8 +77,8 @@ async def test_many_at_once_in_two_processes_spend_no_more_either(log: Log) -> N
     assert 1_000 - idle <= taken <= 1_000
 
 
-async def test_nobody_is_refused_while_there_is_something_left(log: Log) -> None:
-    """Also when many ask for the first time at once, and more come while Redis is asked."""
+async def test_no_request_is_rejected_while_tokens_are_left(log: Log) -> None:
+    """Even if many first requests are concurrent, and more arrive during the call to Redis."""
     async with sharing(log) as buckets:
         of = bucket(log, 10_000)
         refusals: list[Bucket | None] = []
@@ -104,7 +104,7 @@ async def test_most_tokens_are_spent_without_a_call(log: Log) -> None:
         assert buckets.calls < 60
 
 
-async def test_a_bucket_that_is_known_to_be_empty_costs_no_call(log: Log) -> None:
+async def test_a_bucket_known_to_be_empty_costs_no_call(log: Log) -> None:
     async with sharing(log) as buckets:
         of = bucket(log, 5)
         assert await spent(buckets, of) == 5
@@ -116,7 +116,7 @@ async def test_a_bucket_that_is_known_to_be_empty_costs_no_call(log: Log) -> Non
         assert buckets.calls == before
 
 
-async def test_all_buckets_give_or_none(log: Log) -> None:
+async def test_either_all_buckets_give_tokens_or_none(log: Log) -> None:
     async with sharing(log) as buckets:
         rich, poor = bucket(log, 1_000, name="a"), bucket(log, 3, name="b")
         for _ in range(3):
@@ -130,7 +130,7 @@ async def test_all_buckets_give_or_none(log: Log) -> None:
         assert rich.left(buckets.clock()) == pytest.approx(left, abs=1)
 
 
-async def test_a_bucket_fills_again_by_the_clock_of_the_server(log: Log) -> None:
+async def test_a_bucket_refills_by_the_clock_of_the_server(log: Log) -> None:
     async with sharing(log) as buckets:
         of = bucket(log, 2, window_s=1)
         assert await spent(buckets, of) >= 2
@@ -140,7 +140,7 @@ async def test_a_bucket_fills_again_by_the_clock_of_the_server(log: Log) -> None
                 await anyio.sleep(of.wait_s(1, buckets.clock()))
 
 
-async def test_a_lease_that_is_not_used_in_time_goes_back(log: Log) -> None:
+async def test_an_expired_lease_goes_back(log: Log) -> None:
     clock = Clock()
     async with sharing(log, clock) as one, sharing(log) as two:
         mine, theirs = bucket(log, 200), bucket(log, 200)
@@ -154,7 +154,7 @@ async def test_a_lease_that_is_not_used_in_time_goes_back(log: Log) -> None:
         assert int(theirs.left(two.clock())) + mine.held == 200 - 8
 
 
-async def test_a_key_is_there_no_longer_than_its_bucket_lacks_tokens(log: Log) -> None:
+async def test_a_key_expires_once_its_bucket_is_full(log: Log) -> None:
     async with sharing(log) as buckets:
         quick, slow = bucket(log, 100, window_s=1, name="quick"), bucket(log, 100, name="slow")
         await buckets.take((quick, 1), (slow, 1))
@@ -166,7 +166,7 @@ async def test_a_key_is_there_no_longer_than_its_bucket_lacks_tokens(log: Log) -
                 await anyio.sleep(0.01)
 
 
-async def test_what_is_owed_is_paid_afterwards(log: Log) -> None:
+async def test_tokens_taken_on_credit_are_charged_afterwards(log: Log) -> None:
     async with sharing(log) as one, sharing(log) as two:
         mine, theirs = bucket(log, 10), bucket(log, 10)
 
@@ -178,7 +178,7 @@ async def test_what_is_owed_is_paid_afterwards(log: Log) -> None:
         assert await two.take((theirs, 1)) is theirs
 
 
-async def test_a_value_of_somebody_else_leaves_a_bucket_full_or_alone(log: Log) -> None:
+async def test_a_foreign_value_leaves_a_bucket_full_or_alone(log: Log) -> None:
     redis = cast("Any", log.redis)
     async with sharing(log) as buckets:
         text, hashed = bucket(log, 3, name="text"), bucket(log, 3, name="hash")
@@ -207,7 +207,7 @@ class TestWithoutRedis:
             yield await Log.open(client, prefix=prefix)
             await client.aclose()
 
-    async def test_each_process_goes_on_with_what_it_knows_to_be_left(
+    async def test_each_process_continues_with_the_tokens_it_knows_of(
         self, log: Log, own_folder: Path
     ) -> None:
         async with sharing(log) as buckets:
@@ -223,15 +223,17 @@ class TestWithoutRedis:
         async with sharing(log) as buckets:
             process_of(own_folder).send_signal(19)  # SIGSTOP
             try:
-                assert await buckets.take((bucket(log, 10), 1)) is None  # finds out
+                assert await buckets.take((bucket(log, 10), 1)) is None  # this call times out
                 calls = buckets.calls
-                with anyio.move_on_after(0):  # whoever waits is cancelled
+                with anyio.move_on_after(0):  # a call that waits is cancelled
                     assert await spent(buckets, bucket(log, 100, name="other")) == 100
                     assert buckets.calls == calls
             finally:
                 process_of(own_folder).send_signal(18)  # SIGCONT
 
-    async def test_they_share_again_when_it_is_back(self, own_folder: Path, prefix: str) -> None:
+    async def test_processes_share_again_when_the_server_is_back(
+        self, own_folder: Path, prefix: str
+    ) -> None:
         client = connect(url_in(own_folder))
         with valkey(own_folder, "--appendonly", "yes"):
             log = await Log.open(client, prefix=prefix)

@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from domain.clients.holdings import Usage
 from domain.clients.quotas import NO_QUOTA, Quota
+from domain.clients.usage import Usage
 from domain.photo import commands as c
 from domain.photo.results import Rendition
 from domain.pipeline.failures import Category

@@ -1,4 +1,4 @@
-from domain.pipeline.stages import plan
+from domain.photo.plan import plan
 from store.log.log import Log
 from store.queue.dispatch import Dispatch
 from tests.conftest import home, one_and_three

@@ -26,7 +26,7 @@ async def drained(log: Log, *stages: str, most: int = MANY) -> int:
 
 
 async def waiting(log: Log, *priorities: int) -> list[UploadPhoto]:
-    """Photos whose validation waits in lanes that workers have prepared."""
+    """Upload photos whose validation waits in prepared lanes."""
     photos = [await uploaded(log, priority) for priority in priorities or (5,)]
     await dispatched(log)
     await lanes_of(log)
@@ -34,7 +34,7 @@ async def waiting(log: Log, *priorities: int) -> list[UploadPhoto]:
 
 
 async def fail_once(log: Log, photo: UploadPhoto) -> None:
-    """The first attempt fails, and is to be tried again in an hour."""
+    """Fail the first attempt, with a retry in an hour."""
     (claimed,) = await (await lanes_of(log, "worker")).claim(0, 1)
     await log.execute(
         c.RecordStageFailed(
@@ -61,7 +61,7 @@ async def history(log: Log, photo: UploadPhoto) -> list[dict[str, Any]]:
     ]
 
 
-async def test_what_waits_in_any_lane_fails_by_the_operator_with_the_reason(log: Log) -> None:
+async def test_waiting_tasks_of_all_lanes_fail_with_the_operators_reason(log: Log) -> None:
     photos = await waiting(log, 1, 5, 10)
 
     assert await drained(log) == 3
@@ -79,13 +79,13 @@ async def test_what_waits_in_any_lane_fails_by_the_operator_with_the_reason(log:
         assert end["data"]["attempts"] == 0
 
 
-async def test_no_more_are_taken_than_asked_for(log: Log) -> None:
+async def test_no_more_tasks_are_drained_than_requested(log: Log) -> None:
     await waiting(log, *[5] * 5)
 
     assert [await drained(log, most=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
-async def test_what_a_worker_has_begun_is_left_to_it(log: Log) -> None:
+async def test_tasks_that_a_worker_has_begun_are_left_alone(log: Log) -> None:
     begun, _ = await waiting(log, 1, 5)
     worker = await lanes_of(log, "worker")
     (claimed,) = await worker.claim(0, 1)
@@ -105,7 +105,7 @@ async def test_another_stage_is_left_alone(log: Log) -> None:
     assert await depth(log) == 1
 
 
-async def test_what_waits_for_its_time_is_drained_though_many_others_wait_too(log: Log) -> None:
+async def test_delayed_tasks_are_drained_even_if_many_others_are_delayed_too(log: Log) -> None:
     (photo,) = await waiting(log)
     others: Any = log.redis
     await others.zadd(log.keys.timers(0), {f"metadata:low:{n}": 1_000 + n for n in range(1_500)})
@@ -119,7 +119,7 @@ async def test_what_waits_for_its_time_is_drained_though_many_others_wait_too(lo
     assert await log.redis.zcount(log.keys.timers(0), "-inf", "(+inf") == 1_500
 
 
-async def test_several_stages_share_what_may_be_taken(log: Log) -> None:
+async def test_several_stages_share_the_maximum(log: Log) -> None:
     one, two, three = await waiting(log, 1, 5, 5)
     for photo in (one, two):
         await log.execute(completed(photo, "validation"), client_id="alice", context=CONTEXT)
@@ -127,7 +127,7 @@ async def test_several_stages_share_what_may_be_taken(log: Log) -> None:
 
     failed = [await drained(log, "metadata", "validation", most=2) for _ in range(2)]
 
-    # Then the validations of jobs that have gone on and failed are taken away, without an event.
+    # The second drain removes the validations of jobs that have failed meanwhile, without events.
     assert failed == [2, 0]
     assert len(await history(log, three)) == 1
 
@@ -144,7 +144,7 @@ async def test_a_drained_photo_can_be_retried(log: Log) -> None:
     assert (claimed.task.job_id, claimed.task.stage) == ("another", "validation")
 
 
-async def test_a_task_of_a_job_that_has_ended_goes_without_an_event(log: Log) -> None:
+async def test_a_task_of_an_ended_job_is_removed_without_an_event(log: Log) -> None:
     (photo,) = await waiting(log)
     await log.execute(completed(photo, "validation"), client_id="alice", context=CONTEXT)
     await dispatched(log)
@@ -157,7 +157,7 @@ async def test_a_task_of_a_job_that_has_ended_goes_without_an_event(log: Log) ->
     assert await history(log, photo) == before
 
 
-async def test_lanes_that_nobody_has_prepared_are_left_for_who_finds_what_they_lost(
+async def test_lanes_that_nobody_has_prepared_are_left_to_recovery(
     log: Log,
 ) -> None:
     await waiting(log)

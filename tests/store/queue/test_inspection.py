@@ -22,7 +22,7 @@ async def test_lanes_that_nobody_has_prepared_are_empty(log: Log) -> None:
     assert found.workers == []
 
 
-async def test_what_waits_is_counted_by_lane(log: Log) -> None:
+async def test_waiting_tasks_are_counted_by_lane(log: Log) -> None:
     for priority in (1, 5, 5, 10, 10, 10):
         await uploaded(log, priority)
     await dispatched(log)
@@ -38,7 +38,7 @@ async def test_what_waits_is_counted_by_lane(log: Log) -> None:
     assert (queue.waiting, queue.in_progress, queue.added) == (6, 0, 6)
 
 
-async def test_what_a_worker_holds_is_in_progress_and_shown_with_the_worker(log: Log) -> None:
+async def test_a_held_task_is_in_progress_and_shown_with_its_worker(log: Log) -> None:
     photo = await uploaded(log)
     await uploaded(log)
     await dispatched(log)
@@ -89,7 +89,7 @@ async def test_the_age_is_that_of_the_first_task_that_waits(log: Log) -> None:
     assert queue.lanes["high"].oldest_age_ms is None
 
 
-async def test_tasks_that_wait_for_their_time_are_counted_by_stage(log: Log) -> None:
+async def test_delayed_tasks_are_counted_by_stage(log: Log) -> None:
     timers: Any = log.redis
     members = ("validation:low:a", "validation:high:b", "metadata:low:c", "gone:low:d")
     await timers.zadd(log.keys.timers(0), dict.fromkeys(members, 1))
@@ -108,7 +108,7 @@ async def test_partitions_are_counted_together(redis: Any, prefix: str) -> None:
     assert (await validation(log)).lanes["low"].waiting == 2
 
 
-async def test_each_partition_names_its_readers_and_what_they_have_to_plan(
+async def test_each_partition_shows_its_dispatchers_and_their_backlog(
     redis: Any, prefix: str
 ) -> None:
     log = await Log.open(redis, partitions=3, prefix=prefix)
@@ -128,7 +128,7 @@ async def test_each_partition_names_its_readers_and_what_they_have_to_plan(
     assert [each.readers for each in found if each.partition != home(log)] == [[], []]
 
 
-async def test_a_held_entry_that_is_no_task_is_in_progress_but_not_shown(log: Log) -> None:
+async def test_an_invalid_held_entry_is_in_progress_but_not_shown(log: Log) -> None:
     lane = log.keys.lane(0, "validation", "normal")
     await lanes_of(log)
     await log.redis.xadd(lane, {"b": b"\xff"})
@@ -140,7 +140,7 @@ async def test_a_held_entry_that_is_no_task_is_in_progress_but_not_shown(log: Lo
     assert [each.doing for each in found.workers] == [[]]
 
 
-async def test_clients_are_counted_whether_a_worker_has_looked_or_not(log: Log) -> None:
+async def test_clients_are_counted_before_and_after_the_first_claim(log: Log) -> None:
     lanes = await lanes_of(log)
     await put(log, *bulk("a", 3), task("b"), task("c", priority=9))
 
@@ -166,7 +166,7 @@ async def test_clients_are_counted_where_their_turns_were_lost(log: Log) -> None
     assert (await validation(log)).lanes["normal"].clients == 2
 
 
-async def test_looking_changes_nothing(log: Log) -> None:
+async def test_an_inspection_changes_nothing(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
 

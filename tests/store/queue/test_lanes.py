@@ -3,7 +3,7 @@ import pytest
 from store.errors import Lost
 from store.log.log import Log
 from store.queue.lanes import LOW_FIRST_EVERY, NORMAL_FIRST_EVERY, Claimed, Lanes
-from store.queue.turns import Wish
+from store.queue.turns import ClaimRequest
 from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.commands import completed
 from tests.store.waiting import NEVER_IDLE_MS, depth, dispatched, lanes_of, uploaded
@@ -40,7 +40,7 @@ async def test_the_result_removes_its_task(log: Log) -> None:
     assert await depth(log) == 0
 
 
-async def test_a_worker_whose_task_was_taken_is_told_so(log: Log) -> None:
+async def test_a_worker_learns_that_its_task_was_taken_over(log: Log) -> None:
     command = await uploaded(log)
     await dispatched(log)
     late, heir = await lanes_of(log, "late"), await lanes_of(log, "heir")
@@ -77,7 +77,7 @@ async def test_tasks_whose_delivery_was_never_seen_are_recalled(log: Log) -> Non
     assert await lanes.recall(home(log)) == [claimed]
 
 
-async def test_a_dead_process_is_told_from_another_with_a_longer_name(log: Log) -> None:
+async def test_a_dead_process_is_not_confused_with_one_of_a_longer_name(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
     await one(log, await lanes_of(log, "host:12:aaaa"))
@@ -86,7 +86,7 @@ async def test_a_dead_process_is_told_from_another_with_a_longer_name(log: Log) 
     assert await heir.abandoned(home(log), idle_ms=NEVER_IDLE_MS, dead="host:1:") == []
 
 
-async def test_an_entry_that_is_no_task_is_removed(log: Log) -> None:
+async def test_an_invalid_entry_is_removed(log: Log) -> None:
     lanes = await lanes_of(log)
     await log.redis.xadd(log.keys.lane(home(log), "validation", "normal"), {"b": b"\xff"})
 
@@ -94,7 +94,7 @@ async def test_an_entry_that_is_no_task_is_removed(log: Log) -> None:
     assert await depth(log) == 0
 
 
-async def test_waiting_ends_for_a_task_added_before_the_wait(log: Log) -> None:
+async def test_a_wait_ends_for_a_task_added_before_it(log: Log) -> None:
     lanes = await lanes_of(log)
     assert await lanes.claim(home(log), 1) == []
     await uploaded(log)
@@ -105,7 +105,7 @@ async def test_waiting_ends_for_a_task_added_before_the_wait(log: Log) -> None:
     assert await lanes.claim(home(log), 1)
 
 
-async def test_low_lanes_move_however_much_is_urgent(log: Log) -> None:
+async def test_low_lanes_move_however_many_tasks_are_urgent(log: Log) -> None:
     low = await uploaded(log, 9)
     normal = await uploaded(log, 5)
     for _ in range(2 * LOW_FIRST_EVERY):
@@ -119,7 +119,7 @@ async def test_low_lanes_move_however_much_is_urgent(log: Log) -> None:
     assert order.index(low.photo_id) == LOW_FIRST_EVERY - 1
 
 
-async def test_a_task_that_was_taken_over_is_still_of_its_lane(log: Log) -> None:
+async def test_a_task_that_was_taken_over_stays_in_its_lane(log: Log) -> None:
     await uploaded(log, 9)
     await dispatched(log)
     await one(log, await lanes_of(log, "late"))
@@ -132,7 +132,7 @@ async def test_a_task_that_was_taken_over_is_still_of_its_lane(log: Log) -> None
     assert (await one(log, heir)).claim.lane_key == taken.claim.lane_key
 
 
-async def test_a_task_handed_back_is_anybodys_and_as_new(log: Log) -> None:
+async def test_any_worker_can_claim_a_task_handed_back_as_if_new(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
     lanes, other = await lanes_of(log), await lanes_of(log, "other")
@@ -146,14 +146,14 @@ async def test_a_task_handed_back_is_anybodys_and_as_new(log: Log) -> None:
     assert await depth(log) == 1
 
 
-async def test_only_the_stages_that_are_asked_for_are_claimed(log: Log) -> None:
+async def test_only_the_requested_stages_are_claimed(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
     lanes = await lanes_of(log)
 
-    assert await lanes.claim(home(log), 1, Wish(stages=("metadata",))) == []
-    assert await lanes.claim(home(log), 1, Wish(stages=())) == []
-    assert len(await lanes.claim(home(log), 1, Wish(stages=("validation",)))) == 1
+    assert await lanes.claim(home(log), 1, ClaimRequest(stages=("metadata",))) == []
+    assert await lanes.claim(home(log), 1, ClaimRequest(stages=())) == []
+    assert len(await lanes.claim(home(log), 1, ClaimRequest(stages=("validation",)))) == 1
 
 
 async def test_the_entries_of_consumers_that_hold_nothing_are_removed(log: Log) -> None:

@@ -31,11 +31,11 @@ async def test_the_size_of_the_log_grows_with_it(log: Log) -> None:
     assert after.memory_bytes > 500
 
 
-async def test_nobody_works_where_no_worker_has_ever_been(log: Log) -> None:
+async def test_a_log_without_workers_counts_none(log: Log) -> None:
     assert await liveness.workers(log, AN_HOUR_MS) == 0
 
 
-async def test_workers_that_find_nothing_to_do_are_counted(log: Log) -> None:
+async def test_idle_workers_are_counted(log: Log) -> None:
     for consumer in ("one", "two"):
         await ready(log, consumer)
         await liveness.report(log, consumer)
@@ -58,7 +58,7 @@ async def test_a_worker_counts_as_long_as_it_reports(log: Log) -> None:
     assert await liveness.workers(log, AN_HOUR_MS) == 2
 
 
-async def test_a_report_takes_no_task_and_leaves_those_in_hand_as_they_are(log: Log) -> None:
+async def test_a_report_claims_no_task_and_does_not_touch_held_ones(log: Log) -> None:
     await ready(log, "one")
     key = log.keys.lane(0, "validation", "high")
     await log.redis.xadd(key, {"b": b"held"})
@@ -76,7 +76,7 @@ async def test_the_clocks_of_one_machine_agree(log: Log) -> None:
     assert abs(await liveness.clock_ahead_ms(log)) < 500
 
 
-async def test_what_is_missing_around_decoders_is_told_for_a_while(log: Log) -> None:
+async def test_missing_parts_of_the_sandbox_are_reported_for_a_while(log: Log) -> None:
     assert await liveness.unconfined(log, AN_HOUR_MS) == []
 
     await liveness.report_unconfined(log, ())

@@ -7,7 +7,7 @@ from store.queue.rates import Rates
 HOURLY = Rate(max=3, duration_ms=3_600_000)
 
 
-async def test_a_bucket_gives_as_many_tokens_as_it_holds_to_all_together(log: Log) -> None:
+async def test_all_workers_together_get_the_tokens_of_one_bucket(log: Log) -> None:
     one, two = Rates(log), Rates(log)
 
     waits = [await rates.take("metadata", HOURLY) for rates in (one, two, one, two)]
@@ -16,7 +16,7 @@ async def test_a_bucket_gives_as_many_tokens_as_it_holds_to_all_together(log: Lo
     assert 1_100 < waits[3] <= 1_200  # a third of the hour
 
 
-async def test_a_token_that_was_of_no_use_is_there_again(log: Log) -> None:
+async def test_an_unused_token_can_be_taken_again(log: Log) -> None:
     rates = Rates(log)
     for _ in range(3):
         await rates.take("metadata", HOURLY)
@@ -27,7 +27,7 @@ async def test_a_token_that_was_of_no_use_is_there_again(log: Log) -> None:
     assert await rates.take("metadata", HOURLY) > 0
 
 
-async def test_stages_have_buckets_of_their_own(log: Log) -> None:
+async def test_each_stage_has_its_own_bucket(log: Log) -> None:
     rates = Rates(log)
     single = Rate(max=1, duration_ms=3_600_000)
 
@@ -35,7 +35,7 @@ async def test_stages_have_buckets_of_their_own(log: Log) -> None:
     assert await rates.take("thumbnails", single) == 0
 
 
-async def test_a_bucket_fills_again_with_time(log: Log) -> None:
+async def test_a_bucket_refills_over_time(log: Log) -> None:
     rates = Rates(log)
     quick = Rate(max=1, duration_ms=50)
     assert await rates.take("metadata", quick) == 0

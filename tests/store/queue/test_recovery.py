@@ -1,4 +1,4 @@
-"""Lanes and timers hold nothing that the log does not have."""
+"""Lost lanes and timers are recovered from the log."""
 
 import uuid
 from datetime import timedelta
@@ -46,12 +46,12 @@ async def lose_everything(log: Log) -> None:
 
 
 async def waiting(log: Log, lanes: Lanes) -> set[tuple[str, str, int]]:
-    """Photo, stage and attempt of every task on a lane."""
+    """Claim all tasks; return the photo, stage and attempt of each."""
     claimed = await lanes.claim(home(log), 1_000)
     return {(each.task.photo_id, each.task.stage, each.task.attempt) for each in claimed}
 
 
-async def test_every_task_that_was_lost_comes_back_and_no_other(log: Log) -> None:
+async def test_every_lost_task_is_recovered_and_no_other(log: Log) -> None:
     fresh, begun, gone, later = [await uploaded(log) for _ in range(4)]
     await run(log, completed(begun, "validation"))
     await run(log, completed(begun, "metadata"))
@@ -83,7 +83,7 @@ async def test_every_task_that_was_lost_comes_back_and_no_other(log: Log) -> Non
     assert await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf") == 1
 
 
-async def test_tasks_that_are_there_are_not_added_again(log: Log) -> None:
+async def test_existing_tasks_are_not_added_again(log: Log) -> None:
     await uploaded(log)
     await dispatched(log)
     lanes = await lanes_of(log)
@@ -95,11 +95,11 @@ async def test_tasks_that_are_there_are_not_added_again(log: Log) -> None:
     assert len(held) == 1
 
 
-async def test_events_that_no_dispatcher_has_done_are_left_to_them(log: Log) -> None:
+async def test_events_that_are_not_dispatched_yet_are_left_to_the_dispatchers(log: Log) -> None:
     await uploaded(log)
     dispatch = Dispatch(log, "one")
     await dispatch.prepare(home(log))
-    await dispatch.read(home(log), count=10, block_ms=10)  # and dies before it commits
+    await dispatch.read(home(log), count=10, block_ms=10)  # then it dies before it commits
     await uploaded(log)
     await lanes_of(log)
 
@@ -110,7 +110,7 @@ async def test_new_lanes_on_an_empty_log_have_lost_nothing(log: Log) -> None:
     assert (await lanes_of(log)).lost == set()
 
 
-async def test_an_entry_that_was_no_task_makes_the_partition_be_looked_at(log: Log) -> None:
+async def test_an_invalid_entry_triggers_a_recovery_of_the_partition(log: Log) -> None:
     command = await uploaded(log)
     await dispatched(log)
     lanes = await lanes_of(log)
@@ -127,7 +127,7 @@ async def test_an_entry_that_was_no_task_makes_the_partition_be_looked_at(log: L
 
 
 async def processed_again(log: Log, photo: UploadPhoto) -> str:
-    """Thumbnails and optimized picture of a second job, each in place of another; its id."""
+    """Process the photo twice, so that renditions are superseded; return the second job's id."""
     first = [("thumbnails", "thumbnail-150"), ("optimization", "optimized")]
     for stage in ("validation", "metadata", "thumbnails", "placeholder", "optimization"):
         await run(log, _made(photo, photo.job_id, stage, dict(first).get(stage)))
@@ -168,11 +168,11 @@ async def removals(log: Log) -> int:
     return await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf")
 
 
-async def test_removals_that_were_lost_come_back_until_they_are_done(log: Log) -> None:
+async def test_lost_removals_are_recovered_until_they_are_done(log: Log) -> None:
     photo = await uploaded(log)
     await processed_again(log, photo)
     await dispatched(log)
-    assert await removals(log) == 2  # one of each stage
+    assert await removals(log) == 2  # one per stage
     loaded = (await log.load(photo.photo_id, "alice")).photo
     assert loaded is not None
     first, second = loaded.holding.superseded
@@ -194,7 +194,7 @@ async def test_removals_that_were_lost_come_back_until_they_are_done(log: Log) -
     assert await removals(log) == 0
 
 
-async def test_a_deleted_photo_waits_for_its_erasure_alone(log: Log) -> None:
+async def test_only_the_erasure_of_a_deleted_photo_is_recovered(log: Log) -> None:
     photo = await uploaded(log)
     await processed_again(log, photo)
     await run(log, DeletePhoto(photo_id=photo.photo_id))

@@ -1,4 +1,4 @@
-"""Tasks that wait for their time, and come back by the server's clock."""
+"""Delayed tasks wait in the timers and return to their lanes by the server's clock."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ pytestmark = one_and_three
 
 
 async def failed_until(log: Log, due: datetime, priority: int = 9) -> str:
-    """A photo whose first stage is to be tried again then."""
+    """Upload a photo whose first stage fails and is to be retried at ``due``; return its id."""
     command = await uploaded(log, priority)
     await log.execute(
         RecordStageFailed(
@@ -37,7 +37,7 @@ async def failed_until(log: Log, due: datetime, priority: int = 9) -> str:
 
 
 async def drop_first_attempts(log: Log) -> None:
-    """Acknowledge the tasks of the uploads themselves."""
+    """Acknowledge the first attempts, which the uploads have added."""
     lanes = await lanes_of(log, "first")
     for each in await lanes.claim(home(log), 100):
         await log.acknowledge(each.task, each.claim)
@@ -66,14 +66,12 @@ async def test_a_task_waits_until_it_is_due_and_comes_back_to_its_lane(log: Log)
     assert 3_500 < next_s <= 3_600
 
 
-async def test_nothing_waits_in_empty_timers(log: Log) -> None:
+async def test_empty_timers_hold_no_task(log: Log) -> None:
     assert await (await lanes_of(log)).promote(home(log)) == (0, None)
 
 
 @pytest.mark.parametrize("unknown", [1, 1_000, 2_500])
-async def test_what_a_worker_does_not_know_stays_and_keeps_nothing_from_moving(
-    log: Log, unknown: int
-) -> None:
+async def test_timers_of_unknown_stages_stay_and_block_no_others(log: Log, unknown: int) -> None:
     due = await failed_until(log, datetime.now(UTC) - timedelta(seconds=1))
     await dispatched(log)
     await drop_first_attempts(log)
@@ -89,7 +87,7 @@ async def test_what_a_worker_does_not_know_stays_and_keeps_nothing_from_moving(
     assert await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf") == len(others)
 
 
-async def test_where_very_many_are_unknown_the_next_look_goes_on_behind_them(log: Log) -> None:
+async def test_a_promotion_continues_after_very_many_timers_of_unknown_stages(log: Log) -> None:
     due = await failed_until(log, datetime.now(UTC) - timedelta(seconds=1))
     await dispatched(log)
     await drop_first_attempts(log)
@@ -107,7 +105,7 @@ async def test_where_very_many_are_unknown_the_next_look_goes_on_behind_them(log
 
 
 @pytest.mark.parametrize("all_of", [None, "validation"])
-async def test_what_is_no_task_is_removed_and_looked_for_in_the_log(
+async def test_invalid_timers_are_removed_and_recovered_from_the_log(
     log: Log, all_of: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     due = await failed_until(log, datetime.now(UTC) - timedelta(seconds=1))
@@ -121,10 +119,10 @@ async def test_what_is_no_task_is_removed_and_looked_for_in_the_log(
     assert [each.task.photo_id for each in await lanes.claim(home(log), 10)] == [due]
     assert await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf") == 0
     assert lanes.lost == {home(log)}
-    assert "1000 timers" in caplog.text
+    assert "1000 invalid timers" in caplog.text
 
 
-async def test_all_tasks_of_a_stage_can_be_moved_before_their_time(log: Log) -> None:
+async def test_all_tasks_of_a_stage_can_be_moved_before_they_are_due(log: Log) -> None:
     await failed_until(log, await log.now() + timedelta(hours=1))
     await dispatched(log)
     await drop_first_attempts(log)
@@ -135,7 +133,7 @@ async def test_all_tasks_of_a_stage_can_be_moved_before_their_time(log: Log) -> 
     assert len(await lanes.claim(home(log), 10)) == 1
 
 
-async def test_a_task_is_due_to_the_millisecond_that_its_event_says(log: Log) -> None:
+async def test_a_task_is_due_at_the_millisecond_that_its_event_records(log: Log) -> None:
     due = datetime(2027, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
     await failed_until(log, due)
     await dispatched(log)

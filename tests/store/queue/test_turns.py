@@ -1,4 +1,4 @@
-"""In a class of lanes the client is next that has been served least."""
+"""Within a class of lanes, the client that has been served least is next."""
 
 from collections import Counter
 from typing import Any
@@ -10,11 +10,11 @@ from domain.pipeline.stages import ERASURE, Task
 from store.log import codec
 from store.log.log import Log
 from store.queue.lanes import Claimed, Lanes
-from store.queue.turns import GRACE_MS, Wish
+from store.queue.turns import GRACE_MS, ClaimRequest
 
 STAGES = ("metadata", "validation", ERASURE)
 MANY = 1_300
-"""More than a claim lets in at once."""
+"""More entries than one claim admits."""
 
 
 def task(client: str, number: int = 0, **changes: Any) -> Task:
@@ -32,7 +32,7 @@ def task(client: str, number: int = 0, **changes: Any) -> Task:
 
 
 async def put(log: Log, *tasks: Task) -> None:
-    """As a dispatcher does."""
+    """Put tasks in lanes, as a dispatcher does."""
     lanes = {1: "high", 5: "normal", 9: "low"}
     pipe = log.redis.pipeline(transaction=False)
     for each in tasks:
@@ -56,18 +56,18 @@ async def lanes_of(log: Log, consumer: str = "one") -> Lanes:
     return lanes
 
 
-async def claimed(lanes: Lanes, count: int = 1, **wish: Any) -> list[Claimed]:
-    """One after the other, as a worker does; accounts are settled with the first."""
+async def claimed(lanes: Lanes, count: int = 1, **request: Any) -> list[Claimed]:
+    """Claim tasks one by one, as a worker does; the first claim settles the accounts."""
     found: list[Claimed] = []
     for _ in range(count):
-        named: dict[str, Any] = {"stages": STAGES} | wish
-        found += await lanes.claim(0, 1, Wish(**named))
-        wish.pop("settle", None)
+        named: dict[str, Any] = {"stages": STAGES} | request
+        found += await lanes.claim(0, 1, ClaimRequest(**named))
+        request.pop("settle", None)
     return found
 
 
-async def clients(lanes: Lanes, count: int = 1, **wish: Any) -> list[str]:
-    return [each.task.client_id for each in await claimed(lanes, count, **wish)]
+async def clients(lanes: Lanes, count: int = 1, **request: Any) -> list[str]:
+    return [each.task.client_id for each in await claimed(lanes, count, **request)]
 
 
 async def acknowledge(log: Log, *done: Claimed) -> None:
@@ -99,7 +99,7 @@ async def test_clients_take_turns_by_cost_not_by_number(log: Log, lanes: Lanes) 
     assert served == {"large": 5, "small": 45}
 
 
-async def test_bulk_in_several_stages_gets_no_second_share(log: Log, lanes: Lanes) -> None:
+async def test_bulk_in_several_stages_gets_one_share(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("two", 50), *bulk("two", 50, stage="metadata"), *bulk("one", 50))
 
     served = Counter(await clients(lanes, 60))
@@ -116,7 +116,9 @@ async def test_the_tasks_of_a_client_come_in_order(log: Log, lanes: Lanes) -> No
     assert [each for each in found if each[0] == "b"] == [f"b-{n}" for n in range(12)]
 
 
-async def test_a_photo_under_way_goes_on_before_another_one_begins(log: Log, lanes: Lanes) -> None:
+async def test_a_photo_in_progress_is_finished_before_another_begins(
+    log: Log, lanes: Lanes
+) -> None:
     await put(log, *[each for name in "abcdef" for each in bulk(name, 5)])
     begun = await claimed(lanes)
     await put(log, task(begun[0].task.client_id, stage="metadata", follows=True))
@@ -126,7 +128,7 @@ async def test_a_photo_under_way_goes_on_before_another_one_begins(log: Log, lan
     assert (found[0].task.client_id, found[0].task.stage) == (begun[0].task.client_id, "metadata")
 
 
-async def test_photos_under_way_do_not_go_on_before_those_who_have_had_less(
+async def test_a_photo_in_progress_yields_to_clients_that_have_had_less(
     log: Log, lanes: Lanes
 ) -> None:
     await put(log, *bulk("bulk", 20, cost_ms=5_000))
@@ -137,7 +139,7 @@ async def test_photos_under_way_do_not_go_on_before_those_who_have_had_less(
     assert await clients(lanes, 5) == ["visitor"] * 5
 
 
-async def test_what_a_task_really_took_is_settled(log: Log, lanes: Lanes) -> None:
+async def test_the_actual_cost_of_a_task_is_settled(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("bomb", 50, cost_ms=1), *bulk("other", 400, cost_ms=100))
     await clients(lanes, 2)
 
@@ -147,7 +149,7 @@ async def test_what_a_task_really_took_is_settled(log: Log, lanes: Lanes) -> Non
     assert set(after) == {"other"}
 
 
-async def test_who_paid_too_much_gets_it_back(log: Log, lanes: Lanes) -> None:
+async def test_a_client_that_paid_too_much_gets_it_back(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("dear", 50, cost_ms=5_000), *bulk("other", 50, cost_ms=100))
     assert sorted(await clients(lanes, 2)) == ["dear", "other"]
 
@@ -164,7 +166,7 @@ async def test_nobody_saves_up_by_waiting(log: Log, lanes: Lanes) -> None:
     assert served["rare"] - served["always"] <= 2 * GRACE_MS // 100
 
 
-async def test_a_debt_is_not_lost_by_having_nothing_that_waits(log: Log, lanes: Lanes) -> None:
+async def test_a_debt_remains_while_no_task_of_the_client_waits(log: Log, lanes: Lanes) -> None:
     await put(log, task("dear", cost_ms=5_000), *bulk("other", 200))
     await clients(lanes, 10)
     await put(log, *bulk("dear", 5))
@@ -172,7 +174,7 @@ async def test_a_debt_is_not_lost_by_having_nothing_that_waits(log: Log, lanes: 
     assert set(await clients(lanes, 30)) == {"other"}
 
 
-async def test_a_client_is_passed_over_but_for_its_erasures(log: Log, lanes: Lanes) -> None:
+async def test_a_client_is_passed_over_except_for_its_erasures(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("full", 3), task("full", 9, stage=ERASURE), *bulk("other", 1))
     found = await claimed(lanes, 4, without=("full",), of_all=(ERASURE,))
 
@@ -188,10 +190,10 @@ async def test_a_high_lane_is_served_first_and_has_turns_of_its_own(log: Log, la
     assert Counter(await clients(lanes, 6)) == {"a": 3, "b": 3}
 
 
-async def test_tasks_of_a_former_version_take_turns_too(log: Log, lanes: Lanes) -> None:
+async def test_tasks_of_an_earlier_version_take_turns_too(log: Log, lanes: Lanes) -> None:
     def former(each: Task) -> bytes:
-        said = msgspec.to_builtins(each)
-        return msgspec.msgpack.encode({k: said[k] for k in said if k not in ("cost_ms", "follows")})
+        data = msgspec.to_builtins(each)
+        return msgspec.msgpack.encode({k: data[k] for k in data if k not in ("cost_ms", "follows")})
 
     key = log.keys.lane(0, "validation", "normal")
     for each in (*bulk("bulk", 6), task("visitor")):
@@ -207,7 +209,7 @@ async def test_tasks_of_a_former_version_take_turns_too(log: Log, lanes: Lanes) 
 
 @pytest.mark.parametrize("harm", ["deleted", "of another type"])
 @pytest.mark.parametrize("lost", ["turns", "waiting", "accounts", "all"])
-async def test_turns_that_are_lost_are_made_again_from_the_lanes(
+async def test_lost_turns_are_rebuilt_from_the_lanes(
     log: Log, lanes: Lanes, lost: str, harm: str
 ) -> None:
     await put(log, *bulk("a", 10, cost_ms=3_000), *bulk("b", 10, cost_ms=3_000))
@@ -232,7 +234,7 @@ async def test_turns_that_are_lost_are_made_again_from_the_lanes(
     assert min(first.values()) >= 3
 
 
-async def test_who_holds_a_task_keeps_it_when_turns_are_made_again(log: Log, lanes: Lanes) -> None:
+async def test_a_held_task_stays_held_when_turns_are_rebuilt(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("a", 3))
     (held,) = await claimed(lanes)
     await log.redis.delete(log.keys.waiting(0, "validation", "normal"))
@@ -242,7 +244,7 @@ async def test_who_holds_a_task_keeps_it_when_turns_are_made_again(log: Log, lan
     assert await lanes.refresh([held.claim]) == [True]
 
 
-async def test_entries_that_are_gone_from_the_lane_are_passed_over(log: Log, lanes: Lanes) -> None:
+async def test_entries_that_are_gone_from_the_lane_are_skipped(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("a", MANY), *bulk("b", 2))
     await clients(lanes)
     await log.redis.xtrim(log.keys.lane(0, "validation", "normal"), maxlen=2, approximate=False)
@@ -250,13 +252,13 @@ async def test_entries_that_are_gone_from_the_lane_are_passed_over(log: Log, lan
     assert await clients(lanes, 3) == ["b", "b"]
 
 
-async def test_however_much_has_come_meanwhile_the_last_one_is_seen(log: Log, lanes: Lanes) -> None:
+async def test_a_claim_sees_the_last_of_many_new_tasks(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("bulk", MANY), task("visitor"))
 
     assert await clients(lanes, without=("bulk",)) == ["visitor"]
 
 
-async def test_what_is_handed_back_waits_among_the_others(log: Log, lanes: Lanes) -> None:
+async def test_a_task_that_is_handed_back_waits_like_the_others(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("a", 2), *bulk("b", 2))
     (held,) = await claimed(lanes)
     await lanes.release([held.claim])
@@ -266,15 +268,15 @@ async def test_what_is_handed_back_waits_among_the_others(log: Log, lanes: Lanes
     assert sorted(each.task.photo_id for each in found) == ["a-0", "a-1", "b-0", "b-1"]
 
 
-async def test_what_is_not_run_costs_a_client_nothing(log: Log, lanes: Lanes) -> None:
+async def test_tasks_that_do_not_run_cost_a_client_nothing(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("a", 50), *bulk("b", 50, stage="metadata"))
     drain = await lanes_of(log, "drain")
-    await drain.claim(0, 40, Wish(stages=("metadata",), pays=False))
+    await drain.claim(0, 40, ClaimRequest(stages=("metadata",), pays=False))
 
     assert Counter(await clients(lanes, 20))["b"] >= 9
 
 
-async def test_nothing_is_kept_of_clients_when_none_waits(log: Log, lanes: Lanes) -> None:
+async def test_accounts_are_dropped_when_no_client_waits(log: Log, lanes: Lanes) -> None:
     await put(log, *[task(f"client-{n}") for n in range(50)])
     done = await claimed(lanes, 51)
     await acknowledge(log, *done)
@@ -289,7 +291,7 @@ async def test_nothing_is_kept_of_clients_when_none_waits(log: Log, lanes: Lanes
     )
 
 
-async def test_accounts_are_kept_of_those_alone_who_have_had_more(log: Log, lanes: Lanes) -> None:
+async def test_only_accounts_of_clients_that_have_had_more_are_kept(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("always", 300, cost_ms=500))
     for n in range(200):
         await put(log, task(f"once-{n}"))
@@ -300,7 +302,7 @@ async def test_accounts_are_kept_of_those_alone_who_have_had_more(log: Log, lane
     assert await waiting_for(log) > 0
 
 
-async def test_who_waits_is_counted(log: Log, lanes: Lanes) -> None:
+async def test_waiting_clients_are_counted(log: Log, lanes: Lanes) -> None:
     await put(log, *bulk("a", 4), *bulk("b", 4), task("c"))
 
     assert [each.clients for each in await claimed(lanes, 2)] == [3, 3]

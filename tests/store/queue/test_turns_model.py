@@ -1,4 +1,4 @@
-"""Whatever happens: every task is handed out once, and no client that waits is left behind."""
+"""Model tests: each task is handed out once, and no waiting client is starved."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ from domain.pipeline.stages import Task, lane
 from store.log import codec
 from store.log.log import Log
 from store.queue.lanes import Claimed, Lanes
-from store.queue.turns import GRACE_MS, Wish
+from store.queue.turns import GRACE_MS, ClaimRequest
 from store.redis.connection import connect
 from tests.store.waiting import NEVER_IDLE_MS
 
@@ -29,7 +29,7 @@ CLIENTS = ("alice", "bob", "carol")
 STAGES = ("metadata", "validation")
 NAMES = ("high", "normal", "low")
 COSTS = st.sampled_from((1, 90, 700, 4_000, 25_000))
-PROMISED = Wish(stages=STAGES)
+PROMISED = ClaimRequest(stages=STAGES)
 
 
 def task(number: int, client: str, stage: str, priority: int, cost_ms: int) -> Task:
@@ -47,7 +47,7 @@ def task(number: int, client: str, stage: str, priority: int, cost_ms: int) -> T
 
 
 class LanesAndLists(RuleBasedStateMachine):
-    """Two consumers, three clients, all lanes; the turns are lost again and again."""
+    """Two consumers, three clients, all lanes; the turns are lost repeatedly."""
 
     url = ""
 
@@ -72,7 +72,7 @@ class LanesAndLists(RuleBasedStateMachine):
         self.runner.close()
 
     async def _all(self) -> None:
-        """What is left is handed out to the last task, and nothing else."""
+        """Check that exactly the remaining tasks can be claimed."""
         await self.consumers[0].prepare(0)
         for _ in range(sum(map(len, self.waiting.values()))):
             (found,) = await self.consumers[0].claim(0, 1, PROMISED)
@@ -112,9 +112,9 @@ class LanesAndLists(RuleBasedStateMachine):
         without=st.sets(st.sampled_from(CLIENTS), max_size=2),
     )
     def claim(self, who: int, count: int, stages: tuple[str, ...], without: set[str]) -> None:
-        wish = Wish(stages=stages, without=tuple(without), settle=self.owed)
+        request = ClaimRequest(stages=stages, without=tuple(without), settle=self.owed)
         self.owed = {}
-        found = self.runner.run(self.consumers[who].claim(0, count, wish))
+        found = self.runner.run(self.consumers[who].claim(0, count, request))
 
         for each in found:
             assert each.task.stage in stages
@@ -223,8 +223,11 @@ STEPS = st.lists(
 
 
 async def ahead(log: Log, steps: list[Step], hand: int, later: int) -> list[int]:
-    """After each claim, by how much any client that waits has been served more than another one
-    since both began to wait; the last ``later`` tasks come one after each claim."""
+    """Return how much more one waiting client was served than another since both began to wait.
+
+    One number per pair of clients and claim, in ms. The last ``later`` tasks arrive one by one,
+    after each claim.
+    """
     lanes = Lanes(log, "one", STAGES)
     await lanes.prepare(0)
     took: dict[str, int] = {}
@@ -256,7 +259,7 @@ async def ahead(log: Log, steps: list[Step], hand: int, later: int) -> list[int]
             account = "normal", done.task.client_id
             owed[account] = took[done.task.photo_id] - done.task.charge_ms
             await log.acknowledge(done.task, done.claim)
-        (found,) = await lanes.claim(0, 1, Wish(stages=STAGES, settle=owed))
+        (found,) = await lanes.claim(0, 1, ClaimRequest(stages=STAGES, settle=owed))
         owed = {}
         in_hand.append(found)
         served[found.task.client_id] += took[found.task.photo_id]
@@ -269,7 +272,7 @@ async def ahead(log: Log, steps: list[Step], hand: int, later: int) -> list[int]
 
 @FEW
 @given(steps=STEPS, hand=st.integers(1, 4))
-def test_of_clients_that_wait_none_is_served_more_than_a_task_ahead(
+def test_no_waiting_client_is_served_more_than_a_task_ahead_of_another(
     redis_url: str, steps: list[Step], hand: int
 ) -> None:
     right = [msgspec.structs.replace(each, took_ms=each.expected_ms) for each in steps]
@@ -290,7 +293,7 @@ async def _alone(url: str, steps: list[Step], hand: int, later: int) -> list[int
 
 @FEW
 @given(steps=STEPS, hand=st.integers(1, 4), share=st.floats(0, 1))
-def test_nor_with_wrong_expectations_and_whoever_comes_and_goes_but_for_the_hand(
+def test_the_bound_also_holds_with_wrong_costs_and_clients_that_come_and_go(
     redis_url: str, steps: list[Step], hand: int, share: float
 ) -> None:
     later = int(share * len(steps) / 2)

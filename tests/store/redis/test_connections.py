@@ -21,7 +21,7 @@ from store.log.foreign import noted
 from store.log.log import Log
 from store.log.memory import memory
 from store.log.position import Position
-from store.queue import inspection, liveness
+from store.queue import counters, inspection, liveness
 from store.queue.dispatch import Dispatch
 from store.queue.drain import drain
 from store.queue.lanes import Lanes
@@ -249,8 +249,8 @@ def _uses(log: Log) -> list[Callable[[], Awaitable[object]]]:
         lambda: liveness.clock_ahead_ms(log),
         lambda: memory(log, 0),
         lambda: inspection.look(log, STAGES),
-        lambda: inspection.passed(log, STAGES),
-        lambda: inspection.lengths(log, STAGES),
+        lambda: counters.passed(log, STAGES),
+        lambda: counters.lengths(log, STAGES),
         lambda: noted(log),
         lambda: length(log, 0),
         lambda: liveness.log_size(log, 0),

@@ -1,0 +1,151 @@
+"""What one photo counts towards the quotas of its client, folded from its events.
+
+A command adds to the client's usage what its photo counts after the command's events, minus what it
+counted before.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from domain.clients.usage import NOTHING, Usage
+from domain.photo import events as e
+from domain.photo.commands import RecordStageCompleted
+from domain.photo.results import Rendition
+from domain.pipeline.stages import BACKFILL
+
+ORIGINAL = "original"
+
+
+class Superseded(msgspec.Struct, frozen=True, kw_only=True):
+    """A rendition that a later job has replaced; ``remove_at`` is None if no event has set it."""
+
+    file_size: int
+    remove_at: str | None = None
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of one photo, and whether the photo and its job count.
+
+    ``keys`` and ``sizes`` describe the current files by name; ``superseded`` holds the superseded
+    renditions that are still stored, by key. ``runs`` is true while a job runs that counts: a
+    backfill does not, because operators request it, not the client.
+    """
+
+    keys: dict[str, str]
+    sizes: dict[str, int]
+    superseded: dict[str, Superseded] = {}
+    runs: bool = True
+    deleted: bool = False
+    erased: bool = False
+
+    @property
+    def usage(self) -> Usage:
+        if self.erased:
+            return NOTHING
+        superseded = sum(each.file_size for each in self.superseded.values())
+        return Usage(
+            photos=0 if self.deleted else 1,
+            bytes=sum(self.sizes.values()) + superseded,
+            jobs=1 if self.runs and not self.deleted else 0,
+        )
+
+
+def fold(holding: Holding | None, data: e.Data) -> Holding | None:
+    """Return the holding after an event of its photo; None if the photo was never uploaded."""
+    if isinstance(data, e.PhotoUploaded):
+        return begin(data)
+    return None if holding is None else evolve(holding, data)
+
+
+def begin(data: e.PhotoUploaded) -> Holding:
+    """Return the holding of a photo that has just been uploaded."""
+    return Holding(keys={ORIGINAL: data.key}, sizes={ORIGINAL: data.file_size})
+
+
+def evolve(holding: Holding, data: e.Data) -> Holding:
+    """Return the holding after an event of its photo."""
+    replace = msgspec.structs.replace
+    match data:
+        case e.ThumbnailGenerated():
+            return _add(holding, (data.thumbnail,))
+        case e.StageCompleted():
+            return _add(holding, data.renditions)
+        case e.RenditionsSuperseded():
+            due = {
+                file.key: replace(holding.superseded[file.key], remove_at=data.remove_at)
+                for file in data.files
+                if file.key in holding.superseded
+            }
+            return replace(holding, superseded={**holding.superseded, **due})
+        case e.RenditionsRemoved():
+            gone = {file.key for file in data.files}
+            left = {key: each for key, each in holding.superseded.items() if key not in gone}
+            return replace(holding, superseded=left)
+        case e.ProcessingRequested():
+            return replace(holding, runs=not data.pipeline.startswith(BACKFILL))
+        case e.ProcessingCompleted() | e.ProcessingFailed():
+            return replace(holding, runs=False)
+        case e.PhotoDeleted():
+            return replace(holding, deleted=True)
+        case e.PhotoErased():
+            return replace(holding, erased=True)
+        case _:
+            return holding
+
+
+def replaced(holding: Holding, renditions: Iterable[Rendition]) -> tuple[e.StoredFile, ...]:
+    """Return the current files that these renditions supersede."""
+    return tuple(
+        e.StoredFile(key=holding.keys[each.name], file_size=holding.sizes[each.name])
+        for each in renditions
+        if holding.keys.get(each.name, each.key) != each.key
+    )
+
+
+def supersede(
+    holding: Holding, command: RecordStageCompleted
+) -> tuple[e.RenditionsSuperseded, ...]:
+    """Return the event for the files of earlier jobs that the stage replaces, if there are any."""
+    files = replaced(holding, command.renditions)
+    if not files:
+        return ()
+    return (
+        e.RenditionsSuperseded(
+            photo_id=command.photo_id,
+            job_id=command.job_id,
+            files=files,
+            remove_at=command.remove_at,
+        ),
+    )
+
+
+def remove(holding: Holding, photo_id: str, keys: Iterable[str]) -> tuple[e.RenditionsRemoved, ...]:
+    """Return the event for the ``keys`` that are superseded renditions, if there are any."""
+    files = tuple(
+        e.StoredFile(key=key, file_size=holding.superseded[key].file_size)
+        for key in keys
+        if key in holding.superseded
+    )
+    if holding.deleted or not files:  # the erasure of a deleted photo covers all of its files
+        return ()
+    return (e.RenditionsRemoved(photo_id=photo_id, files=files),)
+
+
+def _add(holding: Holding, renditions: tuple[Rendition, ...]) -> Holding:
+    """Make the renditions current, and supersede those that they replace."""
+    if not renditions:
+        return holding
+    before = {
+        file.key: Superseded(file_size=file.file_size) for file in replaced(holding, renditions)
+    }
+    named = {each.name: each.key for each in renditions}
+    superseded = {**holding.superseded, **before}
+    for key in named.values():  # a file that becomes current again is no longer superseded
+        superseded.pop(key, None)
+    return msgspec.structs.replace(
+        holding,
+        keys={**holding.keys, **named},
+        sizes={**holding.sizes, **{each.name: each.file_size for each in renditions}},
+        superseded=superseded,
+    )

@@ -1,0 +1,29 @@
+"""Encode a rejection as an HTTP response, for requests that never reach the application."""
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from gateway.http.envelope import HEADERS
+from gateway.http.problems import MEDIA_TYPE, RETRY_AFTER_S, Refused, document
+from gateway.http.tracing import HEADER
+
+
+def raw_response(fault: Refused, trace: str) -> bytes:
+    """Return the whole response with its problem document; it announces the connection's end."""
+    status, headers, body = _answer(fault, trace)
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)
+
+
+def _answer(fault: Refused, trace: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    problem = document(fault.code, fault.detail, trace)
+    body = msgspec.json.encode(problem)
+    headers = HEADERS | {
+        b"content-type": MEDIA_TYPE.encode(),
+        b"content-length": str(len(body)).encode(),
+        b"connection": b"close",
+        HEADER.lower().encode(): trace.encode(),
+    }
+    if problem.status in (429, 503):
+        headers[b"retry-after"] = str(RETRY_AFTER_S).encode()
+    return problem.status, list(headers.items()), body
