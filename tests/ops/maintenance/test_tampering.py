@@ -69,7 +69,7 @@ def test_a_read_model_is_not_rebuilt_from_a_broken_log(system: System, photo: st
     as_json = json.loads(system.photolog("projections", "list", "--json").stdout)
 
     assert (refused.returncode, stayed) == (1, old)
-    assert "The log is broken" in refused.stderr
+    assert "the log is broken" in refused.stderr
     assert "`--force` rebuilds all the same" in refused.stderr
     kept = folder / "kept" / old
     assert forced.returncode == 0
@@ -200,5 +200,5 @@ def test_where_the_read_model_was_changed_the_rows_are_named(system: System, pho
 
     assert told.returncode == 1
     assert f"differs: a fresh fold has 1\n  {photo}\n" in told.stdout
-    assert told.stdout.endswith("`photolog projections rebuild` mends the read model.\n")
+    assert told.stdout.endswith("`photolog projections rebuild` repairs the read model.\n")
     assert mended.returncode == 0
