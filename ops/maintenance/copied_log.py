@@ -16,7 +16,7 @@ from ops.errors import UserError
 from ops.process.append_only import FILES
 from ops.process.embedded_valkey import Valkey
 from ops.process.lock import is_locked
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 
 LOOK_S = 0.05
 
@@ -45,7 +45,7 @@ async def serving_copy(settings: Settings) -> AsyncGenerator[str]:
         except (OSError, UserError) as error:
             reason = str(error).replace(scratch, str(settings.folder / "valkey"))  # not the copy
             raise UserError(f"the log in {settings.folder} cannot be read: {reason}") from error
-        process = await anyio.open_process(leashed(command), stdout=None, stderr=None)
+        process = await anyio.open_process(bound_to_parent(command), stdout=None, stderr=None)
         try:
             while await valkey.state() != "ready":
                 if process.returncode is not None:

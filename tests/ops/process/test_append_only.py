@@ -13,7 +13,7 @@ import pytest
 from ops.errors import UserError
 from ops.process.append_only import FILES, MANIFEST
 from ops.process.embedded_valkey import Valkey
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 from store.log.log import Log
 from store.redis.connection import connect
 from tests.conftest import CONTEXT
@@ -32,7 +32,7 @@ BASE = f"{FILES}/appendonly.aof.1.base.rdb"
 @asynccontextmanager
 async def _serving(folder: Path) -> AsyncGenerator[tuple[Valkey, Log]]:
     valkey = Valkey(folder)
-    process = subprocess.Popen(leashed(valkey.prepare()))
+    process = subprocess.Popen(bound_to_parent(valkey.prepare()))
     try:
         deadline = time.monotonic() + DEADLINE_S
         while await valkey.state() != "ready":
@@ -126,7 +126,7 @@ async def test_a_log_without_its_manifest_is_refused_in_words_and_stays(
     if manifest is not None:
         (folder / FILES / MANIFEST).write_bytes(manifest)
 
-    with pytest.raises(UserError, match=f"manifest.*is {words}.*write it again"):
+    with pytest.raises(UserError, match=f"manifest.*is {words}.*write it yourself"):
         Valkey(folder).prepare()
 
     assert (folder / INCREMENT).read_bytes() == written.content

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from ops.process.embedded_valkey import Valkey, url_in
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 from store.redis.connection import connect
 from tests.ops.systems import wait_until
 
 
 @contextmanager
 def _running(valkey: Valkey) -> "Generator[subprocess.Popen[bytes]]":
-    process = subprocess.Popen(leashed(valkey.prepare()))
+    process = subprocess.Popen(bound_to_parent(valkey.prepare()))
     try:
         yield process
     finally:
@@ -108,8 +108,8 @@ def test_what_is_on_the_leash_ends_with_its_starter(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     starter = (
         "import json, subprocess, sys; from pathlib import Path;"
-        "from ops.process.parent_death import leashed;"
-        "process = subprocess.Popen(leashed(['sleep', '600']), start_new_session=True);"
+        "from ops.process.parent_death import bound_to_parent;"
+        "process = subprocess.Popen(bound_to_parent(['sleep', '600']), start_new_session=True);"
         f"Path({str(pids)!r}).write_text(json.dumps(process.pid)); process.wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", starter])

@@ -34,7 +34,7 @@ def test_what_a_killed_supervisor_left_running_still_holds_the_folder(
         left.flush()
         fcntl.flock(left, fcntl.LOCK_EX)
 
-        with pytest.raises(StartFailed, match="that was killed still use"), locked(data):
+        with pytest.raises(StartFailed, match="of a killed Photolog still use"), locked(data):
             pass
 
     with locked(data):

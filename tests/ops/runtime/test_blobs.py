@@ -85,7 +85,7 @@ async def test_a_patient_process_waits_for_the_server_and_another_does_not(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait_and_store)
         with anyio.fail_after(10):
-            while "waiting for the photos' bucket" not in caplog.text:
+            while "waiting for the bucket" not in caplog.text:
                 await anyio.sleep(0.01)
         await anyio.to_thread.run_sync(server.start)
 

@@ -6,18 +6,18 @@ import pytest
 
 from gateway.http.limits import Limits
 from ops.errors import UserError
-from ops.runtime.descriptors import A_CONNECTION, FEWEST, KEPT, fitted
+from ops.runtime.descriptors import MIN_CONNECTIONS, PER_CONNECTION, RESERVED, fitted
 
 
 def test_connections_that_fit_stay_as_they_are_set() -> None:
-    enough = KEPT + A_CONNECTION * Limits().connections
+    enough = RESERVED + PER_CONNECTION * Limits().connections
 
     assert fitted(Limits(), enough) == (Limits(), "")
     assert fitted(Limits(), resource.RLIM_INFINITY) == (Limits(), "")
 
 
 def test_more_than_fit_are_lowered_together_with_the_parts_of_one_address_and_client() -> None:
-    limits, note = fitted(Limits(), KEPT + A_CONNECTION * 1_000)
+    limits, note = fitted(Limits(), RESERVED + PER_CONNECTION * 1_000)
 
     assert limits.connections == 1_000
     assert limits.connections_per_address == 250
@@ -27,7 +27,7 @@ def test_more_than_fit_are_lowered_together_with_the_parts_of_one_address_and_cl
 
 def test_too_few_descriptors_are_refused_with_what_to_do() -> None:
     with pytest.raises(UserError, match=r"raise its limit \(ulimit -n, LimitNOFILE\)"):
-        fitted(Limits(), KEPT + A_CONNECTION * FEWEST - 1)
+        fitted(Limits(), RESERVED + PER_CONNECTION * MIN_CONNECTIONS - 1)
 
 
 def test_the_limit_is_raised_as_far_as_the_system_allows() -> None:

@@ -35,7 +35,7 @@ async def test_a_log_with_events_takes_no_other_place_for_its_pictures(
 ) -> None:
     await log.execute(upload(), client_id="alice", context=CONTEXT)
 
-    with pytest.raises(UserError, match=f"belong to no log, and log {log.log_id} has events"):
+    with pytest.raises(UserError, match=f"belong to no log, but log {log.log_id} has events"):
         await check(log, FolderBlobs(tmp_path), setting="PHOTOLOG_DATA")
 
     assert not (tmp_path / KEY).exists()

@@ -20,14 +20,14 @@ from redis.exceptions import BusyLoadingError, RedisError
 from ops.config.settings import Settings
 from ops.errors import UserError
 from ops.process.embedded_valkey import Valkey
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 from ops.runtime import wiring
 from store.errors import Unavailable
 from tests.ops.conftest import run
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, wait_until
 from tests.servers import free_port, valkey
 
-STARTING = "still not ready"
+STARTING = "waiting for the gateway to be ready"
 """What `up` may say on a slow machine."""
 
 
@@ -219,8 +219,8 @@ def test_roles_find_each_other_without_a_supervisor(data: Path, valkey_url: str)
             process.send_signal(signal.SIGINT)
             assert process.wait(DEADLINE_S) == 0
     said = {role: (data.parent / f"{role}.log").read_text() for role in ("projector", "gateway")}
-    assert all(f"joined the log at {valkey_url}, partitions: 1\n" in text for text in said.values())
-    assert f"answers at http://127.0.0.1:{port}\n" in said["gateway"]
+    assert all(f"opened the log at {valkey_url}, partitions: 1\n" in text for text in said.values())
+    assert f"listening at http://127.0.0.1:{port}\n" in said["gateway"]
     assert said["projector"].count("\n") == 1
     assert "the log is on one server without a replica" in said["gateway"]
     assert said["gateway"].count("\n") == 3
@@ -271,7 +271,7 @@ async def test_a_patient_caller_gets_the_log_as_soon_as_redis_is_there(data: Pat
     valkey = Valkey(data / "valkey")
     command = valkey.prepare()
     settings = Settings(data=str(data), partitions=3)
-    process = subprocess.Popen(leashed(command))
+    process = subprocess.Popen(bound_to_parent(command))
     try:
         async with wiring.open_log(settings, patient=True) as log:
             assert log.partitions == 3

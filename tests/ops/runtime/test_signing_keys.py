@@ -72,7 +72,7 @@ def test_a_retired_key_counts_no_more(path: Path) -> None:
     assert new.id != leaked.id
     with pytest.raises(AuthError):
         Tokens(read(path)).verify(old)
-    with pytest.raises(UserError, match="there is no key 'nonsense'"):
+    with pytest.raises(UserError, match="no key has the id 'nonsense'"):
         rotate(path, HOUR_S, retired="nonsense")
 
 

@@ -63,7 +63,7 @@ def test_every_role_that_is_killed_is_started_again_and_photos_go_on(shared_syst
     assert _upload(shared_system, jpeg())["status"] == "completed"
     said = shared_system.log.read_text()
     for role in ROLES:
-        assert f"{role} was ended by SIGKILL" in said
+        assert f"{role} was killed by SIGKILL" in said
 
 
 def test_callers_wait_while_the_gateway_is_started_again(shared_system: System) -> None:

@@ -122,7 +122,7 @@ def test_a_folder_that_cannot_be_written_keeps_nobody_from_work(
     with announced(tmp_path, "worker-1", "http://127.0.0.1:1"):
         pass
 
-    assert "the URL of the metrics is not in" in caplog.text
+    assert "cannot write the URL of the metrics to" in caplog.text
 
 
 def test_what_killed_roles_left_is_forgotten(tmp_path: Path) -> None:

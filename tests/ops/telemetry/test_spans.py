@@ -167,7 +167,7 @@ async def test_a_collector_that_refuses_is_complained_of_once(
                 send(SPAN)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "spans are lost: the collector does not take them"
+        "the collector does not accept spans: they are lost"
     ]
 
 
