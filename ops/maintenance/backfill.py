@@ -1,4 +1,4 @@
-"""Running a stage over all photos, no faster than it is worked off."""
+"""Run a stage over all photos, without letting tasks pile up."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +12,7 @@ LOOK_S = 0.5
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """``passed`` photos of ``total``; ``waiting`` tasks stand in the low lanes."""
+    """``passed`` photos of ``total`` are handled; ``waiting`` tasks are in the low lanes."""
 
     total: int = 0
     requested: int = 0
@@ -32,38 +32,38 @@ async def backfill(
     run: str,
     *,
     ahead: int,
-    told: Callable[[Progress], None],
+    report: Callable[[Progress], None],
 ) -> Progress:
-    """Ask for the stage page by page, while no more than ``ahead`` tasks wait in the low lanes.
+    """Request the stage page by page, while no more than ``ahead`` tasks wait in the low lanes.
 
-    ``told`` gets the same progress again and again. Whoever breaks off and calls again with the
-    same ``run`` goes on: a photo is asked for once.
+    ``report`` is called with the same, updated progress. An interrupted backfill continues when it
+    is called again with the same ``run``: each photo is requested once.
     """
     progress, cursor = Progress(), None
     while True:
-        await _room(operations, stage, ahead, progress, told)
+        await _wait_for_capacity(operations, stage, ahead, progress, report)
         page = await operations.backfill(stage, run, cursor)
         progress.total = progress.total if page.total is None else page.total
         progress.requested += page.requested
         progress.already += page.already
         progress.skipped.update(each.code for each in page.skipped)
-        told(progress)
+        report(progress)
         cursor = page.next_cursor
         if cursor is None:
             return progress
 
 
-async def _room(
+async def _wait_for_capacity(
     operations: Operations,
     stage: str,
     ahead: int,
     progress: Progress,
-    told: Callable[[Progress], None],
+    report: Callable[[Progress], None],
 ) -> None:
     while True:
         queues = await operations.queues()
         progress.waiting, progress.paused = queues.waiting_low, _is_paused(queues, stage)
-        told(progress)
+        report(progress)
         if progress.waiting <= ahead:
             return
         await anyio.sleep(LOOK_S)

@@ -55,10 +55,7 @@ TASKS_PER_DECODER = 5
 """One that is decoded, and others that are read, stored or next in line: no decoder waits."""
 
 WORKERS_RESERVE = 0.5
-"""Fraction of the disk's reserve that workers leave free.
-
-Gateways leave all of it free, so workers can still finish the photos accepted before.
-"""
+"""Fraction of the disk's reserve that workers leave free: less than gateways, to finish photos."""
 
 CLUSTER_PARTITIONS = 16
 """Partitions of a new log on a cluster, so that each of several masters has some."""
@@ -112,8 +109,7 @@ async def open_log(
 
     ``settled``, by default for patient callers and those that create, makes reads wait until they
     are as durable as ``append_wait_replicas`` requires. A caller that appends, removes something or
-    stores what it reads needs that. Any other reader works with any number of replicas, and may see
-    an event that is lost later.
+    stores what it reads needs that. Any other reader may see an event that is lost later.
 
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.

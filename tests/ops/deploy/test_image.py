@@ -46,6 +46,8 @@ VALUES = {
 } | {"S3_ACCESS_KEY": ACCESS_KEY, "S3_SECRET_KEY": SECRET_KEY}
 INSTALL_S = 300.0
 
+NOT_LISTENING = "no role listens on PHOTOLOG_PORT or PHOTOLOG_METRICS_PORT"
+
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -215,10 +217,10 @@ def test_the_roles_of_the_image_process_a_photo_and_stop_when_told(
             "PHOTOLOG_PORT": ports[role] if role == "gateway" else str(free_port()),
             "PHOTOLOG_METRICS_PORT": ports[role] if role != "gateway" else str(free_port()),
         }
-        assert health(own) == (1, "nobody listens")
+        assert health(own) == (1, NOT_LISTENING)
         processes[role] = start(role, **own)
         wait_until(lambda own=own: health(own)[0] == 0, f"the {role} is well")
-        assert health(own) == (0, f"port {ports[role]}: well")
+        assert health(own) == (0, f"port {ports[role]}: healthy")
     environment = _environment("gateway", tmp_path, redis, minio)
     token = photolog(program, environment, "token", "--client", "alice").strip()
     (tmp_path / "a.jpg").write_bytes(jpeg())
@@ -255,7 +257,7 @@ def test_a_gateway_that_is_not_ready_is_not_well(start: Start) -> None:
     own = {"PHOTOLOG_PORT": str(free_port()), "PHOTOLOG_METRICS_PORT": str(free_port())}
     start("gateway", **own)  # without a projector there is no read model
 
-    wait_until(lambda: health(own)[1] != "nobody listens", "the gateway answers")
+    wait_until(lambda: health(own)[1] != NOT_LISTENING, "the gateway answers")
 
     status, why = health(own)
     assert status == 1

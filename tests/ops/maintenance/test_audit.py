@@ -109,7 +109,7 @@ async def test_an_event_that_was_rewritten_is_told_by_the_one_after_it(log: Log)
     await tamper(log, at(2, rewritten))
 
     found = await audit(log)
-    problem = "its prev is not the SHA-256 of version 3 as that is stored"
+    problem = "its prev is not the SHA-256 of version 3 as stored"
     assert told(found) == [(photo_id, 4, problem)]
     assert found.breaks[0].position == f"0:{(await stored(log))[3][0]}"
     assert found.photos == 2
@@ -149,8 +149,8 @@ async def test_an_event_that_was_put_in_comes_twice(log: Log) -> None:
     await tamper(log, put_in)
 
     assert told(await audit(log)) == [
-        (photo_id, 3, "it follows on version 3"),
-        (photo_id, 4, "its prev is not the SHA-256 of version 3 as that is stored"),
+        (photo_id, 3, "it follows version 3"),
+        (photo_id, 4, "its prev is not the SHA-256 of version 3 as stored"),
     ]
 
 
@@ -159,7 +159,7 @@ async def test_a_history_that_begins_with_something_before_it_is_broken(log: Log
 
     await tamper(log, lambda entries: at(0, lambda of: rewritten(of, prev="1" * 64))(entries[:1]))
 
-    problem = "it is the first, and its prev is not 64 zeros"
+    problem = "it is the first event, but its prev is not 64 zeros"
     assert told(await audit(log)) == [(photo_id, 1, problem)]
 
 
@@ -170,9 +170,9 @@ async def test_fields_that_do_not_say_what_the_body_says_are_named(log: Log) -> 
     await tamper(log, at(0, lambda fields: fields | wrong))
 
     assert told(await audit(log)) == [
-        (photo_id, 1, "its field t is 'photo.erased' and its body says 'photo.uploaded'"),
-        (photo_id, 1, "its field v is '7' and its body says '1'"),
-        (photo_id, 1, f"its field p is 'another' and its body says '{photo_id}'"),
+        (photo_id, 1, "its field t is 'photo.erased', but its body says 'photo.uploaded'"),
+        (photo_id, 1, "its field v is '7', but its body says '1'"),
+        (photo_id, 1, f"its field p is 'another', but its body says '{photo_id}'"),
     ]
 
 
@@ -183,8 +183,8 @@ async def test_a_body_that_is_no_event_is_named_and_ends_nothing(log: Log) -> No
 
     found = await audit(log)
     assert [problem for _, _, problem in told(found)] == [
-        "its body is no event",
-        "its prev is not the SHA-256 of version 1 as that is stored",
+        "its body is not an event",
+        "its prev is not the SHA-256 of version 1 as stored",
     ]
     assert {each.chain for each in found.breaks} == {photo_id}
     assert (await audit(log, only=other)).breaks == []
@@ -194,7 +194,7 @@ async def test_an_entry_without_anything_of_ours_is_named(log: Log) -> None:
     await log.redis.xadd(log.keys.log(0), {"what": "ever"})
 
     found = await audit(log)
-    assert told(found) == [("?", 0, "it is no event")]
+    assert told(found) == [("?", 0, "it is not an event")]
     assert (found.photos, found.events) == (0, 0)
 
 
@@ -214,7 +214,7 @@ async def test_a_foreign_entry_with_a_photos_name_is_no_link_of_its_chain(log: L
     await log.execute(DeletePhoto(photo_id=photo_id), client_id="alice", context=CONTEXT)
 
     found = await audit(log)
-    assert told(found) == [("?", 0, "it is no event")]
+    assert told(found) == [("?", 0, "it is not an event")]
     assert (found.photos, found.events) == (1, 2)
 
 
@@ -257,7 +257,7 @@ async def test_the_events_of_the_pipeline_are_a_chain_of_their_own(log: Log) -> 
 
     assert (whole.photos, whole.events, whole.breaks) == (1, 7, [])
     assert (broken.photos, broken.events) == (0, 2)
-    problem = "its prev is not the SHA-256 of version 1 as that is stored"
+    problem = "its prev is not the SHA-256 of version 1 as stored"
     assert told(broken) == [("pipeline", 2, problem)]
 
 
@@ -268,7 +268,7 @@ async def test_a_photo_whose_events_are_in_two_partitions_is_broken(log: Log) ->
 
     found = await audit(spread)
 
-    assert told(found) == [(photo_id, 1, "it follows on version 5")]
+    assert told(found) == [(photo_id, 1, "it follows version 5")]
     assert len(found.positions) == 2
 
 
@@ -382,7 +382,7 @@ def test_the_command_names_an_entry_that_is_no_event_by_its_position(
     told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
 
     first, second, _ = told.stdout.splitlines()
-    assert first == f"broken  entry at 0:{entry.decode()}: it is no event"
+    assert first == f"broken  entry at 0:{entry.decode()}: it is not an event"
     assert second == "1 photo, 5 events: 1 entry of no photo"
 
 
