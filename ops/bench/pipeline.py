@@ -1,4 +1,4 @@
-"""Measure real photos per second from upload to completion, beside raw Pillow with the same work."""
+"""Measure real photos per second from upload to completion, beside raw Pillow alone."""
 
 import asyncio
 import json
@@ -90,7 +90,7 @@ async def _upload(waiting: Iterator[tuple[httpx.AsyncClient, Path]]) -> None:
 
 
 def _form(path: Path) -> bytes:
-    """Return the form as bytes: streaming it costs the library twice the time, on the same cores."""
+    """Return the form as bytes: streaming takes the library twice the time, on the same cores."""
     head = f'Content-Disposition: form-data; name="file"; filename="{path.name}"'
     return b"".join(
         (
