@@ -1,14 +1,14 @@
-"""Ports of this machine that nobody listens on just now."""
+"""Find free ports of this machine."""
 
 import socket
 from contextlib import ExitStack
 
 HIGHEST = 55_000
-"""A cluster's node also listens on a port that is 10,000 higher."""
+"""A cluster node also listens on the port 10,000 above its own."""
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ones."""
+    """Return ``count`` different free ports."""
     found: list[int] = []
     with ExitStack() as held:
         while len(found) < count:

@@ -1,4 +1,4 @@
-"""A host's read model beside what the checker has made of the log, by plain SQLite."""
+"""Compare a host's read model, by plain SQLite, with what the checker has found in the log."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ NAMED = 5
 
 
 def live_file(data: Path) -> Path | None:
-    """The read model that the host on ``data`` answers from."""
+    """Return the file of the live read model of the host on ``data``."""
     try:
         return data / "read-model" / (data / "read-model" / "current").read_text("utf-8").strip()
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def live_file(data: Path) -> Path | None:
 
 
 def differences(file: Path, found: Findings) -> list[str]:
-    """What the read model says that the log does not, and the other way round."""
+    """Return the differences between the read model and the log."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         shown = _rows(db, "SELECT id, client_id, sha256, job_id, processing_status,"
                           " deleted_at IS NOT NULL, version FROM photos")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The checker can fail: what may not be in the log, in its lanes and among the files is found."""
+"""The checker finds what must not be in the log, in its lanes and among the files."""
 
 from pathlib import Path
 
@@ -72,15 +72,15 @@ async def test_an_entry_filed_under_another_photo_is_found(book: Book) -> None:
 
 
 @pytest.mark.parametrize("name", ["actor", "traceId", "source"])
-async def test_an_event_that_nobody_did_is_found(book: Book, name: str) -> None:
+async def test_an_event_without_an_actor_is_found(book: Book, name: str) -> None:
     photo_id = await book.upload(metadata={name: ""})
-    problem = f"{book.last}: nobody is said to have done it"
+    problem = f"{book.last}: it names no actor"
     await book.fail(photo_id, "validation")
 
     assert (await book.examined()).wrong == [problem]
 
 
-async def test_a_cause_that_had_not_come_is_found(book: Book) -> None:
+async def test_a_cause_after_its_event_is_found(book: Book) -> None:
     photo_id = await book.upload(metadata={"cause": "0:99999999999999-0"})
     problem = f"{book.last}: its cause 0:99999999999999-0 did not come before it"
     await book.fail(photo_id, "validation")
@@ -100,7 +100,7 @@ async def test_a_missing_blob_is_found(book: Book) -> None:
     await book.process(photo_id)
     (book.root / f"renditions/{photo_id}/optimized").unlink()
 
-    problem = f"renditions/{photo_id}/optimized: named and not stored"
+    problem = f"renditions/{photo_id}/optimized: named, but not stored"
     assert (await book.examined()).wrong == [problem]
 
 
@@ -111,7 +111,7 @@ async def test_a_blob_of_other_bytes_is_found(book: Book, data: bytes) -> None:
     key = f"renditions/{photo_id}/optimized"
     (book.root / key).write_bytes(data)
 
-    problem = f"{key}: the {len(data)} bytes are not those that were named"
+    problem = f"{key}: its {len(data)} bytes differ from those recorded"
     assert (await book.examined()).wrong == [problem]
 
 
@@ -134,7 +134,7 @@ async def test_a_file_that_a_later_job_has_replaced_may_be_there_or_not(book: Bo
 
     assert (there.wrong, gone.wrong) == ([], [])
     assert len(changed.wrong) == 1
-    assert lost.wrong == [f"{made['key']}: named and not stored"]
+    assert lost.wrong == [f"{made['key']}: named, but not stored"]
 
 
 async def test_a_file_of_an_erased_photo_is_found(book: Book) -> None:
@@ -142,7 +142,7 @@ async def test_a_file_of_an_erased_photo_is_found(book: Book) -> None:
     await book.tell("photo.deleted", photo_id)
     await book.tell("photo.erased", photo_id)
 
-    problem = f"originals/{photo_id}: stored though its photo was erased"
+    problem = f"originals/{photo_id}: stored, but its photo was erased"
     assert (await book.examined()).wrong == [problem]
 
 
@@ -166,14 +166,14 @@ async def test_bytes_may_come_again_after_their_photo_was_deleted(book: Book) ->
     assert (await book.examined()).wrong == []
 
 
-async def test_a_task_that_is_left_is_found(book: Book) -> None:
+async def test_a_remaining_task_is_found(book: Book) -> None:
     key = f"{book.prefix}:{{00}}:stage:metadata:low"
     await book.redis.xadd(key, {"b": b"a task"})
 
     assert (await book.examined()).wrong == [f"{key} (1): tasks are left"]
 
 
-async def test_a_timer_that_is_left_is_found(book: Book) -> None:
+async def test_a_remaining_timer_is_found(book: Book) -> None:
     key = f"{book.prefix}:{{00}}:timers"
     await book.redis.zadd(key, {b"a task": 1_795_300_000_000.0})
 
