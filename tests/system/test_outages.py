@@ -289,7 +289,7 @@ def _children(pid: int | None) -> list[int]:
 
 
 def _said(system: System, words: str) -> int:
-    """Return how often the processes of the system have restarted."""
+    """Return how often the system's log contains the words."""
     return system.log.read_text().count(words)
 
 

@@ -1,4 +1,4 @@
-"""A role that ends by itself is noticed, and started again; one that was killed is not blamed."""
+"""The runner reports a role that ends by itself, and restarts it; one killed by a test is expected."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.system.processes import Role, kept
 
 
 async def until_started(role: Role, *, after: int | None = None) -> int:
-    """The process of the role, once it is another one than ``after``."""
+    """Wait until the role has another process than ``after``, and return its id."""
     with anyio.fail_after(DEADLINE_S):
         while role.pid in (None, after):
             await anyio.sleep(0.02)

@@ -1,11 +1,11 @@
-"""The checker can fail: what a photo's history may not have in it is found."""
+"""The checker finds what a photo's history must not contain."""
 
 import pytest
 
 from tests.system.ledger import STAGES, UPLOAD_AND_PROCESSING, Book
 
 
-async def test_a_history_without_defects_is_found_whole(book: Book) -> None:
+async def test_a_history_without_defects_is_accepted(book: Book) -> None:
     photo_id = await book.upload()
     await book.process(photo_id)
 
@@ -26,7 +26,7 @@ async def test_a_dead_letter_with_a_reason_is_an_end(book: Book) -> None:
     assert found.failed[photo_id]["error"] == "It died."
 
 
-async def test_an_attempt_that_failed_may_be_followed_by_better_ones(book: Book) -> None:
+async def test_a_failed_attempt_may_be_followed_by_a_successful_one(book: Book) -> None:
     photo_id = await book.upload()
     await book.attempt(photo_id, "validation", 1)
     await book.attempt(photo_id, "validation", 2)
@@ -117,7 +117,7 @@ async def test_an_attempt_that_failed_twice_is_found(book: Book) -> None:
     assert (await book.examined()).wrong == [problem]
 
 
-async def test_a_retry_that_does_again_what_was_done_is_found(book: Book) -> None:
+async def test_a_retry_that_repeats_finished_stages_is_found(book: Book) -> None:
     photo_id = await book.upload()
     await book.stage(photo_id, "validation")
     await book.fail(photo_id, "metadata")
@@ -187,7 +187,7 @@ async def test_a_result_of_another_job_is_found(book: Book) -> None:
     assert (await book.examined()).wrong == [problem]
 
 
-async def test_a_failure_that_is_neither_tried_again_nor_the_end_is_found(book: Book) -> None:
+async def test_a_failure_with_neither_a_retry_nor_an_end_is_found(book: Book) -> None:
     photo_id = await book.upload()
     await book.attempt(photo_id, "validation", retry_at=None)
     await book.stage(photo_id, "validation")
@@ -207,7 +207,7 @@ async def test_a_dead_letter_without_a_reason_is_found(book: Book, name: str) ->
     assert (await book.examined()).wrong == [f"{photo_id}: a dead letter without a reason"]
 
 
-async def test_discarding_what_had_not_failed_is_found(book: Book) -> None:
+async def test_discarding_a_photo_that_has_not_failed_is_found(book: Book) -> None:
     photo_id = await book.upload()
     await book.process(photo_id)
     await book.tell("photo.processing.discarded", photo_id, {"jobId": "job-1"})
@@ -277,7 +277,7 @@ async def test_a_second_upload_of_a_photo_is_found(book: Book) -> None:
     assert f"{photo_id}: photo.uploaded where the photo is known" in found.problems
 
 
-async def test_a_history_that_changes_hands_is_found(book: Book) -> None:
+async def test_a_history_of_two_clients_is_found(book: Book) -> None:
     photo_id = await book.upload()
     await book.fail(photo_id, "validation")
     await book.tell("photo.described", photo_id, metadata={"clientId": "bob"})

@@ -1,4 +1,4 @@
-"""What a watcher was told wrongly, or not at all, is found."""
+"""The checker finds wrong and missing deliveries to a watcher."""
 
 import copy
 from typing import Any
@@ -24,7 +24,7 @@ async def found(book: Book) -> Findings:
 
 @pytest.fixture
 def watcher(found: Findings) -> Watcher:
-    """It has seen all, as it should."""
+    """A watcher that has seen everything correctly."""
     seen = [wire(entry) for entry in found.entries[0]]
     return Watcher("w", "client:alice", begin={"0": "0:0-0"}, seen=seen)
 
@@ -33,14 +33,14 @@ def told(what: str, count: int, *positions: str) -> list[str]:
     return [f"w in client:alice {what}: {count}, as {', '.join(positions)}"]
 
 
-async def test_who_has_seen_all_has_nothing_to_complain_of(
+async def test_a_watcher_that_has_seen_all_finds_no_mistakes(
     found: Findings, watcher: Watcher
 ) -> None:
     assert len(watcher.seen) == 2 * UPLOAD_AND_PROCESSING
     assert watcher.mistakes(found.entries) == []
 
 
-async def test_what_came_before_it_did_is_not_missed(found: Findings, watcher: Watcher) -> None:
+async def test_events_before_its_entry_are_not_missed(found: Findings, watcher: Watcher) -> None:
     watcher.begin = {"0": watcher.seen[2]["id"]}
     watcher.seen = watcher.seen[3:]
 
@@ -54,7 +54,7 @@ async def test_a_missed_event_is_found(found: Findings, watcher: Watcher, number
     assert watcher.mistakes(found.entries) == told("missed events", 1, missed)
 
 
-async def test_an_event_that_came_twice_is_found(found: Findings, watcher: Watcher) -> None:
+async def test_a_duplicate_event_is_found(found: Findings, watcher: Watcher) -> None:
     again = watcher.seen[3]
     watcher.seen.insert(3, again)
 
