@@ -1,7 +1,7 @@
 """A cluster, a bucket and two hosts under random faults, with active clients and watchers.
 
 Afterwards the checker compares the log, the bucket, both read models, the answers to clients and
-the events that watchers got. The test prints the seed. To repeat the same faults, and for a long run::
+the events that watchers got. The test prints the seed. To repeat it, and for a long run::
 
     PHOTOLOG_FAULTS_SEED=1234 uv run pytest tests/system/test_cluster_faults.py -n 0 -s
     PHOTOLOG_FAULTS_COUNT=300 uv run pytest tests/system/test_cluster_faults.py -n 0 -s

@@ -1,4 +1,4 @@
-"""A failover that loses events affects one partition; the projector follows the others as before."""
+"""A failover that loses events affects one partition; the projector still follows the others."""
 
 from pathlib import Path
 

@@ -123,7 +123,7 @@ def _wait_for(client: httpx.Client, photo: str, status: str) -> None:
     wait_until(has_it, f"{photo} is {status}")
 
 
-def test_at_every_sync_and_answer_all_that_was_promised_is_on_the_disk(
+def test_every_promise_is_on_the_disk_at_every_sync_and_answer(
     recording: Recording,
 ) -> None:
     seed = random.randrange(2**32)

@@ -1,4 +1,4 @@
-"""The runner reports a role that ends by itself, and restarts it; one killed by a test is expected."""
+"""A role that ends by itself is reported and restarted; one that a test kills is not reported."""
 
 import os
 import signal

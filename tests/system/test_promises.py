@@ -38,9 +38,7 @@ def accepted() -> Accepted:
     )
 
 
-async def test_kept_promises_are_no_findings(
-    found: Findings, accepted: Accepted
-) -> None:
+async def test_kept_promises_are_no_findings(found: Findings, accepted: Accepted) -> None:
     assert broken_promises(accepted, found) == []
 
 
@@ -50,17 +48,13 @@ async def test_an_answered_photo_that_is_lost_is_found(found: Findings, accepted
     assert broken_promises(accepted, found) == ["lost: answered, and not in the log"]
 
 
-async def test_a_photo_without_an_answer_is_found(
-    found: Findings, accepted: Accepted
-) -> None:
+async def test_a_photo_without_an_answer_is_found(found: Findings, accepted: Accepted) -> None:
     accepted.photos.remove("kept")
 
     assert broken_promises(accepted, found) == ["kept: in the log, and never answered"]
 
 
-async def test_an_unrequested_erasure_is_found(
-    found: Findings, accepted: Accepted
-) -> None:
+async def test_an_unrequested_erasure_is_found(found: Findings, accepted: Accepted) -> None:
     accepted.deleted.clear()
 
     assert broken_promises(accepted, found) == ["gone: erased, and nobody deleted it"]

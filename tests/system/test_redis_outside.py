@@ -95,9 +95,7 @@ async def test_tls_needs_no_more_than_the_url(tls_url: str, own_folder: Path, pr
         assert log.partitions == 1
 
 
-async def test_an_untrusted_certificate_ends_the_start(
-    tls_url: str, prefix: str
-) -> None:
+async def test_an_untrusted_certificate_ends_the_start(tls_url: str, prefix: str) -> None:
     with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: .*certificate"):
         async with open_log(Settings(redis_url=tls_url), patient=True, prefix=prefix):
             pass

@@ -138,7 +138,9 @@ async def test_the_main_job_runs_on_a_cluster_with_tls(
         await main_job(running)
 
 
-async def test_a_node_with_an_untrusted_certificate_ends_the_start(one_node: str, prefix: str) -> None:
+async def test_a_node_with_an_untrusted_certificate_ends_the_start(
+    one_node: str, prefix: str
+) -> None:
     with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: .*certificate"):
         async with open_log(Settings(redis_url=one_node), patient=True, prefix=prefix):
             pass

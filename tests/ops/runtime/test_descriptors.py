@@ -16,7 +16,7 @@ def test_connections_that_fit_stay_as_they_are_set() -> None:
     assert fitted(Limits(), resource.RLIM_INFINITY) == (Limits(), "")
 
 
-def test_more_than_fit_are_lowered_together_with_the_parts_of_one_address_and_client() -> None:
+def test_limits_are_lowered_together_with_those_of_one_address_and_client() -> None:
     limits, note = fitted(Limits(), RESERVED + PER_CONNECTION * 1_000)
 
     assert limits.connections == 1_000
@@ -25,7 +25,7 @@ def test_more_than_fit_are_lowered_together_with_the_parts_of_one_address_and_cl
     assert note.startswith("lowered from 4,000 to 1,000, because this process may open ")
 
 
-def test_too_few_descriptors_are_refused_with_what_to_do() -> None:
+def test_too_few_descriptors_are_rejected_with_what_to_do() -> None:
     with pytest.raises(UserError, match=r"raise its limit \(ulimit -n, LimitNOFILE\)"):
         fitted(Limits(), RESERVED + PER_CONNECTION * MIN_CONNECTIONS - 1)
 

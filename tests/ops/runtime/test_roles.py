@@ -1,4 +1,4 @@
-"""Roles in processes of their own, without a supervisor."""
+"""Roles as processes without a supervisor."""
 
 import os
 import random
@@ -28,12 +28,12 @@ from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, wait_until
 from tests.servers import free_port, valkey
 
 STARTING = "waiting for the gateway to be ready"
-"""What `up` may say on a slow machine."""
+"""What `up` may log on a slow machine."""
 
 
 @contextmanager
 def _role(data: Path, role: str, **settings: str) -> "Generator[subprocess.Popen[bytes]]":
-    """A role whose standard error goes to ``<role>.log`` beside the data folder."""
+    """Run a role; its standard error goes to ``<role>.log`` beside the data folder."""
     environment = {f"PHOTOLOG_{name.upper()}": value for name, value in settings.items()}
     with (data.parent / f"{role}.log").open("wb") as log:
         process = subprocess.Popen(
@@ -47,7 +47,7 @@ def _role(data: Path, role: str, **settings: str) -> "Generator[subprocess.Popen
 
 
 @pytest.mark.parametrize("role", ["gateway", "projector", "worker"])
-def test_a_role_waits_for_redis_saying_so_once_and_ends_when_told(data: Path, role: str) -> None:
+def test_a_role_waits_for_redis_logs_it_once_and_stops_at_a_signal(data: Path, role: str) -> None:
     log = data.parent / f"{role}.log"
     nowhere = f"unix://{data.parent}/none.sock"
     with _role(data, role, redis_url=nowhere, port="0", decoders="1") as process:
@@ -71,7 +71,7 @@ TEMPORARY = {
 def temporary(
     request: pytest.FixtureRequest, own_folder: Path
 ) -> Generator[tuple[str, str, Callable[[], None]]]:
-    """The URL of a server that no role can use yet, what is said of it, and how it heals."""
+    """The URL of a server that is unusable for now, what is logged about it, and how it recovers."""
     port = free_port()
     url, tcp = f"redis://127.0.0.1:{port}", ("--port", str(port), "--bind", "127.0.0.1")
     said = TEMPORARY[request.param]
@@ -125,7 +125,7 @@ def suppressed(work: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-async def test_a_role_waits_for_what_may_heal_and_says_so(
+async def test_a_role_waits_for_a_temporary_problem_and_logs_it(
     data: Path,
     temporary: tuple[str, str, Callable[[], None]],
     caplog: pytest.LogCaptureFixture,
@@ -159,7 +159,7 @@ async def test_a_role_waits_for_what_may_heal_and_says_so(
                 await joined.wait()
 
 
-async def test_a_replica_that_stays_one_ends_a_role_and_its_master_is_named(
+async def test_a_permanent_replica_ends_a_role_and_its_master_is_named(
     data: Path, own_folder: Path
 ) -> None:
     with valkey(own_folder, "--replicaof", "127.0.0.1 9") as url:
@@ -193,7 +193,7 @@ OF_A_SYSTEM = [
         *(("reconcile", *each) for each in WRONG[:1]),
     ],
 )
-def test_settings_that_cannot_be_meant_end_a_role_before_it_begins(
+def test_contradictory_settings_end_a_role_at_its_start(
     data: Path, role: str, settings: dict[str, str], said: str
 ) -> None:
     variables = {f"PHOTOLOG_{name.upper()}": value for name, value in settings.items()}
@@ -233,7 +233,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_up_takes_a_redis_of_ones_own_and_as_many_workers_as_asked_for(
+def test_up_uses_an_external_redis_and_the_requested_number_of_workers(
     data: Path, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_REDIS_URL", valkey_url)
@@ -259,7 +259,7 @@ async def test_a_command_does_not_wait_for_redis(data: Path) -> None:
             pass
 
 
-async def test_a_server_of_the_settings_that_does_not_answer_is_named(data: Path) -> None:
+async def test_an_unavailable_server_is_named_with_its_setting(data: Path) -> None:
     settings = Settings(data=str(data), redis_url=f"unix://{data}/nobody.sock")
 
     with pytest.raises(Unavailable, match=r"^PHOTOLOG_REDIS_URL: Redis did not answer"):
@@ -267,7 +267,7 @@ async def test_a_server_of_the_settings_that_does_not_answer_is_named(data: Path
             pass
 
 
-async def test_a_patient_caller_gets_the_log_as_soon_as_redis_is_there(data: Path) -> None:
+async def test_a_patient_caller_gets_the_log_as_soon_as_redis_answers(data: Path) -> None:
     valkey = Valkey(data / "valkey")
     command = valkey.prepare()
     settings = Settings(data=str(data), partitions=3)
