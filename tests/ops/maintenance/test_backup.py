@@ -1,4 +1,4 @@
-"""The commands of the guide for backup and restore, run as they stand there.
+"""The guide's commands for backup and restore, run as written there.
 
 Two things stand in for what a test cannot use: the folders are others, and ``photolog up`` is
 started by the test where the guide has ``systemctl``.
@@ -25,7 +25,9 @@ photolog verify --data "$BACKUP" --anchor "$2" --upto "$5"
 """
 
 
-def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: Path) -> None:
+def test_a_backup_of_a_running_system_is_restored_completely(
+    system: System, tmp_path: Path
+) -> None:
     backup, restored = tmp_path / "backup", system.data.parent / "restored"
     photo_ids = [upload(system) for _ in range(3)]
     later: list[str] = []
@@ -70,7 +72,7 @@ def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: 
 
 
 def upload(system: System) -> str:
-    """The id of a photo that has just been taken in."""
+    """Upload a photo, and return its id."""
     with client(system) as http:
         answer = http.post("/api/photos/upload", files={"file": ("a.jpg", jpeg())})
     assert answer.status_code == 201, answer.text
@@ -78,12 +80,12 @@ def upload(system: System) -> str:
 
 
 def client(system: System) -> httpx.Client:
-    """One that is the client of the command line."""
+    """Return an HTTP client signed in as the client of the command line."""
     return httpx.Client(base_url=system.url, headers=system.login(), timeout=DEADLINE_S)
 
 
 def rewrite(system: System) -> None:
-    """Have the server begin to rewrite its file."""
+    """Make the server begin to rewrite its file."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(DEADLINE_S)
         connection.connect(str(system.data / "valkey" / "valkey.sock"))
@@ -92,7 +94,7 @@ def rewrite(system: System) -> None:
 
 
 def run(*scripts: str, data: Path, backup: Path) -> "subprocess.CompletedProcess[str]":
-    """The commands, with these folders in place of those that they name."""
+    """Run the commands with these folders instead of those that they name."""
     folders = f"DATA={data}\nBACKUP={backup}\n"
     script = re.sub(r"^(DATA|BACKUP)=.*\n", "", "".join(scripts), flags=re.MULTILINE)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -16,7 +16,7 @@ def _dead_pid() -> int:
     return process.pid
 
 
-def test_a_folder_is_held_by_one_at_a_time_and_free_afterwards(data: Path) -> None:
+def test_only_one_holder_locks_a_folder_at_a_time(data: Path) -> None:
     said = f"as process {os.getpid()}"
     with locked(data), pytest.raises(StartFailed, match=said), locked(data):
         pass
@@ -24,7 +24,7 @@ def test_a_folder_is_held_by_one_at_a_time_and_free_afterwards(data: Path) -> No
         pass
 
 
-def test_what_a_killed_supervisor_left_running_still_holds_the_folder(
+def test_processes_of_a_killed_supervisor_still_hold_the_folder(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ops.process.lock.TAKEOVER_S", 0.1)
@@ -42,7 +42,7 @@ def test_what_a_killed_supervisor_left_running_still_holds_the_folder(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "::1", "::"])
-def test_this_machine_reaches_what_listens(host: str) -> None:
+def test_this_machine_reaches_a_listening_socket(host: str) -> None:
     if ":" in host and not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
     with listen(host, 0) as listener:

@@ -17,7 +17,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_bug_between_two_starts_is_told_and_the_process_is_started_all_the_same(
+async def test_a_bug_between_two_starts_is_logged_and_the_process_still_restarts(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     background = Background()

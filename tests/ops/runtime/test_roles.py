@@ -71,7 +71,7 @@ TEMPORARY = {
 def temporary(
     request: pytest.FixtureRequest, own_folder: Path
 ) -> Generator[tuple[str, str, Callable[[], None]]]:
-    """The URL of a server that is unusable for now, what is logged about it, and how it recovers."""
+    """The URL of a server that is unusable for now, what a role logs, and how it recovers."""
     port = free_port()
     url, tcp = f"redis://127.0.0.1:{port}", ("--port", str(port), "--bind", "127.0.0.1")
     said = TEMPORARY[request.param]
