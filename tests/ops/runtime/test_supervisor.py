@@ -180,7 +180,7 @@ def test_an_impossible_data_folder_is_named_with_its_setting(tmp_path: Path) -> 
     up = photolog("up", "--data", str(file / "data"), "--port", "0")
 
     assert up.returncode == 1
-    assert f"PHOTOLOG_DATA: the folder {file}/data cannot be used" in up.stderr
+    assert f"PHOTOLOG_DATA: cannot use the folder {file}/data" in up.stderr
     assert "Traceback" not in up.stderr
 
 
@@ -206,7 +206,7 @@ def test_files_in_the_place_of_folders_end_the_start_with_a_reason(data: Path) -
     up = photolog("up", "--data", str(data), "--port", "0")
 
     assert up.returncode == 1
-    assert f"the folder {data}/blobs cannot be used" in up.stderr
+    assert f"cannot use the folder {data}/blobs" in up.stderr
     assert "Traceback" not in up.stderr
 
 
