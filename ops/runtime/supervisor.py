@@ -218,7 +218,7 @@ class _System:
         if valkey.cut():
             logger.warning(
                 "removed an incomplete record from the end of the log, as a power cut leaves: its "
-                "write was never confirmed, so no accepted photo is lost"
+                "write was never confirmed, so nothing that was accepted is lost"
             )
         return valkey.url
 

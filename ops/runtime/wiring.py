@@ -109,7 +109,8 @@ async def open_log(
 
     ``settled``, by default for patient callers and those that create, makes reads wait until they
     are as durable as ``append_wait_replicas`` requires. A caller that appends, removes something or
-    stores what it reads needs that. Any other reader may see an event that is lost later.
+    stores what it reads needs that. Any other reader works with any number of replicas, and may see
+    an event that is lost later.
 
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.
@@ -139,9 +140,7 @@ async def open_log(
         log.guarantee = given
         log.answered = Answered(log, log.partitions, settings.answers_remembered)
         if patient:
-            starting.info(
-                "opened the log at %s, partitions: %d", _location(settings), log.partitions
-            )
+            starting.info("opened the log at %s, partitions: %d", _url(settings), log.partitions)
             for risk in risks:
                 logger.warning("PHOTOLOG_REDIS_URL: %s", risk)
         yield log
@@ -166,11 +165,11 @@ async def _join(
     except (Denied, UnsuitableServer) as error:
         raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
     if log is None:
-        raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_location(settings)}")
+        raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_url(settings)}")
     return log, risks, given
 
 
-def _location(settings: Settings) -> str:
+def _url(settings: Settings) -> str:
     """Return the URL of the log without the password."""
     return shown("redis_url", redis_url(settings))
 

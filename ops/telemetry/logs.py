@@ -98,6 +98,8 @@ def configure(settings: Settings, role: str, *, quiet: bool = True) -> None:
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         if not issubclass(kind, KeyboardInterrupt):
-            logging.getLogger("photolog").critical("ended by a bug", exc_info=(kind, error, trace))
+            logging.getLogger("photolog").critical(
+                "an unexpected error ended this process", exc_info=(kind, error, trace)
+            )
 
     sys.excepthook = uncaught
