@@ -18,6 +18,7 @@ from minio.error import S3Error
 
 from ops.process.embedded_valkey import valkey_binary
 from tests.certificates import Certified
+from tests.ports import free_port
 
 LONG = bool(os.environ.get("LONG_TESTS"))
 """Whether tests that draw samples try all cases, or many more samples."""
@@ -105,12 +106,6 @@ def minio_binary() -> str | None:
         asked = subprocess.run([go, "env", "GOPATH"], capture_output=True, text=True)
         places.append(f"{asked.stdout.strip()}/bin")
     return shutil.which("minio", path=":".join(places))
-
-
-def free_port() -> int:
-    """Return a port that is free at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class MinioServer:

@@ -31,13 +31,13 @@ def command(*words: str) -> str:
 
 
 def sent_by_scripts() -> Iterator[str]:
-    for path in FOLDER.glob("*.lua"):
+    for path in FOLDER.rglob("*.lua"):
         for found in re.finditer(r'redis\.p?call\("(\w+)"(?:, "(\w+)")?', path.read_text("utf-8")):
             yield command(*filter(None, found.groups()))
 
 
 def sent_by_code() -> Iterator[str]:
-    for path in FOLDER.glob("*.py"):
+    for path in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 yield from _sent(node, node.func)
