@@ -76,7 +76,7 @@ def command(server: Server, stage: str, name: str | None, ahead: int, as_json: b
     async def run() -> backfill.Progress:
         async with connected(server.url, server.token) as client:
             operations = Operations(client)
-            return await backfill.backfill(operations, stage, run_name, ahead=ahead, report=told)
+            return await backfill.backfill(operations, stage, run_name, ahead=ahead, told=told)
 
     again = f"To go on: photolog backfill {shlex.quote(stage)} --run {shlex.quote(run_name)}"
     try:

@@ -32,22 +32,22 @@ async def backfill(
     run: str,
     *,
     ahead: int,
-    report: Callable[[Progress], None],
+    told: Callable[[Progress], None],
 ) -> Progress:
     """Request the stage page by page, while no more than ``ahead`` tasks wait in the low lanes.
 
-    ``report`` is called with the same, updated progress. An interrupted backfill continues when it
+    ``told`` is called with the same, updated progress. An interrupted backfill continues when it
     is called again with the same ``run``: each photo is requested once.
     """
     progress, cursor = Progress(), None
     while True:
-        await _wait_for_capacity(operations, stage, ahead, progress, report)
+        await _wait_for_capacity(operations, stage, ahead, progress, told)
         page = await operations.backfill(stage, run, cursor)
         progress.total = progress.total if page.total is None else page.total
         progress.requested += page.requested
         progress.already += page.already
         progress.skipped.update(each.code for each in page.skipped)
-        report(progress)
+        told(progress)
         cursor = page.next_cursor
         if cursor is None:
             return progress
@@ -58,12 +58,12 @@ async def _wait_for_capacity(
     stage: str,
     ahead: int,
     progress: Progress,
-    report: Callable[[Progress], None],
+    told: Callable[[Progress], None],
 ) -> None:
     while True:
         queues = await operations.queues()
         progress.waiting, progress.paused = queues.waiting_low, _is_paused(queues, stage)
-        report(progress)
+        told(progress)
         if progress.waiting <= ahead:
             return
         await anyio.sleep(LOOK_S)

@@ -138,7 +138,7 @@ class TestBackfill:
     async def run(
         self, operations: Operations, told: Callable[[Progress], None] = lambda _: None
     ) -> Progress:
-        return await backfill(operations, "placeholder", "first", ahead=10, report=told)
+        return await backfill(operations, "placeholder", "first", ahead=10, told=told)
 
     async def test_it_waits_before_each_page_while_too_much_stands_in_the_low_lanes(self) -> None:
         operations, asked = answering(
