@@ -44,11 +44,11 @@ def _span(data: bytes, begin: int, spans: list[tuple[int, int]]) -> int:
     line = data.find(b"\r\n", begin)
     if line < 0:
         raise _Incomplete
-    end, kind, said = line + 2, data[begin], data[begin + 1 : line]
+    end, kind, number = line + 2, data[begin], data[begin + 1 : line]
     if kind in _BULK:
-        end += max(0, int(said) + 2)
+        end += max(0, int(number) + 2)
     elif kind in _PARTS:
-        for _ in range(_PARTS[kind] * int(said)):
+        for _ in range(_PARTS[kind] * int(number)):
             end = _span(data, end, spans)
     elif kind not in _WHOLE:
         raise _Incomplete

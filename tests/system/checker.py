@@ -166,9 +166,9 @@ def _photos(entries: list[list[Entry]], partition: int, found: Findings) -> list
 def _check_fields(photo_id: str, entry: Entry, found: Findings) -> None:
     """Check that the entry's own fields match its body."""
     event = entry.event
-    said = tuple(entry.fields[name].decode() for name in (b"t", b"p", b"v"))
-    if said != (event["type"], photo_id, str(event["metadata"]["photoVersion"])):
-        found.problems.append(f"{photo_id}: {entry.position} is filed as {said}")
+    filed = tuple(entry.fields[name].decode() for name in (b"t", b"p", b"v"))
+    if filed != (event["type"], photo_id, str(event["metadata"]["photoVersion"])):
+        found.problems.append(f"{photo_id}: {entry.position} is filed as {filed}")
 
 
 def _note(photo: Photo, found: Findings) -> None:

@@ -188,17 +188,17 @@ async def _ask(
 ) -> httpx.Response:
     """Return the first answer that does not ask for a retry."""
     deadline = time.monotonic() + PATIENCE_S
-    said = "nothing"
+    reason = "nothing"
     while time.monotonic() < deadline:
         try:
             answer = await http.request(method, path, headers=headers, files=files, data=data)
         except httpx.TransportError as error:
-            said = repr(error)
+            reason = repr(error)
             await anyio.sleep(0.01)
             continue
         if answer.status_code not in (503, 507):
             return answer
-        said = answer.text
-        assert answer.status_code == 507 or "Retry-After" in answer.headers, said
+        reason = answer.text
+        assert answer.status_code == 507 or "Retry-After" in answer.headers, reason
         await anyio.sleep(HURRY_S)
-    raise TimeoutError(f"{method} {path} was not accepted within {PATIENCE_S:g} s: {said}")
+    raise TimeoutError(f"{method} {path} was not accepted within {PATIENCE_S:g} s: {reason}")

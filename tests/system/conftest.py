@@ -8,14 +8,14 @@ import pytest
 
 from store.log.log import Log
 from store.redis.connection import Client
-from tests.system.ledger import Book
+from tests.system.ledger import Ledger
 
 
 @pytest.fixture
-async def book(redis: Client, prefix: str, tmp_path: Path) -> Book:
+async def ledger(redis: Client, prefix: str, tmp_path: Path) -> Ledger:
     """An empty log of one partition, for a test to write by hand."""
     await Log.open(redis, prefix=prefix)
-    return Book(redis, prefix, tmp_path)
+    return Ledger(redis, prefix, tmp_path)
 
 
 @pytest.fixture

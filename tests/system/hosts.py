@@ -98,13 +98,13 @@ async def upload(http: httpx.AsyncClient, text: str) -> dict[str, Any]:
                 headers={"Idempotency-Key": key},
             )
         except httpx.TransportError as error:
-            said = repr(error)
+            reason = repr(error)
         else:
             if answer.is_success:
                 return answer.json()
-            said = answer.text
-            assert answer.status_code == 503, said
-        assert time.monotonic() < deadline, f"not accepted within {DEADLINE_S:g} s: {said}"
+            reason = answer.text
+            assert answer.status_code == 503, reason
+        assert time.monotonic() < deadline, f"not accepted within {DEADLINE_S:g} s: {reason}"
         await asyncio.sleep(0.1)
 
 
@@ -123,10 +123,10 @@ async def completed(http: httpx.AsyncClient, photo_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + DEADLINE_S
     while True:
         answer = await http.get(f"/api/photos/{photo_id}")
-        said = answer.text
+        reason = answer.text
         if answer.is_success and answer.json()["processingStatus"] == "completed":
             return answer.json()
-        assert time.monotonic() < deadline, f"not completed within {DEADLINE_S:g} s: {said}"
+        assert time.monotonic() < deadline, f"not completed within {DEADLINE_S:g} s: {reason}"
         await asyncio.sleep(0.05)
 
 

@@ -21,7 +21,7 @@ RETRY_AT = "2026-11-23T10:00:05.000Z"
 REASON = {"category": "resource", "error": "It died."}
 
 
-class Book:
+class Ledger:
     """Write a log and files by hand, correct or broken, as a test needs them."""
 
     def __init__(self, redis: Client, prefix: str, root: Path) -> None:

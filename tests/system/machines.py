@@ -146,7 +146,7 @@ def _machine(folder: Path, number: int, port: int, common: dict[str, str], worke
     own = common | {"PHOTOLOG_DATA": str(data), "PHOTOLOG_PORT": str(port)}
 
     def role(kind: str, name: str) -> Role:
-        return Role(kind, f"{name}-{number}", own, folder / f"{name}.said")
+        return Role(kind, f"{name}-{number}", own, folder / f"{name}.log")
 
     roles = [role("gateway", "gateway"), role("projector", "projector")]
     roles += [role("worker", f"worker-{each}") for each in range(workers)]

@@ -25,13 +25,13 @@ class Role:
     ``unasked`` describes each end that the test did not cause, with the last log lines.
     """
 
-    def __init__(self, kind: str, name: str, environment: dict[str, str], said: Path) -> None:
+    def __init__(self, kind: str, name: str, environment: dict[str, str], log_file: Path) -> None:
         self.kind = kind
         self.name = name
         self.unasked: list[str] = []
         self._announced = Path(environment["PHOTOLOG_DATA"], METRICS, name)
         self._environment = environment
-        self._said = said
+        self._log_file = log_file
         self._ended = False
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,13 +43,13 @@ class Role:
     def start(self) -> None:
         self._ended = False
         self._announced.unlink(missing_ok=True)  # a killed process leaves it behind
-        with self._said.open("ab") as said:
+        with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*PHOTOLOG, self.kind, "--name", self.name],
                 env={**os.environ, **self._environment},
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=log,
+                stderr=log,
             )
 
     async def ready(self) -> None:
@@ -96,11 +96,11 @@ class Role:
             self._process.kill()
             self._process.wait()
 
-    def said(self) -> list[str]:
-        return self._said.read_text("utf-8", "replace").splitlines()
+    def log_lines(self) -> list[str]:
+        return self._log_file.read_text("utf-8", "replace").splitlines()
 
     def _note(self, status: int) -> None:
-        tail = "\n    ".join(self.said()[-TAIL_LINES:])
+        tail = "\n    ".join(self.log_lines()[-TAIL_LINES:])
         self.unasked.append(f"{self.name} ended by itself with status {status}:\n    {tail}")
 
     def _signal(self, number: signal.Signals) -> str:

@@ -27,8 +27,8 @@ def differences(file: Path, found: Findings) -> list[str]:
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         shown = _rows(db, "SELECT id, client_id, sha256, job_id, processing_status,"
                           " deleted_at IS NOT NULL, version FROM photos")  # fmt: skip
-        told = _rows(db, "SELECT partition || ':' || ms || '-' || seq, type, photo_id, client_id,"
-                         " body FROM history")  # fmt: skip
+        stored = _rows(db, "SELECT partition || ':' || ms || '-' || seq, type, photo_id, client_id,"
+                           " body FROM history")  # fmt: skip
     events = {
         entry.position: (
             entry.event["type"],
@@ -38,9 +38,9 @@ def differences(file: Path, found: Findings) -> list[str]:
         for of_partition in found.entries
         for entry in of_partition
     }
-    bodies = {position: msgspec.json.decode(row[3]) for position, row in told.items()}
+    bodies = {position: msgspec.json.decode(row[3]) for position, row in stored.items()}
     return [
-        *_compared("history", {key: row[:3] for key, row in told.items()}, events),
+        *_compared("history", {key: row[:3] for key, row in stored.items()}, events),
         *_compared("photos", shown, {photo.photo_id: _row(photo) for photo in found.photos}),
         *_compared(
             "the bodies of history",

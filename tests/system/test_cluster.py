@@ -100,7 +100,7 @@ async def test_a_dead_master_stops_its_own_partitions_and_no_others(
         await main_job(running, stopped)
 
 
-async def test_the_queues_are_shown_without_what_operators_said_while_that_is_away(
+async def test_the_queues_are_shown_without_controls_while_those_are_unavailable(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
     settings = settings_of(tmp_path / "host", servers.url)

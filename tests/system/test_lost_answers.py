@@ -80,11 +80,11 @@ async def named(log: Log, lost: set[str], *watched: Log) -> None:
             for each, kept in zip(watched, untold, strict=True):
                 await data_loss.look(each, kept, source="gateway")
             try:
-                told = [photo for alert in await alerts(log) for photo in alert.photo_ids]
+                reported = [photo for alert in await alerts(log) for photo in alert.photo_ids]
             except StoreError:  # a failover is in progress
-                told = []
-            if set(told) >= lost:
-                assert sorted(told) == sorted(lost)
+                reported = []
+            if set(reported) >= lost:
+                assert sorted(reported) == sorted(lost)
                 return
             await anyio.sleep(0.05)
 

@@ -99,7 +99,7 @@ async def test_a_full_disk_under_the_blobs_refuses_uploads_and_keeps_the_tasks(d
         ballast = fill(disk)
         _send(worker, signal.SIGCONT)
         refused = await _ask_once(data, "refused")
-        await _until(lambda: _said(system, "waits: the disk of the blobs is full"))
+        await _until(lambda: _count_in_log(system, "waits: the disk of the blobs is full"))
         ballast.unlink()
         await _upload(data, ["refused"], photos)
         found = await settled(data)
@@ -114,7 +114,7 @@ async def test_a_full_disk_under_the_read_model_holds_up_no_photo(data: Path) ->
     with small_disk(data / "read-model", 2 << 20) as disk, System(data) as system:
         ballast = fill(disk)
         photos = await _upload(data, range(20))
-        await _until(lambda: _said(system, "waits: the disk of the read model is full"))
+        await _until(lambda: _count_in_log(system, "waits: the disk of the read model is full"))
         found = await settled(data)
         ballast.unlink()
         stale = await stale_tables(data)
@@ -172,10 +172,10 @@ async def test_what_a_frozen_worker_brings_too_late_is_dropped(
                 await _upload(data, range(len(photos), len(photos) + 3), photos)
         _send(worker, signal.SIGSTOP)
         found = await settled(data)
-        dropped = _said(system, "went to another worker")
+        dropped = _count_in_log(system, "went to another worker")
         _send(worker, signal.SIGCONT)
         _send(decoder, signal.SIGCONT)
-        await _until(lambda: _said(system, "went to another worker") > dropped)
+        await _until(lambda: _count_in_log(system, "went to another worker") > dropped)
         found_later = await settled(data)
         stories = await _stories(data)
 
@@ -288,7 +288,7 @@ def _children(pid: int | None) -> list[int]:
     return [int(child) for child in listed.split()]
 
 
-def _said(system: System, words: str) -> int:
+def _count_in_log(system: System, words: str) -> int:
     """Return how often the system's log contains the words."""
     return system.log.read_text().count(words)
 

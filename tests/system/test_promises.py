@@ -6,17 +6,17 @@ import pytest
 
 from tests.system.checker import Findings
 from tests.system.clients import Accepted, Answer
-from tests.system.ledger import Book
+from tests.system.ledger import Ledger
 from tests.system.promises import broken_promises
 
 
 @pytest.fixture
-async def found(book: Book) -> Findings:
-    await book.process(await book.upload(photo_id="kept", content="bytes"))
-    await book.upload(photo_id="gone", content="others")
-    await book.tell("photo.deleted", "gone")
-    await book.tell("photo.erased", "gone")
-    return await book.examined()
+async def found(ledger: Ledger) -> Findings:
+    await ledger.process(await ledger.upload(photo_id="kept", content="bytes"))
+    await ledger.upload(photo_id="gone", content="others")
+    await ledger.tell("photo.deleted", "gone")
+    await ledger.tell("photo.erased", "gone")
+    return await ledger.examined()
 
 
 def sha256(text: str) -> str:

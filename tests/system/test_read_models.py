@@ -9,18 +9,18 @@ import msgspec
 import pytest
 
 from tests.system.checker import Findings
-from tests.system.ledger import Book
+from tests.system.ledger import Ledger
 from tests.system.read_models import differences
 
 
 @pytest.fixture
-async def found(book: Book) -> Findings:
-    await book.process(await book.upload(photo_id="one"))
-    await book.fail(await book.upload(photo_id="two"), "validation")
-    await book.tell("photo.deleted", "two")
-    await book.tell("photo.erased", "two")
-    await book.tell("pipeline.paused")
-    return await book.examined()
+async def found(ledger: Ledger) -> Findings:
+    await ledger.process(await ledger.upload(photo_id="one"))
+    await ledger.fail(await ledger.upload(photo_id="two"), "validation")
+    await ledger.tell("photo.deleted", "two")
+    await ledger.tell("photo.erased", "two")
+    await ledger.tell("pipeline.paused")
+    return await ledger.examined()
 
 
 @pytest.fixture

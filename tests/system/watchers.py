@@ -100,11 +100,11 @@ class Watcher:
         missing = [each for each in expected if each not in counts]
         twice = [each for each, count in counts.items() if count > 1]
         for what, positions in (
-            ("was told of events that are not in the log", made_up),
-            ("was told of events that are not its room's, or came before it did", astray),
+            ("received events that are not in the log", made_up),
+            ("received events of other rooms or from before its entry", astray),
             ("missed events", missing),
-            ("was told of events more than once", twice),
-            ("was told of events out of order", self._out_of_order()),
+            ("received events more than once", twice),
+            ("received events out of order", self._out_of_order()),
         ):
             if positions:
                 first = ", ".join(positions[:NAMED])

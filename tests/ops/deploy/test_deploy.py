@@ -352,8 +352,10 @@ def test_systemd_accepts_a_unit(unit: Path, tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", str(copy / name)], capture_output=True, text=True
     )
 
-    said = [line for line in done.stderr.splitlines() if str(copy) in line or "photolog" in line]
-    assert (done.returncode, said) == (0, [])
+    complaints = [
+        line for line in done.stderr.splitlines() if str(copy) in line or "photolog" in line
+    ]
+    assert (done.returncode, complaints) == (0, [])
 
 
 @pytest.mark.parametrize(

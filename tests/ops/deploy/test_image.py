@@ -112,7 +112,7 @@ def redis() -> Generator[Path]:
             server.wait()
 
 
-def said(path: Path, *commands: str) -> list[str]:
+def replies(path: Path, *commands: str) -> list[str]:
     """Return the server's answer to each command."""
     with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rb") as answers:
         connection.settimeout(DEADLINE_S)
@@ -129,8 +129,8 @@ def test_redis_needs_a_password_and_limits_photologs_permissions(
 ) -> None:
     password = VALUES["REDIS_PASSWORD"]
 
-    assert said(redis, "PING")[0].startswith("-NOAUTH")
-    signed_in, ping, flush, other, config = said(
+    assert replies(redis, "PING")[0].startswith("-NOAUTH")
+    signed_in, ping, flush, other, config = replies(
         redis,
         f"AUTH photolog {password}",
         "PING",
@@ -142,7 +142,7 @@ def test_redis_needs_a_password_and_limits_photologs_permissions(
     for answer in (flush, other, config):
         assert answer.startswith("-NOPERM")
     admin = f"AUTH {VALUES['REDIS_ADMIN_PASSWORD']}"
-    assert said(redis, admin, "SAVE")[1] == "+OK"
+    assert replies(redis, admin, "SAVE")[1] == "+OK"
 
 
 @pytest.fixture

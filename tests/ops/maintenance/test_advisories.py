@@ -136,6 +136,6 @@ def test_the_check_loads_no_library_into_this_process() -> None:
         "print('PIL' in sys.modules, 'pillow_heif' in sys.modules)"
     )
 
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
 
-    assert said == b"False False\n"
+    assert done == b"False False\n"

@@ -82,7 +82,7 @@ def rewritten(fields: Fields, **metadata: Any) -> Fields:
     return fields | {b"b": msgspec.msgpack.encode(event)}
 
 
-def told(found: Audit) -> list[tuple[str, int, str]]:
+def breaks_in(found: Audit) -> list[tuple[str, int, str]]:
     return [(each.chain, each.version, each.problem) for each in found.breaks]
 
 
@@ -110,7 +110,7 @@ async def test_a_rewritten_event_is_revealed_by_the_next_one(log: Log) -> None:
 
     found = await audit(log)
     problem = "its prev is not the SHA-256 of version 3 as stored"
-    assert told(found) == [(photo_id, 4, problem)]
+    assert breaks_in(found) == [(photo_id, 4, problem)]
     assert found.breaks[0].position == f"0:{(await stored(log))[3][0]}"
     assert found.photos == 2
 
@@ -132,7 +132,7 @@ async def test_removed_events_leave_a_gap(log: Log) -> None:
 
     await tamper(log, lambda entries: [*entries[:1], *entries[2:5], *entries[7:]])
 
-    assert told(await audit(log)) == [
+    assert breaks_in(await audit(log)) == [
         (one, 3, "version 2 is missing before it"),
         (two, 3, "versions 1 to 2 are missing before it"),
     ]
@@ -148,7 +148,7 @@ async def test_an_inserted_event_repeats_a_version(log: Log) -> None:
 
     await tamper(log, put_in)
 
-    assert told(await audit(log)) == [
+    assert breaks_in(await audit(log)) == [
         (photo_id, 3, "it follows version 3"),
         (photo_id, 4, "its prev is not the SHA-256 of version 3 as stored"),
     ]
@@ -160,7 +160,7 @@ async def test_a_first_event_that_names_a_previous_one_is_broken(log: Log) -> No
     await tamper(log, lambda entries: at(0, lambda of: rewritten(of, prev="1" * 64))(entries[:1]))
 
     problem = "it is the first event, but its prev is not 64 zeros"
-    assert told(await audit(log)) == [(photo_id, 1, problem)]
+    assert breaks_in(await audit(log)) == [(photo_id, 1, problem)]
 
 
 async def test_fields_that_contradict_the_body_are_named(log: Log) -> None:
@@ -169,7 +169,7 @@ async def test_fields_that_contradict_the_body_are_named(log: Log) -> None:
 
     await tamper(log, at(0, lambda fields: fields | wrong))
 
-    assert told(await audit(log)) == [
+    assert breaks_in(await audit(log)) == [
         (photo_id, 1, "its field t is 'photo.erased', but its body says 'photo.uploaded'"),
         (photo_id, 1, "its field v is '7', but its body says '1'"),
         (photo_id, 1, f"its field p is 'another', but its body says '{photo_id}'"),
@@ -182,7 +182,7 @@ async def test_a_body_that_is_not_an_event_is_named_and_the_audit_goes_on(log: L
     await tamper(log, at(0, lambda fields: fields | {b"b": b"\xc1"}))
 
     found = await audit(log)
-    assert [problem for _, _, problem in told(found)] == [
+    assert [problem for _, _, problem in breaks_in(found)] == [
         "its body is not an event",
         "its prev is not the SHA-256 of version 1 as stored",
     ]
@@ -194,7 +194,7 @@ async def test_a_foreign_entry_is_named(log: Log) -> None:
     await log.redis.xadd(log.keys.log(0), {"what": "ever"})
 
     found = await audit(log)
-    assert told(found) == [("?", 0, "it is not an event")]
+    assert breaks_in(found) == [("?", 0, "it is not an event")]
     assert (found.photos, found.events) == (0, 0)
 
 
@@ -214,7 +214,7 @@ async def test_a_foreign_entry_with_a_photos_name_is_no_link_of_its_chain(log: L
     await log.execute(DeletePhoto(photo_id=photo_id), client_id="alice", context=CONTEXT)
 
     found = await audit(log)
-    assert told(found) == [("?", 0, "it is not an event")]
+    assert breaks_in(found) == [("?", 0, "it is not an event")]
     assert (found.photos, found.events) == (1, 2)
 
 
@@ -258,7 +258,7 @@ async def test_the_events_of_the_pipeline_are_a_chain_of_their_own(log: Log) -> 
     assert (whole.photos, whole.events, whole.breaks) == (1, 7, [])
     assert (broken.photos, broken.events) == (0, 2)
     problem = "its prev is not the SHA-256 of version 1 as stored"
-    assert told(broken) == [("pipeline", 2, problem)]
+    assert breaks_in(broken) == [("pipeline", 2, problem)]
 
 
 async def test_a_photo_whose_events_are_in_two_partitions_is_broken(log: Log) -> None:
@@ -268,7 +268,7 @@ async def test_a_photo_whose_events_are_in_two_partitions_is_broken(log: Log) ->
 
     found = await audit(spread)
 
-    assert told(found) == [(photo_id, 1, "it follows version 5")]
+    assert breaks_in(found) == [(photo_id, 1, "it follows version 5")]
     assert len(found.positions) == 2
 
 

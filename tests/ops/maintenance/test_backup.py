@@ -41,11 +41,11 @@ def test_a_backup_of_a_running_system_is_restored_completely(
     busy.start()
     try:
         rewrite(system)
-        said = run(*blocks(section("Back up")), data=system.data, backup=backup)
+        done = run(*blocks(section("Back up")), data=system.data, backup=backup)
     finally:
         enough.set()
         busy.join()
-    assert said.returncode == 0, said.stdout + said.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     system.stop()
 
     audited = run(AUDIT, data=system.data, backup=backup)
@@ -56,12 +56,12 @@ def test_a_backup_of_a_running_system_is_restored_completely(
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (restored / "read-model").exists()
     with System(restored) as again:
-        said = run(check, data=restored, backup=backup)
-        assert said.returncode == 0, said.stdout + said.stderr
+        done = run(check, data=restored, backup=backup)
+        assert done.returncode == 0, done.stdout + done.stderr
         anchor = (backup / "anchor").read_text().splitlines()[-1]
         assert re.fullmatch(r"anchor [0-9a-f]{64}  up to 0:\d+-\d+", anchor)
-        assert f"\n{anchor}\n" in said.stdout
-        assert " 0 of them missing" in said.stdout
+        assert f"\n{anchor}\n" in done.stdout
+        assert " 0 of them missing" in done.stdout
         with client(again) as http:
             for photo_id in photo_ids:
                 assert http.get(f"/api/photos/{photo_id}/original").is_success

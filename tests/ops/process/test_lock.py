@@ -17,8 +17,8 @@ def _dead_pid() -> int:
 
 
 def test_only_one_holder_locks_a_folder_at_a_time(data: Path) -> None:
-    said = f"as process {os.getpid()}"
-    with locked(data), pytest.raises(StartFailed, match=said), locked(data):
+    message = f"as process {os.getpid()}"
+    with locked(data), pytest.raises(StartFailed, match=message), locked(data):
         pass
     with locked(data):
         pass
@@ -52,14 +52,14 @@ def test_this_machine_reaches_a_listening_socket(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "message"),
     [
         ("no.such.host.invalid", "PHOTOLOG_HOST: no.such.host.invalid has no address"),
         ("203.0.113.1", "PHOTOLOG_HOST, PHOTOLOG_PORT: cannot listen on port 0 of 203.0.113.1"),
     ],
 )
-def test_an_address_of_another_machine_is_named_with_its_setting(host: str, said: str) -> None:
+def test_an_address_of_another_machine_is_named_with_its_setting(host: str, message: str) -> None:
     with pytest.raises(StartFailed) as error:
         listen(host, 0)
 
-    assert str(error.value).startswith(said)
+    assert str(error.value).startswith(message)

@@ -36,6 +36,6 @@ def test_the_limit_is_raised_as_far_as_the_system_allows() -> None:
         "from ops.runtime.descriptors import raise_limit; print(raise_limit())"
     )
 
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
-    assert said.stdout.strip() == "128", said.stderr
+    assert done.stdout.strip() == "128", done.stderr

@@ -49,11 +49,11 @@ def test_a_server_without_a_log_does_not_count_as_an_empty_log(
 ) -> None:
     with valkey(own_folder):
         url = url_in(own_folder)
-        told = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
+        done = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
         keys = asyncio.run(_keys(url))
 
-    assert told.exit_code == 1
-    assert "PHOTOLOG_REDIS_URL: there is no log at" in told.stderr
+    assert done.exit_code == 1
+    assert "PHOTOLOG_REDIS_URL: there is no log at" in done.stderr
     assert keys == 0
 
 
@@ -68,10 +68,10 @@ def test_another_systems_log_changes_nothing_in_the_folder(
     with valkey(own_folder):
         url = url_in(own_folder)
         asyncio.run(_another_log(url))
-        told = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
+        done = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
 
-    assert told.exit_code == 1
-    assert "belong to two systems" in told.stderr
+    assert done.exit_code == 1
+    assert "belong to two systems" in done.stderr
     assert set(blobs.glob("originals/*/*")) == originals != set()
     assert (shared_system.data / "read-model" / "current").read_text() == model
 
@@ -108,8 +108,8 @@ def _uploaded(system: System, folder: Path) -> str:
     """Upload a photo, wait until it is completed, and return its id."""
     picture = folder / "a.jpg"
     picture.write_bytes(jpeg())
-    told = run("--data", str(system.data), "upload", "--wait", "--json", str(picture))
-    return json.loads(told.stdout.splitlines()[0])["photoId"]
+    done = run("--data", str(system.data), "upload", "--wait", "--json", str(picture))
+    return json.loads(done.stdout.splitlines()[0])["photoId"]
 
 
 async def _keys(url: str) -> int:

@@ -75,7 +75,7 @@ def temporary(
     """The URL of a server that is unusable for now, what a role logs, and how it recovers."""
     port = free_port()
     url, tcp = f"redis://127.0.0.1:{port}", ("--port", str(port), "--bind", "127.0.0.1")
-    said = TEMPORARY[request.param]
+    reason = TEMPORARY[request.param]
     server = partial(valkey, own_folder, *tcp)
 
     def tell(*command: str) -> Callable[[], None]:
@@ -90,7 +90,7 @@ def temporary(
         match request.param:
             case "a server that is a replica":
                 stack.enter_context(server("--replicaof", "127.0.0.1 9"))
-                yield url, said, tell("REPLICAOF", "NO", "ONE")
+                yield url, reason, tell("REPLICAOF", "NO", "ONE")
             case "a server that loads its data":
                 often = "--loading-process-events-interval-bytes", "1024"
                 stack.enter_context(server("--enable-debug-command", "yes", *often))
@@ -100,13 +100,13 @@ def temporary(
                 loading = Thread(target=suppressed(tell("DEBUG", "RELOAD")), daemon=True)
                 loading.start()
                 wait_until(lambda: is_loading(port), "the server loads its data")
-                yield url, said, tell("CONFIG", "SET", "key-load-delay", "0")
+                yield url, reason, tell("CONFIG", "SET", "key-load-delay", "0")
             case "a name that is not known":
-                yield url.replace("127.0.0.1", "nobody.invalid"), said, lambda: None
+                yield url.replace("127.0.0.1", "nobody.invalid"), reason, lambda: None
             case _:
                 stack.enter_context(server("--cluster-enabled", "yes"))
                 fill = tell("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-                yield url.replace("redis:", "redis+cluster:"), said, fill
+                yield url.replace("redis:", "redis+cluster:"), reason, fill
 
 
 def is_loading(port: int) -> bool:
@@ -132,11 +132,11 @@ async def test_a_role_waits_for_a_temporary_problem_and_logs_it(
     caplog: pytest.LogCaptureFixture,
     prefix: str,
 ) -> None:
-    url, said, heal = temporary
+    url, reason, heal = temporary
     settings = Settings(data=str(data), redis_url=url)
 
     async def says() -> None:
-        while said not in caplog.text:
+        while reason not in caplog.text:
             await anyio.sleep(0.05)
 
     with anyio.fail_after(DEADLINE_S):
@@ -150,7 +150,7 @@ async def test_a_role_waits_for_a_temporary_problem_and_logs_it(
             tasks.start_soon(join)
             await says()
             assert "waiting for Redis" in caplog.text
-            with pytest.raises(Unavailable, match=said):
+            with pytest.raises(Unavailable, match=reason):
                 async with wiring.open_log(settings):
                     pass
             heal()
@@ -187,7 +187,7 @@ OF_A_SYSTEM = [
 
 
 @pytest.mark.parametrize(
-    ("role", "settings", "said"),
+    ("role", "settings", "message"),
     [
         *((role, *each) for role in ("gateway", "projector", "worker") for each in WRONG),
         *(("up", *each) for each in [*WRONG, *OF_A_SYSTEM]),
@@ -195,14 +195,14 @@ OF_A_SYSTEM = [
     ],
 )
 def test_contradictory_settings_end_a_role_at_its_start(
-    data: Path, role: str, settings: dict[str, str], said: str
+    data: Path, role: str, settings: dict[str, str], message: str
 ) -> None:
     variables = {f"PHOTOLOG_{name.upper()}": value for name, value in settings.items()}
 
     shown = run(role, "--data", str(data), PHOTOLOG_PORT="0", **variables)
 
     assert shown.exit_code == 1
-    assert shown.stderr.splitlines()[-1].startswith(f"Error: {said}")
+    assert shown.stderr.splitlines()[-1].startswith(f"Error: {message}")
     assert "waiting for" not in shown.stderr
     assert not data.exists()
 
@@ -219,12 +219,12 @@ def test_roles_find_each_other_without_a_supervisor(data: Path, valkey_url: str)
         for process in (gateway, projector):
             process.send_signal(signal.SIGINT)
             assert process.wait(DEADLINE_S) == 0
-    said = {role: (data.parent / f"{role}.log").read_text() for role in ("projector", "gateway")}
-    assert all(f"opened the log at {valkey_url}, partitions: 1\n" in text for text in said.values())
-    assert f"listening at http://127.0.0.1:{port}\n" in said["gateway"]
-    assert said["projector"].count("\n") == 1
-    assert "the log is on one server without a replica" in said["gateway"]
-    assert said["gateway"].count("\n") == 3
+    logs = {role: (data.parent / f"{role}.log").read_text() for role in ("projector", "gateway")}
+    assert all(f"opened the log at {valkey_url}, partitions: 1\n" in text for text in logs.values())
+    assert f"listening at http://127.0.0.1:{port}\n" in logs["gateway"]
+    assert logs["projector"].count("\n") == 1
+    assert "the log is on one server without a replica" in logs["gateway"]
+    assert logs["gateway"].count("\n") == 3
 
 
 def _answers(url: str) -> bool:
@@ -240,11 +240,11 @@ def test_up_uses_an_external_redis_and_the_requested_number_of_workers(
     monkeypatch.setenv("PHOTOLOG_REDIS_URL", valkey_url)
     monkeypatch.setenv("PHOTOLOG_DECODERS", "1")
     with System(data, "--workers", "2") as system:
-        said = [line for line in system.log.read_text().splitlines() if STARTING not in line]
+        lines = [line for line in system.log.read_text().splitlines() if STARTING not in line]
         roles = {role: system.pid_of(role) for role in ("valkey", "worker-1", "worker-2")}
         assert system.stop() == 0
 
-    [risk] = said
+    [risk] = lines
     assert "WARNING PHOTOLOG_APPEND_WAIT_REPLICAS: the log is on one server without a rep" in risk
     assert roles["valkey"] is None
     assert roles["worker-1"] is not None

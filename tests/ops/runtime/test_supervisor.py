@@ -61,9 +61,9 @@ def test_every_killed_role_is_restarted_and_photos_continue(shared_system: Syste
     for role, pid in before.items():
         wait_until(lambda r=role, p=pid: shared_system.pid_of(r) not in (None, p), f"a new {role}")
     assert _upload(shared_system, jpeg())["status"] == "completed"
-    said = shared_system.log.read_text()
+    output = shared_system.log.read_text()
     for role in ROLES:
-        assert f"{role} was killed by SIGKILL" in said
+        assert f"{role} was killed by SIGKILL" in output
 
 
 def test_callers_wait_while_the_gateway_restarts(shared_system: System) -> None:

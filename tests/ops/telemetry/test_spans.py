@@ -66,7 +66,7 @@ def test_an_upload_and_all_that_follows_are_one_trace(
         with System(data) as system:
             photo = _processed(system)
             assert system.stop() == 0  # which sends the remaining spans
-            said = system.log.read_text()
+            output = system.log.read_text()
 
     spans = collector.trace(TRACE)
     by_id = {span.span_id: span for span in spans}
@@ -96,7 +96,7 @@ def test_an_upload_and_all_that_follows_are_one_trace(
     }
     assert not [span for span in collector.received if "/health" in span.name]
 
-    lines = [json.loads(line) for line in said.splitlines()]
+    lines = [json.loads(line) for line in output.splitlines()]
     of_photo = [line for line in lines if line.get("photo") == photo["photoId"]]
     assert {line["trace"] for line in of_photo} == {TRACE}
     assert {line["role"] for line in of_photo} == {"gateway", "worker-1"}
