@@ -21,10 +21,10 @@ async def port(tmp_path: Path) -> AsyncGenerator[int]:
         yield int((tmp_path / "metrics" / "worker-1").read_text().split(":")[2].split("/")[0])
 
 
-async def exchange(port: int, request: bytes) -> bytes:
+async def exchange(port: int, sent: bytes) -> bytes:
     """Send the bytes, and return the answer until the connection is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
+    writer.write(sent)
     with anyio.fail_after(DEADLINE_S):
         try:
             return await reader.read()
@@ -44,11 +44,11 @@ async def test_it_answers_prometheus_and_closes_the_connection(port: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "request",
+    "sent",
     [b"GET / HTTP/1.1\r\n\r\n", b"POST /metrics HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"?\r\n\r\n"],
 )
-async def test_other_requests_get_404(port: int, request: bytes) -> None:
-    assert (await exchange(port, request)).startswith(b"HTTP/1.1 404 ")
+async def test_other_requests_get_404(port: int, sent: bytes) -> None:
+    assert (await exchange(port, sent)).startswith(b"HTTP/1.1 404 ")
 
 
 async def test_an_endless_head_closes_the_connection(port: int) -> None:
