@@ -1,4 +1,4 @@
-"""Certificates of an authority of one's own, as servers inside a network have them."""
+"""Certificates of a private authority, as servers inside a network have them."""
 
 import subprocess
 from pathlib import Path
@@ -15,7 +15,7 @@ class Certified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def certify(folder: Path) -> Certified:
-    """New ones in the folder, which is made; they end after a day."""
+    """Create the folder, and in it certificates that are valid for a day."""
     folder.mkdir(parents=True, exist_ok=True)
     made = Certified(
         certificate=folder / "public.crt",

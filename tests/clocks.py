@@ -2,7 +2,7 @@
 
 
 class Clock:
-    """Gives seconds; stands still until it is moved. ``looks`` counts how often it was asked."""
+    """Return seconds that change only when a test moves them; ``looks`` counts the calls."""
 
     def __init__(self) -> None:
         self.now_s = 0.0

@@ -1,4 +1,4 @@
-"""Real servers, one of each per test process, and a log of its own for each test."""
+"""Fixtures: real servers, one of each per test process, and a separate log for each test."""
 
 import shutil
 import signal
@@ -31,13 +31,13 @@ CONTEXT = Context(
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """uvicorn, redis-py and apsw run on asyncio."""
+    """Run tests on asyncio, as uvicorn, redis-py and apsw need."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
 def photos() -> Path:
-    """The folder of real photos; a checkout of its own does not have it."""
+    """The folder of real photos, which is not part of the repository."""
     if not PHOTOS.is_dir():
         pytest.skip(f"no real photos at {PHOTOS}")
     return PHOTOS
@@ -45,14 +45,14 @@ def photos() -> Path:
 
 @pytest.fixture(scope="session")
 def server_folder() -> Generator[Path]:
-    # Not tmp_path: a Unix socket's path may have 107 bytes at most.
+    # Not tmp_path: the path of a Unix socket may have at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="photolog-") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def own_folder(server_folder: Path, prefix: str) -> Path:
-    """For a server of the test's own, see ``tests.servers``; its path is short, too."""
+    """A folder with a short path for a server of one test, see ``tests.servers``."""
     folder = server_folder / prefix
     folder.mkdir()
     return folder
@@ -88,7 +88,7 @@ def valkey_url(server_folder: Path) -> Generator[str]:
 
 @pytest.fixture(scope="session")
 def debian_redis_url(server_folder: Path) -> Generator[str]:
-    """Debian's server, the oldest we support."""
+    """Debian's server, the oldest supported one."""
     binary = shutil.which("redis-server")
     if binary is None:
         unavailable("no redis-server on this machine: apt-get install redis-server")
@@ -118,7 +118,7 @@ async def redis(valkey_url: str) -> AsyncGenerator[Client]:
 
 @pytest.fixture
 def partitions() -> int:
-    """How many partitions the test's log has: parametrize a test with another number."""
+    """The number of partitions of the test's log; parametrize a test to change it."""
     return 1
 
 
@@ -129,11 +129,11 @@ async def log(redis: Client, prefix: str, partitions: int) -> Log:
 
 
 one_and_three = pytest.mark.parametrize("partitions", [1, 3])
-"""For tests of what must not depend on the number of partitions."""
+"""For tests whose result must not depend on the number of partitions."""
 
 
 def home(log: Log, client_id: str = "alice") -> int:
-    """The partition of the client's photos: the last one of three for alice."""
+    """Return the partition of the client's photos: the last of three for alice."""
     return log.partition_of(client_id)
 
 
@@ -149,12 +149,12 @@ def minio() -> Generator[MinioServer]:
 
 @pytest.fixture
 def bucket(minio: MinioServer, prefix: str) -> Server:
-    """A bucket of the test's own, not yet made."""
+    """A bucket for one test, not yet created."""
     return bucket_of(minio.url, prefix)
 
 
 def bucket_of(endpoint: str, name: str) -> Server:
-    """With time-outs that a test can wait for."""
+    """A bucket with short time-outs, so that a test can wait for them."""
     return Server(
         endpoint=endpoint,
         access_key=ACCESS_KEY,
@@ -177,5 +177,5 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
     if mounted.returncode != 0:
         unavailable("mounting a small file system needs root")
     yield mount
-    # Lazily: a test that fails may have files open there, and must leave no disk behind.
+    # Lazy: a failing test may have files open there, and the disk must still be removed.
     subprocess.run(["umount", "--lazy", str(mount)], check=True)

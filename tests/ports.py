@@ -1,7 +1,7 @@
-"""Ports of this machine that nobody listens on.
+"""Find free ports of this machine.
 
-They are below those that the system gives to whoever connects, and each worker of pytest has a
-range of its own: nobody takes a port between the moment it is found and the start of its server.
+They are below those that the system assigns to outgoing connections, and each pytest worker has its
+own range: no other process takes a port between the check and the start of its server.
 """
 
 import os
@@ -11,16 +11,16 @@ import socket
 LOWEST, RANGE = 10_000, 1_000
 RANGES = 10
 BUS = RANGES * RANGE
-"""A cluster's node also listens on a port that is 10,000 higher."""
+"""A cluster node also listens on the port 10,000 above its own."""
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ``count`` different ports; the one 10,000 above each is free too."""
+    """Return ``count`` different ports; the port 10,000 above each is free, too."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     start = LOWEST + worker % RANGES * RANGE
     found: set[int] = set()

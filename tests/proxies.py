@@ -1,4 +1,4 @@
-"""A proxy between a client and a server, in which things go wrong as a test wants."""
+"""A proxy between a client and a server, in which a test can cause faults."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -11,12 +11,12 @@ NOT_IMPLEMENTED = (
 
 
 class Proxy:
-    """Passes bytes on between 127.0.0.1 and the port of a server there.
+    """Forward bytes between 127.0.0.1 and the port of a server there.
 
-    ``delay_s`` is how long each reply is held back. Of a request that has the bytes ``lose`` in it,
-    the reply is lost, once; one that has ``refuse`` in it is answered with 501 and not passed on.
-    ``spoil`` is given each piece of a reply, and says what is passed on instead; None ends the
-    connection.
+    ``delay_s`` is how long each reply is held back. The reply to a request that contains the bytes
+    ``lose`` is lost, once; a request that contains ``refuse`` is answered with 501 and not
+    forwarded. ``spoil`` gets each piece of a reply, and returns what is forwarded instead; None
+    closes the connection.
     """
 
     def __init__(self, port: int) -> None:
@@ -31,7 +31,7 @@ class Proxy:
     async def serve(
         self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
-        """One connection, to its end."""
+        """Serve one connection until it ends."""
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
         losing = asyncio.Event()
 
@@ -79,7 +79,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(port: int) -> AsyncGenerator[Proxy]:
-    """A proxy for the server on the port."""
+    """Run a proxy for the server on the port."""
     proxy = Proxy(port)
     async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as listener:
         proxy.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"

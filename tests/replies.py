@@ -1,4 +1,4 @@
-"""Replies of Redis (RESP3) with something else in them that is valid, too."""
+"""Replace values in Redis replies (RESP3) by others that are valid, too."""
 
 import random
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class _Incomplete(Exception):
 
 
 def exchanging(seed: int, share: float = 0.3) -> Callable[[bytes], bytes]:
-    """Exchanges one value, whole or nested, of that share of the pieces that hold whole replies."""
+    """Replace one value, at any depth, in a share of the pieces that hold complete replies."""
     chance = random.Random(seed)
 
     def exchange(data: bytes) -> bytes:
@@ -40,15 +40,15 @@ def exchanging(seed: int, share: float = 0.3) -> Callable[[bytes], bytes]:
 
 
 def _span(data: bytes, begin: int, spans: list[tuple[int, int]]) -> int:
-    """The end of the value that begins there; adds its place and those of its parts."""
+    """Return where the value ends, and add its place and those of its parts to the list."""
     line = data.find(b"\r\n", begin)
     if line < 0:
         raise _Incomplete
-    end, kind, said = line + 2, data[begin], data[begin + 1 : line]
+    end, kind, number = line + 2, data[begin], data[begin + 1 : line]
     if kind in _BULK:
-        end += max(0, int(said) + 2)
+        end += max(0, int(number) + 2)
     elif kind in _PARTS:
-        for _ in range(_PARTS[kind] * int(said)):
+        for _ in range(_PARTS[kind] * int(number)):
             end = _span(data, end, spans)
     elif kind not in _WHOLE:
         raise _Incomplete

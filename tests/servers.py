@@ -1,4 +1,4 @@
-"""Servers that tests start, take away and give back."""
+"""Start and stop servers for tests."""
 
 import os
 import shutil
@@ -21,14 +21,14 @@ from tests.certificates import Certified
 from tests.ports import free_port
 
 LONG = bool(os.environ.get("LONG_TESTS"))
-"""Whether tests that draw samples try all that there is, or many times as much."""
+"""Whether tests that draw samples try all cases, or many more samples."""
 
 DEADLINE_S = 10.0
 MINIO_DEADLINE_S = 30.0
 
 
 def unavailable(what: str) -> None:
-    """A missing service is a failure in CI and a skip, saying so, elsewhere."""
+    """Fail the test in CI because a service is missing; elsewhere skip it, saying so."""
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(what)
@@ -38,24 +38,24 @@ _running: dict[Path, "subprocess.Popen[bytes]"] = {}
 
 
 def process_of(folder: Path) -> "subprocess.Popen[bytes]":
-    """The server that runs in ``folder``."""
+    """Return the process of the server that runs in ``folder``."""
     return _running[folder]
 
 
 def url_in(folder: Path) -> str:
-    """That of the server in ``folder``, whether it runs or not."""
+    """Return the URL of the server in ``folder``, whether it runs or not."""
     return f"unix://{folder}/own.sock"
 
 
 DEBIAN_REDIS = "/usr/bin/redis-server"
-"""The oldest that we support."""
+"""The oldest supported server."""
 
 
 @contextmanager
 def valkey(folder: Path, *options: str, binary: str | None = None) -> Generator[str]:
-    """A server that keeps what it is told in ``folder``; there in the block, killed at its end.
+    """Run a server that stores its data in ``folder``, and kill it when the block ends.
 
-    The bundled one, unless ``binary`` says another; later ``options`` win over earlier ones.
+    It is the bundled one unless ``binary`` names another; later ``options`` override earlier ones.
     """
     path = folder / "own.sock"
     path.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ _GO = "/usr/local/go/bin"
 
 
 def minio_binary() -> str | None:
-    """Where MinIO is: on the path, or where Go installs programs."""
+    """Find MinIO on the path, or where Go installs programs."""
     places = [os.environ.get("PATH", os.defpath)]
     if go := shutil.which("go", path=f"{places[0]}:{_GO}"):
         asked = subprocess.run([go, "env", "GOPATH"], capture_output=True, text=True)
@@ -109,9 +109,9 @@ def minio_binary() -> str | None:
 
 
 class MinioServer:
-    """MinIO on a port of this machine, over a folder; there in the block, killed at its end.
+    """Run MinIO on a port of this machine, over a folder, and kill it when the block ends.
 
-    With TLS where it is ``certified``.
+    It uses TLS if ``certified``.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class MinioServer:
         self.kill()
 
     def start(self) -> None:
-        """Until it answers; what was stored before is there again."""
+        """Start the server, and wait until it answers; its data is there again."""
         binary = minio_binary()
         if binary is None:
             unavailable(GET_MINIO)
@@ -173,7 +173,7 @@ class MinioServer:
         return self._certified.certificate.parent
 
     def _is_ready(self) -> bool:
-        """Whether it knows its users, and so that this is none of them."""
+        """Return whether the server has loaded its users, so that it can reject an unknown one."""
         asked = Minio(
             endpoint=f"127.0.0.1:{self.port}",
             access_key="nobody",

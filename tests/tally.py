@@ -1,4 +1,4 @@
-"""What clients have, added up from the events alone, apart from the code under test."""
+"""Add up what clients have from the events alone, without the code under test."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Total(NamedTuple):
 
 
 def totals(recorded: Iterable[Recorded]) -> dict[str, Total]:
-    """Photos, bytes and jobs in progress, by client."""
+    """Return photos, bytes and jobs in progress, by client."""
     owner: dict[str, str] = {}
     files: dict[str, dict[str, int]] = defaultdict(dict)
     there: set[str] = set()

@@ -1,5 +1,5 @@
-"""Measurements: each compares Photolog with the limit it is up against, within one run.
+"""Measure Photolog; each measurement compares it with its limit, within one run.
 
-Every measurement runs both sides in turn several times and prints the medians, their spread, the
-ratio, and what was run. Nothing here is a test: a noisy machine gives a noisy figure.
+Every measurement runs both sides in turn several times, and prints the medians, their range, the
+ratio, and what was run. These are not tests: a noisy machine gives noisy figures.
 """

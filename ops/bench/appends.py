@@ -1,4 +1,4 @@
-"""Appends per second with ``appendfsync always``, beside raw XADD of the same bytes."""
+"""Measure appends per second with ``appendfsync always``, beside raw XADD of the same bytes."""
 
 import asyncio
 import re

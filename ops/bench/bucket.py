@@ -1,4 +1,4 @@
-"""A bucket of its own for a measurement, on the server of S3 that the settings name."""
+"""A temporary bucket for a measurement, on the S3 server that the settings name."""
 
 import io
 import time
@@ -13,7 +13,7 @@ from store.blobs.s3_bucket import Bucket, Server
 
 @contextmanager
 def own_bucket(server: Server) -> Generator[Bucket]:
-    """It is removed afterwards, with everything in it."""
+    """Create a bucket, and remove it with everything in it when the block ends."""
     name = f"photolog-bench-{uuid.uuid4().hex[:12]}"
     bucket = Bucket(msgspec.structs.replace(server, bucket=name))
     try:
@@ -29,7 +29,7 @@ def own_bucket(server: Server) -> Generator[Bucket]:
 
 
 def sdk_mb_s(bucket: Bucket, content: bytes, part_bytes: int) -> float:
-    """How fast the SDK alone writes the bytes, as a stream of unknown length."""
+    """Return the MB/s at which the SDK alone writes the bytes, as a stream of unknown length."""
     began = time.perf_counter()
     bucket.put_object(
         bucket.name, "probes/bench", io.BytesIO(content), length=-1, part_size=part_bytes

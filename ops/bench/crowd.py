@@ -1,7 +1,7 @@
-"""What an honest client notices of a crowd of hostile ones, beside its times alone.
+"""Measure how a crowd of hostile clients slows down an honest one.
 
-It uploads a photo, waits for it to be completed, lists its photos, and begins again, while somebody
-else asks for the health every half second.
+The honest client repeatedly uploads a photo, waits until it is completed, and lists its photos,
+first alone and then in the crowd. Meanwhile another client checks the health every half second.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ HONEST, HOSTILE = "honest", "mallory"
 
 
 class Noticed(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds of each step of each photo; ``unwell`` are health checks without an answer."""
+    """Milliseconds of each step for each photo; ``unwell`` are the failed health checks."""
 
     uploads: list[float]
     completions: list[float]
@@ -41,8 +41,8 @@ class Noticed(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(minutes: float) -> None:
     report.headline("An honest client beside a crowd of hostile ones")
-    report.note(f"hostile kinds, each from an address of its own: {', '.join(KINDS)}")
-    with running(PHOTOLOG_SECURITY_LINES="1") as system:  # else it drowns the figures
+    report.note(f"hostile kinds, each from its own address: {', '.join(KINDS)}")
+    with running(PHOTOLOG_SECURITY_LINES="1") as system:  # more lines would bury the figures
         alone = asyncio.run(use(system, ALONE_S))
         with hostile(system, minutes * 60):
             beside = asyncio.run(use(system, minutes * 60 - 2))
@@ -60,7 +60,7 @@ def run(minutes: float) -> None:
 
 @contextmanager
 def hostile(system: System, seconds: float, *kinds: str) -> Generator[None]:
-    """Hostile clients of all kinds, or of those named, for so long at most."""
+    """Run hostile clients of all kinds, or of ``kinds``, for at most ``seconds``."""
     target = Target(
         port=urlsplit(system.url).port or 0,
         token=system.token(HOSTILE, "--scope", "priority:high"),
@@ -80,7 +80,7 @@ def hostile(system: System, seconds: float, *kinds: str) -> Generator[None]:
 
 
 async def use(system: System, seconds: float) -> Noticed:
-    """Be the honest client for so long."""
+    """Act as the honest client for ``seconds``."""
     noticed = Noticed(uploads=[], completions=[], lists=[], checks=0, unwell=[])
     end = time.monotonic() + seconds
     async with (

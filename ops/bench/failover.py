@@ -1,7 +1,8 @@
-"""From the death of a master to the first upload that is accepted again.
+"""Measure the time from the death of a master to the next accepted upload.
 
-The upload is of a client whose partition the master had. It is sent at once, and again after each
-refusal; it waits for the disk of a replica, so each master has two: one is left after a failover.
+The uploading client's partition is on that master. It sends the upload immediately, and again after
+each rejection. Uploads wait for the disk of a replica, so each master has two replicas: one is left
+after a failover.
 """
 
 import asyncio
@@ -21,8 +22,8 @@ from store.redis.connection import Client
 
 REPLICAS = 2
 PATIENCE_S = 60.0
-AGAIN_S = 0.02
-"""A second or two, says Retry-After: it is the system that is measured."""
+RETRY_S = 0.02
+"""Shorter than Retry-After, to measure the system and not the client's pause."""
 
 
 def run(rounds: int) -> None:
@@ -36,7 +37,7 @@ def run(rounds: int) -> None:
     with servers.replicated(REPLICAS) as cluster:
         waiting = cluster.environment | {
             "PHOTOLOG_APPEND_WAIT_REPLICAS": "1",
-            "PHOTOLOG_LOG_LEVEL": "error",  # each partition says that it waits
+            "PHOTOLOG_LOG_LEVEL": "error",  # each partition logs that it waits
         }
         with running("--workers", "1", **waiting) as system:
             for number in report.rounds(rounds):
@@ -52,7 +53,10 @@ def run(rounds: int) -> None:
 async def _fail_over(
     system: System, cluster: servers.Replicated, client_id: str
 ) -> tuple[float, float]:
-    """Milliseconds from the death of the client's master; afterwards the cluster is whole again."""
+    """Kill the client's master, and return the milliseconds until promotion and until acceptance.
+
+    Afterwards the cluster is complete again.
+    """
     async with system.client(client_id) as http:
         await _accepted(http)
         key, address = await _home(system, cluster, client_id)
@@ -64,7 +68,7 @@ async def _fail_over(
             _since(began, _replaced(witness, key, victim)), _since(began, _accepted(http))
         )
     victim.start()
-    await cluster.whole()
+    await cluster.wait_until_complete()
     return promoted, accepted
 
 
@@ -85,15 +89,15 @@ async def _accepted(http: httpx.AsyncClient) -> None:
             if answer.status_code != 503:
                 answer.raise_for_status()
                 return
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(RETRY_S)
 
 
 async def _home(system: System, cluster: servers.Replicated, client_id: str) -> tuple[str, str]:
-    """The stream that has the client's events, and the address of its master."""
+    """Return the stream with the client's events, and the address of its master."""
     settings = load({**cluster.environment, "PHOTOLOG_DATA": str(system.data)}).settings
     async with open_log(settings) as log:
         key = log.keys.log(log.partition_of(client_id))
-        await log.redis.exists(key)  # so that its master is known
+        await log.redis.exists(key)  # so that the client learns its master
         return key, log.redis.owner(key)
 
 
@@ -109,6 +113,6 @@ async def _replaced(witness: servers.Node, key: str, victim: servers.Node) -> No
 
 
 async def _owner(client: Client, slot: int) -> int:
-    """The port of the slot's master; that of a slot that nobody has is 0."""
+    """Return the port of the slot's master; 0 if the slot has none."""
     ranges: list[Any] = await client.execute_command("CLUSTER SLOTS")
     return next((master[1] for first, last, master, *_ in ranges if first <= slot <= last), 0)

@@ -1,8 +1,8 @@
-"""Hostile clients, for a Photolog of our own on loopback: ``python -m ops.bench.hostile``.
+"""Attack a local Photolog with hostile clients: ``python -m ops.bench.hostile``.
 
-Each kind has a loopback address of its own (only Linux lets a client take any of 127.0.0.0/8) and
-stops by itself. They run in a process of their own, at the lowest priority, so that what they cost
-is what they make the system do.
+Each kind has its own loopback address (only Linux lets a client take any of 127.0.0.0/8) and stops
+by itself. They run in a separate process at the lowest priority, so that they cost what they make
+the system do, not what they do themselves.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ STREAMS = 300
 SOCKETS = 30
 EXPENSIVE_AT_ONCE = 24
 EXPENSIVE_EDGE = 8_000
-"""Pixels: one colour, so a file of some hundred bytes that decodes to 256 MB."""
+"""In pixels; of one colour, so a file of a few hundred bytes decodes to 256 MB."""
 
 PAUSE_S = 0.05
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """The gateway's port, a client's token to abuse, and for how many seconds."""
+    """The gateway's port, a client's token to abuse, and the duration of the attack."""
 
     port: int
     token: str
@@ -49,7 +49,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def idle_connections(target: Target, address: str) -> None:
-    """Hold as many connections as one peer can, and say nothing on them."""
+    """Hold as many connections as one peer can, and send nothing."""
     held: list[asyncio.StreamWriter] = []
     while True:
         held = [writer for writer in held if not writer.is_closing()]
@@ -77,17 +77,17 @@ async def slow_heads(target: Target, address: str) -> None:
 
 
 async def requests(target: Target, address: str) -> None:
-    """Ask for lists as fast as answers come."""
+    """Request lists as fast as answers arrive."""
     async with _client(target, address) as client:
         await _crowd(REQUESTS_AT_ONCE, lambda: client.get("/api/photos", params={"limit": 200}))
 
 
 async def guessed_tokens(target: Target, address: str) -> None:
-    """Try tokens that nobody has issued."""
+    """Guess tokens."""
     async with _client(target, address) as client:
 
         async def one() -> None:
-            guess = f"{random.getrandbits(256):x}"  # a guess
+            guess = f"{random.getrandbits(256):x}"
             await client.get("/api/photos", headers={"Authorization": f"Bearer {guess}"})
 
         await _crowd(REQUESTS_AT_ONCE, one)
@@ -132,7 +132,7 @@ async def socket_messages(target: Target, address: str) -> None:
 
 
 async def broken_uploads(target: Target, address: str) -> None:
-    """Announce a large photo, send a part of it, and hang up."""
+    """Announce a large photo, send a part of it, and abort the connection."""
     head = (
         f"POST /api/photos/upload HTTP/1.1\r\nHost: {HOST}\r\n"
         f"Authorization: Bearer {target.token}\r\nContent-Length: 90000000\r\n"
@@ -151,7 +151,7 @@ async def broken_uploads(target: Target, address: str) -> None:
 
 
 async def expensive_uploads(target: Target, address: str) -> None:
-    """Upload pictures that cost much more to decode than to send, at every priority."""
+    """Upload images that cost much more to decode than to send, at every priority."""
     async with _client(target, address) as client:
 
         async def one() -> None:
@@ -163,7 +163,7 @@ async def expensive_uploads(target: Target, address: str) -> None:
 
 
 async def reprocessing(target: Target, address: str) -> None:
-    """Ask for the same photos to be processed again and again."""
+    """Request the reprocessing of the same photos again and again."""
     async with _client(target, address) as client:
 
         async def one() -> None:
@@ -175,7 +175,7 @@ async def reprocessing(target: Target, address: str) -> None:
 
 
 async def garbage(target: Target, address: str) -> None:
-    """Send what is no HTTP."""
+    """Send bytes that are not HTTP."""
 
     async def one() -> None:
         with suppress(OSError):
@@ -197,9 +197,9 @@ KINDS: dict[str, Callable[[Target, str], Awaitable[None]]] = {
 
 
 async def _crowd(size: int, one: Callable[[], Awaitable[object]]) -> None:
-    """Repeat ``one`` in so many tasks; what a refusal raises is not worth a word."""
+    """Repeat ``one`` in ``size`` tasks; errors of rejected requests are ignored."""
 
-    async def again() -> None:
+    async def repeat() -> None:
         while True:
             with suppress(httpx.HTTPError, json.JSONDecodeError, KeyError):
                 await one()
@@ -207,7 +207,7 @@ async def _crowd(size: int, one: Callable[[], Awaitable[object]]) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(size):
-            tasks.create_task(again())
+            tasks.create_task(repeat())
 
 
 async def _open(target: Target, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -228,7 +228,7 @@ _bomb: list[bytes] = []
 
 
 def _expensive() -> bytes:
-    """The same picture each time, with other bytes behind its end: a photo of its own."""
+    """Return the same image with different trailing bytes, so that each is a photo of its own."""
     if not _bomb:
         file = io.BytesIO()
         picture = Image.new("RGB", (EXPENSIVE_EDGE, EXPENSIVE_EDGE), (90, 120, 150))
@@ -241,21 +241,21 @@ async def _attack(target: Target, kinds: list[str]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(target.seconds), asyncio.TaskGroup() as tasks:
             for number, kind in enumerate(kinds):
-                tasks.create_task(_stubborn(target, kind, f"127.0.0.{2 + number}"))
+                tasks.create_task(_repeat(target, kind, f"127.0.0.{2 + number}"))
 
 
-async def _stubborn(target: Target, kind: str, address: str) -> None:
+async def _repeat(target: Target, kind: str, address: str) -> None:
     while True:
         began = time.monotonic()
         try:
             await KINDS[kind](target, address)
-        except Exception as error:  # it goes on, whatever the system does to it
+        except Exception as error:  # the attack continues, whatever the system does
             print(f"{kind}: {error!r}", file=sys.stderr)
         await asyncio.sleep(max(0.0, 1 - (time.monotonic() - began)))
 
 
 def main() -> None:
-    """Attack as the target on standard input says, with the kinds named as arguments."""
+    """Attack the target described on standard input, with the kinds named as arguments."""
     os.nice(NICENESS)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""A worker whose stages do nothing, so that only the orchestration is left to measure.
+"""Run a worker whose stages do nothing, so that only the orchestration is measured.
 
 Run as ``python -m ops.bench.idle URL PREFIX FOLDER NAME``, until SIGTERM.
 """
@@ -20,14 +20,14 @@ from store.log.log import Log
 from store.redis.connection import connect
 
 CONCURRENCY = 8
-"""More than for pictures: here no decoder is the limit."""
+"""More than a real worker has: here decoders are not the limit."""
 
 ORIGINAL = "originals/00/nothing"
 NOTHING = Output(result=Result())
 
 
 class _Nothing:
-    """Stands where the decoders are."""
+    """Replaces the decoders."""
 
     async def run(self, **_: Any) -> Output:
         return NOTHING

@@ -1,6 +1,7 @@
-"""From sending an upload to its first event in the client's room.
+"""Measure the time from sending an upload to its first event in the client's room.
 
-Alone, each is sent when the photo before it is completed; in a row, as soon as its event has come.
+"Alone" sends each photo when the previous one is completed; "in a row" sends each as soon as the
+first event of the previous one has arrived.
 """
 
 import asyncio
@@ -40,7 +41,10 @@ def run(rounds: int) -> None:
 
 
 async def _measure(system: System, client_id: str, count: int, until: str) -> list[float]:
-    """Milliseconds from each upload to its first event; the next follows on the event ``until``."""
+    """Return the milliseconds from each upload to its first event.
+
+    The next upload follows the event ``until`` of the previous one.
+    """
     samples: list[float] = []
     async with (
         system.client(client_id) as client,
@@ -65,14 +69,14 @@ async def _upload(client: httpx.AsyncClient, name: str, photo: bytes) -> None:
 
 
 async def _events(stream: httpx.Response) -> AsyncGenerator[tuple[str, float]]:
-    """The type of each event, and when it came."""
+    """Yield the type of each event, and when it arrived."""
     async for row in stream.aiter_lines():
         if row.startswith("data:"):
             yield json.loads(row[5:]).get("type"), time.perf_counter()
 
 
 async def _next(events: AsyncGenerator[tuple[str, float]], kind: str) -> float:
-    """When the next event of the kind came."""
+    """Wait for the next event of the kind, and return when it arrived."""
     async for found, at in events:
         if found == kind:
             return at
@@ -80,7 +84,7 @@ async def _next(events: AsyncGenerator[tuple[str, float]], kind: str) -> float:
 
 
 def photo(text: str) -> bytes:
-    """A small JPEG unlike any other: the text is its comment."""
+    """Return a small JPEG with the text as its comment, which makes it unique."""
     buffer = io.BytesIO()
     Image.new("RGB", (320, 240), (90, 120, 150)).save(buffer, "JPEG", comment=text.encode())
     return buffer.getvalue()

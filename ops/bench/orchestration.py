@@ -1,4 +1,4 @@
-"""What the system costs around the image work: pipelines whose stages do nothing."""
+"""Measure what the system costs besides the image work: pipelines whose stages do nothing."""
 
 import asyncio
 import statistics
@@ -30,7 +30,7 @@ END = "photo.processing.completed"
 
 
 def run(rounds: int) -> None:
-    """Photos per second and CPU time a photo, for one worker and for four."""
+    """Measure photos per second and CPU time per photo, with one worker and with four."""
     report.headline("Orchestration alone: five stages that do nothing")
     report.note(f"{PHOTOS} photos a run, appendfsync always")
     for fleet in FLEETS:
@@ -47,7 +47,7 @@ def run(rounds: int) -> None:
 
 
 def run_urgent(rounds: int) -> None:
-    """How long an urgent photo takes from its upload to its end, behind bulk work."""
+    """Measure how long an urgent photo takes from upload to completion, behind bulk work."""
     report.headline(f"An urgent photo behind {BULK:,} bulk photos")
     report.note(f"{URGENTS} urgent photos a run, one worker, stages that do nothing")
     medians: list[float] = []
@@ -102,7 +102,8 @@ async def _overtake(server: Server) -> tuple[list[float], int]:
 
 
 async def _ends_of_urgent(log: Log, position: Position, count: int) -> tuple[dict[str, float], int]:
-    """When each photo uploaded after ``position`` ended, and how many photos had by then."""
+    """Return when each photo uploaded after ``position`` was completed, and the number of all
+    photos completed by then."""
     urgent: set[str] = set()
     ended: dict[str, float] = {}
     done = 0
@@ -139,7 +140,7 @@ def _cpu_s(server: Server, workers: list["subprocess.Popen[str]"]) -> float:
 
 @contextmanager
 def _workers(server: Server, log: Log, count: int) -> "Generator[list[subprocess.Popen[str]]]":
-    """So many idle workers, ready."""
+    """Start ``count`` idle workers, and wait until they are ready."""
     started = [
         subprocess.Popen(
             [

@@ -1,4 +1,4 @@
-"""Photos for measurements of the log: recorded, without a file that anybody would decode."""
+"""Photos for measurements of the log: their events are recorded, but no file is decoded."""
 
 import uuid
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ CLIENT = "bench"
 
 
 def upload(*, key: str | None = None, priority: int = DEFAULT_PRIORITY) -> UploadPhoto:
-    """A photo like any other; with ``key`` its original is that blob."""
+    """Return the upload of a new, ordinary photo; ``key`` names the blob of its original."""
     photo_id = str(uuid.uuid4())
     return UploadPhoto(
         photo_id=photo_id,

@@ -1,4 +1,4 @@
-"""Real photos per second from upload to completed, beside raw Pillow doing the same image work."""
+"""Measure real photos per second from upload to completion, beside raw Pillow alone."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ UPLOADERS = 4
 BOUNDARY = "photolog-bench"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 PASSES = 20
-"""How often each photo is processed in a run, so that a run takes some seconds."""
+"""How often each photo is processed in a run, so that a run takes several seconds."""
 
 
 def run(rounds: int, folder: Path) -> None:
@@ -52,10 +52,10 @@ def run(rounds: int, folder: Path) -> None:
 
 
 def processed(system: System, client_id: str, files: list[Path]) -> float:
-    """Photos per second from the first byte sent to the last photo completed.
+    """Return the photos per second from the first byte sent to the last photo completed.
 
-    Each pass is another client's: the same bytes of one client would be one photo. The clients run
-    on these cores too, so on the leanest loop there is.
+    Each pass has its own client: the same bytes from one client would be one photo. The clients
+    share the cores with the system, so they use the cheapest event loop.
     """
     return anyio.run(_process, system, client_id, files, backend_options={"use_uvloop": True})
 
@@ -90,7 +90,7 @@ async def _upload(waiting: Iterator[tuple[httpx.AsyncClient, Path]]) -> None:
 
 
 def _form(path: Path) -> bytes:
-    """Built at once: as a stream the library takes twice the time over it, on the same cores."""
+    """Return the form as bytes: streaming takes the library twice the time, on the same cores."""
     head = f'Content-Disposition: form-data; name="file"; filename="{path.name}"'
     return b"".join(
         (

@@ -1,4 +1,4 @@
-"""The same work on other servers: embedded, Redis and MinIO outside, a cluster."""
+"""Measure the same work on different servers: embedded, external Redis and MinIO, a cluster."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ APPENDS = 5_000
 
 
 def run(rounds: int, photos: Path | None) -> None:
-    """Photos and appends per second in each place, one after the other in every round."""
+    """Measure photos and appends per second in each place, one after the other in every round."""
     report.headline("Photos and appends per second, by where log and photos are")
     report.note(f"{APPENDS} appends by {WRITERS} writers, appendfsync always; all on this machine")
     files = sorted(path for path in photos.iterdir() if path.is_file()) if photos else []
@@ -60,9 +60,9 @@ def _settings(system: System, environment: servers.Environment) -> Settings:
 
 
 async def _appends_per_s(settings: Settings) -> float:
-    """Each writer is a client of its own, so they spread over the partitions.
+    """Return the appends per second of writers that are different clients, in all partitions.
 
-    Under another prefix than the running system, which would go on and process the photos.
+    The log has another prefix than the running system, which would otherwise process the photos.
     """
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     async with open_log(settings, create=True, prefix=prefix) as log:

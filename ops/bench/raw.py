@@ -1,6 +1,6 @@
-"""Raw Pillow: the decodes and encodes that Photolog does, with nothing around them.
+"""Measure raw Pillow: the same decodes and encodes as in Photolog, and nothing else.
 
-Run as ``python -m ops.bench.raw``: says ``ready``, then ``done`` for each file named on its input.
+``python -m ops.bench.raw`` prints ``ready``, then ``done`` for each file named on its input.
 """
 
 import io
@@ -25,9 +25,9 @@ RECIPE = Recipe()
 
 
 def photos_per_second(files: Sequence[Path], processes: int) -> float:
-    """``processes`` at once; each takes the next file when it is done with one.
+    """Return the photos per second of ``processes``, each of which takes the next file when free.
 
-    They run in the environment of our decoders, whose allocator settings are worth a tenth.
+    They run in the environment of Photolog's decoders, whose allocator settings save a tenth.
     """
     started = [
         subprocess.Popen(
@@ -40,7 +40,7 @@ def photos_per_second(files: Sequence[Path], processes: int) -> float:
         )
         for _ in range(processes)
     ]
-    for process in started:  # all have imported what they need and wait for the first file
+    for process in started:  # wait until each has imported its modules
         cast("IO[str]", process.stdout).readline()
     waiting = deque(files)
     with ThreadPoolExecutor(processes) as threads:

@@ -1,6 +1,6 @@
-"""What it costs to wait for a replica's disk, on a cluster of three masters with a replica each.
+"""Measure the cost of waiting for a replica's disk, on three masters with one replica each.
 
-Appends are timed with and without ``PHOTOLOG_APPEND_WAIT_REPLICAS``, in turn, on the same cluster.
+Appends run with and without ``PHOTOLOG_APPEND_WAIT_REPLICAS``, in turn, on the same cluster.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ def run(rounds: int) -> None:
 
 
 def _measured(url: str, writers: int, rounds: int) -> dict[str, list[list[float]]]:
-    """The seconds of each append, in each run of each way; both ways in turn."""
+    """Return the seconds of each append, by way and by run; the ways take turns."""
     taken: dict[str, list[list[float]]] = {name: [] for name in WAITS}
     for _ in report.rounds(rounds):
         for name, wait in WAITS.items():
@@ -47,7 +47,7 @@ def _print(taken: dict[str, list[list[float]]], writers: int) -> None:
         for percent, what in ((50, "median"), (99, "p99")):
             latencies = [1000 * report.percentile(run, percent) for run in runs]
             report.line(f"{name}, {what}", latencies, "ms", digits=2)
-        # Each writer appends one after the other, so the writers fill the time together.
+        # Each writer appends sequentially, so its appends add up to the duration of the run.
         rates[name] = [writers * len(run) / sum(run) for run in runs]
         report.line(f"{name}, throughput", rates[name], "/s", digits=0)
     waiting, free = rates["waiting for a replica"], rates["not waiting"]
@@ -55,7 +55,7 @@ def _print(taken: dict[str, list[list[float]]], writers: int) -> None:
 
 
 async def _append(url: str, writers: int, wait: Wait | None) -> list[float]:
-    """The seconds of each append; each writer is a client of its own, in its own partition."""
+    """Return the seconds of each append; each writer is a different client."""
     redis = connect(url)
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     log = await Log.open(redis, prefix=prefix, partitions=PARTITIONS, wait=wait)

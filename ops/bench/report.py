@@ -1,4 +1,4 @@
-"""How figures are printed: medians, spread, and the command that gives them again."""
+"""Print figures: medians, ranges, and the command that reproduces them."""
 
 import platform
 import shlex
@@ -13,14 +13,14 @@ def headline(title: str) -> None:
 
 
 def line(name: str, samples: Sequence[float], unit: str, *, digits: int = 1) -> None:
-    """One row: the median and the range of ``samples``."""
+    """Print a row with the median and the range of ``samples``."""
     middle = statistics.median(samples)
     spread = f"{min(samples):,.{digits}f} … {max(samples):,.{digits}f}"
     print(f"  {name:<44}{middle:>12,.{digits}f} {unit:<10} ({spread})", flush=True)
 
 
 def ratio(name: str, ours: Sequence[float], limit: Sequence[float]) -> None:
-    """The median of the ratios of runs made one after the other."""
+    """Print the median of the ratios of paired runs."""
     pairs = [own / raw for own, raw in zip(ours, limit, strict=True)]
     print(f"  {name:<44}{statistics.median(pairs):>12.2f}", flush=True)
 
@@ -30,21 +30,21 @@ def note(text: str) -> None:
 
 
 def percentile(samples: Sequence[float], percent: int) -> float:
-    """The nearest-rank percentile."""
+    """Return the nearest-rank percentile."""
     ordered = sorted(samples)
     rank = max(0, -(-percent * len(ordered) // 100) - 1)
     return ordered[rank]
 
 
 def preamble(cores: int) -> None:
-    """What was run, and on what."""
+    """Print the command, and the machine that it runs on."""
     print(f"photolog {shlex.join(sys.argv[1:])}")
     machine = f"{platform.system()} {platform.machine()}"
     print(f"{machine}, {cores} cores, Python {platform.python_version()}")
 
 
 def rounds(count: int) -> Generator[int]:
-    """The number of each round; says after it, on standard error, how long the others take."""
+    """Yield the number of each round, and print to standard error how long the rest will take."""
     began = time.monotonic()
     for number in range(count):
         yield number

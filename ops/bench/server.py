@@ -1,4 +1,4 @@
-"""A Valkey of its own for a measurement: each append is on the disk before it is answered."""
+"""Run a Valkey for one measurement; each append is on the disk before it is answered."""
 
 import subprocess
 import tempfile
@@ -12,7 +12,7 @@ from ops.process.embedded_valkey import valkey_binary
 
 
 class Server:
-    """``folder`` is for whatever else the measurement keeps."""
+    """A running Valkey; ``folder`` is for other files of the measurement."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", folder: Path, socket: Path) -> None:
         self._process = process
@@ -21,7 +21,7 @@ class Server:
         self.url = f"unix://{socket}"
 
     def cpu_s(self) -> float:
-        """Seconds of CPU time used so far."""
+        """Return the seconds of CPU time used so far."""
         return cpu_s_of(self._process.pid)
 
 

@@ -1,4 +1,4 @@
-"""The servers that a measurement starts for itself, on loopback and in a temporary folder.
+"""Start servers for a measurement, on loopback and in a temporary folder.
 
 | where | log | photos |
 |---|---|---|
@@ -39,7 +39,7 @@ MASTERS = 3
 SLOTS = 16_384
 CLUSTERED = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
 NODE_TIMEOUT_MS = 1_000
-"""After so long without an answer a master of ``replicated`` is replaced."""
+"""How long a master of ``replicated`` may not answer before a replica takes its place."""
 
 REPLICATED = (
     *("--cluster-node-timeout", f"{NODE_TIMEOUT_MS}", "--cluster-replica-validity-factor", "0"),
@@ -52,7 +52,7 @@ Environment = dict[str, str]
 
 
 class Node:
-    """One Valkey at a port of its own, whose appends are on the disk before they are answered."""
+    """A Valkey on its own port; each append is on the disk before it is answered."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = _free_port()
@@ -61,7 +61,7 @@ class Node:
         folder.mkdir()
 
     def start(self) -> None:
-        """Start it, with what it had on its disk."""
+        """Start the server with the data on its disk."""
         self._process = subprocess.Popen(
             [
                 *(str(valkey_binary()), "--port", f"{self.port}", "--bind", "127.0.0.1"),
@@ -84,33 +84,33 @@ class Replicated(NamedTuple):
     nodes: list[Node]
 
     def at(self, address: str) -> Node:
-        """The node that is called so in the cluster."""
+        """Return the node with this address in the cluster."""
         port = int(address.rpartition(":")[2])
         return next(node for node in self.nodes if node.port == port)
 
-    async def whole(self) -> None:
-        """Wait until each master has its replicas, and they have all that it has."""
+    async def wait_until_complete(self) -> None:
+        """Wait until each master has its replicas, and they are in sync with it."""
         replicas = len(self.nodes) // MASTERS - 1
 
-        async def is_whole() -> bool:
+        async def is_complete() -> bool:
             return await self._replicas() == [replicas] * MASTERS
 
-        await eventually(is_whole, "the cluster did not become whole")
+        await eventually(is_complete, "the replicas did not synchronize with their masters")
 
     async def _replicas(self) -> list[int]:
-        """How many replicas follow each master."""
+        """Return the number of replicas in sync with each master."""
         found: list[int] = []
         for node in self.nodes:
             async with connected(node) as client:
-                told: Any = await client.execute_command("INFO", "replication")
-            if told["role"] == "master":
-                states = [told[f"slave{n}"]["state"] for n in range(told["connected_slaves"])]
+                info: Any = await client.execute_command("INFO", "replication")
+            if info["role"] == "master":
+                states = [info[f"slave{n}"]["state"] for n in range(info["connected_slaves"])]
                 found.append(states.count("online"))
         return found
 
 
 def minio_binary() -> str | None:
-    """The server's program, where it is installed."""
+    """Return the path of MinIO's program, or None if it is not installed."""
     home = Path(os.environ.get("GOPATH") or Path.home() / "go")
     found = home / "bin" / "minio"
     return shutil.which("minio") or (str(found) if found.exists() else None)
@@ -118,13 +118,13 @@ def minio_binary() -> str | None:
 
 @contextmanager
 def embedded() -> Generator[Environment]:
-    """Nothing but what ``up`` brings."""
+    """Use the servers of ``up`` itself."""
     yield {}
 
 
 @contextmanager
 def outside(minio: str) -> Generator[Environment]:
-    """One server for the log and one for the photos; ``minio`` is the program of the latter."""
+    """Start a Valkey for the log, and for the photos the MinIO whose program is ``minio``."""
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         port, at = _valkey(stack, folder / "valkey").port, _free_port()
@@ -149,24 +149,24 @@ def outside(minio: str) -> Generator[Environment]:
 
 @contextmanager
 def cluster() -> Generator[Environment]:
-    """Three masters, each with a third of the slots."""
+    """Start three masters, each with a third of the slots."""
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as name, ExitStack() as stack:
         nodes = [_valkey(stack, Path(name, f"{number}"), *CLUSTERED) for number in range(MASTERS)]
         asyncio.run(_form(nodes))
-        yield _named(nodes)
+        yield _environment(nodes)
 
 
 @contextmanager
 def replicated(replicas: int) -> Generator[Replicated]:
-    """Three masters, each with a third of the slots and with so many replicas."""
+    """Start three masters, each with a third of the slots and with ``replicas`` replicas."""
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as name, ExitStack() as stack:
         nodes = [
             _valkey(stack, Path(name, f"{number}"), *CLUSTERED, *REPLICATED)
             for number in range(MASTERS * (1 + replicas))
         ]
-        formed = Replicated(_named(nodes[:MASTERS]), nodes)
+        formed = Replicated(_environment(nodes[:MASTERS]), nodes)
         asyncio.run(_form(nodes))
-        asyncio.run(formed.whole())
+        asyncio.run(formed.wait_until_complete())
         yield formed
 
 
@@ -179,13 +179,13 @@ async def connected(node: Node) -> AsyncGenerator[Client]:
         await client.aclose()
 
 
-def _named(nodes: list[Node]) -> Environment:
+def _environment(nodes: list[Node]) -> Environment:
     addresses = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
     return {"PHOTOLOG_REDIS_URL": f"redis+cluster://{addresses}"}
 
 
 async def _form(servers: list[Node]) -> None:
-    """Make one cluster of the nodes, masters first, and wait until each says that it is well."""
+    """Make one cluster of the nodes, masters first, and wait until each reports it as ok."""
     async with AsyncExitStack() as stack:
         nodes: list[Any] = [await stack.enter_async_context(connected(each)) for each in servers]
         for number, node in enumerate(nodes):
@@ -203,8 +203,8 @@ async def _form(servers: list[Node]) -> None:
 
 
 async def _knows(node: Any, count: int) -> bool:
-    told = await node.execute_command("CLUSTER INFO")
-    return told["cluster_state"] == "ok" and int(told["cluster_known_nodes"]) == count
+    info = await node.execute_command("CLUSTER INFO")
+    return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == count
 
 
 def _valkey(stack: ExitStack, folder: Path, *options: str) -> Node:
@@ -225,9 +225,9 @@ def _process(command: list[str], environment: Environment) -> Generator[None]:
 
 
 def _free_port() -> int:
-    """Return a free port below those that the system gives to whoever connects.
+    """Return a free port below those that the system assigns to outgoing connections.
 
-    A cluster's nodes also use the port 10,000 above.
+    Cluster nodes also use the port 10,000 above.
     """
     while True:
         port = random.randrange(10_000, 20_000)  # noqa: S311 # no secret

@@ -1,4 +1,4 @@
-"""A whole Photolog of its own for a measurement, in a temporary data folder."""
+"""Run a complete Photolog for a measurement, in a temporary data folder."""
 
 import os
 import subprocess
@@ -23,11 +23,11 @@ ALONE = {
         "S3_SECRET_KEY",
     )
 }
-"""Unsets what would lead to servers of others."""
+"""Unset settings that name other servers."""
 
 
 class System:
-    """A running ``photolog up``: its URL, its tokens, and what its processes used."""
+    """A running ``photolog up``: its URL, tokens, processes and their CPU time."""
 
     def __init__(self, process: subprocess.Popen[bytes], data: Path, url: str) -> None:
         self._process = process
@@ -44,7 +44,7 @@ class System:
         ).stdout.strip()
 
     def client(self, client_id: str) -> httpx.AsyncClient:
-        """An HTTP client signed in as ``client_id``."""
+        """Return an HTTP client signed in as ``client_id``."""
         return httpx.AsyncClient(
             base_url=self.url,
             headers={"Authorization": f"Bearer {self.token(client_id)}"},
@@ -52,7 +52,7 @@ class System:
         )
 
     def processes(self) -> dict[int, str]:
-        """The pids under the supervisor, and what each is."""
+        """Return the role of each process under the supervisor, by its pid."""
         found = {self._process.pid: "supervisor"}
         parents = _parents()
         grown = True
@@ -65,7 +65,7 @@ class System:
         return found
 
     def cpu_s(self) -> dict[str, float]:
-        """Seconds of CPU time used so far, by role."""
+        """Return the seconds of CPU time used so far, by role."""
         used: dict[str, float] = {}
         for pid, role in self.processes().items():
             used[role] = used.get(role, 0.0) + cpu_s_of(pid)
@@ -77,9 +77,9 @@ class System:
 
 @contextmanager
 def running(*options: str, **environment: str) -> Generator[System]:
-    """``photolog up`` on a free port; everything is stopped and removed afterwards.
+    """Run ``photolog up`` on a free port; afterwards stop it and remove its data.
 
-    It has no servers but those that ``environment`` names: nobody's own log is measured by mistake.
+    It uses only servers that ``environment`` names, so that no real log is measured by mistake.
     """
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
         data = Path(folder)
@@ -130,7 +130,7 @@ def _role(pid: int) -> str:
 
 
 def cpu_s_of(pid: int) -> float:
-    """Seconds of CPU time that the process has used so far; 0 if it is gone."""
+    """Return the seconds of CPU time that the process has used so far; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -139,11 +139,11 @@ def cpu_s_of(pid: int) -> float:
 
 
 def peak_memory_bytes(pid: int) -> int:
-    """The most memory the process has held since ``forget_peak``."""
+    """Return the peak memory of the process since ``forget_peak``."""
     for row in Path(f"/proc/{pid}/status").read_text().splitlines():
         if row.startswith("VmHWM:"):
             return int(row.split()[1]) * 1024
-    raise RuntimeError("this system does not tell the peak memory of a process")
+    raise RuntimeError("this system does not report the peak memory of a process")
 
 
 def forget_peak(pid: int) -> None:

@@ -1,4 +1,4 @@
-"""Upload throughput of one large file, and what the gateway's memory grows by."""
+"""Measure the upload throughput of one large file, and the growth of the gateway's memory."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ BOUNDARY = "photolog-bench"
 
 
 def run(rounds: int) -> None:
-    """Into a folder, and into the server of S3 that the settings name, if they name one."""
+    """Upload to a folder, and to an S3 server if the settings name one."""
     report.headline("Upload of a 90 MB file")
     report.note("the limit: SHA-256, write and fsync of the same bytes in one process")
     with running() as system:

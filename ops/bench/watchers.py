@@ -1,7 +1,7 @@
-"""Events shown per second behind the safe position: those that a gateway sends to its SSE watchers.
+"""Measure the events per second that a gateway sends to SSE watchers, up to the safe position.
 
-With ``PHOTOLOG_APPEND_WAIT_REPLICAS`` an event is shown once the disk of a replica has it. Two
-systems on clusters of their own are measured in turn: one waits, the other one does not.
+With ``PHOTOLOG_APPEND_WAIT_REPLICAS`` an event is sent once the disk of a replica has it. Two
+systems, each on its own cluster, are measured in turn: one waits, the other does not.
 """
 
 import asyncio
@@ -48,17 +48,17 @@ def run(rounds: int) -> None:
 
 @contextmanager
 def _system(wait: servers.Environment) -> Generator[tuple[System, Settings]]:
-    """Without workers: only the events that are appended here are shown."""
+    """Run a system without workers, so that watchers see only the events appended here."""
     with servers.replicated(1) as cluster:
-        # An operator's reads are lines of the security log, which drown the figures.
+        # An operator's reads appear in the security log, which would bury the figures.
         environment = cluster.environment | wait | {"PHOTOLOG_SECURITY_LINES": "0"}
         with running("--workers", "0", **environment) as system:
             yield system, load({**environment, "PHOTOLOG_DATA": str(system.data)}).settings
 
 
 async def _measure(system: System, settings: Settings, client_id: str) -> tuple[float, float]:
-    """Events a second from the first append until all watchers have all; and how far the last one
-    was behind its append, in milliseconds."""
+    """Return the events per second from the first append until all watchers have all events, and
+    the milliseconds from the last append until then."""
     writers = [f"{client_id}-{number}" for number in range(WRITERS)]
     operator = system.token("bench", "--role", "operator")
     async with AsyncExitStack() as stack:
@@ -72,7 +72,7 @@ async def _measure(system: System, settings: Settings, client_id: str) -> tuple[
         ]
         shown = [_events(stream) for stream in streams]
         for each in shown:
-            await anext(each)  # where it begins: it is in the room
+            await anext(each)  # the first frame: the watcher has entered the room
 
         async def write(writer: str) -> None:
             for _ in range(EVENTS // WRITERS):
@@ -98,7 +98,7 @@ def _client(system: System, token: str) -> httpx.AsyncClient:
 
 
 async def _events(stream: httpx.Response) -> AsyncIterator[int]:
-    """How many data lines each piece of the stream brings; the first one says where it begins."""
+    """Yield the number of data lines in each chunk; the first line is the room's first frame."""
     stream.raise_for_status()
     rest = b""
     async for chunk in stream.aiter_bytes():

@@ -1,12 +1,12 @@
-"""Whether the role of this container is well; exit status 1 if it is not.
+"""Check the health of this container's role; the exit status is 1 if it is unhealthy.
 
-| role | asked for | well means |
+| role | request | a success means |
 |---|---|---|
 | gateway, ``up`` | ``/health/ready`` on PHOTOLOG_PORT | it can do its work |
-| projector, worker | ``/metrics`` on PHOTOLOG_METRICS_PORT | its loop turns, Redis or not |
+| projector, worker | ``/metrics`` on PHOTOLOG_METRICS_PORT | its event loop runs, Redis or not |
 
-A container has one role, so the first port that somebody listens on is the one to ask. Only the
-standard library, without site packages: it runs every few seconds in every container.
+A container has one role, so the first port that accepts connections is the right one. The check
+needs only the standard library, without site packages: it runs every few seconds in each container.
 """
 
 import http.client
@@ -14,18 +14,18 @@ import os
 import sys
 
 PATIENCE_S = 4.0
-QUESTIONS = (("PHOTOLOG_PORT", "/health/ready"), ("PHOTOLOG_METRICS_PORT", "/metrics"))
+PROBES = (("PHOTOLOG_PORT", "/health/ready"), ("PHOTOLOG_METRICS_PORT", "/metrics"))
 
 
 def verdict() -> tuple[int, str]:
-    """The exit status, and why."""
-    for variable, path in QUESTIONS:
+    """Return the exit status, and why."""
+    for variable, path in PROBES:
         port = int(os.environ[variable])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
-            said = response.read(1_000).decode("utf-8", "replace")
+            body = response.read(1_000).decode("utf-8", "replace")
         except ConnectionRefusedError:
             continue
         except (OSError, http.client.HTTPException) as error:
@@ -33,9 +33,9 @@ def verdict() -> tuple[int, str]:
         finally:
             connection.close()
         if response.status == http.client.OK:
-            return 0, f"port {port}: well"
-        return 1, f"port {port}: {response.status} {said}"
-    return 1, "nobody listens"
+            return 0, f"port {port}: healthy"
+        return 1, f"port {port}: {response.status} {body}"
+    return 1, "no role listens on PHOTOLOG_PORT or PHOTOLOG_METRICS_PORT"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Which versions of bundled libraries and locked packages are known to be vulnerable.
+"""Find bundled libraries and locked packages with known vulnerabilities.
 
 ``advisories.toml`` beside this file lists, for each library and package, the versions that fixed
-what is known. ``ops.maintenance.advisory_sources`` compares the list with its sources.
+known vulnerabilities. ``ops.maintenance.advisory_sources`` compares the list with its sources.
 """
 
 import re
@@ -13,7 +13,7 @@ from importlib import resources
 import msgspec
 
 NAMED = 3
-"""Advisories that a finding names; more are counted."""
+"""Advisories that a finding names; the rest are counted."""
 
 Version = tuple[int, ...]
 
@@ -21,7 +21,7 @@ _VERSION = re.compile(r"\d+(?:\.\d+)*")
 
 
 class Fix(msgspec.Struct, frozen=True, kw_only=True):
-    """``version`` is the first one without the flaws ``ids``, which are CVE or GHSA numbers."""
+    """``version`` is the first one without the vulnerabilities ``ids``: CVE or GHSA numbers."""
 
     version: str
     ids: list[str]
@@ -35,9 +35,10 @@ class Harmless(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """A library or package. ``debian`` is the package of Debian whose changelog names its flaws.
+    """A library or package.
 
-    ``unfixed`` are flaws of every version.
+    ``debian`` is the Debian package whose changelog names its vulnerabilities. ``unfixed`` are
+    vulnerabilities of every version.
     """
 
     debian: str | None = None
@@ -59,7 +60,10 @@ class Advisories(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """``name`` has the known flaws ``ids`` in ``version``; None if no version is without them."""
+    """``version`` of ``name`` has the vulnerabilities ``ids``.
+
+    ``fixed_in`` is None if every version has them.
+    """
 
     name: str
     version: str
@@ -69,10 +73,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         named, more = ", ".join(self.ids[:NAMED]), len(self.ids) - NAMED
         named += f" and {more} more" if more > 0 else ""
-        said = f"{self.name} {self.version} is vulnerable ({named})"
+        finding = f"{self.name} {self.version} is vulnerable ({named})"
         if self.fixed_in is None:
-            return f"{said}, like every version of it"
-        return f"{said}, fixed in {self.fixed_in}"
+            return f"{finding}, like every version of it"
+        return f"{finding}, fixed in {self.fixed_in}"
 
 
 @cache
@@ -88,10 +92,10 @@ def vulnerable(subjects: Mapping[str, Subject], versions: Mapping[str, str]) -> 
 
 
 def number(version: str) -> str:
-    """Return the numbers at the front: ``1.5.3`` of ``1.5.3-0-gb546257``.
+    """Return the leading numbers: ``1.5.3`` for ``1.5.3-0-gb546257``.
 
     Raises:
-        ValueError: there is no number.
+        ValueError: the text has no number.
     """
     found = _VERSION.search(version)
     if found is None:
@@ -100,7 +104,7 @@ def number(version: str) -> str:
 
 
 def parsed(version: str) -> Version:
-    """Return what versions are compared by; 13.0 equals 13.0.0. Raises as ``number``."""
+    """Return a key that orders versions; 13.0 equals 13.0.0. Raises as ``number``."""
     numbers = [int(part) for part in number(version).split(".")]
     while len(numbers) > 1 and numbers[-1] == 0:
         numbers.pop()

@@ -1,9 +1,9 @@
 """Compare ``advisories.toml`` with Debian: ``python -m ops.maintenance.advisory_sources``.
 
-The maintainers of Debian name the advisories that each version fixed in their changelogs, and a
-package mirror is reachable where vulnerability databases are not. This command downloads the
-current packages of Debian's development suite with ``apt-get``, reads their changelogs, and prints
-what the list lacks, as lines to add after a review. The exit status is 1 if there is any.
+Debian's changelogs name the advisories that each version fixed, and a package mirror is often
+reachable where vulnerability databases are not. This command downloads the current packages of
+Debian's development suite with ``apt-get``, reads their changelogs, and prints the advisories that
+the list lacks, as lines to add after a review. The exit status is 1 if any are lacking.
 
 A version is the upstream version that came with the entry. An entry that backports a fix to an
 older version counts for the next upstream version after it.
@@ -88,7 +88,7 @@ class Apt:
         self._run("update", "-qq")
 
     def download(self, packages: Iterable[str]) -> None:
-        """Fetch all at once: apt-get takes a second to begin."""
+        """Fetch all packages in one call: apt-get takes a second to begin."""
         self._run("download", "-qq", *packages)
 
     def changelog(self, package: str) -> str:
@@ -113,7 +113,7 @@ def _mirror() -> str:
     """Return the mirror that this machine uses."""
     found = re.search(r"^URIs: *(\S+)", SOURCES.read_text("utf-8"), re.MULTILINE)
     if found is None:
-        raise SystemExit(f"{SOURCES} names no mirror of Debian")
+        raise SystemExit(f"{SOURCES} names no Debian mirror: it needs a line `URIs: …`")
     return found.group(1)
 
 

@@ -1,9 +1,9 @@
-"""Whether the hash chains of the log are whole: each event names the bytes of the one before it.
+"""Check the hash chains of the log: each event holds the digest of the one before it.
 
 The events of a photo form one chain, and those of the pipeline itself another, called ``pipeline``.
-In a chain versions count from 1 without a gap, and ``prev`` is the SHA-256, in hex, of the field
-``b`` of the entry before, as it is stored; that of the first is 64 zeros. A chain cannot show that
-its last events were taken away: for that there is the anchor, to be noted and compared later.
+In a chain, versions count from 1 without a gap, and ``prev`` is the SHA-256, in hex, of the field
+``b`` of the previous entry as stored; in the first event it is 64 zeros. A chain cannot show that
+its last events were removed; an anchor can, if it is noted and compared later.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from store.log.position import Position
 from store.log.stream import is_foreign
 
 PIPELINE = "pipeline"
-"""The name of the chain of those events that are about no photo."""
+"""The name of the chain of events that are about no photo."""
 
 UNKNOWN = "?"
-"""The chain of what does not say what it is about."""
+"""The name of the chain of entries that do not say what they are about."""
 
 REPORT_EVERY = 500
 
@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 
 
 class Break(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Where the history of ``chain``, a photo's id or ``pipeline``, is not what it should be."""
+    """An event that does not fit its ``chain``, which is a photo's id or ``pipeline``."""
 
     chain: str
     version: int
@@ -41,13 +41,13 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What was found in the log up to ``positions``, one of each partition.
+    """What was found in the log up to ``positions``, one for each partition.
 
-    ``anchor`` is the SHA-256 of a line ``<chain> <digest>`` for each chain, in order of the names;
-    the digest is over those of all its events: at each the SHA-256 of the one before, at first 64
-    zeros, and that of the event, both in hex. It is the same for every audit up to the same
-    positions, unless something was changed, left out or put in. ``lost`` are positions up to which
-    the audit was to look, and at which the log has no event: then there is no anchor.
+    ``anchor`` is the SHA-256 of a line ``<chain> <digest>`` for each chain, ordered by name. A
+    chain's digest starts as 64 zeros; each event replaces it with the SHA-256 of the digest so far
+    followed by the SHA-256 of the event, both in hex. Every audit up to the same positions gives
+    the same anchor, unless events were changed, removed or inserted. ``lost`` are requested end
+    positions at which the log has no event; then there is no anchor.
     """
 
     photos: int
@@ -68,7 +68,7 @@ class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Event(msgspec.Struct, frozen=True):
-    """Of an event of any type and version, what makes it a link of its chain."""
+    """The fields that make an event, of any type and version, a link of its chain."""
 
     type: str
     data: _Data
@@ -79,7 +79,7 @@ _decoder = msgspec.msgpack.Decoder(_Event)
 
 
 class Chains:
-    """Takes entries in the order of the log, of all chains or of the one called ``only``."""
+    """Check entries in log order, those of all chains or of the one called ``only``."""
 
     def __init__(self, only: str | None = None) -> None:
         self.breaks: list[Break] = []
@@ -91,7 +91,7 @@ class Chains:
 
     @property
     def photos(self) -> int:
-        """Those of which an event can be read: what is merely filed as one makes no photo."""
+        """The number of photos with a readable event; a mere ``p`` field does not count."""
         return len(self._photos)
 
     @property
@@ -124,11 +124,11 @@ class Chains:
         self._add(chain, body)
 
     def _take_foreign(self, entry: StoredEntry) -> None:
-        """It is no link of a chain, so what follows on the link before it is right."""
+        """Report an entry that is not an event; it is no link, so its neighbours still fit."""
         if self._only in (None, UNKNOWN):
             position = str(entry.position)
             self.breaks.append(
-                Break(chain=UNKNOWN, version=0, position=position, problem="it is no event")
+                Break(chain=UNKNOWN, version=0, position=position, problem="it is not an event")
             )
             self._add(UNKNOWN, position.encode())
 
@@ -146,7 +146,7 @@ async def audit(
 ) -> Audit:
     """Read the whole log, or the part of it up to ``upto``, and check its chains.
 
-    The system may be at work: what is appended after the call began is not looked at.
+    The system may be running: entries appended after the call began are ignored.
 
     Raises:
         Unavailable: Redis does not answer.
@@ -179,9 +179,9 @@ async def audit(
 
 
 def _chain(event: _Event | None, entry: StoredEntry) -> str:
-    """What is filed under nothing, and does not say what it is about, is a chain of its own: ``?``.
+    """Return the name of the event's chain, or ``?`` if neither event nor entry names one.
 
-    Of an event that cannot be read, the entry's own field has to do.
+    If the event is unreadable, the entry's field ``p`` decides.
     """
     if event is None:
         return entry.fields.get(b"p", b"").decode("utf-8", "replace") or UNKNOWN
@@ -195,7 +195,7 @@ def _problems(
     event: _Event | None, entry: StoredEntry, chain: str, last_version: int, last_digest: str
 ) -> list[str]:
     if event is None:
-        return ["its body is no event"]
+        return ["its body is not an event"]
     found: list[str] = []
     version, prev = event.metadata.photo_version, event.metadata.prev
     if version > last_version + 1:
@@ -203,15 +203,15 @@ def _problems(
         gap = f"version {first} is" if first == last else f"versions {first} to {last} are"
         found.append(f"{gap} missing before it")
     elif version <= last_version:
-        found.append(f"it follows on version {last_version}")
+        found.append(f"it follows version {last_version}")
     elif prev != last_digest and version == 1:
-        found.append("it is the first, and its prev is not 64 zeros")
+        found.append("it is the first event, but its prev is not 64 zeros")
     elif prev != last_digest:
-        found.append(f"its prev is not the SHA-256 of version {last_version} as that is stored")
+        found.append(f"its prev is not the SHA-256 of version {last_version} as stored")
     photo_id = OF_NO_PHOTO if chain == PIPELINE else chain
     filed = {"t": event.type, "v": str(version), "p": photo_id}
-    for field, said in filed.items():
+    for field, expected in filed.items():
         value = entry.fields.get(field.encode(), b"").decode("utf-8", "replace")
-        if value != said:
-            found.append(f"its field {field} is {value!r} and its body says {said!r}")
+        if value != expected:
+            found.append(f"its field {field} is {value!r}, but its body says {expected!r}")
     return found

@@ -1,4 +1,4 @@
-"""Running a stage over all photos, no faster than it is worked off."""
+"""Run a stage over all photos, without letting tasks pile up."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +12,7 @@ LOOK_S = 0.5
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """``passed`` photos of ``total``; ``waiting`` tasks stand in the low lanes."""
+    """``passed`` photos of ``total`` are handled; ``waiting`` tasks are in the low lanes."""
 
     total: int = 0
     requested: int = 0
@@ -34,14 +34,14 @@ async def backfill(
     ahead: int,
     told: Callable[[Progress], None],
 ) -> Progress:
-    """Ask for the stage page by page, while no more than ``ahead`` tasks wait in the low lanes.
+    """Request the stage page by page, while no more than ``ahead`` tasks wait in the low lanes.
 
-    ``told`` gets the same progress again and again. Whoever breaks off and calls again with the
-    same ``run`` goes on: a photo is asked for once.
+    ``told`` is called with the same, updated progress. An interrupted backfill continues when it
+    is called again with the same ``run``: each photo is requested once.
     """
     progress, cursor = Progress(), None
     while True:
-        await _room(operations, stage, ahead, progress, told)
+        await _wait_for_capacity(operations, stage, ahead, progress, told)
         page = await operations.backfill(stage, run, cursor)
         progress.total = progress.total if page.total is None else page.total
         progress.requested += page.requested
@@ -53,7 +53,7 @@ async def backfill(
             return progress
 
 
-async def _room(
+async def _wait_for_capacity(
     operations: Operations,
     stage: str,
     ahead: int,

@@ -1,7 +1,7 @@
-"""Which versions of C libraries are in the wheels of this installation.
+"""Find the versions of the C libraries in the wheels of this installation.
 
-``python -m ops.maintenance.bundled`` prints them as JSON. Only a library can say its version, so it
-has to be loaded: the roles ask a short-lived process, and keep the decoders out of their own.
+``python -m ops.maintenance.bundled`` prints them as JSON. A library has to be loaded to report its
+version, so the roles run a short-lived process, and keep the decoders out of their own.
 """
 
 import logging
@@ -21,22 +21,22 @@ logger = logging.getLogger("photolog")
 
 
 def versions() -> dict[str, str]:
-    """Return the version of each library that can be found, by its name in ``advisories.toml``."""
+    """Return the version of each library found, by its name in ``advisories.toml``."""
     found = {"sqlite": library_version(), **_of_pillow(), **_of_pillow_heif()}
     found["valkey"] = _of_valkey()
     return {name: version for name, version in found.items() if version is not None}
 
 
 async def known_flaws() -> list[Finding]:
-    """Return what is known against the libraries of this installation; takes about 0.3 s.
+    """Return the known vulnerabilities of this installation's libraries; takes about 0.3 s.
 
-    Also empty, with a line in the log, if the process that loads them fails.
+    If the process that loads them fails, the result is empty, and the log says so.
     """
     command = (sys.executable, "-m", "ops.maintenance.bundled")
     try:
         found = await anyio.run_process(command, stderr=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError) as error:
-        logger.warning("the versions of the bundled libraries cannot be read: %s", error)
+        logger.warning("cannot read the versions of the bundled libraries: %s", error)
         return []
     return vulnerable(advisories().library, msgspec.json.decode(found.stdout, type=dict[str, str]))
 
@@ -58,7 +58,7 @@ def _of_pillow() -> dict[str, str | None]:
 
 
 def _of_dav1d() -> str | None:
-    """Pillow's AVIF module says ``dav1d [dec]:1.5.3-0-gb546257, aom [enc]:3.14.1``, for example."""
+    """Parse the AVIF module's version: ``dav1d [dec]:1.5.3-0-gb546257, aom [enc]:3.14.1``."""
     try:
         from PIL import _avif  # noqa: PLC0415 # pyright: ignore
     except ImportError:
@@ -77,20 +77,20 @@ def _of_pillow_heif() -> dict[str, str | None]:
     except ImportError:
         return {}
     info = cast("dict[str, Any]", pillow_heif.libheif_info())  # pyright: ignore[reportUnknownMemberType]
-    # libde265 HEVC decoder, version 1.1.3
-    said: str | None = info["decoders"].get("libde265")
-    decoder = number(said.rpartition(" ")[2]) if said else None
+    # "libde265 HEVC decoder, version 1.1.3"
+    text: str | None = info["decoders"].get("libde265")
+    decoder = number(text.rpartition(" ")[2]) if text else None
     return {"libheif": info["libheif"], "libde265": decoder}
 
 
 def _of_valkey() -> str | None:
-    """The bundled server says ``Valkey server v=9.1.2 sha=…``."""
+    """Parse the bundled server's version: ``Valkey server v=9.1.2 sha=…``."""
     try:
         binary = valkey_binary()
-        said = subprocess.run([binary, "--version"], capture_output=True, check=True, text=True)
+        done = subprocess.run([binary, "--version"], capture_output=True, check=True, text=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return number(said.stdout.partition("v=")[2])
+    return number(done.stdout.partition("v=")[2])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The log of a data folder on which nothing runs: a server of our own reads a copy of its file.
+"""Read the log of a data folder that no system uses: a temporary server loads a copy of its files.
 
-Nothing in the folder is written, so it may be a backup, or evidence.
+Nothing is written to the folder, so it may be a backup, or evidence.
 """
 
 import shutil
@@ -16,41 +16,41 @@ from ops.errors import UserError
 from ops.process.append_only import FILES
 from ops.process.embedded_valkey import Valkey
 from ops.process.lock import is_locked
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 
 LOOK_S = 0.05
 
 
 def lies_idle(settings: Settings) -> bool:
-    """Whether the folder has the file of a log, and no `up` that serves it."""
+    """Return whether the folder holds a log that no `up` serves."""
     files = settings.folder / "valkey" / FILES
     return settings.redis_url is None and files.is_dir() and not is_locked(settings.folder)
 
 
 @asynccontextmanager
 async def serving_copy(settings: Settings) -> AsyncGenerator[str]:
-    """The URL of a server that has the log of the folder, until the block ends.
+    """Serve a copy of the folder's log while the block runs, and yield the server's URL.
 
     Raises:
-        UserError: the file cannot be copied or read, or there is no server for this machine.
+        UserError: the log cannot be copied or read, or no server is bundled for this machine.
     """
     with tempfile.TemporaryDirectory(prefix="photolog-") as scratch:
         try:
             shutil.copytree(settings.folder / "valkey" / FILES, Path(scratch) / FILES)
         except (OSError, shutil.Error) as error:
-            raise UserError(f"the log in {settings.folder} cannot be copied: {error}") from error
+            raise UserError(f"cannot copy the log in {settings.folder}: {error}") from error
         valkey = Valkey(Path(scratch))
         try:
             command = valkey.prepare()
         except (OSError, UserError) as error:
             reason = str(error).replace(scratch, str(settings.folder / "valkey"))  # not the copy
-            raise UserError(f"the log in {settings.folder} cannot be read: {reason}") from error
-        process = await anyio.open_process(leashed(command), stdout=None, stderr=None)
+            raise UserError(f"cannot read the log in {settings.folder}: {reason}") from error
+        process = await anyio.open_process(bound_to_parent(command), stdout=None, stderr=None)
         try:
             while await valkey.state() != "ready":
                 if process.returncode is not None:
                     raise UserError(
-                        f"the log in {settings.folder} cannot be read: {valkey.last_words()}"
+                        f"cannot read the log in {settings.folder}: {valkey.last_words()}"
                     )
                 await anyio.sleep(LOOK_S)
             yield valkey.url

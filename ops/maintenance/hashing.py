@@ -1,8 +1,7 @@
-"""Whether stored files still have the bytes that the log records: every file is read and hashed.
+"""Check that stored files still have the bytes that the log records, by hashing every file.
 
-What the log records is read from its entries as they are stored, because this has to work on a log
-that somebody changed: an event that cannot be read names no file, and ``ops.maintenance.audit``
-says so.
+The entries of the log are read as stored, because this has to work on a log that somebody changed:
+an unreadable event names no file here, and ``ops.maintenance.audit`` reports it.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ from store.log.entries import entries
 from store.log.log import Log
 
 AT_ONCE = 4
-"""Files that are read at a time: the way to a server of S3 and back takes longer than hashing."""
+"""Files read concurrently: a round trip to an S3 server takes longer than hashing."""
 
 Progress = Callable[[int, int], None]
 """Called with ``(done, total)`` in files."""
@@ -35,9 +34,9 @@ def _ignore(_done: int, _total: int) -> None: ...
 
 
 class Recorded(msgspec.Struct, kw_only=True):
-    """What an event of the photo says of a file: its size in bytes, and its SHA-256.
+    """The size in bytes and the SHA-256 that an event of the photo records for a file.
 
-    A file that is ``replaced`` by that of a later job may be there or not.
+    A file that a later job has ``replaced`` may or may not exist.
     """
 
     photo_id: str
@@ -47,7 +46,7 @@ class Recorded(msgspec.Struct, kw_only=True):
 
 
 class Altered(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A file whose bytes are not those that the log records; digests in hex, sizes in bytes."""
+    """A file whose bytes differ from what the log records; digests in hex, sizes in bytes."""
 
     key: str
     photo_id: str
@@ -58,10 +57,10 @@ class Altered(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Hashed(msgspec.Struct, kw_only=True, rename="camel"):
-    """``files`` and ``size_bytes`` count what was read; ``superseded`` of the files are pictures
+    """``files`` and ``size_bytes`` count what was read; ``superseded`` of the files are renditions
     that a later job has replaced.
 
-    ``missing`` are the keys of files that are not there, ``unreadable`` of those that are.
+    ``missing`` are the keys of files that do not exist, ``unreadable`` of those that do.
     """
 
     files: int = 0
@@ -77,7 +76,7 @@ class Hashed(msgspec.Struct, kw_only=True, rename="camel"):
 
     @property
     def damages(self) -> dict[str, Damage]:
-        """What is wrong with the files, by key."""
+        """The damage to each file, by key."""
         damages: dict[str, Damage] = dict.fromkeys(self.missing, "missing")
         changed = (*self.unreadable, *(each.key for each in self.altered))
         for key in changed:
@@ -86,7 +85,7 @@ class Hashed(msgspec.Struct, kw_only=True, rename="camel"):
 
     @property
     def verdict(self) -> str:
-        """What is wrong, in words; empty if nothing is."""
+        """A summary of the damage; empty if there is none."""
         counts = {
             "altered": len(self.altered),
             "unreadable": len(self.unreadable),
@@ -95,13 +94,13 @@ class Hashed(msgspec.Struct, kw_only=True, rename="camel"):
         return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
     def lines(self) -> Iterator[str]:
-        """Each file that is not as it should be, in a line of its own."""
+        """Yield a line for each damaged file."""
         yield from (f"missing  {key}" for key in self.missing)
         yield from (f"unreadable  {key}" for key in self.unreadable)
         for each in self.altered:
             yield (
                 f"altered  {each.key}  of photo {each.photo_id}: {each.size:,} bytes with SHA-256 "
-                f"{each.sha256}, and the log records {each.recorded_size:,} bytes with "
+                f"{each.sha256}, but the log records {each.recorded_size:,} bytes with "
                 f"{each.recorded_sha256}"
             )
 
@@ -116,8 +115,8 @@ async def check_files(
 ) -> Hashed:
     """Read the files of every photo that is not deleted, or of one, and compare their bytes.
 
-    Those are the originals, and with ``renditions`` the pictures made from them. The system may be
-    at work: what is deleted meanwhile is left out.
+    It reads the originals, and with ``renditions`` also the renditions. The system may be running:
+    files that are deleted meanwhile are left out.
 
     Raises:
         Unavailable: Redis or the files cannot be read.
@@ -135,7 +134,7 @@ async def check_files(
 async def hash_files(
     blobs: Readable, files: Mapping[str, Recorded], progress: Progress = _ignore
 ) -> Hashed:
-    """Read each of the files, in chunks, and compare it with what is recorded.
+    """Read each of the files in chunks, and compare it with its record.
 
     Raises:
         Unavailable: the files cannot be read.
@@ -166,7 +165,7 @@ async def _hash_file(blobs: Readable, key: str, expected: Recorded, found: Hashe
         async for chunk in blobs.read(key):
             digest.update(chunk)
             size += len(chunk)
-    except (Missing, ValueError):  # or a key that leads elsewhere
+    except (Missing, ValueError):  # ValueError: a key that leads out of the folder
         if not expected.replaced:
             found.missing.append(key)
         return
@@ -197,7 +196,7 @@ class _File(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Data(msgspec.Struct, frozen=True, rename="camel"):
-    """Of an event of a photo, what says which bytes were stored; an upload is its own file."""
+    """The fields of a photo's event that name stored bytes; an upload is itself a ``_File``."""
 
     photo_id: str
     thumbnail: _File | None = None
@@ -220,14 +219,14 @@ GONE = (PhotoDeleted.TYPE, PhotoErased.TYPE)
 async def recorded(
     log: Log, only: str | None = None, *, renditions: bool = False
 ) -> dict[str, Recorded]:
-    """Return the files that may be there, by key; raises Unavailable."""
+    """Return the files that may exist, by key; raises Unavailable."""
     found: dict[str, Recorded] = {}
     for partition in range(log.partitions):
-        names: dict[str, dict[str, str]] = {}  # of a photo, the key of each name
+        names: dict[str, dict[str, str]] = {}  # photo id -> name of the file -> key
         keys: dict[str, list[str]] = {}
         async for entry in entries(log, await log.last_entry(partition)):
             try:
-                photo_id, files, gone = _named(entry.fields.get(b"b", b""), renditions=renditions)
+                photo_id, files, gone = _parse(entry.fields.get(b"b", b""), renditions=renditions)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
             if only not in (None, photo_id):
@@ -246,8 +245,8 @@ async def recorded(
     return found
 
 
-def _named(body: bytes, *, renditions: bool) -> tuple[str, tuple[_File, ...], bool]:
-    """The photo of an event, the files that it names, and whether it says that all are gone."""
+def _parse(body: bytes, *, renditions: bool) -> tuple[str, tuple[_File, ...], bool]:
+    """Return the event's photo, the files that it names, and whether it removes all of them."""
     event = _event.decode(body)
     if event.type == PhotoUploaded.TYPE:
         return _data.decode(event.data).photo_id, (_upload.decode(event.data),), False
@@ -263,6 +262,6 @@ def _named(body: bytes, *, renditions: bool) -> tuple[str, tuple[_File, ...], bo
 def _recorded(photo_id: str, file: _File) -> Recorded:
     try:
         sha256 = bytes.fromhex(file.sha256)
-    except ValueError:  # no bytes have such a digest
+    except ValueError:  # not a digest: no bytes can match
         sha256 = b""
     return Recorded(photo_id=photo_id, size=file.file_size, sha256=sha256)

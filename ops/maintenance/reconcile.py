@@ -1,22 +1,22 @@
-"""Files and log compared: what a crash leaves unnamed, and what is named but missing.
+"""Compare files with the log: find files that no event names, and named files that are missing.
 
-A file appears before the event that names it, so a file without an event is either new or was left
-by a process that ended in between. The other way round something is lost. Only of the files that a
-later job has replaced, and of those of deleted photos, either is right: there or not.
+A file is stored before the event that names it, so a file without an event is either new or was
+left by a process that ended in between. A named file without bytes is lost. Files that a later job
+has replaced, and those of deleted photos, may or may not exist.
 
-An original without an event may be the last copy of a photo whose upload was answered, and whose
-event a failover has lost. No alert need have named it: whoever knew may be gone. So it is orphaned,
-and kept until an operator decides, unless it is certain that its upload was never answered:
+An original without an event may be the last copy of a photo whose upload was answered and whose
+event a failover has lost. There may be no alert about it: the process that knew may have ended. So
+it is orphaned, and kept until an operator decides, unless its upload was certainly never answered:
 
-| evidence | what follows |
+| evidence | conclusion |
 |---|---|
-| its photo was erased | nobody wants it any more: it is removed |
-| there is no trace of its draft | its upload came to an end, so it may have been answered |
-| there is a trace | its gateway ended before it could answer: a trace goes before the answer |
+| its photo was erased | it is no longer needed: it is removed |
+| there is no trace of its draft | its upload ended, so it may have been answered |
+| there is a trace | its gateway ended before it answered: a trace is removed before the answer |
 | the log is known to have lost events since, or ends earlier | it may have been answered |
 | a failover can lose answered events of this log | another gateway may have answered for it |
 
-The last row is about an upload that was sent again: the other gateway found the event of the first.
+The last row is about a retried upload: the other gateway found the event of the first attempt.
 """
 
 import logging
@@ -56,14 +56,14 @@ PREFIXES = ("originals", "renditions", PROBES)
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A file that an event of the photo names, and that is not there."""
+    """A file that an event of the photo names, and that does not exist."""
 
     key: str
     photo_id: str
 
 
 class Damaged(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A file of another size than the event of the photo says; in bytes."""
+    """A file whose size differs from the one that the event records; in bytes."""
 
     key: str
     photo_id: str
@@ -72,12 +72,12 @@ class Damaged(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``named`` counts the files that should be there; ``unnamed`` are those that no event names.
+    """``named`` counts the files that should exist; ``unnamed`` are files that no event names.
 
     ``orphaned`` are originals that no event names and whose upload may have been answered: perhaps
-    the last copies of accepted photos. ``superseded`` are renditions that a later job has replaced,
-    so that nothing shows them. ``drafts`` were being written, by processes that are perhaps gone.
-    ``strays`` are files in no folder of ours, or whose names are no keys: others put them there.
+    the last copies of accepted photos. ``superseded`` are renditions that a later job has replaced;
+    nothing shows them. ``drafts`` are unfinished files, perhaps of processes that have ended.
+    ``strays`` are files outside Photolog's folders, or whose names are not keys.
     """
 
     named: int
@@ -91,16 +91,16 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def damages(self) -> dict[str, Damage]:
-        """What is wrong with the files that events name, by key."""
+        """The damage to each file that events name, by key."""
         damages: dict[str, Damage] = {each.key: "missing" for each in self.missing}
         for each in self.damaged:
             damages[each.key] = "altered"
         return damages
 
     def is_settled(self, *, removed: bool, orphans: bool) -> bool:
-        """Whether nothing was found but what ``remove`` has deleted.
+        """Return whether nothing is left to do, given what ``remove`` has deleted.
 
-        Superseded renditions do not count: they wait until workers remove them.
+        Superseded renditions do not count: workers remove them later.
         """
         if self.missing or self.damaged or self.strays:
             return False
@@ -112,12 +112,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Names(msgspec.Struct, kw_only=True):
     """The files that the log names, each with its photo's id.
 
-    ``doomed`` are those of deleted photos that are being erased: they may be there or not.
-    ``superseded`` are renditions in whose place others are named, each with the time of that: they
-    may be there or not. ``erased`` are the originals of erased photos: no file of these should be
-    there. ``sizes`` are those of all, in bytes. ``until`` is when the log ends, and
-    ``lost_until`` when it was last found to have lost events, in seconds since 1970.
-    ``can_fail_over`` is whether a failover can lose answered events.
+    ``doomed`` are files of deleted photos that are being erased: they may or may not exist.
+    ``superseded`` are replaced renditions, each with the time of its replacement: they may or may
+    not exist. ``erased`` are the originals of erased photos: none of their files should exist.
+    ``sizes`` are in bytes, for all files. ``until`` is the time of the last event, and
+    ``lost_until`` that of the last alert about lost events, in seconds since 1970.
+    ``can_fail_over`` says whether a failover can lose answered events.
     """
 
     wanted: dict[str, str]
@@ -133,9 +133,9 @@ class Names(msgspec.Struct, kw_only=True):
         return key in self.wanted or key in self.doomed or key in self.superseded
 
     def may_have_been_answered(self, blob: Blob, traced: Container[str]) -> bool:
-        """Whether this is an original that nobody may remove unasked; see the top of this file.
+        """Return whether only an operator may remove this original; see the module's docstring.
 
-        ``traced`` are the blobs of which there is still the trace of a draft.
+        ``traced`` are the keys of blobs whose draft has left a trace.
         """
         if not blob.key.startswith(ORIGINALS) or blob.key in self.erased:
             return False
@@ -144,12 +144,12 @@ class Names(msgspec.Struct, kw_only=True):
         return self.has_lost(blob)
 
     def has_lost(self, blob: Blob) -> bool:
-        """Whether events of the blob's time are lost, or may be without anybody's knowledge."""
+        """Return whether events of the blob's time are lost, or may be without an alert."""
         return self.can_fail_over or blob.modified < self.lost_until
 
 
 class _Files(msgspec.Struct, kw_only=True):
-    """Those of one photo: ``keys`` by name, as the photo's state has them, and the ``replaced``."""
+    """The files of one photo: ``keys`` by name, as in the photo's state, and ``replaced`` ones."""
 
     keys: dict[str, str]
     replaced: dict[str, float] = {}
@@ -168,7 +168,7 @@ class _Files(msgspec.Struct, kw_only=True):
 
 
 async def names(log: Log) -> Names:
-    """A fold of the whole log; those of erased photos are not among them."""
+    """Fold the whole log; the files of erased photos are left out."""
     photos: dict[str, _Files] = {}
     found = Names(
         wanted={},
@@ -214,17 +214,17 @@ async def names(log: Log) -> Names:
 async def compare(
     log: Log, blobs: Blobs, *, older_than_s: float, links_s: float = 0.0
 ) -> Comparison:
-    """Look at everything, on a system that may be at work; younger files are not reported.
+    """Compare all files with the log; the system may be running. Younger files are not reported.
 
-    The age of superseded files counts from when they were replaced, and has to be ``links_s`` more:
-    a link to one works for so long.
+    Superseded files are reported ``older_than_s + links_s`` after their replacement: links to them
+    work for ``links_s``.
 
-    The files are listed before the log is read, so one that is being recorded does not count as
-    unnamed, and again after it, so one that is stored meanwhile does not count as missing.
+    The files are listed before the log is read, so a file that is being recorded does not count as
+    unnamed, and again afterwards, so one that is stored meanwhile does not count as missing.
     """
     before = time.time() - older_than_s
     everything = await blobs.keys("")
-    listed = [blob for blob in everything if _is_ours(blob.key)]
+    listed = [blob for blob in everything if _may_be_named(blob.key)]
     drafts = await blobs.keys("drafts")
     with_trace = {key for draft in drafts if (key := _traced(draft)) is not None}
     named = await names(log)
@@ -254,15 +254,15 @@ async def compare(
         strays=[
             msgspec.structs.replace(blob, key=_readable(blob.key))
             for blob in everything
-            if not _is_ours(blob.key) and not _is_beside(blob.key)
+            if not _may_be_named(blob.key) and not _is_internal(blob.key)
         ],
     )
 
 
 async def tell_health(log: Log, damages: Mapping[str, Damage]) -> None:
-    """Let the health checks of all gateways tell of these files, at most ``NOTED_MAX`` of them.
+    """Have the health checks of all gateways report these files, at most ``NOTED_MAX`` of them.
 
-    A failure is logged.
+    If that fails, a log line says so.
     """
     wanted = dict(list(damages.items())[:NOTED_MAX])
     try:
@@ -278,11 +278,11 @@ async def tell_health(log: Log, damages: Mapping[str, Damage]) -> None:
                             sha256=file.sha256,
                         )
     except StoreError as error:
-        logger.warning("`photolog health` will not tell of all of these: %s", error)
+        logger.warning("`photolog health` will not report all of these files: %s", error)
 
 
 def _files_in(data: AnyEvent) -> Sequence[PhotoUploaded | Rendition]:
-    """The files that the event names."""
+    """Return the files that the event names."""
     match data:
         case PhotoUploaded():
             return (data,)
@@ -295,10 +295,10 @@ def _files_in(data: AnyEvent) -> Sequence[PhotoUploaded | Rendition]:
 
 
 async def remove(blobs: Blobs, found: Comparison, *, orphans: bool, superseded: bool) -> None:
-    """Delete what no event names, and the drafts; originals whose upload may have been answered
-    only with ``orphans``.
+    """Delete files that no event names, and drafts. Originals whose upload may have been answered
+    are deleted only with ``orphans``, superseded renditions only with ``superseded``.
 
-    What is superseded stays so, whatever happens meanwhile: each job has keys of its own.
+    Superseded renditions cannot come into use again meanwhile: each job has keys of its own.
     """
     more = (*(found.orphaned if orphans else ()), *(found.superseded if superseded else ()))
     for blob in (*found.unnamed, *more):
@@ -309,9 +309,9 @@ async def remove(blobs: Blobs, found: Comparison, *, orphans: bool, superseded: 
 
 async def record_removed(log: Log, blobs: Blobs, context: Context) -> int:
     """Record superseded renditions that are no longer stored, so that they no longer count towards
-    quotas; how many photos had any.
+    quotas, and return how many photos had any.
 
-    Call it after ``remove``: it also records what a call that was killed in between has left.
+    Call it after ``remove``: it also records what an earlier, killed call did not.
     """
     stored = {blob.key for blob in await blobs.keys("renditions")}
     holdings: dict[str, Holding] = {}
@@ -335,9 +335,9 @@ async def record_removed(log: Log, blobs: Blobs, context: Context) -> int:
 
 
 async def settle(log: Log, blobs: Blobs) -> None:
-    """Decide about the files of which an earlier process of this name did not see the end.
+    """Keep or delete the files that an earlier process of this name left unfinished.
 
-    Call it before that name's first draft. It reads the log only if there are such files.
+    Call it before the first draft under that name. It reads the log only if there are such files.
     """
     leftovers = await blobs.leftovers()
     in_doubt = {leftover.key for leftover in leftovers if leftover.key is not None}
@@ -354,38 +354,38 @@ async def settle(log: Log, blobs: Blobs) -> None:
     for leftover in leftovers:
         await blobs.clear(leftover)
     if leftovers:
-        logger.warning("%d files were left by a process that was killed", len(leftovers))
+        logger.warning("cleared up %d files that a killed process had left", len(leftovers))
     if kept:
         logger.warning(
-            "%d originals without an event stay, because their uploads may have been answered: see "
+            "kept %d originals without an event, because their uploads may have been answered: see "
             "`photolog reconcile`",
             kept,
         )
 
 
 async def _has_lost(blobs: Blobs, named: Names, key: str) -> bool:
-    """``Names.has_lost`` for a blob that is there."""
+    """Return ``Names.has_lost`` for a stored blob."""
     there = await blobs.keys(key.rpartition("/")[0])
     return any(named.has_lost(blob) for blob in there if blob.key == key)
 
 
 def _traced(draft: Blob) -> str | None:
-    """The key of the blob that the draft became, if it became one."""
+    """Return the key of the blob that the draft became, or None."""
     return traced(draft.key.removeprefix("drafts/"))[1]
 
 
-def _is_ours(key: str) -> bool:
-    """Whether this is a file that an event may name, or a probe."""
+def _may_be_named(key: str) -> bool:
+    """Return whether an event may name this file, or it is a probe."""
     return key.startswith(tuple(f"{prefix}/" for prefix in PREFIXES)) and is_key(key)
 
 
-def _is_beside(key: str) -> bool:
-    """Whether this is a file that we keep beside those that events name."""
+def _is_internal(key: str) -> bool:
+    """Return whether this is one of Photolog's own files that no event names."""
     return key == log_ownership.KEY or key.startswith(f"{DRAFTS}/")
 
 
 def _readable(key: str) -> str:
-    """The key, escaped where the name of the file is not UTF-8."""
+    """Return the key, escaped where the file's name is not UTF-8."""
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -1,1 +1,1 @@
-"""Processes and their resources. Imports nothing else of ``ops``."""
+"""Processes and the resources they hold."""

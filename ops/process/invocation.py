@@ -1,4 +1,4 @@
-"""How whoever started this process starts another command of ``photolog``."""
+"""How the user who started this process can start another ``photolog`` command."""
 
 import os
 import shlex
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 UV_RUN = "UV_RUN_RECURSION_DEPTH"
-"""The variable that `uv run` sets: it finds a program that other shells do not have."""
+"""The variable that `uv run` sets: only under it is the program on the search path."""
 
 
 def program() -> str:
-    """The words before the name of a command, in a shell in the same folder."""
+    """Return the words to type before a command's name, in a shell in the same folder."""
     if UV_RUN in os.environ:
         return "uv run --no-dev photolog"
     if shutil.which("photolog"):

@@ -1,4 +1,4 @@
-"""What only one system can hold: a data folder and a port."""
+"""Resources that only one system can hold: a data folder and a port."""
 
 import fcntl
 import logging
@@ -17,7 +17,7 @@ from store.blobs.disk import make_folder
 logger = logging.getLogger("photolog")
 
 TAKEOVER_S = 5.0
-"""How long the processes of a supervisor that was killed may take to end."""
+"""How long the processes of a killed supervisor may take to end."""
 
 BACKLOG = 2048
 POLL_S = 0.05
@@ -26,34 +26,34 @@ _THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # nothing is
 
 
 class StartFailed(UserError):
-    """The system cannot run here; the message tells its user what to change."""
+    """The system cannot start here; the message says what to change."""
 
 
 @contextmanager
 def locked(folder: Path) -> Generator[int]:
-    """Hold the folder, made if need be; the descriptor of its lock.
+    """Lock the folder, creating it if necessary, and yield the descriptor of its lock.
 
-    Whoever inherits the descriptor holds the lock too, until it ends.
+    A process that inherits the descriptor holds the lock too, until it ends.
 
     Raises:
-        StartFailed: another system holds it, or it cannot be used.
+        StartFailed: another system holds the lock, or the folder is unusable.
     """
     try:
         make_folder(folder, 0o700)
         fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StartFailed(
-            f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
+            f"PHOTOLOG_DATA: cannot use the folder {folder}: {error.strerror}"
         ) from error
     try:
-        _take(fd, folder)
+        _acquire(fd, folder)
         yield fd
     finally:
         os.close(fd)
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether somebody holds the folder, as far as this user may know."""
+    """Return whether a system holds the folder's lock; false if this user may not look."""
     try:
         fd = os.open(folder / "lock", os.O_RDONLY)
     except OSError:
@@ -69,12 +69,16 @@ def is_locked(folder: Path) -> bool:
 
 
 def machine(folder: Path) -> str:
-    """A name of the system on the folder; the folder tells apart two systems of one machine."""
+    """Return a name for the system on this folder, unique among those of this machine."""
     return f"{socket.gethostname()}-{zlib.crc32(str(folder).encode()):08x}"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that accepts connections; raises StartFailed."""
+    """Return a socket that accepts connections.
+
+    Raises:
+        StartFailed: the host has no address, or the port is in use or forbidden.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -90,8 +94,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == EADDRINUSE:
             message = (
-                f"PHOTOLOG_PORT: port {port} of {host} is in use: stop what uses it, or choose "
-                "another with --port (0 takes a free one)"
+                f"PHOTOLOG_PORT: port {port} of {host} is in use: stop the process that uses it, "
+                "or choose another port with --port (0 takes a free one)"
             )
         else:
             message = (
@@ -103,18 +107,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def reachable(listener: socket.socket) -> tuple[str, int]:
-    """Host and port at which this machine reaches the socket."""
+    """Return the host and port at which this machine reaches the socket."""
     name: tuple[str, int] = listener.getsockname()[:2]
     return _THIS_MACHINE.get(name[0], name[0]), name[1]
 
 
 def base_url(listener: socket.socket) -> str:
-    """The URL under which this machine reaches the socket."""
+    """Return the URL at which this machine reaches the socket."""
     host, port = reachable(listener)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _take(fd: int, folder: Path) -> None:
+def _acquire(fd: int, folder: Path) -> None:
     until = time.monotonic() + TAKEOVER_S
     while True:
         try:
@@ -124,19 +128,19 @@ def _take(fd: int, folder: Path) -> None:
             holder = os.pread(fd, 20, 0).decode()
             if holder and _is_alive(int(holder)):
                 raise StartFailed(
-                    f"Photolog already runs on {folder}, as process {holder}: stop that one first, "
-                    "or choose another folder with --data"
+                    f"Photolog already runs on {folder}, as process {holder}: stop it first, or "
+                    "choose another folder with --data"
                 ) from error
             if time.monotonic() > until:
                 raise StartFailed(
-                    f"processes of a Photolog that was killed still use {folder}: end them first"
+                    f"processes of a killed Photolog still use {folder}: end them first"
                 ) from error
         time.sleep(POLL_S)
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
-    except OSError as error:  # the lock holds without it
-        logger.warning("the process id is not in %s: %s", folder / "lock", error.strerror)
+    except OSError as error:  # the lock works without it
+        logger.warning("cannot write the process id to %s: %s", folder / "lock", error.strerror)
 
 
 def _is_alive(pid: int) -> bool:

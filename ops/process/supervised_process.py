@@ -1,4 +1,4 @@
-"""One process of a system, started again whenever it ends."""
+"""One process of a system, restarted whenever it ends."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 from store.background import Background
 
 logger = logging.getLogger("photolog.supervisor")
@@ -15,14 +15,14 @@ logger = logging.getLogger("photolog.supervisor")
 FIRST_PAUSE_S = 0.1
 LAST_PAUSE_S = 5.0
 STEADY_S = 30.0
-"""A process that ran this long is started again as if for the first time."""
+"""After a run this long, the back-off begins again."""
 
 
-class Part:
-    """A process kept running until ``stop``.
+class SupervisedProcess:
+    """Keep a process running until ``stop``.
 
-    ``command`` is asked at each start; ``fds`` are inherited. ``last_words`` says what is known of
-    an end that was not asked for.
+    ``command`` is called at each start; the process inherits ``fds``. ``last_words`` returns what
+    the process itself reported about an unexpected end. ``exits`` counts the unexpected ends.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Part:
     ) -> None:
         self.name = name
         self._background = background
-        self.deaths = 0
+        self.exits = 0
         self._command = command
         self._environment = environment
         self._fds = fds
@@ -47,12 +47,12 @@ class Part:
         self._kept = asyncio.create_task(background.keep("process", self._keep, part=name))
 
     async def stop(self, patience_s: float) -> None:
-        """Ask it to end, and end it by force after ``patience_s``."""
+        """Send SIGTERM, and SIGKILL after ``patience_s``."""
         self._stopping.set()
         self._send(signal.SIGTERM)
         ended, _ = await asyncio.wait([self._kept], timeout=patience_s)
         if not ended:
-            logger.warning("%s did not end within %g s and is killed", self.name, patience_s)
+            logger.warning("%s did not end within %g s: killing it", self.name, patience_s)
             await self.kill()
 
     async def kill(self) -> None:
@@ -71,29 +71,27 @@ class Part:
             reason = await self._run()
             if self._stopping.is_set():
                 return
-            self.deaths += 1
+            self.exits += 1
             if time.monotonic() - began > STEADY_S:
                 pause_s = FIRST_PAUSE_S
             words = "".join(f"\n    {line}" for line in self._last_words().splitlines())
-            logger.warning(
-                "%s %s; it is started again in %.1f s%s", self.name, reason, pause_s, words
-            )
+            logger.warning("%s %s: restarting it in %.1f s%s", self.name, reason, pause_s, words)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
             pause_s = min(pause_s * 2, LAST_PAUSE_S)
 
     async def _run(self) -> str:
-        """Start it, unless it runs, and wait for its end; how it ended."""
+        """Start the process, unless it runs, wait for its end, and return how it ended."""
         runs = self._process is not None and self._process.returncode is None
-        failure = None if runs else await self._begin()
-        return await self._end() if failure is None else failure
+        failure = None if runs else await self._start()
+        return await self._wait() if failure is None else failure
 
-    async def _begin(self) -> str | None:
-        """Start it; why that failed."""
+    async def _start(self) -> str | None:
+        """Start the process; return why that failed, or None."""
         try:
             # A session of its own: Ctrl-C in the terminal is for the supervisor alone.
             self._process = await asyncio.create_subprocess_exec(
-                *leashed(self._command()),
+                *bound_to_parent(self._command()),
                 env=self._environment,
                 pass_fds=self._fds,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -101,17 +99,17 @@ class Part:
             )
         except OSError as error:
             return f"could not be started ({error.strerror})"
-        logger.info("%s runs as process %d", self.name, self._process.pid)
-        if self._stopping.is_set():  # asked for while it was being started
+        logger.info("started %s as process %d", self.name, self._process.pid)
+        if self._stopping.is_set():  # ``stop`` was called during the start
             self._send(signal.SIGTERM)
         return None
 
-    async def _end(self) -> str:
+    async def _wait(self) -> str:
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started")
         status = await self._process.wait()
         if status < 0:
-            return f"was ended by {_signal_name(-status)}"
+            return f"was killed by {_signal_name(-status)}"
         return f"ended with status {status}"
 
 

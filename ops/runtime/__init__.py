@@ -1,1 +1,1 @@
-"""Starting and running the roles of a system."""
+"""Start and run the roles of a system."""

@@ -1,18 +1,15 @@
-"""The blobs as the settings say: in a folder, or in a bucket of a server of S3."""
+"""Open the blobs that the settings name: a folder, or a bucket on an S3 server."""
 
-import logging
 import shutil
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-
-import anyio
 
 from ops.config.settings import Settings, variable_of
 from ops.config.validation import check_blobs
 from ops.errors import UserError
 from ops.process.lock import machine
+from ops.runtime.waiting import Waiting
 from ops.telemetry.logs import starting
 from store.blobs.disk import make_folder
 from store.blobs.interface import Blobs, Readable
@@ -25,13 +22,8 @@ if TYPE_CHECKING:
     from store.blobs.s3 import MinioBlobs
     from store.blobs.s3_bucket import Server
 
-logger = logging.getLogger("photolog")
-
-RETRY_S = 0.5
-REMIND_S = 30.0
-
 RESERVE_MAX = 0.1
-"""The largest part of a disk that is its reserve."""
+"""The largest fraction of a disk that is kept in reserve."""
 
 
 @asynccontextmanager
@@ -44,13 +36,13 @@ async def open_store(
     breaker: Breaker | None = None,
     observe: OperationObserver = ignore,
 ) -> AsyncGenerator[Blobs]:
-    """The blobs, for the one process of this system that is called ``owner``.
+    """Open the blobs for the process called ``owner``, a name that no other process uses.
 
-    ``reserved`` is the part of the disk's reserve that this process leaves free. A ``patient``
-    caller waits until the server is there, and says so.
+    ``reserved`` is the fraction of the disk's reserve that this process leaves free. A ``patient``
+    caller waits until the server answers, and logs that it waits.
 
     Raises:
-        UserError: the folder or the bucket cannot be used; the message names the setting.
+        UserError: the folder or the bucket is unusable; the message names the setting.
         Unavailable: the server does not answer, and the caller is not patient.
     """
     check_blobs(settings)
@@ -61,7 +53,7 @@ async def open_store(
     try:
         await _prepare(blobs, patient=patient)
         if patient:
-            starting.info("photos are in the bucket %s of %s", blobs.bucket, settings.s3_endpoint)
+            starting.info("opened the bucket %s at %s", blobs.bucket, settings.s3_endpoint)
         yield blobs
     finally:
         blobs.close()
@@ -69,17 +61,20 @@ async def open_store(
 
 @asynccontextmanager
 async def open_reading(settings: Settings) -> AsyncGenerator[Readable]:
-    """The blobs for reading alone: nothing is written, so the folder may be a backup or evidence.
+    """Open the blobs read-only: nothing is written, so the folder may be a backup or evidence.
 
     Raises:
-        UserError: there are no blobs in the folder.
+        UserError: the folder holds no originals.
     """
     check_blobs(settings)
     if settings.s3_endpoint is None:
         from store.blobs.folder import FolderReader  # noqa: PLC0415 # see ops.runtime.wiring
 
         if not (settings.blobs_folder / "originals").is_dir():
-            raise UserError(f"there are no originals in {settings.blobs_folder}")
+            raise UserError(
+                f"{settings.blobs_folder} holds no originals: name the data folder of a system "
+                "with --data or PHOTOLOG_DATA"
+            )
         yield FolderReader(settings.blobs_folder)
         return
     blobs = _bucket(settings, "reader", None, ignore)
@@ -108,7 +103,7 @@ def _folder(
         )
     except OSError as error:
         raise UserError(
-            f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
+            f"PHOTOLOG_DATA: cannot use the folder {folder}: {error.strerror}"
         ) from error
 
 
@@ -118,21 +113,21 @@ def _bucket(
     from store.blobs.local_copies import LocalCopies  # noqa: PLC0415 # see ops.runtime.wiring
     from store.blobs.s3 import MinioBlobs  # noqa: PLC0415
 
-    # Systems of several machines may share the bucket, and each has a gateway.
+    # Several machines may share the bucket, and each has a gateway.
     owner = f"{machine(settings.folder)}.{owner}"
     copies = LocalCopies(settings.folder / "copies", settings.s3_copies_bytes)
     return MinioBlobs(server_of(settings), owner, copies, breaker=breaker, observe=observe)
 
 
 def server_of(settings: Settings) -> "Server":
-    """That of the settings, which ``ops.config.validation`` has looked at."""
+    """Return the S3 server of the settings, which ``ops.config.validation`` has checked."""
     from store.blobs.s3_bucket import Server  # noqa: PLC0415
 
     return Server(**{name: getattr(settings, f"s3_{name}") for name in Server.__struct_fields__})
 
 
 async def _prepare(blobs: "MinioBlobs", *, patient: bool) -> None:
-    remind_at = 0.0
+    waiting = Waiting("the bucket")
     while True:
         try:
             return await blobs.prepare()
@@ -141,7 +136,4 @@ async def _prepare(blobs: "MinioBlobs", *, patient: bool) -> None:
         except Unavailable as error:
             if not patient:
                 raise
-            if time.monotonic() > remind_at:
-                logger.warning("waiting for the photos' bucket: %s", error)
-                remind_at = time.monotonic() + REMIND_S
-        await anyio.sleep(RETRY_S)
+            await waiting.pause(error)

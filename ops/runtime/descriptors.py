@@ -1,7 +1,7 @@
-"""File descriptors: how many a gateway may open, and how many connections fit.
+"""File descriptors: how many a gateway may open, and how many connections they suffice for.
 
-Each connection takes one, and a second one while a file is sent or received on it. The rest is for
-Redis, the read model, and connections that are accepted only to be refused.
+A connection takes one, and a second one while it sends or receives a file. The rest is for Redis,
+the read model, and connections that are accepted only to be rejected.
 """
 
 import resource
@@ -13,43 +13,46 @@ from gateway.http.server import ACCEPTED_AT_ONCE, TURNED_AWAY_AT_ONCE
 from ops.errors import UserError
 from store.redis.connection import MAX_CONNECTIONS
 
-A_CONNECTION = 2
+PER_CONNECTION = 2
 
 OTHERS = 64
 """The read model, the listening socket, log files, libraries."""
 
-KEPT = MAX_CONNECTIONS + ACCEPTED_AT_ONCE + TURNED_AWAY_AT_ONCE + OTHERS
+RESERVED = MAX_CONNECTIONS + ACCEPTED_AT_ONCE + TURNED_AWAY_AT_ONCE + OTHERS
 
-FEWEST = 32
-"""Connections below which a gateway does not start."""
+MIN_CONNECTIONS = 32
+"""A gateway that could hold fewer connections does not start."""
 
 
 def raise_limit() -> int:
-    """Let this process open as many files as the system lets it; how many that is."""
+    """Raise this process's limit on open files as far as the system allows, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS takes no unlimited one, nor more than the kernel's
+        except (ValueError, OSError):  # macOS rejects "unlimited", and more than the kernel's limit
             return soft
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def fitted(limits: Limits, descriptors: int) -> tuple[Limits, str]:
-    """The limits with no more connections than the descriptors suffice for; what was lowered.
+    """Lower the connection limits to what the descriptors suffice for.
+
+    Returns the limits, and a note about what was lowered, which is empty if nothing was.
 
     Raises:
-        UserError: they suffice for next to none.
+        UserError: the descriptors suffice for fewer than ``MIN_CONNECTIONS``.
     """
     if descriptors == resource.RLIM_INFINITY:
         return limits, ""
-    most = (descriptors - KEPT) // A_CONNECTION
+    most = (descriptors - RESERVED) // PER_CONNECTION
     if limits.connections <= most:
         return limits, ""
-    if most < FEWEST:
+    if most < MIN_CONNECTIONS:
         raise UserError(
             f"this process may open {descriptors:,} files, and a gateway needs at least "
-            f"{KEPT + A_CONNECTION * FEWEST:,}: raise its limit (ulimit -n, LimitNOFILE)"
+            f"{RESERVED + PER_CONNECTION * MIN_CONNECTIONS:,}: raise its limit (ulimit -n, "
+            "LimitNOFILE)"
         )
     part = most / limits.connections
     lowered = msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""What the setting ``append_wait_replicas`` promises on the servers that are there."""
+"""Work out what the setting ``append_wait_replicas`` promises on the servers that are running."""
 
 from contextlib import suppress
 
@@ -17,13 +17,13 @@ from store.redis.guarantee import Guarantee
 async def guarantee_of(redis: Client, settings: Settings, prefix: str, *, waits: bool) -> Guarantee:
     """Return what appends wait for.
 
-    A caller that only reads, so that it ``waits`` for nothing, works with whatever replicas there
-    are: it learns of the risk if that is possible. The server of ``photolog up`` is on the machine
-    of all else, so losing its disk needs no warning.
+    A caller that only reads passes ``waits=False``: it works with any number of replicas, and gets
+    the risk if the server reports it. The server of ``photolog up`` runs on the same machine as
+    everything else, so the loss of its disk needs no warning.
 
     Raises:
-        UserError: the setting asks for what the server cannot tell.
-        Unavailable: no answer, or too few replicas.
+        UserError: the setting needs information that the server does not provide.
+        Unavailable: the server does not answer, or there are too few replicas.
     """
     replicas = settings.append_wait_replicas
     keys, timeout_s = Keys(prefix), settings.append_wait_s

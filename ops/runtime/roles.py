@@ -1,4 +1,4 @@
-"""The roles of a running system, each for one process, until SIGTERM or SIGINT."""
+"""Run a role of the system in this process until SIGTERM or SIGINT."""
 
 import contextlib
 import logging
@@ -38,14 +38,14 @@ def run(role: Coroutine[Any, Any, None]) -> None:
 
 
 def standalone_name(role: str) -> str:
-    """A name for a process that got none: of all that run, only this one has it."""
+    """Return a name, unique among running processes, for one that was started without a name."""
     return f"{role}-{socket.gethostname()}-{os.getpid()}"
 
 
 async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> None:
-    """Serve HTTP on the listening socket ``fd``, or on one of our own.
+    """Serve HTTP on the listening socket ``fd``, or on a new one.
 
-    Stops accepting when told to stop, and finishes what it has begun.
+    On a signal it stops accepting connections and finishes the requests it has begun.
     """
     check(settings)
     import uvicorn  # noqa: PLC0415 # not for the other roles, see ops.runtime.wiring
@@ -55,20 +55,20 @@ async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> No
 
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
     async with (
-        _ending() as ending,
+        _until_signalled() as stop,
         wiring.open_telemetry(settings, "gateway", name) as telemetry,
         wiring.open_gateway(settings, name, telemetry) as deps,
     ):
         server = uvicorn.Server(configuration(create_app(deps), deps.limits))
-        # uvicorn has handlers of its own while it serves, and raises the signals again afterwards.
-        ending.begin = ending.at_once = lambda: None
-        starting.info("answers at %s", base_url(listener))
+        # uvicorn handles the signals itself while it serves, and raises them again afterwards.
+        stop.on_first = stop.on_further = lambda: None
+        starting.info("listening at %s", base_url(listener))
         with announced(settings.folder, name, base_url(listener)):
             await _serve(server, listener, deps.background)
 
 
 async def _serve(server: "uvicorn.Server", listener: socket.socket, background: Background) -> None:
-    """Until told to stop, or until a task has failed too often; that ends the process."""
+    """Serve until a signal, or until a task has failed too often, which ends the process."""
 
     async def end_with_tasks() -> None:
         await background.over()
@@ -83,16 +83,16 @@ async def _serve(server: "uvicorn.Server", listener: socket.socket, background: 
 
 
 async def projector(settings: Settings, *, name: str) -> None:
-    """Keep the read model as new as the log."""
+    """Keep the read model up to date with the log."""
     check(settings)
     async with (
-        _ending(),
+        _until_signalled(),
         wiring.open_telemetry(settings, "projector", name) as telemetry,
         metrics_served(
             telemetry.exposition,
             settings.folder,
             name,
-            *_of_metrics(settings),
+            *_metrics_address(settings),
             background=telemetry.background,
         ),
         wiring.open_projector(settings, name, telemetry) as role,
@@ -103,59 +103,59 @@ async def projector(settings: Settings, *, name: str) -> None:
 async def worker(
     settings: Settings, *, name: str, consumer: str | None = None, dead: str | None = None
 ) -> None:
-    """Run tasks; when told to stop, finish those in hand."""
+    """Run tasks; on a signal, finish those in hand."""
     check(settings)
     consumer = consumer or f"{name}:{uuid.uuid4().hex[:8]}"
     async with (
-        _ending() as ending,
+        _until_signalled() as stop,
         wiring.open_telemetry(settings, "worker", name) as telemetry,
         metrics_served(
             telemetry.exposition,
             settings.folder,
             name,
-            *_of_metrics(settings),
+            *_metrics_address(settings),
             background=telemetry.background,
         ),
         wiring.open_worker(settings, name, telemetry, consumer=consumer, dead=dead) as role,
     ):
-        ending.begin = role.stop
-        async with anyio.create_task_group() as beside:
-            beside.start_soon(_name_flaws)
+        stop.on_first = role.stop
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_log_known_flaws)
             await role.run()
 
 
-async def _name_flaws() -> None:
+async def _log_known_flaws() -> None:
     for flaw in await known_flaws():
         logger.warning("security: %s", flaw)
 
 
-def _of_metrics(settings: Settings) -> tuple[str, int]:
+def _metrics_address(settings: Settings) -> tuple[str, int]:
     return settings.metrics_host, settings.metrics_port
 
 
-class _Ending:
-    """What to do when told to stop, and when told again."""
+class _StopActions:
+    """Actions to take at the first signal to stop, and at each further one."""
 
-    def __init__(self, break_off: Callable[[], None]) -> None:
-        self.begin = break_off
-        self.at_once = break_off
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self.on_first = cancel
+        self.on_further = cancel
 
 
 @contextlib.asynccontextmanager
-async def _ending() -> AsyncGenerator[_Ending]:
-    """Breaks off the block at SIGTERM or SIGINT, unless the block has something else in mind."""
+async def _until_signalled() -> AsyncGenerator[_StopActions]:
+    """Cancel the block at SIGTERM or SIGINT, unless the block sets other actions."""
     with one_by_one():
         async with anyio.create_task_group() as tasks:
-            ending = _Ending(tasks.cancel_scope.cancel)
+            actions = _StopActions(tasks.cancel_scope.cancel)
 
-            async def heed(task_status: TaskStatus[None]) -> None:
+            async def receive(task_status: TaskStatus[None]) -> None:
                 with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                     task_status.started()
                     await anext(signals)
-                    ending.begin()
+                    actions.on_first()
                     async for _ in signals:
-                        ending.at_once()
+                        actions.on_further()
 
-            await tasks.start(heed)
-            yield ending
+            await tasks.start(receive)
+            yield actions
             tasks.cancel_scope.cancel()

@@ -1,9 +1,9 @@
-"""The keys that sign tokens: in the file ``secret`` of the data folder, or in the settings.
+"""Keys that sign tokens: in the file ``secret`` of the data folder, or in the settings.
 
-The first line of the file is the secret that signs. Each further line is an earlier one that still
-verifies, a space, and until when. Processes that use the file notice within ``LOOK_S`` when it
-changes. Where PHOTOLOG_SECRET is set it signs instead, and PHOTOLOG_PREVIOUS_SECRET verifies until
-it is unset.
+The first line of the file is the secret that signs. Each further line is an earlier secret that
+still verifies, a space, and the time at which it expires. Processes that use the file reload it
+within ``CHECK_EVERY_S`` of a change. If PHOTOLOG_SECRET is set it signs instead, and
+PHOTOLOG_PREVIOUS_SECRET verifies until it is unset.
 """
 
 import fcntl
@@ -24,50 +24,53 @@ from store.blobs.disk import make_folder, sync_folder
 logger = logging.getLogger("photolog")
 
 SECRET_FILE = "secret"  # noqa: S105 # its name
-LOOK_S = 1.0
-MOST_KEYS = 100
-"""Keys of a file; each costs a try for a token that names none."""
+CHECK_EVERY_S = 1.0
+MAX_KEYS = 100
+"""Keys in a file; a token that names no key is checked against each of them."""
 
 
 class KeyFile:
-    """The keys of a file, as it is now. A file that cannot be read any more keeps its last keys."""
+    """Return the current keys of a file; if it becomes unreadable, the last keys stay in use."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._keys = read(path)
         self._seen = _state(path)
-        self._look_at = time.monotonic() + LOOK_S
+        self._check_at = time.monotonic() + CHECK_EVERY_S
 
     def __call__(self) -> tuple[Key, ...]:
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_S
-            self._look()
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + CHECK_EVERY_S
+            self._reload()
         return self._keys
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
         seen = _state(self._path)
         if seen == self._seen:
             return
         self._seen = seen
         try:
             self._keys = read(self._path)
-            logger.warning("the signing keys have changed: %s signs now", self._keys[0].id)
+            logger.warning("reloaded the signing keys: key %s signs now", self._keys[0].id)
         except (OSError, ValueError) as error:
-            logger.warning("the signing keys stay as they were: %s: %s", self._path, error)
+            logger.warning(
+                "cannot reload the signing keys from %s, so the last ones stay in use: %s",
+                *(self._path, error),
+            )
 
 
 def keys_in(settings: Settings) -> tuple[Key, ...]:
-    """The keys of the settings; none where the file of the data folder has them."""
+    """Return the keys of the settings: none if the file in the data folder holds them."""
     found = (settings.secret, settings.previous_secret)
     return tuple(Key(secret.encode()) for secret in found if secret is not None)
 
 
 def read(path: Path) -> tuple[Key, ...]:
-    """Return the keys of the file, the one that signs first.
+    """Return the keys of the file; the first one signs.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it holds something else.
+        OSError: the file cannot be read.
+        ValueError: the file holds something else.
     """
     signing, *earlier = path.read_bytes().strip().splitlines() or [b""]
     keys = [Key(signing.strip())]
@@ -80,13 +83,13 @@ def read(path: Path) -> tuple[Key, ...]:
 
 
 def create(path: Path) -> None:
-    """Draw a first key, unless there is one; if several processes try, all get the same.
+    """Generate a first key, unless the file exists; concurrent processes all get the same key.
 
-    The key is durable then, so that no token is signed with one that a power cut takes away.
+    The key is durable on return, so no token is signed with a key that a power cut removes.
     """
     make_folder(path.parent, 0o700)
     if not path.exists():
-        draft = _drafted(path, _drawn())
+        draft = _write_draft(path, _generate())
         try:
             path.hardlink_to(draft)
         except FileExistsError:
@@ -97,31 +100,32 @@ def create(path: Path) -> None:
 
 
 def rotate(path: Path, overlap_s: float, *, retired: str | None = None) -> tuple[Key, ...]:
-    """Draw a new key that signs, and return all keys that count now.
+    """Generate a new key that signs, and return all keys that are valid now.
 
-    The earlier ones verify for ``overlap_s`` seconds at most; the one with the id ``retired`` not
-    any more.
+    The earlier keys verify for at most ``overlap_s`` more seconds; the one with the id ``retired``
+    expires immediately.
 
     Raises:
-        UserError: there is no key of that id, or there are too many keys.
-        OSError, ValueError: the file cannot be used.
+        UserError: no key has that id, or there are too many keys.
+        OSError: the file cannot be read or written.
+        ValueError: the file holds something other than keys.
     """
     with _locked(path.parent):
         now = time.time()
         found = read(path)
         if retired is not None and retired not in {key.id for key in found}:
-            raise UserError(f"there is no key {retired!r}: `photolog tokens keys` lists them")
+            raise UserError(f"no key has the id {retired!r}: `photolog tokens keys` lists the keys")
         until = float(int(now + overlap_s + LEEWAY_S))
         earlier = [
             Key(key.secret, min(key.until, until))
             for key in found
             if key.until > now and key.id != retired
         ]
-        if len(earlier) >= MOST_KEYS:
+        if len(earlier) >= MAX_KEYS:
             raise UserError(f"{len(earlier)} keys still verify tokens: retire one with --retire")
-        keys = (Key(_drawn()), *earlier)
-        lines = [keys[0].secret, *(b"%b %b" % (key.secret, _moment(key.until)) for key in earlier)]
-        _drafted(path, b"\n".join(lines)).replace(path)
+        keys = (Key(_generate()), *earlier)
+        lines = [keys[0].secret, *(b"%b %b" % (key.secret, _iso(key.until)) for key in earlier)]
+        _write_draft(path, b"\n".join(lines)).replace(path)
         sync_folder(path.parent)
         return keys
 
@@ -130,11 +134,11 @@ def key_path(settings: Settings) -> Path:
     return settings.folder / SECRET_FILE
 
 
-def _drawn() -> bytes:
+def _generate() -> bytes:
     return secrets.token_urlsafe(32).encode()
 
 
-def _moment(moment: float) -> bytes:
+def _iso(moment: float) -> bytes:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").encode()
 
 
@@ -146,9 +150,9 @@ def _state(path: Path) -> tuple[int, ...]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _drafted(path: Path, content: bytes) -> Path:
+def _write_draft(path: Path, content: bytes) -> Path:
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    # One that a crashed process of this id has left may be a second name of the secret itself.
+    # A draft left by a crashed process with this id may be a second link to the secret itself.
     draft.unlink(missing_ok=True)
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -164,7 +168,7 @@ def _drafted(path: Path, content: bytes) -> Path:
 
 @contextmanager
 def _locked(folder: Path) -> Generator[None]:
-    """One who changes the file at a time."""
+    """Let only one process change the file at a time."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

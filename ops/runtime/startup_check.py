@@ -1,12 +1,12 @@
 """Check, before a system starts, that log and photos are reachable and belong together.
 
-``python -m ops.runtime.startup_check`` does so once. The roles of the system would ask the same,
-and each of them would say so again and again.
+``python -m ops.runtime.startup_check`` checks once; otherwise each role would find the same problem
+and log it again and again.
 
-Its settings are those of the environment. It says on standard output what somebody has to put
-right, and ends with status ``WRONG`` then. What does not answer is left to the roles, which wait.
+It takes its settings from the environment. If an operator has to correct something, it prints what,
+and exits with status ``WRONG``. If a server does not answer, it reports nothing: the roles wait.
 
-A process of its own, because what it needs would stay in the supervisor's memory: 23 MB.
+It is a separate process, because its libraries would stay in the supervisor's memory: 23 MB.
 """
 
 import asyncio
@@ -21,35 +21,39 @@ from ops.config.loading import environment_of, load
 from ops.config.settings import Settings
 from ops.errors import UserError
 from ops.event_format import say
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 from store.errors import Full, StoreError, Unavailable
 
 WRONG = 78
 """EX_CONFIG of sysexits.h."""
 
 
-async def ask(settings: Settings, environment: dict[str, str]) -> None:
-    """Nothing, if no more is known against them; raises UserError."""
+async def check(settings: Settings, environment: dict[str, str]) -> None:
+    """Run the check in a process of its own.
+
+    Raises:
+        UserError: the settings cannot work; the message says what to correct.
+    """
     process = await asyncio.create_subprocess_exec(
-        *leashed([sys.executable, "-P", "-m", "ops.runtime.startup_check"]),
+        *bound_to_parent([sys.executable, "-P", "-m", "ops.runtime.startup_check"]),
         env=environment | environment_of(settings),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
     try:
-        said, _ = await process.communicate()
+        printed, _ = await process.communicate()
     except asyncio.CancelledError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
         raise
     if process.returncode == WRONG:
-        raise UserError(said.decode().strip())
+        raise UserError(printed.decode().strip())
 
 
-async def _join(settings: Settings) -> None:
-    from ops.runtime import log_ownership, wiring  # noqa: PLC0415 # not for whoever asks
+async def _check(settings: Settings) -> None:
+    from ops.runtime import log_ownership, wiring  # noqa: PLC0415 # the supervisor needs neither
     from ops.runtime.blobs import open_store  # noqa: PLC0415
 
     async with (
@@ -60,12 +64,12 @@ async def _join(settings: Settings) -> None:
 
 
 def main() -> int:
-    logging.disable()  # the roles look too, and say what is to be said
+    logging.disable()  # the roles check the same, and log it
     try:
         with contextlib.suppress(Unavailable):
-            anyio.run(_join, load(os.environ).settings)
+            anyio.run(_check, load(os.environ).settings)
     except Full as error:
-        say(f"PHOTOLOG_DATA: {error}: make room, and start again")
+        say(f"PHOTOLOG_DATA: {error}: free some space, and start again")
         return WRONG
     except (UserError, StoreError) as error:
         say(str(error))

@@ -1,23 +1,23 @@
-"""Photolog on one machine: every role a process of its own, under one supervisor.
+"""Run Photolog on one machine: each role in a process of its own, under one supervisor.
 
-Each process is started again when it ends, later each time. They are stopped in the order in which
+The supervisor restarts each process that ends, with back-off. It stops them in the order in which
 work flows: gateway, workers, projector, Valkey. None outlives the supervisor (see
-``ops.process.parent_death``). The supervisor itself listens, and hands the socket to the gateway:
-while a gateway is started again, callers wait in the socket's queue and are not refused.
+``ops.process.parent_death``). The supervisor itself listens, and passes the socket to the gateway:
+while a gateway restarts, callers wait in the socket's queue and are not refused.
 
-| path in the data folder | what |
+| path in the data folder | content |
 |---|---|
-| ``lock`` | held by the supervisor and its processes; inside, the supervisor's process id |
-| ``url`` | where the gateway answers, while it does |
-| ``secret`` | signs the tokens |
-| ``metrics/`` | where each role has its metrics, see ``ops.telemetry.metrics_server`` |
-| ``valkey/`` ``blobs/`` ``read-model/`` | the log, the pictures, what is folded from the log |
-| ``copies/`` | local copies of pictures from S3, see ``store.blobs.local_copies`` |
+| ``lock`` | the supervisor's process id; the supervisor and its processes hold the lock |
+| ``url`` | the URL of the gateway, while it runs |
+| ``secret`` | the keys that sign tokens |
+| ``metrics/`` | the URL of each role's metrics, see ``ops.telemetry.metrics_server`` |
+| ``valkey/`` ``blobs/`` ``read-model/`` | the log, the files of photos, the read model |
+| ``copies/`` | local copies of files from S3, see ``store.blobs.local_copies`` |
 
-What an answer rests on is durable before it: the secret, the log, originals and renditions, with
-the names of their folders. All else may be missing, empty or torn after a power cut: ``lock``,
-``url``, ``metrics/``, the server's configuration, its log and ``socket``, and ``copies/`` are
-written again at each start, and the read model is folded from the log.
+Before an answer is sent, all that it depends on is durable: the secret, the log, originals and
+renditions, and the names of their folders. Everything else may be missing, empty or torn after a
+power cut: each start rewrites ``lock``, ``url``, ``metrics/``, ``copies/`` and the server's
+configuration, log and ``socket``, and the read model is folded from the log.
 """
 
 import asyncio
@@ -28,7 +28,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
 import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -43,8 +42,9 @@ from ops.errors import UserError
 from ops.memory import log_bytes
 from ops.process.embedded_valkey import Valkey
 from ops.process.lock import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
-from ops.process.supervised_process import Part
+from ops.process.supervised_process import SupervisedProcess
 from ops.runtime import startup_check
+from ops.runtime.waiting import Reminder
 from ops.telemetry import gauges
 from ops.telemetry.metrics import Metrics
 from ops.telemetry.metrics_server import forget, metrics_served
@@ -53,31 +53,31 @@ from store.blobs.disk import make_folder
 
 logger = logging.getLogger("photolog.supervisor")
 
-DEATHS_AT_START = 5
-"""A system of which one process ended this often before it was ever ready is given up."""
+EXITS_AT_START = 5
+"""The start fails if one process exits this often before the system is ready."""
 
-LITTLE_ROOM_BYTES = 1 << 20
-"""With less on the disk of the data folder, that is why a process ends."""
+FULL_DISK_BYTES = 1 << 20
+"""With less space on the disk of the data folder, the full disk is why a process exits."""
 
 REMIND_S = 10.0
 LOADING_S = 2.0
-"""How often a start that takes long says how far it is."""
+"""How often a slow start logs its progress."""
 
 GRACE_S = 2.0
-"""What a role gets beyond its own time to drain before it is killed."""
+"""How long a role may run beyond its own drain time before it is killed."""
 
 PROJECTOR_DRAIN_S = 5.0
 VALKEY_DRAIN_S = 10.0
 
 
 def up(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Run one system over one data folder until SIGTERM or SIGINT; a second one kills at once.
+    """Run one system over one data folder until SIGTERM or SIGINT; a second signal kills it.
 
-    ``announce`` gets the base URL as soon as all is ready, in another thread.
+    ``announce`` is called with the base URL, in another thread, as soon as the system is ready.
 
     Raises:
-        StartFailed: nothing of the system runs any more.
-        UserError: a setting is wrong; nothing was started.
+        StartFailed: the system could not start; all of its processes have ended.
+        UserError: a setting is wrong; no process was started.
     """
     check_system(settings)
     with locked(settings.folder) as lock, listen(settings.host, settings.port) as listener:
@@ -99,22 +99,22 @@ class _System:
         self._url_file = settings.folder / "url"
         self._metrics = Metrics("up")
         self._background = Background(self._count_failure)
-        self._parts: list[Part] = []
+        self._processes: list[SupervisedProcess] = []
         self._valkey: Valkey | None = None
         self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._kill = asyncio.Event()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-                loop.add_signal_handler(number, self._asked_to_stop)
+                loop.add_signal_handler(number, self._on_signal)
         forget(self._settings.folder)
-        self._url_file.unlink(missing_ok=True)  # of one that was killed
+        self._url_file.unlink(missing_ok=True)  # left by a system that was killed
         port = self._settings.metrics_port
         try:
             async with metrics_served(
-                lambda: self._metrics.exposition(gauges.of_system(self._parts)),
+                lambda: self._metrics.exposition(gauges.of_system(self._processes)),
                 *(self._settings.folder, "up", self._settings.metrics_host, port),
                 background=self._background,
             ):
@@ -123,8 +123,8 @@ class _System:
         finally:
             self._url_file.unlink(missing_ok=True)
             self._listener.close()
-            await _until(self._hurry, self._drain())
-            await asyncio.gather(*(part.kill() for part in self._parts))
+            await _until(self._kill, self._drain())
+            await asyncio.gather(*(process.kill() for process in self._processes))
             if self._valkey is not None:
                 self._valkey.clean()
         if self._background.gave_up is not None:
@@ -133,9 +133,9 @@ class _System:
     def _count_failure(self, task: str) -> None:
         self._metrics.count("photolog_background_failures_total", task)
 
-    def _asked_to_stop(self) -> None:
+    def _on_signal(self) -> None:
         if self._stop.is_set():
-            self._hurry.set()
+            self._kill.set()
         self._stop.set()
 
     async def _start(self) -> None:
@@ -144,23 +144,27 @@ class _System:
         if settings.redis_url is None:
             url = await self._start_valkey()
             settings = msgspec.structs.replace(settings, redis_url=url)
-        await startup_check.ask(settings, _environment())
+        await startup_check.check(settings, _environment())
         self._start_role("projector", _with_port(settings, 1), lambda: ["projector"])
-        each = _sharing_memory(settings)
+        shared = _sharing_memory(settings)
         for slot in range(1, settings.workers + 1):
-            self._start_role(f"worker-{slot}", _with_port(each, slot + 1), _worker(settings, slot))
+            self._start_role(
+                f"worker-{slot}", _with_port(shared, slot + 1), _worker(settings, slot)
+            )
         fd = self._listener.fileno()
         self._start_role("gateway", settings, lambda: ["gateway", "--fd", str(fd)], fd)
         url = base_url(self._listener)
-        say_at = time.monotonic() + REMIND_S
-        while (answer := await _readiness(*reachable(self._listener))) != "200":
-            self._give_up_on_deaths()
-            if time.monotonic() > say_at:
-                logger.warning("still not ready: the gateway answers %s", answer or "nothing")
-                say_at = time.monotonic() + REMIND_S
+        reminder = Reminder(REMIND_S, first_s=REMIND_S)
+        while (status := await _readiness(*reachable(self._listener))) != "200":
+            self._check_exits()
+            if reminder.is_due():
+                answer = (
+                    f"the gateway answers {status}" if status else "the gateway does not answer"
+                )
+                logger.warning("waiting for the gateway to be ready: %s", answer)
             await asyncio.sleep(POLL_S)
         self._write_url(url)
-        # In a thread of its own: it may talk to the gateway.
+        # In another thread: it may send requests to the gateway.
         await asyncio.to_thread(self._announce, url)
 
     def _write_url(self, url: str) -> None:
@@ -168,8 +172,8 @@ class _System:
         try:
             draft.write_text(url, "utf-8")
             draft.replace(self._url_file)
-        except OSError as error:  # a full disk keeps nobody from deleting photos
-            logger.warning("the URL is not in %s: %s", self._url_file, error.strerror)
+        except OSError as error:  # on a full disk, users must still be able to delete photos
+            logger.warning("cannot write the URL to %s: %s", self._url_file, error.strerror)
 
     def _make_folders(self) -> None:
         in_folder = self._settings.s3_endpoint is None
@@ -179,11 +183,11 @@ class _System:
                 make_folder(folder)
             except OSError as error:
                 raise StartFailed(
-                    f"PHOTOLOG_DATA: the folder {folder} cannot be used: {error.strerror}"
+                    f"PHOTOLOG_DATA: cannot use the folder {folder}: {error.strerror}"
                 ) from error
 
     async def _start_valkey(self) -> str:
-        """Start the bundled server, and wait until it has loaded the log; its URL."""
+        """Start the bundled server, wait until it has loaded the log, and return its URL."""
         self._valkey = valkey = Valkey(
             self._settings.folder / "valkey", log_bytes(self._settings.redis_memory_bytes)
         )
@@ -191,12 +195,12 @@ class _System:
             command = valkey.prepare()
         except OSError as error:
             raise StartFailed(
-                f"the Valkey server cannot be started in {valkey.folder}: {error.strerror or error}"
+                f"cannot start the Valkey server in {valkey.folder}: {error.strerror or error}"
             ) from error
         except UserError as error:
             raise StartFailed(str(error)) from error
-        self._parts.append(
-            Part(
+        self._processes.append(
+            SupervisedProcess(
                 "valkey",
                 lambda: command,
                 environment=_environment(),
@@ -205,27 +209,26 @@ class _System:
                 last_words=valkey.last_words,
             )
         )
-        say_at = time.monotonic() + LOADING_S
+        reminder = Reminder(LOADING_S, first_s=LOADING_S)
         while (state := await valkey.state()) != "ready":
-            self._give_up_on_deaths()
-            if isinstance(state, float) and time.monotonic() > say_at:
-                logger.warning("the log is being loaded: %.0f %%", state * 100)
-                say_at = time.monotonic() + LOADING_S
+            self._check_exits()
+            if isinstance(state, float) and reminder.is_due():
+                logger.warning("waiting for the log to load: %.0f %%", state * 100)
             await asyncio.sleep(POLL_S)
         if valkey.cut():
             logger.warning(
-                "the log ended with a record that was not whole, as after a power cut, and was "
-                "cut: nothing that was answered was in it"
+                "removed an incomplete record from the end of the log, as a power cut leaves: its "
+                "write was never confirmed, so nothing that was accepted is lost"
             )
         return valkey.url
 
     def _start_role(
         self, name: str, settings: Settings, arguments: Callable[[], list[str]], *fds: int
     ) -> None:
-        # -P: the working directory may hold a folder named like one of our packages.
+        # -P: the working directory may hold a folder with the name of one of these packages.
         python = [sys.executable, "-P", "-m", "ops.cli.main"]
-        self._parts.append(
-            Part(
+        self._processes.append(
+            SupervisedProcess(
                 name,
                 lambda: [*python, *arguments(), "--name", name, "--quiet"],
                 environment=_environment() | environment_of(settings),
@@ -234,26 +237,30 @@ class _System:
             )
         )
 
-    def _give_up_on_deaths(self) -> None:
+    def _check_exits(self) -> None:
+        """Raise StartFailed if a process keeps exiting."""
         if self._background.gave_up is not None:
             raise self._background.gave_up
-        for part in self._parts:
-            if part.deaths >= DEATHS_AT_START:
+        for process in self._processes:
+            if process.exits >= EXITS_AT_START:
                 folder = self._settings.folder
-                room = shutil.disk_usage(folder).free >= LITTLE_ROOM_BYTES
-                hint = "" if room else f": the disk of {folder} is full, so make room first"
-                raise StartFailed(f"{part.name} ended {part.deaths} times, see above{hint}")
+                is_full = shutil.disk_usage(folder).free < FULL_DISK_BYTES
+                hint = f": the disk of {folder} is full, so free some space" if is_full else ""
+                raise StartFailed(
+                    f"{process.name} ended {process.exits} times during the start; the lines above "
+                    f"say why{hint}"
+                )
 
     async def _drain(self) -> None:
-        """Stop the roles one after the other, so that each can hand on what it has."""
+        """Stop the roles one after the other, so that each can pass on the work it has."""
         for role, patience_s in (
             ("gateway", self._settings.drain_s + GRACE_S),
             ("worker", self._settings.worker_drain_s + GRACE_S),
             ("projector", PROJECTOR_DRAIN_S),
             ("valkey", VALKEY_DRAIN_S),
         ):
-            parts = [part for part in self._parts if part.name.partition("-")[0] == role]
-            await asyncio.gather(*(part.stop(patience_s) for part in parts))
+            processes = [each for each in self._processes if each.name.partition("-")[0] == role]
+            await asyncio.gather(*(process.stop(patience_s) for process in processes))
 
 
 def _worker(settings: Settings, slot: int) -> Callable[[], list[str]]:
@@ -261,31 +268,31 @@ def _worker(settings: Settings, slot: int) -> Callable[[], list[str]]:
 
     def arguments() -> list[str]:
         consumer = f"{on}:{slot}:{uuid.uuid4().hex[:8]}"
-        # Whoever worked in this slot before has ended: we hold the lock and saw it go.
+        # The previous worker of this slot has ended: this process holds the lock and saw it end.
         return ["worker", "--consumer", consumer, "--dead", f"{on}:{slot}:"]
 
     return arguments
 
 
 def _sharing_memory(settings: Settings) -> Settings:
-    """The settings of each worker: all of them work on this machine."""
+    """Return the settings of one worker, with its share of this machine's memory."""
     each = settings.worker_memory_bytes or memory.share(max(1, settings.workers))
     return msgspec.structs.replace(settings, worker_memory_bytes=each)
 
 
 def _with_port(settings: Settings, offset: int) -> Settings:
-    """The settings of the role whose metrics have the port so far after that of ``up``."""
+    """Return the settings of the role whose metrics port is ``offset`` after that of ``up``."""
     port = settings.metrics_port and settings.metrics_port + offset
     return msgspec.structs.replace(settings, metrics_port=port)
 
 
 def _environment() -> dict[str, str]:
-    """Ours without its settings, which are handed on whole."""
+    """Return this process's environment without the settings, which are passed on separately."""
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
 
 
 async def _readiness(host: str, port: int) -> str:
-    """The status that a gateway answers there, 200 when it is ready; nothing if none answers."""
+    """Return the status of the gateway's health check, ``200`` if ready; empty if no answer."""
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection(host, port)
@@ -299,7 +306,7 @@ async def _readiness(host: str, port: int) -> str:
 
 
 async def _until(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, but break it off when ``event`` is set."""
+    """Do the work, but cancel it when ``event`` is set."""
     working = asyncio.create_task(work)
     waiting = asyncio.create_task(event.wait())
     await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)

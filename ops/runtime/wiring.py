@@ -1,7 +1,7 @@
-"""The one place that builds things from settings, for every process and for the tests.
+"""Build everything from settings, in one place, for every process and for the tests.
 
-What only one role uses is imported where it is built: a projector needs no Litestar and no Pillow,
-and so it takes 25 MB less and starts in half the time.
+Packages that only one role uses are imported inside its function: without Litestar and Pillow a
+projector takes 25 MB less and starts in half the time.
 """
 
 import logging
@@ -22,9 +22,9 @@ from ops.process.embedded_valkey import url_in
 from ops.runtime import log_ownership
 from ops.runtime.blobs import open_store
 from ops.runtime.durability import guarantee_of
-from ops.runtime.patience import Patience, patiently
+from ops.runtime.waiting import Waiting, until_available
 from ops.telemetry import gauges
-from ops.telemetry.failed_tasks import naming_losses, reporting
+from ops.telemetry.failed_tasks import recording_losses, reporting
 from ops.telemetry.logs import starting
 from ops.telemetry.metrics import Role
 from ops.telemetry.telemetry import Telemetry
@@ -51,29 +51,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("photolog")
 
-TASKS_A_DECODER = 5
+TASKS_PER_DECODER = 5
 """One that is decoded, and others that are read, stored or next in line: no decoder waits."""
 
 WORKERS_RESERVE = 0.5
-"""Part of the reserve that workers leave free: what was accepted before it was reached is done."""
+"""Fraction of the disk's reserve that workers leave free: less than gateways, to finish photos."""
 
-ON_A_CLUSTER = 16
-"""Partitions of a new log, so that each of several masters has some."""
+CLUSTER_PARTITIONS = 16
+"""Partitions of a new log on a cluster, so that each of several masters has some."""
 
 Bounds = TypeVar("Bounds", bound=msgspec.Struct)
 
 
 def redis_url(settings: Settings) -> str:
-    """That of the settings, or of the server that `up` runs on the data folder."""
+    """Return the URL in the settings, or that of the server that `up` runs on the data folder."""
     return settings.redis_url or url_in(settings.folder / "valkey")
 
 
 @asynccontextmanager
 async def open_telemetry(settings: Settings, role: Role, name: str) -> AsyncGenerator[Telemetry]:
-    """What the process called ``name`` tells its work to.
+    """Open the telemetry of the process called ``name``.
 
     Raises:
-        UserError: there is a collector for its traces, and OpenTelemetry is not installed.
+        UserError: the settings name a collector for traces, and OpenTelemetry is not installed.
     """
     if settings.otlp_endpoint is None:
         yield Telemetry(role)
@@ -103,43 +103,46 @@ async def open_log(
     prefix: str = DEFAULT_PREFIX,
     observe: AppendObserver = ignore,
 ) -> AsyncGenerator[Log]:
-    """The log. A ``patient`` caller waits until Redis is there, and says so.
+    """Open the log. A ``patient`` caller waits until Redis answers, and logs that it waits.
 
-    Where there is none it is created, if ``create``, by default for the patient. Whoever appends,
-    removes something or keeps what it reads needs a ``settled`` log, by default the patient and
-    those that create: its reads wait until they are as safe as ``append_wait_replicas`` says. Any
-    other reader works with whatever replicas there are, and may see an event that is lost later.
+    ``create``, by default for patient callers, creates the log if Redis holds none.
+
+    ``settled``, by default for patient callers and those that create, makes reads wait until they
+    are as durable as ``append_wait_replicas`` requires. A caller that appends, removes something or
+    stores what it reads needs that. Any other reader works with any number of replicas, and may see
+    an event that is lost later.
 
     Raises:
         Unavailable: Redis does not answer, and the caller is not patient.
-        UserError: there is no log, or Redis is not fit to hold it, or does not let us in, or has
-            been a replica for ``failover_wait_s``.
+        Full: Redis has no memory or disk left, and the caller is not patient.
+        UserError: Redis holds no log, is unsuitable for one, rejects our credentials, or has been
+            a replica for ``failover_wait_s``.
     """
     create = patient if create is None else create
     settled = patient or create if settled is None else settled
     redis = connect(redis_url(settings), _breaker("redis", settings))
-    patience = Patience("Redis")
+    waiting = Waiting("Redis")
     try:
         while True:
             try:
-                log, worries, given = await _join(settings, redis, prefix, create, settled)
+                log, risks, given = await _join(settings, redis, prefix, create, settled)
                 break
             except (Unavailable, Full) as error:
                 if not patient:
-                    raise _nowhere(settings, error) from error
-                if isinstance(error, IsReplica) and patience.waited_s > settings.failover_wait_s:
+                    raise _without_log(settings, error) from error
+                if isinstance(error, IsReplica) and waiting.waited_s > settings.failover_wait_s:
                     raise UserError(
                         f"PHOTOLOG_REDIS_URL: after {settings.failover_wait_s:g} s "
                         f"(PHOTOLOG_FAILOVER_WAIT_S) {error}"
                     ) from error
-                await patience.wait(error)
+                await waiting.pause(error)
         log.observe = observe
         log.guarantee = given
         log.answered = Answered(log, log.partitions, settings.answers_remembered)
         if patient:
-            starting.info("joined the log at %s, partitions: %d", _place(settings), log.partitions)
-            for worry in worries:
-                logger.warning("PHOTOLOG_REDIS_URL: %s", worry)
+            starting.info("opened the log at %s, partitions: %d", _url(settings), log.partitions)
+            for risk in risks:
+                logger.warning("PHOTOLOG_REDIS_URL: %s", risk)
         yield log
     finally:
         with anyio.CancelScope(shield=True):
@@ -149,10 +152,10 @@ async def open_log(
 async def _join(
     settings: Settings, redis: Client, prefix: str, create: bool, settled: bool
 ) -> tuple[Log, list[str], Guarantee]:
-    """The log, what is unsafe about its server, and what it promises; raises as ``open_log``."""
-    partitions = settings.partitions or (ON_A_CLUSTER if isinstance(redis, Cluster) else 1)
+    """Return the log, the risks of its server, and what it guarantees; raises as ``open_log``."""
+    partitions = settings.partitions or (CLUSTER_PARTITIONS if isinstance(redis, Cluster) else 1)
     try:
-        worries = await examine(redis)
+        risks = await examine(redis)
         given = await guarantee_of(redis, settings, prefix, waits=settled)
         if create:
             log = await Log.open(redis, partitions=partitions, prefix=prefix, wait=given.wait)
@@ -162,16 +165,17 @@ async def _join(
     except (Denied, UnsuitableServer) as error:
         raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
     if log is None:
-        raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_place(settings)}")
-    return log, worries, given
+        raise UserError(f"PHOTOLOG_REDIS_URL: there is no log at {_url(settings)}")
+    return log, risks, given
 
 
-def _place(settings: Settings) -> str:
-    """Where the log is, without the password."""
+def _url(settings: Settings) -> str:
+    """Return the URL of the log without the password."""
     return shown("redis_url", redis_url(settings))
 
 
-def _nowhere(settings: Settings, error: StoreError) -> StoreError:
+def _without_log(settings: Settings, error: StoreError) -> StoreError:
+    """Return the error for a caller that does not wait: it says which setting to look at."""
     if isinstance(error, Full):
         return error
     if settings.redis_url is not None:
@@ -191,33 +195,35 @@ async def open_blobs(
     reserved: float = 1.0,
     observe: OperationObserver = ignore,
 ) -> AsyncGenerator[Blobs]:
-    """The blobs, for the one process that is called ``owner``, rid of what an earlier one left.
+    """Open the blobs for the process called ``owner``, and clear up what its predecessor left.
 
-    Waits until they are there. ``reserved`` is the part of the disk's reserve that this process
-    leaves free.
+    Waits until the blobs are available. ``reserved`` is the fraction of the disk's reserve that
+    this process leaves free.
 
     Raises:
-        UserError: the folder or the bucket cannot be used, or is that of another log.
+        UserError: the folder or the bucket is unusable, or belongs to another log.
     """
     breaker = _breaker("blobs", settings)
     async with open_store(
         settings, owner, patient=True, reserved=reserved, breaker=breaker, observe=observe
     ) as blobs:
         setting = place_of_blobs(settings)
-        await patiently("log and photos", lambda: log_ownership.check(log, blobs, setting=setting))
-        await patiently("log and photos", lambda: settle(log, blobs))
+        await until_available(
+            "log and photos", lambda: log_ownership.check(log, blobs, setting=setting)
+        )
+        await until_available("log and photos", lambda: settle(log, blobs))
         yield blobs
 
 
-async def _refuse_folder_of_others(settings: Settings, log: Log) -> None:
-    """A read model is not put beside the pictures of another log; without pictures it may be."""
+async def _check_folder(settings: Settings, log: Log) -> None:
+    """Reject a data folder with the files of another log; a folder without files is accepted."""
     if settings.s3_endpoint is None and (settings.blobs_folder / log_ownership.KEY).exists():
         async with open_store(settings, "projector") as blobs:
             await log_ownership.refuse_others(log, blobs, setting=place_of_blobs(settings))
 
 
 def place_of_blobs(settings: Settings) -> str:
-    """The variable that says where the blobs are."""
+    """Return the environment variable that locates the blobs."""
     return variable_of("data" if settings.s3_endpoint is None else "s3_bucket")
 
 
@@ -229,7 +235,7 @@ def generations(settings: Settings) -> Generations:
 async def open_gateway(
     settings: Settings, owner: str, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
 ) -> "AsyncGenerator[Dependencies]":
-    """What ``gateway.app.create_app`` takes; waits for Redis."""
+    """Open the dependencies of ``gateway.app.create_app``; waits for Redis."""
     from gateway.dependencies import Dependencies  # noqa: PLC0415
     from gateway.http.limits import Limits  # noqa: PLC0415
     from ops.runtime.descriptors import fitted, raise_limit  # noqa: PLC0415
@@ -242,9 +248,9 @@ async def open_gateway(
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
         open_blobs(settings, log, owner, observe=telemetry.operated) as blobs,
-        naming_losses(log, "gateway", telemetry.background, settings.answers_checked_s),
+        recording_losses(log, "gateway", telemetry.background, settings.answers_checked_s),
     ):
-        if log.guarantee.risk:  # told once, not by each role
+        if log.guarantee.risk:  # logged by the gateway alone, not by each role
             logger.warning("PHOTOLOG_APPEND_WAIT_REPLICAS: %s", log.guarantee.risk)
         reader = Reader(generations(settings))
         try:
@@ -274,11 +280,11 @@ async def _known_flaws() -> list[str]:
 async def open_projector(
     settings: Settings, owner: str, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
 ) -> "AsyncGenerator[Projector]":
-    """The projector of this data folder; waits for Redis."""
+    """Open the projector of this data folder; waits for Redis."""
     from projections.projector import Projector  # noqa: PLC0415
 
     async with open_log(settings, patient=True, prefix=prefix) as log:
-        await patiently("the photos", lambda: _refuse_folder_of_others(settings, log))
+        await until_available("photos", lambda: _check_folder(settings, log))
         async with reporting(log, owner, telemetry.background):
             yield Projector(log, generations(settings), telemetry.committed, telemetry.background)
 
@@ -293,10 +299,10 @@ async def open_worker(
     dead: str | None = None,
     prefix: str = DEFAULT_PREFIX,
 ) -> "AsyncGenerator[Worker]":
-    """A worker with its decoders; waits for Redis. ``consumer`` and ``dead`` as in ``Worker``.
+    """Open a worker with its decoders; waits for Redis. ``consumer`` and ``dead`` as in ``Worker``.
 
     Raises:
-        UserError: the decoders do not start, or the blobs cannot be used.
+        UserError: the decoders do not start, or the blobs are unusable.
     """
     from handlers.decoder.confinement_report import reporting as confinement  # noqa: PLC0415
     from handlers.decoder.pool import DecoderPool, Pace  # noqa: PLC0415
@@ -329,7 +335,8 @@ async def open_worker(
         )
     except KeyError as error:
         raise UserError(
-            f"PHOTOLOG_DECODER_USER: this machine has no user {settings.decoder_user}"
+            f"PHOTOLOG_DECODER_USER: this machine has no user {settings.decoder_user}; name one "
+            "that exists, or unset it"
         ) from error
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
@@ -338,7 +345,7 @@ async def open_worker(
             settings, log, owner, reserved=WORKERS_RESERVE, observe=telemetry.operated
         ) as blobs,
     ):
-        concurrency = settings.concurrency or TASKS_A_DECODER * children.count
+        concurrency = settings.concurrency or TASKS_PER_DECODER * children.count
         half = max((concurrency + 1) // 2, children.count)
         worker = Worker(
             log,
@@ -364,7 +371,7 @@ async def open_worker(
         telemetry.watch(lambda: gauges.of_worker(worker, children, breakers))
         async with (
             reporting(log, owner, telemetry.background),
-            naming_losses(log, "worker", telemetry.background, settings.answers_checked_s),
+            recording_losses(log, "worker", telemetry.background, settings.answers_checked_s),
             confinement(log, children, telemetry.background, settings.stalled_after_s / 4),
         ):
             yield worker
@@ -383,10 +390,10 @@ async def _started(children: "DecoderPool") -> AsyncGenerator[None]:
 
 
 def _breaker(dependency: str, settings: Settings) -> Breaker:
-    """Closed; what one process finds out about the dependency is not known to the others."""
+    """Return a closed breaker; processes do not share what they learn about the dependency."""
     return Breaker(dependency, failures=settings.breaker_failures, open_s=settings.breaker_open_s)
 
 
 def bounds(kind: type[Bounds], settings: Settings) -> Bounds:
-    """The bounds of one part, each from the setting of its name."""
+    """Fill a struct of bounds, each from the setting of the same name."""
     return kind(**{name: getattr(settings, name) for name in kind.__struct_fields__})

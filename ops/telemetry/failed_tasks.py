@@ -1,7 +1,7 @@
-"""Background tasks of a role that tell others what it has noticed.
+"""Background tasks in which a role reports problems to the rest of the system.
 
-Gateways learn through Redis which tasks of a process have failed of late. What the log has lost is
-told by whoever was answered for it.
+Each process reports its recently failed tasks through Redis, for the gateways' health checks. It
+also records the loss of events whose append the log had confirmed to it.
 """
 
 import uuid
@@ -22,7 +22,7 @@ EVERY_S = 2.0
 
 @asynccontextmanager
 async def reporting(log: Log, name: str, background: Background) -> AsyncGenerator[None]:
-    """Report for as long as the block lasts; a process is told apart from others of its name."""
+    """Report failed tasks while the block runs; processes of the same name stay distinct."""
     process = f"{name}:{uuid.uuid4().hex[:8]}"
     async with anyio.create_task_group() as tasks:
         report = partial(_report, log, process, background)
@@ -32,10 +32,10 @@ async def reporting(log: Log, name: str, background: Background) -> AsyncGenerat
 
 
 @asynccontextmanager
-async def naming_losses(
+async def recording_losses(
     log: Log, source: str, background: Background, every_s: float
 ) -> AsyncGenerator[None]:
-    """Name lost answers for as long as the block lasts, see ``projections.data_loss``."""
+    """Record lost events while the block runs, see ``projections.data_loss``."""
     async with anyio.create_task_group() as tasks:
         watching = partial(watch, log, source=source, every_s=every_s)
         tasks.start_soon(background.keep, "loss watch", watching)
@@ -46,6 +46,6 @@ async def naming_losses(
 async def _report(log: Log, process: str, background: Background) -> None:
     while True:
         if failing := background.failing:
-            with suppress(StoreError):  # which the checks of the gateways say
+            with suppress(StoreError):  # the gateways' health checks report that
                 await liveness.report_failing(log, process, failing.keys())
         await anyio.sleep(EVERY_S)

@@ -1,4 +1,4 @@
-"""Gauges, read when somebody asks for them: samples of ``ops.telemetry.metrics`` by metric."""
+"""Gauges, read at each scrape: samples of ``ops.telemetry.metrics`` by metric."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gateway.observing import Look
     from handlers.decoder.pool import DecoderPool
     from handlers.worker.worker import Worker
-    from ops.process.supervised_process import Part
+    from ops.process.supervised_process import SupervisedProcess
     from store.redis.breaker import Breaker
 
 
@@ -71,8 +71,8 @@ def of_worker(
     }
 
 
-def of_system(parts: "Iterable[Part]") -> dict[str, Samples]:
-    return {"photolog_role_restarts_total": {(part.name,): part.deaths for part in parts}}
+def of_system(processes: "Iterable[SupervisedProcess]") -> dict[str, Samples]:
+    return {"photolog_role_restarts_total": {(each.name,): each.exits for each in processes}}
 
 
 def _of_breakers(breakers: "Iterable[Breaker]") -> dict[str, Samples]:

@@ -1,11 +1,11 @@
-"""How a process of ours writes its log: lines on standard error, each with the role's name.
+"""Write the log of a process: lines on standard error, each with the role's name.
 
-A line says what it is about, as far as that is known: the ids of the photo, the job and the trace.
-They are those of ``subject`` in the record's ``extra``, or else of what the running task works on.
-``fields`` in the ``extra`` are further values of the line, by name.
+A line carries the ids of the photo, the job and the trace that it is about, as far as they are
+known. They come from ``subject`` in the record's ``extra``, or else from the context of the running
+task. ``fields`` in the ``extra`` are further values of the line, by name.
 
-Whatever a line repeats of a user's, it has no control characters: neither text nor JSON can play
-tricks on the terminal that shows it.
+Control characters are escaped, in text and in JSON: nothing that a user sent can manipulate the
+terminal that shows the log.
 """
 
 import json
@@ -35,7 +35,7 @@ class _Text(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 # of logging
         values = {**_fields(record), **_ids(record)}
         named = (f" {name}={_quoted(value)}" for name, value in values.items() if name != "kind")
-        # A line break in a message must not begin what looks like a line of its own.
+        # Text after a line break in a message must not look like a line of its own.
         return super().formatMessage(record).replace("\n", "\n    ") + "".join(named)
 
 
@@ -72,25 +72,25 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
 
 
 def _quoted(value: str) -> str:
-    """In quotes where the value would not end by itself."""
+    """Quote the value if its end would otherwise be ambiguous."""
     return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
 
 
 starting = logging.getLogger("photolog.start")
-"""For what a process that was started by itself has to say at its start, whatever the level."""
+"""Start messages of a process that runs on its own, written whatever the level."""
 
 
 def configure(settings: Settings, role: str, *, quiet: bool = True) -> None:
-    """Send all logging of this process, and an error that nobody caught, to standard error.
+    """Send all logging of this process, and uncaught errors, to standard error.
 
-    Unless it is ``quiet`` that includes what ``starting`` has to say.
+    ``quiet`` leaves out the messages of ``starting``.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_Json(role) if settings.log_format == "json" else _Text(role))
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    # It tells of each try that it makes again; what comes of them is told by whoever asked.
+    # It logs each retry; the caller logs the outcome.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-    # What happened to the security of the system is written whatever the level.
+    # Security events are written whatever the level.
     logging.getLogger(SECURITY).setLevel(logging.INFO)
     starting.setLevel(logging.NOTSET if quiet else logging.INFO)
 
@@ -98,6 +98,8 @@ def configure(settings: Settings, role: str, *, quiet: bool = True) -> None:
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
         if not issubclass(kind, KeyboardInterrupt):
-            logging.getLogger("photolog").critical("ended by a bug", exc_info=(kind, error, trace))
+            logging.getLogger("photolog").critical(
+                "an unexpected error ended this process", exc_info=(kind, error, trace)
+            )
 
     sys.excepthook = uncaught

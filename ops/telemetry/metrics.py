@@ -1,9 +1,9 @@
-"""Every metric there is, what it means, and which roles serve it.
+"""All metrics: what each means, and which roles serve it.
 
-A role serves its own: the gateway at ``/metrics`` on its port, the others on a listener of their
-own (see ``ops.telemetry.metrics_server``). A label holds one of a few words of ours, never an id
-and nothing that a user sent. What stands in Redis or on the disk is the same in every gateway: take
-the maximum of it, not the sum.
+The gateway serves its metrics at ``/metrics`` on its port, each other role on a port of its own
+(see ``ops.telemetry.metrics_server``). A label holds one of a few fixed words, never an id or
+anything that a user sent. Every gateway reports the same value for what is in Redis or on the disk:
+take the maximum, not the sum.
 """
 
 from collections import Counter
@@ -24,10 +24,10 @@ Role = Literal["gateway", "projector", "worker", "up"]
 Labels = tuple[str, ...]
 
 Samples = Mapping[Labels, float] | Mapping[Labels, Distribution]
-"""Values by those of the labels."""
+"""Values by the values of the labels."""
 
 BY_LIBRARY = "process_"
-"""What prometheus_client measures by itself, and says in its own words."""
+"""The prefix of metrics that prometheus_client measures and describes itself."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 MILLISECONDS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000)
@@ -56,15 +56,15 @@ METRICS = (
         "job_queue_size",
         "gauge",
         GATEWAY,
-        "Tasks on a lane that are not done: they wait, or are worked on.",
+        "Tasks on a lane that are not done: waiting or being worked on.",
         ("stage", "lane"),
     ),
     Metric(
         "job_processing_duration_ms",
         "histogram",
         WORKER,
-        "Runs of a stage, from the claimed task to the recorded result. outcome is completed,"
-        " failed, lost (the result came too late) or interrupted (it is run again).",
+        "Duration of a run of a stage, from the claim of its task to the recorded result. outcome"
+        " is completed, failed, lost (the result came too late) or interrupted (it will be rerun).",
         ("stage", "outcome"),
         MILLISECONDS,
     ),
@@ -72,7 +72,7 @@ METRICS = (
         "job_failures_total",
         "counter",
         ("gateway", "worker"),
-        "Attempts at a stage that failed, recorded by this process.",
+        "Failed attempts at a stage, recorded by this process.",
         ("stage", "category"),
     ),
     Metric("photolog_tasks_in_hand", "gauge", WORKER, "Tasks claimed and not done."),
@@ -80,10 +80,10 @@ METRICS = (
         "photolog_task_takeovers_total",
         "counter",
         WORKER,
-        "Tasks taken over from workers that ended or fell silent.",
+        "Tasks taken over from workers that ended or stalled.",
     ),
-    Metric("photolog_decoders_busy", "gauge", WORKER, "Decoder processes at work."),
-    Metric("photolog_decoder_tasks_waiting", "gauge", WORKER, "Tasks that no decoder has begun."),
+    Metric("photolog_decoders_busy", "gauge", WORKER, "Decoder processes that are decoding."),
+    Metric("photolog_decoder_tasks_waiting", "gauge", WORKER, "Tasks that wait for a decoder."),
     Metric(
         "photolog_decoder_restarts_total",
         "counter",
@@ -96,16 +96,16 @@ METRICS = (
         "storage_operations_total",
         "counter",
         ("gateway", "worker"),
-        "Operations on blobs, those of the health checks too: put, get, stat, list, delete. outcome"
-        " is ok, missing, full, unavailable, corrupt, or failed when broken off.",
+        "Operations on blobs, including those of the health checks: put, get, stat, list, delete."
+        " outcome is ok, missing, full, unavailable, corrupt, or failed if interrupted.",
         ("operation", "outcome"),
     ),
     Metric(
         "storage_operation_duration_ms",
         "histogram",
         ("gateway", "worker"),
-        "Operations on blobs. A put ends when the blob is durable, a get when its bytes can be"
-        " read.",
+        "Duration of an operation on blobs. A put ends when the blob is durable, a get when its"
+        " bytes can be read.",
         ("operation",),
         MILLISECONDS,
     ),
@@ -113,21 +113,21 @@ METRICS = (
         "storage_size_bytes",
         "gauge",
         GATEWAY,
-        "Files of all photos that are not deleted, as the read model knows them. At most a minute"
+        "Size of the files of all photos that are not deleted, by the read model. At most a minute"
         " old.",
     ),
     Metric(
         "circuit_breaker_state",
         "gauge",
         ("gateway", "worker"),
-        "The breaker before Redis, and that before the blobs: 0 closed, 1 half-open, 2 open.",
+        "State of the circuit breakers for Redis and for the blobs: 0 closed, 1 half-open, 2 open.",
         ("dependency",),
     ),
     Metric(
         "circuit_breaker_openings_total",
         "counter",
         ("gateway", "worker"),
-        "How often it was closed and opened.",
+        "Times that a circuit breaker opened.",
         ("dependency",),
     ),
     # The log and the read model.
@@ -143,28 +143,28 @@ METRICS = (
         "photolog_log_memory_bytes",
         "gauge",
         GATEWAY,
-        "Memory of the log in the server, by its own estimate.",
+        "Memory of the log, as the server estimates it.",
         ("partition",),
     ),
     Metric(
         "photolog_redis_memory_bytes",
         "gauge",
         GATEWAY,
-        "Memory that the server of the partition uses, as its bound counts it.",
+        "Memory that the server of the partition uses, counted as for its bound.",
         ("partition",),
     ),
     Metric(
         "photolog_redis_memory_max_bytes",
         "gauge",
         GATEWAY,
-        "Memory that the server of the partition may use; 0 where it has no bound.",
+        "Memory that the server of the partition may use; 0 if it has no bound.",
         ("partition",),
     ),
     Metric(
         "photolog_projection_lag_seconds",
         "gauge",
         GATEWAY,
-        "Age of the oldest event that is not in the read model.",
+        "Age of the oldest event that the read model does not have yet.",
         ("partition",),
     ),
     Metric(
@@ -177,7 +177,7 @@ METRICS = (
         "photolog_projector_commit_seconds",
         "histogram",
         PROJECTOR,
-        "Transactions of the live read model: rows and checkpoint.",
+        "Duration of a transaction of the live read model: rows and checkpoint.",
         (),
         SECONDS,
     ),
@@ -186,14 +186,14 @@ METRICS = (
         "photolog_http_requests_total",
         "counter",
         GATEWAY,
-        "Answers. route is the pattern of the path, empty where there is none.",
+        "HTTP answers. route is the pattern of the path, empty if no route matches.",
         ("method", "route", "status"),
     ),
     Metric(
         "photolog_http_answer_seconds",
         "histogram",
         GATEWAY,
-        "Until an answer begins.",
+        "Time until an answer begins.",
         ("method", "route"),
         SECONDS,
     ),
@@ -201,7 +201,7 @@ METRICS = (
         "photolog_rate_limited_total",
         "counter",
         GATEWAY,
-        "Requests, WebSockets and their messages, and bytes of uploads that a rate limit refused.",
+        "Requests, WebSockets and their messages, and bytes of uploads that a rate limit rejected.",
         ("policy",),
     ),
     Metric(
@@ -211,7 +211,7 @@ METRICS = (
         "Open connections. state is active while a request on one is being answered, else idle.",
         ("state",),
     ),
-    Metric("photolog_connections_max", "gauge", GATEWAY, "Most connections that may be open."),
+    Metric("photolog_connections_max", "gauge", GATEWAY, "Maximum number of open connections."),
     Metric(
         "photolog_connections_displaced_total",
         "counter",
@@ -222,7 +222,7 @@ METRICS = (
         "photolog_connections_refused_total",
         "counter",
         GATEWAY,
-        "Connections, requests and WebSockets refused. bound is total, address or client.",
+        "Connections, requests and WebSockets rejected. bound is total, address or client.",
         ("bound",),
     ),
     Metric("photolog_uploads_in_progress", "gauge", GATEWAY, "Uploads that have a slot."),
@@ -238,32 +238,32 @@ METRICS = (
         "event_delivery_duration_ms",
         "histogram",
         GATEWAY,
-        "From the append of an event to its hand-over to a reader of a room, by the log's clock."
-        " Only live deliveries: what a reader catches up on is as old as it happens to be.",
+        "Time from the append of an event to its delivery to a reader of a room, by the log's"
+        " clock. Only live deliveries: catching up on history does not count.",
     ),
     Metric(
         "photolog_room_deliveries_total",
         "counter",
         GATEWAY,
-        "Events handed to the readers of rooms.",
+        "Events delivered to the readers of rooms.",
     ),
     Metric(
         "photolog_room_catch_ups_total",
         "counter",
         GATEWAY,
-        "Pages of history read for readers.",
+        "Pages of history read for readers that catch up.",
     ),
     Metric(
         "photolog_room_overflows_total",
         "counter",
         GATEWAY,
-        "Backlogs that grew too long, and are read from history.",
+        "Backlogs that grew too long; their readers catch up from history.",
     ),
     Metric(
         "photolog_room_slow_readers_total",
         "counter",
         GATEWAY,
-        "Readers sent away because they took nothing.",
+        "Readers disconnected because they read nothing.",
     ),
     Metric(
         "photolog_room_failures_total",
@@ -276,14 +276,14 @@ METRICS = (
         "photolog_background_failures_total",
         "counter",
         ALL,
-        "Unexpected errors of long-running tasks, which are restarted.",
+        "Unexpected errors of long-running tasks, which restart.",
         ("task",),
     ),
     Metric(
         "photolog_role_restarts_total",
         "counter",
         UP,
-        "Times that a process of the system ended unasked and was started again.",
+        "Times that a process of the system ended unexpectedly and was restarted.",
         ("role",),
     ),
     Metric(
@@ -306,11 +306,11 @@ METRICS = (
 
 
 class Metrics:
-    """What one process counts, for one thread; it writes that and what others show it."""
+    """Count what one process does, and write metrics. Not thread-safe."""
 
     def __init__(self, role: Role) -> None:
         self._metrics = {metric.name: metric for metric in METRICS if role in metric.roles}
-        # What has no labels counts from nought on.
+        # Counters without labels are exposed from the start, with 0.
         self._counts: dict[str, Counter[Labels]] = {
             metric.name: Counter() if metric.labels else Counter({(): 0})
             for metric in self._of_kind("counter")
@@ -332,7 +332,7 @@ class Metrics:
         found[labels].add(value)
 
     def exposition(self, shown: Mapping[str, Samples] | None = None) -> bytes:
-        """All metrics of the role in Prometheus' text format, those in ``shown`` as it says."""
+        """Return all metrics of the role in Prometheus' text format, with the samples ``shown``."""
         samples: dict[str, Samples] = {**self._counts, **self._distributions, **(shown or {})}
         families = [
             _family(self._metrics[name], values)
@@ -369,6 +369,6 @@ def _family(metric: Metric, samples: Samples) -> Family:
 
 
 def _buckets(found: Distribution) -> list[tuple[str, int]]:
-    """Prometheus counts in each bucket those of the smaller ones too."""
+    """Return cumulative buckets: for Prometheus, each includes the smaller ones."""
     bounds = [*(str(float(bound)) for bound in found.bounds), "+Inf"]
     return list(zip(bounds, accumulate(found.counts), strict=True))

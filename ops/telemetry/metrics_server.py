@@ -1,11 +1,11 @@
-"""Metrics of a role that serves no HTTP otherwise: a small listener of its own.
+"""Serve the metrics of a role that has no HTTP server otherwise.
 
-| path in the data folder | what |
+| path in the data folder | content |
 |---|---|
-| ``metrics/<name>`` | the URL of the metrics of the role that is called so, while it runs |
+| ``metrics/<name>`` | the URL of the metrics of the role called ``<name>``, while it runs |
 
-It answers ``GET /metrics`` and nothing else, one request a connection, in the role's own event
-loop: what it costs is bounded by ``AT_ONCE`` and ``PATIENCE_S``.
+The server answers only ``GET /metrics``, one request per connection, in the role's event loop;
+``AT_ONCE`` and ``PATIENCE_S`` bound its cost.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ async def metrics_served(
     *,
     background: Background | None = None,
 ) -> AsyncGenerator[None]:
-    """Serve what ``exposition`` writes for as long as the block lasts; ``port`` 0 takes a free one.
+    """Serve what ``exposition`` returns while the block runs; ``port`` 0 takes a free one.
 
-    Nobody has to sign in to ask, so ``host`` is best one that only Prometheus reaches.
+    There is no authentication, so ``host`` should be an address that only Prometheus reaches.
 
     Raises:
-        UserError: host or port cannot be used.
+        UserError: the host has no address, or the port is in use or forbidden.
     """
     open_now = 0
     background = background or Background()
@@ -64,7 +64,7 @@ async def metrics_served(
                     writer.write(_answer(head, exposition))
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # it went away, or is none of ours
+            pass  # the peer closed the connection, or does not speak HTTP
         except Exception as error:  # a bug, which asyncio would only log
             background.failed("metrics", error)
         finally:
@@ -74,7 +74,7 @@ async def metrics_served(
     try:
         server = await asyncio.start_server(answer, host, port, limit=HEAD_BYTES)
     except OSError as error:
-        # asyncio's own words for a port in use are many.
+        # asyncio's own message for a port in use is long.
         unknown = isinstance(error, socket.gaierror)
         reason = error.strerror if unknown else os.strerror(error.errno or 0)
         raise UserError(
@@ -90,18 +90,18 @@ async def metrics_served(
 
 @contextmanager
 def announced(folder: Path, name: str, base_url: str) -> Generator[None]:
-    """Have the URL of the metrics in the data folder for as long as the block lasts.
+    """Keep the URL of the metrics in the data folder while the block runs.
 
-    A disk that is full keeps no role from its work.
+    If the disk is full, the role runs without it.
     """
     file = folder / METRICS / name
     draft = file.with_name(f".{name}")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft.write_text(f"{base_url}{PATH}\n", "utf-8")
-        draft.replace(file)  # whoever finds it finds all of it
+        draft.replace(file)  # atomically: readers find the whole URL
     except OSError as error:
-        logger.warning("the URL of the metrics is not in %s: %s", file, error.strerror)
+        logger.warning("cannot write the URL of the metrics to %s: %s", file, error.strerror)
     try:
         yield
     finally:
@@ -110,7 +110,7 @@ def announced(folder: Path, name: str, base_url: str) -> Generator[None]:
 
 
 def forget(folder: Path) -> None:
-    """Remove the URLs that roles left which were killed; for who knows that none runs."""
+    """Remove the URLs left by killed roles; call it only while no role runs."""
     for file in (folder / METRICS).glob("*"):
         file.unlink()
 

@@ -1,6 +1,6 @@
-"""Spans sent to an OpenTelemetry collector, by OTLP over HTTP.
+"""Send spans to an OpenTelemetry collector, by OTLP over HTTP.
 
-Only a process that has ``otlp_endpoint`` set imports this, and with it OpenTelemetry.
+Only a process with the setting ``otlp_endpoint`` imports this module, and with it OpenTelemetry.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ SEND_S = 10.0
 """How long the collector may take for a batch."""
 
 FLUSH_S = 3.0
-"""How long a role that stops may take to send its last spans."""
+"""How long a role may take to send its last spans when it stops."""
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -50,11 +50,11 @@ _KINDS = {
 async def exporting(
     endpoint: str, role: str, name: str, failed: Callable[[Exception], None] = ignore
 ) -> AsyncGenerator[Spans]:
-    """Send spans to the collector at ``endpoint``, in the background; the last ones at the end.
+    """Send spans to the collector at ``endpoint`` in the background; the last ones at the end.
 
-    ``failed`` is called, in the thread of the caller, with what kept spans from being sent.
+    ``failed`` is called with unexpected errors of sending, in the caller's thread.
     """
-    # Its own complaints come with every try; ours come once.
+    # The library logs every failed attempt; ``_Exporter`` logs the first one.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     loop = asyncio.get_running_loop()
 
@@ -91,17 +91,17 @@ async def exporting(
     try:
         yield send
     finally:
-        # A thread that ends with the process: the collector may be away, and has its own patience.
+        # A daemon thread ends with the process: the exporter may retry for longer than FLUSH_S.
         flushing = threading.Thread(target=provider.shutdown, daemon=True)
         flushing.start()
-        # A role is stopped by cancelling it: unshielded, the first await here would end the flush.
+        # A role stops by cancellation: unshielded, the first await here would end the flush.
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(flushing.join, FLUSH_S)
-        exporter.shutdown()  # which breaks off the pause before another try
+        exporter.shutdown()  # ends the pause before a retry
 
 
 class _Ids(IdGenerator):
-    """Gives the next span the ids that it has already."""
+    """Give the next span the ids that Photolog has chosen for it."""
 
     def __init__(self) -> None:
         self.trace_id = self.span_id = 0
@@ -114,12 +114,12 @@ class _Ids(IdGenerator):
 
 
 class _Exporter(SpanExporter):
-    """Says once that the collector takes no spans, and once that it takes them again."""
+    """Log once that the collector accepts no spans, and once that it accepts them again."""
 
     def __init__(self, endpoint: str, report: Callable[[Exception], None]) -> None:
         self._report = report
         session = requests.Session()
-        # A proxy of the surroundings cannot know what listens on this machine.
+        # A proxy named in the environment cannot reach this machine's loopback addresses.
         session.trust_env = urlsplit(endpoint).hostname not in _LOOPBACK
         url = f"{endpoint.rstrip('/')}/v1/traces"
         self._exporter = OTLPSpanExporter(url, timeout=SEND_S, session=session)
@@ -128,14 +128,14 @@ class _Exporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             result = self._exporter.export(spans)
-        except Exception as error:  # the library would only log it, where nobody looks
+        except Exception as error:  # the library would only log it, and its logger is silenced
             self._report(error)
             result = SpanExportResult.FAILURE
         failed = result is not SpanExportResult.SUCCESS
         if failed and not self._failing:
-            logger.warning("spans are lost: the collector does not take them")
+            logger.warning("the collector does not accept spans: they are lost")
         elif self._failing and not failed:
-            logger.info("the collector takes spans again")
+            logger.info("the collector accepts spans again")
         self._failing = failed
         return result
 
@@ -144,7 +144,7 @@ class _Exporter(SpanExporter):
 
 
 def _below(span: Span) -> Context:
-    """A context in which the span's parent is current."""
+    """Return a context in which the span's parent is current."""
     if not span.parent_id:
         return Context()
     parent = trace.SpanContext(

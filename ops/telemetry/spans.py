@@ -1,17 +1,17 @@
-"""Spans: what was done for whom, when and for how long.
+"""Spans, and how they form traces.
 
 All spans of an upload, a reprocessing or a deletion are in one trace:
 
-| span | below | by |
+| span | parent | made by |
 |---|---|---|
-| ``POST /api/photos/upload``, until its answer begins | the sender's span, if it named one | gateway |
+| ``POST /api/photos/upload``, until its answer begins | the client's span, if it sent one | gateway |
 | ``append photo.uploaded`` | the request | gateway |
-| ``stage thumbnails`` | the append that gave the work | worker |
+| ``stage thumbnails`` | the append that created the work | worker |
 | ``append photo.processing.stage.completed`` | the run of the stage | worker |
-| ``project``, a commit, for each trace that has an event in it | the append that gave the work | projector |
+| ``project``, a commit, for each trace that has an event in it | the append that created the work | projector |
 
-No event and no task carries the id of a span: that of an append that gives work follows from the id
-of the job, or of the photo that is to be erased, so that whoever does the work knows it.
+Events and tasks carry no span ids. The span id of an append that creates work is derived from the
+id of the job, or of the photo to be erased, so the process that does the work can derive it too.
 """  # noqa: E501 # a table
 
 import hashlib
@@ -22,7 +22,10 @@ import msgspec
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids in hex; without ``parent_id`` the span begins its trace. ``began_ns`` since 1970."""
+    """A finished span. Ids are in hex; a span without ``parent_id`` begins its trace.
+
+    ``began_ns`` is nanoseconds since 1970.
+    """
 
     name: str
     kind: Literal["server", "internal", "consumer"] = "internal"
@@ -39,5 +42,5 @@ Spans = Callable[[Span], None]
 
 
 def work_span_id(work_id: str) -> str:
-    """The id of the span of the append that gave the work: of a job, or of a photo's erasure."""
+    """Return the span id of the append that created a job, or a photo's erasure."""
     return hashlib.sha256(work_id.encode()).hexdigest()[:16]

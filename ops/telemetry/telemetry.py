@@ -1,8 +1,8 @@
-"""What one process tells of its work: counted, as log lines, as spans.
+"""Turn the work of one process into metrics, log lines and spans.
 
-The packages below tell what happened in words of their own, to functions that they are given: those
-of a ``Telemetry``. It counts (``ops.telemetry.metrics``), writes one log line for each event that
-this process has appended, and makes spans (``ops.telemetry.spans``).
+The packages below report what happened to callbacks, which are the methods of a ``Telemetry``. It
+counts (``ops.telemetry.metrics``), writes one log line for each event that this process has
+appended, and makes spans (``ops.telemetry.spans``).
 """
 
 import logging
@@ -31,13 +31,13 @@ logger = logging.getLogger("photolog.events")
 
 
 WATCHED_BY_MACHINES = ("/health", "/metrics")
-"""Routes that are asked every few seconds: their spans would bury the others."""
+"""Routes that machines request every few seconds: their spans would bury the others."""
 
 
 class Telemetry:
-    """Of one process. ``spans`` gets every span that ends; without it none is made.
+    """The telemetry of one process. ``spans`` receives every span that ends; if None, none is made.
 
-    ``background`` keeps the long-running tasks of the process.
+    ``background`` runs the long-running tasks of the process.
     """
 
     def __init__(self, role: Role, spans: Spans | None = None) -> None:
@@ -55,16 +55,16 @@ class Telemetry:
             self.metrics.count("events_published_total", event.type)
             if isinstance(event.data, StageFailed):
                 self.metrics.count("job_failures_total", event.data.stage, event.data.category)
-            _write_down(event)
+            _log_event(event)
         if self.spans is None:
             return
         first = appended.events[0]
-        given = [_work_of(event) for event in appended.events if _gives_work(event)]
+        work = [_work_of(event) for event in appended.events if _creates_work(event)]
         self.spans(
             Span(
                 name=f"append {first.type}",
                 trace_id=first.metadata.trace_id,
-                span_id=work_span_id(given[0]) if given else secrets.token_hex(8),
+                span_id=work_span_id(work[0]) if work else secrets.token_hex(8),
                 parent_id=log_context.current().span_id,
                 began_ns=appended.began_ns,
                 seconds=appended.seconds,
@@ -149,19 +149,19 @@ class Telemetry:
             )
 
     def watch(self, look: Callable[[], Mapping[str, Samples]]) -> None:
-        """Let ``exposition`` show what ``look`` finds, too."""
+        """Add the samples that ``look`` returns to ``exposition``."""
         self._look = look
 
     def exposition(self) -> bytes:
-        """All metrics of a role, in Prometheus' text format."""
+        """Return all metrics of a role in Prometheus' text format."""
         return self.metrics.exposition(self._look())
 
     def gateway_exposition(self, look: Look) -> bytes:
-        """All metrics of a gateway."""
+        """Return all metrics of a gateway in Prometheus' text format."""
         return self.metrics.exposition(gauges.of_gateway(look))
 
 
-def _write_down(event: Event) -> None:
+def _log_event(event: Event) -> None:
     if not logger.isEnabledFor(logging.INFO):
         return
     shown = Shown(
@@ -180,11 +180,11 @@ def _write_down(event: Event) -> None:
 
 
 def _work_of(event: Event) -> str:
-    """What the event belongs to: a job, or else the photo."""
+    """Return the id of the event's job, or of its photo if it has no job."""
     return getattr(event.data, "job_id", event.data.photo_id)
 
 
-def _gives_work(event: Event) -> bool:
+def _creates_work(event: Event) -> bool:
     return isinstance(event.data, PhotoUploaded | ProcessingRequested | PhotoDeleted)
 
 

@@ -1,7 +1,7 @@
-"""An auditor that believes nothing but the bytes of the log and the files.
+"""Audit a system from the bytes of its log and files alone.
 
-It reads with plain Redis commands and looks at the files itself; the rules are in ``rules``.
-It looks at a system at rest: where photos are under way, or are being erased, it finds those too.
+The checker uses plain Redis commands and reads the files itself; the rules are in ``rules``.
+The system should be at rest: photos still in progress or being erased are reported as findings.
 """
 
 import hashlib
@@ -20,11 +20,11 @@ from tests.system.stored import Stored
 PAGE = 1_000
 
 OWNER = "log/id"
-"""Names the log that the files belong to; no event does."""
+"""The file that holds the id of the log; no event names it."""
 
 
 class Redis(Protocol):
-    """The commands that the checker uses, of one server or of a whole cluster."""
+    """The Redis commands that the checker uses, on a server or a cluster."""
 
     def hget(self, name: str, key: str, /) -> Any: ...
     def xrange(self, name: str, min: str, max: str, count: int, /) -> Any: ...  # noqa: A002
@@ -46,16 +46,16 @@ class Entry(NamedTuple):
 
     @property
     def of_pipeline(self) -> bool:
-        """Whether it is about the pipeline itself and not about a photo."""
+        """Whether the event is about the pipeline itself and not about a photo."""
         return self.event["type"].startswith("pipeline.")
 
 
 @dataclass
 class Findings:
-    """What the log and the files say; ``wrong`` is empty where all rules hold.
+    """What the checker found; ``wrong`` is empty if all rules hold.
 
-    ``failed`` are the dead letters of photos that are not deleted, by photo. ``entries`` are those
-    of each partition, ``photos`` what they make.
+    ``failed`` are the dead letters of photos that are not deleted, by photo. ``entries`` are the
+    log's entries by partition, and ``photos`` the photos that they describe.
     """
 
     uploaded: set[str] = field(default_factory=set[str])
@@ -71,7 +71,7 @@ class Findings:
 
     @property
     def wrong(self) -> list[str]:
-        """All that may not be once nothing more is to be done, each in a sentence."""
+        """Everything that must not be left once the system is at rest, each in a sentence."""
         return [
             *self.problems,
             *(f"{photo}: unfinished" for photo in self.unfinished),
@@ -81,7 +81,7 @@ class Findings:
 
 
 async def examine(redis: Redis, prefix: str, stored: Stored) -> Findings:
-    """Read everything and say what is not as it should be."""
+    """Read log and files, and return the findings."""
     found = Findings()
     partitions = await _partitions(redis, prefix)
     entries = [await _entries(redis, prefix, number) for number in range(partitions)]
@@ -116,7 +116,7 @@ async def _entries(redis: Redis, prefix: str, partition: int) -> list[Entry]:
 
 
 def _check_system_chain(entries: list[list[Entry]], found: Findings) -> None:
-    """The events of the pipeline itself are in partition 0, in one chain."""
+    """Check that the events of the pipeline itself are in partition 0, in one chain."""
     for partition, of_partition in enumerate(entries):
         chain = [entry for entry in of_partition if entry.of_pipeline]
         if chain and partition > 0:
@@ -128,14 +128,14 @@ def _check_system_chain(entries: list[list[Entry]], found: Findings) -> None:
 
 
 def _check_causes(entries: Sequence[list[Entry]], found: Findings) -> None:
-    """Who, why and after what: each event has an actor, a trace, and a cause that came before."""
+    """Check that each event has an actor, a trace, and a cause that came before it."""
     known = {entry.position for of_partition in entries for entry in of_partition}
     for of_partition in entries:
         seen: set[str] = set()
         for entry in of_partition:
             metadata = entry.event["metadata"]
             if not (metadata["actor"] and metadata["traceId"] and metadata["source"]):
-                found.problems.append(f"{entry.position}: nobody is said to have done it")
+                found.problems.append(f"{entry.position}: it names no actor")
             cause = metadata["cause"]
             partition, _, _ = entry.position.partition(":")
             nearby = cause is not None and cause.startswith(f"{partition}:")
@@ -164,11 +164,11 @@ def _photos(entries: list[list[Entry]], partition: int, found: Findings) -> list
 
 
 def _check_fields(photo_id: str, entry: Entry, found: Findings) -> None:
-    """The stream's own fields say what the body says."""
+    """Check that the entry's own fields match its body."""
     event = entry.event
-    said = tuple(entry.fields[name].decode() for name in (b"t", b"p", b"v"))
-    if said != (event["type"], photo_id, str(event["metadata"]["photoVersion"])):
-        found.problems.append(f"{photo_id}: {entry.position} is filed as {said}")
+    filed = tuple(entry.fields[name].decode() for name in (b"t", b"p", b"v"))
+    if filed != (event["type"], photo_id, str(event["metadata"]["photoVersion"])):
+        found.problems.append(f"{photo_id}: {entry.position} is filed as {filed}")
 
 
 def _note(photo: Photo, found: Findings) -> None:
@@ -184,7 +184,7 @@ def _note(photo: Photo, found: Findings) -> None:
 
 
 def _check_uniqueness(photos: list[Photo], found: Findings) -> None:
-    """A photo has one history, and a client has the same bytes once."""
+    """Check that a photo has one history, and that a client has the same bytes only once."""
     for photo_id, count in Counter(photo.photo_id for photo in photos).items():
         if count > 1:
             found.problems.append(f"{photo_id}: in {count} partitions")
@@ -203,7 +203,7 @@ def _check_files(photos: list[Photo], stored: Stored, found: Findings) -> None:
         named |= photo.files.keys()
         for key, file in photo.files.items():
             if photo.erased and key in keys:
-                found.problems.append(f"{key}: stored though its photo was erased")
+                found.problems.append(f"{key}: stored, but its photo was erased")
             elif not (photo.erased or photo.deleted):
                 _check_file(key, file, stored.read(key), found)
     found.stray = sorted(keys - named - {OWNER})
@@ -212,13 +212,13 @@ def _check_files(photos: list[Photo], stored: Stored, found: Findings) -> None:
 def _check_file(key: str, file: File, data: bytes | None, found: Findings) -> None:
     if data is None:
         if not file.superseded:
-            found.problems.append(f"{key}: named and not stored")
+            found.problems.append(f"{key}: named, but not stored")
     elif len(data) != file.size or hashlib.sha256(data).hexdigest() != file.sha256:
-        found.problems.append(f"{key}: the {len(data)} bytes are not those that were named")
+        found.problems.append(f"{key}: its {len(data)} bytes differ from those recorded")
 
 
 async def _tasks(redis: Redis, prefix: str, partition: int) -> list[str]:
-    """The lanes and timers that are not empty."""
+    """Return the lanes and timers that are not empty."""
     start = f"{prefix}:{{{partition:02d}}}:"
     keys = [cast("bytes", key) async for key in redis.scan_iter(f"{start}stage:*", count=PAGE)]
     sizes = {key: await redis.xlen(key) for key in sorted(key.decode() for key in keys)}

@@ -1,4 +1,4 @@
-"""Clients as they should be: they send a request again until it is answered, and nothing twice."""
+"""Well-behaved clients: they retry a request until it is answered, and upload nothing twice."""
 
 import hashlib
 import random
@@ -18,20 +18,20 @@ from ops.runtime.tokens import mint
 from tests.system.photos import broken, jpeg
 
 PATIENCE_S = 300.0
-"""How long a client asks again; a system that was down longer has failed the test."""
+"""How long a client retries; the test fails if the system is down for longer."""
 
 ANSWER_S = 6.0
-"""A client that has waited this long for an answer hangs up, and asks again."""
+"""How long a client waits for an answer before it closes the connection and retries."""
 
 HURRY_S = 0.5
-"""A second or two, says Retry-After; the tests are in a hurry."""
+"""Shorter than Retry-After, to keep the tests fast."""
 
 SIZES = ((64, 48), (64, 48), (64, 48), (64, 48), (1600, 1200))
-"""In pixels; the large ones are under way long enough to be hit."""
+"""In pixels; the large ones take long enough to be hit by a fault."""
 
 
 class Answer(NamedTuple):
-    """One to an upload: ``key`` is its idempotency key, None if it had none."""
+    """The answer to an upload; ``key`` is its idempotency key, None if it had none."""
 
     status: int
     photo_id: str
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
 
 @dataclass
 class Accepted:
-    """What the system has promised: photos by id, and every answer to an upload."""
+    """What the system has promised: photos by id, and all answers to uploads."""
 
     photos: set[str] = field(default_factory=set[str])
     broken: set[str] = field(default_factory=set[str])
@@ -50,7 +50,7 @@ class Accepted:
 
 
 Connect = Callable[[str], httpx.AsyncClient]
-"""Makes an HTTP client that is signed in under the name."""
+"""Return an HTTP client signed in under the name."""
 
 
 async def use(
@@ -62,11 +62,11 @@ async def use(
     clients: int = 3,
     pause_s: float = 0.0,
 ) -> None:
-    """Upload a photo for each of ``numbers``, and do with them what clients do.
+    """Upload a photo for each of ``numbers``, and use the photos as clients do.
 
-    One in ten is no picture, one in eight is deleted again and one in ten processed again, at any
-    moment after its upload; one in eight is sent again, under its key or without one. ``pause_s``
-    is the mean time between two uploads of a client. What was answered is noted in ``accepted``.
+    One file in ten is not an image; one in eight is deleted and one in ten reprocessed, at a random
+    time after its upload; one in eight is sent again, with or without its key. ``pause_s`` is the
+    mean time between two uploads of a client. ``accepted`` records the answers.
     """
 
     async def upload_some(name: str, chance: random.Random) -> None:
@@ -97,11 +97,11 @@ async def use(
 
 
 def client_of(data: Path, client_id: str) -> httpx.AsyncClient:
-    """Signed in at the system that runs on the folder ``data``; it hangs up after ``ANSWER_S``."""
+    """Return a client signed in to the system on ``data``; it times out after ``ANSWER_S``."""
     url = (data / "url").read_text("utf-8").strip()
     token = mint(Settings(data=str(data)), client_id, "client", 3600, SCOPES)
     headers = {"Authorization": f"Bearer {token}"}
-    # Without certificates, which take long to load and which plain HTTP has no use for.
+    # Without certificates: they take long to load, and plain HTTP does not use them.
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=ANSWER_S, verify=False)
 
 
@@ -112,7 +112,7 @@ async def upload(
     pipeline: str = "full_processing",
     key: str | None = None,
 ) -> str:
-    """The id of the photo, once there is an answer that says it; ``key`` is its idempotency key."""
+    """Upload until an answer has the photo's id, and return it; ``key`` is the idempotency key."""
     answer = await send(http, photo, key or str(uuid.uuid4()), priority, pipeline)
     return answer.json()["photoId"]
 
@@ -124,7 +124,7 @@ async def send(
     priority: int = 5,
     pipeline: str = "full_processing",
 ) -> httpx.Response:
-    """The answer that says the photo's id; without ``key`` the same bytes are a duplicate."""
+    """Return the answer with the photo's id; without ``key`` the same bytes are a duplicate."""
     answer = await _ask(
         http,
         "POST",
@@ -158,7 +158,7 @@ async def delete(http: httpx.AsyncClient, photo_id: str) -> None:
 
 
 async def reprocess(http: httpx.AsyncClient, photo_id: str) -> None:
-    """Ask for it; a photo whose job runs is left alone."""
+    """Request reprocessing; a photo whose job is running is skipped."""
     answer = await _ask(http, "POST", f"/api/photos/{photo_id}/reprocess")
     assert answer.status_code in (202, 409), answer.text
 
@@ -186,19 +186,19 @@ async def _ask(
     files: dict[str, tuple[str, bytes]] | None = None,
     data: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """The first answer that is not "try again"."""
+    """Return the first answer that does not ask for a retry."""
     deadline = time.monotonic() + PATIENCE_S
-    said = "nothing"
+    reason = "nothing"
     while time.monotonic() < deadline:
         try:
             answer = await http.request(method, path, headers=headers, files=files, data=data)
         except httpx.TransportError as error:
-            said = repr(error)
+            reason = repr(error)
             await anyio.sleep(0.01)
             continue
         if answer.status_code not in (503, 507):
             return answer
-        said = answer.text
-        assert answer.status_code == 507 or "Retry-After" in answer.headers, said
+        reason = answer.text
+        assert answer.status_code == 507 or "Retry-After" in answer.headers, reason
         await anyio.sleep(HURRY_S)
-    raise TimeoutError(f"{method} {path} was not done in {PATIENCE_S:g} s: {said}")
+    raise TimeoutError(f"{method} {path} was not accepted within {PATIENCE_S:g} s: {reason}")

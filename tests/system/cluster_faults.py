@@ -1,7 +1,7 @@
-"""Faults of a cluster and of the roles on it; at most one node of a shard is hit at a time.
+"""Inflict faults on a cluster and the roles on it, on one node of a shard at a time.
 
-With ``append_wait_replicas=1`` an answer stands for two nodes of a shard. So they are hit one after
-the other, each time when the shard is whole again; faults of other shards and roles overlap.
+With ``append_wait_replicas=1`` two nodes of a shard have an event before it is answered. So a node
+is hit only when its shard is complete again; faults of other shards and of roles overlap.
 """
 
 import random
@@ -21,7 +21,7 @@ from tests.system.machines import Site
 ClusterFault = FaultOf[Site]
 
 HUNG_S = 4 * NODE_TIMEOUT_MS / 1000
-"""Long enough for the others to choose another master."""
+"""Long enough for the other nodes to elect a new master."""
 
 LOOK_EVERY_S = 0.1
 
@@ -45,7 +45,7 @@ def freezing(kind: str, least_s: float, most_s: float) -> ClusterFault:
 
 
 async def kill_master(site: Site, chance: random.Random) -> str:
-    """Its replica takes its place, or not, before it is back."""
+    """Kill the master; its replica may or may not take its place before it returns."""
     async with _shard(site, chance) as (master, _):
         away_s = chance.uniform(0, HUNG_S)
         await _restarted(site, master, away_s)
@@ -71,7 +71,7 @@ async def hang_master(site: Site, chance: random.Random) -> str:
 
 
 async def cut_replica(site: Site, chance: random.Random) -> str:
-    """The replica does not get what its master takes, and may take its place then."""
+    """Cut the replica off from its master's writes; it may take the master's place then."""
     async with _shard(site, chance) as (master, replica):
         cut_s = chance.uniform(0.5, HUNG_S)
         await _ask(replica, "CONFIG", "SET", "masterauth", f"{uuid.uuid4()}")
@@ -107,14 +107,14 @@ FAULTS: tuple[ClusterFault, ...] = (
 
 
 async def whole(site: Site) -> None:
-    """Wait until every shard has a master and a replica that follows it."""
+    """Wait until every shard has a master and a replica in sync with it."""
     for node in site.cluster.nodes[: len(site.cluster.nodes) // 2]:
         await _pair(site.cluster.shard_of(node))
 
 
 @asynccontextmanager
 async def _shard(site: Site, chance: random.Random) -> AsyncGenerator[tuple[Node, Node]]:
-    """The master and the replica of a shard that is whole, and that nobody else harms."""
+    """Wait for a complete shard without another fault, and yield its master and its replica."""
     nodes = site.cluster.nodes
     number = chance.randrange(len(nodes) // 2)
     async with site.harmed.setdefault(number, anyio.Lock()):

@@ -1,4 +1,4 @@
-"""Three masters with a replica each, on this machine, made and unmade by a test."""
+"""A cluster of three masters with one replica each, on this machine, for a test."""
 
 import signal
 import time
@@ -44,18 +44,18 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
-    """``nodes`` are masters first, then the replica of each."""
+    """A running cluster; ``nodes`` are the masters, then the replica of each."""
 
     nodes: list[Node]
     servers: ExitStack
 
     def start(self, node: Node) -> None:
-        """Start a node that was killed: it becomes the replica of whoever took its place."""
+        """Start a killed node again; it becomes a replica of the node that took its place."""
         self.servers.enter_context(valkey(node.folder, *_options(node.port)))
 
     @property
     def url(self) -> str:
-        """Names two of the nodes."""
+        """The URL of the cluster, which names two of its nodes."""
         first, second = self.nodes[0].port, self.nodes[1].port
         return f"redis+cluster://127.0.0.1:{first},127.0.0.1:{second}"
 
@@ -67,12 +67,12 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
         return self.nodes[self.nodes.index(node) + MASTERS]
 
     def shard_of(self, node: Node) -> tuple[Node, Node]:
-        """The two nodes of which one is the master and the other one its replica."""
+        """Return the two nodes of a shard, its master and its replica."""
         number = self.nodes.index(node) % MASTERS
         return self.nodes[number], self.nodes[number + MASTERS]
 
     async def promoted(self, node: Node) -> None:
-        """Wait until the replica has taken the place of its master."""
+        """Wait until the replica has taken its master's place."""
         with anyio.fail_after(DEADLINE_S):
             while "role:master" not in node.ask("INFO replication"):
                 await anyio.sleep(0.05)
@@ -80,7 +80,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def cluster(folder: Path, binary: str | None = None) -> Generator[Cluster]:
-    """Ready at the begin of the block, gone at its end."""
+    """Run a cluster while the block runs."""
     nodes = [Node(port=port, folder=folder / f"{port}") for port in free_ports(2 * MASTERS)]
     with ExitStack() as servers:
         for node in nodes:

@@ -1,4 +1,4 @@
-"""What the tests of whole systems, and of their checker, share."""
+"""Fixtures for tests of whole systems and of the checker."""
 
 import tempfile
 from collections.abc import Generator
@@ -8,18 +8,18 @@ import pytest
 
 from store.log.log import Log
 from store.redis.connection import Client
-from tests.system.ledger import Book
+from tests.system.ledger import Ledger
 
 
 @pytest.fixture
-async def book(redis: Client, prefix: str, tmp_path: Path) -> Book:
-    """An empty log of one partition, to be written by hand."""
+async def ledger(redis: Client, prefix: str, tmp_path: Path) -> Ledger:
+    """An empty log of one partition, for a test to write by hand."""
     await Log.open(redis, prefix=prefix)
-    return Book(redis, prefix, tmp_path)
+    return Ledger(redis, prefix, tmp_path)
 
 
 @pytest.fixture
 def data() -> Generator[Path]:
-    """A data folder that does not exist yet. Short: tmp_path can be too long for a socket."""
+    """A data folder that does not exist yet; tmp_path can be too long for a socket."""
     with tempfile.TemporaryDirectory(prefix="photolog-") as folder:
         yield Path(folder, "data")

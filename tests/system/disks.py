@@ -1,4 +1,4 @@
-"""A disk that is small enough to be filled."""
+"""A disk small enough to fill."""
 
 import errno
 import subprocess
@@ -11,7 +11,7 @@ from tests.servers import unavailable
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Generator[Path]:
-    """``folder`` is a disk of its own; see ``unavailable`` for where we may not mount one."""
+    """Mount a disk on ``folder``; if mounting is not permitted, see ``unavailable``."""
     folder.mkdir(parents=True)
     options = f"size={size_bytes},mode=0700"
     mounted = subprocess.run(
@@ -26,7 +26,7 @@ def small_disk(folder: Path, size_bytes: int) -> Generator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no room on it; the file to delete for some."""
+    """Fill the disk, and return the file to delete to free some space."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (1 << 20, 4096, 1):
@@ -40,13 +40,13 @@ def fill(disk: Path) -> Path:
 
 
 def remount(disk: Path, options: str) -> None:
-    """Change a disk that is there: ``size=8m``, ``ro``, ``rw``."""
+    """Remount the disk with other options: ``size=8m``, ``ro``, ``rw``."""
     subprocess.run(["mount", "-o", f"remount,{options}", disk], check=True)
 
 
 @contextmanager
 def read_only(disk: Path) -> Generator[None]:
-    """Nothing can be changed there any more; files that are open for writing stay so."""
+    """Make the disk read-only; files that are open for writing stay writable."""
     subprocess.run(["mount", "--bind", disk, disk], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", disk], check=True)

@@ -1,7 +1,7 @@
-"""Faults that come at random while a system works.
+"""Inflict random faults on a system while it works.
 
-A ``random.Random`` chooses which and when, so that a seed gives the same faults again; what the
-system was doing just then is never quite the same.
+A ``random.Random`` chooses them and their times, so a seed repeats the same faults; what the system
+is doing at those times still differs.
 """
 
 import itertools
@@ -23,18 +23,18 @@ from ops.process.embedded_valkey import url_in
 from store.redis.connection import connect
 
 STALLED_AFTER_S = 2.0
-"""What the system's ``stalled_after_s`` is to be, so that a frozen worker loses its tasks."""
+"""The system's ``stalled_after_s``: short, so that a frozen worker loses its tasks."""
 
 STAGE_TIMEOUT_S = 4.0
-"""What its ``stage_timeout_s`` is to be, so that a frozen decoder is ended."""
+"""The system's ``stage_timeout_s``: short, so that a frozen decoder is killed."""
 
 ROLES = ("gateway", "projector", "worker", "worker", "handlers.decoder.child", "valkey-server")
-"""As ``System.processes`` names them; there are two workers."""
+"""The names in ``System.processes``; there are two workers."""
 
 S = TypeVar("S")
 
 FaultOf = Callable[[S, random.Random], Awaitable[str]]
-"""Does it to a system, and says what it did."""
+"""Inflict the fault on a system, and return a description."""
 
 Fault = FaultOf[System]
 
@@ -47,9 +47,10 @@ async def torment(
     pause_s: float,
     count: int | None = None,
 ) -> None:
-    """One fault after the other, ``pause_s`` apart in the mean: ``count``, or until cancelled.
+    """Inflict ``count`` faults, or faults until cancelled, ``pause_s`` apart on average.
 
-    None comes again before all have come. They overlap; whoever is frozen in the end goes on.
+    No fault is repeated before each has occurred once. They overlap; frozen processes resume at the
+    end.
     """
     began = time.monotonic()
     deck: list[FaultOf[S]] = []
@@ -93,7 +94,7 @@ def freezing(role: str, least_s: float, most_s: float) -> Fault:
 
 
 def forgetting(pattern: str, share: float) -> Fault:
-    """Deletes a ``share`` of the keys that match ``pattern``."""
+    """Return a fault that deletes a ``share`` of the keys that match ``pattern``."""
 
     async def forget(system: System, chance: random.Random) -> str:
         redis = connect(url_in(system.data / "valkey"))
@@ -125,20 +126,20 @@ PROCESSES: tuple[Fault, ...] = (
     freezing("handlers.decoder.child", 1, 2 * STAGE_TIMEOUT_S),
     freezing("valkey-server", 0.5, 3),
 )
-"""Every process dies, is started again, and hangs."""
+"""Kill, restart and freeze every process."""
 
 CACHES: tuple[Fault, ...] = (
     forgetting("photolog:{*}:photo:*", 0.5),
     forgetting("photolog:{*}:photo:*", 1.0),
     forget_read_model,
 )
-"""What is only a fold of the log goes."""
+"""Delete what is only a fold of the log."""
 
 TASKS: tuple[Fault, ...] = (
     forgetting("photolog:{*}:stage:*", 0.5),
     forgetting("photolog:{*}:timers", 1.0),
 )
-"""What is still to be done goes: it follows from the log too."""
+"""Delete the tasks that wait: they, too, follow from the log."""
 
 
 def _one(system: System, role: str, chance: random.Random) -> int | None:

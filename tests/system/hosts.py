@@ -1,4 +1,4 @@
-"""Hosts of one system, in this process: each with a gateway, its projector and workers."""
+"""Run hosts of one system in this process: each with a gateway, a projector and workers."""
 
 import asyncio
 import socket
@@ -27,7 +27,7 @@ SECRET = "a secret that all hosts of a test share"
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host answers, and the log as it sees it."""
+    """A running host: its URL, and its own view of the log."""
 
     url: str
     log: Log
@@ -40,7 +40,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settings_of(folder: Path, redis_url: str, **others: Any) -> Settings:
-    """Those of a host on ``folder``; all hosts in one parent folder share their pictures."""
+    """Return the settings of a host on ``folder``; hosts in one parent folder share their blobs."""
     shared = folder.parent / "blobs"
     shared.mkdir(exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def settings_of(folder: Path, redis_url: str, **others: Any) -> Settings:
 
 @asynccontextmanager
 async def host(settings: Settings, prefix: str, *, workers: int = 1) -> AsyncGenerator[Host]:
-    """A gateway on a free port, a projector and so many workers, until the end of the block."""
+    """Run a gateway on a free port, a projector and workers while the block runs."""
     name = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     async with AsyncExitStack() as stack:
         projector = await stack.enter_async_context(
@@ -88,7 +88,7 @@ async def host(settings: Settings, prefix: str, *, workers: int = 1) -> AsyncGen
 
 
 async def upload(http: httpx.AsyncClient, text: str) -> dict[str, Any]:
-    """Upload a picture; asked again, under the same key, until there is an answer that is one."""
+    """Upload an image, retrying under the same key until it is accepted."""
     key, deadline = str(uuid.uuid4()), time.monotonic() + DEADLINE_S
     while True:
         try:
@@ -98,19 +98,19 @@ async def upload(http: httpx.AsyncClient, text: str) -> dict[str, Any]:
                 headers={"Idempotency-Key": key},
             )
         except httpx.TransportError as error:
-            said = repr(error)
+            reason = repr(error)
         else:
             if answer.is_success:
                 return answer.json()
-            said = answer.text
-            assert answer.status_code == 503, said
-        assert time.monotonic() < deadline, f"not accepted in {DEADLINE_S:g} s: {said}"
+            reason = answer.text
+            assert answer.status_code == 503, reason
+        assert time.monotonic() < deadline, f"not accepted within {DEADLINE_S:g} s: {reason}"
         await asyncio.sleep(0.1)
 
 
 async def answered(http: httpx.AsyncClient, path: str) -> Any:
-    """What is there, asked again after 503: for a moment a whole cluster may say that it is down,
-    while its nodes find out which of them is."""
+    """Return the answer to a GET, retrying after 503: a healthy cluster may report that it is down
+    for a moment, while its nodes find out which of them is."""
     with anyio.fail_after(DEADLINE_S):
         while (answer := await http.get(path)).status_code == 503:
             await anyio.sleep(float(answer.headers["Retry-After"]))
@@ -119,19 +119,19 @@ async def answered(http: httpx.AsyncClient, path: str) -> Any:
 
 
 async def completed(http: httpx.AsyncClient, photo_id: str) -> dict[str, Any]:
-    """The photo, once the read model says that all its stages are done."""
+    """Wait until the read model shows all stages as done, and return the photo."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
         answer = await http.get(f"/api/photos/{photo_id}")
-        said = answer.text
+        reason = answer.text
         if answer.is_success and answer.json()["processingStatus"] == "completed":
             return answer.json()
-        assert time.monotonic() < deadline, f"not completed in {DEADLINE_S:g} s: {said}"
+        assert time.monotonic() < deadline, f"not completed within {DEADLINE_S:g} s: {reason}"
         await asyncio.sleep(0.05)
 
 
 async def main_job(host: Host, client_id: str = "alice") -> None:
-    """A photo is uploaded, watched, processed, shown, deleted and erased."""
+    """Upload, watch, process, show, delete and erase a photo."""
     async with host.client_of(client_id) as http:
         photo = await upload(http, f"{uuid.uuid4()}")
         photo_id = photo["photoId"]
@@ -145,7 +145,7 @@ async def main_job(host: Host, client_id: str = "alice") -> None:
 
 
 async def _heard(http: httpx.AsyncClient, photo: dict[str, Any], last: str) -> list[str]:
-    """The types of the client's events after the upload, up to ``last``."""
+    """Return the types of the client's events after the upload, up to ``last``."""
     types: list[str] = []
     asked = {"room": "client", "lastEventId": photo["position"]}
     with anyio.fail_after(DEADLINE_S):

@@ -1,4 +1,4 @@
-"""Logs and files written by hand, as right or as wrong as a test of the checker wants them."""
+"""Write logs and files by hand, correct or broken, for tests of the checker."""
 
 import hashlib
 import uuid
@@ -15,14 +15,14 @@ from tests.system.stored import Folder
 
 STAGES = ("validation", "metadata", "thumbnails", "optimization", "placeholder")
 UPLOAD_AND_PROCESSING = 9
-"""How many events a photo has that nothing went wrong with."""
+"""The number of events of a photo that is processed without failures."""
 
 RETRY_AT = "2026-11-23T10:00:05.000Z"
 REASON = {"category": "resource", "error": "It died."}
 
 
-class Book:
-    """Writes a log and files as right or as wrong as a test wants them, by hand."""
+class Ledger:
+    """Write a log and files by hand, correct or broken, as a test needs them."""
 
     def __init__(self, redis: Client, prefix: str, root: Path) -> None:
         self.redis = redis
@@ -40,7 +40,7 @@ class Book:
         partition: int = 0,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Add the event that comes next in its chain; ``metadata`` wins over what is right."""
+        """Add the next event of its chain; ``metadata`` overrides the correct values."""
         chain = photo_id or "pipeline"
         version, prev = self._chains.get(chain, (0, NOTHING_BEFORE))
         event = {
@@ -68,7 +68,7 @@ class Book:
         self._chains[chain] = version + 1, hashlib.sha256(body).hexdigest()
 
     def file(self, key: str, data: bytes) -> dict[str, Any]:
-        """Store the file; what an event says of it."""
+        """Store the file, and return the fields that an event records about it."""
         path = self.root / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -87,7 +87,7 @@ class Book:
         partition: int = 0,
         metadata: dict[str, Any] | None = None,
     ) -> str:
-        """A photo of which nothing more is known; its job is named ``job-1``."""
+        """Record the upload of a photo, and nothing else; its job is ``job-1``."""
         photo_id = photo_id or str(uuid.uuid4())
         original = self.file(f"originals/{photo_id}", (content or photo_id).encode())
         data = original | {"jobId": "job-1", "pipeline": "full_processing"}
@@ -95,7 +95,7 @@ class Book:
         return photo_id
 
     async def request(self, photo_id: str, *done: str) -> None:
-        """Ask for ``job-2``, which goes on after the stages ``done``."""
+        """Request ``job-2``, which continues after the stages ``done``."""
         data = {"jobId": "job-2", "pipeline": "full_processing", "done": done}
         await self.tell("photo.processing.requested", photo_id, data)
 
@@ -108,14 +108,14 @@ class Book:
     async def attempt(
         self, photo_id: str, stage: str, attempt: int = 1, retry_at: str | None = RETRY_AT
     ) -> None:
-        """One that failed."""
+        """Record a failed attempt."""
         data = REASON | {"jobId": "job-1", "stage": stage, "attempt": attempt, "retryAt": retry_at}
         await self.tell("photo.processing.stage.failed", photo_id, data)
 
     async def fail(
         self, photo_id: str, stage: str, job: str = "job-1", *, partition: int = 0
     ) -> None:
-        """The job's end."""
+        """Record the completion of the job."""
         data = REASON | {"jobId": job, "stage": stage}
         await self.tell("photo.processing.failed", photo_id, data, partition=partition)
 
@@ -123,7 +123,7 @@ class Book:
         await self.tell("photo.processing.completed", photo_id, {"jobId": job})
 
     async def process(self, photo_id: str) -> None:
-        """All that comes after the upload when nothing goes wrong."""
+        """Record all events after an upload that is processed without failures."""
         await self.tell("photo.processing.started", photo_id, {"jobId": "job-1"})
         thumbnail = self.file(f"renditions/{photo_id}/thumbnail-150", b"small")
         optimized = self.file(f"renditions/{photo_id}/optimized", b"optimized")
@@ -141,7 +141,7 @@ class Book:
         await self.redis.xdel(key, entries[number][0])
 
     async def misfile(self, number: int) -> None:
-        """Write partition 0 again, with one entry under the name of another photo."""
+        """Rewrite partition 0 with one entry filed under another photo."""
         key, entries = await self._entries()
         await self.redis.delete(key)
         for n, (entry_id, fields) in enumerate(entries):
@@ -153,7 +153,7 @@ class Book:
         return key, await self.redis.xrange(key)
 
     def remove_files(self, photo_id: str) -> None:
-        """As the photo's erasure does."""
+        """Remove the photo's files, as its erasure does."""
         for path in self.root.rglob("*"):
             if path.is_file() and photo_id in str(path):
                 path.unlink()

@@ -1,6 +1,6 @@
-"""Two hosts of one system as processes of their own, on a cluster and a bucket.
+"""Run two hosts of one system as processes, on a cluster and a bucket.
 
-Each host has a gateway, a projector and workers; nothing is shared but the log and the photos.
+Each host has a gateway, a projector and workers; the hosts share only the log and the photos.
 """
 
 import random
@@ -37,7 +37,7 @@ TOKEN_S = 24 * 3600.0
 
 @dataclass
 class Machine:
-    """One host: where it answers, what it keeps, and its processes."""
+    """One host: its URL, its data folder, and its processes."""
 
     data: Path
     url: str
@@ -45,7 +45,7 @@ class Machine:
     roles: list[Role]
 
     def client_of(self, client_id: str, role: str = "client") -> httpx.AsyncClient:
-        """An HTTP client, signed in; it hangs up after ``ANSWER_S``."""
+        """Return an HTTP client that is signed in and times out after ``ANSWER_S``."""
         scopes = SCOPES if role == "client" else ()
         token = mint(Settings(data=str(self.data), secret=SECRET), client_id, role, TOKEN_S, scopes)
         headers = {"Authorization": f"Bearer {token}"}
@@ -65,7 +65,7 @@ class Machine:
 
 @dataclass
 class Site:
-    """The whole of it, for faults to be inflicted on; ``harmed`` locks shards, by number."""
+    """All servers and hosts, to inflict faults on; ``harmed`` holds a lock for each shard."""
 
     cluster: Cluster
     bucket: Server
@@ -78,14 +78,14 @@ class Site:
 
     @property
     def unasked(self) -> list[str]:
-        """Each end of a role that nobody had ended."""
+        """Every unexpected end of a role."""
         return [each for role in self.roles for each in role.unasked]
 
     def role(self, kind: str, chance: random.Random) -> Role:
         return chance.choice([role for role in self.roles if role.kind == kind])
 
     async def settled(self, within_s: float) -> Findings:
-        """What the checker finds when nothing is left to do and nothing changes, or in the end."""
+        """Return the checker's findings once the system is at rest, or after the deadline."""
         bucket = Bucket(self.bucket)
 
         async def look() -> Findings:
@@ -104,7 +104,7 @@ class Site:
 
     @asynccontextmanager
     async def _redis(self) -> AsyncGenerator[Redis]:
-        """The library's own client of clusters, and none of ours."""
+        """The library's own cluster client, not Photolog's."""
         nodes = [ClusterNode("127.0.0.1", node.port) for node in self.cluster.nodes]
         redis = RedisCluster(startup_nodes=nodes, protocol=3, legacy_responses=False)
         try:
@@ -122,7 +122,7 @@ def site(
     *,
     workers: int,
 ) -> Site:
-    """Two hosts with ``workers`` workers each, not yet started."""
+    """Prepare two hosts with ``workers`` workers each, not yet started."""
     common = {
         "PHOTOLOG_REDIS_URL": cluster.url,
         "PHOTOLOG_SECRET": SECRET,
@@ -146,7 +146,7 @@ def _machine(folder: Path, number: int, port: int, common: dict[str, str], worke
     own = common | {"PHOTOLOG_DATA": str(data), "PHOTOLOG_PORT": str(port)}
 
     def role(kind: str, name: str) -> Role:
-        return Role(kind, f"{name}-{number}", own, folder / f"{name}.said")
+        return Role(kind, f"{name}-{number}", own, folder / f"{name}.log")
 
     roles = [role("gateway", "gateway"), role("projector", "projector")]
     roles += [role("worker", f"worker-{each}") for each in range(workers)]
@@ -155,7 +155,7 @@ def _machine(folder: Path, number: int, port: int, common: dict[str, str], worke
 
 @asynccontextmanager
 async def running(built: Site) -> AsyncGenerator[None]:
-    """All roles run, and both hosts are ready, for the time of the block."""
+    """Run all roles while the block runs; both hosts are ready at its start."""
     async with kept(built.roles):
         for machine in built.machines:
             await machine.ready()

@@ -1,4 +1,4 @@
-"""Small pictures made for tests, each unlike any other."""
+"""Small, unique images for tests."""
 
 import io
 
@@ -6,12 +6,12 @@ from PIL import Image
 
 
 def jpeg(text: str, size: tuple[int, int] = (64, 48)) -> bytes:
-    """A JPEG of ``size`` pixels whose comment is ``text``."""
+    """Return a JPEG of ``size`` pixels with the comment ``text``."""
     buffer = io.BytesIO()
     Image.new("RGB", size, (90, 120, 150)).save(buffer, "JPEG", comment=text.encode())
     return buffer.getvalue()
 
 
 def broken(text: str) -> bytes:
-    """What begins like a JPEG and is none."""
+    """Return bytes that begin like a JPEG but are not one."""
     return b"\xff\xd8\xff\xe0 not a picture: " + text.encode()

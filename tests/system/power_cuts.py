@@ -1,16 +1,16 @@
-"""What a power cut may leave of a data folder, built from the system calls of a real run.
+"""Model what a power cut may leave of a data folder, from the system calls of a real run.
 
 ``recorder`` runs a program under strace. ``Disk`` repeats the changes that the program made to the
-files below one folder, up to any step, and remembers which of them are durable. ``Disk.cut`` then
-draws how the folder may be found after the power went at that step:
+files below one folder, up to any step, and tracks which of them are durable. ``Disk.cut`` then
+draws a state in which the folder may be after a power cut at that step:
 
-- A file has the bytes that its last fsync saw. Each write since then is there whole, in part, as
-  zeros, or not at all.
-- A folder has the names that its own last fsync saw. Each change since then, a name that was made,
-  moved or removed, is there or is not; a move within one folder is one change.
+- A file has the bytes of its last fsync. Each later write is there completely, in part, as zeros,
+  or not at all.
+- A folder has the names of its own last fsync. Each later change, a name that was created, moved or
+  removed, has happened or not; a move within one folder is one change.
 
-File systems keep more order than this. What a program writes through mapped memory is not seen;
-SQLite does so with its index of the WAL alone, which it does not trust after a restart.
+Real file systems keep more order than this. Writes through mapped memory are not seen; SQLite uses
+them only for its index of the WAL, which it does not trust after a restart.
 """
 
 import os
@@ -34,7 +34,7 @@ _SENDS = ("write", "writev", "sendto", "sendmsg")
 
 
 def recorder(trace: Path) -> list[str]:
-    """The words before a command that is to be recorded in the file ``trace``."""
+    """Return the words that, before a command, record it in the file ``trace``."""
     strace = shutil.which("strace")
     if strace is None:
         unavailable("no strace on this machine: apt-get install strace")
@@ -47,7 +47,7 @@ def recorder(trace: Path) -> list[str]:
 
 
 class Step(NamedTuple):
-    """One system call that has succeeded; ``paths`` are absolute."""
+    """A successful system call; ``paths`` are absolute."""
 
     call: str
     paths: tuple[str, ...]
@@ -67,9 +67,9 @@ _WORD = re.compile(r'"((?:\\x..)*)"|(AT_FDCWD|\d+)<((?:\\x..)*)>(\(deleted\))?')
 
 
 def steps(trace: Path, top: Path) -> Iterator[Step]:
-    """The changes below ``top``, and what was sent elsewhere, in the order of their ends.
+    """Return the changes below ``top``, and the sends elsewhere, in the order in which they ended.
 
-    What is sent comes in the order of its beginning: it may have left from then on.
+    Sends are ordered by their beginning: the bytes may have left from then on.
     """
     begun: dict[str, str] = {}
     places: dict[str, str] = {}
@@ -85,7 +85,7 @@ def steps(trace: Path, top: Path) -> Iterator[Step]:
         resumed = _RESUMED.match(text)
         if resumed:
             text = begun.pop(pid, "") + text[resumed.end() :]
-        if (match := _CALL.match(text)) is None:  # failed, or is none
+        if (match := _CALL.match(text)) is None:  # a failed call, or not a call
             continue
         call, arguments, result = match.groups()
         if resumed is None and call in _SENDS:
@@ -109,7 +109,7 @@ def _sent(call: str, arguments: str, top: Path) -> Iterator[Step]:
 
 
 def _step(call: str, arguments: str, result: int, places: dict[str, str], pid: str) -> Step:
-    """The paths of the call: of descriptors, and of names, from where its process is."""
+    """Return the paths of the call's descriptors and names, resolved in its process's directory."""
     paths: list[str] = []
     strings: list[bytes] = []
     base: str | None = None
@@ -124,7 +124,7 @@ def _step(call: str, arguments: str, result: int, places: dict[str, str], pid: s
             base = places[pid] = _text(match[3])
         elif call.endswith("at") or call == "renameat2":
             base = _text(match[3])
-        elif match[4] is None:  # a file that has no name any more is gone after a power cut
+        elif match[4] is None:  # a file without a name is lost in a power cut
             paths.append(_text(match[3]))
     numbers = re.findall(r", (-?\d+)(?=,|$)", re.sub(r'"[^"]*"', '""', arguments))
     if call == "lseek":
@@ -143,7 +143,7 @@ class _File:
     content: bytearray = field(default_factory=bytearray)
     durable: bytes = b""
     pending: list[tuple[int, bytes | None]] = field(default_factory=list[tuple[int, bytes | None]])
-    """Each a write at an offset, or None for a truncation to it."""
+    """Each is a write at an offset, or a truncation to it if the bytes are None."""
 
     def change(self, offset: int, data: bytes | None) -> None:
         _apply(self.content, offset, data)
@@ -162,7 +162,7 @@ class _File:
                 _apply(content, offset, data)
                 continue
             end = chance.randrange(len(data) + 1)
-            # Zeros where the file has grown, but is not written yet.
+            # Zeros where the file has grown but has not been written.
             grown = offset >= len(content) and chance.random() < 0.3
             _apply(content, offset, data[:end] + bytes(len(data) - end if grown else 0))
         return bytes(content)
@@ -179,7 +179,7 @@ def _apply(content: bytearray, offset: int, data: bytes | None) -> None:
 
 _Names = dict[str, "_File | _Folder"]
 _Changes = tuple[tuple[str, "_File | _Folder | None"], ...]
-"""Names and what they are the names of from now on; None removes one."""
+"""New targets of names; None removes a name."""
 
 
 @dataclass(eq=False)
@@ -214,18 +214,18 @@ def _rename(names: _Names, changes: _Changes) -> None:
 
 @dataclass
 class Left:
-    """What a power cut has left, by paths relative to the top; two may name one file."""
+    """What a power cut left, by paths relative to the top; two paths may name one file."""
 
     folders: list[Path] = field(default_factory=list[Path])
     files: dict[Path, int] = field(default_factory=dict[Path, int])
     contents: dict[int, bytes] = field(default_factory=dict[int, bytes])
 
     def content(self, path: Path) -> bytes | None:
-        """What is in the file; None if there is none."""
+        """Return the bytes of the file, or None if it does not exist."""
         return self.contents[self.files[path]] if path in self.files else None
 
     def write(self, target: Path) -> None:
-        """Make ``target`` such a folder."""
+        """Write this state to the folder ``target``."""
         first: dict[int, Path] = {}
         for folder in self.folders:
             (target / folder).mkdir(mode=0o700)
@@ -238,7 +238,7 @@ class Left:
 
 
 class Disk:
-    """The folder ``top``, which was empty and durable when the run began."""
+    """The folder ``top``, empty and durable at the start of the run."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -246,7 +246,7 @@ class Disk:
         self._offsets: dict[int, int] = {}
 
     def do(self, step: Step) -> None:
-        """Repeat the step. Raises ValueError for one that the model does not know."""
+        """Repeat the step; raises ValueError for a step unknown to the model."""
         node = self._find(step.paths[0])
         match step.call:
             case "openat" | "creat":
@@ -286,7 +286,7 @@ class Disk:
             folder.change((name, node))
         elif isinstance(node, _File) and "O_TRUNC" in step.flags and node.content:
             node.change(0, None)
-        # Those who write without an offset append, or write a new file from its start.
+        # Writes without an offset append, or write a new file from its start.
         self._offsets.pop(id(node), None)
 
     def _change(self, file: _File, step: Step) -> None:
@@ -329,9 +329,9 @@ class Disk:
         return folder, Path(path).name
 
     def cut(self, chance: random.Random, kept: float) -> Left:
-        """Draw what a power cut may leave of ``top`` now.
+        """Draw a state in which a power cut may leave ``top`` now.
 
-        ``kept`` is how likely each change is there that was not durable: all of them with 1.
+        ``kept`` is the probability that a change that was not durable is kept; 1 keeps all.
         """
         left = Left()
 

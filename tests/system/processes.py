@@ -1,4 +1,4 @@
-"""Roles as processes of their own, restarted whenever they end; who ended them is remembered."""
+"""Run roles as processes, restart them whenever they end, and record unexpected ends."""
 
 import os
 import signal
@@ -20,46 +20,46 @@ TAIL_LINES = 12
 
 
 class Role:
-    """One gateway, projector or worker.
+    """A gateway, projector or worker.
 
-    ``unasked`` tells of each time that it ended though nobody had ended it, with its last lines.
+    ``unasked`` describes each end that the test did not cause, with the last log lines.
     """
 
-    def __init__(self, kind: str, name: str, environment: dict[str, str], said: Path) -> None:
+    def __init__(self, kind: str, name: str, environment: dict[str, str], log_file: Path) -> None:
         self.kind = kind
         self.name = name
         self.unasked: list[str] = []
         self._announced = Path(environment["PHOTOLOG_DATA"], METRICS, name)
         self._environment = environment
-        self._said = said
+        self._log_file = log_file
         self._ended = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
-        """That of its latest process."""
+        """The id of the role's current process."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
         self._ended = False
-        self._announced.unlink(missing_ok=True)  # one that is killed leaves it there
-        with self._said.open("ab") as said:
+        self._announced.unlink(missing_ok=True)  # a killed process leaves it behind
+        with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*PHOTOLOG, self.kind, "--name", self.name],
                 env={**os.environ, **self._environment},
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=log,
+                stderr=log,
             )
 
     async def ready(self) -> None:
-        """Wait until its latest process does its work: one that is only starting is not hit."""
+        """Wait until the current process works, so that a fault never hits one that is starting."""
         with anyio.fail_after(READY_S):
             while not self._announced.exists():
                 await anyio.sleep(LOOK_EVERY_S)
 
     def end(self, number: signal.Signals) -> str:
-        """Kill or stop it; it is started again."""
+        """Kill or stop the process; it is restarted."""
         self._ended = True
         return self._signal(number)
 
@@ -72,7 +72,7 @@ class Role:
         return f"{did} for {seconds:.1f} s"
 
     async def keep(self) -> None:
-        """Start it, and start it again whenever it has ended, until cancelled."""
+        """Start the process, and restart it whenever it ends, until cancelled."""
         self.start()
         while True:
             await anyio.sleep(LOOK_EVERY_S)
@@ -85,7 +85,7 @@ class Role:
             self.start()
 
     def stop(self) -> None:
-        """End it for good."""
+        """End the process for good."""
         if self._process is None:
             return
         self._signal(signal.SIGCONT)
@@ -96,11 +96,11 @@ class Role:
             self._process.kill()
             self._process.wait()
 
-    def said(self) -> list[str]:
-        return self._said.read_text("utf-8", "replace").splitlines()
+    def log_lines(self) -> list[str]:
+        return self._log_file.read_text("utf-8", "replace").splitlines()
 
     def _note(self, status: int) -> None:
-        tail = "\n    ".join(self.said()[-TAIL_LINES:])
+        tail = "\n    ".join(self.log_lines()[-TAIL_LINES:])
         self.unasked.append(f"{self.name} ended by itself with status {status}:\n    {tail}")
 
     def _signal(self, number: signal.Signals) -> str:
@@ -113,7 +113,7 @@ class Role:
 
 @asynccontextmanager
 async def kept(roles: list[Role]) -> AsyncGenerator[None]:
-    """The roles run in the block, and not after it."""
+    """Run the roles while the block runs."""
     try:
         async with anyio.create_task_group() as tasks:
             for role in roles:

@@ -1,4 +1,4 @@
-"""What clients were answered, beside what the checker has found in the log."""
+"""Compare the answers that clients got with what the checker has found in the log."""
 
 from collections import defaultdict
 
@@ -7,7 +7,7 @@ from tests.system.clients import Accepted
 
 
 def broken_promises(accepted: Accepted, found: Findings) -> list[str]:
-    """What clients were told that the log does not bear out; none still waits for an answer."""
+    """Return answers that contradict the log; call it when no client waits for an answer."""
     gone = accepted.deleted | found.erased
     return [
         *(f"{each}: answered, and not in the log" for each in accepted.photos - found.uploaded),
@@ -35,7 +35,7 @@ def _of_other_bytes(accepted: Accepted, found: Findings) -> list[str]:
 
 
 def _keys_of_two(accepted: Accepted) -> list[str]:
-    """A key makes one photo at most."""
+    """Check that a key makes at most one photo."""
     made: dict[str, set[str]] = defaultdict(set)
     for each in accepted.answers:
         if each.key is not None and each.status == 201:
@@ -48,7 +48,7 @@ def _keys_of_two(accepted: Accepted) -> list[str]:
 
 
 def _created_twice(accepted: Accepted) -> list[str]:
-    """A photo is new under one key only: under another one, or under none, it is a duplicate."""
+    """Check that a photo is new under one key only; otherwise an upload is a duplicate."""
     made: dict[str, set[str | None]] = defaultdict(set)
     for each in accepted.answers:
         if each.status == 201:

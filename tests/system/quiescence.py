@@ -1,4 +1,4 @@
-"""What is left when the faults are over: looked at again until all is at rest, or for too long."""
+"""Wait until a system is at rest after the faults, and return what is left."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -24,7 +24,7 @@ LOOK_EVERY_S = 0.5
 
 @asynccontextmanager
 async def log_of(data: Path) -> AsyncGenerator[Log]:
-    """The log that the system on the folder ``data`` keeps in a server of its own."""
+    """Open the log in the embedded server of the system on ``data``."""
     redis = connect(url_in(data / "valkey"))
     try:
         yield await Log.open(redis)
@@ -33,14 +33,14 @@ async def log_of(data: Path) -> AsyncGenerator[Log]:
 
 
 async def settled(data: Path, within_s: float = CALM_S) -> Findings:
-    """What the checker finds when nothing is left to do and nothing changes, or in the end."""
+    """Return the checker's findings once the system is at rest, or after the deadline."""
 
     async def look() -> Findings | None:
         try:
             async with log_of(data) as log:
                 redis = cast("Redis", log.redis)
                 return await examine(redis, log.keys.prefix, Folder(data / "blobs"))
-        except StoreError:  # it is being started again
+        except StoreError:  # it is restarting
             return None
 
     return await at_rest(look, within_s)
@@ -49,7 +49,7 @@ async def settled(data: Path, within_s: float = CALM_S) -> Findings:
 async def at_rest(
     look: Callable[[], Awaitable[Findings | None]], within_s: float = CALM_S
 ) -> Findings:
-    """What ``look`` finds when nothing is left to do and nothing changes, or in the end."""
+    """Return what ``look`` finds once the system is at rest, or after the deadline."""
     deadline = time.monotonic() + within_s
     before = None
     while True:
@@ -66,28 +66,28 @@ def _at_rest(found: Findings, before: Findings | None) -> bool:
 
 
 def reconcile(data: Path) -> None:
-    """Remove what no event names, as an operator would; of a system at rest, for the age is short:
-    what a worker has stored is named once the log takes it."""
+    """Remove files that no event names, as an operator would. The system must be at rest, because
+    the age is short: a worker's file is named only once the log accepts its result."""
     arguments = ("reconcile", "--data", str(data), "--remove", "--orphaned", "--older-than", "1s")
     done = photolog(*arguments)
     assert done.returncode == 0, done.stdout
 
 
 async def stale_tables(data: Path, within_s: float = CALM_S) -> list[str]:
-    """The tables of the read model that are not what the log says, once it has all of the log."""
+    """Return the tables that differ from the log, once the read model has caught up."""
     async with log_of(data) as log:
         return await stale_tables_of(log, data, within_s)
 
 
 async def stale_tables_of(log: Log, data: Path, within_s: float = CALM_S) -> list[str]:
-    """As ``stale_tables``, for a host on ``data`` whose log is elsewhere."""
+    """Return the stale tables of a host on ``data`` whose log is elsewhere."""
     generations = Generations(data / "read-model")
     deadline = time.monotonic() + within_s
     while True:
         ends = tuple([await log.end(number) for number in range(log.partitions)])
         try:
             report = await verify(log, generations)
-        except StoreError:  # it is being folded
+        except StoreError:  # it is being rebuilt
             report = None
         if report is not None and report.positions == ends:
             return [table.table for table in report.tables if not table.equal]

@@ -1,4 +1,4 @@
-"""A host's read model beside what the checker has made of the log, by plain SQLite."""
+"""Compare a host's read model, by plain SQLite, with what the checker has found in the log."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ NAMED = 5
 
 
 def live_file(data: Path) -> Path | None:
-    """The read model that the host on ``data`` answers from."""
+    """Return the file of the live read model of the host on ``data``."""
     try:
         return data / "read-model" / (data / "read-model" / "current").read_text("utf-8").strip()
     except FileNotFoundError:
@@ -23,12 +23,12 @@ def live_file(data: Path) -> Path | None:
 
 
 def differences(file: Path, found: Findings) -> list[str]:
-    """What the read model says that the log does not, and the other way round."""
+    """Return the differences between the read model and the log."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         shown = _rows(db, "SELECT id, client_id, sha256, job_id, processing_status,"
                           " deleted_at IS NOT NULL, version FROM photos")  # fmt: skip
-        told = _rows(db, "SELECT partition || ':' || ms || '-' || seq, type, photo_id, client_id,"
-                         " body FROM history")  # fmt: skip
+        stored = _rows(db, "SELECT partition || ':' || ms || '-' || seq, type, photo_id, client_id,"
+                           " body FROM history")  # fmt: skip
     events = {
         entry.position: (
             entry.event["type"],
@@ -38,9 +38,9 @@ def differences(file: Path, found: Findings) -> list[str]:
         for of_partition in found.entries
         for entry in of_partition
     }
-    bodies = {position: msgspec.json.decode(row[3]) for position, row in told.items()}
+    bodies = {position: msgspec.json.decode(row[3]) for position, row in stored.items()}
     return [
-        *_compared("history", {key: row[:3] for key, row in told.items()}, events),
+        *_compared("history", {key: row[:3] for key, row in stored.items()}, events),
         *_compared("photos", shown, {photo.photo_id: _row(photo) for photo in found.photos}),
         *_compared(
             "the bodies of history",

@@ -1,6 +1,6 @@
-"""What the description says of one photo's history, checked event by event.
+"""Check one photo's history, event by event, against the documented rules.
 
-Nothing here comes from the code under test: stages, pipelines and names are written down again.
+Nothing here is imported from the code under test: stages, pipelines and names are repeated.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ PARENT = {
     "optimization": "validation",
     "placeholder": "thumbnails",
 }
-"""What has to be done before a stage; a stage that is not here waits for nothing."""
+"""The stage that each stage waits for; a stage that is not listed waits for none."""
 
 PIPELINES = {
     "full_processing": {"validation", *PARENT},
@@ -39,7 +39,7 @@ ONCE = {
     "photo.deleted": (),
     "photo.erased": (),
 }
-"""Events that count once, and what tells them apart."""
+"""Events that may occur once, and the fields that distinguish them."""
 
 OF_A_RUNNING_JOB = (
     "photo.processing.started",
@@ -53,7 +53,7 @@ OF_A_RUNNING_JOB = (
 
 @dataclass
 class Job:
-    """``failure`` is that of the stage that ends the job, or has ended it."""
+    """A job; ``failure`` is that of the stage that ends the job, or has ended it."""
 
     job_id: str
     pipeline: str
@@ -65,7 +65,7 @@ class Job:
 
 @dataclass
 class File:
-    """``superseded`` is one in whose place a later job has named another."""
+    """A file; it is ``superseded`` once a later job has replaced it."""
 
     size: int
     sha256: str
@@ -74,7 +74,7 @@ class File:
 
 @dataclass
 class Photo:
-    """What the events of a photo say, and what is wrong with them."""
+    """A photo as its events describe it, and what is wrong with them."""
 
     photo_id: str
     version: int = 0
@@ -90,7 +90,7 @@ class Photo:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing more is to happen by itself."""
+        """Whether the photo is at rest: no work is pending."""
         return self.erased if self.deleted else self.job is not None and self.job.ended
 
     def wrong(self, what: str) -> None:
@@ -98,7 +98,7 @@ class Photo:
 
 
 def chain_breaks(bodies: list[bytes]) -> list[int]:
-    """The versions whose event does not follow the one before it."""
+    """Return the versions whose event does not follow the previous one."""
     breaks: list[int] = []
     prev = NOTHING_BEFORE
     for version, body in enumerate(bodies, start=1):
@@ -110,7 +110,7 @@ def chain_breaks(bodies: list[bytes]) -> list[int]:
 
 
 def told_by(photo_id: str, bodies: list[bytes]) -> Photo:
-    """The photo that the stored events make, oldest first."""
+    """Return the photo that the stored events describe, oldest first."""
     photo = Photo(photo_id)
     for version in chain_breaks(bodies):
         photo.wrong(f"the chain breaks at version {version}")
@@ -131,7 +131,7 @@ def _identity(event: dict[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _check_place(photo: Photo, event: dict[str, Any]) -> None:
-    """Whether the event may come where it does."""
+    """Check that the event is allowed at its place."""
     kind, data, job = event["type"], event["data"], photo.job
     photo.client_id = photo.client_id or event["metadata"]["clientId"]
     if event["metadata"]["clientId"] != photo.client_id:

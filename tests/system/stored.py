@@ -1,4 +1,4 @@
-"""The files of a photo store, read by plain means: a folder by its paths, a bucket by S3 calls."""
+"""Read the files of a photo store directly: a folder by its paths, a bucket by S3 calls."""
 
 import os
 from pathlib import Path

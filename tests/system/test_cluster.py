@@ -1,4 +1,4 @@
-"""The whole system on a cluster of three masters and three replicas, and what failures do to it."""
+"""The whole system on a cluster of three masters and three replicas, and its failures."""
 
 import logging
 import uuid
@@ -27,7 +27,7 @@ def servers(own_folder: Path) -> Generator[Cluster]:
 
 
 def clients_by_master(running: Host, servers: Cluster) -> dict[int, list[str]]:
-    """Some clients for each master, by its port."""
+    """Return several clients for each master, by its port."""
     found: dict[int, list[str]] = {}
     for client_id in CLIENTS:
         partition = running.log.partition_of(client_id)
@@ -53,7 +53,7 @@ async def test_a_user_of_a_cluster_needs_no_other_commands(
                 assert (await http.get(asked)).is_success
 
     refused = {each["object"] for node in servers.nodes for each in node.reply("ACL LOG")}
-    # The client library introduces itself, and the setting of the whole cluster is asked for.
+    # The client library introduces itself, and a setting of the cluster is read.
     assert refused <= {"client|setinfo", "config|get"}
 
 
@@ -100,7 +100,7 @@ async def test_a_dead_master_stops_its_own_partitions_and_no_others(
         await main_job(running, stopped)
 
 
-async def test_the_queues_are_shown_without_what_operators_said_while_that_is_away(
+async def test_the_queues_are_shown_without_controls_while_those_are_unavailable(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
     settings = settings_of(tmp_path / "host", servers.url)
@@ -175,7 +175,7 @@ async def test_nothing_that_was_answered_is_lost_by_default(
             await enough.wait()
             victim.kill()
             await servers.promoted(servers.replica_of(victim))
-            servers.start(victim)  # without a replica nothing would be safe
+            servers.start(victim)  # without a replica, no write would be safe
 
         for photo_id, client_id in answered.items():
             async with running.client_of(client_id) as http:
@@ -184,7 +184,7 @@ async def test_nothing_that_was_answered_is_lost_by_default(
 
 
 def _not_of_partition_0(running: Host, servers: Cluster) -> Node:
-    """A master that does not have what operators say, nor what a log is."""
+    """Return a master with neither the pipeline's controls nor the log's identity."""
     spared = {
         servers.master_of(key).port for key in (running.log.keys.log(0), running.log.keys.meta)
     }
@@ -192,7 +192,7 @@ def _not_of_partition_0(running: Host, servers: Cluster) -> Node:
 
 
 def _cut_replication(servers: Cluster, master: Node) -> None:
-    """The replica is told a wrong password, and has to come again."""
+    """Give the replica a wrong password, so that it has to reconnect."""
     replica = servers.replica_of(master)
     replica.ask("CONFIG", "SET", "masterauth", f"{uuid.uuid4()}")
     replica.ask("CONFIG", "SET", "masteruser", "nobody")

@@ -1,13 +1,13 @@
-"""A cluster, a bucket and two hosts under random faults, with clients and watchers all the while.
+"""A cluster, a bucket and two hosts under random faults, with active clients and watchers.
 
-Afterwards an auditor compares the log, the bucket, both read models, what clients were answered and
-what watchers were told. The seed is printed. The same faults again, and the long form::
+Afterwards the checker compares the log, the bucket, both read models, the answers to clients and
+the events that watchers got. The test prints the seed. To repeat it, and for a long run::
 
     PHOTOLOG_FAULTS_SEED=1234 uv run pytest tests/system/test_cluster_faults.py -n 0 -s
     PHOTOLOG_FAULTS_COUNT=300 uv run pytest tests/system/test_cluster_faults.py -n 0 -s
 
-Three hundred faults take some ten minutes on a machine that does nothing else. ``-s`` shows every
-fault; what the roles have said is in the folders of the hosts, which ``--basetemp=FOLDER`` keeps.
+Three hundred faults take about ten minutes on an otherwise idle machine. ``-s`` shows every fault;
+the logs of the roles are in the folders of the hosts, which ``--basetemp=FOLDER`` keeps.
 """
 
 import itertools
@@ -51,7 +51,7 @@ SETTINGS = {
     "PHOTOLOG_STALLED_AFTER_S": str(STALLED_AFTER_S),
     "PHOTOLOG_STAGE_TIMEOUT_S": str(STAGE_TIMEOUT_S),
     "PHOTOLOG_DECODERS": "1",
-    "PHOTOLOG_SUPERSEDED_GRACE_S": "1",  # no removal is still to come when all is at rest
+    "PHOTOLOG_SUPERSEDED_GRACE_S": "1",  # no removal is pending when the system is at rest
     "PHOTOLOG_LOG_LEVEL": "info",
 }
 
@@ -103,7 +103,7 @@ async def test_nothing_is_lost_doubled_or_made_up_whatever_fails(
 def _disagreements(
     built: Site, accepted: Accepted, found: Findings, watchers: list[Watcher]
 ) -> list[str]:
-    """Whatever the log, the bucket, the read models, the clients and the watchers disagree on."""
+    """Return all disagreements of log, bucket, read models, clients and watchers."""
     wrong = found.wrong + broken_promises(accepted, found)
     for watcher in watchers:
         wrong += watcher.mistakes(found.entries)
@@ -148,7 +148,7 @@ async def _use_and_torment(built: Site, chance: random.Random, count: int) -> Ac
 
 
 async def _watchers(built: Site, stack: AsyncExitStack, chance: random.Random) -> list[Watcher]:
-    """One of each client's room, on the host that the client does not use, and two of all."""
+    """Watch each client's room on the host that the client does not use, and ``global`` twice."""
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
     watchers: list[Watcher] = []
@@ -176,7 +176,7 @@ def _host_of(built: Site, client_id: str, other: int) -> Machine:
 
 
 async def _heard(watchers: list[Watcher], found: Findings) -> None:
-    """Wait until each has seen the last events of its room, or for too long."""
+    """Wait until each watcher has seen the last events of its room, or until the deadline."""
     with anyio.move_on_after(CALM_S):
         while not all(
             {entry.position for entry in each.expected(found.entries)}
@@ -187,7 +187,7 @@ async def _heard(watchers: list[Watcher], found: Findings) -> None:
 
 
 async def _stale(built: Site) -> list[str]:
-    """The tables of each host that are not what a fresh fold of the log makes."""
+    """Return the tables of each host that differ from a new fold of the log."""
     async with built.log() as log:
         return [
             f"{each.url}: {table} is not what a fresh fold makes"

@@ -1,5 +1,7 @@
-"""An honest client is served while hostile ones of every kind are at it. How fast it is served,
-``photolog bench crowd`` tells."""
+"""An honest client is served while hostile ones of every kind attack.
+
+``photolog bench crowd`` measures how fast it is served.
+"""
 
 from ops.bench.crowd import hostile, use
 from ops.bench.system import running

@@ -1,11 +1,11 @@
-"""Everything fails at random while photos go in; afterwards an auditor looks for what is wrong.
+"""Everything fails at random while photos are uploaded; afterwards the checker audits the system.
 
-The seed is printed. The same faults again, and the long form::
+The test prints the seed. To repeat the same faults, and for a long run::
 
     PHOTOLOG_FAULTS_SEED=1234 uv run pytest tests/system/test_faults.py -n 0 -s
     PHOTOLOG_FAULTS_PHOTOS=1000 uv run pytest tests/system/test_faults.py -n 0 -s
 
-A thousand photos take several minutes. ``-s`` shows every fault, and what the processes say.
+A thousand photos take several minutes. ``-s`` shows every fault, and the logs of the processes.
 PHOTOLOG_FAULTS_TASKS=1 adds a run in which the tasks are deleted as well.
 """
 
@@ -39,13 +39,13 @@ SETTINGS = {
     "PHOTOLOG_STAGE_TIMEOUT_S": str(STAGE_TIMEOUT_S),
     "PHOTOLOG_PARTITIONS": "2",
     "PHOTOLOG_DECODERS": "1",
-    "PHOTOLOG_SUPERSEDED_GRACE_S": "1",  # no removal is still to come when all is at rest
+    "PHOTOLOG_SUPERSEDED_GRACE_S": "1",  # no removal is pending when the system is at rest
     "PHOTOLOG_LOG_LEVEL": "info",
 }
 
 MAY_STAY = ("originals/", "renditions/")
-"""Where there may be files that only `photolog reconcile` removes: those of an upload of which
-nobody heard whether it was recorded, and those of a stage that was cut off before its result was.
+"""Prefixes of files that only `photolog reconcile` removes: files of an upload that may or may not
+have been recorded, and those of a stage that was interrupted before its result was recorded.
 """
 
 CASES = {"processes": PROCESSES, "processes-and-caches": PROCESSES + CACHES}

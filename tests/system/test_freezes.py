@@ -1,4 +1,4 @@
-"""Masters that freeze under load and come back after the failover end no role."""
+"""Roles survive masters that freeze under load and return after the failover."""
 
 import uuid
 from collections.abc import AsyncGenerator, Generator
@@ -33,21 +33,21 @@ ROLES = 2
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """As the roles run."""
+    """Run on uvloop, as the roles do."""
     return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture
 def servers(own_folder: Path) -> Generator[Cluster]:
     with cluster(own_folder) as formed:
-        for node in formed.nodes:  # no disk fails here, and a slow one would only lengthen the test
+        for node in formed.nodes:  # no disk fails here; a slow one would only prolong the test
             node.ask("CONFIG", "SET", "appendfsync", "no")
         yield formed
 
 
 @pytest.fixture
 async def clients(servers: Cluster) -> AsyncGenerator[list[Client]]:
-    """One for each role, and one for what uploads."""
+    """Open a log for each role, and one for the uploads."""
     made = [connect(servers.url) for _ in range(2 * ROLES + 1)]
     yield made
     for each in made:
@@ -60,7 +60,7 @@ async def role_of(node: Node) -> str:
 
 
 async def fail_over(servers: Cluster, pair: int) -> None:
-    """Freeze the master of the pair until its replica has its place, and wait for its return."""
+    """Freeze the master until its replica has taken its place, and wait for its return."""
     both = servers.nodes[pair], servers.nodes[pair + MASTERS]
     master, replica = both if await role_of(both[0]) == "master" else both[::-1]
     master.freeze()
@@ -104,7 +104,7 @@ async def test_freezes_under_load_end_no_role(
         while True:
             with suppress(StoreError):
                 await uploaded(log, blobs, uuid.uuid4().bytes, client_id=client_id)
-            await anyio.sleep(1.0)  # no more than two workers can do
+            await anyio.sleep(1.0)  # no more uploads than two workers can process
 
     async def completes(client_id: str) -> None:
         command = await uploaded(log, blobs, uuid.uuid4().bytes, client_id=client_id)

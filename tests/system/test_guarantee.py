@@ -1,4 +1,4 @@
-"""What an answer promises where no setting says it, on clusters with replicas and without."""
+"""The default durability of an answer, on clusters with and without replicas."""
 
 import logging
 from collections.abc import Generator
@@ -34,7 +34,7 @@ async def waits_for(settings: Settings, prefix: str) -> Wait | None:
 
 
 async def risk_told(operator: httpx.AsyncClient) -> dict[str, Any]:
-    """The health check of Redis, once it was not too slow on a busy machine."""
+    """Return the health check of Redis, retried while a busy machine makes it too slow."""
     with anyio.fail_after(DEADLINE_S):
         while True:
             found = (await operator.get("/health")).json()["checks"]["redis"]
@@ -55,7 +55,7 @@ async def test_an_append_waits_for_one_replica_where_there_are_some(
         while any("connected_slaves:0" not in _info(servers, n) for n in range(MASTERS)):
             await anyio.sleep(0.05)
 
-    assert await waits_for(settings, prefix) == Wait(replicas=1)  # as the others do
+    assert await waits_for(settings, prefix) == Wait(replicas=1)  # other roles use the same
 
 
 async def test_a_role_that_waits_for_replicas_goes_on_once_they_are_there(
@@ -161,5 +161,5 @@ def _info(servers: Cluster, number: int) -> str:
 
 
 def _replicas(servers: Cluster, number: int) -> int:
-    """How many replicas this master tells its clients of."""
+    """Return how many replicas this master reports to clients."""
     return max(len(each) - 3 for each in servers.nodes[number].reply("CLUSTER SLOTS"))

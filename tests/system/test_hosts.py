@@ -1,4 +1,4 @@
-"""Two hosts share one log, each with a gateway, a projector and workers: nobody coordinates."""
+"""Two hosts share one log, each with a gateway, a projector and workers, without coordination."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ PHOTOS = 2
 
 
 async def used(first: Host, second: Host) -> list[str]:
-    """Photos of several clients, each sent to one host and seen complete at the other."""
+    """Upload photos of several clients to one host each, and see them complete at the other."""
     photo_ids: list[str] = []
 
     async def use(client_id: str, hosts: tuple[Host, Host]) -> None:
@@ -34,7 +34,7 @@ async def used(first: Host, second: Host) -> list[str]:
 
 
 async def attempts(log: Log) -> Counter[tuple[str, str]]:
-    """How often each stage of each photo has ended."""
+    """Return how often each stage of each photo has ended."""
     found: Counter[tuple[str, str]] = Counter()
     for partition in range(log.partitions):
         async for each in log.scan(partition):

@@ -1,4 +1,4 @@
-"""A master of a cluster that hangs: it takes what it is asked, and says nothing."""
+"""A cluster master that hangs: it accepts requests and does not answer."""
 
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -32,14 +32,14 @@ def servers(own_folder: Path) -> Generator[Cluster]:
 
 @pytest.fixture
 def children() -> None:
-    """None are needed."""
+    """Start no replicas: these tests need none."""
 
 
 @pytest.fixture
 async def log(
     servers: Cluster, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Log]:
-    """What a hung master is asked is waited for until the test is over."""
+    """Make time-outs so long that requests to a hung master last until the test ends."""
     monkeypatch.setattr("store.redis.connection.SOCKET_TIMEOUT_S", NEVER_S)
     client = connect(servers.url)
     yield await Log.open(client, partitions=PARTITIONS, prefix=prefix)
@@ -47,7 +47,7 @@ async def log(
 
 
 def by_master(log: Log, servers: Cluster) -> dict[int, list[str]]:
-    """The clients of each master, by its port."""
+    """Return the clients of each master, by its port."""
     found: dict[int, list[str]] = {}
     for client_id in CLIENTS:
         node = servers.master_of(log.keys.log(log.partition_of(client_id)))
@@ -56,7 +56,7 @@ def by_master(log: Log, servers: Cluster) -> dict[int, list[str]]:
 
 
 def victim_of(log: Log, servers: Cluster) -> Node:
-    """A master that has neither what operators say, nor what a log is."""
+    """Return a master with neither the pipeline's controls nor the log's identity."""
     spared = {servers.master_of(key).port for key in (log.keys.log(0), log.keys.meta)}
     victim = next(node for node in servers.nodes[:3] if node.port not in spared)
     servers.replica_of(victim).ask("CONFIG", "SET", "cluster-replica-no-failover", "yes")
@@ -70,7 +70,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def ended(log: Log, blobs: FolderBlobs, client_id: str, count: int) -> None:
-    """So many photos of the client are processed, one after the other."""
+    """Process photos of the client, one after the other."""
     for _ in range(count):
         command = await uploaded(log, blobs, uuid.uuid4().bytes, client_id=client_id)
         types = await types_when_ended(log, command.photo_id, client_id=client_id)
@@ -105,7 +105,7 @@ async def test_tasks_of_a_hung_master_take_no_room_from_the_others_and_are_not_l
     full = anyio.Event()
 
     class Freezing(Scripted):
-        """The first stage ends when its master has just been frozen."""
+        """Freeze the master just before the first stage ends."""
 
         async def run(self, *, stage: str, affinity: str, **_: object) -> Output:
             if not full.is_set():

@@ -1,4 +1,4 @@
-"""Every process is killed again and again while photos go in; nothing that was promised is lost."""
+"""Every process is killed again and again during uploads; every promise is kept."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ async def test_every_accepted_photo_is_completed_though_every_process_is_killed(
 
 
 async def _upload_and_kill(system: System, chance: random.Random) -> set[str]:
-    """The ids answered with 201 while each role was killed ``ROUNDS`` times."""
+    """Return the ids answered with 201 while each role was killed ``ROUNDS`` times."""
     victims = [role for _ in range(ROUNDS) for role in ROLES]
     chance.shuffle(victims)
     moments = dict(zip(sorted(chance.sample(range(PHOTOS), len(victims))), victims, strict=True))
@@ -54,7 +54,7 @@ async def _upload_and_kill(system: System, chance: random.Random) -> set[str]:
 
 
 async def _send(client: httpx.AsyncClient, photo: bytes) -> str:
-    """The photo's id; sent again, as any client would, until there is an answer."""
+    """Upload, retrying as any client would, and return the photo's id."""
     deadline = time.monotonic() + CALM_S
     while time.monotonic() < deadline:
         try:
@@ -64,7 +64,7 @@ async def _send(client: httpx.AsyncClient, photo: bytes) -> str:
         if answer.is_success:
             return answer.json()["photoId"]
         assert answer.status_code == 503, answer.text
-        await asyncio.sleep(0.1)  # a second, says Retry-After; the test is in a hurry
+        await asyncio.sleep(0.1)  # shorter than Retry-After, to keep the test fast
     raise TimeoutError("no upload was accepted")
 
 
@@ -76,7 +76,7 @@ def _kill(system: System, role: str) -> None:
 
 
 async def _wait_until_completed(system: System, accepted: set[str]) -> None:
-    """Until the read model says so, which also shows that it caught up."""
+    """Wait until the read model shows it, which also proves that it has caught up."""
     deadline = time.monotonic() + CALM_S
     async with system.client("alice") as client:
         waiting = set(accepted)

@@ -1,6 +1,6 @@
-"""What a failover has lost of what was answered is named, as far as anybody knew of it.
+"""Answered events that a failover has lost are recorded, if a process still knows of them.
 
-No projector runs here: the photos are known only to whoever was answered for them.
+No projector runs here: only the processes that appended the events know the photos.
 """
 
 from collections.abc import AsyncGenerator, Generator
@@ -33,7 +33,7 @@ def servers(own_folder: Path) -> Generator[Cluster]:
 
 @asynccontextmanager
 async def joined(servers: Cluster, prefix: str, wait: Wait | None = None) -> AsyncGenerator[Log]:
-    """The log as one process has it, by default one that does not wait for replicas."""
+    """Open the log as one process does, by default without waiting for replicas."""
     redis = connect(servers.url)
     try:
         yield await Log.open(redis, partitions=16, prefix=prefix, wait=wait)
@@ -42,14 +42,14 @@ async def joined(servers: Cluster, prefix: str, wait: Wait | None = None) -> Asy
 
 
 async def record(log: Log, client_id: str) -> str:
-    """Upload a photo and return its id once that is answered."""
+    """Upload a photo, and return its id once the upload is answered."""
     command = upload(client_id=client_id)
     await log.execute(command, client_id=client_id, context=CONTEXT, patience_s=DEADLINE_S)
     return command.photo_id
 
 
 def client_and_master(log: Log, servers: Cluster) -> tuple[str, Node]:
-    """A client whose master does not have partition 0, nor what a log is."""
+    """Return a client whose master has neither partition 0 nor the log's identity."""
     spared = {servers.master_of(key).port for key in (log.keys.log(0), log.keys.meta)}
     for number in range(100):
         client_id = f"client-{number}"
@@ -73,18 +73,18 @@ async def alerts(log: Log) -> list[AlertRaised]:
 
 
 async def named(log: Log, lost: set[str], *watched: Log) -> None:
-    """Wait until alerts name all that is ``lost``, and nothing else, each photo once."""
+    """Wait until alerts name all ``lost`` photos once, and nothing else."""
     untold: list[dict[int, list[data_loss.Loss]]] = [{} for _ in watched]
     with anyio.fail_after(DEADLINE_S):
         while True:
             for each, kept in zip(watched, untold, strict=True):
                 await data_loss.check(each, kept, source="gateway")
             try:
-                told = [photo for alert in await alerts(log) for photo in alert.photo_ids]
-            except StoreError:  # another node is taking over
-                told = []
-            if set(told) >= lost:
-                assert sorted(told) == sorted(lost)
+                reported = [photo for alert in await alerts(log) for photo in alert.photo_ids]
+            except StoreError:  # a failover is in progress
+                reported = []
+            if set(reported) >= lost:
+                assert sorted(reported) == sorted(lost)
                 return
             await anyio.sleep(0.05)
 

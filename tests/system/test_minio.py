@@ -20,7 +20,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch, minio: MinioServer, prefix: str) -> str:
-    """Names the bucket of the test in the environment."""
+    """Name the bucket of the test in the environment."""
     for name, value in {
         "ENDPOINT": minio.url,
         "ACCESS_KEY": ACCESS_KEY,
@@ -63,7 +63,7 @@ def test_a_photo_goes_all_the_way_and_is_gone_without_a_trace(
         assert original.content == picture
         assert (part.status_code, part.content) == (206, picture[100:200])
         assert (thumbnail.status_code, thumbnail.headers["Content-Type"]) == (200, "image/webp")
-        assert len(stored) == 6  # that which names the log is among them
+        assert len(stored) == 6  # including the file with the id of the log
         assert not (data / "blobs").exists()
         assert (health.returncode, compared.returncode) == (0, 0)
         assert 'storage_operations_total{operation="put",outcome="ok"}' in measured

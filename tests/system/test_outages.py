@@ -1,4 +1,4 @@
-"""One part is gone, full or frozen while photos go in: nothing is lost, and nothing is twice."""
+"""One part is gone, full or frozen during uploads: nothing is lost or duplicated."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ DEADLINE_S = 30.0
 PAUSE_S = 0.05
 
 REDIS_GONE_S = 11.0
-"""Longer than anybody waits for an answer of it, see ``store.redis.connection``."""
+"""Longer than clients of Redis wait for its answer, see ``store.redis.connection``."""
 
 STORY = (
     "photo.uploaded",
@@ -37,7 +37,7 @@ STORY = (
     "photo.processing.stage.completed",
     "photo.processing.completed",
 )
-"""Of a photo in ``quick_processing`` that nothing happened to."""
+"""The events of a photo in ``quick_processing`` without failures."""
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def _settings(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[repor
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uploads are refused soon after the log has gone."""
+    """Have uploads rejected soon after the log becomes unavailable."""
     monkeypatch.setenv("PHOTOLOG_APPEND_PATIENCE_S", "1")
 
 
@@ -99,7 +99,7 @@ async def test_a_full_disk_under_the_blobs_refuses_uploads_and_keeps_the_tasks(d
         ballast = fill(disk)
         _send(worker, signal.SIGCONT)
         refused = await _ask_once(data, "refused")
-        await _until(lambda: _said(system, "is waiting: the disk of the blobs is full"))
+        await _until(lambda: _count_in_log(system, "is waiting: the disk of the blobs is full"))
         ballast.unlink()
         await _upload(data, ["refused"], photos)
         found = await settled(data)
@@ -114,7 +114,7 @@ async def test_a_full_disk_under_the_read_model_holds_up_no_photo(data: Path) ->
     with small_disk(data / "read-model", 2 << 20) as disk, System(data) as system:
         ballast = fill(disk)
         photos = await _upload(data, range(20))
-        await _until(lambda: _said(system, "waits: the disk of the read model is full"))
+        await _until(lambda: _count_in_log(system, "waits: the disk of the read model is full"))
         found = await settled(data)
         ballast.unlink()
         stale = await stale_tables(data)
@@ -130,7 +130,7 @@ async def test_a_full_disk_under_the_log_loses_nothing_that_was_accepted(data: P
     with small_disk(data / "valkey", 4 << 20) as disk, System(data):
         photos = await _upload(data, range(5))
         ballast = fill(disk)
-        # The last page of the log's file has some room yet.
+        # The last page of the log's file still has some space.
         answers = [await _ask_once(data, f"{number}") for number in range(5, 10)]
         ballast.unlink()
         await _upload(data, range(5, 10), photos)
@@ -164,7 +164,7 @@ async def test_what_a_frozen_worker_brings_too_late_is_dropped(
         await _at_work(data, 2)
         worker = system.pid_of("worker-1")
         decoder = _children(worker)[0]
-        # Its decoder hangs first, so that it is frozen with tasks in hand.
+        # Freeze its decoder first, so that the worker is frozen with tasks in hand.
         _send(decoder, signal.SIGSTOP)
         photos: set[str] = set()
         with anyio.fail_after(DEADLINE_S):
@@ -172,10 +172,10 @@ async def test_what_a_frozen_worker_brings_too_late_is_dropped(
                 await _upload(data, range(len(photos), len(photos) + 3), photos)
         _send(worker, signal.SIGSTOP)
         found = await settled(data)
-        dropped = _said(system, "was taken over by another worker")
+        dropped = _count_in_log(system, "was taken over by another worker")
         _send(worker, signal.SIGCONT)
         _send(decoder, signal.SIGCONT)
-        await _until(lambda: _said(system, "was taken over by another worker") > dropped)
+        await _until(lambda: _count_in_log(system, "was taken over by another worker") > dropped)
         found_later = await settled(data)
         stories = await _stories(data)
 
@@ -191,7 +191,7 @@ def _assert_all_completed(found: Findings, photos: set[str]) -> None:
 
 
 async def _upload(data: Path, names: Iterable[object], photos: set[str] | None = None) -> set[str]:
-    """Upload one after the other, and note what was accepted."""
+    """Upload photos one after the other, and note those that were accepted."""
     photos = set[str]() if photos is None else photos
     async with client_of(data, "alice") as http:
         for name in names:
@@ -204,7 +204,7 @@ async def _upload_one(http: httpx.AsyncClient, name: str) -> str:
 
 
 async def _ask_once(data: Path, name: str) -> httpx.Response:
-    """The very first answer to an upload, however long it takes."""
+    """Return the first answer to an upload, however long it takes."""
     async with client_of(data, "alice") as http:
         return await http.post(
             "/api/photos/upload",
@@ -216,7 +216,7 @@ async def _ask_once(data: Path, name: str) -> httpx.Response:
 
 
 async def _stories(data: Path) -> dict[str, tuple[str, ...]]:
-    """The types of each photo's events, in their order."""
+    """Return the types of each photo's events, in order."""
     found: dict[str, tuple[str, ...]] = {}
     async with log_of(data) as log:
         entries: Any = await log.redis.xrange(log.keys.log(0))
@@ -229,7 +229,7 @@ async def _stories(data: Path) -> dict[str, tuple[str, ...]]:
 
 
 async def _at_work(data: Path, workers: int) -> None:
-    """Wait until this many dispatch, each with decoders that are ready."""
+    """Wait until this many workers dispatch, each with ready decoders."""
     async with log_of(data) as log:
         with anyio.fail_after(DEADLINE_S):
             while len(await _consumers(log, log.keys.log(0), "dispatch")) < workers:
@@ -237,7 +237,7 @@ async def _at_work(data: Path, workers: int) -> None:
 
 
 async def _held_in_slot(data: Path, slot: int) -> int:
-    """How many tasks the worker of this slot holds."""
+    """Return how many tasks the worker of this slot holds."""
     async with log_of(data) as log:
         lanes = log.keys.lanes(0, ("validation", "thumbnails"))
         found = [consumer for key, stage in lanes for consumer in await _consumers(log, key, stage)]
@@ -245,7 +245,7 @@ async def _held_in_slot(data: Path, slot: int) -> int:
 
 
 async def _consumers(log: Log, key: str, group: str) -> list[tuple[str, int]]:
-    """Name and number of pending entries of each consumer; none while there is no such group."""
+    """Return the pending entries of each consumer; empty if the group does not exist."""
     try:
         found: Any = await log.redis.xinfo_consumers(key, group)
     except ResponseError:
@@ -255,7 +255,7 @@ async def _consumers(log: Log, key: str, group: str) -> list[tuple[str, int]]:
 
 @asynccontextmanager
 async def _uploading(data: Path, names: Iterable[object], photos: set[str]) -> AsyncGenerator[None]:
-    """Uploads while the block runs, and ends when both have."""
+    """Upload while the block runs; end when both have ended."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_upload, data, names, photos)
         yield
@@ -271,7 +271,7 @@ def _frozen(pid: int | None) -> Generator[None]:
 
 
 async def _pid_of_valkey(system: System) -> int:
-    """That of the server, once it runs: it may be about to be started again."""
+    """Return the server's process id once it runs: it may be restarting."""
     with anyio.fail_after(DEADLINE_S):
         while (pid := system.pid_of("valkey")) is None:
             await anyio.sleep(PAUSE_S)
@@ -288,8 +288,8 @@ def _children(pid: int | None) -> list[int]:
     return [int(child) for child in listed.split()]
 
 
-def _said(system: System, words: str) -> int:
-    """How often the processes of the system have."""
+def _count_in_log(system: System, words: str) -> int:
+    """Return how often the system's log contains the words."""
     return system.log.read_text().count(words)
 
 

@@ -1,4 +1,4 @@
-"""A failover that loses events strikes one partition; the others are followed as before."""
+"""A failover that loses events affects one partition; the projector still follows the others."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.system.test_safe_effects import client_and_master, cut, fail_over, li
 async def test_a_failover_that_loses_events_leaves_the_generation_and_the_others(
     own_folder: Path, prefix: str, tmp_path: Path
 ) -> None:
-    """Without ``append_wait_replicas`` events that were answered can be lost."""
+    """Without ``append_wait_replicas`` answered events can be lost."""
     with cluster(own_folder) as servers:
         settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=0)
         async with host(settings, prefix) as running:
@@ -60,7 +60,7 @@ async def gone(http: httpx.AsyncClient, photo_id: str) -> None:
 
 
 def spared_client(running: Host, servers: Cluster, master: Node) -> str:
-    """A client whose partition is on another master."""
+    """Return a client whose partition is on another master."""
     keys, log = running.log.keys, running.log
     clients = (f"other-{number}" for number in range(100))
     return next(

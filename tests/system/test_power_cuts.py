@@ -1,4 +1,4 @@
-"""The power goes while photos come and go: what was answered is there, what was erased is not."""
+"""Power cuts during uploads and deletions: answered photos are there, erased ones are not."""
 
 import os
 import random
@@ -24,21 +24,21 @@ PHOTOS = 6
 DELETED = 2
 
 STARTS = 100 if LONG else 2
-"""Power cuts after which a whole system is started."""
+"""The number of power cuts after which a whole system is started."""
 
 LOOKS = 10 if LONG else 2
-"""Disks that are looked at for each sync and each answer."""
+"""The number of disk states examined for each sync and each answer."""
 
 PATIENCE_S = 120.0
-"""How long a start may take that is traced, on a machine that does other things, too."""
+"""How long a traced start may take on a busy machine."""
 
 KEPT = (0.0, 0.5, 0.9, 1.0)
-"""How likely a change is there that was not durable."""
+"""Probabilities that a change that was not durable is kept."""
 
 
 @dataclass
 class Recording:
-    """A run on ``top/data``, from before its first start."""
+    """A recorded run on ``top/data``, beginning before its first start."""
 
     top: Path
     steps: list[Step]
@@ -48,7 +48,7 @@ class Recording:
     deleted: set[str] = field(default_factory=set[str])
 
     def points(self) -> list[int]:
-        """Steps at which the power may go: before and after each sync, and at each answer."""
+        """Steps at which the power may fail: before and after each sync, and at each answer."""
         found: set[int] = set()
         for number, step in enumerate(self.steps):
             if step.syncs:
@@ -61,7 +61,7 @@ class Recording:
         return {photo for photo in self.photos if f'"photoId":"{photo}"'.encode() in step.data}
 
     def answered(self, point: int) -> set[str]:
-        """The photos whose upload was answered before the power went."""
+        """Return the photos whose upload was answered before the power cut."""
         return set[str]().union(
             *(self.answered_in(step) for step in self.steps[:point] if step.call == "send")
         )
@@ -73,7 +73,7 @@ def recording() -> Generator[Recording]:
         top = Path(folder, "top")
         top.mkdir()
         trace = Path(folder, "trace")
-        # Its parent does not exist either: the first start makes both.
+        # Its parent does not exist either: the first start creates both.
         data = top / DATA
         system = System(
             *(data, "--workers", "1"),
@@ -90,7 +90,7 @@ def recording() -> Generator[Recording]:
 
 
 def _use(system: System, top: Path) -> Recording:
-    """Upload, let be processed, delete, let be erased."""
+    """Upload, process, delete and erase photos."""
     headers = system.login()
     secret = (system.data / "secret").read_bytes()
     recorded = Recording(top, [], secret, headers["Authorization"])
@@ -123,7 +123,7 @@ def _wait_for(client: httpx.Client, photo: str, status: str) -> None:
     wait_until(has_it, f"{photo} is {status}")
 
 
-def test_at_every_sync_and_answer_all_that_was_promised_is_on_the_disk(
+def test_every_promise_is_on_the_disk_at_every_sync_and_answer(
     recording: Recording,
 ) -> None:
     seed = random.randrange(2**32)
@@ -152,7 +152,7 @@ def test_at_every_sync_and_answer_all_that_was_promised_is_on_the_disk(
 
 
 def _promises_broken(recording: Recording, left: Left, answered: set[str]) -> list[str]:
-    """What is missing, or still there, by the bytes of the files alone."""
+    """Return photos that are missing or still there, by the bytes of the files alone."""
     files = DATA / "valkey" / FILES
     log = left.content(files / "appendonly.aof.1.incr.aof") or b""
     found: list[str] = []

@@ -1,4 +1,4 @@
-"""A role that ends by itself is noticed, and started again; one that was killed is not blamed."""
+"""A role that ends by itself is reported and restarted; one that a test kills is not reported."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.system.processes import Role, kept
 
 
 async def until_started(role: Role, *, after: int | None = None) -> int:
-    """The process of the role, once it is another one than ``after``."""
+    """Wait until the role has another process than ``after``, and return its id."""
     with anyio.fail_after(DEADLINE_S):
         while role.pid in (None, after):
             await anyio.sleep(0.02)
@@ -22,7 +22,7 @@ async def until_started(role: Role, *, after: int | None = None) -> int:
 
 async def test_a_role_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
     wrong = {"PHOTOLOG_DATA": str(tmp_path), "PHOTOLOG_PORT": "none"}
-    role = Role("gateway", "the-gateway", wrong, tmp_path / "said")
+    role = Role("gateway", "the-gateway", wrong, tmp_path / "role.log")
 
     async with kept([role]):
         await until_started(role, after=await until_started(role))
@@ -33,7 +33,7 @@ async def test_a_role_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
 
 async def test_a_role_that_is_killed_is_started_again(tmp_path: Path, valkey_url: str) -> None:
     settings = {"PHOTOLOG_DATA": str(tmp_path), "PHOTOLOG_REDIS_URL": valkey_url}
-    role = Role("projector", "the-projector", settings, tmp_path / "said")
+    role = Role("projector", "the-projector", settings, tmp_path / "role.log")
 
     async with kept([role]):
         first = await until_started(role)
@@ -48,7 +48,7 @@ async def test_a_role_that_nobody_of_the_test_has_stopped_is_noticed(
     tmp_path: Path, valkey_url: str, number: signal.Signals
 ) -> None:
     settings = {"PHOTOLOG_DATA": str(tmp_path), "PHOTOLOG_REDIS_URL": valkey_url}
-    role = Role("projector", "the-projector", settings, tmp_path / "said")
+    role = Role("projector", "the-projector", settings, tmp_path / "role.log")
 
     async with kept([role]):
         first = await until_started(role)

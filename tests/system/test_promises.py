@@ -1,4 +1,4 @@
-"""An answer that the log does not bear out is found."""
+"""The checker finds answers that contradict the log."""
 
 import hashlib
 
@@ -6,17 +6,17 @@ import pytest
 
 from tests.system.checker import Findings
 from tests.system.clients import Accepted, Answer
-from tests.system.ledger import Book
+from tests.system.ledger import Ledger
 from tests.system.promises import broken_promises
 
 
 @pytest.fixture
-async def found(book: Book) -> Findings:
-    await book.process(await book.upload(photo_id="kept", content="bytes"))
-    await book.upload(photo_id="gone", content="others")
-    await book.tell("photo.deleted", "gone")
-    await book.tell("photo.erased", "gone")
-    return await book.examined()
+async def found(ledger: Ledger) -> Findings:
+    await ledger.process(await ledger.upload(photo_id="kept", content="bytes"))
+    await ledger.upload(photo_id="gone", content="others")
+    await ledger.tell("photo.deleted", "gone")
+    await ledger.tell("photo.erased", "gone")
+    return await ledger.examined()
 
 
 def sha256(text: str) -> str:
@@ -25,7 +25,7 @@ def sha256(text: str) -> str:
 
 @pytest.fixture
 def accepted() -> Accepted:
-    """What clients were told is what the log says."""
+    """Answers that agree with the log."""
     return Accepted(
         photos={"kept", "gone"},
         deleted={"gone"},
@@ -38,9 +38,7 @@ def accepted() -> Accepted:
     )
 
 
-async def test_promises_that_were_kept_are_not_complained_of(
-    found: Findings, accepted: Accepted
-) -> None:
+async def test_kept_promises_are_no_findings(found: Findings, accepted: Accepted) -> None:
     assert broken_promises(accepted, found) == []
 
 
@@ -50,17 +48,13 @@ async def test_an_answered_photo_that_is_lost_is_found(found: Findings, accepted
     assert broken_promises(accepted, found) == ["lost: answered, and not in the log"]
 
 
-async def test_a_photo_that_nobody_was_answered_is_found(
-    found: Findings, accepted: Accepted
-) -> None:
+async def test_a_photo_without_an_answer_is_found(found: Findings, accepted: Accepted) -> None:
     accepted.photos.remove("kept")
 
     assert broken_promises(accepted, found) == ["kept: in the log, and never answered"]
 
 
-async def test_an_erasure_that_nobody_asked_for_is_found(
-    found: Findings, accepted: Accepted
-) -> None:
+async def test_an_unrequested_erasure_is_found(found: Findings, accepted: Accepted) -> None:
     accepted.deleted.clear()
 
     assert broken_promises(accepted, found) == ["gone: erased, and nobody deleted it"]

@@ -1,4 +1,4 @@
-"""Rate limits on a cluster: each client's in its own partition, one master away at a time."""
+"""Rate limits on a cluster, each in its client's partition, while masters fail one at a time."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -22,7 +22,7 @@ def servers(own_folder: Path) -> Generator[Cluster]:
 
 
 async def spent(pairs: list[tuple[Buckets, Bucket]]) -> int:
-    """How many tokens the processes can take, in turn, until one is refused."""
+    """Return how many tokens the processes can take, in turn, until one is rejected."""
     taken = 0
     while True:
         for buckets, bucket in pairs:

@@ -1,4 +1,4 @@
-"""A read model that is not what the log says is found."""
+"""The checker finds a read model that differs from the log."""
 
 import sqlite3
 from collections.abc import Generator
@@ -9,18 +9,18 @@ import msgspec
 import pytest
 
 from tests.system.checker import Findings
-from tests.system.ledger import Book
+from tests.system.ledger import Ledger
 from tests.system.read_models import differences
 
 
 @pytest.fixture
-async def found(book: Book) -> Findings:
-    await book.process(await book.upload(photo_id="one"))
-    await book.fail(await book.upload(photo_id="two"), "validation")
-    await book.tell("photo.deleted", "two")
-    await book.tell("photo.erased", "two")
-    await book.tell("pipeline.paused")
-    return await book.examined()
+async def found(ledger: Ledger) -> Findings:
+    await ledger.process(await ledger.upload(photo_id="one"))
+    await ledger.fail(await ledger.upload(photo_id="two"), "validation")
+    await ledger.tell("photo.deleted", "two")
+    await ledger.tell("photo.erased", "two")
+    await ledger.tell("pipeline.paused")
+    return await ledger.examined()
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def db(file: Path, found: Findings) -> Generator[sqlite3.Connection]:
-    """Written by hand, and right."""
+    """A correct read model, written by hand."""
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
         db.execute(
             "CREATE TABLE photos"
@@ -54,7 +54,7 @@ def db(file: Path, found: Findings) -> Generator[sqlite3.Connection]:
         yield db
 
 
-async def test_an_equal_one_is_not_complained_of(
+async def test_an_equal_read_model_is_no_finding(
     file: Path, found: Findings, db: sqlite3.Connection
 ) -> None:
     assert differences(file, found) == []

@@ -1,4 +1,4 @@
-"""The whole main job on a server that is not ours, as a user that may do no more than it needs."""
+"""Photos on an external server, with a user that has no more permissions than needed."""
 
 import socket
 from collections.abc import Generator
@@ -49,7 +49,7 @@ async def test_the_main_job_needs_no_other_commands_and_keys(
             entries: Any = await admin.execute_command("ACL LOG")
 
         await admin.aclose()
-        # The client library introduces itself, where it may.
+        # The client library introduces itself if it has the permission.
         assert {each["object"] for each in entries} <= {"client|setinfo"}
 
 
@@ -62,7 +62,7 @@ async def test_a_wrong_password_ends_the_start_and_names_the_setting(own_folder:
                 pass
 
 
-async def test_a_server_that_is_not_fit_ends_the_start_and_names_the_setting(
+async def test_an_unsuitable_server_ends_the_start_and_names_the_setting(
     own_folder: Path, prefix: str
 ) -> None:
     with valkey(own_folder, "--maxmemory-policy", "volatile-ttl") as url:
@@ -76,7 +76,7 @@ async def test_a_server_that_is_not_fit_ends_the_start_and_names_the_setting(
 
 @pytest.fixture
 def tls_url(own_folder: Path) -> Generator[str]:
-    """Debian's server, which speaks TLS, with a certificate of an authority of its own."""
+    """Debian's server with TLS and a certificate of a private authority."""
     if not Path(DEBIAN_REDIS).exists():
         unavailable(f"no {DEBIAN_REDIS}: apt-get install redis-server")
     certified = certify(own_folder)
@@ -95,9 +95,7 @@ async def test_tls_needs_no_more_than_the_url(tls_url: str, own_folder: Path, pr
         assert log.partitions == 1
 
 
-async def test_a_certificate_that_nobody_vouches_for_ends_the_start(
-    tls_url: str, prefix: str
-) -> None:
+async def test_an_untrusted_certificate_ends_the_start(tls_url: str, prefix: str) -> None:
     with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: .*certificate"):
         async with open_log(Settings(redis_url=tls_url), patient=True, prefix=prefix):
             pass

@@ -1,4 +1,4 @@
-"""The slot of a partition moves to another master while photos come and are processed."""
+"""The slot of a partition moves to another master during uploads and processing."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -39,12 +39,12 @@ def servers(own_folder: Path, request: pytest.FixtureRequest) -> Generator[Clust
 
 @pytest.fixture
 def children() -> None:
-    """None are needed."""
+    """Start no replicas: these tests need none."""
 
 
 @pytest.fixture
 def wait() -> Wait | None:
-    """What an append waits for."""
+    """The durability that an append waits for."""
     return None
 
 
@@ -56,7 +56,7 @@ async def log(servers: Cluster, prefix: str, wait: Wait | None) -> AsyncGenerato
 
 
 class Move:
-    """Of the slot that has the key, to the next master."""
+    """Move the slot of the key to the next master."""
 
     def __init__(self, servers: Cluster, key: str) -> None:
         masters = servers.nodes[:MASTERS]
@@ -66,13 +66,13 @@ class Move:
         self._masters = masters
 
     def begin(self) -> None:
-        """From now on new keys are made at the target, which does not know our scripts."""
+        """Begin: from now on the target, which does not know the scripts, creates new keys."""
         self.target.ask("SCRIPT", "FLUSH")
         self._set(self.target, "IMPORTING", self.source)
         self._set(self.source, "MIGRATING", self.target)
 
     def step(self) -> bool:
-        """Move a few keys; whether there were any left."""
+        """Move a few keys, and return whether there were any left."""
         keys = self.source.reply("CLUSTER", "GETKEYSINSLOT", self._slot, KEYS_AT_ONCE)
         if keys:
             to = "127.0.0.1", self.target.port, "", 0, 5_000
@@ -84,14 +84,14 @@ class Move:
             self._set(node, "NODE", self.target)
 
     def by_keys(self) -> None:
-        """As every server can."""
+        """Move the slot key by key, as every server can."""
         self.begin()
         while self.step():
             pass
         self.end()
 
     def as_a_whole(self) -> None:
-        """As Valkey can since 9.0."""
+        """Move the slot at once, as Valkey can since 9.0."""
         to = "NODE", self.target.ask("CLUSTER", "MYID")
         self.target.ask("SCRIPT", "FLUSH")
         self.source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", self._slot, self._slot, *to)
@@ -126,14 +126,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def needs(servers: Cluster, command: str) -> None:
-    """Redis 7.0 lacks some."""
+    """The ways that the server supports; Redis 7.0 lacks some."""
     if not servers.nodes[0].reply("COMMAND LIST", "FILTERBY", "PATTERN", command.lower()):
         pytest.skip(f"the server has no {command}")
 
 
 @pytest.mark.parametrize("wait", [None, Wait()])
 @pytest.mark.parametrize("way", [Move.by_keys, Move.as_a_whole])
-async def test_nothing_is_lost_or_twice(
+async def test_nothing_is_lost_or_duplicated(
     log: Log,
     servers: Cluster,
     blobs: FolderBlobs,
@@ -177,7 +177,7 @@ async def test_nothing_is_lost_or_twice(
 
 
 @pytest.mark.parametrize("wait", [None, Wait()])
-async def test_what_has_gone_over_is_found_there_before_the_slot_has(
+async def test_moved_keys_are_found_at_the_target_before_the_slot_has_moved(
     log: Log, servers: Cluster, blobs: FolderBlobs, wait: Wait | None
 ) -> None:
     if wait is not None:

@@ -1,4 +1,4 @@
-"""Nothing rests on an event that a failover may still take back.
+"""No effect depends on an event that a failover may still lose.
 
 With ``append_wait_replicas`` an event is safe once a replica has it. Here a master goes on without
 its replica, so what it takes is not safe; then the replica takes its place, without those events.
@@ -42,7 +42,7 @@ async def waiting_host(servers: Cluster, prefix: str, folder: Path) -> AsyncGene
 
 
 def client_and_master(running: Host, servers: Cluster) -> tuple[str, Node]:
-    """A client whose master has neither what operators say, nor what a log is."""
+    """Return a client whose master has neither the pipeline's controls nor the log's identity."""
     keys = running.log.keys
     spared = {servers.master_of(key).port for key in (keys.log(0), keys.meta)}
     for number in range(100):
@@ -55,7 +55,7 @@ def client_and_master(running: Host, servers: Cluster) -> tuple[str, Node]:
 
 
 def cut(servers: Cluster, master: Node) -> None:
-    """The master's replica hears no more of it, and may not take its place yet."""
+    """Cut the replica off from its master; it may not take the master's place yet."""
     replica = servers.replica_of(master)
     replica.ask("CONFIG", "SET", "cluster-replica-no-failover", "yes")
     replica.ask("CONFIG", "SET", "masterauth", f"{uuid.uuid4()}")
@@ -64,7 +64,7 @@ def cut(servers: Cluster, master: Node) -> None:
 
 
 async def fail_over(servers: Cluster, master: Node) -> None:
-    """The replica takes the place of the master, which comes back as its replica."""
+    """Let the replica take the place of the master, which returns as its replica."""
     replica = servers.replica_of(master)
     master.kill()
     replica.ask("CONFIG", "SET", "masterauth", "")
@@ -78,7 +78,7 @@ async def send(http: httpx.AsyncClient, text: str) -> httpx.Response:
     return await http.post("/api/photos/upload", files={"file": ("a.jpg", jpeg(text))})
 
 
-async def test_a_deletion_that_was_not_safe_has_removed_nothing(
+async def test_an_unsafe_deletion_removes_nothing(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
     async with waiting_host(servers, prefix, tmp_path / "host") as running:
@@ -99,7 +99,7 @@ async def test_a_deletion_that_was_not_safe_has_removed_nothing(
             assert (await http.get(f"/api/photos/{photo['photoId']}/original")).is_success
 
 
-async def test_an_upload_that_was_not_safe_is_no_duplicate(
+async def test_an_unsafe_upload_is_not_a_duplicate(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
     async with waiting_host(servers, prefix, tmp_path / "host") as running:
@@ -117,7 +117,7 @@ async def test_an_upload_that_was_not_safe_is_no_duplicate(
             await completed(http, accepted["photoId"])
 
 
-async def test_events_that_were_not_safe_are_seen_by_nobody(
+async def test_unsafe_events_are_seen_by_nobody(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
     async with waiting_host(servers, prefix, tmp_path / "host") as running:
@@ -149,7 +149,7 @@ async def test_events_that_were_not_safe_are_seen_by_nobody(
 
 @asynccontextmanager
 async def watching(http: httpx.AsyncClient) -> AsyncGenerator[dict[str, list[str]]]:
-    """The types of the events in the room ``global``, by photo, as they come."""
+    """Collect the types of the events in the room ``global``, by photo, in order of arrival."""
     seen: dict[str, list[str]] = {}
 
     async def follow(stream: httpx.Response) -> None:

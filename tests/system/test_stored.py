@@ -1,4 +1,4 @@
-"""A folder and a bucket are read alike."""
+"""Folders and buckets are read in the same way."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from store.blobs.s3_bucket import Server
 from tests.system.stored import Bucket, Folder
 
 
-async def test_a_bucket_tells_all_its_keys_and_the_bytes_of_each(
+async def test_a_bucket_lists_all_its_keys_and_reads_the_bytes_of_each(
     bucket: Server, tmp_path: Path
 ) -> None:
     blobs = MinioBlobs(bucket, "writer", LocalCopies(tmp_path / "copies", 1 << 20))
@@ -25,7 +25,7 @@ async def test_a_bucket_tells_all_its_keys_and_the_bytes_of_each(
     assert stored.read("originals/ab/other") is None
 
 
-def test_a_folder_tells_all_its_keys_and_the_bytes_of_each(tmp_path: Path) -> None:
+def test_a_folder_lists_all_its_keys_and_reads_the_bytes_of_each(tmp_path: Path) -> None:
     file = tmp_path / "originals" / "ab" / "one"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"some bytes")

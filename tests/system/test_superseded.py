@@ -1,4 +1,4 @@
-"""Pictures that a later job has replaced can be removed, and nobody misses them."""
+"""Renditions that a later job has replaced can be removed without harm."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -61,11 +61,11 @@ def picture(tmp_path: Path) -> Path:
     return file
 
 
-def test_pictures_of_an_earlier_job_are_removed_from_a_folder(data: Path, picture: Path) -> None:
+def test_renditions_of_an_earlier_job_are_removed_from_a_folder(data: Path, picture: Path) -> None:
     _check(data, picture, lambda: set(files(data / "blobs" / "renditions")))
 
 
-def test_pictures_of_an_earlier_job_are_removed_from_minio(
+def test_renditions_of_an_earlier_job_are_removed_from_minio(
     data: Path, picture: Path, minio: MinioServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
@@ -80,7 +80,7 @@ def test_pictures_of_an_earlier_job_are_removed_from_minio(
     _check(data, picture, lambda: {key for key in inside(bucket) if key.startswith("renditions/")})
 
 
-def test_they_are_removed_by_themselves_after_the_grace_time(
+def test_workers_remove_them_after_the_grace_period(
     data: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_SUPERSEDED_GRACE_S", "1")

@@ -1,4 +1,4 @@
-"""Servers that speak TLS, with certificates of an authority that only their operators know."""
+"""Servers with TLS and certificates of a private authority."""
 
 import ssl
 from collections.abc import Generator
@@ -29,7 +29,7 @@ def certified(own_folder: Path) -> Certified:
 def minio(
     own_folder: Path, certified: Certified, monkeypatch: pytest.MonkeyPatch
 ) -> Generator[MinioServer]:
-    """With TLS; the environment names it."""
+    """MinIO with TLS; the environment names it."""
     with MinioServer(own_folder, certified) as server:
         monkeypatch.setenv("PHOTOLOG_S3_ENDPOINT", server.url)
         monkeypatch.setenv("PHOTOLOG_S3_ACCESS_KEY", ACCESS_KEY)
@@ -71,14 +71,14 @@ def test_photos_go_to_and_from_a_bucket_whose_authority_is_named(
 
 
 def started(data: Path) -> str:
-    """What is said at the start, which fails."""
+    """Return the messages of a start that fails."""
     ended = photolog("up", "--port", "0", "--data", str(data))
     assert ended.returncode != 0
     return ended.stderr
 
 
 @pytest.mark.usefixtures("minio")
-def test_a_certificate_that_nobody_vouches_for_ends_the_start(data: Path) -> None:
+def test_an_untrusted_certificate_ends_the_start(data: Path) -> None:
     assert "PHOTOLOG_S3_CA_FILE: https://127.0.0.1" in started(data)
 
 
@@ -111,7 +111,7 @@ def test_http_where_the_server_speaks_tls_is_named(
 
 @pytest.fixture
 def one_node(own_folder: Path, certified: Certified) -> Generator[str]:
-    """The URL of a cluster of one node, Debian's, with TLS."""
+    """The URL of a cluster of one node, Debian's server, with TLS."""
     if not Path(DEBIAN_REDIS).exists():
         unavailable(f"no {DEBIAN_REDIS}: apt-get install redis-server")
     [port] = free_ports(1)
@@ -138,7 +138,9 @@ async def test_the_main_job_runs_on_a_cluster_with_tls(
         await main_job(running)
 
 
-async def test_a_node_that_nobody_vouches_for_ends_the_start(one_node: str, prefix: str) -> None:
+async def test_a_node_with_an_untrusted_certificate_ends_the_start(
+    one_node: str, prefix: str
+) -> None:
     with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: .*certificate"):
         async with open_log(Settings(redis_url=one_node), patient=True, prefix=prefix):
             pass

@@ -1,4 +1,4 @@
-"""An ``Idempotency-Key`` tells one photo, even after the log has lost it with the key."""
+"""An ``Idempotency-Key`` identifies one photo, even after the log has lost both."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -29,14 +29,14 @@ async def send(http: httpx.AsyncClient, text: str, key: str) -> httpx.Response:
 
 
 async def lose(running: Host, servers: Cluster, client_id: str, key: str) -> httpx.Response:
-    """The answer to an upload whose event, and whose key, a failover has lost since."""
+    """Return the answer to an upload whose event and key a failover has lost since."""
     keys = running.log.keys
     master = servers.master_of(keys.log(running.log.partition_of(client_id)))
     async with running.client_of(client_id) as http:
         cut(servers, master)
         answer = await send(http, "lost", key)
         await fail_over(servers, master)
-        while await running.log.has_command(client_id, key):  # as long as the old master is asked
+        while await running.log.has_command(client_id, key):  # while the old master still answers
             pass
     return answer
 

@@ -1,4 +1,4 @@
-"""What a watcher was told wrongly, or not at all, is found."""
+"""The checker finds wrong and missing deliveries to a watcher."""
 
 import copy
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.system.checker import Entry, Findings
-from tests.system.ledger import UPLOAD_AND_PROCESSING, Book
+from tests.system.ledger import UPLOAD_AND_PROCESSING, Ledger
 from tests.system.watchers import Watcher
 
 
@@ -15,32 +15,32 @@ def wire(entry: Entry) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def found(book: Book) -> Findings:
+async def found(ledger: Ledger) -> Findings:
     """Two photos of alice."""
     for _ in range(2):
-        await book.process(await book.upload())
-    return await book.examined()
+        await ledger.process(await ledger.upload())
+    return await ledger.examined()
 
 
 @pytest.fixture
 def watcher(found: Findings) -> Watcher:
-    """It has seen all, as it should."""
+    """A watcher that has seen everything correctly."""
     seen = [wire(entry) for entry in found.entries[0]]
     return Watcher("w", "client:alice", begin={"0": "0:0-0"}, seen=seen)
 
 
-def told(what: str, count: int, *positions: str) -> list[str]:
+def mistake(what: str, count: int, *positions: str) -> list[str]:
     return [f"w in client:alice {what}: {count}, as {', '.join(positions)}"]
 
 
-async def test_who_has_seen_all_has_nothing_to_complain_of(
+async def test_a_watcher_that_has_seen_all_finds_no_mistakes(
     found: Findings, watcher: Watcher
 ) -> None:
     assert len(watcher.seen) == 2 * UPLOAD_AND_PROCESSING
     assert watcher.mistakes(found.entries) == []
 
 
-async def test_what_came_before_it_did_is_not_missed(found: Findings, watcher: Watcher) -> None:
+async def test_events_before_its_entry_are_not_missed(found: Findings, watcher: Watcher) -> None:
     watcher.begin = {"0": watcher.seen[2]["id"]}
     watcher.seen = watcher.seen[3:]
 
@@ -51,23 +51,23 @@ async def test_what_came_before_it_did_is_not_missed(found: Findings, watcher: W
 async def test_a_missed_event_is_found(found: Findings, watcher: Watcher, number: int) -> None:
     missed = watcher.seen.pop(number)["id"]
 
-    assert watcher.mistakes(found.entries) == told("missed events", 1, missed)
+    assert watcher.mistakes(found.entries) == mistake("missed events", 1, missed)
 
 
-async def test_an_event_that_came_twice_is_found(found: Findings, watcher: Watcher) -> None:
+async def test_a_duplicate_event_is_found(found: Findings, watcher: Watcher) -> None:
     again = watcher.seen[3]
     watcher.seen.insert(3, again)
 
-    assert watcher.mistakes(found.entries) == told(
-        "was told of events more than once", 1, again["id"]
+    assert watcher.mistakes(found.entries) == mistake(
+        "received events more than once", 1, again["id"]
     )
 
 
 async def test_events_out_of_order_are_found(found: Findings, watcher: Watcher) -> None:
     watcher.seen[3], watcher.seen[4] = watcher.seen[4], watcher.seen[3]
 
-    assert watcher.mistakes(found.entries) == told(
-        "was told of events out of order", 1, watcher.seen[4]["id"]
+    assert watcher.mistakes(found.entries) == mistake(
+        "received events out of order", 1, watcher.seen[4]["id"]
     )
 
 
@@ -77,8 +77,8 @@ async def test_an_event_that_the_log_does_not_have_is_found(
     made_up = copy.deepcopy(watcher.seen[-1]) | {"id": "0:99999999999999-0"}
     watcher.seen.append(made_up)
 
-    assert watcher.mistakes(found.entries) == told(
-        "was told of events that are not in the log", 1, made_up["id"]
+    assert watcher.mistakes(found.entries) == mistake(
+        "received events that are not in the log", 1, made_up["id"]
     )
 
 
@@ -88,8 +88,8 @@ async def test_another_event_than_the_one_at_its_position_is_found(
 ) -> None:
     watcher.seen[5]["metadata"][name] = "another"
 
-    assert watcher.mistakes(found.entries) == told(
-        "was told of events that are not in the log", 1, watcher.seen[5]["id"]
+    assert watcher.mistakes(found.entries) == mistake(
+        "received events that are not in the log", 1, watcher.seen[5]["id"]
     )
 
 
@@ -97,9 +97,9 @@ async def test_an_event_of_another_room_is_found(found: Findings, watcher: Watch
     watcher.room = "client:bob"
     watcher.seen = watcher.seen[:1]
 
-    [mistake] = watcher.mistakes(found.entries)
+    [line] = watcher.mistakes(found.entries)
 
-    assert "not its room's" in mistake
+    assert "of other rooms" in line
 
 
 async def test_a_resumption_that_was_not_recovered_is_found(
@@ -112,9 +112,9 @@ async def test_a_resumption_that_was_not_recovered_is_found(
     assert watcher.mistakes(found.entries) == [problem]
 
 
-async def test_a_room_of_all_has_each_partition_in_its_own_order(book: Book) -> None:
-    await book.process(await book.upload())
-    entries = (await book.examined()).entries
+async def test_a_room_of_all_has_each_partition_in_its_own_order(ledger: Ledger) -> None:
+    await ledger.process(await ledger.upload())
+    entries = (await ledger.examined()).entries
     other = [entry._replace(position=f"1:{entry.position[2:]}") for entry in entries[0]]
     seen = [wire(entry) for entry in [*other, *entries[0]]]
     watcher = Watcher("w", "global", begin={"0": "0:0-0", "1": "1:0-0"}, seen=seen)

@@ -1,6 +1,6 @@
-"""Clients that follow a room over SSE, come again with Last-Event-ID, and keep what they were told.
+"""Clients that follow a room over SSE, resume with Last-Event-ID, and record the events received.
 
-``mistakes`` compares that with the log, as the checker has read it.
+``mistakes`` compares the record with the log, as read by the checker.
 """
 
 import random
@@ -17,7 +17,7 @@ import msgspec
 from tests.system.checker import Entry
 
 SILENCE_S = 20.0
-"""Longer than the server's comments are apart."""
+"""Longer than the interval of the server's comments."""
 
 AGAIN_S = 0.2
 NAMED = 5
@@ -27,8 +27,8 @@ NAMED = 5
 class Watcher:
     """``room`` is ``global`` or ``client:<id>``.
 
-    ``begin`` is where it was first let in, by partition; ``seen`` are the events in the order of
-    their arrival. ``refused`` are answers that a client who may enter should not get, and
+    ``begin`` is the position of its first entry, by partition; ``seen`` are the events in the
+    order of arrival. ``refused`` are rejections of this client, which is allowed to enter, and
     resumptions that were not recovered.
     """
 
@@ -41,7 +41,7 @@ class Watcher:
     last_id: str | None = None
 
     async def follow(self, http: httpx.AsyncClient, chance: random.Random, leave_s: float) -> None:
-        """Watch until cancelled; break off by itself after ``leave_s`` in the mean, and resume."""
+        """Watch until cancelled, disconnecting every ``leave_s`` on average and resuming."""
         while True:
             with anyio.move_on_after(chance.uniform(0.5, 1.5) * leave_s):
                 with suppress(httpx.TransportError):
@@ -69,7 +69,7 @@ class Watcher:
                     self.note_start(asked_after, msgspec.json.decode(data))
 
     def note_start(self, asked_after: str | None, ready: dict[str, Any]) -> None:
-        """It is in the room: for the first time, or again ``asked_after`` a position."""
+        """Record an entry into the room: the first one, or a resumption after ``asked_after``."""
         if asked_after is None:
             if not self.begin:
                 self.begin = {each.partition(":")[0]: each for each in _positions(ready)}
@@ -80,7 +80,7 @@ class Watcher:
             )
 
     def expected(self, entries: list[list[Entry]]) -> list[Entry]:
-        """The events of the log that it is to see, partition by partition, in order."""
+        """Return the events of the log that the watcher must see, by partition, in order."""
         return [
             entry
             for partition, of_partition in enumerate(entries)
@@ -90,7 +90,7 @@ class Watcher:
         ]
 
     def mistakes(self, entries: list[list[Entry]]) -> list[str]:
-        """What it was told wrongly or not at all: events missed, doubled, out of order, made up."""
+        """Return the watcher's mistakes: events missed, duplicated, out of order or made up."""
         wrong = list(self.refused)
         logged = {entry.position: _told(entry.event) for of in entries for entry in of}
         expected = [entry.position for entry in self.expected(entries)]
@@ -100,11 +100,11 @@ class Watcher:
         missing = [each for each in expected if each not in counts]
         twice = [each for each, count in counts.items() if count > 1]
         for what, positions in (
-            ("was told of events that are not in the log", made_up),
-            ("was told of events that are not its room's, or came before it did", astray),
+            ("received events that are not in the log", made_up),
+            ("received events of other rooms or from before its entry", astray),
             ("missed events", missing),
-            ("was told of events more than once", twice),
-            ("was told of events out of order", self._out_of_order()),
+            ("received events more than once", twice),
+            ("received events out of order", self._out_of_order()),
         ):
             if positions:
                 first = ", ".join(positions[:NAMED])
@@ -127,7 +127,7 @@ class Watcher:
 
 
 async def _frames(stream: httpx.Response) -> AsyncIterator[tuple[str, str | None, str]]:
-    """Kind, id and data of each frame that came whole."""
+    """Yield kind, id and data of each complete frame."""
     kind, frame_id, data = "message", None, ""
     async for line in stream.aiter_lines():
         name, _, value = line.partition(": ")
@@ -156,6 +156,6 @@ def _order(position: str) -> tuple[int, int]:
 
 
 def _told(event: dict[str, Any]) -> tuple[Any, ...]:
-    """What tells an event from another one at the same position."""
+    """Return what distinguishes an event from another one at the same position."""
     metadata = event["metadata"]
     return event["type"], event["data"].get("photoId"), metadata["photoVersion"], metadata["prev"]

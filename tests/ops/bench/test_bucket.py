@@ -1,10 +1,10 @@
-"""What a measurement with a server of S3 leaves there."""
+"""A measurement on an S3 server leaves nothing there."""
 
 from ops.bench.bucket import own_bucket, sdk_mb_s
 from store.blobs.s3_bucket import Server
 
 
-def test_the_sdk_writes_into_a_bucket_that_is_gone_afterwards(bucket: Server) -> None:
+def test_the_bucket_of_a_measurement_is_removed_afterwards(bucket: Server) -> None:
     content = bytes(12_000_000)
     with own_bucket(bucket) as own:
         speed = sdk_mb_s(own, content, bucket.part_bytes)

@@ -1,4 +1,4 @@
-"""The measurements on clusters of their own run, and print what they are for."""
+"""The measurements on clusters run, and print their figures."""
 
 import re
 
@@ -9,7 +9,7 @@ from ops.bench import failover, replicas, servers, watchers
 
 
 def figures(printed: str) -> dict[str, float]:
-    """The middle figure of each row, by its name."""
+    """Return the median of each row, by its name."""
     rows = re.findall(r"^  (\S.*?) {2,}([\d,.]+)(?: |$)", printed, re.MULTILINE)
     return {name: float(figure.replace(",", "")) for name, figure in rows}
 
@@ -57,4 +57,4 @@ def test_a_node_that_was_killed_comes_back_as_a_replica() -> None:
         cluster.nodes[0].kill()
         cluster.nodes[0].start()
 
-        anyio.run(cluster.whole)
+        anyio.run(cluster.wait_until_complete)

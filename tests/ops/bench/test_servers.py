@@ -1,4 +1,4 @@
-"""The servers that measurements start can be used as settings name them."""
+"""Settings can name the servers that measurements start."""
 
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_photos_and_log_are_on_the_servers_outside(tmp_path: Path) -> None:
     assert not (tmp_path / "blobs").exists()
 
 
-def test_a_measurement_alone_is_led_to_nobodys_servers() -> None:
+def test_a_measurement_uses_no_servers_from_the_environment() -> None:
     assert load(ALONE).settings == Settings()
 
 

@@ -207,8 +207,8 @@ def test_a_token_is_for_the_client_that_the_other_commands_act_as() -> None:
     [
         (("--client", "a b"), "'a b' is not a valid client id"),
         (("--client", ""), "'' is not a valid client id: use 1 to 64 letters"),
-        (("--client", "alice", "--ttl", "0d"), "'0d' is too short: a duration has to be above 0"),
-        (("--client", "alice", "--ttl", "5 years"), "'5 years' is no duration"),
+        (("--client", "alice", "--ttl", "0d"), "'0d' is too short: the shortest duration is 1s"),
+        (("--client", "alice", "--ttl", "5 years"), "'5 years' is not a duration"),
     ],
 )
 def test_token_rejects_invalid_options(arguments: tuple[str, ...], said: str) -> None:

@@ -1,4 +1,4 @@
-"""The files of ``ops/deploy`` and the guide, against the code that they are about."""
+"""The files of ``ops/deploy`` and the guide agree with the code."""
 
 import json
 import os
@@ -56,13 +56,13 @@ EXPRESSIONS = {
 }
 
 OF_PROMETHEUS = {"job", "instance", "le"}
-"""Labels that every metric has there, and that histograms have."""
+"""Labels that Prometheus adds to every metric, and those of histograms."""
 
 UNINTERESTING = {"process_virtual_memory_bytes"}
 
 
 def metrics_in(expression: str) -> Iterator[tuple[str, set[str]]]:
-    """The names of the metrics in it, each with the labels that it is selected by."""
+    """Yield the metrics in the expression, each with the labels that select it."""
     plain = re.sub(r'"[^"]*"', '""', expression)
     plain = re.sub(r"\b(by|on|without|ignoring) *\([^)]*\)", " ", plain)
     for name, selected in re.findall(r"\b([a-z_]+)\b(?! *\()(?:\{([^}]*)\})?", plain):
@@ -71,7 +71,7 @@ def metrics_in(expression: str) -> Iterator[tuple[str, set[str]]]:
 
 
 def described(name: str) -> Any:
-    """The metric that has samples of that name."""
+    """Return the metric that has samples of that name."""
     for metric in METRICS:
         if metric.kind == "histogram":
             if name in {f"{metric.name}_{part}" for part in ("bucket", "count", "sum")}:
@@ -82,7 +82,7 @@ def described(name: str) -> Any:
 
 
 @pytest.mark.parametrize("title", EXPRESSIONS)
-def test_an_expression_asks_for_metrics_and_labels_that_there_are(title: str) -> None:
+def test_an_expression_uses_existing_metrics_and_labels(title: str) -> None:
     expression = EXPRESSIONS[title]
     grouped = {
         label
@@ -110,7 +110,7 @@ def test_the_dashboard_shows_every_metric() -> None:
     assert {metric.name for metric in METRICS} - shown == UNINTERESTING
 
 
-def test_panels_have_ids_of_their_own_and_do_not_cover_each_other() -> None:
+def test_panels_have_unique_ids_and_do_not_overlap() -> None:
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
     covered: set[tuple[int, int]] = set()
     for panel in PANELS:
@@ -160,7 +160,7 @@ def test_a_command_of_the_guide_has_the_settings_of_the_roles(tmp_path: Path) ->
     assert found["PHOTOLOG_S3_ACCESS_KEY"]["source"] == "default"
 
 
-def test_prometheus_asks_each_role_where_compose_has_it() -> None:
+def test_prometheus_scrapes_each_role_at_its_compose_address() -> None:
     scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     environment = image_environment()
 
@@ -178,14 +178,14 @@ def test_prometheus_asks_each_role_where_compose_has_it() -> None:
 
 
 @pytest.mark.parametrize("arguments", [*commands_started(), *commands_in_guide()], ids=shlex.join)
-def test_a_command_is_one_that_the_command_line_takes(arguments: list[str]) -> None:
+def test_the_command_line_accepts_each_documented_command(arguments: list[str]) -> None:
     parse(arguments)
 
 
 @pytest.mark.parametrize(
     "wrong", ["gatway", "worker --consumers 3", "queues pause", "token --tll 1d"]
 )
-def test_a_command_that_it_does_not_take_would_be_found(wrong: str) -> None:
+def test_an_invalid_command_is_detected(wrong: str) -> None:
     with pytest.raises(click.UsageError):
         parse(shlex.split(wrong))
 
@@ -195,7 +195,7 @@ def test_a_command_that_it_does_not_take_would_be_found(wrong: str) -> None:
     [*(path for path in DEPLOY.rglob("*") if path.is_file()), ROOT / "ops/guides/operating.md"],
     ids=lambda path: path.name,
 )
-def test_a_variable_is_a_setting_that_there_is(path: Path) -> None:
+def test_each_variable_is_an_existing_setting(path: Path) -> None:
     named = set(re.findall(r"\bPHOTOLOG_[A-Z0-9_]+\b(?!…)", path.read_text("utf-8")))
 
     assert named - SETTINGS == set()
@@ -213,18 +213,18 @@ def test_the_settings_of_a_container_are_accepted(role: str) -> None:
 
 
 @pytest.mark.parametrize("text", [REDIS, GUIDE], ids=["compose", "guide"])
-def test_the_user_of_redis_may_do_just_what_photolog_needs(text: str) -> None:
+def test_the_redis_user_has_exactly_the_needed_permissions(text: str) -> None:
     rules = re.findall(r"^user photolog on >(?:\$\{[^}]*\}|PASSWORD) (.+)$", text, re.MULTILINE)
 
     assert rules == [" ".join(acl())]
 
 
-def test_the_guide_names_what_the_user_needs_beside() -> None:
+def test_the_guide_names_additional_permissions() -> None:
     assert f"`{' '.join(f'+{command}' for command in TO_WAIT)}`" in GUIDE
     assert f"`{' '.join(f'+{command}' for command in ON_A_CLUSTER)}`" in GUIDE
 
 
-def test_nothing_secret_has_a_default() -> None:
+def test_no_secret_has_a_default() -> None:
     secret = re.compile(r"SECRET|PASSWORD|AUTH|ACCESS_KEY|ROOT_USER")
     values = {
         name: value
@@ -242,13 +242,13 @@ def test_nothing_secret_has_a_default() -> None:
         assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value)
 
 
-def test_the_guide_draws_every_secret_that_compose_asks_for() -> None:
+def test_the_guide_generates_every_secret_that_compose_requires() -> None:
     drawn = set(re.findall(r"^([A-Z0-9_]+)=", GUIDE, re.MULTILINE))
 
     assert VALUES.keys() <= drawn
 
 
-def test_a_service_waits_for_those_that_can_say_that_they_are_well() -> None:
+def test_a_service_waits_only_for_services_with_a_health_check() -> None:
     waits = [
         (service, other, how["condition"])
         for service, each in SERVICES.items()
@@ -267,7 +267,7 @@ def test_a_service_waits_for_those_that_can_say_that_they_are_well() -> None:
         assert of_the_image or "test" in SERVICES[other]["healthcheck"]
 
 
-def test_the_services_and_their_ports_are_those_that_people_know() -> None:
+def test_the_services_and_their_published_ports() -> None:
     ports = {
         service: [re.sub(r"^.*?:(?=\d+:\d+$)", "", port) for port in each.get("ports", ())]
         for service, each in SERVICES.items()
@@ -289,7 +289,7 @@ def test_the_services_and_their_ports_are_those_that_people_know() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_container_may_do_no_more_than_it_has_to(role: str) -> None:
+def test_a_container_has_no_unnecessary_privileges(role: str) -> None:
     service = SERVICES[role]
 
     assert service["read_only"]
@@ -299,7 +299,7 @@ def test_a_container_may_do_no_more_than_it_has_to(role: str) -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
 
 
-def test_a_container_is_given_the_time_that_its_role_takes_to_stop() -> None:
+def test_a_container_gets_enough_time_to_stop() -> None:
     patience_s = {
         role: int(SERVICES[role]["stop_grace_period"].removesuffix("s")) for role in ROLES
     }
@@ -309,7 +309,7 @@ def test_a_container_is_given_the_time_that_its_role_takes_to_stop() -> None:
     assert patience_s["worker"] > defaults.worker_drain_s
 
 
-def test_whatever_compose_mounts_is_there() -> None:
+def test_everything_that_compose_mounts_exists() -> None:
     mounted = [
         volume.split(":")[0]
         for service in SERVICES.values()
@@ -326,7 +326,7 @@ def test_whatever_compose_mounts_is_there() -> None:
     assert (ROOT / build["dockerfile"]).is_file()
 
 
-def test_the_image_is_built_from_what_there_is_and_leaves_out_nothing() -> None:
+def test_the_image_contains_every_package() -> None:
     sources = {
         source
         for line in instructions("COPY")
@@ -352,14 +352,16 @@ def test_systemd_accepts_a_unit(unit: Path, tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", str(copy / name)], capture_output=True, text=True
     )
 
-    said = [line for line in done.stderr.splitlines() if str(copy) in line or "photolog" in line]
-    assert (done.returncode, said) == (0, [])
+    complaints = [
+        line for line in done.stderr.splitlines() if str(copy) in line or "photolog" in line
+    ]
+    assert (done.returncode, complaints) == (0, [])
 
 
 @pytest.mark.parametrize(
     "unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name
 )
-def test_systemd_finds_a_unit_well_shut_in(unit: Path, tmp_path: Path) -> None:
+def test_systemd_rates_the_isolation_of_a_unit_as_good(unit: Path, tmp_path: Path) -> None:
     copy = installed(tmp_path)
 
     done = subprocess.run(
@@ -377,7 +379,7 @@ def test_systemd_finds_a_unit_well_shut_in(unit: Path, tmp_path: Path) -> None:
 
 
 def installed(folder: Path) -> Path:
-    """The units in a folder, for a program that is there; skips where there is no systemd."""
+    """Return a folder with the units for an existing program; skip without systemd."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze on this machine")
     program = Path(sys.executable).with_name("photolog")

@@ -1,4 +1,4 @@
-"""What the image is made by and what its containers run, without an engine for containers.
+"""How the image is built and what its containers run, tested without a container engine.
 
 The steps of the Dockerfile that install Photolog are run in a folder, and the roles that compose
 starts are run from there, on a Redis with the configuration that compose gives it, and on MinIO.
@@ -47,6 +47,8 @@ VALUES = {
 } | {"S3_ACCESS_KEY": ACCESS_KEY, "S3_SECRET_KEY": SECRET_KEY}
 INSTALL_S = 300.0
 
+NOT_LISTENING = "no role listens on PHOTOLOG_PORT or PHOTOLOG_METRICS_PORT"
+
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -77,7 +79,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 timeout=INSTALL_S,
             )
             assert done.returncode == 0, f"{rest}: {done.stderr}"
-    shutil.rmtree(source)  # the image has none of it
+    shutil.rmtree(source)  # the image does not contain it
     return target / "bin" / "photolog"
 
 
@@ -90,7 +92,7 @@ def copy(source: Path, target: Path) -> None:
 
 @pytest.fixture(scope="module")
 def redis() -> Generator[Path]:
-    """The socket of a server with the configuration that compose gives it."""
+    """The socket of a server with its configuration from compose."""
     with tempfile.TemporaryDirectory(prefix="photolog-") as folder:
         path = Path(folder, "redis.sock")
         configuration = Path(folder, "redis.conf")
@@ -110,8 +112,8 @@ def redis() -> Generator[Path]:
             server.wait()
 
 
-def said(path: Path, *commands: str) -> list[str]:
-    """What the server answers to each."""
+def replies(path: Path, *commands: str) -> list[str]:
+    """Return the server's answer to each command."""
     with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rb") as answers:
         connection.settimeout(DEADLINE_S)
         connection.connect(str(path))
@@ -122,13 +124,13 @@ def said(path: Path, *commands: str) -> list[str]:
         return found
 
 
-def test_only_who_has_a_password_gets_in_and_photolog_may_do_no_more_than_it_needs(
+def test_redis_needs_a_password_and_limits_photologs_permissions(
     redis: Path,
 ) -> None:
     password = VALUES["REDIS_PASSWORD"]
 
-    assert said(redis, "PING")[0].startswith("-NOAUTH")
-    signed_in, ping, flush, other, config = said(
+    assert replies(redis, "PING")[0].startswith("-NOAUTH")
+    signed_in, ping, flush, other, config = replies(
         redis,
         f"AUTH photolog {password}",
         "PING",
@@ -140,16 +142,16 @@ def test_only_who_has_a_password_gets_in_and_photolog_may_do_no_more_than_it_nee
     for answer in (flush, other, config):
         assert answer.startswith("-NOPERM")
     admin = f"AUTH {VALUES['REDIS_ADMIN_PASSWORD']}"
-    assert said(redis, admin, "SAVE")[1] == "+OK"
+    assert replies(redis, admin, "SAVE")[1] == "+OK"
 
 
 @pytest.fixture
 def start(program: Path, redis: Path, minio: MinioServer) -> Generator[Start]:
-    """Starts a role as compose does, with what it is given beside; ended after the test."""
+    """Start a role as compose does, with further settings; it is ended after the test."""
     with ExitStack() as running, tempfile.TemporaryDirectory(prefix="photolog-") as folder:
 
         def begin(role: str, **settings: str) -> "subprocess.Popen[bytes]":
-            # The gateway has the volume of the projector, a worker one of its own.
+            # The gateway shares the projector's volume; a worker has its own.
             data = Path(folder, "worker" if role == "worker" else "shared")
             data.mkdir(exist_ok=True)
             environment = _environment(role, data, redis, minio) | settings
@@ -172,7 +174,7 @@ def _running(
 
 
 def _environment(role: str, data: Path, redis: Path, minio: MinioServer) -> dict[str, str]:
-    """What a container has of the image and of compose, at other addresses and in a folder."""
+    """Return a container's environment, from image and compose, with other addresses and paths."""
     given = image_environment() | environment_of(role, VALUES)
     url = given["PHOTOLOG_REDIS_URL"].removeprefix("redis://").removesuffix("@redis:6379")
     assert url == f"photolog:{VALUES['REDIS_PASSWORD']}"
@@ -190,7 +192,7 @@ def _environment(role: str, data: Path, redis: Path, minio: MinioServer) -> dict
 
 
 def health(environment: dict[str, str]) -> tuple[int, str]:
-    """Exit status and last word of the health check of the image."""
+    """Return the exit status and the output of the image's health check."""
     line = instructions("HEALTHCHECK")[0]
     command: list[str] = yaml.safe_load(line[line.index("[") :])
     assert command[0] == "python"
@@ -206,7 +208,7 @@ def health(environment: dict[str, str]) -> tuple[int, str]:
     return done.returncode, done.stdout.strip()
 
 
-def test_the_roles_of_the_image_process_a_photo_and_stop_when_told(
+def test_the_roles_of_the_image_process_a_photo_and_stop_at_a_signal(
     program: Path, start: Start, redis: Path, minio: MinioServer, tmp_path: Path
 ) -> None:
     ports = {role: str(free_port()) for role in ROLES}
@@ -216,10 +218,10 @@ def test_the_roles_of_the_image_process_a_photo_and_stop_when_told(
             "PHOTOLOG_PORT": ports[role] if role == "gateway" else str(free_port()),
             "PHOTOLOG_METRICS_PORT": ports[role] if role != "gateway" else str(free_port()),
         }
-        assert health(own) == (1, "nobody listens")
+        assert health(own) == (1, NOT_LISTENING)
         processes[role] = start(role, **own)
         wait_until(lambda own=own: health(own)[0] == 0, f"the {role} is well")
-        assert health(own) == (0, f"port {ports[role]}: well")
+        assert health(own) == (0, f"port {ports[role]}: healthy")
     environment = _environment("gateway", tmp_path, redis, minio)
     token = photolog(program, environment, "token", "--client", "alice").strip()
     (tmp_path / "a.jpg").write_bytes(jpeg())
@@ -239,7 +241,7 @@ def test_the_roles_of_the_image_process_a_photo_and_stop_when_told(
 
 
 def photolog(program: Path, environment: dict[str, str], *arguments: str) -> str:
-    """What the command says."""
+    """Return the output of the command."""
     done = subprocess.run(
         [str(program), *arguments],
         env=environment,
@@ -252,18 +254,18 @@ def photolog(program: Path, environment: dict[str, str], *arguments: str) -> str
     return done.stdout
 
 
-def test_a_gateway_that_is_not_ready_is_not_well(start: Start) -> None:
+def test_a_gateway_that_is_not_ready_is_unhealthy(start: Start) -> None:
     own = {"PHOTOLOG_PORT": str(free_port()), "PHOTOLOG_METRICS_PORT": str(free_port())}
     start("gateway", **own)  # without a projector there is no read model
 
-    wait_until(lambda: health(own)[1] != "nobody listens", "the gateway answers")
+    wait_until(lambda: health(own)[1] != NOT_LISTENING, "the gateway answers")
 
     status, why = health(own)
     assert status == 1
     assert why.startswith(f"port {own['PHOTOLOG_PORT']}: 503 ")
 
 
-def test_two_gateways_share_a_socket_so_that_one_answers_while_the_other_starts_again(
+def test_two_gateways_share_a_socket_so_that_one_answers_while_the_other_restarts(
     program: Path, redis: Path, minio: MinioServer, tmp_path: Path
 ) -> None:
     unit = (DEPLOY / "systemd" / "photolog-gateway@.service").read_text()
@@ -274,7 +276,7 @@ def test_two_gateways_share_a_socket_so_that_one_answers_while_the_other_starts_
 
     def gateway(number: int) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         arguments = shlex.split(line.replace("%H", "host").replace("%i", str(number)))
-        # As systemd hands it on: the descriptor 3, whatever its number is here.
+        # As systemd passes it: as descriptor 3, whatever its number here.
         handed_on = ["bash", "-c", f'exec "$@" 3<&{listener.fileno()}', "bash"]
         return _running(
             [*handed_on, str(program), *arguments], environment, pass_fds=(listener.fileno(),)
@@ -311,7 +313,7 @@ def test_two_gateways_share_a_socket_so_that_one_answers_while_the_other_starts_
 
 
 def asked(url: str) -> str:
-    """The status; asked once more, as proxies do, where a gateway stopped before it had read."""
+    """Return the status, retrying once, as proxies do, if a gateway stopped before it read."""
     for _ in range(2):
         try:
             return str(httpx.get(url, timeout=DEADLINE_S).status_code)

@@ -1,4 +1,4 @@
-"""Every locked package installs without a compiler, wherever Photolog says that it runs."""
+"""Every locked package installs without a compiler on all supported platforms."""
 
 import tomllib
 from pathlib import Path
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 
 PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 
-# The oldest systems that Photolog runs on: glibc 2.28 (Debian 10), macOS 11 and later ones.
+# The oldest supported systems: glibc 2.28 (Debian 10) and macOS 11.
 PLATFORMS = {
     "linux-x86_64": [
         *(f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)),
@@ -48,7 +48,7 @@ def packages() -> dict[str, Package]:
 
 
 def wanted(environment: dict[str, str]) -> dict[str, Package]:
-    """What ``photolog`` with all of its extras needs there, and what those need."""
+    """Return all direct and indirect dependencies of ``photolog`` with all extras there."""
     known, found = packages(), dict[str, Package]()
     us = known["photolog"]
     extras = us["optional-dependencies"]
@@ -106,7 +106,7 @@ def test_every_package_has_a_wheel(python: tuple[int, int], platform: str) -> No
     assert lacking == []
 
 
-def test_a_package_without_a_wheel_is_noticed() -> None:
+def test_a_package_without_a_wheel_is_detected() -> None:
     package = {
         "wheels": [
             {"url": "https://example.org/x-1-cp312-cp312-manylinux_2_28_x86_64.whl"},

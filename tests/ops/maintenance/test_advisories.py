@@ -1,4 +1,4 @@
-"""What is known to be vulnerable, and what is installed and locked."""
+"""Known vulnerabilities of installed libraries and locked packages."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def listed() -> Advisories:
 
 
 def locked() -> dict[str, str]:
-    """The version of each package in ``uv.lock``."""
+    """Return the version of each package in ``uv.lock``."""
     lock: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))
     return {each["name"]: each["version"] for each in lock["package"]}
 
@@ -75,7 +75,7 @@ def test_versions_are_compared_by_their_numbers(version: str, fixed_in: str | No
     assert [each.fixed_in for each in found] == ([] if fixed_in is None else [fixed_in])
 
 
-def test_a_finding_names_some_of_the_advisories_and_counts_the_others() -> None:
+def test_a_finding_names_some_advisories_and_counts_the_rest() -> None:
     finding = Finding(name="x", version="1", fixed_in="2", ids=["A", "B", "C", "D", "E"])
 
     assert str(finding) == "x 1 is vulnerable (A, B, C and 2 more), fixed in 2"
@@ -126,16 +126,16 @@ def test_only_what_the_list_lacks_is_reported() -> None:
     ]
 
 
-async def test_the_flaws_are_found_from_outside_of_the_decoders() -> None:
+async def test_vulnerabilities_are_found_outside_of_the_decoders() -> None:
     assert await known_flaws() == []
 
 
-def test_looking_at_the_libraries_loads_none_into_this_process() -> None:
+def test_the_check_loads_no_library_into_this_process() -> None:
     script = (
         "import sys, ops.maintenance.bundled;"
         "print('PIL' in sys.modules, 'pillow_heif' in sys.modules)"
     )
 
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout
 
-    assert said == b"False False\n"
+    assert done == b"False False\n"

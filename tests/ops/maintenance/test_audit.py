@@ -1,4 +1,4 @@
-"""The chains of a log that somebody tampered with, on a real server."""
+"""The chains of a log that was tampered with, on a real server."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ OnLog = Callable[[Callable[[Log], Awaitable[Any]]], Any]
 
 
 async def photo(log: Log) -> str:
-    """A photo with five events; its id."""
+    """Record a photo with five events, and return its id."""
     command = upload()
     photo_id = command.photo_id
     for each in (
@@ -54,7 +54,7 @@ async def stored(log: Log) -> Entries:
 
 
 async def tamper(log: Log, change: Callable[[Entries], Entries]) -> None:
-    """Write the stream again with other entries, as one who has the server can."""
+    """Rewrite the stream with other entries, as anyone with access to the server can."""
     entries = change(await stored(log))
     await log.redis.delete(log.keys.log(0))
     for entry_id, fields in entries:
@@ -66,7 +66,7 @@ async def add(log: Log, fields: Fields, entry_id: str = "*", partition: int = 0)
 
 
 def at(index: int, change: Callable[[Fields], Fields]) -> Callable[[Entries], Entries]:
-    """Changes one entry and leaves the others."""
+    """Return a change to one entry that keeps the others."""
 
     def change_one(entries: Entries) -> Entries:
         entry_id, fields = entries[index]
@@ -83,11 +83,11 @@ def rewritten(fields: Fields, **metadata: Any) -> Fields:
     return fields | {b"b": msgspec.msgpack.encode(event)}
 
 
-def told(found: Audit) -> list[tuple[str, int, str]]:
+def breaks_in(found: Audit) -> list[tuple[str, int, str]]:
     return [(each.chain, each.version, each.problem) for each in found.breaks]
 
 
-async def test_whole_chains_are_counted_and_have_an_anchor(log: Log) -> None:
+async def test_intact_chains_are_counted_and_have_an_anchor(log: Log) -> None:
     ids = [await photo(log) for _ in range(3)]
     seen: list[tuple[int, int]] = []
 
@@ -103,20 +103,20 @@ async def test_whole_chains_are_counted_and_have_an_anchor(log: Log) -> None:
     assert found.anchor == hashlib.sha256(lines.encode()).hexdigest()
 
 
-async def test_an_event_that_was_rewritten_is_told_by_the_one_after_it(log: Log) -> None:
+async def test_a_rewritten_event_is_revealed_by_the_next_one(log: Log) -> None:
     photo_id = await photo(log)
     await photo(log)
 
     await tamper(log, at(2, rewritten))
 
     found = await audit(log)
-    problem = "its prev is not the SHA-256 of version 3 as that is stored"
-    assert told(found) == [(photo_id, 4, problem)]
+    problem = "its prev is not the SHA-256 of version 3 as stored"
+    assert breaks_in(found) == [(photo_id, 4, problem)]
     assert found.breaks[0].position == f"0:{(await stored(log))[3][0]}"
     assert found.photos == 2
 
 
-async def test_the_last_event_rewritten_is_told_by_the_anchor_alone(log: Log) -> None:
+async def test_a_rewritten_last_event_is_revealed_by_the_anchor_alone(log: Log) -> None:
     await photo(log)
     before = await audit(log)
 
@@ -128,18 +128,18 @@ async def test_the_last_event_rewritten_is_told_by_the_anchor_alone(log: Log) ->
     assert after.anchor != before.anchor
 
 
-async def test_events_that_were_dropped_leave_a_gap(log: Log) -> None:
+async def test_removed_events_leave_a_gap(log: Log) -> None:
     one, two = await photo(log), await photo(log)
 
     await tamper(log, lambda entries: [*entries[:1], *entries[2:5], *entries[7:]])
 
-    assert told(await audit(log)) == [
+    assert breaks_in(await audit(log)) == [
         (one, 3, "version 2 is missing before it"),
         (two, 3, "versions 1 to 2 are missing before it"),
     ]
 
 
-async def test_an_event_that_was_put_in_comes_twice(log: Log) -> None:
+async def test_an_inserted_event_repeats_a_version(log: Log) -> None:
     photo_id = await photo(log)
 
     def put_in(entries: Entries) -> Entries:
@@ -149,57 +149,57 @@ async def test_an_event_that_was_put_in_comes_twice(log: Log) -> None:
 
     await tamper(log, put_in)
 
-    assert told(await audit(log)) == [
-        (photo_id, 3, "it follows on version 3"),
-        (photo_id, 4, "its prev is not the SHA-256 of version 3 as that is stored"),
+    assert breaks_in(await audit(log)) == [
+        (photo_id, 3, "it follows version 3"),
+        (photo_id, 4, "its prev is not the SHA-256 of version 3 as stored"),
     ]
 
 
-async def test_a_history_that_begins_with_something_before_it_is_broken(log: Log) -> None:
+async def test_a_first_event_that_names_a_previous_one_is_broken(log: Log) -> None:
     photo_id = await photo(log)
 
     await tamper(log, lambda entries: at(0, lambda of: rewritten(of, prev="1" * 64))(entries[:1]))
 
-    problem = "it is the first, and its prev is not 64 zeros"
-    assert told(await audit(log)) == [(photo_id, 1, problem)]
+    problem = "it is the first event, but its prev is not 64 zeros"
+    assert breaks_in(await audit(log)) == [(photo_id, 1, problem)]
 
 
-async def test_fields_that_do_not_say_what_the_body_says_are_named(log: Log) -> None:
+async def test_fields_that_contradict_the_body_are_named(log: Log) -> None:
     photo_id = await photo(log)
     wrong = {b"t": b"photo.erased", b"p": b"another", b"v": b"7"}
 
     await tamper(log, at(0, lambda fields: fields | wrong))
 
-    assert told(await audit(log)) == [
-        (photo_id, 1, "its field t is 'photo.erased' and its body says 'photo.uploaded'"),
-        (photo_id, 1, "its field v is '7' and its body says '1'"),
-        (photo_id, 1, f"its field p is 'another' and its body says '{photo_id}'"),
+    assert breaks_in(await audit(log)) == [
+        (photo_id, 1, "its field t is 'photo.erased', but its body says 'photo.uploaded'"),
+        (photo_id, 1, "its field v is '7', but its body says '1'"),
+        (photo_id, 1, f"its field p is 'another', but its body says '{photo_id}'"),
     ]
 
 
-async def test_a_body_that_is_no_event_is_named_and_ends_nothing(log: Log) -> None:
+async def test_a_body_that_is_not_an_event_is_named_and_the_audit_goes_on(log: Log) -> None:
     photo_id, other = await photo(log), await photo(log)
 
     await tamper(log, at(0, lambda fields: fields | {b"b": b"\xc1"}))
 
     found = await audit(log)
-    assert [problem for _, _, problem in told(found)] == [
-        "its body is no event",
-        "its prev is not the SHA-256 of version 1 as that is stored",
+    assert [problem for _, _, problem in breaks_in(found)] == [
+        "its body is not an event",
+        "its prev is not the SHA-256 of version 1 as stored",
     ]
     assert {each.chain for each in found.breaks} == {photo_id}
     assert (await audit(log, only=other)).breaks == []
 
 
-async def test_an_entry_without_anything_of_ours_is_named(log: Log) -> None:
+async def test_a_foreign_entry_is_named(log: Log) -> None:
     await log.redis.xadd(log.keys.log(0), {"what": "ever"})
 
     found = await audit(log)
-    assert told(found) == [("?", 0, "it is no event")]
+    assert breaks_in(found) == [("?", 0, "it is not an event")]
     assert (found.photos, found.events) == (0, 0)
 
 
-async def test_what_is_filed_as_an_event_and_is_none_makes_no_photo(log: Log) -> None:
+async def test_an_unreadable_event_does_not_count_as_a_photo(log: Log) -> None:
     await photo(log)
     await add(log, {b"t": b"x", b"p": b"", b"v": b"1", b"b": b"\xc1"})
     await add(log, {b"t": b"x", b"p": b"another", b"v": b"1", b"b": b"\xc1"})
@@ -215,7 +215,7 @@ async def test_a_foreign_entry_with_a_photos_name_is_no_link_of_its_chain(log: L
     await log.execute(DeletePhoto(photo_id=photo_id), client_id="alice", context=CONTEXT)
 
     found = await audit(log)
-    assert told(found) == [("?", 0, "it is no event")]
+    assert breaks_in(found) == [("?", 0, "it is not an event")]
     assert (found.photos, found.events) == (1, 2)
 
 
@@ -258,8 +258,8 @@ async def test_the_events_of_the_pipeline_are_a_chain_of_their_own(log: Log) -> 
 
     assert (whole.photos, whole.events, whole.breaks) == (1, 7, [])
     assert (broken.photos, broken.events) == (0, 2)
-    problem = "its prev is not the SHA-256 of version 1 as that is stored"
-    assert told(broken) == [("pipeline", 2, problem)]
+    problem = "its prev is not the SHA-256 of version 1 as stored"
+    assert breaks_in(broken) == [("pipeline", 2, problem)]
 
 
 async def test_a_photo_whose_events_are_in_two_partitions_is_broken(log: Log) -> None:
@@ -269,11 +269,11 @@ async def test_a_photo_whose_events_are_in_two_partitions_is_broken(log: Log) ->
 
     found = await audit(spread)
 
-    assert told(found) == [(photo_id, 1, "it follows on version 5")]
+    assert breaks_in(found) == [(photo_id, 1, "it follows version 5")]
     assert len(found.positions) == 2
 
 
-async def test_an_audit_up_to_a_position_is_the_same_whatever_came_later(log: Log) -> None:
+async def test_an_audit_up_to_a_position_ignores_later_events(log: Log) -> None:
     photo_id = await photo(log)
     before = await audit(log)
     await photo(log)
@@ -285,7 +285,7 @@ async def test_an_audit_up_to_a_position_is_the_same_whatever_came_later(log: Lo
     assert one.anchor == before.anchor
 
 
-async def test_an_anchor_tells_of_every_event_and_not_of_the_last_alone(log: Log) -> None:
+async def test_an_anchor_covers_every_event(log: Log) -> None:
     await photo(log)
     before = await audit(log)
 
@@ -294,7 +294,7 @@ async def test_an_anchor_tells_of_every_event_and_not_of_the_last_alone(log: Log
     assert (await audit(log)).anchor != before.anchor
 
 
-async def test_a_log_that_has_lost_its_end_says_so_where_it_once_was(log: Log) -> None:
+async def test_a_lost_end_of_the_log_is_reported_at_its_former_position(log: Log) -> None:
     await photo(log)
     before = await audit(log)
     end = Position.parse(before.positions[0])
@@ -306,7 +306,7 @@ async def test_a_log_that_has_lost_its_end_says_so_where_it_once_was(log: Log) -
     assert before.lost == []
 
 
-async def test_an_empty_log_is_whole(log: Log) -> None:
+async def test_an_empty_log_is_intact(log: Log) -> None:
     found = await audit(log)
 
     assert (found.photos, found.events, found.breaks) == (0, 0, [])
@@ -321,7 +321,7 @@ async def clear(url: str) -> None:
 
 @pytest.fixture
 def whole(valkey_url: str) -> Generator[OnLog]:
-    """A log under the usual names with one photo; called, it does something to the log."""
+    """A log under the default prefix with one photo; calling the fixture changes the log."""
 
     def with_log(do: Callable[[Log], Awaitable[Any]]) -> Any:
         async def act() -> Any:
@@ -337,12 +337,12 @@ def whole(valkey_url: str) -> Generator[OnLog]:
 
 
 def noted(valkey_url: str) -> tuple[str, ...]:
-    """The options that compare with the log as it is now."""
+    """The options that compare with the current log."""
     found = json.loads(run("verify", "--json", PHOTOLOG_REDIS_URL=valkey_url).stdout)
     return "--upto", found["positions"][0], "--anchor", found["anchor"]
 
 
-def test_the_command_compares_the_anchor_that_was_noted(whole: OnLog, valkey_url: str) -> None:
+def test_the_command_compares_a_noted_anchor(whole: OnLog, valkey_url: str) -> None:
     options = noted(valkey_url)
     whole(photo)
     same = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
@@ -375,21 +375,19 @@ def test_the_command_has_no_anchor_for_a_position_that_is_lost(
     assert second == "1 photo, 4 events: events are missing"
 
 
-def test_the_command_names_an_entry_that_is_no_event_by_its_position(
-    whole: OnLog, valkey_url: str
-) -> None:
+def test_the_command_names_a_foreign_entry_by_its_position(whole: OnLog, valkey_url: str) -> None:
     entry = whole(lambda log: log.redis.xadd(log.keys.log(0), {"what": "ever"}))
 
     told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
 
     first, second, _ = told.stdout.splitlines()
-    assert first == f"broken  entry at 0:{entry.decode()}: it is no event"
+    assert first == f"broken  entry at 0:{entry.decode()}: it is not an event"
     assert second == "1 photo, 5 events: 1 entry of no photo"
 
 
 @pytest.fixture
 def tampered(valkey_url: str) -> Generator[str]:
-    """The id of the one photo of a log under the usual names, of which an event was rewritten."""
+    """The id of the photo of a log under the default prefix; one of its events was rewritten."""
 
     async def arrange() -> str:
         async with open_log(Settings(redis_url=valkey_url), create=True) as log:

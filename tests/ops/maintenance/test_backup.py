@@ -1,4 +1,4 @@
-"""The commands of the guide for backup and restore, run as they stand there.
+"""The guide's commands for backup and restore, run as written there.
 
 Two things stand in for what a test cannot use: the folders are others, and ``photolog up`` is
 started by the test where the guide has ``systemctl``.
@@ -25,7 +25,9 @@ photolog verify --data "$BACKUP" --anchor "$2" --upto "$5"
 """
 
 
-def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: Path) -> None:
+def test_a_backup_of_a_running_system_is_restored_completely(
+    system: System, tmp_path: Path
+) -> None:
     backup, restored = tmp_path / "backup", system.data.parent / "restored"
     photo_ids = [upload(system) for _ in range(3)]
     later: list[str] = []
@@ -39,11 +41,11 @@ def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: 
     busy.start()
     try:
         rewrite(system)
-        said = run(*blocks(section("Back up")), data=system.data, backup=backup)
+        done = run(*blocks(section("Back up")), data=system.data, backup=backup)
     finally:
         enough.set()
         busy.join()
-    assert said.returncode == 0, said.stdout + said.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     system.stop()
 
     audited = run(AUDIT, data=system.data, backup=backup)
@@ -54,12 +56,12 @@ def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (restored / "read-model").exists()
     with System(restored) as again:
-        said = run(check, data=restored, backup=backup)
-        assert said.returncode == 0, said.stdout + said.stderr
+        done = run(check, data=restored, backup=backup)
+        assert done.returncode == 0, done.stdout + done.stderr
         anchor = (backup / "anchor").read_text().splitlines()[-1]
         assert re.fullmatch(r"anchor [0-9a-f]{64}  up to 0:\d+-\d+", anchor)
-        assert f"\n{anchor}\n" in said.stdout
-        assert " 0 of them missing" in said.stdout
+        assert f"\n{anchor}\n" in done.stdout
+        assert " 0 of them missing" in done.stdout
         with client(again) as http:
             for photo_id in photo_ids:
                 assert http.get(f"/api/photos/{photo_id}/original").is_success
@@ -70,7 +72,7 @@ def test_what_was_backed_up_at_work_is_restored_whole(system: System, tmp_path: 
 
 
 def upload(system: System) -> str:
-    """The id of a photo that has just been taken in."""
+    """Upload a photo, and return its id."""
     with client(system) as http:
         answer = http.post("/api/photos/upload", files={"file": ("a.jpg", jpeg())})
     assert answer.status_code == 201, answer.text
@@ -78,12 +80,12 @@ def upload(system: System) -> str:
 
 
 def client(system: System) -> httpx.Client:
-    """One that is the client of the command line."""
+    """Return an HTTP client signed in as the client of the command line."""
     return httpx.Client(base_url=system.url, headers=system.login(), timeout=DEADLINE_S)
 
 
 def rewrite(system: System) -> None:
-    """Have the server begin to rewrite its file."""
+    """Make the server begin to rewrite its file."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(DEADLINE_S)
         connection.connect(str(system.data / "valkey" / "valkey.sock"))
@@ -92,7 +94,7 @@ def rewrite(system: System) -> None:
 
 
 def run(*scripts: str, data: Path, backup: Path) -> "subprocess.CompletedProcess[str]":
-    """The commands, with these folders in place of those that they name."""
+    """Run the commands with these folders instead of those that they name."""
     folders = f"DATA={data}\nBACKUP={backup}\n"
     script = re.sub(r"^(DATA|BACKUP)=.*\n", "", "".join(scripts), flags=re.MULTILINE)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

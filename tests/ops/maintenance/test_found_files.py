@@ -1,4 +1,4 @@
-"""What reconciliation reports of files: strays, what is left to do, and what health hears of."""
+"""What reconciliation reports: strays, remaining work, and damaged files for the health check."""
 
 import os
 import uuid
@@ -19,7 +19,7 @@ STRAY = ("note.txt", "unknown/folder/file", "log/other", "originals/A File", "re
 
 
 @pytest.mark.parametrize("name", [*map(os.fsencode, STRAY), b"originals/\xff"])
-async def test_files_that_are_none_of_ours_are_named_at_once_and_never_removed(
+async def test_foreign_files_are_named_immediately_and_never_removed(
     log: Log, tmp_path: Path, name: bytes
 ) -> None:
     blobs = FolderBlobs(tmp_path)
@@ -39,7 +39,7 @@ async def test_files_that_are_none_of_ours_are_named_at_once_and_never_removed(
     assert msgspec.json.decode(msgspec.json.encode(found))["strays"]
 
 
-async def test_what_was_found_and_not_removed_is_not_settled(log: Log, tmp_path: Path) -> None:
+async def test_findings_that_were_not_removed_are_not_settled(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await stored_photo(log, blobs)
     superseded = await run_stages(log, blobs, photo, photo.job_id, *TREE)
@@ -60,9 +60,7 @@ async def test_what_was_found_and_not_removed_is_not_settled(log: Log, tmp_path:
         assert found.is_settled(removed=True, orphans=True)
 
 
-async def test_health_hears_of_the_files_that_are_missing_or_altered(
-    log: Log, tmp_path: Path
-) -> None:
+async def test_health_reports_missing_and_altered_files(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     gone, cut = [await stored_photo(log, blobs) for _ in range(2)]
     made = await run_stages(log, blobs, gone, gone.job_id, *TREE)
@@ -80,7 +78,7 @@ async def test_health_hears_of_the_files_that_are_missing_or_altered(
     }
 
 
-async def test_health_hears_of_a_bounded_number_of_files(
+async def test_health_reports_a_bounded_number_of_files(
     log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(damaged, "NOTED_MAX", 2)

@@ -1,4 +1,4 @@
-"""Files whose bytes somebody changed, in both stores of blobs."""
+"""Files whose bytes were changed, in a folder and in a bucket."""
 
 import hashlib
 import uuid
@@ -39,7 +39,7 @@ async def execute(log: Log, command: PhotoCommand) -> None:
 
 
 async def photo(log: Log, blobs: Blobs, data: bytes = b"") -> UploadPhoto:
-    """A photo whose original, of its own unless given, is stored and recorded."""
+    """Store and record a photo; its original is unique unless ``data`` is given."""
     data = data or ORIGINAL + uuid.uuid4().bytes
     command = msgspec.structs.replace(
         upload(), file_size=len(data), sha256=hashlib.sha256(data).hexdigest()
@@ -50,7 +50,7 @@ async def photo(log: Log, blobs: Blobs, data: bytes = b"") -> UploadPhoto:
 
 
 async def rendition(log: Log, blobs: Blobs, of: UploadPhoto, job_id: str, data: bytes) -> str:
-    """An optimized picture that the job, which has ended, has made; its key."""
+    """Store and record an optimized picture of a finished job, and return its key."""
     sha256 = hashlib.sha256(data).hexdigest()
     key = rendition_key(of.photo_id, job_id, "optimized", sha256)
     await blobs.put(key, data)
@@ -76,7 +76,7 @@ def flipped(data: bytes, at: int = -1) -> bytes:
     return bytes(altered)
 
 
-async def test_files_as_they_were_recorded_are_well(log: Log, blobs: Blobs) -> None:
+async def test_unchanged_files_are_intact(log: Log, blobs: Blobs) -> None:
     await photo(log, blobs, ORIGINAL)
     seen: list[tuple[int, int]] = []
 
@@ -90,7 +90,7 @@ async def test_files_as_they_were_recorded_are_well(log: Log, blobs: Blobs) -> N
 
 
 @pytest.mark.parametrize("at", [0, CHUNK_BYTES, -1])
-async def test_one_other_byte_of_an_original_is_named(log: Log, blobs: Blobs, at: int) -> None:
+async def test_one_changed_byte_of_an_original_is_found(log: Log, blobs: Blobs, at: int) -> None:
     command = await photo(log, blobs, ORIGINAL)
     await photo(log, blobs)
     await blobs.put(command.key, flipped(ORIGINAL, at))
@@ -106,7 +106,7 @@ async def test_one_other_byte_of_an_original_is_named(log: Log, blobs: Blobs, at
     assert line.startswith(f"altered  {command.key}  of photo {command.photo_id}: ")
 
 
-async def test_an_original_that_is_gone_is_missing_unless_its_photo_is_deleted(
+async def test_a_lost_original_is_missing_unless_its_photo_is_deleted(
     log: Log, blobs: Blobs
 ) -> None:
     one, other = await photo(log, blobs), await photo(log, blobs)
@@ -119,7 +119,7 @@ async def test_an_original_that_is_gone_is_missing_unless_its_photo_is_deleted(
     assert (found.missing, found.altered, found.well) == ([one.key], [], False)
 
 
-async def test_renditions_are_read_where_they_are_asked_for(log: Log, blobs: Blobs) -> None:
+async def test_renditions_are_read_on_request(log: Log, blobs: Blobs) -> None:
     command = await photo(log, blobs)
     key = await rendition(log, blobs, command, command.job_id, b"webp")
     await blobs.put(key, b"WEBP")
@@ -131,7 +131,7 @@ async def test_renditions_are_read_where_they_are_asked_for(log: Log, blobs: Blo
     assert [each.key for each in everything.altered] == [key]
 
 
-async def test_a_replaced_rendition_may_be_gone_and_is_read_while_it_is_there(
+async def test_a_replaced_rendition_may_be_gone_and_is_read_if_it_exists(
     log: Log, blobs: Blobs
 ) -> None:
     command = await photo(log, blobs)
@@ -153,7 +153,7 @@ async def test_a_replaced_rendition_may_be_gone_and_is_read_while_it_is_there(
     assert (gone.files, gone.superseded, gone.well) == (2, 0, True)
 
 
-async def test_one_photo_is_looked_at_alone(log: Log, blobs: Blobs) -> None:
+async def test_a_single_photo_can_be_checked(log: Log, blobs: Blobs) -> None:
     command, other = await photo(log, blobs), await photo(log, blobs)
     await blobs.put(other.key, flipped(ORIGINAL))
 
@@ -162,7 +162,7 @@ async def test_one_photo_is_looked_at_alone(log: Log, blobs: Blobs) -> None:
     assert (found.files, found.well) == (1, True)
 
 
-async def test_what_is_no_event_names_no_file(log: Log, blobs: Blobs) -> None:
+async def test_a_foreign_entry_names_no_file(log: Log, blobs: Blobs) -> None:
     await photo(log, blobs)
     redis: Any = log.redis
     key = log.keys.log(0)
@@ -175,7 +175,7 @@ async def test_what_is_no_event_names_no_file(log: Log, blobs: Blobs) -> None:
     assert (found.files, found.well) == (1, True)
 
 
-async def test_a_key_that_leads_elsewhere_is_not_followed(log: Log, blobs: Blobs) -> None:
+async def test_a_key_that_leads_out_of_the_folder_is_not_followed(log: Log, blobs: Blobs) -> None:
     file = {"photoId": "x", "key": "../secret", "fileSize": 1, "sha256": "no digest"}
     body = msgspec.msgpack.encode({"type": "photo.uploaded", "data": file})
     redis: Any = log.redis
@@ -186,12 +186,14 @@ async def test_a_key_that_leads_elsewhere_is_not_followed(log: Log, blobs: Blobs
     assert (found.files, found.missing) == (0, ["../secret"])
 
 
-async def test_a_backup_without_drafts_is_read_and_stays_as_it_is(log: Log, tmp_path: Path) -> None:
+async def test_a_backup_without_drafts_is_read_and_stays_unchanged(
+    log: Log, tmp_path: Path
+) -> None:
     blobs = FolderBlobs(tmp_path)
     gone, broken = await photo(log, blobs), await photo(log, blobs)
     await blobs.delete(gone.key)
     (tmp_path / broken.key).unlink()
-    (tmp_path / broken.key).mkdir()  # it is there, and cannot be read
+    (tmp_path / broken.key).mkdir()  # it exists, and cannot be read
     (tmp_path / "drafts").rmdir()
     before = sorted(tmp_path.rglob("*"))
 

@@ -30,7 +30,7 @@ from tests.ops.stored_photos import (
 )
 
 
-async def test_where_all_is_well_nothing_is_found(log: Log, tmp_path: Path) -> None:
+async def test_an_intact_system_has_no_findings(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await stored_photo(log, blobs)
     made = await run_stages(log, blobs, photo, photo.job_id, "optimization")
@@ -90,7 +90,7 @@ async def test_old_files_without_an_event_are_removed_and_young_ones_left(
 async def test_an_original_without_an_event_is_kept_until_an_operator_decides(
     log: Log, tmp_path: Path
 ) -> None:
-    """Its event was lost, and whoever knew of it is gone: no alert names it."""
+    """Its event was lost, and the process that knew it has ended: no alert names it."""
     blobs = FolderBlobs(tmp_path)
     await stored_photo(log, blobs)
     lost = await stored_photo(log, blobs)
@@ -129,7 +129,7 @@ async def test_an_original_whose_gateway_was_killed_is_kept_only_where_a_failove
     assert left == (set(keys) if can_fail_over else set())
 
 
-async def test_an_original_that_an_erasure_has_left_is_removed(log: Log, tmp_path: Path) -> None:
+async def test_an_original_left_by_an_erasure_is_removed(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await stored_photo(log, blobs)
     age(blobs, photo.key)
@@ -177,7 +177,7 @@ async def test_files_of_a_deleted_photo_are_neither_missing_nor_unnamed_until_er
     assert [blob.key for blob in erased.unnamed] == [photo.key]
 
 
-async def test_files_that_a_later_job_has_replaced_are_superseded_and_removed_if_asked(
+async def test_replaced_files_are_superseded_and_removed_on_request(
     log: Log, tmp_path: Path
 ) -> None:
     blobs = FolderBlobs(tmp_path)
@@ -190,7 +190,7 @@ async def test_files_that_a_later_job_has_replaced_are_superseded_and_removed_if
     await remove(blobs, found, orphans=True, superseded=False)
     kept = await keys_in(blobs)
     await remove(blobs, found, orphans=False, superseded=True)
-    await remove(blobs, found, orphans=False, superseded=True)  # as after a kill in the middle
+    await remove(blobs, found, orphans=False, superseded=True)  # as if killed halfway
     after = await compare(log, blobs, older_than_s=-HOUR_S)
 
     assert {(blob.key, blob.size) for blob in found.superseded} == {
@@ -202,9 +202,7 @@ async def test_files_that_a_later_job_has_replaced_are_superseded_and_removed_if
     assert (after.named, after.missing, after.unnamed, after.superseded) == (5, [], [], [])
 
 
-async def test_a_file_that_was_replaced_a_moment_ago_may_still_be_being_read(
-    log: Log, tmp_path: Path
-) -> None:
+async def test_a_recently_replaced_file_is_kept_for_its_readers(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await stored_photo(log, blobs)
     old = await run_stages(log, blobs, photo, photo.job_id, *TREE)
@@ -219,7 +217,7 @@ async def test_a_file_that_was_replaced_a_moment_ago_may_still_be_being_read(
     assert (linked.superseded, linked.unnamed) == ([], [])
 
 
-async def test_files_of_earlier_jobs_that_no_later_one_has_made_again_are_kept(
+async def test_files_of_earlier_jobs_without_a_replacement_are_kept(
     log: Log, tmp_path: Path
 ) -> None:
     blobs = FolderBlobs(tmp_path)
@@ -242,7 +240,7 @@ async def test_files_of_earlier_jobs_that_no_later_one_has_made_again_are_kept(
     assert await keys_in(blobs) == set(now.keys.values())
 
 
-async def test_superseded_files_that_are_gone_are_recorded_and_count_no_more(
+async def test_removed_superseded_files_are_recorded_and_no_longer_count(
     log: Log, tmp_path: Path
 ) -> None:
     blobs = FolderBlobs(tmp_path)
@@ -253,7 +251,7 @@ async def test_superseded_files_that_are_gone_are_recorded_and_count_no_more(
     await execute(log, DeletePhoto(photo_id=doomed.photo_id))
     assert await record_removed(log, blobs, CONTEXT) == 0
     before = (await log.usage("alice")).usage.bytes
-    await blobs.delete(old["optimized"])  # by a call that was killed before it could record it
+    await blobs.delete(old["optimized"])  # by a call that was killed before it recorded that
 
     found = await compare(log, blobs, older_than_s=-HOUR_S)
     await remove(blobs, found, orphans=False, superseded=True)
@@ -268,7 +266,7 @@ async def test_superseded_files_that_are_gone_are_recorded_and_count_no_more(
     assert (after.missing, after.unnamed, after.superseded) == ([], [], [])
 
 
-async def test_files_of_earlier_jobs_go_with_their_photo(log: Log, tmp_path: Path) -> None:
+async def test_files_of_earlier_jobs_are_erased_with_their_photo(log: Log, tmp_path: Path) -> None:
     blobs = FolderBlobs(tmp_path)
     photo = await stored_photo(log, blobs)
     old = await run_stages(log, blobs, photo, photo.job_id, *TREE)
@@ -284,7 +282,7 @@ async def test_files_of_earlier_jobs_go_with_their_photo(log: Log, tmp_path: Pat
     assert erased.superseded == []
 
 
-async def test_what_a_killed_process_left_is_kept_if_it_was_recorded_and_removed_if_not(
+async def test_files_of_a_killed_process_are_kept_if_recorded_and_removed_if_not(
     log: Log, tmp_path: Path
 ) -> None:
     killed = FolderBlobs(tmp_path, "gateway")
@@ -293,7 +291,7 @@ async def test_what_a_killed_process_left_is_kept_if_it_was_recorded_and_removed
     unrecorded = original_key(str(uuid.uuid4()))
     await killed.put(unrecorded, b"nobody knows")
     for number, key in enumerate((recorded.key, unrecorded)):
-        # As ``Draft.commit`` leaves it until the append is known to have happened.
+        # As ``Draft.commit`` leaves it until the append is confirmed.
         os.link(tmp_path / key, drafts / f"gateway~{number}~{key.replace('/', '~')}")
     (drafts / "gateway~9").write_bytes(b"half")
     (drafts / "worker-1~1").write_bytes(b"of another process, which runs")
@@ -304,7 +302,7 @@ async def test_what_a_killed_process_left_is_kept_if_it_was_recorded_and_removed
     assert left == {recorded.key, "drafts/worker-1~1"}
 
 
-async def test_what_a_health_check_left_that_was_killed_is_removed_at_the_next_start(
+async def test_files_of_a_killed_health_check_are_removed_at_the_next_start(
     log: Log, tmp_path: Path
 ) -> None:
     killed = FolderBlobs(tmp_path, "gateway")
@@ -316,7 +314,7 @@ async def test_what_a_health_check_left_that_was_killed_is_removed_at_the_next_s
     assert await killed.keys("") == []
 
 
-async def test_what_a_health_check_left_that_never_comes_back_is_found(
+async def test_files_of_a_health_check_that_never_returns_are_found(
     log: Log, tmp_path: Path
 ) -> None:
     blobs = FolderBlobs(tmp_path)

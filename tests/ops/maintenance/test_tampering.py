@@ -1,4 +1,4 @@
-"""What the command line says of a log, or a read model, that somebody changed under a system."""
+"""What the command line reports about a log or a read model that was tampered with."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.ops.systems import System, jpeg, photolog
 
 @pytest.fixture
 def photo(system: System, tmp_path: Path) -> str:
-    """A photo that is processed; its id."""
+    """The id of a processed photo."""
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg())
     told = system.photolog("upload", "--wait", str(path))
@@ -29,11 +29,11 @@ def photo(system: System, tmp_path: Path) -> str:
 
 
 async def rewrite(url: str, number: int) -> str:
-    """Change the actor of one event where it is stored; its position."""
+    """Change the actor of one stored event, and return its position."""
     redis: Any = connect(url)
     key = Keys(DEFAULT_PREFIX).log(0)
     entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(key))
-    change = redis.pipeline(transaction=True)  # nobody sees the log without it
+    change = redis.pipeline(transaction=True)  # nobody sees the log without the entry
     change.delete(key)
     for at, (entry_id, fields) in enumerate(entries):
         if at == number:
@@ -46,7 +46,7 @@ async def rewrite(url: str, number: int) -> str:
     return f"0:{entries[number][0].decode()}"
 
 
-def test_where_the_log_was_changed_nobody_is_told_to_rebuild(system: System, photo: str) -> None:
+def test_after_tampering_with_the_log_no_rebuild_is_recommended(system: System, photo: str) -> None:
     position = asyncio.run(rewrite(url_in(system.data / "valkey"), 3))
 
     told = system.photolog("projections", "verify")
@@ -81,7 +81,9 @@ def test_a_read_model_is_not_rebuilt_from_a_broken_log(system: System, photo: st
     assert not any(b"mallory" in body for (body,) in rows)
 
 
-def test_an_original_with_another_byte_is_named(system: System, photo: str, tmp_path: Path) -> None:
+def test_an_original_with_a_changed_byte_is_named(
+    system: System, photo: str, tmp_path: Path
+) -> None:
     well = system.photolog("verify", "--originals")
     [original] = (system.data / "blobs" / "originals").glob("*/*")
     altered = bytearray(original.read_bytes())
@@ -149,7 +151,9 @@ def test_reconcile_ends_with_status_1_until_nothing_is_found(
     assert "1 original missing" not in system.photolog("health").stdout
 
 
-def test_a_rebuild_says_once_where_it_keeps_the_old_read_model(system: System, photo: str) -> None:
+def test_a_rebuild_reports_once_where_it_keeps_the_old_read_model(
+    system: System, photo: str
+) -> None:
     folder = system.data / "read-model"
     with closing(sqlite3.connect(folder / (folder / "current").read_text().strip())) as db:
         db.execute("UPDATE history SET body = x'78'")
@@ -162,7 +166,7 @@ def test_a_rebuild_says_once_where_it_keeps_the_old_read_model(system: System, p
     assert ": its event " in told.stdout
 
 
-def test_a_copy_is_audited_where_it_lies_and_nothing_in_it_changes(
+def test_a_copy_is_audited_in_place_and_stays_unchanged(
     system: System, photo: str, tmp_path: Path
 ) -> None:
     noted = json.loads(system.photolog("verify", "--json").stdout)
@@ -188,7 +192,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_where_the_read_model_was_changed_the_rows_are_named(system: System, photo: str) -> None:
+def test_changed_rows_of_the_read_model_are_named(system: System, photo: str) -> None:
     folder = system.data / "read-model"
     with closing(sqlite3.connect(folder / (folder / "current").read_text().strip())) as db:
         db.execute("UPDATE photos SET file_size = file_size + 1")

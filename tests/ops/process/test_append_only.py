@@ -1,4 +1,4 @@
-"""The log's files as a power cut, or a mishap, may leave them."""
+"""The log's files as a power cut or an accident may leave them."""
 
 import random
 import shutil
@@ -13,7 +13,7 @@ import pytest
 from ops.errors import UserError
 from ops.process.append_only import FILES, MANIFEST
 from ops.process.embedded_valkey import Valkey
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 from store.log.log import Log
 from store.redis.connection import connect
 from tests.conftest import CONTEXT
@@ -21,7 +21,7 @@ from tests.servers import LONG
 from tests.store.commands import upload
 
 MOST_CUTS = 5_000 if LONG else 60
-"""Offsets at which the last record is cut; a longer one is sampled."""
+"""The number of offsets at which the last record is cut; a longer record is sampled."""
 
 PHOTOS = 3
 DEADLINE_S = 20.0
@@ -32,7 +32,7 @@ BASE = f"{FILES}/appendonly.aof.1.base.rdb"
 @asynccontextmanager
 async def _serving(folder: Path) -> AsyncGenerator[tuple[Valkey, Log]]:
     valkey = Valkey(folder)
-    process = subprocess.Popen(leashed(valkey.prepare()))
+    process = subprocess.Popen(bound_to_parent(valkey.prepare()))
     try:
         deadline = time.monotonic() + DEADLINE_S
         while await valkey.state() != "ready":
@@ -54,7 +54,7 @@ async def _versions(log: Log, photos: list[str]) -> list[int]:
 
 
 class Written:
-    """The files of a server that was killed, and where its last record starts."""
+    """The files of a killed server, and the offset of its last record."""
 
     def __init__(self, folder: Path, photos: list[str], start: int) -> None:
         self.folder = folder
@@ -105,7 +105,7 @@ async def test_a_record_cut_at_any_byte_costs_that_record_alone(
 
 @pytest.mark.parametrize("zeros", [1, 4096, 200_000])
 @pytest.mark.parametrize("kept", [0, 7])
-async def test_zeros_after_the_last_record_are_cut(
+async def test_zeros_after_the_last_record_are_removed(
     written: Written, data: Path, zeros: int, kept: int
 ) -> None:
     content = written.content[: written.start + kept] + bytes(zeros)
@@ -118,7 +118,7 @@ async def test_zeros_after_the_last_record_are_cut(
 @pytest.mark.parametrize(
     ("manifest", "words"), [(None, "missing"), (b"", "empty"), (b"file appendonly.ao", "damaged")]
 )
-async def test_a_log_without_its_manifest_is_refused_in_words_and_stays(
+async def test_a_log_without_its_manifest_is_rejected_and_left_unchanged(
     written: Written, data: Path, manifest: bytes | None, words: str
 ) -> None:
     folder = written.copy(data / "copy")
@@ -126,13 +126,13 @@ async def test_a_log_without_its_manifest_is_refused_in_words_and_stays(
     if manifest is not None:
         (folder / FILES / MANIFEST).write_bytes(manifest)
 
-    with pytest.raises(UserError, match=f"manifest.*is {words}.*write it again"):
+    with pytest.raises(UserError, match=f"manifest.*is {words}.*write it yourself"):
         Valkey(folder).prepare()
 
     assert (folder / INCREMENT).read_bytes() == written.content
 
 
-async def test_the_manifest_can_be_written_again_as_the_words_say(
+async def test_the_manifest_can_be_rewritten_as_the_error_says(
     written: Written, data: Path
 ) -> None:
     folder = written.copy(data / "copy")
@@ -145,9 +145,7 @@ async def test_the_manifest_can_be_written_again_as_the_words_say(
 
 
 @pytest.mark.parametrize("name", [BASE, INCREMENT])
-async def test_a_file_of_the_log_that_is_missing_is_named(
-    written: Written, data: Path, name: str
-) -> None:
+async def test_a_missing_file_of_the_log_is_named(written: Written, data: Path, name: str) -> None:
     folder = written.copy(data / "copy")
     (folder / name).unlink()
 
@@ -156,7 +154,7 @@ async def test_a_file_of_the_log_that_is_missing_is_named(
 
 
 @pytest.mark.parametrize("left", [(), (BASE,), (INCREMENT,), (BASE, INCREMENT)])
-async def test_a_first_start_that_was_broken_off_is_begun_again(
+async def test_an_interrupted_first_start_can_be_repeated(
     written: Written, data: Path, left: tuple[str, ...]
 ) -> None:
     folder = data / "begun"

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from ops.process.embedded_valkey import Valkey, url_in
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 from store.redis.connection import connect
 from tests.ops.systems import wait_until
 
 
 @contextmanager
 def _running(valkey: Valkey) -> "Generator[subprocess.Popen[bytes]]":
-    process = subprocess.Popen(leashed(valkey.prepare()))
+    process = subprocess.Popen(bound_to_parent(valkey.prepare()))
     try:
         yield process
     finally:
@@ -64,7 +64,7 @@ async def test_every_write_is_on_the_disk_before_it_is_answered_and_no_port_is_o
     }
 
 
-async def test_what_was_answered_survives_a_kill(data: Path) -> None:
+async def test_answered_writes_survive_a_kill(data: Path) -> None:
     valkey = Valkey(data / "valkey")
     with _running(valkey) as process:
         redis = await _ready(valkey)
@@ -99,17 +99,17 @@ async def test_a_folder_with_a_long_or_odd_name_gets_a_socket_that_others_find(
     assert (folder / "appendonlydir").is_dir()
 
 
-async def test_a_server_that_is_not_there_is_down(data: Path) -> None:
+async def test_a_server_that_does_not_run_is_down(data: Path) -> None:
     assert await Valkey(data / "valkey").state() == "down"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills with the parent")
-def test_what_is_on_the_leash_ends_with_its_starter(tmp_path: Path) -> None:
+def test_a_command_bound_to_its_parent_ends_with_it(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     starter = (
         "import json, subprocess, sys; from pathlib import Path;"
-        "from ops.process.parent_death import leashed;"
-        "process = subprocess.Popen(leashed(['sleep', '600']), start_new_session=True);"
+        "from ops.process.parent_death import bound_to_parent;"
+        "process = subprocess.Popen(bound_to_parent(['sleep', '600']), start_new_session=True);"
         f"Path({str(pids)!r}).write_text(json.dumps(process.pid)); process.wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", starter])

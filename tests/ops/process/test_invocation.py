@@ -8,25 +8,25 @@ from ops.process.invocation import UV_RUN, program
 
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder that alone is searched for programs, and has none."""
+    """An empty folder that is the only one searched for programs."""
     monkeypatch.delenv(UV_RUN, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 
 
-def test_what_uv_runs_is_run_by_uv_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_uv_a_command_is_run_by_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(UV_RUN, "1")
 
     assert program() == "uv run --no-dev photolog"
 
 
-def test_what_the_shell_finds_needs_its_name_alone(nowhere: Path) -> None:
+def test_an_installed_program_is_called_by_its_name(nowhere: Path) -> None:
     (nowhere / "photolog").touch(0o755)
 
     assert program() == "photolog"
 
 
-def test_what_was_started_by_its_path_is_started_by_it_again(
+def test_a_program_started_by_its_path_is_called_by_its_path(
     nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["my env/bin/photolog", "up"])
@@ -34,5 +34,5 @@ def test_what_was_started_by_its_path_is_started_by_it_again(
     assert program() == "'my env/bin/photolog'"
 
 
-def test_what_was_started_as_a_module_is_started_so_again(nowhere: Path) -> None:
+def test_a_module_is_called_as_a_module(nowhere: Path) -> None:
     assert program() == f"{sys.executable} -m ops.cli.main"

@@ -16,15 +16,15 @@ def _dead_pid() -> int:
     return process.pid
 
 
-def test_a_folder_is_held_by_one_at_a_time_and_free_afterwards(data: Path) -> None:
-    said = f"as process {os.getpid()}"
-    with locked(data), pytest.raises(StartFailed, match=said), locked(data):
+def test_only_one_holder_locks_a_folder_at_a_time(data: Path) -> None:
+    message = f"as process {os.getpid()}"
+    with locked(data), pytest.raises(StartFailed, match=message), locked(data):
         pass
     with locked(data):
         pass
 
 
-def test_what_a_killed_supervisor_left_running_still_holds_the_folder(
+def test_processes_of_a_killed_supervisor_still_hold_the_folder(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ops.process.lock.TAKEOVER_S", 0.1)
@@ -34,7 +34,7 @@ def test_what_a_killed_supervisor_left_running_still_holds_the_folder(
         left.flush()
         fcntl.flock(left, fcntl.LOCK_EX)
 
-        with pytest.raises(StartFailed, match="that was killed still use"), locked(data):
+        with pytest.raises(StartFailed, match="of a killed Photolog still use"), locked(data):
             pass
 
     with locked(data):
@@ -42,7 +42,7 @@ def test_what_a_killed_supervisor_left_running_still_holds_the_folder(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost", "::1", "::"])
-def test_this_machine_reaches_what_listens(host: str) -> None:
+def test_this_machine_reaches_a_listening_socket(host: str) -> None:
     if ":" in host and not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6")
     with listen(host, 0) as listener:
@@ -52,14 +52,14 @@ def test_this_machine_reaches_what_listens(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "message"),
     [
         ("no.such.host.invalid", "PHOTOLOG_HOST: no.such.host.invalid has no address"),
         ("203.0.113.1", "PHOTOLOG_HOST, PHOTOLOG_PORT: cannot listen on port 0 of 203.0.113.1"),
     ],
 )
-def test_an_address_of_another_machine_is_named_with_its_setting(host: str, said: str) -> None:
+def test_an_address_of_another_machine_is_named_with_its_setting(host: str, message: str) -> None:
     with pytest.raises(StartFailed) as error:
         listen(host, 0)
 
-    assert str(error.value).startswith(said)
+    assert str(error.value).startswith(message)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.process.supervised_process import Part
+from ops.process.supervised_process import SupervisedProcess
 from store.background import Background
 from tests.ops.systems import DEADLINE_S
 
@@ -17,7 +17,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_bug_between_two_starts_is_told_and_the_process_is_started_all_the_same(
+async def test_a_bug_between_two_starts_is_logged_and_the_process_still_restarts(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     background = Background()
@@ -26,7 +26,7 @@ async def test_a_bug_between_two_starts_is_told_and_the_process_is_started_all_t
     def last_words() -> str:
         raise UnicodeError("what it wrote cannot be read")
 
-    part = Part(
+    process = SupervisedProcess(
         "worker-1",
         lambda: ["sh", "-c", f"echo $$ >> {pid}; exec sleep 600"],
         environment={**os.environ},
@@ -41,4 +41,4 @@ async def test_a_bug_between_two_starts_is_told_and_the_process_is_started_all_t
 
     assert background.failures == {"process": 1}
     assert "process of worker-1 failed, restarting it" in caplog.text
-    await part.stop(DEADLINE_S)
+    await process.stop(DEADLINE_S)

@@ -1,4 +1,4 @@
-"""The blobs as the settings say."""
+"""Blobs opened according to the settings."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def environment(endpoint: str, data: Path, **changes: str) -> dict[str, str]:
         ({"S3_CA_FILE": "/nowhere"}, "PHOTOLOG_S3_CA_FILE: /nowhere cannot be used"),
     ],
 )
-async def test_settings_that_cannot_be_meant_are_named_before_anything_is_sent(
+async def test_contradictory_settings_are_named_before_anything_is_sent(
     tmp_path: Path, changes: dict[str, str], message: str
 ) -> None:
     settings = load(environment("http://127.0.0.1:1", tmp_path, **changes)).settings
@@ -47,7 +47,9 @@ async def test_settings_that_cannot_be_meant_are_named_before_anything_is_sent(
     assert message in str(error.value)
 
 
-async def test_what_the_server_refuses_is_named(minio: MinioServer, tmp_path: Path) -> None:
+async def test_a_rejection_by_the_server_names_the_setting(
+    minio: MinioServer, tmp_path: Path
+) -> None:
     settings = load(environment(minio.url, tmp_path, S3_ACCESS_KEY="nobody")).settings
 
     with pytest.raises(UserError, match="PHOTOLOG_S3_ACCESS_KEY: the server does not know"):
@@ -55,9 +57,7 @@ async def test_what_the_server_refuses_is_named(minio: MinioServer, tmp_path: Pa
             pass
 
 
-async def test_a_server_without_tls_is_not_asked_with_tls(
-    minio: MinioServer, tmp_path: Path
-) -> None:
+async def test_an_https_endpoint_without_tls_is_named(minio: MinioServer, tmp_path: Path) -> None:
     endpoint = minio.url.replace("http:", "https:")
     settings = load(environment(endpoint, tmp_path)).settings
 
@@ -66,7 +66,7 @@ async def test_a_server_without_tls_is_not_asked_with_tls(
             pass
 
 
-async def test_a_patient_process_waits_for_the_server_and_another_does_not(
+async def test_a_patient_process_waits_for_the_server_and_others_do_not(
     own_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = MinioServer(own_folder)
@@ -85,7 +85,7 @@ async def test_a_patient_process_waits_for_the_server_and_another_does_not(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait_and_store)
         with anyio.fail_after(10):
-            while "waiting for the photos' bucket" not in caplog.text:
+            while "waiting for the bucket" not in caplog.text:
                 await anyio.sleep(0.01)
         await anyio.to_thread.run_sync(server.start)
 

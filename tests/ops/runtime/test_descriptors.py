@@ -6,18 +6,18 @@ import pytest
 
 from gateway.http.limits import Limits
 from ops.errors import UserError
-from ops.runtime.descriptors import A_CONNECTION, FEWEST, KEPT, fitted
+from ops.runtime.descriptors import MIN_CONNECTIONS, PER_CONNECTION, RESERVED, fitted
 
 
 def test_connections_that_fit_stay_as_they_are_set() -> None:
-    enough = KEPT + A_CONNECTION * Limits().connections
+    enough = RESERVED + PER_CONNECTION * Limits().connections
 
     assert fitted(Limits(), enough) == (Limits(), "")
     assert fitted(Limits(), resource.RLIM_INFINITY) == (Limits(), "")
 
 
-def test_more_than_fit_are_lowered_together_with_the_parts_of_one_address_and_client() -> None:
-    limits, note = fitted(Limits(), KEPT + A_CONNECTION * 1_000)
+def test_limits_are_lowered_together_with_those_of_one_address_and_client() -> None:
+    limits, note = fitted(Limits(), RESERVED + PER_CONNECTION * 1_000)
 
     assert limits.connections == 1_000
     assert limits.connections_per_address == 250
@@ -25,9 +25,9 @@ def test_more_than_fit_are_lowered_together_with_the_parts_of_one_address_and_cl
     assert note.startswith("lowered from 4,000 to 1,000, because this process may open ")
 
 
-def test_too_few_descriptors_are_refused_with_what_to_do() -> None:
+def test_too_few_descriptors_are_rejected_with_what_to_do() -> None:
     with pytest.raises(UserError, match=r"raise its limit \(ulimit -n, LimitNOFILE\)"):
-        fitted(Limits(), KEPT + A_CONNECTION * FEWEST - 1)
+        fitted(Limits(), RESERVED + PER_CONNECTION * MIN_CONNECTIONS - 1)
 
 
 def test_the_limit_is_raised_as_far_as_the_system_allows() -> None:
@@ -36,6 +36,6 @@ def test_the_limit_is_raised_as_far_as_the_system_allows() -> None:
         "from ops.runtime.descriptors import raise_limit; print(raise_limit())"
     )
 
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
-    assert said.stdout.strip() == "128", said.stderr
+    assert done.stdout.strip() == "128", done.stderr

@@ -1,4 +1,4 @@
-"""A gateway that may open no more files: it refuses, and afterwards all is as before."""
+"""A gateway that runs out of file descriptors rejects requests, and recovers afterwards."""
 
 import resource
 import socket
@@ -18,7 +18,7 @@ SPARE = 4
 
 
 def test_a_gateway_without_descriptors_recovers_with_them(shared_system: System) -> None:
-    """Its limit is lowered while it runs, as no bound of its own can foresee."""
+    """The limit is lowered while it runs, which none of its own bounds can anticipate."""
     host, port = shared_system.url.removeprefix("http://").split(":")
     token = shared_system.photolog("token", "--client", "alice").stdout.strip()
     gateway = shared_system.pid_of("gateway") or 0
@@ -37,7 +37,7 @@ def test_a_gateway_without_descriptors_recovers_with_them(shared_system: System)
                 crowd = stack.enter_context(socket.create_connection((host, int(port))))
                 crowd.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
             until = time.monotonic() + 2
-            while time.monotonic() < until:  # the hub looks twice a second
+            while time.monotonic() < until:  # the hub polls twice a second
                 client.get("/api/photos")
         resource.prlimit(gateway, resource.RLIMIT_NOFILE, before)
 
@@ -55,5 +55,5 @@ def test_a_gateway_without_descriptors_recovers_with_them(shared_system: System)
 
 
 def _descriptors(pid: int) -> int:
-    """The highest that is open: the kernel compares that one with the limit."""
+    """Return the highest open descriptor, which the kernel compares with the limit."""
     return max(int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir()) + 1

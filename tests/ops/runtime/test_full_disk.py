@@ -1,4 +1,4 @@
-"""A disk that is filled by uploads, with all of Photolog on it."""
+"""Uploads fill the disk that holds all of Photolog's data."""
 
 import os
 import re
@@ -24,7 +24,7 @@ PHOTO_BYTES = 4_000_000
 
 @pytest.fixture
 def data(data: Path) -> Generator[Path]:
-    """A data folder on a disk of its own, which is small."""
+    """A data folder on a small disk of its own."""
     disk = data.parent / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -37,7 +37,7 @@ def data(data: Path) -> Generator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_uploads_stop_before_the_disk_is_full_and_go_on_after_a_deletion(system: System) -> None:
+def test_uploads_stop_before_the_disk_is_full_and_continue_after_a_deletion(system: System) -> None:
     with httpx.Client(base_url=system.url, headers=system.login(), timeout=30) as client:
 
         def upload() -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Log, pictures and read model that are not of one system, by mistake."""
+"""Log, photos and read model that belong to different systems by mistake."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.servers import url_in, valkey
 from tests.store.commands import upload
 
 
-async def test_pictures_of_no_log_become_those_of_one_without_events(
+async def test_blobs_of_no_log_are_assigned_to_a_log_without_events(
     log: Log, tmp_path: Path
 ) -> None:
     blobs = FolderBlobs(tmp_path)
@@ -30,37 +30,35 @@ async def test_pictures_of_no_log_become_those_of_one_without_events(
     assert await refuse_others(log, blobs, setting="PHOTOLOG_DATA")
 
 
-async def test_a_log_with_events_takes_no_other_place_for_its_pictures(
-    log: Log, tmp_path: Path
-) -> None:
+async def test_a_log_with_events_rejects_blobs_of_no_log(log: Log, tmp_path: Path) -> None:
     await log.execute(upload(), client_id="alice", context=CONTEXT)
 
-    with pytest.raises(UserError, match=f"belong to no log, and log {log.log_id} has events"):
+    with pytest.raises(UserError, match=f"belong to no log, but log {log.log_id} has events"):
         await check(log, FolderBlobs(tmp_path), setting="PHOTOLOG_DATA")
 
     assert not (tmp_path / KEY).exists()
 
 
 AUDITS = (("reconcile", "--remove", "--older-than", "1s"), ("projections", "rebuild"))
-"""Commands that change what is in the folder, by what is in the log."""
+"""Commands that change the folder according to the log."""
 
 
 @pytest.mark.parametrize("command", [*AUDITS, ("verify",), ("projections", "list")])
-def test_a_server_without_a_log_is_no_empty_log(
+def test_a_server_without_a_log_does_not_count_as_an_empty_log(
     shared_system: System, own_folder: Path, command: tuple[str, ...]
 ) -> None:
     with valkey(own_folder):
         url = url_in(own_folder)
-        told = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
+        done = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
         keys = asyncio.run(_keys(url))
 
-    assert told.exit_code == 1
-    assert "PHOTOLOG_REDIS_URL: there is no log at" in told.stderr
+    assert done.exit_code == 1
+    assert "PHOTOLOG_REDIS_URL: there is no log at" in done.stderr
     assert keys == 0
 
 
 @pytest.mark.parametrize("command", [*AUDITS, ("projections", "list")])
-def test_nothing_is_done_to_the_folder_by_the_log_of_others(
+def test_another_systems_log_changes_nothing_in_the_folder(
     shared_system: System, own_folder: Path, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     _uploaded(shared_system, tmp_path)
@@ -70,15 +68,15 @@ def test_nothing_is_done_to_the_folder_by_the_log_of_others(
     with valkey(own_folder):
         url = url_in(own_folder)
         asyncio.run(_another_log(url))
-        told = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
+        done = run("--data", str(shared_system.data), *command, PHOTOLOG_REDIS_URL=url)
 
-    assert told.exit_code == 1
-    assert "belong to two systems" in told.stderr
+    assert done.exit_code == 1
+    assert "belong to two systems" in done.stderr
     assert set(blobs.glob("originals/*/*")) == originals != set()
     assert (shared_system.data / "read-model" / "current").read_text() == model
 
 
-def test_up_says_once_that_log_and_folder_are_of_two_systems_and_ends(
+def test_up_reports_once_that_log_and_folder_belong_to_two_systems_and_ends(
     own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = tmp_path / "data" / "blobs" / KEY
@@ -94,7 +92,7 @@ def test_up_says_once_that_log_and_folder_are_of_two_systems_and_ends(
     assert "started again" not in up.stderr
 
 
-def test_up_says_once_that_a_server_must_not_hold_the_log(
+def test_up_reports_an_unsuitable_server_once(
     own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with valkey(own_folder, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as url:
@@ -107,11 +105,11 @@ def test_up_says_once_that_a_server_must_not_hold_the_log(
 
 
 def _uploaded(system: System, folder: Path) -> str:
-    """The id of a photo that is completed."""
+    """Upload a photo, wait until it is completed, and return its id."""
     picture = folder / "a.jpg"
     picture.write_bytes(jpeg())
-    told = run("--data", str(system.data), "upload", "--wait", "--json", str(picture))
-    return json.loads(told.stdout.splitlines()[0])["photoId"]
+    done = run("--data", str(system.data), "upload", "--wait", "--json", str(picture))
+    return json.loads(done.stdout.splitlines()[0])["photoId"]
 
 
 async def _keys(url: str) -> int:

@@ -1,4 +1,4 @@
-"""Roles in processes of their own, without a supervisor."""
+"""Roles as processes without a supervisor."""
 
 import os
 import random
@@ -20,7 +20,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 from ops.config.settings import Settings
 from ops.errors import UserError
 from ops.process.embedded_valkey import Valkey
-from ops.process.parent_death import leashed
+from ops.process.parent_death import bound_to_parent
 from ops.runtime import wiring
 from store.errors import Unavailable
 from tests.ops.conftest import run
@@ -28,13 +28,13 @@ from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, wait_until
 from tests.ports import free_port
 from tests.servers import valkey
 
-STARTING = "still not ready"
-"""What `up` may say on a slow machine."""
+STARTING = "waiting for the gateway to be ready"
+"""What `up` may log on a slow machine."""
 
 
 @contextmanager
 def _role(data: Path, role: str, **settings: str) -> "Generator[subprocess.Popen[bytes]]":
-    """A role whose standard error goes to ``<role>.log`` beside the data folder."""
+    """Run a role; its standard error goes to ``<role>.log`` beside the data folder."""
     environment = {f"PHOTOLOG_{name.upper()}": value for name, value in settings.items()}
     with (data.parent / f"{role}.log").open("wb") as log:
         process = subprocess.Popen(
@@ -48,7 +48,7 @@ def _role(data: Path, role: str, **settings: str) -> "Generator[subprocess.Popen
 
 
 @pytest.mark.parametrize("role", ["gateway", "projector", "worker"])
-def test_a_role_waits_for_redis_saying_so_once_and_ends_when_told(data: Path, role: str) -> None:
+def test_a_role_waits_for_redis_logs_it_once_and_stops_at_a_signal(data: Path, role: str) -> None:
     log = data.parent / f"{role}.log"
     nowhere = f"unix://{data.parent}/none.sock"
     with _role(data, role, redis_url=nowhere, port="0", decoders="1") as process:
@@ -72,10 +72,10 @@ TEMPORARY = {
 def temporary(
     request: pytest.FixtureRequest, own_folder: Path
 ) -> Generator[tuple[str, str, Callable[[], None]]]:
-    """The URL of a server that no role can use yet, what is said of it, and how it heals."""
+    """The URL of a server that is unusable for now, what a role logs, and how it recovers."""
     port = free_port()
     url, tcp = f"redis://127.0.0.1:{port}", ("--port", str(port), "--bind", "127.0.0.1")
-    said = TEMPORARY[request.param]
+    reason = TEMPORARY[request.param]
     server = partial(valkey, own_folder, *tcp)
 
     def tell(*command: str) -> Callable[[], None]:
@@ -90,7 +90,7 @@ def temporary(
         match request.param:
             case "a server that is a replica":
                 stack.enter_context(server("--replicaof", "127.0.0.1 9"))
-                yield url, said, tell("REPLICAOF", "NO", "ONE")
+                yield url, reason, tell("REPLICAOF", "NO", "ONE")
             case "a server that loads its data":
                 often = "--loading-process-events-interval-bytes", "1024"
                 stack.enter_context(server("--enable-debug-command", "yes", *often))
@@ -100,13 +100,13 @@ def temporary(
                 loading = Thread(target=suppressed(tell("DEBUG", "RELOAD")), daemon=True)
                 loading.start()
                 wait_until(lambda: is_loading(port), "the server loads its data")
-                yield url, said, tell("CONFIG", "SET", "key-load-delay", "0")
+                yield url, reason, tell("CONFIG", "SET", "key-load-delay", "0")
             case "a name that is not known":
-                yield url.replace("127.0.0.1", "nobody.invalid"), said, lambda: None
+                yield url.replace("127.0.0.1", "nobody.invalid"), reason, lambda: None
             case _:
                 stack.enter_context(server("--cluster-enabled", "yes"))
                 fill = tell("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-                yield url.replace("redis:", "redis+cluster:"), said, fill
+                yield url.replace("redis:", "redis+cluster:"), reason, fill
 
 
 def is_loading(port: int) -> bool:
@@ -126,17 +126,17 @@ def suppressed(work: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-async def test_a_role_waits_for_what_may_heal_and_says_so(
+async def test_a_role_waits_for_a_temporary_problem_and_logs_it(
     data: Path,
     temporary: tuple[str, str, Callable[[], None]],
     caplog: pytest.LogCaptureFixture,
     prefix: str,
 ) -> None:
-    url, said, heal = temporary
+    url, reason, heal = temporary
     settings = Settings(data=str(data), redis_url=url)
 
     async def says() -> None:
-        while said not in caplog.text:
+        while reason not in caplog.text:
             await anyio.sleep(0.05)
 
     with anyio.fail_after(DEADLINE_S):
@@ -150,7 +150,7 @@ async def test_a_role_waits_for_what_may_heal_and_says_so(
             tasks.start_soon(join)
             await says()
             assert "waiting for Redis" in caplog.text
-            with pytest.raises(Unavailable, match=said):
+            with pytest.raises(Unavailable, match=reason):
                 async with wiring.open_log(settings):
                     pass
             heal()
@@ -160,7 +160,7 @@ async def test_a_role_waits_for_what_may_heal_and_says_so(
                 await joined.wait()
 
 
-async def test_a_replica_that_stays_one_ends_a_role_and_its_master_is_named(
+async def test_a_permanent_replica_ends_a_role_and_its_master_is_named(
     data: Path, own_folder: Path
 ) -> None:
     with valkey(own_folder, "--replicaof", "127.0.0.1 9") as url:
@@ -187,22 +187,22 @@ OF_A_SYSTEM = [
 
 
 @pytest.mark.parametrize(
-    ("role", "settings", "said"),
+    ("role", "settings", "message"),
     [
         *((role, *each) for role in ("gateway", "projector", "worker") for each in WRONG),
         *(("up", *each) for each in [*WRONG, *OF_A_SYSTEM]),
         *(("reconcile", *each) for each in WRONG[:1]),
     ],
 )
-def test_settings_that_cannot_be_meant_end_a_role_before_it_begins(
-    data: Path, role: str, settings: dict[str, str], said: str
+def test_contradictory_settings_end_a_role_at_its_start(
+    data: Path, role: str, settings: dict[str, str], message: str
 ) -> None:
     variables = {f"PHOTOLOG_{name.upper()}": value for name, value in settings.items()}
 
     shown = run(role, "--data", str(data), PHOTOLOG_PORT="0", **variables)
 
     assert shown.exit_code == 1
-    assert shown.stderr.splitlines()[-1].startswith(f"Error: {said}")
+    assert shown.stderr.splitlines()[-1].startswith(f"Error: {message}")
     assert "waiting for" not in shown.stderr
     assert not data.exists()
 
@@ -219,12 +219,12 @@ def test_roles_find_each_other_without_a_supervisor(data: Path, valkey_url: str)
         for process in (gateway, projector):
             process.send_signal(signal.SIGINT)
             assert process.wait(DEADLINE_S) == 0
-    said = {role: (data.parent / f"{role}.log").read_text() for role in ("projector", "gateway")}
-    assert all(f"joined the log at {valkey_url}, partitions: 1\n" in text for text in said.values())
-    assert f"answers at http://127.0.0.1:{port}\n" in said["gateway"]
-    assert said["projector"].count("\n") == 1
-    assert "the log is on one server without a replica" in said["gateway"]
-    assert said["gateway"].count("\n") == 3
+    logs = {role: (data.parent / f"{role}.log").read_text() for role in ("projector", "gateway")}
+    assert all(f"opened the log at {valkey_url}, partitions: 1\n" in text for text in logs.values())
+    assert f"listening at http://127.0.0.1:{port}\n" in logs["gateway"]
+    assert logs["projector"].count("\n") == 1
+    assert "the log is on one server without a replica" in logs["gateway"]
+    assert logs["gateway"].count("\n") == 3
 
 
 def _answers(url: str) -> bool:
@@ -234,17 +234,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_up_takes_a_redis_of_ones_own_and_as_many_workers_as_asked_for(
+def test_up_uses_an_external_redis_and_the_requested_number_of_workers(
     data: Path, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_REDIS_URL", valkey_url)
     monkeypatch.setenv("PHOTOLOG_DECODERS", "1")
     with System(data, "--workers", "2") as system:
-        said = [line for line in system.log.read_text().splitlines() if STARTING not in line]
+        lines = [line for line in system.log.read_text().splitlines() if STARTING not in line]
         roles = {role: system.pid_of(role) for role in ("valkey", "worker-1", "worker-2")}
         assert system.stop() == 0
 
-    [risk] = said
+    [risk] = lines
     assert "WARNING PHOTOLOG_APPEND_WAIT_REPLICAS: the log is on one server without a rep" in risk
     assert roles["valkey"] is None
     assert roles["worker-1"] is not None
@@ -260,7 +260,7 @@ async def test_a_command_does_not_wait_for_redis(data: Path) -> None:
             pass
 
 
-async def test_a_server_of_the_settings_that_does_not_answer_is_named(data: Path) -> None:
+async def test_an_unavailable_server_is_named_with_its_setting(data: Path) -> None:
     settings = Settings(data=str(data), redis_url=f"unix://{data}/nobody.sock")
 
     with pytest.raises(Unavailable, match=r"^PHOTOLOG_REDIS_URL: Redis did not answer"):
@@ -268,11 +268,11 @@ async def test_a_server_of_the_settings_that_does_not_answer_is_named(data: Path
             pass
 
 
-async def test_a_patient_caller_gets_the_log_as_soon_as_redis_is_there(data: Path) -> None:
+async def test_a_patient_caller_gets_the_log_as_soon_as_redis_answers(data: Path) -> None:
     valkey = Valkey(data / "valkey")
     command = valkey.prepare()
     settings = Settings(data=str(data), partitions=3)
-    process = subprocess.Popen(leashed(command))
+    process = subprocess.Popen(bound_to_parent(command))
     try:
         async with wiring.open_log(settings, patient=True) as log:
             assert log.partitions == 3

@@ -45,7 +45,7 @@ def test_after_a_rotation_both_keys_verify_and_the_new_one_signs(path: Path) -> 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_key_that_verifies_no_longer_is_dropped(path: Path) -> None:
+def test_an_expired_key_is_dropped(path: Path) -> None:
     (first,) = read(path)
     rotate(path, -60)
 
@@ -55,7 +55,7 @@ def test_a_key_that_verifies_no_longer_is_dropped(path: Path) -> None:
     assert len(keys) == 2
 
 
-def test_a_rotation_does_not_lengthen_the_time_of_an_earlier_key(path: Path) -> None:
+def test_a_rotation_does_not_extend_an_earlier_key(path: Path) -> None:
     _, first = rotate(path, HOUR_S)
 
     *_, again = rotate(path, 10 * HOUR_S)
@@ -63,7 +63,7 @@ def test_a_rotation_does_not_lengthen_the_time_of_an_earlier_key(path: Path) -> 
     assert (again.id, again.until) == (first.id, pytest.approx(first.until, abs=1))
 
 
-def test_a_retired_key_counts_no_more(path: Path) -> None:
+def test_a_retired_key_no_longer_verifies(path: Path) -> None:
     (leaked,) = read(path)
     old = token(Tokens(read(path)))
 
@@ -72,11 +72,11 @@ def test_a_retired_key_counts_no_more(path: Path) -> None:
     assert new.id != leaked.id
     with pytest.raises(AuthError):
         Tokens(read(path)).verify(old)
-    with pytest.raises(UserError, match="there is no key 'nonsense'"):
+    with pytest.raises(UserError, match="no key has the id 'nonsense'"):
         rotate(path, HOUR_S, retired="nonsense")
 
 
-def test_rotations_at_once_lose_no_key(path: Path) -> None:
+def test_concurrent_rotations_lose_no_key(path: Path) -> None:
     threads = [threading.Thread(target=rotate, args=(path, HOUR_S)) for _ in range(5)]
     for thread in threads:
         thread.start()
@@ -86,7 +86,7 @@ def test_rotations_at_once_lose_no_key(path: Path) -> None:
     assert len({key.id for key in read(path)}) == 6
 
 
-def test_a_process_notices_that_the_file_has_changed(path: Path) -> None:
+def test_a_process_reloads_a_changed_file(path: Path) -> None:
     tokens = Tokens(KeyFile(path))
     old = token(tokens)
     (leaked,) = read(path)
@@ -115,7 +115,7 @@ def test_a_file_that_becomes_unusable_changes_nothing(path: Path, content: bytes
         time.sleep(0.05)
 
 
-def test_the_secret_of_before_verifies_and_does_not_sign() -> None:
+def test_the_previous_secret_verifies_and_does_not_sign() -> None:
     before = Tokens(keys_in(Settings(secret=FIRST)))
     after = Tokens(keys_in(Settings(secret=SECOND, previous_secret=FIRST)))
 

@@ -28,7 +28,7 @@ def _upload(system: System, picture: bytes) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-def test_a_person_gets_an_address_a_folder_and_a_way_to_sign_in_to_upload_and_to_stop(
+def test_the_start_shows_address_folder_sign_in_upload_and_how_to_stop(
     shared_system: System,
 ) -> None:
     assert f"{program()} link --data {shared_system.data}" in shared_system.welcome
@@ -41,7 +41,7 @@ def test_a_person_gets_an_address_a_folder_and_a_way_to_sign_in_to_upload_and_to
     assert answer.json()["items"] == []
 
 
-def test_what_is_kept_is_closed_to_others(shared_system: System) -> None:
+def test_data_is_unreadable_for_other_users(shared_system: System) -> None:
     def mode(path: Path) -> int:
         return stat.S_IMODE(path.stat().st_mode)
 
@@ -51,7 +51,7 @@ def test_what_is_kept_is_closed_to_others(shared_system: System) -> None:
     assert mode(shared_system.data / "valkey") == 0o700
 
 
-def test_every_role_that_is_killed_is_started_again_and_photos_go_on(shared_system: System) -> None:
+def test_every_killed_role_is_restarted_and_photos_continue(shared_system: System) -> None:
     before = {role: shared_system.pid_of(role) for role in ROLES}
     assert None not in before.values()
 
@@ -61,12 +61,12 @@ def test_every_role_that_is_killed_is_started_again_and_photos_go_on(shared_syst
     for role, pid in before.items():
         wait_until(lambda r=role, p=pid: shared_system.pid_of(r) not in (None, p), f"a new {role}")
     assert _upload(shared_system, jpeg())["status"] == "completed"
-    said = shared_system.log.read_text()
+    output = shared_system.log.read_text()
     for role in ROLES:
-        assert f"{role} was ended by SIGKILL" in said
+        assert f"{role} was killed by SIGKILL" in output
 
 
-def test_callers_wait_while_the_gateway_is_started_again(shared_system: System) -> None:
+def test_callers_wait_while_the_gateway_restarts(shared_system: System) -> None:
     os.kill(shared_system.pid_of("gateway") or 0, signal.SIGKILL)
 
     answer = httpx.get(f"{shared_system.url}/health/live", timeout=DEADLINE_S)
@@ -74,7 +74,7 @@ def test_callers_wait_while_the_gateway_is_started_again(shared_system: System) 
     assert answer.status_code == 200
 
 
-def test_a_second_system_on_the_same_folder_says_which_process_the_first_is(
+def test_a_second_system_on_the_same_folder_names_the_process_of_the_first(
     shared_system: System,
 ) -> None:
     second = shared_system.photolog("up", "--port", "0")
@@ -87,7 +87,7 @@ def test_a_second_system_on_the_same_folder_says_which_process_the_first_is(
     assert "Traceback" not in second.stderr
 
 
-def test_sigterm_ends_everything_in_order_with_status_0_though_somebody_watches(
+def test_sigterm_ends_everything_in_order_with_status_0_despite_a_watcher(
     system: System,
 ) -> None:
     assert len(system.alive()) >= 5
@@ -103,11 +103,11 @@ def test_sigterm_ends_everything_in_order_with_status_0_though_somebody_watches(
     assert "Traceback" not in system.log.read_text()
     assert not (system.data / "url").exists()
     assert not (system.data / "valkey" / "valkey.sock").exists()
-    assert "killed" not in system.log.read_text()
+    assert "did not end within" not in system.log.read_text()
     assert "bye bye" in (system.data / "valkey" / "valkey.log").read_text()
 
 
-def test_a_system_that_is_told_to_stop_before_it_is_ready_stops(data: Path) -> None:
+def test_a_signal_stops_a_system_that_is_not_ready_yet(data: Path) -> None:
     with subprocess.Popen(
         [*PHOTOLOG, "up", "--data", str(data), "--port", "0"], stdout=subprocess.PIPE, text=True
     ) as up:
@@ -119,7 +119,7 @@ def test_a_system_that_is_told_to_stop_before_it_is_ready_stops(data: Path) -> N
     assert up.returncode == 0
 
 
-def test_all_in_the_data_folder_is_its_users_alone(shared_system: System) -> None:
+def test_everything_in_the_data_folder_belongs_to_its_user_alone(shared_system: System) -> None:
     _upload(shared_system, jpeg())
     shared_system.photolog("projections", "rebuild").check_returncode()
 
@@ -127,14 +127,14 @@ def test_all_in_the_data_folder_is_its_users_alone(shared_system: System) -> Non
     open_to_others: list[str] = []
     for path in shared_system.data.rglob("*"):
         kept.discard(path.name)
-        with suppress(FileNotFoundError):  # a draft, gone meanwhile
+        with suppress(FileNotFoundError):  # a draft that is gone
             if path.lstat().st_mode & 0o077:
                 open_to_others.append(str(path.relative_to(shared_system.data)))
     assert open_to_others == []
     assert kept == set()
 
 
-def test_a_supervisor_that_is_killed_takes_all_with_it_and_nothing_is_lost(data: Path) -> None:
+def test_a_killed_supervisor_ends_all_processes_and_nothing_is_lost(data: Path) -> None:
     picture = jpeg()
     with System(data) as system:
         photo = _upload(system, picture)
@@ -150,7 +150,7 @@ def test_a_supervisor_that_is_killed_takes_all_with_it_and_nothing_is_lost(data:
 
 def test_a_second_ctrl_c_kills_at_once(system: System) -> None:
     gateway = system.pid_of("gateway") or 0
-    os.kill(gateway, signal.SIGSTOP)  # so that it does not end when asked
+    os.kill(gateway, signal.SIGSTOP)  # so that it ignores SIGTERM
     began = time.monotonic()
 
     system.process.send_signal(signal.SIGINT)
@@ -173,18 +173,18 @@ def test_a_port_in_use_is_named_with_its_setting(data: Path) -> None:
     assert "Traceback" not in up.stderr
 
 
-def test_a_data_folder_that_cannot_be_made_is_named_with_its_setting(tmp_path: Path) -> None:
+def test_an_impossible_data_folder_is_named_with_its_setting(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
 
     up = photolog("up", "--data", str(file / "data"), "--port", "0")
 
     assert up.returncode == 1
-    assert f"PHOTOLOG_DATA: the folder {file}/data cannot be used" in up.stderr
+    assert f"PHOTOLOG_DATA: cannot use the folder {file}/data" in up.stderr
     assert "Traceback" not in up.stderr
 
 
-def test_a_damaged_log_ends_the_start_with_what_valkey_says(data: Path) -> None:
+def test_a_damaged_log_ends_the_start_with_valkeys_message(data: Path) -> None:
     folder = data / "valkey" / "appendonlydir"
     folder.mkdir(parents=True)
     manifest = "file appendonly.aof.1.incr.aof seq 1 type i\n"
@@ -206,11 +206,11 @@ def test_files_in_the_place_of_folders_end_the_start_with_a_reason(data: Path) -
     up = photolog("up", "--data", str(data), "--port", "0")
 
     assert up.returncode == 1
-    assert f"the folder {data}/blobs cannot be used" in up.stderr
+    assert f"cannot use the folder {data}/blobs" in up.stderr
     assert "Traceback" not in up.stderr
 
 
-def test_metrics_ports_that_are_too_high_are_refused_with_the_settings_name(
+def test_metrics_ports_that_are_too_high_are_rejected_with_the_settings_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_METRICS_PORT", "65534")

@@ -18,7 +18,7 @@ ABOUT = Subject(trace_id="t1", photo_id="p1", job_id="j1")
 
 @pytest.fixture
 def configured() -> Generator[None]:
-    """Puts the logging of this process back as it was."""
+    """Restore the logging of this process after the test."""
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     yield
@@ -30,7 +30,7 @@ def configure(log_format: str, level: str = "info") -> None:
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_json_line_has_the_ids_of_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_json_line_has_the_ids_of_its_subject(capsys: pytest.CaptureFixture[str]) -> None:
     configure("json")
 
     logging.getLogger("photolog.worker").warning("%s waits", "it", extra={"subject": ABOUT})
@@ -49,7 +49,7 @@ def test_a_json_line_has_the_ids_of_what_it_is_about(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_text_line_ends_with_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_line_ends_with_the_ids(capsys: pytest.CaptureFixture[str]) -> None:
     configure("text")
 
     logging.getLogger("photolog.worker").info("it waits", extra={"subject": ABOUT})
@@ -59,7 +59,7 @@ def test_a_text_line_ends_with_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("configured")
-async def test_without_them_it_is_about_what_the_task_works_on(
+async def test_without_a_subject_the_ids_are_those_of_the_running_task(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     configure("json")
@@ -73,9 +73,7 @@ async def test_without_them_it_is_about_what_the_task_works_on(
 
 
 @pytest.mark.usefixtures("configured")
-async def test_an_event_that_was_appended_is_one_line(
-    log: Log, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_an_appended_event_is_one_line(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     configure("json")
     log.observe = Telemetry("worker").appended
     command = upload()
@@ -92,7 +90,9 @@ async def test_an_event_that_was_appended_is_one_line(
 
 
 @pytest.mark.usefixtures("configured")
-async def test_by_default_events_are_no_lines(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_by_default_events_are_not_logged(
+    log: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
     configure("text", Settings().log_level)
     log.observe = Telemetry("worker").appended
 
@@ -122,7 +122,7 @@ def test_the_security_log_is_written_whatever_the_level(
 
 
 @pytest.mark.usefixtures("configured")
-def test_a_message_cannot_look_like_two(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_message_cannot_look_like_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
     configure("text")
 
     logging.getLogger("photolog.worker").warning("it\n12:00:00 worker-1 INFO all is well\x1b[2J")

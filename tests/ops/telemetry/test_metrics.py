@@ -1,4 +1,4 @@
-"""The metrics that the roles of a running system serve are those of ``ops.telemetry.metrics``."""
+"""The roles of a running system serve exactly the metrics of ``ops.telemetry.metrics``."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def worked(shared_system: System) -> System:
-    """A system through which two photos went, a bad one among them, and a nosy visitor."""
+    """A system that has processed a good and a bad photo, and rejected an intruder."""
     good, bad = shared_system.data.parent / "good.jpg", shared_system.data.parent / "bad.jpg"
     good.write_bytes(jpeg())
     bad.write_bytes(b"\xff\xd8\xff\xe0 not a picture")
@@ -64,7 +64,7 @@ def url_of(system: System, role: str) -> str:
 
 
 def served(system: System, role: str) -> dict[str, Family]:
-    """Families by the names that ``METRICS`` has."""
+    """Return the served families by their names in ``METRICS``."""
     text = httpx.get(url_of(system, role)).raise_for_status().text
     families = list(text_string_to_metric_families(text))
     return {f"{each.name}{'_total' * (each.type == 'counter')}": each for each in families}
@@ -105,7 +105,7 @@ def test_every_metric_has_a_value_once_there_was_work(worked: System) -> None:
     }
 
 
-def test_labels_hold_a_few_words_of_ours(worked: System) -> None:
+def test_labels_hold_only_fixed_words(worked: System) -> None:
     for name in ROLES:
         for each, family in served(worked, name).items():
             for sample in family.samples:
@@ -118,7 +118,7 @@ def test_labels_hold_a_few_words_of_ours(worked: System) -> None:
                         assert label in ("le", "status"), (each, label)
 
 
-def test_what_the_photos_went_through_is_counted(worked: System) -> None:
+def test_the_processing_of_photos_is_counted(worked: System) -> None:
     families = served(worked, "worker-1")
 
     def count(name: str, **labels: str) -> float:
@@ -139,7 +139,7 @@ def test_what_the_photos_went_through_is_counted(worked: System) -> None:
     assert projected == served(worked, "gateway")["photolog_log_events"].samples[0].value
 
 
-def test_all_but_the_gateway_listen_on_the_loopback_alone(worked: System) -> None:
+def test_all_roles_but_the_gateway_listen_on_the_loopback_alone(worked: System) -> None:
     for name in ROLES:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url_of(worked, name))
     folder = worked.data / "metrics"
@@ -147,7 +147,7 @@ def test_all_but_the_gateway_listen_on_the_loopback_alone(worked: System) -> Non
 
 
 @pytest.mark.usefixtures("one_process")
-def test_a_role_that_is_killed_is_counted_and_found_again(system: System) -> None:
+def test_a_killed_role_is_counted_and_its_metrics_are_served_again(system: System) -> None:
     before = url_of(system, "projector")
     os.kill(system.pid_of("projector") or 0, signal.SIGKILL)
 
@@ -165,7 +165,7 @@ def test_a_role_that_is_killed_is_counted_and_found_again(system: System) -> Non
 
 
 @pytest.mark.usefixtures("one_process")
-def test_a_port_of_ones_own_is_the_first_of_several(
+def test_the_metrics_port_setting_is_the_first_of_several(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
@@ -178,12 +178,12 @@ def test_a_port_of_ones_own_is_the_first_of_several(
         assert url_of(system, "gateway") == f"{system.url}/metrics"
 
 
-def test_what_is_shown_must_be_described() -> None:
+def test_only_described_metrics_can_be_exposed() -> None:
     with pytest.raises(KeyError):
         Metrics("up").exposition({"job_queue_size": {("validation", "high"): 1}})
 
 
-def test_a_bucket_counts_what_is_up_to_its_bound() -> None:
+def test_a_bucket_counts_values_up_to_and_including_its_bound() -> None:
     found = Distribution((1, 10))
 
     for value in (0, 1, 1.5, 10, 11):

@@ -16,15 +16,15 @@ DEADLINE_S = 10.0
 
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncGenerator[int]:
-    """That of a listener whose metrics are ``up 1``."""
+    """The port of a server whose metrics are ``up 1``."""
     async with metrics_served(lambda: b"up 1\n", tmp_path, "worker-1", "127.0.0.1", 0):
         yield int((tmp_path / "metrics" / "worker-1").read_text().split(":")[2].split("/")[0])
 
 
-async def exchange(port: int, said: bytes) -> bytes:
-    """What it answers until it closes the connection."""
+async def exchange(port: int, sent: bytes) -> bytes:
+    """Send the bytes, and return the answer until the connection is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(said)
+    writer.write(sent)
     with anyio.fail_after(DEADLINE_S):
         try:
             return await reader.read()
@@ -34,7 +34,7 @@ async def exchange(port: int, said: bytes) -> bytes:
             writer.close()
 
 
-async def test_it_answers_what_prometheus_asks_and_closes(port: int) -> None:
+async def test_it_answers_prometheus_and_closes_the_connection(port: int) -> None:
     answer = await exchange(port, b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n")
 
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -44,24 +44,24 @@ async def test_it_answers_what_prometheus_asks_and_closes(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [b"GET / HTTP/1.1\r\n\r\n", b"POST /metrics HTTP/1.1\r\n\r\n", b"\r\n\r\n", b"?\r\n\r\n"],
 )
-async def test_it_knows_nothing_else(port: int, said: bytes) -> None:
-    assert (await exchange(port, said)).startswith(b"HTTP/1.1 404 ")
+async def test_other_requests_get_404(port: int, sent: bytes) -> None:
+    assert (await exchange(port, sent)).startswith(b"HTTP/1.1 404 ")
 
 
-async def test_a_head_without_end_is_not_kept(port: int) -> None:
+async def test_an_endless_head_closes_the_connection(port: int) -> None:
     assert await exchange(port, b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 100_000) == b""
 
 
-async def test_who_says_nothing_is_let_go(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_is_closed(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_server, "PATIENCE_S", 0.05)
 
     assert await exchange(port, b"GET /met") == b""
 
 
-async def test_a_crowd_that_says_nothing_is_turned_away_and_then_others_are_served(
+async def test_too_many_silent_connections_are_closed_and_others_are_served_later(
     port: int,
 ) -> None:
     silent = [
@@ -91,7 +91,7 @@ async def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path) -> None:
     assert not (tmp_path / "metrics").exists()
 
 
-async def test_a_listener_for_all_is_announced_as_this_machine_reaches_it(tmp_path: Path) -> None:
+async def test_a_wildcard_address_is_announced_as_a_reachable_one(tmp_path: Path) -> None:
     async with metrics_served(lambda: b"up 1\n", tmp_path, "worker-1", "0.0.0.0", 0):
         url = (tmp_path / "metrics" / "worker-1").read_text()
 
@@ -107,14 +107,14 @@ async def test_an_address_of_another_machine_is_named_with_its_setting(tmp_path:
             pass
 
 
-async def test_the_url_goes_with_the_listener(tmp_path: Path) -> None:
+async def test_the_url_is_removed_with_the_server(tmp_path: Path) -> None:
     async with metrics_served(bytes, tmp_path, "worker-1", "127.0.0.1", 0):
         assert (tmp_path / "metrics" / "worker-1").exists()
 
     assert list((tmp_path / "metrics").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_keeps_nobody_from_work(
+def test_an_unwritable_folder_does_not_stop_a_role(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "metrics").write_text("a file in its place")
@@ -122,10 +122,10 @@ def test_a_folder_that_cannot_be_written_keeps_nobody_from_work(
     with announced(tmp_path, "worker-1", "http://127.0.0.1:1"):
         pass
 
-    assert "the URL of the metrics is not in" in caplog.text
+    assert "cannot write the URL of the metrics to" in caplog.text
 
 
-def test_what_killed_roles_left_is_forgotten(tmp_path: Path) -> None:
+def test_urls_of_killed_roles_are_removed(tmp_path: Path) -> None:
     forget(tmp_path)
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "worker-7").write_text("http://127.0.0.1:1/metrics")

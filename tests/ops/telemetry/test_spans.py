@@ -1,4 +1,4 @@
-"""Traces of a real system, as a collector gets them."""
+"""Traces of a real system, as a collector receives them."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ SPAN = Span(
 
 
 def _processed(system: System) -> dict[str, str]:
-    """Upload a photo in ``TRACE`` and wait for its end; the answer's body."""
+    """Upload a photo in ``TRACE``, wait until it is processed, and return the answer's body."""
     with httpx.Client(base_url=system.url, headers=system.login()) as client:
         answer = client.post(
             "/api/photos/upload",
@@ -65,8 +65,8 @@ def test_an_upload_and_all_that_follows_are_one_trace(
         monkeypatch.setenv("PHOTOLOG_OTLP_ENDPOINT", collector.url)
         with System(data) as system:
             photo = _processed(system)
-            assert system.stop() == 0  # which sends what was not sent yet
-            said = system.log.read_text()
+            assert system.stop() == 0  # which sends the remaining spans
+            output = system.log.read_text()
 
     spans = collector.trace(TRACE)
     by_id = {span.span_id: span for span in spans}
@@ -96,15 +96,17 @@ def test_an_upload_and_all_that_follows_are_one_trace(
     }
     assert not [span for span in collector.received if "/health" in span.name]
 
-    lines = [json.loads(line) for line in said.splitlines()]
+    lines = [json.loads(line) for line in output.splitlines()]
     of_photo = [line for line in lines if line.get("photo") == photo["photoId"]]
     assert {line["trace"] for line in of_photo} == {TRACE}
     assert {line["role"] for line in of_photo} == {"gateway", "worker-1"}
     assert len(of_photo) == 11
 
 
-async def test_a_span_arrives_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nobody is there, and nobody is asked
+async def test_a_span_arrives_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "HTTP_PROXY", "http://127.0.0.1:9"
+    )  # nothing listens there, and it must not be used
     with collecting() as collector:
         async with exporting(f"{collector.url}/", "worker", "worker-1") as send:
             send(SPAN)
@@ -128,7 +130,7 @@ async def test_a_span_arrives_as_it_was_given(monkeypatch: pytest.MonkeyPatch) -
 async def test_spans_of_a_role_that_is_cancelled_are_sent() -> None:
     """The projector ends by cancellation."""
     with collecting() as collector:
-        collector.takes_s = 0.5  # or its spans would arrive although nobody waits for them
+        collector.takes_s = 0.5  # otherwise the spans would arrive even without the flush
         with anyio.CancelScope() as scope:
             async with exporting(collector.url, "projector", "projector") as send:
                 send(SPAN)
@@ -138,7 +140,7 @@ async def test_spans_of_a_role_that_is_cancelled_are_sent() -> None:
         assert [span.name for span in collector.received] == [SPAN.name]
 
 
-async def test_a_collector_that_is_away_is_complained_of_once_and_holds_nobody_up(
+async def test_an_unavailable_collector_is_logged_once_and_blocks_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -157,7 +159,7 @@ def _senders() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name.startswith("Otel")]
 
 
-async def test_a_collector_that_refuses_is_complained_of_once(
+async def test_a_rejecting_collector_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with collecting() as collector, caplog.at_level(logging.INFO):
@@ -167,12 +169,12 @@ async def test_a_collector_that_refuses_is_complained_of_once(
                 send(SPAN)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "spans are lost: the collector does not take them"
+        "the collector does not accept spans: they are lost"
     ]
 
 
 def test_without_a_collector_nothing_is_imported_that_would_send_spans() -> None:
-    """redis-py takes parts of OpenTelemetry by itself where it is installed."""
+    """redis-py imports parts of OpenTelemetry itself if it is installed."""
     code = """
 import anyio, sys
 from ops.runtime import roles, wiring
