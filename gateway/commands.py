@@ -20,7 +20,8 @@ from gateway.http.problems import Refused, retry_after
 from gateway.http.tracing import trace_id
 from store.errors import Replaced, Unavailable, WrongType
 from store.log.control import ControlLog, Steered
-from store.log.log import Log, Outcome, Requirement
+from store.log.log import Log
+from store.log.outcome import Outcome, Requirement
 from store.log.position import Position
 
 POSITION_HEADER = "X-Log-Position"

@@ -14,7 +14,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Appended(msgspec.Struct, frozen=True, kw_only=True):
+class ObservedAppend(msgspec.Struct, frozen=True, kw_only=True):
     """The events of one append that the log has confirmed, at least one.
 
     ``began_ns`` since 1970; ``seconds`` include the looks and the tries that came before.
@@ -25,7 +25,7 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-AppendObserver = Callable[[Appended], None]
+AppendObserver = Callable[[ObservedAppend], None]
 
 OperationObserver = Callable[[str, str, float], None]
 """Told the operation, its outcome and its seconds."""
@@ -35,39 +35,11 @@ def ignore(*_: object) -> None:
     """Observes nothing."""
 
 
-class _Appending(Protocol):
-    observe: AppendObserver
-
-
 class _Operating(Protocol):
     observe: OperationObserver
 
 
-class _Outcome(Protocol):
-    @property
-    def events(self) -> tuple[Event, ...]: ...
-
-
-A = TypeVar("A", bound=_Appending)
 B = TypeVar("B", bound=_Operating)
-O = TypeVar("O", bound=_Outcome)  # noqa: E741
-
-
-def appending(
-    verb: Callable[Concatenate[A, P], Coroutine[Any, Any, O]],
-) -> Callable[Concatenate[A, P], Coroutine[Any, Any, O]]:
-    """Tell ``observe`` of the verb's object what each call has appended."""
-
-    @functools.wraps(verb)
-    async def told(self: A, *args: P.args, **kwargs: P.kwargs) -> O:
-        began_ns, began = time.time_ns(), time.perf_counter()
-        outcome = await verb(self, *args, **kwargs)
-        if outcome.events:
-            seconds = time.perf_counter() - began
-            self.observe(Appended(events=outcome.events, began_ns=began_ns, seconds=seconds))
-        return outcome
-
-    return told
 
 
 def operation(

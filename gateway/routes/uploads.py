@@ -27,6 +27,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import assert_never
 
 import anyio
 import msgspec
@@ -55,7 +56,8 @@ from gateway.uploads.upload_slots import Slots
 from store import log_context
 from store.blobs.interface import Blobs, Draft, original_key
 from store.errors import Corrupt, StoreError, Unavailable
-from store.log.log import Log, Outcome
+from store.log.log import Log
+from store.log.outcome import Appended, Duplicate, KeyReused, Repeated, Unchanged
 from store.log.position import Position
 
 logger = logging.getLogger("photolog.gateway")
@@ -181,13 +183,16 @@ async def _record(
     except Rejected:
         await _discard(deps.blobs, command.key)
         raise
-    if outcome.repeat_of is None and outcome.duplicate_of is None and not outcome.reused:
-        answer = _created(command.photo_id, command.job_id, outcome.position)
-    else:
-        try:
-            answer = await _found(request, deps, command, outcome)
-        finally:
-            await _discard(deps.blobs, command.key)
+    match outcome:
+        case Appended() | Unchanged():
+            answer = _created(command.photo_id, command.job_id, outcome.position)
+        case Repeated() | Duplicate() | KeyReused():
+            try:
+                answer = await _found(request, deps, command, outcome)
+            finally:
+                await _discard(deps.blobs, command.key)
+        case _:
+            assert_never(outcome)
     if key is not None and answer.status_code == 201:
         most = deps.limits.upload_keys_remembered
         deps.upload_keys.note(command.client_id, key, command.sha256, most=most)
@@ -195,25 +200,29 @@ async def _record(
 
 
 async def _found(
-    request: Asked, deps: Dependencies, command: UploadPhoto, outcome: Outcome
+    request: Asked,
+    deps: Dependencies,
+    command: UploadPhoto,
+    outcome: Repeated | Duplicate | KeyReused,
 ) -> Response[Upload]:
-    """The answer where a photo was there before; if it has lost its bytes, it gets these."""
-    if outcome.reused:
-        raise Refused("idempotency-key-reused", "This key found another photo.")
-    photo = outcome.photo
-    if outcome.repeat_of is not None:
-        answer = await _repeated(deps.log, outcome, command.sha256)
-        with naming_the_log(deps.log, RECORDED_BEFORE):
-            photo = (await deps.log.load(outcome.repeat_of, command.client_id, safe=True)).photo
-        if photo is not None:
+    """Answer with the photo that was there before; if its original is lost, store these bytes."""
+    match outcome:
+        case KeyReused():
+            raise Refused("idempotency-key-reused", REUSED)
+        case Repeated(photo_id=photo_id, position=position):
+            answer = await _repeated(deps.log, position, command.sha256)
+            with naming_the_log(deps.log, RECORDED_BEFORE):
+                photo = (await deps.log.load(photo_id, command.client_id, safe=True)).photo
+            if photo is not None:
+                _check_there(photo)
+                await restore(request, deps, photo, command.key)
+            return answer
+        case Duplicate(photo=photo, position=position):
             _check_there(photo)
-            await restore(request, deps, photo, command.key)
-        return answer
-    if photo is None or outcome.position is None:
-        raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
-    _check_there(photo)
-    restored = await restore(request, deps, photo, command.key)
-    return _duplicate(photo, restored or outcome.position)
+            restored = await restore(request, deps, photo, command.key)
+            return _duplicate(photo, restored or position)
+        case _:
+            assert_never(outcome)
 
 
 def _check_there(photo: Photo) -> None:
@@ -281,11 +290,8 @@ async def _look(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position]
     return loaded.photo, loaded.position
 
 
-async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]:
-    """The first answer again, from the event that the key recorded."""
-    position = outcome.position
-    if position is None:
-        raise ValueError("a repeated command has a position")
+async def _repeated(log: Log, position: Position, sha256: str) -> Response[Upload]:
+    """Answer as the first time, from the event that the key's upload recorded."""
     with naming_the_log(log, RECORDED_BEFORE):
         found = await log.read(position.before, count=1)
     if not found or found[0].position != position:

@@ -60,26 +60,17 @@ def chained_for(
     context: Context,
     require: Requirement | None,
     *,
-    is_safe: bool,
     may_be_done: bool,
-) -> Chained | None:
-    """What the rules make of the command, as events.
+) -> Chained:
+    """Decide the command and chain its events to the photo's last one.
 
-    None where there are none, or the rules or ``require`` say no, on a state that is not safe: no
-    append would tell that it is out of date, or that a failover takes it back. Raises Rejected, and
-    what ``require`` raises; a command that may be done already is not held against it.
+    ``require`` is not called for a command without events that ``may_be_done`` already. Raises
+    Rejected, and what ``require`` raises.
     """
     session_id = command.session_id if isinstance(command, UploadPhoto) else None
-    try:
-        decided = decide(command, loaded.photo)
-        if require is not None and (decided or not may_be_done):
-            require(loaded)
-    except Exception:  # ``require`` has errors of its own
-        if is_safe:
-            raise
-        return None
-    if not decided and not is_safe:
-        return None
+    decided = decide(command, loaded.photo)
+    if require is not None and (decided or not may_be_done):
+        require(loaded)
     return chain(
         decided,
         version=loaded.version,

@@ -38,7 +38,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int
 
 
-class Claims:
+class ContentHashes:
     """Appends, with what is known of the client's photos put back first where it was lost."""
 
     def __init__(self, stream: Stream, append: Append) -> None:
@@ -50,16 +50,16 @@ class Claims:
         self._usage = stream.redis.lua("log/usage")
         self._one_folds = anyio.Lock()
 
-    async def send(self, step: AppendRequest) -> list[bytes]:
+    async def send(self, request: AppendRequest) -> list[bytes]:
         """As ``Append.send``."""
-        reply = await self._append.send(step)
+        reply = await self._append.send(request)
         if reply != UNSURE:
             return reply
         async with self._one_folds:  # whoever waited finds it done
-            reply = await self._append.send(step)
+            reply = await self._append.send(request)
             if reply == UNSURE:
-                await self._restore(step.partition, step.client_id)
-                reply = await self._append.send(step)
+                await self._restore(request.partition, request.client_id)
+                reply = await self._append.send(request)
             return reply
 
     async def usage(self, partition: int, client_id: str) -> Used:

@@ -9,27 +9,22 @@ The hash is a cache of the fold, as that of a photo is.
 """
 
 import logging
-import random
-import time
 from datetime import datetime
 
-import anyio
 import msgspec
 
 from domain.photo.events import FIRST_PREV, Context, Event
 from domain.pipeline.control import ControlCommand, Controls, decide, evolve
 from domain.pipeline.control_events import OF_NO_PHOTO, SystemData
-from domain.rejections import Rejected
-from store.errors import Corrupt, Unavailable, Unexpected
+from store.errors import Corrupt, Unexpected
 from store.log import codec
 from store.log.append import AppendRequest
-from store.log.chain import chain
-from store.log.log import PATIENCE_S, Log
+from store.log.chain import Chained, chain
+from store.log.command_loop import PATIENCE_S, run
+from store.log.log import Log
 from store.log.position import Position
 
 logger = logging.getLogger("photolog.controls")
-
-PAUSE_S = 0.1
 
 PARTITION = 0
 
@@ -78,47 +73,29 @@ class ControlLog:
     async def execute(
         self, command: ControlCommand, context: Context, *, patience_s: float = PATIENCE_S
     ) -> Steered:
-        """Load, decide, append; again if another command came between.
+        """Load the controls, decide, append; start over if another command came between.
+
+        A command that changes nothing returns the controls as they are.
 
         Raises:
-            Rejected: the rules refuse the command.
+            Rejected: the rules reject the command.
             Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
         """
-        give_up = time.monotonic() + patience_s
-        while True:
-            try:
-                steered = await self._try(command, context)
-            except Unavailable:
-                if time.monotonic() > give_up:
-                    raise
-                await anyio.sleep(PAUSE_S)
-                continue
-            if steered is not None:
-                return steered
-            if time.monotonic() > give_up:
-                raise Unavailable("others steer the pipeline at the same time, again and again")
-            await anyio.sleep(random.uniform(0, PAUSE_S))  # noqa: S311 # not all at once
-
-    async def _try(self, command: ControlCommand, context: Context) -> Steered | None:
-        loaded = await self.load()
-        try:
-            decided = decide(command, loaded.controls)
-        except Rejected:
-            decided = ()
-        if not decided:
-            loaded = await self.load(safe=True)
-            decided = decide(command, loaded.controls)
-        if not decided:
-            return loaded
-        chained = chain(
-            decided,
-            version=loaded.version,
-            digest=loaded.digest,
-            client_id=OF_NO_PHOTO,
-            session_id=None,
-            context=context,
+        return await run(
+            lambda safe: self.load(safe=safe),
+            lambda steered, _: _chained(command, steered, context),
+            self._append_to,
+            every_load_is_safe=self._log.durability.wait is None,
+            doubt=lambda: self._log.answered.doubt(PARTITION),
+            subject="the pipeline's controls",
+            patience_s=patience_s,
         )
-        controls = loaded.controls
+
+    async def _append_to(self, steered: Steered, chained: Chained) -> Steered | None:
+        """Append what was decided and remember the answer; None on a conflict."""
+        if not chained.events:
+            return steered
+        controls = steered.controls
         for event in chained.events:
             controls = _evolve(controls, event)
         asked = self._log.owner(PARTITION)
@@ -127,8 +104,8 @@ class ControlLog:
                 partition=PARTITION,
                 state_key=self._key,
                 photo_id=OF_NO_PHOTO,
-                version=loaded.version,
-                digest=loaded.digest,
+                version=steered.version,
+                digest=steered.digest,
                 chained=chained,
                 state=_encoder.encode(controls),
             )
@@ -139,7 +116,7 @@ class ControlLog:
         self._log.answered.note(position, OF_NO_PHOTO, chained.digest, asked=asked)
         return Steered(
             controls=controls,
-            version=loaded.version + len(decided),
+            version=steered.version + len(chained.events),
             digest=chained.digest,
             position=position,
         )
@@ -168,6 +145,17 @@ class ControlLog:
                 state=_encoder.encode(steered.controls),
             ):
                 return steered
+
+
+def _chained(command: ControlCommand, steered: Steered, context: Context) -> Chained:
+    return chain(
+        decide(command, steered.controls),
+        version=steered.version,
+        digest=steered.digest,
+        client_id=OF_NO_PHOTO,
+        session_id=None,
+        context=context,
+    )
 
 
 def _evolve(controls: Controls, event: Event) -> Controls:

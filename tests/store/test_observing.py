@@ -10,7 +10,8 @@ from domain.rejections import Rejected
 from store.blobs.folder import FolderBlobs
 from store.errors import Missing
 from store.log.log import Log
-from store.observing import Appended
+from store.log.outcome import Duplicate
+from store.observing import ObservedAppend
 from tests.conftest import CONTEXT
 from tests.store.commands import upload
 
@@ -72,7 +73,7 @@ async def test_an_operation_that_is_broken_off_is_told(
 
 
 async def test_an_append_is_told_with_its_events_and_nothing_else_is(log: Log) -> None:
-    told: list[Appended] = []
+    told: list[ObservedAppend] = []
     log.observe = told.append
     command = upload("same")
 
@@ -85,6 +86,7 @@ async def test_an_append_is_told_with_its_events_and_nothing_else_is(log: Log) -
         await log.execute(DeletePhoto(photo_id="none"), client_id="alice", context=CONTEXT)
 
     types = [[event.type for event in each.events] for each in told]
-    assert duplicate.duplicate_of == command.photo_id
+    assert isinstance(duplicate, Duplicate)
+    assert duplicate.photo.photo_id == command.photo_id
     assert types == [["photo.uploaded"], ["photo.deleted"]]
     assert all(each.seconds > 0 for each in told)

@@ -18,6 +18,7 @@ from domain.photo.events import FIRST_PREV
 from domain.pipeline.stages import PIPELINES
 from store.log import codec
 from store.log.log import Log
+from store.log.outcome import Appended, Duplicate
 from store.redis.connection import connect
 from tests.conftest import CONTEXT
 from tests.store.commands import completed, upload
@@ -45,8 +46,9 @@ class LogAndList(RuleBasedStateMachine):
 
     def execute(self, command: PhotoCommand, client_id: str) -> str | None:
         outcome = self.runner.run(self.log.execute(command, client_id=client_id, context=CONTEXT))
-        self.expected += [(command.photo_id, event.type) for event in outcome.events]
-        return outcome.duplicate_of
+        if isinstance(outcome, Appended):
+            self.expected += [(command.photo_id, event.type) for event in outcome.events]
+        return outcome.photo.photo_id if isinstance(outcome, Duplicate) else None
 
     @rule(target=photos, client_id=st.sampled_from(CLIENTS), content=st.sampled_from("abcde"))
     def send(self, client_id: str, content: str) -> UploadPhoto:

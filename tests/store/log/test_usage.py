@@ -30,7 +30,8 @@ from domain.rejections import (
     Rejected,
 )
 from store.log import append
-from store.log.log import Log, Outcome
+from store.log.log import Log
+from store.log.outcome import Appended, Duplicate, Outcome, Repeated, Unchanged
 from store.redis.connection import Client, connect
 from tests.conftest import CONTEXT
 from tests.store.commands import completed, upload
@@ -185,9 +186,11 @@ async def test_neither_duplicates_nor_repeats_are_refused(log: Log) -> None:
     duplicate = await send(log, upload("a"), full)
     lost_reply = await send(log, photo, full)
 
-    assert repeat.repeat_of == photo.photo_id
-    assert duplicate.duplicate_of == photo.photo_id
-    assert lost_reply.photo is not None
+    assert isinstance(repeat, Repeated)
+    assert repeat.photo_id == photo.photo_id
+    assert isinstance(duplicate, Duplicate)
+    assert duplicate.photo.photo_id == photo.photo_id
+    assert isinstance(lost_reply, Unchanged)
     assert await used(log) == Usage(photos=1, bytes=3, jobs=1)
 
 
@@ -281,7 +284,8 @@ async def test_a_client_that_is_counted_first_and_uploads_then_keeps_its_hashes(
 
     twin = await log.execute(upload("b", "bob"), client_id="bob", context=CONTEXT)
 
-    assert twin.duplicate_of == photo.photo_id
+    assert isinstance(twin, Duplicate)
+    assert twin.photo.photo_id == photo.photo_id
 
 
 async def test_a_new_client_has_nothing_and_costs_no_fold(log: Log) -> None:
@@ -337,7 +341,7 @@ class Story(RuleBasedStateMachine):
             )
         except Rejected:
             return False
-        return bool(outcome.events)
+        return isinstance(outcome, Appended)
 
     @rule(
         target=photos,
