@@ -1,25 +1,25 @@
-"""Uploading a photo: the bytes into a blob, then the fact into the log.
+"""Uploads a photo: stores the bytes in a blob, then records the fact in the log.
 
-| what comes | answer |
+| request | answer |
 |---|---|
 | bytes that are new to the client | 201, ``duplicate: false`` |
 | bytes of a photo that the client has | 200, ``duplicate: true``, that photo as it is now; \
-  an original that the blob store has lost is there again |
+  an original that the blob store had lost is restored |
 | an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
 | an ``Idempotency-Key`` that found a photo of these bytes | 200, that photo as it is now |
-| an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
-| an ``Idempotency-Key`` of a photo that is deleted now | 422 ``idempotency-key-reused`` |
-| bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
-| a photo that the quota has no room for | 507 ``quota-photos``, ``quota-bytes`` |
-| an upload beyond what may be under way | 429 ``quota-jobs``, ``quota-uploads`` |
-| one ``Idempotency-Key`` too many in 24 hours | 429 ``quota-idempotency-keys`` |
+| an ``Idempotency-Key`` that was used for other bytes | 422 ``idempotency-key-reused`` |
+| an ``Idempotency-Key`` whose photo has been deleted | 422 ``idempotency-key-reused`` |
+| bytes that would use the disk's reserve | 507 ``storage-full`` |
+| an event that would use the log's reserve | 507 ``log-full`` |
+| a photo that exceeds the quota | 507 ``quota-photos``, ``quota-bytes`` |
+| too many uploads or jobs at once | 429 ``quota-jobs``, ``quota-uploads`` |
+| too many ``Idempotency-Key`` values in 24 hours | 429 ``quota-idempotency-keys`` |
 
-Quotas are checked before the body is read, as far as that shows, and by the append. There they stop
-neither a duplicate nor a repeat, which add nothing.
-| bytes of which the log has no room to tell | 507 ``log-full`` |
+Quotas are checked before the body is read, as far as possible, and again by the append. The append
+lets duplicates and repeats pass, because they add nothing.
 
-The blob is durable before the event that names it. Where it is not known whether the event was
-recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
+The blob is durable before the event that names it. If it is unknown whether the event was recorded,
+the blob stays: ``photolog reconcile`` finds it if no event names it.
 """
 
 import logging
@@ -64,11 +64,11 @@ logger = logging.getLogger("photolog.gateway")
 
 KEY_MAX = 200
 PAUSE_S = 0.1
-RECORDED_BEFORE = "This was recorded before, and the log does not answer now."
+RECORDED_BEFORE = "This was recorded by an earlier request, but the log does not answer now."
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The answer to an upload. ``position`` is that of the photo's last event."""
+    """The answer to an upload, with the ``position`` of the photo's last event."""
 
     photo_id: str
     job_id: str
@@ -82,7 +82,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     guards=[allowed(writer), only()],
     opt=UPLOAD,
     operation_class=MultipartUpload,
-    request_max_body_size=None,  # the form has bounds of its own
+    request_max_body_size=None,  # the form has its own limits
     response_headers=[POSITION],
     responses={
         200: ResponseSpec(
@@ -152,7 +152,7 @@ async def _receive(
 async def _record_keyed(
     request: Asked, deps: Dependencies, draft: Draft, form: Form, key: str, quota: Quota
 ) -> Response[Upload]:
-    """Record the photo under the ids that its key gives it."""
+    """Record the photo under the ids derived from its key."""
     client_id, log_id = request.user.client_id, deps.log.log_id
     deps.upload_keys.check(client_id, key, draft.sha256)
     await draft.commit()
@@ -160,10 +160,14 @@ async def _record_keyed(
         command = _command(
             request, deps, form, draft, ids_of(log_id, client_id, key, draft.sha256, life)
         )
-        with suppress(PhotoExists):  # and is deleted: its bytes would have been found
+        with suppress(PhotoExists):  # a deleted one: else its bytes would have been found
             return await _record(request, deps, command, key, quota)
     await _discard(deps.blobs, draft.key)
-    raise Refused("idempotency-key-reused", "This key made too many photos.")
+    raise Refused(
+        "idempotency-key-reused",
+        "This Idempotency-Key has made too many photos.",
+        advice="Use a new key.",
+    )
 
 
 async def _record(
@@ -173,7 +177,7 @@ async def _record(
     key: str | None,
     quota: Quota,
 ) -> Response[Upload]:
-    """Record the photo of a blob that is stored; raises PhotoExists, which leaves the blob."""
+    """Record the photo of a stored blob; if it raises PhotoExists, the blob stays."""
     try:
         outcome = await execute(
             request, deps, command, command.client_id, idempotency_key=key, quota=quota
@@ -205,7 +209,7 @@ async def _found(
     command: UploadPhoto,
     outcome: Repeated | Duplicate | KeyReused,
 ) -> Response[Upload]:
-    """Answer with the photo that was there before; if its original is lost, store these bytes."""
+    """Answer with the existing photo; if its original is lost, restore it from these bytes."""
     match outcome:
         case KeyReused():
             raise Refused("idempotency-key-reused", REUSED)
@@ -226,9 +230,11 @@ async def _found(
 
 
 def _check_there(photo: Photo) -> None:
-    """An answer must not say that a deleted photo is in the queue, or there."""
+    """Refuse a deleted photo: an answer must not report it as queued or present."""
     if photo.deleted:
-        raise Refused("idempotency-key-reused", "This key's photo has been deleted.")
+        raise Refused(
+            "idempotency-key-reused", "The photo of this Idempotency-Key has been deleted."
+        )
 
 
 async def _give_back(request: Asked, deps: Dependencies, photo: Photo, key: str) -> Position | None:
@@ -239,11 +245,11 @@ async def _give_back(request: Asked, deps: Dependencies, photo: Photo, key: str)
 
 
 async def _discard(blobs: Blobs, key: str) -> None:
-    """Remove a blob that no event names; one that stays is only room, which ``reconcile`` frees."""
+    """Remove a blob that no event names; if that fails, ``reconcile`` removes it later."""
     try:
         await blobs.delete(key)
     except StoreError as error:
-        logger.warning("blob %s stays, unnamed: %s", key, error)
+        logger.warning("unused blob %s could not be deleted: %s", key, error)
 
 
 def _command(
@@ -267,9 +273,10 @@ def _command(
 
 
 async def _known(deps: Dependencies, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
-    """The photo that has the bytes already; saves storing them to find that out.
+    """Return the client's photo with these bytes, if there is one; saves storing them twice.
 
-    Waits for the log as a command does; the bytes have come, and are not sent again for a restart.
+    Waits for the log as a command does: a client should not have to send the bytes again because
+    the log restarts.
     """
     give_up = time.monotonic() + deps.limits.append_patience_s
     with naming_the_log(deps.log, NOTHING_RECORDED):
@@ -331,9 +338,9 @@ def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
 
 
 def _log_known(photo_id: str, job_id: str) -> None:
-    """An upload that appends nothing has no event to tell of it."""
+    """Log an upload that appends no event."""
     about = msgspec.structs.replace(log_context.current(), photo_id=photo_id, job_id=job_id)
-    logger.info("the photo of an upload is there already", extra={"subject": about})
+    logger.info("an upload matched an existing photo", extra={"subject": about})
 
 
 def _answer(status_code: int, answer: Upload) -> Response[Upload]:
@@ -345,7 +352,7 @@ def _answer(status_code: int, answer: Upload) -> Response[Upload]:
 
 
 def _status(photo: Photo) -> str:
-    """As the read models have it: a job that ended with all its stages done has completed."""
+    """Return the status as the read models show it."""
     job = photo.job
     if job.ended:
         return "completed" if job.done >= stages_of(job.pipeline) else "failed"
@@ -354,14 +361,22 @@ def _status(photo: Photo) -> str:
 
 def _checked(request: Asked, key: str | None) -> str | None:
     if len(set(request.headers.getall("idempotency-key", []))) > 1:
-        raise Refused("invalid-idempotency-key", "Several different ones came.", advice="Send one.")
+        raise Refused(
+            "invalid-idempotency-key",
+            "The request has several Idempotency-Key headers.",
+            advice="Send one.",
+        )
     if key is not None and not (0 < len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
-        raise Refused("invalid-idempotency-key", "The Idempotency-Key is empty, long or not ASCII.")
+        raise Refused(
+            "invalid-idempotency-key",
+            f"The Idempotency-Key must have 1 to {KEY_MAX} printable ASCII characters.",
+        )
     return key
 
 
 async def _storing(blobs: Blobs) -> None:
-    """Return if blobs appear to be taken; raises Refused, ``storage-unavailable``, and Full."""
+    """Return if the storage appears to accept blobs; raises Refused, ``storage-unavailable``, and
+    Full."""
     try:
         await blobs.check()
     except Unavailable as error:
@@ -370,7 +385,7 @@ async def _storing(blobs: Blobs) -> None:
 
 @asynccontextmanager
 async def _draft(blobs: Blobs, key: str) -> AsyncGenerator[Draft]:
-    """For bytes alone: whoever asks the log inside names its failures; raises Refused, Full."""
+    """Draft a blob; raises Refused and Full. Code in the block handles failures of the log."""
     try:
         async with blobs.draft(key) as draft:
             yield draft
@@ -382,7 +397,7 @@ def _not_stored(blobs: Blobs) -> Refused:
     headers = retry_after(blobs.breaker)
     return Refused(
         "storage-unavailable",
-        "Nothing was stored; what was stored before stays.",
+        "Nothing was stored. Photos uploaded earlier are safe.",
         headers=headers,
     )
 

@@ -1,4 +1,4 @@
-"""One append: checked and written whole, or not at all, by ``append.lua``."""
+"""One append: ``append.lua`` checks and writes all of it, or nothing."""
 
 import msgspec
 
@@ -18,7 +18,7 @@ IDEMPOTENCY_TTL_S = 24 * 3600
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A task held by ``consumer``: its result counts only while it is held."""
+    """A task that ``consumer`` holds; its result counts only while it is held."""
 
     lane_key: str
     group: str
@@ -29,9 +29,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What one append checks and writes.
 
-    ``version`` and ``digest`` are those of the last event it follows on; ``state`` is what the
-    photo, or the pipeline, is afterwards; ``hash_step`` claims or releases a content hash.
-    ``usage`` is added to that of the client, if ``quota`` allows it.
+    ``version`` and ``digest`` are those of the last event before it; ``state`` is the resulting
+    state of the photo or the controls; ``hash_step`` claims or releases a content hash. ``usage``
+    is added to the client's, if ``quota`` allows it.
     """
 
     partition: int
@@ -61,7 +61,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Append:
-    """The script on one server. With ``wait`` an append is answered when it is safe."""
+    """Sends appends to Redis. With ``wait`` an append returns once it is safe."""
 
     def __init__(self, redis: Client, keys: Keys, log_id: str, wait: Wait | None = None) -> None:
         self._redis = redis
@@ -70,11 +70,11 @@ class Append:
         self._script = redis.lua("log/append", wait)
 
     async def send(self, request: AppendRequest) -> list[bytes]:
-        """One call of the script, see ``append.lua`` for its replies.
+        """Run the script and return its reply, see ``append.lua``.
 
         Raises:
-            Unavailable: no answer; it may or may not have happened. Or it has, and is not known to
-                be safe.
+            Unavailable: no answer: the append may or may not have happened. Or it happened, and is
+                not known to be safe.
             Replaced: Redis has another log now, or none; nothing was written.
         """
         reply = await self._call(request)
@@ -99,7 +99,7 @@ class Append:
         ]
         with translated():
             reply = await self._script(
-                # A key that a call has no use for is named twice.
+                # A call that does not need a key names another one twice.
                 keys=[
                     log,
                     state,
@@ -138,7 +138,7 @@ class Append:
 def request_for(
     given: Given, keys: Keys, loaded: Loaded, chained: Chained, photo: Photo | None
 ) -> AppendRequest:
-    """The append of what was decided on ``loaded``, whose events turn it into ``photo``."""
+    """Return the append of the events that turn ``loaded`` into ``photo``."""
     command = given.command
     return AppendRequest(
         partition=given.partition,
@@ -158,7 +158,7 @@ def request_for(
 
 
 def _hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
-    """What the command does with the content hash of the photo as it was before."""
+    """Return what the command does with a content hash, and the hash."""
     if isinstance(command, UploadPhoto):
         return "claim", command.sha256
     if isinstance(command, DeletePhoto) and photo is not None:
@@ -167,7 +167,7 @@ def _hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
 
 
 def _usage_of(before: Photo | None, after: Photo | None) -> Usage:
-    """What the step from one to the other adds to the client's usage."""
+    """Return what the change from ``before`` to ``after`` adds to the client's usage."""
     if after is None or (before is not None and before.holding is after.holding):
         return NOTHING
     return after.holding.usage if before is None else after.holding.usage - before.holding.usage

@@ -1,4 +1,4 @@
-"""The events of one decision, each bound to the one before it by its digest."""
+"""Chains the events of a decision: each carries the digest of the event before it."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ def chain(
     session_id: str | None,
     context: Context,
 ) -> Chained:
-    """What was decided as the events that follow on the one of ``version`` and ``digest``."""
+    """Return the decided events, chained to the event with this ``version`` and ``digest``."""
     events: list[Event] = []
     bodies: list[bytes] = []
     for offset, data in enumerate(decided, start=1):

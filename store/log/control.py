@@ -1,11 +1,11 @@
-"""How operators steer the pipeline, as the log has it.
+"""The controls: what operators have paused, limited or drained, as the log records it.
 
 | key | type | what |
 |---|---|---|
 | ``photolog:{00}:log`` | stream | the events, among those of the photos of partition 0 |
 | ``photolog:{00}:pipeline`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
 
-The hash is a cache of the fold, as that of a photo is.
+The hash is a cache of the fold, like a photo's.
 """
 
 import logging
@@ -42,7 +42,7 @@ class Steered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ControlLog:
-    """Reads the controls and changes them by command."""
+    """Reads the controls, and changes them by command."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -50,8 +50,10 @@ class ControlLog:
         self._last = Steered()
 
     async def load(self, *, safe: bool = False) -> Steered:
-        """What holds now; decoded only if it has changed since the last call. ``safe`` as in
-        ``Log.load``."""
+        """Return the current controls; ``safe`` as in ``Log.load``.
+
+        They are decoded only if they have changed since the last call.
+        """
         version, digest, entry_id, state = await self._log.state_of(
             PARTITION, self._key, OF_NO_PHOTO, safe=safe
         )
@@ -66,7 +68,9 @@ class ControlLog:
                     position=Position.of_entry(PARTITION, entry_id),
                 )
             except (Corrupt, Unexpected, ValueError) as error:
-                logger.warning("what operators have said is damaged and folded anew: %s", error)
+                logger.warning(
+                    "the cached state of the controls is damaged; folding it again: %s", error
+                )
                 self._last = await self._fold()
         return self._last
 
@@ -122,8 +126,10 @@ class ControlLog:
         )
 
     async def _fold(self) -> Steered:
-        """Read the events again and put the state back, also that of no events: it is asked for
-        all the time."""
+        """Fold the events again and put the state back.
+
+        The state of no events is put back too: it is loaded all the time.
+        """
         steered, position = Steered(), Position.start(PARTITION)
         while True:
             last = await self._log.last_entry(PARTITION)
@@ -160,5 +166,5 @@ def _chained(command: ControlCommand, steered: Steered, context: Context) -> Cha
 
 def _evolve(controls: Controls, event: Event) -> Controls:
     if not isinstance(event.data, SystemData):
-        raise TypeError(f"{event.type} is of a photo")
+        raise TypeError(f"{event.type} is an event of a photo, not of the controls")
     return evolve(controls, event.data, datetime.fromisoformat(event.timestamp))

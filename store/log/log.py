@@ -1,19 +1,19 @@
-"""The log: one Redis Stream a partition, and beside it each photo's folded state.
+"""The log: one Redis Stream per partition, and each photo's folded state beside it.
 
 | key | type | what |
 |---|---|---|
 | ``photolog:meta`` | hash | ``id``, ``partitions``: fixed when the log is created |
-| ``photolog:{07}:id`` | string | the id again; without it nothing is appended |
+| ``photolog:{07}:id`` | string | the id again; appends fail without it |
 | ``photolog:{07}:log`` | stream | the events: ``t`` type, ``p`` photo, ``v`` version, ``b`` body |
 | ``photolog:{07}:photo:<id>`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
-| ``photolog:{07}:command:<clientId>:<key>`` | string | a command already done, for 24 h |
+| ``photolog:{07}:command:<clientId>:<key>`` | string | result of an earlier command, for 24 h |
 | ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
-| ``photolog:{07}:clients`` | hash | who has uploaded, see ``claims`` |
-| ``photolog:{07}:usage:<clientId>`` | hash | what counts towards its quotas, see ``claims`` |
+| ``photolog:{07}:clients`` | hash | the clients, see ``content_hashes`` |
+| ``photolog:{07}:usage:<clientId>`` | hash | its usage, see ``content_hashes`` |
 | ``photolog:{07}:commands:<clientId>`` | sorted set | its idempotency keys, by expiry in ms |
 
-An append is one script: it happens whole or not at all, and its checks come before its first write.
-The state hash is a cache of the fold: where it is missing the photo's events are read again.
+An append is one atomic script that makes all checks before its first write. The state hash is a
+cache of the fold: if it is missing, the photo's events are folded again.
 """
 
 import logging
@@ -55,7 +55,7 @@ logger = logging.getLogger("photolog.log")
 
 
 class Log(States):
-    """Appends by command; ``observe`` is told of every append."""
+    """Appends by command; calls ``observe`` after every append."""
 
     def __init__(
         self,
@@ -83,13 +83,13 @@ class Log(States):
         prefix: str = DEFAULT_PREFIX,
         wait: Wait | None = None,
     ) -> "Log":
-        """The log of this server, created if there is none.
+        """Return the log of this server, creating it if there is none.
 
         ``partitions`` counts only at creation: an existing log keeps its own number. With ``wait``
-        nothing is said to be recorded before it is safe.
+        no answer rests on an event before the event is safe.
 
         Raises:
-            Unfit: something else is there under the log's name; it is left as it is.
+            UnsuitableServer: the log's name is taken by something else, which stays as it is.
         """
         keys = Keys(prefix)
         log_id, count = await identity.create(redis, keys, partitions)
@@ -100,7 +100,7 @@ class Log(States):
     async def find(
         cls, redis: Client, *, prefix: str = DEFAULT_PREFIX, wait: Wait | None = None
     ) -> "Log | None":
-        """The log of this server, if there is one; ``wait`` and raises as ``open``."""
+        """Return the log of this server, if there is one; ``wait`` and errors as for ``open``."""
         keys = Keys(prefix)
         found = await identity.find(redis, keys)
         if found is None:
@@ -108,7 +108,7 @@ class Log(States):
         return cls(redis, log_id=found[0], partitions=found[1], keys=keys, wait=wait)
 
     async def confirm(self, partition: int | None = None) -> None:
-        """Nothing while Redis has this log, or this partition of it; else Replaced, Unavailable."""
+        """Return if Redis has this log, or this partition of it; raises Replaced, Unavailable."""
         if partition is None:
             await identity.confirm(self.redis, self.keys, self.log_id)
         else:
@@ -118,19 +118,19 @@ class Log(States):
         return partition_of(client_id, self.partitions)
 
     async def check(self, client_id: str | None = None) -> None:
-        """Raises Unavailable if what has the client's photos is known to be away."""
+        """Raise Unavailable if the server with the client's photos is known to be away."""
         of = None if client_id is None else self.keys.log(self.partition_of(client_id))
         await self.redis.check(of)
 
     def owner(self, partition: int) -> str:
-        """Who has the partition: a new owner may not have all events that the old one had."""
+        """Return the server that has the partition; a new owner may lack events of the old one."""
         return self.redis.owner(self.keys.log(partition))
 
     async def load(self, photo_id: str, client_id: str, *, safe: bool = False) -> Loaded:
-        """The photo's state; folds its events again where the state is not at hand.
+        """Return the photo's state, folding its events if the cached state is missing or damaged.
 
-        A command may be decided on a state that is not ``safe``: its append is checked against it.
-        Whoever answers or removes something because of the state has to ask for a safe one.
+        A command may be decided on a state that is not ``safe``, because its append is checked.
+        Callers that answer or remove something because of the state must ask for a safe one.
         """
         partition = self.partition_of(client_id)
         version, digest, entry_id, state = await self.state_of(
@@ -146,11 +146,11 @@ class Log(States):
                 position=Position.of_entry(partition, entry_id),
             )
         except (Corrupt, Unexpected, ValueError) as error:  # some are of msgspec
-            logger.warning("the state of photo %s is damaged: %s", photo_id, error)
+            logger.warning("the cached state of photo %s is damaged: %s", photo_id, error)
             return await self._fold(partition, photo_id)
 
     async def _fold(self, partition: int, photo_id: str) -> Loaded:
-        """Read the photo's events again and put its state back."""
+        """Fold the photo's events again and put its state back."""
         loaded, position = Loaded(), Position.start(partition)
         while True:
             last = await self.last_entry(partition)
@@ -164,7 +164,7 @@ class Log(States):
                         position=position,
                     )
             if loaded.photo is None or loaded.position is None:
-                await self.confirm()  # in another log no photo of ours is to be looked for
+                await self.confirm()  # another log would not have the photo either
                 await self.confirm(partition)
                 return loaded
             if await self.restore(
@@ -304,7 +304,7 @@ class Log(States):
                 return None
 
     async def _repeated(self, first: bytes, end: bytes, given: Given) -> Repeated | None:
-        """The command that was done before; None if the log lacks the event that its key names."""
+        """Return the earlier command; None if the log lacks the event that its key names."""
         photo_id = first.decode(errors="replace")
         position = Position.of_entry(given.partition, end)
         found = await self.read(position.before, count=1, safe=False)
@@ -314,7 +314,7 @@ class Log(States):
         return None
 
     async def _duplicate(self, holder: bytes, given: Given) -> Unchanged | Duplicate | None:
-        """The client's photo with these bytes; None if the log does not have it after all."""
+        """Return the client's photo with these bytes; None if the log lacks it after all."""
         loaded = await self.load(holder.decode(errors="replace"), given.client_id, safe=True)
         photo, position, command = loaded.photo, loaded.position, given.command
         sha256 = command.sha256 if isinstance(command, UploadPhoto) else None
@@ -337,7 +337,7 @@ class Log(States):
                 await self.redis.unlink(key)
 
     async def acknowledge(self, task: Task, claim: Claim) -> None:
-        """Drop a task whose result nobody waits for; raises Lost and Unavailable."""
+        """Drop a task whose result is not needed; raises Lost and Unavailable."""
         partition = self.partition_of(task.client_id)
         reply = await self.send(
             AppendRequest(
@@ -352,17 +352,17 @@ class Log(States):
             raise Lost(f"task {claim.entry_id} is no longer held")
 
     async def usage(self, client_id: str) -> Used:
-        """What the client has of what quotas limit; folded from the log where it was lost."""
+        """Return the client's usage, folded from the log if it was lost."""
         return await self._content_hashes.usage(self.partition_of(client_id), client_id)
 
     async def has_command(self, client_id: str, idempotency_key: str) -> bool:
-        """Whether a command was done under this key within the last 24 hours."""
+        """Return whether a command with this key was done within the last 24 hours."""
         key = self.keys.command(self.partition_of(client_id), client_id, idempotency_key)
         with translated():
             return bool(await self.redis.exists(key))
 
     async def holder_of(self, sha256: str, client_id: str) -> str | None:
-        """The id of the client's photo with these bytes, if there is one."""
+        """Return the id of the client's photo with these bytes, if there is one."""
         partition = self.partition_of(client_id)
         with translated():
             found = await self.redis.hget(self.keys.sha256(partition, client_id), sha256)

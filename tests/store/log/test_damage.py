@@ -258,7 +258,7 @@ class TestForeignEntries:
         assert await dispatch.read(0, count=10, block_ms=10) == []
         assert await dispatch.recall(0) == []
 
-        assert caplog.text.count("no event") == 1
+        assert caplog.text.count("entries that are not events") == 1
         assert await noted(log) == Position.of_entry(0, entry_id)
         await redis.xdel(log.keys.log(0), entry_id)
         assert await noted(log) is None
