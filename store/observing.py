@@ -1,4 +1,4 @@
-"""What the store tells of its work to whoever counts, logs or traces it."""
+"""Reports the store's work to observers that count, log or trace it."""
 
 import functools
 import time
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 
 class ObservedAppend(msgspec.Struct, frozen=True, kw_only=True):
-    """The events of one append that the log has confirmed, at least one.
+    """The events of one confirmed append, at least one.
 
-    ``began_ns`` since 1970; ``seconds`` include the looks and the tries that came before.
+    ``began_ns`` counts from 1970; ``seconds`` include loads and earlier tries.
     """
 
     events: tuple[Event, ...]
@@ -28,11 +28,11 @@ class ObservedAppend(msgspec.Struct, frozen=True, kw_only=True):
 AppendObserver = Callable[[ObservedAppend], None]
 
 OperationObserver = Callable[[str, str, float], None]
-"""Told the operation, its outcome and its seconds."""
+"""Called with the operation, its outcome and its seconds."""
 
 
 def ignore(*_: object) -> None:
-    """Observes nothing."""
+    """Observe nothing."""
 
 
 class _Operating(Protocol):
@@ -48,19 +48,20 @@ def operation(
     [Callable[Concatenate[B, P], Coroutine[Any, Any, T]]],
     Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
 ]:
-    """Tell ``observe`` of the verb's object how each call ended.
+    """Call ``observe`` of the method's object after each call of the method.
 
-    The outcome is ``ok``, the name of a StoreError, or ``failed`` for a call that was broken off.
+    The outcome is ``ok``, the name of a StoreError, or ``failed`` for any other error and for a
+    cancelled call.
     """
 
     def decorate(
-        verb: Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
+        method: Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
     ) -> Callable[Concatenate[B, P], Coroutine[Any, Any, T]]:
-        @functools.wraps(verb)
-        async def told(self: B, *args: P.args, **kwargs: P.kwargs) -> T:
+        @functools.wraps(method)
+        async def observed(self: B, *args: P.args, **kwargs: P.kwargs) -> T:
             outcome, began = "failed", time.perf_counter()
             try:
-                result = await verb(self, *args, **kwargs)
+                result = await method(self, *args, **kwargs)
                 outcome = "ok"
                 return result
             except StoreError as error:
@@ -69,6 +70,6 @@ def operation(
             finally:
                 self.observe(name, outcome, time.perf_counter() - began)
 
-        return told
+        return observed
 
     return decorate

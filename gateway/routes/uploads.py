@@ -163,11 +163,7 @@ async def _record_keyed(
         with suppress(PhotoExists):  # a deleted one: else its bytes would have been found
             return await _record(request, deps, command, key, quota)
     await _discard(deps.blobs, draft.key)
-    raise Refused(
-        "idempotency-key-reused",
-        "This Idempotency-Key has made too many photos.",
-        advice="Use a new key.",
-    )
+    raise Refused("idempotency-key-reused", "This Idempotency-Key has made too many photos.")
 
 
 async def _record(
