@@ -45,7 +45,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None
 
 
-class _Kept:
+class _Remembered:
     """The answers of one partition."""
 
     def __init__(self, most: int, owner: str) -> None:
@@ -61,7 +61,7 @@ class Answered:
     def __init__(self, stream: Stream, partitions: int, remembered: int) -> None:
         self._stream = stream
         self._most = max(1, remembered // partitions)
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, _Remembered] = {}
 
     @property
     def partitions(self) -> list[int]:
@@ -75,7 +75,7 @@ class Answered:
         """Remember an answer; ``asked`` is the partition's owner from before the call."""
         partition = position.partition
         owner = self.owner(partition)
-        kept = self._kept.setdefault(partition, _Kept(self._most, asked))
+        kept = self._kept.setdefault(partition, _Remembered(self._most, asked))
         answer = Answer(
             position=position,
             photo_id=photo_id,
@@ -102,7 +102,9 @@ class Answered:
             owner, doubted, kept.doubted = self.owner(partition), kept.doubted, False
             fresh = list(kept.fresh)
             try:
-                gone = await self._missing(kept, fresh, owner, each=doubted or owner != kept.owner)
+                gone = await self._lost_among(
+                    kept, fresh, owner, each=doubted or owner != kept.owner
+                )
             except BaseException:
                 kept.doubted = kept.doubted or doubted
                 raise
@@ -116,25 +118,25 @@ class Answered:
         )
         kept.fresh = deque((each for each in kept.fresh if id(each) not in looked_at), self._most)
         kept.owner = owner
-        return sorted(gone, key=_place)
+        return sorted(gone, key=_position_of)
 
-    async def _missing(
-        self, kept: _Kept, fresh: list[Answer], owner: str, *, each: bool
+    async def _lost_among(
+        self, kept: _Remembered, fresh: list[Answer], owner: str, *, each: bool
     ) -> list[Answer]:
-        newest = max((*fresh, *kept.found), key=_place)
+        newest = max((*fresh, *kept.found), key=_position_of)
         suspect = [one for one in fresh if each or one.owner != owner]
-        gone = [one for one in suspect if not await self._is_there(one)]
-        if not each and not gone and await self._is_there(newest):
+        gone = [one for one in suspect if not await self._is_in_log(one)]
+        if not each and not gone and await self._is_in_log(newest):
             return []
         checked = {id(one) for one in suspect}
-        gone += [one for one in fresh if id(one) not in checked and not await self._is_there(one)]
-        for one in sorted(kept.found, key=_place, reverse=True):
-            if await self._is_there(one):
+        gone += [one for one in fresh if id(one) not in checked and not await self._is_in_log(one)]
+        for one in sorted(kept.found, key=_position_of, reverse=True):
+            if await self._is_in_log(one):
                 break
             gone.append(one)
         return gone
 
-    async def _is_there(self, answer: Answer) -> bool:
+    async def _is_in_log(self, answer: Answer) -> bool:
         """Return whether the log has the event; another one may have taken its position."""
         entries = await self._stream.read(answer.position.before, count=1, safe=False)
         if not entries or entries[0].position != answer.position:
@@ -144,5 +146,5 @@ class Answered:
         return codec.digest(entries[0].body) == answer.digest
 
 
-def _place(answer: Answer) -> Position:
+def _position_of(answer: Answer) -> Position:
     return answer.position

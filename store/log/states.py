@@ -21,8 +21,8 @@ logger = logging.getLogger("photolog.log")
 
 _NO_STATE: list[bytes | None] = [None] * 4
 
-_Part = bytes | None
-_Looked = tuple[_Part, _Part, _Part, _Part, _Part, _Part, _Part]
+_Field = bytes | None
+_StateReply = tuple[_Field, _Field, _Field, _Field, _Field, _Field, _Field]
 
 
 class States(Stream):
@@ -48,7 +48,7 @@ class States(Stream):
                     keys=[self.keys.log(partition), key],
                     send=partial(self.durability.read, partition) if safe else None,
                 )
-                found = list(msgspec.convert(reply, _Looked))
+                found = list(msgspec.convert(reply, _StateReply))
         except WrongType:
             return _NO_STATE
         (version, digest, _, _), (photo_id, last, body) = found[:4], found[4:]

@@ -5,7 +5,7 @@ library's cluster client closes the connections to all nodes when one of them fa
 scripts in pipelines; so this module routes commands itself.
 
 - It asks any node for the slot map at the first command, after a ``MOVED`` reply, and every
-  ``LOOK_S`` while a node does not answer. Meanwhile commands to other nodes go on.
+  ``REFRESH_S`` while a node does not answer. Meanwhile commands to other nodes go on.
 - A command answered with ``MOVED`` or ``ASK`` was not executed, and is sent again to the node that
   the reply names. No other command with a key is sent twice: if its reply was lost, it may have
   happened.
@@ -33,7 +33,7 @@ from store.redis.connections import legible
 SCHEME = "+cluster"
 """Follows redis or rediss in a URL, which may list several nodes, separated by commas."""
 
-LOOK_S = 0.2
+REFRESH_S = 0.2
 REDIRECTIONS = 5
 TRY_AGAIN_S = 0.05
 
@@ -85,22 +85,22 @@ class Cluster(Client):
         self._masters: set[str] = set()
         self._most_replicas = 0
         self._suspects: set[str] = set()
-        self._look_at = 0.0
-        self._looking = anyio.Lock()
+        self._refresh_at = 0.0
+        self._refreshing = anyio.Lock()
         self.breaker = CompositeBreaker(breaker.name, self._breakers)
 
     async def nodes(self) -> Sequence[Client]:
         """Return a client of each master."""
         if not self._masters:
-            await self._look()
+            await self._refresh()
         if not self._masters:
             raise Unavailable("no node of the cluster knows which node has its slots")
         return [self._node(name) for name in sorted(self._masters)]
 
     async def most_replicas(self) -> int:
         """Return the number of replicas of the master with the most, as reported just now."""
-        if not self._masters or time.monotonic() >= self._look_at:
-            await self._look()
+        if not self._masters or time.monotonic() >= self._refresh_at:
+            await self._refresh()
         return self._most_replicas
 
     def owner(self, key: str) -> str:
@@ -211,13 +211,13 @@ class Cluster(Client):
         """Take over the new owner at once, and ask about the other slots."""
         self._owners[slot] = name
         self._masters.add(name)
-        if time.monotonic() >= self._look_at:
-            await self._look()
+        if time.monotonic() >= self._refresh_at:
+            await self._refresh()
 
     async def _node_of(self, slot: int) -> Client:
         name = self._owners[slot]
-        if name is None or (name in self._suspects and time.monotonic() >= self._look_at):
-            await self._look()
+        if name is None or (name in self._suspects and time.monotonic() >= self._refresh_at):
+            await self._refresh()
             name = self._owners[slot]
         if name is None:
             raise Unavailable(f"no node of the cluster has slot {slot}")
@@ -240,7 +240,7 @@ class Cluster(Client):
     def _breakers(self) -> list[Breaker]:
         return [self._nodes[name].breaker for name in self._masters if name in self._nodes]
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         """Ask for the slot map.
 
         Raises:
@@ -249,8 +249,8 @@ class Cluster(Client):
             Denied: it rejects our credentials.
         """
         asked_at = time.monotonic()
-        async with self._looking:
-            if self._look_at > asked_at:  # another task has asked meanwhile
+        async with self._refreshing:
+            if self._refresh_at > asked_at:  # another task has asked meanwhile
                 return
             names = sorted({*self._seeds, *self._nodes}, key=lambda name: name in self._suspects)
             failures: list[Exception] = []
@@ -275,11 +275,11 @@ class Cluster(Client):
                     continue
                 if not any(owners):  # it has not joined the others yet, or has left them
                     continue
-                self._look_at = time.monotonic() + LOOK_S
+                self._refresh_at = time.monotonic() + REFRESH_S
                 self._most_replicas = most
                 await self._learn(owners)
                 return
-            self._look_at = time.monotonic() + LOOK_S
+            self._refresh_at = time.monotonic() + REFRESH_S
             if failures and not self._masters:
                 raise failures[0]
 

@@ -53,7 +53,7 @@ async def _examine(node: Client, *, is_cluster: bool) -> set[str]:
     try:
         with translated():
             info = msgspec.convert(await untyped.info(), dict[str, Any])
-            found, worried = faults(info, is_cluster=is_cluster), worries(info)
+            found, warned = faults(info, is_cluster=is_cluster), warnings(info)
     except Denied:  # only this command: PING was allowed
         return {"the user may not run INFO, so the server's settings are not checked"}
     if found:
@@ -61,10 +61,10 @@ async def _examine(node: Client, *, is_cluster: bool) -> set[str]:
     if info.get("role") in ("slave", "replica"):
         master = f"{info.get('master_host')}:{info.get('master_port')}"
         raise IsReplica(f"the server is a replica, which takes no events: use its master, {master}")
-    return worried | (await _stops_as_a_whole(node) if is_cluster else set())
+    return warned | (await _full_coverage_warning(node) if is_cluster else set())
 
 
-async def _stops_as_a_whole(node: Client) -> set[str]:
+async def _full_coverage_warning(node: Client) -> set[str]:
     name = "cluster-require-full-coverage"
     try:
         with translated():
@@ -138,7 +138,7 @@ def faults(info: Mapping[str, Any], *, is_cluster: bool = False) -> list[str]:
     if info.get("cluster_enabled") == 1 and not is_cluster:
         found.append(f"the server is a node of a cluster: begin the URL with redis{SCHEME}://")
     version = str(info.get("redis_version", ""))
-    if version and _parsed(version) < OLDEST:
+    if version and _version(version) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         found.append(f"the server is Redis {version}: {wanted} or newer is needed")
     policy = str(info.get("maxmemory_policy", "noeviction"))
@@ -150,12 +150,12 @@ def faults(info: Mapping[str, Any], *, is_cluster: bool = False) -> list[str]:
     return found
 
 
-def worries(info: Mapping[str, Any]) -> set[str]:
+def warnings(info: Mapping[str, Any]) -> set[str]:
     """Return what a suitable server may lose nevertheless."""
     if int(info.get("aof_enabled", 1)):
         return set()
     return {NOT_DURABLE}
 
 
-def _parsed(version: str) -> tuple[int, ...]:
+def _version(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

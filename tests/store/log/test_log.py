@@ -18,7 +18,7 @@ from tests.store.commands import completed, upload
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncGenerator[Client]:
-    """Both servers: what holds on one holds on the other."""
+    """A client of each server in turn: both behave the same."""
     client = connect(redis_url)
     yield client
     await client.aclose()
@@ -54,7 +54,7 @@ async def test_the_events_of_a_photo_form_a_chain(log: Log) -> None:
     assert [recorded.event.metadata.photo_version for recorded in own] == [1, 2, 3]
 
 
-async def test_the_state_is_that_of_the_folded_events(log: Log) -> None:
+async def test_a_lost_state_equals_the_folded_events(log: Log) -> None:
     command = upload()
     await log.execute(command, client_id="alice", context=CONTEXT)
     await log.execute(completed(command, "validation"), client_id="alice", context=CONTEXT)
@@ -88,7 +88,7 @@ async def test_the_same_bytes_of_one_client_are_one_photo(log: Log) -> None:
     assert len(await everything(log)) == 2
 
 
-async def test_many_uploads_of_the_same_bytes_at_once_are_one_photo(log: Log) -> None:
+async def test_concurrent_uploads_of_the_same_bytes_are_one_photo(log: Log) -> None:
     outcomes: list[Outcome] = []
 
     async def send() -> None:
@@ -103,7 +103,7 @@ async def test_many_uploads_of_the_same_bytes_at_once_are_one_photo(log: Log) ->
     assert len(await everything(log)) == 1
 
 
-async def test_bytes_of_a_deleted_photo_may_come_again(log: Log) -> None:
+async def test_the_bytes_of_a_deleted_photo_can_be_uploaded_again(log: Log) -> None:
     first = upload("bytes")
     await log.execute(first, client_id="alice", context=CONTEXT)
     await log.execute(DeletePhoto(photo_id=first.photo_id), client_id="alice", context=CONTEXT)
@@ -127,7 +127,7 @@ async def test_an_idempotency_key_answers_with_the_first_photo(log: Log) -> None
     assert isinstance(other, Appended)
 
 
-async def test_a_key_that_found_a_duplicate_is_for_its_bytes_alone(log: Log) -> None:
+async def test_a_key_that_found_a_duplicate_is_valid_only_for_its_bytes(log: Log) -> None:
     first, same = upload("same bytes"), upload("same bytes")
     await log.execute(first, client_id="alice", context=CONTEXT)
     await log.execute(same, client_id="alice", context=CONTEXT, idempotency_key="k")
@@ -154,7 +154,7 @@ async def test_a_command_sent_again_after_a_lost_reply_records_nothing(log: Log)
     assert len(await everything(log)) == 1
 
 
-async def test_commands_at_once_are_decided_one_after_another(log: Log) -> None:
+async def test_concurrent_commands_are_decided_one_after_another(log: Log) -> None:
     command = upload()
     await log.execute(command, client_id="alice", context=CONTEXT)
     stages = ["validation", "metadata", "thumbnails", "optimization", "placeholder"]
@@ -187,7 +187,7 @@ async def test_a_result_without_its_task_is_dropped(log: Log) -> None:
     assert len(await everything(log)) == 1
 
 
-async def test_reading_goes_on_after_a_position(log: Log) -> None:
+async def test_reading_continues_after_a_position(log: Log) -> None:
     for _ in range(3):
         await log.execute(upload(), client_id="alice", context=CONTEXT)
     first, second, third = await everything(log)
@@ -222,7 +222,7 @@ async def test_clients_are_spread_over_the_partitions(redis: Client, prefix: str
         assert found
 
 
-async def test_a_server_that_is_away_is_named_after_the_patience_is_over(log: Log) -> None:
+async def test_an_unreachable_server_raises_unavailable_when_the_patience_is_over(log: Log) -> None:
     away = Log(connect("unix:///nonexistent/redis.sock"), log_id="x", partitions=1, keys=log.keys)
 
     with pytest.raises(Unavailable):
@@ -234,7 +234,7 @@ async def test_a_server_that_is_away_is_named_after_the_patience_is_over(log: Lo
         )
 
 
-async def test_what_a_caller_knew_is_no_ground_to_append_on_when_the_state_was_lost(
+async def test_an_append_ignores_a_stale_loaded_photo_when_the_state_was_lost(
     log: Log,
 ) -> None:
     command = upload()
@@ -251,7 +251,7 @@ async def test_what_a_caller_knew_is_no_ground_to_append_on_when_the_state_was_l
     assert versions == [1, 2, 3]
 
 
-async def test_a_state_is_not_put_back_when_the_log_has_moved_on(log: Log) -> None:
+async def test_a_state_is_not_restored_when_the_log_has_moved_on(log: Log) -> None:
     command = upload()
     outcome = await log.execute(command, client_id="alice", context=CONTEXT)
     assert isinstance(outcome, Appended)

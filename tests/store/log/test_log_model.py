@@ -1,4 +1,4 @@
-"""Any sequence of commands leaves the log as a list in Python would be."""
+"""Any sequence of commands gives the same log as a Python list would."""
 
 import asyncio
 import uuid
@@ -118,7 +118,7 @@ class LogAndList(RuleBasedStateMachine):
             assert own == [kind for of, kind in self.expected if of == photo_id]
 
 
-def test_the_log_is_what_a_list_would_be(valkey_url: str) -> None:
+def test_the_log_behaves_like_a_list(valkey_url: str) -> None:
     LogAndList.url = valkey_url
     run_state_machine_as_test(  # pyright: ignore[reportUnknownMemberType]
         LogAndList,
