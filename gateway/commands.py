@@ -30,9 +30,9 @@ SOURCE = "gateway"
 GIVES_WORK = (UploadPhoto, RequestProcessing, RetryProcessing, BackfillStage)
 """Commands that are rejected before the log is full."""
 
-NOTHING_RECORDED = "The log does not answer, and has recorded nothing."
+NOTHING_RECORDED = "The log does not answer. Nothing was recorded."
 NO_ANSWER = "The log does not answer."
-MAYBE_RECORDED = "The log does not answer: it may have recorded this, or not."
+MAYBE_RECORDED = "The log does not answer. This may or may not have been recorded."
 
 
 def context(request: Asked) -> Context:

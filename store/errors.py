@@ -1,8 +1,8 @@
 """The errors of the store.
 
 StoreError
-├── Missing       nothing has that name
-├── Exists        the name is taken, and what has it stays
+├── Missing       there is nothing with that name
+├── Exists        the name is taken already; nothing was overwritten
 ├── Unavailable   the server or disk did not answer; the same call may succeed later
 │   ├── CircuitOpen   the call was not sent: earlier ones failed too often
 │   ├── Denied        it rejects the credentials or forbids the call; a setting is wrong
@@ -15,7 +15,7 @@ StoreError
 ├── Lost          the task is no longer this worker's; its result does not count
 ├── Full          there is no room to write
 │   └── LogFull       Redis rejects writes because memory or disk is full
-└── Corrupt       what is stored is not what was written
+└── Corrupt       stored data differs from what was written
 """
 
 
@@ -29,11 +29,11 @@ class StoreError(Exception):
 
 
 class Missing(StoreError):
-    """Nothing has that name."""
+    """There is nothing with that name."""
 
 
 class Exists(StoreError):
-    """The name is taken, and what has it stays."""
+    """The name is taken already; nothing was overwritten."""
 
 
 class Unavailable(StoreError):
@@ -96,4 +96,4 @@ class LogFull(Full):
 
 
 class Corrupt(StoreError):
-    """What is stored is not what was written."""
+    """Stored data differs from what was written."""

@@ -64,7 +64,7 @@ logger = logging.getLogger("photolog.gateway")
 
 KEY_MAX = 200
 PAUSE_S = 0.1
-RECORDED_BEFORE = "This was recorded by an earlier request, but the log does not answer now."
+RECORDED_BEFORE = "An earlier request recorded this, but the log does not answer now."
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -116,10 +116,10 @@ async def upload(
 ) -> Response[Upload]:
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
     client_id = request.user.client_id
-    key = _checked(request, idempotency_key)
+    key = _checked_key(request, idempotency_key)
     await accepting(deps, request.user)
     await deps.log_room.check(deps.log, deps.limits, request.user.client_id)
-    await _storing(deps.blobs)
+    await _check_storage(deps.blobs)
     quota = quotas.of(client_id)
     async with slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads):
         room = await quotas.room(client_id, least_file_bytes(request, deps.limits), key)
@@ -135,7 +135,7 @@ async def _receive(
         check_priority_allowed(request.user, form.priority)
         request.auth.confirm(request.user)  # the body may have taken long
         await draft.flush()
-        known = None if key else await _known(deps, draft.sha256, request.user.client_id)
+        known = None if key else await _existing(deps, draft.sha256, request.user.client_id)
         if known is None:
             if key is not None:
                 return await _record_keyed(request, deps, draft, form, key, quota)
@@ -145,7 +145,7 @@ async def _receive(
         photo, position = known
         if await damage_of_original(deps, photo) is not None:
             await draft.commit()
-            position = await _give_back(request, deps, photo, draft.key) or position
+            position = await _restore_original(request, deps, photo, draft.key) or position
         return _duplicate(photo, position)
 
 
@@ -214,18 +214,18 @@ async def _found(
             with naming_the_log(deps.log, RECORDED_BEFORE):
                 photo = (await deps.log.load(photo_id, command.client_id, safe=True)).photo
             if photo is not None:
-                _check_there(photo)
+                _check_not_deleted(photo)
                 await restore(request, deps, photo, command.key)
             return answer
         case Duplicate(photo=photo, position=position):
-            _check_there(photo)
+            _check_not_deleted(photo)
             restored = await restore(request, deps, photo, command.key)
             return _duplicate(photo, restored or position)
         case _:
             assert_never(outcome)
 
 
-def _check_there(photo: Photo) -> None:
+def _check_not_deleted(photo: Photo) -> None:
     """Refuse a deleted photo: an answer must not report it as queued or present."""
     if photo.deleted:
         raise Refused(
@@ -233,7 +233,9 @@ def _check_there(photo: Photo) -> None:
         )
 
 
-async def _give_back(request: Asked, deps: Dependencies, photo: Photo, key: str) -> Position | None:
+async def _restore_original(
+    request: Asked, deps: Dependencies, photo: Photo, key: str
+) -> Position | None:
     try:
         return await restore(request, deps, photo, key)
     finally:
@@ -268,7 +270,9 @@ def _command(
     )
 
 
-async def _known(deps: Dependencies, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
+async def _existing(
+    deps: Dependencies, sha256: str, client_id: str
+) -> tuple[Photo, Position] | None:
     """Return the client's photo with these bytes, if there is one; saves storing them twice.
 
     Waits for the log as a command does: a client should not have to send the bytes again because
@@ -278,14 +282,14 @@ async def _known(deps: Dependencies, sha256: str, client_id: str) -> tuple[Photo
     with naming_the_log(deps.log, NOTHING_RECORDED):
         while True:
             try:
-                return await _look(deps.log, sha256, client_id)
+                return await _find_existing(deps.log, sha256, client_id)
             except Unavailable:
                 if time.monotonic() + PAUSE_S > give_up:
                     raise
                 await anyio.sleep(PAUSE_S)
 
 
-async def _look(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
+async def _find_existing(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
     holder = await log.holder_of(sha256, client_id)
     loaded = await log.load(holder, client_id, safe=True) if holder else None
     if loaded is None or loaded.photo is None or loaded.position is None or loaded.photo.deleted:
@@ -302,7 +306,7 @@ async def _repeated(log: Log, position: Position, sha256: str) -> Response[Uploa
     first = found[0].event.data
     if not isinstance(first, PhotoUploaded) or first.sha256 != sha256:
         raise Refused("idempotency-key-reused", REUSED)
-    _log_known(first.photo_id, first.job_id)
+    _log_existing(first.photo_id, first.job_id)
     return _created(first.photo_id, first.job_id, position)
 
 
@@ -320,7 +324,7 @@ def _created(photo_id: str, job_id: str, position: Position | None) -> Response[
 
 
 def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
-    _log_known(photo.photo_id, photo.job.job_id)
+    _log_existing(photo.photo_id, photo.job.job_id)
     return _answer(
         200,
         Upload(
@@ -333,7 +337,7 @@ def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
     )
 
 
-def _log_known(photo_id: str, job_id: str) -> None:
+def _log_existing(photo_id: str, job_id: str) -> None:
     """Log an upload that appends no event."""
     about = msgspec.structs.replace(log_context.current(), photo_id=photo_id, job_id=job_id)
     logger.info("an upload matched an existing photo", extra={"subject": about})
@@ -355,7 +359,7 @@ def _status(photo: Photo) -> str:
     return "processing" if job.started else "queued"
 
 
-def _checked(request: Asked, key: str | None) -> str | None:
+def _checked_key(request: Asked, key: str | None) -> str | None:
     if len(set(request.headers.getall("idempotency-key", []))) > 1:
         raise Refused(
             "invalid-idempotency-key",
@@ -370,7 +374,7 @@ def _checked(request: Asked, key: str | None) -> str | None:
     return key
 
 
-async def _storing(blobs: Blobs) -> None:
+async def _check_storage(blobs: Blobs) -> None:
     """Return if the storage appears to accept blobs; raises Refused, ``storage-unavailable``, and
     Full."""
     try:

@@ -6,10 +6,10 @@ replaced. Only the process that got the answer knows of such an event.
 
 The answers of each partition are kept in memory, in two parts:
 
-| part | what is known of it |
+| part | its answers |
 |---|---|
-| fresh | answered since the last check |
-| found | was in the log at the last check |
+| fresh | came since the last check |
+| found | had their events in the log at the last check |
 
 A server loses only the newest of its events in a failover. So while a partition keeps its owner and
 has answered without a break, finding its newest answer vouches for all. Otherwise each fresh answer

@@ -254,8 +254,8 @@ class Log(States):
                 photo_id, digest = given.command.photo_id, after.digest
             case Repeated(photo_id=photo_id):
                 digest = ""
-            case Duplicate(photo=Photo(photo_id=photo_id)):
-                digest = ""
+            case Duplicate(photo=holder):
+                photo_id, digest = holder.photo_id, ""
             case KeyReused() | None:
                 return outcome
             case _:
