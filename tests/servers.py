@@ -18,6 +18,7 @@ from minio.error import S3Error
 
 from ops.process.embedded_valkey import valkey_binary
 from tests.certificates import Certified
+from tests.ports import free_port
 
 LONG = bool(os.environ.get("LONG_TESTS"))
 """Whether tests that draw samples try all that there is, or many times as much."""
@@ -105,12 +106,6 @@ def minio_binary() -> str | None:
         asked = subprocess.run([go, "env", "GOPATH"], capture_output=True, text=True)
         places.append(f"{asked.stdout.strip()}/bin")
     return shutil.which("minio", path=":".join(places))
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class MinioServer:

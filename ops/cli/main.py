@@ -1,4 +1,4 @@
-"""The command line: ``photolog COMMAND``. One command, one file in ``ops/commands/``."""
+"""The command line: ``photolog COMMAND``. One command, one file in ``ops/cli/``."""
 
 import importlib
 import os
@@ -48,7 +48,7 @@ class _Photolog(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f"ops.commands.{cmd_name.replace('-', '_')}").command
+        return importlib.import_module(f"ops.cli.{cmd_name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

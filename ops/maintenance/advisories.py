@@ -78,7 +78,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def advisories() -> Advisories:
     """Return the list that this version of Photolog ships with."""
-    text = resources.files("ops").joinpath("advisories.toml").read_text("utf-8")
+    text = resources.files("ops.maintenance").joinpath("advisories.toml").read_text("utf-8")
     return msgspec.convert(tomllib.loads(text), Advisories)
 
 

@@ -10,7 +10,7 @@ the file again notes it again. It has at most ``NOTED_MAX`` files.
 
 import time
 from collections.abc import Collection, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
@@ -83,9 +83,10 @@ async def noted(log: Log) -> list[DamagedFile]:
     """Return the files, those that were noted last at the end; raises StoreError."""
     redis: Any = log.redis
     with translated():
-        newest = await redis.zrange(log.keys.damaged(PARTITION), -NOTED_MAX, -1)
+        reply = await redis.zrange(log.keys.damaged(PARTITION), -NOTED_MAX, -1)
+        newest = msgspec.convert(reply, list[bytes])
     found: dict[str, DamagedFile] = {}
-    for member in cast("list[bytes]", newest):
+    for member in newest:
         try:
             file = msgspec.json.decode(member, type=DamagedFile)
         except (msgspec.MsgspecError, UnicodeDecodeError):  # others have written it

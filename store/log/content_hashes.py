@@ -174,8 +174,8 @@ def over_quota(what: str, found: int, most: int, reserved_bytes: int = 0) -> Ove
             return QuotaPhotos(f"{found:,} of at most {most:,} photos are stored.")
         case "bytes" if reserved_bytes:
             return QuotaBytes(
-                f"{found:,} of at most {most:,} bytes are in use, and {reserved_bytes:,} would be"
-                " reserved for the pictures that jobs in progress may make, this one included.",
+                f"{found:,} of {most:,} bytes are used; jobs, with this one, reserve"
+                f" {reserved_bytes:,} more.",
                 advice="Wait for jobs to end, delete photos, or ask the operator for more.",
             )
         case "bytes":

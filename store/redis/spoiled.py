@@ -54,6 +54,7 @@ KINDS = {
     "foreign": Kind("string"),
     "failing": Kind("zset"),
     "unconfined": Kind("zset"),
+    "damaged": Kind("zset"),
     "settled": Kind("string"),
     "rate": Kind("hash"),
     "allowance": Kind("string"),

@@ -11,8 +11,8 @@ import anyio
 import msgspec
 from redis import Redis
 
+from tests.ports import free_ports
 from tests.servers import process_of, valkey
-from tests.system.ports import free_ports
 
 DEADLINE_S = 60.0
 MASTERS = 3

@@ -21,12 +21,12 @@ from store.blobs.s3_bucket import Server
 from store.keys import DEFAULT_PREFIX
 from store.log.log import Log
 from store.redis.connection import connect
+from tests.ports import free_ports
 from tests.servers import MinioServer
 from tests.system.checker import Findings, Redis, examine
 from tests.system.clients import ANSWER_S
 from tests.system.clusters import Cluster
 from tests.system.hosts import SECRET
-from tests.system.ports import free_ports
 from tests.system.processes import READY_S, Role, kept
 from tests.system.quiescence import at_rest
 from tests.system.stored import Bucket

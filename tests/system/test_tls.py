@@ -14,10 +14,10 @@ from ops.errors import UserError
 from ops.runtime.wiring import open_log
 from tests.certificates import Certified, certify
 from tests.ops.systems import System, jpeg, photolog
+from tests.ports import free_ports
 from tests.servers import ACCESS_KEY, DEBIAN_REDIS, SECRET_KEY, MinioServer, unavailable, valkey
 from tests.system.clusters import SLOTS
 from tests.system.hosts import host, main_job, settings_of
-from tests.system.ports import free_ports
 
 
 @pytest.fixture

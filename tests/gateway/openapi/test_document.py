@@ -215,7 +215,7 @@ async def test_the_types_of_events_are_those_of_the_domain(document: dict[str, A
 
 
 def test_the_readme_names_the_types_of_events() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
 
     named = set(re.findall(r"`((?:photo|pipeline|client|access)\.[a-z.]+)`", readme))
 

@@ -39,6 +39,7 @@ KEYS: dict[str, Callable[[Keys, str], str]] = {
     "foreign": lambda keys, _: keys.foreign(0),
     "failing": lambda keys, _: keys.failing(0),
     "unconfined": lambda keys, _: keys.unconfined(0),
+    "damaged": lambda keys, _: keys.damaged(0),
     "settled": lambda keys, _: keys.settled(0),
     "bucket": lambda keys, _: keys.bucket(STAGE),
     "allowance": lambda keys, _: keys.allowance(0, "requests", "alice"),

@@ -173,7 +173,7 @@ def test_a_machine_without_tables_has_no_filter(monkeypatch: pytest.MonkeyPatch)
 def test_the_filter_is_that_of_all_threads() -> None:
     program = """
 import ctypes, threading
-from handlers import seccomp
+from handlers.decoder import seccomp
 closed, found = threading.Event(), []
 def look():
     closed.wait()

@@ -16,7 +16,7 @@ HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"
 WITHOUT_PILLOW_HEIF = """\
 import sys
 sys.modules["pillow_heif"] = None
-from handlers import heic, picture
+from handlers.imaging import heic, picture
 from handlers.stage import StageFailure
 heic.confine()
 try:

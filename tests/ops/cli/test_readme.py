@@ -16,7 +16,7 @@ import pytest
 
 from tests.ops.systems import DEADLINE_S, System, jpeg
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text("utf-8")
 LINES = [
     line

@@ -37,7 +37,8 @@ from tests.ops.deployment import (
     required,
 )
 from tests.ops.systems import DEADLINE_S, jpeg, wait_until
-from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, free_port
+from tests.ports import free_port
+from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 
 INSTALLED = "/opt/photolog"
 VALUES = {

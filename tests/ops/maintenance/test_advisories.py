@@ -14,7 +14,7 @@ from ops.maintenance.advisories import Advisories, Finding, Fix, Subject, vulner
 from ops.maintenance.advisory_sources import missing, named_in
 from ops.maintenance.bundled import known_flaws, versions
 
-ROOT = Path(advisories.__file__).parents[1]
+ROOT = Path(advisories.__file__).parents[2]
 
 LIBRARIES = {
     *("libheif", "libde265", "libwebp", "libtiff", "libjpeg-turbo", "libavif", "dav1d"),

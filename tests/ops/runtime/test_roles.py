@@ -25,7 +25,8 @@ from ops.runtime import wiring
 from store.errors import Unavailable
 from tests.ops.conftest import run
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, wait_until
-from tests.servers import free_port, valkey
+from tests.ports import free_port
+from tests.servers import valkey
 
 STARTING = "still not ready"
 """What `up` may say on a slow machine."""

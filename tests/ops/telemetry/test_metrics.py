@@ -17,7 +17,7 @@ from domain.pipeline.stages import ERASURE, LANES, TREE
 from ops.telemetry.metrics import METRICS, Metrics
 from store.histogram import Distribution
 from tests.ops.systems import System, jpeg, wait_until
-from tests.servers import free_port
+from tests.ports import free_port
 
 ROLES = {"gateway": "gateway", "projector": "projector", "worker-1": "worker", "up": "up"}
 

@@ -175,13 +175,13 @@ def test_without_a_collector_nothing_is_imported_that_would_send_spans() -> None
     """redis-py takes parts of OpenTelemetry by itself where it is installed."""
     code = """
 import anyio, sys
-from ops import roles, wiring
+from ops.runtime import roles, wiring
 from ops.config.settings import Settings
 
 async def main():
     async with wiring.open_telemetry(Settings(), "worker", "worker-1"):
-        senders = ("ops.telemetry.otlp", "opentelemetry.sdk.trace", "opentelemetry.exporter",
-        "requests") print([name for name in sys.modules if name.startswith(senders)])
+        senders = ("ops.telemetry.otlp", "opentelemetry.sdk.trace", "opentelemetry.exporter")
+        print([name for name in sys.modules if name.startswith((*senders, "requests"))])
 
 anyio.run(main)
 """

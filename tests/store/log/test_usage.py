@@ -153,10 +153,8 @@ async def test_jobs_in_progress_reserve_room_for_what_they_may_make(log: Log) ->
 
     with pytest.raises(QuotaBytes) as refused:
         await send(log, upload(), quota)
-    assert str(refused.value) == (
-        "6 of at most 100 bytes are in use, and 120 would be reserved for the pictures that jobs"
-        " in progress may make, this one included."
-    )
+    words = "6 of 100 bytes are used; jobs, with this one, reserve 120 more."
+    assert str(refused.value) == words
     assert "Wait for jobs to end" in refused.value.advice
     await finish(log, first)
     await send(log, upload(), quota)

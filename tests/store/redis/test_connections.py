@@ -31,9 +31,10 @@ from store.redis.breaker import Breaker
 from store.redis.connection import Client, connect, translated
 from store.redis.guarantee import guarantee
 from tests.conftest import CONTEXT
+from tests.ports import free_port
 from tests.proxies import Proxy, proxied
 from tests.replies import exchanging
-from tests.servers import free_port, valkey
+from tests.servers import valkey
 from tests.store.commands import upload
 
 DEADLINE_S = 30.0

@@ -16,9 +16,9 @@ from store.log.outcome import Appended, Outcome, Unchanged
 from store.redis.connection import Client, Wait, connect
 from store.redis.preflight import can_wait
 from tests.conftest import CONTEXT
+from tests.ports import free_ports
 from tests.servers import DEBIAN_REDIS, process_of, valkey
 from tests.store.commands import upload
-from tests.system.ports import free_ports
 
 DEADLINE_S = 20.0
 ONE_REPLICA = Wait(replicas=1, timeout_s=0.3)
