@@ -1,4 +1,4 @@
-"""Giving a command to the log: who gives it, and what is said when the log is away."""
+"""Executes commands for a request, and answers when the log is unavailable."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,22 +20,23 @@ from gateway.http.problems import Refused, retry_after
 from gateway.http.tracing import trace_id
 from store.errors import Replaced, Unavailable, WrongType
 from store.log.control import ControlLog, Steered
-from store.log.log import Log, Outcome, Requirement
+from store.log.log import Log
+from store.log.outcome import Outcome, Requirement
 from store.log.position import Position
 
 POSITION_HEADER = "X-Log-Position"
 SOURCE = "gateway"
 
 GIVES_WORK = (UploadPhoto, RequestProcessing, RetryProcessing, BackfillStage)
-"""Commands that are refused before the log is full."""
+"""Commands that are rejected before the log is full."""
 
-NOTHING_RECORDED = "The log does not answer, and has recorded nothing."
+NOTHING_RECORDED = "The log does not answer. Nothing was recorded."
 NO_ANSWER = "The log does not answer."
-MAYBE_RECORDED = "The log does not answer: it may have recorded this, or not."
+MAYBE_RECORDED = "The log does not answer. This may or may not have been recorded."
 
 
 def context(request: Asked) -> Context:
-    """Who asks, in which trace, and the time now."""
+    """Return the context of the request's events: actor, trace and the time now."""
     principal: Principal = request.user
     return Context(
         now=datetime.now(UTC),
@@ -47,7 +48,7 @@ def context(request: Asked) -> Context:
 
 @contextmanager
 def naming_the_log(log: Log, detail: str) -> Generator[None]:
-    """Turns Unavailable into Refused, ``log-unavailable``; it names keys that were spoiled."""
+    """Turn Unavailable into Refused, ``log-unavailable``, which names keys of a wrong type."""
     try:
         yield
     except Unavailable as error:
@@ -58,14 +59,14 @@ def naming_the_log(log: Log, detail: str) -> Generator[None]:
 
 
 async def accepting(deps: Dependencies, principal: Principal) -> None:
-    """Nothing while the log is thought to answer. For a command of which nothing is done yet.
+    """Return if the log appears to be available, for a command that has not started yet.
 
-    A client's photos are all in one partition; of others it is not known yet.
-
-    One that is under way goes on trying instead, for ``append_patience_s``.
+    A client's photos are all in one partition, so only that one is checked; for other roles the
+    partition is not known yet. A command that has started retries instead, for
+    ``append_patience_s``.
 
     Raises:
-        Refused: ``log-unavailable``; at once, or as soon as the log was asked in vain.
+        Refused: ``log-unavailable``, at once or after one failed attempt to reach the log.
     """
     with naming_the_log(deps.log, NOTHING_RECORDED):
         await deps.log.check(principal.client_id if principal.role is Role.CLIENT else None)
@@ -81,15 +82,15 @@ async def execute(
     quota: Quota = NO_QUOTA,
     require: Requirement | None = None,
 ) -> Outcome:
-    """``Log.execute`` in the name of who asks, for a photo of ``client_id``.
+    """Execute the command for the request's principal, on a photo of ``client_id``.
 
-    A token that was revoked while its request was under way changes nothing.
+    A token that is revoked while its request is in progress changes nothing.
 
     Raises:
         AuthError: the token has been revoked.
-        Rejected: the rules or the ``quota`` refuse the command.
+        Rejected: the rules or the ``quota`` reject the command.
         Refused: ``log-unavailable``; the command may or may not have been recorded. ``log-full``.
-        LogFull: Redis takes no more.
+        LogFull: Redis takes no more writes.
     """
     request.auth.confirm(request.user)
     if isinstance(command, GIVES_WORK):
@@ -107,7 +108,7 @@ async def execute(
 
 
 async def steer(request: Asked, deps: Dependencies, command: ControlCommand) -> Steered:
-    """``ControlLog.execute`` in the name of who asks; raises as ``execute``."""
+    """Execute a control command for the request's principal; raises as ``execute``."""
     request.auth.confirm(request.user)
     with naming_the_log(deps.log, MAYBE_RECORDED):
         return await ControlLog(deps.log).execute(
@@ -116,7 +117,7 @@ async def steer(request: Asked, deps: Dependencies, command: ControlCommand) -> 
 
 
 def position_header(*positions: Position | None) -> dict[str, str]:
-    """The header, if there is any position; of those of one partition only the last counts."""
+    """Return the header with the last position of each partition; {} without any position."""
     last: dict[int, Position] = {}
     for position in positions:
         if position is not None:

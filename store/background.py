@@ -1,4 +1,4 @@
-"""Long-running tasks that never end in silence.
+"""Runs long-running tasks that never end silently.
 
 A task that ends by an unexpected exception is logged with its traceback, counted, and restarted
 with back-off. Until it has run steadily again, ``failing`` names it for the health check. A task
@@ -30,8 +30,8 @@ class Background:
     """The long-running tasks of one process.
 
     ``observe`` is called with the task's name at each failure. ``failures`` counts failures since
-    the start, by task. ``gave_up`` is the error of a task that failed too often: its process is to
-    end, and nothing in it is restarted any more.
+    the start, by task. ``gave_up`` is the error of a task that failed too often: its process must
+    end, and restarts no task any more.
     """
 
     def __init__(self, observe: Callable[[str], None] = ignore) -> None:
@@ -57,18 +57,18 @@ class Background:
     ) -> None:
         """Run ``work`` until it returns or is cancelled, restarting it whenever it raises.
 
-        ``part`` tells tasks of one name apart in the log lines.
+        ``part`` distinguishes tasks of the same name in log lines.
 
         Raises:
             Exception: the last error of a task that failed more than ``restarts`` times in a row.
         """
         in_a_row, pause_s = 0, FIRST_PAUSE_S
-        whole = f"{name} of {part}" if part else name
+        label = f"{name} of {part}" if part else name
         while True:
             began = time.monotonic()
             try:
                 return await work()
-            except Exception as error:  # any kind: a task that dies alone is noticed by nobody
+            except Exception as error:  # any kind: no task may end unnoticed
                 if self.gave_up is not None:
                     raise
                 if time.monotonic() - began > STEADY_S:
@@ -76,17 +76,17 @@ class Background:
                 in_a_row += 1
                 self._note(name, error)
                 if in_a_row > restarts:
-                    logger.exception("%s failed %d times in a row: giving up", whole, in_a_row)
+                    logger.exception("%s failed %d times in a row: giving up", label, in_a_row)
                     self._give_up(error)
                     raise
-                logger.exception("%s failed, restarting it in %.1f s", whole, pause_s)
+                logger.exception("%s failed, restarting it in %.1f s", label, pause_s)
             await anyio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def failed(self, name: str, error: Exception, *, part: str = "") -> None:
-        """Log and count an unexpected error of a task that goes on, or that is of no further use.
+        """Log and count an unexpected error of a task that goes on, or is no longer needed.
 
-        To be called where the error is handled: the line has its traceback.
+        Call it where the error is handled, so that the line has its traceback.
         """
         self._note(name, error)
         logger.error("%s failed", f"{name} of {part}" if part else name, exc_info=error)

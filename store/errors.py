@@ -1,39 +1,39 @@
-"""What can go wrong with what we keep.
+"""The errors of the store.
 
 StoreError
-├── Missing       there is nothing under that name
-├── Exists        there is something under that name already, and it stays
+├── Missing       there is nothing with that name
+├── Exists        the name is taken already; nothing was overwritten
 ├── Unavailable   the server or disk did not answer; the same call may succeed later
-│   ├── CircuitOpen   it was not even asked: it has failed too often
-│   ├── Denied        it does not let us in, or forbids what we ask; a setting is wrong
-│   ├── GroupGone     a consumer group was deleted, or never made
+│   ├── CircuitOpen   the call was not sent: earlier ones failed too often
+│   ├── Denied        it rejects the credentials or forbids the call; a setting is wrong
+│   ├── GroupGone     a consumer group was deleted, or never created
 │   ├── IsReplica     the server takes no events: it is not, or no longer, the master
-│   ├── Replaced      Redis has another log than the one we have joined, or none
-│   ├── WrongType       a key holds a value of another type; the message names it
-│   └── Unexpected    the server's answer is none that the command has
-├── UnsuitableServer         the server must not hold the log as it is set up
+│   ├── Replaced      Redis has another log than the one this process has joined, or none
+│   ├── WrongType     a key holds a value of another type; the message names it
+│   └── Unexpected    the server's answer is not one that the command has
+├── UnsuitableServer  the server must not hold the log as it is configured
 ├── Lost          the task is no longer this worker's; its result does not count
-├── Full          no room is left where it should be written
-│   └── LogFull       by Redis, for want of memory or disk
-└── Corrupt       what is stored is not what was written
+├── Full          there is no room to write
+│   └── LogFull       Redis rejects writes because memory or disk is full
+└── Corrupt       stored data differs from what was written
 """
 
 
 class StoreError(Exception):
     """The root of all errors of this package.
 
-    ``retry_after_s``: trying again before is in vain; 0 where that is not known.
+    ``retry_after_s`` is how long a retry is certain to fail; 0 if that is not known.
     """
 
     retry_after_s: float = 0.0
 
 
 class Missing(StoreError):
-    """There is nothing under that name."""
+    """There is nothing with that name."""
 
 
 class Exists(StoreError):
-    """There is something under that name already, and it stays."""
+    """The name is taken already; nothing was overwritten."""
 
 
 class Unavailable(StoreError):
@@ -41,21 +41,21 @@ class Unavailable(StoreError):
 
 
 class CircuitOpen(Unavailable):
-    """A circuit breaker refused the call: nothing was sent, nothing has changed."""
+    """A circuit breaker rejected the call: nothing was sent, nothing has changed."""
 
     def __init__(self, dependency: str, retry_after_s: float) -> None:
-        super().__init__(f"{dependency} has failed too often and is left alone for now")
+        super().__init__(f"{dependency} has failed too often; calls are paused for now")
         self.retry_after_s = retry_after_s
 
 
 class GroupGone(Unavailable):
-    """There is no such consumer group, or not even its stream: who needs it makes it anew."""
+    """The consumer group, or its stream, does not exist; its users create it again."""
 
 
 class Denied(Unavailable):
-    """User, password, key or certificate are not accepted, or what we ask is forbidden to them.
+    """The server rejects user, password, key or certificate, or forbids them the call.
 
-    ``setting`` is that which is wrong, the last part of its name; "" where that is not known.
+    ``setting`` is the last part of the wrong setting's name; "" if it is not known.
     """
 
     def __init__(self, message: str, setting: str = "") -> None:
@@ -64,36 +64,36 @@ class Denied(Unavailable):
 
 
 class IsReplica(Unavailable):
-    """The server is a replica: after a failover for a moment, or because a setting names it."""
+    """The server is a replica: briefly after a failover, or because a setting names a replica."""
 
 
 class Replaced(Unavailable):
-    """The log is not the one that this process has joined: it waits for that one to come back."""
+    """Redis has another log than the one this process has joined, which waits for its own."""
 
 
 class WrongType(Unavailable):
-    """A key holds a value of another type; the message names it and says what becomes of it."""
+    """A key holds a value of another type; the message names it and says what happens to it."""
 
 
 class Unexpected(Unavailable):
-    """The server answered with an error that nothing explains, or another kind of reply; logged."""
+    """The server answered with an unknown error or a reply of the wrong type; it is logged."""
 
 
 class UnsuitableServer(StoreError):
-    """The server is there and must not hold the log; the message says what to change."""
+    """The server answers but must not hold the log; the message says what to change."""
 
 
 class Lost(StoreError):
-    """The task was taken over by another worker or is done; this result was dropped."""
+    """The task is done or was taken over by another worker; this result was dropped."""
 
 
 class Full(StoreError):
-    """No room is left on the disk or in the server's memory."""
+    """The disk or the server's memory is full."""
 
 
 class LogFull(Full):
-    """Redis refuses to write, for want of memory or disk."""
+    """Redis rejects writes because memory or disk is full."""
 
 
 class Corrupt(StoreError):
-    """What is stored is not what was written."""
+    """Stored data differs from what was written."""

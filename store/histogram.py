@@ -1,12 +1,12 @@
-"""Durations, counted by how long they were."""
+"""A histogram of durations."""
 
 from bisect import bisect_left
 
 
 class Distribution:
-    """``counts`` has one entry for each of ``bounds``, up to and with it, and one for the rest.
+    """Counts values by inclusive upper bound: one count for each of ``bounds``, one for the rest.
 
-    A hundred thousand values a second must not cost much.
+    Cheap enough for a hundred thousand values a second.
     """
 
     def __init__(self, bounds: tuple[float, ...]) -> None:

@@ -1,6 +1,6 @@
-"""The names of everything kept in Redis.
+"""The names of all keys in Redis.
 
-All keys of a partition share its hash tag, so that every script of ours runs in one cluster slot.
+All keys of a partition share its hash tag, so that every script runs in one cluster slot.
 """
 
 import zlib
@@ -11,7 +11,7 @@ DEFAULT_PREFIX = "photolog"
 
 
 def partition_of(client_id: str, count: int) -> int:
-    """All photos of a client are in one partition, so their events have one order."""
+    """Return the partition of all the client's photos, whose events so have one order."""
     return zlib.crc32(client_id.encode()) % count
 
 
@@ -30,7 +30,7 @@ class Keys:
         return self._in(partition, "log")
 
     def identity(self, partition: int) -> str:
-        """Says in each partition which log it is of."""
+        """The id of the log that the partition belongs to."""
         return self._in(partition, "id")
 
     def photo(self, partition: int, photo_id: str) -> str:
@@ -52,7 +52,7 @@ class Keys:
         return self._in(partition, "timers")
 
     def foreign(self, partition: int) -> str:
-        """The last entry of the stream that was found to be no event."""
+        """The position of the last foreign entry that was found."""
         return self._in(partition, "foreign")
 
     def damaged(self, partition: int) -> str:
@@ -60,15 +60,15 @@ class Keys:
         return self._in(partition, "damaged")
 
     def failing(self, partition: int) -> str:
-        """The processes of which a task has failed of late."""
+        """The processes with a recently failed task."""
         return self._in(partition, "failing")
 
     def unconfined(self, partition: int) -> str:
-        """What is missing around decoders, by when a worker last said so."""
+        """The sandbox parts that decoders lack, scored by when a worker last reported them."""
         return self._in(partition, "unconfined")
 
     def settled(self, partition: int) -> str:
-        """Written for no other reason than to be waited for."""
+        """Written only to wait for it."""
         return self._in(partition, "settled")
 
     def bucket(self, stage: str) -> str:
@@ -76,7 +76,7 @@ class Keys:
         return self._in(0, f"rate:{stage}")
 
     def allowance(self, partition: int, policy: str, subject: str) -> str:
-        """What is left of one rate limit to its subject; see ``store.clients.rate_limits``."""
+        """The rest of a subject's rate limit; see ``store.clients.rate_limits``."""
         return self._in(partition, f"allowance:{policy}:{subject}")
 
     def command(self, partition: int, client_id: str, key: str) -> str:
@@ -86,11 +86,11 @@ class Keys:
         return self._in(partition, f"sha256:{client_id}")
 
     def usage(self, partition: int, client_id: str) -> str:
-        """What the client's photos count towards its quotas."""
+        """The client's usage, which quotas limit."""
         return self._in(partition, f"usage:{client_id}")
 
     def commands(self, partition: int, client_id: str) -> str:
-        """The client's idempotency keys, scored by when they expire."""
+        """The client's idempotency keys, scored by expiry."""
         return self._in(partition, f"commands:{client_id}")
 
     def clients(self, partition: int) -> str:
@@ -104,15 +104,15 @@ class Keys:
         return self._in(partition, f"turns:{stage}:{lane}")
 
     def waiting(self, partition: int, stage: str, lane: str) -> str:
-        """The tasks of a lane that wait, by client."""
+        """The waiting tasks of a lane, by client."""
         return self._in(partition, f"waiting:{stage}:{lane}")
 
     def accounts(self, partition: int, lane: str) -> str:
-        """What the clients of a class of lanes have been served."""
+        """The service that clients have received in a class of lanes."""
         return self._in(partition, f"accounts:{lane}")
 
     def lanes(
         self, partition: int, stages: tuple[str, ...], lanes: tuple[str, ...] = LANES
     ) -> list[tuple[str, str]]:
-        """``(key, stage)`` in the order of service: the first lanes of all stages first."""
+        """Return ``(key, stage)`` in the order of service: the first lanes of all stages first."""
         return [(self.lane(partition, stage, lane), stage) for lane in lanes for stage in stages]

@@ -1,6 +1,6 @@
-"""What the running task works on: for log lines and traces, wherever in the code they are made.
+"""The subject of the running task, for log lines and traces anywhere in the code.
 
-Each asyncio task has a subject of its own, which the tasks that it starts begin with.
+Each asyncio task has its own subject, which the tasks that it starts inherit.
 """
 
 from contextvars import ContextVar
@@ -9,7 +9,7 @@ import msgspec
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """``span_id`` is that of the span under way; empty is unknown."""
+    """The ids of the current work; empty if unknown. ``span_id`` is that of the open span."""
 
     trace_id: str = ""
     span_id: str = ""
@@ -26,5 +26,5 @@ def current() -> Subject:
 
 
 def begin(subject: Subject) -> None:
-    """The running task turns to ``subject``."""
+    """Set the subject of the running task."""
     _subject.set(subject)

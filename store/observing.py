@@ -1,4 +1,4 @@
-"""What the store tells of its work to whoever counts, logs or traces it."""
+"""Reports the store's work to observers that count, log or trace it."""
 
 import functools
 import time
@@ -14,10 +14,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Appended(msgspec.Struct, frozen=True, kw_only=True):
-    """The events of one append that the log has confirmed, at least one.
+class ObservedAppend(msgspec.Struct, frozen=True, kw_only=True):
+    """The events of one confirmed append, at least one.
 
-    ``began_ns`` since 1970; ``seconds`` include the looks and the tries that came before.
+    ``began_ns`` counts from 1970; ``seconds`` include loads and earlier tries.
     """
 
     events: tuple[Event, ...]
@@ -25,49 +25,21 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-AppendObserver = Callable[[Appended], None]
+AppendObserver = Callable[[ObservedAppend], None]
 
 OperationObserver = Callable[[str, str, float], None]
-"""Told the operation, its outcome and its seconds."""
+"""Called with the operation, its outcome and its seconds."""
 
 
 def ignore(*_: object) -> None:
-    """Observes nothing."""
-
-
-class _Appending(Protocol):
-    observe: AppendObserver
+    """Observe nothing."""
 
 
 class _Operating(Protocol):
     observe: OperationObserver
 
 
-class _Outcome(Protocol):
-    @property
-    def events(self) -> tuple[Event, ...]: ...
-
-
-A = TypeVar("A", bound=_Appending)
 B = TypeVar("B", bound=_Operating)
-O = TypeVar("O", bound=_Outcome)  # noqa: E741
-
-
-def appending(
-    verb: Callable[Concatenate[A, P], Coroutine[Any, Any, O]],
-) -> Callable[Concatenate[A, P], Coroutine[Any, Any, O]]:
-    """Tell ``observe`` of the verb's object what each call has appended."""
-
-    @functools.wraps(verb)
-    async def told(self: A, *args: P.args, **kwargs: P.kwargs) -> O:
-        began_ns, began = time.time_ns(), time.perf_counter()
-        outcome = await verb(self, *args, **kwargs)
-        if outcome.events:
-            seconds = time.perf_counter() - began
-            self.observe(Appended(events=outcome.events, began_ns=began_ns, seconds=seconds))
-        return outcome
-
-    return told
 
 
 def operation(
@@ -76,19 +48,20 @@ def operation(
     [Callable[Concatenate[B, P], Coroutine[Any, Any, T]]],
     Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
 ]:
-    """Tell ``observe`` of the verb's object how each call ended.
+    """Call ``observe`` of the method's object after each call of the method.
 
-    The outcome is ``ok``, the name of a StoreError, or ``failed`` for a call that was broken off.
+    The outcome is ``ok``, the name of a StoreError, or ``failed`` for any other error and for a
+    cancelled call.
     """
 
     def decorate(
-        verb: Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
+        method: Callable[Concatenate[B, P], Coroutine[Any, Any, T]],
     ) -> Callable[Concatenate[B, P], Coroutine[Any, Any, T]]:
-        @functools.wraps(verb)
-        async def told(self: B, *args: P.args, **kwargs: P.kwargs) -> T:
+        @functools.wraps(method)
+        async def observed(self: B, *args: P.args, **kwargs: P.kwargs) -> T:
             outcome, began = "failed", time.perf_counter()
             try:
-                result = await verb(self, *args, **kwargs)
+                result = await method(self, *args, **kwargs)
                 outcome = "ok"
                 return result
             except StoreError as error:
@@ -97,6 +70,6 @@ def operation(
             finally:
                 self.observe(name, outcome, time.perf_counter() - began)
 
-        return told
+        return observed
 
     return decorate

@@ -9,7 +9,7 @@ from domain.photo.commands import PhotoCommand
 from domain.rejections import Rejected
 from gateway.commands import execute
 from gateway.dependencies import Asked, Dependencies
-from store.log.log import Outcome
+from store.log.outcome import Appended, Outcome
 from store.log.position import Position
 
 AT_ONCE = 16
@@ -77,8 +77,9 @@ def _batch(targets: Sequence[Target], found: dict[Target, Outcome | Rejected]) -
         if isinstance(outcome, Rejected):
             batch.skipped.append(Skipped(photo_id=target.photo_id, code=outcome.code))
             continue
-        batch.recorded += bool(outcome.events)
-        batch.already += not outcome.events
+        is_recorded = isinstance(outcome, Appended)
+        batch.recorded += is_recorded
+        batch.already += not is_recorded
         if outcome.position is not None:
             batch.positions.append(outcome.position)
     return batch

@@ -1,25 +1,25 @@
-"""Uploading a photo: the bytes into a blob, then the fact into the log.
+"""Uploads a photo: stores the bytes in a blob, then records the fact in the log.
 
-| what comes | answer |
+| request | answer |
 |---|---|
 | bytes that are new to the client | 201, ``duplicate: false`` |
 | bytes of a photo that the client has | 200, ``duplicate: true``, that photo as it is now; \
-  an original that the blob store has lost is there again |
+  an original that the blob store had lost is restored |
 | an ``Idempotency-Key`` that made a photo of these bytes | the first answer again, also 201 |
 | an ``Idempotency-Key`` that found a photo of these bytes | 200, that photo as it is now |
-| an ``Idempotency-Key`` that made or found one of other bytes | 422 ``idempotency-key-reused`` |
-| an ``Idempotency-Key`` of a photo that is deleted now | 422 ``idempotency-key-reused`` |
-| bytes for which there is no room but the disk's reserve | 507 ``storage-full`` |
-| a photo that the quota has no room for | 507 ``quota-photos``, ``quota-bytes`` |
-| an upload beyond what may be under way | 429 ``quota-jobs``, ``quota-uploads`` |
-| one ``Idempotency-Key`` too many in 24 hours | 429 ``quota-idempotency-keys`` |
+| an ``Idempotency-Key`` that was used for other bytes | 422 ``idempotency-key-reused`` |
+| an ``Idempotency-Key`` whose photo has been deleted | 422 ``idempotency-key-reused`` |
+| bytes that would use the disk's reserve | 507 ``storage-full`` |
+| an event that would use the log's reserve | 507 ``log-full`` |
+| a photo that exceeds the quota | 507 ``quota-photos``, ``quota-bytes`` |
+| too many uploads or jobs at once | 429 ``quota-jobs``, ``quota-uploads`` |
+| too many ``Idempotency-Key`` values in 24 hours | 429 ``quota-idempotency-keys`` |
 
-Quotas are checked before the body is read, as far as that shows, and by the append. There they stop
-neither a duplicate nor a repeat, which add nothing.
-| bytes of which the log has no room to tell | 507 ``log-full`` |
+Quotas are checked before the body is read, as far as possible, and again by the append. The append
+lets duplicates and repeats pass, because they add nothing.
 
-The blob is durable before the event that names it. Where it is not known whether the event was
-recorded the blob stays: if nothing names it, ``photolog reconcile`` finds it.
+The blob is durable before the event that names it. If it is unknown whether the event was recorded,
+the blob stays: ``photolog reconcile`` finds it if no event names it.
 """
 
 import logging
@@ -27,6 +27,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import assert_never
 
 import anyio
 import msgspec
@@ -55,18 +56,19 @@ from gateway.uploads.upload_slots import Slots
 from store import log_context
 from store.blobs.interface import Blobs, Draft, original_key
 from store.errors import Corrupt, StoreError, Unavailable
-from store.log.log import Log, Outcome
+from store.log.log import Log
+from store.log.outcome import Appended, Duplicate, KeyReused, Repeated, Unchanged
 from store.log.position import Position
 
 logger = logging.getLogger("photolog.gateway")
 
 KEY_MAX = 200
 PAUSE_S = 0.1
-RECORDED_BEFORE = "This was recorded before, and the log does not answer now."
+RECORDED_BEFORE = "An earlier request recorded this, but the log does not answer now."
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The answer to an upload. ``position`` is that of the photo's last event."""
+    """The answer to an upload, with the ``position`` of the photo's last event."""
 
     photo_id: str
     job_id: str
@@ -80,7 +82,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     guards=[allowed(writer), only()],
     opt=UPLOAD,
     operation_class=MultipartUpload,
-    request_max_body_size=None,  # the form has bounds of its own
+    request_max_body_size=None,  # the form has its own limits
     response_headers=[POSITION],
     responses={
         200: ResponseSpec(
@@ -114,10 +116,10 @@ async def upload(
 ) -> Response[Upload]:
     """Answers when the photo is durable and recorded; its pipeline runs afterwards."""
     client_id = request.user.client_id
-    key = _checked(request, idempotency_key)
+    key = _checked_key(request, idempotency_key)
     await accepting(deps, request.user)
     await deps.log_room.check(deps.log, deps.limits, request.user.client_id)
-    await _storing(deps.blobs)
+    await _check_storage(deps.blobs)
     quota = quotas.of(client_id)
     async with slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads):
         room = await quotas.room(client_id, least_file_bytes(request, deps.limits), key)
@@ -133,7 +135,7 @@ async def _receive(
         check_priority_allowed(request.user, form.priority)
         request.auth.confirm(request.user)  # the body may have taken long
         await draft.flush()
-        known = None if key else await _known(deps, draft.sha256, request.user.client_id)
+        known = None if key else await _existing(deps, draft.sha256, request.user.client_id)
         if known is None:
             if key is not None:
                 return await _record_keyed(request, deps, draft, form, key, quota)
@@ -143,14 +145,14 @@ async def _receive(
         photo, position = known
         if await damage_of_original(deps, photo) is not None:
             await draft.commit()
-            position = await _give_back(request, deps, photo, draft.key) or position
+            position = await _restore_original(request, deps, photo, draft.key) or position
         return _duplicate(photo, position)
 
 
 async def _record_keyed(
     request: Asked, deps: Dependencies, draft: Draft, form: Form, key: str, quota: Quota
 ) -> Response[Upload]:
-    """Record the photo under the ids that its key gives it."""
+    """Record the photo under the ids derived from its key."""
     client_id, log_id = request.user.client_id, deps.log.log_id
     deps.upload_keys.check(client_id, key, draft.sha256)
     await draft.commit()
@@ -158,10 +160,10 @@ async def _record_keyed(
         command = _command(
             request, deps, form, draft, ids_of(log_id, client_id, key, draft.sha256, life)
         )
-        with suppress(PhotoExists):  # and is deleted: its bytes would have been found
+        with suppress(PhotoExists):  # a deleted one: else its bytes would have been found
             return await _record(request, deps, command, key, quota)
     await _discard(deps.blobs, draft.key)
-    raise Refused("idempotency-key-reused", "This key made too many photos.")
+    raise Refused("idempotency-key-reused", "This Idempotency-Key has made too many photos.")
 
 
 async def _record(
@@ -171,7 +173,7 @@ async def _record(
     key: str | None,
     quota: Quota,
 ) -> Response[Upload]:
-    """Record the photo of a blob that is stored; raises PhotoExists, which leaves the blob."""
+    """Record the photo of a stored blob; if it raises PhotoExists, the blob stays."""
     try:
         outcome = await execute(
             request, deps, command, command.client_id, idempotency_key=key, quota=quota
@@ -181,13 +183,16 @@ async def _record(
     except Rejected:
         await _discard(deps.blobs, command.key)
         raise
-    if outcome.repeat_of is None and outcome.duplicate_of is None and not outcome.reused:
-        answer = _created(command.photo_id, command.job_id, outcome.position)
-    else:
-        try:
-            answer = await _found(request, deps, command, outcome)
-        finally:
-            await _discard(deps.blobs, command.key)
+    match outcome:
+        case Appended() | Unchanged():
+            answer = _created(command.photo_id, command.job_id, outcome.position)
+        case Repeated() | Duplicate() | KeyReused():
+            try:
+                answer = await _found(request, deps, command, outcome)
+            finally:
+                await _discard(deps.blobs, command.key)
+        case _:
+            assert_never(outcome)
     if key is not None and answer.status_code == 201:
         most = deps.limits.upload_keys_remembered
         deps.upload_keys.note(command.client_id, key, command.sha256, most=most)
@@ -195,34 +200,42 @@ async def _record(
 
 
 async def _found(
-    request: Asked, deps: Dependencies, command: UploadPhoto, outcome: Outcome
+    request: Asked,
+    deps: Dependencies,
+    command: UploadPhoto,
+    outcome: Repeated | Duplicate | KeyReused,
 ) -> Response[Upload]:
-    """The answer where a photo was there before; if it has lost its bytes, it gets these."""
-    if outcome.reused:
-        raise Refused("idempotency-key-reused", "This key found another photo.")
-    photo = outcome.photo
-    if outcome.repeat_of is not None:
-        answer = await _repeated(deps.log, outcome, command.sha256)
-        with naming_the_log(deps.log, RECORDED_BEFORE):
-            photo = (await deps.log.load(outcome.repeat_of, command.client_id, safe=True)).photo
-        if photo is not None:
-            _check_there(photo)
-            await restore(request, deps, photo, command.key)
-        return answer
-    if photo is None or outcome.position is None:
-        raise Corrupt(f"photo {outcome.duplicate_of} holds these bytes and has no events")
-    _check_there(photo)
-    restored = await restore(request, deps, photo, command.key)
-    return _duplicate(photo, restored or outcome.position)
+    """Answer with the existing photo; if its original is lost, restore it from these bytes."""
+    match outcome:
+        case KeyReused():
+            raise Refused("idempotency-key-reused", REUSED)
+        case Repeated(photo_id=photo_id, position=position):
+            answer = await _repeated(deps.log, position, command.sha256)
+            with naming_the_log(deps.log, RECORDED_BEFORE):
+                photo = (await deps.log.load(photo_id, command.client_id, safe=True)).photo
+            if photo is not None:
+                _check_not_deleted(photo)
+                await restore(request, deps, photo, command.key)
+            return answer
+        case Duplicate(photo=photo, position=position):
+            _check_not_deleted(photo)
+            restored = await restore(request, deps, photo, command.key)
+            return _duplicate(photo, restored or position)
+        case _:
+            assert_never(outcome)
 
 
-def _check_there(photo: Photo) -> None:
-    """An answer must not say that a deleted photo is in the queue, or there."""
+def _check_not_deleted(photo: Photo) -> None:
+    """Refuse a deleted photo: an answer must not report it as queued or present."""
     if photo.deleted:
-        raise Refused("idempotency-key-reused", "This key's photo has been deleted.")
+        raise Refused(
+            "idempotency-key-reused", "The photo of this Idempotency-Key has been deleted."
+        )
 
 
-async def _give_back(request: Asked, deps: Dependencies, photo: Photo, key: str) -> Position | None:
+async def _restore_original(
+    request: Asked, deps: Dependencies, photo: Photo, key: str
+) -> Position | None:
     try:
         return await restore(request, deps, photo, key)
     finally:
@@ -230,11 +243,11 @@ async def _give_back(request: Asked, deps: Dependencies, photo: Photo, key: str)
 
 
 async def _discard(blobs: Blobs, key: str) -> None:
-    """Remove a blob that no event names; one that stays is only room, which ``reconcile`` frees."""
+    """Remove a blob that no event names; if that fails, ``reconcile`` removes it later."""
     try:
         await blobs.delete(key)
     except StoreError as error:
-        logger.warning("blob %s stays, unnamed: %s", key, error)
+        logger.warning("unused blob %s could not be deleted: %s", key, error)
 
 
 def _command(
@@ -257,23 +270,26 @@ def _command(
     )
 
 
-async def _known(deps: Dependencies, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
-    """The photo that has the bytes already; saves storing them to find that out.
+async def _existing(
+    deps: Dependencies, sha256: str, client_id: str
+) -> tuple[Photo, Position] | None:
+    """Return the client's photo with these bytes, if there is one; saves storing them twice.
 
-    Waits for the log as a command does; the bytes have come, and are not sent again for a restart.
+    Waits for the log as a command does: a client should not have to send the bytes again because
+    the log restarts.
     """
     give_up = time.monotonic() + deps.limits.append_patience_s
     with naming_the_log(deps.log, NOTHING_RECORDED):
         while True:
             try:
-                return await _look(deps.log, sha256, client_id)
+                return await _find_existing(deps.log, sha256, client_id)
             except Unavailable:
                 if time.monotonic() + PAUSE_S > give_up:
                     raise
                 await anyio.sleep(PAUSE_S)
 
 
-async def _look(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
+async def _find_existing(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position] | None:
     holder = await log.holder_of(sha256, client_id)
     loaded = await log.load(holder, client_id, safe=True) if holder else None
     if loaded is None or loaded.photo is None or loaded.position is None or loaded.photo.deleted:
@@ -281,11 +297,8 @@ async def _look(log: Log, sha256: str, client_id: str) -> tuple[Photo, Position]
     return loaded.photo, loaded.position
 
 
-async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]:
-    """The first answer again, from the event that the key recorded."""
-    position = outcome.position
-    if position is None:
-        raise ValueError("a repeated command has a position")
+async def _repeated(log: Log, position: Position, sha256: str) -> Response[Upload]:
+    """Answer as the first time, from the event that the key's upload recorded."""
     with naming_the_log(log, RECORDED_BEFORE):
         found = await log.read(position.before, count=1)
     if not found or found[0].position != position:
@@ -293,7 +306,7 @@ async def _repeated(log: Log, outcome: Outcome, sha256: str) -> Response[Upload]
     first = found[0].event.data
     if not isinstance(first, PhotoUploaded) or first.sha256 != sha256:
         raise Refused("idempotency-key-reused", REUSED)
-    _log_known(first.photo_id, first.job_id)
+    _log_existing(first.photo_id, first.job_id)
     return _created(first.photo_id, first.job_id, position)
 
 
@@ -311,7 +324,7 @@ def _created(photo_id: str, job_id: str, position: Position | None) -> Response[
 
 
 def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
-    _log_known(photo.photo_id, photo.job.job_id)
+    _log_existing(photo.photo_id, photo.job.job_id)
     return _answer(
         200,
         Upload(
@@ -324,10 +337,10 @@ def _duplicate(photo: Photo, position: Position) -> Response[Upload]:
     )
 
 
-def _log_known(photo_id: str, job_id: str) -> None:
-    """An upload that appends nothing has no event to tell of it."""
+def _log_existing(photo_id: str, job_id: str) -> None:
+    """Log an upload that appends no event."""
     about = msgspec.structs.replace(log_context.current(), photo_id=photo_id, job_id=job_id)
-    logger.info("the photo of an upload is there already", extra={"subject": about})
+    logger.info("an upload matched an existing photo", extra={"subject": about})
 
 
 def _answer(status_code: int, answer: Upload) -> Response[Upload]:
@@ -338,16 +351,24 @@ def _answer(status_code: int, answer: Upload) -> Response[Upload]:
     return Response(answer, status_code=status_code, headers=headers)
 
 
-def _checked(request: Asked, key: str | None) -> str | None:
+def _checked_key(request: Asked, key: str | None) -> str | None:
     if len(set(request.headers.getall("idempotency-key", []))) > 1:
-        raise Refused("invalid-idempotency-key", "Several different ones came.", advice="Send one.")
+        raise Refused(
+            "invalid-idempotency-key",
+            "The request has several Idempotency-Key headers.",
+            advice="Send one.",
+        )
     if key is not None and not (0 < len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
-        raise Refused("invalid-idempotency-key", "The Idempotency-Key is empty, long or not ASCII.")
+        raise Refused(
+            "invalid-idempotency-key",
+            f"The Idempotency-Key must have 1 to {KEY_MAX} printable ASCII characters.",
+        )
     return key
 
 
-async def _storing(blobs: Blobs) -> None:
-    """Return if blobs appear to be taken; raises Refused, ``storage-unavailable``, and Full."""
+async def _check_storage(blobs: Blobs) -> None:
+    """Return if the storage appears to accept blobs; raises Refused, ``storage-unavailable``, and
+    Full."""
     try:
         await blobs.check()
     except Unavailable as error:
@@ -356,7 +377,7 @@ async def _storing(blobs: Blobs) -> None:
 
 @asynccontextmanager
 async def _draft(blobs: Blobs, key: str) -> AsyncGenerator[Draft]:
-    """For bytes alone: whoever asks the log inside names its failures; raises Refused, Full."""
+    """Draft a blob; raises Refused and Full. Code in the block handles failures of the log."""
     try:
         async with blobs.draft(key) as draft:
             yield draft
@@ -368,7 +389,7 @@ def _not_stored(blobs: Blobs) -> Refused:
     headers = retry_after(blobs.breaker)
     return Refused(
         "storage-unavailable",
-        "Nothing was stored; what was stored before stays.",
+        "Nothing was stored. Photos uploaded earlier are safe.",
         headers=headers,
     )
 

@@ -45,7 +45,8 @@ from store.blobs.damaged import Damage
 from store.blobs.interface import Blobs, rendition_folder, rendition_key
 from store.errors import Full, Lost, Missing, StoreError, Unavailable
 from store.log.control import ControlLog
-from store.log.log import Claim, Loaded, Log, Outcome
+from store.log.log import Claim, Loaded, Log
+from store.log.outcome import Appended, Unchanged
 from store.queue.lanes import Claimed
 
 logger = logging.getLogger("photolog.worker")
@@ -196,12 +197,12 @@ class Attempts:
             remove_at=await self._remove_at(photo, renditions),
         )
         try:
-            outcome = await self._execute(done, task, claim, loaded=loaded)
+            after = await self._execute(done, task, claim, loaded=loaded)
         except Lost:
             # Another worker has the task and may record the same keys, or the photo was deleted.
             await self._withdraw(task, renditions)
             raise
-        if outcome.photo is not None and outcome.photo.deleted:
+        if after.photo is not None and after.photo.deleted:
             await self._withdraw(task, renditions)
         return "completed"
 
@@ -369,7 +370,8 @@ class Attempts:
         task: Task,
         claim: Claim | None = None,
         loaded: Loaded | None = None,
-    ) -> Outcome:
+    ) -> Loaded:
+        """Execute the command and return the photo as it is then."""
         outcome = await self._log.execute(
             command,
             client_id=task.client_id,
@@ -378,8 +380,10 @@ class Attempts:
             loaded=self._cache.newer(task.photo_id, loaded),
             patience_s=self._patience_s,
         )
+        if not isinstance(outcome, Appended | Unchanged):
+            raise TypeError(f"only an upload can lead to {type(outcome).__name__}")
         self._cache.keep(task.photo_id, outcome.after)
-        return outcome
+        return outcome.after
 
     def _context(self, task: Task) -> Context:
         return Context(

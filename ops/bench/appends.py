@@ -14,6 +14,7 @@ from ops.bench.photos import CLIENT, context, upload
 from ops.bench.server import serving
 from store.log import codec
 from store.log.log import Log
+from store.log.outcome import Appended
 from store.redis.connection import connect
 
 WRITERS = (1, 50)
@@ -43,6 +44,8 @@ async def _payload_bytes(url: str) -> int:
     log = await Log.open(redis, prefix=f"bench-{uuid.uuid4().hex}")
     outcome = await log.execute(upload(), client_id=CLIENT, context=context())
     await redis.aclose()
+    if not isinstance(outcome, Appended):
+        raise TypeError(f"the upload led to {type(outcome).__name__}, not to an event")
     return len(codec.encode_event(outcome.events[0]))
 
 

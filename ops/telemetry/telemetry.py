@@ -22,7 +22,7 @@ from ops.telemetry.spans import Span, Spans, work_span_id
 from store import log_context
 from store.background import Background
 from store.log_context import Subject
-from store.observing import Appended
+from store.observing import ObservedAppend
 
 if TYPE_CHECKING:
     from projections.projector import Committed
@@ -50,7 +50,7 @@ class Telemetry:
         self.metrics.count("storage_operations_total", operation, outcome)
         self.metrics.add("storage_operation_duration_ms", seconds * 1000, operation)
 
-    def appended(self, appended: Appended) -> None:
+    def appended(self, appended: ObservedAppend) -> None:
         for event in appended.events:
             self.metrics.count("events_published_total", event.type)
             if isinstance(event.data, StageFailed):

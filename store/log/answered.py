@@ -1,19 +1,19 @@
-"""What this process was answered for, so that it can tell when the log has lost it.
+"""Remembers confirmed events, to detect when the log has lost them.
 
-A failover may lose events whose append was answered, and a read model may never have seen them: a
-master that was frozen wakes, answers what waited for it, and is then told that another one has
-taken its place. Nobody but whoever got the answer knows of such an event.
+A failover may lose events whose append was confirmed, and a read model may never have seen them: a
+frozen master wakes, confirms the appends that waited for it, and only then learns that it has been
+replaced. Only the process that got the answer knows of such an event.
 
-Answers of each partition are kept in memory, in two parts:
+The answers of each partition are kept in memory, in two parts:
 
-| part | what is known of it |
+| part | its answers |
 |---|---|
-| fresh | answered since the last look |
-| found | was in the log at the last look |
+| fresh | came since the last check |
+| found | had their events in the log at the last check |
 
-What one server loses in a failover is always the end of what it had. So while a partition has the
-same owner, and has answered all the time, its newest answer stands for all. After that each fresh
-answer is looked for, and those found earlier from the newest on, until one is still there.
+A server loses only the newest of its events in a failover. So while a partition keeps its owner and
+has answered without a break, finding its newest answer vouches for all. Otherwise each fresh answer
+is looked up, then the found ones from the newest on, until one is still there.
 """
 
 from collections import deque
@@ -26,17 +26,17 @@ from store.log.stream import Stream
 
 
 class Remembering(msgspec.Struct, frozen=True, kw_only=True):
-    """``answers_remembered`` are those of one process, in equal parts for its partitions; they are
-    looked for each ``answers_checked_s``."""
+    """How many answers one process remembers, divided equally among its partitions, and how often
+    it checks that the log still has them."""
 
     answers_remembered: int = 10_000
     answers_checked_s: float = 2.0
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that an answer rests on. ``digest`` is empty where only the photo is known.
+    """An event that an answer rests on. ``digest`` is empty if only the photo is known.
 
-    ``owner`` is the server that gave it; None if that changed at this very time.
+    ``owner`` is the server that gave the answer; None if the owner changed during the call.
     """
 
     position: Position
@@ -45,7 +45,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None
 
 
-class _Kept:
+class _Remembered:
     """The answers of one partition."""
 
     def __init__(self, most: int, owner: str) -> None:
@@ -56,26 +56,26 @@ class _Kept:
 
 
 class Answered:
-    """The answers of one process; once there are too many the oldest are forgotten."""
+    """The answers of one process; the oldest are dropped when there are too many."""
 
     def __init__(self, stream: Stream, partitions: int, remembered: int) -> None:
         self._stream = stream
         self._most = max(1, remembered // partitions)
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, _Remembered] = {}
 
     @property
     def partitions(self) -> list[int]:
-        """Those of which there are answers."""
+        """The partitions with answers."""
         return list(self._kept)
 
     def owner(self, partition: int) -> str:
         return self._stream.redis.owner(self._stream.keys.log(partition))
 
     def note(self, position: Position, photo_id: str, digest: str, *, asked: str) -> None:
-        """Remember an answer; ``asked`` is who owned the partition before it was asked."""
+        """Remember an answer; ``asked`` is the partition's owner from before the call."""
         partition = position.partition
         owner = self.owner(partition)
-        kept = self._kept.setdefault(partition, _Kept(self._most, asked))
+        kept = self._kept.setdefault(partition, _Remembered(self._most, asked))
         answer = Answer(
             position=position,
             photo_id=photo_id,
@@ -85,15 +85,15 @@ class Answered:
         kept.fresh.append(answer)
 
     def doubt(self, partition: int) -> None:
-        """Look for each fresh answer: the partition did not answer for a while."""
+        """Have each fresh answer looked up: the partition has failed to answer."""
         if (kept := self._kept.get(partition)) is not None:
             kept.doubted = True
 
     async def lost(self, partition: int) -> list[Answer]:
-        """Return the answers whose event the log does not have, oldest first, and forget them.
+        """Return the answers whose event the log has lost, oldest first, and forget them.
 
         Raises:
-            StoreError: that was not to be found out; nothing is forgotten.
+            StoreError: the check failed; nothing is forgotten.
         """
         kept = self._kept.get(partition)
         if kept is None or not (kept.fresh or kept.found):
@@ -102,13 +102,15 @@ class Answered:
             owner, doubted, kept.doubted = self.owner(partition), kept.doubted, False
             fresh = list(kept.fresh)
             try:
-                gone = await self._missing(kept, fresh, owner, each=doubted or owner != kept.owner)
+                gone = await self._lost_among(
+                    kept, fresh, owner, each=doubted or owner != kept.owner
+                )
             except BaseException:
                 kept.doubted = kept.doubted or doubted
                 raise
             if self.owner(partition) == owner:
                 break
-            kept.doubted = True  # what was read may have been the old owner's
+            kept.doubted = True  # the reads may have gone to the old owner
         left = {each.position for each in gone}
         looked_at = {id(each) for each in fresh}
         kept.found = deque(
@@ -116,26 +118,26 @@ class Answered:
         )
         kept.fresh = deque((each for each in kept.fresh if id(each) not in looked_at), self._most)
         kept.owner = owner
-        return sorted(gone, key=_place)
+        return sorted(gone, key=_position_of)
 
-    async def _missing(
-        self, kept: _Kept, fresh: list[Answer], owner: str, *, each: bool
+    async def _lost_among(
+        self, kept: _Remembered, fresh: list[Answer], owner: str, *, each: bool
     ) -> list[Answer]:
-        newest = max((*fresh, *kept.found), key=_place)
+        newest = max((*fresh, *kept.found), key=_position_of)
         suspect = [one for one in fresh if each or one.owner != owner]
-        gone = [one for one in suspect if not await self._is_there(one)]
-        if not each and not gone and await self._is_there(newest):
+        gone = [one for one in suspect if not await self._is_in_log(one)]
+        if not each and not gone and await self._is_in_log(newest):
             return []
         checked = {id(one) for one in suspect}
-        gone += [one for one in fresh if id(one) not in checked and not await self._is_there(one)]
-        for one in sorted(kept.found, key=_place, reverse=True):
-            if await self._is_there(one):
+        gone += [one for one in fresh if id(one) not in checked and not await self._is_in_log(one)]
+        for one in sorted(kept.found, key=_position_of, reverse=True):
+            if await self._is_in_log(one):
                 break
             gone.append(one)
         return gone
 
-    async def _is_there(self, answer: Answer) -> bool:
-        """Another event may have come to stand at the same position."""
+    async def _is_in_log(self, answer: Answer) -> bool:
+        """Return whether the log has the event; another one may have taken its position."""
         entries = await self._stream.read(answer.position.before, count=1, safe=False)
         if not entries or entries[0].position != answer.position:
             return False
@@ -144,5 +146,5 @@ class Answered:
         return codec.digest(entries[0].body) == answer.digest
 
 
-def _place(answer: Answer) -> Position:
+def _position_of(answer: Answer) -> Position:
     return answer.position

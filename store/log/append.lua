@@ -3,28 +3,29 @@
 -- KEYS  1 log (stream)            2 photo state (hash v, d, p, s)
 --       3 idempotency (string)    4 content hashes of the client (hash)
 --       5 lane of the task (stream)    6 identity of the log (string)
---       7 clients (hash), see claims.py    8 usage of the client (hash), see claims.py
+--       7 clients (hash), see content_hashes.py
+--       8 usage of the client (hash), see content_hashes.py
 --       9 idempotency keys of the client (sorted set by expiry in ms)
 -- ARGV  1 expected version        2 expected digest of the last event ("" for none)
 --       3 new digest              4 new state
---       5 time to live of the idempotency key in seconds, 0: no key
+--       5 time to live of the idempotency key in seconds, 0: no key was given
 --       6 "claim" | "release" | "": what to do with the content hash     7 the hash
 --       8 photo id                9 consumer group of the lane
 --      10 consumer               11 id of the task, "": none
 --      12 id of the log
---      13 photos, 14 bytes, 15 jobs: what the events add to the usage
---      16 photos, 17 bytes, 18 jobs: the most the client may have then, 0: no limit
+--      13 photos, 14 bytes, 15 jobs that the events add to the usage
+--      16 photos, 17 bytes, 18 jobs: the most the client may have afterwards, 0: no limit
 --      19 the most idempotency keys it may have, 0: no limit     20 the idempotency key
---      21 bytes that each job reserves for what it may make
+--      21 bytes that each job reserves for its renditions
 --      22 number of events, then for each: type, body
 -- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
---       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: this is not the log
+--       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: another log, or none
 --       | {"unsure"}: the content hashes or the usage of the client were lost
---       | {"over", "photos" | "bytes" | "jobs", how many there are, limit, reserved bytes}: those of
---         all jobs, the new one among them
+--       | {"over", "photos" | "bytes" | "jobs", current count, limit, reserved bytes}: bytes of all
+--         jobs, including the new one
 --       | {"over", "keys", ms until the oldest one expires, limit}
 -- An idempotency key holds a photo id and, after a space, the id of the last event that the command
--- appended; of one that met a duplicate, the content hash.
+-- appended, or the content hash if the command met a duplicate.
 local log, photo, command, hashes, lane = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local version, ttl = tonumber(ARGV[1]), tonumber(ARGV[5])
 local task, count = ARGV[11], tonumber(ARGV[22])
@@ -34,7 +35,7 @@ for i = 1, 3 do
 end
 local now_ms = 0
 
-local function whole(text)
+local function natural(text)
   return text and #text <= 15 and string.find(text, "^%d+$") and tonumber(text) or nil
 end
 
@@ -43,7 +44,7 @@ local function remember(value)
   if redis.call("TYPE", KEYS[9]).ok ~= "zset" then
     redis.call("PEXPIRE", KEYS[9], 0)
   end
-  -- A few at a time: together they could be very many.
+  -- A few at a time: there could be very many.
   local expired = redis.call("ZRANGEBYSCORE", KEYS[9], "-inf", now_ms, "LIMIT", 0, 100)
   if #expired > 0 then
     redis.call("ZREM", KEYS[9], unpack(expired))
@@ -62,7 +63,7 @@ if task ~= "" then
   end
 end
 if ttl > 0 then
-  -- Whatever is of neither form is written over.
+  -- A value of neither form is overwritten.
   local done = redis.pcall("GET", command)
   done = type(done) == "string" and done or ""
   local holder, ms, seq = string.match(done, "^(%S+) (%d+)%-(%d+)$")
@@ -108,7 +109,7 @@ if ARGV[6] == "claim" then
 end
 if count > 0 then
   local known = redis.pcall("HMGET", photo, "v", "d")
-  -- A state that was lost is put back first (restore.lua): without it there is nothing to check.
+  -- A lost state is put back first (restore.lua): without it there is nothing to check against.
   if known.err or (tonumber(known[1]) or 0) ~= version or (known[1] and known[2] ~= ARGV[2]) then
     return { "conflict" }
   end
@@ -119,7 +120,7 @@ if counts and is_new then
   used = { 0, 0, 0 }
 elseif counts then
   local kept = redis.pcall("HMGET", KEYS[8], "", unpack(names))
-  local numbers = kept.err and {} or { whole(kept[2]), whole(kept[3]), whole(kept[4]) }
+  local numbers = kept.err and {} or { natural(kept[2]), natural(kept[3]), natural(kept[4]) }
   if not kept.err and kept[1] and numbers[1] and numbers[2] and numbers[3] then
     used = numbers
   elseif most[1] > 0 or most[2] > 0 or most[3] > 0 then
@@ -127,12 +128,12 @@ elseif counts then
   end
 end
 if used then
-  -- The jobs are a running total already, so what they reserve needs none of its own.
+  -- Jobs are a running total, so reserved bytes need no total of their own.
   local reserved = tonumber(ARGV[21]) * (used[3] + added[3])
   for i = 1, 3 do
     local more, held_back = added[i], 0
     if names[i] == "bytes" then
-      -- Whatever is limited adds bytes sooner or later: a new job does by its renditions.
+      -- Every limited command adds bytes sooner or later: a new job adds those of its renditions.
       more, held_back = math.max(more, 1), reserved
     end
     if most[i] > 0 and more > 0 and used[i] + held_back + more > most[i] then
@@ -158,7 +159,7 @@ if used then
   local fields = { "", "" }
   for i = 1, 3 do
     fields[1 + 2 * i], fields[2 + 2 * i] = names[i], string.format("%.0f", used[i] + added[i])
-    -- What is left would be less than nothing only if the count was damaged: it is folded again.
+    -- Only a damaged count can become negative: it is folded again.
     if used[i] + added[i] < 0 then
       fields = nil
       break

@@ -1,4 +1,4 @@
-"""One append: checked and written whole, or not at all, by ``append.lua``."""
+"""One append: ``append.lua`` checks and writes all of it, or nothing."""
 
 import msgspec
 
@@ -8,15 +8,17 @@ from domain.photo.commands import DeletePhoto, PhotoCommand, UploadPhoto
 from domain.photo.events import FIRST_PREV
 from domain.photo.state import Photo
 from store.keys import Keys
+from store.log import codec
 from store.log.chain import Chained
 from store.log.identity import claim
+from store.log.outcome import Loaded
 from store.redis.connection import Client, Wait, translated
 
 IDEMPOTENCY_TTL_S = 24 * 3600
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A task held by ``consumer``: its result counts only while it is held."""
+    """A task that ``consumer`` holds; its result counts only while it is held."""
 
     lane_key: str
     group: str
@@ -27,9 +29,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What one append checks and writes.
 
-    ``version`` and ``digest`` are those of the last event it follows on; ``state`` is what the
-    photo, or the pipeline, is afterwards; ``hash_step`` claims or releases a content hash.
-    ``usage`` is added to that of the client, if ``quota`` allows it.
+    ``version`` and ``digest`` are those of the last event before it; ``state`` is the resulting
+    state of the photo or the controls; ``hash_step`` claims or releases a content hash. ``usage``
+    is added to the client's, if ``quota`` allows it.
     """
 
     partition: int
@@ -47,8 +49,19 @@ class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
     claim: Claim | None = None
 
 
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """A command on a photo, and what came with it."""
+
+    command: PhotoCommand
+    client_id: str
+    partition: int
+    idempotency_key: str | None
+    claim: Claim | None
+    quota: Quota
+
+
 class Append:
-    """The script on one server. With ``wait`` an append is answered when it is safe."""
+    """Sends appends to Redis. With ``wait`` an append returns once it is safe."""
 
     def __init__(self, redis: Client, keys: Keys, log_id: str, wait: Wait | None = None) -> None:
         self._redis = redis
@@ -56,42 +69,42 @@ class Append:
         self._log_id = log_id
         self._script = redis.lua("log/append", wait)
 
-    async def send(self, step: AppendRequest) -> list[bytes]:
-        """One call of the script, see ``append.lua`` for its replies.
+    async def send(self, request: AppendRequest) -> list[bytes]:
+        """Run the script and return its reply, see ``append.lua``.
 
         Raises:
-            Unavailable: no answer; it may or may not have happened. Or it has, and is not known to
-                be safe.
+            Unavailable: no answer: the append may or may not have happened. Or it happened, and is
+                not known to be safe.
             Replaced: Redis has another log now, or none; nothing was written.
         """
-        reply = await self._call(step)
+        reply = await self._call(request)
         if reply == [b"strange"]:
-            await claim(self._redis, self._keys, self._log_id, step.partition)
-            reply = await self._call(step)
+            await claim(self._redis, self._keys, self._log_id, request.partition)
+            reply = await self._call(request)
         return reply
 
-    async def _call(self, step: AppendRequest) -> list[bytes]:
-        keys, partition, held = self._keys, step.partition, step.claim
-        log, state, command = keys.log(partition), step.state_key, step.state_key
+    async def _call(self, request: AppendRequest) -> list[bytes]:
+        keys, partition, held = self._keys, request.partition, request.claim
+        log, state, command = keys.log(partition), request.state_key, request.state_key
         commands = usage = log
-        if step.idempotency_key:
-            command = keys.command(partition, step.client_id, step.idempotency_key)
-            commands = keys.commands(partition, step.client_id)
-        if step.usage is not NOTHING:
-            usage = keys.usage(partition, step.client_id)
+        if request.idempotency_key:
+            command = keys.command(partition, request.client_id, request.idempotency_key)
+            commands = keys.commands(partition, request.client_id)
+        if request.usage is not NOTHING:
+            usage = keys.usage(partition, request.client_id)
         types_and_bodies = [
             part
-            for event, body in zip(step.chained.events, step.chained.bodies, strict=True)
+            for event, body in zip(request.chained.events, request.chained.bodies, strict=True)
             for part in (event.type, body)
         ]
         with translated():
             reply = await self._script(
-                # A key that a call has no use for is named twice.
+                # A call that does not need a key names another one twice.
                 keys=[
                     log,
                     state,
                     command,
-                    keys.sha256(partition, step.client_id),
+                    keys.sha256(partition, request.client_id),
                     held.lane_key if held else log,
                     keys.identity(partition),
                     keys.clients(partition),
@@ -99,31 +112,53 @@ class Append:
                     commands,
                 ],
                 args=[
-                    step.version,
-                    step.digest,
-                    step.chained.digest,
-                    step.state,
-                    IDEMPOTENCY_TTL_S if step.idempotency_key else 0,
-                    *step.hash_step,
-                    step.photo_id,
+                    request.version,
+                    request.digest,
+                    request.chained.digest,
+                    request.state,
+                    IDEMPOTENCY_TTL_S if request.idempotency_key else 0,
+                    *request.hash_step,
+                    request.photo_id,
                     held.group if held else "",
                     held.consumer if held else "",
                     held.entry_id if held else "",
                     self._log_id,
-                    *(step.usage.photos, step.usage.bytes, step.usage.jobs),
-                    *(step.quota.photos, step.quota.bytes, step.quota.jobs),
-                    step.quota.idempotency_keys,
-                    step.idempotency_key or "",
-                    step.quota.job_bytes,
-                    len(step.chained.events),
+                    *(request.usage.photos, request.usage.bytes, request.usage.jobs),
+                    *(request.quota.photos, request.quota.bytes, request.quota.jobs),
+                    request.quota.idempotency_keys,
+                    request.idempotency_key or "",
+                    request.quota.job_bytes,
+                    len(request.chained.events),
                     *types_and_bodies,
                 ],
             )
             return msgspec.convert(reply, list[bytes])
 
 
-def hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
-    """What the command does with the content hash of the photo as it was before."""
+def request_for(
+    given: Given, keys: Keys, loaded: Loaded, chained: Chained, photo: Photo | None
+) -> AppendRequest:
+    """Return the append of the events that turn ``loaded`` into ``photo``."""
+    command = given.command
+    return AppendRequest(
+        partition=given.partition,
+        state_key=keys.photo(given.partition, command.photo_id),
+        photo_id=command.photo_id,
+        client_id=given.client_id,
+        version=loaded.version,
+        digest=loaded.digest,
+        chained=chained,
+        state=codec.encode_photo(photo) if photo else b"",
+        idempotency_key=given.idempotency_key,
+        hash_step=_hash_step(command, loaded.photo),
+        usage=_usage_of(loaded.photo, photo),
+        quota=given.quota,
+        claim=given.claim,
+    )
+
+
+def _hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
+    """Return what the command does with a content hash, and the hash."""
     if isinstance(command, UploadPhoto):
         return "claim", command.sha256
     if isinstance(command, DeletePhoto) and photo is not None:
@@ -131,8 +166,8 @@ def hash_step(command: PhotoCommand, photo: Photo | None) -> tuple[str, str]:
     return "", ""
 
 
-def usage_of(before: Photo | None, after: Photo | None) -> Usage:
-    """What the step from one to the other adds to the client's usage."""
+def _usage_of(before: Photo | None, after: Photo | None) -> Usage:
+    """Return what the change from ``before`` to ``after`` adds to the client's usage."""
     if after is None or (before is not None and before.holding is after.holding):
         return NOTHING
     return after.holding.usage if before is None else after.holding.usage - before.holding.usage

@@ -1,4 +1,4 @@
-"""The events of one decision, each bound to the one before it by its digest."""
+"""Chains the events of a decision: each carries the digest of the event before it."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ def chain(
     session_id: str | None,
     context: Context,
 ) -> Chained:
-    """What was decided as the events that follow on the one of ``version`` and ``digest``."""
+    """Return the decided events, chained to the event with this ``version`` and ``digest``."""
     events: list[Event] = []
     bodies: list[bytes] = []
     for offset, data in enumerate(decided, start=1):
@@ -61,26 +61,17 @@ def chained_for(
     context: Context,
     require: Requirement | None,
     *,
-    is_safe: bool,
     may_be_done: bool,
-) -> Chained | None:
-    """What the rules make of the command, as events.
+) -> Chained:
+    """Decide the command and chain its events to the photo's last one.
 
-    None where there are none, or the rules or ``require`` say no, on a state that is not safe: no
-    append would tell that it is out of date, or that a failover takes it back. Raises Rejected, and
-    what ``require`` raises; a command that may be done already is not held against it.
+    ``require`` is not called for a command without events that ``may_be_done`` already. Raises
+    Rejected, and what ``require`` raises.
     """
     session_id = command.session_id if isinstance(command, UploadPhoto) else None
-    try:
-        decided = decide(command, loaded.photo)
-        if require is not None and (decided or not may_be_done):
-            require(loaded)
-    except Exception:  # ``require`` has errors of its own
-        if is_safe:
-            raise
-        return None
-    if not decided and not is_safe:
-        return None
+    decided = decide(command, loaded.photo)
+    if require is not None and (decided or not may_be_done):
+        require(loaded)
     return chain(
         decided,
         version=loaded.version,

@@ -1,8 +1,8 @@
-"""Events and state to bytes and back.
+"""Encodes events, states and tasks, and decodes them.
 
 In the log an event is MessagePack: ``{timestamp, type, data, metadata}``. On the wire it is JSON
-with its position as ``id``. An event of an older version passes its upcasters on the way in; stored
-bytes are never rewritten.
+with its position as ``id``. Upcasters bring an event of an older version up to date as it is read;
+stored bytes are never rewritten.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from store.log.position import Position
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPCASTERS: dict[tuple[str, str], Upcaster] = {}
-"""``(type, version)`` of stored data to the step that brings it to the next version."""
+"""Maps ``(type, version)`` of stored data to the step to the next version."""
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(body: bytes) -> Event:
-    """Raises Corrupt if ``body`` is no event that this version knows."""
+    """Raises Corrupt if ``body`` is not an event that this version knows."""
     try:
         stored = _stored.decode(body)
         data, metadata = _decode_data(stored), stored.metadata
@@ -82,7 +82,7 @@ def decode_event(body: bytes) -> Event:
             metadata = msgspec.structs.replace(metadata, version=data.VERSION)
         return Event(timestamp=stored.timestamp, data=data, metadata=metadata)
     except (msgspec.MsgspecError, KeyError, ValueError) as error:  # ValueError: bad UTF-8
-        raise Corrupt(f"an entry of the log does not decode: {error}") from error
+        raise Corrupt(f"a log entry cannot be decoded: {error}") from error
 
 
 def _decode_data(stored: _Stored) -> AnyEvent:
@@ -97,7 +97,7 @@ def _decode_data(stored: _Stored) -> AnyEvent:
 
 
 def encode_wire(event: Event, position: Position) -> bytes:
-    """The event's JSON, the same bytes every time."""
+    """Return the event's JSON, the same bytes every time."""
     return _json.encode(
         _WireOut(
             id=str(position),
@@ -110,7 +110,7 @@ def encode_wire(event: Event, position: Position) -> bytes:
 
 
 def digest(body: bytes) -> str:
-    """What the next event of the same photo carries as ``prev``: SHA-256 in hex."""
+    """Return the SHA-256 in hex that the photo's next event carries as ``prev``."""
     return hashlib.sha256(body).hexdigest()
 
 
@@ -131,4 +131,4 @@ def decode_task(body: bytes) -> Task:
     try:
         return _task.decode(body)
     except msgspec.MsgspecError as error:
-        raise Corrupt(f"a task does not decode: {error}") from error
+        raise Corrupt(f"a task cannot be decoded: {error}") from error

@@ -1,10 +1,10 @@
--- Put back what is known of a client's photos, folded from the log, if the log has not moved on since.
+-- Restore a client's content hashes and usage, folded from the log, unless the log has moved on.
 --
 -- KEYS  1 log (stream)   2 clients (hash)   3 content hashes of the client (hash)
 --       4 usage of the client (hash)
 -- ARGV  1 id of the last entry that was folded   2 photos   3 bytes   4 jobs
 --       5 number of clients, then each; then for each content hash: the hash, photo id
--- Returns 1, or 0 if there are entries to fold yet.
+-- Returns 1, or 0 if there are more entries to fold.
 local last = redis.call("XREVRANGE", KEYS[1], "+", "-", "COUNT", 1)
 if #last > 0 and last[1][1] ~= ARGV[1] then
   return 0

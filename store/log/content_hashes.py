@@ -1,17 +1,18 @@
-"""What is known of a client's photos: which has which bytes, and what they count together.
+"""Each client's content hashes and usage: which photo has which bytes, and what all count.
 
 | key | type | what |
 |---|---|---|
 | ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
 | ``photolog:{07}:usage:<clientId>`` | hash | ``photos``, ``bytes``, ``jobs`` |
-| ``photolog:{07}:clients`` | hash | the names of the first of these keys, of all clients |
+| ``photolog:{07}:clients`` | hash | the name of the first of these keys, for each client |
 
-In each the field ``""`` says that nothing is missing. A client whose hashes lack it is new if the
-clients are complete without it, or the log is empty; otherwise its hash was lost. So the first
-upload of a client reads no log, and a deleted key costs one fold of its partition.
+In each hash the field ``""`` marks that it is complete. A client whose ``sha256`` hash lacks it is
+new if ``clients`` is complete and does not list it, or if the log is empty; otherwise the hash was
+lost. So a client's first upload does not read the log, and a deleted key costs one fold of its
+partition.
 
-The usage is a running total: each append adds what its events change. Appends that no quota limits
-leave a lost one as it is.
+The usage is a running total: each append adds what its events change. An append without a quota
+does not restore a lost total.
 """
 
 import anyio
@@ -32,15 +33,15 @@ UNSURE = [b"unsure"]
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
-    """``idempotency_keys`` are those that have not expired; the first does in ``expires_ms``."""
+    """``idempotency_keys`` counts unexpired keys; the first of them expires in ``expires_ms``."""
 
     usage: Usage
     idempotency_keys: int
     expires_ms: int
 
 
-class Claims:
-    """Appends, with what is known of the client's photos put back first where it was lost."""
+class ContentHashes:
+    """Sends appends, restoring a client's lost content hashes and usage first."""
 
     def __init__(self, stream: Stream, append: Append) -> None:
         self._redis: Client = stream.redis
@@ -51,20 +52,20 @@ class Claims:
         self._usage = stream.redis.lua("log/usage")
         self._one_folds = anyio.Lock()
 
-    async def send(self, step: AppendRequest) -> list[bytes]:
-        """As ``Append.send``."""
-        reply = await self._append.send(step)
+    async def send(self, request: AppendRequest) -> list[bytes]:
+        """Send as ``Append.send`` does."""
+        reply = await self._append.send(request)
         if reply != UNSURE:
             return reply
-        async with self._one_folds:  # whoever waited finds it done
-            reply = await self._append.send(step)
+        async with self._one_folds:  # another task may have restored them meanwhile
+            reply = await self._append.send(request)
             if reply == UNSURE:
-                await self._restore(step.partition, step.client_id)
-                reply = await self._append.send(step)
+                await self._restore(request.partition, request.client_id)
+                reply = await self._append.send(request)
             return reply
 
     async def usage(self, partition: int, client_id: str) -> Used:
-        """What the client has; raises Unavailable."""
+        """Return what the client uses; raises Unavailable."""
         found = await self._look(partition, client_id)
         if found is None:
             async with self._one_folds:
@@ -93,7 +94,7 @@ class Claims:
         return Used(usage=usage, idempotency_keys=idempotency_keys, expires_ms=expires_ms)
 
     async def restore(self, partition: int, client_id: str) -> None:
-        """Fold what is known of the client's photos again; raises Unavailable."""
+        """Fold the client's content hashes and usage again; raises Unavailable."""
         async with self._one_folds:
             await self._restore(partition, client_id)
 
@@ -125,9 +126,9 @@ class Claims:
 
 
 class _Fold:
-    """The clients of a partition, and of one of them the content hashes and the usage.
+    """Folds the clients of a partition, and the content hashes and usage of one of them.
 
-    It has the holding of each of the client's photos in memory, a kilobyte or two for each.
+    Keeps the holding of each of the client's photos in memory: one or two kilobytes per photo.
     """
 
     def __init__(self, client_id: str) -> None:
@@ -164,9 +165,10 @@ class _Fold:
 
 
 def over_quota(what: str, found: int, most: int, reserved_bytes: int = 0) -> OverQuota:
-    """What the script refuses. ``found`` is how many there are; of keys, ms until one expires.
+    """Return the rejection for the script's ``over`` reply.
 
-    ``reserved_bytes`` are those of jobs that have not ended, the one that is refused among them.
+    ``found`` is the current count; for idempotency keys, the milliseconds until one expires.
+    ``reserved_bytes`` are those of jobs in progress, including the rejected one.
     """
     match what:
         case "photos":

@@ -1,35 +1,30 @@
-"""How operators steer the pipeline, as the log has it.
+"""The controls: what operators have paused, limited or drained, as the log records it.
 
 | key | type | what |
 |---|---|---|
 | ``photolog:{00}:log`` | stream | the events, among those of the photos of partition 0 |
 | ``photolog:{00}:pipeline`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
 
-The hash is a cache of the fold, as that of a photo is.
+The hash is a cache of the fold, like a photo's.
 """
 
 import logging
-import random
-import time
 from datetime import datetime
 
-import anyio
 import msgspec
 
 from domain.photo.events import FIRST_PREV, Context, Event
 from domain.pipeline.control import ControlCommand, Controls, decide, evolve
-from domain.rejections import Rejected
 from domain.system_events import OF_NO_PHOTO, SystemData
-from store.errors import Corrupt, Unavailable, Unexpected
+from store.errors import Corrupt, Unexpected
 from store.log import codec
 from store.log.append import AppendRequest
-from store.log.chain import chain
-from store.log.log import PATIENCE_S, Log
+from store.log.chain import Chained, chain
+from store.log.command_loop import PATIENCE_S, run
+from store.log.log import Log
 from store.log.position import Position
 
 logger = logging.getLogger("photolog.controls")
-
-PAUSE_S = 0.1
 
 PARTITION = 0
 
@@ -47,7 +42,7 @@ class Steered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ControlLog:
-    """Reads the controls and changes them by command."""
+    """Reads the controls, and changes them by command."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -55,8 +50,10 @@ class ControlLog:
         self._last = Steered()
 
     async def load(self, *, safe: bool = False) -> Steered:
-        """What holds now; decoded only if it has changed since the last call. ``safe`` as in
-        ``Log.load``."""
+        """Return the current controls; ``safe`` as in ``Log.load``.
+
+        They are decoded only if they have changed since the last call.
+        """
         version, digest, entry_id, state = await self._log.state_of(
             PARTITION, self._key, OF_NO_PHOTO, safe=safe
         )
@@ -71,54 +68,38 @@ class ControlLog:
                     position=Position.of_entry(PARTITION, entry_id),
                 )
             except (Corrupt, Unexpected, ValueError) as error:
-                logger.warning("what operators have said is damaged and folded anew: %s", error)
+                logger.warning(
+                    "the cached state of the controls is damaged; folding it again: %s", error
+                )
                 self._last = await self._fold()
         return self._last
 
     async def execute(
         self, command: ControlCommand, context: Context, *, patience_s: float = PATIENCE_S
     ) -> Steered:
-        """Load, decide, append; again if another command came between.
+        """Load the controls, decide, append; start over if another command came between.
+
+        A command that changes nothing returns the controls as they are.
 
         Raises:
-            Rejected: the rules refuse the command.
+            Rejected: the rules reject the command.
             Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
         """
-        give_up = time.monotonic() + patience_s
-        while True:
-            try:
-                steered = await self._try(command, context)
-            except Unavailable:
-                if time.monotonic() > give_up:
-                    raise
-                await anyio.sleep(PAUSE_S)
-                continue
-            if steered is not None:
-                return steered
-            if time.monotonic() > give_up:
-                raise Unavailable("others steer the pipeline at the same time, again and again")
-            await anyio.sleep(random.uniform(0, PAUSE_S))  # noqa: S311 # not all at once
-
-    async def _try(self, command: ControlCommand, context: Context) -> Steered | None:
-        loaded = await self.load()
-        try:
-            decided = decide(command, loaded.controls)
-        except Rejected:
-            decided = ()
-        if not decided:
-            loaded = await self.load(safe=True)
-            decided = decide(command, loaded.controls)
-        if not decided:
-            return loaded
-        chained = chain(
-            decided,
-            version=loaded.version,
-            digest=loaded.digest,
-            client_id=OF_NO_PHOTO,
-            session_id=None,
-            context=context,
+        return await run(
+            lambda safe: self.load(safe=safe),
+            lambda steered, _: _chained(command, steered, context),
+            self._append_to,
+            every_load_is_safe=self._log.durability.wait is None,
+            doubt=lambda: self._log.answered.doubt(PARTITION),
+            subject="the pipeline's controls",
+            patience_s=patience_s,
         )
-        controls = loaded.controls
+
+    async def _append_to(self, steered: Steered, chained: Chained) -> Steered | None:
+        """Append what was decided and remember the answer; None on a conflict."""
+        if not chained.events:
+            return steered
+        controls = steered.controls
         for event in chained.events:
             controls = _evolve(controls, event)
         asked = self._log.owner(PARTITION)
@@ -127,8 +108,8 @@ class ControlLog:
                 partition=PARTITION,
                 state_key=self._key,
                 photo_id=OF_NO_PHOTO,
-                version=loaded.version,
-                digest=loaded.digest,
+                version=steered.version,
+                digest=steered.digest,
                 chained=chained,
                 state=_encoder.encode(controls),
             )
@@ -139,14 +120,16 @@ class ControlLog:
         self._log.answered.note(position, OF_NO_PHOTO, chained.digest, asked=asked)
         return Steered(
             controls=controls,
-            version=loaded.version + len(decided),
+            version=steered.version + len(chained.events),
             digest=chained.digest,
             position=position,
         )
 
     async def _fold(self) -> Steered:
-        """Read the events again and put the state back, also that of no events: it is asked for
-        all the time."""
+        """Fold the events again and put the state back.
+
+        The state of no events is put back too: it is loaded all the time.
+        """
         steered, position = Steered(), Position.start(PARTITION)
         while True:
             last = await self._log.last_entry(PARTITION)
@@ -170,7 +153,18 @@ class ControlLog:
                 return steered
 
 
+def _chained(command: ControlCommand, steered: Steered, context: Context) -> Chained:
+    return chain(
+        decide(command, steered.controls),
+        version=steered.version,
+        digest=steered.digest,
+        client_id=OF_NO_PHOTO,
+        session_id=None,
+        context=context,
+    )
+
+
 def _evolve(controls: Controls, event: Event) -> Controls:
     if not isinstance(event.data, SystemData):
-        raise TypeError(f"{event.type} is of a photo")
+        raise TypeError(f"{event.type} is an event of a photo, not of the controls")
     return evolve(controls, event.data, datetime.fromisoformat(event.timestamp))

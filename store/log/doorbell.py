@@ -1,6 +1,6 @@
-"""The doorbell: says that a projector has committed, and nothing else.
+"""The doorbell: signals that a projector has committed, and carries no content.
 
-Redis Pub/Sub may lose a ring; whoever waits looks again after a while anyway.
+Redis Pub/Sub may lose a ring, so readers also poll.
 """
 
 import time
@@ -13,24 +13,24 @@ from store.redis.connection import translated
 
 
 async def ring(log: Log) -> None:
-    """Raises Unavailable; the caller may ignore it, because readers also look by themselves."""
+    """Ring. Raises Unavailable, which the caller may ignore: readers also poll."""
     with translated():
         redis: Any = log.redis
         await redis.publish(log.keys.projected, b"")
 
 
 class Doorbell:
-    """One listener. ``wait`` opens the subscription, and opens it again after a failure."""
+    """One listener. ``wait`` opens the subscription, and reopens it after a failure."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._pubsub: PubSub | None = None
 
     async def wait(self, timeout_s: float) -> bool:
-        """Whether it rang within ``timeout_s``; rings that have arrived are answered as one.
+        """Return whether it rang within ``timeout_s``; several rings count as one.
 
         Raises:
-            Unavailable: Redis is away; ``wait`` again later.
+            Unavailable: Redis is away; call ``wait`` again later.
         """
         try:
             with translated():

@@ -1,4 +1,4 @@
-"""The log's entries as they are stored, for who checks what is in them: nothing is decoded."""
+"""Reads the log's entries as they are stored, undecoded, for audits."""
 
 from collections.abc import AsyncIterator
 
@@ -11,14 +11,14 @@ from store.redis.connection import translated
 
 
 class StoredEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of a partition's stream; ``fields`` are its bytes."""
+    """One entry of a partition's stream, with the bytes of its fields."""
 
     position: Position
     fields: dict[bytes, bytes]
 
 
 async def entries(log: Log, upto: Position) -> AsyncIterator[StoredEntry]:
-    """Every entry of ``upto``'s partition up to and including it, in order.
+    """Yield every entry of the partition up to and including ``upto``, in order.
 
     Raises:
         Unavailable: Redis does not answer.
@@ -37,6 +37,6 @@ async def entries(log: Log, upto: Position) -> AsyncIterator[StoredEntry]:
 
 
 async def length(log: Log, partition: int) -> int:
-    """How many entries the partition has; raises Unavailable."""
+    """Return the number of entries in the partition; raises Unavailable."""
     with translated():
         return msgspec.convert(await log.redis.xlen(log.keys.log(partition)), int)

@@ -1,10 +1,10 @@
-"""Entries in the log's streams that are no events: readers pass them over, here they are told of.
+"""Reports foreign entries: entries of the log's streams that are not events, which readers skip.
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{07}:foreign`` | string | position of the last such entry that a dispatcher came upon |
+| ``photolog:{07}:foreign`` | string | position of the last such entry that a dispatcher found |
 
-It is for health alone, and may be lost: an audit reads the log itself, and names each.
+Only health reads it, and it may be lost: an audit reads the log itself and lists each entry.
 """
 
 import logging
@@ -21,18 +21,18 @@ logger = logging.getLogger("photolog.log")
 
 
 async def note(log: Log, partition: int, entry_ids: Sequence[bytes]) -> None:
-    """Say that these entries are no events; raises Unavailable."""
+    """Record and log that these entries are not events; raises Unavailable."""
     first, last = (Position.of_entry(partition, each) for each in (entry_ids[0], entry_ids[-1]))
     with translated():
         await log.redis.set(log.keys.foreign(partition), str(last))
     logger.error(
-        "others have written into the log what is no event: %d entries are passed over, %s to %s",
+        "another program has written to the log: skipped %d entries that are not events, %s to %s",
         *(len(entry_ids), first, last),
     )
 
 
 async def noted(log: Log) -> Position | None:
-    """One such entry that stands in the log yet, if any was come upon; raises Unavailable."""
+    """Return a noted entry that is still in the log, if there is one; raises Unavailable."""
     for partition in range(log.partitions):
         key = log.keys.log(partition)
         with translated():
@@ -40,7 +40,7 @@ async def noted(log: Log) -> Position | None:
             said: bytes | None = msgspec.convert(reply, bytes | None)
             if said is None:
                 continue
-            with suppress(ValueError):  # it is no position where others write here too
+            with suppress(ValueError):  # another program may have written to this key too
                 found = Position.parse(said.decode())
                 if await log.redis.xrange(key, found.entry_id, found.entry_id):
                     return found

@@ -1,13 +1,13 @@
-"""What a log is: its id and how many partitions it has, fixed when it is created.
+"""The identity of a log: its id and its number of partitions, fixed when it is created.
 
 | key | type | what |
 |---|---|---|
 | ``photolog:meta`` | hash | ``id``, ``partitions``, and ``begun:07`` for each partition |
 | ``photolog:{07}:id`` | string | the id again, where a script of the partition can see it |
 
-A server that comes back with nothing, or with the log of somebody else, is not the log that a
-running process has joined: what it appended there would follow on nothing. So it is with one server
-of a cluster: a partition that has begun and knows nothing of it has lost its events.
+A server that comes back empty, or with another log, no longer has the log that a running process
+has joined: an append there would continue nothing. The same goes for one server of a cluster: a
+partition that was initialized and lacks its id and its events has lost them.
 """
 
 import re
@@ -26,10 +26,10 @@ _ID = re.compile(rb"[0-9a-f]{32}")
 
 
 async def create(redis: Client, keys: Keys, partitions: int) -> tuple[str, int]:
-    """Id and partitions of the log, which is made with so many ``partitions`` if there is none.
+    """Return id and partitions of the log, creating it with ``partitions`` if there is none.
 
     Raises:
-        UnsuitableServer: something else is there under the log's name; it is left as it is.
+        UnsuitableServer: the log's name is taken by something else, which stays as it is.
         Unavailable: no answer.
     """
     with translated():
@@ -42,7 +42,7 @@ async def create(redis: Client, keys: Keys, partitions: int) -> tuple[str, int]:
 
 
 async def find(redis: Client, keys: Keys) -> tuple[str, int] | None:
-    """Id and partitions of the log, if there is one; raises as ``create``."""
+    """Return id and partitions of the log, if there is one; raises as ``create``."""
     try:
         with translated():
             if not await redis.exists(keys.meta):
@@ -54,7 +54,7 @@ async def find(redis: Client, keys: Keys) -> tuple[str, int] | None:
 
 
 async def begin(redis: Client, keys: Keys, log_id: str, partitions: int) -> None:
-    """Let each partition begin that has not yet, as far as they answer; raises as ``confirm``."""
+    """Initialize partitions that have not started, if they answer; raises as ``confirm``."""
     with translated():
         reply = await redis.hmget(keys.meta, [_begun(each) for each in range(partitions)])
         begun = msgspec.convert(reply, list[bytes | None])
@@ -65,10 +65,10 @@ async def begin(redis: Client, keys: Keys, log_id: str, partitions: int) -> None
 
 
 async def confirm(redis: Client, keys: Keys, log_id: str) -> None:
-    """Nothing while the log that is there is this one.
+    """Return if the server has this log.
 
     Raises:
-        Replaced: it is another one, or there is none.
+        Replaced: it has another log, or none.
         Unavailable: no answer.
     """
     with translated():
@@ -77,7 +77,7 @@ async def confirm(redis: Client, keys: Keys, log_id: str) -> None:
 
 
 async def confirm_partition(redis: Client, keys: Keys, log_id: str, partition: int) -> None:
-    """Nothing while the partition has what this log had there; raises as ``confirm``."""
+    """Return if the partition has the events of this log; raises as ``confirm``."""
     with translated():
         reply = await redis.get(keys.identity(partition))
         found: bytes | None = msgspec.convert(reply, bytes | None)
@@ -89,23 +89,23 @@ async def confirm_partition(redis: Client, keys: Keys, log_id: str, partition: i
         _same(log_id, found, where, keys.identity(partition))
     with translated():
         begun = await redis.hget(keys.meta, _begun(partition))
-        # One that has events has lost but the key of its id.
+        # A partition with events has lost only the key of its id.
         if begun and not await redis.xlen(keys.log(partition)):
             raise Replaced(
-                f"partition {partition} has come back without its events: its server needs the "
-                "file that it had"
+                f"partition {partition} has come back without its events: restore its server's "
+                "append-only file"
             )
 
 
 async def claim(redis: Client, keys: Keys, log_id: str, partition: int) -> None:
-    """Say in the partition which log it is of, if nothing is said there; raises as ``confirm``."""
+    """Write the log's id into the partition if it has none; raises as ``confirm``."""
     await confirm(redis, keys, log_id)
     await confirm_partition(redis, keys, log_id, partition)
     with translated():
         identity = keys.identity(partition)
         if not await redis.set(identity, log_id, nx=True):
             found = msgspec.convert(await redis.get(identity), bytes)
-            if not _ID.fullmatch(found):  # no log's: it says nothing about whose events are there
+            if not _ID.fullmatch(found):  # not a log's id: it says nothing about the events there
                 await redis.set(identity, log_id)
         await redis.hset(keys.meta, _begun(partition), "1")
 
@@ -118,18 +118,18 @@ def _same(log_id: str, found: bytes | None, where: str, key: str) -> None:
     if found is None or found.decode(errors="replace") != log_id:
         there = "no log" if found is None else f"the log {found.decode(errors='replace')[:100]}"
         raise Replaced(
-            f"{where} has {there} now, and this process has joined the log {log_id}, as {key} "
-            "should say: if the server is the right one, somebody has changed that key"
+            f"{where} has {there} now, but this process has joined the log {log_id}: if it is the "
+            f"right server, {key} was changed and must hold that id again"
         )
 
 
 def _check_none(keys: Keys, identity: object) -> None:
-    """Raise UnsuitableServer if the partitions are of a log whose description is lost."""
+    """Raise UnsuitableServer if a log is there whose ``meta`` key was lost."""
     if identity:
         known = identity.decode(errors="replace") if isinstance(identity, bytes) else identity
         raise UnsuitableServer(
-            f"{keys.meta} is gone, and {keys.identity(0)} says that there is a log: if it is to go "
-            f"on, write it again with HSET {keys.meta} id {known} partitions COUNT"
+            f"{keys.meta} is gone, but {keys.identity(0)} shows that there is a log: to keep using "
+            f"it, run HSET {keys.meta} id {known} partitions COUNT"
         )
 
 
@@ -139,6 +139,6 @@ def _checked(keys: Keys, found: object) -> tuple[str, int]:
             return log_id.decode(errors="replace"), int(count)
         case _:
             raise UnsuitableServer(
-                f"{keys.meta} is there and is not of a log of ours: another program's data, which "
-                "we leave alone; use another server, or a database of one's own"
+                f"{keys.meta} belongs to another program and was left unchanged: use another "
+                "server or another database"
             )

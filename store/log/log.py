@@ -1,25 +1,25 @@
-"""The log: one Redis Stream a partition, and beside it each photo's folded state.
+"""The log: one Redis Stream per partition, and each photo's folded state beside it.
 
 | key | type | what |
 |---|---|---|
 | ``photolog:meta`` | hash | ``id``, ``partitions``: fixed when the log is created |
-| ``photolog:{07}:id`` | string | the id again; without it nothing is appended |
+| ``photolog:{07}:id`` | string | the id again; appends fail without it |
 | ``photolog:{07}:log`` | stream | the events: ``t`` type, ``p`` photo, ``v`` version, ``b`` body |
 | ``photolog:{07}:photo:<id>`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
-| ``photolog:{07}:command:<clientId>:<key>`` | string | a command already done, for 24 h |
+| ``photolog:{07}:command:<clientId>:<key>`` | string | result of an earlier command, for 24 h |
 | ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
-| ``photolog:{07}:clients`` | hash | who has uploaded, see ``claims`` |
-| ``photolog:{07}:usage:<clientId>`` | hash | what counts towards its quotas, see ``claims`` |
+| ``photolog:{07}:clients`` | hash | the clients, see ``content_hashes`` |
+| ``photolog:{07}:usage:<clientId>`` | hash | its usage, see ``content_hashes`` |
 | ``photolog:{07}:commands:<clientId>`` | sorted set | its idempotency keys, by expiry in ms |
 
-An append is one script: it happens whole or not at all, and its checks come before its first write.
-The state hash is a cache of the fold: where it is missing the photo's events are read again.
+An append is one atomic script that makes all checks before its first write. The state hash is a
+cache of the fold: if it is missing, the photo's events are folded again.
 """
 
 import logging
 import time
+from typing import assert_never
 
-import anyio
 import msgspec
 
 from domain.clients.quotas import NO_QUOTA, Quota
@@ -27,31 +27,35 @@ from domain.photo.commands import PhotoCommand, UploadPhoto
 from domain.photo.events import Context
 from domain.photo.state import Photo, evolve
 from domain.pipeline.stages import Task
-from store.errors import Corrupt, Lost, Unavailable, Unexpected
+from store.errors import Corrupt, Lost, Unexpected
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.log import codec, identity
 from store.log.answered import Answered, Remembering
-from store.log.append import Append, AppendRequest, Claim, hash_step, usage_of
+from store.log.append import Append, AppendRequest, Claim, Given, request_for
 from store.log.chain import Chained, chained_for
-from store.log.content_hashes import Claims, Used, over_quota
-from store.log.outcome import Loaded, Outcome, Requirement
+from store.log.command_loop import PATIENCE_S, run
+from store.log.content_hashes import ContentHashes, Used, over_quota
+from store.log.outcome import (
+    Appended,
+    Duplicate,
+    KeyReused,
+    Loaded,
+    Outcome,
+    Repeated,
+    Requirement,
+    Unchanged,
+)
 from store.log.position import Position
 from store.log.states import States
-from store.observing import AppendObserver, appending, ignore
+from store.observing import AppendObserver, ObservedAppend, ignore
 from store.redis.connection import Client, Wait, translated
 from store.redis.guarantee import Guarantee
 
 logger = logging.getLogger("photolog.log")
 
-PATIENCE_S = 10.0
-"""How long a command is tried again while Redis does not answer."""
-
-CONFLICTS_AT_ONCE = 10
-"""Lost races after which a command pauses before each further try."""
-
 
 class Log(States):
-    """Appends by command; ``observe`` is told of every append."""
+    """Appends by command; calls ``observe`` after every append."""
 
     def __init__(
         self,
@@ -68,8 +72,7 @@ class Log(States):
         self.observe: AppendObserver = ignore
         self.guarantee = Guarantee(wait=wait)
         self.answered = Answered(self, partitions, Remembering().answers_remembered)
-        self._append = Append(redis, keys, log_id, wait)
-        self._claims = Claims(self, self._append)
+        self._content_hashes = ContentHashes(self, Append(redis, keys, log_id, wait))
 
     @classmethod
     async def open(
@@ -80,13 +83,13 @@ class Log(States):
         prefix: str = DEFAULT_PREFIX,
         wait: Wait | None = None,
     ) -> "Log":
-        """The log of this server, created if there is none.
+        """Return the log of this server, creating it if there is none.
 
         ``partitions`` counts only at creation: an existing log keeps its own number. With ``wait``
-        nothing is said to be recorded before it is safe.
+        no answer rests on an event before the event is safe.
 
         Raises:
-            Unfit: something else is there under the log's name; it is left as it is.
+            UnsuitableServer: the log's name is taken by something else, which stays as it is.
         """
         keys = Keys(prefix)
         log_id, count = await identity.create(redis, keys, partitions)
@@ -97,7 +100,7 @@ class Log(States):
     async def find(
         cls, redis: Client, *, prefix: str = DEFAULT_PREFIX, wait: Wait | None = None
     ) -> "Log | None":
-        """The log of this server, if there is one; ``wait`` and raises as ``open``."""
+        """Return the log of this server, if there is one; ``wait`` and errors as for ``open``."""
         keys = Keys(prefix)
         found = await identity.find(redis, keys)
         if found is None:
@@ -105,7 +108,7 @@ class Log(States):
         return cls(redis, log_id=found[0], partitions=found[1], keys=keys, wait=wait)
 
     async def confirm(self, partition: int | None = None) -> None:
-        """Nothing while Redis has this log, or this partition of it; else Replaced, Unavailable."""
+        """Return if Redis has this log, or this partition of it; raises Replaced, Unavailable."""
         if partition is None:
             await identity.confirm(self.redis, self.keys, self.log_id)
         else:
@@ -115,19 +118,19 @@ class Log(States):
         return partition_of(client_id, self.partitions)
 
     async def check(self, client_id: str | None = None) -> None:
-        """Raises Unavailable if what has the client's photos is known to be away."""
+        """Raise Unavailable if the server with the client's photos is known to be away."""
         of = None if client_id is None else self.keys.log(self.partition_of(client_id))
         await self.redis.check(of)
 
     def owner(self, partition: int) -> str:
-        """Who has the partition: a new owner may not have all events that the old one had."""
+        """Return the server that has the partition; a new owner may lack events of the old one."""
         return self.redis.owner(self.keys.log(partition))
 
     async def load(self, photo_id: str, client_id: str, *, safe: bool = False) -> Loaded:
-        """The photo's state; folds its events again where the state is not at hand.
+        """Return the photo's state, folding its events if the cached state is missing or damaged.
 
-        A command may be decided on a state that is not ``safe``: its append is checked against it.
-        Whoever answers or removes something because of the state has to ask for a safe one.
+        A command may be decided on a state that is not ``safe``, because its append is checked.
+        Callers that answer or remove something because of the state must ask for a safe one.
         """
         partition = self.partition_of(client_id)
         version, digest, entry_id, state = await self.state_of(
@@ -143,11 +146,11 @@ class Log(States):
                 position=Position.of_entry(partition, entry_id),
             )
         except (Corrupt, Unexpected, ValueError) as error:  # some are of msgspec
-            logger.warning("the state of photo %s is damaged: %s", photo_id, error)
+            logger.warning("the cached state of photo %s is damaged: %s", photo_id, error)
             return await self._fold(partition, photo_id)
 
     async def _fold(self, partition: int, photo_id: str) -> Loaded:
-        """Read the photo's events again and put its state back."""
+        """Fold the photo's events again and put its state back."""
         loaded, position = Loaded(), Position.start(partition)
         while True:
             last = await self.last_entry(partition)
@@ -161,7 +164,7 @@ class Log(States):
                         position=position,
                     )
             if loaded.photo is None or loaded.position is None:
-                await self.confirm()  # in another log no photo of ours is to be looked for
+                await self.confirm()  # another log would not have the photo either
                 await self.confirm(partition)
                 return loaded
             if await self.restore(
@@ -174,7 +177,6 @@ class Log(States):
             ):
                 return loaded
 
-    @appending
     async def execute(
         self,
         command: PhotoCommand,
@@ -188,182 +190,154 @@ class Log(States):
         require: Requirement | None = None,
         patience_s: float = PATIENCE_S,
     ) -> Outcome:
-        """Load, decide, append; again if another command came between.
+        """Load the photo, decide, append; start over if another command came between.
 
-        ``loaded`` is what the caller knows of the photo: it saves a look, and may be out of date.
+        ``loaded`` is what the caller knows of the photo: it saves a load, and may be out of date.
         ``require`` is called with the photo as the command finds it; no other command can come
-        between. It is not called for a command that is "already so" after a try whose reply was
-        lost: that may be the command's own doing.
+        between. It is not called for a command that leads to no event after a try whose reply was
+        lost: that try may have done it.
 
-        Safe to call again after Unavailable: a command that was done already is "already so" to the
-        rules. With ``claim`` the task is acknowledged by the step that appends its result. Nothing
-        is appended that would take the client over ``quota``.
+        Safe to call again after Unavailable: the rules find that a command which was done already
+        changes nothing. With ``claim`` the task is acknowledged by the step that appends its
+        result. Nothing is appended that would take the client over ``quota``.
 
         Raises:
-            Rejected: the rules refuse the command, or the quota does: OverQuota.
+            Rejected: the rules reject the command, or the quota does: OverQuota.
             Lost: the claimed task is no longer held.
             Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
-            Replaced: it has had another log all that time, or none.
+            Replaced: Redis had another log all that time, or none.
         """
+        began_ns, began = time.time_ns(), time.perf_counter()
         partition = self.partition_of(client_id)
-        give_up = time.monotonic() + patience_s
-        pause_s = 0.02
-        conflicts = 0
-        sent = unsure = False
-        # A new photo needs no look before the first try: the script checks that there is none.
-        if isinstance(command, UploadPhoto):
-            loaded = Loaded()
-        wants_safe = is_safe = False
-        while True:
-            try:
-                if loaded is None:
-                    loaded = await self.load(command.photo_id, client_id, safe=wants_safe)
-                    is_safe = wants_safe or self.durability.wait is None
-                chained = chained_for(
-                    command,
-                    client_id,
-                    loaded,
-                    context,
-                    require,
-                    is_safe=is_safe,
-                    may_be_done=unsure,
-                )
-                if chained is None:
-                    loaded, wants_safe = None, True
-                    continue
-                if not chained.events and claim is None:
-                    return Outcome(photo=loaded.photo, position=loaded.position, after=loaded)
-                sent, asked = True, self.owner(partition)
-                outcome = await self._try(
-                    command, client_id, loaded, chained, idempotency_key, claim, quota
-                )
-                sent = False
-                if outcome is not None:
-                    self._remember(command, outcome, asked)
-                    return outcome
-                conflicts += 1
-            except Unavailable:
-                self.answered.doubt(partition)
-                unsure = unsure or sent
-                if time.monotonic() + pause_s > give_up:
-                    raise
-                await anyio.sleep(pause_s)
-                pause_s = min(pause_s * 2, 1.0)
-            if conflicts > CONFLICTS_AT_ONCE:
-                if time.monotonic() > give_up:
-                    raise Unavailable("the photo changes faster than it can be looked at")
-                await anyio.sleep(pause_s)
-            loaded = None
+        given = Given(
+            command=command,
+            client_id=client_id,
+            partition=partition,
+            idempotency_key=idempotency_key,
+            claim=claim,
+            quota=quota,
+        )
+        outcome = await run(
+            lambda safe: self.load(command.photo_id, client_id, safe=safe),
+            lambda photo, may_be_done: chained_for(
+                command, client_id, photo, context, require, may_be_done=may_be_done
+            ),
+            lambda photo, chained: self._append_to(photo, chained, given),
+            # A new photo needs no load before the first try: the script checks that there is none.
+            known=Loaded() if isinstance(command, UploadPhoto) else loaded,
+            every_load_is_safe=self.durability.wait is None,
+            doubt=lambda: self.answered.doubt(partition),
+            subject="this photo",
+            patience_s=patience_s,
+        )
+        if isinstance(outcome, Appended):
+            seconds = time.perf_counter() - began
+            self.observe(ObservedAppend(events=outcome.events, began_ns=began_ns, seconds=seconds))
+        return outcome
 
-    def _remember(self, command: PhotoCommand, outcome: Outcome, asked: str) -> None:
-        """Whoever is answered now relies on the event at the outcome's position."""
-        if outcome.position is not None:
-            photo_id = outcome.repeat_of or outcome.duplicate_of or command.photo_id
-            digest = outcome.after.digest if outcome.after else ""
-            self.answered.note(outcome.position, photo_id, digest, asked=asked)
+    async def send(self, request: AppendRequest) -> list[bytes]:
+        """Send one append, see ``append.lua`` for the replies; raises Unavailable."""
+        return await self._content_hashes.send(request)
 
-    async def send(self, step: AppendRequest) -> list[bytes]:
-        """One append as it stands, see ``append.lua`` for the replies; raises Unavailable."""
-        return await self._claims.send(step)
-
-    async def _try(
-        self,
-        command: PhotoCommand,
-        client_id: str,
-        loaded: Loaded,
-        chained: Chained,
-        idempotency_key: str | None,
-        claim: Claim | None,
-        quota: Quota,
-    ) -> Outcome | None:
-        partition = self.partition_of(client_id)
+    async def _append_to(self, loaded: Loaded, chained: Chained, given: Given) -> Outcome | None:
+        """Append what was decided and remember the answer; None on a conflict."""
+        if not chained.events and given.claim is None:
+            return Unchanged(after=loaded)
+        asked = self.owner(given.partition)
         photo = loaded.photo
         for event in chained.events:
             photo = evolve(photo, event)
-        reply = await self.send(
-            AppendRequest(
-                partition=partition,
-                state_key=self.keys.photo(partition, command.photo_id),
-                photo_id=command.photo_id,
-                client_id=client_id,
-                version=loaded.version,
-                digest=loaded.digest,
-                chained=chained,
-                state=codec.encode_photo(photo) if photo else b"",
-                idempotency_key=idempotency_key,
-                hash_step=hash_step(command, loaded.photo),
-                usage=usage_of(loaded.photo, photo),
-                quota=quota,
-                claim=claim,
-            )
-        )
+        reply = await self.send(request_for(given, self.keys, loaded, chained, photo))
+        outcome = await self._outcome(reply, loaded, chained, photo, given)
+        match outcome:
+            case Appended(after=after) | Unchanged(after=after):
+                photo_id, digest = given.command.photo_id, after.digest
+            case Repeated(photo_id=photo_id):
+                digest = ""
+            case Duplicate(photo=holder):
+                photo_id, digest = holder.photo_id, ""
+            case KeyReused() | None:
+                return outcome
+            case _:
+                assert_never(outcome)
+        if outcome.position is not None:
+            self.answered.note(outcome.position, photo_id, digest, asked=asked)
+        return outcome
+
+    async def _outcome(
+        self,
+        reply: list[bytes],
+        loaded: Loaded,
+        chained: Chained,
+        photo: Photo | None,
+        given: Given,
+    ) -> Outcome | None:
+        """Return what the ``reply`` to an append means; None on a conflict.
+
+        ``photo`` is ``loaded`` with the appended events.
+        """
         match reply:
+            case [b"appended"]:
+                return Unchanged(after=loaded)
             case [b"appended", *ids]:
-                if not ids:
-                    return Outcome(photo=photo, position=loaded.position, after=loaded)
-                last = Position.of_entry(partition, ids[-1])
                 after = Loaded(
                     photo=photo,
                     version=loaded.version + len(ids),
                     digest=chained.digest,
-                    position=last,
+                    position=Position.of_entry(given.partition, ids[-1]),
                 )
-                return Outcome(events=chained.events, photo=photo, position=last, after=after)
+                return Appended(events=chained.events, after=after)
             case [b"repeated", first, end]:
-                return await self._repeat(client_id, idempotency_key, first, end)
+                return await self._repeated(first, end, given)
             case [b"duplicate", photo_id]:
-                return await self._duplicate(command, photo_id, client_id, idempotency_key)
+                return await self._duplicate(photo_id, given)
             case [b"reused"]:
-                await self.settle(partition)
-                return Outcome(reused=True)
+                await self.settle(given.partition)
+                return KeyReused()
             case [b"over", what, found, most, *reserved]:
                 with translated():
                     numbers = int(found), int(most), int(reserved[0]) if reserved else 0
                 raise over_quota(what.decode(errors="replace"), *numbers)
             case [b"lost"]:
-                raise Lost(f"task {claim.entry_id if claim else ''} is no longer held")
+                raise Lost(f"task {given.claim.entry_id if given.claim else ''} is no longer held")
             case _:
                 return None
 
-    async def _repeat(
-        self, client_id: str, idempotency_key: str | None, first: bytes, end: bytes
-    ) -> Outcome | None:
-        """The command that was done before; None if the log does not have what its key tells."""
-        photo_id, partition = first.decode(errors="replace"), self.partition_of(client_id)
-        position = Position.of_entry(partition, end)
+    async def _repeated(self, first: bytes, end: bytes, given: Given) -> Repeated | None:
+        """Return the earlier command; None if the log lacks the event that its key names."""
+        photo_id = first.decode(errors="replace")
+        position = Position.of_entry(given.partition, end)
         found = await self.read(position.before, count=1, safe=False)
         if found and found[0].position == position and found[0].event.data.photo_id == photo_id:
-            return Outcome(repeat_of=photo_id, position=position)
-        await self._forget(client_id, idempotency_key)
+            return Repeated(photo_id=photo_id, position=position)
+        await self._forget_key(given)
         return None
 
-    async def _duplicate(
-        self, command: PhotoCommand, holder: bytes, client_id: str, idempotency_key: str | None
-    ) -> Outcome | None:
-        """The client's photo with these bytes; None if the log does not have it after all."""
-        photo_id = holder.decode(errors="replace")
-        loaded = await self.load(photo_id, client_id, safe=True)
-        expected = command.sha256 if isinstance(command, UploadPhoto) else None
-        if loaded.photo is None or loaded.photo.sha256 != expected:
-            logger.warning("what is known of the photos of a client is damaged and folded again")
-            await self._forget(client_id, idempotency_key)
-            await self._claims.restore(self.partition_of(client_id), client_id)
+    async def _duplicate(self, holder: bytes, given: Given) -> Unchanged | Duplicate | None:
+        """Return the client's photo with these bytes; None if the log lacks it after all."""
+        loaded = await self.load(holder.decode(errors="replace"), given.client_id, safe=True)
+        photo, position, command = loaded.photo, loaded.position, given.command
+        sha256 = command.sha256 if isinstance(command, UploadPhoto) else None
+        if photo is None or position is None or photo.sha256 != sha256:
+            logger.warning("the content hashes of a client are damaged; folding them again")
+            await self._forget_key(given)
+            await self._content_hashes.restore(given.partition, given.client_id)
             return None
-        match command, loaded.photo:
+        match command, photo:
             case UploadPhoto(key=key), Photo(keys={"original": stored}) if key == stored:
-                return Outcome(photo=loaded.photo, position=loaded.position)  # its reply was lost
+                return Unchanged(after=loaded)  # this very upload, whose reply was lost
             case _:
-                pass
-        return Outcome(duplicate_of=photo_id, photo=loaded.photo, position=loaded.position)
+                return Duplicate(photo=photo, position=position)
 
-    async def _forget(self, client_id: str, idempotency_key: str | None) -> None:
-        if idempotency_key is not None:
-            partition = self.partition_of(client_id)
+    async def _forget_key(self, given: Given) -> None:
+        if given.idempotency_key is not None:
+            keys = self.keys
+            key = keys.command(given.partition, given.client_id, given.idempotency_key)
             with translated():
-                await self.redis.unlink(self.keys.command(partition, client_id, idempotency_key))
+                await self.redis.unlink(key)
 
     async def acknowledge(self, task: Task, claim: Claim) -> None:
-        """Drop a task whose result nobody waits for; raises Lost and Unavailable."""
+        """Drop a task whose result is not needed; raises Lost and Unavailable."""
         partition = self.partition_of(task.client_id)
         reply = await self.send(
             AppendRequest(
@@ -378,17 +352,17 @@ class Log(States):
             raise Lost(f"task {claim.entry_id} is no longer held")
 
     async def usage(self, client_id: str) -> Used:
-        """What the client has of what quotas limit; folded from the log where it was lost."""
-        return await self._claims.usage(self.partition_of(client_id), client_id)
+        """Return the client's usage, folded from the log if it was lost."""
+        return await self._content_hashes.usage(self.partition_of(client_id), client_id)
 
     async def has_command(self, client_id: str, idempotency_key: str) -> bool:
-        """Whether a command was done under this key within the last 24 hours."""
+        """Return whether a command with this key was done within the last 24 hours."""
         key = self.keys.command(self.partition_of(client_id), client_id, idempotency_key)
         with translated():
             return bool(await self.redis.exists(key))
 
     async def holder_of(self, sha256: str, client_id: str) -> str | None:
-        """The id of the client's photo with these bytes, if there is one."""
+        """Return the id of the client's photo with these bytes, if there is one."""
         partition = self.partition_of(client_id)
         with translated():
             found = await self.redis.hget(self.keys.sha256(partition, client_id), sha256)

@@ -10,7 +10,10 @@ from store.log.position import Position
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo as its events leave it. ``digest`` is that of its last event."""
+    """A photo as its events leave it.
+
+    ``position`` and ``digest`` are those of its last event.
+    """
 
     photo: Photo | None = None
     version: int = 0
@@ -19,22 +22,55 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Requirement = Callable[[Loaded], None]
-"""Raises if the photo is not as the sender of a command wants it."""
+"""Raises if the photo is not in the state that the sender of a command requires."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command led to.
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """The command's ``events``, at least one, are in the log; they leave the photo ``after``."""
 
-    ``position`` is that of the photo's last event, ``after`` the photo as it is then. Nothing was
-    appended where ``repeat_of`` is the photo of an equal command done under the same idempotency
-    key, ``duplicate_of`` the client's photo that has the same bytes, or ``reused`` says that the
-    key found a photo of other bytes before.
+    events: tuple[Event, ...]
+    after: Loaded
+
+    @property
+    def position(self) -> Position | None:
+        return self.after.position
+
+
+class Unchanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The photo already is as the command wants it, which may be the command's own doing."""
+
+    after: Loaded
+
+    @property
+    def position(self) -> Position | None:
+        return self.after.position
+
+
+class Repeated(msgspec.Struct, frozen=True, kw_only=True):
+    """A command with the same idempotency key was done before.
+
+    It made the photo ``photo_id``; ``position`` is that of the last event it appended.
     """
 
-    events: tuple[Event, ...] = ()
-    photo: Photo | None = None
-    position: Position | None = None
-    after: Loaded | None = None
-    repeat_of: str | None = None
-    duplicate_of: str | None = None
-    reused: bool = False
+    photo_id: str
+    position: Position
+
+
+class Duplicate(msgspec.Struct, frozen=True, kw_only=True):
+    """The client has a photo with the same bytes; ``position`` is that of its last event."""
+
+    photo: Photo
+    position: Position
+
+
+class KeyReused(msgspec.Struct, frozen=True):
+    """An upload of other bytes with the same idempotency key met a duplicate before."""
+
+    @property
+    def position(self) -> None:
+        return None
+
+
+Outcome = Appended | Unchanged | Repeated | Duplicate | KeyReused
+"""What a command led to. Only an upload leads to ``Duplicate``, and only a command with an
+idempotency key to ``Repeated`` or ``KeyReused``."""

@@ -1,4 +1,4 @@
-"""Where an event stands in the log: ``<partition>:<ms>-<seq>``.
+"""The position of an event in the log: ``<partition>:<ms>-<seq>``.
 
 Positions of one partition are totally ordered; those of different partitions are not.
 """
@@ -28,21 +28,23 @@ class Position(NamedTuple):
 
     @classmethod
     def of_entry(cls, partition: int, entry_id: bytes) -> Self:
-        """Raises Unexpected if ``entry_id`` is not what a server gives to an entry."""
+        """Raises Unexpected if ``entry_id`` is not a stream entry's id."""
         try:
             ms, _, seq = entry_id.partition(b"-")
             return cls(partition, int(ms), int(seq))
         except (AttributeError, TypeError, ValueError) as error:
-            raise Unexpected(f"Redis names an entry of a stream {entry_id!r:.60}") from error
+            raise Unexpected(
+                f"Redis returned {entry_id!r:.60} as the id of a stream entry"
+            ) from error
 
     @classmethod
     def start(cls, partition: int) -> Self:
-        """Before the first event of the partition."""
+        """The position before the partition's first event."""
         return cls(partition, 0, 0)
 
     @property
     def before(self) -> Self:
-        """The last position that could come before this one; not of the start of a partition."""
+        """The last possible position before this one, which must not be a partition's start."""
         if self.seq:
             return self._replace(seq=self.seq - 1)
         return self._replace(ms=self.ms - 1, seq=LAST_SEQ)

@@ -1,7 +1,7 @@
-"""The states that are folded from a stream, beside it: of each photo, and of the controls.
+"""Cached states beside a stream: one for each photo, and one for the controls.
 
 A state is a hash: ``v`` version, ``d`` digest and ``p`` position of its last event, ``s`` state.
-It is a cache of the fold and believed only while the log has the event that it says it ends with.
+It is a cache of the fold, and valid only while the log has that last event.
 """
 
 import logging
@@ -21,12 +21,12 @@ logger = logging.getLogger("photolog.log")
 
 _NO_STATE: list[bytes | None] = [None] * 4
 
-_Part = bytes | None
-_Looked = tuple[_Part, _Part, _Part, _Part, _Part, _Part, _Part]
+_Field = bytes | None
+_StateReply = tuple[_Field, _Field, _Field, _Field, _Field, _Field, _Field]
 
 
 class States(Stream):
-    """Streams with the states beside them."""
+    """Streams and the states cached beside them."""
 
     def __init__(self, redis: Client, keys: Keys, wait: Wait | None = None) -> None:
         super().__init__(redis, keys, wait)
@@ -36,11 +36,11 @@ class States(Stream):
     async def state_of(
         self, partition: int, key: str, of: str, *, safe: bool = False
     ) -> "list[bytes | None]":
-        """Version, digest, last entry id and state under ``key``, which is the state of the photo,
-        or ``OF_NO_PHOTO``.
+        """Return version, digest, last entry id and state stored under ``key``.
 
-        None each if it is gone, if something else is there, or if the log has another event where
-        it says that its last one is: what follows on it would break the chain.
+        ``of`` is the photo that it is the state of, or ``OF_NO_PHOTO``. Each value is None if the
+        state is gone, if the key holds something else, or if the log has another event at the
+        state's position: appending to it would break the chain.
         """
         try:
             with translated():
@@ -48,7 +48,7 @@ class States(Stream):
                     keys=[self.keys.log(partition), key],
                     send=partial(self.durability.read, partition) if safe else None,
                 )
-                found = list(msgspec.convert(reply, _Looked))
+                found = list(msgspec.convert(reply, _StateReply))
         except WrongType:
             return _NO_STATE
         (version, digest, _, _), (photo_id, last, body) = found[:4], found[4:]
@@ -57,15 +57,15 @@ class States(Stream):
         if photo_id == of.encode() and last == version and digest == _digest(body):
             return found[:4]
         if version is not None:
-            logger.warning("what is kept of %s is not what the log says", of or "the pipeline")
+            logger.warning("the cached state of %s does not match the log", of or "the controls")
         return _NO_STATE
 
     async def restore(
         self, key: str, *, upto: Position, version: int, digest: str, last: Position, state: bytes
     ) -> bool:
-        """Put back a state folded ``upto`` the end of the log; false if there is more to fold.
+        """Put back a state folded ``upto`` the end of the log; False if the log has moved on.
 
-        ``version``, ``digest`` and ``last`` are those of the last event that it is folded from.
+        ``version``, ``digest`` and ``last`` are those of the last event folded into it.
         """
         with translated():
             reply = await self._restore(

@@ -1,14 +1,13 @@
-"""The events of a log, read by position: one Redis Stream a partition.
+"""Reads the events of a log by position: one Redis Stream per partition.
 
 | what stands in a stream | what a reader does |
 |---|---|
-| an event | gives it out |
-| what is filed as one, with all of ``FIELDS``, and is none that this code knows | raises Corrupt |
-| anything else: somebody has written it there | passes it over |
+| an event | returns it |
+| an entry with all of ``FIELDS`` that this code cannot decode | raises Corrupt |
+| a foreign entry: anything else, written by another program | skips it |
 
-The second may be damaged, or of a newer version: to go on without it would leave out facts. The
-third, a foreign entry, is nobody's event: the dispatcher that comes upon one says so, health tells
-of it, and an audit names each.
+The second may be damaged, or of a newer version: skipping it would lose facts. A foreign entry is
+not an event: the dispatcher that finds one logs it, health reports it, and an audit lists each.
 """
 
 from collections.abc import AsyncIterator
@@ -28,7 +27,7 @@ from store.redis.durability import Durability
 READ_COUNT = 500
 
 FIELDS = frozenset((b"t", b"p", b"v", b"b"))
-"""Of every event's entry: type, photo, version and body."""
+"""The fields of every event's entry: type, photo, version and body."""
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -44,7 +43,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream:
-    """Reads the streams under ``keys``; with ``wait`` only events that are safe."""
+    """Reads the streams under ``keys``; with ``wait``, only events that are safe."""
 
     def __init__(self, redis: Client, keys: Keys, wait: Wait | None = None) -> None:
         self.redis = redis
@@ -102,7 +101,7 @@ class Stream:
     async def scan(
         self, partition: int, *, after: Position | None = None
     ) -> AsyncIterator[Recorded]:
-        """Every event of the partition that is in the log now, in order; only those ``after``."""
+        """Yield every event of the partition ``after`` a position, in order, up to the end."""
         position = after or Position.start(partition)
         while page := await self.read(position):
             for recorded in page:
@@ -110,14 +109,14 @@ class Stream:
             position = page[-1].position
 
     async def now(self) -> datetime:
-        """The time by the clock that the log is written with."""
+        """Return the time by the server's clock, which also stamps the log's entries."""
         redis: Any = self.redis
         with translated():
             seconds, micros = msgspec.convert(await redis.time(), tuple[int, int])
             return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=micros)
 
     async def end(self, partition: int) -> Position:
-        """The position of the partition's last event."""
+        """Return the position of the partition's last event."""
         before = "+"
         while entries := await self._back(partition, before):
             entry_id, fields = entries[0]
@@ -127,7 +126,7 @@ class Stream:
         return Position.start(partition)
 
     async def last_entry(self, partition: int) -> Position:
-        """The position of whatever stands last in the partition's stream."""
+        """Return the position of the stream's last entry, event or foreign."""
         entries = await self._back(partition, "+")
         return Position.of_entry(partition, entries[0][0]) if entries else Position.start(partition)
 
@@ -138,19 +137,19 @@ class Stream:
 
 
 def entries_of_one(reply: object) -> Entries:
-    """The entries in a reply about a single stream; raises ValueError for another kind."""
-    if reply in (None, [], {}):  # which of them the driver makes of none depends on its version
+    """Return the entries in a reply about a single stream; raises ValueError for another kind."""
+    if reply in (None, [], {}):  # which of these means "none" depends on the driver's version
         return _NOTHING
     return next(iter(msgspec.convert(reply, dict[bytes, Entries]).values()), _NOTHING)
 
 
 def is_foreign(fields: dict[bytes, bytes]) -> bool:
-    """Whether an entry with these fields is not even filed as an event."""
+    """Return whether an entry with these fields is not an event."""
     return not fields.keys() >= FIELDS
 
 
 def sift(partition: int, entries: Entries) -> tuple[list[Recorded], list[bytes]]:
-    """The events among the entries, and the ids of those that are foreign; raises Corrupt."""
+    """Split the entries into events and the ids of foreign entries; raises Corrupt."""
     events: list[Recorded] = []
     foreign: list[bytes] = []
     for entry_id, fields in entries:

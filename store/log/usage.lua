@@ -1,4 +1,4 @@
--- What a client has of what quotas limit.
+-- Return how much a client has of everything that quotas limit.
 --
 -- KEYS  1 log (stream)   2 usage of the client (hash)   3 clients (hash)
 --       4 content hashes of the client (hash)   5 idempotency keys of the client (sorted set)

@@ -81,4 +81,4 @@ async def _fail(log: Log, task: Task, claim: Claim, reason: str, context: Contex
         outcome = await log.execute(command, client_id=task.client_id, context=context, claim=claim)
     except Lost:  # a worker has taken it over meanwhile, and runs it
         return False
-    return bool(outcome.events)
+    return isinstance(outcome, Appended)

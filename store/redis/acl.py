@@ -1,38 +1,38 @@
-"""What an ACL user needs: no more than this, and on no other keys than the log's.
+"""The rules of an ACL user: the commands that the log needs, on its own keys only.
 
 ``ACL SETUSER photolog on >PASSWORD ~photolog:* &photolog:* +get +set …``: the rules of ``acl``.
-Those of scripts are among them, because a server checks them too.
+They include the commands inside scripts, because a server checks those too.
 """
 
 from store.keys import DEFAULT_PREFIX
 
 COMMANDS = (
-    # the connection, and what the server says of itself
+    # the connection, and the server's description of itself
     *("ping", "select", "info", "time", "memory|usage"),
     # the log, the lanes and their groups
     *("xadd", "xdel", "xlen", "xrange", "xrevrange", "xread", "xreadgroup", "xack", "xpending"),
     *("xclaim", "xautoclaim", "xgroup|create", "xgroup|setid", "xgroup|delconsumer"),
     *("xinfo|stream", "xinfo|groups", "xinfo|consumers"),
-    # photos, content hashes, commands already done, the rates
+    # photos, content hashes, earlier commands, the rates
     *("hget", "hmget", "hset", "hdel", "get", "set", "pexpire", "exists", "type"),
     # sessions and tickets
     *("getdel", "unlink", "pttl"),
-    # the timers, whose turn it is, and idempotency keys, counted
+    # the timers, the turns, and the count of idempotency keys
     *("zadd", "zrem", "zrange", "zrangebyscore", "zscore", "zcard", "zcount"),
     # scripts
     *("eval", "evalsha"),
     # the doorbell
     *("publish", "subscribe", "unsubscribe"),
 )
-"""Of every server."""
+"""Needed on every server."""
 
 ON_A_CLUSTER = ("cluster|slots", "asking")
 
 TO_WAIT = "wait", "waitaof"
-"""Where PHOTOLOG_APPEND_WAIT_REPLICAS is set; Redis 7.0 does not know it."""
+"""Needed with PHOTOLOG_APPEND_WAIT_REPLICAS; Redis 7.0 does not know ``waitaof``."""
 
 
 def acl(prefix: str = DEFAULT_PREFIX, *more: str) -> list[str]:
-    """The rules of the user, but for name and password; ``more`` commands where they are needed."""
+    """Return the user's rules without name and password, with ``more`` commands if needed."""
     commands = *COMMANDS, *more
     return [f"~{prefix}:*", f"&{prefix}:*", *(f"+{command}" for command in commands)]

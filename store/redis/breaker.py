@@ -1,14 +1,14 @@
-"""A circuit breaker: who fails again and again is left alone for a while.
+"""A circuit breaker: stops calling a dependency that keeps failing, for a while.
 
 | state | a call | until |
 |---|---|---|
-| closed | passes | so many failed in a row: open |
-| open | is refused at once | its time is over: half-open |
-| half-open | passes if it is the only one, as the probe; others are refused | the probe ends |
+| closed | passes | too many failed in a row: open |
+| open | is rejected at once | its time is over: half-open |
+| half-open | passes if it is the only one, as the probe; others are rejected | the probe ends |
 
-A probe that ends well closes the breaker. One that fails opens it for twice as long as before, from
+A probe that succeeds closes the breaker. One that fails opens it for twice as long as before, from
 a sixteenth of ``open_s`` up to ``open_s``: a short outage is prolonged by about its own length, a
-long one by ``open_s`` at most. One that is broken off says nothing, and the next call is the probe.
+long one by ``open_s`` at most. A cancelled probe decides nothing, and the next call is the probe.
 """
 
 import logging
@@ -33,8 +33,8 @@ FIRST_PART = 1 / 16
 class Breaker:
     """Stands before the dependency ``name``, for the tasks of one event loop.
 
-    ``failures`` in a row open it, for ``open_s`` at most; ``openings`` counts how often it was
-    closed and opened. ``clock`` gives seconds.
+    ``failures`` in a row open it, for ``open_s`` at most; ``openings`` counts how often it went
+    from closed to open. ``clock`` returns seconds.
     """
 
     def __init__(
@@ -67,22 +67,22 @@ class Breaker:
 
     @property
     def retry_after_s(self) -> float:
-        """Until a call can pass; 0 unless open."""
+        """Seconds until a call can pass; 0 unless open."""
         return 0.0 if self._until is None else max(0.0, self._until - self._clock())
 
     def another(self, name: str) -> "Breaker":
-        """One like this, closed."""
+        """Return a closed breaker with the same settings."""
         return Breaker(name, failures=self._threshold, open_s=self._longest_s, clock=self._clock)
 
     @contextmanager
     def call(self, failures: Kinds, *, unrelated: Kinds = ()) -> Generator[None]:
-        """Around one call of the dependency; the probe, if the breaker is not closed.
+        """Guard one call of the dependency, which is the probe if the breaker is not closed.
 
-        An error of the kinds ``failures`` says that the dependency failed, any other one that it
-        answered; one that is ``unrelated`` says nothing, nor does a cancellation.
+        An error in ``failures`` counts as a failure, one in ``unrelated`` or a cancellation does
+        not count, and after any other error the dependency counts as available.
 
         Raises:
-            CircuitOpen: the call is refused.
+            CircuitOpen: the call is rejected.
         """
         is_probe = self._admit()
         well: bool | None = None
@@ -104,17 +104,17 @@ class Breaker:
                 self.note(well=well)
 
     def note(self, *, well: bool) -> None:
-        """How a use of the dependency ended that was not one ``call``; counts while closed."""
+        """Count the result of a use outside ``call``; ignored unless closed."""
         if self._until is not None:
             return
         self._in_a_row = 0 if well else self._in_a_row + 1
         if self._in_a_row >= self._threshold:
             self._openings += 1
             self._open(self._longest_s * FIRST_PART)
-            logger.warning("%s failed %d times in a row: left alone", self.name, self._in_a_row)
+            logger.warning("%s failed %d times in a row: pausing calls", self.name, self._in_a_row)
 
     def _admit(self) -> bool:
-        """Whether the call is the probe."""
+        """Admit the call, and return whether it is the probe; raises CircuitOpen."""
         if self._until is None:
             return False
         if self._probing or self.retry_after_s > 0:
@@ -127,7 +127,7 @@ class Breaker:
         if well:
             self._until = None
             self._in_a_row = 0
-            logger.warning("%s is back", self.name)
+            logger.warning("%s is available again", self.name)
         elif well is False:
             self._open(min(2 * self._open_s, self._longest_s))
 
@@ -137,7 +137,7 @@ class Breaker:
 
 
 class CompositeBreaker(Breaker):
-    """The worst of several ``parts``, to be looked at: no call passes through it."""
+    """Reports the worst state of its ``parts``; no call passes through it."""
 
     def __init__(self, name: str, parts: Callable[[], Iterable[Breaker]]) -> None:
         super().__init__(name)

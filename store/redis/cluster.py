@@ -1,16 +1,17 @@
-"""A cluster as one client: what is asked goes to the node that has its keys.
+"""A cluster as one client: each command goes to the node that has its keys.
 
-Each node has a client of its own, with a breaker: one that fails stops its own partitions only.
-The library's cluster client would close the connections of all nodes when one of them fails, and
-refuses scripts in pipelines; so the nodes are found here.
+Each node has its own client and breaker, so a node that fails stops only its own partitions. The
+library's cluster client closes the connections to all nodes when one of them fails, and rejects
+scripts in pipelines; so this module routes commands itself.
 
-- Where the slots are is asked of any node at the first command, when an answer says ``MOVED``, and,
-  ``LOOK_S`` apart, while a node does not answer. Meanwhile commands to other nodes go on.
-- What was answered with ``MOVED`` or ``ASK`` was not done, and is sent again to where that points.
-  Nothing else that has a key is sent twice: a command whose reply was lost may have happened.
-- A command without a key goes to any node that is there, and to the next one if it fails: none of
-  them does harm twice. A pipeline goes to the node of its first key; it is sent again where all of
-  its keys were redirected.
+- It asks any node for the slot map at the first command, after a ``MOVED`` reply, and every
+  ``REFRESH_S`` while a node does not answer. Meanwhile commands to other nodes go on.
+- A command answered with ``MOVED`` or ``ASK`` was not executed, and is sent again to the node that
+  the reply names. No other command with a key is sent twice: if its reply was lost, it may have
+  happened.
+- A command without a key goes to any available node, and to the next one if that fails: these
+  commands are safe to repeat. A pipeline goes to the node of its first key, and is sent again if
+  all of its keys were redirected.
 """
 
 import random
@@ -30,9 +31,9 @@ from store.redis.connection import AWAY, PROBE_S, Client, plain
 from store.redis.connections import legible
 
 SCHEME = "+cluster"
-"""In a URL, after redis or rediss; several nodes may be named, with commas in between."""
+"""Follows redis or rediss in a URL, which may list several nodes, separated by commas."""
 
-LOOK_S = 0.2
+REFRESH_S = 0.2
 REDIRECTIONS = 5
 TRY_AGAIN_S = 0.05
 
@@ -57,11 +58,11 @@ _ASKING: _Command = (("ASKING",), {})
 
 
 class Cluster(Client):
-    """Made of clients of its masters. ``breaker`` is the worst of theirs."""
+    """Combines the clients of its masters; ``breaker`` reports the worst of theirs."""
 
     @classmethod
     def at(cls, url: str, breaker: Breaker) -> Self:
-        """The cluster that the nodes in ``url`` are of; nothing is asked yet."""
+        """Return the cluster of the nodes in ``url``, without connecting yet."""
         parts = urlsplit(url)
         user, at, hosts = parts.netloc.rpartition("@")
         scheme = parts.scheme.removesuffix(SCHEME)
@@ -75,7 +76,7 @@ class Cluster(Client):
         return cluster
 
     def begin(self, seeds: list[str], url_of: Callable[[str], str], breaker: Breaker) -> None:
-        """Part of ``at``: the library makes the object."""
+        """Finish what ``at`` began, because the library creates the object."""
         self._seeds = seeds
         self._url_of = url_of
         self._like = breaker
@@ -84,22 +85,22 @@ class Cluster(Client):
         self._masters: set[str] = set()
         self._most_replicas = 0
         self._suspects: set[str] = set()
-        self._look_at = 0.0
-        self._looking = anyio.Lock()
+        self._refresh_at = 0.0
+        self._refreshing = anyio.Lock()
         self.breaker = CompositeBreaker(breaker.name, self._breakers)
 
     async def nodes(self) -> Sequence[Client]:
-        """A client of each master."""
+        """Return a client of each master."""
         if not self._masters:
-            await self._look()
+            await self._refresh()
         if not self._masters:
-            raise Unavailable("no node of the cluster knows who has its slots")
+            raise Unavailable("no node of the cluster knows which node has its slots")
         return [self._node(name) for name in sorted(self._masters)]
 
     async def most_replicas(self) -> int:
-        """Return the number of replicas of the master that has most of them, as heard just now."""
-        if not self._masters or time.monotonic() >= self._look_at:
-            await self._look()
+        """Return the number of replicas of the master with the most, as reported just now."""
+        if not self._masters or time.monotonic() >= self._refresh_at:
+            await self._refresh()
         return self._most_replicas
 
     def owner(self, key: str) -> str:
@@ -130,7 +131,7 @@ class Cluster(Client):
         return _Pipeline(self, transaction, shard_hint)
 
     async def run(self, commands: list[_Command]) -> list[Any]:
-        """The replies, errors too, of commands sent to one node together."""
+        """Return the replies, including errors, of commands sent together to one node."""
         key = next((key for args, _ in commands if (key := _key_of(args)) is not None), None)
         if key is None:
             return await self._anywhere(lambda node: _piped(node, commands))
@@ -142,7 +143,7 @@ class Cluster(Client):
                 if _key_of(args) is not None
             ]
             if all(isinstance(reply, exceptions.AskError) for reply in of_keys):  # or MOVED
-                raise of_keys[0]  # nothing of it was done
+                raise of_keys[0]  # nothing was executed
             return replies
 
         async def send(node: Client) -> list[Any]:
@@ -154,7 +155,7 @@ class Cluster(Client):
         return await self._routed(key_slot(_encoded(key)), send, ask)
 
     def pubsub(self, **kwargs: Any) -> PubSub:
-        """At any node: what is published at one is told at all."""
+        """Subscribe at any node: a message published at one reaches all."""
         names = [name for name in self._masters if name not in self._suspects] or self._seeds
         return self._node(random.choice(names)).pubsub(**kwargs)  # noqa: S311
 
@@ -165,7 +166,7 @@ class Cluster(Client):
         await super().aclose(close_connection_pool)
 
     async def _anywhere(self, send: Callable[[Client], Any]) -> Any:
-        """Of the first node that answers, those first that are there as far as we know."""
+        """Return the first reply, trying nodes that appear to be available first."""
         left = len(await self.nodes())
         while True:
             node, left = await self._any(), left - 1
@@ -202,26 +203,28 @@ class Cluster(Client):
             else:
                 self._suspects.discard(_name(node))
                 return reply
-        raise Unavailable("the cluster is being arranged anew: every node names another one")
+        raise Unavailable(
+            "the cluster is resharding: every node redirects to another one; retry later"
+        )
 
     async def _moved(self, slot: int, name: str) -> None:
-        """Believe the answer at once, and ask about the other slots."""
+        """Take over the new owner at once, and ask about the other slots."""
         self._owners[slot] = name
         self._masters.add(name)
-        if time.monotonic() >= self._look_at:
-            await self._look()
+        if time.monotonic() >= self._refresh_at:
+            await self._refresh()
 
     async def _node_of(self, slot: int) -> Client:
         name = self._owners[slot]
-        if name is None or (name in self._suspects and time.monotonic() >= self._look_at):
-            await self._look()
+        if name is None or (name in self._suspects and time.monotonic() >= self._refresh_at):
+            await self._refresh()
             name = self._owners[slot]
         if name is None:
             raise Unavailable(f"no node of the cluster has slot {slot}")
         return self._node(name)
 
     async def _any(self) -> Client:
-        """A master that is there, as far as we know."""
+        """Return a master that appears to be available."""
         nodes = await self.nodes()
         well = [node for node in nodes if node.breaker.state == "closed"]
         well = [node for node in well if _name(node) not in self._suspects] or well or [*nodes]
@@ -237,17 +240,17 @@ class Cluster(Client):
     def _breakers(self) -> list[Breaker]:
         return [self._nodes[name].breaker for name in self._masters if name in self._nodes]
 
-    async def _look(self) -> None:
-        """Ask where the slots are.
+    async def _refresh(self) -> None:
+        """Ask for the slot map.
 
         Raises:
-            Unavailable: no node says it, and there is no earlier answer.
-            UnsuitableServer: the server is no node of a cluster.
-            Denied: it does not let us in.
+            Unavailable: no node returned it, and there is no earlier one.
+            UnsuitableServer: the server is not a node of a cluster.
+            Denied: it rejects our credentials.
         """
         asked_at = time.monotonic()
-        async with self._looking:
-            if self._look_at > asked_at:  # somebody has looked meanwhile
+        async with self._refreshing:
+            if self._refresh_at > asked_at:  # another task has asked meanwhile
                 return
             names = sorted({*self._seeds, *self._nodes}, key=lambda name: name in self._suspects)
             failures: list[Exception] = []
@@ -264,7 +267,7 @@ class Cluster(Client):
                 except exceptions.ResponseError as error:
                     if "cluster support disabled" in str(error):
                         raise UnsuitableServer(
-                            f"{name} is no node of a cluster: write the URL without {SCHEME}"
+                            f"{name} is not a node of a cluster: remove {SCHEME} from the URL"
                         ) from error
                     if isinstance(error, exceptions.NoPermissionError):
                         raise
@@ -272,11 +275,11 @@ class Cluster(Client):
                     continue
                 if not any(owners):  # it has not joined the others yet, or has left them
                     continue
-                self._look_at = time.monotonic() + LOOK_S
+                self._refresh_at = time.monotonic() + REFRESH_S
                 self._most_replicas = most
                 await self._learn(owners)
                 return
-            self._look_at = time.monotonic() + LOOK_S
+            self._refresh_at = time.monotonic() + REFRESH_S
             if failures and not self._masters:
                 raise failures[0]
 
@@ -285,7 +288,7 @@ class Cluster(Client):
         before, self._masters = self._masters, {name for name in owners if name is not None}
         self._suspects &= self._masters
         for name in before - self._masters:
-            # Whoever still waits for an answer of this node has to ask another one.
+            # Tasks still waiting for this node's answer must ask another one.
             if (node := self._nodes.pop(name, None)) is not None:
                 await node.aclose()
 
@@ -315,13 +318,13 @@ async def _piped(node: Client, commands: list[_Command]) -> list[Any]:
 
 
 async def _asked(node: Client, commands: list[_Command]) -> list[Any]:
-    """Of a node that does not have the slot yet."""
+    """Ask a node that does not have the slot yet."""
     both = [each for command in commands for each in (_ASKING, command)]
     return (await _piped(node, both))[1::2]
 
 
 def _owners(found: Any, asked: str) -> list[str | None]:
-    """Who has each slot, by the answer of the node with the address ``asked``."""
+    """Return the owner of each slot, from the answer of the node with the address ``asked``."""
     owners: list[str | None] = [None] * SLOTS
     for first, last, (host, port, *_), *_ in found:
         shown = host.decode() if host else asked.strip("[]")
@@ -340,7 +343,7 @@ def _address(error: exceptions.AskError) -> str:
 
 
 def _key_of(args: Sequence[Any]) -> str | bytes | None:
-    """The first key of a command as the library's methods give it; None if it has none."""
+    """Return the first key of a command from the library; None if it has none."""
     name = str(args[0])
     if name.partition(" ")[0] in _KEYLESS:
         return None

@@ -1,7 +1,7 @@
-"""The one place that makes Redis clients, with their traps turned off, and names their errors.
+"""Creates Redis clients with safe defaults, and translates the driver's errors.
 
-A client has a circuit breaker, which stands before commands, pipelines and subscriptions alike. Its
-probe is a PING with a deadline of its own, because a command may block for seconds by intent.
+A client has a circuit breaker for commands, pipelines and subscriptions alike. Its probe is a PING
+with its own deadline, because a command may block for seconds on purpose.
 """
 
 import hashlib
@@ -37,63 +37,63 @@ from store.redis.spoiled import WRONG_TYPE, explained
 logger = logging.getLogger("photolog.redis")
 
 BLOCK_MS = 2_000
-"""The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would cut it."""
+"""The longest blocking read; well below ``SOCKET_TIMEOUT_S``, which would abort it."""
 
 SOCKET_TIMEOUT_S = 10.0
 
 MAX_CONNECTIONS = 200
-"""Of one process to one server."""
+"""The most connections of one process to one server."""
 
 PROBE_S = 1.0
 """How soon Redis has to answer to count as back."""
 
 AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
-"""How the library says that there was no answer."""
+"""The library's errors when there was no answer."""
 
 _OURS = (exceptions.MaxConnectionsError,)
-"""Too much at once on our side, which says nothing about the server."""
+"""Errors of the client's own limits, which say nothing about the server."""
 
 _MOVING = (exceptions.ClusterDownError, exceptions.AskError, exceptions.TryAgainError)
 
 _DENIALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, ssl.SSLError)
-"""What stands behind an error of the connection when the server is there and does not want us."""
+"""Causes of a connection error when the server is there and rejects the client."""
 
 _GONE = ("NOGROUP", "no such key", "The XGROUP subcommand requires the key to exist")
-"""How the server says that a consumer group, or its stream, is not there."""
+"""The server's errors when a consumer group, or its stream, is missing."""
 
 _ANSWERS: tuple[tuple[str | tuple[str, ...], type[StoreError], str], ...] = (
     ("UNBLOCKED", IsReplica, "Redis has become a replica"),
     ("BUSY ", Unavailable, "Redis is busy with a script"),
     ("NOREPLICAS", Unavailable, "Redis has too few replicas to take writes"),
-    ("MISCONF", LogFull, "Redis refuses to write"),
-    (_GONE, GroupGone, "a consumer group is gone"),
+    ("MISCONF", LogFull, "Redis rejects writes"),
+    (_GONE, GroupGone, "a consumer group is missing"),
 )
-"""Errors by how they begin, and what they mean."""
+"""Maps how an error begins to what it means."""
 
 
 class Client(Redis):
-    """Refuses with CircuitOpen what it is asked for while Redis is known to be away."""
+    """Rejects commands with CircuitOpen while Redis is known to be away."""
 
     breaker: Breaker
 
     async def nodes(self) -> "Sequence[Client]":
-        """A client of each server that holds a part of the data: this one."""
+        """Return a client of each server that holds a part of the data: this one."""
         return (self,)
 
     def owner(self, key: str) -> str:  # noqa: ARG002
-        """The server that has the key, as far as is known: the same one for ever.
+        """Return the server that has the key, as far as is known: here, always the same one.
 
-        Another one may not have all that the first one had.
+        After a failover, the new owner may lack data of the old one.
         """
         return ""
 
     async def check(self, key: str | None = None) -> None:  # noqa: ARG002
-        """Nothing while Redis is thought to be there; else ask it, as soon as it is time.
+        """Return if Redis appears to be available; if not, probe it once that is due.
 
-        With ``key`` it is only about the server that has the key.
+        With ``key``, check only the server that has the key.
 
         Raises:
-            CircuitOpen: it is not time yet, or someone else is asking.
+            CircuitOpen: a probe is not due yet, or another task is probing.
             Unavailable: Redis is still away.
         """
         if self.breaker.state == "closed":
@@ -103,19 +103,19 @@ class Client(Redis):
                 await super().execute_command("PING")  # pyright: ignore[reportUnknownMemberType] # untyped
 
     def lua(self, name: str, wait: "Wait | None" = None) -> "Script":
-        """The script in ``<name>.lua`` of this package."""
+        """Return the script in ``<name>.lua`` of this package."""
         text = resources.files("store").joinpath(f"{name}.lua").read_text("utf-8")
         return Script(self, text, wait)
 
     async def in_a_row(self, *commands: Sequence[Any]) -> list[Any]:
-        """The replies, errors too, of commands sent together on one connection."""
+        """Return the replies, including errors, of commands sent together on one connection."""
         pipeline: Any = self.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute(raise_on_error=False)
 
     def counted(self) -> AbstractContextManager[None]:
-        """Around one exchange with the server, after ``check``."""
+        """Guard one exchange with the server, after ``check``."""
         return self.breaker.call(AWAY, unrelated=_OURS)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
@@ -140,46 +140,46 @@ class Client(Redis):
 
 
 ASKED_AGAIN_MS = 10, 100
-"""When a replica is asked again what its disk has."""
+"""When a replica is asked again what is on its disk."""
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a write safe: it is on the server's disk, and on those of so many ``replicas``."""
+    """When a write is safe: once it is on the disks of the server and of this many ``replicas``."""
 
     replicas: int = 0
     timeout_s: float = 2.0
 
     @property
     def commands(self) -> tuple[tuple[str | int, ...], ...]:
-        """Wait for all that was written on the connection before.
+        """Return the commands that wait for everything written on the connection before.
 
-        A server asks its replicas once a command how far they are, and hears from them unasked once
-        a second. A replica that is asked before its disk has the write says what it had before; so
-        it is asked again when it is known to have the write, and twice more. With Valkey 9 and one
-        replica this takes 3 ms instead of 1,000 (medians, on one machine).
+        A server asks its replicas for their progress once per command, and otherwise hears from
+        them once a second. A replica asked before the write is on its disk reports its earlier
+        state; so it is asked again when it is known to have the write, and twice more. With Valkey
+        9 and one replica this takes 3 ms instead of 1,000 (medians, on one machine).
         """
         half_ms = round(self.timeout_s * 500)
         disks = [("WAITAOF", 1, self.replicas, ms) for ms in (*ASKED_AGAIN_MS, half_ms)]
         return (("WAIT", self.replicas, half_ms), *disks) if self.replicas else (disks[-1],)
 
     def check(self, replies: Sequence[Any]) -> None:
-        """Look at the replies of a write and of ``commands``; raises Unavailable."""
+        """Check the replies of a write and of ``commands``; raises Unavailable."""
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
         here, elsewhere = replies[-1]
         if here < 1 or elsewhere < self.replicas:
             raise Unavailable(
-                f"written, but not known to be safe: in {self.timeout_s:g} s it was on the disk of "
-                f"{elsewhere} of {self.replicas} replicas{'' if here else ' and not on our own'}"
+                f"written, but not known to be safe: after {self.timeout_s:g} s it was on the disk "
+                f"of {elsewhere} of {self.replicas} replicas{'' if here else ', not the master'}"
             )
 
 
 class Script:
-    """Sent by its digest, and whole to a server that does not know it yet.
+    """A script, sent by its digest; in full to a server that does not know it yet.
 
-    With ``wait`` it is answered when what it wrote is safe; else raises Unavailable. A call can be
-    sent by ``send`` instead, see ``Durability.read``.
+    With ``wait`` a call returns once its writes are safe, or raises Unavailable. ``send`` can
+    replace how a call is sent, see ``Durability.read``.
     """
 
     def __init__(self, client: Client, text: str, wait: Wait | None) -> None:
@@ -235,8 +235,10 @@ class _Pipeline(Pipeline):
 async def _parsed(
     parse: Callable[..., Awaitable[Any]], connection: Any, command: Any, options: dict[str, Any]
 ) -> Any:
-    """The reply to the command. One of the wrong shape may be that to another command, so the
-    connection is not used again."""
+    """Return the reply to the command, or close the connection if the reply has the wrong shape.
+
+    Such a reply may belong to another command.
+    """
     try:
         with legible(str(command)):
             return await parse(connection, command, **options)
@@ -265,12 +267,11 @@ class _PubSub(PubSub):
 
 
 def connect(url: str, breaker: Breaker | None = None) -> Client:
-    """A client that never sends a command twice: an append whose reply was lost may have happened.
+    """Return a client that never resends a command: a lost reply may be that of an append.
 
-    Who may safely try again does so itself. A URL may be that of a cluster, see
-    ``store.redis.cluster``.
+    Callers retry where that is safe. The URL may be that of a cluster, see ``store.redis.cluster``.
     """
-    from store.redis.cluster import SCHEME, Cluster  # noqa: PLC0415 # it is made of what is here
+    from store.redis.cluster import SCHEME, Cluster  # noqa: PLC0415 # it imports this module
 
     breaker = breaker or Breaker("redis")
     if url.partition("://")[0].endswith(SCHEME):
@@ -282,7 +283,7 @@ C = TypeVar("C", bound=Client)
 
 
 def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
-    """A client of one server."""
+    """Return a client of one server."""
     pool = Pool.from_url(  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
         url,
         protocol=3,
@@ -299,30 +300,29 @@ def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
 
 @contextmanager
 def translated() -> Generator[None]:
-    """Turn the driver's errors into ours, and let ours pass.
+    """Translate the driver's errors into StoreErrors, and let StoreErrors pass.
 
-    What takes a reply apart belongs inside: a reply may be of another kind than its command has,
-    if a server or something before it is broken.
+    Code that parses a reply belongs in the block: a broken server or proxy may send a reply of the
+    wrong type.
 
     Raises:
         Unavailable: no answer, or the server is loading, failing over or stopping.
-        Denied: it does not know the user, the password or the certificate, or forbids the command.
-        GroupGone: the consumer group that was asked for is not there.
-        LogFull: the server refuses writes for want of memory or disk.
-        WrongType: somebody has put something else under a key; the message names it.
-        Unexpected: it answers with an error that none of these explains, or with another kind of
-            reply; it is logged.
+        Denied: it rejects the user, the password or the certificate, or forbids the command.
+        GroupGone: the consumer group does not exist.
+        LogFull: the server rejects writes because memory or disk is full.
+        WrongType: another program has changed the type of a key, which the message names.
+        Unexpected: any other error, or a reply of the wrong type; it is logged.
     """
     try:
         yield
     except AWAY as error:
         if _is_denial(error):
-            raise Denied(f"Redis does not let us in: {error}") from error
+            raise Denied(f"Redis rejects the credentials or the certificate: {error}") from error
         raise Unavailable(f"Redis did not answer: {error}") from error
     except _MOVING as error:
-        raise Unavailable(f"the cluster is being arranged anew: {error}") from error
+        raise Unavailable(f"the cluster is resharding: {error}") from error
     except exceptions.NoScriptError:
-        raise  # ``Script`` sends it whole then, however it is sent
+        raise  # ``Script`` then sends the script in full
     except exceptions.ResponseError as error:
         raise _answer(error) from error
     except exceptions.RedisError as error:
@@ -335,9 +335,9 @@ def _answer(error: exceptions.ResponseError) -> StoreError:
     text = str(error)
     match error:
         case exceptions.OutOfMemoryError():
-            return LogFull(f"Redis refuses to write: {text}")
+            return LogFull(f"Redis rejects writes: {text}")
         case exceptions.NoPermissionError():
-            return Denied(f"Redis forbids it: {text}")
+            return Denied(f"Redis forbids the command: {text}")
         case exceptions.ReadOnlyError():
             return IsReplica(f"Redis is a replica and takes no writes: {text}")
         case _:
@@ -356,9 +356,9 @@ def _unexpected(error: exceptions.RedisError) -> Unexpected:
 
 
 def _unreadable(error: Exception) -> Unexpected:
-    logger.error("a reply of Redis is not of the kind that its command has", exc_info=error)
+    logger.error("Redis sent a reply of the wrong type", exc_info=error)
     what = f"{type(error).__name__}: {error}"
-    return Unexpected(f"Redis answered with something else than was asked for ({what})")
+    return Unexpected(f"Redis sent a reply of the wrong type ({what})")
 
 
 def _is_denial(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Connections to one server that can be closed while tasks use them.
+"""Connections to one server, which can be closed while tasks use them.
 
 The library's pool closes a connection under the task that uses it: it removes the streams that the
 task is about to write to or read from. The task then ends with an ``AttributeError``, a
@@ -6,8 +6,8 @@ task is about to write to or read from. The task then ends with an ``AttributeEr
 task that took it from the pool, and only that task closes it. Closing the pool closes the idle
 connections and breaks the transport of the others, which ends what their tasks wait for.
 
-Whatever goes wrong between a task and the server is a ``ConnectionError`` of the library: also
-bytes that are not the protocol, and a reply of the wrong shape.
+Every failure between a task and the server is a ``ConnectionError`` of the library, including bytes
+that are not the protocol and replies of the wrong shape.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ from redis.asyncio.connection import (
 )
 
 SHAPELESS = (TypeError, ValueError, LookupError, AttributeError)
-"""What code that takes a reply apart raises when the reply is not what the command answers with."""
+"""What code that parses a reply raises when the reply has the wrong shape."""
 
 _BROKEN = (*SHAPELESS, RuntimeError, EOFError, exceptions.InvalidResponse)
-"""What the library and the event loop raise when a connection breaks, or carries nonsense."""
+"""What the library and the event loop raise when a connection breaks or carries garbage."""
 
 
 @contextmanager
 def legible(what: str) -> Generator[None]:
-    """Around code of the library that takes a reply apart. Raises its ConnectionError."""
+    """Guard code of the library that parses a reply; raises the library's ConnectionError."""
     try:
         yield
     except (*SHAPELESS, exceptions.InvalidResponse) as error:
@@ -53,12 +53,12 @@ def _unbroken() -> Generator[None]:
 
 
 class _Owned(AbstractConnection):
-    """A connection that only the task which took it from the pool closes."""
+    """A connection that is closed only by the task that took it from the pool."""
 
     abandoned = False
 
     def abandon(self) -> None:
-        """Make whatever the owner waits for fail, now or as soon as it is connected."""
+        """Fail whatever the owner waits for, now or as soon as it is connected."""
         self.abandoned = True
         writer: asyncio.StreamWriter | None = self._writer
         if writer is not None:
@@ -71,12 +71,12 @@ class _Owned(AbstractConnection):
                 await super().connect()
                 self._refuse_abandoned()
         except BaseException:
-            await self.disconnect(nowait=True)  # one that is half made must not be used again
+            await self.disconnect(nowait=True)  # a half-made connection must not be used again
             raise
 
     def __del__(self, *args: Any) -> None:
-        # Its transport is closed. The library would warn that its task was cancelled before it
-        # could give it back.
+        # Its transport is closed. The library would warn that its task was cancelled before
+        # returning it.
         if self.abandoned:
             self._writer = None
         super().__del__(*args)  # pyright: ignore[reportUnknownMemberType] # untyped
@@ -98,7 +98,7 @@ class _Owned(AbstractConnection):
             return await super().read_response(*args, **options)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] # untyped
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
-        """Close it. It counts as closed even if the end of the stream cannot be waited for."""
+        """Close it. It counts as closed even if waiting for the end of the stream fails."""
         with suppress(*_BROKEN, exceptions.TimeoutError):
             await super().disconnect(*args, **options)
 
@@ -125,7 +125,7 @@ CLOSED = "the client was closed"
 
 
 class Pool(ConnectionPool):
-    """Refuses with the library's ConnectionError what it is asked for after it was closed."""
+    """Raises the library's ConnectionError for any use after it was closed."""
 
     def __init__(
         self, connection_class: type[AbstractConnection] = Connection, **options: Any
@@ -150,7 +150,7 @@ class Pool(ConnectionPool):
         return None
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: ARG002
-        """Close the pool for good; connections in use are closed by the tasks that use them."""
+        """Close the pool for good; tasks close the connections that they use."""
         self._closed = True
         idle, self._available_connections = self._available_connections, []
         for connection in tuple(self._in_use_connections):

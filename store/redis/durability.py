@@ -1,17 +1,17 @@
-"""What a partition holds, read only once it is as safe as the settings promise.
+"""Reads from a partition once its contents are as safe as the settings promise.
 
 With ``Wait`` an event is safe once it is on the disks that ``Wait`` names. An answer, a removed
 file, a row or a task that rests on an unsafe event would outlive the event if a failover took it
-away. So whoever acts on what it reads asks for it here: the server is read and asked to confirm in
-a single exchange on one connection. If these were two, a failover or a restart between them could
-lose what was read and confirm what is left.
+away. So callers that act on what they read use this module: it reads and asks for confirmation in
+one exchange on one connection. With two exchanges, a failover or restart in between could lose what
+was read and confirm what is left.
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{07}:settled`` | string | written only to be waited for |
+| ``photolog:{07}:settled`` | string | written only to wait for it |
 
-A server confirms what was written on a connection, and all that came before it; so the exchange
-writes this key. Without ``Wait`` nothing is asked: what the server has answered counts as safe.
+A server confirms the writes of a connection and all writes before them; so the exchange writes this
+key. Without ``Wait`` there is no confirmation: every answer of the server counts as safe.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from store.redis.connection import Client, Wait, translated
 
 
 class Durability:
-    """``wait`` says what is waited for; None: nothing."""
+    """Waits as ``wait`` says; None means not at all."""
 
     def __init__(self, redis: Client, keys: Keys, wait: Wait | None) -> None:
         self._redis = redis
@@ -38,7 +38,7 @@ class Durability:
         await self.read(partition)
 
     async def read(self, partition: int, *command: Any) -> Any:
-        """Return the reply to ``command`` on the partition's keys once all that it tells is safe.
+        """Return the reply to ``command`` on the partition's keys once its contents are safe.
 
         Raises:
             Unavailable: no reply, or it is not known to be safe.

@@ -1,4 +1,4 @@
-"""What an answer promises: whether a failover can take back an event that was answered.
+"""Decides what an answer promises: whether a failover can take back a confirmed event.
 
 | key | type | what |
 |---|---|---|
@@ -36,9 +36,9 @@ TRY_S = 4.0
 
 
 class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
-    """``wait`` is what an append waits for. ``risk`` says in words what may be lost all the same.
+    """``wait`` is what an append waits for; ``risk`` describes what may be lost nevertheless.
 
-    ``can_fail_over`` is whether a failover may lose an answered event.
+    ``can_fail_over`` is whether a failover may lose a confirmed event.
     """
 
     wait: Wait | None = None
@@ -47,20 +47,21 @@ class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def falls_short(self) -> bool:
-        """Whether a failover may lose an answered event although no setting says that it may."""
+        """Whether a failover may lose a confirmed event although no setting allows it."""
         return self.can_fail_over and self.wait is None
 
 
 async def guarantee(
     redis: Client, keys: Keys, *, replicas: int | None, timeout_s: float, tries: bool = True
 ) -> Guarantee:
-    """Return what appends wait for: so many ``replicas``, or what suits the servers if None.
+    """Return what appends wait for: this many ``replicas``, or what suits the servers if None.
 
-    A caller that ``tries`` it writes to the server.
+    With ``tries`` it writes to the server to test it.
 
     Raises:
-        UnsuitableServer: ``replicas`` is a number, and the server cannot tell what it and they have
-        on disk. Unavailable: no answer, or there are too few replicas now.
+        UnsuitableServer: ``replicas`` is a number, and the server cannot say what is on its disk
+            and theirs.
+        Unavailable: no answer, or there are too few replicas now.
     """
     if replicas is None:
         return await _default(redis, keys, timeout_s, tries=tries)
@@ -72,7 +73,7 @@ async def guarantee(
 
 
 async def keep(redis: Client, keys: Keys, given: Guarantee) -> None:
-    """Remember that appends wait for replicas by default, for processes that start later."""
+    """Record that appends wait for replicas by default, for processes that start later."""
     if given.wait is not None and given.wait.replicas:
         with translated():
             await redis.hset(keys.meta, REPLICATED, "1")
@@ -93,7 +94,7 @@ async def _default(redis: Client, keys: Keys, timeout_s: float, *, tries: bool) 
 
 
 async def _try(redis: Client, keys: Keys) -> None:
-    """Raise UnsuitableServer if a replica has what is written, and does not get it on its disk."""
+    """Raise UnsuitableServer if a replica has a write in memory and never on its disk."""
     wait = Wait(replicas=1, timeout_s=TRY_S)
     with translated():
         replies = await redis.in_a_row(("SET", keys.settled(0), ""), *wait.commands)
@@ -116,5 +117,5 @@ async def _has_waited(redis: Client, keys: Keys) -> bool:
     try:
         with translated():
             return await redis.hget(keys.meta, REPLICATED) is not None
-    except WrongType:  # no log of ours: opening it says so
+    except WrongType:  # not a log: opening it says so
         return False

@@ -1,6 +1,6 @@
-"""Whether a server may hold the log: found out at the start, and said plainly.
+"""Checks at startup whether a server may hold the log, and says why not.
 
-Only what ``INFO`` says is looked at, which every server tells, those for rent too.
+It relies on ``INFO``, which managed servers answer too.
 """
 
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ from store.redis.cluster import SCHEME, Cluster
 from store.redis.connection import Client, Wait, translated
 
 NOT_DURABLE = (
-    "the server has no append-only file: what it has answered can be lost when it stops; "
-    "set its appendonly to yes"
+    "the server has no append-only file and can lose confirmed events when it stops: set its "
+    "appendonly to yes"
 )
 
 OLDEST = (7, 0)
-"""The first version that has all we need."""
+"""The first version with everything that the store needs."""
 
 
 async def examine(redis: Client) -> list[str]:
-    """What is unsafe about the server, or the masters of the cluster, in words.
+    """Return warnings about the server, or about the masters of the cluster.
 
     Raises:
         UnsuitableServer: it must not hold the log.
-        Denied: it does not let us in.
+        Denied: it rejects the credentials.
         IsReplica: it is a replica.
-        Unavailable: it does not answer; of a cluster: no master does.
+        Unavailable: it does not answer; for a cluster, no master answers.
     """
     with translated():
         nodes = await redis.nodes()
@@ -53,30 +53,28 @@ async def _examine(node: Client, *, is_cluster: bool) -> set[str]:
     try:
         with translated():
             info = msgspec.convert(await untyped.info(), dict[str, Any])
-            found, worried = faults(info, is_cluster=is_cluster), worries(info)
+            found, warned = faults(info, is_cluster=is_cluster), warnings(info)
     except Denied:  # only this command: PING was allowed
-        return {"the user may not ask for INFO: nobody checks how the server is set up"}
+        return {"the user may not run INFO, so the server's settings are not checked"}
     if found:
         raise UnsuitableServer("; ".join(found))
     if info.get("role") in ("slave", "replica"):
         master = f"{info.get('master_host')}:{info.get('master_port')}"
-        raise IsReplica(
-            f"the server is a replica, which takes no events: name its master, {master}"
-        )
-    return worried | (await _stops_as_a_whole(node) if is_cluster else set())
+        raise IsReplica(f"the server is a replica, which takes no events: use its master, {master}")
+    return warned | (await _full_coverage_warning(node) if is_cluster else set())
 
 
-async def _stops_as_a_whole(node: Client) -> set[str]:
+async def _full_coverage_warning(node: Client) -> set[str]:
     name = "cluster-require-full-coverage"
     try:
         with translated():
             reply: Any = await node.execute_command("CONFIG GET", name)
             said = reply.get(name)
-    except Denied:  # asked for nothing else, and by most users not allowed
+    except Denied:  # most users may not run CONFIG, and nothing else needs it
         return set()
     if said != "yes":
         return set()
-    return {f"nothing works while one master is away: set {name} of each node to no"}
+    return {f"the whole cluster stops while one master is away: set {name} to no on each node"}
 
 
 async def can_wait(redis: Client, wait: Wait) -> None:
@@ -85,7 +83,7 @@ async def can_wait(redis: Client, wait: Wait) -> None:
     Raises:
         UnsuitableServer: it cannot.
         Denied: this user may not ask it.
-        Unavailable: it has too few replicas now; of a cluster: no master has enough.
+        Unavailable: it has too few replicas now; in a cluster, no master has enough.
     """
     await can_tell(redis)
     replicas = await most_replicas(redis) if wait.replicas else 0
@@ -94,7 +92,7 @@ async def can_wait(redis: Client, wait: Wait) -> None:
 
 
 async def can_tell(redis: Client) -> None:
-    """``can_wait`` without a look at how many replicas there are."""
+    """Check as ``can_wait``, without counting replicas."""
     with translated():
         try:
             await redis.execute_command("WAIT", 0, 1)
@@ -107,11 +105,13 @@ async def can_tell(redis: Client) -> None:
                 raise IsReplica("the server has become a replica") from error
             if "unknown command" in reason:
                 reason = "it has no WAITAOF, which came with Redis 7.2"
-            raise UnsuitableServer(f"the server cannot say what is safe: {reason}") from error
+            raise UnsuitableServer(
+                f"the server cannot confirm that events are safe: {reason}"
+            ) from error
 
 
 async def most_replicas(redis: Client) -> int:
-    """Return how many replicas the server has; of a cluster: the master that has most of them.
+    """Return how many replicas the server has; in a cluster, the master with the most.
 
     0 if the user may not ask.
     """
@@ -127,35 +127,35 @@ async def most_replicas(redis: Client) -> int:
 
 
 async def ping(redis: Client) -> None:
-    """Raises Denied and Unavailable."""
+    """Ping the server; raises Denied and Unavailable."""
     with translated():
         await redis.execute_command("PING")
 
 
 def faults(info: Mapping[str, Any], *, is_cluster: bool = False) -> list[str]:
-    """Why the server must not hold the log; empty if it may."""
+    """Return why the server must not hold the log; empty if it may."""
     found: list[str] = []
     if info.get("cluster_enabled") == 1 and not is_cluster:
         found.append(f"the server is a node of a cluster: begin the URL with redis{SCHEME}://")
     version = str(info.get("redis_version", ""))
-    if version and _parsed(version) < OLDEST:
+    if version and _version(version) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
-        found.append(f"the server is Redis {version}, and {wanted} is the oldest that will do")
+        found.append(f"the server is Redis {version}: {wanted} or newer is needed")
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
         found.append(
-            f"the server would throw events away when memory is short: set its maxmemory-policy to "
-            f"noeviction, it is {policy}"
+            f"the server would evict events when memory is full: set its maxmemory-policy to "
+            f"noeviction (now {policy})"
         )
     return found
 
 
-def worries(info: Mapping[str, Any]) -> set[str]:
-    """What a server that may hold the log may lose nevertheless."""
+def warnings(info: Mapping[str, Any]) -> set[str]:
+    """Return what a suitable server may lose nevertheless."""
     if int(info.get("aof_enabled", 1)):
         return set()
     return {NOT_DURABLE}
 
 
-def _parsed(version: str) -> tuple[int, ...]:
+def _version(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

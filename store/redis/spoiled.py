@@ -1,10 +1,10 @@
-"""Keys under which somebody else has put a value of another type: removed, or at least named.
+"""Handles keys whose type another program has changed: removes them, or at least names them.
 
-| kept | what becomes of a key of another type |
+| key | what happens if its type was changed |
 |---|---|
-| what is made again where it is missing | removed; the same call succeeds later |
-| lanes, timers and turns | workers remove it when they prepare the partition, and fill it again |
-| ``log`` and ``meta`` | stays: it may be somebody's data, and only an operator can tell |
+| data that is rebuilt when missing | removed; the same call succeeds later |
+| lanes, timers and turns | workers remove it when they prepare the partition, and refill it |
+| ``log`` and ``meta`` | stays: it may be another program's data, and only an operator can tell |
 """
 
 import re
@@ -17,24 +17,24 @@ from redis import exceptions
 Remedy = Literal["removed", "prepared", "stays"]
 
 WRONG_TYPE = "WRONGTYPE"
-"""In the server's answer, from a script too."""
+"""Begins the server's error, also from a script."""
 
 TYPES = {"string", "list", "set", "zset", "hash", "stream"}
 
 _NAME = re.compile(r"[^{}]*:(?:\{\d{2,5}\}:(\w+)(?=:|$)|(meta)$)", re.ASCII)
 
 _WORDS = {
-    "removed": "it was removed and is made again; find out who writes there",
-    "prepared": "a worker removes it and fills it again from the log; find out who writes there",
+    "removed": "it was removed and will be rebuilt; find out which program writes there",
+    "prepared": "a worker will rebuild it from the log; find out which program writes there",
     "stays": (
-        "stop whoever writes there, rename the key if its value is needed, delete it, and bring "
-        "the log back from its backup"
+        "stop the program that writes there, rename the key if its value is needed, otherwise "
+        "delete it, and restore the log from its backup"
     ),
 }
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """``type`` as Redis names it."""
+    """The ``type`` a key must have, by Redis's name, and what is done if it has another one."""
 
     type: str
     remedy: Remedy = "removed"
@@ -68,7 +68,7 @@ KINDS = {
     "waiting": Kind("zset", "prepared"),
     "accounts": Kind("zset", "prepared"),
 }
-"""By the first word after the hash tag, see ``store.keys``."""
+"""The kinds by the first word after the hash tag, see ``store.keys``."""
 
 
 class _Server(Protocol):
@@ -76,7 +76,7 @@ class _Server(Protocol):
 
 
 def kind_of(key: str) -> Kind | None:
-    """What is kept under the key; None if it is none of a log."""
+    """Return the kind of the key; None if it is not a log's key."""
     match = _NAME.match(key)
     return KINDS.get(match[1] or match[2]) if match else None
 
@@ -84,10 +84,10 @@ def kind_of(key: str) -> Kind | None:
 async def explained(
     server: _Server, error: exceptions.ResponseError, command: Sequence[Any]
 ) -> exceptions.ResponseError:
-    """The error of the command; of a wrong type it names the keys, which are removed if they may.
+    """Return the command's error; for a wrong type, one that names the keys, removed if allowed.
 
     Raises:
-        RedisError: the server was asked in vain.
+        RedisError: the server did not answer.
     """
     if WRONG_TYPE not in str(error):
         return error
@@ -104,7 +104,7 @@ async def explained(
 
 
 def _keys_in(command: Sequence[Any]) -> list[tuple[str, Kind]]:
-    """Of a script its keys alone: what clients have sent is among the rest."""
+    """Return the log's keys in the command; not in a script's arguments, which clients send."""
     is_script = str(command[0]) in ("EVAL", "EVALSHA")
     parts = command[3 : 3 + int(command[2])] if is_script else command[1:]
     texts = (

@@ -1,4 +1,4 @@
-"""Connections to SQLite files, and the errors of SQLite as ours."""
+"""Connections to SQLite files, and the translation of SQLite's errors."""
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -32,20 +32,20 @@ _AWAY = (
     apsw.ReadOnlyError,
     apsw.ProtocolError,
 )
-"""What the machine, the disk or another process is to blame for; all else is a bug."""
+"""Errors caused by the machine, the disk or another process; any other one is a bug."""
 
 PROGRESS_STEPS = 10_000
-"""Some milliseconds of SQLite's work."""
+"""Steps of SQLite's virtual machine between checks: a few milliseconds."""
 
 
 @contextmanager
 def translated(*passing: type[OSError]) -> Generator[None]:
-    """Turn the errors of SQLite and of its files into ours, but for those that are ``passing``.
+    """Translate the errors of SQLite and of its files into StoreErrors, except ``passing`` ones.
 
     Raises:
         Full: the disk is full.
         Corrupt: the file is damaged.
-        Unavailable: the file cannot be opened or read now, as for want of descriptors.
+        Unavailable: the file cannot be opened or read now, for example without free descriptors.
     """
     try:
         yield
@@ -62,7 +62,7 @@ def translated(*passing: type[OSError]) -> Generator[None]:
     except apsw.SQLError as error:
         if not str(error).startswith("no such table"):
             raise
-        raise Corrupt(f"the read model is not whole: {error}") from error
+        raise Corrupt(f"the read model is incomplete: {error}") from error
     except _AWAY as error:
         raise Unavailable(f"the read model could not be used: {error}") from error
 
@@ -82,7 +82,7 @@ class Connection:
         self._raw.set_busy_timeout(BUSY_TIMEOUT_MS)
 
     def execute(self, sql: str, values: Sequence[Value] | Mapping[str, Value] = ()) -> list[Row]:
-        """Run the statements and return all rows: bound them by LIMIT."""
+        """Run the statements and return all rows; limit their number with LIMIT."""
         with translated():
             return self._raw.execute(sql, values).fetchall()
 
@@ -92,23 +92,23 @@ class Connection:
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Generator[None]:
-        """All or nothing; reads within see one state of the file."""
+        """Commit the block, or roll all of it back; its reads see one state of the file."""
         self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
             yield
         except BaseException:
-            if self._raw.in_transaction:  # a full disk has rolled back already
+            if self._raw.in_transaction:  # after a full disk SQLite has rolled back already
                 self.execute("ROLLBACK")
             raise
         self.execute("COMMIT")
 
     def data_version(self) -> int:
-        """A number that differs whenever another connection has committed in between."""
+        """Return a number that changes whenever another connection commits."""
         with translated():
             return self._raw.pragma("data_version")
 
     def break_off_when(self, over: Callable[[], bool]) -> None:
-        """Let a statement end with Unavailable as soon as ``over``; it is asked now and then."""
+        """Abort statements with Unavailable once ``over()`` is true; it is called regularly."""
         self._raw.set_progress_handler(over, PROGRESS_STEPS)
 
     def close(self) -> None:
@@ -121,10 +121,10 @@ def library_version() -> str:
 
 
 def open_writer(path: Path) -> Connection:
-    """A connection that may write; its commits survive a crash of the process.
+    """Open a connection that may write; its commits survive a crash of the process.
 
-    A crash of the machine may take back the last commits, never half of one; the checkpoint goes
-    back with them, so the log makes them good.
+    A crash of the machine may lose the last commits, but never a part of one. The checkpoint is
+    lost with them, so they are folded from the log again.
     """
     connection = Connection(path, read_only=False)
     connection.execute("PRAGMA journal_mode = WAL")

@@ -1,15 +1,15 @@
-"""SQLite files of the read model: one file is one generation, ``current`` names the live one.
+"""The read model's SQLite files: each file is a generation, and ``current`` names the live one.
 
 | path in the folder | what |
 |---|---|
 | ``<generation>.sqlite`` | a read model, folded from the log by one projector |
-| ``<generation>.sqlite-doubted`` | a reader found it damaged; its projector is to look into it |
-| ``<generation>.sqlite-building`` | locked by the process that builds it, while that lives |
+| ``<generation>.sqlite-doubted`` | a reader found it damaged; its projector will check it |
+| ``<generation>.sqlite-building`` | locked by the process that builds it, while it runs |
 | ``current`` | the name of the generation that readers use; replaced in one step |
-| ``kept/<generation>.sqlite`` | one that was replaced, and may say what the log no longer says |
-| ``kept/partition-07-<ms>-<seq>.sqlite`` | events that the log no longer has in one partition |
+| ``kept/<generation>.sqlite`` | a replaced one, which may hold facts that the log has lost |
+| ``kept/partition-07-<ms>-<seq>.sqlite`` | events that one partition of the log has lost |
 
-One process writes a generation; any number of threads and processes read it meanwhile (WAL).
+One process writes a generation, while any number of threads and processes read it (WAL).
 """
 
 import fcntl
@@ -31,22 +31,22 @@ logger = logging.getLogger("photolog.store")
 BUILDING = "-building"
 
 _NAME = re.compile(rb"[0-9a-f]{12}\.sqlite")
-"""What ``current`` may say. Nothing else in it counts, least of all a path."""
+"""What ``current`` may contain; anything else, above all a path, is ignored."""
 
 _LONGEST_NAME = 64
-"""So many bytes of ``current`` are read."""
+"""How many bytes of ``current`` are read."""
 
 _NO_FILE = (ELOOP, ENXIO)
-"""How a chain of links that leads nowhere, and a socket, refuse to be opened."""
+"""Errors of opening a chain of links without an end, or a socket."""
 
 MOST_KEPT = 2
-"""Replaced generations of a log that has changed, see ``Generations.switch``."""
+"""How many replaced generations are kept, see ``Generations.switch``."""
 
 
 class Generations:
-    """The files of one read model folder. At most ``most_kept`` replaced generations are kept.
+    """The files of one read model folder, with at most ``most_kept`` replaced generations.
 
-    Raises Full or Unavailable where they cannot be used.
+    Methods raise Full or Unavailable if the files cannot be used.
     """
 
     def __init__(self, folder: Path, most_kept: int = MOST_KEPT) -> None:
@@ -58,22 +58,22 @@ class Generations:
 
     @translated()
     def current(self) -> Path | None:
-        """The live generation, if there is one.
+        """Return the path of the live generation, if there is one.
 
-        A pointer that is no file, is empty, or does not hold the name of a generation counts as
-        missing; so does a generation that is no file.
+        A pointer that is not a file, or does not hold the name of a generation, counts as missing;
+        so does a generation that is not a file.
         """
         path = self._named()
         while path is not None and not path.is_file():
             named = self._named()
             if named == path:
                 return None
-            path = named  # a switch came between the two looks
+            path = named  # a switch came in between
         return path
 
     def _named(self) -> Path | None:
         try:
-            # Without waiting for a writer, if this is a pipe.
+            # Do not wait for a writer if this is a pipe.
             handle = os.open(self._pointer, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
@@ -92,20 +92,20 @@ class Generations:
         return self._ignore(name)
 
     def _ignore(self, found: bytes) -> None:
-        """Say once that this is no pointer."""
+        """Log once that this is not a pointer."""
         if found != self._ignored:
             logger.warning("%s does not name a generation: %r is ignored", self._pointer, found)
             self._ignored = found
 
     @translated()
     def new(self) -> Path:
-        """The path of a generation that no one reads yet."""
+        """Return the path for a new generation, which nobody reads yet."""
         make_folder(self.folder)
         return self.folder / f"{uuid.uuid4().hex[:12]}.sqlite"
 
     @contextmanager
     def building(self) -> Generator[Path]:
-        """A new path, kept from ``sweep`` for the time of the block and of this process."""
+        """Yield a new path, protected from ``sweep`` during the block while this process runs."""
         path, lock = self._mark()
         try:
             yield path
@@ -121,11 +121,11 @@ class Generations:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if _building(path).exists():
                 return path, lock
-            os.close(lock)  # a sweep came between: it found a mark that nobody had locked yet
+            os.close(lock)  # a sweep removed the mark before it was locked
 
     @translated()
     def sweep(self) -> list[Path]:
-        """Remove what processes that have died left half built; what that was."""
+        """Remove generations left half-built by dead processes, and return them."""
         swept: list[Path] = []
         for mark in self.folder.glob(f"*.sqlite{BUILDING}"):
             with suppress(FileNotFoundError, BlockingIOError):  # done, or being built
@@ -133,7 +133,7 @@ class Generations:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     path = mark.with_name(mark.name.removesuffix(BUILDING))
-                    if path != self.current():  # it died after the switch otherwise
+                    if path != self.current():  # otherwise the process died after the switch
                         remove(path)
                         swept.append(path)
                     mark.unlink(missing_ok=True)
@@ -174,9 +174,9 @@ class Generations:
     def switch(self, path: Path) -> Path | None:
         """Make ``path`` the live generation, durably. Open readers keep their file.
 
-        Keeps the generation that was live, and returns where: ``remove`` it if it is not needed.
-        If ``most_kept`` are kept already, those stay, because the oldest one is the nearest to
-        what the log once said: then, or if there was none, returns None. Removes the others.
+        Keeps the previous generation and returns its path: ``remove`` it if it is not needed.
+        Returns None if there was none, or if ``most_kept`` are kept already: those stay, because
+        the oldest is the closest to what the log once held. Removes the others.
         """
         kept = self._keep(path)
         draft = self.folder / "current.new"
@@ -186,10 +186,10 @@ class Generations:
             file.write(path.name.encode())
             file.flush()
             os.fsync(file.fileno())
-        sync_folder(self.folder)  # the generation is there before anything names it
+        sync_folder(self.folder)  # the generation is durable before anything names it
         _make_way(self._pointer)
         draft.replace(self._pointer)
-        sync_folder(self.folder)  # and is named before the others go
+        sync_folder(self.folder)  # and is named before the others are removed
         for other in self.folder.glob("*.sqlite*"):
             if not other.name.startswith(path.name):
                 _make_way(other)
@@ -197,7 +197,7 @@ class Generations:
         return kept
 
     def _keep(self, successor: Path) -> Path | None:
-        """Link the live generation, before anything that it needs could be removed."""
+        """Link the live generation before any of its files could be removed."""
         live = self.current() or self._unnamed(successor)
         if live is None or live == successor or live.stat().st_size == 0:
             return None
@@ -205,14 +205,14 @@ class Generations:
             return None
         make_folder(self._kept, 0o700)
         kept = self._kept / live.name
-        for suffix in ("-wal", ""):  # whoever finds the file finds its WAL
+        for suffix in ("-wal", ""):  # the WAL is there before the file is
             with suppress(FileNotFoundError):
                 os.link(live.with_name(live.name + suffix), f"{kept}{suffix}")
         sync_folder(self._kept)
         return kept
 
     def _unnamed(self, successor: Path) -> Path | None:
-        """Return the newest finished generation: the pointer to it was lost."""
+        """Return the newest finished generation, for when the pointer to it was lost."""
         finished = [
             path
             for path in self.folder.glob("*.sqlite")
@@ -221,7 +221,7 @@ class Generations:
         return max(finished, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def doubt(self, path: Path) -> None:
-        """Say that the generation was found damaged; where that cannot be written, it is not."""
+        """Mark the generation as damaged, if the mark can be written."""
         with suppress(OSError):
             _doubt(path).touch()
 
@@ -231,7 +231,7 @@ class Generations:
 
     @translated()
     def trust(self, path: Path) -> None:
-        """Take back the doubt."""
+        """Remove the mark of ``doubt``."""
         _doubt(path).unlink(missing_ok=True)
 
 
@@ -244,10 +244,10 @@ def remove(path: Path) -> None:
 
 @translated(FileNotFoundError)
 def inodes(path: Path) -> tuple[int, int, int]:
-    """Those of an open generation: the file, its WAL and the WAL's index.
+    """Return the inodes of an open generation: the file, its WAL and the WAL's index.
 
-    While a connection is open they stay. Whoever opens the generation after one of them was
-    replaced sees none of what that connection commits.
+    They stay while a connection is open. A reader that opens the generation after one of them was
+    replaced does not see that connection's commits.
 
     Raises:
         FileNotFoundError: one of them is gone.
@@ -257,11 +257,11 @@ def inodes(path: Path) -> tuple[int, int, int]:
 
 
 def _make_way(path: Path) -> None:
-    """Rename what is there if it is a folder, with all that it holds: a file needs its name."""
+    """Rename a folder that is in the way of a file, with its contents."""
     if path.is_dir() and not path.is_symlink():
         aside = path.with_name(f"{path.name.partition('.')[0]}-set-aside-{uuid.uuid4().hex[:12]}")
         path.rename(aside)
-        logger.warning("%s is a folder where a file belongs: it is %s now", path, aside)
+        logger.warning("%s was a folder in place of a file: renamed it to %s", path, aside)
 
 
 def _doubt(path: Path) -> Path:

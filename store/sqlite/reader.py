@@ -1,4 +1,4 @@
-"""Queries against the live generation, in threads."""
+"""Runs queries against the live generation, in threads."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ READERS = 4
 
 
 class Reader:
-    """Runs queries in threads against the live generation, and follows it when it changes."""
+    """Runs queries in threads against the live generation, and follows a switch to another."""
 
     def __init__(self, generations: Generations, readers: int = READERS) -> None:
         self._generations = generations
@@ -32,11 +32,11 @@ class Reader:
     async def query(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """``function(connection, …)`` on a connection of its own, in one read transaction.
+        """Run ``function(connection, …)`` on its own connection, in one read transaction.
 
         Raises:
-            Unavailable: there is no read model yet, or it is damaged; its projector is told so, and
-                folds it anew.
+            Unavailable: there is no read model yet, or it is damaged; a damaged one is marked, and
+                its projector rebuilds it.
         """
 
         def run() -> T:
@@ -57,10 +57,10 @@ class Reader:
         return await to_thread.run_sync(run, limiter=self._limiter)
 
     async def check(self, timeout_s: float) -> None:
-        """SQLite's quick check of the live generation, on a connection beside those of the queries.
+        """Run SQLite's quick check of the live generation, on a separate connection.
 
         Raises:
-            Unavailable: there is no read model yet, or ``timeout_s`` did not suffice.
+            Unavailable: there is no read model yet, or the check took longer than ``timeout_s``.
             Corrupt: the file is damaged.
         """
         path = self._live()
@@ -105,7 +105,7 @@ class Reader:
         while True:
             path = self._live()
             with suppress(FileNotFoundError), translated(FileNotFoundError):
-                return path, path.stat().st_ino  # unless a switch came between the two looks
+                return path, path.stat().st_ino  # fails if a switch came in between
 
     def _live(self) -> Path:
         path = self._generations.current()

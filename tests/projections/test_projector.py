@@ -357,7 +357,7 @@ async def test_an_entry_that_is_no_event_stops_its_partition_only(
         end = await log.end(1)
         await until(lambda: checkpoint(generations, 1) == end, "the other partition")
 
-    assert "an entry of the log does not decode" in caplog.text
+    assert "a log entry cannot be decoded" in caplog.text
     assert len(live_rows(generations)["photos"]) == 3
 
 

@@ -7,7 +7,7 @@ from domain.photo.commands import RecordStageCompleted, UploadPhoto
 
 
 def upload(content: str | None = None, client_id: str = "alice") -> UploadPhoto:
-    """A new photo; equal ``content`` gives equal hashes."""
+    """Return the upload of a new photo; equal ``content`` gives equal hashes."""
     photo_id = str(uuid.uuid4())
     return UploadPhoto(
         photo_id=photo_id,

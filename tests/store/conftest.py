@@ -1,4 +1,4 @@
-"""The tests of the store run on both servers of the log, and on both stores of blobs."""
+"""Runs the store's tests on both log servers and on both blob stores."""
 
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -18,7 +18,7 @@ async def redis(redis_url: str) -> AsyncGenerator[Client]:
 
 @pytest.fixture(params=["folder", "minio"])
 def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Keeper]:
-    """Both stores of blobs in turn."""
+    """Each blob store in turn."""
     if request.param == "folder":
         yield FolderKeeper(tmp_path / "blobs")
         return

@@ -28,7 +28,7 @@ async def test_a_task_that_fails_is_logged_counted_and_restarted(
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
 
 
-async def test_a_task_that_waits_for_its_restart_is_named() -> None:
+async def test_a_task_waiting_for_its_restart_is_reported_as_failing() -> None:
     background = Background()
     failed, restarted = anyio.Event(), anyio.Event()
 
@@ -59,7 +59,7 @@ async def test_a_task_that_cannot_be_restarted_ends_its_process() -> None:
     assert background.failures["the hub"] == 2
 
 
-async def test_a_cancelled_task_is_no_failure() -> None:
+async def test_a_cancelled_task_does_not_count_as_failed() -> None:
     background = Background()
 
     with anyio.move_on_after(0.01):
@@ -68,7 +68,7 @@ async def test_a_cancelled_task_is_no_failure() -> None:
     assert not background.failures
 
 
-async def test_whoever_waits_for_the_end_is_told_and_nothing_is_restarted_any_more() -> None:
+async def test_giving_up_wakes_waiters_and_stops_all_restarts() -> None:
     background = Background()
     over = anyio.Event()
 
@@ -90,7 +90,7 @@ async def test_whoever_waits_for_the_end_is_told_and_nothing_is_restarted_any_mo
     await background.over()
 
 
-def test_an_error_that_was_handled_is_counted_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handled_error_is_counted_too(caplog: pytest.LogCaptureFixture) -> None:
     told: list[str] = []
     background = Background(told.append)
 

@@ -1,4 +1,4 @@
-"""What the log and the blobs tell whoever observes them."""
+"""What the log and the blob stores report to observers."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from domain.rejections import Rejected
 from store.blobs.folder import FolderBlobs
 from store.errors import Missing
 from store.log.log import Log
-from store.observing import Appended
+from store.log.outcome import Duplicate
+from store.observing import ObservedAppend
 from tests.conftest import CONTEXT
 from tests.store.commands import upload
 
@@ -18,22 +19,22 @@ KEY = "originals/ab/abc"
 
 
 @pytest.fixture
-def told() -> list[tuple[str, str]]:
-    """Operation and outcome of each, in order."""
+def observed() -> list[tuple[str, str]]:
+    """Operation and outcome of each observed call, in order."""
     return []
 
 
 @pytest.fixture
-def blobs(tmp_path: Path, told: list[tuple[str, str]]) -> FolderBlobs:
+def blobs(tmp_path: Path, observed: list[tuple[str, str]]) -> FolderBlobs:
     def observe(operation: str, outcome: str, seconds: float) -> None:
         assert seconds > 0
-        told.append((operation, outcome))
+        observed.append((operation, outcome))
 
     return FolderBlobs(tmp_path, observe=observe)
 
 
-async def test_every_operation_on_a_blob_is_told_once(
-    blobs: FolderBlobs, told: list[tuple[str, str]]
+async def test_every_blob_operation_is_observed_once(
+    blobs: FolderBlobs, observed: list[tuple[str, str]]
 ) -> None:
     await blobs.put(KEY, b"x" * 3_000_000)
     assert [chunk async for chunk in blobs.read(KEY)]
@@ -44,11 +45,11 @@ async def test_every_operation_on_a_blob_is_told_once(
     await blobs.delete(KEY)
 
     names = ("put", "get", "get", "stat", "list", "delete")
-    assert told == [(name, "ok") for name in names]
+    assert observed == [(name, "ok") for name in names]
 
 
-async def test_what_fails_is_told_with_the_reason(
-    blobs: FolderBlobs, told: list[tuple[str, str]]
+async def test_failures_are_observed_with_their_reason(
+    blobs: FolderBlobs, observed: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(Missing):
         await blobs.size(KEY)
@@ -58,22 +59,22 @@ async def test_what_fails_is_told_with_the_reason(
     with pytest.raises(ValueError, match="is not a valid blob key"):
         await blobs.size("../secret")
 
-    assert told == [("stat", "missing"), ("get", "missing"), ("stat", "failed")]
+    assert observed == [("stat", "missing"), ("get", "missing"), ("stat", "failed")]
 
 
-async def test_an_operation_that_is_broken_off_is_told(
-    blobs: FolderBlobs, told: list[tuple[str, str]]
+async def test_a_cancelled_operation_is_observed(
+    blobs: FolderBlobs, observed: list[tuple[str, str]]
 ) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
         await blobs.size(KEY)
 
-    assert told == [("stat", "failed")]
+    assert observed == [("stat", "failed")]
 
 
-async def test_an_append_is_told_with_its_events_and_nothing_else_is(log: Log) -> None:
-    told: list[Appended] = []
-    log.observe = told.append
+async def test_only_appends_are_observed_with_their_events(log: Log) -> None:
+    observed: list[ObservedAppend] = []
+    log.observe = observed.append
     command = upload("same")
 
     await log.execute(command, client_id="alice", context=CONTEXT)
@@ -84,7 +85,8 @@ async def test_an_append_is_told_with_its_events_and_nothing_else_is(log: Log) -
     with pytest.raises(Rejected):
         await log.execute(DeletePhoto(photo_id="none"), client_id="alice", context=CONTEXT)
 
-    types = [[event.type for event in each.events] for each in told]
-    assert duplicate.duplicate_of == command.photo_id
+    types = [[event.type for event in each.events] for each in observed]
+    assert isinstance(duplicate, Duplicate)
+    assert duplicate.photo.photo_id == command.photo_id
     assert types == [["photo.uploaded"], ["photo.deleted"]]
-    assert all(each.seconds > 0 for each in told)
+    assert all(each.seconds > 0 for each in observed)

@@ -1,4 +1,4 @@
-"""Tasks that wait, for the tests of who hands them out."""
+"""Waiting tasks, for tests of lanes and dispatch."""
 
 import msgspec
 
@@ -16,7 +16,7 @@ NEVER_IDLE_MS = 3_600_000
 
 
 async def dispatched(log: Log, consumer: str = "one") -> Dispatch:
-    """A dispatcher that has planned everything in the log."""
+    """Return a dispatcher that has planned every event in the log."""
     dispatch = Dispatch(log, consumer)
     await dispatch.prepare(home(log))
     events = await dispatch.read(home(log), count=100, block_ms=10)
@@ -38,6 +38,6 @@ async def uploaded(log: Log, priority: int = 5) -> UploadPhoto:
 
 
 async def depth(log: Log) -> int:
-    """Entries of all lanes of ``STAGES``, waiting or held."""
+    """Return the number of entries in all lanes of ``STAGES``, waiting or held."""
     keys = [log.keys.lane(home(log), stage, lane) for stage in STAGES for lane in LANES]
     return sum([await log.redis.xlen(key) for key in keys])

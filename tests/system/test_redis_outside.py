@@ -57,7 +57,7 @@ async def test_a_wrong_password_ends_the_start_and_names_the_setting(own_folder:
     with valkey(own_folder, "--requirepass", "secret") as url:
         settings = Settings(redis_url=url.replace("unix://", "unix://:wrong@"))
 
-        with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: Redis does not let us in"):
+        with pytest.raises(UserError, match=r"^PHOTOLOG_REDIS_URL: Redis rejects the credentials"):
             async with open_log(settings, patient=True):
                 pass
 

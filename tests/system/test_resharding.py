@@ -12,6 +12,7 @@ from domain.photo.commands import DeletePhoto, UploadPhoto
 from store.blobs.folder import FolderBlobs
 from store.errors import Unavailable
 from store.log.log import Log
+from store.log.outcome import Appended
 from store.log.position import Position
 from store.log.stream import Recorded
 from store.redis.connection import Wait, connect
@@ -191,4 +192,5 @@ async def test_moved_keys_are_found_at_the_target_before_the_slot_has_moved(
     delete = DeletePhoto(photo_id=command.photo_id)
     outcome = await log.execute(delete, client_id="alice", context=CONTEXT, patience_s=0.0)
 
+    assert isinstance(outcome, Appended)
     assert [each.type for each in outcome.events] == ["photo.deleted"]

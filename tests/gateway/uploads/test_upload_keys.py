@@ -135,7 +135,7 @@ async def test_a_key_is_rejected_after_its_photo_is_deleted(
     again = await keyed(gateway, data, "one")
 
     assert (again.status_code, again.json()["code"]) == (422, "idempotency-key-reused")
-    assert again.json()["detail"] == "This key's photo has been deleted."
+    assert again.json()["detail"] == "The photo of this Idempotency-Key has been deleted."
     assert (await keyed(gateway, data, "two")).status_code == 201
 
 

@@ -64,7 +64,7 @@ TEMPORARY = {
     "a server that is a replica": "the server is a replica",
     "a server that loads its data": "loading the dataset",
     "a name that is not known": "Redis did not answer",
-    "a cluster without slots": "no node of the cluster knows who has its slots",
+    "a cluster without slots": "no node of the cluster knows which node has its slots",
 }
 
 

@@ -1,4 +1,4 @@
-"""What a process was answered for and the log has no more, here taken away by hand."""
+"""Detects confirmed events that the log has lost; the tests remove them by hand."""
 
 import pytest
 
@@ -22,7 +22,7 @@ async def record(log: Log) -> str:
 
 
 async def lose(log: Log, count: int) -> None:
-    """Take the last events away."""
+    """Remove the last events."""
     for _ in range(count):
         await log.redis.xdel(log.keys.log(0), (await log.end(0)).entry_id)
 
@@ -31,7 +31,7 @@ async def lost(log: Log) -> list[str]:
     return [answer.photo_id for answer in await log.answered.lost(0)]
 
 
-async def test_what_is_there_is_not_lost(log: Log) -> None:
+async def test_events_in_the_log_are_not_lost(log: Log) -> None:
     assert await lost(log) == []
     for _ in range(3):
         await record(log)
@@ -39,7 +39,7 @@ async def test_what_is_there_is_not_lost(log: Log) -> None:
     assert [await lost(log), await lost(log)] == [[], []]
 
 
-async def test_the_lost_end_is_told_once_whether_it_was_found_before_or_is_fresh(log: Log) -> None:
+async def test_lost_events_are_reported_once_whether_found_before_or_fresh(log: Log) -> None:
     photos = [await record(log) for _ in range(3)]
     assert await lost(log) == []
     photos += [await record(log) for _ in range(2)]
@@ -50,7 +50,7 @@ async def test_the_lost_end_is_told_once_whether_it_was_found_before_or_is_fresh
     assert await lost(log) == []
 
 
-async def test_a_gap_before_newer_events_is_found_where_the_log_was_in_doubt(log: Log) -> None:
+async def test_a_gap_before_newer_events_is_found_after_a_doubt(log: Log) -> None:
     await record(log)
     gone = await record(log)
     await lose(log, 1)
@@ -61,7 +61,7 @@ async def test_a_gap_before_newer_events_is_found_where_the_log_was_in_doubt(log
     assert await lost(log) == [gone]
 
 
-async def test_answers_of_another_owner_are_each_looked_for(log: Log) -> None:
+async def test_each_answer_of_another_owner_is_looked_up(log: Log) -> None:
     gone = await record(log)
     position = await log.end(0)
     await lose(log, 1)

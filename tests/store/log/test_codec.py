@@ -90,7 +90,7 @@ def test_every_kind_of_event_is_pinned_below() -> None:
 
 @pytest.mark.parametrize("data", EVERY_EVENT, ids=lambda data: data.TYPE)
 def test_stored_bytes_stay_readable(data: e.AnyEvent, snapshot: SnapshotAssertion) -> None:
-    """These bytes are in logs that exist: a changed snapshot is a broken history."""
+    """Existing logs hold these bytes: a changed snapshot breaks their history."""
     body = codec.encode_event(event(data))
 
     assert body.hex() == snapshot(name="log")

@@ -30,13 +30,13 @@ async def steer(log: Log, command: ControlCommand, actor: str = "operator:ann") 
     return (await ControlLog(log).execute(command, context)).controls
 
 
-async def told(log: Log) -> list[Recorded]:
-    """The events of the pipeline itself."""
+async def control_events(log: Log) -> list[Recorded]:
+    """Return the control events in the log."""
     return [each async for each in log.scan(0) if isinstance(each.event.data, PipelineData)]
 
 
 async def reads(log: Log) -> int:
-    """How often anyone has read a stream of this server."""
+    """Return how often a stream of this server was read."""
     redis: Any = log.redis
     stats = await redis.info("commandstats")
     return stats.get("cmdstat_xread", {}).get("calls", 0)
@@ -45,7 +45,7 @@ async def reads(log: Log) -> int:
 async def test_a_command_is_an_event_with_its_actor_and_holds_for_everyone(log: Log) -> None:
     steered = await ControlLog(log).execute(PAUSE, CONTEXT)
 
-    (recorded,) = await told(log)
+    (recorded,) = await control_events(log)
     assert (recorded.event.type, recorded.event.metadata.actor) == (
         "pipeline.paused",
         CONTEXT.actor,
@@ -55,24 +55,24 @@ async def test_a_command_is_an_event_with_its_actor_and_holds_for_everyone(log: 
     assert steered.controls.is_paused("metadata")
 
 
-async def test_what_holds_already_is_no_event_and_answers_the_last_position(log: Log) -> None:
+async def test_a_command_that_changes_nothing_returns_the_last_position(log: Log) -> None:
     first = await ControlLog(log).execute(PAUSE, CONTEXT)
 
     again = await ControlLog(log).execute(PAUSE, CONTEXT)
 
     assert again == first
-    assert len(await told(log)) == 1
+    assert len(await control_events(log)) == 1
 
 
-async def test_what_the_rules_refuse_leaves_no_trace(log: Log) -> None:
+async def test_a_rejected_command_leaves_no_trace(log: Log) -> None:
     with pytest.raises(UnknownStage):
         await steer(log, PauseStage(stage="faces"))
 
-    assert await told(log) == []
+    assert await control_events(log) == []
     assert (await ControlLog(log).load()).version == 0
 
 
-async def test_a_look_sees_what_another_has_changed_since_the_last(log: Log) -> None:
+async def test_a_load_sees_changes_made_by_others_since_the_last_load(log: Log) -> None:
     looking = ControlLog(log)
     assert not (await looking.load()).controls.is_paused("metadata")
 
@@ -84,7 +84,7 @@ async def test_a_look_sees_what_another_has_changed_since_the_last(log: Log) -> 
     assert (paused.is_paused("metadata"), resumed.is_paused("metadata")) == (True, False)
 
 
-async def test_the_events_are_one_chain_beside_those_of_the_photos(log: Log) -> None:
+async def test_control_events_form_their_own_chain_among_photo_events(log: Log) -> None:
     limit = Limit(concurrency=2, rate=Rate(max=10))
     await steer(log, PAUSE)
     await uploaded(log)
@@ -92,7 +92,7 @@ async def test_the_events_are_one_chain_beside_those_of_the_photos(log: Log) -> 
     await uploaded(log)
     await steer(log, RecordDrained(stage=None, tasks=3, reason="a bad batch"))
 
-    first, second, third = await told(log)
+    first, second, third = await control_events(log)
 
     assert [e.event.metadata.photo_version for e in (first, second, third)] == [1, 2, 3]
     assert second.event.metadata.prev == codec.digest(first.body)
@@ -111,11 +111,11 @@ async def test_a_lost_state_is_folded_again_and_the_chain_goes_on(log: Log) -> N
 
     assert found == before
     assert (after.version, after.controls.is_paused("thumbnails")) == (3, True)
-    last = (await told(log))[-1]
+    last = (await control_events(log))[-1]
     assert last.event.metadata.prev == before.digest
 
 
-async def test_the_log_is_read_once_and_not_at_every_look(log: Log) -> None:
+async def test_repeated_loads_do_not_read_the_log(log: Log) -> None:
     await uploaded(log)
     await ControlLog(log).load()
     before = await reads(log)
@@ -126,7 +126,7 @@ async def test_the_log_is_read_once_and_not_at_every_look(log: Log) -> None:
     assert {each.version for each in found} == {0}
 
 
-async def test_operators_at_once_make_one_history(log: Log) -> None:
+async def test_concurrent_operators_make_one_history(log: Log) -> None:
     stages = ("validation", "metadata", "thumbnails", "placeholder", "optimization")
 
     async with anyio.create_task_group() as operators:
@@ -134,7 +134,7 @@ async def test_operators_at_once_make_one_history(log: Log) -> None:
             operators.start_soon(steer, log, PauseStage(stage=stage), f"operator:{stage}")
             operators.start_soon(steer, log, PAUSE, "operator:same")
 
-    recorded = await told(log)
+    recorded = await control_events(log)
     assert (await ControlLog(log).load()).controls.paused == set(stages)
     assert [e.event.metadata.photo_version for e in recorded] == [1, 2, 3, 4, 5]
     for one, next_ in pairwise(recorded):

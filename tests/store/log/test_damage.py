@@ -1,4 +1,4 @@
-"""Somebody writes into the server: what is folded from the log comes back from there."""
+"""Another program writes to the server: folded data is restored from the log."""
 
 from typing import Any
 
@@ -10,7 +10,8 @@ from domain.pipeline.control import PauseStage
 from store.errors import Replaced
 from store.log.control import ControlLog
 from store.log.foreign import noted
-from store.log.log import Loaded, Log, Outcome
+from store.log.log import Loaded, Log
+from store.log.outcome import Appended, Duplicate, Outcome
 from store.log.position import Position
 from store.log.stream import Stream
 from store.queue.dispatch import Dispatch
@@ -43,7 +44,7 @@ async def harm(log: Log, key: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HARM)
-async def test_a_damaged_state_of_a_photo_is_folded_anew(log: Log, name: str) -> None:
+async def test_a_damaged_photo_state_is_folded_again(log: Log, name: str) -> None:
     photo = await uploaded(log)
     whole = await log.load(photo.photo_id, "alice")
     partition = log.partition_of("alice")
@@ -53,13 +54,14 @@ async def test_a_damaged_state_of_a_photo_is_folded_anew(log: Log, name: str) ->
     done = await log.execute(command, client_id="alice", context=CONTEXT, patience_s=2)
 
     assert whole.photo is not None
+    assert isinstance(done, Appended)
     assert [event.type for event in done.events] == ["photo.deleted"]
     assert done.events[0].metadata.photo_version == whole.version + 1
     assert done.events[0].metadata.prev == whole.digest
 
 
 @pytest.mark.parametrize("name", HARM)
-async def test_what_operators_have_said_is_folded_anew(log: Log, name: str) -> None:
+async def test_damaged_controls_are_folded_again(log: Log, name: str) -> None:
     controls = ControlLog(log)
     said = await controls.execute(PauseStage(stage="metadata"), CONTEXT)
 
@@ -71,7 +73,7 @@ async def test_what_operators_have_said_is_folded_anew(log: Log, name: str) -> N
     assert [recorded.event.metadata.prev async for recorded in log.scan(0)][-1] == said.digest
 
 
-async def test_the_last_event_of_another_photo_is_not_that_of_this_one(log: Log) -> None:
+async def test_a_state_copied_from_another_photo_is_not_believed(log: Log) -> None:
     photo, other = await uploaded(log), await uploaded(log)
     whole = await log.load(photo.photo_id, "alice")
     redis: Any = log.redis
@@ -81,7 +83,7 @@ async def test_the_last_event_of_another_photo_is_not_that_of_this_one(log: Log)
     assert await log.load(photo.photo_id, "alice") == whole
 
 
-async def test_a_lane_or_timers_of_another_type_have_lost_their_tasks(log: Log) -> None:
+async def test_lanes_and_timers_of_another_type_count_as_lost(log: Log) -> None:
     await uploaded(log)
     lanes = Lanes(log, "worker", STAGES)
     await lanes.prepare(0)
@@ -97,7 +99,7 @@ async def test_a_lane_or_timers_of_another_type_have_lost_their_tasks(log: Log) 
         lanes.lost.clear()
 
 
-async def test_timers_that_are_gone_have_lost_their_tasks(log: Log) -> None:
+async def test_missing_timers_count_as_lost(log: Log) -> None:
     await uploaded(log)
     lanes = Lanes(log, "worker", STAGES)
     await lanes.prepare(0)
@@ -114,7 +116,7 @@ async def test_timers_that_are_gone_have_lost_their_tasks(log: Log) -> None:
 async def append(
     log: Log, command: PhotoCommand | None = None, loaded: Loaded | None = None
 ) -> Outcome:
-    """Without patience; an upload if nothing else is said."""
+    """Execute the command, by default an upload, without patience."""
     return await log.execute(
         command or upload(), client_id="alice", context=CONTEXT, loaded=loaded, patience_s=0.1
     )
@@ -131,7 +133,7 @@ async def empty(log: Log) -> None:
 
 
 class TestAnotherLog:
-    """The server comes back with nothing, or with the log of somebody else."""
+    """The server comes back empty, or with another log."""
 
     async def test_nothing_is_appended_to_an_emptied_server(self, log: Log) -> None:
         photo = await uploaded(log)
@@ -145,7 +147,7 @@ class TestAnotherLog:
 
         assert await keys_of(log) == []
 
-    async def test_a_partition_that_comes_back_with_nothing_takes_nothing(
+    async def test_a_partition_that_comes_back_empty_rejects_appends(
         self, redis: Client, prefix: str
     ) -> None:
         log = await Log.open(redis, partitions=3, prefix=prefix)
@@ -165,11 +167,11 @@ class TestAnotherLog:
             )
             await joined.confirm(log.partition_of(other))
 
-        await redis.set(log.keys.identity(lost), log.log_id)  # as the guide says, to begin anew
+        await redis.set(log.keys.identity(lost), log.log_id)  # as the guide says, to start over
 
         await log.execute(upload(), client_id="alice", context=CONTEXT, patience_s=0.1)
 
-    async def test_a_partition_that_has_its_events_takes_its_id_again(
+    async def test_a_partition_with_its_events_gets_its_id_back(
         self, redis: Client, prefix: str
     ) -> None:
         log = await Log.open(redis, prefix=prefix)
@@ -180,7 +182,7 @@ class TestAnotherLog:
 
         assert await redis.get(log.keys.identity(0)) == log.log_id.encode()
 
-    async def test_nothing_is_appended_to_the_log_of_others(self, log: Log) -> None:
+    async def test_nothing_is_appended_to_another_log(self, log: Log) -> None:
         await uploaded(log)
         await empty(log)
         other = await Log.open(log.redis, prefix=log.keys.prefix)
@@ -189,7 +191,7 @@ class TestAnotherLog:
         with pytest.raises(Replaced, match=f"Redis has the log {other.log_id} now"):
             await append(log)
 
-    async def test_what_was_away_goes_on_when_it_is_back(self, log: Log) -> None:
+    async def test_appends_continue_when_the_log_is_back(self, log: Log) -> None:
         await uploaded(log)
         redis: Any = log.redis
         saved = {key: await redis.dump(key) for key in await keys_of(log)}
@@ -203,13 +205,13 @@ class TestAnotherLog:
         await append(log)
         await log.confirm()
 
-    async def test_the_name_of_the_log_alone_is_written_again(self, log: Log) -> None:
+    async def test_a_missing_id_of_the_log_is_written_again(self, log: Log) -> None:
         await uploaded(log)
         await log.redis.delete(log.keys.identity(log.partition_of("alice")))
 
         await uploaded(log)
 
-    async def test_who_only_looks_creates_no_log(self, log: Log) -> None:
+    async def test_find_creates_no_log(self, log: Log) -> None:
         found = await Log.find(log.redis, prefix=log.keys.prefix)
         await empty(log)
 
@@ -220,9 +222,9 @@ class TestAnotherLog:
 
 
 class TestForeignEntries:
-    """Somebody has written into the stream of a partition what is no event."""
+    """Another program has written entries to a partition's stream that are not events."""
 
-    async def test_nobody_takes_them_for_events(self, log: Log) -> None:
+    async def test_readers_skip_them(self, log: Log) -> None:
         photo = await uploaded(log)
         whole, end = await log.load(photo.photo_id, "alice"), await log.end(0)
 
@@ -237,7 +239,7 @@ class TestForeignEntries:
         with anyio.fail_after(5):
             assert await log.load(photo.photo_id, "alice") == whole
 
-    async def test_what_operators_have_said_is_folded_from_before_them(self, log: Log) -> None:
+    async def test_controls_are_folded_despite_them(self, log: Log) -> None:
         said = await ControlLog(log).execute(PauseStage(stage="metadata"), CONTEXT)
         await log.redis.xadd(log.keys.log(0), {"what": "ever"})
         await log.redis.delete(log.keys.pipeline(0))
@@ -245,7 +247,7 @@ class TestForeignEntries:
         with anyio.fail_after(5):
             assert await ControlLog(log).load() == said
 
-    async def test_a_dispatcher_names_them_once_and_plans_nothing(
+    async def test_a_dispatcher_reports_them_once_and_plans_nothing(
         self, log: Log, caplog: pytest.LogCaptureFixture
     ) -> None:
         redis: Any = log.redis
@@ -256,14 +258,14 @@ class TestForeignEntries:
         assert await dispatch.read(0, count=10, block_ms=10) == []
         assert await dispatch.recall(0) == []
 
-        assert caplog.text.count("no event") == 1
+        assert caplog.text.count("entries that are not events") == 1
         assert await noted(log) == Position.of_entry(0, entry_id)
         await redis.xdel(log.keys.log(0), entry_id)
         assert await noted(log) is None
 
 
-class TestLostClaims:
-    """The key that says which photo has which bytes is gone."""
+class TestLostContentHashes:
+    """The key that maps content hashes to photos is gone."""
 
     @pytest.mark.parametrize("also", [False, True])
     async def test_the_same_bytes_are_the_same_photo(self, log: Log, also: bool) -> None:
@@ -274,11 +276,11 @@ class TestLostClaims:
             await log.redis.delete(log.keys.clients(0))
 
         again = await append(log, upload(photo.photo_id))
-        anew = await append(log, upload(gone.photo_id))
+        new = await append(log, upload(gone.photo_id))
 
-        assert again.duplicate_of == photo.photo_id
-        assert anew.duplicate_of is None
-        assert len(anew.events) == 1
+        assert isinstance(again, Duplicate)
+        assert again.photo.photo_id == photo.photo_id
+        assert isinstance(new, Appended)
 
     async def test_a_client_that_has_deleted_everything_has_lost_nothing(self, log: Log) -> None:
         photo = await uploaded(log)
@@ -297,4 +299,4 @@ class TestLostClaims:
             upload(client_id="bob"), client_id="bob", context=CONTEXT, patience_s=0.1
         )
 
-        assert len(done.events) == 1
+        assert isinstance(done, Appended)

@@ -2,7 +2,7 @@ from store.log.doorbell import Doorbell, ring
 from store.log.log import Log
 
 
-async def test_a_ring_wakes_who_waits(log: Log) -> None:
+async def test_a_ring_wakes_a_waiting_listener(log: Log) -> None:
     bell = Doorbell(log)
     assert not await bell.wait(0.05)
 
@@ -12,7 +12,7 @@ async def test_a_ring_wakes_who_waits(log: Log) -> None:
     await bell.close()
 
 
-async def test_a_hundred_rings_are_answered_and_then_it_is_quiet(log: Log) -> None:
+async def test_a_hundred_rings_wake_the_listener_and_leave_none_behind(log: Log) -> None:
     bell = Doorbell(log)
     assert not await bell.wait(0.05)
 

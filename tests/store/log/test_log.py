@@ -8,6 +8,7 @@ from domain.photo.events import FIRST_PREV
 from store.errors import Lost, Unavailable
 from store.log import codec
 from store.log.log import Claim, Log
+from store.log.outcome import Appended, Duplicate, KeyReused, Outcome, Repeated, Unchanged
 from store.log.position import Position
 from store.log.stream import Recorded
 from store.redis.connection import Client, connect
@@ -17,7 +18,7 @@ from tests.store.commands import completed, upload
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncGenerator[Client]:
-    """Both servers: what holds on one holds on the other."""
+    """A client of each server in turn: both behave the same."""
     client = connect(redis_url)
     yield client
     await client.aclose()
@@ -34,7 +35,8 @@ async def test_an_upload_is_in_the_log_at_the_position_it_answers(log: Log) -> N
 
     (recorded,) = await everything(log)
     assert recorded.position == outcome.position
-    assert recorded.event == outcome.events[0]
+    assert isinstance(outcome, Appended)
+    assert outcome.events == (recorded.event,)
     assert recorded.event.data.photo_id == command.photo_id
 
 
@@ -52,7 +54,7 @@ async def test_the_events_of_a_photo_form_a_chain(log: Log) -> None:
     assert [recorded.event.metadata.photo_version for recorded in own] == [1, 2, 3]
 
 
-async def test_the_state_is_that_of_the_folded_events(log: Log) -> None:
+async def test_a_lost_state_equals_the_folded_events(log: Log) -> None:
     command = upload()
     await log.execute(command, client_id="alice", context=CONTEXT)
     await log.execute(completed(command, "validation"), client_id="alice", context=CONTEXT)
@@ -80,34 +82,35 @@ async def test_the_same_bytes_of_one_client_are_one_photo(log: Log) -> None:
     again = await log.execute(upload("same bytes"), client_id="alice", context=CONTEXT)
     other = await log.execute(upload("same bytes", "bob"), client_id="bob", context=CONTEXT)
 
-    assert again.duplicate_of == first.photo_id
-    assert other.duplicate_of is None
+    assert isinstance(again, Duplicate)
+    assert again.photo.photo_id == first.photo_id
+    assert isinstance(other, Appended)
     assert len(await everything(log)) == 2
 
 
-async def test_many_uploads_of_the_same_bytes_at_once_are_one_photo(log: Log) -> None:
-    duplicates: list[str | None] = []
+async def test_concurrent_uploads_of_the_same_bytes_are_one_photo(log: Log) -> None:
+    outcomes: list[Outcome] = []
 
     async def send() -> None:
-        outcome = await log.execute(upload("one"), client_id="alice", context=CONTEXT)
-        duplicates.append(outcome.duplicate_of)
+        outcomes.append(await log.execute(upload("one"), client_id="alice", context=CONTEXT))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(20):
             tasks.start_soon(send)
 
-    assert duplicates.count(None) == 1
+    types = [type(outcome) for outcome in outcomes]
+    assert (types.count(Appended), types.count(Duplicate)) == (1, 19)
     assert len(await everything(log)) == 1
 
 
-async def test_bytes_of_a_deleted_photo_may_come_again(log: Log) -> None:
+async def test_the_bytes_of_a_deleted_photo_can_be_uploaded_again(log: Log) -> None:
     first = upload("bytes")
     await log.execute(first, client_id="alice", context=CONTEXT)
     await log.execute(DeletePhoto(photo_id=first.photo_id), client_id="alice", context=CONTEXT)
 
     again = await log.execute(upload("bytes"), client_id="alice", context=CONTEXT)
 
-    assert again.duplicate_of is None
+    assert isinstance(again, Appended)
 
 
 async def test_an_idempotency_key_answers_with_the_first_photo(log: Log) -> None:
@@ -119,11 +122,12 @@ async def test_an_idempotency_key_answers_with_the_first_photo(log: Log) -> None
         upload(client_id="bob"), client_id="bob", context=CONTEXT, idempotency_key="k"
     )
 
-    assert (again.repeat_of, again.position) == (first.photo_id, done.position)
-    assert other.repeat_of is None
+    assert done.position is not None
+    assert again == Repeated(photo_id=first.photo_id, position=done.position)
+    assert isinstance(other, Appended)
 
 
-async def test_a_key_that_found_a_duplicate_is_for_its_bytes_alone(log: Log) -> None:
+async def test_a_key_that_found_a_duplicate_is_valid_only_for_its_bytes(log: Log) -> None:
     first, same = upload("same bytes"), upload("same bytes")
     await log.execute(first, client_id="alice", context=CONTEXT)
     await log.execute(same, client_id="alice", context=CONTEXT, idempotency_key="k")
@@ -133,8 +137,9 @@ async def test_a_key_that_found_a_duplicate_is_for_its_bytes_alone(log: Log) -> 
     )
     other = await log.execute(upload(), client_id="alice", context=CONTEXT, idempotency_key="k")
 
-    assert (again.duplicate_of, again.reused) == (first.photo_id, False)
-    assert (other.duplicate_of, other.reused) == (None, True)
+    assert isinstance(again, Duplicate)
+    assert again.photo.photo_id == first.photo_id
+    assert other == KeyReused()
     assert len(await everything(log)) == 1
 
 
@@ -144,11 +149,12 @@ async def test_a_command_sent_again_after_a_lost_reply_records_nothing(log: Log)
 
     again = await log.execute(command, client_id="alice", context=CONTEXT)
 
-    assert (again.duplicate_of, again.position) == (None, first.position)
+    assert isinstance(first, Appended)
+    assert again == Unchanged(after=first.after)
     assert len(await everything(log)) == 1
 
 
-async def test_commands_at_once_are_decided_one_after_another(log: Log) -> None:
+async def test_concurrent_commands_are_decided_one_after_another(log: Log) -> None:
     command = upload()
     await log.execute(command, client_id="alice", context=CONTEXT)
     stages = ["validation", "metadata", "thumbnails", "optimization", "placeholder"]
@@ -181,7 +187,7 @@ async def test_a_result_without_its_task_is_dropped(log: Log) -> None:
     assert len(await everything(log)) == 1
 
 
-async def test_reading_goes_on_after_a_position(log: Log) -> None:
+async def test_reading_continues_after_a_position(log: Log) -> None:
     for _ in range(3):
         await log.execute(upload(), client_id="alice", context=CONTEXT)
     first, second, third = await everything(log)
@@ -216,7 +222,7 @@ async def test_clients_are_spread_over_the_partitions(redis: Client, prefix: str
         assert found
 
 
-async def test_a_server_that_is_away_is_named_after_the_patience_is_over(log: Log) -> None:
+async def test_an_unreachable_server_raises_unavailable_when_the_patience_is_over(log: Log) -> None:
     away = Log(connect("unix:///nonexistent/redis.sock"), log_id="x", partitions=1, keys=log.keys)
 
     with pytest.raises(Unavailable):
@@ -228,27 +234,28 @@ async def test_a_server_that_is_away_is_named_after_the_patience_is_over(log: Lo
         )
 
 
-async def test_what_a_caller_knew_is_no_ground_to_append_on_when_the_state_was_lost(
+async def test_an_append_ignores_a_stale_loaded_photo_when_the_state_was_lost(
     log: Log,
 ) -> None:
     command = upload()
     outcome = await log.execute(command, client_id="alice", context=CONTEXT)
-    stale = outcome.after
+    assert isinstance(outcome, Appended)
     await log.execute(completed(command, "validation"), client_id="alice", context=CONTEXT)
     await log.redis.delete(log.keys.photo(0, command.photo_id))
 
     await log.execute(
-        completed(command, "metadata"), client_id="alice", context=CONTEXT, loaded=stale
+        completed(command, "metadata"), client_id="alice", context=CONTEXT, loaded=outcome.after
     )
 
     versions = [each.event.metadata.photo_version async for each in log.scan(0)]
     assert versions == [1, 2, 3]
 
 
-async def test_a_state_is_not_put_back_when_the_log_has_moved_on(log: Log) -> None:
+async def test_a_state_is_not_restored_when_the_log_has_moved_on(log: Log) -> None:
     command = upload()
-    first = (await log.execute(command, client_id="alice", context=CONTEXT)).after
-    assert first is not None
+    outcome = await log.execute(command, client_id="alice", context=CONTEXT)
+    assert isinstance(outcome, Appended)
+    first = outcome.after
     assert first.position is not None
     await log.execute(completed(command, "validation"), client_id="alice", context=CONTEXT)
     key = log.keys.photo(0, command.photo_id)

@@ -1,4 +1,4 @@
-"""Any sequence of commands leaves the log as a list in Python would be."""
+"""Any sequence of commands gives the same log as a Python list would."""
 
 import asyncio
 import uuid
@@ -18,6 +18,7 @@ from domain.photo.events import FIRST_PREV
 from domain.pipeline.stages import PIPELINES
 from store.log import codec
 from store.log.log import Log
+from store.log.outcome import Appended, Duplicate
 from store.redis.connection import connect
 from tests.conftest import CONTEXT
 from tests.store.commands import completed, upload
@@ -45,8 +46,9 @@ class LogAndList(RuleBasedStateMachine):
 
     def execute(self, command: PhotoCommand, client_id: str) -> str | None:
         outcome = self.runner.run(self.log.execute(command, client_id=client_id, context=CONTEXT))
-        self.expected += [(command.photo_id, event.type) for event in outcome.events]
-        return outcome.duplicate_of
+        if isinstance(outcome, Appended):
+            self.expected += [(command.photo_id, event.type) for event in outcome.events]
+        return outcome.photo.photo_id if isinstance(outcome, Duplicate) else None
 
     @rule(target=photos, client_id=st.sampled_from(CLIENTS), content=st.sampled_from("abcde"))
     def send(self, client_id: str, content: str) -> UploadPhoto:
@@ -116,7 +118,7 @@ class LogAndList(RuleBasedStateMachine):
             assert own == [kind for of, kind in self.expected if of == photo_id]
 
 
-def test_the_log_is_what_a_list_would_be(valkey_url: str) -> None:
+def test_the_log_behaves_like_a_list(valkey_url: str) -> None:
     LogAndList.url = valkey_url
     run_state_machine_as_test(  # pyright: ignore[reportUnknownMemberType]
         LogAndList,

@@ -3,7 +3,7 @@ import pytest
 from store.log.position import Position
 
 
-def test_a_position_reads_what_it_writes() -> None:
+def test_a_position_parses_its_own_text() -> None:
     position = Position(7, 1795300000000, 12)
     assert Position.parse(str(position)) == position
 
@@ -12,7 +12,7 @@ def test_a_position_reads_what_it_writes() -> None:
     "text",
     ["", "0", "0:1", "0:1-", "a:1-1", "0:1-1 ", "-1:1-1", "0:1-1\n", "٠:1-1", "0:" + "9" * 99],
 )
-def test_other_text_is_no_position(text: str) -> None:
+def test_other_text_is_not_a_position(text: str) -> None:
     with pytest.raises(ValueError, match="is not a position"):
         Position.parse(text)
 

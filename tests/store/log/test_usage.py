@@ -1,4 +1,4 @@
-"""Quotas: the log accepts exactly what a client may have, and knows what it has."""
+"""Quotas: the log accepts exactly what a client may have, and knows its usage."""
 
 import asyncio
 import uuid
@@ -30,7 +30,8 @@ from domain.rejections import (
     Rejected,
 )
 from store.log import append
-from store.log.log import Log, Outcome
+from store.log.log import Log
+from store.log.outcome import Appended, Duplicate, Outcome, Repeated, Unchanged
 from store.redis.connection import Client, connect
 from tests.conftest import CONTEXT
 from tests.store.commands import completed, upload
@@ -42,13 +43,13 @@ LATER = "2026-11-23T11:00:00.000Z"
 
 @pytest.fixture
 async def log(redis: Client, prefix: str) -> Log:
-    """On both servers."""
+    """A log on each server in turn."""
     return await Log.open(redis, prefix=prefix)
 
 
 @pytest.fixture
 async def other(redis_url: str, prefix: str, log: Log) -> AsyncGenerator[Log]:
-    """The same log, as another process has it."""
+    """The same log, opened by another process."""
     redis = connect(redis_url)
     yield await Log.open(redis, prefix=prefix)
     await redis.aclose()
@@ -71,9 +72,7 @@ async def finish(log: Log, photo: c.UploadPhoto) -> None:
         await send(log, completed(photo, stage))
 
 
-async def test_no_client_gets_more_photos_than_its_quota_however_many_come_at_once(
-    log: Log, other: Log
-) -> None:
+async def test_concurrent_uploads_do_not_exceed_the_quota(log: Log, other: Log) -> None:
     accepted: list[str] = []
     refused: list[Rejected] = []
 
@@ -106,7 +105,7 @@ async def test_bytes_may_reach_the_quota_and_not_exceed_it(log: Log) -> None:
     assert (await used(log)).bytes == 9
 
 
-async def test_a_photo_that_is_deleted_makes_room_and_its_bytes_once_it_is_erased(log: Log) -> None:
+async def test_a_deleted_photo_frees_its_slot_and_an_erased_one_its_bytes(log: Log) -> None:
     photo = upload()
     await send(log, photo)
     await send(log, c.DeletePhoto(photo_id=photo.photo_id))
@@ -133,7 +132,7 @@ async def test_jobs_count_until_they_end(log: Log) -> None:
         await send(log, upload(), Quota(jobs=1))
 
 
-async def test_a_photo_is_not_processed_again_when_no_byte_is_left(log: Log) -> None:
+async def test_reprocessing_is_rejected_when_no_byte_is_left(log: Log) -> None:
     photo = msgspec.structs.replace(upload(), pipeline="quick_processing")
     await send(log, photo)
     await finish(log, photo)
@@ -174,7 +173,7 @@ async def test_a_backfill_takes_none_of_the_clients_jobs(log: Log) -> None:
     assert (await used(log)).jobs == 0
 
 
-async def test_neither_duplicates_nor_repeats_are_refused(log: Log) -> None:
+async def test_duplicates_and_repeats_are_never_rejected(log: Log) -> None:
     full = Quota(photos=1, bytes=3, jobs=1, idempotency_keys=1)
     photo = upload("a")
     await send(log, photo, full, "key")
@@ -183,9 +182,11 @@ async def test_neither_duplicates_nor_repeats_are_refused(log: Log) -> None:
     duplicate = await send(log, upload("a"), full)
     lost_reply = await send(log, photo, full)
 
-    assert repeat.repeat_of == photo.photo_id
-    assert duplicate.duplicate_of == photo.photo_id
-    assert lost_reply.photo is not None
+    assert isinstance(repeat, Repeated)
+    assert repeat.photo_id == photo.photo_id
+    assert isinstance(duplicate, Duplicate)
+    assert duplicate.photo.photo_id == photo.photo_id
+    assert isinstance(lost_reply, Unchanged)
     assert await used(log) == Usage(photos=1, bytes=3, jobs=1)
 
 
@@ -228,7 +229,7 @@ async def _unmark(log: Log, key: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [_delete, _retype, _spoil, _unmark])
-async def test_a_lost_count_is_folded_again_and_never_taken_for_nothing(
+async def test_a_lost_usage_is_folded_again_and_never_counts_as_zero(
     log: Log, damage: Callable[[Log, str], Awaitable[None]]
 ) -> None:
     for _ in range(5):
@@ -242,18 +243,18 @@ async def test_a_lost_count_is_folded_again_and_never_taken_for_nothing(
     assert await used(log) == Usage(photos=5, bytes=15, jobs=5)
 
 
-async def test_what_happens_while_the_count_is_lost_is_in_the_next_one(log: Log) -> None:
+async def test_changes_made_while_the_usage_is_lost_are_counted(log: Log) -> None:
     photo = upload()
     await send(log, photo, FIVE)
     await log.redis.delete(log.keys.usage(0, "alice"))
-    await send(log, upload())  # that no quota limits: nothing is folded for it
+    await send(log, upload())  # without a quota, so nothing is folded for it
     assert not await log.redis.exists(log.keys.usage(0, "alice"))
     await send(log, c.DeletePhoto(photo_id=photo.photo_id))
 
     assert await used(log) == Usage(photos=1, bytes=6, jobs=1)
 
 
-async def test_all_that_redis_knows_beside_the_log_may_be_lost_at_once(log: Log) -> None:
+async def test_all_keys_beside_the_log_may_be_lost_at_once(log: Log) -> None:
     for _ in range(5):
         await send(log, upload(), FIVE)
     for key in (
@@ -268,8 +269,9 @@ async def test_all_that_redis_knows_beside_the_log_may_be_lost_at_once(log: Log)
         await send(log, upload(), FIVE)
 
 
-async def test_a_client_that_is_counted_first_and_uploads_then_keeps_its_hashes(log: Log) -> None:
-    """Who asks for its usage after a loss is known from then on."""
+async def test_a_client_whose_usage_was_read_before_its_first_upload_keeps_its_hashes(
+    log: Log,
+) -> None:
     await send(log, upload("a"))
     await log.redis.delete(log.keys.clients(0))
     assert (await log.usage("bob")).usage == Usage()
@@ -279,10 +281,11 @@ async def test_a_client_that_is_counted_first_and_uploads_then_keeps_its_hashes(
 
     twin = await log.execute(upload("b", "bob"), client_id="bob", context=CONTEXT)
 
-    assert twin.duplicate_of == photo.photo_id
+    assert isinstance(twin, Duplicate)
+    assert twin.photo.photo_id == photo.photo_id
 
 
-async def test_a_new_client_has_nothing_and_costs_no_fold(log: Log) -> None:
+async def test_a_new_client_has_no_usage_and_needs_no_fold(log: Log) -> None:
     await send(log, upload())
 
     assert (await log.usage("bob")).usage == Usage()
@@ -302,16 +305,16 @@ def made(photo: c.UploadPhoto, job_id: str, name: str, size: int) -> Rendition:
 
 
 KEY_BYTES = 36
-"""Of a file that is named by an earlier job; the size goes with the key."""
+"""Sizes of files that an earlier job may have named; each key has one size."""
 
 BOUNDED = {"bob": Quota(bytes=400, job_bytes=3 * KEY_BYTES)}
-"""The most that a job makes here are three files."""
+"""A job makes at most three files here."""
 
 MADE = {"thumbnails": ("thumbnail-150", "thumbnail-300"), "optimization": ("optimized",)}
 
 
 class Story(RuleBasedStateMachine):
-    """Whatever happens, in whatever order, the totals are those of the events."""
+    """The totals match the events after any operations in any order."""
 
     photos = Bundle("photos")
     url = ""
@@ -335,7 +338,7 @@ class Story(RuleBasedStateMachine):
             )
         except Rejected:
             return False
-        return bool(outcome.events)
+        return isinstance(outcome, Appended)
 
     @rule(
         target=photos,
@@ -461,7 +464,7 @@ class Story(RuleBasedStateMachine):
             assert not quota.bytes or total.bytes + reserved <= quota.bytes
 
 
-def test_the_totals_are_always_those_of_the_events(valkey_url: str) -> None:
+def test_the_totals_always_match_the_events(valkey_url: str) -> None:
     Story.url = valkey_url
     run_state_machine_as_test(  # pyright: ignore[reportUnknownMemberType]
         Story, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)

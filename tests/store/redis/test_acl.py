@@ -1,4 +1,4 @@
-"""The commands that a user is allowed are those that the code sends: none is lacking, none idle."""
+"""The ACL allows exactly the commands that the code sends."""
 
 import ast
 import re
@@ -13,16 +13,16 @@ from store.redis.acl import COMMANDS, ON_A_CLUSTER, TO_WAIT
 
 FOLDER = Path(store.__file__).parent
 CLIENTS = ("redis", "pipe", "pubsub", "untyped")
-"""How the code names what it sends commands with, but for an underscore before it."""
+"""Names of clients in the code, without a leading underscore."""
 
 CONTAINERS = ("config", "cluster", "memory", "xgroup", "xinfo")
-"""Commands that are allowed by what follows them."""
+"""Commands that are allowed by subcommand."""
 
 BY_ITSELF = {"asking", "select", "unsubscribe"}
-"""What follows a redirection, and what the library sends."""
+"""Commands that the cluster routing or the library sends."""
 
 NOT_ALLOWED = {"config|get"}
-"""A courtesy that is asked for where it is allowed."""
+"""Commands that are optional: the code works without them."""
 
 
 def command(*words: str) -> str:
@@ -62,7 +62,7 @@ def _sent(call: ast.Call, method: ast.Attribute) -> Iterator[str]:
             pass
 
 
-def test_what_is_sent_is_allowed_and_nothing_else() -> None:
+def test_the_acl_allows_exactly_the_commands_that_are_sent() -> None:
     sent = {*sent_by_scripts(), *sent_by_code(), *BY_ITSELF} - NOT_ALLOWED
 
     assert sent == {*COMMANDS, *ON_A_CLUSTER, *TO_WAIT}

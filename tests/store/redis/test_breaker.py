@@ -29,7 +29,7 @@ def call(breaker: Breaker) -> AbstractContextManager[None]:
 
 
 def end(breaker: Breaker, *errors: Exception) -> None:
-    """One call after another, each of which ends with its error."""
+    """Make one call after another, each ending with its error."""
     for error in errors:
         with pytest.raises(type(error)), call(breaker):
             raise error
@@ -39,7 +39,7 @@ def trip(breaker: Breaker) -> None:
     end(breaker, *[Unavailable()] * 3)
 
 
-def test_failures_in_a_row_open_it_and_then_nothing_passes(breaker: Breaker) -> None:
+def test_failures_in_a_row_open_it_and_calls_are_rejected(breaker: Breaker) -> None:
     end(breaker, Unavailable(), Unavailable())
     assert breaker.state == "closed"
 
@@ -51,7 +51,7 @@ def test_failures_in_a_row_open_it_and_then_nothing_passes(breaker: Breaker) -> 
     assert refused.value.retry_after_s == breaker.retry_after_s == FIRST_S
 
 
-def test_one_good_call_between_them_is_enough(breaker: Breaker) -> None:
+def test_one_success_in_between_keeps_it_closed(breaker: Breaker) -> None:
     end(breaker, Unavailable(), Unavailable())
     with call(breaker):
         pass
@@ -60,19 +60,19 @@ def test_one_good_call_between_them_is_enough(breaker: Breaker) -> None:
     assert breaker.state == "closed"
 
 
-def test_an_error_that_was_an_answer_is_a_good_call(breaker: Breaker) -> None:
+def test_an_error_reply_counts_as_a_success(breaker: Breaker) -> None:
     end(breaker, Unavailable(), Unavailable(), Missing(), Unavailable(), Unavailable())
 
     assert breaker.state == "closed"
 
 
-def test_an_error_that_has_to_do_with_something_else_does_not_count(breaker: Breaker) -> None:
+def test_an_unrelated_error_does_not_count(breaker: Breaker) -> None:
     end(breaker, Unavailable(), ValueError(), Unavailable(), ValueError(), Unavailable())
 
     assert breaker.state == "open"
 
 
-def test_after_its_time_one_call_is_the_probe_and_the_others_are_refused(
+def test_when_half_open_one_call_is_the_probe_and_others_are_rejected(
     breaker: Breaker, clock: Clock
 ) -> None:
     trip(breaker)
@@ -105,7 +105,7 @@ def test_a_probe_that_fails_opens_it_for_longer_each_time_up_to_its_limit(
     assert breaker.openings == 1
 
 
-def test_the_next_outage_begins_with_a_short_wait_again(breaker: Breaker, clock: Clock) -> None:
+def test_the_next_outage_starts_with_a_short_wait(breaker: Breaker, clock: Clock) -> None:
     trip(breaker)
     clock.now_s += FIRST_S
     end(breaker, Unavailable())
@@ -119,7 +119,7 @@ def test_the_next_outage_begins_with_a_short_wait_again(breaker: Breaker, clock:
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), ValueError()])
-def test_a_probe_that_is_broken_off_leaves_its_place_to_the_next(
+def test_a_cancelled_probe_lets_the_next_call_probe(
     breaker: Breaker, clock: Clock, error: BaseException
 ) -> None:
     trip(breaker)
@@ -134,9 +134,7 @@ def test_a_probe_that_is_broken_off_leaves_its_place_to_the_next(
     assert breaker.state == "closed"
 
 
-def test_what_was_under_way_when_it_opened_neither_closes_nor_prolongs_it(
-    breaker: Breaker, clock: Clock
-) -> None:
+def test_calls_in_progress_when_it_opened_change_nothing(breaker: Breaker, clock: Clock) -> None:
     good, bad = call(breaker), call(breaker)
     good.__enter__()
     bad.__enter__()
@@ -149,7 +147,7 @@ def test_what_was_under_way_when_it_opened_neither_closes_nor_prolongs_it(
     assert (breaker.state, breaker.retry_after_s) == ("open", FIRST_S / 2)
 
 
-def test_what_is_noted_during_a_probe_does_not_decide(breaker: Breaker, clock: Clock) -> None:
+def test_notes_during_a_probe_are_ignored(breaker: Breaker, clock: Clock) -> None:
     trip(breaker)
     clock.now_s = FIRST_S
 
@@ -166,11 +164,11 @@ ENDS: list[tuple[BaseException | None, bool | None]] = [
     (ValueError(), None),
     (asyncio.CancelledError(), None),
 ]
-"""How a call ends, and what that says of the dependency."""
+"""How a call ends, and what the breaker concludes from it."""
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """Calls begin and end in any order, and a plain model says what becomes of each."""
+    """Calls begin and end in any order, and a simple model predicts each result."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The breaker before Redis: what it counts, what it refuses, and how it finds out."""
+"""The breaker for Redis: what it counts, what it rejects, and how it probes."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def client(own_folder: Path, clock: Clock) -> AsyncGenerator[Client]:
-    """Its server does not run; its breaker's time stands still."""
+    """A client whose server is not running and whose breaker's clock stands still."""
     client = connect(url_in(own_folder), Breaker("redis", open_s=OPEN_S, clock=clock))
     yield client
     await client.aclose()
@@ -63,7 +63,7 @@ async def read(client: Client, block_ms: int) -> None:
 
 
 async def blocked(client: Client, count: int) -> None:
-    """Wait until that many reads wait at the server."""
+    """Wait until this many reads block at the server."""
     untyped: Any = client
     with anyio.fail_after(DEADLINE_S):
         while (await untyped.info("clients"))["blocked_clients"] < count:
@@ -71,7 +71,7 @@ async def blocked(client: Client, count: int) -> None:
 
 
 async def paused(folder: Path, timeout_ms: int) -> None:
-    """From now on the server takes what it is asked, and says nothing."""
+    """From now on the server accepts commands and does not answer."""
     other: Any = connect(url_in(folder))
     await other.client_pause(timeout_ms, all=True)
     await other.aclose()
@@ -93,7 +93,7 @@ async def fails(client: Client, ask: Ask, times: int = 1) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_server_that_is_away_is_not_asked_again_until_it_is_time(
+async def test_an_unreachable_server_is_not_called_until_the_probe_is_due(
     client: Client, clock: Clock, own_folder: Path, way: str
 ) -> None:
     await fails(client, WAYS[way], FAILURES)
@@ -109,9 +109,7 @@ async def test_a_server_that_is_away_is_not_asked_again_until_it_is_time(
     assert client.breaker.state == "closed"
 
 
-async def test_the_probe_of_a_server_that_is_still_away_opens_it_for_longer(
-    client: Client, clock: Clock
-) -> None:
+async def test_a_failed_probe_opens_the_breaker_for_longer(client: Client, clock: Clock) -> None:
     await fails(client, WAYS["command"], FAILURES)
     clock.now_s = FIRST_S
 
@@ -138,7 +136,7 @@ async def test_a_server_lost_in_the_middle_of_a_blocking_read_counts_once(
     assert client.breaker.state == "open"
 
 
-async def test_reads_that_are_broken_off_do_not_count(client: Client, own_folder: Path) -> None:
+async def test_cancelled_reads_do_not_count(client: Client, own_folder: Path) -> None:
     with valkey(own_folder):
         for _ in range(2 * FAILURES):
             with anyio.move_on_after(0.02):
@@ -162,7 +160,7 @@ async def test_a_blocking_read_is_never_the_probe(
             tasks.cancel_scope.cancel()
 
 
-async def test_a_server_that_takes_the_probe_and_is_silent_is_not_waited_for(
+async def test_a_probe_without_an_answer_times_out(
     client: Client, clock: Clock, own_folder: Path
 ) -> None:
     with valkey(own_folder):
@@ -196,7 +194,7 @@ async def test_a_probe_that_is_cancelled_leaves_its_place(
         assert client.breaker.state == "closed"
 
 
-async def test_a_server_that_refuses_the_probe_is_there(
+async def test_an_error_reply_to_the_probe_closes_the_breaker(
     client: Client, clock: Clock, own_folder: Path
 ) -> None:
     with valkey(own_folder):
@@ -211,7 +209,7 @@ async def test_a_server_that_refuses_the_probe_is_there(
     assert client.breaker.state == "closed"
 
 
-async def test_what_redis_refuses_is_an_answer(redis: Client, prefix: str) -> None:
+async def test_an_error_reply_counts_as_an_answer(redis: Client, prefix: str) -> None:
     await redis.set(prefix, "no number")
     for _ in range(2 * FAILURES):
         with pytest.raises(Unexpected, match="not an integer"), translated():
@@ -220,7 +218,7 @@ async def test_what_redis_refuses_is_an_answer(redis: Client, prefix: str) -> No
     assert redis.breaker.state == "closed"
 
 
-async def test_a_server_that_is_full_is_there(client: Client, own_folder: Path) -> None:
+async def test_a_full_server_counts_as_available(client: Client, own_folder: Path) -> None:
     with valkey(own_folder):
         untyped: Any = client
         await untyped.config_set("maxmemory", "1")
@@ -231,7 +229,7 @@ async def test_a_server_that_is_full_is_there(client: Client, own_folder: Path) 
     assert client.breaker.state == "closed"
 
 
-async def test_too_many_connections_of_our_own_do_not_count(
+async def test_running_out_of_own_connections_does_not_count(
     client: Client, own_folder: Path
 ) -> None:
     refused: list[str] = []
@@ -257,7 +255,7 @@ async def test_a_client_that_was_never_used_closes(client: Client) -> None:
     assert client.breaker.state == "closed"
 
 
-async def test_the_doorbell_is_heard_again_after_an_outage(
+async def test_the_doorbell_works_again_after_an_outage(
     client: Client, clock: Clock, own_folder: Path, prefix: str
 ) -> None:
     with valkey(own_folder):
@@ -277,7 +275,7 @@ async def test_the_doorbell_is_heard_again_after_an_outage(
         await bell.close()
 
 
-async def test_commands_under_way_ride_out_a_restart_that_opens_the_breaker(
+async def test_commands_in_progress_survive_a_restart_that_opens_the_breaker(
     own_folder: Path, prefix: str
 ) -> None:
     client = connect(url_in(own_folder))

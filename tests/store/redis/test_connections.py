@@ -1,4 +1,4 @@
-"""Whatever a server or the network does, only a StoreError leaves the store."""
+"""Only StoreErrors leave the store, whatever a server or the network does."""
 
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -41,14 +41,14 @@ DEADLINE_S = 30.0
 TASKS = 40
 ROUNDS = 10
 FAULTS = 300
-"""Replies that are spoiled in one run."""
+"""How many replies are garbled in one run."""
 
 STAGES = (ROOT, ERASURE)
 
 
 @pytest.fixture(params=["asyncio", "uvloop"], scope="module")
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """The roles run on uvloop, which fails in words of its own."""
+    """The roles run on uvloop, which raises its own errors."""
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
@@ -66,14 +66,14 @@ async def proxy(port: int) -> AsyncGenerator[Proxy]:
 
 
 def client_of(proxy: Proxy) -> Client:
-    """One that is never refused by its breaker."""
+    """A client whose breaker never opens."""
     breaker = Breaker("redis", failures=1_000_000)
     return connect(proxy.url.replace("http", "redis"), breaker)
 
 
 @pytest.fixture
 async def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Client]:
-    """One that does not wait for the rest of a truncated reply for long."""
+    """A client that does not wait long for the rest of a truncated reply."""
     monkeypatch.setattr("store.redis.connection.SOCKET_TIMEOUT_S", 0.2)
     client = client_of(proxy)
     yield client
@@ -147,13 +147,13 @@ async def test_closing_a_client_does_not_wait_for_a_server_that_is_silent(proxy:
 
 
 def spoiling(seed: int) -> Callable[[bytes], bytes | None]:
-    """Cuts and truncates replies, and makes them something that is not the protocol."""
+    """Drops and truncates replies, and replaces them with bytes that are not the protocol."""
     chance = random.Random(seed)
     silent = False
 
     def spoil(data: bytes) -> bytes | None:
         nonlocal silent
-        if silent:  # the rest of a truncated reply does not come, and then the connection ends
+        if silent:  # the rest of a truncated reply never comes, then the connection ends
             silent = False
             return None
         at = chance.randrange(len(data))
@@ -163,7 +163,7 @@ def spoiling(seed: int) -> Callable[[bytes], bytes | None]:
             case 1:
                 silent = True
                 return data[:at] or None
-            case 2:  # no reply begins with this
+            case 2:  # no valid reply begins with this
                 return bytes([chance.randrange(0x80, 0x100)]) + data[1:]
             case 3:
                 return bytes([chance.randrange(0x80, 0x100)]) + chance.randbytes(at)

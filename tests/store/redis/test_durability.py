@@ -1,4 +1,4 @@
-"""Appends that are answered when they are on the disks of a server and of its replica."""
+"""Appends that return once they are on the disks of a server and its replica."""
 
 import signal
 from collections.abc import AsyncGenerator
@@ -12,6 +12,7 @@ import pytest
 from domain.photo.commands import DeletePhoto, UploadPhoto
 from store.errors import Unavailable, UnsuitableServer
 from store.log.log import Log
+from store.log.outcome import Appended, Outcome, Unchanged
 from store.redis.connection import Client, Wait, connect
 from store.redis.preflight import can_wait
 from tests.conftest import CONTEXT
@@ -21,7 +22,7 @@ from tests.store.commands import upload
 
 DEADLINE_S = 20.0
 ONE_REPLICA = Wait(replicas=1, timeout_s=0.3)
-"""Less than a replica may take to say what it has: some appends are tried again."""
+"""Shorter than a replica may take to report its progress: some appends are retried."""
 
 
 @pytest.fixture
@@ -50,11 +51,11 @@ async def _in_step(replica: Client) -> None:
             await anyio.sleep(0.02)
 
 
-async def record(log: Log, command: UploadPhoto, patience_s: float = 0.0) -> Any:
+async def record(log: Log, command: UploadPhoto, patience_s: float = 0.0) -> Outcome:
     return await log.execute(command, client_id="alice", context=CONTEXT, patience_s=patience_s)
 
 
-async def test_an_append_waits_for_the_disk_of_the_server_alone(
+async def test_an_append_waits_for_the_disk_of_a_single_server(
     own_folder: Path, prefix: str
 ) -> None:
     with valkey(own_folder) as url:
@@ -63,7 +64,7 @@ async def test_an_append_waits_for_the_disk_of_the_server_alone(
 
         outcome = await record(log, upload())
 
-        assert len(outcome.events) == 1
+        assert isinstance(outcome, Appended)
         await redis.aclose()
 
 
@@ -75,7 +76,7 @@ async def test_an_append_that_the_replica_has_is_answered(
 
     outcome = await record(log, upload(), patience_s=DEADLINE_S)
 
-    assert outcome.photo is not None
+    assert isinstance(outcome, Appended | Unchanged)
     assert await replica.xlen(log.keys.log(0)) == 1
 
 
@@ -90,16 +91,16 @@ async def test_nothing_is_answered_while_the_replica_hangs(
 
     with pytest.raises(Unavailable, match="0 of 1 replicas"):
         await record(log, command)
-    with pytest.raises(Unavailable, match="0 of 1 replicas"):  # it is there, and not safe yet
+    with pytest.raises(Unavailable, match="0 of 1 replicas"):  # it is in the log, but not safe yet
         await record(log, command)
     replica_process.send_signal(signal.SIGCONT)
     outcome = await record(log, command, patience_s=DEADLINE_S)
 
-    assert outcome.photo is not None
+    assert isinstance(outcome, Unchanged)
     assert await replica.xlen(log.keys.log(0)) == await master.xlen(log.keys.log(0)) == 1
 
 
-async def test_what_was_done_already_is_answered_when_it_is_safe(
+async def test_a_repeated_command_is_answered_once_the_first_is_safe(
     pair: tuple[Client, Client], prefix: str, own_folder: Path
 ) -> None:
     master, _ = pair
@@ -116,10 +117,10 @@ async def test_what_was_done_already_is_answered_when_it_is_safe(
 
     replica_process.send_signal(signal.SIGCONT)
     again = await log.execute(delete, client_id="alice", context=CONTEXT, patience_s=DEADLINE_S)
-    assert again.events == ()
+    assert isinstance(again, Unchanged)
 
 
-async def test_a_server_that_cannot_tell_is_refused(own_folder: Path) -> None:
+async def test_a_server_without_waitaof_is_rejected(own_folder: Path) -> None:
     with valkey(own_folder, binary=DEBIAN_REDIS) as url:
         redis = connect(url)
         with pytest.raises(UnsuitableServer, match=r"came with Redis 7\.2"):
@@ -127,7 +128,7 @@ async def test_a_server_that_cannot_tell_is_refused(own_folder: Path) -> None:
         await redis.aclose()
 
 
-async def test_a_server_without_an_append_only_file_cannot_tell(own_folder: Path) -> None:
+async def test_a_server_without_an_append_only_file_is_rejected(own_folder: Path) -> None:
     with valkey(own_folder, "--appendonly", "no") as url:
         redis = connect(url)
         with pytest.raises(UnsuitableServer, match="appendonly"):
@@ -135,7 +136,7 @@ async def test_a_server_without_an_append_only_file_cannot_tell(own_folder: Path
         await redis.aclose()
 
 
-async def test_replicas_that_are_not_there_yet_are_waited_for(own_folder: Path) -> None:
+async def test_missing_replicas_are_unavailable(own_folder: Path) -> None:
     with valkey(own_folder) as url:
         redis = connect(url)
         with pytest.raises(Unavailable, match="0 of 2 replicas"):
@@ -146,7 +147,7 @@ async def test_replicas_that_are_not_there_yet_are_waited_for(own_folder: Path) 
 async def test_a_safe_read_works_on_a_server_that_does_not_know_the_scripts(
     own_folder: Path, prefix: str
 ) -> None:
-    """As a replica that has taken its master's place."""
+    """Such as a replica that has replaced its master."""
     with valkey(own_folder) as url:
         redis = connect(url)
         log = await Log.open(redis, prefix=prefix, wait=Wait())

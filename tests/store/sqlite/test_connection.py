@@ -12,7 +12,7 @@ PAGE = 4096
 
 @pytest.fixture
 def generations(tmp_path: Path) -> Generations:
-    """A live generation of some hundred pages."""
+    """A live generation with about a hundred pages."""
     generations = Generations(tmp_path)
     path = generations.new()
     db = open_writer(path)
@@ -25,11 +25,11 @@ def generations(tmp_path: Path) -> Generations:
     return generations
 
 
-async def test_a_whole_file_passes_the_check(generations: Generations) -> None:
+async def test_an_intact_file_passes_the_check(generations: Generations) -> None:
     await Reader(generations).check(10)
 
 
-async def test_a_page_of_rubbish_is_found_though_queries_do_not_meet_it(
+async def test_a_damaged_page_is_found_even_if_no_query_reads_it(
     generations: Generations,
 ) -> None:
     path = generations.current()
@@ -46,7 +46,7 @@ async def test_a_page_of_rubbish_is_found_though_queries_do_not_meet_it(
     reader.close()
 
 
-async def test_a_check_that_takes_too_long_is_broken_off(generations: Generations) -> None:
+async def test_a_check_that_takes_too_long_is_aborted(generations: Generations) -> None:
     with pytest.raises(Unavailable, match="interrupted"):
         await Reader(generations).check(0)
 
