@@ -9,6 +9,7 @@ from domain.pipeline.failures import Category
 from domain.pipeline.stages import Task, check_stage
 from store.errors import Lost
 from store.log.log import Claim, Log
+from store.log.outcome import Appended
 from store.queue.consumers import has_group
 from store.queue.lanes import Claimed, Lanes
 from store.queue.turns import ClaimRequest
