@@ -9,6 +9,7 @@ from domain.pipeline.failures import Category
 from domain.pipeline.stages import Task, check_stage
 from store.errors import Lost
 from store.log.log import Claim, Log
+from store.log.outcome import Appended
 from store.queue.consumers import has_group
 from store.queue.lanes import Claimed, Lanes
 from store.queue.turns import Wish
@@ -79,4 +80,4 @@ async def _fail(log: Log, task: Task, claim: Claim, reason: str, context: Contex
         outcome = await log.execute(command, client_id=task.client_id, context=context, claim=claim)
     except Lost:  # somebody took it over meanwhile, and runs it
         return False
-    return bool(outcome.events)
+    return isinstance(outcome, Appended)
