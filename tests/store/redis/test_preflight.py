@@ -136,7 +136,7 @@ async def test_a_foreign_hash_is_left_unchanged(
     untyped: Any = redis
     await untyped.hset(f"{prefix}:meta", mapping=fields)
 
-    with pytest.raises(UnsuitableServer, match="another program's data"):
+    with pytest.raises(UnsuitableServer, match="belongs to another program"):
         await Log.open(redis, prefix=prefix)
 
     found = await untyped.hgetall(f"{prefix}:meta")
@@ -147,7 +147,7 @@ async def test_a_key_of_another_type_is_left_unchanged(redis: Client, prefix: st
     untyped: Any = redis
     await untyped.set(f"{prefix}:meta", "somebody else's")
 
-    with pytest.raises(UnsuitableServer, match="another program's data"):
+    with pytest.raises(UnsuitableServer, match="belongs to another program"):
         await Log.open(redis, prefix=prefix)
 
     assert await untyped.get(f"{prefix}:meta") == b"somebody else's"
