@@ -91,4 +91,5 @@ def _tls_error(reason: http.SSLError, endpoint: str) -> Denied:
                 )
             message = f"{endpoint} has a certificate that no trusted authority has signed"
             return Denied(f"{message}: {detail}", "ca_file")
-    return Denied(f"the TLS connection to {endpoint} failed: {reason}", "endpoint")
+    hint = "if the server does not use TLS, write http://"
+    return Denied(f"the TLS connection to {endpoint} failed: {reason}; {hint}", "endpoint")

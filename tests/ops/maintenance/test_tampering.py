@@ -185,7 +185,7 @@ def test_a_copy_is_audited_in_place_and_stays_unchanged(
     assert "all intact" in whole.stdout
     assert whole.stderr == f"No Photolog runs on {copy}: reading a copy of its log.\n"
     assert unreadable.returncode == 1
-    assert f"\nError: The log in {copy} cannot be read" in unreadable.stderr
+    assert f"\nError: Cannot read the log in {copy}: " in unreadable.stderr
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
