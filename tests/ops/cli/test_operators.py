@@ -322,7 +322,7 @@ def test_a_client_is_rejected(shared_system: System, command: tuple[str, ...]) -
     [
         (("queues", "pause", "faces"), 1, "Error: There is no stage"),
         (("queues", "pause", "faces"), 1, ", placeholder, erasure."),
-        (("queues", "pause", "a/../b"), 1, "Error: There is nothing"),
+        (("queues", "pause", "a/../b"), 1, "Error: This address does not exist"),
         (("queues", "drain", "erasure", *REASON), 1, "Error: There is no stage"),
         (("queues", "limit", "all", "--rate", "1"), 1, "Error: A rate limit applies to"),
         (("queues", "limit", "metadata"), 2, "Name --concurrency, --rate or both."),
