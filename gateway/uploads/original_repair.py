@@ -10,7 +10,7 @@ from gateway.dependencies import Asked, Dependencies
 from gateway.health.damage import damage_of, note
 from store.blobs import damaged
 from store.blobs.damaged import ORIGINAL, Damage
-from store.errors import Exists, StoreError
+from store.errors import StoreError
 from store.log.position import Position
 
 logger = logging.getLogger("photolog.gateway")
@@ -48,11 +48,9 @@ async def restore(request: Asked, deps: Dependencies, photo: Photo, source: str)
         return None
     key, blobs = photo.keys[ORIGINAL], deps.blobs
     try:
-        async with blobs.draft(key) as draft:
+        async with blobs.draft(key, replace=True) as draft:
             async for chunk in blobs.read(source):
                 await draft.write(chunk)
-            await draft.flush()
-            await blobs.delete(key)  # the altered file; the draft has the right bytes
             await draft.commit()
         logger.warning("restored the original of photo %s, which was %s", photo.photo_id, damage)
         now = (await deps.log.load(photo.photo_id, photo.client_id, safe=True)).photo
@@ -60,8 +58,6 @@ async def restore(request: Asked, deps: Dependencies, photo: Photo, source: str)
             await blobs.delete(key)
             return None
         return await _record(request, deps, photo, damage)
-    except Exists:  # another upload has restored it
-        return None
     except StoreError as error:
         logger.warning("cannot restore the original of photo %s: %s", photo.photo_id, error)
         return None

@@ -184,8 +184,8 @@ class FolderBlobs:
         with self.breaker.call(FAILURES), disk.translated():
             await to_thread.run_sync(self._try_out)
 
-    def draft(self, key: str) -> FolderDraft:
-        return FolderDraft(self, key)
+    def draft(self, key: str, *, replace: bool = False) -> FolderDraft:
+        return FolderDraft(self, key, replace=replace)
 
     def new_draft(self) -> Path:
         """Return a path for a file that is worthless once its writer is gone."""

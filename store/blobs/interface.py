@@ -178,8 +178,11 @@ class Blobs(Readable, Protocol):
         """
         ...
 
-    def draft(self, key: str) -> AbstractAsyncContextManager[Draft, None]:
-        """Return a draft of a new blob, whose key must be unused."""
+    def draft(self, key: str, *, replace: bool = False) -> AbstractAsyncContextManager[Draft, None]:
+        """Return a draft of a new blob, whose key must be unused unless ``replace``.
+
+        Replacing is atomic: readers find the old blob or the new one.
+        """
         ...
 
     def put(self, key: str, data: bytes) -> Awaitable[None]:

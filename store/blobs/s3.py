@@ -96,8 +96,8 @@ class MinioBlobs:
         with self.breaker.call(FAILURES):
             await self._run(self._try_out)
 
-    def draft(self, key: str) -> MinioDraft:
-        return MinioDraft(self, key)
+    def draft(self, key: str, *, replace: bool = False) -> MinioDraft:
+        return MinioDraft(self, key, replace=replace)
 
     def new_draft(self) -> str:
         return new_draft(self._owner)

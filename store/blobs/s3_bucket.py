@@ -139,15 +139,15 @@ class Bucket(Minio):
         with self._translated(key):
             _retry_beside_deletes(lambda: self._put_object(self.name, key, data))
 
-    def create(self, key: str, data: bytes, draft: str) -> None:
-        """Store a blob; raises Exists if the key is taken."""
+    def create(self, key: str, data: bytes, draft: str, *, replace: bool = False) -> None:
+        """Store a blob; raises Exists if the key is taken, unless ``replace``."""
 
         def put(condition: _Headers) -> None:
             headers: _Headers = {DRAFT: draft, **condition}
             _retry_beside_deletes(lambda: self._put_object(self.name, key, data, headers))
 
         with self._translated(key):
-            self._create(key, put)
+            self._create(key, put, replace=replace)
 
     def begin(self, key: str, draft: str) -> str:
         """Begin a multipart upload; return its id."""
@@ -159,8 +159,13 @@ class Bucket(Minio):
         with self._translated(key):
             return self._upload_part(self.name, key, data, None, upload, number)
 
-    def complete(self, key: str, upload: str, etags: list[str]) -> None:
-        """Complete a multipart upload; raises Exists if the key is taken, Missing if not begun."""
+    def complete(self, key: str, upload: str, etags: list[str], *, replace: bool = False) -> None:
+        """Complete a multipart upload.
+
+        Raises:
+            Exists: the key is taken, and not to ``replace``.
+            Missing: the upload was not begun.
+        """
         request = Element("CompleteMultipartUpload")
         for number, etag in enumerate(etags, 1):
             part = SubElement(request, "Part")
@@ -180,7 +185,7 @@ class Bucket(Minio):
                 raise S3Error.fromxml(answer)
 
         with self._translated(key):
-            self._create(key, post)
+            self._create(key, post, replace=replace)
 
     def abort(self, key: str) -> None:
         """Abort every multipart upload of the key."""
@@ -272,8 +277,10 @@ class Bucket(Minio):
                 modified=modified.timestamp() if modified else 0.0,
             )
 
-    def _create(self, key: str, call: Callable[[_Headers], None]) -> None:
+    def _create(self, key: str, call: Callable[[_Headers], None], *, replace: bool = False) -> None:
         """Create with a condition; without support for it, check first whether the key is taken."""
+        if replace:
+            return call({})
         if self._is_conditional:
             try:
                 return call({"If-None-Match": "*"})

@@ -38,13 +38,14 @@ _TRIES = 3
 class MinioDraft:
     """See ``Draft``."""
 
-    def __init__(self, blobs: "MinioBlobs", key: str) -> None:
+    def __init__(self, blobs: "MinioBlobs", key: str, *, replace: bool = False) -> None:
         self.observe = blobs.observe
         self.key = checked(key)
         self.size = 0
         self._blobs = blobs
         self._bucket = blobs.server
         self._name = blobs.new_draft()
+        self._replace = replace
         self._trace = f"{DRAFTS}/{trace_of(self._name, key)}"
         self._buffer = bytearray()
         self._hash = hashlib.sha256()
@@ -98,7 +99,8 @@ class MinioDraft:
         """Remove everything but a committed blob; blocks. Idempotent."""
         if self._has_begun and not self._is_stored:
             self._bucket.abort(self.key)
-        if self._may_be_stored and not self._is_stored and self._is_ours():
+        is_stray = self._may_be_stored and not self._is_stored and not self._replace
+        if is_stray and self._is_ours():
             self._bucket.remove(self.key)
         self._bucket.remove(self._trace)
 
@@ -147,9 +149,9 @@ class MinioDraft:
 
     def _store(self) -> None:
         if self._upload is None:
-            self._bucket.create(self.key, bytes(self._buffer), self._name)
+            self._bucket.create(self.key, bytes(self._buffer), self._name, replace=self._replace)
         else:
-            self._bucket.complete(self.key, self._upload, self._etags)
+            self._bucket.complete(self.key, self._upload, self._etags, replace=self._replace)
 
     def _is_ours(self) -> bool:
         """Return whether this draft wrote the blob under the key."""

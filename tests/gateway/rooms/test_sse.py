@@ -206,7 +206,7 @@ async def test_an_invalid_resume_position_is_rejected(gateway: Gateway, after: s
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (400, "invalid-position")
-    assert "the last event that you got" in problem["advice"]
+    assert "the last event that you received" in problem["advice"]
 
 
 async def test_a_stream_needs_a_token(gateway: Gateway) -> None:

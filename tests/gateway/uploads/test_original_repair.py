@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import msgspec
 import pytest
@@ -55,6 +56,29 @@ async def test_the_same_bytes_restore_a_missing_original(
     assert (answer.status_code, answer.json()["photoId"]) == (status, photo["photoId"])
     assert _original(gateway) == original
     assert original.read_bytes() == data
+
+
+async def test_uploads_that_restore_one_original_together_never_remove_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = picture()
+    await _upload(gateway, data, None)
+    original = _original(gateway)
+    _alter(gateway, data[:-1])
+    deleted: list[str] = []
+    delete = gateway.blobs.delete
+
+    async def deleting(key: str) -> None:
+        deleted.append(key)
+        await delete(key)
+
+    monkeypatch.setattr(gateway.blobs, "delete", deleting)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10):
+            tasks.start_soon(_upload, gateway, data, None)
+
+    assert original.read_bytes() == data
+    assert str(original.relative_to(gateway.blobs.root)) not in deleted
 
 
 @pytest.mark.parametrize("keys", [(None, None), (None, "again"), ("same", "same")])
@@ -160,8 +184,15 @@ class TestHealth:
         elif seen_by == "a download":
             await gateway.get(f"/api/photos/{photo['photoId']}/original")
         else:
+            draft = gateway.blobs.draft
+
+            def draft_of_new_blob(key: str, *, replace: bool = False) -> Any:
+                if replace:
+                    raise Unavailable("the disk is unavailable")
+                return draft(key)
+
             with monkeypatch.context() as patch:
-                patch.setattr(gateway.blobs, "delete", _fails)
+                patch.setattr(gateway.blobs, "draft", draft_of_new_blob)
                 await _upload(gateway, photo["data"], None)
 
         told = await self.blobs(gateway)
@@ -237,10 +268,6 @@ class TestAtOnce:
         after = (await gateway.client.get("/health")).json()["checks"]["blobs"]
         assert "reason" not in before
         assert after["reason"].startswith("1 original missing: ")
-
-
-async def _fails(_key: str) -> None:
-    raise Unavailable("the disk is unavailable")
 
 
 async def test_other_bytes_restore_nothing(gateway: Gateway) -> None:

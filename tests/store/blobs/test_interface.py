@@ -104,6 +104,24 @@ async def test_a_draft_replaces_nothing(keeper: Keeper, data: bytes) -> None:
     assert await keeper.everything() == [KEY]
 
 
+@pytest.mark.parametrize("data", [b"second", MORE_THAN_A_PART])
+async def test_a_draft_that_may_replace_does_so_whole_and_only_when_it_is_committed(
+    keeper: Keeper, data: bytes
+) -> None:
+    blobs = await keeper.blobs()
+    await blobs.put(KEY, b"first")
+
+    async with blobs.draft(KEY, replace=True) as dropped:
+        await dropped.write(data)
+    assert await content(blobs, KEY) == b"first"
+    async with blobs.draft(KEY, replace=True) as draft:
+        await draft.write(data)
+        await draft.commit()
+
+    assert await content(blobs, KEY) == data
+    assert await keeper.everything() == [KEY]
+
+
 async def test_the_error_for_a_missing_blob_names_it(keeper: Keeper) -> None:
     blobs = await keeper.blobs()
 
