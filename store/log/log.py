@@ -24,7 +24,7 @@ import msgspec
 
 from domain.clients.quotas import NO_QUOTA, Quota
 from domain.photo.commands import PhotoCommand, UploadPhoto
-from domain.photo.events import Context
+from domain.photo.events import Context, Data
 from domain.photo.state import Photo, evolve
 from domain.pipeline.stages import Task
 from store.errors import Corrupt, Lost, Unexpected
@@ -156,7 +156,8 @@ class Log(States):
             last = await self.last_entry(partition)
             async for recorded in self.scan(partition, after=position):
                 position = recorded.position
-                if recorded.event.data.photo_id == photo_id:
+                data = recorded.event.data
+                if isinstance(data, Data) and data.photo_id == photo_id:
                     loaded = Loaded(
                         photo=evolve(loaded.photo, recorded.event),
                         version=recorded.event.metadata.photo_version,

@@ -62,7 +62,7 @@ async def test_a_link_signs_in_after_a_click_and_only_once(
     await page.get_by_role("button", name="Sign out").click()
     await page.goto("about:blank")
     await page.goto(link)
-    await expect(page.get_by_role("alert").filter(has_text="used already")).to_be_visible()
+    await expect(page.get_by_role("alert").filter(has_text="already been used")).to_be_visible()
 
 
 async def test_a_foreign_page_that_opens_a_link_changes_nothing_without_consent(
@@ -126,7 +126,7 @@ async def test_an_invalid_link_keeps_the_current_session(visitor: Visitor) -> No
     await page.goto(f"{visitor.url}/#ticket=0-{'a' * 32}")
 
     await is_signed_in(page, own)
-    await expect(page.locator("#notice")).to_contain_text("used already")
+    await expect(page.locator("#notice")).to_contain_text("already been used")
 
 
 @pytest.mark.parametrize("way", ["button", "Escape"])
