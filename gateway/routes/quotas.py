@@ -15,7 +15,7 @@ import msgspec
 from domain.clients.quotas import DEFAULTS, OwnQuota, Quota
 from domain.clients.quotas import Quotas as OwnQuotas
 from domain.clients.usage import Usage
-from domain.rejections import OverQuota
+from domain.rejections import OverQuota, QuotaBytes
 from gateway.dependencies import Dependencies
 from gateway.uploads.upload_slots import Slots
 from store.errors import StoreError
@@ -149,6 +149,12 @@ def _refusal(used: Used, quota: Quota, least_bytes: int, *, has_key: bool) -> Ov
     """Return why an upload would exceed the quota, in the order of the append's checks."""
     if has_key and 0 < quota.idempotency_keys <= used.idempotency_keys:
         return over_quota("keys", used.expires_ms, quota.idempotency_keys)
+    if 0 < quota.bytes <= quota.job_bytes:
+        return QuotaBytes(
+            f"The quota of {quota.bytes:,} bytes is too small: each job reserves"
+            f" {quota.job_bytes:,} bytes.",
+            advice="Ask the operator for a larger quota.",
+        )
     reserved, names = _reserved(used, quota), Usage.__struct_fields__
     for name, more in zip(names, (1, least_bytes + reserved, 1), strict=True):
         found, most = getattr(used.usage, name), getattr(quota, name)

@@ -184,6 +184,17 @@ class TestBytes:
     ) -> None:
         assert code(await refused_unread(gateway, 400_000)) == (507, "quota-bytes")
 
+    async def test_a_quota_that_no_job_fits_into_says_so(self, gateway: Gateway) -> None:
+        await set_quota(gateway, bytes=50_000)
+
+        answer = await gateway.upload()
+
+        assert code(answer) == (507, "quota-bytes")
+        assert answer.json()["detail"] == (
+            "The quota of 50,000 bytes is too small: each job reserves 50,000 bytes."
+        )
+        assert answer.json()["advice"] == "Ask the operator for a larger quota."
+
     async def test_an_upload_of_unknown_size_is_rejected_once_it_is_too_large(
         self, gateway: Gateway
     ) -> None:

@@ -47,7 +47,7 @@ async def set_quota(visitor: Visitor, system: System, **quota: int) -> None:
     ("quota", "words"),
     [
         ({"photos": 1}, "Delete photos, or ask the operator for more."),
-        ({"bytes": 10_000_000}, "Wait for jobs to end, delete photos, or ask the operator"),
+        ({"bytes": 10_002_000}, "Wait for jobs to end, delete photos, or ask the operator"),
     ],
 )
 async def test_the_reason_of_a_rejected_upload_is_fully_visible(
