@@ -32,7 +32,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage gets besides the picture: the settings of the process it runs in."""
+    """The input of a stage besides the picture: the settings of its process."""
 
     limits: ImageLimits = ImageLimits()
     recipe: Recipe = Recipe()
@@ -49,7 +49,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage returns: facts for the log, renditions for the blob store.
+    """The result of a stage: facts for the log, renditions for the blob store.
 
     ``seconds`` is the processor time that decoders spent on it.
     """

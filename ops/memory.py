@@ -19,7 +19,7 @@ PERCENT = 75
 for later needs of others: Valkey's log grows, and the page cache makes reading photos fast."""
 
 LEAST_BYTES = 256 << 20
-"""What one decoder needs for ordinary photos; with less it does not work."""
+"""The memory that one decoder needs for ordinary photos; with less it does not work."""
 
 _UNKNOWN_BYTES = 4 << 30
 """Assumed if the system reports no amount."""

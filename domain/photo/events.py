@@ -212,7 +212,7 @@ EVENT_TYPES: dict[str, type[AnyEvent]] = {cls.TYPE: cls for cls in get_args(AnyE
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Who caused an event, why, and what came before it.
+    """The actor and cause of an event, and its link to the event before it.
 
     ``prev`` is the SHA-256, in hex, of the stored bytes of the photo's previous event, which makes
     a photo's history a hash chain. ``cause`` is the position of the event that led to this one.
@@ -243,7 +243,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What accompanies a command from outside: who gives it, why, and the current time."""
+    """The circumstances of a command, from outside: its actor, its cause and the current time."""
 
     now: datetime
     source: str

@@ -1,4 +1,4 @@
-"""What one photo counts towards the quotas of its client, folded from its events.
+"""Count one photo towards the quotas of its client, folded from its events.
 
 A command adds to the client's usage what its photo counts after the command's events, minus what it
 counted before.

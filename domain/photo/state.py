@@ -29,7 +29,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules need to know about a photo; queries use the read models.
+    """The state of a photo that the rules need; queries use the read models.
 
     ``holding`` has the photo's files; ``finished`` are the stages that any job has done;
     ``backfills`` are the jobs of its backfills; ``restorations`` counts how often its original was

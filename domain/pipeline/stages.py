@@ -66,7 +66,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def charge_ms(self) -> int:
-        """What the client pays for the task before it has run, at least ``costs.LEAST_MS``."""
+        """Return the price of the task before it has run, at least ``costs.LEAST_MS``."""
         return max(costs.LEAST_MS, self.cost_ms)
 
 

@@ -102,7 +102,7 @@ class Access:
         return principal
 
     async def authenticate(self, connection: Connection) -> Principal:
-        """Return the sender's principal; raises as ``identify``, and AuthError if there is none."""
+        """Return the sender's principal; raises as ``identify``, and AuthError without a token."""
         principal = await self.identify(connection)
         if principal is None:
             raise AuthError("missing-token", "This address requires a token.")

@@ -40,13 +40,13 @@ PRIORITY_HIGH = "priority:high"
 NOT_VERIFIED = "The token is malformed, or this gateway did not sign it."
 
 SCOPES = frozenset({PRIORITY_HIGH})
-"""What a token can allow in addition to its role; operators need no scopes."""
+"""Rights that a token can have in addition to its role; operators need no scopes."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Role(enum.StrEnum):
-    """What a principal may do: use its own photos, do everything, or read everything."""
+    """The rights of a principal: use its own photos, do everything, or read everything."""
 
     CLIENT = "client"
     OPERATOR = "operator"

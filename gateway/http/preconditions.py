@@ -137,7 +137,7 @@ def dated(seconds: float) -> int:
 
 
 def of_photo_to_change(request: Request[Any, Any, Any]) -> Requirement | None:
-    """Return the check that the log makes before it decides a command; None if there is none."""
+    """Return the check that the log makes before it decides; None without preconditions."""
     conditions = Conditions.of(request.scope)
     if conditions is None:
         return None

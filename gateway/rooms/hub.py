@@ -7,7 +7,7 @@ Redis, it polls the history every ``POLL_S`` and the rooms keep working.
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Set
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Literal
 
@@ -182,11 +182,8 @@ class Hub:
 
     @contextmanager
     def subscribe(self, transport: Transport, client: str = "") -> "Generator[Subscriber]":
-        """Yield a subscriber without rooms; it leaves all its rooms at the end of the block.
-
-        Subscribers of one ``client`` take turns.
-        """
-        subscriber = Subscriber(self, client, self._catch_up)
+        """Yield a subscriber, out of all rooms at the end; those of a ``client`` take turns."""
+        subscriber = Subscriber(self, client)
         self._subscribers.add(subscriber)
         self.connections[transport] += 1
         try:
@@ -289,7 +286,8 @@ class Hub:
                 return True
         return False
 
-    async def _catch_up(self, fetch: Fetch) -> list[list[HistoryEntry]]:
+    async def catch_up(self, fetch: Fetch) -> list[list[HistoryEntry]]:
+        """Return the pages of the history that ``fetch`` asks for; raises StoreError."""
         self.catch_ups += 1
         head = self._head[fetch.upto.partition]
         async with self._catching_up:
@@ -302,15 +300,9 @@ class Hub:
 class Subscriber:
     """The waiting side of a subscription, for one task that reads and one that enters rooms."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        client: str,
-        read: Callable[[Fetch], Awaitable[list[list[HistoryEntry]]]],
-    ) -> None:
+    def __init__(self, hub: Hub, client: str) -> None:
         self._hub = hub
         self._client = client
-        self._read = read
         self._subscription = Subscription(hub.head, hub.limits.room_backlog)
         self._awake = anyio.Event()
         self._ended = False
@@ -397,7 +389,7 @@ class Subscriber:
 
     async def _fetch(self, fetch: Fetch) -> list[Delivery]:
         try:
-            pages = await self._read(fetch)
+            pages = await self._hub.catch_up(fetch)
         except StoreError:  # the hub reads the same file and logs it
             await anyio.sleep(POLL_S)
             return []

@@ -79,7 +79,7 @@ class LogMemory(_Shape, frozen=True, kw_only=True):
 class QueuesView(_Shape, frozen=True, kw_only=True):
     """The queues at ``time``; ``concurrency`` is how many tasks operators allow each worker.
 
-    ``rates_over_ms`` is the interval that the rates cover, null if there are none yet. Partitions
+    ``rates_over_ms`` is the interval that the rates cover, null before the first. Partitions
     that do not answer are not counted. Pauses and limits are stored in partition 0: while it does
     not answer, ``all_paused`` and the other fields derived from them are null.
     """

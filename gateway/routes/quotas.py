@@ -39,7 +39,7 @@ class Amount(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class QuotaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a client uses, and its limits.
+    """The usage of a client, and its limits.
 
     `bytes` counts originals and renditions; renditions replaced by a later job count until they are
     removed. `reservedBytes` is reserved in addition for the renditions of unfinished jobs; 0 if

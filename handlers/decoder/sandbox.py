@@ -48,7 +48,7 @@ LANDLOCK, SECCOMP = "landlock", "seccomp"
 
 
 class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
-    """What to give up besides what is always given up.
+    """The rights to give up besides those that are always given up.
 
     ``user`` is the name or number of the user to become; if empty, stay the worker's user.
     """

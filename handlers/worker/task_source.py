@@ -47,7 +47,7 @@ ANSWER_S = 0.5
 """How long to wait for the reply to a claim before asking the next partition."""
 
 LOOK_IN_VAIN_MS = 200
-"""What a partition without tasks is charged for being asked, so that others are asked too."""
+"""The charge for asking a partition without tasks, so that others are asked too."""
 
 PAUSE_S = 0.5
 """The pause before another try with a partition that failed."""

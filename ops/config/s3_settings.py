@@ -15,7 +15,7 @@ Key = Annotated[str, Meta(min_length=3)]
 
 
 class S3Settings(LogSettings, frozen=True, kw_only=True):
-    """Where the server is, how it is called, and what this machine keeps of its photos."""
+    """The address of the server, how it is called, and the photos that this machine caches."""
 
     s3_endpoint: Annotated[
         HttpUrl | None,

@@ -12,7 +12,7 @@ REDIS_URL = r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://"
 
 
 class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where things are: data, log, keys and metrics."""
+    """The places of data, log, keys and metrics."""
 
     data: Annotated[
         str, Meta(description="Folder for everything that is kept on this machine.", min_length=1)

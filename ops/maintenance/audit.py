@@ -41,7 +41,7 @@ class Break(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What was found in the log up to ``positions``, one for each partition.
+    """The findings in the log up to ``positions``, one for each partition.
 
     ``anchor`` is the SHA-256 of a line ``<chain> <digest>`` for each chain, ordered by name. A
     chain's digest starts as 64 zeros; each event replaces it with the SHA-256 of the digest so far

@@ -34,7 +34,7 @@ PROBE_BYTES = 1 << 20
 """As large as a small photo, because a full disk still has room for an empty file."""
 
 FAILURES = (Unavailable,)
-"""What a circuit breaker counts. A full store is not a failure: it answers every time."""
+"""Errors that a circuit breaker counts. A full store is not a failure: it answers every time."""
 
 _KEY = re.compile(r"[a-z0-9]([a-z0-9./-]*[a-z0-9])?", re.ASCII)
 

@@ -30,7 +30,7 @@ _DENIED = {
 """The wrong setting and the reason, by code. HEAD reports a wrong region as ``BadRequest``."""
 
 _NAME_MISMATCH = {62, 64}
-"""What OpenSSL calls ``X509_V_ERR_HOSTNAME_MISMATCH`` and ``X509_V_ERR_IP_ADDRESS_MISMATCH``."""
+"""``X509_V_ERR_HOSTNAME_MISMATCH`` and ``X509_V_ERR_IP_ADDRESS_MISMATCH`` of OpenSSL."""
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What one append checks and writes.
+    """The checks and writes of one append.
 
     ``version`` and ``digest`` are those of the last event before it; ``state`` is the resulting
     state of the photo or the controls; ``hash_step`` claims or releases a content hash. ``usage``

@@ -72,5 +72,5 @@ class KeyReused(msgspec.Struct, frozen=True):
 
 
 Outcome = Appended | Unchanged | Repeated | Duplicate | KeyReused
-"""What a command led to. Only an upload leads to ``Duplicate``, and only a command with an
+"""The outcome of a command. Only an upload leads to ``Duplicate``, and only a command with an
 idempotency key to ``Repeated`` or ``KeyReused``."""

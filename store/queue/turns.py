@@ -53,7 +53,7 @@ _NOTHING: Mapping[tuple[str, str], int] = {}
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a consumer claims.
+    """A request of a consumer for tasks.
 
     The clients in ``without`` are skipped, except in the stages ``of_all``. ``settle`` is what
     clients still owe, or get back if negative, in ms by class and client. If ``pays`` is false,

@@ -25,10 +25,10 @@ from redis.asyncio.connection import (
 )
 
 SHAPELESS = (TypeError, ValueError, LookupError, AttributeError)
-"""What code that parses a reply raises when the reply has the wrong shape."""
+"""Raised by code that parses a reply of the wrong shape."""
 
 _BROKEN = (*SHAPELESS, RuntimeError, EOFError, exceptions.InvalidResponse)
-"""What the library and the event loop raise when a connection breaks or carries garbage."""
+"""Raised by the library and the event loop when a connection breaks or carries garbage."""
 
 
 @contextmanager

@@ -31,7 +31,7 @@ logger = logging.getLogger("photolog.store")
 BUILDING = "-building"
 
 _NAME = re.compile(rb"[0-9a-f]{12}\.sqlite")
-"""What ``current`` may contain; anything else, above all a path, is ignored."""
+"""The valid content of ``current``; anything else, above all a path, is ignored."""
 
 _LONGEST_NAME = 64
 """How many bytes of ``current`` are read."""
