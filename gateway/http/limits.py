@@ -62,8 +62,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ``X-Forwarded-Proto`` headers are trusted; see ``gateway.http.peer``.
 
     ``probe_keep_s`` and ``integrity_keep_s`` are how long health reuses its last check of the blobs
-    and of the read model's file. ``upload_keys_remembered`` is the number of idempotency keys that
-    ``gateway.uploads.upload_keys`` keeps.
+    and of the read model's file and damaged files. ``upload_keys_remembered`` is the number of
+    idempotency keys that ``gateway.uploads.upload_keys`` keeps.
     """
 
     trusted_proxies: str = ""

@@ -182,7 +182,7 @@ class Hub:
 
     @contextmanager
     def subscribe(self, transport: Transport, client: str = "") -> "Generator[Subscriber]":
-        """Yield a subscriber, out of all rooms at the end; those of a ``client`` take turns."""
+        """Yield a subscriber. Subscribers of one ``client`` take turns."""
         subscriber = Subscriber(self, client)
         self._subscribers.add(subscriber)
         self.connections[transport] += 1

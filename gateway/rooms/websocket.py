@@ -327,9 +327,8 @@ class _Conversation:
         asked = parse_positions(last_event_id) if last_event_id else None
         replacements, own = self._hub.replacements, self._principal.own
         after = await self._hub.reached(asked, own)
-        begin = await self._hub.begin(
-            admissions[0], asked, own
-        )  # the others are of the same client
+        # The other admissions are of the same client.
+        begin = await self._hub.begin(admissions[0], asked, own)
         added = {admission.room for admission in admissions} - set(self._subscriber.rooms)
         if len(self._subscriber.rooms) + len(added) > self._deps.limits.rooms_per_socket:
             raise Refused("too-many-rooms", "Leave a room before you enter another.")

@@ -54,6 +54,7 @@ from gateway.uploads.original_repair import damage_of_original, restore
 from gateway.uploads.upload_keys import LIVES, REUSED, first_life, ids_of
 from gateway.uploads.upload_slots import Slots
 from store import log_context
+from store.blobs.damaged import Damage
 from store.blobs.interface import Blobs, Draft, original_key
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log.log import Log
@@ -143,9 +144,11 @@ async def _receive(
             command = _command(request, deps, form, draft, (blob_id, str(uuid.uuid4())))
             return await _record(request, deps, command, None, quota)
         photo, position = known
-        if await damage_of_original(deps, photo) is not None:
+        damage = await damage_of_original(deps, photo)
+        if damage is not None:
             await draft.commit()
-            position = await _restore_original(request, deps, photo, draft.key) or position
+            restored = await _restore_original(request, deps, photo, draft.key, damage)
+            position = restored or position
         return _duplicate(photo, position)
 
 
@@ -234,10 +237,10 @@ def _check_not_deleted(photo: Photo) -> None:
 
 
 async def _restore_original(
-    request: Asked, deps: Dependencies, photo: Photo, key: str
+    request: Asked, deps: Dependencies, photo: Photo, key: str, damage: Damage
 ) -> Position | None:
     try:
-        return await restore(request, deps, photo, key)
+        return await restore(request, deps, photo, key, damage)
     finally:
         await _discard(deps.blobs, key)
 

@@ -22,14 +22,12 @@ from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY, check
 from domain.rejections import QuotaBytes
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused, body_incomplete
-from gateway.http.query_guards import is_decimal
+from gateway.http.query_guards import SHOWN, is_decimal
 from gateway.uploads.filenames import clean
 from store.blobs.interface import Draft
 
 FILE = "file"
 FIELDS = ("sessionId", "pipeline", "priority")
-SHOWN = 40
-"""The most characters of a wrong name or value that an answer repeats."""
 SESSION_MAX = 128
 BOUNDARY_MAX = 200
 OVERHEAD_BYTES = 64 * 1024

@@ -37,13 +37,17 @@ async def damage_of_original(deps: Dependencies, photo: Photo) -> Damage | None:
     return found
 
 
-async def restore(request: Asked, deps: Dependencies, photo: Photo, source: str) -> Position | None:
+async def restore(
+    request: Asked, deps: Dependencies, photo: Photo, source: str, damage: Damage | None = None
+) -> Position | None:
     """Store the blob ``source``, which has the photo's bytes, as its original if that is damaged.
+
+    ``damage`` is that of the original, if the caller has just looked.
 
     Return the position of the event that records it. A failure is logged: if the original could
     not be stored, the client can send the bytes again.
     """
-    damage = await damage_of_original(deps, photo)
+    damage = damage or await damage_of_original(deps, photo)
     if damage is None:
         return None
     key, blobs = photo.keys[ORIGINAL], deps.blobs

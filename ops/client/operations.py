@@ -369,5 +369,5 @@ class Operations:
         return msgspec.json.decode(content, type=ClientQuota)
 
 
-def _quoted(stage: str) -> str:
-    return quote(stage, safe="")
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

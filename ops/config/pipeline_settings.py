@@ -11,11 +11,9 @@ from msgspec import Meta
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES
 from handlers.stage import ImageLimits, Recipe
-from ops.config.bounds import Count, Natural, Positive, Seconds
+from ops.config.bounds import FORMATS, Count, Natural, Positive, Seconds
 from ops.config.gateway_settings import GatewaySettings
 from ops.config.strategies import text_of
-
-REFUSED_FORMATS = r"^((JPEG|PNG|WebP|GIF|TIFF|AVIF|HEIC|HEIF)( (?=.)|$))*$"
 
 _IMAGES = ImageLimits()
 _RECIPE = Recipe()
@@ -87,7 +85,7 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
         Meta(
             description="Formats that are not decoded, such as 'HEIC HEIF', for a decoder with a "
             "vulnerability that no release has fixed yet.",
-            pattern=REFUSED_FORMATS,
+            pattern=FORMATS,
         ),
     ] = _IMAGES.refused_formats
     decoders: Annotated[

@@ -1,6 +1,10 @@
 """Describe in words which values a setting accepts."""
 
+import re
+
 from msgspec import inspect
+
+from ops.config.bounds import FORMATS
 
 
 def accepted(kind: inspect.Type) -> str:
@@ -20,6 +24,8 @@ def accepted(kind: inspect.Type) -> str:
             return "a whole number" + _range(kind)
         case inspect.FloatType():
             return "a number" + _range(kind)
+        case inspect.StrType(pattern=pattern) if pattern == FORMATS:
+            return f"names of {', '.join(re.findall(r'[A-Z][A-Za-z]+', FORMATS))}, with spaces"
         case inspect.StrType(pattern=str(pattern)):
             *schemes, last = (
                 pattern.removeprefix("^(").removesuffix(")://").replace("\\", "").split("|")

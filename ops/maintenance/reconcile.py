@@ -225,7 +225,7 @@ async def compare(
     before = time.time() - older_than_s
     everything = await blobs.keys("")
     listed = [blob for blob in everything if _may_be_named(blob.key)]
-    drafts = await blobs.keys("drafts")
+    drafts = await blobs.keys(DRAFTS)
     with_trace = {key for draft in drafts if (key := _traced(draft)) is not None}
     named = await names(log)
     unnamed = [blob for blob in listed if blob.modified < before and blob.key not in named]
@@ -304,7 +304,7 @@ async def remove(blobs: Blobs, found: Comparison, *, orphans: bool, superseded: 
     for blob in (*found.unnamed, *more):
         await blobs.delete(blob.key)
     for draft in found.drafts:
-        await blobs.clear(Leftover(draft=draft.key.removeprefix("drafts/"), key=None))
+        await blobs.clear(Leftover(draft=draft.key.removeprefix(f"{DRAFTS}/"), key=None))
 
 
 async def record_removed(log: Log, blobs: Blobs, context: Context) -> int:
@@ -371,7 +371,7 @@ async def _has_lost(blobs: Blobs, named: Names, key: str) -> bool:
 
 def _traced(draft: Blob) -> str | None:
     """Return the key of the blob that the draft became, or None."""
-    return traced(draft.key.removeprefix("drafts/"))[1]
+    return traced(draft.key.removeprefix(f"{DRAFTS}/"))[1]
 
 
 def _may_be_named(key: str) -> bool:

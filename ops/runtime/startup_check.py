@@ -12,7 +12,6 @@ It is a separate process, because its libraries would stay in the supervisor's m
 import asyncio
 import contextlib
 import logging
-import os
 import sys
 
 import anyio
@@ -67,7 +66,7 @@ def main() -> int:
     logging.disable()  # the roles check the same, and log it
     try:
         with contextlib.suppress(Unavailable):
-            anyio.run(_check, load(os.environ).settings)
+            anyio.run(_check, load().settings)
     except Full as error:
         say(f"PHOTOLOG_DATA: {error}: free some space, and start again")
         return WRONG

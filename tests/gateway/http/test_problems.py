@@ -39,8 +39,9 @@ def test_every_code_in_the_sources_is_in_the_table() -> None:
     # A WebSocket sends codes in messages of its own, not in problems.
     sources = [file.read_text("utf-8") for file in files if file.name != "websocket.py"]
     used = re.findall(r'(?:Refused|AuthError)\(\s*"([a-z-]+)"', "".join(sources))
+    used += re.findall(r'\bcode="([a-z-]+)"', "".join(sources))
 
-    assert "log-full" in used
+    assert {"log-full", "scope-required"} <= set(used)
     assert set(used) <= set(PROBLEMS)
 
 

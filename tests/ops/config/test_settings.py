@@ -66,6 +66,11 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("PHOTOLOG_STALLED_AFTER_S", "0", "a number above 0, at most 86400"),
         ("PHOTOLOG_STALLED_AFTER_S", "nan", "a number above 0"),
         ("PHOTOLOG_LOG_FORMAT", "xml", "one of json, text"),
+        (
+            "PHOTOLOG_REFUSED_FORMATS",
+            "WEBP",
+            "names of JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF",
+        ),
         ("PHOTOLOG_REDIS_URL", "localhost:6379", "a URL that begins with redis://"),
     ],
 )
