@@ -57,7 +57,7 @@ async def in_log(log: Log, position: Position) -> bool:
     """
     if position == Position.start(position.partition):
         return True
-    found = await log.read(_before(position), count=1, safe=False)
+    found = await log.read(position.before, count=1, safe=False)
     return bool(found) and found[0].position == position
 
 
@@ -150,9 +150,3 @@ class _Meter:
         begin, length = self._spans[position.partition]
         self._done[position.partition] = min(position.ms - begin, length)
         self._progress(sum(self._done.values()), sum(length for _, length in self._spans.values()))
-
-
-def _before(position: Position) -> Position:
-    if position.seq > 0:
-        return position._replace(seq=position.seq - 1)
-    return position._replace(ms=position.ms - 1, seq=2**64 - 1)

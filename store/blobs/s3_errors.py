@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from xml.etree.ElementTree import ParseError  # what the SDK raises
 
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.error import MinioException, S3Error, ServerError
 from urllib3 import exceptions as http
 
 from store.errors import Denied, Exists, Full, Missing, StoreError, Unavailable
@@ -45,7 +45,7 @@ def translated(endpoint: str, bucket: str, key: str = "") -> Generator[None]:
     except ServerError as error:
         message = f"{endpoint} answered with status {error.status_code}"
         raise Unavailable(message) from error
-    except (InvalidResponseError, MinioException, ParseError) as error:
+    except (MinioException, ParseError) as error:
         if endpoint.startswith("http:") and "HTTPS" in str(error):
             raise Denied(f"{endpoint} expects TLS: use https://", "endpoint") from error
         raise Unavailable(f"{endpoint} does not answer like an S3 server: {error}") from error

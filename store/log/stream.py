@@ -58,10 +58,10 @@ class Stream:
         block_ms: int | None = None,
         safe: bool = True,
     ) -> list[Recorded]:
-        """The next events of ``after``'s partition; waits up to ``block_ms`` for the first one.
+        """Return the next events after ``after`` in its partition; wait ``block_ms`` for the first.
 
-        Empty only where no event follows. Events that are not ``safe`` are only to be counted, or
-        looked for: nothing may rest on them.
+        The list is empty only if no event follows. Without ``safe``, a failover may take back what
+        is returned: use it only to count or to look something up.
 
         Raises:
             Unavailable: no answer, or what follows is not known to be safe.

@@ -109,9 +109,11 @@ class Lanes:
         self._claims += 1
         turns = await self._turns.claim(partition, count, _order(self._claims), request)
         found = [(each.lane_key, each.stage, each.entry_id, each.body, 1) for each in turns]
-        clients = {(each.lane_key, each.entry_id.decode()): each.clients for each in turns}
+        clients = {(each.lane_key, each.entry_id): each.clients for each in turns}
         return [
-            msgspec.structs.replace(each, clients=clients[each.claim.lane_key, each.claim.entry_id])
+            msgspec.structs.replace(
+                each, clients=clients[each.claim.lane_key, each.claim.entry_id.encode()]
+            )
             for each in await self._decoded(partition, found)
         ]
 

@@ -103,7 +103,7 @@ class Client(Redis):
                 await super().execute_command("PING")  # pyright: ignore[reportUnknownMemberType] # untyped
 
     def lua(self, name: str, wait: "Wait | None" = None) -> "Script":
-        """Return the script in ``<name>.lua`` of this package."""
+        """Return the script in ``store/<name>.lua``."""
         text = resources.files("store").joinpath(f"{name}.lua").read_text("utf-8")
         return Script(self, text, wait)
 
