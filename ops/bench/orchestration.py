@@ -68,14 +68,21 @@ async def _orchestrate(server: Server, fleet: int) -> tuple[float, float]:
     log = await _log(server)
     for _ in range(PHOTOS):
         await log.execute(upload(key=ORIGINAL), client_id=CLIENT, context=context())
+    position = await log.end(0)
     with _workers(server, log, fleet) as workers:
+        # The first worker has begun before the last one is ready.
+        position, early = await _completed(log, position, until=await log.end(0))
         before = _cpu_s(server, workers)
         began = time.perf_counter()
-        await _ended(log, PHOTOS)
+        counted = PHOTOS - early
+        left = counted
+        while left > 0:
+            position, completed = await _completed(log, position)
+            left -= completed
         took_s = time.perf_counter() - began
         used_s = _cpu_s(server, workers) - before
     await log.redis.aclose()
-    return PHOTOS / took_s, 1000 * used_s / PHOTOS
+    return counted / took_s, 1000 * used_s / counted
 
 
 async def _overtake(server: Server) -> tuple[list[float], int]:
@@ -120,12 +127,17 @@ async def _ends_of_urgent(log: Log, position: Position, count: int) -> tuple[dic
     return ended, done
 
 
-async def _ended(log: Log, count: int) -> None:
-    position = await log.end(0)
-    while count > 0:
+async def _completed(
+    log: Log, position: Position, *, until: Position | None = None
+) -> tuple[Position, int]:
+    """Count the photos completed after ``position``, up to ``until`` or in the next events."""
+    completed = 0
+    while True:
         for recorded in await log.read(position, block_ms=1_000):
             position = recorded.position
-            count -= recorded.event.type == END
+            completed += recorded.event.type == END
+        if until is None or position >= until:
+            return position, completed
 
 
 async def _log(server: Server) -> Log:
