@@ -15,7 +15,6 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 
-import anyio
 import msgspec
 
 from domain.photo.commands import (
@@ -47,11 +46,11 @@ from store.errors import Full, Lost, Missing, StoreError, Unavailable
 from store.log.control import ControlLog
 from store.log.log import Claim, Loaded, Log
 from store.log.outcome import Appended, Unchanged
+from store.outage import PAUSE_S, Outage
 from store.queue.lanes import Claimed
 
 logger = logging.getLogger("photolog.worker")
 
-PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
 """The longest pause before another try to write to a storage that is full."""
 
@@ -116,17 +115,15 @@ class Attempts:
         """
         task, progress = claimed.task, _Progress()
         log_context.begin(subject_of(task))
-        pause_s = PAUSE_S
+        outage = Outage(logger, f"{task.stage} of {task.photo_id} is waiting")
         try:
             while True:
                 try:
                     await self._attempt(claimed, progress)
                     return progress.decoder_s
                 except (Unavailable, Full) as error:
-                    logger.warning("%s of %s is waiting: %s", task.stage, task.photo_id, error)
-                    await anyio.sleep(max(pause_s, error.retry_after_s))
-                    is_full = isinstance(error, Full)
-                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if is_full else PAUSE_S
+                    longest_s = LONGEST_PAUSE_S if isinstance(error, Full) else PAUSE_S
+                    await outage.wait(error, longest_s=longest_s, least_s=error.retry_after_s)
         except Lost:
             logger.info("%s of %s was taken over by another worker", task.stage, task.photo_id)
         except Exception:

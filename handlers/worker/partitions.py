@@ -22,6 +22,7 @@ from handlers.worker.wakeup import Wakeup
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log
+from store.outage import PAUSE_S, Outage
 from store.queue.lanes import Claimed, Lanes
 from store.queue.turns import GRACE_MS
 
@@ -32,9 +33,6 @@ ANSWER_S = 0.5
 
 LOOK_IN_VAIN_MS = 200
 """The charge for asking a partition without tasks, so that others are asked too."""
-
-PAUSE_S = 0.5
-"""The pause before another try with a partition that failed."""
 
 
 class Partitions:
@@ -69,7 +67,7 @@ class Partitions:
         """Start using each partition as soon as it answers; ``tasks`` runs the background work."""
         self._tasks = tasks
         for partition in self._away:
-            self._keep("claims", partial(self._rejoin, partition), partition)
+            self._keep("claims", partial(self._rejoin, partition, _outage(partition)), partition)
 
     def is_silent(self, partition: int) -> bool:
         """Return whether the partition has not answered yet, failed last, or its server is late."""
@@ -122,8 +120,7 @@ class Partitions:
             try:
                 claimed.extend(await self._lanes.claim(partition, 1, request))
             except StoreError as error:
-                logger.warning("partition %d is waiting: %s", partition, error)
-                self._miss(partition)
+                self._miss(partition, error)
             answered.set()
             if self._late.pop(partition, None) is not None:
                 self.hold(partition, claimed)
@@ -144,28 +141,27 @@ class Partitions:
             logger.warning(
                 "a task of partition %d could not be put back: %s", held.partition, error
             )
-            self._miss(held.partition)
+            self._miss(held.partition, error)
 
-    def _miss(self, partition: int) -> None:
+    def _miss(self, partition: int, error: StoreError) -> None:
         """Leave the partition out until it answers and tasks of a lost reply are recalled."""
         if partition not in self._away:
             self._away.add(partition)
-            self._keep("claims", partial(self._rejoin, partition, PAUSE_S), partition)
+            outage = _outage(partition)
+            outage.note(error)
+            self._keep("claims", partial(self._rejoin, partition, outage, PAUSE_S), partition)
 
-    async def _rejoin(self, partition: int, pause_s: float = 0.0) -> None:
+    async def _rejoin(self, partition: int, outage: Outage, pause_s: float = 0.0) -> None:
         """Use the partition again once it answers; if all were away, load the limits first."""
-        warned = False
+        await anyio.sleep(pause_s)
         while partition in self._away:
-            await anyio.sleep(pause_s)
             try:
                 if len(self._away) == self._log.partitions:
                     await self._limits.load()
                 await self._lanes.prepare(partition)
                 recalled = await self._lanes.recall(partition)
             except StoreError as error:
-                if not warned:
-                    logger.warning("waiting for the lanes of partition %d: %s", partition, error)
-                warned, pause_s = True, PAUSE_S
+                await outage.wait(error)
             else:
                 self._away.discard(partition)
                 self.hold(partition, recalled)
@@ -173,3 +169,7 @@ class Partitions:
     def _keep(self, name: str, work: Callable[[], Awaitable[None]], partition: int) -> None:
         part = f"partition {partition}"
         self._tasks.start_soon(partial(self._background.keep, name, work, part=part))
+
+
+def _outage(partition: int) -> Outage:
+    return Outage(logger, f"partition {partition} is waiting")

@@ -10,13 +10,11 @@ from domain.pipeline.control_events import Rate
 from store.errors import Unavailable
 from store.log.control import ControlLog
 from store.log.log import Log
+from store.outage import PAUSE_S
 from store.queue.rates import Rates
 
 ANSWER_S = 0.5
 """How long to wait for the reply about a token."""
-
-PAUSE_S = 0.5
-"""The pause before another try to take a token, after one that failed."""
 
 
 class StageLimits:

@@ -31,6 +31,7 @@ from handlers.worker.wakeup import Wakeup
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Claim, Log
+from store.outage import PAUSE_S, Outage
 from store.queue import liveness
 from store.queue.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
 from store.queue.recovery import refill
@@ -44,9 +45,6 @@ ERASURE_LOOK_S = 0.25
 WAIT_MS = 1_000
 LOOK_S = 0.5
 """How often a worker looks for changes that operators made."""
-
-PAUSE_S = 0.5
-"""The pause before another try, while Redis is unavailable."""
 
 SHORTEST_PAUSE_S = 0.02
 HAND_BACK_S = 2.0
@@ -95,13 +93,15 @@ class TaskSource:
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
         """Start to claim, refresh and take over; ``tasks`` runs this work in the background."""
         self._partitions.begin(tasks)
-        controls = partial(self._run_periodically, self._follow, "controls could not be read")
+        controls = partial(
+            self._run_periodically, self._follow, Outage(logger, "controls could not be read")
+        )
         tasks.start_soon(self._background.keep, "controls", controls)
         for partition in range(self._log.partitions):
             keep = partial(self._keep_claims, partition)
-            trouble = f"claims of partition {partition} could not be refreshed"
+            outage = Outage(logger, f"claims of partition {partition} could not be refreshed")
             for name, work in (
-                ("claim keeper", partial(self._run_periodically, keep, trouble)),
+                ("claim keeper", partial(self._run_periodically, keep, outage)),
                 ("lane watch", partial(self._watch, partition)),
                 ("timers", partial(self._promote_due, partition)),
             ):
@@ -119,7 +119,7 @@ class TaskSource:
 
     async def next(self) -> HeldTask | None:
         """Wait for a task and a slot for it, and return the task; None when stopping."""
-        warned = False
+        outage = Outage(logger, "waiting for the lanes")
         while not self._stopping.is_set():
             woken = self._wakeup.renew()
             wait_s = WAIT_MS / 1000
@@ -132,12 +132,9 @@ class TaskSource:
                         return held
                     self._idle.set()
                     wait_s = min(wait_s, self._limits.wait_s or wait_s)
-                warned = False
+                outage.over()
             except StoreError as error:
-                if not warned:
-                    logger.warning("waiting for the lanes: %s", error)
-                warned = True
-                await anyio.sleep(PAUSE_S)
+                await outage.wait(error)
                 continue
             with anyio.move_on_after(wait_s):
                 await woken.wait()
@@ -282,15 +279,13 @@ class TaskSource:
             self._lanes.lost.add(partition)
             raise
 
-    async def _run_periodically(self, work: Callable[[], Awaitable[float]], trouble: str) -> None:
-        """Repeat the work, pausing for the seconds that it returns; log an outage once."""
-        warned = False
+    async def _run_periodically(self, work: Callable[[], Awaitable[float]], outage: Outage) -> None:
+        """Repeat the work, pausing for the seconds that it returns."""
         while True:
             try:
                 pause_s = await work()
-                warned = False
             except StoreError as error:
-                if not warned:
-                    logger.warning("%s: %s", trouble, error)
-                warned, pause_s = True, PAUSE_S
-            await anyio.sleep(pause_s)
+                await outage.wait(error)
+            else:
+                outage.over()
+                await anyio.sleep(pause_s)

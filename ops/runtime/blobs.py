@@ -9,7 +9,7 @@ from ops.config.settings import Settings, variable_of
 from ops.config.validation import check_blobs
 from ops.errors import UserError
 from ops.process.lock import machine
-from ops.runtime.waiting import Waiting
+from ops.runtime.waiting import outage_of
 from ops.telemetry.logs import starting
 from store.blobs.disk import make_folder
 from store.blobs.interface import Blobs, Readable
@@ -127,7 +127,7 @@ def server_of(settings: Settings) -> "Server":
 
 
 async def _prepare(blobs: "MinioBlobs", *, patient: bool) -> None:
-    waiting = Waiting("the bucket")
+    outage = outage_of("the bucket")
     while True:
         try:
             return await blobs.prepare()
@@ -136,4 +136,4 @@ async def _prepare(blobs: "MinioBlobs", *, patient: bool) -> None:
         except Unavailable as error:
             if not patient:
                 raise
-            await waiting.pause(error)
+            await outage.wait(error, least_s=error.retry_after_s)

@@ -44,12 +44,12 @@ from ops.process.embedded_valkey import Valkey
 from ops.process.lock import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.process.supervised_process import SupervisedProcess
 from ops.runtime import startup_check
-from ops.runtime.waiting import Reminder
 from ops.telemetry import gauges
 from ops.telemetry.metrics import Metrics
 from ops.telemetry.metrics_server import forget, metrics_served
 from store.background import Background
 from store.blobs.disk import make_folder
+from store.outage import Reminder
 
 logger = logging.getLogger("photolog.supervisor")
 
