@@ -34,10 +34,11 @@ from handlers.decoder.protocol import (
     Setup,
     frame,
 )
-from handlers.decoder.sandbox import die_with, enter
+from handlers.decoder.sandbox import enter
 from handlers.decoder.warmup import prepare_decoders, warm_up
 from handlers.imaging.cost import Cost, TooCostly
 from handlers.imaging.picture import Picture, load
+from handlers.parent_death import die_with
 from handlers.registry import ORIGINAL, Stage, find_stages
 from handlers.stage import BadImage, Output, StageContext, StageFailure
 

@@ -2,7 +2,7 @@
 
 The supervisor restarts each process that ends, with back-off. It stops them in the order in which
 work flows: gateway, workers, projector, Valkey. None outlives the supervisor (see
-``ops.process.parent_death``). The supervisor itself listens, and passes the socket to the gateway:
+``handlers.parent_death``). The supervisor itself listens, and passes the socket to the gateway:
 while a gateway restarts, callers wait in the socket's queue and are not refused.
 
 | path in the data folder | content |
