@@ -16,11 +16,11 @@ import sys
 
 import anyio
 
+from handlers.parent_death import bound_to_parent
 from ops.config.loading import environment_of, load
 from ops.config.settings import Settings
 from ops.errors import UserError
 from ops.event_format import say
-from handlers.parent_death import bound_to_parent
 from store.errors import Full, StoreError, Unavailable
 
 WRONG = 78

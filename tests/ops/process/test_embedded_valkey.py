@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ops.process.embedded_valkey import Valkey, url_in
 from handlers.parent_death import bound_to_parent
+from ops.process.embedded_valkey import Valkey, url_in
 from store.redis.connection import connect
 from tests.ops.systems import wait_until
 
