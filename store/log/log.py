@@ -72,7 +72,8 @@ class Log(States):
         self.observe: AppendObserver = ignore
         self.guarantee = Guarantee(wait=wait)
         self.answered = Answered(self, partitions, Remembering().answers_remembered)
-        self._content_hashes = ContentHashes(self, Append(redis, keys, log_id, wait))
+        self._content_hashes = ContentHashes(self)
+        self.append = Append(self, log_id, self._content_hashes)
 
     @classmethod
     async def open(
@@ -236,10 +237,6 @@ class Log(States):
             self.observe(ObservedAppend(events=outcome.events, began_ns=began_ns, seconds=seconds))
         return outcome
 
-    async def send(self, request: AppendRequest) -> list[bytes]:
-        """Send one append, see ``append.lua`` for the replies; raises Unavailable."""
-        return await self._content_hashes.send(request)
-
     async def _append_to(self, loaded: Loaded, chained: Chained, given: Given) -> Outcome | None:
         """Append what was decided and remember the answer; None on a conflict."""
         if not chained.events and given.claim is None:
@@ -248,7 +245,7 @@ class Log(States):
         photo = loaded.photo
         for event in chained.events:
             photo = evolve(photo, event)
-        reply = await self.send(request_for(given, self.keys, loaded, chained, photo))
+        reply = await self.append.send(request_for(given, self.keys, loaded, chained, photo))
         outcome = await self._outcome(reply, loaded, chained, photo, given)
         match outcome:
             case Appended(after=after) | Unchanged(after=after):
@@ -322,7 +319,8 @@ class Log(States):
         if photo is None or position is None or photo.sha256 != sha256:
             logger.warning("the content hashes of a client are damaged; folding them again")
             await self._forget_key(given)
-            await self._content_hashes.restore(given.partition, given.client_id)
+            async with self._content_hashes.restoring:
+                await self._content_hashes.restore(given.partition, given.client_id)
             return None
         match command, photo:
             case UploadPhoto(key=key), Photo(keys={"original": stored}) if key == stored:
@@ -340,7 +338,7 @@ class Log(States):
     async def acknowledge(self, task: Task, claim: Claim) -> None:
         """Drop a task whose result is not needed; raises Lost and Unavailable."""
         partition = self.partition_of(task.client_id)
-        reply = await self.send(
+        reply = await self.append.send(
             AppendRequest(
                 partition=partition,
                 state_key=self.keys.photo(partition, task.photo_id),
