@@ -117,13 +117,25 @@ class Checks:
 
     async def _read_model(self) -> Check:
         await self._deps.reader.query(checkpoints.get, 0)
-        try:
-            partitions = range(self._deps.log.partitions)
-            lag = max([await lag_ms(self._deps, partition) for partition in partitions])
-        except Unavailable:  # the check of Redis reports it
+        lags: list[int] = []
+        failures: list[StoreError] = []
+
+        async def ask(partition: int) -> None:
+            try:
+                lags.append(await lag_ms(self._deps, partition))
+            except StoreError as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as group:
+            for partition in range(self._deps.log.partitions):
+                group.start_soon(ask, partition)
+        for error in failures:
+            if not isinstance(error, Unavailable):
+                raise error
+        if failures:  # the check of Redis reports them
             return Check(status="ok")
-        late = lag > self._limits.degraded_lag_s * 1000
-        return Check(status="degraded" if late else "ok", lag_ms=lag)
+        late = max(lags) > self._limits.degraded_lag_s * 1000
+        return Check(status="degraded" if late else "ok", lag_ms=max(lags))
 
     async def _sqlite(self) -> Check:
         check = await self._read_model()

@@ -15,7 +15,9 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
+from domain.photo.results import ORIGINAL
 from domain.photo.state import Photo
+from domain.pipeline.failures import BLOB_DAMAGED, BLOB_MISSING
 from gateway.http.intact import intact
 from projections.models import dead_letters
 from store.blobs import damaged
@@ -26,9 +28,6 @@ from store.log.log import Log
 from store.sqlite.reader import Reader
 
 logger = logging.getLogger("photolog.gateway")
-
-MISSING, ALTERED = "blob-missing", "blob-damaged"
-"""Error codes of jobs whose file was missing, or whose original was altered."""
 
 LETTERS = 3
 """Dead letters of each code that one look examines: an original may be as large as an upload."""
@@ -111,14 +110,14 @@ async def look_again(log: Log, blobs: Blobs, reader: Reader) -> None:
 
 async def _note_dead_letters(log: Log, blobs: Blobs, reader: Reader) -> None:
     known = {file.key for file in await damaged.noted(log)}
-    for code in (MISSING, ALTERED):
+    for code in (BLOB_MISSING, BLOB_DAMAGED):
         for letter in await reader.query(dead_letters.of_code, code, LETTERS):
             photo = (await log.load(letter.photo_id, letter.client_id)).photo
             if photo is None or photo.deleted:
                 continue
             for name, key in photo.keys.items():
-                reads = code == ALTERED and name == damaged.ORIGINAL
-                if key in known or not (reads or code == MISSING):
+                reads = code == BLOB_DAMAGED and name == ORIGINAL
+                if key in known or not (reads or code == BLOB_MISSING):
                     continue
                 sha256 = photo.sha256 if reads else None
                 found = await damage_of(blobs, key, sha256, photo.holding.sizes[name])
@@ -140,7 +139,7 @@ async def _is_there(blobs: Blobs, key: str) -> bool:
 
 
 async def _examine(log: Log, blobs: Blobs, file: DamagedFile, photo: Photo, name: str) -> None:
-    sha256 = photo.sha256 if name == damaged.ORIGINAL else file.sha256
+    sha256 = photo.sha256 if name == ORIGINAL else file.sha256
     found = await damage_of(blobs, file.key, sha256, photo.holding.sizes[name])
     if found is None:
         await damaged.forget(log, [file.key])

@@ -303,10 +303,10 @@ async def _find_existing(log: Log, sha256: str, client_id: str) -> tuple[Photo, 
 async def _repeated(log: Log, position: Position, sha256: str) -> Response[Upload]:
     """Answer as the first time, from the event that the key's upload recorded."""
     with naming_the_log(log, RECORDED_BEFORE):
-        found = await log.read(position.before, count=1)
-    if not found or found[0].position != position:
+        found = await log.at(position)
+    if found is None:
         raise Corrupt(f"the event at {position} is not in the log")
-    first = found[0].event.data
+    first = found.event.data
     if not isinstance(first, PhotoUploaded) or first.sha256 != sha256:
         raise Refused("idempotency-key-reused", REUSED)
     _log_existing(first.photo_id, first.job_id)

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from gateway.http.problems import Refused
 from projections.models import photos
 from store.errors import Unavailable
-from store.log.append import IDEMPOTENCY_TTL_S
+from store.log.content_hashes import IDEMPOTENCY_TTL_S
 from store.sqlite.reader import Reader
 
 UPLOADS = uuid.UUID("928f8fa0-ce28-4398-a4a3-25af0f477f11")

@@ -27,14 +27,14 @@ from domain.photo.commands import (
 )
 from domain.photo.events import Context, iso
 from domain.photo.holdings import replaced
-from domain.photo.results import Rendition
+from domain.photo.results import ORIGINAL, Rendition
 from domain.photo.state import Photo, is_current
 from domain.pipeline.control import RaiseAlert
-from domain.pipeline.failures import Category
+from domain.pipeline.failures import BLOB_DAMAGED, BLOB_MISSING, Category
 from domain.pipeline.retries import Strategies, delay_s, escalates, strategy_of
 from domain.pipeline.stages import ERASURE, Task
 from handlers.decoder.pool import DecoderPool
-from handlers.registry import ORIGINAL, Stage
+from handlers.registry import Stage
 from handlers.stage import Made, Output, StageFailure
 from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
 from handlers.worker.photo_cache import PhotoCache
@@ -56,8 +56,7 @@ LONGEST_PAUSE_S = 5.0
 
 LEVELS = {"none": logging.INFO, "warn": logging.WARNING}
 DECODERS_STOPPED = "decoders-stopped"
-MISSING = "blob-missing"
-DAMAGES: dict[str, Damage] = {MISSING: "missing", "blob-damaged": "altered"}
+DAMAGES: dict[str, Damage] = {BLOB_MISSING: "missing", BLOB_DAMAGED: "altered"}
 """The damage to the file that a stage needs, by the code of the failure."""
 
 STALLED = StageFailure(
@@ -242,7 +241,7 @@ class Attempts:
                 )
         except (Missing, KeyError) as error:
             message = f"The {stage.needs} is not in the blob store."
-            raise StageFailure(Category.DATA, MISSING, message) from error
+            raise StageFailure(Category.DATA, BLOB_MISSING, message) from error
 
     async def _note_damage(self, photo: Photo, task: Task, failure: StageFailure) -> None:
         """Make the health check report at once a file that is missing or altered."""

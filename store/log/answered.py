@@ -138,12 +138,12 @@ class Answered:
 
     async def _is_in_log(self, answer: Answer) -> bool:
         """Return whether the log has the event; another one may have taken its position."""
-        entries = await self._stream.read(answer.position.before, count=1, safe=False)
-        if not entries or entries[0].position != answer.position:
+        found = await self._stream.at(answer.position, safe=False)
+        if found is None:
             return False
         if not answer.digest:
-            return entries[0].event.data.photo_id == answer.photo_id
-        return codec.digest(entries[0].body) == answer.digest
+            return found.event.data.photo_id == answer.photo_id
+        return codec.digest(found.body) == answer.digest
 
 
 def _position_of(answer: Answer) -> Position:

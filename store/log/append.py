@@ -10,13 +10,11 @@ from domain.photo.state import Photo
 from store.keys import Keys
 from store.log import codec
 from store.log.chain import Chained
-from store.log.content_hashes import ContentHashes
+from store.log.content_hashes import IDEMPOTENCY_TTL_S, ContentHashes
 from store.log.identity import claim
 from store.log.outcome import Loaded
 from store.log.stream import Stream
 from store.redis.connection import translated
-
-IDEMPOTENCY_TTL_S = 24 * 3600
 
 STRANGE, UNSURE = [b"strange"], [b"unsure"]
 """Replies of a server with another log or none, and without a client's content hashes or usage."""

@@ -28,6 +28,8 @@ from store.log.position import Position
 from store.log.stream import Recorded, Stream
 from store.redis.connection import Client, translated
 
+IDEMPOTENCY_TTL_S = 24 * 3600
+
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
     """``idempotency_keys`` counts unexpired keys; the first of them expires in ``expires_ms``."""
@@ -73,7 +75,8 @@ class ContentHashes:
                     keys.clients(partition),
                     keys.sha256(partition, client_id),
                     keys.commands(partition, client_id),
-                ]
+                ],
+                args=[IDEMPOTENCY_TTL_S * 1000],
             )
             if not reply:
                 return None

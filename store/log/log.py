@@ -305,8 +305,8 @@ class Log(States):
         """Return the earlier command; None if the log lacks the event that its key names."""
         photo_id = first.decode(errors="replace")
         position = Position.of_entry(given.partition, end)
-        found = await self.read(position.before, count=1, safe=False)
-        if found and found[0].position == position and found[0].event.data.photo_id == photo_id:
+        found = await self.at(position, safe=False)
+        if found is not None and found.event.data.photo_id == photo_id:
             return Repeated(photo_id=photo_id, position=position)
         await self._forget_key(given)
         return None
