@@ -193,6 +193,7 @@ class TestRedis:
         server.enter_context(valkey(own_folder))
         command = await uploaded(log, blobs, b"nothing that is read", "quick_processing")
         runs: list[StageRun] = []
+        types: list[str] = []
 
         class Stopping(Scripted):
             """Stops the server while the first stage runs."""
