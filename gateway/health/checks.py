@@ -29,9 +29,9 @@ from gateway.health.blob_check import BlobCheck
 from gateway.health.redis_check import RedisCheck
 from gateway.health.results import Check, FailureLog, reason_for
 from gateway.http.connections import Connections
-from gateway.queries.cached_probe import CachedProbe
 from gateway.queries.reading import lag_ms
 from gateway.rooms.hub import Hub
+from gateway.state.cached_probe import CachedProbe
 from projections.models import checkpoints
 from store.background import STEADY_S
 from store.errors import Corrupt, StoreError, Unavailable
@@ -63,7 +63,7 @@ class Checks:
         self._redis = RedisCheck(deps)
         self._blobs = BlobCheck(deps, self._failures)
         self._examined = CachedProbe(self._examine_file, deps.limits.integrity_keep_s)
-        self._flaws = CachedProbe(self._find_flaws, LIBRARIES_KEPT_S)
+        self._flaws = CachedProbe(deps.known_flaws, LIBRARIES_KEPT_S)
 
     async def serving(self) -> dict[str, Check]:
         """Check what serving needs; cheap enough for a load balancer that asks every second."""
@@ -224,6 +224,3 @@ class Checks:
         if flaws is None:
             return Check(status="ok", reason="not examined yet")
         return Check(status="degraded" if flaws else "ok", reason="; ".join(flaws) or None)
-
-    async def _find_flaws(self) -> list[str]:
-        return await self._deps.known_flaws()

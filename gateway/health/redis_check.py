@@ -7,7 +7,7 @@ import anyio
 
 from gateway.dependencies import Dependencies
 from gateway.health.results import Check, elapsed_ms
-from gateway.limits.log_room import is_full
+from gateway.state.log_memory import is_full
 from store.errors import Replaced, StoreError, Unavailable
 from store.log.foreign import noted
 from store.log.position import Position
@@ -21,7 +21,7 @@ class RedisCheck:
 
     def __init__(self, deps: Dependencies) -> None:
         self._log = deps.log
-        self._log_room = deps.log_room
+        self._log_room = deps.log_memory
         self._limits = deps.limits
 
     async def check(self) -> Check:
