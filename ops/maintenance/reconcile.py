@@ -41,7 +41,7 @@ from domain.photo.events import (
 from domain.photo.holdings import Holding, fold
 from domain.photo.results import Rendition
 from domain.pipeline.control_events import AlertRaised
-from ops.runtime import log_ownership
+from ops.maintenance import log_ownership
 from projections import data_loss
 from store.blobs import damaged
 from store.blobs.damaged import NOTED_MAX, Damage

@@ -52,7 +52,8 @@ async def check(settings: Settings, environment: dict[str, str]) -> None:
 
 
 async def _check(settings: Settings) -> None:
-    from ops.runtime import log_ownership, wiring  # noqa: PLC0415 # the supervisor needs neither
+    from ops.maintenance import log_ownership  # noqa: PLC0415 # the supervisor needs none of them
+    from ops.runtime import wiring  # noqa: PLC0415
     from ops.runtime.blobs import open_store  # noqa: PLC0415
 
     async with (

@@ -16,10 +16,10 @@ from ops import memory
 from ops.config.loading import shown
 from ops.config.settings import Settings, variable_of
 from ops.errors import UserError
+from ops.maintenance import log_ownership
 from ops.maintenance.bundled import known_flaws
 from ops.maintenance.reconcile import settle
 from ops.process.embedded_valkey import url_in
-from ops.runtime import log_ownership
 from ops.runtime.blobs import open_store
 from ops.runtime.durability import guarantee_of
 from ops.runtime.waiting import outage_of, until_available
