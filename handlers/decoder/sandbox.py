@@ -24,6 +24,7 @@ from pathlib import Path
 import msgspec
 
 from handlers.decoder import landlock, seccomp
+from handlers.decoder.settings import Sandbox
 from handlers.parent_death import die_with
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
@@ -45,17 +46,6 @@ MAX_THREADS = 1_024
 
 NO_NEW_PRIVILEGES, OWN_USER = "no-new-privileges", "own-user"
 LANDLOCK, SECCOMP = "landlock", "seccomp"
-
-
-class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
-    """The rights to give up besides those that are always given up.
-
-    ``user`` is the name or number of the user to become; if empty, stay the worker's user.
-    """
-
-    seccomp: bool = True
-    landlock: bool = True
-    user: str = "nobody"
 
 
 class Confinement(msgspec.Struct, frozen=True, kw_only=True):

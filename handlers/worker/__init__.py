@@ -10,6 +10,7 @@
 | ``stage_limits`` | what operators allow: pauses, concurrency, rates |
 | ``attempts`` | one attempt of a task: run the stage, store renditions, record result or failure |
 | ``photo_cache`` | photos as this worker's last appends left them |
+| ``settings`` | the bounds of a worker and their defaults |
 | ``observing`` | what metrics, logs and traces learn of each run |
 
 Turns: ``store.queue.turns`` decides between the clients of a partition, ``partitions`` between

@@ -8,7 +8,6 @@ from functools import partial
 
 import anyio
 import anyio.abc
-import msgspec
 
 from domain.pipeline.retries import STRATEGIES, Strategies
 from domain.pipeline.stages import ERASURE, ROOT
@@ -18,26 +17,13 @@ from handlers.worker.attempts import Attempts
 from handlers.worker.dispatcher import Dispatcher
 from handlers.worker.held_tasks import HeldTask
 from handlers.worker.observing import RunObserver
+from handlers.worker.settings import WorkerSettings
 from handlers.worker.task_source import TaskSource
 from store.background import Background
 from store.blobs.interface import Blobs
 from store.log.log import Log
 from store.observing import ignore
 from store.queue.lanes import Lanes
-
-
-class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one worker; times in seconds. ``client_concurrency`` bounds the tasks of one client
-    among those of ``concurrency``; None sets no such bound."""
-
-    concurrency: int = 3
-    client_concurrency: int | None = None
-    stalled_after_s: float = 30.0
-    max_stalls: int = 1
-    stage_timeout_s: float = 60.0
-    superseded_grace_s: float = 3600.0
-    drain_s: float = 20.0
-    patience_s: float = 3600.0
 
 
 class Worker:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import msgspec
 
+from handlers.decoder.settings import Pace, Sandbox
+from handlers.worker.settings import WorkerSettings
 from ops import memory
 from ops.config.loading import shown
 from ops.config.settings import Settings, variable_of
@@ -305,10 +307,9 @@ async def open_worker(
         UserError: the decoders do not start, or the blobs are unusable.
     """
     from handlers.decoder.confinement_report import reporting as confinement  # noqa: PLC0415
-    from handlers.decoder.pool import DecoderPool, Pace  # noqa: PLC0415
-    from handlers.decoder.sandbox import Sandbox  # noqa: PLC0415
+    from handlers.decoder.pool import DecoderPool  # noqa: PLC0415
     from handlers.stage import ImageLimits, Recipe, StageContext  # noqa: PLC0415
-    from handlers.worker.worker import Worker, WorkerSettings  # noqa: PLC0415
+    from handlers.worker.worker import Worker  # noqa: PLC0415
 
     try:
         children = DecoderPool(

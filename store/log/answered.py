@@ -25,14 +25,6 @@ from store.log.position import Position
 from store.log.stream import Stream
 
 
-class Remembering(msgspec.Struct, frozen=True, kw_only=True):
-    """How many answers one process remembers, divided equally among its partitions, and how often
-    it checks that the log still has them."""
-
-    answers_remembered: int = 10_000
-    answers_checked_s: float = 2.0
-
-
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """An event that an answer rests on. ``digest`` is empty if only the photo is known.
 

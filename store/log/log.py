@@ -30,7 +30,7 @@ from domain.pipeline.stages import Task
 from store.errors import Corrupt, Lost, Unexpected
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.log import codec, identity
-from store.log.answered import Answered, Remembering
+from store.log.answered import Answered
 from store.log.append import Append, AppendRequest, Claim, Given, request_for
 from store.log.chain import Chained, chained_for
 from store.log.command_loop import PATIENCE_S, run
@@ -46,6 +46,7 @@ from store.log.outcome import (
     Unchanged,
 )
 from store.log.position import Position
+from store.log.remembering import Remembering
 from store.log.states import States
 from store.observing import AppendObserver, ObservedAppend, ignore
 from store.redis.connection import Client, Wait, translated

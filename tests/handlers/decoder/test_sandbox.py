@@ -12,7 +12,7 @@ import pytest
 from domain.photo.results import ORIGINAL
 from handlers.decoder import landlock, seccomp
 from handlers.decoder.pool import DecoderPool
-from handlers.decoder.sandbox import Sandbox
+from handlers.decoder.settings import Sandbox
 from handlers.registry import STAGES
 from handlers.stage import Output, StageFailure
 from tests.handlers.hostile_stages import ATTACKS, LIES, Tried

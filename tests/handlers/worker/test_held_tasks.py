@@ -7,7 +7,7 @@ import pytest
 
 from handlers.stage import Output
 from handlers.worker.held_tasks import SLOW_CLIENTS, SLOW_MS, HeldTask, HeldTasks
-from handlers.worker.worker import WorkerSettings
+from handlers.worker.settings import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log.log import Claim, Log
 from store.queue.lanes import Claimed

@@ -12,7 +12,8 @@ from domain.pipeline.retries import STRATEGIES
 from domain.pipeline.stages import PIPELINES
 from handlers.decoder.pool import DecoderPool
 from handlers.stage import Output
-from handlers.worker.worker import Worker, WorkerSettings
+from handlers.worker.settings import WorkerSettings
+from handlers.worker.worker import Worker
 from store.blobs import damaged
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
