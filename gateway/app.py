@@ -20,7 +20,6 @@ from gateway.access.access import Access
 from gateway.access.authentication import Authentication
 from gateway.access.security_log import SecurityLog
 from gateway.dependencies import Dependencies
-from gateway.health import health
 from gateway.health.checks import Checks
 from gateway.http.connections import Connections, counting_requests
 from gateway.http.envelope import Envelope, as_get, methods_at
@@ -28,7 +27,9 @@ from gateway.http.negotiation import check_json, negotiate
 from gateway.http.preconditions import answering
 from gateway.http.problems import Damages, body_incomplete
 from gateway.http.tracing import Trace, trace
+from gateway.limits.quotas import Quotas
 from gateway.limits.throttling import Throttle, Throttling
+from gateway.limits.upload_slots import Slots
 from gateway.observing import Answered, AnswerObserver
 from gateway.openapi.document import description
 from gateway.openapi.event_schema import EventSchema
@@ -43,6 +44,7 @@ from gateway.routes import (
     clients,
     dead_letters,
     files,
+    health,
     jobs,
     login,
     me,
@@ -53,8 +55,6 @@ from gateway.routes import (
     uploads,
 )
 from gateway.routes.metrics import Gauges
-from gateway.routes.quotas import Quotas
-from gateway.uploads.upload_slots import Slots
 from gateway.web import pages
 from store import log_context
 from store.log_context import Subject

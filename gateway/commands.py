@@ -94,7 +94,7 @@ async def execute(
     """
     request.auth.confirm(request.user)
     if isinstance(command, GIVES_WORK):
-        await deps.log_room.check(deps.log, deps.limits, client_id)
+        await deps.log_memory.check(deps.log, deps.limits, client_id)
     with naming_the_log(deps.log, MAYBE_RECORDED):
         return await deps.log.execute(
             command,

@@ -1,6 +1,7 @@
 """The dependencies of the gateway. The process that starts it builds them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 from litestar import Request, WebSocket
@@ -10,9 +11,9 @@ from gateway.access.access import Access
 from gateway.http.auth import Principal, Tokens
 from gateway.http.limits import Limits
 from gateway.http.rate_limits import RateLimits
-from gateway.limits.log_room import LogRoom
 from gateway.observing import AnswerObserver, Exposition, nothing
-from gateway.uploads.upload_keys import UploadKeys
+from gateway.state.log_memory import LogMemory
+from gateway.state.upload_keys import UploadKeys
 from store.background import Background
 from store.blobs.interface import Blobs
 from store.log.log import Log
@@ -45,9 +46,9 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
     limited: Callable[[str], None] = ignore
     background: Background = msgspec.field(default_factory=Background)
     connections_note: str = ""
-    log_room: LogRoom = msgspec.field(default_factory=LogRoom)
+    log_memory: LogMemory = msgspec.field(default_factory=LogMemory)
     upload_keys: UploadKeys = msgspec.field(default_factory=UploadKeys)
-    known_flaws: Callable[[], Awaitable[list[str]]] = _no_flaws
+    known_flaws: Callable[[], Coroutine[Any, Any, list[str]]] = _no_flaws
 
 
 Asked = Request[Principal, Access, State]

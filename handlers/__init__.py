@@ -8,11 +8,12 @@
 | ``imaging`` | pure image code, from the bytes of a file to a picture and back |
 | ``worker`` | claims tasks, runs attempts, records results, plans events (the dispatcher) |
 | ``decoder`` | sandboxed processes that decode and run stages; whose picture is decoded next |
+| ``parent_death`` | a process that ends with the one that started it; ``ops`` uses it too |
 
 A task's way: ``worker.dispatcher`` plans it from an event and puts it in its lane
-(``store.queue``); ``worker.task_source`` claims it; ``worker.worker`` holds it; ``worker.attempts``
-sends it to ``decoder.pool``, where a child process runs the stage; ``worker.attempts`` then appends
-the result, which also acknowledges the task.
+(``store.queue``); ``worker.task_source`` claims and holds it; ``worker.attempts`` sends it to
+``decoder.pool``, where a child process runs the stage; ``worker.attempts`` then appends the result,
+which also acknowledges the task.
 
 Retries are not here: ``worker.attempts`` asks ``domain.pipeline.retries`` whether and when a failed
 attempt is repeated, and the event of the failure carries the time.

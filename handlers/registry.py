@@ -9,6 +9,7 @@ from importlib import import_module
 import msgspec
 
 from domain.photo.results import (
+    ORIGINAL,
     MetadataResult,
     OptimizationResult,
     PlaceholderResult,
@@ -19,8 +20,6 @@ from domain.photo.results import (
 from handlers.imaging.picture import Picture
 from handlers.stage import Output, StageContext
 from handlers.stages import metadata, optimization, placeholder, thumbnails, validation
-
-ORIGINAL = "original"
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,8 +57,7 @@ async def in_log(log: Log, position: Position) -> bool:
     """
     if position == Position.start(position.partition):
         return True
-    found = await log.read(position.before, count=1, safe=False)
-    return bool(found) and found[0].position == position
+    return await log.at(position, safe=False) is not None
 
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:

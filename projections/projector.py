@@ -37,6 +37,7 @@ from store.log.log import Log
 from store.log.position import Position
 from store.log.stream import Recorded
 from store.observing import ignore
+from store.outage import Outage
 from store.redis.connection import BLOCK_MS
 from store.sqlite.connection import Connection, open_reader, open_writer
 from store.sqlite.generations import Generations, inodes
@@ -83,7 +84,7 @@ class Projector:
         self._background = background or Background()
         self._observe = observe
         self._generations = generations
-        self._outage = _Outage("the projector")
+        self._outage = _outage("the projector")
         self._reporting = anyio.Lock()
         self._reported: dict[int, Position] = {}
 
@@ -101,7 +102,7 @@ class Projector:
             try:
                 await self._on_live(self._follow)
             except StoreError as error:
-                await self._outage.wait(error)
+                await self._outage.wait(error, longest_s=LONGEST_PAUSE_S)
 
     async def catch_up(self) -> None:
         """Fold everything that is in the log. Do not call this while ``run`` is running.
@@ -153,7 +154,7 @@ class Projector:
         raise ends[0]
 
     async def _follow_partition(self, live: "_Live", partition: int) -> None:
-        outage = _Outage(f"partition {partition} of the projector")
+        outage = _outage(f"partition {partition} of the projector")
         pace = _Pace()
         while True:
             try:
@@ -168,7 +169,7 @@ class Projector:
                         await anyio.sleep(pace.pause_s(anyio.current_time()))
                     position = reached
             except StoreError as error:
-                await outage.wait(error)
+                await outage.wait(error, longest_s=LONGEST_PAUSE_S)
 
     async def _read_to_end(self, live: "_Live") -> None:
         for partition in range(self._log.partitions):
@@ -377,20 +378,5 @@ class _Pace:
         return max(0.0, self._due - now)
 
 
-class _Outage:
-    """Wait longer after every error; log once that ``who`` waits, and once that it continues."""
-
-    def __init__(self, who: str) -> None:
-        self._who = who
-        self._pause_s = 0.0
-
-    async def wait(self, error: Exception) -> None:
-        if self._pause_s == 0:
-            logger.warning("%s waits: %s", self._who, error)
-        self._pause_s = min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
-        await anyio.sleep(self._pause_s)
-
-    def over(self) -> None:
-        if self._pause_s > 0:
-            logger.info("%s continues", self._who)
-        self._pause_s = 0.0
+def _outage(who: str) -> Outage:
+    return Outage(logger, f"{who} waits", f"{who} continues", first_s=FIRST_PAUSE_S)

@@ -99,6 +99,11 @@ class Keys:
     def lane(self, partition: int, stage: str, lane: str) -> str:
         return self._in(partition, f"stage:{stage}:{lane}")
 
+    @staticmethod
+    def lane_of(key: str) -> str:
+        """Return which lane of its stage the key of a lane names."""
+        return key.rpartition(":")[2]
+
     def turns(self, partition: int, stage: str, lane: str) -> str:
         """The clients that wait in a lane."""
         return self._in(partition, f"turns:{stage}:{lane}")

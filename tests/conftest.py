@@ -14,7 +14,7 @@ import pytest
 
 from domain.photo.events import Context
 from ops.process.embedded_valkey import valkey_binary
-from store.blobs.s3_bucket import Server
+from store.blobs.s3_server import Server
 from store.log.log import Log
 from store.redis.connection import Client, connect
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, unavailable

@@ -11,10 +11,8 @@ import msgspec
 from domain.clients.usage import NOTHING, Usage
 from domain.photo import events as e
 from domain.photo.commands import RecordStageCompleted
-from domain.photo.results import Rendition
+from domain.photo.results import ORIGINAL, Rendition
 from domain.pipeline.stages import BACKFILL
-
-ORIGINAL = "original"
 
 
 class Superseded(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,9 @@ A missing fact is ``None``, never a guess.
 
 import msgspec
 
+ORIGINAL = "original"
+"""The name of the file that was uploaded, beside the names of its renditions."""
+
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The base of all stage results."""

@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+BLOB_MISSING, BLOB_DAMAGED = "blob-missing", "blob-damaged"
+"""Codes of failures: the file that the stage needs is missing, or differs from what was stored."""
+
 
 class Category(StrEnum):
     """The kind of a failure. Events, metrics and HTTP show its value."""

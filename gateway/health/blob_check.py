@@ -10,7 +10,7 @@ import msgspec
 from gateway.dependencies import Dependencies
 from gateway.health import damage
 from gateway.health.results import Check, FailureLog, elapsed_ms, reason_for
-from gateway.queries.cached_probe import CachedProbe
+from gateway.state.cached_probe import CachedProbe
 from store.blobs import damaged
 from store.blobs.damaged import DamagedFile
 from store.blobs.interface import PROBES
@@ -31,7 +31,9 @@ class BlobCheck:
         stores = deps.log, deps.blobs
         self._looks_at_damage = (
             CachedProbe(partial(damage.look, *stores), limits.probe_keep_s),
-            CachedProbe(partial(damage.look_again, *stores, deps.reader), limits.integrity_keep_s),
+            CachedProbe(
+                partial(damage.look_again, *stores, deps.reader, set()), limits.integrity_keep_s
+            ),
         )
 
     async def space(self) -> Check:

@@ -29,9 +29,9 @@ from gateway.health.blob_check import BlobCheck
 from gateway.health.redis_check import RedisCheck
 from gateway.health.results import Check, FailureLog, reason_for
 from gateway.http.connections import Connections
-from gateway.queries.cached_probe import CachedProbe
 from gateway.queries.reading import lag_ms
 from gateway.rooms.hub import Hub
+from gateway.state.cached_probe import CachedProbe
 from projections.models import checkpoints
 from store.background import STEADY_S
 from store.errors import Corrupt, StoreError, Unavailable
@@ -63,7 +63,7 @@ class Checks:
         self._redis = RedisCheck(deps)
         self._blobs = BlobCheck(deps, self._failures)
         self._examined = CachedProbe(self._examine_file, deps.limits.integrity_keep_s)
-        self._flaws = CachedProbe(self._find_flaws, LIBRARIES_KEPT_S)
+        self._flaws = CachedProbe(deps.known_flaws, LIBRARIES_KEPT_S)
 
     async def serving(self) -> dict[str, Check]:
         """Check what serving needs; cheap enough for a load balancer that asks every second."""
@@ -117,13 +117,25 @@ class Checks:
 
     async def _read_model(self) -> Check:
         await self._deps.reader.query(checkpoints.get, 0)
-        try:
-            partitions = range(self._deps.log.partitions)
-            lag = max([await lag_ms(self._deps, partition) for partition in partitions])
-        except Unavailable:  # the check of Redis reports it
+        lags: list[int] = []
+        failures: list[StoreError] = []
+
+        async def ask(partition: int) -> None:
+            try:
+                lags.append(await lag_ms(self._deps, partition))
+            except StoreError as error:
+                failures.append(error)
+
+        async with anyio.create_task_group() as group:
+            for partition in range(self._deps.log.partitions):
+                group.start_soon(ask, partition)
+        for error in failures:
+            if not isinstance(error, Unavailable):
+                raise error
+        if failures:  # the check of Redis reports them
             return Check(status="ok")
-        late = lag > self._limits.degraded_lag_s * 1000
-        return Check(status="degraded" if late else "ok", lag_ms=lag)
+        late = max(lags) > self._limits.degraded_lag_s * 1000
+        return Check(status="degraded" if late else "ok", lag_ms=max(lags))
 
     async def _sqlite(self) -> Check:
         check = await self._read_model()
@@ -212,6 +224,3 @@ class Checks:
         if flaws is None:
             return Check(status="ok", reason="not examined yet")
         return Check(status="degraded" if flaws else "ok", reason="; ".join(flaws) or None)
-
-    async def _find_flaws(self) -> list[str]:
-        return await self._deps.known_flaws()

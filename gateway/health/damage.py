@@ -15,9 +15,12 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
+from domain.photo.results import ORIGINAL
 from domain.photo.state import Photo
+from domain.pipeline.failures import BLOB_DAMAGED, BLOB_MISSING
 from gateway.http.intact import intact
 from projections.models import dead_letters
+from projections.models.dead_letters import DeadLetter
 from store.blobs import damaged
 from store.blobs.damaged import NOTED_MAX, Damage, DamagedFile, name_of
 from store.blobs.interface import Blobs
@@ -26,9 +29,6 @@ from store.log.log import Log
 from store.sqlite.reader import Reader
 
 logger = logging.getLogger("photolog.gateway")
-
-MISSING, ALTERED = "blob-missing", "blob-damaged"
-"""Error codes of jobs whose file was missing, or whose original was altered."""
 
 LETTERS = 3
 """Dead letters of each code that one look examines: an original may be as large as an upload."""
@@ -91,13 +91,16 @@ async def look(log: Log, blobs: Blobs) -> None:
             await _examine(log, blobs, file, photo, name)
 
 
-async def look_again(log: Log, blobs: Blobs, reader: Reader) -> None:
+async def look_again(log: Log, blobs: Blobs, reader: Reader, intact_of: set[str]) -> None:
     """Note damaged files that dead letters reveal, and reread altered files, oldest first.
+
+    ``intact_of`` keeps the jobs of those dead letters whose files were found intact: they are read
+    once.
 
     Raises:
         StoreError: Redis, the store or the read model does not answer.
     """
-    await _note_dead_letters(log, blobs, reader)
+    await _note_dead_letters(log, blobs, reader, intact_of)
     read = 0
     for file in await damaged.noted(log):
         photo = (await log.load(file.photo_id, file.client_id)).photo
@@ -109,26 +112,41 @@ async def look_again(log: Log, blobs: Blobs, reader: Reader) -> None:
             return
 
 
-async def _note_dead_letters(log: Log, blobs: Blobs, reader: Reader) -> None:
+async def _note_dead_letters(log: Log, blobs: Blobs, reader: Reader, intact_of: set[str]) -> None:
     known = {file.key for file in await damaged.noted(log)}
-    for code in (MISSING, ALTERED):
-        for letter in await reader.query(dead_letters.of_code, code, LETTERS):
-            photo = (await log.load(letter.photo_id, letter.client_id)).photo
-            if photo is None or photo.deleted:
-                continue
-            for name, key in photo.keys.items():
-                reads = code == ALTERED and name == damaged.ORIGINAL
-                if key in known or not (reads or code == MISSING):
-                    continue
-                sha256 = photo.sha256 if reads else None
-                found = await damage_of(blobs, key, sha256, photo.holding.sizes[name])
-                if found is not None:
-                    await damaged.note(
-                        *(log, key, found),
-                        photo_id=letter.photo_id,
-                        client_id=letter.client_id,
-                        sha256=sha256,
-                    )
+    letters = [
+        letter
+        for code in (BLOB_MISSING, BLOB_DAMAGED)
+        for letter in await reader.query(dead_letters.of_code, code, LETTERS)
+    ]
+    intact_of.intersection_update(letter.job_id for letter in letters)
+    for letter in letters:
+        if letter.job_id not in intact_of and not await _note_files(log, blobs, letter, known):
+            intact_of.add(letter.job_id)
+
+
+async def _note_files(log: Log, blobs: Blobs, letter: DeadLetter, known: set[str]) -> bool:
+    """Note the damaged files of the letter's photo; return whether any is damaged."""
+    photo = (await log.load(letter.photo_id, letter.client_id)).photo
+    if photo is None or photo.deleted:
+        return False
+    is_damaged = False
+    for name, key in photo.keys.items():
+        reads = letter.code == BLOB_DAMAGED and name == ORIGINAL
+        if key in known:
+            is_damaged = True
+        elif reads or letter.code == BLOB_MISSING:
+            sha256 = photo.sha256 if reads else None
+            found = await damage_of(blobs, key, sha256, photo.holding.sizes[name])
+            if found is not None:
+                is_damaged = True
+                await damaged.note(
+                    *(log, key, found),
+                    photo_id=letter.photo_id,
+                    client_id=letter.client_id,
+                    sha256=sha256,
+                )
+    return is_damaged
 
 
 async def _is_there(blobs: Blobs, key: str) -> bool:
@@ -140,7 +158,7 @@ async def _is_there(blobs: Blobs, key: str) -> bool:
 
 
 async def _examine(log: Log, blobs: Blobs, file: DamagedFile, photo: Photo, name: str) -> None:
-    sha256 = photo.sha256 if name == damaged.ORIGINAL else file.sha256
+    sha256 = photo.sha256 if name == ORIGINAL else file.sha256
     found = await damage_of(blobs, file.key, sha256, photo.holding.sizes[name])
     if found is None:
         await damaged.forget(log, [file.key])

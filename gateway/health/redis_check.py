@@ -7,7 +7,7 @@ import anyio
 
 from gateway.dependencies import Dependencies
 from gateway.health.results import Check, elapsed_ms
-from gateway.limits.log_room import is_full
+from gateway.state.log_memory import is_full
 from store.errors import Replaced, StoreError, Unavailable
 from store.log.foreign import noted
 from store.log.position import Position
@@ -21,7 +21,7 @@ class RedisCheck:
 
     def __init__(self, deps: Dependencies) -> None:
         self._log = deps.log
-        self._log_room = deps.log_room
+        self._log_room = deps.log_memory
         self._limits = deps.limits
 
     async def check(self) -> Check:
@@ -91,8 +91,7 @@ class RedisCheck:
             if abs(ahead_s) > off:
                 where = "ahead of" if ahead_s > 0 else "behind"
                 return f"its clock is {abs(ahead_s):,.0f} s {where} this gateway's"
-            now = (await self._log.now()).timestamp()
-            future_s = max((each.ms for each in ends), default=0) / 1000 - now
+            future_s = max((each.ms for each in ends), default=0) / 1000 - time.time() - ahead_s
             if future_s > off:
                 return f"its clock was ahead: the last event is {future_s:,.0f} s in the future"
         return None

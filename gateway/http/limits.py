@@ -63,7 +63,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     ``probe_keep_s`` and ``integrity_keep_s`` are how long health reuses its last check of the blobs
     and of the read model's file and damaged files. ``upload_keys_remembered`` is the number of
-    idempotency keys that ``gateway.uploads.upload_keys`` keeps.
+    idempotency keys that ``gateway.state.upload_keys`` keeps.
     """
 
     trusted_proxies: str = ""

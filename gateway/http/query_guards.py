@@ -10,17 +10,14 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from litestar import Request
-from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from gateway.http.auth import Principal
+from gateway.http.auth import Connection, Principal
 from gateway.http.negotiation import negotiate
 from gateway.http.problems import Refused, choices, use_one_of
 
 MOST_DIGITS = 18
 """Any number of so many digits fits into an integer of SQLite."""
-
-Asking = ASGIConnection[Any, Any, Any, Any]
 
 SHOWN = 40
 """The most characters of a wrong name that an answer repeats."""
@@ -31,26 +28,28 @@ def is_decimal(text: str) -> bool:
     return len(text) <= MOST_DIGITS and text.isascii() and text.isdigit()
 
 
-def allowed(check: Callable[[Principal], Principal]) -> Callable[[Asking, BaseRouteHandler], None]:
+def allowed(
+    check: Callable[[Principal], Principal],
+) -> Callable[[Connection, BaseRouteHandler], None]:
     """Return a guard that passes a request if ``check`` accepts its principal.
 
     It is a guard and stands before the other guards, so that neither parameters nor body are read
     before the request is known to be allowed.
     """
 
-    def guard(connection: Asking, _handler: BaseRouteHandler) -> None:
+    def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
         check(connection.user)
 
     return guard
 
 
-def only(*names: str) -> Callable[[Asking, BaseRouteHandler], None]:
+def only(*names: str) -> Callable[[Connection, BaseRouteHandler], None]:
     """Return a guard that rejects unknown and duplicate query parameters; it raises Refused.
 
     It also rejects integers in the query or path that are not plain decimal digits.
     """
 
-    def guard(connection: Asking, handler: BaseRouteHandler) -> None:
+    def guard(connection: Connection, handler: BaseRouteHandler) -> None:
         for name, value in connection.path_params.items():
             if _is_integer(handler, name) and not is_decimal(value):
                 raise Refused("not-found", "This address does not exist.")

@@ -10,12 +10,6 @@ from gateway.http.tracing import HEADER
 
 def raw_response(fault: Refused, trace: str) -> bytes:
     """Return the whole response with its problem document; it announces the connection's end."""
-    status, headers, body = _answer(fault, trace)
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)
-
-
-def _answer(fault: Refused, trace: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     problem = document(fault.code, fault.detail, trace)
     body = msgspec.json.encode(problem)
     headers = HEADERS | {
@@ -26,4 +20,5 @@ def _answer(fault: Refused, trace: str) -> tuple[int, list[tuple[bytes, bytes]],
     }
     if problem.status in (429, 503):
         headers[b"retry-after"] = str(RETRY_AFTER_S).encode()
-    return problem.status, list(headers.items()), body
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers.items())
+    return b"%b%b\r\n%b" % (STATUS_LINE[problem.status], lines, body)

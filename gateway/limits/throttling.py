@@ -23,14 +23,13 @@ from typing import Any, cast
 
 import anyio
 import msgspec
-from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.access import Access
 from gateway.dependencies import Dependencies, Socket
-from gateway.http.auth import AuthError, Forbidden, Principal, Role
+from gateway.http.auth import AuthError, Connection, Forbidden, Principal, Role
 from gateway.http.envelope import HEADERS
 from gateway.http.peer import source_of
 from gateway.http.problems import MEDIA_TYPE, Refused, document
@@ -75,8 +74,6 @@ SOURCE_MAX = 64
 
 _DEBTORS = "photolog_upload_bytes"
 
-Asking = ASGIConnection[Any, Any, Any, Any]
-
 
 class Throttle:
     """The rate limits of one gateway. Charging raises Refused, ``rate-limited``, at the limit."""
@@ -100,7 +97,7 @@ class Throttle:
             yield
             tasks.cancel_scope.cancel()
 
-    async def guard(self, connection: Asking, handler: BaseRouteHandler) -> None:
+    async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Charge a request that has a route."""
         scope = cast("Any", connection.scope)
         if scope["type"] != "http" or scope["path"] in UNLIMITED:
@@ -168,7 +165,7 @@ class Throttle:
 
         return charging
 
-    async def _optional(self, connection: Asking) -> Principal | None:
+    async def _optional(self, connection: Connection) -> Principal | None:
         try:
             return await self._access.identify(connection)
         except (Forbidden, Refused, StoreError):  # the route reports it itself if it matters

@@ -101,11 +101,8 @@ async def in_log(log: Log, position: Position, client_id: str | None) -> bool | 
     if position.partition >= log.partitions:
         return False
     with suppress(StoreError), anyio.move_on_after(ASK_S):
-        found = await log.read(position.before, count=1)
-        return any(
-            each.position == position and client_id in (None, each.event.metadata.client_id)
-            for each in found
-        )
+        found = await log.at(position)
+        return found is not None and client_id in (None, found.event.metadata.client_id)
     return None
 
 

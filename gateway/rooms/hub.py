@@ -30,6 +30,7 @@ from store.log.doorbell import Doorbell
 from store.log.log import Log
 from store.log.position import Position
 from store.observing import ignore
+from store.outage import Outage
 from store.queue import liveness
 from store.sqlite.reader import Reader
 
@@ -85,7 +86,7 @@ class Hub:
         self._catching_up = anyio.CapacityLimiter(CATCH_UPS_AT_ONCE)
         self._head: Positions = {}
         self._moved = anyio.Event()
-        self._failing = False
+        self._outage = Outage(logger, "rooms are waiting for the read model")
         self._log_ahead_ms = 0.0
         self._subscribers: set[Subscriber] = set()
         self._members: dict[Room, set[Subscriber]] = {}
@@ -230,12 +231,10 @@ class Hub:
                     self._continue_after_loss(lost)
                 await self._hand_out(entries)
                 full = len(entries) >= room_history.ENTRIES_PER_READ
-            self._failing = False
+            self._outage.over()
         except StoreError as error:
             self.failures += 1
-            if not self._failing:
-                logger.warning("rooms are waiting for the read model: %s", error)
-            self._failing = True
+            self._outage.note(error)
 
     def _continue_after_loss(self, lost: Positions) -> None:
         """Continue from ``lost`` in the partitions whose last delivered event is no longer in the

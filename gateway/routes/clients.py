@@ -13,8 +13,8 @@ from gateway.http.auth import CLIENT_ID, operator, overseer
 from gateway.http.paging import PAGE, Cursor, Limit, bounded
 from gateway.http.problems import Refused, problems
 from gateway.http.query_guards import allowed, only
+from gateway.limits.quotas import Quotas, QuotaView
 from gateway.openapi.document import POSITION
-from gateway.routes.quotas import Quotas, QuotaView
 from projections.models import clients
 from store.sqlite.reader import Reader
 

@@ -13,8 +13,8 @@ from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import Principal, Role, seconds_left
 from gateway.http.problems import problems
 from gateway.http.query_guards import only
+from gateway.limits.quotas import Quotas, QuotaView
 from gateway.limits.throttling import Throttle
-from gateway.routes.quotas import Quotas, QuotaView
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

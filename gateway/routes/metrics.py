@@ -10,11 +10,11 @@ from litestar.di import NamedDependency
 from domain.pipeline.stages import ERASURE, TREE
 from gateway.dependencies import Dependencies
 from gateway.http.connections import Connections
+from gateway.limits.upload_slots import Slots
 from gateway.observing import Elsewhere, Look
-from gateway.queries.cached_probe import CachedProbe
 from gateway.queries.reading import lag_ms
 from gateway.rooms.hub import Hub
-from gateway.uploads.upload_slots import Slots
+from gateway.state.cached_probe import CachedProbe
 from projections.models import clients
 from store.errors import StoreError
 from store.queue import liveness
@@ -70,7 +70,7 @@ class Gauges:
             logs = {each: await liveness.log_size(self._deps.log, each) for each in partitions}
         except StoreError:  # the health checks report it
             return Elsewhere()
-        looks = {each: await self._deps.log_room.of(self._deps.log, each) for each in partitions}
+        looks = {each: await self._deps.log_memory.of(self._deps.log, each) for each in partitions}
         memories = {each: found for each, found in looks.items() if found is not None}
         try:
             lags = {each: await lag_ms(self._deps, each) for each in partitions}

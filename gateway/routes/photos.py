@@ -22,9 +22,9 @@ from gateway.http.paging import PAGE, ClientId, Cursor, Limit, bounded
 from gateway.http.preconditions import CONDITIONAL, of_photo, of_photo_to_change
 from gateway.http.problems import Refused, problems
 from gateway.http.query_guards import allowed, only
+from gateway.limits.quotas import Quotas
 from gateway.openapi.document import ETAG, LAST_MODIFIED, NOT_MODIFIED, POSITION, OptionalBody
 from gateway.queries.reading import hidden, not_found, owner_to_change, visible
-from gateway.routes.quotas import Quotas
 from projections.models import history, photos
 from projections.models.history import Room
 from projections.models.photos import Page, PhotoView

@@ -166,7 +166,7 @@ async def show_queues(
 
 
 async def _memory(deps: Dependencies) -> LogMemory | None:
-    fullest = await deps.log_room.fullest(deps.log)
+    fullest = await deps.log_memory.fullest(deps.log)
     return fullest and LogMemory(used_bytes=fullest.used_bytes, max_bytes=fullest.max_bytes)
 
 

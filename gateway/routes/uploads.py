@@ -46,13 +46,14 @@ from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import check_priority_allowed, writer
 from gateway.http.problems import Refused, problems, retry_after
 from gateway.http.query_guards import allowed, only
+from gateway.limits.quotas import Quotas
 from gateway.limits.throttling import UPLOAD
+from gateway.limits.upload_slots import Slots
 from gateway.openapi.document import POSITION, IdempotencyKey, MultipartUpload
-from gateway.routes.quotas import Quotas
+from gateway.state.upload_keys import key_reused
 from gateway.uploads.forms import Form, least_file_bytes, receive_form
 from gateway.uploads.original_repair import damage_of_original, restore
-from gateway.uploads.upload_keys import LIVES, REUSED, first_life, ids_of
-from gateway.uploads.upload_slots import Slots
+from gateway.uploads.upload_ids import LIVES, first_life, ids_of
 from store import log_context
 from store.blobs.damaged import Damage
 from store.blobs.interface import Blobs, Draft, original_key
@@ -119,7 +120,7 @@ async def upload(
     client_id = request.user.client_id
     key = _checked_key(request, idempotency_key)
     await accepting(deps, request.user)
-    await deps.log_room.check(deps.log, deps.limits, request.user.client_id)
+    await deps.log_memory.check(deps.log, deps.limits, request.user.client_id)
     await _check_storage(deps.blobs)
     quota = quotas.of(client_id)
     async with slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads):
@@ -211,7 +212,7 @@ async def _found(
     """Answer with the existing photo; if its original is lost, restore it from these bytes."""
     match outcome:
         case KeyReused():
-            raise Refused("idempotency-key-reused", REUSED)
+            raise key_reused()
         case Repeated(photo_id=photo_id, position=position):
             answer = await _repeated(deps.log, position, command.sha256)
             with naming_the_log(deps.log, RECORDED_BEFORE):
@@ -303,12 +304,12 @@ async def _find_existing(log: Log, sha256: str, client_id: str) -> tuple[Photo, 
 async def _repeated(log: Log, position: Position, sha256: str) -> Response[Upload]:
     """Answer as the first time, from the event that the key's upload recorded."""
     with naming_the_log(log, RECORDED_BEFORE):
-        found = await log.read(position.before, count=1)
-    if not found or found[0].position != position:
+        found = await log.at(position)
+    if found is None:
         raise Corrupt(f"the event at {position} is not in the log")
-    first = found[0].event.data
+    first = found.event.data
     if not isinstance(first, PhotoUploaded) or first.sha256 != sha256:
-        raise Refused("idempotency-key-reused", REUSED)
+        raise key_reused()
     _log_existing(first.photo_id, first.job_id)
     return _created(first.photo_id, first.job_id, position)
 

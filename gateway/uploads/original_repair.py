@@ -3,13 +3,14 @@
 import logging
 
 from domain.photo.commands import RecordOriginalRestored
+from domain.photo.results import ORIGINAL
 from domain.photo.state import Photo
 from domain.rejections import Rejected
 from gateway.commands import context
 from gateway.dependencies import Asked, Dependencies
 from gateway.health.damage import damage_of, note
 from store.blobs import damaged
-from store.blobs.damaged import ORIGINAL, Damage
+from store.blobs.damaged import Damage
 from store.errors import StoreError
 from store.log.position import Position
 

@@ -6,6 +6,7 @@
 | ``queue``, ``turns``, ``budget`` | the next task: decoded pictures, turns of clients, memory |
 | ``process``, ``answers`` | a child as the worker sees it; checks of what it answers |
 | ``protocol`` | the messages between a worker and its children |
+| ``settings`` | the settings of decoders and their defaults |
 | ``child``, ``warmup`` | the program that runs in the child |
 | ``sandbox``, ``seccomp``, ``landlock``, ``system_calls`` | what a child gives up first |
 | ``confinement_report`` | tells the gateways which parts of the sandbox are missing |

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import msgspec
 
-from domain.pipeline.failures import Category
+from domain.photo.results import ORIGINAL
+from domain.pipeline.failures import BLOB_DAMAGED, Category
 from handlers.decoder.protocol import (
     HEADER,
     MAX_MESSAGE_CHARS,
@@ -34,11 +35,12 @@ from handlers.decoder.protocol import (
     Setup,
     frame,
 )
-from handlers.decoder.sandbox import die_with, enter
+from handlers.decoder.sandbox import enter
 from handlers.decoder.warmup import prepare_decoders, warm_up
 from handlers.imaging.cost import Cost, TooCostly
 from handlers.imaging.picture import Picture, load
-from handlers.registry import ORIGINAL, Stage, find_stages
+from handlers.parent_death import die_with
+from handlers.registry import Stage, find_stages
 from handlers.stage import BadImage, Output, StageContext, StageFailure
 
 NICENESS = 5
@@ -209,7 +211,7 @@ def _read(request: Request, file: int | None) -> bytes:
         raise StageFailure(Category.TEMPORARY, "unreadable-file", message) from error
     if request.sha256 not in (None, hashlib.sha256(data).hexdigest()):
         message = "The blob store returned other bytes than those that were uploaded."
-        raise StageFailure(Category.DATA, "blob-damaged", message)
+        raise StageFailure(Category.DATA, BLOB_DAMAGED, message)
     return data
 
 

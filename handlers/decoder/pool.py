@@ -24,7 +24,8 @@ from handlers.decoder.budget import Budget
 from handlers.decoder.process import BAD_ANSWER, MEMORY_LIMIT, DecoderProcess, Stopwatch, bad_answer
 from handlers.decoder.protocol import Costly, Done, Setup
 from handlers.decoder.queue import DecodeTask, Queue
-from handlers.decoder.sandbox import Confinement, Sandbox, identity, may_limit
+from handlers.decoder.sandbox import Confinement, identity, may_limit
+from handlers.decoder.settings import Pace, Sandbox
 from handlers.registry import find_stages
 from handlers.stage import Output, StageContext, StageFailure
 from store.background import Background
@@ -42,18 +43,6 @@ START_PAUSE_S = 1.0
 """The pause between two starts, for a system that kills processes, for example for memory."""
 
 PREEMPTED = "preempted"
-
-
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """When a picture counts as one that takes long, in seconds.
-
-    ``expensive_s`` of expected processor time; a photo of 20 megapixels takes a fifth of it in any
-    format. ``slow_s`` of real time, for a busy machine or a file that decodes slower than its
-    header suggests. Of several decoders, one is always left for quicker pictures.
-    """
-
-    expensive_s: float = 2.0
-    slow_s: float = 10.0
 
 
 class DecoderPool:

@@ -13,7 +13,8 @@ import struct
 import msgspec
 
 from domain.pipeline.failures import Category
-from handlers.decoder.sandbox import Confinement, Sandbox
+from handlers.decoder.sandbox import Confinement
+from handlers.decoder.settings import Sandbox
 from handlers.imaging.cost import Cost
 from handlers.stage import Made, StageContext
 

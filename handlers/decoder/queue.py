@@ -20,13 +20,14 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from domain.photo.results import ORIGINAL
 from domain.pipeline.failures import Category
 from handlers.decoder.budget import Budget
 from handlers.decoder.process import bad_answer
 from handlers.decoder.protocol import Request
 from handlers.decoder.turns import ClientUsage
 from handlers.imaging.cost import Cost
-from handlers.registry import ORIGINAL, Stage
+from handlers.registry import Stage
 from handlers.stage import Output, StageFailure
 
 USUAL_S = 0.1

@@ -17,7 +17,6 @@ import ctypes
 import os
 import pwd
 import resource
-import signal
 import struct
 import sys
 from pathlib import Path
@@ -25,8 +24,10 @@ from pathlib import Path
 import msgspec
 
 from handlers.decoder import landlock, seccomp
+from handlers.decoder.settings import Sandbox
+from handlers.parent_death import die_with
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38  # linux/prctl.h
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
 _CAPABILITIES_3 = 0x20080522  # linux/capability.h, as the numbers below
 _TO_SWITCH_AND_KILL = 1 << 5 | 1 << 6 | 1 << 7  # CAP_KILL, CAP_SETGID, CAP_SETUID
 _TO_LIMIT = 1 << 24  # CAP_SYS_RESOURCE
@@ -45,17 +46,6 @@ MAX_THREADS = 1_024
 
 NO_NEW_PRIVILEGES, OWN_USER = "no-new-privileges", "own-user"
 LANDLOCK, SECCOMP = "landlock", "seccomp"
-
-
-class Sandbox(msgspec.Struct, frozen=True, kw_only=True):
-    """The rights to give up besides those that are always given up.
-
-    ``user`` is the name or number of the user to become; if empty, stay the worker's user.
-    """
-
-    seccomp: bool = True
-    landlock: bool = True
-    user: str = "nobody"
 
 
 class Confinement(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,14 +93,6 @@ def _may_become_another() -> bool:
 def _capabilities() -> int:
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
     return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
-
-
-def die_with(parent: int) -> None:
-    """Make the kernel kill this process when the parent ends; exit if it has ended already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(0)
 
 
 def enter(

@@ -15,10 +15,11 @@ import warnings
 
 from PIL import AvifImagePlugin, Image, ImageCms
 
+from domain.photo.results import ORIGINAL
 from handlers.decoder import seccomp
 from handlers.imaging import heic
 from handlers.imaging.picture import load
-from handlers.registry import ORIGINAL, STAGES
+from handlers.registry import STAGES
 from handlers.stage import StageContext, StageFailure
 
 _CODECS = ("ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")

@@ -3,14 +3,17 @@
 | file | what it decides or holds |
 |---|---|
 | ``dispatcher`` | which tasks an event leads to; puts them in their lanes |
-| ``task_source`` | which task may begin now: pauses, concurrency, rates, turns of the partitions |
-| ``hand`` | the claimed tasks by client, so that no client fills the worker; what clients owe |
-| ``worker`` | which claims the worker holds; refreshes, takes over, puts back, shuts down |
+| ``worker`` | runs what the task source hands out, and shuts down |
+| ``task_source`` | the owner of tasks: takes, holds, extends, takes over and gives back |
+| ``held_tasks`` | the held tasks and their states; a client's share of them, and what it owes |
+| ``partitions`` | which partition is claimed from next; those that are late or away |
+| ``stage_limits`` | what operators allow: pauses, concurrency, rates |
 | ``attempts`` | one attempt of a task: run the stage, store renditions, record result or failure |
 | ``photo_cache`` | photos as this worker's last appends left them |
+| ``settings`` | the bounds of a worker and their defaults |
 | ``observing`` | what metrics, logs and traces learn of each run |
 
-Turns: ``store.queue.turns`` decides between the clients of a partition, ``task_source`` between
+Turns: ``store.queue.turns`` decides between the clients of a partition, ``partitions`` between
 partitions, and ``handlers.decoder.queue`` between the claimed tasks that wait for a decoder.
 
 Retries: ``attempts`` applies the rules of ``domain.pipeline.retries`` and records the time of the

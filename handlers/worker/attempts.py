@@ -2,8 +2,8 @@
 
 The append that records the result also acknowledges the task; if another worker holds the task by
 then, the result is dropped. While Redis or the blob store is unavailable or full, the attempt waits
-and keeps the output of its stage: an outage costs a photo no attempt, and no stage runs twice for
-it.
+and keeps the output or the failure of its stage: an outage costs a photo no attempt, and no stage
+runs twice for it.
 
 A failure is recorded with the time of the next attempt, by the rules of
 ``domain.pipeline.retries``; without one it is a dead letter.
@@ -15,7 +15,6 @@ import random
 import time
 from datetime import UTC, datetime, timedelta
 
-import anyio
 import msgspec
 
 from domain.photo.commands import (
@@ -28,14 +27,14 @@ from domain.photo.commands import (
 )
 from domain.photo.events import Context, iso
 from domain.photo.holdings import replaced
-from domain.photo.results import Rendition
+from domain.photo.results import ORIGINAL, Rendition
 from domain.photo.state import Photo, is_current
 from domain.pipeline.control import RaiseAlert
-from domain.pipeline.failures import Category
+from domain.pipeline.failures import BLOB_DAMAGED, BLOB_MISSING, Category
 from domain.pipeline.retries import Strategies, delay_s, escalates, strategy_of
 from domain.pipeline.stages import ERASURE, Task
 from handlers.decoder.pool import DecoderPool
-from handlers.registry import ORIGINAL, Stage
+from handlers.registry import Stage
 from handlers.stage import Made, Output, StageFailure
 from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
 from handlers.worker.photo_cache import PhotoCache
@@ -47,18 +46,17 @@ from store.errors import Full, Lost, Missing, StoreError, Unavailable
 from store.log.control import ControlLog
 from store.log.log import Claim, Loaded, Log
 from store.log.outcome import Appended, Unchanged
+from store.outage import PAUSE_S, Outage
 from store.queue.lanes import Claimed
 
 logger = logging.getLogger("photolog.worker")
 
-PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
 """The longest pause before another try to write to a storage that is full."""
 
 LEVELS = {"none": logging.INFO, "warn": logging.WARNING}
 DECODERS_STOPPED = "decoders-stopped"
-MISSING = "blob-missing"
-DAMAGES: dict[str, Damage] = {MISSING: "missing", "blob-damaged": "altered"}
+DAMAGES: dict[str, Damage] = {BLOB_MISSING: "missing", BLOB_DAMAGED: "altered"}
 """The damage to the file that a stage needs, by the code of the failure."""
 
 STALLED = StageFailure(
@@ -70,13 +68,13 @@ BUG = StageFailure(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this
 class _Progress(msgspec.Struct):
     """The progress of an attempt, kept while it waits for Redis or the blob store.
 
-    ``decoder_s`` is the processor time of decoders, ``stage_s`` the duration of the stage that
-    returned ``output``.
+    ``result`` is what the stage returned or raised, None before it has run. ``decoder_s`` is the
+    processor time of decoders, ``stage_s`` the duration of the stage.
     """
 
     decoder_s: float = 0.0
     stage_s: float = 0.0
-    output: Output | None = None
+    result: Output | StageFailure | None = None
 
 
 class Attempts:
@@ -108,39 +106,29 @@ class Attempts:
         self._patience_s = patience_s
         self._observe = observe
         self._cache = PhotoCache()
-        self._progress: dict[Claim, _Progress] = {}
 
     async def run(self, claimed: Claimed) -> float:
         """Work on the task until it is acknowledged or another worker holds it.
 
         Raises only if cancelled. Returns the processor time that decoders spent, in seconds.
         """
-        work = self._progress[claimed.claim] = _Progress()
-        try:
-            await self._run(claimed)
-            return work.decoder_s
-        finally:
-            del self._progress[claimed.claim]
-
-    async def _run(self, claimed: Claimed) -> None:
-        task = claimed.task
+        task, progress = claimed.task, _Progress()
         log_context.begin(subject_of(task))
-        pause_s = PAUSE_S
+        outage = Outage(logger, f"{task.stage} of {task.photo_id} is waiting")
         try:
             while True:
                 try:
-                    await self._attempt(claimed)
-                    return
+                    await self._attempt(claimed, progress)
+                    return progress.decoder_s
                 except (Unavailable, Full) as error:
-                    logger.warning("%s of %s is waiting: %s", task.stage, task.photo_id, error)
-                    await anyio.sleep(max(pause_s, error.retry_after_s))
-                    is_full = isinstance(error, Full)
-                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if is_full else PAUSE_S
+                    longest_s = LONGEST_PAUSE_S if isinstance(error, Full) else PAUSE_S
+                    await outage.wait(error, longest_s=longest_s, least_s=error.retry_after_s)
         except Lost:
             logger.info("%s of %s was taken over by another worker", task.stage, task.photo_id)
         except Exception:
             logger.exception("a bug stopped %s of %s", task.stage, task.photo_id)
             await self._give_up(claimed)
+        return progress.decoder_s
 
     async def _give_up(self, claimed: Claimed) -> None:
         """Fail the job because of a bug; otherwise the task would be redelivered forever."""
@@ -149,7 +137,7 @@ class Attempts:
         except Exception:
             logger.exception("the failure of %s could not be recorded", claimed.task.photo_id)
 
-    async def _attempt(self, claimed: Claimed) -> None:
+    async def _attempt(self, claimed: Claimed, progress: _Progress) -> None:
         task, claim = claimed.task, claimed.claim
         loaded = self._cached(task) or await self._log.load(task.photo_id, task.client_id)
         photo = loaded.photo
@@ -162,7 +150,8 @@ class Attempts:
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)
         else:
-            await observe_run(self._observe, task, self._process(photo, loaded, task, claim))
+            work = self._process(photo, loaded, task, claim, progress)
+            await observe_run(self._observe, task, work)
 
     def _cached(self, task: Task) -> Loaded | None:
         """Return the photo from the cache, if its entry is enough to run the stage."""
@@ -171,28 +160,27 @@ class Attempts:
             return None
         return known if stage.needs in known.photo.keys else None
 
-    async def _process(self, photo: Photo, loaded: Loaded, task: Task, claim: Claim) -> Ended:
+    async def _process(
+        self, photo: Photo, loaded: Loaded, task: Task, claim: Claim, progress: _Progress
+    ) -> Ended:
         if not photo.job.started:
             start = StartProcessing(photo_id=photo.photo_id, job_id=task.job_id)
             await self._execute(start, task, loaded=loaded)
-        try:
-            output = await self._output(photo, task, claim)
-        except StageFailure as failure:
-            if failure.code == DECODERS_STOPPED:  # this worker stops: another one takes the task
-                raise Unavailable(failure.message) from failure
-            await self._fail(task, claim, failure)
-            await self._note_damage(photo, task, failure)
+        result = await self._result(photo, task, progress)
+        if isinstance(result, StageFailure):
+            await self._fail(task, claim, result)
+            await self._note_damage(photo, task, result)
             return "failed"
         began = time.monotonic()
-        renditions = tuple([await self._store(task, made) for made in output.renditions])
-        stage_s = self._progress[claim].stage_s + time.monotonic() - began
+        renditions = tuple([await self._store(task, made) for made in result.renditions])
+        stage_s = progress.stage_s + time.monotonic() - began
         done = RecordStageCompleted(
             photo_id=photo.photo_id,
             job_id=task.job_id,
             stage=task.stage,
             attempt=task.attempt,
             duration_ms=round(stage_s * 1000),
-            result=msgspec.to_builtins(output.result),
+            result=msgspec.to_builtins(result.result),
             renditions=renditions,
             remove_at=await self._remove_at(photo, renditions),
         )
@@ -219,19 +207,21 @@ class Attempts:
             for rendition in renditions:
                 await self._blobs.delete(rendition.key)
 
-    async def _output(self, photo: Photo, task: Task, claim: Claim) -> Output:
-        """Return the stage's output; an attempt that has waited returns the output that it kept."""
-        work = self._progress[claim]
-        if work.output is None:
-            began = time.monotonic()
-            try:
-                work.output = await self._run_stage(photo, task)
-            except StageFailure as failure:
-                work.decoder_s += failure.seconds
-                raise
-            work.decoder_s += work.output.seconds
-            work.stage_s = time.monotonic() - began
-        return work.output
+    async def _result(self, photo: Photo, task: Task, progress: _Progress) -> Output | StageFailure:
+        """Return what the stage made of the photo; run it unless the attempt has kept a result."""
+        if progress.result is not None:
+            return progress.result
+        began = time.monotonic()
+        try:
+            result = await self._run_stage(photo, task)
+        except StageFailure as failure:
+            result = failure
+        progress.decoder_s += result.seconds
+        if isinstance(result, StageFailure) and result.code == DECODERS_STOPPED:
+            raise Unavailable(result.message) from result  # this worker stops: another one takes it
+        progress.stage_s = time.monotonic() - began
+        progress.result = result
+        return result
 
     async def _run_stage(self, photo: Photo, task: Task) -> Output:
         stage = self._stages.get(task.stage)
@@ -251,7 +241,7 @@ class Attempts:
                 )
         except (Missing, KeyError) as error:
             message = f"The {stage.needs} is not in the blob store."
-            raise StageFailure(Category.DATA, MISSING, message) from error
+            raise StageFailure(Category.DATA, BLOB_MISSING, message) from error
 
     async def _note_damage(self, photo: Photo, task: Task, failure: StageFailure) -> None:
         """Make the health check report at once a file that is missing or altered."""

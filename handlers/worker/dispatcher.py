@@ -16,13 +16,13 @@ from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log
 from store.log.stream import Recorded
+from store.outage import Outage
 from store.queue.dispatch import Dispatch
 from store.redis.connection import BLOCK_MS
 
 logger = logging.getLogger("photolog.dispatcher")
 
 BATCH = 200
-PAUSE_S = 0.5
 SILENT_CLAIM_PERIODS = 20
 """After this many stall times of silence, a consumer that holds nothing is removed."""
 
@@ -65,8 +65,8 @@ class Dispatcher:
 
     async def _run(self, partition: int) -> None:
         undone: list[Recorded] = []
-        look_at = 0.0
-        in_step = warned = False
+        look_at, in_step = 0.0, False
+        outage = Outage(logger, f"the dispatcher of partition {partition} is waiting")
         while True:
             try:
                 if not in_step:
@@ -85,17 +85,13 @@ class Dispatcher:
                 if not undone:
                     undone = await self._read(partition)
                 await self._dispatch.commit([(each.position, _tasks(each)) for each in undone])
-                warned = False
+                outage.over()
                 if undone:
                     undone = []
                     await anyio.sleep(GATHER_S)
             except StoreError as error:
-                if not warned:
-                    logger.warning(
-                        "the dispatcher of partition %d is waiting: %s", partition, error
-                    )
-                in_step, warned = False, True
-                await anyio.sleep(PAUSE_S)
+                in_step = False
+                await outage.wait(error)
 
     async def _read(self, partition: int) -> list[Recorded]:
         """Read the next events; return once one of them leads to a task, or the batch is full."""

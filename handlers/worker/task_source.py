@@ -1,261 +1,291 @@
-"""Decide which task a worker begins next: what operators allow, and what it has room for.
+"""The owner of a worker's tasks: it takes, holds, extends and gives back what the worker runs.
 
 | bound | limits | set by |
 |---|---|---|
-| ``concurrency`` | all tasks of a worker except erasures | a setting, or an operator at run time |
-| ``client_concurrency`` | one client's share of those, and slow ones: see ``Hand`` | a setting |
+| ``concurrency`` | all running tasks of a worker except erasures | a setting, or an operator |
+| ``client_concurrency`` | one client's share of those, and slow ones | a setting |
 | a stage's concurrency | its tasks in each worker | an operator |
 | a stage's rate | its tasks in all workers together | an operator |
 | paused | a stage, or all | an operator |
 
-Partitions take turns by how much they have been served per waiting client; within a partition,
-its clients take turns (``store.queue.turns``). A slow server holds up only its own partitions: a
-claim without a reply after ``ANSWER_S`` continues in the background. It is never cancelled, because
-its reply may carry a task.
-
-The worker holds the claimed tasks; this module claims them and puts them back.
+A held task is in ``HeldTasks``, and is a pending entry of its lane in Redis: ``store.queue.lanes``.
+Its claim is refreshed until the append that records its result; a result that comes too late is
+dropped. While Redis is unavailable, tasks stay held. Tasks of workers that are gone are taken over.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
 from functools import partial
 
 import anyio
 import anyio.abc
 
-from domain.pipeline.control import Controls
-from domain.pipeline.control_events import Rate
 from domain.pipeline.stages import ERASURE
-from handlers.worker.hand import Hand
+from handlers.worker.dispatcher import SILENT_CLAIM_PERIODS
+from handlers.worker.held_tasks import HeldTask, HeldTasks
+from handlers.worker.observing import subject_of
+from handlers.worker.partitions import Partitions
+from handlers.worker.stage_limits import StageLimits
+from handlers.worker.wakeup import Wakeup
 from store.background import Background
-from store.errors import StoreError, Unavailable
-from store.log.control import ControlLog
+from store.errors import StoreError
 from store.log.log import Claim, Log
-from store.queue.lanes import Claimed, Lanes
-from store.queue.rates import Rates
-from store.queue.turns import GRACE_MS
+from store.outage import PAUSE_S, Outage
+from store.queue import liveness
+from store.queue.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
+from store.queue.recovery import refill
 
 logger = logging.getLogger("photolog.worker")
 
 ERASURES_AT_ONCE = 1
-LOOK_S = 0.25
+ERASURE_LOOK_S = 0.25
 """How often a worker without room for other tasks looks for an erasure."""
 
-ANSWER_S = 0.5
-"""How long to wait for the reply to a claim before asking the next partition."""
+WAIT_MS = 1_000
+LOOK_S = 0.5
+"""How often a worker looks for changes that operators made."""
 
-LOOK_IN_VAIN_MS = 200
-"""The charge for asking a partition without tasks, so that others are asked too."""
-
-PAUSE_S = 0.5
-"""The pause before another try with a partition that failed."""
-
-Take = Callable[[int, list[Claimed]], object]
+SHORTEST_PAUSE_S = 0.02
+HAND_BACK_S = 2.0
 
 
 class TaskSource:
-    """Claims tasks one at a time, within the bounds.
+    """Hands out tasks one at a time, within the bounds; every task comes back by one call.
 
-    ``take`` receives the tasks of a partition that did not come with a ``claim``: those of a late
-    reply, and those that this consumer has held all along. It is also called, with an empty list,
-    when the partition can be asked again. ``wait_s`` is the time to wait before the next claim if
-    only rates held tasks back, else None.
+    The worker ends each task that it got from ``next`` by ``finish`` or ``give_back``; what it has
+    not ended, ``hand_back`` puts back. ``taken_over`` counts tasks taken over from other workers.
     """
 
     def __init__(
         self,
         log: Log,
         lanes: Lanes,
-        hand: Hand,
+        *,
         concurrency: int,
-        take: Take,
-        background: Background | None = None,
+        client_concurrency: int | None,
+        stalled_after_s: float,
+        dead: str | None,
+        background: Background,
     ) -> None:
-        self._background = background or Background()
+        self.taken_over = 0
+        self._background = background
         self._log = log
         self._lanes = lanes
-        self._hand = hand
-        self._control_log = ControlLog(log)
-        self._rates = Rates(log)
         self._concurrency = concurrency
-        self._take = take
-        self._served = dict.fromkeys(range(log.partitions), 0.0)
-        self._now = 0.0
-        self._look_at = 0.0
-        self._controls = Controls()
-        self._away = set(range(log.partitions))
-        self._late: dict[int, str] = {}
-        self.wait_s: float | None = None
+        self._stalled_after_s = stalled_after_s
+        self._dead = dict.fromkeys(range(log.partitions), dead)
+        self._held = HeldTasks(client_concurrency)
+        self._limits = StageLimits(log)
+        self._wakeup = Wakeup()
+        self._partitions = Partitions(
+            log, lanes, self._held, self._limits, self._wakeup, background
+        )
+        self._erasure_look_at = 0.0
+        self._idle = anyio.Event()
+        self._stopping = anyio.Event()
+
+    @property
+    def in_hand(self) -> int:
+        """The number of tasks that are claimed and not done."""
+        return len(self._held)
 
     def begin(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Start using each partition as soon as it answers; ``tasks`` runs the background work."""
-        self._tasks = tasks
-        for partition in self._away:
-            self._keep("claims", partial(self._rejoin_partition, partition), partition)
+        """Start to claim, refresh and take over; ``tasks`` runs this work in the background."""
+        self._partitions.begin(tasks)
+        controls = partial(
+            self._run_periodically, self._follow, Outage(logger, "controls could not be read")
+        )
+        tasks.start_soon(self._background.keep, "controls", controls)
+        for partition in range(self._log.partitions):
+            keep = partial(self._keep_claims, partition)
+            outage = Outage(logger, f"claims of partition {partition} could not be refreshed")
+            for name, work in (
+                ("claim keeper", partial(self._run_periodically, keep, outage)),
+                ("lane watch", partial(self._watch, partition)),
+                ("timers", partial(self._promote_due, partition)),
+            ):
+                part = f"partition {partition}"
+                tasks.start_soon(partial(self._background.keep, name, work, part=part))
 
-    def is_silent(self, partition: int) -> bool:
-        """Return whether the partition has not answered yet, failed last, or its server is late."""
-        if partition in self._away or partition in self._late:
-            return True
-        return bool(self._late) and self._log.owner(partition) in self._late.values()
+    def stop(self) -> None:
+        """Hand out no more tasks."""
+        self._stopping.set()
+        self._wakeup.set()
 
-    async def follow_controls(self) -> bool:
-        """Load the operators' current settings; return whether they have changed."""
-        before, self._controls = self._controls, (await self._control_log.load()).controls
-        return before != self._controls
+    async def stopped(self) -> None:
+        """Return once ``stop`` was called."""
+        await self._stopping.wait()
 
-    def is_paused(self, stage: str) -> bool:
-        return self._controls.is_paused(stage)
+    async def next(self) -> HeldTask | None:
+        """Wait for a task and a slot for it, and return the task; None when stopping."""
+        outage = Outage(logger, "waiting for the lanes")
+        while not self._stopping.is_set():
+            woken = self._wakeup.renew()
+            wait_s = WAIT_MS / 1000
+            try:
+                if allowed := self._may_start():
+                    if (held := await self._pick(allowed)) is not None:
+                        self._held.start(held)
+                        if self._idle.is_set():  # else the watchers wait on this very event
+                            self._idle = anyio.Event()
+                        return held
+                    self._idle.set()
+                    wait_s = min(wait_s, self._limits.wait_s or wait_s)
+                outage.over()
+            except StoreError as error:
+                await outage.wait(error)
+                continue
+            with anyio.move_on_after(wait_s):
+                await woken.wait()
+        return None
 
-    def may_claim(self) -> tuple[str, ...]:
+    def finish(self, held: HeldTask, seconds: float) -> None:
+        """End a task that was acknowledged or taken over, and charge its decoder time."""
+        self._partitions.charge(held, self._held.settle(held, seconds))
+        self._held.release(held)
+        # A failover may have undone the result of a task that was delivered again meanwhile, so
+        # it is put back. If the result is in the log, its entry has left the lane.
+        if held.redelivered:
+            self._partitions.put_back(held)
+        self._wakeup.set()
+
+    def give_back(self, held: HeldTask) -> None:
+        """End a task without a result: put it back in its lane, in the background."""
+        self._partitions.put_back(held)
+        self._wakeup.set()
+
+    async def hand_back(self) -> None:
+        """Put the tasks that are still held back in their lanes, for others to claim at once."""
+        if not self._held:
+            return
+        handed = 0
+
+        async def release(claims: list[Claim]) -> None:
+            nonlocal handed
+            try:
+                handed += await self._lanes.release(claims)
+            except StoreError as error:
+                logger.warning("tasks not handed back will be taken over later: %s", error)
+
+        with anyio.move_on_after(HAND_BACK_S, shield=True):
+            async with anyio.create_task_group() as tasks:
+                for claims in self._held.claims().values():
+                    tasks.start_soon(release, claims)
+        logger.warning("stopped with %d tasks unfinished, %d handed back", len(self._held), handed)
+
+    def _may_start(self) -> tuple[str, ...]:
         """Return the stages that have room for another task.
 
         Erasures have a slot of their own, because only they free a full disk that all others wait
         for. Tasks of silent partitions take no slot, because they wait for the server.
         """
-        in_hand = self._hand.stages()
-        busy = Counter(stage for _, stage in in_hand)
-        going_on = Counter(stage for of, stage in in_hand if not self.is_silent(of))
+        running = self._held.running()
+        busy = Counter(each.task.stage for each in running)
+        going_on = Counter(
+            each.task.stage for each in running if not self._partitions.is_silent(each.partition)
+        )
         erasing = going_on[ERASURE]
-        full = going_on.total() - erasing >= (self._controls.concurrency or self._concurrency)
-        erases = erasing < ERASURES_AT_ONCE and (not full or anyio.current_time() >= self._look_at)
+        full = going_on.total() - erasing >= (self._limits.concurrency or self._concurrency)
+        is_due = not full or anyio.current_time() >= self._erasure_look_at
+        erases = erasing < ERASURES_AT_ONCE and is_due
         return tuple(
             stage
             for stage in self._lanes.stages
-            if self._allows(stage, busy[stage]) and (erases if stage == ERASURE else not full)
+            if self._limits.allows(stage, busy[stage])
+            and (erases if stage == ERASURE else not full)
         )
 
-    async def claim(self, allowed: Collection[str]) -> tuple[int, Claimed] | None:
+    async def _pick(self, allowed: Collection[str]) -> HeldTask | None:
+        """Return a task of these stages: one that is held and ready, or else a new claim."""
+        for each in self._held.ready():
+            if self._limits.is_paused(each.task.stage):  # taken over while its stage is paused
+                self._partitions.put_back(each)
+            elif each.task.stage in allowed:
+                return each
+        while (found := await self._claim(allowed)) is not None:
+            if (held := self._held.hold(*found)) is not None:
+                return held
+        return None
+
+    async def _claim(self, allowed: Collection[str]) -> tuple[int, Claimed] | None:
         """Claim a waiting task of these stages; return it with its partition, or None."""
-        if all(map(self.is_silent, range(self._log.partitions))):
+        if self._partitions.are_all_silent():
             return None
-        tokens = await self._tokens(allowed)
+        tokens = await self._limits.take(allowed)
         try:
-            found = await self._claim([stage for stage in allowed if stage in tokens])
+            found = await self._partitions.claim([stage for stage in allowed if stage in tokens])
         except BaseException:
-            await self._give_back(tokens)
+            await self._limits.give_back(tokens)
             raise
         if found is not None:
             tokens.pop(found[1].task.stage, None)
         elif tuple(allowed) == (ERASURE,):
-            self._look_at = anyio.current_time() + LOOK_S
-        await self._give_back(tokens)
+            self._erasure_look_at = anyio.current_time() + ERASURE_LOOK_S
+        await self._limits.give_back(tokens)
         return found
 
-    def put_back(self, partition: int, claim: Claim) -> None:
-        """Put a task back in its lane, in the background; if that fails, it is taken again."""
-        self._keep("release", partial(self._put_back, partition, claim), partition)
-
-    def _allows(self, stage: str, busy: int) -> bool:
-        most = self._controls.limit(stage).concurrency
-        return not self._controls.is_paused(stage) and (most is None or busy < most)
-
-    async def _tokens(self, stages: Collection[str]) -> dict[str, Rate | None]:
-        """Take a token for each stage; return the stages that got one, each with its rate."""
-        self.wait_s = None
-        tokens: dict[str, Rate | None] = {}
-        for stage in stages:
-            rate = self._controls.limit(stage).rate
-            wait_s = 0.0 if rate is None else await self._take_token(stage, rate)
-            if wait_s == 0:
-                tokens[stage] = rate
-            else:
-                self.wait_s = min(wait_s, self.wait_s or wait_s)
-        return tokens
-
-    async def _take_token(self, stage: str, rate: Rate) -> float:
-        """Take a token; return 0 or the seconds to wait. A silent server delays only this stage."""
-        with anyio.move_on_after(ANSWER_S), suppress(Unavailable):
-            return await self._rates.take(stage, rate)
-        return PAUSE_S
-
-    def settle(self, name: tuple[str, str], claimed: Claimed, seconds: float) -> None:
-        """Charge the client and the partition of a finished task for its decoder time."""
-        partition = self._log.partition_of(claimed.task.client_id)
-        self._served[partition] += self._hand.settle(name, seconds) / claimed.clients
-
-    async def _claim(self, stages: list[str]) -> tuple[int, Claimed] | None:
-        """Claim from the partition that has been served least and has a task."""
-        for partition in sorted(self._served, key=self._served.__getitem__):
-            if self.is_silent(partition):
-                continue
-            claimed = await self._claim_of(partition, stages)
-            # A partition that was idle for a while has no credit.
-            served = max(self._served[partition], self._now - GRACE_MS)
-            if not claimed:
-                self._served[partition] = max(served, self._now) + LOOK_IN_VAIN_MS
-                continue
-            (found,) = claimed
-            self._now = max(self._now, served)
-            self._served[partition] = served + found.task.charge_ms / found.clients
-            return partition, found
-        return None
-
-    async def _claim_of(self, partition: int, stages: list[str]) -> list[Claimed]:
-        """Claim a task of the partition; return none if it has none or its reply is late."""
-        claimed: list[Claimed] = []
-        answered = anyio.Event()
-        request = self._hand.request(partition, stages)
-
-        async def ask() -> None:
+    async def _watch(self, partition: int) -> None:
+        """Wake an idle worker when a task arrives; a busy one claims on its own."""
+        while True:
+            await self._idle.wait()
             try:
-                claimed.extend(await self._lanes.claim(partition, 1, request))
-            except StoreError as error:
-                logger.warning("partition %d is waiting: %s", partition, error)
-                self._miss(partition)
-            answered.set()
-            if self._late.pop(partition, None) is not None:
-                self._take(partition, claimed)
+                await self._lanes.wait(partition, block_ms=WAIT_MS)
+                self._wakeup.set()
+            except StoreError:
+                await anyio.sleep(PAUSE_S)
 
-        self._keep("claims", ask, partition)
-        try:
-            with anyio.move_on_after(ANSWER_S):
-                await answered.wait()
-        finally:
-            if not answered.is_set():
-                self._late[partition] = self._log.owner(partition)
-        return claimed if answered.is_set() else []
-
-    def _keep(self, name: str, work: Callable[[], Awaitable[None]], partition: int) -> None:
-        part = f"partition {partition}"
-        self._tasks.start_soon(partial(self._background.keep, name, work, part=part))
-
-    async def _put_back(self, partition: int, claim: Claim) -> None:
-        try:
-            await self._lanes.release([claim])
-        except StoreError as error:
-            logger.warning("a task of partition %d could not be put back: %s", partition, error)
-            self._miss(partition)
-
-    def _miss(self, partition: int) -> None:
-        """Leave the partition out until it answers and tasks of a lost reply are recalled."""
-        if partition not in self._away:
-            self._away.add(partition)
-            self._keep("claims", partial(self._rejoin_partition, partition, PAUSE_S), partition)
-
-    async def _rejoin_partition(self, partition: int, pause_s: float = 0.0) -> None:
-        """Use the partition again once it answers; if all were away, load the controls first."""
-        warned = False
-        while partition in self._away:
-            await anyio.sleep(pause_s)
+    async def _promote_due(self, partition: int) -> None:
+        """Move delayed tasks to their lanes when they are due."""
+        while True:
             try:
-                if len(self._away) == self._log.partitions:
-                    await self.follow_controls()
-                await self._lanes.prepare(partition)
-                # A lost reply may have delivered tasks to this consumer, and to no other.
-                held = await self._lanes.recall(partition)
-            except StoreError as error:
-                if not warned:
-                    logger.warning("waiting for the lanes of partition %d: %s", partition, error)
-                warned, pause_s = True, PAUSE_S
-            else:
-                self._away.discard(partition)
-                self._take(partition, held)
+                moved, next_s = await self._lanes.promote(partition)
+            except StoreError:
+                await anyio.sleep(PAUSE_S)
+                continue
+            if moved:
+                self._wakeup.set()
+            if moved < PROMOTED_AT_ONCE:
+                await anyio.sleep(max(SHORTEST_PAUSE_S, min(next_s or LOOK_S, LOOK_S)))
 
-    async def _give_back(self, tokens: dict[str, Rate | None]) -> None:
-        for stage, rate in tokens.items():
-            if rate is not None:
-                with anyio.move_on_after(ANSWER_S), suppress(Unavailable):
-                    await self._rates.give_back(stage, rate)
+    async def _follow(self) -> float:
+        if await self._limits.load():
+            self._wakeup.set()
+        return LOOK_S
+
+    async def _keep_claims(self, partition: int) -> float:
+        """Refresh held claims, take over abandoned ones, and refill lanes that lost tasks."""
+        idle_ms = int(self._stalled_after_s * 1000)
+        await self._lanes.prepare(partition)
+        if partition == liveness.PARTITION:
+            await liveness.report(self._log, self._lanes.consumer)
+        await self._lanes.refresh(self._held.claims().get(partition, []))
+        found = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=self._dead[partition])
+        taken = self._partitions.hold(partition, found)
+        self.taken_over += len(taken)
+        for each in taken:
+            logger.info("took over %s", each.task.stage, extra={"subject": subject_of(each.task)})
+        await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
+        if partition in self._lanes.lost:
+            await self._refill(partition)
+        self._dead[partition] = None
+        return self._stalled_after_s / 4
+
+    async def _refill(self, partition: int) -> None:
+        self._lanes.lost.discard(partition)  # before: more tasks may be lost meanwhile
+        try:
+            await refill(self._log, partition, self._lanes.stages)
+        except BaseException:
+            self._lanes.lost.add(partition)
+            raise
+
+    async def _run_periodically(self, work: Callable[[], Awaitable[float]], outage: Outage) -> None:
+        """Repeat the work, pausing for the seconds that it returns."""
+        while True:
+            try:
+                pause_s = await work()
+            except StoreError as error:
+                await outage.wait(error)
+            else:
+                outage.over()
+                await anyio.sleep(pause_s)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import msgspec
 
-from store.blobs.s3_bucket import Bucket, Server
+from store.blobs.s3_bucket import Bucket
+from store.blobs.s3_server import Server
 
 
 @contextmanager

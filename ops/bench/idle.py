@@ -14,7 +14,8 @@ from domain.photo.results import Result
 from handlers.decoder.pool import DecoderPool
 from handlers.registry import STAGES, Stage
 from handlers.stage import Output
-from handlers.worker.worker import Worker, WorkerSettings
+from handlers.worker.settings import WorkerSettings
+from handlers.worker.worker import Worker
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
 from store.redis.connection import connect

@@ -20,11 +20,11 @@ from rich.progress import (
 from rich.text import Text
 
 from ops.cli.server import as_operator
+from ops.client import backfill
 from ops.client.client import Server, connected
 from ops.client.operations import Operations
 from ops.errors import UserError
 from ops.event_format import printable, say, say_json
-from ops.maintenance import backfill
 
 
 class _Rate(ProgressColumn):

@@ -14,10 +14,11 @@ from ops.config.loading import Loaded
 from ops.config.validation import check
 from ops.errors import UserError
 from ops.event_format import say, say_json
+from ops.maintenance import log_ownership
 from ops.maintenance.hashing import Hashed, check_files
 from ops.maintenance.reconcile import Comparison, compare, record_removed, remove, tell_health
 from ops.progress import progress_bar
-from ops.runtime import log_ownership, wiring
+from ops.runtime import wiring
 from ops.runtime.blobs import open_reading, open_store
 from ops.runtime.tokens import parse_ttl
 

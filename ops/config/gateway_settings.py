@@ -11,8 +11,10 @@ from domain.clients.quotas import Most
 from gateway.http.limits import Limits
 from ops.config.bounds import Count, Natural, Percent, Positive, Seconds
 from ops.config.system_settings import SystemSettings
+from store.log.remembering import Remembering
 
 _DEFAULT = Limits()
+_REMEMBERING = Remembering()
 
 
 class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
@@ -179,10 +181,10 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
             description="Confirmed appends that a gateway or worker remembers, to report those "
             "that a failover has lost."
         ),
-    ] = 10_000
+    ] = _REMEMBERING.answers_remembered
     answers_checked_s: Annotated[
         Seconds, Meta(description="How often the process checks that the log still has them.")
-    ] = 2.0
+    ] = _REMEMBERING.answers_checked_s
     failover_wait_s: Annotated[
         Seconds,
         Meta(

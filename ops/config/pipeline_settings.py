@@ -1,8 +1,4 @@
-"""Settings of workers, stages and pictures; see ``ops.config.settings``.
-
-The defaults of ``WorkerSettings``, ``Pace`` and ``Sandbox`` are repeated here, because importing
-these would make every command load the Redis client and Pillow. A test compares them.
-"""
+"""Settings of workers, stages and pictures; see ``ops.config.settings``."""
 
 from typing import Annotated
 
@@ -10,13 +6,18 @@ from msgspec import Meta
 
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES
+from handlers.decoder.settings import Pace, Sandbox
 from handlers.stage import ImageLimits, Recipe
+from handlers.worker.settings import WorkerSettings
 from ops.config.bounds import FORMATS, Count, Natural, Positive, Seconds
 from ops.config.gateway_settings import GatewaySettings
 from ops.config.strategies import text_of
 
 _IMAGES = ImageLimits()
 _RECIPE = Recipe()
+_WORKER = WorkerSettings()
+_PACE = Pace()
+_SANDBOX = Sandbox()
 
 
 class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
@@ -35,16 +36,16 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
     stalled_after_s: Annotated[
         Seconds,
         Meta(description="A task without a heartbeat for this long is taken over."),
-    ] = 30.0
+    ] = _WORKER.stalled_after_s
     max_stalls: Annotated[
         Natural, Meta(description="How often a task may stall before it fails.")
-    ] = 1
+    ] = _WORKER.max_stalls
     worker_drain_s: Annotated[
         Seconds, Meta(description="How long a stopping worker may take to finish its tasks.")
-    ] = 20.0
+    ] = _WORKER.drain_s
     worker_patience_s: Annotated[
         Seconds, Meta(description="How long a worker keeps a result while Redis is unavailable.")
-    ] = 3600.0
+    ] = _WORKER.patience_s
     retry_temporary: Annotated[
         str, Meta(description="Retries after a dependency was unavailable.")
     ] = text_of(STRATEGIES[Category.TEMPORARY])
@@ -118,31 +119,31 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
             description="User that decoders run as, by name or number, if the worker may switch "
             "users, as root may; empty: the user of the worker."
         ),
-    ] = "nobody"
+    ] = _SANDBOX.user
     decoder_seccomp: Annotated[
         bool,
         Meta(description="Allow decoders only the system calls that decoding needs (seccomp)."),
-    ] = True
+    ] = _SANDBOX.seccomp
     decoder_landlock: Annotated[
         bool, Meta(description="Deny decoders the file system and the network (Landlock).")
-    ] = True
+    ] = _SANDBOX.landlock
     expensive_s: Annotated[
         Positive,
         Meta(
             description="A picture that is expected to take a decoder longer is expensive: of "
             "several decoders, one is always left for other pictures."
         ),
-    ] = 2.0
+    ] = _PACE.expensive_s
     slow_s: Annotated[
         Positive,
         Meta(
             description="A picture that has taken a decoder longer becomes expensive too; if it "
             "holds the last decoder while others wait, it starts over later."
         ),
-    ] = 10.0
+    ] = _PACE.slow_s
     stage_timeout_s: Annotated[
         Seconds, Meta(description="Longest run of a stage; then its decoder is killed.")
-    ] = 60.0
+    ] = _WORKER.stage_timeout_s
     superseded_grace_s: Annotated[
         float,
         Meta(
@@ -151,7 +152,7 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
             ge=0,
             le=2_592_000,
         ),
-    ] = 3600.0
+    ] = _WORKER.superseded_grace_s
     recipe_longest_edge: Annotated[
         int, Meta(description="Longest edge of the optimized picture, in pixels.", ge=1, le=16_383)
     ] = _RECIPE.longest_edge

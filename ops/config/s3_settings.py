@@ -1,8 +1,4 @@
-"""Settings of the S3 server that stores the photos; see ``ops.config.settings``.
-
-The defaults of ``store.blobs.s3_bucket.Server`` are repeated here, because importing it would make
-every command load the S3 client. A test compares them.
-"""
+"""Settings of the S3 server that stores the photos; see ``ops.config.settings``."""
 
 from typing import Annotated
 
@@ -10,8 +6,11 @@ from msgspec import Meta
 
 from ops.config.bounds import HttpUrl
 from ops.config.log_settings import LogSettings
+from store.blobs.s3_server import Server
 
 Key = Annotated[str, Meta(min_length=3)]
+
+_SERVER = Server(endpoint="", access_key="", secret_key="")
 
 
 class S3Settings(LogSettings, frozen=True, kw_only=True):
@@ -31,24 +30,26 @@ class S3Settings(LogSettings, frozen=True, kw_only=True):
     ] = None
     s3_bucket: Annotated[
         str, Meta(description="Bucket of the photos; created if it does not exist.", min_length=3)
-    ] = "photolog"
-    s3_region: Annotated[str, Meta(description="Region of the bucket.", min_length=1)] = "us-east-1"
+    ] = _SERVER.bucket
+    s3_region: Annotated[str, Meta(description="Region of the bucket.", min_length=1)] = (
+        _SERVER.region
+    )
     s3_ca_file: Annotated[
         str | None,
         Meta(
             description="File with the CA certificates that verify the server's certificate; "
             "unset: those of the system."
         ),
-    ] = None
+    ] = _SERVER.ca_file
     s3_connect_timeout_s: Annotated[
         float, Meta(description="Longest time to connect to the server.", gt=0, le=86_400)
-    ] = 3.0
+    ] = _SERVER.connect_timeout_s
     s3_timeout_s: Annotated[
         float, Meta(description="Longest silence of the server during a call.", gt=0, le=86_400)
-    ] = 10.0
+    ] = _SERVER.timeout_s
     s3_retries: Annotated[
         int, Meta(description="How often a failed call is retried.", ge=0, le=100)
-    ] = 2
+    ] = _SERVER.retries
     s3_connections: Annotated[
         int,
         Meta(
@@ -56,7 +57,7 @@ class S3Settings(LogSettings, frozen=True, kw_only=True):
             ge=1,
             le=1_000,
         ),
-    ] = 16
+    ] = _SERVER.connections
     s3_part_bytes: Annotated[
         int,
         Meta(
@@ -65,18 +66,18 @@ class S3Settings(LogSettings, frozen=True, kw_only=True):
             ge=5 << 20,
             le=1 << 30,
         ),
-    ] = 5 << 20
+    ] = _SERVER.part_bytes
     s3_links: Annotated[
         bool,
         Meta(description="Redirect readers to the server with a signed URL, instead of the bytes."),
-    ] = False
+    ] = _SERVER.links
     s3_link_s: Annotated[
         int, Meta(description="How long a signed URL is valid.", ge=1, le=604_800)
-    ] = 300
+    ] = _SERVER.link_s
     s3_public_endpoint: Annotated[
         HttpUrl | None,
         Meta(description="URL at which readers reach the server; unset: that of s3_endpoint."),
-    ] = None
+    ] = _SERVER.public_endpoint
     s3_copies_bytes: Annotated[
         int,
         Meta(

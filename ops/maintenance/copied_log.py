@@ -11,12 +11,12 @@ from pathlib import Path
 
 import anyio
 
+from handlers.parent_death import bound_to_parent
 from ops.config.settings import Settings
 from ops.errors import UserError
 from ops.process.append_only import FILES
 from ops.process.embedded_valkey import Valkey
 from ops.process.lock import is_locked
-from ops.process.parent_death import bound_to_parent
 
 LOOK_S = 0.05
 

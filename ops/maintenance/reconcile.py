@@ -41,7 +41,7 @@ from domain.photo.events import (
 from domain.photo.holdings import Holding, fold
 from domain.photo.results import Rendition
 from domain.pipeline.control_events import AlertRaised
-from ops.runtime import log_ownership
+from ops.maintenance import log_ownership
 from projections import data_loss
 from store.blobs import damaged
 from store.blobs.damaged import NOTED_MAX, Damage
@@ -224,12 +224,12 @@ async def compare(
     """
     before = time.time() - older_than_s
     everything = await blobs.keys("")
-    listed = [blob for blob in everything if _may_be_named(blob.key)]
+    listed = _nameable(everything)
     drafts = await blobs.keys(DRAFTS)
     with_trace = {key for draft in drafts if (key := _traced(draft)) is not None}
     named = await names(log)
     unnamed = [blob for blob in listed if blob.modified < before and blob.key not in named]
-    there = {blob.key: blob.size for blob in (*listed, *await _listed(blobs))}
+    there = {blob.key: blob.size for blob in (*listed, *_nameable(await blobs.keys("")))}
     return Comparison(
         named=len(named.wanted),
         missing=[
@@ -374,6 +374,10 @@ def _traced(draft: Blob) -> str | None:
     return traced(draft.key.removeprefix(f"{DRAFTS}/"))[1]
 
 
+def _nameable(blobs: list[Blob]) -> list[Blob]:
+    return [blob for blob in blobs if _may_be_named(blob.key)]
+
+
 def _may_be_named(key: str) -> bool:
     """Return whether an event may name this file, or it is a probe."""
     return key.startswith(tuple(f"{prefix}/" for prefix in PREFIXES)) and is_key(key)
@@ -387,7 +391,3 @@ def _is_internal(key: str) -> bool:
 def _readable(key: str) -> str:
     """Return the key, escaped where the file's name is not UTF-8."""
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-async def _listed(blobs: Blobs) -> list[Blob]:
-    return [blob for prefix in PREFIXES for blob in await blobs.keys(prefix)]

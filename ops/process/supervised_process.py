@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from ops.process.parent_death import bound_to_parent
+from handlers.parent_death import bound_to_parent
 from store.background import Background
 
 logger = logging.getLogger("photolog.supervisor")

@@ -9,10 +9,11 @@ from ops.config.settings import Settings, variable_of
 from ops.config.validation import check_blobs
 from ops.errors import UserError
 from ops.process.lock import machine
-from ops.runtime.waiting import Waiting
+from ops.runtime.waiting import outage_of
 from ops.telemetry.logs import starting
 from store.blobs.disk import make_folder
 from store.blobs.interface import Blobs, Readable
+from store.blobs.s3_server import Server
 from store.errors import Denied, Unavailable
 from store.observing import OperationObserver, ignore
 from store.redis.breaker import Breaker
@@ -20,7 +21,6 @@ from store.redis.breaker import Breaker
 if TYPE_CHECKING:
     from store.blobs.folder import FolderBlobs
     from store.blobs.s3 import MinioBlobs
-    from store.blobs.s3_bucket import Server
 
 RESERVE_MAX = 0.1
 """The largest fraction of a disk that is kept in reserve."""
@@ -119,15 +119,13 @@ def _bucket(
     return MinioBlobs(server_of(settings), owner, copies, breaker=breaker, observe=observe)
 
 
-def server_of(settings: Settings) -> "Server":
+def server_of(settings: Settings) -> Server:
     """Return the S3 server of the settings, which ``ops.config.validation`` has checked."""
-    from store.blobs.s3_bucket import Server  # noqa: PLC0415
-
     return Server(**{name: getattr(settings, f"s3_{name}") for name in Server.__struct_fields__})
 
 
 async def _prepare(blobs: "MinioBlobs", *, patient: bool) -> None:
-    waiting = Waiting("the bucket")
+    outage = outage_of("the bucket")
     while True:
         try:
             return await blobs.prepare()
@@ -136,4 +134,4 @@ async def _prepare(blobs: "MinioBlobs", *, patient: bool) -> None:
         except Unavailable as error:
             if not patient:
                 raise
-            await waiting.pause(error)
+            await outage.wait(error, least_s=error.retry_after_s)

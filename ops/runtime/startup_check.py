@@ -16,11 +16,11 @@ import sys
 
 import anyio
 
+from handlers.parent_death import bound_to_parent
 from ops.config.loading import environment_of, load
 from ops.config.settings import Settings
 from ops.errors import UserError
 from ops.event_format import say
-from ops.process.parent_death import bound_to_parent
 from store.errors import Full, StoreError, Unavailable
 
 WRONG = 78
@@ -52,7 +52,8 @@ async def check(settings: Settings, environment: dict[str, str]) -> None:
 
 
 async def _check(settings: Settings) -> None:
-    from ops.runtime import log_ownership, wiring  # noqa: PLC0415 # the supervisor needs neither
+    from ops.maintenance import log_ownership  # noqa: PLC0415 # the supervisor needs none of them
+    from ops.runtime import wiring  # noqa: PLC0415
     from ops.runtime.blobs import open_store  # noqa: PLC0415
 
     async with (

@@ -2,7 +2,7 @@
 
 The supervisor restarts each process that ends, with back-off. It stops them in the order in which
 work flows: gateway, workers, projector, Valkey. None outlives the supervisor (see
-``ops.process.parent_death``). The supervisor itself listens, and passes the socket to the gateway:
+``handlers.parent_death``). The supervisor itself listens, and passes the socket to the gateway:
 while a gateway restarts, callers wait in the socket's queue and are not refused.
 
 | path in the data folder | content |
@@ -44,12 +44,12 @@ from ops.process.embedded_valkey import Valkey
 from ops.process.lock import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.process.supervised_process import SupervisedProcess
 from ops.runtime import startup_check
-from ops.runtime.waiting import Reminder
 from ops.telemetry import gauges
 from ops.telemetry.metrics import Metrics
 from ops.telemetry.metrics_server import forget, metrics_served
 from store.background import Background
 from store.blobs.disk import make_folder
+from store.outage import Reminder
 
 logger = logging.getLogger("photolog.supervisor")
 

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import msgspec
 
+from handlers.decoder.settings import Pace, Sandbox
+from handlers.worker.settings import WorkerSettings
 from ops import memory
 from ops.config.loading import shown
 from ops.config.settings import Settings, variable_of
 from ops.errors import UserError
+from ops.maintenance import log_ownership
 from ops.maintenance.bundled import known_flaws
 from ops.maintenance.reconcile import settle
 from ops.process.embedded_valkey import url_in
-from ops.runtime import log_ownership
 from ops.runtime.blobs import open_store
 from ops.runtime.durability import guarantee_of
-from ops.runtime.waiting import Waiting, until_available
+from ops.runtime.waiting import outage_of, until_available
 from ops.telemetry import gauges
 from ops.telemetry.failed_tasks import recording_losses, reporting
 from ops.telemetry.logs import starting
@@ -121,7 +123,7 @@ async def open_log(
     create = patient if create is None else create
     settled = patient or create if settled is None else settled
     redis = connect(redis_url(settings), _breaker("redis", settings))
-    waiting = Waiting("Redis")
+    outage = outage_of("Redis")
     try:
         while True:
             try:
@@ -130,12 +132,12 @@ async def open_log(
             except (Unavailable, Full) as error:
                 if not patient:
                     raise _without_log(settings, error) from error
-                if isinstance(error, IsReplica) and waiting.waited_s > settings.failover_wait_s:
+                if isinstance(error, IsReplica) and outage.waited_s > settings.failover_wait_s:
                     raise UserError(
                         f"PHOTOLOG_REDIS_URL: after {settings.failover_wait_s:g} s "
                         f"(PHOTOLOG_FAILOVER_WAIT_S) {error}"
                     ) from error
-                await waiting.pause(error)
+                await outage.wait(error, least_s=error.retry_after_s)
         log.observe = observe
         log.guarantee = given
         log.answered = Answered(log, log.partitions, settings.answers_remembered)
@@ -305,10 +307,9 @@ async def open_worker(
         UserError: the decoders do not start, or the blobs are unusable.
     """
     from handlers.decoder.confinement_report import reporting as confinement  # noqa: PLC0415
-    from handlers.decoder.pool import DecoderPool, Pace  # noqa: PLC0415
-    from handlers.decoder.sandbox import Sandbox  # noqa: PLC0415
+    from handlers.decoder.pool import DecoderPool  # noqa: PLC0415
     from handlers.stage import ImageLimits, Recipe, StageContext  # noqa: PLC0415
-    from handlers.worker.worker import Worker, WorkerSettings  # noqa: PLC0415
+    from handlers.worker.worker import Worker  # noqa: PLC0415
 
     try:
         children = DecoderPool(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from domain.photo.results import ORIGINAL
 from domain.photo.state import Photo
 from store.log.log import Log
 from store.redis.connection import translated
@@ -22,8 +23,6 @@ PARTITION = 0
 
 NOTED_MAX = 100
 """How many files are remembered. Others are noted later, once some of these are repaired."""
-
-ORIGINAL = "original"
 
 Damage = Literal["missing", "altered"]
 

@@ -23,7 +23,6 @@ from anyio import to_thread
 
 from store.blobs import disk
 from store.blobs.interface import (
-    BUCKET,
     CHUNK_BYTES,
     DRAFTS,
     FAILURES,
@@ -35,6 +34,7 @@ from store.blobs.interface import (
     trace_of,
     traced,
 )
+from store.blobs.s3_server import BUCKET
 from store.errors import Corrupt, Full, Missing
 from store.observing import OperationObserver, ignore, operation
 from store.redis.breaker import Breaker

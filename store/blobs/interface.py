@@ -26,7 +26,6 @@ from store.errors import Unavailable
 from store.observing import OperationObserver
 from store.redis.breaker import Breaker
 
-BUCKET = "photolog"
 PROBES = "probes"
 DRAFTS = "drafts"
 CHUNK_BYTES = 1 << 20

@@ -31,8 +31,9 @@ from store.blobs.interface import (
     traced,
 )
 from store.blobs.local_copies import LocalCopies
-from store.blobs.s3_bucket import Bucket, Chunk, Server
+from store.blobs.s3_bucket import Bucket, Chunk
 from store.blobs.s3_draft import CLEAN_S, MinioDraft, try_clean
+from store.blobs.s3_server import Server
 from store.errors import Full, Missing
 from store.observing import OperationObserver, ignore, operation
 from store.redis.breaker import Breaker

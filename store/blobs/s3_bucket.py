@@ -19,44 +19,19 @@ from minio.error import S3Error
 from minio.xml import Element, SubElement, getbytes
 from urllib3.response import BaseHTTPResponse
 
-from store.blobs.interface import BUCKET, Blob
+from store.blobs.interface import Blob
 from store.blobs.s3_errors import translated
+from store.blobs.s3_server import Server
 from store.errors import Exists, Unavailable
 
 DRAFT = "x-amz-meta-draft"
 """The header that names the draft that wrote a blob, so that its writer recognizes it."""
-
-SMALLEST_PART_BYTES = 5 << 20
-"""S3 accepts no smaller part, except the last one."""
 
 _RETRIED_STATUSES = (500, 502, 503, 504)
 _PAUSE_S = 0.1
 _TRIES = 3
 
 _Headers = dict[str, str | list[str] | tuple[str]]
-
-
-class Server(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's address, credentials and bounds.
-
-    ``public_endpoint`` is the address of the server for clients, used in links; a link is valid for
-    ``link_s`` seconds. ``connections`` is also the number of threads.
-    """
-
-    endpoint: str
-    access_key: str
-    secret_key: str
-    bucket: str = BUCKET
-    region: str = "us-east-1"
-    ca_file: str | None = None
-    connect_timeout_s: float = 3.0
-    timeout_s: float = 10.0
-    retries: int = 2
-    connections: int = 16
-    part_bytes: int = SMALLEST_PART_BYTES
-    links: bool = False
-    link_s: int = 300
-    public_endpoint: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,7 +82,7 @@ class Credentials:
         self._log = log
         self._kind: Kind = kind
         self._most = most
-        self._remember = log.redis.lua("log/remember")
+        self._remember = log.redis.lua("clients/remember")
 
     async def create(self, grant: Grant, lifetime_s: float) -> str:
         """Create a credential and return its secret; delete the oldest ones beyond the limit.

@@ -106,10 +106,6 @@ class Bucket:
         """Return the seconds until the bucket can have ``cost`` tokens."""
         return max(0.0, (cost - self.left(now)) / self.rate)
 
-    def full_in_s(self, now: float) -> float:
-        """Return the seconds until the bucket is full again."""
-        return self.wait_s(self.capacity, now)
-
     def spend(self, cost: int, now: float) -> bool:
         """Take tokens from a bucket that only this process uses; return whether it had enough."""
         self.ask(cost)

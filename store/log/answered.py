@@ -25,14 +25,6 @@ from store.log.position import Position
 from store.log.stream import Stream
 
 
-class Remembering(msgspec.Struct, frozen=True, kw_only=True):
-    """How many answers one process remembers, divided equally among its partitions, and how often
-    it checks that the log still has them."""
-
-    answers_remembered: int = 10_000
-    answers_checked_s: float = 2.0
-
-
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """An event that an answer rests on. ``digest`` is empty if only the photo is known.
 
@@ -138,12 +130,12 @@ class Answered:
 
     async def _is_in_log(self, answer: Answer) -> bool:
         """Return whether the log has the event; another one may have taken its position."""
-        entries = await self._stream.read(answer.position.before, count=1, safe=False)
-        if not entries or entries[0].position != answer.position:
+        found = await self._stream.at(answer.position, safe=False)
+        if found is None:
             return False
         if not answer.digest:
-            return entries[0].event.data.photo_id == answer.photo_id
-        return codec.digest(entries[0].body) == answer.digest
+            return found.event.data.photo_id == answer.photo_id
+        return codec.digest(found.body) == answer.digest
 
 
 def _position_of(answer: Answer) -> Position:

@@ -10,11 +10,14 @@ from domain.photo.state import Photo
 from store.keys import Keys
 from store.log import codec
 from store.log.chain import Chained
+from store.log.content_hashes import IDEMPOTENCY_TTL_S, ContentHashes
 from store.log.identity import claim
 from store.log.outcome import Loaded
-from store.redis.connection import Client, Wait, translated
+from store.log.stream import Stream
+from store.redis.connection import translated
 
-IDEMPOTENCY_TTL_S = 24 * 3600
+STRANGE, UNSURE = [b"strange"], [b"unsure"]
+"""Replies of a server with another log or none, and without a client's content hashes or usage."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,16 +64,19 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Append:
-    """Sends appends to Redis. With ``wait`` an append returns once it is safe."""
+    """Sends appends to Redis. An append returns once it is as safe as ``stream`` requires."""
 
-    def __init__(self, redis: Client, keys: Keys, log_id: str, wait: Wait | None = None) -> None:
-        self._redis = redis
-        self._keys = keys
+    def __init__(self, stream: Stream, log_id: str, content_hashes: ContentHashes) -> None:
+        self._redis = stream.redis
+        self._keys = stream.keys
         self._log_id = log_id
-        self._script = redis.lua("log/append", wait)
+        self._content_hashes = content_hashes
+        self._script = stream.redis.lua("log/append", stream.durability.wait)
 
     async def send(self, request: AppendRequest) -> list[bytes]:
         """Run the script and return its reply, see ``append.lua``.
+
+        A client's lost content hashes and usage are restored first.
 
         Raises:
             Unavailable: no answer: the append may or may not have happened. Or it happened, and is
@@ -78,9 +84,15 @@ class Append:
             Replaced: Redis has another log now, or none; nothing was written.
         """
         reply = await self._call(request)
-        if reply == [b"strange"]:
+        if reply == STRANGE:
             await claim(self._redis, self._keys, self._log_id, request.partition)
             reply = await self._call(request)
+        if reply == UNSURE:
+            async with self._content_hashes.restoring:
+                reply = await self._call(request)
+                if reply == UNSURE:
+                    await self._content_hashes.restore(request.partition, request.client_id)
+                    reply = await self._call(request)
         return reply
 
     async def _call(self, request: AppendRequest) -> list[bytes]:

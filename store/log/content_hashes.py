@@ -24,12 +24,11 @@ from domain.photo import holdings
 from domain.photo.holdings import Holding
 from domain.rejections import OverQuota, QuotaBytes, QuotaIdempotencyKeys, QuotaJobs, QuotaPhotos
 from store.keys import Keys
-from store.log.append import Append, AppendRequest
 from store.log.position import Position
 from store.log.stream import Recorded, Stream
 from store.redis.connection import Client, translated
 
-UNSURE = [b"unsure"]
+IDEMPOTENCY_TTL_S = 24 * 3600
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,37 +40,28 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContentHashes:
-    """Sends appends, restoring a client's lost content hashes and usage first."""
+    """Reads the usage of clients, and restores lost content hashes and usage.
 
-    def __init__(self, stream: Stream, append: Append) -> None:
+    ``restoring`` is held while one client's are restored: after waiting for it, look again, because
+    another task may have restored them meanwhile.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.restoring = anyio.Lock()
         self._redis: Client = stream.redis
         self._keys: Keys = stream.keys
         self._stream = stream
-        self._append = append
         self._script = stream.redis.lua("log/content_hashes")
         self._usage = stream.redis.lua("log/usage")
-        self._one_folds = anyio.Lock()
-
-    async def send(self, request: AppendRequest) -> list[bytes]:
-        """Send as ``Append.send`` does."""
-        reply = await self._append.send(request)
-        if reply != UNSURE:
-            return reply
-        async with self._one_folds:  # another task may have restored them meanwhile
-            reply = await self._append.send(request)
-            if reply == UNSURE:
-                await self._restore(request.partition, request.client_id)
-                reply = await self._append.send(request)
-            return reply
 
     async def usage(self, partition: int, client_id: str) -> Used:
         """Return what the client uses; raises Unavailable."""
         found = await self._look(partition, client_id)
         if found is None:
-            async with self._one_folds:
+            async with self.restoring:
                 found = await self._look(partition, client_id)
                 while found is None:
-                    await self._restore(partition, client_id)
+                    await self.restore(partition, client_id)
                     found = await self._look(partition, client_id)
         return found
 
@@ -85,7 +75,8 @@ class ContentHashes:
                     keys.clients(partition),
                     keys.sha256(partition, client_id),
                     keys.commands(partition, client_id),
-                ]
+                ],
+                args=[IDEMPOTENCY_TTL_S * 1000],
             )
             if not reply:
                 return None
@@ -94,11 +85,10 @@ class ContentHashes:
         return Used(usage=usage, idempotency_keys=idempotency_keys, expires_ms=expires_ms)
 
     async def restore(self, partition: int, client_id: str) -> None:
-        """Fold the client's content hashes and usage again; raises Unavailable."""
-        async with self._one_folds:
-            await self._restore(partition, client_id)
+        """Fold the client's content hashes and usage again, while ``restoring`` is held.
 
-    async def _restore(self, partition: int, client_id: str) -> None:
+        Raises Unavailable.
+        """
         fold = _Fold(client_id)
         position, restored = Position.start(partition), False
         while not restored:

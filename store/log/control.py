@@ -103,7 +103,7 @@ class ControlLog:
         for event in chained.events:
             controls = _evolve(controls, event)
         asked = self._log.owner(PARTITION)
-        reply = await self._log.send(
+        reply = await self._log.append.send(
             AppendRequest(
                 partition=PARTITION,
                 state_key=self._key,

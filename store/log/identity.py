@@ -37,7 +37,7 @@ async def create(redis: Client, keys: Keys, partitions: int) -> tuple[str, int]:
         found = await redis.lua("log/create")(keys=[keys.meta], args=[new_id, partitions])
         if found and found[0] == new_id.encode() and (known := await redis.get(keys.identity(0))):
             await redis.pexpire(keys.meta, 0)
-            _check_none(keys, known)
+            raise _without_meta(keys, known)
     return _checked(keys, found)
 
 
@@ -123,14 +123,13 @@ def _same(log_id: str, found: bytes | None, where: str, key: str) -> None:
         )
 
 
-def _check_none(keys: Keys, identity: object) -> None:
-    """Raise UnsuitableServer if a log is there whose ``meta`` key was lost."""
-    if identity:
-        known = identity.decode(errors="replace") if isinstance(identity, bytes) else identity
-        raise UnsuitableServer(
-            f"{keys.meta} is gone, but {keys.identity(0)} shows that there is a log: to keep using "
-            f"it, run HSET {keys.meta} id {known} partitions COUNT"
-        )
+def _without_meta(keys: Keys, known: object) -> UnsuitableServer:
+    """Return the error of a log with the identity ``known`` whose ``meta`` key was lost."""
+    log_id = known.decode(errors="replace") if isinstance(known, bytes) else known
+    return UnsuitableServer(
+        f"{keys.meta} is gone, but {keys.identity(0)} shows that there is a log: to keep using "
+        f"it, run HSET {keys.meta} id {log_id} partitions COUNT"
+    )
 
 
 def _checked(keys: Keys, found: object) -> tuple[str, int]:

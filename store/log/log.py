@@ -30,7 +30,7 @@ from domain.pipeline.stages import Task
 from store.errors import Corrupt, Lost, Unexpected
 from store.keys import DEFAULT_PREFIX, Keys, partition_of
 from store.log import codec, identity
-from store.log.answered import Answered, Remembering
+from store.log.answered import Answered
 from store.log.append import Append, AppendRequest, Claim, Given, request_for
 from store.log.chain import Chained, chained_for
 from store.log.command_loop import PATIENCE_S, run
@@ -46,6 +46,7 @@ from store.log.outcome import (
     Unchanged,
 )
 from store.log.position import Position
+from store.log.remembering import Remembering
 from store.log.states import States
 from store.observing import AppendObserver, ObservedAppend, ignore
 from store.redis.connection import Client, Wait, translated
@@ -72,7 +73,8 @@ class Log(States):
         self.observe: AppendObserver = ignore
         self.guarantee = Guarantee(wait=wait)
         self.answered = Answered(self, partitions, Remembering().answers_remembered)
-        self._content_hashes = ContentHashes(self, Append(redis, keys, log_id, wait))
+        self._content_hashes = ContentHashes(self)
+        self.append = Append(self, log_id, self._content_hashes)
 
     @classmethod
     async def open(
@@ -236,10 +238,6 @@ class Log(States):
             self.observe(ObservedAppend(events=outcome.events, began_ns=began_ns, seconds=seconds))
         return outcome
 
-    async def send(self, request: AppendRequest) -> list[bytes]:
-        """Send one append, see ``append.lua`` for the replies; raises Unavailable."""
-        return await self._content_hashes.send(request)
-
     async def _append_to(self, loaded: Loaded, chained: Chained, given: Given) -> Outcome | None:
         """Append what was decided and remember the answer; None on a conflict."""
         if not chained.events and given.claim is None:
@@ -248,7 +246,7 @@ class Log(States):
         photo = loaded.photo
         for event in chained.events:
             photo = evolve(photo, event)
-        reply = await self.send(request_for(given, self.keys, loaded, chained, photo))
+        reply = await self.append.send(request_for(given, self.keys, loaded, chained, photo))
         outcome = await self._outcome(reply, loaded, chained, photo, given)
         match outcome:
             case Appended(after=after) | Unchanged(after=after):
@@ -308,8 +306,8 @@ class Log(States):
         """Return the earlier command; None if the log lacks the event that its key names."""
         photo_id = first.decode(errors="replace")
         position = Position.of_entry(given.partition, end)
-        found = await self.read(position.before, count=1, safe=False)
-        if found and found[0].position == position and found[0].event.data.photo_id == photo_id:
+        found = await self.at(position, safe=False)
+        if found is not None and found.event.data.photo_id == photo_id:
             return Repeated(photo_id=photo_id, position=position)
         await self._forget_key(given)
         return None
@@ -322,7 +320,8 @@ class Log(States):
         if photo is None or position is None or photo.sha256 != sha256:
             logger.warning("the content hashes of a client are damaged; folding them again")
             await self._forget_key(given)
-            await self._content_hashes.restore(given.partition, given.client_id)
+            async with self._content_hashes.restoring:
+                await self._content_hashes.restore(given.partition, given.client_id)
             return None
         match command, photo:
             case UploadPhoto(key=key), Photo(keys={"original": stored}) if key == stored:
@@ -340,7 +339,7 @@ class Log(States):
     async def acknowledge(self, task: Task, claim: Claim) -> None:
         """Drop a task whose result is not needed; raises Lost and Unavailable."""
         partition = self.partition_of(task.client_id)
-        reply = await self.send(
+        reply = await self.append.send(
             AppendRequest(
                 partition=partition,
                 state_key=self.keys.photo(partition, task.photo_id),

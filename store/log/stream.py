@@ -76,6 +76,11 @@ class Stream:
             start = entries[-1][0].decode()
         return []
 
+    async def at(self, position: Position, *, safe: bool = True) -> Recorded | None:
+        """Return the event at the position, None if the log has none there; raises as ``read``."""
+        found = await self.read(position.before, count=1, safe=safe)
+        return found[0] if found and found[0].position == position else None
+
     async def _entries(
         self, partition: int, start: str, *, count: int, block_ms: int | None, safe: bool
     ) -> Entries:

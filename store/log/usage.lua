@@ -2,6 +2,7 @@
 --
 -- KEYS  1 log (stream)   2 usage of the client (hash)   3 clients (hash)
 --       4 content hashes of the client (hash)   5 idempotency keys of the client (sorted set)
+-- ARGV  1 the longest that an idempotency key lives, in ms
 -- Returns {photos, bytes, jobs, idempotency keys that have not expired, ms until the first does},
 --      or {} if the usage was lost.
 local kept = redis.pcall("HMGET", KEYS[2], "", "photos", "bytes", "jobs")
@@ -25,6 +26,6 @@ if type(keys) ~= "number" then
 elseif keys > 0 then
   local first = redis.call(
     "ZRANGEBYSCORE", KEYS[5], "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
-  expires_ms = math.ceil(math.min(tonumber(first[2]) - now_ms, 86400000))
+  expires_ms = math.ceil(math.min(tonumber(first[2]) - now_ms, tonumber(ARGV[1])))
 end
 return { kept[2], kept[3], kept[4], tostring(keys), tostring(expires_ms) }

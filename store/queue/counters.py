@@ -67,7 +67,7 @@ async def lengths(log: Log, stages: tuple[str, ...]) -> dict[tuple[str, str], in
                 pipe.xlen(key)
             replies = msgspec.convert(await pipe.execute(), list[int])
             for (key, stage), length in zip(named, replies, strict=True):
-                name = stage, key.rpartition(":")[2]
+                name = stage, log.keys.lane_of(key)
                 found[name] = found.get(name, 0) + length
     return found
 

@@ -112,6 +112,9 @@ class _Lane(msgspec.Struct):
     consumers: list[dict[str, Any]]
 
 
+_Held = dict[bytes, dict[str, Any]]
+
+
 class _PartitionView(msgspec.Struct):
     """One partition. Each lane comes with the age of its oldest task, and its tasks in progress."""
 
@@ -173,10 +176,11 @@ async def _inspect(
         with translated(), anyio.fail_after(ANSWER_S):
             seen = _PartitionView(partition=await _partition(log, partition))
             for lane in await _lanes(log, partition, stages):
-                await _add_clients_without_turn(log, lane)
-                oldest_ms = await _oldest_ms(log, lane)
+                held = await _held(log, lane)
+                await _add_clients_without_turn(log, lane, held)
+                oldest_ms = await _oldest_ms(log, lane, held)
                 age_ms = None if oldest_ms is None else max(0, now_ms - oldest_ms)
-                seen.lanes.append((lane, age_ms, await _tasks_in_progress(log, lane)))
+                seen.lanes.append((lane, age_ms, await _tasks_in_progress(log, lane, held)))
             seen.delayed = await _delayed(log, partition)
             return seen
     except Unavailable:
@@ -222,7 +226,7 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
             pipe.xinfo_stream(key)
             pipe.xinfo_groups(key)
             pipe.xinfo_consumers(key, stage)
-            turns = log.keys.turns(partition, stage, key.rpartition(":")[2])
+            turns = log.keys.turns(partition, stage, log.keys.lane_of(key))
             cast("Any", pipe).zrange(turns, 0, LOOKED_AT - 1)
         replies = [none_if_gone(reply) for reply in await pipe.execute(raise_on_error=False)]
     found: list[_Lane] = []
@@ -234,7 +238,7 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
         found.append(
             _Lane(
                 stage=stage,
-                lane=key.rpartition(":")[2],
+                lane=log.keys.lane_of(key),
                 key=key,
                 length=as_count(stream["length"]),
                 added=as_count(stream["entries-added"]),
@@ -250,18 +254,27 @@ async def _lanes(log: Log, partition: int, stages: tuple[str, ...]) -> list[_Lan
     return found
 
 
-async def _add_clients_without_turn(log: Log, lane: _Lane) -> None:
+async def _held(log: Log, lane: _Lane) -> _Held:
+    """Return the first held tasks of the lane by entry id, as XPENDING describes them."""
+    if lane.pending == 0:
+        return {}
+    with translated():
+        found = await log.redis.xpending_range(lane.key, lane.stage, "-", "+", HELD_SHOWN)
+        return {msgspec.convert(each["message_id"], bytes): each for each in found}
+
+
+async def _add_clients_without_turn(log: Log, lane: _Lane, held: _Held) -> None:
     """Add the clients of tasks that no claim has seen; of all tasks, if turns may be lost."""
     if lane.length > lane.pending:
         after = lane.delivered if lane.clients else b"0"
-        lane.clients |= await without_turn(log, lane.key, lane.stage, after)
+        lane.clients |= await without_turn(log, lane.key, after, held.keys())
 
 
 def _group(groups: list[dict[str, Any]] | None, name: str) -> dict[str, Any] | None:
     return next((each for each in groups or () if each["name"] == name.encode()), None)
 
 
-async def _oldest_ms(log: Log, lane: _Lane) -> int | None:
+async def _oldest_ms(log: Log, lane: _Lane, held: _Held) -> int | None:
     """Return when the first waiting task entered the lane.
 
     Tasks in progress may be anywhere in it, so the first waiting one is among that many plus one.
@@ -269,11 +282,9 @@ async def _oldest_ms(log: Log, lane: _Lane) -> int | None:
     if lane.length <= lane.pending:
         return None
     with translated():
-        held = await log.redis.xpending_range(lane.key, lane.stage, "-", "+", HELD_SHOWN)
-        ids = {each["message_id"] for each in held}
-        reply = await log.redis.xrange(lane.key, "-", "+", count=len(ids) + 1)
+        reply = await log.redis.xrange(lane.key, "-", "+", count=len(held) + 1)
         first = msgspec.convert(reply, Entries)
-        waiting = next((entry_id for entry_id, _ in first if entry_id not in ids), None)
+        waiting = next((entry_id for entry_id, _ in first if entry_id not in held), None)
         return int(waiting.partition(b"-")[0]) if waiting else None
 
 
@@ -297,18 +308,17 @@ def _merge_worker(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> N
         workers[name] = msgspec.structs.replace(known, silent_ms=silent_ms)
 
 
-async def _tasks_in_progress(log: Log, lane: _Lane) -> list[tuple[str, Doing]]:
-    if lane.pending == 0:
+async def _tasks_in_progress(log: Log, lane: _Lane, held: _Held) -> list[tuple[str, Doing]]:
+    if not held:
         return []
     with translated():
-        held = await log.redis.xpending_range(lane.key, lane.stage, "-", "+", HELD_SHOWN)
         pipe = log.redis.pipeline(transaction=False)
-        for each in held:
-            pipe.xrange(lane.key, each["message_id"], each["message_id"])
+        for entry_id in held:
+            pipe.xrange(lane.key, entry_id, entry_id)
         entries = msgspec.convert(await pipe.execute(), list[Entries])
     known = {consumer["name"] for consumer in lane.consumers}
     found: list[tuple[str, Doing]] = []
-    for each, entry in zip(held, entries, strict=True):
+    for each, entry in zip(held.values(), entries, strict=True):
         if not entry or each["consumer"] not in known:
             continue
         try:

@@ -185,7 +185,7 @@ class Lanes:
                     "0" if due_only else "1",
                     passed,
                     TIMERS_KEPT,
-                    *(f"{stage}:{key.rpartition(':')[2]}" for key, stage in lanes),
+                    *(f"{stage}:{self._log.keys.lane_of(key)}" for key, stage in lanes),
                 ],
             )
             moved, next_ms, passed, removed = msgspec.convert(reply, tuple[int, int, int, int])

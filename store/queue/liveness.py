@@ -98,9 +98,7 @@ async def failing(log: Log, within_ms: int) -> list[tuple[str, str]]:
 
 
 async def _now_ms(log: Log) -> int:
-    redis: Any = log.redis
-    seconds, microseconds = msgspec.convert(await redis.time(), tuple[int, int])
-    return seconds * 1000 + microseconds // 1000
+    return int((await log.now()).timestamp() * 1000)
 
 
 UNCONFINED_TTL_MS = 3_600_000
@@ -143,11 +141,9 @@ async def unconfined(log: Log, within_ms: int) -> list[str]:
 async def clock_ahead_ms(log: Log) -> float:
     """Return how far the server's clock, which gives the positions, is ahead of this machine's."""
     began = time.time()
-    redis: Any = log.redis
-    with translated():
-        seconds, microseconds = msgspec.convert(await redis.time(), tuple[int, int])
+    theirs = (await log.now()).timestamp()
     ours = (began + time.time()) / 2
-    return (seconds + microseconds / 1e6 - ours) * 1000
+    return (theirs - ours) * 1000
 
 
 def _report_lane(log: Log) -> str:

@@ -22,7 +22,7 @@ first claim after an entry arrives admits it, whoever added it, and ``mend`` rea
 where turns were lost.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -168,22 +168,20 @@ class Turns:
         ]
 
 
-async def without_turn(log: Log, lane_key: str, stage: str, after: bytes) -> set[bytes]:
-    """Return the clients of waiting tasks beyond ``after`` in a lane; change nothing.
+async def without_turn(
+    log: Log, lane_key: str, after: bytes, held: Collection[bytes]
+) -> set[bytes]:
+    """Return the clients of tasks beyond ``after`` in a lane, except ``held`` ones; change nothing.
 
     No claim has admitted these tasks yet, so the turns do not know their clients.
     """
     clients: set[bytes] = set()
-    held: set[bytes] | None = None
     for _ in range(LOOKED_AT // LOOKED_AT_ONCE):
         with translated():
             found = await log.redis.xrange(lane_key, b"(" + after, "+", count=LOOKED_AT_ONCE)
             page = msgspec.convert(found, Entries)
-            if page and held is None:
-                pending = await log.redis.xpending_range(lane_key, stage, "-", "+", HELD_SHOWN)
-                held = {msgspec.convert(each["message_id"], bytes) for each in pending}
         for entry_id, fields in page:
-            if entry_id not in (held or ()):
+            if entry_id not in held:
                 clients.add(_client(fields.get(b"b", b"")))
         if len(page) < LOOKED_AT_ONCE:
             break

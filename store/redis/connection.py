@@ -108,11 +108,11 @@ class Client(Redis):
         return Script(self, text, wait)
 
     async def in_a_row(self, *commands: Sequence[Any]) -> list[Any]:
-        """Return the replies, including errors, of commands sent together on one connection."""
+        """Return the replies to commands sent together on one connection; raise the first error."""
         pipeline: Any = self.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
-        return await pipeline.execute(raise_on_error=False)
+        return await pipeline.execute()
 
     def counted(self) -> AbstractContextManager[None]:
         """Guard one exchange with the server, after ``check``."""
@@ -164,9 +164,6 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self, replies: Sequence[Any]) -> None:
         """Check the replies of a write and of ``commands``; raises Unavailable."""
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
         here, elsewhere = replies[-1]
         if here < 1 or elsewhere < self.replicas:
             raise Unavailable(

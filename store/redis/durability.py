@@ -51,9 +51,6 @@ class Durability:
             return None
         with translated():
             replies = await self._redis.in_a_row(*commands)
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
             if self.wait is not None:
                 self.wait.check(replies)
         return replies[0]

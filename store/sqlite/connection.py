@@ -102,11 +102,6 @@ class Connection:
             raise
         self.execute("COMMIT")
 
-    def data_version(self) -> int:
-        """Return a number that changes whenever another connection commits."""
-        with translated():
-            return self._raw.pragma("data_version")
-
     def break_off_when(self, over: Callable[[], bool]) -> None:
         """Abort statements with Unavailable once ``over()`` is true; it is called regularly."""
         self._raw.set_progress_handler(over, PROGRESS_STEPS)

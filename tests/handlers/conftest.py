@@ -9,7 +9,8 @@ import pytest
 
 from domain.pipeline.retries import Strategies
 from handlers.decoder.pool import DecoderPool
-from handlers.worker.worker import Worker, WorkerSettings
+from handlers.worker.settings import WorkerSettings
+from handlers.worker.worker import Worker
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
 from tests.handlers.workers import Frozen, Scripted, Working

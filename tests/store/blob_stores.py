@@ -7,7 +7,8 @@ from store.blobs.folder import FolderBlobs
 from store.blobs.interface import Blobs
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3 import MinioBlobs
-from store.blobs.s3_bucket import Bucket, Server
+from store.blobs.s3_bucket import Bucket
+from store.blobs.s3_server import Server
 
 
 class Keeper(Protocol):

@@ -17,7 +17,7 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from gateway.http.auth import SCOPES
 from ops.config.settings import Settings
 from ops.runtime.tokens import mint
-from store.blobs.s3_bucket import Server
+from store.blobs.s3_server import Server
 from store.keys import DEFAULT_PREFIX
 from store.log.log import Log
 from store.redis.connection import connect

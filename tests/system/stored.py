@@ -8,7 +8,7 @@ import urllib3
 from minio import Minio
 from minio.error import S3Error
 
-from store.blobs.s3_bucket import Server
+from store.blobs.s3_server import Server
 
 TIMEOUT_S = 30.0
 

@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from handlers.worker.worker import Worker, WorkerSettings
+from handlers.worker.settings import WorkerSettings
+from handlers.worker.worker import Worker
 from projections.projector import Projector
 from store.background import Background
 from store.blobs.folder import FolderBlobs

@@ -9,7 +9,7 @@ import pytest
 
 from domain.photo.commands import UploadPhoto
 from handlers.stage import Output
-from handlers.worker.worker import WorkerSettings
+from handlers.worker.settings import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
 from store.redis.connection import connect

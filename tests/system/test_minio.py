@@ -6,7 +6,7 @@ import httpx
 import msgspec
 import pytest
 
-from ops.runtime.log_ownership import KEY
+from ops.maintenance.log_ownership import KEY
 from tests.conftest import bucket_of
 from tests.ops.systems import System, jpeg, photolog, wait_until
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer

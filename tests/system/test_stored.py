@@ -4,7 +4,7 @@ from pathlib import Path
 
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3 import MinioBlobs
-from store.blobs.s3_bucket import Server
+from store.blobs.s3_server import Server
 from tests.system.stored import Bucket, Folder
 
 

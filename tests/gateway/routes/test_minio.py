@@ -10,7 +10,7 @@ import pytest
 from gateway.dependencies import Dependencies
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3 import MinioBlobs
-from store.blobs.s3_bucket import Server
+from store.blobs.s3_server import Server
 from store.redis.breaker import Breaker
 from tests.conftest import bucket_of
 from tests.gateway.conftest import Gateway, picture

@@ -11,7 +11,8 @@ import pytest
 from domain.pipeline.control import LimitStage
 from domain.pipeline.control_events import Limit, Rate
 from gateway.access.cookies import COOKIE
-from handlers.worker.worker import Worker, WorkerSettings
+from handlers.worker.settings import WorkerSettings
+from handlers.worker.worker import Worker
 from store.background import Background
 from store.keys import Keys
 from store.log.control import ControlLog

@@ -10,8 +10,9 @@ from PIL import Image
 
 from domain.pipeline.failures import Category
 from handlers.decoder.budget import Budget, affordable
-from handlers.decoder.pool import DecoderPool, Pace
+from handlers.decoder.pool import DecoderPool
 from handlers.decoder.queue import DecodeTask, Queue
+from handlers.decoder.settings import Pace
 from handlers.decoder.turns import ClientUsage
 from handlers.imaging.cost import Cost, TooCostly
 from handlers.imaging.picture import load

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from domain.photo.results import ORIGINAL
 from handlers.decoder import landlock, seccomp
 from handlers.decoder.pool import DecoderPool
-from handlers.decoder.sandbox import Sandbox
-from handlers.registry import ORIGINAL, STAGES
+from handlers.decoder.settings import Sandbox
+from handlers.registry import STAGES
 from handlers.stage import Output, StageFailure
 from tests.handlers.hostile_stages import ATTACKS, LIES, Tried
 from tests.handlers.pictures import encoded, gradient

@@ -1,6 +1,7 @@
 """During an outage of Redis or the blob store, tasks wait in hand and use no attempts."""
 
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,10 @@ import anyio
 import pytest
 
 from domain.photo.commands import DeletePhoto
+from domain.pipeline.failures import Category
 from handlers.stage import Output
+from handlers.worker.observing import StageRun
+from handlers.worker.worker import Worker
 from store.blobs.folder import FolderBlobs
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3 import MinioBlobs
@@ -22,6 +26,7 @@ from tests.handlers.workers import (
     Scripted,
     Working,
     data_of,
+    failure,
     types_when_ended,
     uploaded,
 )
@@ -180,6 +185,35 @@ class TestRedis:
                 await other.aclose()
 
         assert types[-1] == "photo.processing.completed"
+
+    async def test_no_stage_runs_again_because_its_failure_could_not_be_recorded(
+        self, log: Log, blobs: FolderBlobs, own_folder: Path, clock: Clock
+    ) -> None:
+        server = ExitStack()
+        server.enter_context(valkey(own_folder))
+        command = await uploaded(log, blobs, b"nothing that is read", "quick_processing")
+        runs: list[StageRun] = []
+        types: list[str] = []
+
+        class Stopping(Scripted):
+            """Stops the server while the first stage runs."""
+
+            async def run(self, *, stage: str, affinity: str, **_: object) -> Output:
+                await anyio.to_thread.run_sync(server.close)
+                return await super().run(stage=stage, affinity=affinity)
+
+        pool: Any = Stopping(validation=[failure(Category.DATA)])
+        worker = Worker(log, blobs, pool, consumer="one", observe=runs.append)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            await until(lambda: [run.outcome for run in runs] == 2 * ["interrupted"])
+            with valkey(own_folder):
+                clock.now_s = FIRST_S
+                types = await types_when_ended(log, command.photo_id)
+                worker.stop()
+
+        assert types[-1] == "photo.processing.failed"
+        assert [stage for stage, _ in pool.ran] == ["validation"]
 
 
 async def _commands(client: Any) -> int:

@@ -11,7 +11,7 @@ from domain.photo.commands import DeletePhoto, RetryProcessing
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES, Strategies
 from handlers.stage import Output
-from handlers.worker.worker import WorkerSettings
+from handlers.worker.settings import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
 from tests.conftest import CONTEXT

@@ -11,7 +11,8 @@ from handlers import registry
 from handlers.decoder.pool import DecoderPool
 from handlers.registry import Stage
 from handlers.worker.dispatcher import Dispatcher
-from handlers.worker.worker import Worker, WorkerSettings
+from handlers.worker.settings import WorkerSettings
+from handlers.worker.worker import Worker
 from store.blobs.folder import FolderBlobs
 from store.errors import Full
 from store.log.control import ControlLog

@@ -7,7 +7,7 @@ import anyio
 from domain.photo.commands import RequestProcessing, UploadPhoto
 from domain.photo.plan import plan
 from domain.pipeline.stages import ERASURE
-from handlers.worker.worker import WorkerSettings
+from handlers.worker.settings import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log import codec
 from store.log.log import Log

@@ -12,7 +12,8 @@ from domain.pipeline.retries import STRATEGIES
 from domain.pipeline.stages import PIPELINES
 from handlers.decoder.pool import DecoderPool
 from handlers.stage import Output
-from handlers.worker.worker import Worker, WorkerSettings
+from handlers.worker.settings import WorkerSettings
+from handlers.worker.worker import Worker
 from store.blobs import damaged
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
@@ -36,7 +37,8 @@ from tests.system.stored import Folder
 async def test_a_worker_that_was_busy_is_woken_by_the_next_task(
     log: Log, blobs: FolderBlobs, working: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("handlers.worker.worker.WAIT_MS", 3_600_000)  # nothing but a wake-up helps
+    # Nothing but a wake-up helps.
+    monkeypatch.setattr("handlers.worker.task_source.WAIT_MS", 3_600_000)
 
     async with working(pool=Scripted()):
         with anyio.fail_after(DEADLINE_S):
@@ -79,7 +81,7 @@ async def test_a_task_that_is_delivered_again_to_the_worker_that_holds_it_runs_o
 ) -> None:
     redis: Any = log.redis
     pool = Held()
-    monkeypatch.setattr("handlers.worker.worker.WAIT_MS", 50)
+    monkeypatch.setattr("handlers.worker.task_source.WAIT_MS", 50)
     patient = WorkerSettings(stalled_after_s=0.4 if how == "as an abandoned one" else 30.0)
     async with working(pool=pool, settings=patient) as worker:
         command = await uploaded(log, blobs, b"one")

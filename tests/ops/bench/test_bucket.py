@@ -1,7 +1,7 @@
 """A measurement on an S3 server leaves nothing there."""
 
 from ops.bench.bucket import own_bucket, sdk_mb_s
-from store.blobs.s3_bucket import Server
+from store.blobs.s3_server import Server
 
 
 def test_the_bucket_of_a_measurement_is_removed_afterwards(bucket: Server) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
+from ops.client.backfill import Progress, backfill
 from ops.client.operations import Operations
 from ops.errors import UserError
-from ops.maintenance.backfill import Progress, backfill
 
 BUSY = {"title": "Busy", "code": "busy", "detail": "", "advice": ""}
 
@@ -135,7 +135,7 @@ async def test_a_list_ends_at_its_limit() -> None:
 class TestBackfill:
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction] # pytest calls it
-        monkeypatch.setattr("ops.maintenance.backfill.LOOK_S", 0.001)
+        monkeypatch.setattr("ops.client.backfill.LOOK_S", 0.001)
 
     async def run(
         self, operations: Operations, told: Callable[[Progress], None] = lambda _: None

@@ -6,14 +6,13 @@ import pytest
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES
 from gateway.http.limits import Limits as GatewayLimits
-from handlers.decoder.pool import Pace
-from handlers.decoder.sandbox import Sandbox
+from handlers.decoder.settings import Pace, Sandbox
 from handlers.stage import ImageLimits, Recipe
-from handlers.worker.worker import WorkerSettings
+from handlers.worker.settings import WorkerSettings
 from ops.config.loading import MASK, SettingsError, describe, environment_of, load, parts, shown
 from ops.config.settings import PARTS, Settings, variable_of
-from store.blobs.s3_bucket import Server
-from store.log.answered import Remembering
+from store.blobs.s3_server import Server
+from store.log.remembering import Remembering
 from store.redis.breaker import FAILURES, OPEN_S
 
 NAMES = Settings.__struct_fields__

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from handlers.parent_death import bound_to_parent
 from ops.errors import UserError
 from ops.process.append_only import FILES, MANIFEST
 from ops.process.embedded_valkey import Valkey
-from ops.process.parent_death import bound_to_parent
 from store.log.log import Log
 from store.redis.connection import connect
 from tests.conftest import CONTEXT

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from handlers.parent_death import bound_to_parent
 from ops.process.embedded_valkey import Valkey, url_in
-from ops.process.parent_death import bound_to_parent
 from store.redis.connection import connect
 from tests.ops.systems import wait_until
 
@@ -108,7 +108,7 @@ def test_a_command_bound_to_its_parent_ends_with_it(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     starter = (
         "import json, subprocess, sys; from pathlib import Path;"
-        "from ops.process.parent_death import bound_to_parent;"
+        "from handlers.parent_death import bound_to_parent;"
         "process = subprocess.Popen(bound_to_parent(['sleep', '600']), start_new_session=True);"
         f"Path({str(pids)!r}).write_text(json.dumps(process.pid)); process.wait()"
     )

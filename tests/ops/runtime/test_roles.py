@@ -17,10 +17,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 
+from handlers.parent_death import bound_to_parent
 from ops.config.settings import Settings
 from ops.errors import UserError
 from ops.process.embedded_valkey import Valkey
-from ops.process.parent_death import bound_to_parent
 from ops.runtime import wiring
 from store.errors import Unavailable
 from tests.ops.conftest import run

@@ -14,8 +14,8 @@ from minio.credentials.providers import StaticProvider
 
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3 import MinioBlobs
-from store.blobs.s3_bucket import Server
 from store.blobs.s3_draft import MinioDraft
+from store.blobs.s3_server import Server
 from store.errors import CircuitOpen, Denied, Full, Unavailable
 from store.redis.breaker import FAILURES, Breaker
 from tests.clocks import Clock

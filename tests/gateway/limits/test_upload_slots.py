@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from gateway.http.problems import Refused
-from gateway.uploads.upload_slots import Slots
+from gateway.limits.upload_slots import Slots
 
 
 @pytest.mark.parametrize(("total", "of_one"), [(1, 1), (2, 1), (4, 3), (64, 48)])

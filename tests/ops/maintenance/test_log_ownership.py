@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ops.errors import UserError
-from ops.runtime.log_ownership import KEY, check, refuse_others
+from ops.maintenance.log_ownership import KEY, check, refuse_others
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
 from store.redis.connection import connect

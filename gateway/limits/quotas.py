@@ -17,10 +17,11 @@ from domain.clients.quotas import Quotas as OwnQuotas
 from domain.clients.usage import Usage
 from domain.rejections import OverQuota, QuotaBytes
 from gateway.dependencies import Dependencies
-from gateway.uploads.upload_slots import Slots
+from gateway.limits.upload_slots import Slots
 from store.errors import StoreError
 from store.log.content_hashes import Used, over_quota
 from store.log.control import ControlLog, Steered
+from store.outage import Outage
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -129,16 +130,14 @@ class Quotas:
         return None
 
     async def _follow(self) -> None:
-        is_failing = False
+        outage = Outage(logger, "cannot read quotas, using the last known ones")
         while True:
             await anyio.sleep(LOOK_S)
             try:
                 self.learn(await self._control_log.load())
-                is_failing = False
+                outage.over()
             except StoreError as error:
-                if not is_failing:
-                    logger.warning("cannot read quotas, using the last known ones: %s", error)
-                is_failing = True
+                outage.note(error)
 
 
 def _amount(used: int, limit: int) -> Amount:

@@ -1,4 +1,4 @@
-"""One client's bulk leaves room for others in a worker's hand, and in its decoders."""
+"""One client's bulk leaves room for others among a worker's tasks, and in its decoders."""
 
 from collections import Counter
 
@@ -6,10 +6,11 @@ import anyio
 import pytest
 
 from handlers.stage import Output
-from handlers.worker.hand import SLOW_CLIENTS, SLOW_MS, Hand
-from handlers.worker.worker import WorkerSettings
+from handlers.worker.held_tasks import SLOW_CLIENTS, SLOW_MS, HeldTask, HeldTasks
+from handlers.worker.settings import WorkerSettings
 from store.blobs.folder import FolderBlobs
-from store.log.log import Log
+from store.log.log import Claim, Log
+from store.queue.lanes import Claimed
 from tests.handlers.pictures import encoded, gradient
 from tests.handlers.workers import (
     DEADLINE_S,
@@ -25,66 +26,106 @@ HALF = WorkerSettings(concurrency=10, client_concurrency=5)
 SLOW_S = 2 * SLOW_MS / 1000
 
 
-def hand_with(*clients: str, cost_ms: int = 100) -> Hand:
-    hand = Hand(3)
+def delivered(client: str, entry_id: str, *, cost_ms: int = 100) -> Claimed:
+    claim = Claim(lane_key="lane", group="validation", entry_id=entry_id, consumer="one")
+    return Claimed(task=task(client, cost_ms=cost_ms), claim=claim)
+
+
+def run(held: HeldTasks, client: str, entry_id: str, *, cost_ms: int = 100) -> HeldTask:
+    """Hold a task and give it a slot."""
+    started = held.hold(0, delivered(client, entry_id, cost_ms=cost_ms))
+    assert started is not None
+    held.start(started)
+    return started
+
+
+def held_by(*clients: str, cost_ms: int = 100) -> HeldTasks:
+    held = HeldTasks(3)
     for number, client in enumerate(clients):
-        hand.take(("lane", str(number)), 0, task(client, cost_ms=cost_ms))
-    return hand
+        run(held, client, str(number), cost_ms=cost_ms)
+    return held
 
 
-def passed_over(hand: Hand) -> list[str]:
-    return list(hand.request(0, ("validation",)).without)
+def passed_over(held: HeldTasks) -> list[str]:
+    return list(held.request(0, ("validation",)).without)
 
 
-async def test_a_client_that_has_its_share_of_the_hand_is_passed_over() -> None:
-    assert passed_over(hand_with("a", "a", "a", "b")) == ["a"]
+async def test_a_held_task_that_is_delivered_again_stays_as_it_is() -> None:
+    held = HeldTasks(3)
+    first = run(held, "a", "0")
+
+    assert held.hold(0, delivered("a", "0")) is None
+    assert first.redelivered
+    assert (held.running(), held.ready()) == ([first], [])
+
+
+async def test_held_tasks_wait_for_a_slot_in_the_order_in_which_they_came() -> None:
+    held = HeldTasks(3)
+    one, two = held.hold(0, delivered("a", "0")), held.hold(1, delivered("b", "1"))
+    assert one is not None
+    assert held.ready() == [one, two]
+
+    held.start(one)
+    assert held.ready() == [two]
+    assert {partition: len(claims) for partition, claims in held.claims().items()} == {0: 1, 1: 1}
+
+
+async def test_a_task_without_a_slot_does_not_count_towards_its_clients_share() -> None:
+    held = held_by("a", "a")
+    held.hold(0, delivered("a", "ready"))
+
+    assert passed_over(held) == []
+
+
+async def test_a_client_that_has_its_share_of_the_tasks_is_passed_over() -> None:
+    assert passed_over(held_by("a", "a", "a", "b")) == ["a"]
 
 
 async def test_a_client_with_a_slow_task_gets_no_other_once_enough_tasks_are_slow() -> None:
-    hand = hand_with("a", "a", "b", cost_ms=SLOW_MS + 1)
-    hand.take(("lane", "quick"), 0, task("c"))
+    held = held_by("a", "a", "b", cost_ms=SLOW_MS + 1)
+    run(held, "c", "quick")
 
-    assert passed_over(hand) == ["a", "b"]
-    assert passed_over(hand_with("a", "b", cost_ms=SLOW_MS + 1)) == []
+    assert passed_over(held) == ["a", "b"]
+    assert passed_over(held_by("a", "b", cost_ms=SLOW_MS + 1)) == []
 
 
 async def test_a_client_counts_as_slow_from_a_slow_photo_until_a_quick_one() -> None:
-    hand = hand_with("a", "b", "c")
-    for number in range(3):
-        hand.settle(("lane", str(number)), SLOW_S)
+    held = held_by("a", "b", "c")
+    for each in held.running():
+        held.settle(each, SLOW_S)
 
-    assert passed_over(hand) == ["a", "b", "c"]
-    hand.settle(("lane", "0"), 0.1)
-    assert passed_over(hand) == []
+    assert passed_over(held) == ["a", "b", "c"]
+    held.settle(held.running()[0], 0.1)
+    assert passed_over(held) == []
 
 
-async def test_a_client_with_nothing_in_hand_is_never_passed_over() -> None:
-    hand = hand_with("a", "a", "b", "b", "c", "c", cost_ms=SLOW_MS + 1)
-    hand.take(("lane", "done"), 0, task("visitor"))
-    hand.settle(("lane", "done"), SLOW_S)
-    hand.drop(("lane", "done"))
+async def test_a_client_without_a_task_is_never_passed_over() -> None:
+    held = held_by("a", "a", "b", "b", "c", "c", cost_ms=SLOW_MS + 1)
+    done = run(held, "visitor", "done")
+    held.settle(done, SLOW_S)
+    held.release(done)
 
-    assert passed_over(hand) == ["a", "b", "c"]
+    assert passed_over(held) == ["a", "b", "c"]
 
 
 async def test_one_claim_settles_what_clients_owe() -> None:
-    hand = hand_with("a", "a")
-    hand.settle(("lane", "0"), 1.5)
-    hand.settle(("lane", "1"), 0.05)
+    held = held_by("a", "a")
+    one, two = held.running()
+    held.settle(one, 1.5)
+    held.settle(two, 0.05)
 
-    assert hand.request(0, ("validation",)).settle == {("normal", "a"): 1_350}
-    assert hand.request(0, ("validation",)).settle == {}
+    assert held.request(0, ("validation",)).settle == {("normal", "a"): 1_350}
+    assert held.request(0, ("validation",)).settle == {}
 
 
 async def test_only_so_many_slow_clients_are_remembered() -> None:
-    hand = Hand(1)
-    count = 2 * SLOW_CLIENTS
-    for number in range(count):
-        hand.take(("lane", str(number)), 0, task(f"client-{number:03}"))
-        hand.settle(("lane", str(number)), SLOW_S)
-        hand.drop(("lane", str(number)))
+    held = HeldTasks(1)
+    for number in range(2 * SLOW_CLIENTS):
+        each = run(held, f"client-{number:03}", str(number))
+        held.settle(each, SLOW_S)
+        held.release(each)
 
-    assert len(hand._slow) == SLOW_CLIENTS  # pyright: ignore[reportPrivateUsage]
+    assert len(held._slow) == SLOW_CLIENTS  # pyright: ignore[reportPrivateUsage]
 
 
 class Holding(Scripted):
@@ -102,7 +143,7 @@ class Holding(Scripted):
         return await super().run(stage=stage, affinity=affinity, **rest)
 
 
-async def test_a_photo_is_processed_while_another_client_has_its_full_share_of_the_hand(
+async def test_a_photo_is_processed_while_another_client_has_its_full_share_of_the_tasks(
     log: Log, blobs: FolderBlobs, working: Working
 ) -> None:
     pool = Holding()
@@ -115,13 +156,13 @@ async def test_a_photo_is_processed_while_another_client_has_its_full_share_of_t
                 await anyio.sleep(0.01)
         visitor = await uploaded(log, blobs, jpeg("visitor"), client_id="visitor")
         types = await types_when_ended(log, visitor.photo_id, client_id="visitor")
-        held = [photo for _, photo in pool.ran if photo in pool.kept]
+        begun = [photo for _, photo in pool.ran if photo in pool.kept]
         pool.let_go.set()
         for each in bulk:
             await types_when_ended(log, each.photo_id, client_id="bulk")
 
     assert types[-1] == "photo.processing.completed"
-    assert len(held) == 5
+    assert len(begun) == 5
 
 
 async def test_a_lone_client_has_the_decoders_to_itself(

@@ -10,7 +10,7 @@ import anyio
 
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused
-from gateway.queries.cached_probe import CachedProbe
+from gateway.state.cached_probe import CachedProbe
 from store.log.log import Log
 from store.log.memory import Memory, memory
 
@@ -21,7 +21,7 @@ PATIENCE_S = 0.5
 """How long to wait for a server; one that does not answer does not count as full."""
 
 
-class LogRoom:
+class LogMemory:
     """The memory of the log's servers, as one gateway measures it."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Run a command that ends with the process that started it: ``parent_death.py PARENT COMMAND…``.
+"""End a process with the one that started it, or a command: ``parent_death.py PARENT COMMAND…``.
 
 ``PARENT`` is the process id of the starter. On Linux the kernel kills the command when the thread
 that started it ends, however it ends; so start it from the main thread. Other systems lack this:
@@ -14,13 +14,15 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when ``parent`` ends; the setting survives ``exec``.
+    """Have the kernel kill this process when ``parent`` ends.
+
+    The setting survives ``exec``, but not a change of the user.
 
     Raises:
         SystemExit: the parent has ended already.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:  # it ended before the call above
         raise SystemExit(1)
 

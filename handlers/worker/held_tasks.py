@@ -1,0 +1,143 @@
+"""The tasks that a worker holds: which wait for a slot, which run, and what their clients owe.
+
+| state | begins with | ends with |
+|---|---|---|
+| ready | a claim, a takeover, or a recall after a lost reply | a slot for it |
+| running | a slot | the end of its attempt |
+
+A task in either state can be delivered again to its holder, after a failover that lost the claim.
+That renews the claim: the task goes on, must not begin a second time, and is put back at its end.
+
+Running tasks wait for a decoder, so a worker full of slow tasks would keep everything else out. A
+client has at most ``of_one_client`` tasks that run. Once that many are slow, whoever they belong
+to, a client with a slow task gets no other: the remaining room is for quick tasks, and for clients
+without any. A task is slow if it is expected to take longer than ``SLOW_MS``, has been running for
+longer than that, or if its client's last photo was slow.
+
+What a client owes is the difference between the expected cost of a task, paid when it was claimed,
+and the decoder time that it took. The next claim settles it.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Collection
+
+import anyio
+import msgspec
+
+from domain.pipeline.costs import LEAST_MS
+from domain.pipeline.stages import ERASURE, ROOT, Task, lane
+from store.log.log import Claim
+from store.queue.lanes import Claimed
+from store.queue.turns import ClaimRequest
+
+SLOW_MS = 2_000
+"""More than a decoder takes for all stages of an ordinary photo."""
+
+SLOW_CLIENTS = 64
+"""How many clients with a slow photo are remembered, the latest ones."""
+
+
+class HeldTask(msgspec.Struct, kw_only=True, eq=False):
+    """A task that this worker holds; ``since`` is when it began to run, None while it is ready."""
+
+    partition: int
+    claimed: Claimed
+    since: float | None = None
+    redelivered: bool = False
+
+    @property
+    def task(self) -> Task:
+        return self.claimed.task
+
+
+class HeldTasks:
+    """The tasks of one worker; with ``of_one_client`` None, one client may have all of them."""
+
+    def __init__(self, of_one_client: int | None) -> None:
+        self._of_one_client = of_one_client
+        self._tasks: dict[tuple[str, str], HeldTask] = {}
+        self._slow: OrderedDict[str, None] = OrderedDict()
+        self._owed: dict[int, dict[tuple[str, str], int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def hold(self, partition: int, claimed: Claimed) -> HeldTask | None:
+        """Hold the task, ready to run; return None if it is held already, so delivered again."""
+        known = self._tasks.get(_name(claimed))
+        if known is not None:
+            known.redelivered = True
+            return None
+        held = self._tasks[_name(claimed)] = HeldTask(partition=partition, claimed=claimed)
+        return held
+
+    def start(self, held: HeldTask) -> None:
+        held.since = anyio.current_time()
+
+    def release(self, held: HeldTask) -> None:
+        """Hold the task no longer, whatever its outcome."""
+        self._tasks.pop(_name(held.claimed), None)
+
+    def settle(self, held: HeldTask, spent_s: float) -> int:
+        """Note the decoder time of a task; its client pays the difference with the next claim.
+
+        Returns the difference to what the client has paid, in ms; negative if it paid too much."""
+        task, ms = held.task, max(LEAST_MS, round(1000 * spent_s))
+        if task.stage == ERASURE:  # it uses no decoder
+            return 0
+        if ms > SLOW_MS:
+            self._slow[task.client_id] = None
+            self._slow.move_to_end(task.client_id)
+            while len(self._slow) > SLOW_CLIENTS:
+                self._slow.popitem(last=False)
+        elif task.stage == ROOT:
+            self._slow.pop(task.client_id, None)
+        owed = self._owed.setdefault(held.partition, {})
+        account = lane(task.priority), task.client_id
+        owed[account] = owed.get(account, 0) + ms - task.charge_ms
+        return ms - task.charge_ms
+
+    def ready(self) -> list[HeldTask]:
+        """Return the tasks that wait for a slot, the longest held first."""
+        return [each for each in self._tasks.values() if each.since is None]
+
+    def running(self) -> list[HeldTask]:
+        return [each for each in self._tasks.values() if each.since is not None]
+
+    def claims(self) -> dict[int, list[Claim]]:
+        """Return the claims of all tasks, by partition."""
+        found: dict[int, list[Claim]] = {}
+        for each in self._tasks.values():
+            found.setdefault(each.partition, []).append(each.claimed.claim)
+        return found
+
+    def request(self, partition: int, stages: Collection[str]) -> ClaimRequest:
+        """Return the request for one claim of these stages, which settles what clients owe."""
+        return ClaimRequest(
+            stages=tuple(stages),
+            of_all=(ERASURE,),
+            without=self._passed_over(),
+            settle=self._owed.pop(partition, {}),
+        )
+
+    def _passed_over(self) -> list[str]:
+        most = self._of_one_client
+        if most is None:
+            return []
+        running = [each for each in self.running() if each.task.stage != ERASURE]
+        of_client = Counter(each.task.client_id for each in running)
+        slow = [each.task.client_id for each in running if self._is_slow(each)]
+        enough = {client for client, count in of_client.items() if count >= most}
+        return sorted(enough.union(slow if len(slow) >= most else ()))
+
+    def _is_slow(self, held: HeldTask) -> bool:
+        return (
+            held.task.cost_ms > SLOW_MS
+            or held.task.client_id in self._slow
+            or (held.since is not None and anyio.current_time() - held.since > SLOW_MS / 1000)
+        )
+
+
+def _name(claimed: Claimed) -> tuple[str, str]:
+    """Return a unique name: entries of different lanes may have the same id."""
+    return claimed.claim.lane_key, claimed.claim.entry_id

@@ -1,0 +1,73 @@
+"""What operators allow: paused stages, and the concurrency and rates of stages."""
+
+from collections.abc import Collection
+from contextlib import suppress
+
+import anyio
+
+from domain.pipeline.control import Controls
+from domain.pipeline.control_events import Rate
+from store.errors import Unavailable
+from store.log.control import ControlLog
+from store.log.log import Log
+from store.outage import PAUSE_S
+from store.queue.rates import Rates
+
+ANSWER_S = 0.5
+"""How long to wait for the reply about a token."""
+
+
+class StageLimits:
+    """The operators' settings as one worker last read them.
+
+    ``wait_s`` is the time until the next token, if the last ``take`` lacked one, else None.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = ControlLog(log)
+        self._rates = Rates(log)
+        self._controls = Controls()
+        self.wait_s: float | None = None
+
+    @property
+    def concurrency(self) -> int | None:
+        """The most tasks of each worker; None if operators have not set it."""
+        return self._controls.concurrency
+
+    async def load(self) -> bool:
+        """Load the current settings; return whether they have changed."""
+        before, self._controls = self._controls, (await self._log.load()).controls
+        return before != self._controls
+
+    def is_paused(self, stage: str) -> bool:
+        return self._controls.is_paused(stage)
+
+    def allows(self, stage: str, busy: int) -> bool:
+        """Return whether a worker that runs ``busy`` tasks of the stage may begin another."""
+        most = self._controls.limit(stage).concurrency
+        return not self._controls.is_paused(stage) and (most is None or busy < most)
+
+    async def take(self, stages: Collection[str]) -> dict[str, Rate | None]:
+        """Take a token for each stage; return the stages that got one, each with its rate."""
+        self.wait_s = None
+        tokens: dict[str, Rate | None] = {}
+        for stage in stages:
+            rate = self._controls.limit(stage).rate
+            wait_s = 0.0 if rate is None else await self._take_one(stage, rate)
+            if wait_s == 0:
+                tokens[stage] = rate
+            else:
+                self.wait_s = min(wait_s, self.wait_s or wait_s)
+        return tokens
+
+    async def give_back(self, tokens: dict[str, Rate | None]) -> None:
+        for stage, rate in tokens.items():
+            if rate is not None:
+                with anyio.move_on_after(ANSWER_S), suppress(Unavailable):
+                    await self._rates.give_back(stage, rate)
+
+    async def _take_one(self, stage: str, rate: Rate) -> float:
+        """Take a token; return 0 or the seconds to wait. A silent server delays only this stage."""
+        with anyio.move_on_after(ANSWER_S), suppress(Unavailable):
+            return await self._rates.take(stage, rate)
+        return PAUSE_S
