@@ -78,7 +78,7 @@ def _of_pipeline(event: Shown) -> list[Any]:
     match event.type:
         case "pipeline.paused" | "pipeline.resumed":
             return [stage]
-        case "pipeline.drained":
+        case "pipeline.cancelled" | "pipeline.drained":
             return [stage, f"{data['tasks']:,} tasks", data["reason"]]
         case "pipeline.limited":
             return [stage, limits(data["limit"]) or "no limit"]

@@ -33,6 +33,7 @@ from store.background import Background
 from store.errors import StoreError, Unavailable
 from store.log.control import ControlLog
 from store.log.log import Claim, Log
+from store.queue import liveness
 from store.queue.lanes import Claimed, Lanes
 from store.queue.rates import Rates
 from store.queue.turns import GRACE_MS
@@ -85,6 +86,8 @@ class TaskSource:
         self._now = 0.0
         self._look_at = 0.0
         self._controls = Controls()
+        self._version = 0
+        self._reported: int | None = None
         self._away = set(range(log.partitions))
         self._late: dict[int, str] = {}
         self.wait_s: float | None = None
@@ -103,8 +106,19 @@ class TaskSource:
 
     async def follow_controls(self) -> bool:
         """Load the operators' current settings; return whether they have changed."""
-        before, self._controls = self._controls, (await self._control_log.load()).controls
+        before, steered = self._controls, await self._control_log.load()
+        self._controls, self._version = steered.controls, steered.version
+        if self._version != self._reported:
+            await self.report_following()
         return before != self._controls
+
+    async def report_following(self) -> None:
+        """Report which controls are in force here, for those who wait until a stage is idle."""
+        version = self._version
+        await liveness.report_following(
+            self._log, self._lanes.consumer, version, before=self._reported
+        )
+        self._reported = version
 
     def is_paused(self, stage: str) -> bool:
         return self._controls.is_paused(stage)

@@ -212,6 +212,7 @@ class Worker:
         while not self._stopping.is_set():
             wake = self._wake = anyio.Event()
             wait_s = WAIT_MS / 1000
+            self._put_back_paused()
             try:
                 if allowed := self._source.may_claim():
                     if (claimed := await self._pick(allowed)) is not None:
@@ -234,16 +235,25 @@ class Worker:
     async def _pick(self, allowed: Collection[str]) -> Claimed | None:
         """Return a task of these stages: one that is held and ready, or else a new claim."""
         for each in tuple(self._ready):
-            if self._source.is_paused(each.task.stage):
-                self._ready.remove(each)
-                self._put_back(each)
-            elif each.task.stage in allowed:
+            if each.task.stage in allowed:
                 self._ready.remove(each)
                 return each
         while (found := await self._source.claim(allowed)) is not None:
-            if self._hold(*found):
-                return found[1]
+            if not self._hold(*found):
+                continue
+            if self._source.is_paused(found[1].task.stage):  # since the claim was sent
+                self._put_back(found[1])
+                self._wake.set()
+                return None
+            return found[1]
         return None
+
+    def _put_back_paused(self) -> None:
+        """Put tasks back in their lanes that were taken over while their stage is paused."""
+        for each in tuple(self._ready):
+            if self._source.is_paused(each.task.stage):
+                self._ready.remove(each)
+                self._put_back(each)
 
     def _hold(self, partition: int, claimed: Claimed) -> bool:
         """Hold the task; return false if it is held already.
@@ -275,7 +285,7 @@ class Worker:
         return new
 
     def _put_back(self, claimed: Claimed) -> None:
-        """Put a task back in its lane that was taken over while its stage is paused."""
+        """Put a task back in its lane, because its stage is paused."""
         held, _ = self._let_go(_name(claimed.claim))
         self._source.put_back(*held)
 
@@ -314,6 +324,7 @@ class Worker:
         await self._lanes.prepare(partition)
         if partition == liveness.PARTITION:
             await liveness.report(self._log, self._lanes.consumer)
+            await self._source.report_following()
         claims = [claim for of, claim in self._held.values() if of == partition]
         await self._lanes.refresh(claims)
         found = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=dead)

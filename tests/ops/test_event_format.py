@@ -20,6 +20,11 @@ def line_of(kind: str, **data: Any) -> str:
         ("pipeline.paused", {"stage": "metadata"}, "metadata"),
         ("pipeline.resumed", {"stage": None}, "all stages"),
         (
+            "pipeline.cancelled",
+            {"stage": None, "tasks": 1_200, "reason": "a bad batch"},
+            "all stages, 1,200 tasks, a bad batch",
+        ),
+        (
             "pipeline.drained",
             {"stage": None, "tasks": 1_200, "reason": "a bad batch"},
             "all stages, 1,200 tasks, a bad batch",
