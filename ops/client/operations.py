@@ -90,9 +90,19 @@ class QuotaAmounts(Answer, frozen=True, kw_only=True):
 
 
 class ClientQuota(Answer, frozen=True, kw_only=True):
+    """The quota of one client; each job reserves ``job_bytes`` of its ``bytes``."""
+
     client_id: str
     quota: QuotaAmounts
+    job_bytes: int = 0
     own: OwnQuota
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Return whether the client has stored nothing, and asked for nothing lately."""
+        quota = self.quota
+        amounts = (quota.photos, quota.bytes, quota.jobs, quota.idempotency_keys)
+        return not any(each.used for each in amounts)
 
 
 class Usage(Answer, frozen=True, kw_only=True):
@@ -122,6 +132,19 @@ class Revocation(Answer, frozen=True, kw_only=True):
     revoked_by: str
     reason: str
     superseded: bool
+
+
+class RevokedClient(Answer, frozen=True, kw_only=True):
+    client_id: str
+    before: str
+
+
+class InForce(Answer, frozen=True, kw_only=True):
+    """The revocations in force; those that a wider one supersedes are left out."""
+
+    tokens: list[Any]
+    clients: list[RevokedClient]
+    everyone: str | None
 
 
 class Revoked(Answer, frozen=True, kw_only=True):
@@ -249,6 +272,15 @@ class Operations:
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    async def revoke(self, wish: dict[str, Any]) -> InForce:
+        """Revoke tokens, and return what is then in force."""
+        content = await self.ask("POST", "tokens/revoke", wish)
+        return msgspec.json.decode(content, type=InForce)
+
+    async def revocations(self) -> InForce:
+        content = await self.ask("GET", "tokens/revocations")
+        return msgspec.json.decode(content, type=InForce)
 
     async def revoked(self) -> AsyncIterator[msgspec.Raw]:
         """Yield all revocations as JSON, newest first."""

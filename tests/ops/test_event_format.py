@@ -48,6 +48,21 @@ def line_of(kind: str, **data: Any) -> str:
             "metadata, warn, resource, No room.",
         ),
         (
+            "photo.uploaded",
+            {
+                "originalFilename": "a.jpg",
+                "fileSize": 1_200,
+                "mimeType": "image/jpeg",
+                "key": "originals/11/11",
+            },
+            "a.jpg, 1,200 bytes, image/jpeg, originals/11/11",
+        ),
+        (
+            "photo.original.restored",
+            {"cause": "altered", "fileSize": 3, "key": "originals/11/11"},
+            "it was altered, 3 bytes, originals/11/11",
+        ),
+        (
             "photo.processing.discarded",
             {"photoId": "p", "reason": "a\nscreenshot"},
             "a\ufffdscreenshot",

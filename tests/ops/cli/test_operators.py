@@ -244,6 +244,33 @@ def test_all_are_discarded_only_after_a_confirmation(
     assert (last["type"], last["data"]["reason"]) == ("photo.processing.discarded", "a bad batch")
 
 
+def test_a_retry_of_unreadable_photos_says_that_it_will_fail_again(
+    shared_system: System, tmp_path: Path
+) -> None:
+    picture = tmp_path / "broken.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + uuid.uuid4().bytes)
+    sent = _photolog(shared_system, "upload", "--wait", "--json", str(picture))
+    photo = json.loads(sent.stdout.splitlines()[0])["photoId"]
+    (letter,) = _dead(shared_system)
+    headings = _photolog(shared_system, "dead-letters").stdout.splitlines()[0]
+
+    unsure = _photolog(shared_system, "dead-letters", "retry", "--all")
+    other = _photolog(shared_system, "dead-letters", "retry", "--category", "temporary")
+    named = _photolog(shared_system, "dead-letters", "retry", photo)
+    wait_until(lambda: bool(_dead(shared_system)), "it has failed again")
+    _photolog(shared_system, "dead-letters", "discard", photo, *REASON)
+
+    note = "Note: 1 failure lies in the bytes of the photo (data, security) and will come back"
+    assert letter["category"] == "data"
+    assert "Attempts  First attempt (UTC)  Last attempt (UTC)" in headings
+    assert unsure.exit_code == 1
+    assert unsure.stderr.startswith(note)
+    assert "Retry all 1 dead letters? [y/N]: " in unsure.stderr
+    assert other.stderr == ""
+    assert named.stderr.startswith(note)
+    assert named.stdout == "1 retried\n"
+
+
 def test_a_terminal_shows_the_progress(
     shared_system: System, cancelled: Callable[[int], list[str]]
 ) -> None:
