@@ -44,7 +44,8 @@ def _of_photo(event: Shown) -> list[Any]:
     data = event.data
     match event.type:
         case "photo.uploaded":
-            return [data["originalFilename"], f"{data['fileSize']:,} bytes", data["mimeType"]]
+            about = [data["originalFilename"], f"{data['fileSize']:,} bytes", data["mimeType"]]
+            return [*about, data.get("key")]
         case "photo.processing.started" | "photo.processing.completed":
             return [data["pipeline"]]
         case "photo.processing.requested":
@@ -67,7 +68,7 @@ def _of_photo(event: Shown) -> list[Any]:
         case "photo.renditions.removed":
             return _of_files(data["files"])
         case "photo.original.restored":
-            return [f"it was {data['cause']}", f"{data['fileSize']:,} bytes"]
+            return [f"it was {data['cause']}", f"{data['fileSize']:,} bytes", data.get("key")]
         case _:
             return _fields(data)
 
@@ -78,7 +79,7 @@ def _of_pipeline(event: Shown) -> list[Any]:
     match event.type:
         case "pipeline.paused" | "pipeline.resumed":
             return [stage]
-        case "pipeline.drained":
+        case "pipeline.cancelled" | "pipeline.drained":
             return [stage, f"{data['tasks']:,} tasks", data["reason"]]
         case "pipeline.limited":
             return [stage, limits(data["limit"]) or "no limit"]

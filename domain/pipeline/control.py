@@ -18,7 +18,7 @@ from domain.pipeline.control_events import (
     AlertRaised,
     Limit,
     PipelineEvent,
-    StageDrained,
+    StageCancelled,
     StageLimited,
     StagePaused,
     StageResumed,
@@ -47,8 +47,8 @@ class ResumeStage(msgspec.Struct, frozen=True, kw_only=True):
     stage: str | None
 
 
-class RecordDrained(msgspec.Struct, frozen=True, kw_only=True):
-    """Record that an operator has failed the waiting tasks of a stage, or of all stages."""
+class RecordCancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """Record that an operator has cancelled the waiting tasks of a stage, or of all stages."""
 
     stage: str | None
     tasks: int
@@ -81,7 +81,13 @@ class RaiseAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ControlCommand = (
-    PauseStage | ResumeStage | RecordDrained | LimitStage | RaiseAlert | ChangeQuota | RevokeAccess
+    PauseStage
+    | ResumeStage
+    | RecordCancelled
+    | LimitStage
+    | RaiseAlert
+    | ChangeQuota
+    | RevokeAccess
 )
 
 SystemEvent = PipelineEvent | QuotaChanged | AccessRevoked
@@ -127,9 +133,9 @@ def decide(command: ControlCommand, controls: Controls) -> tuple[SystemEvent, ..
             return () if already else (StagePaused(stage=stage),)
         case ResumeStage():
             return _resume(_known(command.stage), controls)
-        case RecordDrained():
-            stage = _drainable(command.stage)
-            return (StageDrained(stage=stage, tasks=command.tasks, reason=command.reason),)
+        case RecordCancelled():
+            stage = _cancellable(command.stage)
+            return (StageCancelled(stage=stage, tasks=command.tasks, reason=command.reason),)
         case LimitStage():
             return _limit(_known(command.stage), command.limit, controls)
         case RaiseAlert(lost=(_, *_)):
@@ -202,7 +208,7 @@ def _known(stage: str | None) -> str | None:
     return stage
 
 
-def _drainable(stage: str | None) -> str | None:
+def _cancellable(stage: str | None) -> str | None:
     """Reject ``ERASURE`` too: if it failed, the files of its photos would stay for ever."""
     if stage is not None:
         check_stage(stage)

@@ -54,8 +54,20 @@ class StageResumed(PipelineData, frozen=True, kw_only=True):
     TYPE: ClassVar[str] = "pipeline.resumed"
 
 
+class StageCancelled(PipelineData, frozen=True, kw_only=True):
+    """An operator has cancelled the ``tasks`` that were waiting; each can be retried."""
+
+    TYPE: ClassVar[str] = "pipeline.cancelled"
+
+    tasks: int
+    reason: str
+
+
 class StageDrained(PipelineData, frozen=True, kw_only=True):
-    """An operator has failed the ``tasks`` that were waiting; each can be retried."""
+    """Say what ``StageCancelled`` says, in logs of version 0.1, which called that draining.
+
+    It is only read: a drain is recorded as the pause that it begins with.
+    """
 
     TYPE: ClassVar[str] = "pipeline.drained"
 
@@ -86,4 +98,6 @@ class AlertRaised(PipelineData, frozen=True, kw_only=True, omit_defaults=True):
     photo_ids: tuple[str, ...] = ()
 
 
-PipelineEvent = StagePaused | StageResumed | StageDrained | StageLimited | AlertRaised
+PipelineEvent = (
+    StagePaused | StageResumed | StageCancelled | StageDrained | StageLimited | AlertRaised
+)

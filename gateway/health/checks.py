@@ -37,6 +37,7 @@ from store.background import STEADY_S
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log.control import ControlLog
 from store.queue import liveness
+from store.queue.drain import STAGES, inspect_rest
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -175,22 +176,31 @@ class Checks:
             without = await liveness.unconfined(self._deps.log, within_ms)
         except Unavailable:  # the check of Redis reports it
             return Check(status="degraded", reason="Redis does not answer")
-        paused = await self._paused()
+        paused, draining = await self._paused(within_ms)
         free = not liveness.CONFINING.isdisjoint(without)
         return Check(
             status="degraded" if free or not count else "ok",
             reason=NOT_CONFINED if free else None,
             workers=count,
             paused=paused or None,
+            draining=draining or None,
             decoders_without=without or None,
         )
 
-    async def _paused(self) -> list[str]:
-        """Return the paused stages; none while partition 0, which stores them, does not answer."""
+    async def _paused(self, within_ms: int) -> tuple[list[str], list[str]]:
+        """Return the paused stages, and those of them that are not idle yet.
+
+        There are none while partition 0, which stores them, does not answer.
+        """
+        paused, draining = list[str](), list[str]()
         with suppress(Unavailable):
-            controls = (await ControlLog(self._deps.log).load()).controls
-            return ["all"] if controls.all_paused else sorted(controls.paused)
-        return []
+            steered = await ControlLog(self._deps.log).load()
+            paused = ["all"] if steered.controls.all_paused else sorted(steered.controls.paused)
+            if paused:
+                rest = await inspect_rest(self._deps.log, steered, within_ms)
+                stages = [each for each in STAGES if steered.controls.is_paused(each)]
+                draining = [each for each in stages if not rest.is_idle((each,))]
+        return paused, draining
 
     async def _rooms(self) -> Check:
         if not self._hub.following:

@@ -22,7 +22,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     model has been waiting. ``integrity`` of the read model's file is ``unknown`` while examining it
     takes too long. ``breaker`` is the circuit breaker of Redis or of the blob store, left out while
     it is closed. ``paused`` lists the stages that operators have paused, or only ``all``: their
-    photos wait on purpose. ``decoders_without`` names what is missing from the sandbox around the
+    photos wait on purpose. ``draining`` lists those that are not idle yet: tasks that have begun
+    finish. ``decoders_without`` names what is missing from the sandbox around the
     decoders of any worker.
     """
 
@@ -36,6 +37,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     load_per_processor: float | None = None
     workers: int | None = None
     paused: list[str] | None = None
+    draining: list[str] | None = None
     memory_bytes: int | None = None
     memory_max_bytes: int | None = None
     open: int | None = None

@@ -31,7 +31,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     | ``append_patience_s``: how long Redis may be unavailable | 503 ``log-unavailable`` |
     | ``log_full_percent`` of the memory limit of the log's Redis | 507 ``log-full`` |
     | ``page_limit_max`` | 400 ``invalid-limit`` |
-    | ``drain_at_once``: tasks removed by one drain | the rest is returned as ``remaining`` |
+    | ``cancel_at_once``: tasks cancelled by one request | the rest is returned as ``remaining`` |
     | ``filename_max``: bytes of UTF-8 | the name is cut before its extension |
     | ``room_backlog``: events queued for a slow reader of rooms | it rereads the history |
     | ``rooms_per_socket`` | error ``too-many-rooms`` |
@@ -90,7 +90,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     append_patience_s: float = 10.0
     log_full_percent: float = 90.0
     page_limit_max: int = 200
-    drain_at_once: int = 1_000
+    cancel_at_once: int = 1_000
     filename_max: int = 255
     room_backlog: int = 1_000
     rooms_per_socket: int = 100

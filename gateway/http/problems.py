@@ -323,10 +323,14 @@ def document(code: str, detail: str, trace: str, advice: str = "") -> Problem:
     )
 
 
-def problems(*codes: str) -> dict[int, ResponseSpec]:
-    """Return the OpenAPI responses of a route with these codes and those that they imply."""
+def problems(*codes: str, reads: bool = False) -> dict[int, ResponseSpec]:
+    """Return the OpenAPI responses of a route with these codes and those that they imply.
+
+    A route that only ``reads`` has none of the codes that come with a command.
+    """
+    implied = _IMPLIED | {"log-unavailable": ("corrupt",)} if reads else _IMPLIED
     by_status: dict[int, list[str]] = {}
-    own = [each for code in codes for each in (code, *_IMPLIED.get(code, ()))]
+    own = [each for code in codes for each in (code, *implied.get(code, ()))]
     for code in dict.fromkeys((*_ANYWHERE, *own)):
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
     return {

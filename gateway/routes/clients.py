@@ -40,10 +40,12 @@ class ClientsView(_Shape, frozen=True, kw_only=True):
 
 class ClientQuota(_Shape, frozen=True, kw_only=True):
     """``quota`` holds the limits in force and their use, ``own`` the limits set for this client:
-    null means the default, 0 no limit."""
+    null means the default, 0 no limit. A limit of ``bytes`` up to ``job_bytes``, which each job
+    reserves, rejects every upload."""
 
     client_id: str
     quota: QuotaView
+    job_bytes: int
     own: OwnQuota
 
 
@@ -87,7 +89,9 @@ async def list_clients(
 @get(
     "/api/ops/clients/{client_id:str}/quota",
     guards=[allowed(overseer), only()],
-    responses=problems("invalid-client", "missing-token", "forbidden", "log-unavailable"),
+    responses=problems(
+        *("invalid-client", "missing-token", "forbidden", "log-unavailable"), reads=True
+    ),
     tags=["operations"],
     summary="Get a client's quota",
 )
@@ -132,7 +136,12 @@ async def set_quota(
 async def _view(deps: Dependencies, quotas: Quotas, client_id: str) -> ClientQuota:
     with naming_the_log(deps.log, NO_ANSWER):
         quota = await quotas.view(client_id)
-    return ClientQuota(client_id=client_id, quota=quota, own=quotas.own(client_id))
+    return ClientQuota(
+        client_id=client_id,
+        quota=quota,
+        job_bytes=quotas.of(client_id).job_bytes,
+        own=quotas.own(client_id),
+    )
 
 
 def _checked(client_id: str) -> str:

@@ -162,7 +162,7 @@ async def who_am_i(request: Asked) -> Login:
     guards=[only()],
     exclude_from_auth=True,
     security=[{}],
-    responses=problems("log-unavailable"),
+    responses=problems("log-unavailable", reads=True),
     tags=["login"],
     summary="Check whether this browser is signed in",
 )

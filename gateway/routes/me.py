@@ -52,7 +52,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @get(
     "/api/me",
     guards=[only()],
-    responses=problems("missing-token", "log-unavailable"),
+    responses=problems("missing-token", "log-unavailable", reads=True),
     tags=["login"],
     summary="Get my identity, quota and limits",
 )

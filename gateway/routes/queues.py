@@ -1,6 +1,7 @@
 """The stages' queues: inspect their backlog and workers, and control them."""
 
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, get, post, put
@@ -14,12 +15,10 @@ from domain.pipeline.control import (
     Controls,
     LimitStage,
     PauseStage,
-    RecordDrained,
     ResumeStage,
 )
 from domain.pipeline.control_events import Limit, Rate, Tasks
-from domain.pipeline.stages import ERASURE, TREE
-from gateway.commands import context, position_header, steer
+from gateway.commands import position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import operator, overseer
 from gateway.http.problems import problems
@@ -31,7 +30,7 @@ from projections.models import dead_letters
 from store.errors import Unavailable
 from store.log.control import PARTITION, ControlLog, Steered
 from store.log.log import Log
-from store.queue.drain import drain
+from store.queue.drain import STAGES, Rest, inspect_rest
 from store.queue.inspection import LaneDepth, PartitionQueue, Queues, StageQueue, WorkerView, look
 from store.sqlite.reader import Reader
 
@@ -42,16 +41,20 @@ StageName = Annotated[str, PathParameter(description="A stage, or `all`.")]
 
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 
+State = Literal["running", "draining", "paused"]
+"""``draining``: paused, but tasks still run, or a worker does not know of the pause yet."""
 
-class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
-class QueueView(_Shape, frozen=True, kw_only=True):
+class QueueView(Shape, frozen=True, kw_only=True):
     """``added`` and ``taken`` count all tasks that ever entered the lanes, and left them.
 
     ``in_per_s`` and ``out_per_s`` are averages over the last minute, null if unknown. ``paused``
-    and ``limit`` are null while unknown: see ``QueuesView``.
+    and ``limit`` are null while unknown: see ``QueuesView``. ``state`` is ``draining`` while a
+    paused stage is not idle yet, ``paused`` once it is, and otherwise ``running``; null if unknown.
     """
 
     stage: str
@@ -65,18 +68,19 @@ class QueueView(_Shape, frozen=True, kw_only=True):
     in_per_s: float | None
     out_per_s: float | None
     paused: bool | None
+    state: State | None
     limit: Limit | None
     dead_letters: int
 
 
-class LogMemory(_Shape, frozen=True, kw_only=True):
+class LogMemory(Shape, frozen=True, kw_only=True):
     """Memory of the log's server with the least memory left; ``max_bytes`` 0 means no limit."""
 
     used_bytes: int
     max_bytes: int
 
 
-class QueuesView(_Shape, frozen=True, kw_only=True):
+class QueuesView(Shape, frozen=True, kw_only=True):
     """The queues at ``time``; ``concurrency`` is how many tasks operators allow each worker.
 
     ``rates_over_ms`` is the interval that the rates cover, null before the first. Partitions
@@ -94,7 +98,7 @@ class QueuesView(_Shape, frozen=True, kw_only=True):
     partitions: list[PartitionQueue]
 
 
-class StageControl(_Shape, frozen=True, kw_only=True):
+class StageControl(Shape, frozen=True, kw_only=True):
     """The pause and limits now in force for the stage, or for ``all``."""
 
     stage: str
@@ -103,23 +107,11 @@ class StageControl(_Shape, frozen=True, kw_only=True):
     position: str
 
 
-class Drained(_Shape, frozen=True, kw_only=True):
-    """``drained`` jobs have failed; ``remaining`` tasks are still waiting or delayed."""
-
-    stage: str
-    drained: int
-    remaining: int
-
-
-class DrainRequest(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    reason: Reason
-
-
 class RateRequest(Rate, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class LimitRequest(_Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LimitRequest(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Both limits; one that is null or left out is removed."""
 
     concurrency: Tasks | None = None
@@ -146,8 +138,14 @@ async def show_queues(
 
     Stages come in pipeline order, then `erasure`. Partitions that do not answer are left out of the
     counts; pauses and limits are null while partition 0 does not answer."""
-    found = await look(deps.log, (*TREE, ERASURE))
-    controls = await _controls(deps.log, found)
+    found = await look(deps.log, STAGES)
+    steered = await _steered_by(deps.log, found)
+    rest: Rest | None = None
+    if steered is not None and any(map(steered.controls.is_paused, STAGES)):
+        with suppress(Unavailable):
+            rest = await inspect_rest(deps.log, steered, within_ms(deps))
+            found = rest.queues
+    controls = steered and steered.controls
     rates = await counting.rates()
     failed = await reader.query(dead_letters.counts)
     return QueuesView(
@@ -156,7 +154,7 @@ async def show_queues(
         concurrency=controls and controls.concurrency,
         rates_over_ms=rates.over_ms,
         stages=[
-            _view(each, rates.of(each.stage), controls, failed.get(each.stage, 0))
+            _view(each, rates.of(each.stage), controls, rest, failed.get(each.stage, 0))
             for each in found.stages
         ],
         workers=found.workers,
@@ -184,7 +182,7 @@ async def pause_queue(
     request: Asked, deps: NamedDependency[Dependencies], stage: StageName
 ) -> Response[StageControl]:
     """Stop starting tasks of a stage, or of `all`. Running tasks finish; new ones wait."""
-    return await _steered(request, deps, stage, PauseStage(stage=_stage_or_all(stage)))
+    return await _steered(request, deps, stage, PauseStage(stage=stage_or_all(stage)))
 
 
 @post(
@@ -203,7 +201,7 @@ async def resume_queue(
     request: Asked, deps: NamedDependency[Dependencies], stage: StageName
 ) -> Response[StageControl]:
     """Resume a stage, or `all`, including stages that were paused individually."""
-    return await _steered(request, deps, stage, ResumeStage(stage=_stage_or_all(stage)))
+    return await _steered(request, deps, stage, ResumeStage(stage=stage_or_all(stage)))
 
 
 @put(
@@ -228,58 +226,28 @@ async def limit_queue(
     For `all`, set how many tasks of any stage a worker runs concurrently. Workers apply the limits
     within a second."""
     return await _steered(
-        request, deps, stage, LimitStage(stage=_stage_or_all(stage), limit=data.limit())
+        request, deps, stage, LimitStage(stage=stage_or_all(stage), limit=data.limit())
     )
 
 
-@post(
-    "/api/ops/queues/{stage:str}/drain",
-    guards=[allowed(operator), only()],
-    status_code=200,
-    response_headers=[POSITION],
-    responses=problems(
-        "unknown-stage", "not-json", "missing-token", "forbidden", "log-unavailable"
-    ),
-    tags=["operations"],
-    summary="Drain a stage",
-)
-async def drain_queue(
-    request: Asked,
-    deps: NamedDependency[Dependencies],
-    stage: StageName,
-    data: JSONBody[DrainRequest],
-) -> Response[Drained]:
-    """Fail the jobs of waiting tasks with the given reason; they can be retried later.
-
-    One call drains a limited number of tasks: repeat it while some are `remaining`. Erasures cannot
-    be drained."""
-    name = _stage_or_all(stage)
-    stages = tuple(TREE) if name is None else (name,)
-    drained = await _drained(request, deps, stages, data.reason)
-    record = RecordDrained(stage=name, tasks=drained, reason=data.reason)
-    steered = await steer(request, deps, record) if drained else None
-    left = sum(each.waiting + each.delayed for each in (await look(deps.log, stages)).stages)
-    answer = Drained(stage=stage, drained=drained, remaining=left)
-    return Response(answer, headers=position_header(steered and steered.position))
+def within_ms(deps: Dependencies) -> int:
+    """Return how long a worker may be silent; after that, others take over its tasks."""
+    return int(deps.limits.stalled_after_s * 1000)
 
 
-async def _controls(log: Log, found: Queues) -> Controls | None:
+async def _steered_by(log: Log, found: Queues) -> Steered | None:
     """Return the pauses and limits in force; None while they are unknown."""
     if not found.partitions[PARTITION].answers:
         return None
     try:
-        return (await ControlLog(log).load()).controls
+        return await ControlLog(log).load()
     except Unavailable:
         return None
 
 
-def _stage_or_all(stage: str) -> str | None:
+def stage_or_all(stage: str) -> str | None:
+    """Return the stage that a path names, or None if it names all of them."""
     return None if stage == ALL else stage
-
-
-async def _drained(request: Asked, deps: Dependencies, stages: tuple[str, ...], reason: str) -> int:
-    most = deps.limits.drain_at_once
-    return await drain(deps.log, stages, reason=reason, context=context(request), most=most)
 
 
 async def _steered(
@@ -300,7 +268,17 @@ def _in_force(stage: str, steered: Steered) -> StageControl:
     )
 
 
-def _view(queue: StageQueue, rate: StageRate, controls: Controls | None, failed: int) -> QueueView:
+def _state(stage: str, controls: Controls | None, rest: Rest | None) -> State | None:
+    if controls is None:
+        return None
+    if not controls.is_paused(stage):
+        return "running"
+    return None if rest is None else "paused" if rest.is_idle((stage,)) else "draining"
+
+
+def _view(
+    queue: StageQueue, rate: StageRate, controls: Controls | None, rest: Rest | None, failed: int
+) -> QueueView:
     ages = [each.oldest_age_ms for each in queue.lanes.values() if each.oldest_age_ms is not None]
     return QueueView(
         stage=queue.stage,
@@ -314,9 +292,10 @@ def _view(queue: StageQueue, rate: StageRate, controls: Controls | None, failed:
         in_per_s=rate.came,
         out_per_s=rate.left,
         paused=controls and controls.is_paused(queue.stage),
+        state=_state(queue.stage, controls, rest),
         limit=controls and controls.limit(queue.stage),
         dead_letters=failed,
     )
 
 
-ROUTES = (show_queues, pause_queue, resume_queue, limit_queue, drain_queue)
+ROUTES = (show_queues, pause_queue, resume_queue, limit_queue)

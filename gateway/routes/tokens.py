@@ -140,7 +140,7 @@ async def revoke_tokens(
 @get(
     "/api/ops/tokens/revocations",
     guards=[allowed(overseer), only()],
-    responses=problems("missing-token", "forbidden", "log-unavailable"),
+    responses=problems("missing-token", "forbidden", "log-unavailable", reads=True),
     tags=["operations"],
     summary="List the revocations in force",
 )
@@ -156,6 +156,7 @@ async def list_revocations(deps: NamedDependency[Dependencies]) -> RevocationsVi
     responses=problems(
         *("invalid-cursor", "invalid-limit", "missing-token", "forbidden", "log-unavailable"),
         "read-model-behind",
+        reads=True,
     ),
     tags=["operations"],
     summary="List all revocations",

@@ -20,13 +20,15 @@ ANSWER_S = 0.5
 class StageLimits:
     """The operators' settings as one worker last read them.
 
-    ``wait_s`` is the time until the next token, if the last ``take`` lacked one, else None.
+    ``version`` is that of the settings, 0 before the first ``load``. ``wait_s`` is the time until
+    the next token, if the last ``take`` lacked one, else None.
     """
 
     def __init__(self, log: Log) -> None:
         self._log = ControlLog(log)
         self._rates = Rates(log)
         self._controls = Controls()
+        self.version = 0
         self.wait_s: float | None = None
 
     @property
@@ -36,7 +38,8 @@ class StageLimits:
 
     async def load(self) -> bool:
         """Load the current settings; return whether they have changed."""
-        before, self._controls = self._controls, (await self._log.load()).controls
+        before, steered = self._controls, await self._log.load()
+        self._controls, self.version = steered.controls, steered.version
         return before != self._controls
 
     def is_paused(self, stage: str) -> bool:

@@ -81,6 +81,7 @@ class TaskSource:
         self._partitions = Partitions(
             log, lanes, self._held, self._limits, self._wakeup, background
         )
+        self._reported: int | None = None
         self._erasure_look_at = 0.0
         self._idle = anyio.Event()
         self._stopping = anyio.Event()
@@ -123,6 +124,7 @@ class TaskSource:
         while not self._stopping.is_set():
             woken = self._wakeup.renew()
             wait_s = WAIT_MS / 1000
+            self._put_back_paused()
             try:
                 if allowed := self._may_start():
                     if (held := await self._pick(allowed)) is not None:
@@ -199,14 +201,22 @@ class TaskSource:
     async def _pick(self, allowed: Collection[str]) -> HeldTask | None:
         """Return a task of these stages: one that is held and ready, or else a new claim."""
         for each in self._held.ready():
-            if self._limits.is_paused(each.task.stage):  # taken over while its stage is paused
-                self._partitions.put_back(each)
-            elif each.task.stage in allowed:
+            if each.task.stage in allowed:
                 return each
         while (found := await self._claim(allowed)) is not None:
-            if (held := self._held.hold(*found)) is not None:
-                return held
+            if (held := self._held.hold(*found)) is None:
+                continue
+            if self._limits.is_paused(held.task.stage):  # since the claim was sent
+                self.give_back(held)
+                return None
+            return held
         return None
+
+    def _put_back_paused(self) -> None:
+        """Put tasks back in their lanes that were taken over while their stage is paused."""
+        for each in self._held.ready():
+            if self._limits.is_paused(each.task.stage):
+                self._partitions.put_back(each)
 
     async def _claim(self, allowed: Collection[str]) -> tuple[int, Claimed] | None:
         """Claim a waiting task of these stages; return it with its partition, or None."""
@@ -251,7 +261,17 @@ class TaskSource:
     async def _follow(self) -> float:
         if await self._limits.load():
             self._wakeup.set()
+        if self._limits.version != self._reported:
+            await self._report_following()
         return LOOK_S
+
+    async def _report_following(self) -> None:
+        """Report which controls are in force here, for those who wait until a stage is idle."""
+        version = self._limits.version
+        await liveness.report_following(
+            self._log, self._lanes.consumer, version, before=self._reported
+        )
+        self._reported = version
 
     async def _keep_claims(self, partition: int) -> float:
         """Refresh held claims, take over abandoned ones, and refill lanes that lost tasks."""
@@ -259,6 +279,7 @@ class TaskSource:
         await self._lanes.prepare(partition)
         if partition == liveness.PARTITION:
             await liveness.report(self._log, self._lanes.consumer)
+            await self._report_following()
         await self._lanes.refresh(self._held.claims().get(partition, []))
         found = await self._lanes.abandoned(partition, idle_ms=idle_ms, dead=self._dead[partition])
         taken = self._partitions.hold(partition, found)

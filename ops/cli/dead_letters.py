@@ -9,6 +9,7 @@ import anyio
 import click
 import msgspec
 
+from ops.cli.confirm import confirm
 from ops.cli.options import WithDefault, config_option, data_option
 from ops.cli.server import as_operator
 from ops.client.client import Server, connected
@@ -20,7 +21,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 CATEGORIES = ("temporary", "resource", "data", "logic", "security", "configuration")
 
-HEADINGS = ("Photo", "Client", "Stage", "Category", "Attempts", "First (UTC)", "Last (UTC)", "Why")
+HEADINGS = (
+    *("Photo", "Client", "Stage", "Category"),
+    *("Attempts", "First attempt (UTC)", "Last attempt (UTC)", "Why"),
+)
+
+LASTING = ("data", "security")
+"""Categories that lie in the bytes of the photo: another attempt finds the same bytes."""
+
+LOOKED_AT = 1_000
+"""The most dead letters of a category that are looked at before a retry."""
 
 
 _WORDS = {
@@ -83,7 +93,10 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print each as one line of JSON.")
 @as_operator
 def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: bool) -> None:
-    """Show the photos whose job has failed, the latest failure first."""
+    """Show the photos whose job has failed, the latest failure first.
+
+    Attempts and their times are those of the last job of the photo: a retry is a new job.
+    """
 
     async def run() -> list[bytes]:
         async with connected(server.url, server.token) as client:
@@ -128,7 +141,15 @@ def retry(
     wish = {} if priority is None else {"priority": priority}
     selected = _selected(photo_ids, filters, everything=everything)
     total = len(photo_ids) or _count(server, everything=everything)
-    _confirm("Retry", total, asked=everything and not yes)
+    if count := _lasting(server, photo_ids, filters):
+        failures = "1 failure lies" if count == 1 else f"{count:,} failures lie"
+        say(
+            f"Note: {failures} in the bytes of the photo ({', '.join(LASTING)}) and will come "
+            "back, unless the original was replaced or Photolog was upgraded since then.",
+            err=True,
+        )
+    if everything:
+        confirm(f"Retry all {total or 0:,} dead letters?", yes=yes)
     done = _sweep(server, "retry", [each | wish for each in selected], total, quiet=as_json)
     _end(done, as_json=as_json, named=bool(photo_ids))
 
@@ -156,7 +177,8 @@ def discard(
     """
     selected = _selected(photo_ids, filters, everything=everything)
     total = len(photo_ids) or _count(server, everything=everything)
-    _confirm("Discard", total, asked=everything and not yes)
+    if everything:
+        confirm(f"Discard all {total or 0:,} dead letters?", yes=yes)
     wishes = [each | {"reason": reason} for each in selected]
     done = _sweep(server, "discard", wishes, total, quiet=as_json)
     _end(done, as_json=as_json, named=bool(photo_ids))
@@ -186,9 +208,21 @@ def _count(server: Server, *, everything: bool) -> int | None:
     return anyio.run(run)
 
 
-def _confirm(what: str, total: int | None, *, asked: bool) -> None:
-    if asked:
-        click.confirm(f"{what} all {total or 0:,} dead letters?", abort=True)
+def _lasting(server: Server, photo_ids: tuple[str, ...], filters: dict[str, str]) -> int:
+    """Return how many of the selected failures, among the newest, lie in the bytes of the photo."""
+    categories = [each for each in LASTING if filters.get("category", each) == each]
+
+    async def run() -> int:
+        count = 0
+        async with connected(server.url, server.token) as client:
+            for category in categories:
+                wish = filters | {"category": category}
+                async for each in Operations(client).dead_letters(LOOKED_AT, **wish):
+                    letter = msgspec.json.decode(each, type=DeadLetter)
+                    count += not photo_ids or letter.photo_id in photo_ids
+        return count
+
+    return anyio.run(run) if categories else 0
 
 
 def _sweep(

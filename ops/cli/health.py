@@ -8,7 +8,7 @@ import click
 import httpx
 import msgspec
 
-from ops.cli.options import with_settings
+from ops.cli.options import url_option, with_settings
 from ops.client.client import Problem, connected, url_in
 from ops.config.loading import Loaded
 from ops.event_format import printable, say_json
@@ -55,13 +55,7 @@ class _Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.option(
-    "--url",
-    envvar="PHOTOLOG_URL",
-    show_envvar=True,
-    metavar="URL",
-    help="URL of the gateway. Default: that of the gateway on the data folder.",
-)
+@url_option
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @with_settings()
 def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
@@ -108,6 +102,9 @@ def _in_words(key: str, value: object) -> str:
             return "no worker reports (`photolog worker` starts one)"
         case "paused", list():
             return _paused([str(each) for each in cast("list[object]", value)])
+        case "draining", list():
+            stages = ", ".join(str(each) for each in cast("list[object]", value))
+            return f"tasks still running in {stages}"
         case "decodersWithout", list():
             return _sandbox([str(each) for each in cast("list[object]", value)])
         case _, int() | float() if key in _NUMBERS:
@@ -124,7 +121,8 @@ def _paused(stages: list[str]) -> str:
 def _sandbox(missing: list[str]) -> str:
     """Distinguish missing layers that others make up for from those that need action."""
     if all(name in _SANDBOX for name in missing):
-        return f"no action needed: {', '.join(_SANDBOX[name] for name in missing)}"
+        reasons = ", ".join(_SANDBOX[name] for name in missing)
+        return f"sandbox needs no action: {reasons}"
     return f"decoders run without {', '.join(missing)}"
 
 

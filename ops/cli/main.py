@@ -22,7 +22,7 @@ COMMANDS = {
     "watch": "Show the events of a room as they happen.",
     "history": "Show everything that happened to a photo.",
     "verify": "Check the hash chain of every photo, or of one, in the log.",
-    "queues": "Show waiting tasks and workers; pause, resume, drain and limit stages.",
+    "queues": "Show waiting tasks and workers; pause, resume, drain, cancel and limit stages.",
     "dead-letters": "List the jobs that have failed for good; retry or discard them.",
     "backfill": "Run a stage for photos that are already stored.",
     "quotas": "Show what clients use, and set their quotas.",

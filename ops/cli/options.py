@@ -46,6 +46,15 @@ data_option = click.option(
 )
 
 
+url_option = click.option(
+    "--url",
+    envvar="PHOTOLOG_URL",
+    show_envvar=True,
+    metavar="URL",
+    help="URL of the gateway. Default: that of the gateway on the data folder.",
+)
+
+
 class WithDefault(click.Group):
     """A group whose first command runs if none is named: ``queues --watch``."""
 

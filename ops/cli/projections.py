@@ -104,7 +104,10 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
         generations = wiring.generations(loaded.settings)
         live = generations.current()
         if live is None:
-            raise Unavailable("there is no read model yet: check that the projector is running")
+            raise Unavailable(
+                "there is no read model yet: start `photolog up`, or `photolog projector` if roles "
+                "run one by one"
+            )
         reader = Reader(generations)
         try:
             async with wiring.open_log(loaded.settings) as log:

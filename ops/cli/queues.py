@@ -1,7 +1,8 @@
-"""``photolog queues``: show, pause, resume, drain, limit."""
+"""``photolog queues``: show, pause, resume, drain, cancel, limit."""
 
 import re
 from contextlib import nullcontext
+from operator import attrgetter
 from typing import Any
 
 import anyio
@@ -11,12 +12,16 @@ from rich.console import Console
 from rich.live import Live
 
 from domain.pipeline.control_events import LONGEST_RATE_MS, MOST_IN_A_RATE, MOST_TASKS
+from domain.pipeline.stages import TREE
+from ops.cli.confirm import confirm, yes_option
 from ops.cli.options import WithDefault, config_option, data_option
 from ops.cli.server import as_operator
 from ops.client.client import Server, connected
-from ops.client.operations import ALL, Held, Limit, Operations, Rate
-from ops.client.queue_table import table
-from ops.event_format import limits, say, say_json
+from ops.client.operations import Operations
+from ops.client.queue_table import age, table
+from ops.client.queues import ALL, Drain, Held, Limit, Queues, Rate
+from ops.event_format import limits, printable, say, say_json
+from ops.runtime.tokens import parse_ttl
 
 LOOK_S = 1.0
 WIDE = 200
@@ -29,7 +34,7 @@ NONE = "none"
 @config_option
 @data_option
 def command() -> None:
-    """Show waiting tasks and workers; pause, resume, drain and limit stages.
+    """Show waiting tasks and workers; pause, resume, drain, cancel and limit stages.
 
     Without a command: show. STAGE is one of the stages shown, or all.
     """
@@ -88,33 +93,125 @@ def resume(server: Server, stage: str, as_json: bool) -> None:
 
 @command.command("drain")
 @click.argument("stage")
-@click.option("--reason", required=True, help="Recorded in the history of each photo.")
-@click.option("--yes", is_flag=True, help="Do not ask before draining all stages.")
+@click.option(
+    "--timeout",
+    default="10m",
+    show_default=True,
+    metavar="TIME",
+    help="How long to wait, such as 30s, 10m or 2h.",
+)
+@yes_option
 @_json_option
 @as_operator
-def drain(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> None:
-    """Fail the jobs whose tasks wait for STAGE.
+def drain(server: Server, stage: str, timeout: str, yes: bool, as_json: bool) -> None:
+    """Start no more tasks of STAGE, and wait until those that are running have finished.
+
+    STAGE is a stage that `photolog queues` shows, or all. It is paused: its tasks wait, and so do
+    new ones, until `photolog queues resume`. The exit status is 1 if tasks still run when the time
+    is over, or if the stage is resumed meanwhile. Ctrl-C ends the waiting and leaves the pause.
+    """
+    timeout_s = parse_ttl(timeout)
+    queues = _queues(server).of(stage)
+    running, waiting = (sum(map(attrgetter(name), queues)) for name in ("in_progress", "waiting"))
+    if queues:
+        confirm(
+            f"Pause {_named(stage)}? {_tasks(running)} running will finish, "
+            f"{_tasks(waiting)} waiting will stay.",
+            yes=yes,
+        )
+    last: Drain | None = None
+
+    async def run() -> None:
+        nonlocal last
+        async with connected(server.url, server.token) as client:
+            with Console(stderr=True).status("draining") as status:
+                async for last in Operations(client).drain(stage, timeout_s):
+                    status.update(f"draining: {_rest(last)}")
+
+    try:
+        anyio.run(run)
+    except KeyboardInterrupt:
+        say(f"Interrupted. {_left_paused(stage, sure=last is not None)}", err=True)
+        raise
+    if last is not None:
+        _tell_drained(last, timeout, as_json=as_json)
+
+
+@command.command("cancel")
+@click.argument("stage")
+@click.option("--reason", required=True, help="Recorded in the history of each photo.")
+@yes_option
+@_json_option
+@as_operator
+def cancel(server: Server, stage: str, reason: str, yes: bool, as_json: bool) -> None:
+    """Cancel the tasks that wait for STAGE: their jobs fail.
 
     STAGE is a stage that `photolog queues` shows, or all. The jobs become dead letters, with the
     reason, and can be retried. Tasks that are running go on.
     """
-    if stage == ALL and not yes:
-        click.confirm("Fail the jobs of all waiting tasks of every stage?", abort=True)
+    queues = [each for each in _queues(server).of(stage) if each.stage in TREE]
+    if queues:
+        waiting = sum(each.waiting for each in queues)
+        confirm(f"Fail the jobs of {_tasks(waiting)} waiting for {_named(stage)}?", yes=yes)
 
     async def run() -> dict[str, int]:
-        drained = remaining = 0
+        cancelled = remaining = 0
         async with connected(server.url, server.token) as client:
-            with Console(stderr=True).status("draining") as status:
-                async for each in Operations(client).drain(stage, reason):
-                    drained, remaining = drained + each.drained, each.remaining
-                    status.update(f"{drained:,} drained, {remaining:,} remaining")
-        return {"drained": drained, "remaining": remaining}
+            with Console(stderr=True).status("cancelling") as status:
+                async for each in Operations(client).cancel(stage, reason):
+                    cancelled, remaining = cancelled + each.cancelled, each.remaining
+                    status.update(f"{cancelled:,} cancelled, {remaining:,} remaining")
+        return {"cancelled": cancelled, "remaining": remaining}
 
     done = anyio.run(run)
     if as_json:
         say_json(msgspec.json.encode(done))
     else:
-        say(f"{done['drained']:,} drained, {done['remaining']:,} remaining")
+        say(f"{done['cancelled']:,} cancelled, {done['remaining']:,} remaining")
+
+
+def _tell_drained(last: Drain, timeout: str, *, as_json: bool) -> None:
+    """Print the result of a drain; exit with status 1 unless the stage is idle."""
+    if as_json:
+        say_json(msgspec.json.encode(last))
+    elif last.idle:
+        say(f"{last.stage}: paused and idle")
+    if last.idle:
+        return
+    if last.paused:
+        left = _left_paused(last.stage, sure=True)
+        say(f"{last.stage}: not idle after {timeout}: {_rest(last)}. {left}", err=True)
+    else:
+        say(f"{last.stage}: resumed by somebody before it was idle.", err=True)
+    raise click.exceptions.Exit(1)
+
+
+def _rest(drain: Drain) -> str:
+    """Return what keeps a stage from being idle."""
+    parts: list[str] = []
+    if drain.running:
+        held = [f"{printable(x.name)}, silent for {age(x.silent_ms)}" for x in drain.workers]
+        where = "; ".join(held) or "by a worker that is gone"
+        parts.append(f"{_tasks(drain.running)} still running ({where})")
+    if drain.unaware:
+        parts.append(f"the pause is not noticed yet by {', '.join(map(printable, drain.unaware))}")
+    if drain.silent:
+        parts.append(f"no answer from partitions {', '.join(map(str, drain.silent))}")
+    return ", ".join(parts) or "no task is running"
+
+
+def _left_paused(stage: str, *, sure: bool) -> str:
+    if not sure:
+        return f"`photolog queues` shows whether {_named(stage)} is paused."
+    return f"It stays paused until `photolog queues resume {printable(stage)}`."
+
+
+def _named(stage: str) -> str:
+    return "all stages" if stage == ALL else printable(stage)
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count:,} tasks"
 
 
 def _concurrency(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
@@ -183,6 +280,14 @@ def limit(
 
 def _chosen(given: Any, now: Any) -> Any:
     return now if given is None else None if given == NONE else given
+
+
+def _queues(server: Server) -> Queues:
+    async def run() -> Queues:
+        async with connected(server.url, server.token) as client:
+            return await Operations(client).queues()
+
+    return anyio.run(run)
 
 
 def _steer(server: Server, stage: str, what: str) -> Held:

@@ -69,7 +69,27 @@ def command(server: Server, whose: str | None, as_json: bool, **given: Any) -> N
             own |= {name: None if most == DEFAULT else most for name, most in wish.items()}
             return await operations.set_quota(whose, OwnQuota(**own))
 
-    _tell(anyio.run(run), as_json=as_json)
+    found = anyio.run(run)
+    _tell(found, as_json=as_json)
+    for note in _notes(found):
+        say(note, err=True)
+
+
+def _notes(found: ClientQuota) -> list[str]:
+    """Return what is probably a mistake: a quota for no job, or a client that nobody knows."""
+    notes: list[str] = []
+    limit = found.quota.bytes.limit
+    if limit is not None and limit <= found.job_bytes:
+        notes.append(
+            f"Warning: every upload of {found.client_id} is rejected, because each job reserves "
+            f"{found.job_bytes:,} bytes (PHOTOLOG_QUOTA_JOB_BYTES): set --bytes to more than that."
+        )
+    if found.holds_nothing:
+        own = "" if found.own != OwnQuota() else " and has no quota of its own"
+        notes.append(
+            f"Note: {found.client_id} has stored nothing{own}. `photolog quotas` lists all clients."
+        )
+    return notes
 
 
 async def _list(server: Server, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ops.cli.options import with_settings
+from ops.cli.options import url_option, with_settings
 from ops.client.client import find
 from ops.config.loading import Loaded
 from ops.runtime.tokens import LOCAL_CLIENT
@@ -24,13 +24,7 @@ def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function
     """
 
     def decorate(function: Function) -> Function:
-        @click.option(
-            "--url",
-            envvar="PHOTOLOG_URL",
-            show_envvar=True,
-            metavar="URL",
-            help="URL of the gateway. Default: that of the gateway on the data folder.",
-        )
+        @url_option
         @click.option(
             "--token",
             envvar="PHOTOLOG_TOKEN",

@@ -12,10 +12,11 @@ import jwt
 import msgspec
 
 from gateway.http.auth import TOKEN_ID_BYTES, Key
+from ops.cli.confirm import confirm
 from ops.cli.options import WithDefault, config_option, data_option, with_settings
 from ops.cli.server import as_operator, as_operator_of_clients
 from ops.client.client import Server, connected
-from ops.client.operations import Operations, Revocation
+from ops.client.operations import InForce, Operations, Revocation
 from ops.config.loading import Loaded
 from ops.config.settings import Settings
 from ops.errors import UserError
@@ -71,6 +72,7 @@ def show_revocations(server: Server, as_json: bool) -> None:
     "of everyone.",
 )
 @click.option("--reason", default="", help="Recorded with the revocation.")
+@click.option("--yes", is_flag=True, help="Do not ask before revoking the tokens of everyone.")
 @as_operator_of_clients
 def revoke(
     server: Server,
@@ -78,6 +80,7 @@ def revoke(
     client_id: str | None,
     before: str | None,
     reason: str,
+    yes: bool,
 ) -> None:
     """Revoke tokens: by id, by client, or all that were issued up to a time.
 
@@ -90,14 +93,40 @@ def revoke(
     if not token_ids:
         moment = None if before is None else _moment(before)
         wishes = [{"clientId": client_id, "before": moment}]
+        if client_id is None:
+            confirm(
+                f"Revoke every token of every client that was issued up to {moment}? All of them, "
+                "and all browsers, need new ones.",
+                yes=yes,
+            )
 
-    async def run() -> None:
+    async def run() -> list[tuple[dict[str, Any], InForce | None]]:
+        """Return each wish, with the revocations in force if it changed none of them."""
+        done: list[tuple[dict[str, Any], InForce | None]] = []
         async with connected(server.url, server.token) as client:
+            operations = Operations(client)
+            before = await operations.revocations()
             for wish in wishes:
-                await Operations(client).ask("POST", "tokens/revoke", {**wish, "reason": reason})
+                after = await operations.revoke({**wish, "reason": reason})
+                done.append((wish, after if after == before else None))
+                before = after
+        return done
 
-    anyio.run(run)
-    say("Revoked. Every gateway knows within two seconds.")
+    done = anyio.run(run)
+    for wish, already in done:
+        if already is not None:
+            say(f"Nothing to revoke: {_covering(wish, already)}.")
+    if any(already is None for _, already in done):
+        say("Revoked. Every gateway knows within two seconds.")
+
+
+def _covering(wish: dict[str, Any], known: InForce) -> str:
+    """Name the revocation in force that covers the one that was asked for."""
+    if (token_id := wish.get("tokenId")) is not None:
+        return f"token {token_id} is revoked already"
+    of_client = {each.client_id: each.before for each in known.clients}.get(wish["clientId"])
+    whose, until = (wish["clientId"], of_client) if of_client else ("everyone", known.everyone)
+    return f"all tokens of {whose} issued up to {until} are revoked already"
 
 
 @command.command()

@@ -26,6 +26,12 @@ from store.log.position import Position
 _ANCHOR = re.compile("[0-9a-fA-F]{64}")
 
 
+class UnknownPhoto(click.ClickException):
+    """The log has no photo of that id: nothing is broken, so the exit status is not 1."""
+
+    exit_code = 2
+
+
 class _Report(Audit, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """``matches`` says whether the log has the anchor of ``--anchor``; None without one."""
 
@@ -65,7 +71,7 @@ def command(
     This needs only the log, no gateway and no read model. It also works on the folder of a system
     that does not run, such as a backup. The exit status is 1 if a chain is broken, if an entry is
     not an event, if the log has no event at --upto, or if the anchor up to there differs from
-    --anchor.
+    --anchor. It is 2 if the log has no event of the photo.
 
     Note the anchor and the position that are printed, and give both to a later audit: the anchor
     stays the same unless the events before it have been rewritten.
@@ -89,7 +95,7 @@ def command(
             with progress_bar(quiet=as_json) as progress:
                 found = await audit(log, only=photo_id, upto=ends, progress=progress)
             if photo_id is not None and found.events == 0:
-                raise UserError(f"the log has no event of a photo {photo_id}")
+                raise UnknownPhoto(f"The log has no event of a photo {printable(photo_id)}")
             return found, await _originals(log) if originals else None
 
     async def _originals(log: Log) -> Hashed:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import anyio
 import msgspec
 
-from ops.client.operations import Operations, Queues
+from ops.client.operations import Operations
+from ops.client.queues import Queues
 
 LOOK_S = 0.5
 

@@ -1,139 +1,26 @@
 """Call the operations of a running Photolog over HTTP. Every call may safely be repeated."""
 
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 import httpx
 import msgspec
 
 from ops.client.client import checked
+from ops.client.queues import Answer, Cancelled, Drain, Held, Limit, Queues
 from ops.client.retry import BUSY, Retry
-from ops.errors import UserError
 
-ALL = "all"
-"""Stands for all stages."""
+LONGEST_LOOK_S = 2.0
+"""How long one call waits for a stage to become idle."""
 
 CHUNK = 50
 """Most photos that one call names."""
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The fields of an answer that this code needs; newer servers may send more."""
-
-
-class Rate(_Answer, frozen=True, kw_only=True):
-    max: int
-    duration_ms: int
-
-
-class Limit(_Answer, frozen=True, kw_only=True):
-    concurrency: int | None = None
-    rate: Rate | None = None
-
-
-class Lane(_Answer, frozen=True, kw_only=True):
-    waiting: int
-    clients: int = 0
-
-
-class Queue(_Answer, frozen=True, kw_only=True):
-    """A stage. ``in_per_s`` and ``out_per_s`` are tasks that entered and left; None if unknown.
-
-    ``paused`` and ``limit`` are None while the gateway cannot read what operators have set.
-    """
-
-    stage: str
-    lanes: dict[str, Lane]
-    in_progress: int
-    delayed: int
-    oldest_age_ms: int | None
-    in_per_s: float | None = None
-    out_per_s: float | None = None
-    paused: bool | None
-    limit: Limit | None
-    dead_letters: int
-
-
-class Doing(_Answer, frozen=True, kw_only=True):
-    stage: str
-    photo_id: str
-    attempt: int
-    silent_ms: int
-
-
-class Worker(_Answer, frozen=True, kw_only=True):
-    name: str
-    silent_ms: int
-    doing: list[Doing]
-
-
-class Reader(_Answer, frozen=True, kw_only=True):
-    name: str
-    silent_ms: int
-
-
-class Partition(_Answer, frozen=True, kw_only=True):
-    partition: int
-    server: str | None
-    answers: bool
-    to_plan: int | None
-    readers: list[Reader]
-
-
-class LogMemory(_Answer, frozen=True, kw_only=True):
-    used_bytes: int
-    max_bytes: int
-
-
-class Queues(_Answer, frozen=True, kw_only=True):
-    """All stages. ``rates_over_ms`` is the period of the rates; None if there are none yet."""
-
-    all_paused: bool | None
-    concurrency: int | None
-    rates_over_ms: int | None = None
-    stages: list[Queue]
-    workers: list[Worker]
-    log_memory: LogMemory | None = None
-    partitions: list[Partition] = []
-
-    @property
-    def dead_letters(self) -> int:
-        return sum(each.dead_letters for each in self.stages)
-
-    @property
-    def waiting_low(self) -> int:
-        """Return the number of tasks in the low lanes of all stages."""
-        return sum(each.lanes["low"].waiting for each in self.stages)
-
-    @property
-    def silent(self) -> list[Partition]:
-        """Return the partitions that do not answer; their tasks are not counted."""
-        return [each for each in self.partitions if not each.answers]
-
-    def limit_of(self, stage: str) -> Limit:
-        """Return the limit of the stage, or of ``all``; raises UserError if it is unknown."""
-        if self.all_paused is None:
-            raise UserError(
-                "the current limits are unknown, because partition 0 does not answer: try later"
-            )
-        found = {each.stage: each.limit or Limit() for each in self.stages}
-        return found.get(stage, Limit()) if stage != ALL else Limit(concurrency=self.concurrency)
-
-
-class Held(_Answer, frozen=True, kw_only=True):
-    stage: str
-    paused: bool
-    limit: Limit
-    position: str
-
-
-class Drained(_Answer, frozen=True, kw_only=True):
-    drained: int
-    remaining: int
-
-
-class DeadLetter(_Answer, frozen=True, kw_only=True):
+class DeadLetter(Answer, frozen=True, kw_only=True):
     photo_id: str
     client_id: str
     stage: str
@@ -145,17 +32,17 @@ class DeadLetter(_Answer, frozen=True, kw_only=True):
     last_failed_at: str
 
 
-class DeadLetters(_Answer, frozen=True, kw_only=True):
+class DeadLetters(Answer, frozen=True, kw_only=True):
     items: list[msgspec.Raw]
     next_cursor: str | None
 
 
-class Skipped(_Answer, frozen=True, kw_only=True):
+class Skipped(Answer, frozen=True, kw_only=True):
     photo_id: str
     code: str
 
 
-class Swept(_Answer, frozen=True, kw_only=True):
+class Swept(Answer, frozen=True, kw_only=True):
     """The result of one call, which retries or discards photos."""
 
     retried: int = 0
@@ -168,7 +55,7 @@ class Swept(_Answer, frozen=True, kw_only=True):
         return self.retried + self.discarded
 
 
-class Backfilled(_Answer, frozen=True, kw_only=True):
+class Backfilled(Answer, frozen=True, kw_only=True):
     requested: int
     already: int
     skipped: list[Skipped]
@@ -176,14 +63,14 @@ class Backfilled(_Answer, frozen=True, kw_only=True):
     total: int | None
 
 
-class Amount(_Answer, frozen=True, kw_only=True):
+class Amount(Answer, frozen=True, kw_only=True):
     """A used amount; a ``limit`` of None means no limit."""
 
     used: int
     limit: int | None
 
 
-class OwnQuota(_Answer, frozen=True, kw_only=True):
+class OwnQuota(Answer, frozen=True, kw_only=True):
     """The quota that is set for one client: None means the default, 0 no limit."""
 
     photos: int | None = None
@@ -193,7 +80,7 @@ class OwnQuota(_Answer, frozen=True, kw_only=True):
     idempotency_keys: int | None = None
 
 
-class QuotaAmounts(_Answer, frozen=True, kw_only=True):
+class QuotaAmounts(Answer, frozen=True, kw_only=True):
     photos: Amount
     bytes: Amount
     reserved_bytes: int
@@ -202,30 +89,40 @@ class QuotaAmounts(_Answer, frozen=True, kw_only=True):
     idempotency_keys: Amount
 
 
-class ClientQuota(_Answer, frozen=True, kw_only=True):
+class ClientQuota(Answer, frozen=True, kw_only=True):
+    """The quota of one client; each job reserves ``job_bytes`` of its ``bytes``."""
+
     client_id: str
     quota: QuotaAmounts
+    job_bytes: int = 0
     own: OwnQuota
 
+    @property
+    def holds_nothing(self) -> bool:
+        """Return whether the client has stored nothing, and asked for nothing lately."""
+        quota = self.quota
+        amounts = (quota.photos, quota.bytes, quota.jobs, quota.idempotency_keys)
+        return not any(each.used for each in amounts)
 
-class Usage(_Answer, frozen=True, kw_only=True):
+
+class Usage(Answer, frozen=True, kw_only=True):
     photos: int
     bytes: int
     jobs: int
 
 
-class ClientUsage(_Answer, frozen=True, kw_only=True):
+class ClientUsage(Answer, frozen=True, kw_only=True):
     client_id: str
     usage: Usage
     own: OwnQuota
 
 
-class Clients(_Answer, frozen=True, kw_only=True):
+class Clients(Answer, frozen=True, kw_only=True):
     items: list[ClientUsage]
     next_cursor: str | None
 
 
-class Revocation(_Answer, frozen=True, kw_only=True):
+class Revocation(Answer, frozen=True, kw_only=True):
     """Revokes a token; or those issued up to ``before``, of a client or of everyone."""
 
     token_id: str | None
@@ -237,7 +134,20 @@ class Revocation(_Answer, frozen=True, kw_only=True):
     superseded: bool
 
 
-class Revoked(_Answer, frozen=True, kw_only=True):
+class RevokedClient(Answer, frozen=True, kw_only=True):
+    client_id: str
+    before: str
+
+
+class InForce(Answer, frozen=True, kw_only=True):
+    """The revocations in force; those that a wider one supersedes are left out."""
+
+    tokens: list[Any]
+    clients: list[RevokedClient]
+    everyone: str | None
+
+
+class Revoked(Answer, frozen=True, kw_only=True):
     items: list[msgspec.Raw]
     next_cursor: str | None
 
@@ -286,16 +196,33 @@ class Operations:
         content = await self.ask("PUT", f"queues/{_quoted(stage)}/limits", body)
         return msgspec.json.decode(content, type=Held)
 
-    async def drain(self, stage: str, reason: str) -> AsyncIterator[Drained]:
-        """Drain in bounded calls until nothing remains, or until a call leaves no fewer tasks.
+    async def drain(self, stage: str, timeout_s: float) -> AsyncIterator[Drain]:
+        """Pause the stage, and yield what runs until it is idle or resumed, or until the time-out.
 
-        The latter happens when new tasks arrive as fast as they are drained.
+        The stage is paused once only, so that a drain does not undo a resume.
+        """
+        path = f"queues/{_quoted(stage)}/drain"
+        deadline = anyio.current_time() + timeout_s
+        content = await self.ask("POST", path)
+        while True:
+            answer = msgspec.json.decode(content, type=Drain)
+            yield answer
+            left_s = deadline - anyio.current_time()
+            if answer.idle or not answer.paused or left_s <= 0:
+                return
+            seconds = math.ceil(min(LONGEST_LOOK_S, left_s))
+            content = await self.ask("GET", path, seconds=seconds)
+
+    async def cancel(self, stage: str, reason: str) -> AsyncIterator[Cancelled]:
+        """Cancel in bounded calls until nothing remains, or until a call leaves no fewer tasks.
+
+        The latter happens when new tasks arrive as fast as they are cancelled.
         """
         left: int | None = None
         while True:
             body = {"reason": reason}
-            content = await self.ask("POST", f"queues/{_quoted(stage)}/drain", body)
-            answer = msgspec.json.decode(content, type=Drained)
+            content = await self.ask("POST", f"queues/{_quoted(stage)}/cancel", body)
+            answer = msgspec.json.decode(content, type=Cancelled)
             yield answer
             if answer.remaining == 0 or (left is not None and answer.remaining >= left):
                 return
@@ -345,6 +272,15 @@ class Operations:
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    async def revoke(self, wish: dict[str, Any]) -> InForce:
+        """Revoke tokens, and return what is then in force."""
+        content = await self.ask("POST", "tokens/revoke", wish)
+        return msgspec.json.decode(content, type=InForce)
+
+    async def revocations(self) -> InForce:
+        content = await self.ask("GET", "tokens/revocations")
+        return msgspec.json.decode(content, type=InForce)
 
     async def revoked(self) -> AsyncIterator[msgspec.Raw]:
         """Yield all revocations as JSON, newest first."""

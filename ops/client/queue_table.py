@@ -5,7 +5,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ops.client.operations import LogMemory, Partition, Queue, Queues, Worker
+from ops.client.queues import LogMemory, Partition, Queue, Queues, Worker
 from ops.event_format import limits, printable
 
 UNKNOWN = "–"
@@ -69,7 +69,7 @@ def _rate(per_s: float | None) -> str:
 def _state(queue: Queue) -> Text:
     state = Text()
     if queue.paused:
-        state.append("paused", "yellow")
+        state.append("draining" if queue.state == "draining" else "paused", "yellow")
     if queue.limit and (limit := limits(msgspec.to_builtins(queue.limit))):
         state.append(f"{', ' if queue.paused else ''}{limit}")
     return state

@@ -202,9 +202,9 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     page_limit_max: Annotated[Count, Meta(description="Maximum number of items of a page.")] = (
         _DEFAULT.page_limit_max
     )
-    drain_at_once: Annotated[
-        Count, Meta(description="Maximum number of tasks that one request to drain removes.")
-    ] = _DEFAULT.drain_at_once
+    cancel_at_once: Annotated[
+        Count, Meta(description="Maximum number of waiting tasks that one request cancels.")
+    ] = _DEFAULT.cancel_at_once
 
     check_timeout_s: Annotated[Seconds, Meta(description="Longest duration of a health check.")] = (
         _DEFAULT.check_timeout_s

@@ -22,6 +22,7 @@ from ops.maintenance import log_ownership
 from ops.maintenance.bundled import known_flaws
 from ops.maintenance.reconcile import settle
 from ops.process.embedded_valkey import url_in
+from ops.process.lock import is_locked
 from ops.runtime.blobs import open_store
 from ops.runtime.durability import guarantee_of
 from ops.runtime.waiting import outage_of, until_available
@@ -182,9 +183,15 @@ def _without_log(settings: Settings, error: StoreError) -> StoreError:
         return error
     if settings.redis_url is not None:
         return Unavailable(f"PHOTOLOG_REDIS_URL: {error}")
+    if not is_locked(settings.folder):
+        return Unavailable(
+            f"No Photolog runs on {settings.folder}: start it with `photolog up`, name another "
+            "folder with --data or PHOTOLOG_DATA, or the server that has the log with "
+            "PHOTOLOG_REDIS_URL"
+        )
     return Unavailable(
-        f"No log answers on {settings.folder}: start `photolog up`, name its folder with --data or "
-        f"PHOTOLOG_DATA, or the server that has the log with PHOTOLOG_REDIS_URL ({error})"
+        f"The log on {settings.folder} does not answer: Photolog is starting or stopping, or "
+        f"`photolog health` shows what is wrong ({error})"
     )
 
 

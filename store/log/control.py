@@ -1,4 +1,4 @@
-"""The controls: what operators have paused, limited or drained, as the log records it.
+"""The controls: what operators have paused, limited or cancelled, as the log records it.
 
 | key | type | what |
 |---|---|---|

@@ -8,7 +8,8 @@
 | ``rates`` | token buckets of stages, shared by all workers |
 | ``consumers`` | consumer groups: creation, and takeover from consumers that are gone |
 | ``recovery`` | refills lost lanes and timers from the log |
-| ``drain`` | fails the waiting tasks of a stage for an operator |
+| ``cancel`` | fails the waiting tasks of a stage for an operator |
+| ``drain`` | whether the running tasks of paused stages have finished |
 | ``inspection``, ``counters``, ``liveness`` | views of queues and workers for operators |
 
 A held task stays in its lane's stream, as a pending entry of its worker's consumer. A retry waits

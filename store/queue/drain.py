@@ -1,85 +1,64 @@
-"""Drain a stage at an operator's request: its waiting tasks fail, each with an event."""
+"""Whether the stages that operators have paused have come to rest.
 
-import uuid
-from collections.abc import AsyncGenerator, Sequence
+A pause is an event, which each worker notices when it next looks. Until then it may begin another
+task, so a stage without running tasks is idle only if every live worker has reported that it
+follows the pause (``liveness.report_following``). A worker reports after it has put the pause into
+force, and puts back a task that a claim under way then still brings it. The reports are therefore
+read before the lanes.
+"""
 
-from domain.photo.commands import RecordStageFailed
-from domain.photo.events import Context
-from domain.pipeline.failures import Category
-from domain.pipeline.stages import Task, check_stage
-from store.errors import Lost
-from store.log.log import Claim, Log
-from store.log.outcome import Appended
-from store.queue.consumers import has_group
-from store.queue.lanes import Claimed, Lanes
-from store.queue.turns import ClaimRequest
+from collections.abc import Collection
 
-CODE = "drained"
-AT_ONCE = 50
+import msgspec
+
+from domain.pipeline.control import Controls
+from domain.pipeline.stages import ERASURE, TREE
+from store.log.control import Steered
+from store.log.log import Log
+from store.queue import liveness
+from store.queue.inspection import Queues, WorkerView, look
+
+STAGES = (*TREE, ERASURE)
 
 
-async def drain(
-    log: Log, stages: Sequence[str], *, reason: str, context: Context, most: int
-) -> int:
-    """Remove up to ``most`` tasks that no worker has begun; return how many jobs failed.
+class Rest(msgspec.Struct, frozen=True, kw_only=True):
+    """The queues, and the ``unaware`` workers, which may not follow the controls yet."""
 
-    Delayed tasks are included. A task whose job has ended meanwhile is removed without an event. If
-    this is interrupted, a worker takes over and runs the tasks that were claimed.
+    controls: Controls
+    queues: Queues
+    unaware: list[str]
+
+    @property
+    def silent(self) -> list[int]:
+        """Return the partitions that do not answer: whether tasks run there is unknown."""
+        return [each.partition for each in self.queues.partitions if not each.answers]
+
+    def running(self, stages: Collection[str]) -> int:
+        """Return how many tasks of these stages workers hold."""
+        return sum(each.in_progress for each in self.queues.stages if each.stage in stages)
+
+    def workers(self, stages: Collection[str]) -> list[WorkerView]:
+        """Return the workers that hold tasks of these stages, with those tasks."""
+        found = [
+            msgspec.structs.replace(
+                each, doing=[doing for doing in each.doing if doing.stage in stages]
+            )
+            for each in self.queues.workers
+        ]
+        return [each for each in found if each.doing]
+
+    def is_idle(self, stages: Collection[str]) -> bool:
+        """Return whether no worker runs a task of these paused stages, or begins one."""
+        is_paused = all(map(self.controls.is_paused, stages))
+        return is_paused and not (self.unaware or self.silent or self.running(stages))
+
+
+async def inspect_rest(log: Log, steered: Steered, within_ms: int) -> Rest:
+    """Return what still runs. Workers that are silent for longer than ``within_ms`` are left out.
 
     Raises:
-        UnknownStage: no pipeline has the stage; erasures cannot be drained.
+        Unavailable: no partition answers, or the partition with the controls does not.
     """
-    for stage in stages:
-        check_stage(stage)
-    consumer = f"drain-{uuid.uuid4().hex[:8]}"
-    left, failed = most, 0
-    for stage in stages:
-        lanes = Lanes(log, consumer, (stage,))
-        for partition in range(log.partitions):
-            if left > 0 and await _is_prepared(log, partition, stage):
-                async for each in _waiting(lanes, partition, stage, left):
-                    failed += await _fail(log, each.task, each.claim, reason, context)
-                    left -= 1
-                await lanes.leave(partition)
-    return failed
-
-
-async def _waiting(lanes: Lanes, partition: int, stage: str, most: int) -> AsyncGenerator[Claimed]:
-    """Claim and yield the waiting tasks, including delayed ones."""
-    while most > 0:
-        request = ClaimRequest(stages=lanes.stages, pays=False)
-        claimed = await lanes.claim(partition, min(AT_ONCE, most), request)
-        if not claimed:
-            moved, _ = await lanes.promote(partition, all_of=stage)
-            if moved == 0:
-                return
-        most -= len(claimed)
-        for each in claimed:
-            yield each
-
-
-async def _is_prepared(log: Log, partition: int, stage: str) -> bool:
-    """Return whether workers have prepared the lanes.
-
-    Whoever prepares lanes must recover the tasks that they lost, so it must not happen here.
-    """
-    lanes = log.keys.lanes(partition, (stage,))
-    return all([await has_group(log.redis, key, stage) for key, _ in lanes])
-
-
-async def _fail(log: Log, task: Task, claim: Claim, reason: str, context: Context) -> bool:
-    command = RecordStageFailed(
-        photo_id=task.photo_id,
-        job_id=task.job_id,
-        stage=task.stage,
-        attempt=task.attempt,
-        category=Category.CONFIGURATION,
-        code=CODE,
-        error=reason,
-        begun=False,
-    )
-    try:
-        outcome = await log.execute(command, client_id=task.client_id, context=context, claim=claim)
-    except Lost:  # a worker has taken it over meanwhile, and runs it
-        return False
-    return isinstance(outcome, Appended)
+    unaware = await liveness.unaware(log, steered.version, within_ms)
+    queues = await look(log, STAGES)
+    return Rest(controls=steered.controls, queues=queues, unaware=unaware)

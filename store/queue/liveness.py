@@ -1,4 +1,4 @@
-"""Report and read what health checks show: log size, live workers, failing tasks, sandbox gaps."""
+"""Report and read how processes fare: log size, live workers, failing tasks, sandbox gaps."""
 
 import time
 from collections.abc import Collection
@@ -49,12 +49,66 @@ async def report(log: Log, consumer: str) -> None:
 
 async def workers(log: Log, within_ms: int) -> int:
     """Return how many workers have reported within the last ``within_ms``."""
+    return len(await _alive(log, within_ms))
+
+
+async def _alive(log: Log, within_ms: int) -> set[str]:
     try:
         with translated():
             found = await log.redis.xinfo_consumers(_report_lane(log), ROOT)
-            return sum(cast("int", consumer["idle"]) <= within_ms for consumer in found)
     except GroupGone:  # no worker has ever created it
-        return 0
+        return set()
+    return {
+        cast("bytes", each["name"]).decode("utf-8", "replace")
+        for each in found
+        if cast("int", each["idle"]) <= within_ms
+    }
+
+
+FOLLOWING_TTL_MS = 3_600_000
+
+FOLLOWING_MAX = 10_000
+"""The maximum number of reports read at once."""
+
+
+async def report_following(log: Log, consumer: str, version: int, before: int | None) -> None:
+    """Show that the worker begins no task that the controls of ``version`` forbid.
+
+    ``before`` is the version that it reported last. The key belongs to ``Keys.following``.
+    """
+    redis: Any = log.redis
+    key = log.keys.following(PARTITION)
+    with translated():
+        now_ms = await _now_ms(log)
+        await redis.zadd(key, {f"{version}/{consumer}": now_ms})
+        if before not in (None, version):
+            await redis.zrem(key, f"{before}/{consumer}")
+        await redis.pexpire(key, FOLLOWING_TTL_MS)
+
+
+async def unaware(log: Log, version: int, within_ms: int) -> list[str]:
+    """Return the workers that may still follow older controls than those of ``version``, by name.
+
+    Workers that have been silent for longer than ``within_ms`` are left out. Workers of version 0.1
+    never report what they follow, so they are always among them.
+    """
+    redis: Any = log.redis
+    key = log.keys.following(PARTITION)
+    with translated():
+        reply = await redis.zrangebyscore(
+            key, "-inf", "+inf", start=0, num=FOLLOWING_MAX, withscores=True
+        )
+        reports = msgspec.convert(reply, list[tuple[bytes, float]])
+        since_ms = await _now_ms(log) - within_ms
+        if old := [member for member, at_ms in reports if at_ms < since_ms]:
+            await redis.zrem(key, *old)
+    follows: dict[str, int] = {}
+    for member, at_ms in reports:  # the newest report of a worker comes last
+        reported, _, consumer = member.decode("utf-8", "replace").partition("/")
+        if at_ms >= since_ms:
+            follows[consumer] = int(reported) if reported.isdecimal() else 0
+    found = await _alive(log, within_ms) | follows.keys()
+    return sorted(each for each in found if follows.get(each, -1) < version)
 
 
 FAILING_TTL_MS = 3_600_000

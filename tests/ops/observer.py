@@ -44,13 +44,19 @@ class Observer:
 
     def queue_requests(self) -> float:
         """Return how many requests for the queues the gateway has answered, from any client."""
+        return self._requests("/api/ops/queues")
+
+    def drain_requests(self) -> float:
+        """Return how many requests for drains the gateway has answered, from any client."""
+        return self._requests("/api/ops/queues/{stage:str}/drain")
+
+    def _requests(self, route: str) -> float:
         metrics = self._client.get("/metrics").raise_for_status().text
         return sum(
             sample.value
             for family in text_string_to_metric_families(metrics)
             for sample in family.samples
-            if sample.name == "photolog_http_requests_total"
-            and sample.labels["route"] == "/api/ops/queues"
+            if sample.name == "photolog_http_requests_total" and sample.labels["route"] == route
         )
 
     def close(self) -> None:

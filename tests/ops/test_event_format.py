@@ -20,6 +20,11 @@ def line_of(kind: str, **data: Any) -> str:
         ("pipeline.paused", {"stage": "metadata"}, "metadata"),
         ("pipeline.resumed", {"stage": None}, "all stages"),
         (
+            "pipeline.cancelled",
+            {"stage": None, "tasks": 1_200, "reason": "a bad batch"},
+            "all stages, 1,200 tasks, a bad batch",
+        ),
+        (
             "pipeline.drained",
             {"stage": None, "tasks": 1_200, "reason": "a bad batch"},
             "all stages, 1,200 tasks, a bad batch",
@@ -41,6 +46,21 @@ def line_of(kind: str, **data: Any) -> str:
             "pipeline.alerted",
             {"stage": "metadata", "level": "warn", "category": "resource", "error": "No room."},
             "metadata, warn, resource, No room.",
+        ),
+        (
+            "photo.uploaded",
+            {
+                "originalFilename": "a.jpg",
+                "fileSize": 1_200,
+                "mimeType": "image/jpeg",
+                "key": "originals/11/11",
+            },
+            "a.jpg, 1,200 bytes, image/jpeg, originals/11/11",
+        ),
+        (
+            "photo.original.restored",
+            {"cause": "altered", "fileSize": 3, "key": "originals/11/11"},
+            "it was altered, 3 bytes, originals/11/11",
         ),
         (
             "photo.processing.discarded",

@@ -9,7 +9,7 @@ from domain.pipeline.control import (
     LimitStage,
     PauseStage,
     RaiseAlert,
-    RecordDrained,
+    RecordCancelled,
     ResumeStage,
     decide,
     evolve,
@@ -19,6 +19,7 @@ from domain.pipeline.control_events import (
     Limit,
     PipelineEvent,
     Rate,
+    StageCancelled,
     StageDrained,
     StageLimited,
     StagePaused,
@@ -59,12 +60,20 @@ def test_all_stages_are_paused_and_resumed_together() -> None:
     assert not evolve(everything, StageResumed(stage=None), NOW).is_paused("metadata")
 
 
-def test_a_drain_is_always_recorded() -> None:
-    command = RecordDrained(stage="metadata", tasks=3, reason="a bad batch")
+def test_a_cancellation_is_always_recorded() -> None:
+    command = RecordCancelled(stage="metadata", tasks=3, reason="a bad batch")
 
     assert decide(command, after()) == (
-        StageDrained(stage="metadata", tasks=3, reason="a bad batch"),
+        StageCancelled(stage="metadata", tasks=3, reason="a bad batch"),
     )
+
+
+def test_cancellations_of_any_version_change_no_control() -> None:
+    paused = StagePaused(stage="metadata")
+    cancelled = StageCancelled(stage="metadata", tasks=3, reason="a bad batch")
+    drained = StageDrained(stage="metadata", tasks=3, reason="a bad batch")
+
+    assert after(paused, cancelled) == after(paused, drained) == after(paused)
 
 
 def test_a_limit_is_set_once_and_can_be_removed() -> None:
@@ -91,7 +100,7 @@ def test_a_limit_without_a_stage_is_the_concurrency_of_a_worker() -> None:
     ("command", "given", "rejection"),
     [
         (PauseStage(stage="faces"), (), UnknownStage),
-        (RecordDrained(stage="erasure", tasks=1, reason="why"), (), UnknownStage),
+        (RecordCancelled(stage="erasure", tasks=1, reason="why"), (), UnknownStage),
         (LimitStage(stage=None, limit=Limit(rate=Rate(max=1))), (), InvalidLimit),
         (ResumeStage(stage="metadata"), (StagePaused(stage=None),), PipelinePaused),
     ],

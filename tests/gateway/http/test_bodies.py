@@ -62,7 +62,7 @@ async def test_a_json_body_that_ends_early_is_rejected(
 ) -> None:
     length = "Transfer-Encoding: chunked" if chunked else "Content-Length: 100"
     async with connected(gateway) as wire:
-        await wire.send(post(gateway, "/api/ops/queues/metadata/drain", length))
+        await wire.send(post(gateway, "/api/ops/queues/metadata/cancel", length))
         await wire.send(b'5\r\n{"rea\r\n' if chunked else b'{"reason":')
         end_sending(wire)
 
@@ -86,7 +86,7 @@ async def test_a_connection_lost_during_a_body_is_not_a_server_error(
     gateway: Gateway, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
     async with connected(gateway) as wire:
-        head = post(gateway, "/api/ops/queues/metadata/drain", "Content-Length: 100")
+        head = post(gateway, "/api/ops/queues/metadata/cancel", "Content-Length: 100")
         await wire.send(head + body)
         while not await counted(gateway, 200):  # by then the server has read it
             pass
@@ -100,7 +100,7 @@ async def test_a_connection_lost_during_a_body_is_not_a_server_error(
 
 async def test_a_malformed_chunk_is_rejected(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
-        head = post(gateway, "/api/ops/queues/metadata/drain", "Transfer-Encoding: chunked")
+        head = post(gateway, "/api/ops/queues/metadata/cancel", "Transfer-Encoding: chunked")
         await wire.send(head + b"5\r\nabcde\r\nzz\r\n")
 
         answer = await wire.rest()
@@ -112,7 +112,7 @@ async def test_a_malformed_chunk_is_rejected(gateway: Gateway) -> None:
 async def test_bytes_after_a_body_are_the_next_request(gateway: Gateway) -> None:
     body = b'{"reason":"x"}'
     async with connected(gateway) as wire:
-        head = post(gateway, "/api/ops/queues/metadata/drain", f"Content-Length: {len(body)}")
+        head = post(gateway, "/api/ops/queues/metadata/cancel", f"Content-Length: {len(body)}")
         await wire.send(head + body + b"and more than was announced")
 
         answers = await wire.rest()
@@ -139,7 +139,7 @@ async def test_malformed_bytes_after_several_requests_do_not_affect_their_answer
     gateway: Gateway,
 ) -> None:
     ask = f"GET /health/ready HTTP/1.1\r\nHost: {gateway.host}\r\n\r\n".encode()
-    cut = post(gateway, "/api/ops/queues/all/drain", "Transfer-Encoding: chunked") + b"zz\r\n"
+    cut = post(gateway, "/api/ops/queues/all/cancel", "Transfer-Encoding: chunked") + b"zz\r\n"
     async with connected(gateway) as wire:
         await wire.send(ask + ask + cut)
 
@@ -171,14 +171,14 @@ async def test_a_head_that_ends_early_is_rejected(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("path", "name", "status"),
     [
-        ("/api/ops/queues/metadata/drain", "alice", 403),
+        ("/api/ops/queues/metadata/cancel", "alice", 403),
         ("/api/ops/queues/metadata/pause", "alice", 403),
         ("/api/ops/dead-letters/retry", "auditor", 403),
         ("/api/ops/dead-letters/discard", "alice", 403),
         ("/api/ops/backfill", "auditor", 403),
         ("/api/photos/1/reprocess", "auditor", 403),
         ("/api/photos/upload", "auditor", 403),
-        ("/api/ops/queues/metadata/drain?unknown=1", "alice", 403),
+        ("/api/ops/queues/metadata/cancel?unknown=1", "alice", 403),
         ("/api/ops/dead-letters/retry?after=nonsense", "alice", 403),
     ],
 )
@@ -256,7 +256,7 @@ async def test_a_body_of_another_content_type_is_rejected(
     gateway: Gateway, media_type: str, status: int
 ) -> None:
     answer = await gateway.client.post(
-        "/api/ops/queues/metadata/drain",
+        "/api/ops/queues/metadata/cancel",
         content=b'{"reason":"x"}',
         headers=gateway.bearer("operator") | {"Content-Type": media_type},
     )

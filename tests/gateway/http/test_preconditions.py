@@ -264,7 +264,7 @@ async def test_if_match_fails_for_an_upload(gateway: Gateway, tag: str) -> None:
 
 async def test_preconditions_apply_to_commands_of_operators(gateway: Gateway) -> None:
     end = await gateway.log.end(0)
-    for path in ("pause", "resume", "drain"):
+    for path in ("pause", "resume", "drain", "cancel"):
         answer = await gateway.client.post(
             f"/api/ops/queues/metadata/{path}",
             headers=gateway.bearer("operator") | {"If-Match": '"x"'},

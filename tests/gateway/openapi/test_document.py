@@ -156,13 +156,21 @@ async def test_an_invalid_query_is_rejected_with_the_valid_values(
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
-async def test_pausing_and_resuming_need_no_body(gateway: Gateway, body: bytes) -> None:
-    for what in ("pause", "resume"):
+async def test_pausing_draining_and_resuming_need_no_body(gateway: Gateway, body: bytes) -> None:
+    for what in ("pause", "drain", "resume"):
         answer = await gateway.client.post(
             f"/api/ops/queues/metadata/{what}", content=body, headers=gateway.bearer("operator")
         )
 
         assert answer.status_code == 200, answer.text
+
+
+async def test_requests_that_only_read_have_no_problems_of_commands(
+    document: dict[str, Any],
+) -> None:
+    for name, operation in operations(document):
+        if name.startswith("get "):
+            assert operation["responses"].keys().isdisjoint({"415", "507"}), name
 
 
 async def test_every_reference_resolves(document: dict[str, Any]) -> None:

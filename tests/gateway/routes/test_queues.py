@@ -10,7 +10,7 @@ from gateway.http.limits import Limits
 from tests.gateway.conftest import Gateway
 from tests.gateway.listeners import following
 from tests.gateway.processing import fail
-from tests.gateway.tasks import claim, dispatch, events, pipeline_events
+from tests.gateway.tasks import claim, dispatch, pipeline_events
 
 QUEUES = "/api/ops/queues"
 REASON = {"reason": "a bad batch"}
@@ -18,14 +18,15 @@ REASON = {"reason": "a bad batch"}
 CHANGES = [
     ("POST", "validation/pause", None),
     ("POST", "validation/resume", None),
-    ("POST", "validation/drain", REASON),
+    ("POST", "validation/cancel", REASON),
+    ("POST", "validation/drain", None),
     ("PUT", "validation/limits", {"concurrency": 1}),
 ]
 
 
 @pytest.fixture
 def limits() -> Limits:
-    return Limits(append_patience_s=1.0, linger_s=2.0, drain_at_once=2)
+    return Limits(append_patience_s=1.0, linger_s=2.0, cancel_at_once=2)
 
 
 async def ask(
@@ -66,6 +67,7 @@ async def test_the_stages_come_in_the_order_of_the_tree_and_erasure_last(gateway
         "inPerS": 0.0,
         "outPerS": 0.0,
         "paused": False,
+        "state": "running",
         "limit": {"concurrency": None, "rate": None},
         "deadLetters": 0,
     }
@@ -173,9 +175,9 @@ async def test_all_stages_are_paused_and_resumed_together(gateway: Gateway) -> N
     assert not any(each["paused"] for each in (await look(gateway))["stages"])
 
 
-async def test_erasures_can_be_paused_but_not_drained(gateway: Gateway) -> None:
+async def test_erasures_can_be_paused_but_not_cancelled(gateway: Gateway) -> None:
     assert (await ask(gateway, "POST", "erasure/pause")).json()["paused"]
-    refused = await ask(gateway, "POST", "erasure/drain", REASON)
+    refused = await ask(gateway, "POST", "erasure/cancel", REASON)
 
     assert (refused.status_code, refused.json()["code"]) == (404, "unknown-stage")
 
@@ -233,54 +235,3 @@ class TestLimits:
 
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
         assert await pipeline_events(gateway) == []
-
-
-class TestDrain:
-    async def test_a_call_drains_a_limited_number_and_returns_how_many_remain(
-        self, gateway: Gateway
-    ) -> None:
-        uploads = [(await gateway.upload()).json() for _ in range(3)]
-        await dispatch(gateway)
-
-        first = await ask(gateway, "POST", "validation/drain", REASON)
-        second = await ask(gateway, "POST", "validation/drain", REASON)
-
-        assert first.json() == {"stage": "validation", "drained": 2, "remaining": 1}
-        assert second.json() == {"stage": "validation", "drained": 1, "remaining": 0}
-        assert second.headers["X-Log-Position"] == str(await gateway.log.end(0))
-        for photo in uploads:
-            last = (await events(gateway, photo))[-1]
-            assert last["type"] == "photo.processing.failed"
-            assert last["metadata"]["actor"] == "operator:operator"
-            assert (last["data"]["code"], last["data"]["error"]) == ("drained", "a bad batch")
-        drained = {"type": "pipeline.drained", "actor": "operator:operator", "stage": "validation"}
-        assert await pipeline_events(gateway) == [
-            drained | {"tasks": 2} | REASON,
-            drained | {"tasks": 1} | REASON,
-        ]
-
-    async def test_draining_all_stages_spares_erasures(self, gateway: Gateway) -> None:
-        kept, deleted = (await gateway.upload()).json(), (await gateway.upload()).json()
-        await gateway.client.delete(f"/api/photos/{deleted['photoId']}")
-        await dispatch(gateway)
-
-        answer = await ask(gateway, "POST", "all/drain", REASON)
-
-        assert answer.json() == {"stage": "all", "drained": 1, "remaining": 0}
-        assert (await events(gateway, kept))[-1]["type"] == "photo.processing.failed"
-        assert (await stage(gateway, "erasure"))["waiting"] == 1
-
-    async def test_draining_an_empty_queue_records_nothing(self, gateway: Gateway) -> None:
-        answer = await ask(gateway, "POST", "all/drain", REASON)
-
-        assert answer.json() == {"stage": "all", "drained": 0, "remaining": 0}
-        assert "X-Log-Position" not in answer.headers
-        assert await pipeline_events(gateway) == []
-
-    @pytest.mark.parametrize(
-        "body", [None, {}, {"reason": ""}, {"reason": "x" * 501}, {"why": "x"}]
-    )
-    async def test_it_needs_a_reason(self, gateway: Gateway, body: Any) -> None:
-        answer = await ask(gateway, "POST", "validation/drain", body)
-
-        assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")

@@ -253,7 +253,7 @@ def test_health_shows_every_check(shared_system: System) -> None:
         r"  blobs             \w+ +done in [\d.]+ ms, [\d.,]+ GB free",
         r"  sqlite            ok        has all events, file intact",
         r"  system resources  \w+ +\d+ % of memory in use, load of [\d.]+ a processor",
-        r"  worker pool       ok        1 alive(, no action needed: .+)?",
+        r"  worker pool       ok        1 alive(, sandbox needs no action: .+)?",
     )
     for line, pattern in zip(said[1:6], patterns, strict=True):
         assert re.fullmatch(pattern, line), line
@@ -368,7 +368,7 @@ def test_verify_checks_all_photos_or_one_and_compares_with_a_noted_position(
     assert "all intact" in again.stdout
     assert f"anchor {noted['anchor']}  up to {noted['positions'][0]}\n" in again.stdout
     assert one.stdout.startswith("1 photo, 11 events: all intact\n")
-    assert (none.exit_code, none.stderr) == (1, "Error: The log has no event of a photo nope\n")
+    assert (none.exit_code, none.stderr) == (2, "Error: The log has no event of a photo nope\n")
     assert nowhere.stderr == "Error: --upto: name one position in each of 1 partitions\n"
 
 

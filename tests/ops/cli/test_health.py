@@ -13,6 +13,8 @@ from tests.ops.conftest import run
 
 OWN_LIMITS = "decoders set their own memory limits (the worker lacks CAP_SYS_RESOURCE)"
 WORKERS_USER = "decoders run as the worker's user (the worker is not root)"
+PAUSED = "paused by an operator: a (`photolog queues resume a`)"
+SANDBOX = "sandbox needs no action: "
 NOT_CHECKED = "file not checked yet (the check takes longer than health waits)"
 
 
@@ -46,7 +48,7 @@ def answering(**checks: dict[str, Any]) -> Generator[str]:
     [
         (
             {"status": "ok", "workers": 1, "decodersWithout": ["memory-limit", "own-user"]},
-            f"ok        1 alive, no action needed: {OWN_LIMITS}, {WORKERS_USER}",
+            f"ok        1 alive, {SANDBOX}{OWN_LIMITS}, {WORKERS_USER}",
         ),
         (
             {"status": "degraded", "reason": "mend it", "decodersWithout": ["landlock", "seccomp"]},
@@ -67,6 +69,15 @@ def answering(**checks: dict[str, Any]) -> Generator[str]:
         (
             {"status": "ok", "workers": 2, "paused": ["a", "b"]},
             "ok        2 alive, paused by an operator: a, b (`photolog queues resume a`)",
+        ),
+        (
+            {
+                "status": "ok",
+                "paused": ["a"],
+                "draining": ["a"],
+                "decodersWithout": ["own-user"],
+            },
+            f"ok        {PAUSED}, tasks still running in a, {SANDBOX}{WORKERS_USER}",
         ),
         (
             {"status": "ok", "lagMs": 0, "integrity": "unknown"},

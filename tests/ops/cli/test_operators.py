@@ -77,21 +77,32 @@ def steer(shared_system: System) -> Generator[Steer]:
 
 
 @pytest.fixture
-def drained(
+def cancelled(
     shared_system: System, steer: Steer, upload: Upload, observer: Observer
 ) -> Callable[[int], list[str]]:
-    """Upload photos whose waiting tasks are then drained; the stage runs again afterwards."""
+    """Upload photos whose waiting tasks are then cancelled; the stage runs again afterwards."""
 
-    def drain(count: int) -> list[str]:
+    def cancel(count: int) -> list[str]:
         steer("pause", "validation")
         photos = upload(count)
         observer.waiting(count)
-        answer = _json(shared_system, "queues", "drain", "validation", *REASON)
-        assert answer == {"drained": count, "remaining": 0}
+        answer = _json(shared_system, "queues", "cancel", "validation", "--yes", *REASON)
+        assert answer == {"cancelled": count, "remaining": 0}
         _json(shared_system, "queues", "resume", "validation")
         return photos
 
-    return drain
+    return cancel
+
+
+@pytest.fixture
+def stopped_worker(shared_system: System, observer: Observer) -> Generator[str]:
+    """Stop the worker's process for a while; yield its name among the workers."""
+    pid = shared_system.pid_of("worker-1")
+    assert pid is not None
+    (worker,) = observer.get("/api/ops/queues")["workers"]
+    os.kill(pid, signal.SIGSTOP)
+    yield worker["name"]
+    os.kill(pid, signal.SIGCONT)
 
 
 def _dead(system: System, *filters: str) -> list[dict[str, Any]]:
@@ -119,19 +130,19 @@ def test_a_paused_stage_starts_no_task_and_completes_all_after_resume(
         assert Position.parse(second["id"]) > Position.parse(resumed)
 
 
-def test_drained_jobs_are_listed_with_their_reason_and_completed_by_a_retry(
-    shared_system: System, observer: Observer, drained: Callable[[int], list[str]]
+def test_cancelled_jobs_are_listed_with_their_reason_and_completed_by_a_retry(
+    shared_system: System, observer: Observer, cancelled: Callable[[int], list[str]]
 ) -> None:
-    photos = drained(3)
+    photos = cancelled(3)
 
     letters = _dead(shared_system, "--category", "configuration", "--stage", "validation")
     told = _photolog(shared_system, "dead-letters").stdout
     answer = _json(shared_system, "dead-letters", "retry", "--category", "configuration")
 
     assert {each["photoId"] for each in letters} == set(photos)
-    assert {(each["code"], each["error"]) for each in letters} == {("drained", "a bad batch")}
+    assert {(each["code"], each["error"]) for each in letters} == {("cancelled", "a bad batch")}
     assert told.splitlines()[0].startswith("Photo ")
-    assert "drained: a bad batch" in told
+    assert "cancelled: a bad batch" in told
     assert answer == {"retried": 3, "skipped": []}
     observer.completed(photos)
     assert _dead(shared_system) == []
@@ -139,10 +150,58 @@ def test_drained_jobs_are_listed_with_their_reason_and_completed_by_a_retry(
     assert end["metadata"]["actor"] == "operator:local"
 
 
-def test_two_operators_who_retry_concurrently_start_each_job_once(
-    shared_system: System, observer: Observer, drained: Callable[[int], list[str]]
+def test_a_drain_asks_first_and_ends_when_the_stage_is_idle(
+    shared_system: System, upload: Upload, observer: Observer, steer: Steer
 ) -> None:
-    photos = drained(10)
+    steer("limit", "validation", "--concurrency", "1")
+    drain = ["--data", str(shared_system.data), "queues", "drain", "validation"]
+
+    unsure = CliRunner().invoke(main, drain, input="n\n")
+    still = _state(shared_system, "validation")
+    photos = upload(5)
+    sure = CliRunner().invoke(main, drain, input="y\n")
+    drained = _state(shared_system, "validation")
+    again = _json(shared_system, "queues", "drain", "validation", "--yes")
+    _json(shared_system, "queues", "resume", "validation")
+
+    question = "Pause validation? 0 tasks running will finish, 0 tasks waiting will stay. [y/N]: "
+    assert (unsure.exit_code, unsure.stdout) == (1, "")
+    assert unsure.stderr.startswith(question)
+    assert still == "running"
+    assert (sure.exit_code, sure.stdout) == (0, "validation: paused and idle\n"), sure.output
+    assert drained == "paused"
+    assert (again["idle"], again["running"]) == (True, 0)
+    observer.completed(photos)
+
+
+def test_a_drain_that_does_not_end_in_time_says_what_it_waits_for(
+    shared_system: System, stopped_worker: str, observer: Observer, steer: Steer
+) -> None:
+    command = ["queues", "--data", str(shared_system.data), "drain", "all", "--yes"]
+
+    short = shared_system.photolog("queues", *command[3:], "--timeout", "1s")
+    before = observer.drain_requests()
+    with subprocess.Popen([*PHOTOLOG, *command], stderr=subprocess.PIPE, text=True) as drain:
+        wait_until(lambda: observer.drain_requests() > before, "it has paused the stages")
+        drain.send_signal(signal.SIGINT)
+        _, said = drain.communicate(timeout=DEADLINE_S)
+
+    left = "stays paused until `photolog queues resume all`.\n"
+    waits = f"all: not idle after 1s: the pause is not noticed yet by {stopped_worker}. It {left}"
+    assert (short.returncode, short.stdout, short.stderr) == (1, "", waits)
+    assert (drain.returncode, said) == (130, f"Interrupted. It {left}")
+    assert _state(shared_system, "validation") == "draining"
+
+
+def _state(system: System, stage: str) -> str:
+    stages = _json(system, "queues")["stages"]
+    return next(each["state"] for each in stages if each["stage"] == stage)
+
+
+def test_two_operators_who_retry_concurrently_start_each_job_once(
+    shared_system: System, observer: Observer, cancelled: Callable[[int], list[str]]
+) -> None:
+    photos = cancelled(10)
 
     with ThreadPoolExecutor(2) as operators:
         command = ("dead-letters", "retry", "--owner", "local")
@@ -167,9 +226,9 @@ def test_the_exit_status_is_1_if_a_named_photo_is_skipped(
 
 
 def test_all_are_discarded_only_after_a_confirmation(
-    shared_system: System, observer: Observer, drained: Callable[[int], list[str]]
+    shared_system: System, observer: Observer, cancelled: Callable[[int], list[str]]
 ) -> None:
-    (photo,) = drained(1)
+    (photo,) = cancelled(1)
     discard = ["--data", str(shared_system.data), "dead-letters", "discard", "--all", *REASON]
 
     unsure = CliRunner().invoke(main, discard, input="n\n")
@@ -185,10 +244,37 @@ def test_all_are_discarded_only_after_a_confirmation(
     assert (last["type"], last["data"]["reason"]) == ("photo.processing.discarded", "a bad batch")
 
 
-def test_a_terminal_shows_the_progress(
-    shared_system: System, drained: Callable[[int], list[str]]
+def test_a_retry_of_unreadable_photos_says_that_it_will_fail_again(
+    shared_system: System, tmp_path: Path
 ) -> None:
-    drained(2)
+    picture = tmp_path / "broken.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + uuid.uuid4().bytes)
+    sent = _photolog(shared_system, "upload", "--wait", "--json", str(picture))
+    photo = json.loads(sent.stdout.splitlines()[0])["photoId"]
+    (letter,) = _dead(shared_system)
+    headings = _photolog(shared_system, "dead-letters").stdout.splitlines()[0]
+
+    unsure = _photolog(shared_system, "dead-letters", "retry", "--all")
+    other = _photolog(shared_system, "dead-letters", "retry", "--category", "temporary")
+    named = _photolog(shared_system, "dead-letters", "retry", photo)
+    wait_until(lambda: bool(_dead(shared_system)), "it has failed again")
+    _photolog(shared_system, "dead-letters", "discard", photo, *REASON)
+
+    note = "Note: 1 failure lies in the bytes of the photo (data, security) and will come back"
+    assert letter["category"] == "data"
+    assert "Attempts  First attempt (UTC)  Last attempt (UTC)" in headings
+    assert unsure.exit_code == 1
+    assert unsure.stderr.startswith(note)
+    assert "Retry all 1 dead letters? [y/N]: " in unsure.stderr
+    assert other.stderr == ""
+    assert named.stderr.startswith(note)
+    assert named.stdout == "1 retried\n"
+
+
+def test_a_terminal_shows_the_progress(
+    shared_system: System, cancelled: Callable[[int], list[str]]
+) -> None:
+    cancelled(2)
     command = [*PHOTOLOG, "dead-letters", "--data", str(shared_system.data), "discard", "--all"]
     terminal, side = os.openpty()
     try:
@@ -303,7 +389,7 @@ def test_the_table_has_the_stages_and_the_workers(shared_system: System, upload:
     [
         ("queues",),
         ("queues", "pause", "metadata"),
-        ("queues", "drain", "metadata", *REASON),
+        ("queues", "cancel", "metadata", "--yes", *REASON),
         ("dead-letters",),
         ("dead-letters", "retry", "--category", "data"),
         ("backfill", "metadata"),
@@ -323,7 +409,11 @@ def test_a_client_is_rejected(shared_system: System, command: tuple[str, ...]) -
         (("queues", "pause", "faces"), 1, "Error: There is no stage"),
         (("queues", "pause", "faces"), 1, ", placeholder, erasure."),
         (("queues", "pause", "a/../b"), 1, "Error: This address does not exist"),
-        (("queues", "drain", "erasure", *REASON), 1, "Error: There is no stage"),
+        (("queues", "cancel", "erasure", "--yes", *REASON), 1, "Error: There is no stage"),
+        (("queues", "drain", "faces"), 1, "Error: There is no stage"),
+        (("queues", "drain", "metadata"), 1, "Error: Nobody answered, so nothing was changed"),
+        (("queues", "drain", "metadata", "--timeout", "soon"), 1, "'soon' is not a duration"),
+        (("queues", "cancel", "metadata", *REASON), 1, "Nobody answered, so nothing was changed"),
         (("queues", "limit", "all", "--rate", "1"), 1, "Error: A rate limit applies to"),
         (("queues", "limit", "metadata"), 2, "Name --concurrency, --rate or both."),
         (("queues", "limit", "metadata", "--rate", "fast"), 2, "'fast' is neither MAX"),

@@ -51,6 +51,33 @@ def test_a_client_is_shown_and_listed(shared_system: System) -> None:
     assert listed.exit_code == 0
 
 
+def test_a_quota_that_no_job_fits_in_is_warned_of(shared_system: System) -> None:
+    client = f"client-{uuid.uuid4().hex[:8]}"
+
+    small = quotas(shared_system, client, "--bytes", "1M")
+    shown = quotas(shared_system, client)
+    fits = quotas(shared_system, client, "--bytes", "1G")
+
+    warning = f"Warning: every upload of {client} is rejected, because each job reserves 10,000,000"
+    assert (small.exit_code, shown.exit_code) == (0, 0)
+    assert small.stderr.startswith(warning)
+    assert shown.stderr.startswith(warning)
+    assert "Warning" not in fits.stderr
+
+
+def test_a_client_that_never_was_is_said_to_have_stored_nothing(shared_system: System) -> None:
+    client = f"client-{uuid.uuid4().hex[:8]}"
+
+    unknown = quotas(shared_system, client)
+    quotas(shared_system, client, "--photos", "5")
+    known = quotas(shared_system, client)
+
+    hint = "`photolog quotas` lists all clients.\n"
+    said = f"Note: {client} has stored nothing"
+    assert unknown.stderr == f"{said} and has no quota of its own. {hint}"
+    assert known.stderr == f"{said}. {hint}"
+
+
 def test_an_invalid_limit_and_a_missing_client_are_rejected(shared_system: System) -> None:
     wrong = quotas(shared_system, "alice", "--photos", "-5")
     huge = quotas(shared_system, "alice", "--photos", "99999999999999999999")

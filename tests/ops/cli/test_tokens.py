@@ -88,7 +88,10 @@ def test_the_tokens_of_a_client_are_revoked_and_its_next_one_is_valid(
 
 
 def test_a_revocation_that_a_wider_one_includes_is_still_listed(system: System) -> None:
-    for wish in (("--client", "dora", "--before", "2026-11-01T00:00:00Z"), ("--before", "now")):
+    for wish in (
+        ("--client", "dora", "--before", "2026-11-01T00:00:00Z"),
+        ("--before", "now", "--yes"),
+    ):
         done = system.photolog("tokens", "revoke", *wish)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -106,7 +109,7 @@ def test_all_tokens_before_now_are_revoked_and_the_command_line_still_works(
     before = token(system)
     link = system.photolog("link").stdout
 
-    done = system.photolog("tokens", "revoke", "--before", "now")
+    done = system.photolog("tokens", "revoke", "--before", "now", "--yes")
 
     assert done.returncode == 0, done.stdout + done.stderr
     wait_until(lambda: status(system, before) == 401, "it is rejected")
@@ -120,6 +123,44 @@ def test_all_tokens_before_now_are_revoked_and_the_command_line_still_works(
     assert status(system, before) == 401
 
 
+def test_revoking_the_tokens_of_everyone_asks_first(shared_system: System) -> None:
+    command = ("--data", str(shared_system.data), "tokens", "revoke", "--before", "now")
+    before = token(shared_system)
+
+    refused, unanswered = run(*command, said="n\n"), run(*command)
+
+    assert refused.exit_code == unanswered.exit_code == 1
+    assert refused.stderr.startswith("Revoke every token of every client that was issued up to ")
+    assert "Nobody answered, so nothing was changed: confirm with --yes" in unanswered.stderr
+    assert status(shared_system, before) == 200
+
+
+def test_a_revocation_that_changes_nothing_names_the_one_in_force(system: System) -> None:
+    early, late = "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"
+    given = token(system)
+
+    def revoke(*wish: str) -> str:
+        done = system.photolog("tokens", "revoke", "--yes", *wish)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = [
+        revoke("--client", "dora", "--before", late),
+        revoke("--client", "dora", "--before", early),
+        revoke("--before", late),
+        revoke("--client", "emil", "--before", early),
+        revoke(given),
+        revoke(given),
+    ]
+
+    done = "Revoked. Every gateway knows within two seconds.\n"
+    covered = f"issued up to {late.replace('Z', '.000Z')} are revoked already.\n"
+    assert said[0] == said[2] == said[4] == done
+    assert said[1] == f"Nothing to revoke: all tokens of dora {covered}"
+    assert said[3] == f"Nothing to revoke: all tokens of everyone {covered}"
+    assert re.fullmatch(r"Nothing to revoke: token [0-9a-f]+ is revoked already\.\n", said[5])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -127,7 +168,7 @@ def test_all_tokens_before_now_are_revoked_and_the_command_line_still_works(
         (("t1", "--client", "ann"), "Name tokens, or --client"),
         (("--before", "yesterday"), "'yesterday' is not a time"),
         (("--before", "2026-11-23T10:00:00"), "has no offset from UTC"),
-        (("--before", "2999-01-01T00:00:00Z"), "is in the future"),
+        (("--before", "2999-01-01T00:00:00Z", "--yes"), "is in the future"),
         (("a.b.c",), "This is not a token"),
     ],
 )

@@ -95,16 +95,43 @@ async def test_a_server_that_never_answered_is_not_retried(
         ([(0, 3), (0, 3)], 2),
     ],
 )
-async def test_draining_goes_on_while_fewer_remain(
+async def test_cancelling_goes_on_while_fewer_remain(
     answers: list[tuple[int, int]], calls: int
 ) -> None:
-    given = [{"drained": drained, "remaining": remaining} for drained, remaining in answers]
+    given = [{"cancelled": cancelled, "remaining": remaining} for cancelled, remaining in answers]
     operations, asked = answering(*given)
 
-    found = [each.drained async for each in operations.drain("all", "why")]
+    found = [each.cancelled async for each in operations.cancel("all", "why")]
 
-    assert found == [drained for drained, _ in answers]
+    assert found == [cancelled for cancelled, _ in answers]
     assert len(asked) == calls
+
+
+def rest(running: int, *, paused: bool = True) -> dict[str, Any]:
+    idle = paused and running == 0
+    stage = {"stage": "metadata", "paused": paused, "idle": idle, "running": running}
+    return stage | {"unaware": [], "silent": [], "workers": []}
+
+
+@pytest.mark.parametrize(
+    ("answers", "timeout_s"),
+    [
+        ([rest(0)], 9),
+        ([rest(2), rest(2), rest(1), rest(0)], 9),
+        ([rest(2), rest(2, paused=False)], 9),  # somebody resumes it
+        ([rest(2)], 0),
+    ],
+)
+async def test_a_drain_pauses_once_and_then_only_waits(
+    answers: list[dict[str, Any]], timeout_s: float
+) -> None:
+    operations, asked = answering(*answers)
+
+    found = [each async for each in operations.drain("metadata", timeout_s)]
+
+    assert [each.running for each in found] == [each["running"] for each in answers]
+    assert [each.method for each in asked] == ["POST", *["GET"] * (len(answers) - 1)]
+    assert {each.url.path for each in asked} == {"/api/ops/queues/metadata/drain"}
 
 
 async def test_a_sweep_follows_every_selection_to_its_end() -> None:

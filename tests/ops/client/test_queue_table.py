@@ -5,8 +5,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from ops.client.operations import Queues
 from ops.client.queue_table import age, table
+from ops.client.queues import Queues
 from ops.errors import UserError
 
 STAGE: dict[str, Any] = {
@@ -68,6 +68,8 @@ def test_the_heading_names_the_period_of_the_rates() -> None:
     ("stage", "said"),
     [
         ({"paused": True}, "paused"),
+        ({"paused": True, "state": "paused"}, "paused"),
+        ({"paused": True, "state": "draining"}, "draining"),
         ({"limit": {"concurrency": 2}}, "2 at once"),
         ({"limit": {"rate": {"max": 10, "durationMs": 1_000}}}, "10 in 1,000 ms"),
         ({"paused": True, "limit": {"concurrency": 2}}, "paused, 2 at once"),

@@ -13,7 +13,7 @@ from domain.clients.quotas import ChangeQuota, OwnQuota
 from domain.clients.revocations import RevokeAccess
 from domain.photo.commands import DeletePhoto, StartProcessing
 from domain.photo.events import EVENT_TYPES, FIRST_PREV
-from domain.pipeline.control import LimitStage, PauseStage, RaiseAlert, RecordDrained, ResumeStage
+from domain.pipeline.control import LimitStage, PauseStage, RaiseAlert, RecordCancelled, ResumeStage
 from domain.pipeline.control_events import Limit
 from domain.pipeline.failures import Category
 from domain.system_events import SystemData
@@ -225,7 +225,7 @@ async def test_every_event_of_the_system_is_a_link_of_its_chain(log: Log) -> Non
         PauseStage(stage="thumbnails"),
         ResumeStage(stage="thumbnails"),
         LimitStage(stage="thumbnails", limit=Limit(concurrency=1)),
-        RecordDrained(stage="thumbnails", tasks=1, reason="a test"),
+        RecordCancelled(stage="thumbnails", tasks=1, reason="a test"),
         RaiseAlert(
             now=now,
             stage="thumbnails",

@@ -73,6 +73,7 @@ EVERY_EVENT: list[e.AnyEvent] = [
     QuotaChanged(client_id="alice", quota=OwnQuota(photos=5, bytes=0)),
     ce.StagePaused(stage=None),
     ce.StageResumed(stage="metadata"),
+    ce.StageCancelled(stage="metadata", tasks=7, reason="the camera was wrong"),
     ce.StageDrained(stage="metadata", tasks=7, reason="the camera was wrong"),
     ce.StageLimited(
         stage="metadata", limit=ce.Limit(concurrency=2, rate=ce.Rate(max=10, duration_ms=1_000))

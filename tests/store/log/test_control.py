@@ -10,11 +10,12 @@ from domain.pipeline.control import (
     Controls,
     LimitStage,
     PauseStage,
-    RecordDrained,
+    RecordCancelled,
     ResumeStage,
 )
-from domain.pipeline.control_events import Limit, PipelineData, Rate
+from domain.pipeline.control_events import Limit, PipelineData, Rate, StageDrained
 from domain.rejections import UnknownStage
+from domain.system_events import OF_NO_PHOTO
 from store.log import codec
 from store.log.control import ControlLog
 from store.log.log import Log
@@ -23,6 +24,17 @@ from tests.conftest import CONTEXT
 from tests.store.waiting import uploaded
 
 PAUSE = PauseStage(stage="metadata")
+
+DRAINED_OF_0_1 = bytes.fromhex(
+    "84a974696d657374616d70b8323032362d31312d32335431303a30303a30302e3030305aa474797065b07069"
+    "70656c696e652e647261696e6564a46461746183a57374616765a86d65746164617461a57461736b7307a672"
+    "6561736f6eb47468652063616d657261207761732077726f6e67a86d6574616461746189a6736f75726365a4"
+    "74657374a8636c69656e744964a5616c696365a973657373696f6e4964a474726970a774726163654964a174"
+    "a56163746f72ac636c69656e743a616c696365a56361757365c0a776657273696f6ea131ac70686f746f5665"
+    "7273696f6e01a470726576d94030303030303030303030303030303030303030303030303030303030303030"
+    "303030303030303030303030303030303030303030303030303030303030303030"
+)
+"""An event as version 0.1 stored it."""
 
 
 async def steer(log: Log, command: ControlCommand, actor: str = "operator:ann") -> Controls:
@@ -90,13 +102,31 @@ async def test_control_events_form_their_own_chain_among_photo_events(log: Log) 
     await uploaded(log)
     await steer(log, LimitStage(stage="thumbnails", limit=limit))
     await uploaded(log)
-    await steer(log, RecordDrained(stage=None, tasks=3, reason="a bad batch"))
+    await steer(log, RecordCancelled(stage=None, tasks=3, reason="a bad batch"))
 
     first, second, third = await control_events(log)
 
     assert [e.event.metadata.photo_version for e in (first, second, third)] == [1, 2, 3]
     assert second.event.metadata.prev == codec.digest(first.body)
     assert third.event.metadata.prev == codec.digest(second.body)
+
+
+async def test_a_drain_of_version_0_1_stays_readable_and_changes_no_control(log: Log) -> None:
+    """Draining then meant to cancel the waiting tasks."""
+    entry = {"t": "pipeline.drained", "p": OF_NO_PHOTO, "v": "1", "b": DRAINED_OF_0_1}
+    redis: Any = log.redis
+    await redis.xadd(log.keys.log(0), entry)
+
+    found = await ControlLog(log).load()
+    await steer(log, PAUSE)
+    drained, paused = await control_events(log)
+
+    assert (found.version, found.controls) == (1, Controls())
+    assert drained.event.data == StageDrained(
+        stage="metadata", tasks=7, reason="the camera was wrong"
+    )
+    assert paused.event.metadata.photo_version == 2
+    assert paused.event.metadata.prev == codec.digest(DRAINED_OF_0_1)
 
 
 async def test_a_lost_state_is_folded_again_and_the_chain_goes_on(log: Log) -> None:

@@ -85,3 +85,39 @@ async def test_missing_parts_of_the_sandbox_are_reported_for_a_while(log: Log) -
 
     assert await liveness.unconfined(log, AN_HOUR_MS) == ["landlock", "seccomp"]
     assert await liveness.unconfined(log, -AN_HOUR_MS) == []
+
+
+async def test_a_worker_is_unaware_until_it_follows_the_version(log: Log) -> None:
+    for worker, version in (("one", 3), ("two", 4)):
+        await liveness.report_following(log, worker, version, before=None)
+
+    before = await liveness.unaware(log, 4, AN_HOUR_MS)
+    await liveness.report_following(log, "one", 4, before=3)
+
+    assert before == ["one"]
+    assert await liveness.unaware(log, 4, AN_HOUR_MS) == []
+    assert await liveness.unaware(log, 5, AN_HOUR_MS) == ["one", "two"]
+
+
+async def test_a_worker_whose_log_went_back_follows_the_earlier_version(log: Log) -> None:
+    await liveness.report_following(log, "one", 4, before=None)
+    await liveness.report_following(log, "one", 3, before=4)
+
+    assert await liveness.unaware(log, 3, AN_HOUR_MS) == []
+    assert await liveness.unaware(log, 4, AN_HOUR_MS) == ["one"]
+
+
+async def test_a_worker_that_never_reports_what_it_follows_is_unaware(log: Log) -> None:
+    await ready(log, "old")
+    await liveness.report(log, "old")
+
+    assert await liveness.unaware(log, 0, AN_HOUR_MS) == ["old"]
+
+
+async def test_silent_workers_are_forgotten(log: Log) -> None:
+    await liveness.report_following(log, "gone", 1, before=None)
+    with anyio.fail_after(DEADLINE_S):
+        while await liveness.unaware(log, 2, 1):
+            await anyio.sleep(0.01)
+
+    assert await log.redis.exists(log.keys.following(liveness.PARTITION)) == 0
