@@ -1,6 +1,7 @@
 """Pure image code: bytes in, pictures and facts out. It opens no file; settings are arguments.
 
-``picture.load`` is the pipeline: check the format and its ``complexity``, estimate the ``cost``,
-decode (``heic``, ``frames``, ``exif``), find ``damage`` (``jpeg``), reduce, convert to sRGB
-(``colour``), turn upright. ``webp`` encodes renditions.
+``picture.load`` is the pipeline: check the format and its ``complexity``, decode (``decoding``),
+reduce, convert to sRGB (``colour``), turn upright. ``decoding`` makes an ``attempt`` with the
+format's reader: ``reader`` for most, which estimates the ``cost``, counts ``frames``, reads the
+tags (``exif``) and finds ``damage`` (``jpeg``). ``webp`` encodes renditions.
 """

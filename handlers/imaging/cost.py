@@ -51,7 +51,8 @@ _DEEP_BYTES = 11  # I;16 and its variants
 _UNKNOWN_BYTES = 12
 
 _KEYED_BYTES = 8
-"""Extra bytes if one colour stands for transparent, because the picture becomes RGBA."""
+"""Extra bytes if one colour stands for transparent, or around a smaller first frame of a GIF: the
+picture becomes RGBA."""
 
 _DECODER_BYTES = {"TIFF": 4, "AVIF": 10, "HEIC": 10, "HEIF": 10}
 
@@ -132,8 +133,13 @@ def _cost(data: bytes, edge: int, pixels: int, decode_bytes: int, seconds: float
 def _bytes_of(image: ImageFile.ImageFile) -> int:
     if image.mode.startswith("I;16"):
         return _DEEP_BYTES
-    keyed = _KEYED_BYTES if "transparency" in image.info else 0
+    keyed = _KEYED_BYTES if "transparency" in image.info or _is_partial(image) else 0
     return _MODE_BYTES.get(image.mode, _UNKNOWN_BYTES) + keyed
+
+
+def _is_partial(image: ImageFile.ImageFile) -> bool:
+    extents = image.tile[0].extents if image.format == "GIF" and image.tile else None
+    return extents not in (None, (0, 0, *image.size))
 
 
 def _drafted(size: tuple[int, int], edge: int) -> int:

@@ -6,9 +6,12 @@ decoder, so that no file has to be opened later.
 
 from typing import IO, cast
 
+import msgspec
 from PIL import ImageFile
 
 from domain.pipeline.failures import Category
+from handlers.imaging import exif, heif_boxes, reader
+from handlers.imaging.attempt import Attempt, Decoded
 from handlers.stage import StageFailure
 
 try:
@@ -31,12 +34,31 @@ def require() -> None:
         raise _not_supported()
 
 
-def read(file: IO[bytes]) -> ImageFile.ImageFile:
-    """Open the primary picture of the file; ``load`` decodes it, upright.
+def read(attempt: Attempt) -> Decoded:
+    """Decode the primary picture. Raises StageFailure ``heic-not-supported``, or as a decoder.
 
-    Raises:
-        StageFailure: ``heic-not-supported``.
+    libheif turns a picture that has a rotation or a mirror image, and MIAF (ISO/IEC 23000-22,
+    7.3.6.7) then ignores the orientation in EXIF. Some phones write that alone.
     """
+    opened: list[ImageFile.ImageFile] = []
+    length = heif_boxes.sequence_length(attempt.data)
+    attempt.check_frames(length)
+
+    def remember(file: IO[bytes]) -> ImageFile.ImageFile:
+        opened.append(_open(file))
+        return opened[0]
+
+    decoded = reader.read(attempt, remember)
+    decoded = msgspec.structs.replace(decoded, frames=max(decoded.frames, length))
+    turn = opened[0].info.get("original_orientation")
+    if not isinstance(turn, int) or heif_boxes.turns_itself(attempt.data):
+        return decoded
+    tags = decoded.tags
+    tags = msgspec.structs.replace(tags, main={**tags.main, exif.ORIENTATION: turn})
+    return msgspec.structs.replace(decoded, tags=tags, turn=tags.orientation)
+
+
+def _open(file: IO[bytes]) -> ImageFile.ImageFile:
     if pillow_heif is None:
         raise _not_supported()
     return cast("ImageFile.ImageFile", pillow_heif.HeifImageFile(file))
