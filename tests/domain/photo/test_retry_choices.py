@@ -3,8 +3,9 @@
 import pytest
 
 from domain.photo import commands as c
+from domain.pipeline.failures import Category
 from domain.rejections import InvalidPriority
-from tests.domain.stories import PHOTO, UPLOADED, failed_attempt, given, job_failed, requested
+from tests.domain.stories import JOB, PHOTO, UPLOADED, failed_attempt, given, job_failed, requested
 
 FAILED = (UPLOADED, failed_attempt("validation"), job_failed("validation"))
 
@@ -25,3 +26,19 @@ def test_a_retry_with_an_invalid_priority_is_rejected(priority: int) -> None:
     error = given(*FAILED).when(retry).rejects(InvalidPriority)
 
     assert f"(got {priority})" in error.message
+
+
+@pytest.mark.parametrize(("begun", "attempts"), [(True, 2), (False, 1)])
+def test_an_attempt_that_no_worker_began_does_not_count(begun: bool, attempts: int) -> None:
+    fail = c.RecordStageFailed(
+        photo_id=PHOTO,
+        job_id=JOB,
+        stage="metadata",
+        attempt=2,
+        category=Category.TEMPORARY,
+        code="blob-away",
+        error="The disk is away.",
+        begun=begun,
+    )
+
+    given(UPLOADED).when(fail).then(failed_attempt(attempt=2), job_failed(attempts=attempts))
