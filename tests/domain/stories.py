@@ -151,6 +151,14 @@ def fold(events: Iterable[e.PhotoEvent]) -> Photo | None:
     return photo
 
 
+def assert_readable(rejection: Rejected) -> None:
+    """Check that the rejection says what is wrong and what to do, in sentences."""
+    for text in (rejection.message, rejection.advice):
+        assert text[:1].isupper() or text[:1].isdigit(), text
+        assert text.endswith("."), text
+        assert text != text.upper(), text
+
+
 @dataclass
 class Given:
     """``given(…).when(command).then(…)`` or ``.rejects(error)``."""
@@ -168,7 +176,7 @@ class Given:
     def rejects(self, error: type[Rejected]) -> Rejected:
         with pytest.raises(error) as caught:
             decide(self.command, self.photo)
-        assert caught.value.advice
+        assert_readable(caught.value)
         return caught.value
 
 

@@ -9,6 +9,7 @@ import { plain } from "./format.js";
  * @typedef {{clientId: string, role: "client" | "operator" | "auditor", scopes: string[]}} Login
  * @typedef {{token: string} | {ticket: string}} Credential
  * @typedef {{photoId: string, duplicate: boolean}} Uploaded
+ * @typedef {{code?: string, title?: string, detail?: string, advice?: string}} ProblemDocument
  */
 
 /** What went wrong and what to do about it, in plain words. */
@@ -84,6 +85,7 @@ function unreachable() {
 function problemFrom(status, body, retryAfter) {
   if (status === 401) signedOut();
   try {
+    /** @type {ProblemDocument} */
     const { code, title, detail, advice } = JSON.parse(body);
     const waitMs = 1_000 * (Number(retryAfter) || 0);
     return new Problem(status, String(code), String(detail ?? title), String(advice ?? ""), waitMs);
@@ -97,11 +99,12 @@ const LIMITED = { tries: 8, longestMs: 30_000 };
 
 /**
  * Send a request; if a rate limit rejects it, wait as long as asked and retry.
+ * @template T
  * @param {string} method
  * @param {string} path
  * @param {Record<string, string>} [headers]
  * @param {object} [body] sent as JSON
- * @returns {Promise<any>} the JSON response, or null if it is empty
+ * @returns {Promise<T>} the JSON response, or null if it is empty
  * @throws {Problem}
  */
 async function request(method, path, headers = {}, body = undefined) {
@@ -117,11 +120,12 @@ async function request(method, path, headers = {}, body = undefined) {
 }
 
 /**
+ * @template T
  * @param {string} method
  * @param {string} path
  * @param {Record<string, string>} headers
  * @param {object} [body]
- * @returns {Promise<any>} as `request`
+ * @returns {Promise<T>} as `request`
  * @throws {Problem}
  */
 async function requestOnce(method, path, headers, body) {
@@ -141,7 +145,7 @@ async function requestOnce(method, path, headers, body) {
     throw unreachable();
   }
   if (!response.ok) throw problemFrom(response.status, text, response.headers.get("Retry-After"));
-  return text === "" ? null : JSON.parse(text);
+  return /** @type {T} */ (text === "" ? null : JSON.parse(text));
 }
 
 const photoPath = (/** @type {string} */ photoId) => `/api/photos/${encodeURIComponent(photoId)}`;
@@ -163,8 +167,10 @@ export function previewLogin(credential) {
 }
 
 /**
+ * @template T
  * @param {string} path
  * @param {Credential} credential
+ * @returns {Promise<T>}
  */
 function offer(path, credential) {
   if ("ticket" in credential) return request("POST", path, {}, credential);
@@ -177,12 +183,14 @@ function offer(path, credential) {
  * @throws {Problem} 401 without a session
  */
 export async function whoAmI() {
+  /** @type {{current: Login | null}} */
   const { current } = await request("GET", "/api/login/current");
   if (current !== null) return current;
   signedOut();
   throw new Problem(401, "missing-token", "You are not signed in.", "Sign in.");
 }
 
+/** @returns {Promise<null>} */
 export function logout() {
   return request("DELETE", "/api/login");
 }
@@ -218,6 +226,7 @@ export async function history(photoId) {
   const events = [];
   let query = "";
   for (;;) {
+    /** @type {{items: PhotoEvent[], nextCursor: string | null}} */
     const { items, nextCursor } = await request("GET", `${photoPath(photoId)}/history${query}`);
     events.push(...items);
     if (nextCursor === null) return events;
@@ -233,12 +242,18 @@ export function job(jobId) {
   return request("GET", `/api/jobs/${encodeURIComponent(jobId)}`);
 }
 
-/** @param {string} photoId */
+/**
+ * @param {string} photoId
+ * @returns {Promise<null>}
+ */
 export function remove(photoId) {
   return request("DELETE", photoPath(photoId));
 }
 
-/** @param {string} photoId */
+/**
+ * @param {string} photoId
+ * @returns {Promise<{jobId: string}>}
+ */
 export function reprocess(photoId) {
   return request("POST", `${photoPath(photoId)}/reprocess`);
 }
@@ -260,6 +275,7 @@ export function upload(file, key, onProgress) {
   form.append("file", file, file.name);
   // fetch does not report upload progress.
   const sending = new XMLHttpRequest();
+  /** @type {Promise<Uploaded>} */
   const done = new Promise((resolve, reject) => {
     sending.upload.onprogress = (event) => {
       if (event.lengthComputable) onProgress(event.loaded / event.total);

@@ -89,11 +89,11 @@ export function decode(hash, width, height) {
   const vertical = cosines(down, height);
   const pixels = new Uint8ClampedArray(width * height * 4);
   let at = 0;
-  for (let y = 0; y < height; y += 1) {
-    for (let x = 0; x < width; x += 1) {
+  for (const row of vertical) {
+    for (const column of horizontal) {
       let [red, green, blue] = [0, 0, 0];
       waves.forEach((wave, index) => {
-        const weight = horizontal[x][index % across] * vertical[y][Math.floor(index / across)];
+        const weight = (column[index % across] ?? 0) * (row[Math.floor(index / across)] ?? 0);
         red += wave[0] * weight;
         green += wave[1] * weight;
         blue += wave[2] * weight;

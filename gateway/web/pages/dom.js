@@ -3,9 +3,13 @@
  */
 
 /**
+ * @typedef {string | number | boolean | (() => void) | ((event: MouseEvent) => void)} Prop
+ */
+
+/**
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
- * @param {Record<string, any>} [props] `class`, `role`, `aria-*` and `data-*` become attributes,
+ * @param {Record<string, Prop>} [props] `class`, `role`, `aria-*` and `data-*` become attributes,
  *   `on*` functions become listeners, everything else is set as a property
  * @param {...(Node | string | null | undefined)} children
  * @returns {HTMLElementTagNameMap[T]}
@@ -13,8 +17,9 @@
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
-    if (typeof value === "function") element.addEventListener(name.slice(2), value);
-    else if (/^(class|role|for)$|-/.test(name)) element.setAttribute(name, String(value));
+    if (typeof value === "function") {
+      element.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
+    } else if (/^(class|role|for)$|-/.test(name)) element.setAttribute(name, String(value));
     else Reflect.set(element, name, value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));

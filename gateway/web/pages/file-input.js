@@ -12,6 +12,7 @@ async function filesIn(entry) {
     return [await new Promise((resolve, reject) => file.file(resolve, reject))];
   }
   const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+  /** @type {File[]} */
   const files = [];
   // A reader returns a folder in parts; an empty part is the end.
   for (;;) {

@@ -104,7 +104,8 @@ export function taken(takenAt, withTime = true) {
 export function camera(camera) {
   const make = camera.make ?? "";
   const model = camera.model ?? "";
-  const known = make !== "" && model.toLowerCase().startsWith(make.split(" ")[0].toLowerCase());
+  const [brand = ""] = make.split(" ");
+  const known = make !== "" && model.toLowerCase().startsWith(brand.toLowerCase());
   return [known ? "" : make, model].filter(Boolean).join(" ");
 }
 

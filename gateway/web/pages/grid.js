@@ -155,7 +155,7 @@ export class Grid {
     const orders = [...(element.parentElement?.children ?? [])].flatMap((card) =>
       card instanceof HTMLElement && card.dataset.order ? [card.dataset.order] : [],
     );
-    return orders.every((order, index) => index === 0 || order < orders[index - 1]);
+    return orders.every((order, index) => index === 0 || order < (orders[index - 1] ?? ""));
   }
 
   #make() {

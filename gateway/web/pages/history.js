@@ -5,10 +5,14 @@ import * as format from "./format.js";
 import { isAfter } from "./position.js";
 import { stageName } from "./stages.js";
 
-/** @typedef {import("./photo.js").PhotoEvent} PhotoEvent */
+/**
+ * @typedef {import("./photo.js").CompletedStage} CompletedStage
+ * @typedef {import("./photo.js").FailedStage} FailedStage
+ * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
+ */
 
 /**
- * @param {Record<string, any>} data of a completed stage
+ * @param {CompletedStage} completed
  * @returns {string}
  */
 function found({ stage, result, renditions }) {
@@ -24,16 +28,14 @@ function found({ stage, result, renditions }) {
       return `${result.sizes.join(", ")} px`;
     case "optimization":
       return renditions
-        .map((/** @type {any} */ one) => {
-          return `${format.dimensions(one.width, one.height)}, ${format.bytes(one.fileSize)}`;
-        })
+        .map((one) => `${format.dimensions(one.width, one.height)}, ${format.bytes(one.fileSize)}`)
         .join("; ");
     default:
       return "";
   }
 }
 
-/** @param {Record<string, any>} data */
+/** @param {FailedStage} failure */
 function failed({ stage, attempt, error, retryAt }) {
   const what = `${stageName(stage)} failed (attempt ${attempt}): ${format.plain(error)}`;
   return retryAt === null ? what : `${what} Next attempt at ${format.clock(retryAt)}.`;

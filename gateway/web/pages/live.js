@@ -71,6 +71,7 @@ export class Live {
 
   /** @param {MessageEvent<string>} message */
   #receive(message) {
+    /** @type {{recovered: boolean, position: string} | PhotoEvent} */
     const data = JSON.parse(message.data);
     if ("recovered" in data) {
       const continuous = this.#last !== null && data.recovered;

@@ -19,7 +19,7 @@ export class Paging {
     this.#foot = foot;
     this.#library = library;
     this.#handlers = handlers;
-    this.#watch = new IntersectionObserver(([entry]) => entry.isIntersecting && this.more(), {
+    this.#watch = new IntersectionObserver(([entry]) => entry?.isIntersecting && this.more(), {
       rootMargin: "1500px",
     });
   }

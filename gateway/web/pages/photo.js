@@ -34,12 +34,71 @@
  */
 
 /**
- * @typedef {object} PhotoEvent
- * @property {string} id its position
- * @property {string} type
- * @property {string} timestamp
- * @property {Record<string, any> & {photoId: string}} data
- * @property {{photoVersion: number, clientId: string, sessionId: string | null}} metadata
+ * @typedef {object} Rendition
+ * @property {string} name
+ * @property {string} key
+ * @property {number} width
+ * @property {number} height
+ * @property {number} fileSize bytes
+ * @property {string} mimeType
+ * @property {string} sha256
+ */
+
+/**
+ * The result of each stage.
+ * @typedef {object} StageResults
+ * @property {{format: string, width: number, height: number, damaged: boolean, warning: string | null}} validation
+ * @property {Pick<Photo, "takenAt" | "camera" | "exposure" | "gps">} metadata
+ * @property {{sizes: number[]}} thumbnails
+ * @property {{blurhash: string}} placeholder
+ * @property {{recipe: string}} optimization
+ */
+
+/**
+ * @typedef {{stage: string, attempt: number, error: string, retryAt: string | null}} FailedStage
+ * @typedef {{[Stage in keyof StageResults]: {
+ *   stage: Stage, result: StageResults[Stage], renditions: Rendition[], durationMs: number,
+ * }}[keyof StageResults]} CompletedStage stages added by later versions have other names
+ */
+
+/**
+ * The data of each type of event, beside the photo's id.
+ * @typedef {{
+ *   "photo.uploaded": {
+ *     jobId: string, originalFilename: string, mimeType: string, fileSize: number, sha256: string, pipeline: string,
+ *   },
+ *   "photo.processing.requested": {jobId: string, pipeline: string},
+ *   "photo.processing.started": {jobId: string},
+ *   "photo.thumbnail.generated": {jobId: string, size: number, thumbnail: Rendition},
+ *   "photo.processing.stage.completed": {jobId: string} & CompletedStage,
+ *   "photo.processing.stage.failed": {jobId: string} & FailedStage,
+ *   "photo.processing.completed": {jobId: string},
+ *   "photo.processing.failed": {jobId: string, category: string, error: string},
+ *   "photo.processing.discarded": {jobId: string, reason: string},
+ *   "photo.renditions.superseded": {jobId: string},
+ *   "photo.renditions.removed": {},
+ *   "photo.original.restored": {cause: "missing" | "altered"},
+ *   "photo.described": {},
+ *   "photo.deleted": {},
+ *   "photo.erased": {},
+ * }} EventData
+ */
+
+/**
+ * An event of one type. `id` is its position.
+ * @template {keyof EventData} Type
+ * @typedef {{
+ *   id: string,
+ *   type: Type,
+ *   timestamp: string,
+ *   data: {photoId: string} & EventData[Type],
+ *   metadata: {photoVersion: number, clientId: string, sessionId: string | null},
+ * }} EventOf
+ */
+
+/**
+ * An event of a photo. Later versions of Photolog may send other types.
+ * @typedef {{[Type in keyof EventData]: EventOf<Type>}[keyof EventData]} PhotoEvent
  */
 
 /** The stages in display order; others follow them. */
@@ -58,7 +117,7 @@ export function queuedStages(pipeline) {
 
 /**
  * Return the new photo of a `photo.uploaded` event.
- * @param {PhotoEvent} event
+ * @param {EventOf<"photo.uploaded">} event
  * @returns {Photo}
  */
 export function photoFromUpload({ id, timestamp, data, metadata }) {
@@ -143,7 +202,7 @@ function factsOf(photo, { type, data }) {
 
 /**
  * @param {Photo} photo
- * @param {Record<string, any>} data of a completed stage
+ * @param {CompletedStage} completed
  * @returns {Partial<Photo>}
  */
 function resultOf(photo, { stage, result, renditions }) {
@@ -157,8 +216,9 @@ function resultOf(photo, { stage, result, renditions }) {
     case "placeholder":
       return { blurhash: result.blurhash };
     case "optimization": {
-      if (renditions.length === 0) return {};
-      const { width, height, fileSize, mimeType } = renditions[0];
+      const [optimized] = renditions;
+      if (optimized === undefined) return {};
+      const { width, height, fileSize, mimeType } = optimized;
       const url = `/api/photos/${encodeURIComponent(photo.photoId)}/optimized`;
       return { optimized: { width, height, fileSize, mimeType, url } };
     }

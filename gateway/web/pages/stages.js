@@ -35,8 +35,9 @@ export function marks(stages) {
     "ul",
     { class: "marks", "aria-label": "Stages" },
     ...[...known, ...others].map((stage) => {
-      const text = `${stageName(stage)}: ${WORDS[stages[stage]]}`;
-      const item = { class: "mark", title: text, "data-stage": stage, "data-state": stages[stage] };
+      const state = /** @type {StageState} */ (stages[stage]);
+      const text = `${stageName(stage)}: ${WORDS[state]}`;
+      const item = { class: "mark", title: text, "data-stage": stage, "data-state": state };
       return h("li", item, h("span", { class: "visually-hidden" }, text));
     }),
   );

@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[3]
 CI = (ROOT / ".ci" / "run").read_text("utf-8")
 CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8")
 
-LINTERS = re.findall(r"^uv run --no-sync .+$", CI.partition("== linters")[2], re.MULTILINE)
+LINTERS = re.findall(
+    r"^uv run --no-sync .+$", CI.partition("== linters")[2].partition("== tests")[0], re.MULTILINE
+)
 
 
 def test_the_hooks_run_the_linters_of_ci() -> None:

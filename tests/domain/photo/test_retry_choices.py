@@ -1,0 +1,44 @@
+"""What a retry takes over from the failed job, and what its sender chooses."""
+
+import pytest
+
+from domain.photo import commands as c
+from domain.pipeline.failures import Category
+from domain.rejections import InvalidPriority
+from tests.domain.stories import JOB, PHOTO, UPLOADED, failed_attempt, given, job_failed, requested
+
+FAILED = (UPLOADED, failed_attempt("validation"), job_failed("validation"))
+
+
+@pytest.mark.parametrize(("chosen", "priority"), [(None, 5), (1, 1), (10, 10)])
+def test_a_retry_has_the_priority_of_its_sender_or_else_of_the_job(
+    chosen: int | None, priority: int
+) -> None:
+    retry = c.RetryProcessing(photo_id=PHOTO, job_id="another", priority=chosen)
+
+    given(*FAILED).when(retry).then(requested("full_processing", priority=priority))
+
+
+@pytest.mark.parametrize("priority", [0, 11])
+def test_a_retry_with_an_invalid_priority_is_rejected(priority: int) -> None:
+    retry = c.RetryProcessing(photo_id=PHOTO, job_id="another", priority=priority)
+
+    error = given(*FAILED).when(retry).rejects(InvalidPriority)
+
+    assert f"(got {priority})" in error.message
+
+
+@pytest.mark.parametrize(("begun", "attempts"), [(True, 2), (False, 1)])
+def test_an_attempt_that_no_worker_began_does_not_count(begun: bool, attempts: int) -> None:
+    fail = c.RecordStageFailed(
+        photo_id=PHOTO,
+        job_id=JOB,
+        stage="metadata",
+        attempt=2,
+        category=Category.TEMPORARY,
+        code="blob-away",
+        error="The disk is away.",
+        begun=begun,
+    )
+
+    given(UPLOADED).when(fail).then(failed_attempt(attempt=2), job_failed(attempts=attempts))
