@@ -25,7 +25,7 @@ NEVER_S = 3600.0
 
 @pytest.fixture
 def children() -> None:
-    """Start no replicas: these tests need none."""
+    """Start no decoders: these tests need none."""
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from redis.exceptions import ResponseError
 
@@ -36,8 +38,7 @@ async def test_redis_that_does_not_answer_costs_no_photo_and_no_attempt(
         server = process_of(own_folder)
         async with host(settings, prefix) as running, running.client_of("alice") as http:
             photos = await upload_all(http, range(10))
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(upload_all, http, range(10, 15), photos)
+            async with _uploading(http, range(10, 15), photos):
                 server.send_signal(signal.SIGSTOP)
                 try:
                     thaw_at = anyio.current_time() + REDIS_GONE_S
@@ -66,8 +67,7 @@ async def test_redis_that_starts_again_has_kept_every_accepted_photo(
         settings = settings_of(tmp_path / "host", servers.enter_context(valkey(own_folder)))
         async with host(settings, prefix) as running, running.client_of("alice") as http:
             photos = set[str]()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(upload_all, http, range(40), photos)
+            async with _uploading(http, range(40), photos):
                 ends = {10: signal.SIGKILL, 20: signal.SIGTERM, 30: signal.SIGKILL}
                 for enough, number in ends.items():
                     await until(lambda: len(photos) >= enough)  # noqa: B023 # awaited at once
@@ -131,6 +131,16 @@ async def test_what_a_frozen_worker_brings_too_late_is_dropped(
     assert_all_completed(found, photos)
     assert found_later == found
     assert told == {STORY}
+
+
+@asynccontextmanager
+async def _uploading(
+    http: httpx.AsyncClient, names: Iterable[object], photos: set[str]
+) -> AsyncGenerator[None]:
+    """Upload while the block runs; end when both have ended."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(upload_all, http, names, photos)
+        yield
 
 
 async def _at_work(log: Log, workers: int) -> None:

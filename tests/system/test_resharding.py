@@ -44,7 +44,7 @@ def servers(clusters: Clusters, binary: str | None) -> Generator[Cluster]:
 
 @pytest.fixture
 def children() -> None:
-    """Start no replicas: these tests need none."""
+    """Start no decoders: these tests need none."""
 
 
 @pytest.fixture

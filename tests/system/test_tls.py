@@ -33,9 +33,9 @@ def minio(server_folder: Path, certified: Certified) -> Generator[MinioServer]:
         yield server
 
 
-def settings_for(server: MinioServer, **others: str) -> Settings:
+def settings_for(server: MinioServer, **others: Any) -> Settings:
     """Return settings that name the bucket ``photolog`` of the server."""
-    given = {"s3_endpoint": server.url, "s3_bucket": "photolog"} | others
+    given: dict[str, Any] = {"s3_endpoint": server.url, "s3_bucket": "photolog"} | others
     return Settings(s3_access_key=ACCESS_KEY, s3_secret_key=SECRET_KEY, **given)
 
 

@@ -179,12 +179,15 @@ class Story(RuleBasedStateMachine):
             keys.sha256(partition, client_id),
             keys.clients(partition),
         )
-        self.runner.run(self.redis.delete(names[what]))
+        self.runner.run(self._delete(names[what]))
 
     @rule(photo=photos)
     def lose_state(self, photo: c.UploadPhoto) -> None:
         partition = self.log.partition_of(photo.client_id)
-        self.runner.run(self.redis.delete(self.log.keys.photo(partition, photo.photo_id)))
+        self.runner.run(self._delete(self.log.keys.photo(partition, photo.photo_id)))
+
+    async def _delete(self, key: str) -> None:
+        await self.redis.delete(key)
 
     @invariant()
     def the_totals_are_those_of_the_events(self) -> None:
