@@ -29,6 +29,16 @@ CONTEXT = Context(
 )
 
 
+LONGEST_FIRST = ("system", "ops", "gateway", "handlers", "store", "projections", "domain")
+"""The folders of tests, from those that start whole systems to the one without any I/O."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run long tests first, so that no process waits at the end for a long test of another."""
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.relative_to(tests).parts[0]))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Run tests on asyncio, as uvicorn, redis-py and apsw need."""

@@ -7,11 +7,15 @@ own range: no other process takes a port between the check and the start of its 
 import os
 import random
 import socket
+from collections import deque
 
 LOWEST, RANGE = 10_000, 1_000
 RANGES = 10
 BUS = RANGES * RANGE
 """A cluster node also listens on the port 10,000 above its own."""
+
+_recent: deque[int] = deque(maxlen=RANGE // 4)
+"""Ports that were found and may not be in use yet: two servers may be starting at a time."""
 
 
 def free_port() -> int:
@@ -26,7 +30,8 @@ def free_ports(count: int) -> list[int]:
     found: set[int] = set()
     while len(found) < count:
         port = random.randrange(start, start + RANGE)
-        if port not in found and _is_free(port) and _is_free(port + BUS):
+        if port not in _recent and _is_free(port) and _is_free(port + BUS):
+            _recent.append(port)
             found.add(port)
     return sorted(found)
 

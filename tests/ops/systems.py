@@ -14,7 +14,11 @@ from typing import Self
 
 from PIL import Image
 
+from ops.config.settings import Settings
+from ops.runtime.tokens import LOCAL_CLIENT, mint
+
 DEADLINE_S = 30.0
+TOKEN_S = 24 * 3600.0
 
 PHOTOLOG = [sys.executable, "-P", "-m", "ops.cli.main"]
 
@@ -134,7 +138,8 @@ class System:
 
     def login(self) -> dict[str, str]:
         """Return the header of the client that the command line acts as."""
-        return {"Authorization": f"Bearer {self.photolog('token').stdout.strip()}"}
+        token = mint(Settings(data=str(self.data)), LOCAL_CLIENT, "client", TOKEN_S)
+        return {"Authorization": f"Bearer {token}"}
 
     def photolog(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command on the data folder."""

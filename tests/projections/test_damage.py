@@ -18,6 +18,12 @@ from tests.projections.conftest import DEADLINE_S, execute, live_rows, reached, 
 from tests.projections.stories import upload
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction] # pytest calls it
+    """Have the projector look at its files ten times a second, and not every two seconds."""
+    monkeypatch.setattr("projections.projector.BLOCK_MS", 100)
+
+
 async def followed(log: Log, generations: Generations) -> Path:
     """Return the live generation after the projector has committed a photo to it."""
     await until(lambda: generations.current() is not None, "a read model")

@@ -1,11 +1,14 @@
-"""A cluster of three masters with one replica each, on this machine, for a test."""
+"""Clusters of three masters with one replica each, on this machine."""
 
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import anyio
 import msgspec
@@ -78,16 +81,57 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
                 await anyio.sleep(0.05)
 
 
-@contextmanager
-def cluster(folder: Path, binary: str | None = None) -> Generator[Cluster]:
-    """Run a cluster while the block runs."""
-    nodes = [Node(port=port, folder=folder / f"{port}") for port in free_ports(2 * MASTERS)]
+class Clusters:
+    """Provide a new cluster for each test, and start the next one while a test runs.
+
+    A master accepts writes no sooner than two seconds after its start. No test waits for that but
+    the first.
+    """
+
+    def __init__(self) -> None:
+        self._starter = ThreadPoolExecutor(1)
+        self._spare: dict[str | None, Future[Cluster]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._discard()
+        self._starter.shutdown()
+
+    @contextmanager
+    def one(self, binary: str | None = None) -> Generator[Cluster]:
+        """Provide a cluster of the server ``binary``, the bundled one by default."""
+        starting = self._spare.pop(binary, None) or self._starter.submit(_start, binary)
+        formed = starting.result()
+        self._discard()
+        self._spare[binary] = self._starter.submit(_start, binary)
+        with formed.servers:
+            yield formed
+
+    def _discard(self) -> None:
+        """End the spare cluster."""
+        while self._spare:
+            _, starting = self._spare.popitem()
+            if not starting.cancel():
+                starting.result().servers.close()
+
+
+def _start(binary: str | None) -> Cluster:
+    """Start and form a cluster; it runs until its ``servers`` are closed."""
     with ExitStack() as servers:
+        folder = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="photolog-")))
+        nodes = [Node(port=port, folder=folder / f"{port}") for port in free_ports(2 * MASTERS)]
         for node in nodes:
             node.folder.mkdir()
             servers.enter_context(valkey(node.folder, *_options(node.port), binary=binary))
         _form(nodes)
-        yield Cluster(nodes=nodes, servers=servers)
+        return Cluster(nodes=nodes, servers=servers.pop_all())
 
 
 def _options(port: int) -> tuple[str, ...]:

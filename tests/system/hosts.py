@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tests.gateway.conftest import serving
 from tests.system.photos import jpeg
 
 DEADLINE_S = 60.0
+LOOK_EVERY_S = 0.02
 SECRET = "a secret that all hosts of a test share"
 
 
@@ -118,16 +119,32 @@ async def answered(http: httpx.AsyncClient, path: str) -> Any:
     return answer.json()
 
 
-async def completed(http: httpx.AsyncClient, photo_id: str) -> dict[str, Any]:
-    """Wait until the read model shows all stages as done, and return the photo."""
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for the condition with a deadline."""
+    with anyio.fail_after(DEADLINE_S):
+        while not condition():
+            await anyio.sleep(LOOK_EVERY_S)
+
+
+async def completed(
+    http: httpx.AsyncClient, photo_id: str, job_id: str | None = None
+) -> dict[str, Any]:
+    """Wait until the read model shows all stages as done, and return the photo.
+
+    ``job_id`` is the job that has to have done them, by default any.
+    """
     deadline = time.monotonic() + DEADLINE_S
     while True:
         answer = await http.get(f"/api/photos/{photo_id}")
         reason = answer.text
-        if answer.is_success and answer.json()["processingStatus"] == "completed":
-            return answer.json()
+        if answer.is_success:
+            photo: dict[str, Any] = answer.json()
+            if photo["processingStatus"] == "completed" and photo["jobId"] == (
+                job_id or photo["jobId"]
+            ):
+                return photo
         assert time.monotonic() < deadline, f"not completed within {DEADLINE_S:g} s: {reason}"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def main_job(host: Host, client_id: str = "alice") -> None:

@@ -123,3 +123,13 @@ async def kept(roles: list[Role]) -> AsyncGenerator[None]:
     finally:
         for role in roles:
             role.stop()
+
+
+def decoders_of(pid: int) -> list[int]:
+    """Return the decoder processes of the worker process ``pid``."""
+    listed = [tasks.read_text() for tasks in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [
+        int(child)
+        for child in " ".join(listed).split()
+        if b"handlers.decoder.child" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]

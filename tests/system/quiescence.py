@@ -8,7 +8,10 @@ from typing import cast
 
 import anyio
 
+from ops.config.settings import Settings
+from ops.maintenance.reconcile import compare, remove
 from ops.process.embedded_valkey import url_in
+from ops.runtime.blobs import open_store
 from projections.verify import verify
 from store.errors import StoreError
 from store.log.log import Log
@@ -38,12 +41,27 @@ async def settled(data: Path, within_s: float = CALM_S) -> Findings:
     async def look() -> Findings | None:
         try:
             async with log_of(data) as log:
-                redis = cast("Redis", log.redis)
-                return await examine(redis, log.keys.prefix, Folder(data / "blobs"))
+                return await _examine(log, data / "blobs")
         except StoreError:  # it is restarting
             return None
 
     return await at_rest(look, within_s)
+
+
+async def settled_at(log: Log, blobs: Path) -> Findings:
+    """Return what ``settled`` returns for a log on another server and the folder ``blobs``."""
+
+    async def look() -> Findings | None:
+        try:
+            return await _examine(log, blobs)
+        except StoreError:
+            return None
+
+    return await at_rest(look)
+
+
+async def _examine(log: Log, blobs: Path) -> Findings:
+    return await examine(cast("Redis", log.redis), log.keys.prefix, Folder(blobs))
 
 
 async def at_rest(
@@ -71,6 +89,13 @@ def reconcile(data: Path) -> None:
     arguments = ("reconcile", "--data", str(data), "--remove", "--orphaned", "--older-than", "1s")
     done = photolog(*arguments)
     assert done.returncode == 0, done.stdout
+
+
+async def reconcile_at(log: Log, settings: Settings) -> None:
+    """Do what ``reconcile`` does, in this process."""
+    async with open_store(settings, "reconcile") as blobs:
+        found = await compare(log, blobs, older_than_s=0)
+        await remove(blobs, found, orphans=True, superseded=False)
 
 
 async def stale_tables(data: Path, within_s: float = CALM_S) -> list[str]:

@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from collections.abc import Generator
 from pathlib import Path
 
 import anyio
@@ -12,18 +11,12 @@ from gateway.http.auth import Role
 from store.redis.acl import ON_A_CLUSTER, TO_WAIT, acl
 from tests.conftest import unavailable
 from tests.servers import DEBIAN_REDIS
-from tests.system.clusters import Cluster, Node, cluster
+from tests.system.clusters import Cluster, Clusters, Node
 from tests.system.hosts import Host, answered, completed, host, main_job, settings_of, upload
 from tests.system.photos import jpeg
 
 PARTITIONS = 16
 CLIENTS = [f"client-{number}" for number in range(12)]
-
-
-@pytest.fixture
-def servers(own_folder: Path) -> Generator[Cluster]:
-    with cluster(own_folder) as formed:
-        yield formed
 
 
 def clients_by_master(running: Host, servers: Cluster) -> dict[int, list[str]]:
@@ -59,11 +52,11 @@ async def test_a_user_of_a_cluster_needs_no_other_commands(
 
 @pytest.mark.parametrize("binary", [None, DEBIAN_REDIS])
 async def test_the_main_job_runs_on_a_cluster(
-    own_folder: Path, binary: str | None, prefix: str, tmp_path: Path
+    clusters: Clusters, binary: str | None, prefix: str, tmp_path: Path
 ) -> None:
     if binary is not None and not Path(binary).exists():
         unavailable(f"no {binary}: apt-get install redis-server")
-    with cluster(own_folder, binary) as servers:
+    with clusters.one(binary) as servers:
         async with host(settings_of(tmp_path / "host", servers.url), prefix) as running:
             assert running.log.partitions == PARTITIONS
             for clients in clients_by_master(running, servers).values():
@@ -73,7 +66,9 @@ async def test_the_main_job_runs_on_a_cluster(
 async def test_a_dead_master_stops_its_own_partitions_and_no_others(
     servers: Cluster, prefix: str, tmp_path: Path
 ) -> None:
-    settings = settings_of(tmp_path / "host", servers.url, append_wait_replicas=0)
+    settings = settings_of(
+        tmp_path / "host", servers.url, append_wait_replicas=0, append_patience_s=1.0
+    )
     async with host(settings, prefix, workers=2) as running:
         clients = clients_by_master(running, servers)
         victim = _not_of_partition_0(running, servers)

@@ -27,7 +27,7 @@ from tests.servers import MinioServer
 from tests.system.checker import Findings
 from tests.system.clients import Accepted, use
 from tests.system.cluster_faults import FAULTS, whole
-from tests.system.clusters import cluster
+from tests.system.clusters import Cluster
 from tests.system.faults import STAGE_TIMEOUT_S, STALLED_AFTER_S, torment
 from tests.system.machines import Machine, Site, running, site
 from tests.system.promises import broken_promises
@@ -60,7 +60,7 @@ MAY_STAY = ("originals/", "renditions/")
 
 
 async def test_nothing_is_lost_doubled_or_made_up_whatever_fails(
-    own_folder: Path,
+    servers: Cluster,
     tmp_path: Path,
     minio: MinioServer,
     prefix: str,
@@ -72,21 +72,20 @@ async def test_nothing_is_lost_doubled_or_made_up_whatever_fails(
     for name in [name for name in os.environ if name.startswith("PHOTOLOG_")]:
         monkeypatch.delenv(name)
 
-    with cluster(own_folder) as servers:
-        bucket = bucket_of(minio.url, prefix)
-        built = site(tmp_path, servers, minio, bucket, SETTINGS, workers=WORKERS)
-        async with running(built), AsyncExitStack() as stack:
-            watchers = await _watchers(built, stack, random.Random(seed))
-            accepted = await _use_and_torment(built, random.Random(seed), count)
-            await whole(built)
-            before = await built.settled(CALM_S)
-            _reconcile(built.machines[0], monkeypatch)
-            found = await built.settled(CALM_S)
-            await _heard(watchers, found)
-            wrong = built.unasked + before.problems
-            wrong += [key for key in before.stray if not key.startswith(MAY_STAY)]
-            wrong += _disagreements(built, accepted, found, watchers)
-            wrong += await _stale(built)
+    bucket = bucket_of(minio.url, prefix)
+    built = site(tmp_path, servers, minio, bucket, SETTINGS, workers=WORKERS)
+    async with running(built), AsyncExitStack() as stack:
+        watchers = await _watchers(built, stack, random.Random(seed))
+        accepted = await _use_and_torment(built, random.Random(seed), count)
+        await whole(built)
+        before = await built.settled(CALM_S)
+        _reconcile(built.machines[0], monkeypatch)
+        found = await built.settled(CALM_S)
+        await _heard(watchers, found)
+        wrong = built.unasked + before.problems
+        wrong += [key for key in before.stray if not key.startswith(MAY_STAY)]
+        wrong += _disagreements(built, accepted, found, watchers)
+        wrong += await _stale(built)
 
     ends = Counter(why["code"] for why in found.failed.values())
     events = sum(map(len, found.entries))

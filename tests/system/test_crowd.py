@@ -6,7 +6,7 @@
 from ops.bench.crowd import hostile, use
 from ops.bench.system import running
 
-SECONDS = 10.0
+SECONDS = 6.0
 
 
 async def test_an_honest_client_is_served_and_health_answers_while_a_crowd_attacks() -> None:

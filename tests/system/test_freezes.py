@@ -21,7 +21,7 @@ from store.redis.connection import Client, connect
 from store.sqlite.generations import Generations
 from tests.handlers.conftest import blobs
 from tests.handlers.workers import Scripted, history, uploaded
-from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Node, cluster
+from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Clusters, Node
 
 __all__ = ("blobs",)
 
@@ -39,8 +39,8 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 @pytest.fixture
-def servers(own_folder: Path) -> Generator[Cluster]:
-    with cluster(own_folder) as formed:
+def servers(clusters: Clusters) -> Generator[Cluster]:
+    with clusters.one() as formed:
         for node in formed.nodes:  # no disk fails here; a slow one would only prolong the test
             node.ask("CONFIG", "SET", "appendfsync", "no")
         yield formed

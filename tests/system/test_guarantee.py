@@ -1,7 +1,6 @@
 """The default durability of an answer, on clusters with and without replicas."""
 
 import logging
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,10 @@ from ops.maintenance.reconcile import compare
 from ops.runtime import wiring
 from store.blobs.folder import FolderBlobs
 from store.redis.connection import Wait
-from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, cluster
+from tests.system.clusters import DEADLINE_S, MASTERS, Cluster
 from tests.system.hosts import host, settings_of, upload
 
 LOSES = "a failover may lose events that were answered"
-
-
-@pytest.fixture
-def servers(own_folder: Path) -> Generator[Cluster]:
-    with cluster(own_folder) as formed:
-        yield formed
 
 
 async def waits_for(settings: Settings, prefix: str) -> Wait | None:

@@ -9,7 +9,7 @@ from domain.pipeline.stages import PIPELINES
 from projections.verify import verify
 from store.log.log import Log
 from store.sqlite.generations import Generations
-from tests.system.clusters import cluster
+from tests.system.clusters import Cluster
 from tests.system.hosts import Host, completed, host, settings_of, upload
 
 CLIENTS = [f"client-{number}" for number in range(6)]
@@ -62,15 +62,14 @@ async def test_two_hosts_do_each_task_once_and_show_the_same(
     assert done == {(photo_id, stage): 1 for photo_id in photo_ids for stage in stages}
 
 
-async def test_two_hosts_share_a_cluster(own_folder: Path, prefix: str, tmp_path: Path) -> None:
-    with cluster(own_folder) as servers:
-        first, second = [settings_of(tmp_path / name, servers.url) for name in ("one", "two")]
-        async with (
-            host(first, prefix, workers=2) as one,
-            host(second, prefix, workers=2) as two,
-        ):
-            photo_ids = await used(one, two)
-            done = await attempts(one.log)
+async def test_two_hosts_share_a_cluster(servers: Cluster, prefix: str, tmp_path: Path) -> None:
+    first, second = [settings_of(tmp_path / name, servers.url) for name in ("one", "two")]
+    async with (
+        host(first, prefix, workers=2) as one,
+        host(second, prefix, workers=2) as two,
+    ):
+        photo_ids = await used(one, two)
+        done = await attempts(one.log)
 
     assert set(done.values()) == {1}
     assert len(done) == len(photo_ids) * len(PIPELINES["full_processing"])

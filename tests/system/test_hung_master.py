@@ -1,8 +1,7 @@
 """A cluster master that hangs: it accepts requests and does not answer."""
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable
 
 import anyio
 import pytest
@@ -15,7 +14,7 @@ from store.log.log import Log
 from store.redis.connection import connect
 from tests.handlers.conftest import blobs, working
 from tests.handlers.workers import Scripted, Working, types_when_ended, uploaded
-from tests.system.clusters import DEADLINE_S, Cluster, Node, cluster
+from tests.system.clusters import DEADLINE_S, Cluster, Node
 
 __all__ = ("blobs", "working")
 
@@ -25,14 +24,8 @@ NEVER_S = 3600.0
 
 
 @pytest.fixture
-def servers(own_folder: Path) -> Generator[Cluster]:
-    with cluster(own_folder) as formed:
-        yield formed
-
-
-@pytest.fixture
 def children() -> None:
-    """Start no replicas: these tests need none."""
+    """Start no decoders: these tests need none."""
 
 
 @pytest.fixture

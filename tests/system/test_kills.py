@@ -9,12 +9,15 @@ import time
 import httpx
 
 from ops.bench.system import System, running
+from tests.servers import LONG
 from tests.system.photos import jpeg
 from tests.system.quiescence import settled
 
-PHOTOS = 100
+ROUNDS = 10 if LONG else 1
+"""How often each role is killed."""
+
+PHOTOS = 50 * ROUNDS
 UPLOADERS = 4
-ROUNDS = 2
 ROLES = ("gateway", "projector", "worker", "valkey-server")
 CALM_S = 90.0
 

@@ -3,9 +3,8 @@
 No projector runs here: only the processes that appended the events know the photos.
 """
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 import pytest
@@ -19,16 +18,10 @@ from store.log.log import Log
 from store.redis.connection import Wait, connect
 from tests.conftest import CONTEXT
 from tests.store.commands import upload
-from tests.system.clusters import Cluster, Node, cluster
+from tests.system.clusters import Cluster, Node
 from tests.system.test_safe_effects import cut, fail_over
 
 DEADLINE_S = 60.0
-
-
-@pytest.fixture
-def servers(own_folder: Path) -> Generator[Cluster]:
-    with cluster(own_folder) as formed:
-        yield formed
 
 
 @asynccontextmanager

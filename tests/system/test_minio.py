@@ -31,6 +31,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, minio: MinioServer, prefix: str) -
     return prefix
 
 
+@pytest.mark.usefixtures("one_decoder")
 def test_a_photo_goes_all_the_way_and_is_gone_without_a_trace(
     settings: str, minio: MinioServer, data: Path, tmp_path: Path
 ) -> None:
@@ -39,12 +40,9 @@ def test_a_photo_goes_all_the_way_and_is_gone_without_a_trace(
     file.write_bytes(picture)
     bucket = bucket_of(minio.url, settings)
 
-    with System(data) as system:
+    with System(data, "--workers", "1") as system:
         sent = system.photolog("upload", "--wait", str(file))
-        token = system.photolog("token", "--client", "local").stdout.strip()
-        with httpx.Client(
-            base_url=system.url, headers={"Authorization": f"Bearer {token}"}, trust_env=False
-        ) as client:
+        with httpx.Client(base_url=system.url, headers=system.login(), trust_env=False) as client:
             photo_id = sent.stdout.split()[0]
             path = f"/api/photos/{photo_id}"
             photo = msgspec.json.decode(client.get(path).content, type=Photo)

@@ -4,16 +4,22 @@ import os
 import random
 import re
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
+from ops.maintenance.audit import audit
 from ops.process.append_only import FILES, MANIFEST
+from ops.process.embedded_valkey import Valkey
+from store.log.log import Log
+from store.redis.connection import connect
 from tests.ops.systems import System, wait_until
 from tests.servers import LONG
 from tests.system.photos import jpeg
@@ -23,8 +29,11 @@ DATA = Path("own", "data")
 PHOTOS = 6
 DELETED = 2
 
-STARTS = 100 if LONG else 2
+STARTS = 100 if LONG else 1
 """The number of power cuts after which a whole system is started."""
+
+LOADS = 500 if LONG else 10
+"""The number of power cuts after which the log's server is started."""
 
 LOOKS = 10 if LONG else 2
 """The number of disk states examined for each sync and each answer."""
@@ -174,15 +183,41 @@ def _promises_broken(recording: Recording, left: Left, answered: set[str]) -> li
     return found
 
 
+async def test_the_log_loads_by_itself_after_a_power_cut(recording: Recording) -> None:
+    for point, folder in _power_cuts(recording, LOADS):
+        server = Valkey(folder / "top" / DATA / "valkey")
+        with subprocess.Popen(server.prepare(), stdout=subprocess.DEVNULL) as process:
+            redis = connect(server.url)
+            try:
+                with anyio.fail_after(PATIENCE_S):
+                    while await server.state() != "ready":
+                        assert process.poll() is None, server.last_words()
+                        await anyio.sleep(0.01)
+                log = await Log.open(redis)
+                audited = await audit(log)
+                found = {each.event.data.photo_id async for each in log.scan(0)}
+            finally:
+                await redis.aclose()
+                process.kill()
+                server.clean()
+
+        assert audited.breaks == []
+        assert recording.answered(point) <= found
+
+
 def test_a_system_starts_by_itself_after_a_power_cut(recording: Recording) -> None:
+    for point, folder in _power_cuts(recording, STARTS):
+        _works(recording, folder, recording.answered(point))
+
+
+def _power_cuts(recording: Recording, count: int) -> Generator[tuple[int, Path]]:
+    """Cut the power at random steps; yield each step and a folder that holds what is left."""
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     print(f"seed {seed}")
-    chosen = sorted(chance.sample(range(len(recording.steps)), STARTS))
-
     disk = Disk(recording.top)
     done = 0
-    for point in chosen:
+    for point in sorted(chance.sample(range(len(recording.steps)), count)):
         for step in recording.steps[done:point]:
             if step.call != "send":
                 disk.do(step)
@@ -191,7 +226,7 @@ def test_a_system_starts_by_itself_after_a_power_cut(recording: Recording) -> No
         print(f"the power goes at step {point} of {len(recording.steps)}, kept {kept}")
         with tempfile.TemporaryDirectory(prefix="photolog-") as folder:
             disk.cut(chance, kept).write(Path(folder, "top"))
-            _works(recording, Path(folder), recording.answered(point))
+            yield point, Path(folder)
 
 
 def _works(recording: Recording, folder: Path, answered: set[str]) -> None:

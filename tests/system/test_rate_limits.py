@@ -1,24 +1,14 @@
 """Rate limits on a cluster, each in its client's partition, while masters fail one at a time."""
 
-from collections.abc import Generator
-from pathlib import Path
-
 import anyio
-import pytest
 
 from store.clients.rate_limits import Bucket, Buckets, Table
 from store.log.log import Log
 from store.redis.connection import connect
-from tests.system.clusters import Cluster, cluster
+from tests.system.clusters import Cluster
 
 CAPACITY = 20
 CLIENTS = [f"client-{number}" for number in range(12)]
-
-
-@pytest.fixture
-def servers(own_folder: Path) -> Generator[Cluster]:
-    with cluster(own_folder) as formed:
-        yield formed
 
 
 async def spent(pairs: list[tuple[Buckets, Bucket]]) -> int:

@@ -20,7 +20,7 @@ from tests.conftest import CONTEXT, unavailable
 from tests.handlers.conftest import blobs, working
 from tests.handlers.workers import Scripted, Working, types_when_ended, uploaded
 from tests.servers import DEBIAN_REDIS
-from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Node, cluster
+from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Clusters, Node
 
 __all__ = ("blobs", "working")
 
@@ -28,19 +28,23 @@ PARTITIONS = 16
 KEYS_AT_ONCE = 5
 
 
-@pytest.fixture(params=["valkey", "redis"])
-def servers(own_folder: Path, request: pytest.FixtureRequest) -> Generator[Cluster]:
-    """Both servers in turn."""
-    binary = None if request.param == "valkey" else DEBIAN_REDIS
+@pytest.fixture
+def binary() -> str | None:
+    """The server; None is the bundled one."""
+    return None
+
+
+@pytest.fixture
+def servers(clusters: Clusters, binary: str | None) -> Generator[Cluster]:
     if binary is not None and not Path(binary).exists():
         unavailable(f"no {binary}: apt-get install redis-server")
-    with cluster(own_folder, binary) as formed:
+    with clusters.one(binary) as formed:
         yield formed
 
 
 @pytest.fixture
 def children() -> None:
-    """Start no replicas: these tests need none."""
+    """Start no decoders: these tests need none."""
 
 
 @pytest.fixture
@@ -126,26 +130,23 @@ async def until(condition: Callable[[], bool]) -> None:
             await anyio.sleep(0.01)
 
 
-def needs(servers: Cluster, command: str) -> None:
-    """The ways that the server supports; Redis 7.0 lacks some."""
-    if not servers.nodes[0].reply("COMMAND LIST", "FILTERBY", "PATTERN", command.lower()):
-        pytest.skip(f"the server has no {command}")
-
-
-@pytest.mark.parametrize("wait", [None, Wait()])
-@pytest.mark.parametrize("way", [Move.by_keys, Move.as_a_whole])
+@pytest.mark.parametrize(
+    ("binary", "way", "wait"),
+    [
+        (None, Move.by_keys, None),
+        (None, Move.by_keys, Wait()),
+        (None, Move.as_a_whole, None),
+        (None, Move.as_a_whole, Wait()),
+        (DEBIAN_REDIS, Move.by_keys, None),  # Redis 7.0 has no other way, and no WAITAOF
+    ],
+)
 async def test_nothing_is_lost_or_duplicated(
     log: Log,
     servers: Cluster,
     blobs: FolderBlobs,
     working: Working,
-    wait: Wait | None,
     way: Callable[[Move], None],
 ) -> None:
-    if wait is not None:
-        needs(servers, "WAITAOF")
-    if way is Move.as_a_whole:
-        needs(servers, "CLUSTER|MIGRATESLOTS")
     partition = log.partition_of("alice")
     move = Move(servers, log.keys.log(partition))
     commands: list[UploadPhoto] = []
@@ -177,12 +178,10 @@ async def test_nothing_is_lost_or_duplicated(
     assert "errorstat_ASK" in redirections or way is Move.as_a_whole
 
 
-@pytest.mark.parametrize("wait", [None, Wait()])
+@pytest.mark.parametrize(("binary", "wait"), [(None, None), (None, Wait()), (DEBIAN_REDIS, None)])
 async def test_moved_keys_are_found_at_the_target_before_the_slot_has_moved(
-    log: Log, servers: Cluster, blobs: FolderBlobs, wait: Wait | None
+    log: Log, servers: Cluster, blobs: FolderBlobs
 ) -> None:
-    if wait is not None:
-        needs(servers, "WAITAOF")
     command = await uploaded(log, blobs, b"one")
     move = Move(servers, log.keys.log(log.partition_of("alice")))
     move.begin()

@@ -5,7 +5,7 @@ its replica, so what it takes is not safe; then the replica takes its place, wit
 """
 
 import uuid
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,13 @@ from typing import Any
 import anyio
 import httpx
 import msgspec
-import pytest
 
 from gateway.http.auth import Role
-from tests.system.clusters import Cluster, Node, cluster
+from tests.system.clusters import Cluster, Node
 from tests.system.hosts import DEADLINE_S, Host, completed, host, settings_of, upload
 from tests.system.photos import jpeg
 
 PATIENCE_S = 3.0
-
-
-@pytest.fixture
-def servers(own_folder: Path) -> Generator[Cluster]:
-    with cluster(own_folder) as formed:
-        yield formed
 
 
 @asynccontextmanager

@@ -2,15 +2,33 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx
 import msgspec
 import pytest
 
-from tests.conftest import bucket_of
-from tests.ops.systems import System, jpeg, wait_until
+from ops.config.settings import Settings
+from ops.maintenance.audit import audit
+from ops.maintenance.reconcile import compare, record_removed, remove
+from ops.runtime.blobs import open_store
+from tests.conftest import CONTEXT, bucket_of
+from tests.ops.systems import System, wait_until
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.store.blob_stores import files, inside
+from tests.system.clients import client_of, upload
+from tests.system.hosts import (
+    DEADLINE_S,
+    LOOK_EVERY_S,
+    Host,
+    completed,
+    host,
+    settings_of,
+    until,
+)
+from tests.system.hosts import upload as upload_to
+from tests.system.photos import jpeg
 
 SHOWN = ("thumbnails/150", "thumbnails/300", "thumbnails/600", "optimized", "original")
 
@@ -18,98 +36,116 @@ Look = Callable[[], set[str]]
 """The keys of the renditions that are stored."""
 
 
-def _check(data: Path, picture: Path, renditions: Look) -> None:
-    with System(data) as system:
-        photo_id = system.photolog("upload", "--wait", str(picture)).stdout.split()[0]
-        token = system.photolog("token", "--client", "local").stdout.strip()
-        path = f"/api/photos/{photo_id}"
-        first = renditions()
-        with httpx.Client(
-            base_url=system.url, headers={"Authorization": f"Bearer {token}"}, trust_env=False
-        ) as client:
-            job_id = client.post(f"{path}/reprocess").json()["jobId"]
-            wait_until(
-                lambda: client.get(f"/api/jobs/{job_id}").json()["status"] == "completed",
-                "the photo is processed again",
-            )
-            young = system.photolog("reconcile", "--remove", "--superseded")
-            both = renditions()
+@pytest.mark.usefixtures("one_decoder")
+async def test_the_command_line_removes_those_that_are_old_enough(data: Path) -> None:
+    folder = data / "blobs" / "renditions"
+    with System(data, "--workers", "1") as system:
+        async with client_of(data, "alice") as http:
+            photo_id = await upload(http, jpeg("one"))
+            await completed(http, photo_id)
+            first = set(files(folder))
+            await reprocessed(http, photo_id)
+        young = system.photolog("reconcile", "--remove", "--superseded")
+        both = set(files(folder))
 
-            def removed() -> bool:
-                again = ("--remove", "--superseded", "--older-than", "1s")
-                assert system.photolog("reconcile", *again).returncode == 0
-                return len(renditions()) == len(both) - len(first)
+        def removed() -> bool:
+            again = ("--remove", "--superseded", "--older-than", "1s")
+            assert system.photolog("reconcile", *again).returncode == 0
+            return len(files(folder)) == len(both) - len(first)
 
-            wait_until(removed, "what was replaced is removed")
-            shown = [client.get(f"{path}/{name}").status_code for name in SHOWN]
+        wait_until(removed, "what was replaced is removed")
         compared = system.photolog("reconcile", "--json", "--older-than", "1s")
-        verified = system.photolog("verify")
 
     found = msgspec.json.decode(compared.stdout)
-    assert (young.returncode, compared.returncode, verified.returncode) == (0, 0, 0)
+    assert (young.returncode, compared.returncode) == (0, 0)
+    assert len(first) == 4
+    assert first < both
+    assert set(files(folder)) == both - first
+    assert (found["missing"], found["unnamed"], found["superseded"]) == ([], [], [])
+
+
+async def test_a_folder_keeps_what_is_shown(prefix: str, tmp_path: Path, valkey_url: str) -> None:
+    settings = settings_of(tmp_path / "host", valkey_url)
+    folder = tmp_path / "blobs" / "renditions"
+
+    async with host(settings, prefix) as running:
+        await removed_without_harm(running, settings, lambda: set(files(folder)))
+
+
+async def test_a_bucket_keeps_what_is_shown(
+    prefix: str, tmp_path: Path, valkey_url: str, minio: MinioServer
+) -> None:
+    bucket = bucket_of(minio.url, prefix)
+    settings = settings_of(
+        tmp_path / "host",
+        valkey_url,
+        s3_endpoint=minio.url,
+        s3_access_key=ACCESS_KEY,
+        s3_secret_key=SECRET_KEY,
+        s3_bucket=prefix,
+    )
+
+    def look() -> set[str]:
+        return {key for key in inside(bucket) if key.startswith("renditions/")}
+
+    async with host(settings, prefix) as running:
+        await removed_without_harm(running, settings, look)
+
+
+async def removed_without_harm(running: Host, settings: Settings, renditions: Look) -> None:
+    async with running.client_of("alice") as http:
+        photo_id = (await upload_to(http, "one"))["photoId"]
+        await completed(http, photo_id)
+        first = renditions()
+        await reprocessed(http, photo_id)
+        both = renditions()
+
+        async with open_store(settings, "reconcile") as blobs:
+            found = await compare(running.log, blobs, older_than_s=0)
+            await remove(blobs, found, orphans=False, superseded=True)
+            await record_removed(running.log, blobs, CONTEXT)
+            left = await compare(running.log, blobs, older_than_s=0)
+        shown = [(await http.get(f"/api/photos/{photo_id}/{name}")).status_code for name in SHOWN]
+
     assert len(first) == 4
     assert first < both
     assert renditions() == both - first
     assert shown == [200] * len(SHOWN)
-    assert (found["missing"], found["unnamed"], found["superseded"]) == ([], [], [])
+    assert (left.missing, left.unnamed, left.superseded) == ([], [], [])
+    assert (await audit(running.log)).breaks == []
 
 
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    file = tmp_path / "picture.jpg"
-    file.write_bytes(jpeg((2400, 1600)))
-    return file
-
-
-def test_renditions_of_an_earlier_job_are_removed_from_a_folder(data: Path, picture: Path) -> None:
-    _check(data, picture, lambda: set(files(data / "blobs" / "renditions")))
-
-
-def test_renditions_of_an_earlier_job_are_removed_from_minio(
-    data: Path, picture: Path, minio: MinioServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+async def test_workers_remove_them_after_the_grace_period(
+    prefix: str, tmp_path: Path, valkey_url: str
 ) -> None:
-    for name, value in {
-        "ENDPOINT": minio.url,
-        "ACCESS_KEY": ACCESS_KEY,
-        "SECRET_KEY": SECRET_KEY,
-        "BUCKET": prefix,
-    }.items():
-        monkeypatch.setenv(f"PHOTOLOG_S3_{name}", value)
-    bucket = bucket_of(minio.url, prefix)
+    settings = settings_of(tmp_path / "host", valkey_url, superseded_grace_s=1.0)
+    blobs = tmp_path / "blobs"
+    async with host(settings, prefix) as running, running.client_of("alice") as http:
+        photo_id = (await upload_to(http, "one"))["photoId"]
+        await completed(http, photo_id)
+        first = set(files(blobs / "renditions"))
+        await reprocessed(http, photo_id)
+        await until(lambda: not first & set(files(blobs / "renditions")))
+        with anyio.fail_after(DEADLINE_S):
+            while (await history(http, photo_id)).count("photo.renditions.removed") < 2:
+                await anyio.sleep(LOOK_EVERY_S)  # each stage's removal is recorded by itself
+        used = (await http.get("/api/me")).json()["quota"]["bytes"]["used"]
+        async with open_store(settings, "reconcile") as store:
+            compared = await compare(running.log, store, older_than_s=3600)
 
-    _check(data, picture, lambda: {key for key in inside(bucket) if key.startswith("renditions/")})
-
-
-def test_workers_remove_them_after_the_grace_period(
-    data: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PHOTOLOG_SUPERSEDED_GRACE_S", "1")
-    folder = data / "blobs" / "renditions"
-    with System(data) as system:
-        photo_id = system.photolog("upload", "--wait", str(picture)).stdout.split()[0]
-        token = system.photolog("token", "--client", "local").stdout.strip()
-        first = set(files(folder))
-        with httpx.Client(
-            base_url=system.url, headers={"Authorization": f"Bearer {token}"}, trust_env=False
-        ) as client:
-            client.post(f"/api/photos/{photo_id}/reprocess").raise_for_status()
-            wait_until(lambda: not first & set(files(folder)), "the first renditions are gone")
-            wait_until(
-                lambda: (
-                    [each["type"] for each in history(client, photo_id)].count(
-                        "photo.renditions.removed"
-                    )
-                    == 2
-                ),
-                "the removal of the files of both stages is recorded",
-            )
-            used = client.get("/api/me").json()["quota"]["bytes"]["used"]
-        compared = msgspec.json.decode(system.photolog("reconcile", "--json").stdout)
-
-    stored = (*folder.rglob("*"), *(data / "blobs" / "originals").rglob("*"))
+    stored = [*(blobs / "renditions").rglob("*"), *(blobs / "originals").rglob("*")]
     assert used == sum(file.stat().st_size for file in stored if file.is_file())
-    assert (compared["missing"], compared["superseded"]) == ([], [])
+    assert (compared.missing, compared.superseded) == ([], [])
 
 
-def history(client: httpx.Client, photo_id: str) -> list[dict[str, str]]:
-    return client.get(f"/api/photos/{photo_id}/history").json()["items"]
+async def reprocessed(http: httpx.AsyncClient, photo_id: str) -> None:
+    """Process the photo again, and wait until it is completed."""
+    answer = await http.post(f"/api/photos/{photo_id}/reprocess")
+    job_id = answer.raise_for_status().json()["jobId"]
+    await completed(http, photo_id, job_id)
+
+
+async def history(http: httpx.AsyncClient, photo_id: str) -> list[str]:
+    """Return the types of the photo's events."""
+    answer: Any = (await http.get(f"/api/photos/{photo_id}/history")).json()
+    return [each["type"] for each in answer["items"]]

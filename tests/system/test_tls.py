@@ -11,32 +11,35 @@ from redis import Redis
 
 from ops.config.settings import Settings
 from ops.errors import UserError
+from ops.runtime.blobs import open_store
 from ops.runtime.wiring import open_log
 from tests.certificates import Certified, certify
-from tests.ops.systems import System, jpeg, photolog
+from tests.ops.systems import System, jpeg
 from tests.ports import free_ports
 from tests.servers import ACCESS_KEY, DEBIAN_REDIS, SECRET_KEY, MinioServer, unavailable, valkey
 from tests.system.clusters import SLOTS
 from tests.system.hosts import host, main_job, settings_of
 
 
-@pytest.fixture
-def certified(own_folder: Path) -> Certified:
-    return certify(own_folder / ".certs")
+@pytest.fixture(scope="module")
+def certified(server_folder: Path) -> Certified:
+    return certify(server_folder / "tls" / ".certs")
 
 
-@pytest.fixture
-def minio(
-    own_folder: Path, certified: Certified, monkeypatch: pytest.MonkeyPatch
-) -> Generator[MinioServer]:
-    """MinIO with TLS; the environment names it."""
-    with MinioServer(own_folder, certified) as server:
-        monkeypatch.setenv("PHOTOLOG_S3_ENDPOINT", server.url)
-        monkeypatch.setenv("PHOTOLOG_S3_ACCESS_KEY", ACCESS_KEY)
-        monkeypatch.setenv("PHOTOLOG_S3_SECRET_KEY", SECRET_KEY)
+@pytest.fixture(scope="module")
+def minio(server_folder: Path, certified: Certified) -> Generator[MinioServer]:
+    """MinIO with TLS."""
+    with MinioServer(server_folder / "tls", certified) as server:
         yield server
 
 
+def settings_for(server: MinioServer, **others: Any) -> Settings:
+    """Return settings that name the bucket ``photolog`` of the server."""
+    given: dict[str, Any] = {"s3_endpoint": server.url, "s3_bucket": "photolog"} | others
+    return Settings(s3_access_key=ACCESS_KEY, s3_secret_key=SECRET_KEY, **given)
+
+
+@pytest.mark.usefixtures("one_decoder")
 def test_photos_go_to_and_from_a_bucket_whose_authority_is_named(
     minio: MinioServer,
     certified: Certified,
@@ -44,18 +47,23 @@ def test_photos_go_to_and_from_a_bucket_whose_authority_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("PHOTOLOG_S3_CA_FILE", str(certified.authority))
-    monkeypatch.setenv("PHOTOLOG_S3_LINKS", "true")
+    for name, value in {
+        "ENDPOINT": minio.url,
+        "ACCESS_KEY": ACCESS_KEY,
+        "SECRET_KEY": SECRET_KEY,
+        "CA_FILE": str(certified.authority),
+        "LINKS": "true",
+    }.items():
+        monkeypatch.setenv(f"PHOTOLOG_S3_{name}", value)
     picture = jpeg()
     file = tmp_path / "picture.jpg"
     file.write_bytes(picture)
 
-    with System(data) as system:
+    with System(data, "--workers", "1") as system:
         sent = system.photolog("upload", "--wait", str(file))
         assert sent.returncode == 0, sent.stderr
-        token = system.photolog("token", "--client", "local").stdout.strip()
         path = f"{system.url}/api/photos/{sent.stdout.split()[0]}"
-        asking = {"Authorization": f"Bearer {token}"}
+        asking = system.login()
         links = [
             httpx.get(f"{path}/{name}", headers=asking).headers["Location"]
             for name in ("original", "thumbnails/300")
@@ -70,43 +78,50 @@ def test_photos_go_to_and_from_a_bucket_whose_authority_is_named(
     assert (thumbnail.status_code, thumbnail.headers["Content-Type"]) == (200, "image/webp")
 
 
-def started(data: Path) -> str:
-    """Return the messages of a start that fails."""
-    ended = photolog("up", "--port", "0", "--data", str(data))
-    assert ended.returncode != 0
-    return ended.stderr
+async def refusal(settings: Settings) -> str:
+    """Return the message with which a start ends that uses these settings."""
+    with pytest.raises(UserError) as refused:
+        async with open_store(settings, "up"):
+            pass
+    return str(refused.value)
 
 
-@pytest.mark.usefixtures("minio")
-def test_an_untrusted_certificate_ends_the_start(data: Path) -> None:
-    assert "PHOTOLOG_S3_CA_FILE: https://127.0.0.1" in started(data)
+async def test_an_untrusted_certificate_ends_the_start(minio: MinioServer) -> None:
+    told = await refusal(settings_for(minio))
+
+    assert "PHOTOLOG_S3_CA_FILE: https://127.0.0.1" in told
 
 
-@pytest.mark.usefixtures("minio")
-def test_the_authority_of_another_server_ends_the_start(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_authority_of_another_server_ends_the_start(
+    minio: MinioServer, tmp_path: Path
 ) -> None:
     other = certify(tmp_path / "other")
-    monkeypatch.setenv("PHOTOLOG_S3_CA_FILE", str(other.authority))
 
-    assert "PHOTOLOG_S3_CA_FILE: https://127.0.0.1" in started(data)
+    told = await refusal(settings_for(minio, s3_ca_file=str(other.authority)))
+
+    assert "PHOTOLOG_S3_CA_FILE: https://127.0.0.1" in told
 
 
-def test_a_certificate_of_another_name_ends_the_start(
-    minio: MinioServer, certified: Certified, data: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_certificate_of_another_name_ends_the_start(
+    minio: MinioServer, certified: Certified
 ) -> None:
-    monkeypatch.setenv("PHOTOLOG_S3_CA_FILE", str(certified.authority))
-    monkeypatch.setenv("PHOTOLOG_S3_ENDPOINT", f"https://localhost:{minio.port}")
+    told = await refusal(
+        settings_for(
+            minio,
+            s3_ca_file=str(certified.authority),
+            s3_endpoint=f"https://localhost:{minio.port}",
+        )
+    )
 
-    assert "PHOTOLOG_S3_ENDPOINT: https://localhost" in started(data)
+    assert "PHOTOLOG_S3_ENDPOINT: https://localhost" in told
 
 
-def test_http_where_the_server_speaks_tls_is_named(
-    minio: MinioServer, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PHOTOLOG_S3_ENDPOINT", minio.url.replace("https:", "http:"))
+async def test_http_where_the_server_speaks_tls_is_named(minio: MinioServer) -> None:
+    endpoint = minio.url.replace("https:", "http:")
 
-    assert f"PHOTOLOG_S3_ENDPOINT: http://127.0.0.1:{minio.port} expects TLS" in started(data)
+    told = await refusal(settings_for(minio, s3_endpoint=endpoint))
+
+    assert f"PHOTOLOG_S3_ENDPOINT: http://127.0.0.1:{minio.port} expects TLS" in told
 
 
 @pytest.fixture

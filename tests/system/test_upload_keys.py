@@ -1,25 +1,17 @@
 """An ``Idempotency-Key`` identifies one photo, even after the log has lost both."""
 
-from collections.abc import Generator
 from pathlib import Path
 
 import anyio
 import httpx
-import pytest
 
 from store.errors import Unavailable
-from tests.system.clusters import Cluster, cluster
+from tests.system.clusters import Cluster
 from tests.system.hosts import Host, completed, host, settings_of
 from tests.system.photos import jpeg
 from tests.system.test_safe_effects import client_and_master, cut, fail_over
 
 KEY = "of one photo"
-
-
-@pytest.fixture
-def servers(own_folder: Path) -> Generator[Cluster]:
-    with cluster(own_folder) as formed:
-        yield formed
 
 
 async def send(http: httpx.AsyncClient, text: str, key: str) -> httpx.Response:

@@ -1,14 +1,8 @@
 """The decoder pool: children that crash, hang or fail are replaced, and tasks continue."""
 
-import os
-import signal
 import struct
-import subprocess
-import sys
-import time
-from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
@@ -16,60 +10,11 @@ from PIL import Image
 
 from domain.photo.results import PlaceholderResult, ValidationResult
 from domain.pipeline.failures import Category
-from handlers.decoder.child import NICENESS
 from handlers.decoder.pool import DecoderPool
-from handlers.stage import BadImage, ImageLimits, Output, Recipe, StageContext, StageFailure
+from handlers.stage import BadImage, ImageLimits, Recipe, StageContext
+from tests.handlers.decoders import REGISTRY, failure, run, seen, until
 from tests.handlers.failing_stages import Seen
 from tests.handlers.pictures import encoded, gradient
-
-REGISTRY = "tests.handlers.failing_stages:TABLE"
-
-
-@pytest.fixture
-async def pool() -> AsyncGenerator[DecoderPool]:
-    """A pool of two children; killed ones are replaced."""
-    async with DecoderPool(count=2, registry=REGISTRY) as children:
-        yield children
-
-
-@pytest.fixture
-async def one() -> AsyncGenerator[DecoderPool]:
-    """A pool of one child, so that tasks wait for each other."""
-    async with DecoderPool(count=1, registry=REGISTRY) as children:
-        yield children
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(encoded(gradient(200, 100), "JPEG"))
-    return path
-
-
-async def run(
-    pool: DecoderPool, stage: str, path: Path, *, of: str = "a", timeout_s: float = 20
-) -> Output:
-    return await pool.run(stage=stage, affinity=of, source=path, timeout_s=timeout_s)
-
-
-async def seen(pool: DecoderPool, path: Path, *, of: str = "a") -> Seen:
-    result = (await run(pool, "look", path, of=of)).result
-    assert isinstance(result, Seen)
-    return result
-
-
-async def failure(
-    pool: DecoderPool, stage: str, path: Path, *, of: str = "a", timeout_s: float = 20
-) -> StageFailure:
-    with pytest.raises(StageFailure) as failed:
-        await run(pool, stage, path, of=of, timeout_s=timeout_s)
-    return failed.value
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(10):
-        while not condition():
-            await anyio.lowlevel.checkpoint()
 
 
 async def test_a_photo_goes_through_all_stages(photos: Path, tmp_path: Path) -> None:
@@ -145,42 +90,44 @@ async def test_a_rendition_is_never_taken_for_the_original(pool: DecoderPool, ph
 
 @pytest.mark.parametrize(("stage", "how"), [("crash", "SIGSEGV"), ("leave", "exit status 3")])
 async def test_a_child_that_dies_is_replaced(
-    one: DecoderPool, photo: Path, stage: str, how: str
+    mortal: DecoderPool, photo: Path, stage: str, how: str
 ) -> None:
-    before = await seen(one, photo)
+    before = await seen(mortal, photo)
 
-    failed = await failure(one, stage, photo)
+    failed = await failure(mortal, stage, photo)
 
     assert (failed.category, failed.code) == (Category.RESOURCE, "decoder-died")
     assert how in failed.message
-    assert one.restarts == {"decoder-died": 1}
-    assert (await seen(one, photo)).process != before.process
+    assert mortal.restarts == {"decoder-died": 1}
+    assert (await seen(mortal, photo)).process != before.process
 
 
-async def test_a_child_that_hangs_is_killed_and_replaced(one: DecoderPool, photo: Path) -> None:
-    before = await seen(one, photo)
+async def test_a_child_that_hangs_is_killed_and_replaced(mortal: DecoderPool, photo: Path) -> None:
+    before = await seen(mortal, photo)
 
-    failed = await failure(one, "hang", photo, timeout_s=0.2)
+    failed = await failure(mortal, "hang", photo, timeout_s=0.2)
 
     assert (failed.category, failed.code) == (Category.RESOURCE, "decode-timeout")
     assert not Path(f"/proc/{before.process}").exists()
-    assert one.restarts == {"decode-timeout": 1}
-    assert (await seen(one, photo)).process != before.process
+    assert mortal.restarts == {"decode-timeout": 1}
+    assert (await seen(mortal, photo)).process != before.process
 
 
-async def test_tasks_that_wait_for_a_killed_child_continue(one: DecoderPool, photo: Path) -> None:
+async def test_tasks_that_wait_for_a_killed_child_continue(
+    mortal: DecoderPool, photo: Path
+) -> None:
     failures: list[str] = []
     found: list[Seen] = []
 
     async def hang() -> None:
-        failures.append((await failure(one, "hang", photo, timeout_s=0.3)).code)
+        failures.append((await failure(mortal, "hang", photo, timeout_s=0.3)).code)
 
     async def look() -> None:
-        found.append(await seen(one, photo))
+        found.append(await seen(mortal, photo))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hang)
-        await until(lambda: one.busy == 1)
+        await until(lambda: mortal.busy == 1)
         for _ in range(3):
             tasks.start_soon(look)
 
@@ -188,11 +135,10 @@ async def test_tasks_that_wait_for_a_killed_child_continue(one: DecoderPool, pho
     assert len(found) == 3
 
 
-async def test_a_hanging_photo_does_not_hold_up_the_others(pool: DecoderPool, photo: Path) -> None:
-    await seen(pool, photo)
-
+async def test_a_hanging_photo_does_not_hold_up_the_others(photo: Path) -> None:
     tasks = anyio.create_task_group()
-    async with tasks:
+    async with DecoderPool(count=2, registry=REGISTRY) as pool, tasks:
+        await seen(pool, photo)
         tasks.start_soon(run, pool, "hang", photo)
         await until(lambda: pool.busy == 1)
 
@@ -310,28 +256,28 @@ async def test_a_large_rendition_arrives_whole(one: DecoderPool, photo: Path) ->
     assert len(output.renditions[0].data) == 3_000_000
 
 
-async def test_a_cancelled_task_that_waits_is_removed(one: DecoderPool, photo: Path) -> None:
+async def test_a_cancelled_task_that_waits_is_removed(mortal: DecoderPool, photo: Path) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(failure, one, "hang", photo)
-        await until(lambda: one.busy == 1)
-        tasks.start_soon(run, one, "look", photo)
-        await until(lambda: one.waiting == 1)
+        tasks.start_soon(failure, mortal, "hang", photo)
+        await until(lambda: mortal.busy == 1)
+        tasks.start_soon(run, mortal, "look", photo)
+        await until(lambda: mortal.waiting == 1)
 
         tasks.cancel_scope.cancel()
 
-    assert one.waiting == 0
+    assert mortal.waiting == 0
 
 
 async def test_cancelling_a_running_task_leaves_the_pool_usable(
-    one: DecoderPool, photo: Path
+    mortal: DecoderPool, photo: Path
 ) -> None:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: run(one, "hang", photo, timeout_s=0.3))
-        await until(lambda: one.busy == 1)
+        tasks.start_soon(lambda: run(mortal, "hang", photo, timeout_s=0.3))
+        await until(lambda: mortal.busy == 1)
         tasks.cancel_scope.cancel()
 
-    assert (await seen(one, photo)).width == 200
-    assert one.restarts == {"decode-timeout": 1}
+    assert (await seen(mortal, photo)).width == 200
+    assert mortal.restarts == {"decode-timeout": 1}
 
 
 async def test_closing_the_pool_fails_unfinished_tasks(photo: Path) -> None:
@@ -348,69 +294,3 @@ async def test_closing_the_pool_fails_unfinished_tasks(photo: Path) -> None:
     await expect_failure("look")
 
     assert codes == ["decoders-stopped"] * 3
-
-
-async def test_children_cannot_see_the_workers_secrets(
-    photo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PHOTOLOG_S3_SECRET_KEY", "hidden")
-
-    async with DecoderPool(count=1, registry=REGISTRY) as pool:
-        environment = (await failure(pool, "tell_environment", photo)).message.split()
-
-    assert environment == []
-
-
-async def test_children_ignore_ctrl_c_and_stop_signals(one: DecoderPool, photo: Path) -> None:
-    child = (await seen(one, photo)).process
-
-    os.kill(child, signal.SIGINT)
-    os.kill(child, signal.SIGTERM)
-
-    assert (await seen(one, photo)).process == child
-
-
-def test_children_end_with_a_worker_that_is_killed() -> None:
-    program = """
-import anyio
-from handlers.decoder.pool import DecoderPool
-
-async def main():
-    async with DecoderPool(count=1):
-        print("ready", flush=True)
-        await anyio.sleep_forever()
-
-anyio.run(main)
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
-    ) as worker:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "ready\n"
-        (child,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
-
-        worker.kill()
-
-    deadline = time.monotonic() + 10
-    while is_alive(child) and time.monotonic() < deadline:
-        os.sched_yield()
-    assert not is_alive(child)
-
-
-def is_alive(process: str) -> bool:
-    """Return whether the process runs; a zombie, which waits for its new parent, does not."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
-async def test_decoders_run_at_a_lower_priority_than_the_worker(
-    one: DecoderPool, photo: Path
-) -> None:
-    output = await one.run(stage="look", affinity="a", source=photo, timeout_s=9)
-
-    seen = cast("Seen", output.result)
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
-    assert os.getpriority(os.PRIO_PROCESS, seen.process) == min(ours + NICENESS, 19)

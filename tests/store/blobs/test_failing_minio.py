@@ -244,6 +244,14 @@ async def test_a_full_server_can_be_read_and_accepts_blobs_once_it_has_room(
         assert inside(server) == [OTHER]
 
 
+@pytest.fixture(scope="module")
+def in_a_region(server_folder: Path) -> Generator[MinioServer]:
+    folder = server_folder / "in-a-region"
+    folder.mkdir()
+    with MinioServer(folder, MINIO_SITE_REGION="us-east-1") as server:
+        yield server
+
+
 @pytest.mark.parametrize(
     ("wrong", "setting"),
     [
@@ -254,13 +262,12 @@ async def test_a_full_server_can_be_read_and_accepts_blobs_once_it_has_room(
     ],
 )
 async def test_the_error_names_the_wrong_setting(
-    own_folder: Path, tmp_path: Path, wrong: dict[str, str], setting: str
+    in_a_region: MinioServer, tmp_path: Path, wrong: dict[str, str], setting: str
 ) -> None:
-    with MinioServer(own_folder, MINIO_SITE_REGION="us-east-1") as running:
-        server = msgspec.structs.replace(bucket_of(running.url, "photos"), **wrong)
-        async with opened(server, tmp_path, prepare=False) as blobs:
-            with pytest.raises(Denied) as denied:
-                await blobs.prepare()
+    server = msgspec.structs.replace(bucket_of(in_a_region.url, "photos"), **wrong)
+    async with opened(server, tmp_path, prepare=False) as blobs:
+        with pytest.raises(Denied) as denied:
+            await blobs.prepare()
 
     assert denied.value.setting == setting
 

@@ -34,14 +34,17 @@ from tests.conftest import CONTEXT
 from tests.ports import free_port
 from tests.proxies import Proxy, proxied
 from tests.replies import exchanging
-from tests.servers import valkey
+from tests.servers import LONG, valkey
 from tests.store.commands import upload
 
 DEADLINE_S = 30.0
 TASKS = 40
 ROUNDS = 10
-FAULTS = 300
-"""How many replies are garbled in one run."""
+FAULTS = 3_000 if LONG else 300
+"""How many operations see garbled replies in one run."""
+
+SILENCES = FAULTS // 30
+"""How many replies are truncated and never continued: each costs a time-out."""
 
 STAGES = (ROOT, ERASURE)
 
@@ -52,10 +55,11 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
-@pytest.fixture
-def port(own_folder: Path) -> Generator[int]:
-    port = free_port()
-    with valkey(own_folder, "--port", str(port), "--bind", "127.0.0.1"):
+@pytest.fixture(scope="module")
+def port(server_folder: Path) -> Generator[int]:
+    port, folder = free_port(), server_folder / "connections"
+    folder.mkdir()
+    with valkey(folder, "--port", str(port), "--bind", "127.0.0.1"):
         yield port
 
 
@@ -150,9 +154,10 @@ def spoiling(seed: int) -> Callable[[bytes], bytes | None]:
     """Drops and truncates replies, and replaces them with bytes that are not the protocol."""
     chance = random.Random(seed)
     silent = False
+    silences = SILENCES
 
     def spoil(data: bytes) -> bytes | None:
-        nonlocal silent
+        nonlocal silent, silences
         if silent:  # the rest of a truncated reply never comes, then the connection ends
             silent = False
             return None
@@ -160,8 +165,9 @@ def spoiling(seed: int) -> Callable[[bytes], bytes | None]:
         match chance.randrange(8):
             case 0:
                 return None
-            case 1:
+            case 1 if silences:
                 silent = True
+                silences -= 1
                 return data[:at] or None
             case 2:  # no valid reply begins with this
                 return bytes([chance.randrange(0x80, 0x100)]) + data[1:]

@@ -33,7 +33,12 @@ async def pair(own_folder: Path) -> AsyncGenerator[tuple[Client, Client]]:
     with ExitStack() as servers:
         urls: list[str] = []
         for folder, options in zip(
-            folders, (("--port", str(port)), ("--replicaof", f"127.0.0.1 {port}")), strict=True
+            folders,
+            (
+                ("--port", str(port), "--repl-diskless-sync-delay", "0"),
+                ("--replicaof", f"127.0.0.1 {port}"),
+            ),
+            strict=True,
         ):
             folder.mkdir()
             urls.append(servers.enter_context(valkey(folder, *options)))
