@@ -21,7 +21,8 @@ import msgspec
 
 from domain.clients.revocations import Revocations
 from gateway.access.cookies import check_cookie_use, session_cookie
-from gateway.http.auth import AuthError, Connection, Principal, Role, Tokens, bearer
+from gateway.http.auth import AuthError, Principal, Role, Tokens
+from gateway.http.bearer import Connection, bearer
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused
 from store.background import Background

@@ -7,7 +7,7 @@ from litestar.middleware.authentication import (
 from litestar.types import ASGIApp
 
 from gateway.access.access import Access
-from gateway.http.auth import Connection
+from gateway.http.bearer import Connection
 
 
 class Authentication(AbstractAuthenticationMiddleware):

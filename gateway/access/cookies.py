@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from litestar.datastructures import Cookie
 
-from gateway.http.auth import Connection, Forbidden
+from gateway.http.auth import Forbidden
+from gateway.http.bearer import Connection
 from gateway.http.peer import is_secure
 
 COOKIE = "photolog_session"

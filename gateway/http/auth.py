@@ -3,6 +3,9 @@
 A token is a JWT (RFC 7519) signed with HMAC-SHA256. It is sent in ``Authorization: Bearer``, never
 in a URL, which logs and browser histories keep. A browser has a session instead, see
 ``gateway.access.access`` and ``gateway.access.cookies``.
+
+The command line issues tokens too. So this imports neither Litestar nor the Redis client, which
+would double the time that a command takes to start.
 """
 
 import enum
@@ -18,11 +21,10 @@ from typing import Annotated, Any
 
 import jwt
 import msgspec
-from litestar.connection import ASGIConnection
 
 from domain.clients.revocations import CLOCK_LEEWAY
 from domain.pipeline.stages import lane
-from store.clients.credentials import Held
+from store.clients.held import Held
 
 ISSUER = "photolog"
 LEEWAY_S = CLOCK_LEEWAY.total_seconds()
@@ -41,8 +43,6 @@ NOT_VERIFIED = "The token is malformed, or this gateway did not sign it."
 
 SCOPES = frozenset({PRIORITY_HIGH})
 """Rights that a token can have in addition to its role; operators need no scopes."""
-
-Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Role(enum.StrEnum):
@@ -277,12 +277,6 @@ def _time(moment: float) -> str:
         return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         return f"{moment:g}"
-
-
-def bearer(connection: Connection) -> str | None:
-    """Return the token of the ``Authorization`` header; None without one."""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 def writer(principal: Principal) -> Principal:

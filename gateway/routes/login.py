@@ -17,7 +17,8 @@ from msgspec import Meta
 from gateway.access.access import Access
 from gateway.access.cookies import check_cookie_use, check_origin, new_cookie, session_cookie
 from gateway.dependencies import Asked, Dependencies
-from gateway.http.auth import AuthError, Forbidden, Principal, Role, bearer, seconds_left
+from gateway.http.auth import AuthError, Forbidden, Principal, Role, seconds_left
+from gateway.http.bearer import bearer
 from gateway.http.problems import problems
 from gateway.http.query_guards import bodiless, only
 from gateway.limits.throttling import Throttle

@@ -14,7 +14,6 @@ from ops.errors import UserError
 from ops.event_format import say
 from ops.process.invocation import program
 from ops.runtime.supervisor import up
-from ops.runtime.tokens import LOCAL_CLIENT
 from ops.telemetry import logs
 
 
@@ -41,6 +40,7 @@ def _link(settings: Settings, url: str) -> str | None:
     """Return a sign-in link. Only a terminal gets one: a journal would keep it."""
     from ops.client.client import find  # noqa: PLC0415 # an HTTP client only where it is used
     from ops.client.links import make_link  # noqa: PLC0415
+    from ops.runtime.tokens import LOCAL_CLIENT  # noqa: PLC0415
 
     server = find(settings, url=url, token=None, client_id=LOCAL_CLIENT, role="client")
     try:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from store.clients.held import Held
 from store.errors import WrongType
 from store.log.log import Log
 from store.redis.connection import translated
@@ -51,13 +52,6 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str | None = None
     issued: float
     expires: float
-
-
-class Held(msgspec.Struct, frozen=True):
-    """The place of a credential in Redis; it does not allow anyone to sign in."""
-
-    partition: int
-    digest: str
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

@@ -5,10 +5,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from ops.cli.main import main
 from tests.ops.systems import System
+
+ONE_DECODER = {"decoders": "1"}
+"""Starting a decoder takes as long as starting the rest of its worker."""
 
 
 @pytest.fixture(autouse=True)
@@ -28,20 +29,28 @@ def data() -> Generator[Path]:
 @pytest.fixture
 def system(data: Path) -> Generator[System]:
     """A ready system for one test, which may do anything to it."""
-    with System(data) as started:
+    with System(data, settings=ONE_DECODER) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def shared_system() -> Generator[System]:
+    """A ready system for all tests of this process, which use clients or photos of their own.
+
+    They leave it running as they found it: no stage is stopped, no file is missing.
+    """
+    yield from _started()
 
 
 @pytest.fixture(scope="module")
-def shared_system() -> Generator[System]:
+def module_system() -> Generator[System]:
     """A ready system for all tests of a file, which leave it running."""
+    yield from _started()
+
+
+def _started() -> Generator[System]:
     with (
         tempfile.TemporaryDirectory(prefix="photolog-") as folder,
-        System(Path(folder, "data")) as started,
+        System(Path(folder, "data"), settings=ONE_DECODER) as started,
     ):
         yield started
-
-
-def run(*arguments: str, said: str | None = None, **environment: str) -> Result:
-    """Run a command of ``photolog`` in this process; ``said`` is its standard input."""
-    return CliRunner(env=environment).invoke(main, arguments, input=said)

@@ -1,20 +1,28 @@
 """Run ``photolog up`` in its own processes, and watch them from outside."""
 
+import asyncio
 import io
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from click.testing import CliRunner, Result
 from PIL import Image
 
+from handlers.parent_death import bound_to_parent
+from ops.cli.main import main
 from ops.config.settings import Settings
+from ops.process.embedded_valkey import Valkey
+from ops.process.lock import locked
 from ops.runtime.tokens import LOCAL_CLIENT, mint
 
 DEADLINE_S = 30.0
@@ -32,8 +40,13 @@ def wait_until(condition: Callable[[], object], what: str, patience_s: float = D
         time.sleep(0.02)
 
 
+def run(*arguments: str, said: str | None = None, **environment: str) -> Result:
+    """Run a command of ``photolog`` in this process; ``said`` is its standard input."""
+    return CliRunner(env=environment).invoke(main, arguments, input=said, catch_exceptions=False)
+
+
 def photolog(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
+    """Run a command in a process of its own to its end."""
     return subprocess.run(
         [*PHOTOLOG, *arguments], capture_output=True, text=True, timeout=DEADLINE_S
     )
@@ -46,11 +59,40 @@ def jpeg(size: tuple[int, int] = (320, 240)) -> bytes:
     return buffer.getvalue()
 
 
-class System:
+class DataFolder:
+    """A data folder for commands."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def photolog(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command on the data folder, in this process, which saves a second of imports."""
+        words = (command, "--data", str(self.data), *arguments)
+        done = run(*words)
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+
+@contextmanager
+def serving_log(data: Path) -> Generator[DataFolder]:
+    """Serve the log of a data folder and hold its lock, as a system whose roles have all ended."""
+    valkey = Valkey(data / "valkey")
+    with locked(data):
+        process = subprocess.Popen(bound_to_parent(valkey.prepare()))
+        try:
+            wait_until(lambda: asyncio.run(valkey.state()) == "ready", "the log is served")
+            yield DataFolder(data)
+        finally:
+            process.kill()
+            process.wait()
+            valkey.clean()
+
+
+class System(DataFolder):
     """A system that is ready when the block begins and has ended when the block ends.
 
     Its output is kept in the folder ``notes``, by default beside its data. ``under`` is the command
-    line of a program that runs it.
+    line of a program that runs it. ``settings`` maps the names of settings to their values, and is
+    added to those of the environment.
     """
 
     def __init__(
@@ -60,13 +102,16 @@ class System:
         under: Sequence[str] = (),
         notes: Path | None = None,
         patience_s: float = DEADLINE_S,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
-        self.data = data
+        super().__init__(data)
         self._notes = notes or data.parent
         self.log = self._notes / "up.log"
         self._under = under
         self._patience_s = patience_s
         self._options = options
+        given = settings or {}
+        self._settings = {f"PHOTOLOG_{name.upper()}": value for name, value in given.items()}
 
     def __enter__(self) -> Self:
         try:
@@ -100,6 +145,7 @@ class System:
                 ],
                 stdout=out,
                 stderr=log,
+                env=os.environ | self._settings,
             )
         self._pids = {self.process.pid}
         wait_until(
@@ -140,10 +186,6 @@ class System:
         """Return the header of the client that the command line acts as."""
         token = mint(Settings(data=str(self.data)), LOCAL_CLIENT, "client", TOKEN_S)
         return {"Authorization": f"Bearer {token}"}
-
-    def photolog(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command on the data folder."""
-        return photolog(command, "--data", str(self.data), *arguments)
 
 
 def _is(role: str, words: list[str]) -> bool:

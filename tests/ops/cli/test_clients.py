@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from click.testing import Result
 
 from ops.cli.upload import FEW
 from ops.client.client import Problem
-from tests.ops.conftest import run
-from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, run, wait_until
+from tests.servers import valkey
 
 
 @pytest.mark.parametrize(
@@ -195,13 +196,16 @@ def test_uploads_survive_a_gateway_that_is_killed(shared_system: System, tmp_pat
     assert len({line["photoId"] for line in lines}) == 30
 
 
-def test_upload_shows_why_it_waits_and_gives_up_in_time(system: System, folder: Path) -> None:
-    valkey = system.pid_of("valkey") or 0
-    os.kill(valkey, signal.SIGSTOP)
+def test_upload_shows_why_it_waits_and_gives_up_in_time(
+    data: Path, own_folder: Path, folder: Path
+) -> None:
+    with ExitStack() as redis:
+        url = redis.enter_context(valkey(own_folder))
+        with System(data, "--workers", "0", settings={"redis_url": url}) as system:
+            redis.close()
 
-    shown = _photolog(system, "upload", "--wait-timeout", "3", str(folder / "a.jpg"))
+            shown = _photolog(system, "upload", "--wait-timeout", "3", str(folder / "a.jpg"))
 
-    os.kill(valkey, signal.SIGCONT)
     assert shown.exit_code == 1
     assert re.search(r"^waiting: .+ \(log-unavailable\)$", shown.stderr, re.MULTILINE), shown.stderr
     assert shown.stdout == "1 failed\n"

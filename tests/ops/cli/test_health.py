@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.ops.conftest import run
+from tests.ops.systems import run
 
 OWN_LIMITS = "decoders set their own memory limits (the worker lacks CAP_SYS_RESOURCE)"
 WORKERS_USER = "decoders run as the worker's user (the worker is not root)"

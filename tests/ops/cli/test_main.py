@@ -12,7 +12,7 @@ from ops.config.settings import Settings, variable_of
 from ops.errors import UserError
 from ops.process.lock import locked
 from ops.runtime.tokens import LOCAL_CLIENT
-from tests.ops.conftest import run
+from tests.ops.systems import run
 
 SECRET = "a secret for these tests, long enough"
 
@@ -28,6 +28,25 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
 
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
     assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("commands", "unneeded"),
+    [
+        ("up", {"litestar", "redis", "httpx", "jwt", "PIL", "apsw"}),
+        ("upload photos watch queues dead_letters token tokens health", {"litestar", "redis"}),
+        ("gateway worker projector verify reconcile", {"litestar"}),
+    ],
+)
+def test_a_command_imports_nothing_heavy_that_it_does_not_need(
+    commands: str, unneeded: set[str]
+) -> None:
+    modules = [f"ops.cli.{name}" for name in commands.split()]
+    code = f"import sys, {', '.join(modules)}; print(sorted({unneeded!r} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.stdout == "[]\n", done.stderr
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -18,9 +18,8 @@ from click.testing import CliRunner, Result
 
 from ops.cli.main import main
 from store.log.position import Position
-from tests.ops.conftest import run
 from tests.ops.observer import Observer
-from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, photolog, run, wait_until
 
 HEEDED_S = 1.0
 """Within this time, workers follow a command."""
@@ -39,6 +38,12 @@ def _json(system: System, *arguments: str) -> Any:
     done = _photolog(system, *arguments, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def shared_system(module_system: System) -> System:
+    """A system for these tests alone, which stop stages and count all waiting tasks."""
+    return module_system
 
 
 @pytest.fixture
@@ -204,8 +209,8 @@ def test_two_operators_who_retry_concurrently_start_each_job_once(
     photos = cancelled(10)
 
     with ThreadPoolExecutor(2) as operators:
-        command = ("dead-letters", "retry", "--owner", "local")
-        futures = [operators.submit(shared_system.photolog, *command) for _ in range(2)]
+        command = ("dead-letters", "retry", "--data", str(shared_system.data), "--owner", "local")
+        futures = [operators.submit(photolog, *command) for _ in range(2)]
         answers = [future.result() for future in futures]
 
     assert [each.returncode for each in answers] == [0, 0], answers
@@ -439,14 +444,12 @@ def test_an_invalid_command_gets_an_error_of_one_line(
     assert "Traceback" not in shown.output
 
 
-def test_workers_follow_the_retry_strategy_of_the_settings(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PHOTOLOG_RETRY_DATA", "retryable=true attempts=2 base_s=0.1")
+def test_workers_follow_the_retry_strategy_of_the_settings(data: Path, tmp_path: Path) -> None:
+    strategy = "retryable=true attempts=2 base_s=0.1"
     picture = tmp_path / "broken.png"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"nonsense" * 20)
 
-    with System(data) as system:
+    with System(data, settings={"decoders": "1", "retry_data": strategy}) as system:
         _photolog(system, "upload", "--wait", str(picture))
         (letter,) = _dead(system)
 

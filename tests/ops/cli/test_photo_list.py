@@ -1,14 +1,17 @@
 """``photolog photos`` on a running system."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ops.cli import photos
-from tests.ops.conftest import run
-from tests.ops.systems import System, jpeg
+from tests.ops.systems import System, jpeg, run
+
+ALICE, BOB = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("alice", "bob"))
+"""Clients of these tests alone."""
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +22,10 @@ def ids(shared_system: System, tmp_path_factory: pytest.TempPathFactory) -> list
     for number in range(3):
         path = folder / f"{number}.jpg"
         path.write_bytes(jpeg())
-        found.append(upload(shared_system, "alice", path))
+        found.append(upload(shared_system, ALICE, path))
     torn = folder / "torn.jpg"
     torn.write_bytes(jpeg()[:40])
-    upload(shared_system, "bob", torn)
+    upload(shared_system, BOB, torn)
     return found
 
 
@@ -42,16 +45,16 @@ def test_all_pages_of_a_clients_photos_are_listed_newest_first(
 ) -> None:
     monkeypatch.setattr(photos, "PAGE", 2)
 
-    found = listed(shared_system, "--client", "alice")
-    told = run("photos", "--data", str(shared_system.data), "--client", "alice")
+    found = listed(shared_system, "--client", ALICE)
+    told = run("photos", "--data", str(shared_system.data), "--client", ALICE)
 
     assert [each["photoId"] for each in found] == ids[::-1]
     headings, *lines = told.stdout.splitlines()
     assert headings.split() == ["Photo", "Status", "Uploaded", "(UTC)", "Client", "Name"]
     assert [line.split()[0] for line in lines] == ids[::-1]
     assert lines[0].split()[1] == "completed"
-    assert lines[0].split()[4:] == ["alice", "2.jpg"]
-    assert {line.index("alice") for line in lines} == {headings.index("Client")}
+    assert lines[0].split()[4:] == [ALICE, "2.jpg"]
+    assert {line.index(ALICE) for line in lines} == {headings.index("Client")}
 
 
 def test_operators_and_auditors_see_the_photos_of_all_clients(
@@ -59,15 +62,18 @@ def test_operators_and_auditors_see_the_photos_of_all_clients(
 ) -> None:
     for role in ("operator", "auditor"):
         everything = listed(shared_system, "--role", role)
-        of_alice = listed(shared_system, "--role", role, "--owner", "alice")
+        of_alice = listed(shared_system, "--role", role, "--owner", ALICE)
 
-        assert len(everything) == len(ids) + 1
+        assert {each["photoId"] for each in everything if each["clientId"] == ALICE} == set(ids)
+        assert BOB in {each["clientId"] for each in everything}
         assert [each["photoId"] for each in of_alice] == ids[::-1]
 
 
 def test_photos_are_listed_by_their_status(shared_system: System, ids: list[str]) -> None:
     failed = listed(shared_system, "--role", "auditor", "--status", "failed")
-    none = run("photos", "--data", str(shared_system.data), "--status", "failed")
+    of_alice = ("--client", ALICE, "--status", "failed")
+    none = run("photos", "--data", str(shared_system.data), *of_alice)
 
-    assert [each["originalFilename"] for each in failed] == ["torn.jpg"]
+    assert {each["processingStatus"] for each in failed} == {"failed"}
+    assert [each["originalFilename"] for each in failed if each["clientId"] == BOB] == ["torn.jpg"]
     assert none.stdout == "There are no such photos.\n"

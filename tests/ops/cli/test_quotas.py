@@ -6,8 +6,7 @@ from typing import Any
 
 from click.testing import Result
 
-from tests.ops.conftest import run
-from tests.ops.systems import System
+from tests.ops.systems import System, run
 
 NAMES = ("photos", "bytes", "jobs", "uploads", "idempotencyKeys")
 

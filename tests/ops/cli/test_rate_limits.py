@@ -1,6 +1,5 @@
 """The command line under rate limits: it waits as long as the server asks, then retries."""
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -10,18 +9,14 @@ import pytest
 from tests.ops.systems import System, jpeg
 
 COUNT = 8
-LIMITS = {"PHOTOLOG_RATE_UPLOADS": "3/3s", "PHOTOLOG_RATE_REQUESTS": "auditor=4/4s"}
 
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Generator[System]:
-    os.environ.update(LIMITS)
-    try:
-        with System(tmp_path_factory.mktemp("limited") / "data") as started:
-            yield started
-    finally:
-        for name in LIMITS:
-            del os.environ[name]
+    data = tmp_path_factory.mktemp("limited") / "data"
+    limits = {"rate_uploads": "3/3s", "rate_requests": "auditor=4/4s"}
+    with System(data, settings={"decoders": "1"} | limits) as started:
+        yield started
 
 
 def test_an_upload_of_many_files_waits_and_completes(limited: System, tmp_path: Path) -> None:

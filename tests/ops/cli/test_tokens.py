@@ -12,15 +12,15 @@ import pytest
 
 from gateway.access.cookies import COOKIE
 from ops.runtime.signing_keys import read
-from tests.ops.conftest import run
-from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, wait_until
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, run, wait_until
 
 SECRET = "a secret of the tests, long enough"
 
 
 def status(system: System, token: str) -> int:
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.get(f"{system.url}/api/photos", headers=headers).status_code
+    answer = httpx.get(f"{system.url}/api/photos", headers=headers, timeout=DEADLINE_S)
+    return answer.status_code
 
 
 def token(system: System, *arguments: str) -> str:

@@ -1,86 +1,22 @@
 """The chains of a log that was tampered with, on a real server."""
 
 import hashlib
-import json
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, cast
-
-import anyio
-import msgspec
-import pytest
 
 from domain.clients.quotas import ChangeQuota, OwnQuota
 from domain.clients.revocations import RevokeAccess
-from domain.photo.commands import DeletePhoto, StartProcessing
+from domain.photo.commands import DeletePhoto
 from domain.photo.events import EVENT_TYPES, FIRST_PREV
 from domain.pipeline.control import LimitStage, PauseStage, RaiseAlert, RecordCancelled, ResumeStage
 from domain.pipeline.control_events import Limit
 from domain.pipeline.failures import Category
 from domain.system_events import SystemData
-from ops.config.settings import Settings
 from ops.maintenance.audit import Audit, audit
-from ops.runtime.wiring import open_log
 from store.log.control import ControlLog
 from store.log.log import Log
 from store.log.position import Position
-from store.redis.connection import connect
 from tests.conftest import CONTEXT
-from tests.ops.conftest import run
-from tests.store.commands import completed, upload
-
-Fields = dict[bytes, bytes]
-Entries = list[tuple[str, Fields]]
-OnLog = Callable[[Callable[[Log], Awaitable[Any]]], Any]
-
-
-async def photo(log: Log) -> str:
-    """Record a photo with five events, and return its id."""
-    command = upload()
-    photo_id = command.photo_id
-    for each in (
-        command,
-        StartProcessing(photo_id=photo_id, job_id=command.job_id),
-        completed(command, "validation"),
-        completed(command, "metadata"),
-        DeletePhoto(photo_id=photo_id),
-    ):
-        await log.execute(each, client_id="alice", context=CONTEXT)
-    return photo_id
-
-
-async def stored(log: Log) -> Entries:
-    entries = cast("list[tuple[bytes, Fields]]", await log.redis.xrange(log.keys.log(0)))
-    return [(entry_id.decode(), fields) for entry_id, fields in entries]
-
-
-async def tamper(log: Log, change: Callable[[Entries], Entries]) -> None:
-    """Rewrite the stream with other entries, as anyone with access to the server can."""
-    entries = change(await stored(log))
-    await log.redis.delete(log.keys.log(0))
-    for entry_id, fields in entries:
-        await add(log, fields, entry_id)
-
-
-async def add(log: Log, fields: Fields, entry_id: str = "*", partition: int = 0) -> None:
-    await log.redis.xadd(log.keys.log(partition), dict(fields), id=entry_id)  # pyright: ignore[reportArgumentType] # bytes are taken
-
-
-def at(index: int, change: Callable[[Fields], Fields]) -> Callable[[Entries], Entries]:
-    """Return a change to one entry that keeps the others."""
-
-    def change_one(entries: Entries) -> Entries:
-        entry_id, fields = entries[index]
-        changed = list(entries)
-        changed[index] = (entry_id, change(fields))
-        return changed
-
-    return change_one
-
-
-def rewritten(fields: Fields, **metadata: Any) -> Fields:
-    event = msgspec.msgpack.decode(fields[b"b"])
-    event["metadata"] |= {"actor": "client:mallory"} | metadata
-    return fields | {b"b": msgspec.msgpack.encode(event)}
+from tests.ops.tampering import Entries, add, at, photo, rewritten, stored, tamper
+from tests.store.commands import upload
 
 
 def breaks_in(found: Audit) -> list[tuple[str, int, str]]:
@@ -311,103 +247,3 @@ async def test_an_empty_log_is_intact(log: Log) -> None:
 
     assert (found.photos, found.events, found.breaks) == (0, 0, [])
     assert found.positions == ["0:0-0"]
-
-
-async def clear(url: str) -> None:
-    redis = connect(url)
-    await redis.flushdb()  # pyright: ignore[reportUnknownMemberType] # types of the library
-    await redis.aclose()
-
-
-@pytest.fixture
-def whole(valkey_url: str) -> Generator[OnLog]:
-    """A log under the default prefix with one photo; calling the fixture changes the log."""
-
-    def with_log(do: Callable[[Log], Awaitable[Any]]) -> Any:
-        async def act() -> Any:
-            async with open_log(Settings(redis_url=valkey_url), create=True) as log:
-                return await do(log)
-
-        return anyio.run(act)
-
-    anyio.run(clear, valkey_url)
-    with_log(photo)
-    yield with_log
-    anyio.run(clear, valkey_url)
-
-
-def noted(valkey_url: str) -> tuple[str, ...]:
-    """The options that compare with the current log."""
-    found = json.loads(run("verify", "--json", PHOTOLOG_REDIS_URL=valkey_url).stdout)
-    return "--upto", found["positions"][0], "--anchor", found["anchor"]
-
-
-def test_the_command_compares_a_noted_anchor(whole: OnLog, valkey_url: str) -> None:
-    options = noted(valkey_url)
-    whole(photo)
-    same = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
-    whole(lambda log: tamper(log, at(4, rewritten)))
-
-    other = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
-    alone = run("verify", *options[2:], PHOTOLOG_REDIS_URL=valkey_url)
-    mistyped = run("verify", *options[:3], options[3][:-1], PHOTOLOG_REDIS_URL=valkey_url)
-
-    assert (same.exit_code, other.exit_code, alone.exit_code) == (0, 1, 2)
-    assert mistyped.exit_code == 2
-    assert "64 hexadecimal digits" in mistyped.stderr
-    assert same.stdout.startswith("1 photo, 5 events: all intact\nanchor ")
-    assert same.stdout.splitlines()[-1].startswith("matches the anchor noted up to 20")
-    assert "matches" not in other.stdout
-    assert other.stdout.endswith(f"\nnoted  {options[3]}: the log has changed since then\n")
-
-
-def test_the_command_has_no_anchor_for_a_position_that_is_lost(
-    whole: OnLog, valkey_url: str
-) -> None:
-    options = noted(valkey_url)
-    whole(lambda log: log.redis.xdel(log.keys.log(0), options[1].removeprefix("0:")))
-
-    told = run("verify", *options[:2], PHOTOLOG_REDIS_URL=valkey_url)
-
-    first, second = told.stdout.splitlines()
-    assert told.exit_code == 1
-    assert first.startswith(f"lost    {options[1]}: there is no event, ")
-    assert second == "1 photo, 4 events: events are missing"
-
-
-def test_the_command_names_a_foreign_entry_by_its_position(whole: OnLog, valkey_url: str) -> None:
-    entry = whole(lambda log: log.redis.xadd(log.keys.log(0), {"what": "ever"}))
-
-    told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
-
-    first, second, _ = told.stdout.splitlines()
-    assert first == f"broken  entry at 0:{entry.decode()}: it is not an event"
-    assert second == "1 photo, 5 events: 1 entry of no photo"
-
-
-@pytest.fixture
-def tampered(valkey_url: str) -> Generator[str]:
-    """The id of the photo of a log under the default prefix; one of its events was rewritten."""
-
-    async def arrange() -> str:
-        async with open_log(Settings(redis_url=valkey_url), create=True) as log:
-            photo_id = await photo(log)
-            await tamper(log, at(1, rewritten))
-            return photo_id
-
-    anyio.run(clear, valkey_url)
-    yield anyio.run(arrange)
-    anyio.run(clear, valkey_url)
-
-
-def test_the_command_names_each_break_with_status_1(tampered: str, valkey_url: str) -> None:
-    told = run("verify", PHOTOLOG_REDIS_URL=valkey_url)
-    as_json = run("verify", "--json", PHOTOLOG_REDIS_URL=valkey_url)
-
-    first, second, third = told.stdout.splitlines()
-    assert (told.exit_code, as_json.exit_code) == (1, 1)
-    assert first.startswith(f"broken  {tampered}  version 3 at 0:")
-    assert second == "1 photo, 5 events: 1 broken"
-    report = json.loads(as_json.stdout)
-    assert third == f"anchor {report['anchor']}  up to {report['positions'][0]}"
-    assert report["breaks"][0]["chain"] == tampered

@@ -19,6 +19,9 @@ from tests.ops.systems import DEADLINE_S, System, jpeg
 
 START = "systemctl start photolog\n"
 
+PAUSE_S = 0.2
+"""Between two uploads during the backup: they shall not take its processor."""
+
 AUDIT = """\
 set -- $(grep '^anchor ' "$BACKUP/anchor")
 photolog verify --data "$BACKUP" --anchor "$2" --upto "$5"
@@ -29,13 +32,13 @@ def test_a_backup_of_a_running_system_is_restored_completely(
     system: System, tmp_path: Path
 ) -> None:
     backup, restored = tmp_path / "backup", system.data.parent / "restored"
-    photo_ids = [upload(system) for _ in range(3)]
-    later: list[str] = []
+    login = system.login()
+    photo_ids = [upload(system, login) for _ in range(3)]
     enough = threading.Event()
 
     def go_on() -> None:
-        while not enough.is_set():
-            later.append(upload(system))
+        while not enough.wait(PAUSE_S):
+            upload(system, login)
 
     busy = threading.Thread(target=go_on)
     busy.start()
@@ -55,14 +58,14 @@ def test_a_backup_of_a_running_system_is_restored_completely(
     done = run(copy, data=restored, backup=backup)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (restored / "read-model").exists()
-    with System(restored) as again:
+    with System(restored, settings={"decoders": "1"}) as again:
         done = run(check, data=restored, backup=backup)
         assert done.returncode == 0, done.stdout + done.stderr
         anchor = (backup / "anchor").read_text().splitlines()[-1]
         assert re.fullmatch(r"anchor [0-9a-f]{64}  up to 0:\d+-\d+", anchor)
         assert f"\n{anchor}\n" in done.stdout
         assert " 0 of them missing" in done.stdout
-        with client(again) as http:
+        with client(again, again.login()) as http:
             for photo_id in photo_ids:
                 assert http.get(f"/api/photos/{photo_id}/original").is_success
 
@@ -71,17 +74,16 @@ def test_a_backup_of_a_running_system_is_restored_completely(
         assert run(check, data=restored, backup=backup).returncode != 0
 
 
-def upload(system: System) -> str:
+def upload(system: System, login: dict[str, str]) -> str:
     """Upload a photo, and return its id."""
-    with client(system) as http:
+    with client(system, login) as http:
         answer = http.post("/api/photos/upload", files={"file": ("a.jpg", jpeg())})
     assert answer.status_code == 201, answer.text
     return answer.json()["photoId"]
 
 
-def client(system: System) -> httpx.Client:
-    """Return an HTTP client signed in as the client of the command line."""
-    return httpx.Client(base_url=system.url, headers=system.login(), timeout=DEADLINE_S)
+def client(system: System, login: dict[str, str]) -> httpx.Client:
+    return httpx.Client(base_url=system.url, headers=login, timeout=DEADLINE_S)
 
 
 def rewrite(system: System) -> None:

@@ -13,8 +13,7 @@ from store.blobs.folder import FolderBlobs
 from store.log.log import Log
 from store.redis.connection import connect
 from tests.conftest import CONTEXT
-from tests.ops.conftest import run
-from tests.ops.systems import System, jpeg, photolog
+from tests.ops.systems import System, jpeg, photolog, run
 from tests.servers import url_in, valkey
 from tests.store.commands import upload
 

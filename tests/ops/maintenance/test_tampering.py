@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -16,16 +18,39 @@ from ops.maintenance.copied_log import FILES
 from ops.process.embedded_valkey import url_in
 from store.keys import DEFAULT_PREFIX, Keys
 from store.redis.connection import connect
-from tests.ops.systems import System, jpeg, photolog
+from tests.ops.systems import DataFolder, System, jpeg, photolog, serving_log
+
+
+@pytest.fixture(scope="module")
+def processed() -> Generator[tuple[Path, str]]:
+    """The data folder of a system that has ended, and the id of the photo it has processed."""
+    with tempfile.TemporaryDirectory(prefix="photolog-") as folder:
+        path = Path(folder, "a.jpg")
+        path.write_bytes(jpeg())
+        with System(Path(folder, "data"), settings={"decoders": "1"}) as system:
+            told = system.photolog("upload", "--wait", str(path))
+            assert system.stop() == 0
+        yield system.data, told.stdout.split()[0]
 
 
 @pytest.fixture
-def photo(system: System, tmp_path: Path) -> str:
-    """The id of a processed photo."""
-    path = tmp_path / "a.jpg"
-    path.write_bytes(jpeg())
-    told = system.photolog("upload", "--wait", str(path))
-    return told.stdout.split()[0]
+def data(data: Path, processed: tuple[Path, str]) -> Path:
+    """A copy of that folder for one test."""
+    shutil.copytree(processed[0], data)
+    return data
+
+
+@pytest.fixture
+def photo(processed: tuple[Path, str]) -> str:
+    """The id of the photo in the folder."""
+    return processed[1]
+
+
+@pytest.fixture
+def folder(data: Path) -> Generator[DataFolder]:
+    """The folder, whose log is served while no role runs: these commands need none."""
+    with serving_log(data) as served:
+        yield served
 
 
 async def rewrite(url: str, number: int) -> str:
@@ -46,10 +71,12 @@ async def rewrite(url: str, number: int) -> str:
     return f"0:{entries[number][0].decode()}"
 
 
-def test_after_tampering_with_the_log_no_rebuild_is_recommended(system: System, photo: str) -> None:
-    position = asyncio.run(rewrite(url_in(system.data / "valkey"), 3))
+def test_after_tampering_with_the_log_no_rebuild_is_recommended(
+    folder: DataFolder, photo: str
+) -> None:
+    position = asyncio.run(rewrite(url_in(folder.data / "valkey"), 3))
 
-    told = system.photolog("projections", "verify")
+    told = folder.photolog("projections", "verify")
 
     assert told.returncode == 1
     assert f"\n  {position}\n" in told.stdout
@@ -57,21 +84,21 @@ def test_after_tampering_with_the_log_no_rebuild_is_recommended(system: System, 
     assert "projections rebuild" not in told.stdout
 
 
-def test_a_read_model_is_not_rebuilt_from_a_broken_log(system: System, photo: str) -> None:
-    folder = system.data / "read-model"
-    old = (folder / "current").read_text()
-    asyncio.run(rewrite(url_in(system.data / "valkey"), 3))
+def test_a_read_model_is_not_rebuilt_from_a_broken_log(folder: DataFolder, photo: str) -> None:
+    models = folder.data / "read-model"
+    old = (models / "current").read_text()
+    asyncio.run(rewrite(url_in(folder.data / "valkey"), 3))
 
-    refused = system.photolog("projections", "rebuild")
-    stayed = (folder / "current").read_text()
-    forced = system.photolog("projections", "rebuild", "--force")
-    listed = system.photolog("projections", "list")
-    as_json = json.loads(system.photolog("projections", "list", "--json").stdout)
+    refused = folder.photolog("projections", "rebuild")
+    stayed = (models / "current").read_text()
+    forced = folder.photolog("projections", "rebuild", "--force")
+    listed = folder.photolog("projections", "list")
+    as_json = json.loads(folder.photolog("projections", "list", "--json").stdout)
 
     assert (refused.returncode, stayed) == (1, old)
     assert "the log is broken" in refused.stderr
     assert "`--force` rebuilds all the same" in refused.stderr
-    kept = folder / "kept" / old
+    kept = models / "kept" / old
     assert forced.returncode == 0
     assert f"the old generation is kept in {kept}" in forced.stdout
     assert f"kept {kept}, " in listed.stdout
@@ -82,25 +109,25 @@ def test_a_read_model_is_not_rebuilt_from_a_broken_log(system: System, photo: st
 
 
 def test_an_original_with_a_changed_byte_is_named(
-    system: System, photo: str, tmp_path: Path
+    folder: DataFolder, photo: str, tmp_path: Path
 ) -> None:
-    well = system.photolog("verify", "--originals")
-    [original] = (system.data / "blobs" / "originals").glob("*/*")
+    well = folder.photolog("verify", "--originals")
+    [original] = (folder.data / "blobs" / "originals").glob("*/*")
     altered = bytearray(original.read_bytes())
     altered[-3] ^= 1
     original.write_bytes(altered)
     copy = tmp_path / "copy"
-    shutil.copytree(system.data / "valkey" / FILES, copy / "valkey" / FILES)
-    shutil.copytree(system.data / "blobs" / "originals", copy / "blobs" / "originals")
+    shutil.copytree(folder.data / "valkey" / FILES, copy / "valkey" / FILES)
+    shutil.copytree(folder.data / "blobs" / "originals", copy / "blobs" / "originals")
     before = contents(copy)
 
-    chains = system.photolog("verify")
-    verified = system.photolog("verify", "--originals", photo)
-    as_json = json.loads(system.photolog("verify", "--originals", "--json").stdout)
+    chains = folder.photolog("verify")
+    verified = folder.photolog("verify", "--originals", photo)
+    as_json = json.loads(folder.photolog("verify", "--originals", "--json").stdout)
     copied = photolog("verify", "--originals", "--data", str(copy))
-    sizes = system.photolog("reconcile")
-    reconciled = system.photolog("reconcile", "--hash")
-    hashed = json.loads(system.photolog("reconcile", "--hash", "--json").stdout)["hashed"]
+    sizes = folder.photolog("reconcile")
+    reconciled = folder.photolog("reconcile", "--hash")
+    hashed = json.loads(folder.photolog("reconcile", "--hash", "--json").stdout)["hashed"]
 
     assert (well.returncode, chains.returncode, sizes.returncode) == (0, 0, 0)
     assert well.stdout.endswith(f"1 original, {len(altered):,} bytes: all as they were uploaded\n")
@@ -152,14 +179,14 @@ def test_reconcile_ends_with_status_1_until_nothing_is_found(
 
 
 def test_a_rebuild_reports_once_where_it_keeps_the_old_read_model(
-    system: System, photo: str
+    folder: DataFolder, photo: str
 ) -> None:
-    folder = system.data / "read-model"
-    with closing(sqlite3.connect(folder / (folder / "current").read_text().strip())) as db:
+    models = folder.data / "read-model"
+    with closing(sqlite3.connect(models / (models / "current").read_text().strip())) as db:
         db.execute("UPDATE history SET body = x'78'")
         db.commit()
 
-    told = system.photolog("projections", "rebuild")
+    told = folder.photolog("projections", "rebuild")
 
     assert f"{told.stdout}{told.stderr}".count("kept in") == 1
     assert "the old generation is kept in " in told.stdout
@@ -167,11 +194,11 @@ def test_a_rebuild_reports_once_where_it_keeps_the_old_read_model(
 
 
 def test_a_copy_is_audited_in_place_and_stays_unchanged(
-    system: System, photo: str, tmp_path: Path
+    folder: DataFolder, photo: str, tmp_path: Path
 ) -> None:
-    noted = json.loads(system.photolog("verify", "--json").stdout)
+    noted = json.loads(folder.photolog("verify", "--json").stdout)
     copy = tmp_path / "copy"
-    shutil.copytree(system.data / "valkey" / FILES, copy / "valkey" / FILES)
+    shutil.copytree(folder.data / "valkey" / FILES, copy / "valkey" / FILES)
     before = contents(copy)
     ends = ("--upto", noted["positions"][0], "--anchor", noted["anchor"])
 
@@ -192,15 +219,15 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_changed_rows_of_the_read_model_are_named(system: System, photo: str) -> None:
-    folder = system.data / "read-model"
-    with closing(sqlite3.connect(folder / (folder / "current").read_text().strip())) as db:
+def test_changed_rows_of_the_read_model_are_named(folder: DataFolder, photo: str) -> None:
+    models = folder.data / "read-model"
+    with closing(sqlite3.connect(models / (models / "current").read_text().strip())) as db:
         db.execute("UPDATE photos SET file_size = file_size + 1")
         db.commit()
 
-    told = system.photolog("projections", "verify")
-    system.photolog("projections", "rebuild")
-    mended = system.photolog("projections", "verify")
+    told = folder.photolog("projections", "verify")
+    folder.photolog("projections", "rebuild")
+    mended = folder.photolog("projections", "verify")
 
     assert told.returncode == 1
     assert f"differs: a fresh fold has 1\n  {photo}\n" in told.stdout

@@ -23,8 +23,7 @@ from ops.errors import UserError
 from ops.process.embedded_valkey import Valkey
 from ops.runtime import wiring
 from store.errors import Unavailable
-from tests.ops.conftest import run
-from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, wait_until
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, run, wait_until
 from tests.ports import free_port
 from tests.servers import valkey
 
@@ -235,11 +234,11 @@ def _answers(url: str) -> bool:
 
 
 def test_up_uses_an_external_redis_and_the_requested_number_of_workers(
-    data: Path, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+    data: Path, valkey_url: str
 ) -> None:
-    monkeypatch.setenv("PHOTOLOG_REDIS_URL", valkey_url)
-    monkeypatch.setenv("PHOTOLOG_DECODERS", "1")
-    with System(data, "--workers", "2") as system:
+    with System(
+        data, "--workers", "2", settings={"redis_url": valkey_url, "decoders": "1"}
+    ) as system:
         lines = [line for line in system.log.read_text().splitlines() if STARTING not in line]
         roles = {role: system.pid_of(role) for role in ("valkey", "worker-1", "worker-2")}
         assert system.stop() == 0

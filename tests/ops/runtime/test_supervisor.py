@@ -13,11 +13,17 @@ import httpx
 import pytest
 
 from ops.process.invocation import program
-from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, photolog, wait_until
+from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, photolog, run, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
 ROLES = ("valkey", "projector", "worker-1", "gateway")
+
+
+@pytest.fixture(scope="module")
+def shared_system(module_system: System) -> System:
+    """A system for these tests alone, which kill its processes and read its whole output."""
+    return module_system
 
 
 def _upload(system: System, picture: bytes) -> dict[str, str]:
@@ -77,7 +83,7 @@ def test_callers_wait_while_the_gateway_restarts(shared_system: System) -> None:
 def test_a_second_system_on_the_same_folder_names_the_process_of_the_first(
     shared_system: System,
 ) -> None:
-    second = shared_system.photolog("up", "--port", "0")
+    second = photolog("up", "--data", str(shared_system.data), "--port", "0")
 
     assert second.returncode == 1
     assert (
@@ -136,7 +142,7 @@ def test_everything_in_the_data_folder_belongs_to_its_user_alone(shared_system: 
 
 def test_a_killed_supervisor_ends_all_processes_and_nothing_is_lost(data: Path) -> None:
     picture = jpeg()
-    with System(data) as system:
+    with System(data, settings={"decoders": "1"}) as system:
         photo = _upload(system, picture)
         assert system.stop(signal.SIGKILL) == -signal.SIGKILL
         wait_until(lambda: not system.alive(), "all processes end")
@@ -166,22 +172,20 @@ def test_a_port_in_use_is_named_with_its_setting(data: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-        up = photolog("up", "--data", str(data), "--port", str(port))
+        up = run("up", "--data", str(data), "--port", str(port))
 
-    assert up.returncode == 1
+    assert up.exit_code == 1
     assert f"PHOTOLOG_PORT: port {port} of 127.0.0.1 is in use" in up.stderr
-    assert "Traceback" not in up.stderr
 
 
 def test_an_impossible_data_folder_is_named_with_its_setting(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
 
-    up = photolog("up", "--data", str(file / "data"), "--port", "0")
+    up = run("up", "--data", str(file / "data"), "--port", "0")
 
-    assert up.returncode == 1
+    assert up.exit_code == 1
     assert f"PHOTOLOG_DATA: cannot use the folder {file}/data" in up.stderr
-    assert "Traceback" not in up.stderr
 
 
 def test_a_damaged_log_ends_the_start_with_valkeys_message(data: Path) -> None:
@@ -203,11 +207,10 @@ def test_files_in_the_place_of_folders_end_the_start_with_a_reason(data: Path) -
     data.mkdir()
     (data / "blobs").write_text("")
 
-    up = photolog("up", "--data", str(data), "--port", "0")
+    up = run("up", "--data", str(data), "--port", "0")
 
-    assert up.returncode == 1
+    assert up.exit_code == 1
     assert f"cannot use the folder {data}/blobs" in up.stderr
-    assert "Traceback" not in up.stderr
 
 
 def test_metrics_ports_that_are_too_high_are_rejected_with_the_settings_name(
@@ -215,8 +218,7 @@ def test_metrics_ports_that_are_too_high_are_rejected_with_the_settings_name(
 ) -> None:
     monkeypatch.setenv("PHOTOLOG_METRICS_PORT", "65534")
 
-    up = photolog("up", "--data", str(tmp_path / "data"), "--port", "0", "--workers", "1")
+    up = run("up", "--data", str(tmp_path / "data"), "--port", "0", "--workers", "1")
 
-    assert up.returncode == 1
+    assert up.exit_code == 1
     assert "PHOTOLOG_METRICS_PORT must be at most " in up.stderr
-    assert "Traceback" not in up.stderr

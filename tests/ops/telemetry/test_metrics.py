@@ -42,9 +42,10 @@ BOUNDED: dict[str, set[str]] = {
 }
 
 
-@pytest.fixture
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PHOTOLOG_DECODERS", "1")
+@pytest.fixture(scope="module")
+def shared_system(module_system: System) -> System:
+    """A system for these tests alone, which read its counters."""
+    return module_system
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,6 @@ def test_all_roles_but_the_gateway_listen_on_the_loopback_alone(worked: System) 
     assert sorted(file.name for file in folder.iterdir()) == sorted(ROLES)
 
 
-@pytest.mark.usefixtures("one_process")
 def test_a_killed_role_is_counted_and_its_metrics_are_served_again(system: System) -> None:
     before = url_of(system, "projector")
     os.kill(system.pid_of("projector") or 0, signal.SIGKILL)
@@ -164,14 +164,10 @@ def test_a_killed_role_is_counted_and_its_metrics_are_served_again(system: Syste
     assert list((system.data / "metrics").iterdir()) == []
 
 
-@pytest.mark.usefixtures("one_process")
-def test_the_metrics_port_setting_is_the_first_of_several(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_metrics_port_setting_is_the_first_of_several(data: Path) -> None:
     port = free_port()
-    monkeypatch.setenv("PHOTOLOG_METRICS_PORT", str(port))
 
-    with System(data) as system:
+    with System(data, settings={"decoders": "1", "metrics_port": str(port)}) as system:
         for offset, role in enumerate(("up", "projector", "worker-1")):
             assert url_of(system, role) == f"http://127.0.0.1:{port + offset}/metrics"
             assert served(system, role)

@@ -56,14 +56,15 @@ def _processed(system: System) -> dict[str, str]:
     return photo
 
 
-def test_an_upload_and_all_that_follows_are_one_trace(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PHOTOLOG_LOG_LEVEL", "info")
-    monkeypatch.setenv("PHOTOLOG_LOG_FORMAT", "json")
+def test_an_upload_and_all_that_follows_are_one_trace(data: Path) -> None:
     with collecting() as collector:
-        monkeypatch.setenv("PHOTOLOG_OTLP_ENDPOINT", collector.url)
-        with System(data) as system:
+        settings = {
+            "decoders": "1",
+            "log_level": "info",
+            "log_format": "json",
+            "otlp_endpoint": collector.url,
+        }
+        with System(data, settings=settings) as system:
             photo = _processed(system)
             assert system.stop() == 0  # which sends the remaining spans
             output = system.log.read_text()
