@@ -27,47 +27,54 @@ PAUSE_S = 0.05
 STAGE, LANE = "validation", "normal"
 DIGEST = "ab" * 32
 
-KEYS: dict[str, Callable[[Keys, str], str]] = {
-    "meta": lambda keys, _: keys.meta,
-    "log": lambda keys, _: keys.log(0),
-    "identity": lambda keys, _: keys.identity(0),
-    "photo": lambda keys, photo: keys.photo(0, photo),
-    "pipeline": lambda keys, _: keys.pipeline(0),
-    "credential": lambda keys, _: keys.credential(0, "session", DIGEST),
-    "credentials": lambda keys, _: keys.credentials(0, "session", "alice"),
-    "timers": lambda keys, _: keys.timers(0),
-    "foreign": lambda keys, _: keys.foreign(0),
-    "failing": lambda keys, _: keys.failing(0),
-    "unconfined": lambda keys, _: keys.unconfined(0),
-    "damaged": lambda keys, _: keys.damaged(0),
-    "settled": lambda keys, _: keys.settled(0),
-    "bucket": lambda keys, _: keys.bucket(STAGE),
-    "allowance": lambda keys, _: keys.allowance(0, "requests", "alice"),
-    "command": lambda keys, _: keys.command(0, "alice", "one"),
-    "sha256": lambda keys, _: keys.sha256(0, "alice"),
-    "usage": lambda keys, _: keys.usage(0, "alice"),
-    "commands": lambda keys, _: keys.commands(0, "alice"),
-    "clients": lambda keys, _: keys.clients(0),
-    "lane": lambda keys, _: keys.lane(0, STAGE, LANE),
-    "turns": lambda keys, _: keys.turns(0, STAGE, LANE),
-    "waiting": lambda keys, _: keys.waiting(0, STAGE, LANE),
-    "accounts": lambda keys, _: keys.accounts(0, LANE),
+KEYS: dict[str, Callable[[Keys, str, str], str]] = {
+    "meta": lambda keys, *_: keys.meta,
+    "log": lambda keys, *_: keys.log(0),
+    "identity": lambda keys, *_: keys.identity(0),
+    "photo": lambda keys, photo, _: keys.photo(0, photo),
+    "pipeline": lambda keys, *_: keys.pipeline(0),
+    "credential": lambda keys, *_: keys.credential(0, "session", DIGEST),
+    "credentials": lambda keys, *_: keys.credentials(0, "session", "alice"),
+    "timers": lambda keys, *_: keys.timers(0),
+    "foreign": lambda keys, *_: keys.foreign(0),
+    "failing": lambda keys, *_: keys.failing(0),
+    "unconfined": lambda keys, *_: keys.unconfined(0),
+    "damaged": lambda keys, *_: keys.damaged(0),
+    "settled": lambda keys, *_: keys.settled(0),
+    "bucket": lambda keys, *_: keys.bucket(STAGE),
+    "allowance": lambda keys, *_: keys.allowance(0, "requests", "alice"),
+    "command": lambda keys, _, command: keys.command(0, "alice", command),
+    "sha256": lambda keys, *_: keys.sha256(0, "alice"),
+    "usage": lambda keys, *_: keys.usage(0, "alice"),
+    "commands": lambda keys, *_: keys.commands(0, "alice"),
+    "clients": lambda keys, *_: keys.clients(0),
+    "lane": lambda keys, *_: keys.lane(0, STAGE, LANE),
+    "turns": lambda keys, *_: keys.turns(0, STAGE, LANE),
+    "waiting": lambda keys, *_: keys.waiting(0, STAGE, LANE),
+    "accounts": lambda keys, *_: keys.accounts(0, LANE),
 }
-"""One key of each method of ``Keys``, by its name."""
+"""One key of each method of ``Keys``, by its name, for a photo and an idempotency key."""
 
 NOT_KEYS = {"projected", "prefix", "lanes"}
 """A channel, no key, and many keys of one kind."""
 
 TEXTS = ("", "garbage", "a 1-1", "inf", "\udcff")
+WAYS = ("deleted", "of another type", *TEXTS)
+
+
+def stays(name: str) -> bool:
+    """Return whether a key of this name stays as it is if it is spoiled."""
+    kind = kind_of(KEYS[name](Keys(), "x", "one"))
+    return kind is not None and kind.remedy == "stays"
 
 
 def test_every_kind_of_key_has_a_case() -> None:
     keys = Keys()
     named = {name for name in (*vars(Keys), *vars(keys)) if not name.startswith("_")}
-    words = {_word(keys, key(keys, "x")) for key in KEYS.values()}
+    words = {_word(keys, key(keys, "x", "one")) for key in KEYS.values()}
 
     assert named - NOT_KEYS == set(KEYS)
-    assert all(kind_of(key(keys, "x")) is not None for key in KEYS.values())
+    assert all(kind_of(key(keys, "x", "one")) is not None for key in KEYS.values())
     assert words | {"ticket", "tickets"} == set(KINDS)
 
 
@@ -168,20 +175,34 @@ class Uses:
         return answer
 
 
-@pytest.mark.parametrize("how", ["deleted", "of another type", *TEXTS])
-@pytest.mark.parametrize("name", KEYS)
-async def test_a_spoiled_key_is_recreated_or_named(
+@pytest.mark.parametrize("name", [name for name in KEYS if not stays(name)])
+async def test_a_spoiled_key_is_recreated(
+    gateway: Gateway, background: Background, name: str
+) -> None:
+    """The same gateway and worker recover from each way of spoiling, one after the other."""
+    for how in WAYS:
+        await spoil_and_use(gateway, background, name, how)
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("name", [name for name in KEYS if stays(name)])
+async def test_a_spoiled_key_that_stays_is_named(
     gateway: Gateway, background: Background, name: str, how: str
 ) -> None:
+    await spoil_and_use(gateway, background, name, how)
+
+
+async def spoil_and_use(gateway: Gateway, background: Background, name: str, how: str) -> None:
     log, redis, data = gateway.log, gateway.log.redis, picture()
+    command = f"command-{WAYS.index(how)}"
     session = await gateway.client.post("/api/login")
     cookie = f"{COOKIE}={session.cookies[COOKIE]}"
     gateway.client.cookies.clear()
-    first = (await keyed(gateway, data, "one")).json()
+    first = (await keyed(gateway, data, command)).json()
     await types_when_ended(log, first["photoId"])
     await liveness.report_failing(log, "one", ["claims"])
     await liveness.report_unconfined(log, ["seccomp"])
-    keys = await keys_like(log, KEYS[name](log.keys, first["photoId"]))
+    keys = await keys_like(log, KEYS[name](log.keys, first["photoId"], command))
     kind = kind_of(keys[0])
     assert kind is not None
 
@@ -193,7 +214,7 @@ async def test_a_spoiled_key_is_recreated_or_named(
     path = f"/api/photos/{first['photoId']}"
     second = await uses.again(gateway.upload, 201)
     if (name, how) != ("log", "deleted"):  # a photo without events still occupies its id
-        await uses.again(lambda: keyed(gateway, data, "one"), 200, 201)
+        await uses.again(lambda: keyed(gateway, data, command), 200, 201)
     await uses.again(lambda: gateway.upload(data), 200, 201)
     await uses.again(lambda: gateway.client.post(f"{path}/reprocess"), 202, 404, 409)
     await uses.again(lambda: gateway.client.get("/api/me"), 200)
