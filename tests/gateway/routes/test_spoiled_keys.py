@@ -99,8 +99,9 @@ async def background(gateway: Gateway) -> AsyncGenerator[Background]:
 
 
 async def ensure(redis: Any, key: str, kind: str) -> None:
-    """Create the key in a valid form unless it exists."""
-    if not await redis.exists(key):
+    """Create the key in a valid form unless it has one."""
+    if (await redis.type(key)).decode() != kind:
+        await redis.delete(key)
         match kind:
             case "hash":
                 await redis.hset(key, "field", "1")
