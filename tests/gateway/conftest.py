@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from io import BytesIO
@@ -27,6 +28,7 @@ from ops.telemetry.telemetry import Telemetry
 from projections.projector import Projector
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
+from store.redis.connection import connect
 from store.sqlite.generations import Generations
 from store.sqlite.reader import Reader
 from tests.gateway.documented import checking
@@ -169,17 +171,17 @@ async def projecting() -> bool:
     return True
 
 
-@pytest.fixture
-async def deps(
-    log: Log, tmp_path: Path, limits: Limits, rates: RateLimits
+@asynccontextmanager
+async def depending(
+    log: Log, folder: Path, limits: Limits, rates: RateLimits
 ) -> AsyncGenerator[Dependencies]:
-    """Dependencies with telemetry, as ``ops.runtime.wiring`` builds them."""
-    reader = Reader(Generations(tmp_path / "read-model"))
+    """Yield dependencies with telemetry, as ``ops.runtime.wiring`` builds them."""
+    reader = Reader(Generations(folder / "read-model"))
     telemetry = Telemetry("gateway")
     log.observe = telemetry.appended
     yield Dependencies(
         log=log,
-        blobs=FolderBlobs(tmp_path / "blobs", observe=telemetry.operated),
+        blobs=FolderBlobs(folder / "blobs", observe=telemetry.operated),
         reader=reader,
         tokens=Tokens(SECRET),
         limits=limits,
@@ -190,6 +192,14 @@ async def deps(
         background=telemetry.background,
     )
     reader.close()
+
+
+@pytest.fixture
+async def deps(
+    log: Log, tmp_path: Path, limits: Limits, rates: RateLimits
+) -> AsyncGenerator[Dependencies]:
+    async with depending(log, tmp_path, limits, rates) as built:
+        yield built
 
 
 @asynccontextmanager
@@ -249,6 +259,19 @@ async def served(
             client=client,
             connections=app.connections,
         )
+
+
+@asynccontextmanager
+async def standing(valkey_url: str, folder: Path) -> AsyncGenerator[Gateway]:
+    """Serve a gateway without a projector for many tests that leave it as they found it."""
+    client = connect(valkey_url)
+    log = await Log.open(client, prefix=f"test-{uuid.uuid4().hex[:12]}")
+    async with (
+        depending(log, folder, Limits(append_patience_s=1.0), RateLimits()) as deps,
+        served(deps) as running,
+    ):
+        yield running
+    await client.aclose()
 
 
 @asynccontextmanager
