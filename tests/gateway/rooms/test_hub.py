@@ -21,7 +21,7 @@ from tests.gateway.listeners import positions, record
 
 BEGIN: Positions = {0: Position.start(0)}
 BACKLOG = 50
-MANY = 20 * BACKLOG
+MANY = 10 * BACKLOG
 
 
 @pytest.fixture
