@@ -33,7 +33,6 @@ from gateway.limits.upload_slots import Slots
 from gateway.observing import Answered, AnswerObserver
 from gateway.openapi.document import description
 from gateway.openapi.event_schema import EventSchema
-from gateway.openapi.strict_schema import complete
 from gateway.queries import read_models
 from gateway.queries.reading import provide_reader
 from gateway.queries.throughput import Counting
@@ -218,12 +217,11 @@ def create_app(deps: Dependencies) -> Gateway:
             throttle.running,
             security.running,
         ],
-        openapi_config=description(),
+        openapi_config=description(deps.limits),
         plugins=[EventSchema()],
         request_max_body_size=deps.limits.max_json_bytes,
         logging_config=None,
     )
-    complete(app.openapi_schema, deps.limits)
     app.connections = connections
     app.linger_s = deps.limits.linger_s
     app.observe = deps.observe

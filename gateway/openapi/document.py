@@ -27,6 +27,7 @@ from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY, PIPELINES
 from gateway.access.cookies import COOKIE, SECURE_COOKIE
 from gateway.commands import POSITION_HEADER
 from gateway.http.auth import PRIORITY_HIGH
+from gateway.http.limits import Limits
 from gateway.openapi.limit_headers import LimitedContract
 from gateway.uploads.forms import SESSION_MAX
 
@@ -130,8 +131,10 @@ def _operation_id(
     return f"{name}Head" if method == "HEAD" else name
 
 
-def description() -> OpenAPIConfig:
+def description(limits: Limits) -> OpenAPIConfig:
+    """Return the settings of the document, with the bounds of ``limits``."""
     return LimitedContract(
+        limits=limits,
         title="Photolog",
         version=VERSION,
         summary="Photos in, events out.",

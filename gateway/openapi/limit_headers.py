@@ -1,12 +1,18 @@
-"""Add the rate limit headers to the OpenAPI document, for each answer of a limited address."""
+"""Complete the OpenAPI document: the server's own checks, and headers of rate limits.
 
-from dataclasses import dataclass, fields
+Litestar builds the document for the first request that asks for it. Building takes about as long as
+all other steps of creating the application, so a starting gateway does not wait for it.
+"""
+
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI
 
+from gateway.http.limits import Limits
 from gateway.http.rate_limit_headers import LIMIT_FIELD, POLICY_FIELD
+from gateway.openapi.strict_schema import complete
 
 RETRY_AFTER = "Retry-After"
 
@@ -28,16 +34,29 @@ _LIMITED, _UNAVAILABLE = "429", "503"
 
 @dataclass
 class LimitedContract(OpenAPIConfig):
-    """Create a document with the headers, since Litestar cannot describe headers of problems."""
+    """Create a document with the bounds of ``limits`` and with headers of problems.
+
+    Litestar cannot describe headers of problems.
+    """
+
+    limits: Limits = field(default_factory=Limits)
 
     def to_openapi_schema(self) -> OpenAPI:
         made = super().to_openapi_schema()
-        return _Document(**{each.name: getattr(made, each.name) for each in fields(made)})
+        values = {each.name: getattr(made, each.name) for each in fields(made)}
+        return _Document(**values, limits=self.limits)
 
 
 @dataclass
 class _Document(OpenAPI):
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def _exclude_fields(self) -> set[str]:
+        return {"limits"}
+
     def to_schema(self) -> dict[str, Any]:
+        complete(self, self.limits)
         document = super().to_schema()
         document["components"]["headers"] = {
             name: {

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from io import BytesIO
@@ -27,15 +28,17 @@ from ops.telemetry.telemetry import Telemetry
 from projections.projector import Projector
 from store.blobs.folder import FolderBlobs
 from store.log.log import Log
+from store.redis.connection import connect
 from store.sqlite.generations import Generations
 from store.sqlite.reader import Reader
-from tests.gateway.browsing import browser, stranger, system, visitor
 from tests.gateway.documented import checking
-
-__all__ = ["browser", "stranger", "system", "visitor"]
 
 SECRET = b"a secret of the tests, long enough"
 DEADLINE_S = 10.0
+POLL_S = 0.005
+TICK_S = 0.1
+"""How often uvicorn updates its date header."""
+
 HOST = "127.0.0.1"
 
 ROLES = {
@@ -47,10 +50,41 @@ ROLES = {
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to pytest."""
+    """A server that leaves signals to pytest, and stops without uvicorn's pauses of 0.1 s."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
 
     def capture_signals(self) -> Any:
         return nullcontext()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        counter = 0
+        while not await self.on_tick(counter):
+            counter += 1
+            with anyio.move_on_after(TICK_S):
+                await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the connections, then the tasks, then the lifespan, in uvicorn's order."""
+        state = self.server_state
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        with anyio.move_on_after(self.config.timeout_graceful_shutdown or DEADLINE_S):
+            while state.connections or state.tasks:
+                await asyncio.sleep(POLL_S)
+            for server in self.servers:
+                await server.wait_closed()
+        for task in state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +150,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     give_up = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < give_up, f"timed out waiting for {what}"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(POLL_S)
 
 
 @pytest.fixture
@@ -137,17 +171,17 @@ async def projecting() -> bool:
     return True
 
 
-@pytest.fixture
-async def deps(
-    log: Log, tmp_path: Path, limits: Limits, rates: RateLimits
+@asynccontextmanager
+async def depending(
+    log: Log, folder: Path, limits: Limits, rates: RateLimits
 ) -> AsyncGenerator[Dependencies]:
-    """Dependencies with telemetry, as ``ops.runtime.wiring`` builds them."""
-    reader = Reader(Generations(tmp_path / "read-model"))
+    """Yield dependencies with telemetry, as ``ops.runtime.wiring`` builds them."""
+    reader = Reader(Generations(folder / "read-model"))
     telemetry = Telemetry("gateway")
     log.observe = telemetry.appended
     yield Dependencies(
         log=log,
-        blobs=FolderBlobs(tmp_path / "blobs", observe=telemetry.operated),
+        blobs=FolderBlobs(folder / "blobs", observe=telemetry.operated),
         reader=reader,
         tokens=Tokens(SECRET),
         limits=limits,
@@ -160,13 +194,26 @@ async def deps(
     reader.close()
 
 
+@pytest.fixture
+async def deps(
+    log: Log, tmp_path: Path, limits: Limits, rates: RateLimits
+) -> AsyncGenerator[Dependencies]:
+    async with depending(log, tmp_path, limits, rates) as built:
+        yield built
+
+
 @asynccontextmanager
-async def serving(app: Any, limits: Limits, *, mapped: bool = False) -> AsyncGenerator[str]:
+async def serving(
+    app: Any, limits: Limits, *, mapped: bool = False, send_buffer_bytes: int | None = None
+) -> AsyncGenerator[str]:
     """Serve ``app`` on a free local port; yield its base URL.
 
-    With ``mapped``, peers have IPv4 addresses mapped to IPv6, as on a dual-stack socket.
+    With ``mapped``, peers have IPv4 addresses mapped to IPv6, as on a dual-stack socket. With
+    ``send_buffer_bytes``, the system buffers no more for a reader that does not read.
     """
     with socket.socket(socket.AF_INET6 if mapped else socket.AF_INET) as listener:
+        if send_buffer_bytes is not None:  # connections inherit it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         listener.bind((f"::ffff:{HOST}" if mapped else HOST, 0))
         server = _Server(configuration(app, limits))
         task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -174,13 +221,15 @@ async def serving(app: Any, limits: Limits, *, mapped: bool = False) -> AsyncGen
             await until(lambda: server.started or task.done(), "the server")
             yield f"http://{HOST}:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            server.stop()
             with anyio.fail_after(DEADLINE_S):
                 await task
 
 
 @asynccontextmanager
-async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
+async def served(
+    deps: Dependencies, send_buffer_bytes: int | None = None
+) -> AsyncGenerator[Gateway]:
     """Serve a gateway over ``deps``; a problem missing from its OpenAPI document fails the test."""
     app = create_app(deps)
     now = time.time()
@@ -189,12 +238,13 @@ async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
         for name, role in ROLES.items()
     }
     async with (
-        serving(app, deps.limits) as base_url,
+        serving(app, deps.limits, send_buffer_bytes=send_buffer_bytes) as base_url,
         httpx.AsyncClient(
             base_url=base_url,
             headers={"Authorization": f"Bearer {tokens['alice']}"},
             timeout=30,
             trust_env=False,
+            verify=False,  # nothing here uses TLS, and loading certificates takes 20 ms
             event_hooks={"response": [checking(app)]},
         ) as client,
     ):
@@ -212,6 +262,19 @@ async def served(deps: Dependencies) -> AsyncGenerator[Gateway]:
 
 
 @asynccontextmanager
+async def standing(valkey_url: str, folder: Path) -> AsyncGenerator[Gateway]:
+    """Serve a gateway without a projector for many tests that leave it as they found it."""
+    client = connect(valkey_url)
+    log = await Log.open(client, prefix=f"test-{uuid.uuid4().hex[:12]}")
+    async with (
+        depending(log, folder, Limits(append_patience_s=1.0), RateLimits()) as deps,
+        served(deps) as running,
+    ):
+        yield running
+    await client.aclose()
+
+
+@asynccontextmanager
 async def projected(deps: Dependencies, folder: Path) -> AsyncGenerator[None]:
     """Run a projector beside the gateway."""
     generations = Generations(folder)
@@ -223,11 +286,17 @@ async def projected(deps: Dependencies, folder: Path) -> AsyncGenerator[None]:
 
 
 @pytest.fixture
+def send_buffer_bytes() -> int | None:
+    """The size of the system's buffer for each connection: override this fixture."""
+    return None
+
+
+@pytest.fixture
 async def gateway(
-    deps: Dependencies, tmp_path: Path, *, projecting: bool
+    deps: Dependencies, tmp_path: Path, send_buffer_bytes: int | None, *, projecting: bool
 ) -> AsyncGenerator[Gateway]:
     """A gateway with a projector, or without one if ``projecting`` is false."""
-    async with served(deps) as running:
+    async with served(deps, send_buffer_bytes) as running:
         if not projecting:
             yield running
             return

@@ -21,25 +21,38 @@ def codes(operation: dict[str, Any]) -> set[str]:
     }
 
 
+_addresses: list[tuple[re.Pattern[str], dict[str, set[str]]]] = []
+
+
 def checking(app: Litestar) -> Callable[[httpx.Response], Awaitable[None]]:
     """Return an httpx hook that fails a test if a route returns a code that it does not list."""
-    document = app.openapi_schema.to_schema()
-    anywhere = PROBLEMS.keys() & set(document["info"]["description"].split("`"))
-    addresses = [
-        # A session id may contain slashes.
-        (re.compile(re.sub(r"{\w+}", ".+" if "/sessions/" in path else "[^/]+", path)), item)
-        for path, item in document["paths"].items()
-    ]
 
     async def check(response: httpx.Response) -> None:
         if response.headers.get("Content-Type") != MEDIA_TYPE or response.request.method == "HEAD":
             return
         code = httpx.Response(200, content=await response.aread()).json()["code"]
         request = response.request
-        for pattern, item in addresses:
-            operation = item.get(request.method.lower())
-            if operation and pattern.fullmatch(request.url.path):
-                named = codes(operation) | anywhere
+        for pattern, listed in _listed(app):
+            named = listed.get(request.method)
+            if named is not None and pattern.fullmatch(request.url.path):
                 assert code in named, f"{request.method} {request.url.path} returns {code}"
 
     return check
+
+
+def _listed(app: Litestar) -> list[tuple[re.Pattern[str], dict[str, set[str]]]]:
+    """Return a pattern of each address, with the codes that it lists for each method.
+
+    The document is built once per process: all applications have the same routes and problems.
+    """
+    if not _addresses:
+        document = app.openapi_schema.to_schema()
+        anywhere = PROBLEMS.keys() & set(document["info"]["description"].split("`"))
+        for path, item in document["paths"].items():
+            # A session id may contain slashes.
+            part = ".+" if "/sessions/" in path else "[^/]+"
+            listed = {
+                method.upper(): codes(operation) | anywhere for method, operation in item.items()
+            }
+            _addresses.append((re.compile(re.sub(r"{\w+}", part, path)), listed))
+    return _addresses

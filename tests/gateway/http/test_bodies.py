@@ -16,7 +16,7 @@ END = b"\r\n--x--\r\n"
 
 @pytest.fixture
 def limits() -> Limits:
-    return Limits(append_patience_s=1.0, linger_s=2.0, header_patience_s=5.0)
+    return Limits(append_patience_s=1.0, linger_s=2.0, header_patience_s=5.0, after_timeout_s=0.2)
 
 
 @pytest.fixture

@@ -19,10 +19,11 @@ from tests.gateway.listeners import (
     talking,
 )
 
-EVENTS = 5_000
+EVENTS = 500
+SEND_BUFFER_BYTES = 8_192
 PATIENCE_S = 0.3
-LARGE_BYTES = 16 << 20
-"""More than all buffers between the server and a reader hold."""
+LARGE_BYTES = 1 << 20
+"""Like ``EVENTS``, more than all buffers between the server and a reader hold."""
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -41,6 +42,11 @@ def hubs(monkeypatch: pytest.MonkeyPatch) -> list[Hub]:
 
     monkeypatch.setattr(app, "Hub", Known)
     return known
+
+
+@pytest.fixture
+def send_buffer_bytes() -> int:
+    return SEND_BUFFER_BYTES
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The OpenAPI document, on which clients depend."""
 
 import re
+from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +13,26 @@ from syrupy.assertion import SnapshotAssertion
 
 from domain.photo.events import EVENT_TYPES
 from gateway.http.problem_table import PROBLEMS
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, standing
 from tests.gateway.documented import codes
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
-@pytest.fixture
-def projecting() -> bool:
-    return False
+@pytest.fixture(scope="module")
+async def gateway(
+    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Gateway]:
+    """One gateway for all tests of this module."""
+    async with standing(valkey_url, tmp_path_factory.mktemp("gateway")) as running:
+        yield running
 
 
 @pytest.fixture
 async def document(gateway: Gateway) -> dict[str, Any]:
-    del gateway.client.headers["Authorization"]
-    return (await gateway.client.get("/schema/openapi.json")).json()
+    """The document as someone without a token gets it."""
+    answer = await gateway.client.get("/schema/openapi.json", headers={"Authorization": ""})
+    return answer.json()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -68,7 +75,7 @@ async def test_every_error_that_is_described_is_a_problem(document: dict[str, An
 async def test_each_address_accepts_its_described_parameters_once_and_no_others(
     gateway: Gateway, document: dict[str, Any]
 ) -> None:
-    gateway.client.headers.update(gateway.bearer("operator"))
+    ask = partial(gateway.client.request, headers=gateway.bearer("operator"))
     for name, operation in operations(document):
         method, path = name.split()
         if not path.startswith("/api/"):
@@ -77,12 +84,12 @@ async def test_each_address_accepts_its_described_parameters_once_and_no_others(
         named = [each["name"] for each in operation.get("parameters", []) if each["in"] == "query"]
 
         for known in named:
-            answer = await gateway.client.request(method, address, params={known: "x"})
+            answer = await ask(method, address, params={known: "x"})
             assert "Unknown query parameter" not in answer.text, name
-            twice = await gateway.client.request(method, address, params={known: ["x", "y"]})
+            twice = await ask(method, address, params={known: ["x", "y"]})
             assert twice.json()["code"] == "invalid-request", name
             assert twice.json()["detail"] == f"Duplicate query parameter '{known}'."
-        refused = await gateway.client.request(method, address, params={"Limit": "7"})
+        refused = await ask(method, address, params={"Limit": "7"})
 
         problem = refused.json()
         assert (refused.status_code, problem["code"]) == (400, "invalid-request"), name

@@ -8,6 +8,7 @@ from gateway.rooms.rooms import Admission, Positions, rooms_of
 from gateway.rooms.subscription import Delivery, Fetch, Subscription
 from projections.models.history import HistoryEntry, Room
 from store.log.position import Position
+from tests.servers import LONG
 
 PARTITIONS = {"alice": 0, "bob": 1}
 BACKLOG = 3
@@ -215,4 +216,6 @@ class Readers(RuleBasedStateMachine):
 
 
 TestReaders = Readers.TestCase
-TestReaders.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+TestReaders.settings = settings(
+    max_examples=1_000 if LONG else 100, stateful_step_count=60, deadline=None
+)

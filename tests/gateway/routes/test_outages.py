@@ -35,8 +35,14 @@ LARGE = bytes(500_000)
 
 
 @pytest.fixture
-def limits() -> Limits:
-    return Limits(append_patience_s=PATIENCE_S, linger_s=0.2, min_free_bytes=0)
+def patience_s() -> float:
+    """How long a command that has started retries; parametrize a test to change it."""
+    return PATIENCE_S
+
+
+@pytest.fixture
+def limits(patience_s: float) -> Limits:
+    return Limits(append_patience_s=patience_s, linger_s=0.2, min_free_bytes=0)
 
 
 @pytest.fixture
@@ -115,6 +121,7 @@ class TestRedis:
             for answer in answers
         } == {(503, "log-unavailable", RETRY_AFTER)}
 
+    @pytest.mark.parametrize("patience_s", [0.2])
     async def test_a_command_for_many_photos_reports_it_too(
         self, gateway: Gateway, server: ExitStack
     ) -> None:

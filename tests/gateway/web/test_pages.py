@@ -1,17 +1,23 @@
 """The files of the page, as a program requests them."""
 
+from collections.abc import AsyncGenerator
+
 import pytest
 
 from gateway.web.pages import pages
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, standing
 
 PATHS = ["/", *(f"/pages/{name}" for name in pages())]
 HEADERS = ("content-type", "content-length", "etag", "cache-control", "content-security-policy")
 
 
-@pytest.fixture
-def projecting() -> bool:
-    return False
+@pytest.fixture(scope="module")
+async def gateway(
+    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Gateway]:
+    """One gateway for all tests of this module."""
+    async with standing(valkey_url, tmp_path_factory.mktemp("gateway")) as running:
+        yield running
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -18,14 +18,16 @@ CHROMIUM = Path("/usr/bin/chromium")
 DEADLINE_MS = 20_000
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def system() -> Generator[System]:
+    """One system of each test process, for all tests of the page."""
     with running() as system:
         yield system
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def browser() -> AsyncGenerator[Browser]:
+    """One browser of each test process; every test has a context of its own."""
     if not CHROMIUM.exists():
         unavailable(f"no browser at {CHROMIUM}: apt-get install chromium")
     async with async_playwright() as playwright:
@@ -53,6 +55,7 @@ async def stranger(system: System, browser: Browser) -> AsyncGenerator[Visitor]:
         headers={"Authorization": f"Bearer {token}"},
         timeout=30,
         trust_env=False,
+        verify=False,
     ) as api:
         visitor = Visitor(url=system.url, token=token, page=page, api=api, errors=errors)
         yield visitor

@@ -1,0 +1,71 @@
+"""What health reports about workers: how many there are, their sandbox, and paused stages."""
+
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from gateway.http.limits import Limits
+from store.queue import liveness
+from tests.gateway.conftest import DEADLINE_S, Gateway
+from tests.gateway.health.checking import EASY, employ, statuses
+
+
+@pytest.mark.parametrize(
+    ("missing", "status"),
+    [
+        (["memory-limit"], "ok"),
+        (["landlock", "own-user"], "ok"),  # seccomp forbids what Landlock does
+        (["landlock", "seccomp"], "degraded"),
+        (["memory-limit", "no-new-privileges"], "degraded"),
+    ],
+)
+async def test_a_missing_sandbox_layer_is_named_and_degrades_health_if_it_matters(
+    gateway: Gateway, missing: list[str], status: str
+) -> None:
+    await employ(gateway.log)
+    await liveness.report_unconfined(gateway.log, missing)
+
+    pool = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+    assert (pool["status"], pool["decodersWithout"]) == (status, missing)
+    assert ("decoder_seccomp" in pool.get("reason", "")) == (status == "degraded")
+
+
+async def test_a_system_without_workers_is_degraded_and_not_down(gateway: Gateway) -> None:
+    status_code, status, checks = await statuses(gateway)
+
+    assert (status_code, status, checks["workerPool"]) == (200, "degraded", "degraded")
+    assert (await statuses(gateway, "/health/ready"))[:2] == (200, "ok")
+
+
+class TestSilentWorkers:
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return msgspec.structs.replace(EASY, stalled_after_s=0.05)
+
+    async def test_a_silent_worker_does_not_count(self, gateway: Gateway) -> None:
+        await employ(gateway.log)
+
+        found: dict[str, Any] = {}
+        with anyio.fail_after(DEADLINE_S):
+            while found != {"status": "degraded", "workers": 0}:
+                found = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+
+async def test_health_names_paused_stages_and_stays_ok(gateway: Gateway) -> None:
+    operator = gateway.bearer("operator")
+
+    async def paused() -> list[str] | None:
+        health = (await gateway.client.get("/health")).json()
+        return health["checks"]["workerPool"].get("paused")
+
+    assert await paused() is None
+    for stage in ("thumbnails", "metadata"):
+        await gateway.client.post(f"/api/ops/queues/{stage}/pause", headers=operator)
+    assert await paused() == ["metadata", "thumbnails"]
+    await gateway.client.post("/api/ops/queues/all/pause", headers=operator)
+    assert await paused() == ["all"]
+    await gateway.client.post("/api/ops/queues/all/resume", headers=operator)
+    assert await paused() is None
