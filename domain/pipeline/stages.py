@@ -70,6 +70,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         return max(costs.LEAST_MS, self.cost_ms)
 
 
+def all_stages() -> tuple[str, ...]:
+    """Return the stages of the tree and the erasure, which have lanes."""
+    return (*TREE, ERASURE)
+
+
 def lane(priority: int) -> str:
     """Return the lane of a priority: 1–3 high, 4–7 normal, 8–10 low."""
     if priority <= 3:

@@ -23,6 +23,7 @@ from typing import Literal
 import anyio
 import msgspec
 
+from domain.pipeline.stages import all_stages
 from gateway.dependencies import Dependencies
 from gateway.health import host_load
 from gateway.health.blob_check import BlobCheck
@@ -37,7 +38,7 @@ from store.background import STEADY_S
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log.control import ControlLog
 from store.queue import liveness
-from store.queue.drain import STAGES, inspect_rest
+from store.queue.drain import inspect_rest
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -198,7 +199,7 @@ class Checks:
             paused = ["all"] if steered.controls.all_paused else sorted(steered.controls.paused)
             if paused:
                 rest = await inspect_rest(self._deps.log, steered, within_ms)
-                stages = [each for each in STAGES if steered.controls.is_paused(each)]
+                stages = [each for each in all_stages() if steered.controls.is_paused(each)]
                 draining = [each for each in stages if not rest.is_idle((each,))]
         return paused, draining
 

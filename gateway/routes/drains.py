@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
 from domain.pipeline.control import PauseStage, RecordCancelled
-from domain.pipeline.stages import ERASURE, TREE, check_stage
+from domain.pipeline.stages import ERASURE, TREE, all_stages, check_stage
 from gateway.commands import NO_ANSWER, context, naming_the_log, position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import operator, overseer
@@ -18,7 +18,7 @@ from gateway.openapi.document import POSITION
 from gateway.routes.queues import ALL, Reason, Shape, StageName, stage_or_all, within_ms
 from store.log.control import ControlLog, Steered
 from store.queue.cancel import cancel
-from store.queue.drain import STAGES, inspect_rest
+from store.queue.drain import inspect_rest
 from store.queue.inspection import WorkerView, look
 
 LOOK_S = 0.25
@@ -152,7 +152,7 @@ async def await_drain(
 
 
 async def _drain(deps: Dependencies, stage: str, steered: Steered) -> Drain:
-    stages = STAGES if stage == ALL else (stage,)
+    stages = all_stages() if stage == ALL else (stage,)
     with naming_the_log(deps.log, NO_ANSWER):
         rest = await inspect_rest(deps.log, steered, within_ms(deps))
     return Drain(

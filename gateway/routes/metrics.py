@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from domain.pipeline.stages import ERASURE, TREE
+from domain.pipeline.stages import all_stages
 from gateway.dependencies import Dependencies
 from gateway.http.connections import Connections
 from gateway.limits.upload_slots import Slots
@@ -66,7 +66,7 @@ class Gauges:
     async def _ask_redis(self) -> Elsewhere:
         partitions = range(self._deps.log.partitions)
         try:
-            queues = await lengths(self._deps.log, (*TREE, ERASURE))
+            queues = await lengths(self._deps.log, all_stages())
             logs = {each: await liveness.log_size(self._deps.log, each) for each in partitions}
         except StoreError:  # the health checks report it
             return Elsewhere()

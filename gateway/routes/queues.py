@@ -18,6 +18,7 @@ from domain.pipeline.control import (
     ResumeStage,
 )
 from domain.pipeline.control_events import Limit, Rate, Tasks
+from domain.pipeline.stages import all_stages
 from gateway.commands import position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import operator, overseer
@@ -30,7 +31,7 @@ from projections.models import dead_letters
 from store.errors import Unavailable
 from store.log.control import PARTITION, ControlLog, Steered
 from store.log.log import Log
-from store.queue.drain import STAGES, Rest, inspect_rest
+from store.queue.drain import Rest, inspect_rest
 from store.queue.inspection import LaneDepth, PartitionQueue, Queues, StageQueue, WorkerView, look
 from store.sqlite.reader import Reader
 
@@ -138,10 +139,10 @@ async def show_queues(
 
     Stages come in pipeline order, then `erasure`. Partitions that do not answer are left out of the
     counts; pauses and limits are null while partition 0 does not answer."""
-    found = await look(deps.log, STAGES)
+    found = await look(deps.log, all_stages())
     steered = await _steered_by(deps.log, found)
     rest: Rest | None = None
-    if steered is not None and any(map(steered.controls.is_paused, STAGES)):
+    if steered is not None and any(map(steered.controls.is_paused, all_stages())):
         with suppress(Unavailable):
             rest = await inspect_rest(deps.log, steered, within_ms(deps))
             found = rest.queues

@@ -12,13 +12,11 @@ from collections.abc import Collection
 import msgspec
 
 from domain.pipeline.control import Controls
-from domain.pipeline.stages import ERASURE, TREE
+from domain.pipeline.stages import all_stages
 from store.log.control import Steered
 from store.log.log import Log
 from store.queue import liveness
 from store.queue.inspection import Queues, WorkerView, look
-
-STAGES = (*TREE, ERASURE)
 
 
 class Rest(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,5 +58,5 @@ async def inspect_rest(log: Log, steered: Steered, within_ms: int) -> Rest:
         Unavailable: no partition answers, or the partition with the controls does not.
     """
     unaware = await liveness.unaware(log, steered.version, within_ms)
-    queues = await look(log, STAGES)
+    queues = await look(log, all_stages())
     return Rest(controls=steered.controls, queues=queues, unaware=unaware)

@@ -55,6 +55,7 @@ KINDS = {
     "failing": Kind("zset"),
     "unconfined": Kind("zset"),
     "damaged": Kind("zset"),
+    "following": Kind("zset"),
     "settled": Kind("string"),
     "rate": Kind("hash"),
     "allowance": Kind("string"),

@@ -14,7 +14,7 @@ from ops.maintenance.audit import audit
 from ops.maintenance.reconcile import compare, record_removed, remove
 from ops.runtime.blobs import open_store
 from tests.conftest import CONTEXT, bucket_of
-from tests.ops.systems import System, wait_until
+from tests.ops.systems import System, photolog, wait_until
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
 from tests.store.blob_stores import files, inside
 from tests.system.clients import client_of, upload
@@ -39,22 +39,22 @@ Look = Callable[[], set[str]]
 @pytest.mark.usefixtures("one_decoder")
 async def test_the_command_line_removes_those_that_are_old_enough(data: Path) -> None:
     folder = data / "blobs" / "renditions"
-    with System(data, "--workers", "1") as system:
+    with System(data, "--workers", "1"):
         async with client_of(data, "alice") as http:
             photo_id = await upload(http, jpeg("one"))
             await completed(http, photo_id)
             first = set(files(folder))
             await reprocessed(http, photo_id)
-        young = system.photolog("reconcile", "--remove", "--superseded")
+        young = photolog("reconcile", "--data", str(data), "--remove", "--superseded")
         both = set(files(folder))
 
         def removed() -> bool:
             again = ("--remove", "--superseded", "--older-than", "1s")
-            assert system.photolog("reconcile", *again).returncode == 0
+            assert photolog("reconcile", "--data", str(data), *again).returncode == 0
             return len(files(folder)) == len(both) - len(first)
 
         wait_until(removed, "what was replaced is removed")
-        compared = system.photolog("reconcile", "--json", "--older-than", "1s")
+        compared = photolog("reconcile", "--data", str(data), "--json", "--older-than", "1s")
 
     found = msgspec.json.decode(compared.stdout)
     assert (young.returncode, compared.returncode) == (0, 0)

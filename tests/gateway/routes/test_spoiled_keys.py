@@ -44,6 +44,7 @@ KEYS: dict[str, Callable[[Keys, str, str], str]] = {
     "failing": lambda keys, _p, _c: keys.failing(0),
     "unconfined": lambda keys, _p, _c: keys.unconfined(0),
     "damaged": lambda keys, _p, _c: keys.damaged(0),
+    "following": lambda keys, _p, _c: keys.following(0),
     "settled": lambda keys, _p, _c: keys.settled(0),
     "bucket": lambda keys, _p, _c: keys.bucket(STAGE),
     "allowance": lambda keys, _p, _c: keys.allowance(0, "requests", "alice"),
@@ -59,7 +60,7 @@ KEYS: dict[str, Callable[[Keys, str, str], str]] = {
 }
 """One key of each method of ``Keys``, by its name, for a photo and an idempotency key."""
 
-NOT_KEYS = {"projected", "prefix", "lanes"}
+NOT_KEYS = {"projected", "prefix", "lanes", "lane_of"}
 """A channel, no key, and many keys of one kind."""
 
 TEXTS = ("", "garbage", "a 1-1", "inf", "\udcff")

@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from domain.pipeline.control import PauseStage, ResumeStage
+from domain.pipeline.stages import all_stages
 from handlers.stage import Output
 from handlers.worker.partitions import Partitions
 from handlers.worker.stage_limits import StageLimits
@@ -13,13 +14,14 @@ from handlers.worker.worker import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log.control import ControlLog
 from store.log.log import Log
-from store.queue.drain import STAGES, Rest, inspect_rest
+from store.queue.drain import Rest, inspect_rest
 from store.queue.lanes import Lanes
 from tests.conftest import CONTEXT
 from tests.handlers.worker.test_steering import until_waiting
 from tests.handlers.workers import DEADLINE_S, Scripted, Working, types_when_ended, uploaded
 from tests.system.photos import jpeg
 
+STAGES = all_stages()
 ALIVE_MS = 60_000
 LOOK_S = 0.05
 
@@ -156,7 +158,9 @@ async def test_tasks_of_a_dead_worker_are_put_back_while_all_stages_are_paused(
 
     async with working("one", pool=pool, settings=WorkerSettings(stalled_after_s=0.2)):
         await until_waiting(log, 1)
-        (claimed,) = await Lanes(log, "dead", STAGES).claim(0, 1)
+        dead = Lanes(log, "dead", STAGES)
+        await dead.prepare(0)
+        (claimed,) = await dead.claim(0, 1)
         held = await rest(log)
         found = await until_idle(log, alive_ms=1_000)
 

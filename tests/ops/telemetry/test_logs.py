@@ -86,7 +86,7 @@ async def test_an_appended_event_is_one_line(log: Log, capsys: pytest.CaptureFix
         command.job_id,
         CONTEXT.trace_id,
     )
-    assert line["message"] == "photo.uploaded: a.jpg, 3 bytes, image/jpeg"
+    assert line["message"] == f"photo.uploaded: a.jpg, 3 bytes, image/jpeg, {command.key}"
 
 
 @pytest.mark.usefixtures("configured")
