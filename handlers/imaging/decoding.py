@@ -17,12 +17,12 @@ from PIL import (
     Image,
     ImageFile,
     JpegImagePlugin,
-    TiffImagePlugin,
 )
 
 from handlers.imaging import damage, gif, heic, png, reader, webp_reader
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.cost import TooCostly
+from handlers.imaging.tiff import reader as tiff_reader
 from handlers.stage import BadImage, StageFailure
 
 Reader = Callable[[Attempt], Decoded]
@@ -33,7 +33,7 @@ READERS: dict[str, Reader] = {
     "PNG": png.read,
     "WebP": webp_reader.read,
     "GIF": gif.read,
-    "TIFF": partial(reader.read, opener=TiffImagePlugin.TiffImageFile),
+    "TIFF": tiff_reader.read,
     "AVIF": partial(reader.read, opener=AvifImagePlugin.AvifImageFile),
     "HEIC": heic.read,
     "HEIF": heic.read,
