@@ -19,9 +19,10 @@ from PIL import (
     JpegImagePlugin,
 )
 
-from handlers.imaging import damage, gif, heic, png, reader, webp_reader
+from handlers.imaging import damage, gif, heic, jxl, png, reader, webp_reader
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.cost import TooCostly
+from handlers.imaging.raw import reader as raw_reader
 from handlers.imaging.tiff import reader as tiff_reader
 from handlers.stage import BadImage, StageFailure
 
@@ -37,6 +38,8 @@ READERS: dict[str, Reader] = {
     "AVIF": partial(reader.read, opener=AvifImagePlugin.AvifImageFile),
     "HEIC": heic.read,
     "HEIF": heic.read,
+    "JXL": jxl.read,
+    "RAW": raw_reader.read,
 }
 
 _BYTES_PER_PIXEL = 20

@@ -59,13 +59,13 @@ _PHOTOMETRIC_NAMES = {
     52527: "semantic mask",
 }
 
-NONE, OLD_JPEG, JPEG = 1, 6, 7
+NONE, GROUP_3, OLD_JPEG, JPEG = 1, 3, 6, 7
 _SUPPORTED_COMPRESSIONS = {NONE, 2, 3, 4, 5, OLD_JPEG, JPEG, 8, 32771, 32773, 32809, 32946, 34925,
                            50000, 50001}  # fmt: skip
 COMPRESSION_NAMES = {
     NONE: "no",
     2: "CCITT modified Huffman",
-    3: "CCITT Group 3",
+    GROUP_3: "CCITT Group 3",
     4: "CCITT Group 4",
     5: "LZW",
     OLD_JPEG: "old-style JPEG",
@@ -113,6 +113,7 @@ _ALPHAS = {ASSOCIATED: ASSOCIATED, UNASSOCIATED: UNASSOCIATED, 999: UNASSOCIATED
 """Values of ExtraSamples that mean alpha. Corel Draw writes 999."""
 
 _MAX_SAMPLES = 64
+_MAX_DEEP_SAMPLES = 4
 _GREY_BITS = {UINT: {1, 2, 4, 8, 12, 16, 24, 32, 64}, INT: {32}, FLOAT: {16, 32, 64}}
 _COLOUR_BITS = {UINT: {1, 2, 4, 8, 12, 16, 24, 32, 64}, FLOAT: {16, 32, 64}}
 
@@ -151,9 +152,14 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return 1 if self.bits <= 8 else 2 if self.bits <= 16 else 4
 
     @property
+    def is_unsigned(self) -> bool:
+        return self.sample_format == UINT
+
+    @property
     def is_simple(self) -> bool:
         """Whether the samples of a pixel are decoded at once to eight bits."""
-        return self.sample_format == UINT and not self.planar and self.bits <= 8
+        deep = self.bits == 16 and self.colours > 1 and self.samples <= _MAX_DEEP_SAMPLES
+        return self.is_unsigned and not self.planar and (self.bits <= 8 or deep)
 
     @property
     def compression_name(self) -> str:

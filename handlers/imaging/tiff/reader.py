@@ -10,8 +10,8 @@ from handlers.imaging import cost, damage, exif
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.bands import mapped
 from handlers.imaging.tiff import directory as directories
+from handlers.imaging.tiff import fax, samples
 from handlers.imaging.tiff import layout as layouts
-from handlers.imaging.tiff import samples
 from handlers.imaging.tiff.directory import Directory
 from handlers.imaging.tiff.layout import Layout
 
@@ -33,15 +33,20 @@ def read(attempt: Attempt) -> Decoded:
     directory = directories.first(attempt.data)
     if directory is None:
         raise ValueError("no directory")
+    count = _frames(directory, attempt.context.limits.max_frames)
+    attempt.check_frames(count)
+    return msgspec.structs.replace(decode(attempt, directory), frames=count)
+
+
+def decode(attempt: Attempt, directory: Directory) -> Decoded:
+    """Decode the picture of one directory; raises as ``read``."""
     attempt.pixels = directory.number(layouts.WIDTH) * directory.number(layouts.LENGTH)
     layout = layouts.of(directory)
     attempt.check_size(layout.width, layout.height)
     attempt.admit(cost.of_tiff(layout, attempt.data, attempt.edge))
-    count = _frames(directory, attempt.context.limits.max_frames)
-    attempt.check_frames(count)
     whole, flaw = _completed(directory, layout)
     decoded = samples.decode(whole, layout)
-    if decoded.damaged:
+    if decoded.damaged or _has_broken_fax(directory, layout):
         flaw = flaw or damage.BROKEN
     if flaw and not any(band.getbbox(alpha_only=False) for band in decoded.bands):
         raise ValueError("nothing was decoded")
@@ -50,8 +55,8 @@ def read(attempt: Attempt) -> Decoded:
         image=_picture(decoded.bands, directory, layout),
         size=size,
         box=(0, 0, *size),
-        frames=count,
-        tags=_tags(directory),
+        frames=1,
+        tags=tags(directory),
         turn=directory.number(_ORIENTATION, 1),
         profile=directory.raw(_PROFILE) or None,
         damage=flaw,
@@ -83,6 +88,28 @@ def _completed(directory: Directory, layout: Layout) -> tuple[Directory, str | N
         data += bytes(end - len(data))
         return msgspec.structs.replace(directory, data=data), damage.CUT
     return directory, damage.CUT
+
+
+def _has_broken_fax(directory: Directory, layout: Layout) -> bool:
+    two_dimensional = directory.number(layouts.T4_OPTIONS) & 1
+    if layout.compression != layouts.GROUP_3 or two_dimensional or layout.tiled:
+        return False
+    most = directory.number(layouts.ROWS_PER_STRIP, layout.height)
+    places = zip(
+        directory.numbers(layouts.STRIP_OFFSETS),
+        directory.numbers(layouts.STRIP_BYTES),
+        range(0, layout.height, max(1, most)),
+        strict=False,
+    )
+    return any(
+        fax.is_broken(
+            directory.data[start : start + size],
+            layout.width,
+            min(most, layout.height - top),
+            reversed_bits=directory.number(layouts.FILL_ORDER, 1) == 2,
+        )
+        for start, size, top in places
+    )
 
 
 def _picture(bands: tuple[Image.Image, ...], directory: Directory, layout: Layout) -> Image.Image:
@@ -137,14 +164,14 @@ class _Tagged(Image.Image):
         self._directory = directory
 
     def getexif(self) -> Image.Exif:
-        tags = Image.Exif()
-        tags.bigtiff = self._directory.header.big
-        tags.endian = self._directory.header.order
-        tags.load_from_fp(io.BytesIO(self._directory.data), self._directory.offset)
-        return tags
+        found = Image.Exif()
+        found.bigtiff = self._directory.header.big
+        found.endian = self._directory.header.order
+        found.load_from_fp(io.BytesIO(self._directory.data), self._directory.offset)
+        return found
 
 
-def _tags(directory: Directory) -> exif.Tags:
+def tags(directory: Directory) -> exif.Tags:
     """Read the tags; Pillow cannot read those of big-endian BigTIFF."""
     if directory.header.order == "<" or not directory.header.big:
         return exif.read(_Tagged(directory))

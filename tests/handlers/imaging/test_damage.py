@@ -149,7 +149,7 @@ def bilevel() -> Image.Image:
 
 @pytest.mark.parametrize(
     ("compression", "two_dimensional"),
-    [("group3", 1), ("group4", 0), ("tiff_ccitt", 0)],
+    [("group3", 0), ("group3", 1), ("group4", 0), ("tiff_ccitt", 0)],
 )
 def test_a_broken_fax_code_is_damage(compression: str, two_dimensional: int) -> None:
     image = bilevel()
@@ -165,6 +165,14 @@ def test_a_broken_fax_code_is_damage(compression: str, two_dimensional: int) -> 
     assert picture.image.crop((0, 0, 200, 20)).convert("1").tobytes() == (
         image.crop((0, 0, 200, 20)).tobytes()
     )
+
+
+def test_every_length_of_a_fax_run_is_known() -> None:
+    image = Image.new("1", (2_700, 2_620), 1)
+    for length in range(2_620):
+        image.paste(0, (40, length, 40 + length, length + 1))
+    for picture in (image, image.convert("L").point(lambda v: 255 - v).convert("1")):  # pyright: ignore
+        assert not load(encoded(picture, "TIFF", compression="group3")).damaged
 
 
 @pytest.mark.parametrize("compression", [1, 5, 8, 32773])
