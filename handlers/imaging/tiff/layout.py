@@ -59,7 +59,7 @@ _PHOTOMETRIC_NAMES = {
     52527: "semantic mask",
 }
 
-NONE, GROUP_3, OLD_JPEG, JPEG = 1, 3, 6, 7
+NONE, GROUP_3, OLD_JPEG, JPEG, PACK_BITS = 1, 3, 6, 7, 32773
 _SUPPORTED_COMPRESSIONS = {NONE, 2, 3, 4, 5, OLD_JPEG, JPEG, 8, 32771, 32773, 32809, 32946, 34925,
                            50000, 50001}  # fmt: skip
 COMPRESSION_NAMES = {
@@ -75,7 +75,7 @@ COMPRESSION_NAMES = {
     10: "JBIG",
     32766: "NeXT",
     32771: "CCITT modified Huffman",
-    32773: "PackBits",
+    PACK_BITS: "PackBits",
     32809: "ThunderScan",
     32895: "IT8",
     32896: "IT8",
@@ -248,6 +248,9 @@ def _check_compression(layout: Layout) -> None:
         supported = (layout.bits, layout.samples) == (1, 1)
     if not supported:
         raise refused(f"{layout.name} with {layout.compression_name} compression")
+    # Some writers apply it, and libtiff does not undo it.
+    if layout.compression == PACK_BITS and layout.predictor > 1:
+        raise refused(f"{layout.name} with PackBits compression and a predictor")
 
 
 def _possible_bits(layout: Layout) -> set[int]:

@@ -351,6 +351,10 @@ def many(count: int, bits: int, kind: int, photometric: int, **fields: Any) -> b
         (grey(t259=(34712,)), "8-bit grey TIFF with JPEG 2000 compression"),
         (grey(t259=(34887,)), "8-bit grey TIFF with LERC compression"),
         (grey(t259=(4,)), "8-bit grey TIFF with CCITT Group 4 compression"),
+        (
+            grey(t259=(32773,), t317=(2,)),
+            "8-bit grey TIFF with PackBits compression and a predictor",
+        ),
         (grey(t259=(61234,)), "8-bit grey TIFF with an unknown (61234) compression"),
     ],
 )
