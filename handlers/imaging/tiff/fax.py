@@ -1,4 +1,4 @@
-"""Check the codes of Group 3 fax, one dimension (ITU-T T.4, 4.1).
+"""Check the codes of fax in one dimension: Group 3 (ITU-T T.4, 4.1) and TIFF's compression 2.
 
 libtiff tells nobody when the runs of a row add up to another length than that of a row, which is
 how nearly all damage shows in these codes. Those of two dimensions it checks itself.
@@ -64,10 +64,13 @@ def _codes(runs: str, make_up: str) -> tuple[dict[str, int], re.Pattern[str]]:
 _COLOURS = (_codes(_WHITE, _WHITE_MAKE_UP), _codes(_BLACK, _BLACK_MAKE_UP))
 
 
-def is_broken(data: bytes, width: int, rows: int, *, reversed_bits: bool) -> bool:
+def is_broken(
+    data: bytes, width: int, rows: int, *, reversed_bits: bool, has_ends_of_lines: bool
+) -> bool:
     """Return whether a row of the strip has a bad code, or is longer or shorter than ``width``.
 
-    A strip that does not begin with an end of line is not checked: some writers leave them out.
+    Rows begin after an end of line, or else at a byte. A strip of Group 3 that does not begin with
+    an end of line is not checked: some writers leave them out.
     """
     if len(data) > MAX_BYTES:
         return False
@@ -76,13 +79,15 @@ def is_broken(data: bytes, width: int, rows: int, *, reversed_bits: bool) -> boo
     bits = "".join(map(_BYTES.__getitem__, data))
     at = 0
     for row in range(rows):
-        line = _END_OF_LINE.match(bits, at)
-        if line is None:
-            return row > 0
-        found = _row(bits, line.end(), width)
+        if has_ends_of_lines:
+            line = _END_OF_LINE.match(bits, at)
+            if line is None:
+                return row > 0
+            at = line.end()
+        found = _row(bits, at, width)
         if found is None:
             return True
-        at = found
+        at = found if has_ends_of_lines else found + -found % 8
     return False
 
 

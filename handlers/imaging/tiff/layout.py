@@ -59,12 +59,12 @@ _PHOTOMETRIC_NAMES = {
     52527: "semantic mask",
 }
 
-NONE, GROUP_3, OLD_JPEG, JPEG, PACK_BITS = 1, 3, 6, 7, 32773
+NONE, MODIFIED_HUFFMAN, GROUP_3, OLD_JPEG, JPEG, PACK_BITS = 1, 2, 3, 6, 7, 32773
 _SUPPORTED_COMPRESSIONS = {NONE, 2, 3, 4, 5, OLD_JPEG, JPEG, 8, 32771, 32773, 32809, 32946, 34925,
                            50000, 50001}  # fmt: skip
 COMPRESSION_NAMES = {
     NONE: "no",
-    2: "CCITT modified Huffman",
+    MODIFIED_HUFFMAN: "CCITT modified Huffman",
     GROUP_3: "CCITT Group 3",
     4: "CCITT Group 4",
     5: "LZW",

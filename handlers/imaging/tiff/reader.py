@@ -91,8 +91,11 @@ def _completed(directory: Directory, layout: Layout) -> tuple[Directory, str | N
 
 
 def _has_broken_fax(directory: Directory, layout: Layout) -> bool:
-    two_dimensional = directory.number(layouts.T4_OPTIONS) & 1
-    if layout.compression != layouts.GROUP_3 or two_dimensional or layout.tiled:
+    is_group_3 = layout.compression == layouts.GROUP_3
+    two_dimensional = is_group_3 and directory.number(layouts.T4_OPTIONS) & 1
+    if layout.compression not in (layouts.MODIFIED_HUFFMAN, layouts.GROUP_3):
+        return False
+    if two_dimensional or layout.tiled:
         return False
     most = directory.number(layouts.ROWS_PER_STRIP, layout.height)
     places = zip(
@@ -107,6 +110,7 @@ def _has_broken_fax(directory: Directory, layout: Layout) -> bool:
             layout.width,
             min(most, layout.height - top),
             reversed_bits=directory.number(layouts.FILL_ORDER, 1) == 2,
+            has_ends_of_lines=is_group_3,
         )
         for start, size, top in places
     )

@@ -1,6 +1,7 @@
 """Missing or broken parts of a picture are damage; broken metadata is none."""
 
 import io
+import random
 import struct
 import zlib
 
@@ -144,7 +145,7 @@ def test_the_end_of_a_png_may_be_missing() -> None:
 
 
 def bilevel() -> Image.Image:
-    return Image.effect_noise((200, 300), 90).point(lambda v: 255 * (v > 128)).convert("1")  # pyright: ignore
+    return Image.frombytes("1", (200, 300), random.Random(7).randbytes(25 * 300))  # pyright: ignore[reportUnknownMemberType]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,20 @@ def test_every_length_of_a_fax_run_is_known() -> None:
     for length in range(2_620):
         image.paste(0, (40, length, 40 + length, length + 1))
     for picture in (image, image.convert("L").point(lambda v: 255 - v).convert("1")):  # pyright: ignore
-        assert not load(encoded(picture, "TIFF", compression="group3")).damaged
+        for compression in ("group3", "tiff_ccitt"):
+            assert not load(encoded(picture, "TIFF", compression=compression)).damaged
+
+
+@pytest.mark.parametrize("compression", ["group3", "tiff_ccitt"])
+def test_a_few_changed_bytes_of_a_fax_in_one_dimension_are_damage(compression: str) -> None:
+    whole = encoded(bilevel(), "TIFF", compression=compression)
+    seeded = random.Random(11)
+    for _ in range(40):
+        data = bytearray(whole)
+        at = seeded.randrange(500, len(data) - 700)
+        data[at : at + 8] = seeded.randbytes(8)
+
+        assert load(bytes(data)).damaged
 
 
 @pytest.mark.parametrize("compression", [1, 5, 8, 32773])
