@@ -55,7 +55,7 @@ def test_a_photo_has_three_thumbnails_and_an_optimized_picture(photos: Path, nam
         assert (decoded(each.data).format, each.mime_type) == ("WEBP", "image/webp")
         assert decoded(each.data).size == (each.width, each.height)
     assert small.result == ThumbnailsResult(sizes=(150, 300, 600))
-    assert large.result == OptimizationResult(recipe="webp-1920-q80")
+    assert large.result == OptimizationResult(recipe="webp-1920-q80-m2")
 
 
 @pytest.mark.parametrize("size", [(40, 30), (150, 150), (1, 1)])
@@ -122,7 +122,7 @@ def test_a_recipe_for_small_pictures_leaves_thumbnails_alone() -> None:
 
     assert sizes == [150, 300, 600]
     assert optimized(data, recipe).width == 400
-    assert recipe.name == "webp-400-q80"
+    assert recipe.name == "webp-400-q80-m2"
 
 
 def test_a_placeholder_looks_like_the_picture(photos: Path) -> None:
