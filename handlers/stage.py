@@ -20,15 +20,20 @@ class ImageLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How renditions are made. ``name`` is recorded in the event, so a photo shows how."""
+    """How renditions are made. ``name`` is recorded in the event, so a photo shows how.
+
+    Method 2 takes 40 % of the time of method 4 for 4 % more bytes of the same similarity, as
+    ``photolog bench recipe`` shows.
+    """
 
     longest_edge: int = 1920
     quality: int = 80
-    method: int = 4
+    method: int = 2
 
     @property
     def name(self) -> str:
-        return f"webp-{self.longest_edge}-q{self.quality}"
+        """Return a name such as ``webp-1920-q80-m2``; a name without a method means method 4."""
+        return f"webp-{self.longest_edge}-q{self.quality}-m{self.method}"
 
 
 class StageContext(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,6 +107,9 @@ class PlaceholderResult(Result, frozen=True, kw_only=True):
 
 
 class OptimizationResult(Result, frozen=True, kw_only=True):
-    """``recipe`` names the settings that made the rendition, such as ``webp-1920-q80``."""
+    """``recipe`` names the settings that made the rendition, such as ``webp-1920-q80-m2``.
+
+    In older events, a name such as ``webp-1920-q80`` stands for method 4.
+    """
 
     recipe: str

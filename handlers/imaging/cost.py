@@ -10,7 +10,7 @@ reduced, plus what the decoder holds meanwhile:
 | 16-bit grey | 11 | the same |
 | TIFF | 6 to 24 | see ``of_tiff`` |
 | GIF | 5 | 5 |
-| JPEG, at the scale it is decoded at | 4 | 4 |
+| JPEG, at the scale it is decoded at | 4 | 4, and the file once more |
 | progressive JPEG, more at full scale | 3 to 8 | 2 a component |
 | WebP: lossy, other | 16, 16 to 18.9 | 17, 20 |
 | AVIF: 4:2:0, 4:4:4, eight bits | 8.4, 9.9 | 14, for ten bits too |
@@ -160,10 +160,11 @@ def of_opened(image: ImageFile.ImageFile, name: str, data: bytes, scans: int, ed
     pixels = image.width * image.height
     decoded, more_bytes, seconds = pixels, 0, pixels * _S_PER_PIXEL[name]
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        decoded = _drafted(image.size, edge)
+        decoded = _reduced(image.size, edge)
         if scans > 1 or "progressive" in image.info:
             more_bytes = pixels * _COEFFICIENT_BYTES * len(image.layer)
             seconds += pixels * _S_PER_PIXEL_OF_A_SCAN * scans
+        more_bytes += len(data)
     a_pixel = _bytes_of(image) + _DECODER_BYTES.get(name, 0)
     return _cost(data, edge, pixels, decoded * a_pixel + more_bytes, seconds)
 
@@ -185,9 +186,14 @@ def _is_partial(image: ImageFile.ImageFile) -> bool:
     return extents not in (None, (0, 0, *image.size))
 
 
-def _drafted(size: tuple[int, int], edge: int) -> int:
-    """Return the pixels of a JPEG at the scale that ``Image.draft`` selects for ``edge``."""
+def jpeg_scale(size: tuple[int, int], edge: int) -> int:
+    """Return by how much to reduce a JPEG while decoding, so that ``edge`` pixels are left."""
     longest = max(size)
     fits = longest / min(edge, longest)
-    scale = next((scale for scale in _JPEG_SCALES if scale <= fits), 1)
+    return next((scale for scale in _JPEG_SCALES if scale <= fits), 1)
+
+
+def _reduced(size: tuple[int, int], edge: int) -> int:
+    """Return the pixels of a JPEG at the scale that it is decoded at."""
+    scale = jpeg_scale(size, edge)
     return math.ceil(size[0] / scale) * math.ceil(size[1] / scale)

@@ -7,10 +7,10 @@ which opens files with all of Pillow's decoders. Sections are those of ISO/IEC 1
 from typing import Any, cast
 
 import msgspec
-from PIL import Image, JpegImagePlugin
+from PIL import Image
 
 from domain.pipeline.failures import Category
-from handlers.imaging import colour, complexity, cost, exif, heif_boxes, reader
+from handlers.imaging import colour, complexity, cost, exif, heif_boxes, jpeg
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.stage import BadImage, StageFailure
 
@@ -167,7 +167,7 @@ def _recompressed(attempt: Attempt, data: bytes) -> Decoded:
         name="JPEG",
         scans=complexity.check(data, "JPEG", attempt.context.limits),
     )
-    return reader.read(inner, JpegImagePlugin.JpegImageFile)
+    return jpeg.read(inner)
 
 
 def _tags(boxes: list[Any]) -> exif.Tags:

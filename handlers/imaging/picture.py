@@ -69,7 +69,7 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
         TooCostly: as ``admit`` does.
         BadImage: ``not-an-image``, ``unreadable-image``, ``too-many-pixels``, ``too-many-frames``,
             ``too-many-parts``, ``too-many-scans``, ``layout-not-supported``,
-            ``raw-without-preview``.
+            ``raw-without-preview``, ``unsupported-jpeg``.
         StageFailure: ``format-refused``, ``heic-not-supported``, ``jxl-not-supported``.
         MemoryError: the limits allow more than the process may use.
     """
@@ -146,7 +146,8 @@ def _resize(image: Image.Image, size: Size, box: Box) -> Image.Image:
     """
     ratio = max((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1])
     filter_ = Image.Resampling.LANCZOS if ratio < 1.5 else Image.Resampling.HAMMING
-    return _scale(image, size, filter_, box)
+    reduced = _scale(image, size, filter_, box)
+    return reduced.convert("RGB") if reduced.mode == "RGBX" else reduced
 
 
 def _scale(

@@ -9,6 +9,7 @@ from ops.bench import report
 
 MEASUREMENTS = (
     "pipeline",
+    "recipe",
     "latency",
     "upload",
     "appends",
@@ -36,7 +37,7 @@ PHOTOS = Path("../shared/photos/camera")
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=PHOTOS if PHOTOS.is_dir() else None,
     metavar="FOLDER",
-    help="Real photos for the measurement of the pipeline.",
+    help="Real photos for the measurements of the pipeline and of recipes.",
 )
 @click.option(
     "--minutes",
@@ -66,7 +67,6 @@ def _run(name: str, rounds: int, photos: Path | None, minutes: float) -> None:
         failover,
         latency,
         orchestration,
-        pipeline,
         places,
         replicas,
         upload,
@@ -74,11 +74,8 @@ def _run(name: str, rounds: int, photos: Path | None, minutes: float) -> None:
     )
 
     match name:
-        case "pipeline" if photos is None:
-            report.headline("Real photos per second, end to end")
-            report.note("skipped: name a folder of photos with --photos")
-        case "pipeline" if photos is not None:
-            pipeline.run(rounds, photos)
+        case "pipeline" | "recipe":
+            _run_with_photos(name, rounds, photos)
         case "latency":
             latency.run(rounds)
         case "upload":
@@ -99,3 +96,15 @@ def _run(name: str, rounds: int, photos: Path | None, minutes: float) -> None:
             watchers.run(rounds)
         case _:
             orchestration.run_urgent(rounds)
+
+
+def _run_with_photos(name: str, rounds: int, photos: Path | None) -> None:
+    from ops.bench import pipeline, recipe  # noqa: PLC0415
+
+    if photos is None:
+        report.headline(f"{name.capitalize()}, with real photos")
+        report.note("skipped: name a folder of photos with --photos")
+    elif name == "pipeline":
+        pipeline.run(rounds, photos)
+    else:
+        recipe.run(rounds, photos)

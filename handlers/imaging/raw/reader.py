@@ -1,10 +1,9 @@
 """Show the largest preview of a RAW file, upright, and say that it is one."""
 
 import msgspec
-from PIL import JpegImagePlugin
 
 from domain.photo.results import RAW_PREVIEW, Raw
-from handlers.imaging import complexity, exif, heif_boxes, reader
+from handlers.imaging import complexity, exif, heif_boxes, jpeg
 from handlers.imaging.attempt import Attempt, Decoded, Size
 from handlers.imaging.raw import kinds, previews
 from handlers.imaging.raw.previews import Preview
@@ -76,7 +75,7 @@ def _decode(attempt: Attempt, preview: Preview) -> Decoded:
         name="JPEG",
         scans=complexity.check(data, "JPEG", attempt.context.limits),
     )
-    decoded = reader.read(inner, JpegImagePlugin.JpegImageFile)
+    decoded = jpeg.read(inner)
     attempt.pixels = inner.pixels
     return decoded
 
