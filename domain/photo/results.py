@@ -61,7 +61,12 @@ class Gps(Result, frozen=True, kw_only=True):
 
 
 class MetadataResult(Result, frozen=True, kw_only=True):
-    """``taken_at`` is the local time that the camera wrote, with an offset if the file has one."""
+    """``taken_at`` is the local time that the camera wrote, with an offset if the file has one.
+
+    ``colour_space`` names the space that the colours of the renditions were converted from; sRGB if
+    the file names none. ``hdr_gain_map`` says whether the file has a map for HDR displays; the
+    renditions show its picture for SDR. Earlier versions of the event have neither.
+    """
 
     width: int
     height: int
@@ -70,6 +75,8 @@ class MetadataResult(Result, frozen=True, kw_only=True):
     camera: Camera = Camera()
     exposure: Exposure = Exposure()
     gps: Gps | None = None
+    colour_space: str | None = None
+    hdr_gain_map: bool | None = None
 
 
 class ThumbnailsResult(Result, frozen=True, kw_only=True):

@@ -37,6 +37,8 @@ def run(picture: Picture, _context: StageContext) -> Output:
             camera=camera(tags),
             exposure=exposure(tags),
             gps=gps(tags),
+            colour_space=picture.colour_space,
+            hdr_gain_map=picture.has_gain_map,
         )
     )
 

@@ -78,6 +78,8 @@ class PhotoView(_Shape, frozen=True, kw_only=True):
     camera: Camera
     exposure: Exposure
     gps: Gps | None
+    colour_space: str | None
+    hdr_gain_map: bool | None
     blurhash: str | None
     thumbnails: list[ThumbnailView]
     optimized: OptimizedView | None
@@ -106,6 +108,8 @@ def view_of(row: Row, of_photo: list[tuple[int, Rendition]]) -> PhotoView:
         camera=metadata.camera,
         exposure=metadata.exposure,
         gps=metadata.gps,
+        colour_space=metadata.colour_space,
+        hdr_gain_map=metadata.hdr_gain_map,
         thumbnails=[
             ThumbnailView(size=size, url=f"{url}/thumbnails/{size}", **_measures(rendition))
             for size, rendition in of_photo
