@@ -83,7 +83,10 @@ class Raw(Result, frozen=True, kw_only=True):
 class MetadataResult(Result, frozen=True, kw_only=True):
     """``taken_at`` is the local time that the camera wrote, with an offset if the file has one.
 
-    ``raw`` is unset for photos that are no RAW files.
+    ``raw`` is unset for photos that are no RAW files. ``colour_space`` names the space that the
+    colours of the renditions were converted from; sRGB if the file names none. ``hdr_gain_map``
+    says whether the file has a map for HDR displays; the renditions show its picture for SDR.
+    Earlier versions of the event have neither.
     """
 
     width: int
@@ -94,6 +97,8 @@ class MetadataResult(Result, frozen=True, kw_only=True):
     exposure: Exposure = Exposure()
     gps: Gps | None = None
     raw: Raw | msgspec.UnsetType = msgspec.UNSET
+    colour_space: str | None = None
+    hdr_gain_map: bool | None = None
 
 
 class ThumbnailsResult(Result, frozen=True, kw_only=True):

@@ -9,7 +9,9 @@ from PIL import Image, ImageFile
 from domain.photo.results import Raw
 from domain.pipeline.failures import Category
 from handlers.imaging import cost, exif
+from handlers.imaging.coding import Coding
 from handlers.imaging.cost import Cost
+from handlers.imaging.tone import Shaped
 from handlers.stage import BadImage, StageContext
 
 SMALLEST_WORKING_EDGE = 600
@@ -29,10 +31,11 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True):
     """Eight-bit pixels in the file's colours and orientation; RGBX is RGB with an unused byte.
 
     ``box`` is the part of ``image`` that the original's ``size`` covers; ``turn`` is the
-    orientation that is still to be undone. ``damage`` is a sentence about parts of the picture
-    that are missing or broken, ``notice`` one about anything else that a user should know.
-    ``original`` is the size of the original if ``image`` is only a preview of it, which ``raw``
-    describes.
+    orientation that is still to be undone. ``profile`` is the embedded ICC profile; ``coding`` the
+    space that counts without a usable one, None where EXIF decides. ``damage`` is a sentence about
+    parts of the picture that are missing or broken, ``notice`` one about anything else that a user
+    should know. ``original`` is the size of the original if ``image`` is only a preview of it,
+    which ``raw`` describes.
     """
 
     image: Image.Image
@@ -42,6 +45,7 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True):
     tags: exif.Tags
     turn: int
     profile: bytes | None
+    coding: Coding | Shaped | None = None
     damage: str | None = None
     notice: str | None = None
     original: Size | None = None
@@ -83,9 +87,13 @@ class Attempt(msgspec.Struct, kw_only=True):
             message = f"The picture has more than {self.context.limits.max_frames} frames."
             raise BadImage("too-many-frames", message, Category.SECURITY)
 
-    def admit_opened(self, image: ImageFile.ImageFile) -> None:
-        """Ask whether the opened picture may be decoded; raises TooCostly."""
-        self.admit(cost.of_opened(image, self.name, self.data, self.scans, self.edge))
+    def admit_opened(self, image: ImageFile.ImageFile, *, deep: bool = False) -> None:
+        """Ask whether the opened picture may be decoded; raises TooCostly.
+
+        ``deep`` says that its samples are decoded with more than eight bits.
+        """
+        estimated = cost.of_opened(image, self.name, self.data, self.scans, self.edge)
+        self.admit(cost.with_depth(estimated, self.name) if deep else estimated)
 
     def unreadable(self) -> BadImage | MemoryError:
         """Return the failure; decoders also report a lack of memory as broken data."""

@@ -4,16 +4,34 @@ import io
 import math
 from typing import Any, Literal, cast
 
+import msgspec
 from PIL import Image, ImageCms
+
+from handlers.imaging import icc_profile, tone
+from handlers.imaging.coding import SRGB, Coding
+from handlers.imaging.tone import Shaped
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 _SPACE = {"L": "GRAY", "LA": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 
+_UNUSABLE = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
+_NO_SPACE = "The file names primaries that span no space; the colours are treated as sRGB."
+
+_MAX_NAME = 200
+
 _LEVELS = (0, 64, 128, 192, 255)
 _PROBE = bytes(
     v for red in _LEVELS for green in _LEVELS for blue in _LEVELS for v in (red, green, blue)
 )
+
+
+class Converted(msgspec.Struct, frozen=True):
+    """A picture in sRGB, the name of the space that it came from, and a warning if there is one."""
+
+    image: Image.Image
+    space: str
+    warning: str | None = None
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
@@ -27,27 +45,64 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str | None]:
-    """Convert to sRGB, as RGB or RGBA; also return a warning if the profile is unusable.
+def to_srgb(
+    image: Image.Image, profile: bytes | None, coding: Coding | Shaped | None = None
+) -> Converted:
+    """Convert to sRGB, as RGB or RGBA.
 
-    Without a usable profile, grey and RGB count as sRGB. The transform is relative colorimetric
-    with black point compensation; ``profile`` is an ICC profile as embedded in the file.
+    ``profile`` is an ICC profile as embedded in the file. ``coding`` describes RGB and grey of a
+    file without a profile that can be used; without both, they count as sRGB. The transform is
+    relative colorimetric with black point compensation.
     """
     warning = None
-    transform = None
+    if profile and (named := icc_profile.code_points(profile)) and named.transfer.hdr:
+        profile, coding = None, named
     if profile or image.mode == "LAB":
         try:
-            transform = _transform(image.mode, profile)
-        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            return _with_profile(image, _opened(profile))
+        except _UNUSABLE:
             warning = "The colour profile cannot be used; the colours are treated as sRGB."
+            if coding not in (None, SRGB):
+                warning = "The colour profile cannot be used; the file's other marks are."
     with_alpha = image.mode in ("LA", "RGBA")
+    in_rgb = image.convert("RGBA" if with_alpha else "RGB")
+    if coding is None or coding is SRGB or image.mode in ("CMYK", "LAB"):
+        return Converted(in_rgb, SRGB.name, warning)
+    name = coding.name
+    if isinstance(coding, Coding) and (coding.transfer.hdr or coding.narrow):
+        in_rgb, coding = tone.of_eight_bits(in_rgb, coding)
+    try:
+        return Converted(_coded(in_rgb, coding), name, warning)
+    except _UNUSABLE:
+        return Converted(in_rgb, SRGB.name, _NO_SPACE)
+
+
+def _with_profile(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Converted:
+    transform = _transform(image.mode, source)
     if transform is None:
-        return image.convert("RGBA" if with_alpha else "RGB"), warning
-    alpha = image.getchannel("A") if with_alpha else None
-    converted = transform.apply(image.convert(transform.input_mode))
-    if alpha is not None:
-        converted.putalpha(alpha)
-    return converted, warning
+        mode = "RGBA" if image.mode in ("LA", "RGBA") else "RGB"
+        return Converted(image.convert(mode), SRGB.name)
+    return Converted(_applied(transform, image), _description(source))
+
+
+def _coded(image: Image.Image, coding: Coding | Shaped) -> Image.Image:
+    """Convert RGB or RGBA by primaries and transfer function; raises one of ``_UNUSABLE``."""
+    if isinstance(coding, Shaped):
+        if coding.needs_system_gamma:
+            image = tone.with_system_gamma(image, coding)
+        coding = coding.plain
+    transform = _transform("RGB", _opened(icc_profile.of_coding(coding)))
+    return image if transform is None else _applied(transform, image)
+
+
+def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
+    return _with_alpha_of(image, transform.apply(image.convert(transform.input_mode)))
+
+
+def _with_alpha_of(image: Image.Image, converted: Image.Image) -> Image.Image:
+    if image.mode in ("LA", "RGBA"):
+        converted.putalpha(image.getchannel("A"))
+    return converted
 
 
 def without_idle_alpha(image: Image.Image) -> Image.Image:
@@ -84,13 +139,18 @@ def _highest(image: Image.Image) -> float:
     return high if isinstance(high, int | float) and math.isfinite(high) else 1.0
 
 
-def _transform(mode: str, profile: bytes | None) -> ImageCms.ImageCmsTransform | None:
+def _opened(profile: bytes | None) -> ImageCms.ImageCmsProfile:
+    """Open a profile; without one, that of CIE L*a*b*."""
+    return ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else _built_in("LAB")
+
+
+def _transform(mode: str, source: ImageCms.ImageCmsProfile) -> ImageCms.ImageCmsTransform | None:
     """Return the transform to sRGB; None if the picture is already in sRGB.
 
     Profiles equal to sRGB have many names, so the transform is tried on a few colours: if it moves
-    none by more than one level, it is left out, which saves 45 ms at 1920 pixels.
+    none by more than one level, it is left out, which saves 45 ms at 1920 pixels. If it makes all
+    colours equal, the profile is broken.
     """
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else _built_in("LAB")
     space = cast("Any", source).profile.xcolor_space.strip()
     if _SPACE[mode] == space:
         input_mode = {"LA": "L", "RGBA": "RGB"}.get(mode, mode)
@@ -106,12 +166,27 @@ def _transform(mode: str, profile: bytes | None) -> ImageCms.ImageCmsTransform |
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
         ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-    if input_mode == "RGB":
-        probe = Image.frombytes("RGB", (len(_PROBE) // 3, 1), _PROBE)
-        sent = transform.apply(probe).tobytes()
-        if max(abs(a - b) for a, b in zip(sent, _PROBE, strict=True)) <= 1:
-            return None
-    return transform
+    bands = Image.getmodebands(input_mode)
+    count = len(_PROBE) // bands
+    probe = Image.frombytes(input_mode, (count, 1), _PROBE[: count * bands])
+    sent = transform.apply(probe).tobytes()
+    if sent == sent[:3] * count:
+        raise ValueError("the profile makes all colours equal")
+    is_srgb = input_mode == "RGB" and max(map(_distance, sent, _PROBE)) <= 1
+    return None if is_srgb else transform
+
+
+def _distance(one: int, other: int) -> int:
+    return abs(one - other)
+
+
+def _description(profile: ImageCms.ImageCmsProfile) -> str:
+    """Return the profile's name for itself."""
+    try:
+        text = ImageCms.getProfileDescription(profile)
+    except ImageCms.PyCMSError:
+        text = ""
+    return "".join(each for each in text if each.isprintable()).strip()[:_MAX_NAME] or "ICC profile"
 
 
 def _built_in(space: Literal["LAB", "sRGB"]) -> ImageCms.ImageCmsProfile:

@@ -62,6 +62,10 @@ _SCALING_BYTES = 9
 
 _DECODER_BYTES = {"AVIF": 10, "HEIC": 10, "HEIF": 10}
 
+_DEPTH_BYTES = {"PNG": 14, "HEIC": 14, "HEIF": 14}
+_DEPTH_S_PER_PIXEL = 60e-9
+"""More for samples of more than eight bits that are kept until they are tone mapped."""
+
 _WEBP_BYTES, _WEBP_LOSSLESS_BYTES = 17, 20
 
 _JXL_BYTES = 24
@@ -167,6 +171,15 @@ def of_opened(image: ImageFile.ImageFile, name: str, data: bytes, scans: int, ed
         more_bytes += len(data)
     a_pixel = _bytes_of(image) + _DECODER_BYTES.get(name, 0)
     return _cost(data, edge, pixels, decoded * a_pixel + more_bytes, seconds)
+
+
+def with_depth(cost: Cost, name: str) -> Cost:
+    """Add what it costs to decode more than eight bits of each sample of this format."""
+    return Cost(
+        memory_bytes=cost.memory_bytes + cost.pixels * _DEPTH_BYTES[name],
+        seconds=cost.seconds + cost.pixels * _DEPTH_S_PER_PIXEL,
+        pixels=cost.pixels,
+    )
 
 
 def _cost(data: bytes, edge: int, pixels: int, decode_bytes: int, seconds: float) -> Cost:

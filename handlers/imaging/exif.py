@@ -10,11 +10,15 @@ ORIENTATION = ExifTags.Base.Orientation
 
 
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
-    """Values by tag number, for the main directory and those for EXIF and GPS."""
+    """Values by tag number, for the main directory and those for EXIF and GPS.
+
+    ``interoperability`` is the value of InteroperabilityIndex, empty without one.
+    """
 
     main: dict[int, Any] = {}
     exif: dict[int, Any] = {}
     gps: dict[int, Any] = {}
+    interoperability: bytes = b""
 
     @property
     def orientation(self) -> int:
@@ -39,6 +43,7 @@ def read(image: Image.Image) -> Tags:
         main=main,
         exif=_directory(exif, ExifTags.IFD.Exif),
         gps=_directory(exif, ExifTags.IFD.GPSInfo),
+        interoperability=_interoperability(exif),
     )
 
 
@@ -48,3 +53,10 @@ def _directory(exif: Image.Exif, directory: int) -> dict[int, Any]:
         return dict(found)
     except Exception:
         return {}
+
+
+def _interoperability(exif: Image.Exif) -> bytes:
+    value = _directory(exif, ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+    if isinstance(value, str):
+        return value.encode("latin-1", "replace")
+    return value if isinstance(value, bytes) else b""

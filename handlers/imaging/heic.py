@@ -4,14 +4,17 @@
 decoder, so that no file has to be opened later.
 """
 
-from typing import IO, cast
+import io
+from typing import IO, Any, cast
 
 import msgspec
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from domain.pipeline.failures import Category
-from handlers.imaging import exif, heif_boxes, reader
+from handlers.imaging import damage, exif, frames, heif_boxes, heif_colour, reader, tone
 from handlers.imaging.attempt import Attempt, Decoded
+from handlers.imaging.coding import Coding
+from handlers.imaging.tone import Shaped
 from handlers.stage import StageFailure
 
 try:
@@ -40,22 +43,57 @@ def read(attempt: Attempt) -> Decoded:
     libheif turns a picture that has a rotation or a mirror image, and MIAF (ISO/IEC 23000-22,
     7.3.6.7) then ignores the orientation in EXIF. Some phones write that alone.
     """
-    opened: list[ImageFile.ImageFile] = []
     length = heif_boxes.sequence_length(attempt.data)
     attempt.check_frames(length)
-
-    def remember(file: IO[bytes]) -> ImageFile.ImageFile:
-        opened.append(_open(file))
-        return opened[0]
-
-    decoded = reader.read(attempt, remember)
+    image = _open(io.BytesIO(attempt.data))
+    attempt.check_size(*image.size)
+    space = None if attempt.lenient else _deep_space(attempt.data, image)
+    attempt.admit_opened(image, deep=space is not None)
+    decoded = _deep(attempt, image, space) if space else reader.decode_opened(attempt, image)
     decoded = msgspec.structs.replace(decoded, frames=max(decoded.frames, length))
-    turn = opened[0].info.get("original_orientation")
+    turn = image.info.get("original_orientation")
     if not isinstance(turn, int) or heif_boxes.turns_itself(attempt.data):
         return decoded
     tags = decoded.tags
     tags = msgspec.structs.replace(tags, main={**tags.main, exif.ORIENTATION: turn})
     return msgspec.structs.replace(decoded, tags=tags, turn=tags.orientation)
+
+
+def _deep_space(data: bytes, image: ImageFile.ImageFile) -> Coding | None:
+    """Return the space of a picture whose colours would suffer if it were decoded to eight bits."""
+    colours = heif_colour.of_primary(data)
+    if colours.profile or colours.coding is None or image.info.get("bit_depth", 8) <= 8:
+        return None
+    return colours.coding if colours.coding.needs_depth else None
+
+
+def _deep(attempt: Attempt, image: ImageFile.ImageFile, space: Coding) -> Decoded:
+    """Decode to 16 bits, and bring those to eight in ``tone``."""
+    count = frames.count(image, attempt.data, attempt.context.limits.max_frames)
+    attempt.check_frames(count)
+    tags = exif.read(image)
+    picture, shaped = _decoded(attempt.data, space)
+    return Decoded(
+        image=picture,
+        size=image.size,
+        box=(0, 0, *picture.size),
+        frames=count,
+        tags=tags,
+        turn=tags.orientation,
+        profile=None,
+        coding=shaped,
+        damage=damage.find(attempt.data, attempt.name),
+    )
+
+
+def _decoded(data: bytes, space: Coding) -> tuple[Image.Image, Shaped]:
+    if pillow_heif is None:
+        raise _not_supported()
+    file = cast("Any", pillow_heif).open_heif(
+        io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=True, remove_stride=False
+    )
+    samples = len(file.mode.partition(";")[0])
+    return tone.of_deep(tone.interleaved(file.data, file.size, file.stride, samples), space)
 
 
 def _open(file: IO[bytes]) -> ImageFile.ImageFile:

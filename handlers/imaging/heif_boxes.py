@@ -1,7 +1,7 @@
 """Look into the boxes of HEIF and AVIF files (ISO/IEC 14496-12, ISO/IEC 23008-12).
 
-Decoders keep to themselves whether a picture is turned by the file, and how many pictures a
-sequence has.
+Decoders keep to themselves whether a picture is turned by the file, how many pictures a sequence
+has, and much of its colours.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,9 @@ import msgspec
 _TURNS = {b"irot", b"imir"}
 _MAX_BOXES = 10_000
 """Boxes to look at in one container; more than any file needs."""
+
+_MAX_SOURCES = 16
+"""Tiles to look at; those of a grid are alike."""
 
 _FULL_BOX = 4
 """Version and flags."""
@@ -52,14 +55,56 @@ def find(data: bytes, *path: bytes, start: int = 0, end: int | None = None) -> B
 
 def turns_itself(data: bytes) -> bool:
     """Return whether the primary item has a rotation or a mirror image (ISO/IEC 23008-12, 6.5)."""
-    primary = _primary_item(data)
-    container = find(data, b"meta", b"iprp", b"ipco")
-    associations = find(data, b"meta", b"iprp", b"ipma")
-    if primary is None or container is None or associations is None:
+    primary = primary_item(data)
+    if primary is None:
         return False
-    kinds = [box.kind for box in boxes(data, container.start, container.end)]
-    used = _properties(data[associations.start : associations.end], primary)
-    return any(kinds[index - 1] in _TURNS for index in used if 0 < index <= len(kinds))
+    return any(box.kind in _TURNS for box in item_properties(data, primary))
+
+
+def item_properties(data: bytes, item: int) -> Iterator[Box]:
+    """Iterate over the properties that belong to the item (ISO/IEC 23008-12, 9.3)."""
+    properties = find(data, b"meta", b"iprp")
+    container = find(data, b"meta", b"iprp", b"ipco")
+    if properties is None or container is None:
+        return
+    known = list(boxes(data, container.start, container.end))
+    for box in boxes(data, properties.start, properties.end):
+        used = _properties(data[box.start : box.end], item) if box.kind == b"ipma" else ()
+        yield from (known[index - 1] for index in used if 0 < index <= len(known))
+
+
+def sources(data: bytes, item: int) -> list[int]:
+    """Return the items that a grid or another derived item is made from (``dimg``, 6.4.7)."""
+    references = find(data, b"meta", b"iref")
+    if references is None:
+        return []
+    id_bytes, found = (2 if data[references.start] == 0 else 4), list[int]()
+    for box in boxes(data, references.start + _FULL_BOX, references.end):
+        body = data[box.start : box.end]
+        if box.kind != b"dimg" or int.from_bytes(body[:id_bytes], "big") != item:
+            continue
+        count = int.from_bytes(body[id_bytes : id_bytes + 2], "big")
+        at = id_bytes + 2
+        found += (
+            int.from_bytes(body[place : place + id_bytes], "big")
+            for place in range(at, min(at + count * id_bytes, len(body)), id_bytes)
+        )
+    return found[:_MAX_SOURCES]
+
+
+def item_types(data: bytes) -> set[bytes]:
+    """Return the types of the items (``infe``, ISO/IEC 14496-12, 8.11.6)."""
+    information = find(data, b"meta", b"iinf")
+    if information is None or information.end <= information.start:
+        return set()
+    start = information.start + _FULL_BOX + (2 if data[information.start] == 0 else 4)
+    found: set[bytes] = set()
+    for box in boxes(data, start, information.end):
+        version = data[box.start : box.start + 1]
+        if box.kind == b"infe" and version in (b"\2", b"\3"):
+            at = box.start + _FULL_BOX + (2 if version == b"\2" else 4) + 2
+            found.add(data[at : at + 4])
+    return found
 
 
 def sequence_length(data: bytes) -> int:
@@ -78,9 +123,10 @@ def sequence_length(data: bytes) -> int:
     return longest
 
 
-def _primary_item(data: bytes) -> int | None:
+def primary_item(data: bytes) -> int | None:
+    """Return the id of the picture that the file is about; None without one."""
     box = find(data, b"meta", b"pitm")
-    if box is None:
+    if box is None or box.end <= box.start:
         return None
     size = 2 if data[box.start] == 0 else 4
     return int.from_bytes(data[box.start + _FULL_BOX :][:size], "big")

@@ -4,13 +4,14 @@ Pure: bytes in, Struct out. Two loads of the same bytes give the same picture.
 """
 
 import msgspec
-from PIL import Image
+from PIL import ExifTags, Image
 
 from domain.photo.formats import HEAD_BYTES, refusal, sniff
 from domain.photo.results import Raw
 from domain.pipeline.failures import Category
-from handlers.imaging import colour, complexity, exif, heic, jxl
+from handlers.imaging import coding, colour, complexity, exif, gain_map, heic, jxl
 from handlers.imaging.attempt import Admit, Attempt, Box, Size, fitted, working_edge
+from handlers.imaging.coding import Coding
 from handlers.imaging.cost import Cost
 from handlers.imaging.decoding import decode
 from handlers.imaging.raw import kinds
@@ -27,6 +28,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_DECLARED_BY_EXIF = ("JPEG", "TIFF", "WebP")
+"""The formats that have no other place for a colour space but an ICC profile."""
+
 _LYING = 5
 """From this orientation on, width and height are swapped."""
 
@@ -36,8 +40,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     ``image`` is the first frame: upright, sRGB as RGB or RGBA, without metadata, and no larger
     than the renditions need. ``width`` and ``height`` are those of the upright original, in
-    pixels; ``orientation`` is how the file stores it, 1 to 8. ``raw`` is None unless the file is
-    RAW.
+    pixels; ``orientation`` is how the file stores it, 1 to 8. ``colour_space`` names the space that
+    its colours were converted from. ``raw`` is None unless the file is RAW.
     """
 
     format: str
@@ -49,6 +53,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     tags: exif.Tags
     damaged: bool
     warning: str | None
+    colour_space: str
+    has_gain_map: bool
     image: Image.Image
     raw: Raw | None = None
 
@@ -92,8 +98,11 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
 
     # Reduced first: later steps then cost a tenth, with no visible difference.
     image = _resize(decoded.image, fitted(decoded.size, working_edge(context)), decoded.box)
-    image, colour_warning = colour.to_srgb(image, decoded.profile)
-    image = colour.without_idle_alpha(image)
+    space = decoded.coding
+    if kind[0] in _DECLARED_BY_EXIF:
+        space = space or _declared(decoded.tags)
+    converted = colour.to_srgb(image, decoded.profile, space)
+    image = colour.without_idle_alpha(converted.image)
     image = _upright(image, decoded.turn)
     image.info = {}
 
@@ -109,10 +118,17 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
         orientation=decoded.tags.orientation,
         tags=decoded.tags,
         damaged=decoded.damage is not None,
-        warning=decoded.damage or decoded.notice or colour_warning,
+        warning=decoded.damage or decoded.notice or converted.warning,
+        colour_space=converted.space,
+        has_gain_map=gain_map.is_in(data, kind[0]),
         image=image,
         raw=decoded.raw,
     )
+
+
+def _declared(tags: exif.Tags) -> Coding | None:
+    """Return the colour space that EXIF declares."""
+    return coding.of_exif(tags.exif.get(ExifTags.Base.ColorSpace), tags.interoperability)
 
 
 def _check_format(name: str, limits: ImageLimits) -> None:

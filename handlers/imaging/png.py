@@ -13,15 +13,17 @@ from collections.abc import Iterator
 import msgspec
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
-from handlers.imaging import colour, damage, exif, reader
+from handlers.imaging import colour, damage, exif, png_colour, reader, tone
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.bands import mapped
+from handlers.imaging.coding import Coding
+from handlers.imaging.tone import Shaped
 
 _SIGNATURE_BYTES = 8
 _AROUND = 12
 """Length, type and checksum of a chunk, four bytes each (5.3)."""
 
-_GREY, _RGB = 0, 2
+_GREY, _RGB, _RGBA = 0, 2, 6
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel, by colour type (11.2.1)."""
 
@@ -44,6 +46,9 @@ _EXPANDED_BYTES = 1 << 20
 """Pillow rejects a file with more text or a larger profile."""
 
 _MAX_PROFILE_BYTES = 16 << 20
+_NO_PROFILE = b"\0"
+"""Stands for a profile that cannot be decompressed, so that the user is warned."""
+
 _PIECE_BYTES = 1 << 16
 
 
@@ -55,6 +60,11 @@ class Header(msgspec.Struct, frozen=True):
     depth: int
     colour_type: int
     interlaced: bool
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether samples have 16 bits, in a layout whose lower bytes Pillow can decode too."""
+        return self.depth == 16 and self.colour_type in (_GREY, _RGB, _RGBA)
 
     @property
     def data_bytes(self) -> int:
@@ -88,7 +98,12 @@ def read(attempt: Attempt) -> Decoded:
     image = PngImagePlugin.PngImageFile(io.BytesIO(data))
     header = _header(data)
     attempt.check_size(*image.size)
-    attempt.admit_opened(image)
+    marks = _marks(attempt.data, found)
+    coding = png_colour.code_points(marks)
+    profile = None if coding else profile or reader.profile(image.info)
+    coding = coding or png_colour.without_profile(marks)
+    deep = coding if header.is_deep and coding and coding.needs_depth and not profile else None
+    attempt.admit_opened(image, deep=deep is not None)
     count = _frames(attempt.data, found)
     attempt.check_frames(count)
     image.load()  # before the tags: for them Pillow decodes too, and ignores errors
@@ -96,14 +111,19 @@ def read(attempt: Attempt) -> Decoded:
         flaw = damage.BROKEN
     key = _key(attempt.data, found, header)
     tags = exif.read(image)
+    picture = _with_key(image, data, header, key) if key else colour.to_eight_bits(image)
+    space = coding
+    if deep:
+        picture, space = _shaped(image, picture, data, deep)
     return Decoded(
-        image=_with_key(image, data, header, key) if key else colour.to_eight_bits(image),
+        image=picture,
         size=image.size,
         box=(0, 0, *image.size),
         frames=count,
         tags=tags,
         turn=tags.orientation,
-        profile=profile or reader.profile(image.info),
+        profile=profile,
+        coding=space,
         damage=flaw,
     )
 
@@ -150,7 +170,7 @@ def _mended(data: bytes, found: list[Chunk]) -> tuple[bytes, str | None, bytes |
             if chunk.kind == b"tRNS" and not chunk.intact:
                 flaw = damage.BROKEN
             elif chunk.kind == b"iCCP" and chunk.intact:
-                profile = _expanded(chunk.body(data), _MAX_PROFILE_BYTES)
+                profile = _expanded(chunk.body(data), _MAX_PROFILE_BYTES) or _NO_PROFILE
         elif not chunk.intact:
             flaw = damage.BROKEN
             check = zlib.crc32(data[chunk.start + 4 : chunk.end - 4]).to_bytes(4, "big")
@@ -189,6 +209,31 @@ def _expanded(body: bytes, most: int) -> bytes | None:
     except zlib.error:
         return None
     return None if inflater.unconsumed_tail else expanded
+
+
+def _marks(data: bytes, found: list[Chunk]) -> dict[bytes, bytes]:
+    """Return the bodies of the chunks that tell the colours, which stand before the data (5.6)."""
+    marks: dict[bytes, bytes] = {}
+    for chunk in found:
+        if chunk.kind == b"IDAT":
+            break
+        if chunk.kind in png_colour.CHUNKS and chunk.intact:
+            marks.setdefault(chunk.kind, chunk.body(data))
+    return marks
+
+
+def _shaped(
+    image: ImageFile.ImageFile, picture: Image.Image, data: bytes, space: Coding
+) -> tuple[Image.Image, Shaped]:
+    """Bring 16-bit samples to eight bits in all their precision; ``picture`` has the alpha."""
+    if image.mode.startswith("I"):
+        bands = [image]
+    else:
+        bands = list(map(tone.two_bytes, image.split()[:3], _low_bytes(data).split()[:3]))
+    shaped, space_now = tone.of_deep(bands, space)
+    if picture.mode in ("LA", "RGBA"):
+        shaped.putalpha(picture.getchannel("A"))
+    return shaped, space_now
 
 
 def _lacks_rows(image: Image.Image, data: bytes, found: list[Chunk], header: Header) -> bool:
@@ -261,8 +306,8 @@ def _equal(image: Image.Image, values: list[int]) -> Image.Image:
 
 
 def _low_bytes(data: bytes) -> Image.Image:
-    """Decode 16-bit RGB once more, for the bytes that Pillow drops: it takes the second of each."""
+    """Decode 16-bit RGB or RGBA once more, for the second bytes of samples, which Pillow drops."""
     image = PngImagePlugin.PngImageFile(io.BytesIO(data))
-    image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
+    image.tile = [tile._replace(args=f"{image.mode};16L") for tile in image.tile]
     image.load()
     return image

@@ -6,8 +6,11 @@ from typing import IO, Any
 
 from PIL import ImageFile, JpegImagePlugin
 
-from handlers.imaging import colour, damage, exif, frames
+from handlers.imaging import colour, damage, exif, frames, heif_colour
 from handlers.imaging.attempt import Attempt, Box, Decoded, Size, fitted
+from handlers.imaging.heif_colour import Colours
+
+_BOXED = ("AVIF", "HEIC", "HEIF")
 
 Opener = Callable[[IO[bytes]], ImageFile.ImageFile]
 
@@ -32,6 +35,7 @@ def decode_opened(attempt: Attempt, image: ImageFile.ImageFile) -> Decoded:
     attempt.check_frames(count)
     tags = exif.read(image)
     size, box = load(image, attempt.edge)
+    colours = heif_colour.of_primary(attempt.data) if attempt.name in _BOXED else Colours()
     return Decoded(
         image=colour.to_eight_bits(image),
         size=size,
@@ -40,7 +44,8 @@ def decode_opened(attempt: Attempt, image: ImageFile.ImageFile) -> Decoded:
         tags=tags,
         # A decoder that turns the picture upright removes the tag.
         turn=exif.read(image).orientation,
-        profile=profile(image.info),
+        profile=profile(image.info) or colours.profile,
+        coding=colours.coding,
         damage=damage.BROKEN if attempt.lenient else damage.find(attempt.data, attempt.name),
     )
 

@@ -39,6 +39,8 @@ def run(picture: Picture, _context: StageContext) -> Output:
             exposure=exposure(tags),
             gps=gps(tags),
             raw=picture.raw or msgspec.UNSET,
+            colour_space=picture.colour_space,
+            hdr_gain_map=picture.has_gain_map,
         )
     )
 

@@ -81,6 +81,8 @@ class PhotoView(_Shape, frozen=True, kw_only=True):
     camera: Camera
     exposure: Exposure
     gps: Gps | None
+    colour_space: str | None
+    hdr_gain_map: bool | None
     blurhash: str | None
     thumbnails: list[ThumbnailView]
     optimized: OptimizedView | None
@@ -111,6 +113,8 @@ def view_of(row: Row, of_photo: list[tuple[int, Rendition]]) -> PhotoView:
         exposure=metadata.exposure,
         gps=metadata.gps,
         raw=metadata.raw,
+        colour_space=metadata.colour_space,
+        hdr_gain_map=metadata.hdr_gain_map,
         thumbnails=[
             ThumbnailView(size=size, url=f"{url}/thumbnails/{size}", **_measures(rendition))
             for size, rendition in of_photo

@@ -35,6 +35,8 @@ def test_what_a_camera_recorded_is_found(photos: Path) -> None:
         taken_at="2011-04-25T01:55:30",
         camera=Camera(make="NIKON CORPORATION", model="NIKON D90"),
         exposure=Exposure(time="1/10", f_number=3.2, iso=250, focal_length=24.0),
+        colour_space="sRGB",
+        hdr_gain_map=False,
     )
 
 
@@ -97,8 +99,10 @@ def test_tags_are_read_from_every_format(format_: str) -> None:
     assert found.taken_at == "2010-05-01T12:00:00+02:00"
 
 
-def test_a_picture_without_tags_has_only_a_size() -> None:
-    assert of(encoded(gradient(9, 5))) == MetadataResult(width=9, height=5)
+def test_a_picture_without_tags_has_only_a_size_and_colours() -> None:
+    assert of(encoded(gradient(9, 5))) == MetadataResult(
+        width=9, height=5, colour_space="sRGB", hdr_gain_map=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ PROCESSED = {
     "camera": {"make": "NIKON CORPORATION", "model": "NIKON D90", "lens": None},
     "exposure": {"time": "1/250", "fNumber": 8.0, "iso": 200, "focalLength": 18.0},
     "gps": {"latitude": 43.46, "longitude": 11.88, "altitude": None},
+    "colourSpace": None,
+    "hdrGainMap": None,
     "blurhash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
     "thumbnails": [
         {
