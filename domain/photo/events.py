@@ -76,9 +76,13 @@ class ThumbnailGenerated(Data, frozen=True, kw_only=True):
 
 
 class StageCompleted(Data, frozen=True, kw_only=True):
-    """A stage succeeded. ``result`` is the stage's own Struct as a plain object."""
+    """A stage succeeded. ``result`` is the stage's own Struct as a plain object.
+
+    Version 2 added facts to the result of the metadata stage; ``takenAtSource`` is one of them.
+    """
 
     TYPE: ClassVar[str] = "photo.processing.stage.completed"
+    VERSION: ClassVar[str] = "2"
 
     job_id: str
     stage: str

@@ -24,8 +24,10 @@ from PIL import (
 
 from domain.photo.formats import HEAD_BYTES, sniff
 from domain.pipeline.failures import Category
-from handlers.imaging import colour, complexity, cost, damage, exif, frames, heic
+from handlers.imaging import colour, complexity, cost, damage, frames, heic
 from handlers.imaging.cost import Cost, TooCostly
+from handlers.imaging.metadata import embedded
+from handlers.imaging.metadata.embedded import Embedded
 from handlers.stage import BadImage, ImageLimits, StageContext, StageFailure
 
 SMALLEST_WORKING_EDGE = 600
@@ -79,7 +81,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     height: int
     frames: int
     orientation: int
-    tags: exif.Tags
+    embedded: Embedded
     damaged: bool
     warning: str | None
     image: Image.Image
@@ -101,7 +103,7 @@ class _Decoded(msgspec.Struct, frozen=True, kw_only=True):
     size: _Size
     box: _Box
     frames: int
-    tags: exif.Tags
+    embedded: Embedded
     turn: int
     profile: bytes | None
     warning: str | None = None
@@ -156,8 +158,8 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
         width=width,
         height=height,
         frames=decoded.frames,
-        orientation=decoded.tags.orientation,
-        tags=decoded.tags,
+        orientation=decoded.embedded.orientation,
+        embedded=decoded.embedded,
         damaged=decoded.warning is not None,
         warning=decoded.warning or colour_warning,
         image=image,
@@ -259,13 +261,14 @@ def _attempt(
         image = _DECODERS[name](io.BytesIO(data))
         if image.width * image.height > context.limits.max_pixels:
             raise _too_many_pixels(context.limits)
-        allow(image)  # before reading the tags, for which Pillow decodes a PNG
+        allow(image)
         count = frames.count(image, data, context.limits.max_frames)
         if count > context.limits.max_frames:
             most = f"{context.limits.max_frames} frames"
             message = f"The picture has more than {most}."
             raise BadImage("too-many-frames", message, Category.SECURITY)
-        tags = exif.read(image)
+        found = embedded.read(data, name)
+        turned = embedded.is_turned_by_decoder(image)
         size, box = _load(image, _working_edge(context))
         pixels = colour.to_eight_bits(image)
         if lenient and _is_flat(pixels):
@@ -275,9 +278,8 @@ def _attempt(
             size=size,
             box=box,
             frames=count,
-            tags=tags,
-            # A decoder that turns the picture upright removes the tag.
-            turn=exif.read(image).orientation,
+            embedded=found,
+            turn=1 if turned else found.orientation,
             profile=_profile(image.info),
             warning=damage.BROKEN if lenient else damage.find(data, name),
         )
