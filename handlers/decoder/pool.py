@@ -26,7 +26,7 @@ from handlers.decoder.protocol import Costly, Done, Setup
 from handlers.decoder.queue import DecodeTask, Queue
 from handlers.decoder.sandbox import Confinement, Sandbox, identity, may_limit
 from handlers.registry import find_stages
-from handlers.stage import Output, StageContext, StageFailure
+from handlers.stage import Origin, Output, StageContext, StageFailure
 from store.background import Background
 
 logger = logging.getLogger("photolog.worker")
@@ -185,10 +185,12 @@ class DecoderPool:
         timeout_s: float,
         sha256: str | None = None,
         client: str = "",
+        origin: Origin | None = None,
     ) -> Output:
         """Run ``stage`` on the file ``source`` of the photo ``affinity``, for ``client``.
 
-        If ``sha256`` is given, the file must have that digest.
+        If ``sha256`` is given, the file must have that digest. ``origin`` is what is known of the
+        file besides its bytes.
 
         ``timeout_s`` counts from the moment a child begins. If cancelled, a waiting task is
         removed; a running one finishes, and its result is dropped.
@@ -202,7 +204,11 @@ class DecoderPool:
                 category logic; ``decoders-stopped``, temporary, when the pool closes.
         """
         task = DecodeTask(
-            stage, affinity, source, client=client, timeout_s=timeout_s, sha256=sha256
+            *(stage, affinity, source),
+            client=client,
+            timeout_s=timeout_s,
+            sha256=sha256,
+            origin=origin,
         )
         if not self._stopped:
             self._queue.add(task)

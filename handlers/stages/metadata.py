@@ -5,7 +5,16 @@ invalid values are None.
 """
 
 from domain.photo.results import Camera, MetadataResult
-from handlers.imaging.metadata import dates, descriptions, exposure, gps, lens, values, xmp
+from handlers.imaging.metadata import (
+    dates,
+    descriptions,
+    exposure,
+    gps,
+    lens,
+    values,
+    xmp,
+    xmp_tags,
+)
 from handlers.imaging.metadata.exif import Tag, Tags
 from handlers.imaging.picture import Picture
 from handlers.stage import Output, StageContext
@@ -16,8 +25,8 @@ _SRGB, _ADOBE_RGB, _UNCALIBRATED = 1, 2, 65_535
 def run(picture: Picture, context: StageContext) -> Output:
     """Return the metadata. A broken entry counts as missing and never fails the stage."""
     embedded = picture.embedded
-    tags, iptc = embedded.tags, embedded.iptc
-    properties = xmp.read(embedded.xmp)
+    iptc, properties = embedded.iptc, xmp.read(embedded.xmp)
+    tags = xmp_tags.complete(embedded.tags, properties)
     taken = dates.taken(tags, properties, iptc, context.origin)
     moment = None if taken is None else taken[0]
     digitized = dates.digitized(tags, properties)

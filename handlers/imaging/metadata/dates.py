@@ -8,6 +8,7 @@ counts; if it has only a day, a later one of the same day that has a time comple
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import msgspec
 
@@ -26,8 +27,26 @@ of film and of prints."""
 _OFFSET_FITS_S = 150
 """How far a local time may be from GPS time plus a whole offset: a fix may be a while old."""
 
-Dated = tuple[Moment, str]
+Source = Literal[
+    "exif:DateTimeOriginal",
+    "exif:DateTimeDigitized",
+    "ifd0:DateTimeOriginal",
+    "ifd0:DateTimeDigitized",
+    "xmp:exif:DateTimeOriginal",
+    "xmp:photoshop:DateCreated",
+    "xmp:xmp:CreateDate",
+    "iptc:DateCreated",
+    "filename",
+    "lastModified",
+]
+
+Dated = tuple[Moment, Source]
 """A moment, and the name of its source."""
+
+_DIRECTORIES: tuple[tuple[Source, Source], ...] = (
+    ("exif:DateTimeOriginal", "exif:DateTimeDigitized"),
+    ("ifd0:DateTimeOriginal", "ifd0:DateTimeDigitized"),
+)
 
 
 def taken(tags: Tags, xmp: Properties, iptc_: Iptc, origin: Origin) -> Dated | None:
@@ -62,14 +81,14 @@ def offset_by(local: Moment, utc: datetime) -> str | None:
 
 
 def _candidates(tags: Tags, xmp: Properties, iptc_: Iptc, origin: Origin) -> Iterator[Dated]:
-    source = values.integer(tags.of(Tag.FILE_SOURCE))
+    source = _file_source(tags.of(Tag.FILE_SOURCE))
     is_scan = source in (1, 2)
-    for directory, prefix in ((tags.exif, "exif"), (tags.main, "ifd0")):
+    for directory, names in zip((tags.exif, tags.main), _DIRECTORIES, strict=True):
         original = directory.get(Tag.DATE_ORIGINAL)
-        yield from _named(_exif_original(tags, original), f"{prefix}:DateTimeOriginal")
+        yield from _named(_exif_original(tags, original), names[0])
         # Only then is the time of digitizing that of taking.
         if source == DIGITAL_CAMERA or (_is_broken(original) and not is_scan):
-            yield from _named(_exif_digitized(tags, directory), f"{prefix}:DateTimeDigitized")
+            yield from _named(_exif_digitized(tags, directory), names[1])
     yield from _named(_xmp(xmp, "exif:DateTimeOriginal"), "xmp:exif:DateTimeOriginal")
     created = _named(_xmp(xmp, "photoshop:DateCreated"), "xmp:photoshop:DateCreated")
     by_iptc = _named(_iptc(iptc_), "iptc:DateCreated")
@@ -82,12 +101,19 @@ def _candidates(tags: Tags, xmp: Properties, iptc_: Iptc, origin: Origin) -> Ite
     yield from _named(_modified(origin.last_modified_ms), "lastModified")
 
 
+def _file_source(value: Value | None) -> int | None:
+    """Return the source; some cameras write it in four bytes."""
+    return values.integer(value[:1] if isinstance(value, bytes) else value)
+
+
 def _is_broken(original: Value | None) -> bool:
-    """Return whether there was a time; blanks between colons say that it is unknown."""
+    """Return whether something is there; blanks between colons say that the time is unknown."""
+    if not isinstance(original, bytes):
+        return original is not None
     return re.sub(r"[\s:]", "", values.text(original) or "") != ""
 
 
-def _named(moment: Moment | None, source: str) -> tuple[Dated, ...]:
+def _named(moment: Moment | None, source: Source) -> tuple[Dated, ...]:
     return () if moment is None else ((moment, source),)
 
 

@@ -15,6 +15,9 @@ from handlers.imaging.metadata.values import MAX_NAME, MAX_TEXT
 from handlers.imaging.metadata.xmp import Properties
 
 MAX_KEYWORDS = 64
+MAX_KEYWORD = 64
+"""The most characters of a keyword, as in IPTC. With it, the largest result of the stage stays
+below the largest answer of a decoder."""
 
 _OF_CAMERA = re.compile(
     r".*\bdigital (?:still )?camera|.*\bDSC(?: picture)?|samsung camera pictures?|dcf 1\.0"
@@ -73,7 +76,7 @@ def _keywords(tags: Tags, xmp: Properties, iptc_: Iptc) -> tuple[str, ...]:
     if not found:
         split = (_windows(tags.of(Tag.XP_KEYWORDS)) or "").split(";")
         found = tuple(filter(None, (values.tidy(each, MAX_NAME) for each in split)))
-    return tuple(dict.fromkeys(found))[:MAX_KEYWORDS]
+    return tuple(dict.fromkeys(each[:MAX_KEYWORD] for each in found))[:MAX_KEYWORDS]
 
 
 def _rating(tags: Tags, xmp: Properties) -> int | None:

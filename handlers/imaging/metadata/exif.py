@@ -73,6 +73,7 @@ _GPS = frozenset(range(0x20))
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
     """Values by tag number: of the main directory, and of those for EXIF and GPS.
 
+    A tag that is there but cannot be read has the value ``()``.
     ``interoperability`` is the index of that directory, ``R98`` or ``R03``.
     """
 
@@ -85,8 +86,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, tag: int) -> Value | None:
         """Return the value from the EXIF directory, or from the main one, where TIFF/EP and some
         software put it."""
-        found = self.exif.get(tag)
-        return self.main.get(tag) if found is None else found
+        return self.exif.get(tag) or self.main.get(tag)
 
     @property
     def orientation(self) -> int:

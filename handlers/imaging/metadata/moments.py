@@ -12,7 +12,7 @@ import msgspec
 _LONGEST = 64
 """No point in time takes more characters."""
 
-_OFFSET = r"(?P<offset>Z|UTC|GMT|[+-]\d\d(?::?[0-5]\d)?)"
+_OFFSET = r"(?P<offset>Z|UTC|GMT|[+-]\d{1,2}(?::?[0-5]\d)?)"
 _CLOCK = (
     r"(?P<hour>\d{1,2})(?:"
     r" ?(?P<separator>[:.\-]) ?(?P<minute>\d{1,2})"
@@ -88,15 +88,17 @@ def parse(text: str, *, partial: bool = False) -> Moment | None:
 
 def parse_offset(text: str) -> str | None:
     """Return an offset as ``+02:00``, -12:00 to +14:00; None if the text is something else."""
-    if re.fullmatch(_OFFSET, text.strip(), re.ASCII) is None:
-        return None
-    sign, digits = text.strip()[:1], re.sub(r"\D", "", text)
-    if not digits:
+    text = text.strip()
+    if text in ("Z", "UTC", "GMT"):
         return "+00:00"
-    hours, minutes = int(digits[:2]), int(digits[2:] or 0)
-    if not -12 * 60 <= int(f"{sign}1") * (60 * hours + minutes) <= 14 * 60:
+    found = re.fullmatch(r"([+-])(\d{1,2})(?::?([0-5]\d))?", text, re.ASCII)
+    if found is None:
         return None
-    return f"{sign if hours or minutes else '+'}{hours:02}:{minutes:02}"
+    minutes = int(found[1] + found[2]) * 60 + int(found[1] + (found[3] or "0"))
+    if not -12 * 60 <= minutes <= 14 * 60:
+        return None
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
 
 
 def _moment(found: re.Match[str]) -> Moment | None:

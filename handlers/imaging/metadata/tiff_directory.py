@@ -75,6 +75,7 @@ class Block:
         (count,) = self._count.unpack_from(data, at)
         there = min(count, MAX_ENTRIES, (self._high - first) // size)
         entries: dict[int, _Entry] = {}
+        unreadable: set[int] = set()
         for begin in range(first, first + there * size, size):
             tag, kind, count = self._entry.unpack_from(data, begin)
             length = _SIZES.get(kind, 0) * count
@@ -83,7 +84,9 @@ class Block:
                 where = self.base + self._offset.unpack_from(data, where)[0]
             if length and self._low <= where <= self._high - length:
                 entries.setdefault(tag, (kind, count, where))
-        return Directory(self, entries)
+            else:
+                unreadable.add(tag)
+        return Directory(self, entries, unreadable)
 
     def first(self) -> "Directory":
         """Return the directory that the header of the block points to."""
@@ -107,12 +110,15 @@ class Block:
 class Directory:
     """The readable entries of a directory, decoded when asked for.
 
-    Of several entries with one tag, the first counts (TIFF 6.0 allows one).
+    Of several entries with one tag, the first that is readable counts (TIFF 6.0 allows one).
     """
 
-    def __init__(self, block: Block, entries: dict[int, _Entry]) -> None:
+    def __init__(
+        self, block: Block, entries: dict[int, _Entry], unreadable: Collection[int] = ()
+    ) -> None:
         self.block = block
         self._entries = entries
+        self._unreadable = unreadable
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._entries
@@ -126,10 +132,12 @@ class Directory:
         return None if entry is None else self.block.decode(entry)
 
     def values(self, wanted: Collection[int]) -> dict[int, Value]:
-        """Return the values of the wanted tags."""
-        return {
-            tag: self.block.decode(entry) for tag, entry in self._entries.items() if tag in wanted
-        }
+        """Return the values of the wanted tags; of one that is there but unreadable, ``()``."""
+        found: dict[int, Value] = {tag: () for tag in self._unreadable if tag in wanted}
+        for tag, entry in self._entries.items():
+            if tag in wanted:
+                found[tag] = self.block.decode(entry)
+        return found
 
     def child(self, tag: int) -> "Directory":
         """Return the directory that the tag points to; an empty one if there is none."""

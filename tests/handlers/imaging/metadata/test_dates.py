@@ -88,8 +88,9 @@ def test_a_time_in_any_form_is_read_or_missing(text: str, expected: str | None) 
     ("text", "expected"),
     [
         *(("Z", "+00:00"), ("UTC", "+00:00"), ("+02:00", "+02:00"), ("-0330", "-03:30")),
+        *(("+1", "+01:00"), ("+2:00", "+02:00"), ("-200", "-02:00"), ("-00:30", "-00:30")),
         *(("+14", "+14:00"), ("-12:00", "-12:00"), (" +01:00 ", "+01:00")),
-        *(("+14:30", None), ("-13:00", None), ("+1", None), ("02:00", None), ("", None)),
+        *(("+14:30", None), ("-13:00", None), ("+", None), ("02:00", None), ("", None)),
         *(("+02:60", None), ("summer", None), ("   :  ", None)),
     ],
 )
@@ -160,8 +161,12 @@ SCAN, PRINT_SCAN, CAMERA = (Entry(7, 1, bytes([source])) for source in (1, 2, 3)
         # The time is there, but broken: that of digitizing is the same of a camera.
         ({Tag.DATE_ORIGINAL: CUT}, "2022-09-02T14:28:06"),
         ({Tag.DATE_ORIGINAL: "0000:00:00 00:00:00"}, "2022-09-02T14:28:06"),
+        ({Tag.DATE_ORIGINAL: Entry(ASCII, 20, b"", offset=0x7FFFFFFF)}, "2022-09-02T14:28:06"),
+        ({Tag.DATE_ORIGINAL: Entry(99, 20, b"")}, "2022-09-02T14:28:06"),
+        ({Tag.DATE_ORIGINAL: 17}, "2022-09-02T14:28:06"),
         # The file says that it is from a camera.
         ({Tag.FILE_SOURCE: CAMERA}, "2022-09-02T14:28:06"),
+        ({Tag.FILE_SOURCE: b"\3\0\0\0"}, "2022-09-02T14:28:06"),
         ({Tag.DATE_ORIGINAL: BLANK, Tag.FILE_SOURCE: CAMERA}, "2022-09-02T14:28:06"),
         # A scan was taken long before it was digitized, and anything may be a scan.
         ({}, None),

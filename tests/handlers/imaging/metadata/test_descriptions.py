@@ -4,11 +4,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.photo.results import Description
+from handlers.decoder.protocol import MAX_RESULT_BYTES
 from handlers.imaging.metadata import iptc
 from handlers.imaging.metadata import xmp as packets
 from handlers.imaging.metadata.exif import Tag
@@ -251,6 +253,19 @@ def test_texts_and_arrays_are_bounded() -> None:
 
     assert len(found.keywords) == 64
     assert len(found.title or "") == 2_000
+
+
+def test_the_largest_result_is_an_answer_that_a_worker_accepts() -> None:
+    long = "😀" * 9_999
+    packet = xmp(array("dc:subject", "Bag", *(f"{n}{'😀' * 150}" for n in range(99))))
+    datasets = b"".join(dataset(2, number, long.encode()[:9_000]) for number in (5, 80, 116, 120))
+    tags = dict.fromkeys((Tag.MAKE, Tag.MODEL, Tag.SOFTWARE, Tag.LENS_MODEL), long[:300])
+
+    found = facts_of(tags, xmp_=packet, datasets=datasets)
+
+    assert len(found.description.keywords) == 64
+    assert len(found.description.caption or "") == 2_000
+    assert 40_000 < len(msgspec.msgpack.encode(found)) < MAX_RESULT_BYTES
 
 
 @given(st.binary(max_size=400))
