@@ -24,6 +24,8 @@ import math
 import msgspec
 from PIL import ImageFile, JpegImagePlugin
 
+from handlers.imaging.tiff.layout import Layout
+
 _FIXED_BYTES_PER_EDGE = 16
 """Times the square of the working edge: the memory of the steps after decoding. Measured: 13."""
 
@@ -51,7 +53,11 @@ _DEEP_BYTES = 11  # I;16 and its variants
 _UNKNOWN_BYTES = 12
 
 _KEYED_BYTES = 8
-"""Extra bytes if one colour stands for transparent, because the picture becomes RGBA."""
+"""Extra bytes if one colour stands for transparent, or around a smaller first frame of a GIF: the
+picture becomes RGBA."""
+
+_SCALING_BYTES = 9
+"""Two pictures of 32 bits and the result, while a band is scaled to eight bits."""
 
 _DECODER_BYTES = {"TIFF": 4, "AVIF": 10, "HEIC": 10, "HEIF": 10}
 
@@ -108,6 +114,24 @@ def of_webp(data: bytes, pixels: int, edge: int) -> Cost:
     return _cost(data, edge, pixels, pixels * a_pixel, pixels * _S_PER_PIXEL["WebP"])
 
 
+def of_tiff(layout: Layout, data: bytes, edge: int) -> Cost:
+    """Estimate the cost of a TIFF: its samples as libtiff decodes them, and as eight bits.
+
+    Measured in bytes a pixel: RGB 5, RGBA 9, 16-bit grey 12, planes of 16 bits 16, RGB of 32 bits
+    and floating point 27.
+    """
+    pixels = layout.width * layout.height
+    sample = layout.sample_bytes
+    if layout.is_simple:
+        a_pixel = {1: 5, 2: 8, 3: 4, 4: 8}.get(layout.samples, 8) + _DECODER_BYTES["TIFF"]
+        return _cost(data, edge, pixels, pixels * a_pixel, pixels * _S_PER_PIXEL["TIFF"])
+    bands = layout.colours + (layout.alpha is not None)
+    raw = sample * (layout.samples if not layout.planar else bands)
+    a_pixel = raw + _SCALING_BYTES + 2 * bands + _DECODER_BYTES["TIFF"]
+    seconds = pixels * _S_PER_PIXEL["TIFF"] * bands
+    return _cost(data, edge, pixels, len(data) + pixels * a_pixel, seconds)
+
+
 def of_opened(image: ImageFile.ImageFile, name: str, data: bytes, scans: int, edge: int) -> Cost:
     """Estimate the cost of an opened picture for a working size of ``edge``.
 
@@ -132,8 +156,13 @@ def _cost(data: bytes, edge: int, pixels: int, decode_bytes: int, seconds: float
 def _bytes_of(image: ImageFile.ImageFile) -> int:
     if image.mode.startswith("I;16"):
         return _DEEP_BYTES
-    keyed = _KEYED_BYTES if "transparency" in image.info else 0
+    keyed = _KEYED_BYTES if "transparency" in image.info or _is_partial(image) else 0
     return _MODE_BYTES.get(image.mode, _UNKNOWN_BYTES) + keyed
+
+
+def _is_partial(image: ImageFile.ImageFile) -> bool:
+    extents = image.tile[0].extents if image.format == "GIF" and image.tile else None
+    return extents not in (None, (0, 0, *image.size))
 
 
 def _drafted(size: tuple[int, int], edge: int) -> int:

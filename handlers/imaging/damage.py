@@ -1,18 +1,13 @@
 """Find damage in the bytes of a file that decoders silently ignore.
 
-libheif fills in missing tiles, and Pillow checks no checksum of PNG's picture data. Damage that the
-JPEG decoder ignores is found by ``handlers.imaging.jpeg``.
+libheif fills in missing tiles. Damage that the JPEG decoder ignores is found by
+``handlers.imaging.jpeg``, that of PNG by ``handlers.imaging.png``.
 """
-
-import zlib
 
 from handlers.imaging import jpeg
 
 CUT = "The file ends before the picture does."
 BROKEN = "The picture data is broken in places."
-
-_CHUNK = 12
-"""Length, type and checksum of a PNG chunk, four bytes each."""
 
 
 def find(data: bytes, name: str) -> str | None:
@@ -20,25 +15,10 @@ def find(data: bytes, name: str) -> str | None:
     match name:
         case "JPEG" if jpeg.has_broken_scan(data):
             return BROKEN
-        case "PNG" if _has_broken_chunk(data):
-            return BROKEN
         case "HEIC" | "HEIF" | "AVIF" if _is_cut(data):
             return CUT
         case _:
             return None
-
-
-def _has_broken_chunk(data: bytes) -> bool:
-    """Return whether a chunk of picture data has a wrong checksum (PNG, 5.3)."""
-    view, at = memoryview(data), 8
-    while at + _CHUNK <= len(data):
-        end = at + _CHUNK + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] == b"IDAT":
-            found = zlib.crc32(view[at + 4 : end - 4])
-            if data[end - 4 : end] != found.to_bytes(4, "big"):
-                return True
-        at = end
-    return False
 
 
 def _is_cut(data: bytes) -> bool:

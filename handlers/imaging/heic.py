@@ -6,9 +6,12 @@ decoder, so that no file has to be opened later.
 
 from typing import IO, cast
 
+import msgspec
 from PIL import ImageFile
 
 from domain.pipeline.failures import Category
+from handlers.imaging import heif_boxes, reader
+from handlers.imaging.attempt import Attempt, Decoded
 from handlers.stage import StageFailure
 
 try:
@@ -31,12 +34,18 @@ def require() -> None:
         raise _not_supported()
 
 
-def read(file: IO[bytes]) -> ImageFile.ImageFile:
-    """Open the primary picture of the file; ``load`` decodes it, upright.
+def read(attempt: Attempt) -> Decoded:
+    """Decode the primary picture. Raises StageFailure ``heic-not-supported``, or as a decoder.
 
-    Raises:
-        StageFailure: ``heic-not-supported``.
+    libheif turns a picture that has a rotation or a mirror image.
     """
+    length = heif_boxes.sequence_length(attempt.data)
+    attempt.check_frames(length)
+    decoded = reader.read(attempt, _open)
+    return msgspec.structs.replace(decoded, frames=max(decoded.frames, length))
+
+
+def _open(file: IO[bytes]) -> ImageFile.ImageFile:
     if pillow_heif is None:
         raise _not_supported()
     return cast("ImageFile.ImageFile", pillow_heif.HeifImageFile(file))

@@ -1,7 +1,6 @@
-"""Gather the metadata of a file before it is decoded, and say how the picture is to be turned."""
+"""Gather the metadata of a file, and say how its decoded picture is to be turned."""
 
 import msgspec
-from PIL import ExifTags, Image
 
 from handlers.imaging.metadata import containers, exif, icc, iptc, motion, xmp
 from handlers.imaging.metadata.exif import Tags
@@ -48,22 +47,10 @@ def _orientation(tags: Tags, of_container: int | None, name: str) -> int:
 
     In HEIF the decoder applies the transformations of the picture, so that it comes upright; EXIF
     decides only where there are none, as in files of some phones. In AVIF the transformations
-    decide alone (MIAF, 7.3.10), and the decoder leaves them to the caller.
+    decide alone (MIAF, 7.3.6.7), and the decoder leaves them to the caller.
     """
     if name == "AVIF":
         return of_container or 1
     if name in ("HEIC", "HEIF") and of_container is not None:
         return 1
     return tags.orientation
-
-
-def is_turned_by_decoder(image: Image.Image) -> bool:
-    """Return whether Pillow turns this opened TIFF picture upright as it decodes it."""
-    if image.format != "TIFF":
-        return False
-    try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
-    # Pillow's own reader may raise anything on broken tags; it then turns nothing.
-    except Exception:
-        return False
-    return isinstance(found, int) and 2 <= found <= 8

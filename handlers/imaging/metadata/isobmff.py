@@ -4,12 +4,12 @@ Sources: ISO/IEC 14496-12 (boxes, 8.11 for items), ISO/IEC 23008-12 (HEIF), AVIF
 is bounded, and a box or an extent outside its parent is ignored.
 """
 
-import struct
 from collections.abc import Iterator
 
 import msgspec
 
-MAX_BOXES = 2_000
+from handlers.imaging import heif_boxes
+
 MAX_ITEMS = 20_000
 """Also of the parts of all items together."""
 
@@ -35,21 +35,9 @@ class Items(msgspec.Struct, frozen=True, kw_only=True):
 
 def boxes(data: bytes, begin: int, end: int) -> Iterator[tuple[bytes, _Span]]:
     """Yield the type and the content of each box between ``begin`` and ``end``."""
-    at = begin
-    for _ in range(MAX_BOXES):
-        if at + 8 > end:
-            return
-        size, kind = struct.unpack_from(">I4s", data, at)
-        head = 8
-        if size == 1 and at + 16 <= end:
-            (size,) = struct.unpack_from(">Q", data, at + 8)
-            head = 16
-        if size == 0:
-            size = end - at
-        if size < head or at + size > end:
-            return
-        yield kind, (at + head, at + size)
-        at += size
+    for box in heif_boxes.boxes(data, begin, end):
+        if box.start <= box.end:
+            yield box.kind, (box.start, box.end)
 
 
 def read(data: bytes) -> Items:

@@ -72,12 +72,12 @@ def signed(name: str) -> Callable[[Tags], float | None]:
 
 
 def coordinate(name: str) -> Callable[[Tags], float | None]:
-    return lambda tags: None if name not in tags else rounded(tags[name], 7)
+    return lambda tags: rounded(tags[name], 7) if tags.get(name, "") != "" else None
 
 
 def gps_time(tags: Tags) -> str | None:
-    found = tags.get("Composite:GPSDateTime")
-    if found is None or "Composite:GPSLatitude" not in tags:
+    found = tags.get("Composite:GPSDateTime", "")
+    if len(found) < 20 or tags.get("Composite:GPSLatitude", "") == "":
         return None
     return found[:10].replace(":", "-") + "T" + found[11:19] + "Z"
 
@@ -89,7 +89,7 @@ def keywords(tags: Tags) -> tuple[str, ...]:
 
 def bits(tags: Tags) -> int | None:
     names = ("PNG:BitDepth", "IFD0:BitsPerSample", "File:BitsPerSample", "QuickTime:BitDepthLuma")
-    found = first(tags, *names)
+    found = first(tags, *names, "GIF:BitsPerPixel")
     return None if found is None else int(str(found).split()[0])
 
 
@@ -172,7 +172,7 @@ FIELDS: dict[str, tuple[Callable[[MetadataResult], Any], Callable[[Tags], Any]]]
     "bitDepth": (lambda ours: ours.bit_depth, bits),
     "contentIdentifier": (
         lambda ours: ours.content_identifier,
-        lambda tags: first(tags, "Apple:ContentIdentifier"),
+        lambda tags: first(tags, "Apple:ContentIdentifier", "Apple:MediaGroupUUID"),
     ),
     "title": (
         lambda ours: ours.description.title,
@@ -199,7 +199,12 @@ FIELDS: dict[str, tuple[Callable[[MetadataResult], Any], Callable[[Tags], Any]]]
     ),
 }
 
-EXCEPTIONS: dict[tuple[str, str], str] = {}
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("animated.webp", "bitDepth"): "WebP always has 8 bits, which ExifTool does not tell",
+    ("photo.webp", "bitDepth"): "WebP always has 8 bits, which ExifTool does not tell",
+    ("photo.avif", "bitDepth"): "ExifTool does not read the configuration of AV1",
+    ("corrupted.jpg", "caption"): "the camera wrote OLYMPUS DIGITAL CAMERA, nobody else",
+}
 """Where we tell something else, with the reason."""
 
 

@@ -1,0 +1,89 @@
+"""One attempt to decode a file, and what every format's reader returns."""
+
+from collections.abc import Callable
+
+import msgspec
+from PIL import Image, ImageFile
+
+from domain.pipeline.failures import Category
+from handlers.imaging import cost
+from handlers.imaging.cost import Cost
+from handlers.stage import BadImage, StageContext
+
+SMALLEST_WORKING_EDGE = 600
+"""The largest thumbnail, so that a recipe for small pictures does not shrink thumbnails."""
+
+Size = tuple[int, int]
+Box = tuple[float, float, float, float]
+
+Admit = Callable[[Cost], None]
+"""Called with the estimated cost before a decode; raises ``TooCostly`` to prevent it."""
+
+
+class Decoded(msgspec.Struct, frozen=True, kw_only=True):
+    """Eight-bit pixels in the file's colours and orientation.
+
+    ``box`` is the part of ``image`` that the original's ``size`` covers. ``damage`` is a sentence
+    about parts of the picture that are missing or broken, ``notice`` one about anything else that
+    a user should know.
+    """
+
+    image: Image.Image
+    size: Size
+    box: Box
+    frames: int
+    profile: bytes | None
+    damage: str | None = None
+    notice: str | None = None
+
+
+class Attempt(msgspec.Struct, kw_only=True):
+    """A file to decode, and the bounds to check before its pixels are touched.
+
+    ``scans`` is the number of scans of a JPEG. A ``lenient`` attempt keeps what can be decoded of
+    a broken file. ``pixels`` is what the file's header declares, 0 until a reader has read it.
+    """
+
+    data: bytes
+    name: str
+    context: StageContext
+    admit: Admit
+    scans: int = 0
+    lenient: bool = False
+    pixels: int = 0
+
+    @property
+    def edge(self) -> int:
+        """The longest edge, in pixels, that any rendition needs."""
+        return working_edge(self.context)
+
+    def check_size(self, width: int, height: int) -> None:
+        """Record the declared size; raises BadImage, ``too-many-pixels``."""
+        self.pixels = width * height
+        if self.pixels > self.context.limits.max_pixels:
+            largest = f"{self.context.limits.max_pixels / 1_000_000:g} megapixels"
+            message = f"The picture has more than {largest}."
+            raise BadImage("too-many-pixels", message, Category.SECURITY)
+
+    def check_frames(self, count: int) -> None:
+        """Raise BadImage, ``too-many-frames``, if the file has more frames than are allowed."""
+        if count > self.context.limits.max_frames:
+            message = f"The picture has more than {self.context.limits.max_frames} frames."
+            raise BadImage("too-many-frames", message, Category.SECURITY)
+
+    def admit_opened(self, image: ImageFile.ImageFile) -> None:
+        """Ask whether the opened picture may be decoded; raises TooCostly."""
+        self.admit(cost.of_opened(image, self.name, self.data, self.scans, self.edge))
+
+
+def working_edge(context: StageContext) -> int:
+    return max(context.recipe.longest_edge, SMALLEST_WORKING_EDGE)
+
+
+def fitted(size: Size, edge: int) -> Size:
+    """Reduce ``size`` to a longest edge of ``edge``; never enlarge, and keep at least 1 pixel."""
+    longest = max(size)
+    if longest <= edge:
+        return size
+    width, height = size
+    return max(1, round(width * edge / longest)), max(1, round(height * edge / longest))
