@@ -36,11 +36,23 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         return f"webp-{self.longest_edge}-q{self.quality}-m{self.method}"
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a file besides its bytes.
+
+    ``filename`` is the name under which it was uploaded; ``last_modified_ms`` is the time of its
+    last change on the client, in milliseconds since 1970 (UTC).
+    """
+
+    filename: str | None = None
+    last_modified_ms: int | None = None
+
+
 class StageContext(msgspec.Struct, frozen=True, kw_only=True):
-    """The input of a stage besides the picture: the settings of its process."""
+    """The input of a stage besides the picture: its process's settings, and the file's origin."""
 
     limits: ImageLimits = ImageLimits()
     recipe: Recipe = Recipe()
+    origin: Origin = Origin()
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):

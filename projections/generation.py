@@ -49,7 +49,7 @@ SCHEMA = "\n".join([checkpoints.SCHEMA, *(model.SCHEMA for model in READ_MODELS)
 
 TABLES = tuple(table for model in READ_MODELS for table in model.TABLES)
 
-REVISION = 1
+REVISION = 2
 """Increase this when an ``apply`` changes its meaning while the tables stay the same."""
 
 FORM = zlib.crc32(f"{REVISION}{SCHEMA}".encode()) & 0x7FFF_FFFF

@@ -51,10 +51,14 @@ class RetryProcessing(Command, frozen=True, kw_only=True):
 
 
 class BackfillStage(Command, frozen=True, kw_only=True):
-    """Run a stage, and the stages that build on it, over an existing photo."""
+    """Run a stage, and the stages that build on it, over an existing photo.
+
+    ``original_filename`` is for a photo whose state an older version stored without it.
+    """
 
     job_id: str
     stage: str
+    original_filename: str | None = None
 
 
 class DiscardFailure(Command, frozen=True, kw_only=True):

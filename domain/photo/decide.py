@@ -138,11 +138,24 @@ def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...
             f"The job of photo {photo.photo_id} was discarded before {command.stage} could run.",
             advice="Reprocess the photo to run its pipeline again.",
         )
-    return _begin(photo, command.job_id, BACKFILL + command.stage, LEAST_PRIORITY, done=done)
+    return _begin(
+        photo,
+        command.job_id,
+        BACKFILL + command.stage,
+        LEAST_PRIORITY,
+        done=done,
+        filename=command.original_filename if photo.original_filename is None else None,
+    )
 
 
 def _begin(
-    photo: Photo, job_id: str, pipeline: str, priority: int, done: frozenset[str] = frozenset()
+    photo: Photo,
+    job_id: str,
+    pipeline: str,
+    priority: int,
+    *,
+    done: frozenset[str] = frozenset(),
+    filename: str | None = None,
 ) -> tuple[e.PhotoEvent, ...]:
     if photo.deleted:
         raise PhotoIsDeleted(f"Photo {photo.photo_id} was deleted.", advice="Upload it again.")
@@ -164,6 +177,7 @@ def _begin(
             pipeline=pipeline,
             priority=priority,
             done=tuple(sorted(done)),
+            original_filename=filename,
         ),
     )
 

@@ -46,7 +46,10 @@ class PhotoUploaded(Data, frozen=True, kw_only=True):
 
 
 class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):
-    """The pipeline is to run again, as job ``job_id``, without the stages that are ``done``."""
+    """The pipeline is to run again, as job ``job_id``, without the stages that are ``done``.
+
+    ``original_filename`` repeats that of the upload for a photo whose state lacks it.
+    """
 
     TYPE: ClassVar[str] = "photo.processing.requested"
 
@@ -54,6 +57,7 @@ class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):
     pipeline: str
     priority: int
     done: tuple[str, ...] = ()
+    original_filename: str | None = None
 
 
 class ProcessingStarted(Data, frozen=True, kw_only=True):
@@ -76,9 +80,13 @@ class ThumbnailGenerated(Data, frozen=True, kw_only=True):
 
 
 class StageCompleted(Data, frozen=True, kw_only=True):
-    """A stage succeeded. ``result`` is the stage's own Struct as a plain object."""
+    """A stage succeeded. ``result`` is the stage's own Struct as a plain object.
+
+    Version 2 added facts to the result of the metadata stage; ``takenAtSource`` is one of them.
+    """
 
     TYPE: ClassVar[str] = "photo.processing.stage.completed"
+    VERSION: ClassVar[str] = "2"
 
     job_id: str
     stage: str

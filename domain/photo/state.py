@@ -33,7 +33,8 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
 
     ``holding`` has the photo's files; ``finished`` are the stages that any job has done;
     ``backfills`` are the jobs of its backfills; ``restorations`` counts how often its original was
-    restored.
+    restored. A state that an older version has stored lacks ``original_filename`` until a backfill
+    brings it.
     """
 
     photo_id: str
@@ -47,6 +48,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     finished: frozenset[str] = frozenset()
     backfills: frozenset[str] = frozenset()
     restorations: int = 0
+    original_filename: str | None = None
 
     @property
     def keys(self) -> dict[str, str]:
@@ -93,6 +95,7 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
             mime_type=data.mime_type,
             job=Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority),
             holding=holdings.begin(data),
+            original_filename=data.original_filename,
         )
     if photo is None:
         raise ValueError(f"{event.type} before photo.uploaded")
@@ -105,8 +108,12 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
             finished = photo.finished | {data.stage}
             return replace(photo, job=_evolve_job(photo.job, data), finished=finished)
         case e.ProcessingRequested() if data.pipeline.startswith(BACKFILL):
-            backfills = photo.backfills | {data.job_id}
-            return replace(photo, job=_evolve_job(photo.job, data), backfills=backfills)
+            return replace(
+                photo,
+                job=_evolve_job(photo.job, data),
+                backfills=photo.backfills | {data.job_id},
+                original_filename=photo.original_filename or data.original_filename,
+            )
         case e.OriginalRestored():
             return replace(photo, restorations=photo.restorations + 1)
         case (

@@ -81,10 +81,12 @@ async def backfill(
     Repeating a call with the same `run` requests nothing twice."""
     check_stage(data.stage)
 
-    async def command_for(target: Target) -> PhotoCommand:
-        return _command(data, target)
-
     page, total = await _page(deps, reader, data)
+    names = {each.photo_id: each.original_filename for each in page.items}
+
+    async def command_for(target: Target) -> PhotoCommand:
+        return _command(data, target, names[target.photo_id])
+
     targets = [Target(photo_id=each.photo_id, client_id=each.client_id) for each in page.items]
     batch = await execute_each(request, deps, targets, command_for)
     answer = Backfilled(
@@ -97,10 +99,13 @@ async def backfill(
     return Response(answer, headers=position_header(*batch.positions))
 
 
-def _command(wanted: BackfillRequest, target: Target) -> BackfillStage:
+def _command(wanted: BackfillRequest, target: Target, filename: str) -> BackfillStage:
     name = f"{wanted.stage}:{wanted.run}:{target.photo_id}"
     return BackfillStage(
-        photo_id=target.photo_id, job_id=str(uuid.uuid5(RUNS, name)), stage=wanted.stage
+        photo_id=target.photo_id,
+        job_id=str(uuid.uuid5(RUNS, name)),
+        stage=wanted.stage,
+        original_filename=filename,
     )
 
 

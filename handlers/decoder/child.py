@@ -120,7 +120,8 @@ class Decoder:
         if stage is None:
             message = f"There is no stage {request.stage} in this worker's table."
             raise StageFailure(Category.CONFIGURATION, "unknown-stage", message)
-        return stage.run(self._picture(request, file, stage), self._context)
+        context = msgspec.structs.replace(self._context, origin=request.origin)
+        return stage.run(self._picture(request, file, stage), context)
 
     def _picture(self, request: Request, file: int | None, stage: Stage) -> Picture:
         if stage.needs != ORIGINAL:

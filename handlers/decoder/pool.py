@@ -27,7 +27,7 @@ from handlers.decoder.queue import DecodeTask, Queue
 from handlers.decoder.sandbox import Confinement, identity, may_limit
 from handlers.decoder.settings import Pace, Sandbox
 from handlers.registry import find_stages
-from handlers.stage import Output, StageContext, StageFailure
+from handlers.stage import Origin, Output, StageContext, StageFailure
 from store.background import Background
 
 logger = logging.getLogger("photolog.worker")
@@ -174,10 +174,12 @@ class DecoderPool:
         timeout_s: float,
         sha256: str | None = None,
         client: str = "",
+        origin: Origin | None = None,
     ) -> Output:
         """Run ``stage`` on the file ``source`` of the photo ``affinity``, for ``client``.
 
-        If ``sha256`` is given, the file must have that digest.
+        If ``sha256`` is given, the file must have that digest. ``origin`` is what is known of the
+        file besides its bytes.
 
         ``timeout_s`` counts from the moment a child begins. If cancelled, a waiting task is
         removed; a running one finishes, and its result is dropped.
@@ -191,7 +193,11 @@ class DecoderPool:
                 category logic; ``decoders-stopped``, temporary, when the pool closes.
         """
         task = DecodeTask(
-            stage, affinity, source, client=client, timeout_s=timeout_s, sha256=sha256
+            *(stage, affinity, source),
+            client=client,
+            timeout_s=timeout_s,
+            sha256=sha256,
+            origin=origin,
         )
         if not self._stopped:
             self._queue.add(task)

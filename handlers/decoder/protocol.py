@@ -16,7 +16,7 @@ from domain.pipeline.failures import Category
 from handlers.decoder.sandbox import Confinement
 from handlers.decoder.settings import Sandbox
 from handlers.imaging.cost import Cost
-from handlers.stage import Made, StageContext
+from handlers.stage import Made, Origin, StageContext
 
 HEADER = struct.Struct(">I")
 
@@ -51,7 +51,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     No file comes if the child has the picture. ``sha256``, in hex, is the digest that the file must
     have. A picture that costs more than ``allowed`` is not decoded: the answer is ``Costly``.
-    ``limit_bytes`` bounds the child's address space during the request.
+    ``limit_bytes`` bounds the child's address space during the request. ``origin`` is what is known
+    of the file besides its bytes.
     """
 
     stage: str
@@ -59,6 +60,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     allowed: Cost
     limit_bytes: int | None = None
     sha256: str | None = None
+    origin: Origin = Origin()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -28,7 +28,7 @@ from handlers.decoder.protocol import Request
 from handlers.decoder.turns import ClientUsage
 from handlers.imaging.cost import Cost
 from handlers.registry import Stage
-from handlers.stage import Output, StageFailure
+from handlers.stage import Origin, Output, StageFailure
 
 USUAL_S = 0.1
 """The expected cost of a task until it ends, unless its picture is known to cost more."""
@@ -57,9 +57,14 @@ class DecodeTask:
         client: str,
         timeout_s: float,
         sha256: str | None,
+        origin: Origin | None = None,
     ) -> None:
         self.request = Request(
-            stage=stage, photo=photo, sha256=sha256, allowed=Cost(memory_bytes=0, seconds=0)
+            stage=stage,
+            photo=photo,
+            sha256=sha256,
+            allowed=Cost(memory_bytes=0, seconds=0),
+            origin=origin or Origin(),
         )
         self.source = source
         self.client = client

@@ -2,6 +2,7 @@
 
 ``picture.load`` is the pipeline: check the format and its ``complexity``, decode (``decoding``),
 reduce, convert to sRGB (``colour``), turn upright. ``decoding`` makes an ``attempt`` with the
-format's reader: ``reader`` for most, which estimates the ``cost``, counts ``frames``, reads the
-tags (``exif``) and finds ``damage`` (``jpeg``). ``webp`` encodes renditions.
+format's reader: ``reader`` for most, which estimates the ``cost``, counts ``frames`` and finds
+``damage`` (``jpeg``). ``metadata`` reads what the file tells besides its pixels. ``webp`` encodes
+renditions.
 """

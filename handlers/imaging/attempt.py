@@ -8,9 +8,10 @@ from PIL import Image, ImageFile
 
 from domain.photo.results import Raw
 from domain.pipeline.failures import Category
-from handlers.imaging import cost, exif
+from handlers.imaging import cost
 from handlers.imaging.coding import Coding
 from handlers.imaging.cost import Cost
+from handlers.imaging.metadata.containers import Blocks
 from handlers.imaging.tone import Shaped
 from handlers.stage import BadImage, StageContext
 
@@ -30,26 +31,25 @@ Admit = Callable[[Cost], None]
 class Decoded(msgspec.Struct, frozen=True, kw_only=True):
     """Eight-bit pixels in the file's colours and orientation; RGBX is RGB with an unused byte.
 
-    ``box`` is the part of ``image`` that the original's ``size`` covers; ``turn`` is the
-    orientation that is still to be undone. ``profile`` is the embedded ICC profile; ``coding`` the
-    space that counts without a usable one, None where EXIF decides. ``damage`` is a sentence about
-    parts of the picture that are missing or broken, ``notice`` one about anything else that a user
-    should know. ``original`` is the size of the original if ``image`` is only a preview of it,
-    which ``raw`` describes.
+    ``box`` is the part of ``image`` that the original's ``size`` covers. ``profile`` is an ICC
+    profile; ``coding`` the space that counts without a usable one, None where EXIF decides.
+    ``damage`` is a sentence about parts of the picture that are missing or broken, ``notice`` one
+    about anything else that a user should know. ``original`` is the size of the original if
+    ``image`` is only a preview of it, which ``raw`` describes. ``blocks`` are the blocks of
+    metadata that count; None where those of the file do.
     """
 
     image: Image.Image
     size: Size
     box: Box
     frames: int
-    tags: exif.Tags
-    turn: int
     profile: bytes | None
     coding: Coding | Shaped | None = None
     damage: str | None = None
     notice: str | None = None
     original: Size | None = None
     raw: Raw | None = None
+    blocks: Blocks | None = None
 
 
 class Attempt(msgspec.Struct, kw_only=True):

@@ -7,7 +7,7 @@ import io
 
 from PIL import GifImagePlugin, Image
 
-from handlers.imaging import colour, damage, exif, frames
+from handlers.imaging import colour, damage, frames
 from handlers.imaging.attempt import Attempt, Decoded
 
 
@@ -18,7 +18,6 @@ def read(attempt: Attempt) -> Decoded:
     attempt.admit_opened(image)
     count = frames.count(image, attempt.data, attempt.context.limits.max_frames)
     attempt.check_frames(count)
-    tags = exif.read(image)
     canvas = (0, 0, *image.size)
     frame = image.tile[0].extents if image.tile else canvas
     image.load()
@@ -27,8 +26,6 @@ def read(attempt: Attempt) -> Decoded:
         size=image.size,
         box=canvas,
         frames=count,
-        tags=tags,
-        turn=tags.orientation,
         profile=None,
         damage=damage.BROKEN if attempt.lenient else None,
     )

@@ -11,7 +11,7 @@ import msgspec
 from PIL import Image, ImageFile
 
 from domain.pipeline.failures import Category
-from handlers.imaging import damage, exif, frames, heif_boxes, heif_colour, reader, tone
+from handlers.imaging import damage, frames, heif_boxes, heif_colour, reader, tone
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.coding import Coding
 from handlers.imaging.tone import Shaped
@@ -40,8 +40,7 @@ def require() -> None:
 def read(attempt: Attempt) -> Decoded:
     """Decode the primary picture. Raises StageFailure ``heic-not-supported``, or as a decoder.
 
-    libheif turns a picture that has a rotation or a mirror image, and MIAF (ISO/IEC 23000-22,
-    7.3.6.7) then ignores the orientation in EXIF. Some phones write that alone.
+    libheif turns a picture that has a rotation or a mirror image.
     """
     length = heif_boxes.sequence_length(attempt.data)
     attempt.check_frames(length)
@@ -50,13 +49,7 @@ def read(attempt: Attempt) -> Decoded:
     space = None if attempt.lenient else _deep_space(attempt.data, image)
     attempt.admit_opened(image, deep=space is not None)
     decoded = _deep(attempt, image, space) if space else reader.decode_opened(attempt, image)
-    decoded = msgspec.structs.replace(decoded, frames=max(decoded.frames, length))
-    turn = image.info.get("original_orientation")
-    if not isinstance(turn, int) or heif_boxes.turns_itself(attempt.data):
-        return decoded
-    tags = decoded.tags
-    tags = msgspec.structs.replace(tags, main={**tags.main, exif.ORIENTATION: turn})
-    return msgspec.structs.replace(decoded, tags=tags, turn=tags.orientation)
+    return msgspec.structs.replace(decoded, frames=max(decoded.frames, length))
 
 
 def _deep_space(data: bytes, image: ImageFile.ImageFile) -> Coding | None:
@@ -71,15 +64,12 @@ def _deep(attempt: Attempt, image: ImageFile.ImageFile, space: Coding) -> Decode
     """Decode to 16 bits, and bring those to eight in ``tone``."""
     count = frames.count(image, attempt.data, attempt.context.limits.max_frames)
     attempt.check_frames(count)
-    tags = exif.read(image)
     picture, shaped = _decoded(attempt.data, space)
     return Decoded(
         image=picture,
         size=image.size,
         box=(0, 0, *picture.size),
         frames=count,
-        tags=tags,
-        turn=tags.orientation,
         profile=None,
         coding=shaped,
         damage=damage.find(attempt.data, attempt.name),

@@ -1,14 +1,13 @@
 """Look into the boxes of HEIF and AVIF files (ISO/IEC 14496-12, ISO/IEC 23008-12).
 
-Decoders keep to themselves whether a picture is turned by the file, how many pictures a sequence
-has, and much of its colours.
+Decoders keep to themselves how many pictures a sequence has, and much of its colours.
+``metadata.isobmff`` reads the items that hold metadata.
 """
 
 from collections.abc import Iterator
 
 import msgspec
 
-_TURNS = {b"irot", b"imir"}
 _MAX_BOXES = 10_000
 """Boxes to look at in one container; more than any file needs."""
 
@@ -51,14 +50,6 @@ def find(data: bytes, *path: bytes, start: int = 0, end: int | None = None) -> B
             return None
         start, end = found.start + (_FULL_BOX if kind == b"meta" else 0), found.end
     return found
-
-
-def turns_itself(data: bytes) -> bool:
-    """Return whether the primary item has a rotation or a mirror image (ISO/IEC 23008-12, 6.5)."""
-    primary = primary_item(data)
-    if primary is None:
-        return False
-    return any(box.kind in _TURNS for box in item_properties(data, primary))
 
 
 def item_properties(data: bytes, item: int) -> Iterator[Box]:

@@ -9,7 +9,7 @@ import io
 
 from PIL import Image, ImageChops, JpegImagePlugin
 
-from handlers.imaging import cost, damage, exif, jpeg_stream, reader
+from handlers.imaging import cost, damage, jpeg_stream, reader
 from handlers.imaging.attempt import Attempt, Box, Decoded
 from handlers.imaging.jpeg_stream import Stream
 from handlers.stage import BadImage
@@ -39,7 +39,6 @@ def read(attempt: Attempt) -> Decoded:
     opened = JpegImagePlugin.JpegImageFile(io.BytesIO(attempt.data))
     attempt.check_size(*opened.size)
     attempt.admit_opened(opened)
-    tags = exif.read(opened)
     stream = jpeg_stream.extract(attempt.data)
     image, box, warned = _decode(opened, stream, attempt.edge)
     flaw = _damage(stream, warned=warned)
@@ -50,8 +49,6 @@ def read(attempt: Attempt) -> Decoded:
         size=opened.size,
         box=box,
         frames=1,
-        tags=tags,
-        turn=tags.orientation,
         profile=reader.profile(opened.info),
         damage=flaw,
     )

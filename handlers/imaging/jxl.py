@@ -10,8 +10,10 @@ import msgspec
 from PIL import Image
 
 from domain.pipeline.failures import Category
-from handlers.imaging import colour, complexity, cost, exif, heif_boxes, jpeg
+from handlers.imaging import colour, complexity, cost, heif_boxes, jpeg
 from handlers.imaging.attempt import Attempt, Decoded
+from handlers.imaging.metadata import containers, exif
+from handlers.imaging.metadata.containers import Blocks, with_header
 from handlers.stage import BadImage, StageFailure
 
 try:
@@ -29,7 +31,6 @@ HOW_TO_ENABLE = (
 
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 64
-_TIFF_MARKS = (b"II*\0", b"MM\0*")
 
 # Width as a fraction of the height, by the field "ratio" (D.2).
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -75,16 +76,14 @@ def read(attempt: Attempt) -> Decoded:
     size = (facts.width, facts.height)
     image = Image.frombytes(mode, size, data)  # pyright: ignore[reportUnknownMemberType]
     del data
-    tags = _tags(boxes)
     # The codestream's orientation counts, which libjxl has undone; that of EXIF is a copy.
     return Decoded(
         image=colour.to_eight_bits(image),
         size=size,
         box=(0, 0, *size),
         frames=1,
-        tags=msgspec.structs.replace(tags, main={**tags.main, exif.ORIENTATION: 1}),
-        turn=1,
         profile=profile or None,
+        blocks=_blocks(boxes),
     )
 
 
@@ -167,16 +166,12 @@ def _recompressed(attempt: Attempt, data: bytes) -> Decoded:
         name="JPEG",
         scans=complexity.check(data, "JPEG", attempt.context.limits),
     )
-    return jpeg.read(inner)
+    blocks = containers.find(data, "JPEG")
+    blocks.orientation = exif.read(blocks.exif).orientation
+    return msgspec.structs.replace(jpeg.read(inner), blocks=blocks)
 
 
-def _tags(boxes: list[Any]) -> exif.Tags:
-    """Read the box Exif: the offset of the TIFF header in four bytes, and then the rest."""
-    for box in boxes:
-        data: bytes = box.data
-        if box.box_type == b"Exif":
-            start = 4 if data[4:8] in _TIFF_MARKS else 0
-            image = Image.new("L", (1, 1))
-            image.info["exif"] = b"Exif\0\0" + data[start:]
-            return exif.read(image)
-    return exif.Tags()
+def _blocks(boxes: list[Any]) -> Blocks:
+    """Return the boxes of metadata; Exif begins with the offset of the TIFF header."""
+    found = {bytes(box.box_type): bytes(box.data) for box in reversed(boxes)}
+    return Blocks(exif=with_header(found.get(b"Exif", b"")), xmp=found.get(b"xml ", b""))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
-from handlers.imaging import colour, damage, exif, png_colour, reader, tone
+from handlers.imaging import colour, damage, png_colour, reader, tone
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.bands import mapped
 from handlers.imaging.coding import Coding
@@ -106,11 +106,10 @@ def read(attempt: Attempt) -> Decoded:
     attempt.admit_opened(image, deep=deep is not None)
     count = _frames(attempt.data, found)
     attempt.check_frames(count)
-    image.load()  # before the tags: for them Pillow decodes too, and ignores errors
+    image.load()
     if attempt.lenient or _lacks_rows(image, attempt.data, found, header):
         flaw = damage.BROKEN
     key = _key(attempt.data, found, header)
-    tags = exif.read(image)
     picture = _with_key(image, data, header, key) if key else colour.to_eight_bits(image)
     space = coding
     if deep:
@@ -120,8 +119,6 @@ def read(attempt: Attempt) -> Decoded:
         size=image.size,
         box=(0, 0, *image.size),
         frames=count,
-        tags=tags,
-        turn=tags.orientation,
         profile=profile,
         coding=space,
         damage=flaw,

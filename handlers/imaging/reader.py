@@ -6,7 +6,7 @@ from typing import IO, Any
 
 from PIL import ImageFile, JpegImagePlugin
 
-from handlers.imaging import colour, damage, exif, frames, heif_colour
+from handlers.imaging import colour, damage, frames, heif_colour
 from handlers.imaging.attempt import Attempt, Box, Decoded, Size, fitted
 from handlers.imaging.heif_colour import Colours
 
@@ -25,7 +25,7 @@ def read(attempt: Attempt, opener: Opener) -> Decoded:
     """
     image = opener(io.BytesIO(attempt.data))
     attempt.check_size(*image.size)
-    attempt.admit_opened(image)  # before reading the tags, for which Pillow decodes a PNG
+    attempt.admit_opened(image)
     return decode_opened(attempt, image)
 
 
@@ -33,7 +33,6 @@ def decode_opened(attempt: Attempt, image: ImageFile.ImageFile) -> Decoded:
     """Decode the first frame of a picture whose size and cost are within bounds."""
     count = frames.count(image, attempt.data, attempt.context.limits.max_frames)
     attempt.check_frames(count)
-    tags = exif.read(image)
     size, box = load(image, attempt.edge)
     colours = heif_colour.of_primary(attempt.data) if attempt.name in _BOXED else Colours()
     return Decoded(
@@ -41,9 +40,6 @@ def decode_opened(attempt: Attempt, image: ImageFile.ImageFile) -> Decoded:
         size=size,
         box=box,
         frames=count,
-        tags=tags,
-        # A decoder that turns the picture upright removes the tag.
-        turn=exif.read(image).orientation,
         profile=profile(image.info) or colours.profile,
         coding=colours.coding,
         damage=damage.BROKEN if attempt.lenient else damage.find(attempt.data, attempt.name),

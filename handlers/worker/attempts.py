@@ -35,7 +35,7 @@ from domain.pipeline.retries import Strategies, delay_s, escalates, strategy_of
 from domain.pipeline.stages import ERASURE, Task
 from handlers.decoder.pool import DecoderPool
 from handlers.registry import Stage
-from handlers.stage import Made, Output, StageFailure
+from handlers.stage import Made, Origin, Output, StageFailure
 from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
 from handlers.worker.photo_cache import PhotoCache
 from store import log_context
@@ -238,6 +238,7 @@ class Attempts:
                     timeout_s=self._stage_timeout_s,
                     sha256=photo.sha256 if stage.needs == ORIGINAL else None,
                     client=task.client_id,
+                    origin=Origin(filename=photo.original_filename),
                 )
         except (Missing, KeyError) as error:
             message = f"The {stage.needs} is not in the blob store."

@@ -4,7 +4,15 @@ from typing import Any
 
 import msgspec
 
-from domain.photo.results import Camera, Exposure, Gps, MetadataResult, Raw, Rendition
+from domain.photo.results import (
+    Camera,
+    Description,
+    Exposure,
+    Gps,
+    MetadataResult,
+    Raw,
+    Rendition,
+)
 from domain.photo.status import Status
 from store.sqlite.connection import Row
 
@@ -78,11 +86,22 @@ class PhotoView(_Shape, frozen=True, kw_only=True):
     width: int | None
     height: int | None
     taken_at: str | None
+    taken_at_source: str | None
+    taken_at_subsecond_ms: float | None
+    taken_at_gps_offset: str | None
+    digitized_at: str | None
     camera: Camera
     exposure: Exposure
     gps: Gps | None
+    software: str | None
     colour_space: str | None
+    colour_profile: str | None
     hdr_gain_map: bool | None
+    bit_depth: int | None
+    motion_photo: bool | None
+    motion_video_bytes: int | None
+    content_identifier: str | None
+    description: Description
     blurhash: str | None
     thumbnails: list[ThumbnailView]
     optimized: OptimizedView | None
@@ -93,6 +112,14 @@ class PhotoView(_Shape, frozen=True, kw_only=True):
     raw: Raw | msgspec.UnsetType = msgspec.UNSET
     version: int
     position: str
+
+
+_FACTS = tuple(
+    name
+    for name in MetadataResult.__struct_fields__
+    if name not in ("width", "height", "orientation")
+)
+"""What a view shows of the metadata; the size is that of the validation."""
 
 
 def view_of(row: Row, of_photo: list[tuple[int, Rendition]]) -> PhotoView:
@@ -108,13 +135,7 @@ def view_of(row: Row, of_photo: list[tuple[int, Rendition]]) -> PhotoView:
     return PhotoView(
         photo_id=photo_id,
         damaged=bool(damaged),
-        taken_at=metadata.taken_at,
-        camera=metadata.camera,
-        exposure=metadata.exposure,
-        gps=metadata.gps,
-        raw=metadata.raw,
-        colour_space=metadata.colour_space,
-        hdr_gain_map=metadata.hdr_gain_map,
+        **{name: getattr(metadata, name) for name in _FACTS},
         thumbnails=[
             ThumbnailView(size=size, url=f"{url}/thumbnails/{size}", **_measures(rendition))
             for size, rendition in of_photo

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from domain.photo.events import EVENT_TYPES, AnyEvent, Event, Metadata
+from domain.photo.events import EVENT_TYPES, AnyEvent, Event, Metadata, StageCompleted
 from domain.photo.state import Photo
 from domain.pipeline.stages import Task
 from store.errors import Corrupt
@@ -19,7 +19,20 @@ from store.log.position import Position
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
-UPCASTERS: dict[tuple[str, str], Upcaster] = {}
+
+def _name_the_source(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 took the time a photo was taken from one tag alone, and did not name it."""
+    result = data.get("result")
+    if data.get("stage") != "metadata" or not isinstance(result, dict):
+        return data
+    if result.get("takenAt") is None:
+        return data
+    return {**data, "result": {**result, "takenAtSource": "exif:DateTimeOriginal"}}
+
+
+UPCASTERS: dict[tuple[str, str], Upcaster] = {
+    (StageCompleted.TYPE, "1"): _name_the_source,
+}
 """Maps ``(type, version)`` of stored data to the step to the next version."""
 
 

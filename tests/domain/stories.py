@@ -138,6 +138,7 @@ def event(data: e.AnyEvent, version: int = 1) -> e.Event:
             trace_id="t",
             actor="client:alice",
             cause=None,
+            version=data.VERSION,
             photo_version=version,
             prev=e.FIRST_PREV,
         ),

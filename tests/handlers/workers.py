@@ -33,6 +33,7 @@ async def uploaded(
     *,
     priority: int = 5,
     client_id: str = "alice",
+    filename: str = "a.jpg",
 ) -> UploadPhoto:
     """Store and record a photo, as the gateway does."""
     photo_id = str(uuid.uuid4())
@@ -42,7 +43,7 @@ async def uploaded(
         job_id=str(uuid.uuid4()),
         client_id=client_id,
         session_id=None,
-        original_filename="a.jpg",
+        original_filename=filename,
         mime_type="image/jpeg",
         file_size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),

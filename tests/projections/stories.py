@@ -11,6 +11,7 @@ from domain.photo.decide import decide
 from domain.photo.events import FIRST_PREV, Event, Metadata, iso
 from domain.photo.results import (
     Camera,
+    Description,
     Exposure,
     Gps,
     MetadataResult,
@@ -145,9 +146,40 @@ def metadata(number: int = 1) -> c.RecordStageCompleted:
         width=4288,
         height=2848,
         taken_at="2010-05-01T12:00:00",
+        taken_at_source="exif:DateTimeOriginal",
+        taken_at_subsecond_ms=50.0,
+        taken_at_gps_offset="+02:00",
+        digitized_at="2010-05-01T12:00:00",
         camera=Camera(make="NIKON CORPORATION", model="NIKON D90"),
-        exposure=Exposure(time="1/250", f_number=8.0, iso=200, focal_length=18.0),
-        gps=Gps(latitude=43.46, longitude=11.88),
+        exposure=Exposure(
+            time="1/250",
+            f_number=8.0,
+            iso=200,
+            focal_length=18.0,
+            focal_length_35mm=27.0,
+            compensation_ev=-0.33,
+            program="aperture priority",
+            metering_mode="pattern",
+            flash_fired=False,
+            flash_mode="off",
+            white_balance="auto",
+        ),
+        gps=Gps(
+            latitude=43.46,
+            longitude=11.88,
+            direction_degrees=270.5,
+            direction_reference="true",
+            time="2010-05-01T10:00:00Z",
+        ),
+        software="Ver.1.00",
+        colour_space="sRGB",
+        colour_profile="sRGB IEC61966-2.1",
+        bit_depth=8,
+        motion_photo=True,
+        motion_video_bytes=1_000_000,
+        description=Description(
+            title="A title", keywords=("sea", "sun"), rating=5, creator="A. Photographer"
+        ),
     )
     return complete("metadata", result, number=number)
 

@@ -18,18 +18,50 @@ function file({ mimeType, fileSize }) {
   return `${mimeType.replace("image/", "").toUpperCase()}, ${format.bytes(fileSize)}`;
 }
 
+/** @type {Record<string, string>} */
+const OTHER_SOURCES = { filename: "by the file name", lastModified: "by the file's last change" };
+
+/** @param {Photo} photo */
+function taken({ takenAt, takenAtSource }) {
+  const source = OTHER_SOURCES[takenAtSource ?? ""];
+  return [format.taken(takenAt), source].filter(Boolean).join(", ");
+}
+
+/** @param {Photo} photo */
+function motion({ motionPhoto, motionVideoBytes }) {
+  if (!motionPhoto) return "";
+  return motionVideoBytes === null ? "Video" : `Video, ${format.bytes(motionVideoBytes)}`;
+}
+
+/** @param {Photo} photo */
+function colour({ colourSpace, colourProfile, bitDepth }) {
+  const space = colourProfile ?? (colourSpace === "uncalibrated" ? null : colourSpace);
+  return [space, bitDepth === null ? null : `${bitDepth}\u00a0bits`].filter(Boolean).join(", ");
+}
+
 /**
  * @param {Photo} photo
  * @returns {[string, string, string][]} key, name, value
  */
 function rows(photo) {
+  const { title, caption, keywords, rating, creator, copyright } = photo.description;
   return [
-    ["taken", "Taken", format.taken(photo.takenAt)],
+    ["title", "Title", title ?? ""],
+    ["caption", "Caption", caption ?? ""],
+    ["taken", "Taken", taken(photo)],
     ["camera", "Camera", format.camera(photo.camera)],
     ["lens", "Lens", photo.camera.lens ?? ""],
     ["exposure", "Exposure", format.exposure(photo.exposure)],
+    ["mode", "Mode", format.mode(photo.exposure)],
     ["size", "Size", size(photo)],
+    ["colour", "Colour", colour(photo)],
+    ["motion", "Motion", motion(photo)],
     ["place", "Place", format.place(photo.gps)],
+    ["keywords", "Keywords", keywords.join(", ")],
+    ["rating", "Rating", rating === null ? "" : String(rating)],
+    ["creator", "Creator", creator ?? ""],
+    ["copyright", "Copyright", copyright ?? ""],
+    ["software", "Software", photo.software ?? ""],
     ["file", "File", file(photo)],
     ["uploaded", "Uploaded", format.moment(photo.uploadedAt)],
     ["sha256", "SHA-256", photo.sha256],

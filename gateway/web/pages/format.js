@@ -122,10 +122,27 @@ export function exposure(exposure) {
     .join(" · ");
 }
 
+/**
+ * Format how the exposure was controlled.
+ * @param {Photo["exposure"]} exposure
+ */
+export function mode({ program, meteringMode, compensationEv, flashFired, whiteBalance }) {
+  const sign = (compensationEv ?? 0) > 0 ? "+" : "";
+  const parts = [
+    program,
+    meteringMode && `${meteringMode} metering`,
+    compensationEv ? `${sign}${compensationEv}\u00a0EV` : null,
+    flashFired === null ? null : flashFired ? "flash" : "no flash",
+    whiteBalance === "manual" ? "manual white balance" : null,
+  ];
+  const text = parts.filter(Boolean).join(", ");
+  return text && text[0].toUpperCase() + text.slice(1);
+}
+
 /** @param {Photo["gps"]} gps */
 export function place(gps) {
   if (!gps) return "";
-  const { latitude, longitude, altitude } = gps;
+  const { latitude, longitude, altitude, directionDegrees = null } = gps;
   const degrees = (/** @type {number} */ value) => `${Math.abs(value).toFixed(5)}°`;
   const where = [
     `${degrees(latitude)}\u00a0${latitude < 0 ? "S" : "N"}`,
@@ -135,6 +152,7 @@ export function place(gps) {
     const side = altitude < 0 ? "below" : "above";
     where.push(`${Math.abs(Math.round(altitude))}\u00a0m ${side} sea level`);
   }
+  if (directionDegrees !== null) where.push(`facing ${Math.round(directionDegrees)}°`);
   return where.join(", ");
 }
 

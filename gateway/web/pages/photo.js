@@ -8,7 +8,25 @@
  */
 
 /**
- * @typedef {object} Photo
+ * @typedef {object} Facts of the metadata stage; null is unknown
+ * @property {string | null} takenAt
+ * @property {string | null} takenAtSource
+ * @property {string | null} digitizedAt
+ * @property {{make: string | null, model: string | null, lens: string | null}} camera
+ * @property {{time: string | null, fNumber: number | null, iso: number | null, focalLength: number | null, focalLength35mm: number | null, compensationEv: number | null, program: string | null, meteringMode: string | null, flashFired: boolean | null, flashMode: string | null, whiteBalance: string | null}} exposure
+ * @property {{latitude: number, longitude: number, altitude: number | null, directionDegrees: number | null} | null} gps
+ * @property {string | null} software
+ * @property {string | null} colourSpace
+ * @property {string | null} colourProfile
+ * @property {number | null} bitDepth
+ * @property {boolean | null} motionPhoto
+ * @property {number | null} motionVideoBytes
+ * @property {string | null} contentIdentifier
+ * @property {{title: string | null, caption: string | null, keywords: string[], rating: number | null, creator: string | null, copyright: string | null}} description
+ */
+
+/**
+ * @typedef {object} PhotoItself
  * @property {string} photoId
  * @property {string} jobId
  * @property {string} originalFilename
@@ -21,10 +39,6 @@
  * @property {string} uploadedAt
  * @property {number | null} width of the upright picture
  * @property {number | null} height
- * @property {string | null} takenAt
- * @property {{make: string | null, model: string | null, lens: string | null}} camera
- * @property {{time: string | null, fNumber: number | null, iso: number | null, focalLength: number | null}} exposure
- * @property {{latitude: number, longitude: number, altitude: number | null} | null} gps
  * @property {string | null} blurhash
  * @property {Thumbnail[]} thumbnails
  * @property {Optimized | null} optimized
@@ -32,6 +46,8 @@
  * @property {string} position of its last event
  * @property {Record<string, StageState>} [stages] of its current job, as far as this page knows
  */
+
+/** @typedef {PhotoItself & Facts} Photo */
 
 /**
  * @typedef {object} Rendition
@@ -101,6 +117,43 @@
  * @typedef {{[Type in keyof EventData]: EventOf<Type>}[keyof EventData]} PhotoEvent
  */
 
+/** @type {Facts} */
+const NO_FACTS = {
+  takenAt: null,
+  takenAtSource: null,
+  digitizedAt: null,
+  camera: { make: null, model: null, lens: null },
+  exposure: {
+    time: null,
+    fNumber: null,
+    iso: null,
+    focalLength: null,
+    focalLength35mm: null,
+    compensationEv: null,
+    program: null,
+    meteringMode: null,
+    flashFired: null,
+    flashMode: null,
+    whiteBalance: null,
+  },
+  gps: null,
+  software: null,
+  colourSpace: null,
+  colourProfile: null,
+  bitDepth: null,
+  motionPhoto: null,
+  motionVideoBytes: null,
+  contentIdentifier: null,
+  description: {
+    title: null,
+    caption: null,
+    keywords: [],
+    rating: null,
+    creator: null,
+    copyright: null,
+  },
+};
+
 /** The stages in display order; others follow them. */
 export const STAGES = ["validation", "metadata", "thumbnails", "placeholder", "optimization"];
 
@@ -134,10 +187,7 @@ export function photoFromUpload({ id, timestamp, data, metadata }) {
     uploadedAt: timestamp,
     width: null,
     height: null,
-    takenAt: null,
-    camera: { make: null, model: null, lens: null },
-    exposure: { time: null, fNumber: null, iso: null, focalLength: null },
-    gps: null,
+    ...NO_FACTS,
     blurhash: null,
     thumbnails: [],
     optimized: null,
@@ -210,8 +260,10 @@ function resultOf(photo, { stage, result, renditions }) {
     case "validation":
       return { width: result.width, height: result.height, damaged: result.damaged };
     case "metadata": {
-      const { takenAt, camera, exposure, gps } = result;
-      return { takenAt, camera, exposure, gps };
+      // The size is that of the validation. An event of an older version lacks some facts.
+      const { width: _width, height: _height, orientation: _orientation, ...facts } = result;
+      const exposure = { ...NO_FACTS.exposure, ...facts.exposure };
+      return { ...NO_FACTS, ...facts, exposure };
     }
     case "placeholder":
       return { blurhash: result.blurhash };

@@ -3,8 +3,11 @@
 import msgspec
 
 from domain.photo.results import RAW_PREVIEW, Raw
-from handlers.imaging import complexity, exif, heif_boxes, jpeg
+from handlers.imaging import complexity, heif_boxes, jpeg
 from handlers.imaging.attempt import Attempt, Decoded, Size
+from handlers.imaging.metadata import containers, exif
+from handlers.imaging.metadata.containers import Blocks
+from handlers.imaging.metadata.tiff_directory import open_block
 from handlers.imaging.raw import kinds, previews
 from handlers.imaging.raw.previews import Preview
 from handlers.imaging.tiff import directory as directories
@@ -12,7 +15,10 @@ from handlers.imaging.tiff import reader as tiff_reader
 from handlers.imaging.tiff.directory import Directory
 from handlers.stage import BadImage
 
-_ORIENTATION, _LYING = 274, 5
+_LYING = 5
+
+_TIFF_HEADERS = {b"II": b"II*\0", b"MM": b"MM\0*"}
+
 _CANON = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 """The identifier of the box in which CR3 keeps its directories."""
 
@@ -23,8 +29,7 @@ _MAX_FUJI_RECORDS = 1_000
 class _Facts(msgspec.Struct, frozen=True):
     """What the file says about the photo beside its preview."""
 
-    tags: exif.Tags | None
-    orientation: int | None
+    blocks: Blocks
     sensor: Size | None
 
 
@@ -44,8 +49,8 @@ def read(attempt: Attempt) -> Decoded:
         )
         raise BadImage("raw-without-preview", message)
     decoded = _decode(attempt, preview)
-    facts = _facts(attempt.data, kind, first)
-    turn = decoded.turn if facts.orientation is None else facts.orientation
+    facts = _facts(attempt.data, kind, first, preview)
+    turn = exif.read(facts.blocks.exif).orientation
     shown = decoded.size if turn < _LYING else decoded.size[::-1]
     sensor = facts.sensor
     if sensor is not None and turn >= _LYING:
@@ -58,10 +63,8 @@ def read(attempt: Attempt) -> Decoded:
         preview_width=shown[0],
         preview_height=shown[1],
     )
-    tags = facts.tags or decoded.tags
-    tags = msgspec.structs.replace(tags, main={**tags.main, _ORIENTATION: turn})
     return msgspec.structs.replace(
-        decoded, tags=tags, turn=turn, frames=1, original=facts.sensor, raw=raw
+        decoded, frames=1, original=facts.sensor, raw=raw, blocks=facts.blocks
     )
 
 
@@ -80,35 +83,30 @@ def _decode(attempt: Attempt, preview: Preview) -> Decoded:
     return decoded
 
 
-def _facts(data: bytes, kind: kinds.Kind, first: Directory | None) -> _Facts:
+def _facts(data: bytes, kind: kinds.Kind, first: Directory | None, preview: Preview) -> _Facts:
     if first is not None:
-        tags = tiff_reader.tags(first)
-        orientation = first.number(_ORIENTATION, 1)
-        return _Facts(tags, orientation if 1 <= orientation <= 8 else 1, kinds.sensor_size(first))
+        # Some cameras put a mark of their own in the header of an ordinary TIFF structure.
+        marked = open_block(data) is not None
+        blocks = containers.of_tiff(data if marked else _TIFF_HEADERS[data[:2]] + data[4:])
+        return _Facts(blocks, kinds.sensor_size(first))
     if kind.name == "CR3":
         return _of_canon(data)
-    return _Facts(None, None, _of_fuji(data))
+    blocks = containers.find(data[preview.start : preview.end], "JPEG")
+    return _Facts(blocks, _of_fuji(data))
 
 
 def _of_canon(data: bytes) -> _Facts:
     """Read the boxes CMT1, CMT2 and CMT4: the main directory, and those for EXIF and GPS."""
-    found: dict[bytes, Directory] = {}
+    found: dict[bytes, bytes] = {}
     movie = heif_boxes.find(data, b"moov")
     for box in heif_boxes.boxes(data, movie.start, movie.end) if movie else ():
-        if box.kind != b"uuid" or data[box.start : box.start + 16] != _CANON:
-            continue
-        for inner in heif_boxes.boxes(data, box.start + 16, box.end):
-            directory = directories.first(data[inner.start : inner.end])
-            if directory is not None:
-                found[inner.kind] = directory
-    main, details, gps = (found.get(name) for name in (b"CMT1", b"CMT2", b"CMT4"))
-    tags = exif.Tags(
-        main=tiff_reader.tags(main).main if main else {},
-        exif=tiff_reader.tags(details).main if details else {},
-        gps=tiff_reader.tags(gps).main if gps else {},
-    )
-    size = (details.number(40962), details.number(40963)) if details else (0, 0)
-    return _Facts(tags if found else None, tags.orientation if found else None, _sane(size))
+        if box.kind == b"uuid" and data[box.start : box.start + 16] == _CANON:
+            for inner in heif_boxes.boxes(data, box.start + 16, box.end):
+                found[inner.kind] = data[inner.start : inner.end]
+    main, details, gps = (found.get(name, b"") for name in (b"CMT1", b"CMT2", b"CMT4"))
+    directory = directories.first(details)
+    size = (directory.number(40962), directory.number(40963)) if directory else (0, 0)
+    return _Facts(Blocks(exif=main, exif_directory=details, gps_directory=gps), _sane(size))
 
 
 def _of_fuji(data: bytes) -> Size | None:

@@ -1,12 +1,11 @@
 """Make a picture of the samples of a TIFF."""
 
-import io
 import itertools
 
 import msgspec
 from PIL import Image, ImageChops
 
-from handlers.imaging import cost, damage, exif
+from handlers.imaging import cost, damage
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.bands import mapped
 from handlers.imaging.tiff import directory as directories
@@ -15,7 +14,7 @@ from handlers.imaging.tiff import layout as layouts
 from handlers.imaging.tiff.directory import Directory
 from handlers.imaging.tiff.layout import Layout
 
-_ORIENTATION, _PROFILE, _SUBFILE, _EXIF, _GPS = 274, 34675, 254, 34665, 34853
+_PROFILE, _SUBFILE = 34675, 254
 _REDUCED = 1
 """NewSubfileType: a smaller version of another picture of the file."""
 
@@ -56,8 +55,6 @@ def decode(attempt: Attempt, directory: Directory) -> Decoded:
         size=size,
         box=(0, 0, *size),
         frames=1,
-        tags=tags(directory),
-        turn=directory.number(_ORIENTATION, 1),
         profile=directory.raw(_PROFILE) or None,
         damage=flaw,
         notice=_ASSUMED.format(decoded.white) if decoded.white else None,
@@ -158,33 +155,3 @@ def _lab(bands: tuple[Image.Image, ...], layout: Layout) -> Image.Image:
         table = bytes(value ^ 0x80 for value in range(256))
         colours = [mapped(colour, table) for colour in colours]
     return Image.merge("LAB", (light, *colours))
-
-
-class _Tagged(Image.Image):
-    """A picture without pixels whose tags are those of a directory."""
-
-    def __init__(self, directory: Directory) -> None:
-        super().__init__()
-        self._directory = directory
-
-    def getexif(self) -> Image.Exif:
-        found = Image.Exif()
-        found.bigtiff = self._directory.header.big
-        found.endian = self._directory.header.order
-        found.load_from_fp(io.BytesIO(self._directory.data), self._directory.offset)
-        return found
-
-
-def tags(directory: Directory) -> exif.Tags:
-    """Read the tags; Pillow cannot read those of big-endian BigTIFF."""
-    if directory.header.order == "<" or not directory.header.big:
-        return exif.read(_Tagged(directory))
-    further = [directory.at(directory.number(tag)) for tag in (_EXIF, _GPS)]
-    main, details, gps = (_values(each) for each in (directory, *further))
-    return exif.Tags(main=main, exif=details, gps=gps)
-
-
-def _values(directory: Directory | None) -> dict[int, object]:
-    if directory is None:
-        return {}
-    return {tag: directory.value(tag) for tag in directory.entries}

@@ -283,6 +283,24 @@ def test_a_backfill_runs_what_its_stage_needs_and_no_more() -> None:
     ).rejects(UnknownStage)
 
 
+def test_a_backfill_brings_the_file_name_to_a_state_that_lacks_it() -> None:
+    """The states that older versions have stored lack it, and are not folded again."""
+    before = fold([UPLOADED, stage_completed("validation"), COMPLETED])
+    assert before is not None
+    older = msgspec.structs.replace(before, original_filename=None)
+    backfill = c.BackfillStage(
+        photo_id=PHOTO, job_id="another", stage="metadata", original_filename="a.jpg"
+    )
+
+    (request,) = decide(backfill, older)
+    assert isinstance(request, e.ProcessingRequested)
+    assert request.original_filename == "a.jpg"
+    assert evolve(older, event(request)) == evolve(before, event(request))
+    given(UPLOADED, stage_completed("validation"), COMPLETED).when(backfill).then(
+        requested("backfill:metadata", ("validation",), priority=10)
+    )
+
+
 def test_a_completed_backfill_is_not_repeated_after_another_job() -> None:
     first = c.BackfillStage(photo_id=PHOTO, job_id="first", stage="metadata")
     done = [requested("backfill:metadata", job_id="first", priority=10), COMPLETED]

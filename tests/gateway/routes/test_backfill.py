@@ -49,6 +49,22 @@ async def test_the_stage_is_run_over_all_photos_in_the_low_lane(gateway: Gateway
     assert {each.task.photo_id for each in claimed} == {photo["photoId"] for photo in photos}
 
 
+async def test_a_new_run_brings_photos_of_an_older_version_along(gateway: Gateway) -> None:
+    """Results of earlier runs do not count, whichever version made them."""
+    photo = await processed(gateway)
+    await backfill(gateway, stage="metadata", run="before-the-upgrade")
+    (first,) = await requested(gateway, photo)
+    await start(gateway, first)
+    await gateway.get("/api/photos", after=await complete(gateway, first, "metadata"))
+
+    answer = await backfill(gateway, stage="metadata", run="after-the-upgrade")
+
+    assert answer.json()["requested"] == 1
+    assert [each["pipeline"] for each in await requested(gateway, photo)] == [
+        *("backfill:metadata", "backfill:metadata")
+    ]
+
+
 async def test_a_run_is_requested_page_by_page(gateway: Gateway) -> None:
     photos = [await processed(gateway) for _ in range(3)]
 

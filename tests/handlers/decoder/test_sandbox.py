@@ -4,18 +4,31 @@ import platform
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
 
-from domain.photo.results import ORIGINAL
+from domain.photo.results import ORIGINAL, MetadataResult
 from handlers.decoder import landlock, seccomp
 from handlers.decoder.pool import DecoderPool
 from handlers.decoder.settings import Sandbox
 from handlers.registry import STAGES
 from handlers.stage import Output, StageFailure
 from tests.handlers.hostile_stages import ATTACKS, LIES, Tried
+from tests.handlers.imaging.metadata.files import (
+    Entry,
+    chunk,
+    dataset,
+    exif_segment,
+    iptc_segment,
+    jpeg,
+    png,
+    tiff,
+    xmp,
+    xmp_segment,
+)
 from tests.handlers.pictures import encoded, gradient
 from tests.servers import LONG
 
@@ -161,6 +174,37 @@ async def test_all_formats_are_decoded_in_the_sandbox(photos: Path, sandbox: San
         assert not pool.restarts
         if sys.platform == "linux":
             assert {"seccomp", "no-new-privileges"} <= set(pool.confinement.active)
+
+
+ODD_METADATA = {
+    "texts of every character set": jpeg(
+        exif_segment(tiff({0x010E: Entry(2, 6, "Größe".encode("latin-1") + b"\0")})),
+        xmp_segment(xmp(dc_title="Größe").decode().replace("\ufeff", "").encode("utf-16")),
+        iptc_segment(dataset(1, 90, b"\x1b-L") + dataset(2, 120, "Москва".encode("iso8859-5"))),
+    ),
+    "an encoding that is not loaded": jpeg(
+        xmp_segment(b'<?xml version="1.0" encoding="cp037"?><x:xmpmeta></x:xmpmeta>')
+    ),
+    "an entity": jpeg(
+        xmp_segment(b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>' + xmp(dc_title="&b;"))
+    ),
+    "a deep packet": jpeg(xmp_segment(xmp("<dc:a>" * 9_000))),
+    "a bomb": png(chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(1 << 26)))),
+}
+
+
+@pytest.mark.parametrize("data", ODD_METADATA.values(), ids=ODD_METADATA)
+async def test_odd_metadata_neither_leaves_the_sandbox_nor_ends_it(
+    tmp_path: Path, data: bytes
+) -> None:
+    file = tmp_path / "photo"
+    file.write_bytes(data)
+
+    async with DecoderPool(count=1, sandbox=OF_THE_SAME_USER) as pool:
+        output = await run(pool, "metadata", file)
+        assert isinstance(output.result, MetadataResult)
+        assert output.result.width == 16
+        assert not pool.restarts
 
 
 async def test_decoding_continues_and_reports_what_the_kernel_lacks(

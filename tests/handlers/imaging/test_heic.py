@@ -9,6 +9,7 @@ from PIL import Image
 
 from domain.pipeline.failures import Category
 from handlers.imaging import heic, heif_boxes
+from handlers.imaging.metadata import isobmff
 from handlers.imaging.picture import load
 from handlers.stage import ImageLimits, StageContext, StageFailure
 from tests.handlers.pictures import encoded, gradient
@@ -68,7 +69,7 @@ def _encoder() -> None:
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_picture_that_the_file_turns_is_not_turned_again(orientation: int) -> None:
     data = turned(orientation)
-    assert heif_boxes.turns_itself(data)
+    assert isobmff.read(data).orientation is not None
 
     picture = load(data)
 
@@ -81,7 +82,7 @@ def test_without_rotation_and_mirror_the_orientation_in_exif_counts(orientation:
     data = turned(orientation)
     for kind in (b"irot", b"imir"):
         data = data.replace(kind, b"free")
-    assert not heif_boxes.turns_itself(data)
+    assert isobmff.read(data).orientation is None
 
     picture = load(data)
 
@@ -102,5 +103,5 @@ def test_the_pictures_of_a_sequence_are_counted(count: int) -> None:
 def test_boxes_that_are_cut_or_broken_say_nothing(length: int) -> None:
     data = turned(6)
 
-    assert heif_boxes.turns_itself(data[:length]) is False
+    assert isobmff.read(data[:length]).orientation is None
     assert heif_boxes.sequence_length(data[:length] + b"\xff" * 40) == 0

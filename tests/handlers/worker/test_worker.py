@@ -25,6 +25,7 @@ from tests.handlers.workers import (
     Frozen,
     Scripted,
     Working,
+    data_of,
     history,
     types_when_ended,
     uploaded,
@@ -135,6 +136,19 @@ async def test_a_short_pipeline_runs_only_its_own_stages(
         types = await types_when_ended(log, command.photo_id)
 
     assert types.count("photo.processing.stage.completed") == 2
+
+
+async def test_the_metadata_stage_knows_the_name_of_the_file(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    command = await uploaded(log, blobs, jpeg("one"), filename="IMG_20240131_120000.jpg")
+
+    async with working():
+        await types_when_ended(log, command.photo_id)
+
+    completed = await data_of(log, command.photo_id, "photo.processing.stage.completed")
+    (result,) = [each["result"] for each in completed if each["stage"] == "metadata"]
+    assert (result["takenAt"], result["takenAtSource"]) == ("2024-01-31T12:00:00", "filename")
 
 
 async def test_events_without_tasks_are_acknowledged(

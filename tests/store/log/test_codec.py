@@ -89,14 +89,64 @@ def test_every_kind_of_event_is_pinned_below() -> None:
     assert {data.TYPE for data in EVERY_EVENT} == e.EVENT_TYPES.keys()
 
 
-@pytest.mark.parametrize("data", EVERY_EVENT, ids=lambda data: data.TYPE)
-def test_stored_bytes_stay_readable(data: e.AnyEvent, snapshot: SnapshotAssertion) -> None:
+EARLIER_VERSIONS: list[tuple[e.AnyEvent, str]] = [
+    (stage_completed("optimization", rendition("optimized")), "1"),
+]
+"""Events as earlier releases have stored them, with their version."""
+
+STORED = [(data, data.VERSION) for data in EVERY_EVENT] + EARLIER_VERSIONS
+
+
+@pytest.mark.parametrize(
+    ("data", "version"),
+    STORED,
+    ids=[data.TYPE + ("" if version == "1" else f"-{version}") for data, version in STORED],
+)
+def test_stored_bytes_stay_readable(
+    data: e.AnyEvent, version: str, snapshot: SnapshotAssertion
+) -> None:
     """Existing logs hold these bytes: a changed snapshot breaks their history."""
-    body = codec.encode_event(event(data))
+    stored = in_version(version, data)
+    body = codec.encode_event(stored)
 
     assert body.hex() == snapshot(name="log")
-    assert codec.encode_wire(event(data), Position(0, 1, 2)).decode() == snapshot(name="wire")
+    assert codec.encode_wire(stored, Position(0, 1, 2)).decode() == snapshot(name="wire")
     assert codec.decode_event(body) == event(data)
+
+
+def in_version(version: str, data: e.AnyEvent) -> e.Event:
+    now = event(data)
+    return msgspec.structs.replace(
+        now, metadata=msgspec.structs.replace(now.metadata, version=version)
+    )
+
+
+def test_metadata_of_version_1_names_the_only_source_that_it_had() -> None:
+    result = {"takenAt": "2010-05-01T12:00:00", "gps": None}
+    data = msgspec.structs.replace(stage_completed("metadata"), result=result)
+
+    read = codec.decode_event(codec.encode_event(in_version("1", data))).data
+
+    assert isinstance(read, e.StageCompleted)
+    assert read.result == {**result, "takenAtSource": "exif:DateTimeOriginal"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "result"),
+    [
+        ("metadata", {"takenAt": None}),
+        ("metadata", {}),
+        ("validation", {"takenAt": "2010-05-01T12:00:00"}),
+    ],
+)
+def test_results_of_version_1_without_a_time_stay_as_they_are(
+    stage: str, result: dict[str, Any]
+) -> None:
+    data = msgspec.structs.replace(stage_completed(stage), result=result)
+
+    read = codec.decode_event(codec.encode_event(in_version("1", data)))
+
+    assert read == event(data)
 
 
 @given(st.binary())
@@ -133,10 +183,7 @@ def test_state_reads_as_it_was_written() -> None:
 
 
 def test_an_older_version_passes_its_upcasters(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = msgspec.structs.replace(
-        event(STARTED), metadata=msgspec.structs.replace(event(STARTED).metadata, version="0")
-    )
-    body = codec.encode_event(old).replace(b"pipeline", b"workflow")
+    body = codec.encode_event(in_version("0", STARTED)).replace(b"pipeline", b"workflow")
 
     def rename(data: dict[str, Any]) -> dict[str, Any]:
         return {**data, "pipeline": data.pop("workflow")}
@@ -147,8 +194,7 @@ def test_an_older_version_passes_its_upcasters(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_version_without_upcaster_is_corrupt() -> None:
-    future = msgspec.structs.replace(event(STARTED).metadata, version="9")
-    body = codec.encode_event(msgspec.structs.replace(event(STARTED), metadata=future))
+    body = codec.encode_event(in_version("9", STARTED))
 
     with pytest.raises(Corrupt):
         codec.decode_event(body)
