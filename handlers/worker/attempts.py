@@ -3,7 +3,8 @@
 The append that records the result also acknowledges the task; if another worker holds the task by
 then, the result is dropped. While Redis or the blob store is unavailable or full, the attempt waits
 and keeps the output or the failure of its stage: an outage costs a photo no attempt, and no stage
-runs twice for it.
+runs twice for it. What the machine lacks (a decoder, memory, threads) costs none either: the task
+is given back.
 
 A failure is recorded with the time of the next attempt, by the rules of
 ``domain.pipeline.retries``; without one it is a dead letter.
@@ -34,6 +35,7 @@ from domain.pipeline.failures import BLOB_DAMAGED, BLOB_MISSING, Category
 from domain.pipeline.retries import Strategies, delay_s, escalates, strategy_of
 from domain.pipeline.stages import ERASURE, Task
 from handlers.decoder.pool import DecoderPool
+from handlers.decoder.shortage import UNAVAILABLE, shortage
 from handlers.registry import Stage
 from handlers.stage import Made, Output, StageFailure
 from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
@@ -63,6 +65,10 @@ STALLED = StageFailure(
     Category.RESOURCE, "stalled", "The workers that ran this stage stopped answering."
 )
 BUG = StageFailure(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this stage.")
+
+
+class GivenBack(Exception):
+    """This machine cannot run the task now. Nothing is recorded; the task goes back to its lane."""
 
 
 class _Progress(msgspec.Struct):
@@ -106,11 +112,15 @@ class Attempts:
         self._patience_s = patience_s
         self._observe = observe
         self._cache = PhotoCache()
+        self._short = Outage(logger, "tasks are given back, because the machine lacks something")
 
     async def run(self, claimed: Claimed) -> float:
         """Work on the task until it is acknowledged or another worker holds it.
 
-        Raises only if cancelled. Returns the processor time that decoders spent, in seconds.
+        Returns the processor time that decoders spent, in seconds.
+
+        Raises:
+            GivenBack: this machine lacks what the task needs.
         """
         task, progress = claimed.task, _Progress()
         log_context.begin(subject_of(task))
@@ -119,13 +129,20 @@ class Attempts:
             while True:
                 try:
                     await self._attempt(claimed, progress)
+                    self._short.over()
                     return progress.decoder_s
                 except (Unavailable, Full) as error:
                     longest_s = LONGEST_PAUSE_S if isinstance(error, Full) else PAUSE_S
                     await outage.wait(error, longest_s=longest_s, least_s=error.retry_after_s)
         except Lost:
             logger.info("%s of %s was taken over by another worker", task.stage, task.photo_id)
-        except Exception:
+        except GivenBack:
+            raise
+        except Exception as error:
+            if shortage(error):
+                # The pause keeps this worker from claiming tasks only to give them back.
+                await self._short.wait(Unavailable(str(error)))
+                raise GivenBack from error
             logger.exception("a bug stopped %s of %s", task.stage, task.photo_id)
             await self._give_up(claimed)
         return progress.decoder_s
@@ -219,6 +236,8 @@ class Attempts:
         progress.decoder_s += result.seconds
         if isinstance(result, StageFailure) and result.code == DECODERS_STOPPED:
             raise Unavailable(result.message) from result  # this worker stops: another one takes it
+        if isinstance(result, StageFailure) and result.code == UNAVAILABLE:
+            raise GivenBack(result.message) from result
         progress.stage_s = time.monotonic() - began
         progress.result = result
         return result

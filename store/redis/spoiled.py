@@ -54,6 +54,8 @@ KINDS = {
     "foreign": Kind("string"),
     "failing": Kind("zset"),
     "unconfined": Kind("zset"),
+    "undecoding": Kind("zset"),
+    "following": Kind("zset"),
     "damaged": Kind("zset"),
     "settled": Kind("string"),
     "rate": Kind("hash"),
