@@ -33,7 +33,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
 
     ``holding`` has the photo's files; ``finished`` are the stages that any job has done;
     ``backfills`` are the jobs of its backfills; ``restorations`` counts how often its original was
-    restored.
+    restored; ``last_modified_ms`` is when the client's file was changed, if the client has said so.
     """
 
     photo_id: str
@@ -47,6 +47,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     finished: frozenset[str] = frozenset()
     backfills: frozenset[str] = frozenset()
     restorations: int = 0
+    last_modified_ms: int | None = None
 
     @property
     def keys(self) -> dict[str, str]:
@@ -93,6 +94,7 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
             mime_type=data.mime_type,
             job=Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority),
             holding=holdings.begin(data),
+            last_modified_ms=data.last_modified_ms,
         )
     if photo is None:
         raise ValueError(f"{event.type} before photo.uploaded")
