@@ -12,7 +12,8 @@ from typing import Any, get_args
 from litestar import Request
 from litestar.handlers import BaseRouteHandler
 
-from gateway.http.auth import Connection, Principal
+from gateway.http.auth import Principal
+from gateway.http.bearer import Connection
 from gateway.http.negotiation import negotiate
 from gateway.http.problems import Refused, choices, use_one_of
 

@@ -29,7 +29,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.access import Access
 from gateway.dependencies import Dependencies, Socket
-from gateway.http.auth import AuthError, Connection, Forbidden, Principal, Role
+from gateway.http.auth import AuthError, Forbidden, Principal, Role
+from gateway.http.bearer import Connection
 from gateway.http.envelope import HEADERS
 from gateway.http.peer import source_of
 from gateway.http.problems import MEDIA_TYPE, Refused, document

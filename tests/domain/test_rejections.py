@@ -11,7 +11,7 @@ from domain.pipeline.control import (
     Controls,
     LimitStage,
     PauseStage,
-    RecordDrained,
+    RecordCancelled,
     ResumeStage,
     decide,
 )
@@ -38,7 +38,7 @@ FULL = Controls(
     [
         (PauseStage(stage="faces"), "'faces'"),
         (ResumeStage(stage="faces"), "'faces'"),
-        (RecordDrained(stage="erasure", tasks=1, reason="why"), "'erasure'"),
+        (RecordCancelled(stage="erasure", tasks=1, reason="why"), "'erasure'"),
         (LimitStage(stage="faces", limit=Limit()), "'faces'"),
         (LimitStage(stage=None, limit=Limit(rate=Rate(max=1))), "single stage"),
         (ResumeStage(stage="metadata"), "metadata"),

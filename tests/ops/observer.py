@@ -48,7 +48,7 @@ class Observer:
 
     def drain_requests(self) -> float:
         """Return how many requests for drains the gateway has answered, from any client."""
-        return self._requests("/api/ops/queues/{stage:str}/drain")
+        return self._requests("/api/ops/queues/{stage}/drain")
 
     def _requests(self, route: str) -> float:
         metrics = self._client.get("/metrics").raise_for_status().text

@@ -11,12 +11,19 @@ from domain.pipeline.control import (
     LimitStage,
     PauseStage,
     RaiseAlert,
-    RecordDrained,
+    RecordCancelled,
     ResumeStage,
     decide,
     evolve,
 )
-from domain.pipeline.control_events import AlertRaised, Limit, Rate, StageDrained, StageLimited
+from domain.pipeline.control_events import (
+    AlertRaised,
+    Limit,
+    Rate,
+    StageCancelled,
+    StageDrained,
+    StageLimited,
+)
 from domain.pipeline.failures import Category
 from domain.pipeline.stages import TREE
 from domain.rejections import UnknownStage
@@ -34,27 +41,30 @@ EVERY = Controls(
 )
 
 
-def test_a_drain_changes_no_control() -> None:
-    drained = StageDrained(stage="metadata", tasks=3, reason="a bad batch")
+@pytest.mark.parametrize("kind", [StageCancelled, StageDrained])
+def test_cancelling_waiting_tasks_changes_no_control(
+    kind: type[StageCancelled | StageDrained],
+) -> None:
+    cancelled = kind(stage="metadata", tasks=3, reason="a bad batch")
 
-    assert evolve(EVERY, drained, NOW) == EVERY
+    assert evolve(EVERY, cancelled, NOW) == EVERY
 
 
 @pytest.mark.parametrize("stage", [*TREE, None])
-def test_every_stage_and_all_of_them_can_be_drained(stage: str | None) -> None:
-    (event,) = decide(RecordDrained(stage=stage, tasks=3, reason="why"), Controls())
+def test_every_stage_and_all_of_them_can_be_cancelled(stage: str | None) -> None:
+    (event,) = decide(RecordCancelled(stage=stage, tasks=3, reason="why"), Controls())
 
-    assert event == StageDrained(stage=stage, tasks=3, reason="why")
+    assert event == StageCancelled(stage=stage, tasks=3, reason="why")
 
 
-def test_the_erasure_can_be_paused_resumed_and_limited_but_not_drained() -> None:
+def test_the_erasure_can_be_paused_resumed_and_limited_but_not_cancelled() -> None:
     paused = Controls(paused=frozenset({"erasure"}))
 
     assert decide(PauseStage(stage="erasure"), Controls())
     assert decide(ResumeStage(stage="erasure"), paused)
     assert decide(LimitStage(stage="erasure", limit=Limit(concurrency=1)), Controls())
     with pytest.raises(UnknownStage):
-        decide(RecordDrained(stage="erasure", tasks=1, reason="why"), Controls())
+        decide(RecordCancelled(stage="erasure", tasks=1, reason="why"), Controls())
 
 
 @pytest.mark.parametrize("command", [ResumeStage(stage="faces"), PauseStage(stage="faces")])

@@ -1,6 +1,5 @@
 """A drained stage becomes idle: with several workers, during a claim, and after a crash."""
 
-from collections.abc import Collection
 from typing import Any
 
 import anyio
@@ -128,7 +127,7 @@ async def test_a_task_that_a_claim_brings_after_the_pause_is_put_back(
     pool, claim = Scripted(), Partitions.claim
     brought: list[str] = []
 
-    async def late(partitions: Partitions, stages: Collection[str]) -> Any:
+    async def late(partitions: Partitions, stages: list[str]) -> Any:
         found = await claim(partitions, stages)
         if found is not None and not brought:
             brought.append(found[1].task.stage)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.conftest import run
+from tests.ops.systems import run
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from store.log.log import Log
 from store.log.memory import memory
 from store.log.position import Position
 from store.queue import counters, inspection, liveness
+from store.queue.cancel import cancel
 from store.queue.dispatch import Dispatch
-from store.queue.drain import drain
 from store.queue.lanes import Lanes
 from store.queue.rates import Rates
 from store.queue.recovery import refill
@@ -273,7 +273,7 @@ def _uses(log: Log) -> list[Callable[[], Awaitable[object]]]:
         lambda: dispatch.recall(0),
         lambda: dispatch.forget_idle(0, idle_ms=1_000),
         lambda: rates.give_back(ROOT, Rate(max=10)),
-        lambda: drain(log, [ROOT], reason="a test", context=CONTEXT, most=1),
+        lambda: cancel(log, [ROOT], reason="a test", context=CONTEXT, most=1),
         lambda: guarantee(log.redis, log.keys, replicas=None, timeout_s=1),
         lambda: identity.create(log.redis, log.keys, 1),
         lambda: identity.find(log.redis, log.keys),
