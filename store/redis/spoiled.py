@@ -55,7 +55,6 @@ KINDS = {
     "failing": Kind("zset"),
     "unconfined": Kind("zset"),
     "undecoding": Kind("zset"),
-    "following": Kind("zset"),
     "damaged": Kind("zset"),
     "settled": Kind("string"),
     "rate": Kind("hash"),

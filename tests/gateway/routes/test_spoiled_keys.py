@@ -44,7 +44,6 @@ KEYS: dict[str, Callable[[Keys, str, str], str]] = {
     "failing": lambda keys, _p, _c: keys.failing(0),
     "unconfined": lambda keys, _p, _c: keys.unconfined(0),
     "undecoding": lambda keys, _p, _c: keys.undecoding(0),
-    "following": lambda keys, _p, _c: keys.following(0),
     "damaged": lambda keys, _p, _c: keys.damaged(0),
     "settled": lambda keys, _p, _c: keys.settled(0),
     "bucket": lambda keys, _p, _c: keys.bucket(STAGE),
