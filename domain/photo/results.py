@@ -3,6 +3,8 @@
 A missing fact is ``None``, never a guess.
 """
 
+from typing import Literal
+
 import msgspec
 
 ORIGINAL = "original"
@@ -60,8 +62,29 @@ class Gps(Result, frozen=True, kw_only=True):
     altitude: float | None = None
 
 
+RAW_PREVIEW: Literal["embedded-preview"] = "embedded-preview"
+
+
+class Raw(Result, frozen=True, kw_only=True):
+    """How a RAW file is shown; sizes are those of upright pictures, in pixels.
+
+    ``kind`` is the usual extension, such as ``DNG``. ``rendition`` says whether the renditions show
+    the camera's own preview or the developed data of the sensor.
+    """
+
+    kind: str
+    rendition: Literal["embedded-preview", "developed"]
+    sensor_width: int | None = None
+    sensor_height: int | None = None
+    preview_width: int | None = None
+    preview_height: int | None = None
+
+
 class MetadataResult(Result, frozen=True, kw_only=True):
-    """``taken_at`` is the local time that the camera wrote, with an offset if the file has one."""
+    """``taken_at`` is the local time that the camera wrote, with an offset if the file has one.
+
+    ``raw`` is unset for photos that are no RAW files.
+    """
 
     width: int
     height: int
@@ -70,6 +93,7 @@ class MetadataResult(Result, frozen=True, kw_only=True):
     camera: Camera = Camera()
     exposure: Exposure = Exposure()
     gps: Gps | None = None
+    raw: Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class ThumbnailsResult(Result, frozen=True, kw_only=True):

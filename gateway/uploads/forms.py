@@ -18,7 +18,7 @@ from multipart import (  # pyright: ignore[reportMissingTypeStubs] # typed, with
 )
 
 from domain.photo.commands import FIRST_MODIFIED_MS, LAST_MODIFIED_MS
-from domain.photo.formats import HEAD_BYTES, sniff
+from domain.photo.formats import HEAD_BYTES, refusal, sniff
 from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY, check
 from domain.rejections import QuotaBytes
 from gateway.http.limits import Limits
@@ -41,8 +41,6 @@ AS_IT_IS = ("7bit", "8bit", "binary")
 
 OVERHEAD_BYTES = 64 * 1024
 """The most bytes that boundaries and headers of the parts may add to a body."""
-
-ACCEPTED = "JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF"
 
 
 class Form(msgspec.Struct, kw_only=True):
@@ -216,9 +214,7 @@ class _Reception:
         """Detect the format from the first bytes, before receiving the others."""
         known = sniff(bytes(self._head[:HEAD_BYTES]))
         if known is None:
-            raise Refused(
-                "unsupported-type", f"The file is in none of the supported formats: {ACCEPTED}."
-            )
+            raise Refused("unsupported-type", refusal(bytes(self._head)))
         self._form.mime_type = known[1]
         await self._draft.write(self._head)
         self._head = bytearray()

@@ -39,6 +39,7 @@ from handlers.decoder.sandbox import enter
 from handlers.decoder.warmup import prepare_decoders, warm_up
 from handlers.imaging.cost import Cost, TooCostly
 from handlers.imaging.picture import Picture, load
+from handlers.imaging.tiff import complaints
 from handlers.parent_death import die_with
 from handlers.registry import Stage, find_stages
 from handlers.stage import BadImage, Output, StageContext, StageFailure
@@ -252,9 +253,8 @@ def main() -> None:
     end = _detach_standard_streams()
     channel = Channel(end, setup.answer_bytes)
     size_bytes = _size_bytes()
-    confinement = enter(
-        setup.sandbox, setup.become, keep=end.fileno(), limits_itself=setup.limits_itself
-    )
+    last = max(end.fileno(), complaints.listen())
+    confinement = enter(setup.sandbox, setup.become, keep=last, limits_itself=setup.limits_itself)
     channel.send(Ready(confinement=confinement, size_bytes=size_bytes))
     while (received := channel.next_request()) is not None:
         request, file = received

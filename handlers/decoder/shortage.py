@@ -50,8 +50,8 @@ def shortage(error: BaseException) -> Reason | None:
     """Return what the machine lacks; None if the error has another cause."""
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
-        found = [reason for each in group.exceptions if (reason := shortage(each)) is not None]
-        return found[0] if found else None
+        reasons: list[Reason | None] = [shortage(each) for each in group.exceptions]
+        return next((reason for reason in reasons if reason is not None), None)
     if isinstance(error, MemoryError):
         return "no-memory"
     if isinstance(error, OSError):

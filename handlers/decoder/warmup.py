@@ -17,7 +17,7 @@ from PIL import AvifImagePlugin, Image, ImageCms
 
 from domain.photo.results import ORIGINAL
 from handlers.decoder import seccomp
-from handlers.imaging import heic
+from handlers.imaging import heic, jxl
 from handlers.imaging.picture import load
 from handlers.registry import STAGES
 from handlers.stage import StageContext, StageFailure
@@ -46,6 +46,8 @@ def warm_up() -> None:
         _use(_sample(format_))
         _use(_sample(format_, icc_profile=profile))
     _use(_HEIC)
+    if jxl.pillow_jxl is not None:
+        _use(_sample("JXL"))
     _fail()
     time.tzset()
     thread = threading.Thread(target=lambda: None)

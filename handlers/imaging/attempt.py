@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 from PIL import Image, ImageFile
 
+from domain.photo.results import Raw
 from domain.pipeline.failures import Category
 from handlers.imaging import cost, exif
 from handlers.imaging.cost import Cost
@@ -26,6 +27,8 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True):
     ``box`` is the part of ``image`` that the original's ``size`` covers; ``turn`` is the
     orientation that is still to be undone. ``damage`` is a sentence about parts of the picture
     that are missing or broken, ``notice`` one about anything else that a user should know.
+    ``original`` is the size of the original if ``image`` is only a preview of it, which ``raw``
+    describes.
     """
 
     image: Image.Image
@@ -37,6 +40,8 @@ class Decoded(msgspec.Struct, frozen=True, kw_only=True):
     profile: bytes | None
     damage: str | None = None
     notice: str | None = None
+    original: Size | None = None
+    raw: Raw | None = None
 
 
 class Attempt(msgspec.Struct, kw_only=True):
@@ -48,6 +53,7 @@ class Attempt(msgspec.Struct, kw_only=True):
 
     data: bytes
     name: str
+    mime_type: str
     context: StageContext
     admit: Admit
     scans: int = 0

@@ -6,8 +6,9 @@ reduced, plus what the decoder holds meanwhile:
 
 | bytes a pixel | measured | charged |
 |---|---|---|
-| PNG, TIFF: RGB, RGBA, grey, palette | 4, 8, 1, 5 | the same, and 4 for the strips of TIFF |
-| 16-bit grey, 32-bit | 11, 9 | the same |
+| PNG: RGB, RGBA, grey, palette | 4, 8, 1, 5 | the same |
+| 16-bit grey | 11 | the same |
+| TIFF | 6 to 24 | see ``of_tiff`` |
 | GIF | 5 | 5 |
 | JPEG, at the scale it is decoded at | 4 | 4 |
 | progressive JPEG, more at full scale | 3 to 8 | 2 a component |
@@ -23,6 +24,8 @@ import math
 
 import msgspec
 from PIL import ImageFile, JpegImagePlugin
+
+from handlers.imaging.tiff.layout import Layout
 
 _FIXED_BYTES_PER_EDGE = 16
 """Times the square of the working edge: the memory of the steps after decoding. Measured: 13."""
@@ -54,9 +57,15 @@ _KEYED_BYTES = 8
 """Extra bytes if one colour stands for transparent, or around a smaller first frame of a GIF: the
 picture becomes RGBA."""
 
-_DECODER_BYTES = {"TIFF": 4, "AVIF": 10, "HEIC": 10, "HEIF": 10}
+_SCALING_BYTES = 9
+"""Two pictures of 32 bits and the result, while a band is scaled to eight bits."""
+
+_DECODER_BYTES = {"AVIF": 10, "HEIC": 10, "HEIF": 10}
 
 _WEBP_BYTES, _WEBP_LOSSLESS_BYTES = 17, 20
+
+_JXL_BYTES = 24
+"""Measured: 7 to 10. A decoder needs more for frames that refer to others."""
 
 _S_PER_PIXEL = {
     # Measured, in nanoseconds: 23 to 59 for 16-bit RGBA, 11, 26, 18, 33
@@ -68,7 +77,11 @@ _S_PER_PIXEL = {
     "HEIF": 35e-9,
     "WebP": 32e-9,
     "JPEG": 6e-9,
+    "JXL": 120e-9,  # 33 to 94
 }
+_S_PER_PIXEL_OF_SAMPLES = 75e-9
+"""For a TIFF whose samples are decoded one by one."""
+
 _S_PER_PIXEL_OF_A_SCAN = 2e-9
 """For a JPEG with several scans. Measured: 1.6 with ten scans of a photo."""
 
@@ -107,6 +120,36 @@ def of_webp(data: bytes, pixels: int, edge: int) -> Cost:
     """Estimate the cost of a WebP file before opening it, which allocates the whole canvas."""
     a_pixel = _WEBP_BYTES if data[12:16] == b"VP8 " else _WEBP_LOSSLESS_BYTES
     return _cost(data, edge, pixels, pixels * a_pixel, pixels * _S_PER_PIXEL["WebP"])
+
+
+def of_jxl(data: bytes, pixels: int, edge: int) -> Cost:
+    """Estimate the cost of a JPEG XL, whose decoder decodes everything when it opens a file."""
+    return _cost(data, edge, pixels, pixels * _JXL_BYTES, pixels * _S_PER_PIXEL["JXL"])
+
+
+def of_tiff(layout: Layout, data: bytes, edge: int) -> Cost:
+    """Estimate the cost of a TIFF: its samples as libtiff decodes them, and as eight bits.
+
+    Measured in bytes and nanoseconds a pixel, without strips: RGB of 8 and 16 bits 6 and 10, RGBA
+    10 and 17 to 23, grey of 16 bits 11 and 15, planes 7 and 13 to 19, RGB of 32 bits 22 and 42,
+    floating point 24 and 62. A strip or tile may hold the whole picture.
+    """
+    pixels = layout.width * layout.height
+    bands = layout.colours + (layout.alpha is not None)
+    strip = layout.bits / 8 * (1 if layout.planar else layout.samples)
+    picture = 8 if layout.alpha is not None else 5
+    if layout.is_simple:
+        decode_bytes = math.ceil(pixels * (picture + 1 + strip))
+        return _cost(data, edge, pixels, decode_bytes, pixels * _S_PER_PIXEL["TIFF"])
+    row = 0 if layout.planar or layout.samples == 1 else layout.sample_bytes * layout.samples
+    if layout.is_unsigned:
+        scaling = _SCALING_BYTES if layout.bits in (12, 16) and layout.colours == 1 else 0
+        a_pixel = row + layout.sample_bytes + bands + picture + scaling
+    else:
+        a_pixel = layout.sample_bytes * bands + max(row, _SCALING_BYTES) + bands
+    copy = len(data) if layout.samples > 1 else 0
+    decode_bytes = copy + math.ceil(pixels * (a_pixel + strip))
+    return _cost(data, edge, pixels, decode_bytes, pixels * _S_PER_PIXEL_OF_SAMPLES)
 
 
 def of_opened(image: ImageFile.ImageFile, name: str, data: bytes, scans: int, edge: int) -> Cost:

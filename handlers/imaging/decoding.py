@@ -17,12 +17,13 @@ from PIL import (
     Image,
     ImageFile,
     JpegImagePlugin,
-    TiffImagePlugin,
 )
 
-from handlers.imaging import damage, gif, heic, png, reader, webp_reader
+from handlers.imaging import damage, gif, heic, jxl, png, reader, webp_reader
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.cost import TooCostly
+from handlers.imaging.raw import reader as raw_reader
+from handlers.imaging.tiff import reader as tiff_reader
 from handlers.stage import BadImage, StageFailure
 
 Reader = Callable[[Attempt], Decoded]
@@ -33,10 +34,12 @@ READERS: dict[str, Reader] = {
     "PNG": png.read,
     "WebP": webp_reader.read,
     "GIF": gif.read,
-    "TIFF": partial(reader.read, opener=TiffImagePlugin.TiffImageFile),
+    "TIFF": tiff_reader.read,
     "AVIF": partial(reader.read, opener=AvifImagePlugin.AvifImageFile),
     "HEIC": heic.read,
     "HEIF": heic.read,
+    "JXL": jxl.read,
+    "RAW": raw_reader.read,
 }
 
 _BYTES_PER_PIXEL = 20

@@ -6,12 +6,14 @@ Pure: bytes in, Struct out. Two loads of the same bytes give the same picture.
 import msgspec
 from PIL import Image
 
-from domain.photo.formats import HEAD_BYTES, sniff
+from domain.photo.formats import HEAD_BYTES, refusal, sniff
+from domain.photo.results import Raw
 from domain.pipeline.failures import Category
-from handlers.imaging import colour, complexity, exif, heic
+from handlers.imaging import colour, complexity, exif, heic, jxl
 from handlers.imaging.attempt import Admit, Attempt, Box, Size, fitted, working_edge
 from handlers.imaging.cost import Cost
 from handlers.imaging.decoding import decode
+from handlers.imaging.raw import kinds
 from handlers.stage import BadImage, ImageLimits, StageContext, StageFailure
 
 # TIFF 6.0, tag 274: how to turn a stored picture upright, by its orientation.
@@ -34,7 +36,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     ``image`` is the first frame: upright, sRGB as RGB or RGBA, without metadata, and no larger
     than the renditions need. ``width`` and ``height`` are those of the upright original, in
-    pixels; ``orientation`` is how the file stores it, 1 to 8.
+    pixels; ``orientation`` is how the file stores it, 1 to 8. ``raw`` is None unless the file is
+    RAW.
     """
 
     format: str
@@ -47,6 +50,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     damaged: bool
     warning: str | None
     image: Image.Image
+    raw: Raw | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -64,18 +68,22 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
     Raises:
         TooCostly: as ``admit`` does.
         BadImage: ``not-an-image``, ``unreadable-image``, ``too-many-pixels``, ``too-many-frames``,
-            ``too-many-parts``, ``too-many-scans``.
-        StageFailure: ``format-refused``, ``heic-not-supported``.
+            ``too-many-parts``, ``too-many-scans``, ``layout-not-supported``,
+            ``raw-without-preview``.
+        StageFailure: ``format-refused``, ``heic-not-supported``, ``jxl-not-supported``.
         MemoryError: the limits allow more than the process may use.
     """
     context = context or StageContext()
     kind = sniff(data[:HEAD_BYTES])
     if kind is None:
-        raise BadImage("not-an-image", "The file is not a picture in any of the known formats.")
+        raise BadImage("not-an-image", refusal(data))
+    if kind[0] == "TIFF" and (found := kinds.within_tiff(data)) is not None:
+        kind = kinds.NAME, found.mime_type
     _check_format(kind[0], context.limits)
     attempt = Attempt(
         data=data,
         name=kind[0],
+        mime_type=kind[1],
         context=context,
         admit=admit,
         scans=complexity.check(data, kind[0], context.limits),
@@ -89,7 +97,9 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
     image = _upright(image, decoded.turn)
     image.info = {}
 
-    width, height = decoded.size if decoded.turn < _LYING else decoded.size[::-1]
+    width, height = decoded.original or decoded.size
+    if decoded.turn >= _LYING:
+        width, height = height, width
     return Picture(
         format=kind[0],
         mime_type=kind[1],
@@ -101,6 +111,7 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
         damaged=decoded.damage is not None,
         warning=decoded.damage or decoded.notice or colour_warning,
         image=image,
+        raw=decoded.raw,
     )
 
 
@@ -114,6 +125,8 @@ def _check_format(name: str, limits: ImageLimits) -> None:
         raise StageFailure(Category.CONFIGURATION, "format-refused", message)
     if name in heic.FORMATS:
         heic.require()
+    if name == jxl.NAME:
+        jxl.require()
 
 
 def fit(image: Image.Image, edge: int) -> Image.Image:

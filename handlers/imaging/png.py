@@ -38,6 +38,8 @@ _PASSES = (
 
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 _LEAST_BYTES = {b"cHRM": 32, b"sRGB": 1, b"gAMA": 4, b"pHYs": 9}
+_KEY_BYTES = {_GREY: 2, _RGB: 6}
+_COLOUR_TYPE_AT = 25
 _EXPANDED_BYTES = 1 << 20
 """Pillow rejects a file with more text or a larger profile."""
 
@@ -122,7 +124,7 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 def _header(data: bytes) -> Header:
     """Read the header of a file that Pillow has opened."""
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    return Header(width, height, data[24], data[25], bool(data[28]))
+    return Header(width, height, data[24], data[_COLOUR_TYPE_AT], bool(data[28]))
 
 
 def _mended(data: bytes, found: list[Chunk]) -> tuple[bytes, str | None, bytes | None]:
@@ -145,7 +147,7 @@ def _mended(data: bytes, found: list[Chunk]) -> tuple[bytes, str | None, bytes |
                 continue
             parts.append(data[kept : chunk.start])
             kept = chunk.end
-            if chunk.kind == b"tRNS":
+            if chunk.kind == b"tRNS" and not chunk.intact:
                 flaw = damage.BROKEN
             elif chunk.kind == b"iCCP" and chunk.intact:
                 profile = _expanded(chunk.body(data), _MAX_PROFILE_BYTES)
@@ -171,6 +173,8 @@ def _is_sound(chunk: Chunk, data: bytes) -> bool:
             return len(texts) == 3 and _expanded(packed, _EXPANDED_BYTES) is not None
     if chunk.kind in (b"tEXt", b"iTXt"):
         return length <= _EXPANDED_BYTES
+    if chunk.kind == b"tRNS":
+        return length >= _KEY_BYTES.get(data[_COLOUR_TYPE_AT], 0)
     return length >= _LEAST_BYTES.get(chunk.kind, 0)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Any, cast
 
+import msgspec
 from PIL.ExifTags import GPS, Base
 
 from domain.photo.results import Camera, Exposure, Gps, MetadataResult
@@ -37,6 +38,7 @@ def run(picture: Picture, _context: StageContext) -> Output:
             camera=camera(tags),
             exposure=exposure(tags),
             gps=gps(tags),
+            raw=picture.raw or msgspec.UNSET,
         )
     )
 

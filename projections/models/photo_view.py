@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from domain.photo.results import Camera, Exposure, Gps, MetadataResult, Rendition
+from domain.photo.results import Camera, Exposure, Gps, MetadataResult, Raw, Rendition
 from domain.photo.status import Status
 from store.sqlite.connection import Row
 
@@ -56,7 +56,7 @@ class OptimizedView(_Shape, frozen=True, kw_only=True):
 
 
 class PhotoView(_Shape, frozen=True, kw_only=True):
-    """A photo as HTTP shows it, key by key; unknown facts are null."""
+    """A photo as HTTP shows it: unknown facts are null, and only RAW files have ``raw``."""
 
     photo_id: str
     job_id: str
@@ -85,6 +85,7 @@ class PhotoView(_Shape, frozen=True, kw_only=True):
     caption: str | None = None
     tags: tuple[str, ...] = ()
     favourite: bool = False
+    raw: Raw | msgspec.UnsetType = msgspec.UNSET
     version: int
     position: str
 
@@ -106,6 +107,7 @@ def view_of(row: Row, of_photo: list[tuple[int, Rendition]]) -> PhotoView:
         camera=metadata.camera,
         exposure=metadata.exposure,
         gps=metadata.gps,
+        raw=metadata.raw,
         thumbnails=[
             ThumbnailView(size=size, url=f"{url}/thumbnails/{size}", **_measures(rendition))
             for size, rendition in of_photo

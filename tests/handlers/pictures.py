@@ -98,11 +98,12 @@ def adobe_rgb_as_srgb(colour: tuple[int, int, int]) -> tuple[int, int, int]:
     linear = [(value / 255) ** ADOBE_GAMMA for value in colour]
     xyz = [sum(a * b for a, b in zip(row, linear, strict=True)) for row in ADOBE_TO_XYZ]
     srgb = [sum(a * b for a, b in zip(row, xyz, strict=True)) for row in XYZ_TO_SRGB]
-    red, green, blue = (round(255 * _srgb_curve(min(1.0, max(0.0, value)))) for value in srgb)
+    red, green, blue = (round(255 * srgb_curve(min(1.0, max(0.0, value)))) for value in srgb)
     return red, green, blue
 
 
-def _srgb_curve(value: float) -> float:
+def srgb_curve(value: float) -> float:
+    """Return the sRGB value of a linear one, both from 0 to 1 (IEC 61966-2-1)."""
     return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
 
 

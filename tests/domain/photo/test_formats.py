@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from domain.photo.formats import HEAD_BYTES, sniff
+from domain.photo.formats import FORMATS, HEAD_BYTES, SUPPORTED, refusal, sniff, unsupported
 
 
 def ftyp(major: bytes, *compatible: bytes) -> bytes:
@@ -55,6 +55,15 @@ def test_a_video_named_jpg_is_not_a_picture(photos: Path) -> None:
         (b"II+\0\x08\0\0\0", "TIFF"),
         (b"MM\0*\0\0\0\x08", "TIFF"),
         (b"GIF87a", "GIF"),
+        (b"\xff\x0a\xfa", "JXL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JXL"),
+        (b"II*\0\x10\0\0\0CR\2\0", "RAW"),
+        (ftyp(b"crx ", b"crx ", b"isom"), "RAW"),
+        (b"FUJIFILMCCD-RAW 0201", "RAW"),
+        (b"IIRO\x08\0\0\0", "RAW"),
+        (b"IIRS\x08\0\0\0", "RAW"),
+        (b"MMOR\0\0\0\x08", "RAW"),
+        (b"IIU\0\x18\0\0\0", "RAW"),
     ],
 )
 def test_brands_and_byte_orders_are_distinguished(head: bytes, format_: str) -> None:
@@ -81,6 +90,81 @@ def test_brands_and_byte_orders_are_distinguished(head: bytes, format_: str) -> 
 )
 def test_anything_else_is_not_a_picture(head: bytes) -> None:
     assert sniff(head) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"BM\x36\x10\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "BMP"),
+        (b"BM\x1e\0\0\0\0\0\0\0\x1a\0\0\0\x0c\0\0\0", "BMP"),
+        (b"BM\x36\0\0\0", "BMP"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\xff\x4f\xff\x51\0\x2f", "JPEG 2000"),
+        (b"II\xbc\1\x08\0\0\0", "JPEG XR"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"8BPS\0\2", "Photoshop"),
+        (b"\0\0\1\0\1\0\x10\x10", "Windows icon"),
+        (b"\0\0\2\0\1\0\x20\x20", "Windows icon"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'>", "SVG"),
+        (b"<?xml version='1.0'?>\n<svg ", "SVG"),
+        (b"\xef\xbb\xbf  <SVG>", "SVG"),
+        (b"<?xml version='1.0' encoding='UTF-8'?><!-- Made with an edi", "XML"),
+        (b"<!DOCTYPE html><html>", "HTML"),
+        (b"%PDF-1.7", "PDF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript"),
+        (b"v/1\1\2\0\0\0", "OpenEXR"),
+        (b"#?RADIANCE\n", "Radiance HDR"),
+        (b"DDS \x7c\0\0\0", "DDS"),
+        (b"\x0a\5\1\x08\0\0", "PCX"),
+        *((b"P%d\n3 3\n" % each, "Netpbm") for each in range(1, 8)),
+        (b"PF\n3 3\n", "Netpbm"),
+        (b"BPG\xfb", "BPG"),
+        (b"FLIF31", "FLIF"),
+        (b"qoif\0\0", "QOI"),
+        (b"\x8aMNG\r\n\x1a\n", "MNG"),
+        (b"icns\0\0", "macOS icon"),
+        (b"gimp xcf v011", "GIMP XCF"),
+        (b"SIMPLE  =                    T", "FITS"),
+        (b"II\x1a\0\0\0HEAPCCDR", "Canon CRW"),
+        (b"FOVb\0\0", "Sigma X3F"),
+        (b"RIFF\x24\0\0\0WAVEfmt ", "WAV"),
+        (b"RIFF\x24\0\0\0AVI LIST", "AVI video"),
+        (ftyp(b"isom", b"iso2", b"avc1", b"mp41"), "MP4 video"),
+        (ftyp(b"mp42", b"mif1", b"heic"), "MP4 video"),
+        (ftyp(b"qt  "), "QuickTime video"),
+        (b"\0\0\0\x08wide\0\0\x1f\xffmdat", "QuickTime video"),
+        (ftyp(b"3gp4"), "3GP video"),
+        (b"\x1a\x45\xdf\xa3\x9f", "Matroska or WebM video"),
+        (b"PK\3\4\x14", "ZIP"),
+        (bytes.fromhex("000002000000000000000000400030001820"), "TGA"),
+        (bytes.fromhex("00000a000000000000000000400030002008"), "TGA"),
+        (bytes.fromhex("000101000000011800000000400030000820"), "TGA"),
+        (b"\0\0\x40\x30" + bytes(60), "WBMP"),
+        (b"\0\0\x81\x40\x30" + bytes(60), "WBMP"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_its_name(head: bytes, name: str) -> None:
+    assert sniff(head) is None
+    assert unsupported(head) == name
+    assert refusal(head) == f"{name} is not supported. Upload one of: {SUPPORTED}."
+
+
+@pytest.mark.parametrize("format_", ["BMP", "PPM", "TGA", "PCX", "ICO", "DDS", "SGI", "JPEG2000"])
+def test_files_written_by_pillow_are_refused_by_name(format_: str) -> None:
+    names = {"PPM": "Netpbm", "ICO": "Windows icon", "JPEG2000": "JPEG 2000"}
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, format_)
+
+    assert unsupported(buffer.getvalue()) == names.get(format_, format_)
+
+
+def test_an_unknown_file_is_refused_with_the_list_of_formats() -> None:
+    for head in (b"", b"\xff", b"not a picture", bytes(64)):
+        assert refusal(head) == f"The file is in none of the supported formats: {SUPPORTED}."
+
+
+def test_every_supported_format_is_named() -> None:
+    assert all(name in SUPPORTED.replace("JPEG XL", "JXL") for name in FORMATS)
 
 
 def test_brands_beyond_the_box_do_not_count() -> None:

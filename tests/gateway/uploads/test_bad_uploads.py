@@ -185,6 +185,14 @@ CASES = [
         body=form(part("file", b"<svg onload=alert(1)>" + b" " * 100, "a.svg")),
         status=415,
         code="unsupported-type",
+        says="SVG is not supported. Upload one of: JPEG, PNG, WebP",
+    ),
+    Bad(
+        what="a video",
+        body=form(part("file", b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(99), "a.jpg")),
+        status=415,
+        code="unsupported-type",
+        says="MP4 video is not supported.",
     ),
     Bad(
         what="one byte",

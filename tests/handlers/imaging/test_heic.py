@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from domain.pipeline.failures import Category
-from handlers.imaging import heic
+from handlers.imaging import heic, heif_boxes
 from handlers.imaging.picture import load
 from handlers.stage import ImageLimits, StageContext, StageFailure
+from tests.handlers.pictures import encoded, gradient
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"
 
@@ -47,3 +49,58 @@ def test_a_refused_format_is_not_decoded(photos: Path) -> None:
 
 def test_the_tests_run_with_the_heic_extra() -> None:
     assert heic.pillow_heif is not None
+
+
+def turned(orientation: int) -> bytes:
+    """Return a HEIC of 48 by 32 pixels with that orientation in EXIF, and in `irot` and `imir`."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    return encoded(gradient(48, 32), "HEIF", quality=90, exif=exif.tobytes())
+
+
+@pytest.fixture(autouse=True)
+def _encoder() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    Image.init()
+    pillow_heif.register_heif_opener()
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_picture_that_the_file_turns_is_not_turned_again(orientation: int) -> None:
+    data = turned(orientation)
+    assert heif_boxes.turns_itself(data)
+
+    picture = load(data)
+
+    assert picture.orientation == 1
+    assert (picture.width, picture.height) == ((48, 32) if orientation < 5 else (32, 48))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_without_rotation_and_mirror_the_orientation_in_exif_counts(orientation: int) -> None:
+    data = turned(orientation)
+    for kind in (b"irot", b"imir"):
+        data = data.replace(kind, b"free")
+    assert not heif_boxes.turns_itself(data)
+
+    picture = load(data)
+
+    assert picture.orientation == orientation
+    assert (picture.width, picture.height) == ((48, 32) if orientation < 5 else (32, 48))
+
+
+@pytest.mark.parametrize("count", [1, 2, 24])
+def test_the_pictures_of_a_sequence_are_counted(count: int) -> None:
+    # Sequences of HEIC and AVIF have the same boxes.
+    frames = [gradient(16, 16).rotate(turn) for turn in range(count)]
+    data = encoded(frames[0], "AVIF", save_all=True, append_images=frames[1:])
+
+    assert heif_boxes.sequence_length(data) == (count if count > 1 else 0)
+
+
+@pytest.mark.parametrize("length", range(0, 120, 7))
+def test_boxes_that_are_cut_or_broken_say_nothing(length: int) -> None:
+    data = turned(6)
+
+    assert heif_boxes.turns_itself(data[:length]) is False
+    assert heif_boxes.sequence_length(data[:length] + b"\xff" * 40) == 0

@@ -1,0 +1,207 @@
+"""RAW files are recognized by their content, and shown by their largest preview."""
+
+import struct
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from domain.photo.results import MetadataResult, Raw
+from handlers.imaging.picture import Picture, load
+from handlers.stage import BadImage, ImageLimits, StageContext, StageFailure
+from handlers.stages import metadata, validation
+from tests.handlers.imaging.tiffs import Storage, assembled
+from tests.handlers.pictures import encoded, gradient, with_exif
+
+SENSOR = (96, 64)
+CFA, LINEAR_RAW = 32803, 34892
+
+NOISE = Image.effect_noise(SENSOR, 90).tobytes() * 2
+PREVIEW = encoded(gradient(60, 40), "JPEG")
+THUMBNAIL = encoded(Image.new("RGB", (12, 8), "red"), "JPEG")
+
+
+def sensor(**fields: Any) -> tuple[list[bytes], dict[int, Any]]:
+    """Return strips and fields of the data of a sensor."""
+    width, height = SENSOR
+    tags: dict[int, Any] = {
+        254: (0,), 256: (width,), 257: (height,), 258: (16,), 259: (1,), 262: (CFA,), 277: (1,),
+        **{int(name[1:]): value for name, value in fields.items()},
+    }  # fmt: skip
+    return [NOISE], tags
+
+
+def raw_file(make: bytes, *further: bytes, order: str = "<", **fields: Any) -> bytes:
+    """Return a RAW file that begins like TIFF, with further data at its end."""
+    parts, tags = sensor(**fields)
+    storage = Storage(order=order, rows_per_strip=SENSOR[1])
+    return assembled(parts, {**tags, 271: make + b"\0"}, storage) + b"".join(further)
+
+
+def shown(picture: Picture) -> Raw:
+    assert picture.raw is not None
+    return picture.raw
+
+
+@pytest.mark.parametrize(
+    ("make", "fields", "kind", "mime_type"),
+    [
+        (b"Acme", {"t50706": b"\1\4\0\0"}, "DNG", "image/x-adobe-dng"),
+        (b"Acme", {"t50706": b"\1\4\0\0", "t262": (LINEAR_RAW,)}, "DNG", "image/x-adobe-dng"),
+        (b"NIKON CORPORATION", {}, "NEF", "image/x-nikon-nef"),
+        (b"SONY", {}, "ARW", "image/x-sony-arw"),
+        (b"PENTAX", {}, "PEF", "image/x-pentax-pef"),
+        (b"RICOH IMAGING COMPANY, LTD.", {}, "PEF", "image/x-pentax-pef"),
+        (b"SAMSUNG", {}, "SRW", "image/x-samsung-srw"),
+        (b"Acme", {}, "RAW", "image/x-raw"),
+    ],
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_raw_file_that_begins_like_tiff_shows_its_preview(
+    make: bytes, fields: dict[str, Any], kind: str, mime_type: str, order: str
+) -> None:
+    data = raw_file(make, THUMBNAIL, PREVIEW, THUMBNAIL, order=order, **fields)
+
+    picture = load(data)
+
+    assert (picture.format, picture.mime_type) == ("RAW", mime_type)
+    assert (picture.width, picture.height) == SENSOR
+    assert picture.image.size == (60, 40)
+    assert not picture.damaged
+    assert shown(picture) == Raw(
+        kind=kind,
+        rendition="embedded-preview",
+        sensor_width=96,
+        sensor_height=64,
+        preview_width=60,
+        preview_height=40,
+    )
+
+
+@pytest.mark.parametrize(
+    ("beginning", "kind"),
+    [(b"IIRO", "ORF"), (b"IIRS", "ORF"), (b"IIU\0", "RW2"), (b"II*\0", "NEF")],
+)
+def test_marks_of_makers_are_known(beginning: bytes, kind: str) -> None:
+    data = beginning + raw_file(b"NIKON", PREVIEW)[4:]
+
+    assert shown(load(data)).kind == kind
+
+
+def test_a_canon_cr2_shows_its_preview() -> None:
+    picture = load(b"II*\0\x10\0\0\0CR\2\0" + bytes(40) + PREVIEW)
+
+    assert (picture.mime_type, shown(picture).kind) == ("image/x-canon-cr2", "CR2")
+    assert picture.image.size == (60, 40)
+
+
+def test_a_fuji_raf_shows_its_preview_and_the_size_of_its_sensor() -> None:
+    header = b"FUJIFILMCCD-RAW 0201".ljust(92, b"\0") + struct.pack(">II", 200, 100)
+    records = struct.pack(">IHHHH", 1, 0x0100, 4, 64, 96)
+    preview = with_exif(gradient(60, 40), {274: 6, 271: "FUJIFILM"})
+    data = header.ljust(200, b"\0") + records + preview
+
+    picture = load(data)
+
+    assert (picture.width, picture.height, picture.orientation) == (64, 96, 6)
+    assert picture.tags.main[271] == "FUJIFILM"
+    assert (shown(picture).sensor_width, shown(picture).preview_width) == (64, 40)
+
+
+def test_a_canon_cr3_shows_its_preview_with_the_tags_of_its_boxes() -> None:
+    def box(kind: bytes, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return struct.pack(">I", 8 + len(body)) + kind + body
+
+    def directory(**fields: Any) -> bytes:
+        return assembled([b""], {int(name[1:]): value for name, value in fields.items()}, Storage())
+
+    identifier = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
+    main = box(b"CMT1", directory(t271=b"Canon\0", t274=(8,)))
+    details = box(b"CMT2", directory(t40962=(96,), t40963=(64,)))
+    data = box(b"ftyp", b"crx ", bytes(4), b"crx isom")
+    data += box(b"moov", box(b"uuid", identifier, main, details)) + box(b"mdat", PREVIEW)
+
+    picture = load(data)
+
+    assert (picture.format, picture.mime_type) == ("RAW", "image/x-canon-cr3")
+    assert (picture.width, picture.height, picture.orientation) == (64, 96, 8)
+    assert shown(picture).kind == "CR3"
+
+
+def test_the_largest_preview_may_be_the_picture_of_a_directory() -> None:
+    parts, tags = sensor()
+    small = gradient(30, 20)
+    first = {
+        254: (1,), 256: (30,), 257: (20,), 258: (8, 8, 8), 259: (1,), 262: (2,), 277: (3,),
+        50706: b"\1\4\0\0", 330: (0,),
+    }  # fmt: skip
+    data = bytearray(assembled([small.tobytes()], first, Storage(rows_per_strip=20)))
+    below = len(data) + len(data) % 2
+    data += bytes(below - len(data)) + parts[0]
+    start = len(data)
+    fields = {**tags, 273: (below,), 278: (64,), 279: (len(parts[0]),)}
+    data += struct.pack("<H", len(fields))
+    for tag, value in sorted(fields.items()):
+        data += struct.pack("<HHII", tag, 4, 1, value[0])
+    data += bytes(4)
+    at = data.index(struct.pack("<HHI", 330, 4, 1)) + 8
+    struct.pack_into("<I", data, at, start)
+
+    picture = load(bytes(data) + THUMBNAIL)
+
+    assert (picture.width, picture.height) == SENSOR
+    assert picture.image.tobytes() == small.tobytes()
+    assert (shown(picture).preview_width, shown(picture).preview_height) == (30, 20)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_the_raw_file_counts(orientation: int) -> None:
+    picture = load(raw_file(b"SONY", PREVIEW, t274=(orientation,)))
+
+    lying = orientation >= 5
+    assert (picture.width, picture.height) == (SENSOR[::-1] if lying else SENSOR)
+    assert picture.image.size == ((40, 60) if lying else (60, 40))
+    assert shown(picture).preview_width == (40 if lying else 60)
+
+
+@pytest.mark.parametrize("fields", [{}, {"t50706": b"\1\4\0\0"}])
+def test_a_raw_file_without_a_preview_is_refused_as_raw(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadImage) as refused:
+        load(raw_file(b"Acme", **fields))
+
+    assert refused.value.code == "raw-without-preview"
+    assert refused.value.message.startswith("The RAW file (")
+
+
+def test_lossless_jpeg_is_the_sensors_data_and_no_preview() -> None:
+    lossless = PREVIEW.replace(b"\xff\xc0", b"\xff\xc3", 1)
+
+    with pytest.raises(BadImage, match="contains no preview"):
+        load(raw_file(b"Acme", lossless))
+
+
+def test_an_ordinary_tiff_is_no_raw_file() -> None:
+    picture = load(encoded(gradient(9, 9), "TIFF", tiffinfo={271: "NIKON"}))
+
+    assert (picture.format, picture.raw) == ("TIFF", None)
+
+
+def test_raw_can_be_switched_off() -> None:
+    with pytest.raises(StageFailure) as refused:
+        load(raw_file(b"SONY", PREVIEW), StageContext(limits=ImageLimits(refused_formats="RAW")))
+
+    assert refused.value.code == "format-refused"
+
+
+def test_stages_tell_that_a_photo_is_raw() -> None:
+    raw, plain = load(raw_file(b"SONY", PREVIEW)), load(PREVIEW)
+
+    facts = metadata.run(raw, StageContext()).result
+    ordinary = metadata.run(plain, StageContext()).result
+    checked = validation.run(raw, StageContext()).result
+
+    assert isinstance(facts, MetadataResult)
+    assert facts.raw == shown(raw)
+    assert ordinary == MetadataResult(width=60, height=40)
+    assert checked.format == "RAW"  # pyright: ignore
