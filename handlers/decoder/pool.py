@@ -208,7 +208,7 @@ class DecoderPool:
                 ``answer-too-large``, of category configuration; ``forbidden-call`` or
                 ``bad-answer``, of category security; ``stage-crashed``, a bug in a stage, of
                 category logic; ``decoders-stopped``, temporary, when the pool closes;
-                ``decoders-unavailable``, temporary, if no decoder can be started.
+                ``decoders-unavailable``, temporary, if the machine lacks what a decoder needs.
         """
         if self.outage is not None:
             raise unavailable()

@@ -38,6 +38,7 @@ from handlers.decoder.pool import DecoderPool
 from handlers.decoder.shortage import UNAVAILABLE, shortage
 from handlers.registry import Stage
 from handlers.stage import Made, Output, StageFailure
+from handlers.worker.giving_back import GivenBack, Shortage
 from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
 from handlers.worker.photo_cache import PhotoCache
 from store import log_context
@@ -65,10 +66,6 @@ STALLED = StageFailure(
     Category.RESOURCE, "stalled", "The workers that ran this stage stopped answering."
 )
 BUG = StageFailure(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this stage.")
-
-
-class GivenBack(Exception):
-    """This machine cannot run the task now. Nothing is recorded; the task goes back to its lane."""
 
 
 class _Progress(msgspec.Struct):
@@ -112,7 +109,7 @@ class Attempts:
         self._patience_s = patience_s
         self._observe = observe
         self._cache = PhotoCache()
-        self._short = Outage(logger, "tasks are given back, because the machine lacks something")
+        self._shortage = Shortage()
 
     async def run(self, claimed: Claimed) -> float:
         """Work on the task until it is acknowledged or another worker holds it.
@@ -129,7 +126,7 @@ class Attempts:
             while True:
                 try:
                     await self._attempt(claimed, progress)
-                    self._short.over()
+                    self._shortage.over()
                     return progress.decoder_s
                 except (Unavailable, Full) as error:
                     longest_s = LONGEST_PAUSE_S if isinstance(error, Full) else PAUSE_S
@@ -140,9 +137,7 @@ class Attempts:
             raise
         except Exception as error:
             if shortage(error):
-                # The pause keeps this worker from claiming tasks only to give them back.
-                await self._short.wait(Unavailable(str(error)))
-                raise GivenBack from error
+                await self._shortage.give_back(error)
             logger.exception("a bug stopped %s of %s", task.stage, task.photo_id)
             await self._give_up(claimed)
         return progress.decoder_s
@@ -237,6 +232,8 @@ class Attempts:
         if isinstance(result, StageFailure) and result.code == DECODERS_STOPPED:
             raise Unavailable(result.message) from result  # this worker stops: another one takes it
         if isinstance(result, StageFailure) and result.code == UNAVAILABLE:
+            if self._children.outage is None:  # decoders run, but the file could not be opened
+                await self._shortage.give_back(result.__cause__ or result)
             raise GivenBack(result.message) from result
         progress.stage_s = time.monotonic() - began
         progress.result = result

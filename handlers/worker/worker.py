@@ -16,8 +16,9 @@ from domain.pipeline.retries import STRATEGIES, Strategies
 from domain.pipeline.stages import ERASURE, ROOT
 from handlers.decoder.pool import DecoderPool
 from handlers.registry import STAGES, Stage
-from handlers.worker.attempts import Attempts, GivenBack
+from handlers.worker.attempts import Attempts
 from handlers.worker.dispatcher import Dispatcher
+from handlers.worker.giving_back import GivenBack
 from handlers.worker.held_tasks import HeldTask
 from handlers.worker.observing import RunObserver
 from handlers.worker.settings import WorkerSettings
