@@ -2,9 +2,8 @@
 
 The append that records the result also acknowledges the task; if another worker holds the task by
 then, the result is dropped. While Redis or the blob store is unavailable or full, the attempt waits
-and keeps the output or the failure of its stage: an outage costs a photo no attempt, and no stage
-runs twice for it. What the machine lacks (a decoder, memory, threads) costs none either: the task
-is given back.
+and keeps what its stage returned or raised: an outage costs a photo no attempt, and no stage runs
+twice for it. If this machine lacks something, the task is given back (``giving_back``).
 
 A failure is recorded with the time of the next attempt, by the rules of
 ``domain.pipeline.retries``; without one it is a dead letter.
@@ -114,10 +113,7 @@ class Attempts:
     async def run(self, claimed: Claimed) -> float:
         """Work on the task until it is acknowledged or another worker holds it.
 
-        Returns the processor time that decoders spent, in seconds.
-
-        Raises:
-            GivenBack: this machine lacks what the task needs.
+        Returns the processor time that decoders spent, in seconds; raises GivenBack.
         """
         task, progress = claimed.task, _Progress()
         log_context.begin(subject_of(task))
