@@ -67,6 +67,10 @@ class Keys:
         """The sandbox parts that decoders lack, scored by when a worker last reported them."""
         return self._in(partition, "unconfined")
 
+    def undecoding(self, partition: int) -> str:
+        """The workers that cannot start decoders, with the reason, scored by the last report."""
+        return self._in(partition, "undecoding")
+
     def following(self, partition: int) -> str:
         """The version of the controls that each worker follows, scored by its last report."""
         return self._in(partition, "following")

@@ -7,6 +7,9 @@ import msgspec
 from domain.photo.results import Rendition
 from domain.pipeline.failures import Category
 
+FIRST_MODIFIED_MS, LAST_MODIFIED_MS = -62_135_596_800_000, 253_402_300_799_999
+"""The years 1 to 9999, in milliseconds since 1970 (UTC): when a file can have been changed."""
+
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """The base of all commands on a photo."""
@@ -15,7 +18,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UploadPhoto(Command, frozen=True, kw_only=True):
-    """Record an original that is already durable in the blob store."""
+    """Record an original that is already durable in the blob store.
+
+    ``last_modified_ms`` is when the client's file was changed, in milliseconds since 1970 (UTC).
+    """
 
     job_id: str
     client_id: str
@@ -28,6 +34,7 @@ class UploadPhoto(Command, frozen=True, kw_only=True):
     key: str
     pipeline: str
     priority: int
+    last_modified_ms: int | None = None
 
 
 class RequestProcessing(Command, frozen=True, kw_only=True):

@@ -95,6 +95,7 @@ def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, 
             key=command.key,
             pipeline=command.pipeline,
             priority=command.priority,
+            last_modified_ms=command.last_modified_ms,
         ),
     )
 

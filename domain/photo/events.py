@@ -29,8 +29,12 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     photo_id: str
 
 
-class PhotoUploaded(Data, frozen=True, kw_only=True):
-    """The original is durable under ``key``; job ``job_id`` will process it."""
+class PhotoUploaded(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """The original is durable under ``key``; job ``job_id`` will process it.
+
+    ``last_modified_ms`` is when the client's file was changed, in milliseconds since 1970 (UTC);
+    None if the client did not say.
+    """
 
     TYPE: ClassVar[str] = "photo.uploaded"
 
@@ -43,6 +47,7 @@ class PhotoUploaded(Data, frozen=True, kw_only=True):
     key: str
     pipeline: str
     priority: int
+    last_modified_ms: int | None = None
 
 
 class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):

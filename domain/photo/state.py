@@ -33,8 +33,8 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
 
     ``holding`` has the photo's files; ``finished`` are the stages that any job has done;
     ``backfills`` are the jobs of its backfills; ``restorations`` counts how often its original was
-    restored. A state that an older version has stored lacks ``original_filename`` until a backfill
-    brings it.
+    restored; ``last_modified_ms`` is when the client's file was changed, if the client has said so.
+    A state that an older version has stored lacks ``original_filename`` until a backfill brings it.
     """
 
     photo_id: str
@@ -49,6 +49,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     backfills: frozenset[str] = frozenset()
     restorations: int = 0
     original_filename: str | None = None
+    last_modified_ms: int | None = None
 
     @property
     def keys(self) -> dict[str, str]:
@@ -96,6 +97,7 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
             job=Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority),
             holding=holdings.begin(data),
             original_filename=data.original_filename,
+            last_modified_ms=data.last_modified_ms,
         )
     if photo is None:
         raise ValueError(f"{event.type} before photo.uploaded")

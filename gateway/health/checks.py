@@ -6,7 +6,7 @@
 | ``blobs`` | a small blob: write, read, delete | no space; damaged files | it fails |
 | ``sqlite`` | a query; the lag; at times the whole file | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
-| ``worker_pool`` | the workers that reported recently | no worker; decoders not confined | |
+| ``worker_pool`` | the workers that reported recently | none; no decoders, or unconfined | |
 | ``rooms`` | the hub, which follows the history | it failed recently | it is not running |
 | ``background`` | the long-running tasks of all roles | one failed recently | |
 | ``connections`` | open ones, see ``gateway.http.connections`` | only the reserve is left | |
@@ -25,7 +25,7 @@ import msgspec
 
 from domain.pipeline.stages import all_stages
 from gateway.dependencies import Dependencies
-from gateway.health import host_load
+from gateway.health import decoders, host_load
 from gateway.health.blob_check import BlobCheck
 from gateway.health.redis_check import RedisCheck
 from gateway.health.results import Check, FailureLog, reason_for
@@ -37,7 +37,7 @@ from projections.models import checkpoints
 from store.background import STEADY_S
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log.control import ControlLog
-from store.queue import liveness
+from store.queue import decoder_outages, liveness
 from store.queue.drain import inspect_rest
 
 logger = logging.getLogger("photolog.gateway")
@@ -175,14 +175,18 @@ class Checks:
         try:
             count = await liveness.workers(self._deps.log, within_ms)
             without = await liveness.unconfined(self._deps.log, within_ms)
+            stuck = await decoder_outages.reported(self._deps.log, within_ms)
         except Unavailable:  # the check of Redis reports it
             return Check(status="degraded", reason="Redis does not answer")
         paused, draining = await self._paused(within_ms)
         free = not liveness.CONFINING.isdisjoint(without)
+        reasons = [decoders.in_words(stuck, count)] if stuck else []
+        reasons += [NOT_CONFINED] if free else []
         return Check(
-            status="degraded" if free or not count else "ok",
-            reason=NOT_CONFINED if free else None,
+            status="degraded" if reasons or not count else "ok",
+            reason="; ".join(reasons) or None,
             workers=count,
+            workers_without_decoders=len(stuck) or None,
             paused=paused or None,
             draining=draining or None,
             decoders_without=without or None,

@@ -23,8 +23,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     takes too long. ``breaker`` is the circuit breaker of Redis or of the blob store, left out while
     it is closed. ``paused`` lists the stages that operators have paused, or only ``all``: their
     photos wait on purpose. ``draining`` lists those that are not idle yet: tasks that have begun
-    finish. ``decoders_without`` names what is missing from the sandbox around the
-    decoders of any worker.
+    finish. ``decoders_without`` names what is missing from the sandbox around the decoders of any
+    worker; ``workers_without_decoders`` counts the workers that cannot start any.
     """
 
     status: State
@@ -36,6 +36,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     memory_used_percent: float | None = None
     load_per_processor: float | None = None
     workers: int | None = None
+    workers_without_decoders: int | None = None
     paused: list[str] | None = None
     draining: list[str] | None = None
     memory_bytes: int | None = None

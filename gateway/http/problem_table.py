@@ -45,6 +45,9 @@ PROBLEMS: dict[str, Kind] = {
     "invalid-priority": Kind(
         400, "Invalid priority", "Use an integer from 1 (first) to 10 (last)."
     ),
+    "invalid-last-modified": Kind(
+        400, "Invalid lastModified", "Send whole milliseconds since 1970, or leave it out."
+    ),
     "unknown-pipeline": Kind(400, "Unknown pipeline", "Use full_processing or quick_processing."),
     "invalid-limit-setting": Kind(
         400, "Invalid processing limit", "Set the rate on a single stage instead of on all stages."
@@ -61,7 +64,9 @@ PROBLEMS: dict[str, Kind] = {
     "empty-file": Kind(400, "Empty file", "Check the file, then send it again."),
     "too-many-files": Kind(400, "More than one file", "Send one photo per request."),
     "unknown-field": Kind(
-        400, "Unknown form field", "Use only file, sessionId, pipeline and priority."
+        400,
+        "Unknown form field",
+        "Use only file, sessionId, pipeline, priority and lastModified.",
     ),
     "too-many-fields": Kind(400, "Too many form fields", "Send each field once."),
     "field-too-large": Kind(

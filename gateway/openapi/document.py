@@ -23,13 +23,14 @@ from litestar.params import HeaderParameter
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
+from domain.photo.commands import FIRST_MODIFIED_MS, LAST_MODIFIED_MS
 from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY, PIPELINES
 from gateway.access.cookies import COOKIE, SECURE_COOKIE
 from gateway.commands import POSITION_HEADER
+from gateway.http import session_ids
 from gateway.http.auth import PRIORITY_HIGH
 from gateway.http.limits import Limits
 from gateway.openapi.limit_headers import LimitedContract
-from gateway.uploads.forms import SESSION_MAX
 
 VERSION = "1.0.0"
 """The version of the HTTP contract, not of the program."""
@@ -87,7 +88,7 @@ def _upload_form() -> Schema:
                 format=OpenAPIFormat.BINARY,
                 description="The photo. The server detects its format from its bytes.",
             ),
-            "sessionId": Schema(type=OpenAPIType.STRING, max_length=SESSION_MAX),
+            "sessionId": Schema(type=OpenAPIType.STRING, pattern=f"^({session_ids.PATTERN})?$"),
             "pipeline": Schema(
                 type=OpenAPIType.STRING, enum=list(PIPELINES), default=DEFAULT_PIPELINE
             ),
@@ -97,6 +98,16 @@ def _upload_form() -> Schema:
                 maximum=10,
                 default=DEFAULT_PRIORITY,
                 description=f"1 is first, 10 last; 1 to 3 require the scope `{PRIORITY_HIGH}`.",
+            ),
+            "lastModified": Schema(
+                type=OpenAPIType.INTEGER,
+                minimum=FIRST_MODIFIED_MS,
+                maximum=LAST_MODIFIED_MS,
+                description=(
+                    "When the file was last modified, in milliseconds since 1970 (UTC), as "
+                    "browsers have it in `File.lastModified`. It is the time taken of a photo that "
+                    "does not tell one itself."
+                ),
             ),
         },
     )

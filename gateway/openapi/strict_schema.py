@@ -19,6 +19,7 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from domain.pipeline.stages import PIPELINES
+from gateway.http import session_ids
 from gateway.http.limits import Limits
 from projections.models import cursor
 
@@ -27,7 +28,7 @@ POSITIONS = rf"^{POSITION}(,{POSITION})*$"
 CURSOR = f"^{cursor.FORM}$"
 OF_HISTORY = f"^{POSITION}$"
 HISTORY = "/history"
-ROOM = r"^(client|global|(client|session|photo):[^\x00]+)$"
+ROOM = rf"^(client|global|(client|photo):[^\x00]+|session:{session_ids.PATTERN})$"
 LOCAL_TIME = (
     r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])"
     r"T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?$"

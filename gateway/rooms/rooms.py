@@ -15,6 +15,7 @@ import msgspec
 from gateway.dependencies import Dependencies
 from gateway.http.auth import Principal, Role
 from gateway.http.problems import Refused
+from gateway.http.session_ids import checked_session_id
 from gateway.queries.reading import owner_to_change
 from projections.models.history import HistoryEntry, Room
 from store.log.log import Log
@@ -39,8 +40,8 @@ async def admit(name: str, principal: Principal, deps: Dependencies) -> Admissio
     """Find the room and check that ``principal`` may enter it.
 
     Raises:
-        Refused: ``invalid-room``; ``forbidden``; ``photo-not-found``, both for an unknown photo
-            and for another client's; ``read-model-behind``.
+        Refused: ``invalid-room``; ``invalid-session``; ``forbidden``; ``photo-not-found``, both for
+            an unknown photo and for another client's; ``read-model-behind``.
         Unavailable: the log or the read model does not answer.
     """
     kind, _, id_ = name.partition(":")
@@ -72,7 +73,12 @@ def client_room(client_id: str, log: Log) -> Admission:
 
 
 def session_room(session_id: str, client_id: str | None, log: Log) -> Admission:
-    """Return the admission to the client's session; without a client, to those of all clients."""
+    """Return the admission to the client's session; without a client, to those of all clients.
+
+    Raises:
+        Refused: ``invalid-session``.
+    """
+    session_id = checked_session_id(session_id)
     room = Room(kind="session", id=session_id, client_id=client_id)
     return _admission(f"session:{session_id}", room, log)
 

@@ -75,7 +75,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
             generate_examples=False,
         ),
         **problems(
-            *("invalid-room", "invalid-position", "missing-token", "forbidden"),
+            *("invalid-room", "invalid-session", "invalid-position", "missing-token", "forbidden"),
             *("photo-not-found", "read-model-behind"),
         ),
     },

@@ -94,6 +94,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     | problems(
         *("missing-file", "empty-file", "too-many-files", "too-many-fields", "field-too-large"),
         *("malformed-multipart", "invalid-session", "invalid-priority", "unknown-pipeline"),
+        "invalid-last-modified",
         *(
             "unknown-field",
             "invalid-idempotency-key",
@@ -271,6 +272,7 @@ def _command(
         key=draft.key,
         pipeline=form.pipeline,
         priority=form.priority,
+        last_modified_ms=form.last_modified_ms,
     )
 
 

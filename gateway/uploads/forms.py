@@ -17,29 +17,42 @@ from multipart import (  # pyright: ignore[reportMissingTypeStubs] # typed, with
     PushMultipartParser,
 )
 
+from domain.photo.commands import FIRST_MODIFIED_MS, LAST_MODIFIED_MS
 from domain.photo.formats import HEAD_BYTES, refusal, sniff
 from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY, check
 from domain.rejections import QuotaBytes
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused, body_incomplete
 from gateway.http.query_guards import SHOWN, is_decimal
+from gateway.http.session_ids import checked_session_id
+from gateway.uploads import part_header
 from gateway.uploads.filenames import clean
+from gateway.uploads.part_header import InvalidHeader, PartHeader
 from store.blobs.interface import Draft
 
 FILE = "file"
-FIELDS = ("sessionId", "pipeline", "priority")
-SESSION_MAX = 128
+FIELDS = ("sessionId", "pipeline", "priority", "lastModified")
 BOUNDARY_MAX = 200
+HEADER_MAX_BYTES = 8_192
+"""A name of 255 characters takes up to 2,300 bytes in ``filename*``, and 1,400 in ``filename``."""
+
+AS_IT_IS = ("7bit", "8bit", "binary")
+"""The values of Content-Transfer-Encoding that leave the bytes of a part as they are."""
+
 OVERHEAD_BYTES = 64 * 1024
 """The most bytes that boundaries and headers of the parts may add to a body."""
 
 
 class Form(msgspec.Struct, kw_only=True):
-    """The fields of the form, and what is known of its file besides the bytes."""
+    """The fields of the form, and what is known of its file besides the bytes.
+
+    ``last_modified_ms`` is when the client's file was changed, in milliseconds since 1970 (UTC).
+    """
 
     session_id: str | None = None
     pipeline: str = DEFAULT_PIPELINE
     priority: int = DEFAULT_PRIORITY
+    last_modified_ms: int | None = None
     filename: str = ""
     mime_type: str = ""
 
@@ -67,6 +80,7 @@ async def receive_form(
     parser = PushMultipartParser(
         boundary,
         max_segment_count=limits.max_fields + 1,
+        max_header_size=HEADER_MAX_BYTES,
         # Any byte decodes as Latin-1; names are decoded properly afterwards.
         header_charset="latin-1",
     )
@@ -78,6 +92,8 @@ async def receive_form(
         parser.close()
     except MultipartError as error:
         raise Refused(*_malformed(error, limits)) from error
+    except InvalidHeader as error:
+        raise Refused("malformed-multipart", f"The form is malformed: {error}.") from error
     return reception.form()
 
 
@@ -146,19 +162,20 @@ class _Reception:
             raise Refused("missing-file", 'The form has no field "file".')
         return self._form
 
-    def _begin(self, part: MultipartSegment) -> None:
-        self._field, self._value = part.name or "", bytearray()
+    def _begin(self, segment: MultipartSegment) -> None:
+        part = _header_of(segment)
+        self._field, self._value = part.name, bytearray()
         if self._field == FILE:
             if self._seen_file:
                 raise Refused("too-many-files", 'The form has more than one field "file".')
             self._seen_file = True
-            self._form.filename = clean(_decoded(part.filename or ""), self._limits.filename_max)
+            self._form.filename = clean(part.filename or "", self._limits.filename_max)
         elif self._field not in FIELDS:
             raise self._unknown(bool(part.filename))
 
     def _unknown(self, has_file: bool) -> Refused:
         """Reject an unknown field before its value arrives; it may be a misspelt known one."""
-        name = _decoded(self._field)[:SHOWN]
+        name = self._field[:SHOWN]
         if has_file and not self._seen_file:
             detail = f'The form has no field "file", but a file in the field {name!r}.'
             return Refused("missing-file", detail)
@@ -222,9 +239,7 @@ def _set(form: Form, field: str, value: bytes) -> None:
         ) from error
     match field:
         case "sessionId" if text:
-            if len(text) > SESSION_MAX or not text.isprintable():
-                raise Refused("invalid-session", f"{text[:SHOWN]!r} is not a valid sessionId.")
-            form.session_id = text
+            form.session_id = checked_session_id(text)
         case "pipeline" if text:
             check(text, DEFAULT_PRIORITY)
             form.pipeline = text
@@ -233,21 +248,36 @@ def _set(form: Form, field: str, value: bytes) -> None:
                 raise Refused("invalid-priority", f"{text[:SHOWN]!r} is not a valid priority.")
             check(DEFAULT_PIPELINE, int(text))
             form.priority = int(text)
+        case "lastModified" if text:
+            form.last_modified_ms = _milliseconds(text)
         case _:
             pass  # empty: the default applies
 
 
-def _decoded(name: str) -> str:
-    """Decode a name as UTF-8, which HTML prescribes; other encodings are read as Latin-1."""
-    try:
-        return name.encode("latin-1").decode()
-    except UnicodeDecodeError:
-        return name
+def _milliseconds(text: str) -> int:
+    """Parse what a browser gives as ``File.lastModified``."""
+    if is_decimal(text.removeprefix("-")) and FIRST_MODIFIED_MS <= int(text) <= LAST_MODIFIED_MS:
+        return int(text)
+    raise Refused("invalid-last-modified", f"{text[:SHOWN]!r} is not a valid lastModified.")
+
+
+def _header_of(segment: MultipartSegment) -> PartHeader:
+    """Read the headers of a part; raises InvalidHeader."""
+    dispositions = [value for name, value in segment.headerlist if name == "Content-Disposition"]
+    if len(dispositions) != 1:
+        raise InvalidHeader("a part has more than one Content-Disposition")
+    for name, value in segment.headerlist:
+        if name == "Content-Transfer-Encoding" and value.strip().lower() not in AS_IT_IS:
+            raise InvalidHeader(f"a part is in the encoding {value.strip()[:SHOWN]!r}, not binary")
+    return part_header.parse(dispositions[0])
 
 
 def _malformed(error: MultipartError, limits: Limits) -> tuple[str, str]:
     if "segment count" in str(error):
         return "too-many-fields", f"The form has more than {limits.max_fields} fields."
+    if "header length" in str(error):
+        detail = f"A part of the form has a header of more than {HEADER_MAX_BYTES} bytes."
+        return "malformed-multipart", detail
     return "malformed-multipart", f"The form is malformed: {error}."
 
 

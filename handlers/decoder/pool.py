@@ -1,8 +1,11 @@
 """The decoder pool: as many child processes as cores, each working on one photo at a time.
 
 A child that hangs is killed, and one that dies is replaced; waiting tasks continue with the
-replacement. A child keeps the pictures it has decoded, so the stages of a photo go to the child
-that has its picture. ``handlers.decoder.queue`` decides which task is next.
+replacement. While no child can be started, ``outage`` says why, and tasks are given back at once:
+no photo is charged for what the machine lacks. The pool keeps trying.
+
+A child keeps the pictures it has decoded, so the stages of a photo go to the child that has its
+picture. ``handlers.decoder.queue`` decides which task is next.
 """
 
 import contextlib
@@ -21,11 +24,20 @@ import msgspec
 from domain.pipeline.failures import Category
 from handlers.decoder import budget
 from handlers.decoder.budget import Budget
-from handlers.decoder.process import BAD_ANSWER, MEMORY_LIMIT, DecoderProcess, Stopwatch, bad_answer
+from handlers.decoder.process import (
+    BAD_ANSWER,
+    DECODER_DIED,
+    MEMORY_LIMIT,
+    DecoderProcess,
+    NotTaken,
+    bad_answer,
+)
 from handlers.decoder.protocol import Costly, Done, Setup
 from handlers.decoder.queue import DecodeTask, Queue
 from handlers.decoder.sandbox import Confinement, identity, may_limit
 from handlers.decoder.settings import Pace, Sandbox
+from handlers.decoder.shortage import StartFailure, unavailable
+from handlers.decoder.slot import Slot
 from handlers.registry import find_stages
 from handlers.stage import Origin, Output, StageContext, StageFailure
 from store.background import Background
@@ -36,13 +48,8 @@ PATIENCE_S = 0.5
 """How long a task waits for the child that has its picture, before another child decodes it again.
 A child that has worked on one task for this long counts as busy for long."""
 
-STARTS = 3
-"""How many starts of a child may fail before the next task tries, and gets the failure."""
-
-START_PAUSE_S = 1.0
-"""The pause between two starts, for a system that kills processes, for example for memory."""
-
 PREEMPTED = "preempted"
+DOES_NOT_START = "decoder-does-not-start"
 
 
 class DecoderPool:
@@ -95,29 +102,30 @@ class DecoderPool:
         cores = os.cpu_count() or 1
         total = budget_bytes or (count or cores) * memory_bytes
         count = count or budget.affordable(total, cores, cache_bytes)
-        self._children = [_Child(setup) for _ in range(count)]
+        self._slots = [Slot(setup) for _ in range(count)]
         self.budget = Budget(total, count, cache_bytes=cache_bytes, process_bytes=memory_bytes)
         self._queue = Queue(self._stages, self.budget, self._pace.expensive_s, count)
         self._changed = anyio.Event()
+        self._retrying = anyio.Lock()
+        self._noted: StartFailure | None = None
         self._stopped = False
         self._stack = contextlib.AsyncExitStack()
         self.restarts: Counter[str] = Counter()
         """How many children were replaced, by the code of the failure that ended them."""
 
     async def __aenter__(self) -> Self:
-        """Start the children; one that fails to start is retried while the others work.
-
-        Raises:
-            StageFailure: no child starts; their standard error says why.
-        """
+        """Start the children; those that fail to start are retried while the block runs."""
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._stop)
-            await self._start_all()
-            tending = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(tending.cancel_scope.cancel)
-            for child in self._children:
-                tend = partial(self._run_child, child)
-                tending.start_soon(self._background.keep, "decoder", tend)
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(self._tasks.cancel_scope.cancel)
+            # Concurrently, because imports take a while.
+            async with anyio.create_task_group() as starting:
+                for slot in self._slots:
+                    starting.start_soon(self._try_start, slot)
+            for slot in self._slots:
+                keep = partial(self._run_slot, slot)
+                self._tasks.start_soon(self._background.keep, "decoder", keep)
             self._stack = stack.pop_all()
         if missing := self.confinement.missing:
             # The address space of a decoder is still bounded, but not separately for each photo.
@@ -135,7 +143,7 @@ class DecoderPool:
 
     async def _stop(self) -> None:
         self._stopped = True
-        for child in self._children:
+        for child in self._slots:
             await child.kill()
         for task in self._queue.waiting:
             task.ended.set()
@@ -143,7 +151,7 @@ class DecoderPool:
     @property
     def count(self) -> int:
         """The number of children."""
-        return len(self._children)
+        return len(self._slots)
 
     @property
     def waiting(self) -> int:
@@ -153,12 +161,23 @@ class DecoderPool:
     @property
     def busy(self) -> int:
         """The number of children at work."""
-        return sum(child.task is not None for child in self._children)
+        return sum(child.task is not None for child in self._slots)
+
+    @property
+    def running(self) -> int:
+        """The number of children that run."""
+        return sum(slot.is_running for slot in self._slots)
+
+    @property
+    def outage(self) -> StartFailure | None:
+        """Why no child can be started; None if one runs, or may run as soon as it has started."""
+        failures = [slot.failure for slot in self._slots]
+        return failures[0] if all(failures) else None
 
     @property
     def confinement(self) -> Confinement:
         """The sandbox parts that are active in all children, and those missing in any."""
-        found = [child.process.confinement for child in self._children if child.process]
+        found = [child.process.confinement for child in self._slots if child.process]
         missing = dict.fromkeys(name for each in found for name in each.missing)
         active = dict.fromkeys(name for each in found for name in each.active)
         return Confinement(
@@ -190,8 +209,11 @@ class DecoderPool:
                 ``needs-too-much-memory``, of category resource; ``blob-damaged`` or
                 ``answer-too-large``, of category configuration; ``forbidden-call`` or
                 ``bad-answer``, of category security; ``stage-crashed``, a bug in a stage, of
-                category logic; ``decoders-stopped``, temporary, when the pool closes.
+                category logic; ``decoders-stopped``, temporary, when the pool closes;
+                ``decoders-unavailable``, temporary, if the machine lacks what a decoder needs.
         """
+        if self.outage is not None:
+            raise unavailable()
         task = DecodeTask(
             *(stage, affinity, source),
             client=client,
@@ -219,45 +241,77 @@ class DecoderPool:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def _start_all(self) -> None:
-        for _ in range(STARTS - 1):
-            # Concurrently, because imports take a while.
-            async with anyio.create_task_group() as starting:
-                for child in self._children:
-                    starting.start_soon(self._try_start, child)
-            if any(child.is_running for child in self._children):
-                return
-            await anyio.sleep(START_PAUSE_S)
-        await self._children[0].running()
+    async def changed(self) -> None:
+        """Wait until a task or a child has come or gone."""
+        await self._changed.wait()
 
-    async def _try_start(self, child: "_Child") -> bool:
-        """Start the child if it is not running; return whether it runs now."""
+    async def _try_start(self, slot: Slot) -> None:
+        """Start the child of a slot; a failure is noted there."""
         try:
-            await child.running()
-        except StageFailure as failure:
-            self.restarts[failure.code] += 1
-            logger.warning("a decoder process did not start; it is tried again")
-            return False
-        return True
+            process = await slot.start()
+        except StartFailure as failure:
+            self.restarts[DOES_NOT_START] += 1
+            if slot.failed_starts == 1:
+                logger.warning("a decoder did not start and is tried again: %s", failure)
+        else:
+            self._tasks.start_soon(self._wake_at_end, process)
+            for other in self._slots:  # they need not wait long any more
+                if other is not slot:
+                    other.failed_starts = min(other.failed_starts, 1)
+        self._note_outage()
 
-    async def _run_child(self, child: "_Child") -> None:
+    async def _wake_at_end(self, process: DecoderProcess) -> None:
+        await process.ended()
+        self._wake()
+
+    def _note_outage(self) -> None:
+        """If an outage has begun, say so and end the waiting tasks; say so too if it has ended."""
+        before, self._noted = self._noted, self.outage
+        if self._noted is None and before is not None:
+            logger.info("decoders can be started again: the worker takes tasks")
+        elif self._noted is not None:
+            if before is None:
+                logger.error("no decoder can be started, so photos wait: %s", self._noted)
+            for task in self._queue.waiting:
+                task.outcome = unavailable()
+                task.ended.set()
+            self._queue.waiting.clear()
+        self._wake()
+
+    async def _run_slot(self, slot: Slot) -> None:
         """Give a child its tasks, one after the other, and replace it when it is gone."""
         while True:
-            for _ in range(STARTS):
-                if await self._try_start(child):
-                    break
-                await anyio.sleep(START_PAUSE_S)
-            # If it did not start, the next task tries again and gets the failure.
-            while (task := self._next_task(child)) is None:
-                with anyio.move_on_after(PATIENCE_S if self._queue.waiting else math.inf):
-                    await self._changed.wait()
-            await self._serve(child, task)
+            while not slot.is_running:
+                # One at a time after a failure: each start loads the machine that lacks something.
+                async with self._retrying if slot.failure else contextlib.nullcontext():
+                    await anyio.sleep(slot.pause_s)
+                    await self._try_start(slot)
+            if (task := await self._task_for(slot)) is not None:
+                await self._serve(slot, task)
             # Other tasks of this photo may have waited for this child.
             self._wake()
 
-    def _next_task(self, child: "_Child") -> "DecodeTask | None":
+    async def _task_for(self, slot: Slot) -> DecodeTask | None:
+        """Wait for a task for the child, which begins to work on it; None if the child ends."""
+        while slot.is_running:
+            if (task := self._next_task(slot)) is not None:
+                return task
+            with anyio.move_on_after(PATIENCE_S if self._queue.waiting else math.inf):
+                await self._changed.wait()
+        await slot.kill()
+        self.restarts[DECODER_DIED] += 1
+        self._note_end(slot)
+        return None
+
+    def _note_end(self, slot: Slot) -> None:
+        """Treat a child that ended before its first task like one that did not start."""
+        if slot.process is not None and not slot.process.has_worked:
+            slot.failed(StartFailure(slot.process.reason_of_end))
+            self._note_outage()
+
+    def _next_task(self, child: Slot) -> DecodeTask | None:
         """Take the next task for the child, which begins to work on it."""
-        others = [each for each in self._children if each is not child]
+        others = [each for each in self._slots if each is not child]
         since = anyio.current_time() - PATIENCE_S
 
         def others_have(photo: str) -> bool:
@@ -269,11 +323,14 @@ class DecoderPool:
 
         return self._queue.take(child.has, others_have, is_stuck, since)
 
-    async def _serve(self, child: "_Child", task: DecodeTask) -> None:
-        child.begin(task)
+    async def _serve(self, slot: Slot, task: DecodeTask) -> None:
+        process = slot.process
+        if process is None:
+            raise TypeError("a task began without a process")
+        slot.begin(task)
         answer: Done | Costly | StageFailure | None = None
+        not_taken = False
         try:
-            process = await child.running()
             async with anyio.create_task_group() as watching:
                 watching.start_soon(self._watch, task)
                 try:
@@ -281,26 +338,29 @@ class DecoderPool:
                     answer = await process.ask(task.request, file, task.timeout_s)
                 except StageFailure as failure:
                     answer = failure
+                except NotTaken:
+                    not_taken = not task.preempted
                 watching.cancel_scope.cancel()
             outcome = self._outcome_of(task, answer)
             if isinstance(outcome, StageFailure) and outcome.code == BAD_ANSWER:
                 await process.kill()
-        except StageFailure as failure:
-            outcome = failure
         except BaseException:
             task.ended.set()  # without an outcome: the pool is closing
             raise
         finally:
-            took_s = child.end()
+            took_s = slot.end()
             task.seconds += took_s
             self._queue.give_back(task, took_s)
-        if not child.is_running and not isinstance(outcome, Output):
-            self.restarts[PREEMPTED if outcome is None else outcome.code] += 1
+        if not slot.is_running and not isinstance(outcome, Output):
+            code = DECODER_DIED if not_taken else PREEMPTED
+            self.restarts[code if outcome is None else outcome.code] += 1
         if outcome is None:
             self._queue.put_back(task)
         else:
             task.outcome = outcome
             task.ended.set()
+        if not_taken:
+            self._note_end(slot)
 
     def _outcome_of(
         self, task: DecodeTask, answer: Done | Costly | StageFailure | None
@@ -331,63 +391,14 @@ class DecoderPool:
         The victim is the last to begin of those that were expected to be quick. It starts over
         when one of the slow ones has ended: no task loses its decoder twice.
         """
-        if len(self._children) < 2 or not self._queue.has_quick_ones:
+        if len(self._slots) < 2 or not self._queue.has_quick_ones:
             return
-        tasks = [child.task for child in self._children]
+        tasks = [child.task for child in self._slots]
         slow = [task for task in tasks if task is not None and (task.is_slow or task.is_expensive)]
         if len(slow) < len(tasks) or any(task.preempted for task in slow):
             return
         victim = max((task for task in slow if not task.began_as_slow), key=lambda task: task.began)
-        child = next(child for child in self._children if child.task is victim)
+        child = next(child for child in self._slots if child.task is victim)
         victim.preempted = True
         logger.info("preempted a slow picture, to start over later: %s", victim.request.photo)
         await child.kill()
-
-
-class _Child:
-    """One decoder process, or its replacement, and what it is working on."""
-
-    def __init__(self, setup: Setup) -> None:
-        self._setup = setup
-        self.process: DecoderProcess | None = None
-        self.task: DecodeTask | None = None
-        self._stopwatch = Stopwatch(None)
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.is_running
-
-    def begin(self, task: DecodeTask) -> None:
-        self.task = task
-        self._stopwatch = Stopwatch(self.process)
-
-    def end(self) -> float:
-        """End the task; return how many seconds the child has worked on it."""
-        self.task = None
-        return self._stopwatch.seconds(self.process)
-
-    def has(self, photo: str) -> bool:
-        """Return whether the picture of ``photo`` is decoded here, or is about to be."""
-        if self.task is not None and self.task.request.photo == photo:
-            return True
-        return self.process is not None and self.process.is_running and photo in self.process.held
-
-    def is_at_work_since(self, time: float) -> bool:
-        """Return whether it has been working on its task since ``time``."""
-        return self.task is not None and self.task.began <= time
-
-    async def launch(self) -> DecoderProcess:
-        self.process = await DecoderProcess.launch(self._setup)
-        return self.process
-
-    async def running(self) -> DecoderProcess:
-        """Return the process, after starting it again if it is gone."""
-        if self.process is not None and self.process.is_running:
-            return self.process
-        process = await self.launch()
-        await process.become_ready()
-        return process
-
-    async def kill(self) -> None:
-        if self.process is not None:
-            await self.process.kill()

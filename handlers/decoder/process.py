@@ -3,6 +3,9 @@
 An attacker's code in the child may have written its answers. So they are bounded before they are
 read, decoded strictly, and checked (see ``handlers.decoder.answers``). A child that gives an
 invalid answer is killed.
+
+A process that does not start raises ``StartFailure``, and one that ends before it has read a
+request raises ``NotTaken``: neither is the fault of a photo.
 """
 
 import contextlib
@@ -36,13 +39,16 @@ from handlers.decoder.protocol import (
     frame,
 )
 from handlers.decoder.sandbox import Confinement
+from handlers.decoder.shortage import StartFailure, reason_of_end, shortage, unavailable
 from handlers.stage import BadImage, StageFailure
+from store.queue.decoder_outages import Reason
 
 logger = logging.getLogger("photolog.worker")
 
 START_TIMEOUT_S = 30.0
 
 BAD_ANSWER = "bad-answer"
+DECODER_DIED = "decoder-died"
 
 MEMORY_LIMIT = "memory-limit"
 """Reported as missing if decoders limit themselves: the worker may not limit another user."""
@@ -71,8 +77,15 @@ def environment() -> dict[str, str]:
 _answers = msgspec.msgpack.Decoder(Answer)
 
 
+class NotTaken(Exception):
+    """The process ended before it had read the request, or the machine could not pass it on."""
+
+
 class DecoderProcess:
-    """One decoder process. ``held`` names the photos whose decoded pictures it keeps."""
+    """One decoder process. ``held`` names the photos whose decoded pictures it keeps.
+
+    ``is_ready`` once it has started; ``has_worked`` once it has read a request.
+    """
 
     def __init__(self, setup: Setup, process: Process, line: UNIXSocketStream) -> None:
         self._setup = setup
@@ -82,19 +95,20 @@ class DecoderProcess:
         self._idle_bytes: int | None = None
         self.held: tuple[str, ...] = ()
         self.confinement = Confinement()
+        self.is_ready = self.has_worked = False
 
     @classmethod
     async def launch(cls, setup: Setup) -> "DecoderProcess":
         """Start the process; call ``become_ready`` before ``ask``.
 
         Raises:
-            StageFailure: the system has no room for another process.
+            StartFailure: the system has no room for another process.
         """
         argument = msgspec.json.encode(setup).decode()
         try:
             own_end, child_end = socket.socketpair()
         except OSError as error:
-            raise _start_failure() from error
+            raise StartFailure(shortage(error) or "no-descriptors") from error
         with child_end:
             line = await UNIXSocketStream.from_socket(own_end)
             try:
@@ -105,14 +119,24 @@ class DecoderProcess:
                     stdout=None,
                     env=environment(),
                 )
-            except OSError as error:
+            # Python 3.11 starts a thread that waits for the process: that may fail too.
+            except (OSError, RuntimeError, MemoryError) as error:
                 await line.aclose()
-                raise _start_failure() from error
+                raise StartFailure(shortage(error) or "not-executable") from error
         return cls(setup, process, line)
 
     @property
     def is_running(self) -> bool:
         return self._process.returncode is None
+
+    @property
+    def reason_of_end(self) -> Reason:
+        """Why the process has ended, if no request is the cause."""
+        return reason_of_end(self._process.returncode)
+
+    async def ended(self) -> None:
+        """Wait until the process has ended."""
+        await self._process.wait()
 
     def cpu_s(self) -> float | None:
         """Return the processor time used; None if the process has ended or it is unknown."""
@@ -125,14 +149,15 @@ class DecoderProcess:
         """Wait until the child has loaded everything, so that no task waits for that.
 
         Raises:
-            StageFailure: the child did not start and is gone; its standard error says why.
+            StartFailure: the child did not start and is gone; its standard error may say why.
         """
         answer = None
-        with anyio.move_on_after(START_TIMEOUT_S), contextlib.suppress(_Gone):
+        with anyio.move_on_after(START_TIMEOUT_S) as waiting, contextlib.suppress(_Gone):
             answer = await self._receive()
         if not isinstance(answer, Ready):
-            await self.kill()
-            raise _start_failure()
+            status = await self._end()
+            raise StartFailure("no-answer" if waiting.cancelled_caught else reason_of_end(status))
+        self.is_ready = True
         self._idle_bytes = answer.size_bytes
         self.confinement = answer.confinement
         if self._setup.limits_itself:
@@ -143,8 +168,10 @@ class DecoderProcess:
         """Send a request for a file or a held picture, and return the answer.
 
         Raises:
-            StageFailure: the child's own failure, ``unreadable-file``, or one that ends the
-                process: ``decode-timeout``, ``decoder-died``, ``forbidden-call``, ``bad-answer``.
+            NotTaken: the process has ended, or is to be ended, and has not read the request.
+            StageFailure: the child's own failure, ``unreadable-file``, ``decoders-unavailable``,
+                or one that ends the process: ``decode-timeout``, ``decoder-died``,
+                ``forbidden-call``, ``bad-answer``.
         """
         limit_bytes = self._limit(request.allowed.memory_bytes)
         request = msgspec.structs.replace(request, limit_bytes=limit_bytes)
@@ -156,7 +183,9 @@ class DecoderProcess:
             message = f"The stage took longer than {timeout_s:g} s and was stopped."
             raise StageFailure(Category.RESOURCE, "decode-timeout", message) from error
         except _Gone as error:
+            self.has_worked = True
             raise await self._exit_failure() from error
+        self.has_worked = True
         held = {*self.held, request.photo}
         self.held = tuple(each for each in answer.held if each in held)
         if isinstance(answer, Failed):
@@ -188,18 +217,22 @@ class DecoderProcess:
                 resource.prlimit(self._process.pid, resource.RLIMIT_AS, (most, hard))
         return most
 
-    async def _exit_failure(self) -> StageFailure:
-        """End the process if it has not ended, and return how it ended as a failure."""
+    async def _end(self) -> int:
+        """End the process if it does not end by itself, and return its exit status."""
         with anyio.move_on_after(1):
             await self._process.wait()
         await self.kill()
-        status = self._process.returncode or 0
+        return self._process.returncode or 0
+
+    async def _exit_failure(self) -> StageFailure:
+        """End the process if it has not ended, and return how it ended as a failure."""
+        status = await self._end()
         if status == -signal.SIGSYS:
             message = "The sandbox ended the decoder because it made a forbidden system call."
             return StageFailure(Category.SECURITY, "forbidden-call", message)
         how = _signal_name(-status) if status < 0 else f"exit status {status}"
         message = f"The decoder process ended: {how}."
-        return StageFailure(Category.RESOURCE, "decoder-died", message)
+        return StageFailure(Category.RESOURCE, DECODER_DIED, message)
 
     async def _exchange(self, request: Request, file: Path | None) -> Done | Failed | Costly:
         try:
@@ -209,11 +242,21 @@ class DecoderProcess:
                 with await _open(file) as descriptor:
                     await self._line.send_fds(frame(request), [descriptor])
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise _Gone from error
-        answer = await self._receive()
+            raise await self._not_taken() from error
+        try:
+            answer = await self._receive()
+        except _Gone as gone:
+            # The kernel resets a connection that ends before all that was sent is read: unix(7).
+            if isinstance(gone.__cause__, anyio.BrokenResourceError):
+                raise await self._not_taken() from gone
+            raise
         if isinstance(answer, Ready):
             raise _Gone
         return answer
+
+    async def _not_taken(self) -> NotTaken:
+        await self.kill()
+        return NotTaken("the decoder ended before it had read the request")
 
     async def _receive(self) -> Answer:
         try:
@@ -265,7 +308,11 @@ async def _open(file: Path) -> contextlib.AbstractContextManager[int]:
     """Open the file for reading until the end of the context."""
     try:
         descriptor = await to_thread.run_sync(os.open, file, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
+    except (OSError, RuntimeError, MemoryError) as error:
+        if shortage(error):
+            raise unavailable() from error
+        if not isinstance(error, OSError):
+            raise
         message = f"The file cannot be read: {error.strerror}."
         raise StageFailure(Category.TEMPORARY, "unreadable-file", message) from error
     return _closing(descriptor)
@@ -287,11 +334,6 @@ def bad_answer(flaw: str) -> StageFailure:
     """Return the failure of a decoder whose answer no stage can have given."""
     message = f"The decoder returned an invalid answer: {flaw}."
     return StageFailure(Category.SECURITY, BAD_ANSWER, message)
-
-
-def _start_failure() -> StageFailure:
-    message = "The decoder process could not be started."
-    return StageFailure(Category.RESOURCE, "decoder-does-not-start", message)
 
 
 def _failure(answer: Failed) -> StageFailure:

@@ -2,8 +2,8 @@
 
 The append that records the result also acknowledges the task; if another worker holds the task by
 then, the result is dropped. While Redis or the blob store is unavailable or full, the attempt waits
-and keeps the output or the failure of its stage: an outage costs a photo no attempt, and no stage
-runs twice for it.
+and keeps what its stage returned or raised: an outage costs a photo no attempt, and no stage runs
+twice for it. If this machine lacks something, the task is given back (``giving_back``).
 
 A failure is recorded with the time of the next attempt, by the rules of
 ``domain.pipeline.retries``; without one it is a dead letter.
@@ -34,8 +34,10 @@ from domain.pipeline.failures import BLOB_DAMAGED, BLOB_MISSING, Category
 from domain.pipeline.retries import Strategies, delay_s, escalates, strategy_of
 from domain.pipeline.stages import ERASURE, Task
 from handlers.decoder.pool import DecoderPool
+from handlers.decoder.shortage import UNAVAILABLE, shortage
 from handlers.registry import Stage
 from handlers.stage import Made, Origin, Output, StageFailure
+from handlers.worker.giving_back import GivenBack, Shortage
 from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
 from handlers.worker.photo_cache import PhotoCache
 from store import log_context
@@ -106,11 +108,12 @@ class Attempts:
         self._patience_s = patience_s
         self._observe = observe
         self._cache = PhotoCache()
+        self._shortage = Shortage()
 
     async def run(self, claimed: Claimed) -> float:
         """Work on the task until it is acknowledged or another worker holds it.
 
-        Raises only if cancelled. Returns the processor time that decoders spent, in seconds.
+        Returns the processor time that decoders spent, in seconds; raises GivenBack.
         """
         task, progress = claimed.task, _Progress()
         log_context.begin(subject_of(task))
@@ -119,13 +122,18 @@ class Attempts:
             while True:
                 try:
                     await self._attempt(claimed, progress)
+                    self._shortage.over()
                     return progress.decoder_s
                 except (Unavailable, Full) as error:
                     longest_s = LONGEST_PAUSE_S if isinstance(error, Full) else PAUSE_S
                     await outage.wait(error, longest_s=longest_s, least_s=error.retry_after_s)
         except Lost:
             logger.info("%s of %s was taken over by another worker", task.stage, task.photo_id)
-        except Exception:
+        except GivenBack:
+            raise
+        except Exception as error:
+            if shortage(error):
+                await self._shortage.give_back(error)
             logger.exception("a bug stopped %s of %s", task.stage, task.photo_id)
             await self._give_up(claimed)
         return progress.decoder_s
@@ -219,6 +227,10 @@ class Attempts:
         progress.decoder_s += result.seconds
         if isinstance(result, StageFailure) and result.code == DECODERS_STOPPED:
             raise Unavailable(result.message) from result  # this worker stops: another one takes it
+        if isinstance(result, StageFailure) and result.code == UNAVAILABLE:
+            if self._children.outage is None:  # decoders run, but the file could not be opened
+                await self._shortage.give_back(result.__cause__ or result)
+            raise GivenBack(result.message) from result
         progress.stage_s = time.monotonic() - began
         progress.result = result
         return result
@@ -238,7 +250,9 @@ class Attempts:
                     timeout_s=self._stage_timeout_s,
                     sha256=photo.sha256 if stage.needs == ORIGINAL else None,
                     client=task.client_id,
-                    origin=Origin(filename=photo.original_filename),
+                    origin=Origin(
+                        filename=photo.original_filename, last_modified_ms=photo.last_modified_ms
+                    ),
                 )
         except (Missing, KeyError) as error:
             message = f"The {stage.needs} is not in the blob store."

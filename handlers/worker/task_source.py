@@ -7,6 +7,7 @@
 | a stage's concurrency | its tasks in each worker | an operator |
 | a stage's rate | its tasks in all workers together | an operator |
 | paused | a stage, or all | an operator |
+| no decoder | all except erasures | what this machine lacks |
 
 A held task is in ``HeldTasks``, and is a pending entry of its lane in Redis: ``store.queue.lanes``.
 Its claim is refreshed until the append that records its result; a result that comes too late is
@@ -66,9 +67,11 @@ class TaskSource:
         client_concurrency: int | None,
         stalled_after_s: float,
         dead: str | None,
+        can_decode: Callable[[], bool],
         background: Background,
     ) -> None:
         self.taken_over = 0
+        self._can_decode = can_decode
         self._background = background
         self._log = log
         self._lanes = lanes
@@ -124,7 +127,7 @@ class TaskSource:
         while not self._stopping.is_set():
             woken = self._wakeup.renew()
             wait_s = WAIT_MS / 1000
-            self._put_back_paused()
+            self._put_back_waiting()
             try:
                 if allowed := self._may_start():
                     if (held := await self._pick(allowed)) is not None:
@@ -194,7 +197,8 @@ class TaskSource:
         return tuple(
             stage
             for stage in self._lanes.stages
-            if self._limits.allows(stage, busy[stage])
+            if self._is_possible(stage)
+            and self._limits.allows(stage, busy[stage])
             and (erases if stage == ERASURE else not full)
         )
 
@@ -212,11 +216,14 @@ class TaskSource:
             return held
         return None
 
-    def _put_back_paused(self) -> None:
-        """Put tasks back in their lanes that were taken over while their stage is paused."""
+    def _put_back_waiting(self) -> None:
+        """Put tasks back in their lanes that were taken over while their stage may not run here."""
         for each in self._held.ready():
-            if self._limits.is_paused(each.task.stage):
+            if not self._is_possible(each.task.stage) or self._limits.is_paused(each.task.stage):
                 self._partitions.put_back(each)
+
+    def _is_possible(self, stage: str) -> bool:
+        return stage == ERASURE or self._can_decode()
 
     async def _claim(self, allowed: Collection[str]) -> tuple[int, Claimed] | None:
         """Claim a waiting task of these stages; return it with its partition, or None."""

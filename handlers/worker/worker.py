@@ -1,5 +1,8 @@
 """The worker: runs the tasks that its source hands out, and shuts down cleanly.
 
+While no decoder can be started, the worker takes no tasks that need one, and gives back those that
+it has.
+
 Shutdown: ``stop`` ends claiming; running attempts may finish within ``drain_s``; the rest is put
 back in its lanes.
 """
@@ -15,6 +18,7 @@ from handlers.decoder.pool import DecoderPool
 from handlers.registry import STAGES, Stage
 from handlers.worker.attempts import Attempts
 from handlers.worker.dispatcher import Dispatcher
+from handlers.worker.giving_back import GivenBack
 from handlers.worker.held_tasks import HeldTask
 from handlers.worker.observing import RunObserver
 from handlers.worker.settings import WorkerSettings
@@ -60,6 +64,7 @@ class Worker:
             client_concurrency=settings.client_concurrency,
             stalled_after_s=settings.stalled_after_s,
             dead=dead,
+            can_decode=lambda: children.outage is None,
             background=background,
         )
         self._attempts = Attempts(
@@ -119,6 +124,8 @@ class Worker:
     async def _run_one(self, held: HeldTask) -> None:
         try:
             self._source.finish(held, await self._attempts.run(held.claimed))
+        except GivenBack:
+            self._source.give_back(held)
         except Exception as error:  # in one task: the others continue
             self._background.failed("task", error, part=held.task.stage)
             self._source.give_back(held)

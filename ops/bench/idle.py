@@ -30,6 +30,8 @@ NOTHING = Output(result=Result())
 class _Nothing:
     """Replaces the decoders."""
 
+    outage = None
+
     async def run(self, **_: Any) -> Output:
         return NOTHING
 

@@ -18,6 +18,7 @@ import httpx
 import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from domain.photo.commands import FIRST_MODIFIED_MS, LAST_MODIFIED_MS
 from ops.client.client import Problem
 from ops.client.retry import BUSY, Retry, Waiting, busy
 from ops.errors import one_by_one
@@ -218,7 +219,7 @@ class _Upload:
             try:
                 response = await self._client.post(
                     "/api/photos/upload",
-                    data=self._fields,
+                    data=self._fields | file.modified,
                     files={"file": (readable(Path(self._path.name)), file)},
                     headers={"Idempotency-Key": self._key},
                 )
@@ -247,6 +248,13 @@ class _Counted(io.FileIO):
         super().__init__(path, "rb")
         self._advance = advance
         self.counted = 0
+
+    @property
+    def modified(self) -> dict[str, str]:
+        """The form field with the time of the last change, unless that is no possible time."""
+        ms = os.fstat(self.fileno()).st_mtime_ns // 1_000_000
+        possible = FIRST_MODIFIED_MS <= ms <= LAST_MODIFIED_MS
+        return {"lastModified": f"{ms}"} if possible else {}
 
     def read(self, size: int | None = -1, /) -> bytes:
         chunk = super().read(-1 if size is None else size)

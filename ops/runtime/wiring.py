@@ -6,7 +6,7 @@ projector takes 25 MB less and starts in half the time.
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -48,7 +48,6 @@ from store.sqlite.reader import Reader
 
 if TYPE_CHECKING:
     from gateway.dependencies import Dependencies
-    from handlers.decoder.pool import DecoderPool
     from handlers.worker.worker import Worker
     from projections.projector import Projector
 
@@ -311,10 +310,10 @@ async def open_worker(
     """Open a worker with its decoders; waits for Redis. ``consumer`` and ``dead`` as in ``Worker``.
 
     Raises:
-        UserError: the decoders do not start, or the blobs are unusable.
+        UserError: the blobs are unusable, or a setting is wrong.
     """
-    from handlers.decoder.confinement_report import reporting as confinement  # noqa: PLC0415
     from handlers.decoder.pool import DecoderPool  # noqa: PLC0415
+    from handlers.decoder.report import reporting as decoders_reported  # noqa: PLC0415
     from handlers.stage import ImageLimits, Recipe, StageContext  # noqa: PLC0415
     from handlers.worker.worker import Worker  # noqa: PLC0415
 
@@ -348,7 +347,7 @@ async def open_worker(
         ) from error
     async with (
         open_log(settings, patient=True, prefix=prefix, observe=telemetry.appended) as log,
-        _started(children),
+        children,
         open_blobs(
             settings, log, owner, reserved=WORKERS_RESERVE, observe=telemetry.operated
         ) as blobs,
@@ -380,21 +379,11 @@ async def open_worker(
         async with (
             reporting(log, owner, telemetry.background),
             recording_losses(log, "worker", telemetry.background, settings.answers_checked_s),
-            confinement(log, children, telemetry.background, settings.stalled_after_s / 4),
+            decoders_reported(
+                *(log, children, consumer, telemetry.background), settings.stalled_after_s / 4
+            ),
         ):
             yield worker
-
-
-@asynccontextmanager
-async def _started(children: "DecoderPool") -> AsyncGenerator[None]:
-    from handlers.stage import StageFailure  # noqa: PLC0415
-
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(children)
-        except StageFailure as error:
-            raise UserError(f"the decoders do not start: {error.message}") from error
-        yield
 
 
 def _breaker(dependency: str, settings: Settings) -> Breaker:

@@ -65,6 +65,7 @@ def of_worker(
         **_of_breakers(breakers),
         "photolog_tasks_in_hand": {(): worker.in_hand},
         "photolog_task_takeovers_total": {(): worker.taken_over},
+        "photolog_decoders_running": {(): children.running},
         "photolog_decoders_busy": {(): children.busy},
         "photolog_decoder_tasks_waiting": {(): children.waiting},
         "photolog_decoder_restarts_total": {(code,): n for code, n in children.restarts.items()},

@@ -82,6 +82,12 @@ METRICS = (
         WORKER,
         "Tasks taken over from workers that ended or stalled.",
     ),
+    Metric(
+        "photolog_decoders_running",
+        "gauge",
+        WORKER,
+        "Decoder processes that run. At 0 the worker takes no tasks: health says why none starts.",
+    ),
     Metric("photolog_decoders_busy", "gauge", WORKER, "Decoder processes that are decoding."),
     Metric("photolog_decoder_tasks_waiting", "gauge", WORKER, "Tasks that wait for a decoder."),
     Metric(

@@ -64,10 +64,7 @@ class OptimizedView(_Shape, frozen=True, kw_only=True):
 
 
 class PhotoView(_Shape, frozen=True, kw_only=True):
-    """A photo as HTTP shows it, key by key; unknown facts are null.
-
-    Only RAW files have ``raw``.
-    """
+    """A photo as HTTP shows it: unknown facts are null, and only RAW files have ``raw``."""
 
     photo_id: str
     job_id: str

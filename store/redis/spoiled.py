@@ -54,6 +54,7 @@ KINDS = {
     "foreign": Kind("string"),
     "failing": Kind("zset"),
     "unconfined": Kind("zset"),
+    "undecoding": Kind("zset"),
     "damaged": Kind("zset"),
     "following": Kind("zset"),
     "settled": Kind("string"),

@@ -88,6 +88,8 @@ async def data_of(log: Log, photo_id: str, kind: str) -> list[dict[str, Any]]:
 class Frozen:
     """A decoder pool that never answers."""
 
+    outage = None
+
     def __init__(self) -> None:
         self.began = anyio.Event()
 
@@ -102,7 +104,9 @@ class Scripted:
     ``failures`` are raised by the next attempts of a stage, by its name; ``ran`` lists all runs.
     """
 
-    def __init__(self, **failures: list[StageFailure]) -> None:
+    outage = None
+
+    def __init__(self, **failures: list[Exception]) -> None:
         self.failures = failures
         self.ran: list[tuple[str, str]] = []
         self.at_once = 0

@@ -263,6 +263,10 @@ export function originalUrl(photoId) {
   return `${photoPath(photoId)}/original?download=true`;
 }
 
+/** The years 1 to 9999, in milliseconds since 1970. */
+const FIRST_MODIFIED = -62_135_596_800_000;
+const LAST_MODIFIED = 253_402_300_799_999;
+
 /**
  * Upload one file. With the same `key`, a repeated attempt has no further effect.
  * @param {File} file
@@ -272,6 +276,10 @@ export function originalUrl(photoId) {
  */
 export function upload(file, key, onProgress) {
   const form = new FormData();
+  const { lastModified } = file;
+  if (FIRST_MODIFIED <= lastModified && lastModified <= LAST_MODIFIED) {
+    form.append("lastModified", String(lastModified));
+  }
   form.append("file", file, file.name);
   // fetch does not report upload progress.
   const sending = new XMLHttpRequest();

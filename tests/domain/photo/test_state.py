@@ -57,6 +57,19 @@ def test_uploading_records_the_original() -> None:
     given().when(UPLOAD).then(UPLOADED)
 
 
+def test_uploading_records_the_time_of_the_clients_file_if_it_is_known() -> None:
+    replace = msgspec.structs.replace
+    uploaded = replace(UPLOADED, last_modified_ms=1_764_385_200_123)
+
+    given().when(replace(UPLOAD, last_modified_ms=1_764_385_200_123)).then(uploaded)
+
+    known, unknown = fold([uploaded]), fold([UPLOADED])
+    assert known is not None
+    assert known.last_modified_ms == 1_764_385_200_123
+    assert unknown is not None
+    assert unknown.last_modified_ms is None
+
+
 def test_uploading_the_same_command_twice_records_nothing() -> None:
     given(UPLOADED).when(UPLOAD).then()
 

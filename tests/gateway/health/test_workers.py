@@ -1,13 +1,14 @@
 """What health reports about workers: how many there are, their sandbox, and paused stages."""
 
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import msgspec
 import pytest
 
 from gateway.http.limits import Limits
-from store.queue import liveness
+from store.queue import decoder_outages, liveness
+from store.queue.decoder_outages import Reason
 from tests.gateway.conftest import DEADLINE_S, Gateway
 from tests.gateway.health.checking import EASY, employ, statuses
 
@@ -31,6 +32,47 @@ async def test_a_missing_sandbox_layer_is_named_and_degrades_health_if_it_matter
 
     assert (pool["status"], pool["decodersWithout"]) == (status, missing)
     assert ("decoder_seccomp" in pool.get("reason", "")) == (status == "degraded")
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
+async def test_health_says_what_to_do_while_no_worker_can_start_decoders(
+    gateway: Gateway, reason: Reason
+) -> None:
+    await employ(gateway.log)
+    await decoder_outages.report(gateway.log, "one", reason, before=None)
+
+    pool = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+    assert (pool["status"], pool["workersWithoutDecoders"]) == ("degraded", 1)
+    assert pool["reason"].startswith("no worker can start decoders, so photos wait: ")
+    assert "log says why" not in pool["reason"] or reason == "ends-at-start"
+
+
+async def test_health_counts_the_workers_that_cannot_start_decoders(gateway: Gateway) -> None:
+    async def workers() -> dict[str, Any]:
+        return (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+    await employ(gateway.log, "one")
+    await employ(gateway.log, "two")
+    await decoder_outages.report(gateway.log, "one", "no-memory", before=None)
+    assert "1 of 2 workers cannot start decoders" in (await workers())["reason"]
+
+    await decoder_outages.report(gateway.log, "one", "no-processes", before="no-memory")
+    assert "processes and threads" in (await workers())["reason"]
+    assert "memory" not in (await workers())["reason"]
+
+    await decoder_outages.report(gateway.log, "one", None, before="no-processes")
+    assert await workers() == {"status": "ok", "workers": 2}
+
+
+async def test_a_reason_of_a_newer_worker_is_reported_too(gateway: Gateway) -> None:
+    await employ(gateway.log)
+    newer: Any = "something-new"
+    await decoder_outages.report(gateway.log, "one", newer, before=None)
+
+    pool = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+    assert pool["reason"].endswith("the worker's log says why")
 
 
 async def test_a_system_without_workers_is_degraded_and_not_down(gateway: Gateway) -> None:

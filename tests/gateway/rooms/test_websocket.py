@@ -197,6 +197,8 @@ async def test_two_hundred_sockets_receive_the_same_events(gateway: Gateway) -> 
     [
         ({"type": "identify", "clientId": "bob"}, "forbidden"),
         ({"type": "identify", "sessionId": 7}, "malformed-message"),
+        ({"type": "identify", "sessionId": "a\nb"}, "invalid-session"),
+        ({"type": "identify", "sessionId": "s" * 129}, "invalid-session"),
         ({"type": "identify", "lastEventId": "yesterday"}, "invalid-position"),
         ({"type": "subscribe:photo", "photoId": "unknown"}, "not-identified"),
         ({"type": "subscribe:album", "photoId": "unknown"}, "malformed-message"),

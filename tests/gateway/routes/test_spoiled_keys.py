@@ -17,7 +17,7 @@ from store.background import Background
 from store.keys import Keys
 from store.log.control import ControlLog
 from store.log.log import Log
-from store.queue import liveness
+from store.queue import decoder_outages, liveness
 from store.redis.spoiled import KINDS, kind_of
 from tests.conftest import CONTEXT
 from tests.gateway.conftest import Gateway, picture
@@ -43,6 +43,7 @@ KEYS: dict[str, Callable[[Keys, str, str], str]] = {
     "foreign": lambda keys, _p, _c: keys.foreign(0),
     "failing": lambda keys, _p, _c: keys.failing(0),
     "unconfined": lambda keys, _p, _c: keys.unconfined(0),
+    "undecoding": lambda keys, _p, _c: keys.undecoding(0),
     "damaged": lambda keys, _p, _c: keys.damaged(0),
     "following": lambda keys, _p, _c: keys.following(0),
     "settled": lambda keys, _p, _c: keys.settled(0),
@@ -210,6 +211,7 @@ async def spoil_and_use(gateway: Gateway, background: Background, name: str, how
     await types_when_ended(log, first["photoId"])
     await liveness.report_failing(log, "one", ["claims"])
     await liveness.report_unconfined(log, ["seccomp"])
+    await decoder_outages.report(log, "one", "no-memory", before=None)
     keys = await keys_like(log, KEYS[name](log.keys, first["photoId"], command))
     kind = kind_of(keys[0])
     assert kind is not None

@@ -244,6 +244,20 @@ CASES = [
             ("priority", b"3"),
             ("sessionId", b"trip"),
             ("pipeline", b"quick_processing"),
+            ("lastModified", b"0"),
+        )
+    ),
+    *(
+        Bad(
+            what=f"lastModified {text}",
+            body=with_field("lastModified", text),
+            status=400,
+            code="invalid-last-modified",
+            says=text[:40],
+        )
+        for text in (
+            *("yesterday", "2026-11-29T03:00:00Z", "1.5", "1e3", "+1", "--1", "-", " 1", "٣"),
+            *("-62135596800001", "253402300800000", "9" * 40),
         )
     ),
     *(

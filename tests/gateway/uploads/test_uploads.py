@@ -72,6 +72,29 @@ async def test_fields_may_come_after_the_file_or_be_left_empty(gateway: Gateway)
     assert recorded.event.metadata.session_id == "späť"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1764385200123", 1_764_385_200_123),
+        ("0", 0),
+        ("-86400000", -86_400_000),
+        ("253402300799999", 253_402_300_799_999),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+async def test_the_event_has_the_time_of_the_clients_file_if_the_client_sends_it(
+    gateway: Gateway, text: str, expected: int | None, before: bool
+) -> None:
+    field, file = ("lastModified", (None, text)), ("file", ("a.png", picture()))
+
+    answer = await gateway.client.post(UPLOAD, files=[field, file] if before else [file, field])
+
+    assert answer.status_code == 201
+    [uploaded] = await events(gateway)
+    assert uploaded.last_modified_ms == expected
+
+
 async def test_the_type_is_detected_from_the_bytes_not_from_the_declaration(
     gateway: Gateway,
 ) -> None:

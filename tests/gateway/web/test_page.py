@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import httpx
 import pytest
@@ -144,6 +145,30 @@ async def test_a_rejected_file_says_why_and_can_be_dismissed(visitor: Visitor) -
     await expect(card.locator(".trouble")).to_contain_text("JPEG")
     await card.get_by_role("button", name="Dismiss").click()
     await expect(visitor.page.get_by_role("heading", name="No photos yet")).to_be_visible()
+
+
+async def test_a_large_file_in_another_format_is_named(visitor: Visitor) -> None:
+    visitor.tolerated = ("status of 415",)
+    video = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(20_000_000)
+
+    await visitor.drop({"film.jpg": video})
+
+    trouble = visitor.card("film.jpg").locator(".trouble")
+    await expect(trouble).to_contain_text("MP4 video is not supported.")
+
+
+async def test_the_page_sends_when_a_file_was_modified(visitor: Visitor, tmp_path: Path) -> None:
+    file = tmp_path / "old.jpg"
+    file.write_bytes(jpeg())
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+
+    await visitor.page.locator("#picker").set_input_files(file)
+
+    card = visitor.card("old.jpg")
+    await expect(card).to_have_attribute("data-status", "completed")
+    photo_id = await card.get_attribute("data-photo-id")
+    [uploaded, *_] = (await visitor.get(f"{photo_id}/history"))["items"]
+    assert uploaded["data"]["lastModifiedMs"] == 1_000_000_000_000
 
 
 async def test_a_name_that_looks_like_markup_is_shown_literally(visitor: Visitor) -> None:

@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import Page, expect
 
+from domain.photo.formats import SUPPORTED
 from ops.bench.system import System
 from ops.config.settings import Settings
 from ops.runtime.tokens import mint
@@ -68,7 +69,7 @@ async def test_the_reason_of_a_rejected_upload_is_fully_visible(
         ("second.jpg", words),
         (
             "notes.jpg",
-            "none of the supported formats: JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF.",
+            f"none of the supported formats: {SUPPORTED}.",
         ),
     ):
         await expect(visitor.card(name).locator(".trouble-text")).to_contain_text(text)

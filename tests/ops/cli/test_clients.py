@@ -15,6 +15,7 @@ import httpx
 import pytest
 from click.testing import Result
 
+from domain.photo.formats import SUPPORTED
 from ops.cli.upload import FEW
 from ops.client.client import Problem
 from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, run, wait_until
@@ -132,8 +133,7 @@ def test_a_folder_is_uploaded_and_each_file_that_is_not_a_photo_is_named(
     names = ("a.jpg", "sub/b.jpg", "sub/cut.jpg  (damaged)")
     assert set(ids) == {f"{folder}/{name}" for name in names}
     assert first.stderr == (
-        f"{folder}/notes.txt: The file is in none of the supported formats: "
-        "JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, HEIF. "
+        f"{folder}/notes.txt: The file is in none of the supported formats: {SUPPORTED}. "
         "Convert the photo to one of these formats.\n"
     )
     same = ids[f"{folder}/a.jpg"]

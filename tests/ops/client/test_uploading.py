@@ -6,6 +6,7 @@ import httpx
 import msgspec
 import pytest
 
+from domain.photo.commands import LAST_MODIFIED_MS
 from ops.client.uploading import Failed, Found, Outcome, Uploaded, Wish, find_files, upload
 
 ACCEPTED = {
@@ -114,7 +115,24 @@ async def test_the_form_has_the_file_and_the_given_fields(photo: Path) -> None:
     assert b'name="sessionId"\r\n\r\ntrip' in bodies[0]
     assert b'name="priority"\r\n\r\n2' in bodies[0]
     assert b"pipeline" not in bodies[0]
+    modified = photo.stat().st_mtime_ns // 1_000_000
+    assert b'name="lastModified"\r\n\r\n%d\r\n' % modified in bodies[0]
     assert b'filename="a.jpg"' in bodies[0]
+
+
+async def test_an_impossible_time_of_the_file_is_not_sent(photo: Path) -> None:
+    bodies: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.read())
+        return httpx.Response(201, json=ACCEPTED)
+
+    os.utime(photo, ns=(0, (LAST_MODIFIED_MS + 1) * 1_000_000))
+    if photo.stat().st_mtime_ns // 1_000_000 <= LAST_MODIFIED_MS:
+        pytest.skip("this file system has no such time")
+    await _upload(find_files([photo]), answer)
+
+    assert b"lastModified" not in bodies[0]
 
 
 async def test_a_name_that_is_not_utf_8_is_shown_as_text_and_others_are_uploaded(

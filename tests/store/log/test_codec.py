@@ -149,6 +149,16 @@ def test_results_of_version_1_without_a_time_stay_as_they_are(
     assert read == event(data)
 
 
+def test_a_field_that_older_uploads_lack_is_stored_only_if_it_is_known() -> None:
+    known = msgspec.structs.replace(UPLOADED, last_modified_ms=1_764_385_200_123)
+
+    body = codec.encode_event(event(known))
+
+    assert b"lastModifiedMs" not in codec.encode_event(event(UPLOADED))
+    assert msgspec.msgpack.decode(body)["data"]["lastModifiedMs"] == 1_764_385_200_123
+    assert codec.decode_event(body) == event(known)
+
+
 @given(st.binary())
 def test_arbitrary_bytes_are_corrupt_and_nothing_else(body: bytes) -> None:
     with pytest.raises(Corrupt):
