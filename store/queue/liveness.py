@@ -56,13 +56,13 @@ async def _alive(log: Log, within_ms: int) -> set[str]:
     try:
         with translated():
             found = await log.redis.xinfo_consumers(_report_lane(log), ROOT)
+            return {
+                cast("bytes", each["name"]).decode("utf-8", "replace")
+                for each in found
+                if cast("int", each["idle"]) <= within_ms
+            }
     except GroupGone:  # no worker has ever created it
         return set()
-    return {
-        cast("bytes", each["name"]).decode("utf-8", "replace")
-        for each in found
-        if cast("int", each["idle"]) <= within_ms
-    }
 
 
 FOLLOWING_TTL_MS = 3_600_000
