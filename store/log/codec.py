@@ -22,12 +22,13 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 def _name_the_source(data: dict[str, Any]) -> dict[str, Any]:
     """Version 1 took the time a photo was taken from one tag alone, and did not name it."""
-    result = data.get("result")
+    result: Any = data.get("result")
     if data.get("stage") != "metadata" or not isinstance(result, dict):
         return data
-    if result.get("takenAt") is None:
+    facts = cast("dict[str, Any]", result)
+    if facts.get("takenAt") is None:
         return data
-    return {**data, "result": {**result, "takenAtSource": "exif:DateTimeOriginal"}}
+    return {**data, "result": {**facts, "takenAtSource": "exif:DateTimeOriginal"}}
 
 
 UPCASTERS: dict[tuple[str, str], Upcaster] = {

@@ -229,7 +229,7 @@ def test_print_and_lab_colours(bits: int, photometric: int) -> None:
     half = 1 << (bits - 1)
     if photometric == CIELAB:
         planes[1:] = [[[int(v) ^ half for v in row] for row in plane] for plane in planes[1:]]
-    wanted, _ = colour.to_srgb(expected, None)
+    wanted = colour.to_srgb(expected, None).image
 
     for storage in storages(predictor=2):
         data = tiff(planes, bits=bits, photometric=photometric, storage=storage)

@@ -130,13 +130,13 @@ def test_a_picture_without_tags_has_only_a_size_and_colours() -> None:
     )
 
 
-def test_exif_declares_the_colour_space() -> None:
+def test_the_colour_space_is_what_exif_declares_or_else_srgb() -> None:
     def declared(value: int) -> str | None:
         return facts_of(exif_={Tag.COLOUR_SPACE: value}).colour_space
 
     adobe = tiff(exif_={Tag.COLOUR_SPACE: 65_535}, interoperability={1: "R03"})
     assert [declared(value) for value in (1, 2, 65_535, 7)] == [
-        *("sRGB", "Adobe RGB", "uncalibrated", None)
+        *("sRGB", "Adobe RGB", "sRGB", "sRGB")
     ]
     assert facts(jpeg(exif_segment(adobe))).colour_space == "Adobe RGB"
 
