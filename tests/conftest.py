@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from domain.photo.events import Context
@@ -18,6 +19,10 @@ from store.blobs.s3_server import Server
 from store.log.log import Log
 from store.redis.connection import Client, connect
 from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, unavailable
+
+# A test never asserts a time: the machine may be busy.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
 

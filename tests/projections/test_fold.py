@@ -105,7 +105,7 @@ def test_the_tables(db: Connection, snapshot: SnapshotAssertion) -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stories(), st.lists(st.integers(0, 200), max_size=6))
 def test_any_split_into_batches_gives_the_same_rows(
     recorded: list[Recorded], cuts: list[int]
@@ -113,7 +113,7 @@ def test_any_split_into_batches_gives_the_same_rows(
     assert folded(split(recorded, cuts)) == folded([recorded])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(stories(), st.lists(st.integers(0, 200), min_size=1, max_size=4))
 def test_redelivered_events_change_nothing(recorded: list[Recorded], cuts: list[int]) -> None:
     batches = split(recorded, cuts)

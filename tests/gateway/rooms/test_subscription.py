@@ -216,6 +216,4 @@ class Readers(RuleBasedStateMachine):
 
 
 TestReaders = Readers.TestCase
-TestReaders.settings = settings(
-    max_examples=1_000 if LONG else 100, stateful_step_count=60, deadline=None
-)
+TestReaders.settings = settings(max_examples=1_000 if LONG else 100, stateful_step_count=60)

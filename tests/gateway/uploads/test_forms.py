@@ -54,9 +54,7 @@ def pieces_of(body: bytes, cuts: Sequence[int]) -> list[bytes]:
     return [body[start:end] for start, end in pairwise(edges)]
 
 
-SLOWLY = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SLOWLY = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @SLOWLY

@@ -458,7 +458,7 @@ def test_loading_leaves_pillow_as_it_was() -> None:
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=300, derandomize=True)
 @given(st.sampled_from([b"", *BEGINNINGS]), st.binary(max_size=400))
 def test_any_bytes_are_a_picture_or_a_bad_image(beginning: bytes, rest: bytes) -> None:
     try:
@@ -468,7 +468,7 @@ def test_any_bytes_are_a_picture_or_a_bad_image(beginning: bytes, rest: bytes) -
     assert picture.image.mode in ("RGB", "RGBA")
 
 
-@settings(max_examples=400, derandomize=True, deadline=None)
+@settings(max_examples=400, derandomize=True)
 @given(
     st.sampled_from(FORMATS),
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=12),

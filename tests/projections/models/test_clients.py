@@ -56,7 +56,7 @@ def listed(db: Connection) -> dict[str, ClientRow]:
     return {each.client_id: each for each in page.items}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(recorded=stories(), cuts=st.lists(st.integers(0, 99), max_size=6))
 def test_the_totals_match_the_events_however_they_are_batched(
     recorded: list[Recorded], cuts: list[int]

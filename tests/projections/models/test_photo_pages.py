@@ -151,7 +151,7 @@ def test_an_invalid_cursor_is_rejected(library: Connection, cursor: str) -> None
         page(library, cursor=cursor)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.one_of(
         st.text(max_size=60),

@@ -209,5 +209,5 @@ class Story(RuleBasedStateMachine):
 def test_the_totals_always_match_the_events(valkey_url: str) -> None:
     Story.url = valkey_url
     run_state_machine_as_test(  # pyright: ignore[reportUnknownMemberType]
-        Story, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
+        Story, settings=settings(max_examples=40, stateful_step_count=30)
     )

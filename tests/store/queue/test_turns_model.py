@@ -200,13 +200,11 @@ def test_every_task_is_handed_out_once_whatever_happens(redis_url: str) -> None:
         url = redis_url
 
     run_state_machine_as_test(  # pyright: ignore[reportUnknownMemberType]
-        Machine, settings=settings(max_examples=25, stateful_step_count=40, deadline=None)
+        Machine, settings=settings(max_examples=25, stateful_step_count=40)
     )
 
 
-FEW = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

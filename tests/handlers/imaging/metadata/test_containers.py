@@ -277,7 +277,7 @@ WHOLE = {
 }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(FORMATS), st.data())
 def test_any_bytes_of_any_format_are_read_without_an_error(name: str, data: st.DataObject) -> None:
     whole = bytearray(WHOLE[name])
