@@ -3,6 +3,7 @@
 import struct
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
