@@ -125,6 +125,5 @@ def test_the_log_behaves_like_a_list(valkey_url: str) -> None:
         settings=settings(
             max_examples=15,
             stateful_step_count=25,
-            deadline=None,
         ),
     )
