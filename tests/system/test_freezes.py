@@ -25,7 +25,7 @@ from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Clusters, Node
 
 __all__ = ("blobs",)
 
-# A warning that is raised as an error keeps uvloop from closing the connection that it is about, and
+# A warning raised as an error keeps uvloop from closing the connection that it is about, and
 # its loop then waits for that connection for ever.
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 

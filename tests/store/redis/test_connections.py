@@ -37,7 +37,7 @@ from tests.replies import exchanging
 from tests.servers import LONG, valkey
 from tests.store.commands import upload
 
-# A warning that is raised as an error keeps uvloop from closing the connection that it is about, and
+# A warning raised as an error keeps uvloop from closing the connection that it is about, and
 # its loop then waits for that connection for ever.
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
 
