@@ -1,9 +1,9 @@
 """Keys that sign tokens: in the file ``secret`` of the data folder, or in the settings.
 
 The first line of the file is the secret that signs. Each further line is an earlier secret that
-still verifies, a space, and the time at which it expires. Processes that use the file reload it
-within ``CHECK_EVERY_S`` of a change. If PHOTOLOG_SECRET is set it signs instead, and
-PHOTOLOG_PREVIOUS_SECRET verifies until it is unset.
+still verifies, a space, and the time at which it expires. Processes that use the file look at it
+each time they need a key, so that a token of a new key is valid at once. If PHOTOLOG_SECRET is set
+it signs instead, and PHOTOLOG_PREVIOUS_SECRET verifies until it is unset.
 """
 
 import fcntl
@@ -24,7 +24,6 @@ from store.blobs.disk import make_folder, sync_folder
 logger = logging.getLogger("photolog")
 
 SECRET_FILE = "secret"  # noqa: S105 # its name
-CHECK_EVERY_S = 1.0
 MAX_KEYS = 100
 """Keys in a file; a token that names no key is checked against each of them."""
 
@@ -36,19 +35,15 @@ class KeyFile:
         self._path = path
         self._keys = read(path)
         self._seen = _state(path)
-        self._check_at = time.monotonic() + CHECK_EVERY_S
 
     def __call__(self) -> tuple[Key, ...]:
-        if time.monotonic() >= self._check_at:
-            self._check_at = time.monotonic() + CHECK_EVERY_S
+        seen = _state(self._path)
+        if seen != self._seen:
+            self._seen = seen
             self._reload()
         return self._keys
 
     def _reload(self) -> None:
-        seen = _state(self._path)
-        if seen == self._seen:
-            return
-        self._seen = seen
         try:
             self._keys = read(self._path)
             logger.warning("reloaded the signing keys: key %s signs now", self._keys[0].id)

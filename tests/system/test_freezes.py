@@ -25,6 +25,10 @@ from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Clusters, Node
 
 __all__ = ("blobs",)
 
+# A warning raised as an error keeps uvloop from closing the connection that it is about, and
+# its loop then waits for that connection for ever.
+pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
+
 FREEZES = 5
 PARTITIONS = 16
 CLIENTS = [f"client-{number}" for number in range(6)]
