@@ -34,9 +34,18 @@ function motion({ motionPhoto, motionVideoBytes }) {
 }
 
 /** @param {Photo} photo */
-function colour({ colourSpace, colourProfile, bitDepth }) {
-  const space = colourProfile ?? (colourSpace === "uncalibrated" ? null : colourSpace);
-  return [space, bitDepth === null ? null : `${bitDepth}\u00a0bits`].filter(Boolean).join(", ");
+function colour({ colourSpace, colourProfile, bitDepth, hdrGainMap }) {
+  const depth = bitDepth === null ? null : `${bitDepth}\u00a0bits`;
+  return [colourProfile ?? colourSpace, depth, hdrGainMap ? "HDR gain map" : null]
+    .filter(Boolean)
+    .join(", ");
+}
+
+/** @param {Photo} photo */
+function raw({ raw: facts }) {
+  if (!facts) return "";
+  const shown = facts.rendition === "developed" ? "developed" : "shown by its embedded preview";
+  return `${facts.kind}, ${shown}`;
 }
 
 /**
@@ -55,6 +64,7 @@ function rows(photo) {
     ["mode", "Mode", format.mode(photo.exposure)],
     ["size", "Size", size(photo)],
     ["colour", "Colour", colour(photo)],
+    ["raw", "RAW", raw(photo)],
     ["motion", "Motion", motion(photo)],
     ["place", "Place", format.place(photo.gps)],
     ["keywords", "Keywords", keywords.join(", ")],

@@ -136,7 +136,7 @@ export function mode({ program, meteringMode, compensationEv, flashFired, whiteB
     whiteBalance === "manual" ? "manual white balance" : null,
   ];
   const text = parts.filter(Boolean).join(", ");
-  return text && text[0].toUpperCase() + text.slice(1);
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** @param {Photo["gps"]} gps */

@@ -18,11 +18,13 @@
  * @property {string | null} software
  * @property {string | null} colourSpace
  * @property {string | null} colourProfile
+ * @property {boolean | null} hdrGainMap
  * @property {number | null} bitDepth
  * @property {boolean | null} motionPhoto
  * @property {number | null} motionVideoBytes
  * @property {string | null} contentIdentifier
  * @property {{title: string | null, caption: string | null, keywords: string[], rating: number | null, creator: string | null, copyright: string | null}} description
+ * @property {{kind: string, rendition: "embedded-preview" | "developed", sensorWidth: number | null, sensorHeight: number | null}} [raw] only of RAW files
  */
 
 /**
@@ -64,7 +66,7 @@
  * The result of each stage.
  * @typedef {object} StageResults
  * @property {{format: string, width: number, height: number, damaged: boolean, warning: string | null}} validation
- * @property {Pick<Photo, "takenAt" | "camera" | "exposure" | "gps">} metadata
+ * @property {Facts & {width: number, height: number, orientation: number}} metadata
  * @property {{sizes: number[]}} thumbnails
  * @property {{blurhash: string}} placeholder
  * @property {{recipe: string}} optimization
@@ -140,6 +142,7 @@ const NO_FACTS = {
   software: null,
   colourSpace: null,
   colourProfile: null,
+  hdrGainMap: null,
   bitDepth: null,
   motionPhoto: null,
   motionVideoBytes: null,

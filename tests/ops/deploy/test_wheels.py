@@ -42,15 +42,17 @@ ENVIRONMENTS = {
 Package = dict[str, Any]
 
 
-def packages() -> dict[str, Package]:
+def packages() -> dict[tuple[str, str | None], Package]:
+    """Return the locked packages by name and version, and by name alone if there is one version."""
     lock: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))
-    return {each["name"]: each for each in lock["package"]}
+    by_name = {(each["name"], None): each for each in lock["package"]}
+    return by_name | {(each["name"], each.get("version")): each for each in lock["package"]}
 
 
 def wanted(environment: dict[str, str]) -> dict[str, Package]:
     """Return all direct and indirect dependencies of ``photolog`` with all extras there."""
     known, found = packages(), dict[str, Package]()
-    us = known["photolog"]
+    us = known["photolog", None]
     extras = us["optional-dependencies"]
     waiting = [*us["dependencies"], *(each for needs in extras.values() for each in needs)]
     while waiting:
@@ -58,7 +60,7 @@ def wanted(environment: dict[str, str]) -> dict[str, Package]:
         marker = needed.get("marker")
         if marker is not None and not Marker(marker).evaluate(environment):
             continue
-        package = known[needed["name"]]
+        package = known[needed["name"], needed.get("version")]
         more = [
             each
             for extra in needed.get("extra", ())

@@ -46,11 +46,14 @@ def test_photos_wait_for_processes_that_the_kernel_refuses(tmp_path: Path) -> No
                 os.kill(decoder, signal.SIGKILL)
             advice = "raise it for the worker's user"
             wait_until(lambda: advice in _health(client).get("reason", ""), "health")
-            photos = [
-                client.post("/api/photos/upload", files={"file": jpeg()}).json()["photoId"]
-                for _ in range(5)
+            sent = [client.post("/api/photos/upload", files={"file": jpeg()}) for _ in range(5)]
+            photos = [answer.json()["photoId"] for answer in sent]
+            waiting = [
+                client.get(
+                    f"/api/photos/{photo}", params={"after": answer.headers["X-Log-Position"]}
+                )
+                for photo, answer in zip(photos, sent, strict=True)
             ]
-            waiting = [client.get(f"/api/photos/{photo}").json() for photo in photos]
             told = _health(client)
             running = _decoders_running(data)
 
@@ -64,7 +67,7 @@ def test_photos_wait_for_processes_that_the_kernel_refuses(tmp_path: Path) -> No
             wait_until(lambda: _decoders_running(data) == 2, "the metric")
             assert system.pid_of("worker-1") == worker
 
-    assert {photo["processingStatus"] for photo in waiting} == {"queued"}
+    assert {answer.json()["processingStatus"] for answer in waiting} == {"queued"}
     assert (told["status"], told["workersWithoutDecoders"]) == ("degraded", 1)
     assert running == 0
     types = {event["type"] for history in histories for event in history}
