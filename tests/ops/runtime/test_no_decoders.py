@@ -37,6 +37,7 @@ def test_photos_wait_for_processes_that_the_kernel_refuses(tmp_path: Path) -> No
     options = ("--workers", "1")
     before, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     with System(data, *options, under=AS_USER, settings=settings) as system:
+        wait_until(lambda: _decoders_running(data) == 2, "the worker runs")
         worker = system.pid_of("worker-1") or 0
         with httpx.Client(
             base_url=system.url, headers=system.login(), timeout=DEADLINE_S, trust_env=False
@@ -96,8 +97,11 @@ def _is_completed(client: httpx.Client, photo: str) -> bool:
     return client.get(f"/api/photos/{photo}").json()["processingStatus"] == "completed"
 
 
-def _decoders_running(data: Path) -> float:
-    url = (data / "metrics" / "worker-1").read_text().strip()
-    text = httpx.get(url, trust_env=False).text
-    [line] = [each for each in text.splitlines() if each.startswith("photolog_decoders_running ")]
-    return float(line.split()[1])
+def _decoders_running(data: Path) -> float | None:
+    """Return the metric of the worker; None while the worker starts."""
+    file = data / "metrics" / "worker-1"
+    if not file.exists():
+        return None
+    text = httpx.get(file.read_text().strip(), trust_env=False).text
+    lines = [each for each in text.splitlines() if each.startswith("photolog_decoders_running ")]
+    return float(lines[0].split()[1]) if lines else None
