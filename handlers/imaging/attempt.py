@@ -9,10 +9,10 @@ from PIL import Image, ImageFile
 from domain.photo.results import Raw
 from domain.pipeline.failures import Category
 from handlers.imaging import cost
-from handlers.imaging.coding import Coding
+from handlers.imaging.colours.coding import Coding
+from handlers.imaging.colours.tone import Shaped
 from handlers.imaging.cost import Cost
 from handlers.imaging.metadata.containers import Blocks
-from handlers.imaging.tone import Shaped
 from handlers.stage import BadImage, StageContext
 
 SMALLEST_WORKING_EDGE = 600

@@ -7,8 +7,9 @@ import io
 
 from PIL import GifImagePlugin, Image
 
-from handlers.imaging import colour, damage, frames
+from handlers.imaging import damage, frames
 from handlers.imaging.attempt import Attempt, Decoded
+from handlers.imaging.colours import conversion
 
 
 def read(attempt: Attempt) -> Decoded:
@@ -22,7 +23,7 @@ def read(attempt: Attempt) -> Decoded:
     frame = image.tile[0].extents if image.tile else canvas
     image.load()
     return Decoded(
-        image=colour.to_eight_bits(image) if frame == canvas else _on_canvas(image, frame),
+        image=conversion.to_eight_bits(image) if frame == canvas else _on_canvas(image, frame),
         size=image.size,
         box=canvas,
         frames=count,
@@ -35,5 +36,5 @@ def _on_canvas(image: Image.Image, frame: tuple[int, int, int, int] | None) -> I
     canvas = Image.new("RGBA", image.size)
     part = image.crop(frame)
     part.info = image.info
-    canvas.paste(colour.to_eight_bits(part).convert("RGBA"), frame)
+    canvas.paste(conversion.to_eight_bits(part).convert("RGBA"), frame)
     return canvas

@@ -11,10 +11,11 @@ import msgspec
 from PIL import Image, ImageFile
 
 from domain.pipeline.failures import Category
-from handlers.imaging import damage, frames, heif_boxes, heif_colour, reader, tone
+from handlers.imaging import damage, frames, heif_boxes, reader
 from handlers.imaging.attempt import Attempt, Decoded
-from handlers.imaging.coding import Coding
-from handlers.imaging.tone import Shaped
+from handlers.imaging.colours import heif_marks, tone
+from handlers.imaging.colours.coding import Coding
+from handlers.imaging.colours.tone import Shaped
 from handlers.stage import StageFailure
 
 try:
@@ -54,7 +55,7 @@ def read(attempt: Attempt) -> Decoded:
 
 def _deep_space(data: bytes, image: ImageFile.ImageFile) -> Coding | None:
     """Return the space of a picture whose colours would suffer if it were decoded to eight bits."""
-    colours = heif_colour.of_primary(data)
+    colours = heif_marks.of_primary(data)
     if colours.profile or colours.coding is None or image.info.get("bit_depth", 8) <= 8:
         return None
     return colours.coding if colours.coding.needs_depth else None

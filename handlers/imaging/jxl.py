@@ -10,8 +10,9 @@ import msgspec
 from PIL import Image
 
 from domain.pipeline.failures import Category
-from handlers.imaging import colour, complexity, cost, heif_boxes, jpeg
+from handlers.imaging import complexity, cost, heif_boxes, jpeg
 from handlers.imaging.attempt import Attempt, Decoded
+from handlers.imaging.colours import conversion
 from handlers.imaging.metadata import containers, exif
 from handlers.imaging.metadata.containers import Blocks, with_header
 from handlers.stage import BadImage, StageFailure
@@ -78,7 +79,7 @@ def read(attempt: Attempt) -> Decoded:
     del data
     # The codestream's orientation counts, which libjxl has undone; that of EXIF is a copy.
     return Decoded(
-        image=colour.to_eight_bits(image),
+        image=conversion.to_eight_bits(image),
         size=size,
         box=(0, 0, *size),
         frames=1,

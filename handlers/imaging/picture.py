@@ -9,9 +9,10 @@ from PIL import Image
 from domain.photo.formats import HEAD_BYTES, refusal, sniff
 from domain.photo.results import Raw
 from domain.pipeline.failures import Category
-from handlers.imaging import coding, colour, complexity, gain_map, heic, jxl
+from handlers.imaging import complexity, heic, jxl
 from handlers.imaging.attempt import Admit, Attempt, Box, Size, fitted, working_edge
-from handlers.imaging.coding import Coding
+from handlers.imaging.colours import coding, conversion, gain_map
+from handlers.imaging.colours.coding import Coding
 from handlers.imaging.cost import Cost
 from handlers.imaging.decoding import decode
 from handlers.imaging.metadata import embedded
@@ -106,8 +107,8 @@ def load(data: bytes, context: StageContext | None = None, admit: Admit = admit_
     space = decoded.coding
     if kind[0] in _DECLARED_BY_EXIF:
         space = space or _declared(found.tags)
-    converted = colour.to_srgb(image, decoded.profile, space)
-    image = colour.without_idle_alpha(converted.image)
+    converted = conversion.to_srgb(image, decoded.profile, space)
+    image = conversion.without_idle_alpha(converted.image)
     image = _upright(image, found.orientation)
     image.info = {}
 

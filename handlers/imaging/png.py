@@ -13,11 +13,12 @@ from collections.abc import Iterator
 import msgspec
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
-from handlers.imaging import colour, damage, png_colour, reader, tone
+from handlers.imaging import damage, reader
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.bands import mapped
-from handlers.imaging.coding import Coding
-from handlers.imaging.tone import Shaped
+from handlers.imaging.colours import conversion, png_marks, tone
+from handlers.imaging.colours.coding import Coding
+from handlers.imaging.colours.tone import Shaped
 
 _SIGNATURE_BYTES = 8
 _AROUND = 12
@@ -99,9 +100,9 @@ def read(attempt: Attempt) -> Decoded:
     header = _header(data)
     attempt.check_size(*image.size)
     marks = _marks(attempt.data, found)
-    coding = png_colour.code_points(marks)
+    coding = png_marks.code_points(marks)
     profile = None if coding else profile or reader.profile(image.info)
-    coding = coding or png_colour.without_profile(marks)
+    coding = coding or png_marks.without_profile(marks)
     deep = coding if header.is_deep and coding and coding.needs_depth and not profile else None
     attempt.admit_opened(image, deep=deep is not None)
     count = _frames(attempt.data, found)
@@ -110,7 +111,7 @@ def read(attempt: Attempt) -> Decoded:
     if attempt.lenient or _lacks_rows(image, attempt.data, found, header):
         flaw = damage.BROKEN
     key = _key(attempt.data, found, header)
-    picture = _with_key(image, data, header, key) if key else colour.to_eight_bits(image)
+    picture = _with_key(image, data, header, key) if key else conversion.to_eight_bits(image)
     space = coding
     if deep:
         picture, space = _shaped(image, picture, data, deep)
@@ -214,7 +215,7 @@ def _marks(data: bytes, found: list[Chunk]) -> dict[bytes, bytes]:
     for chunk in found:
         if chunk.kind == b"IDAT":
             break
-        if chunk.kind in png_colour.CHUNKS and chunk.intact:
+        if chunk.kind in png_marks.CHUNKS and chunk.intact:
             marks.setdefault(chunk.kind, chunk.body(data))
     return marks
 
@@ -285,7 +286,7 @@ def _with_key(
     elif header.depth == 16:
         table = bytes(255 if value == key[0] else 0 for value in range(1 << 16))
         match = mapped(image.convert("I"), table)
-        keyed = colour.to_eight_bits(image)
+        keyed = conversion.to_eight_bits(image)
     else:
         keyed = image.convert("L")
         match = _equal(keyed, [key[0] * 255 // ((1 << header.depth) - 1)])

@@ -6,9 +6,10 @@ from typing import IO, Any
 
 from PIL import ImageFile, JpegImagePlugin
 
-from handlers.imaging import colour, damage, frames, heif_colour
+from handlers.imaging import damage, frames
 from handlers.imaging.attempt import Attempt, Box, Decoded, Size, fitted
-from handlers.imaging.heif_colour import Colours
+from handlers.imaging.colours import conversion, heif_marks
+from handlers.imaging.colours.heif_marks import Colours
 
 _BOXED = ("AVIF", "HEIC", "HEIF")
 
@@ -34,9 +35,9 @@ def decode_opened(attempt: Attempt, image: ImageFile.ImageFile) -> Decoded:
     count = frames.count(image, attempt.data, attempt.context.limits.max_frames)
     attempt.check_frames(count)
     size, box = load(image, attempt.edge)
-    colours = heif_colour.of_primary(attempt.data) if attempt.name in _BOXED else Colours()
+    colours = heif_marks.of_primary(attempt.data) if attempt.name in _BOXED else Colours()
     return Decoded(
-        image=colour.to_eight_bits(image),
+        image=conversion.to_eight_bits(image),
         size=size,
         box=box,
         frames=count,

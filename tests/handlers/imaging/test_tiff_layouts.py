@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops
 
-from handlers.imaging import colour
+from handlers.imaging.colours import conversion
 from handlers.imaging.picture import Picture, load
 from handlers.stage import BadImage
 from tests.handlers.imaging.tiffs import (
@@ -229,7 +229,7 @@ def test_print_and_lab_colours(bits: int, photometric: int) -> None:
     half = 1 << (bits - 1)
     if photometric == CIELAB:
         planes[1:] = [[[int(v) ^ half for v in row] for row in plane] for plane in planes[1:]]
-    wanted = colour.to_srgb(expected, None).image
+    wanted = conversion.to_srgb(expected, None).image
 
     for storage in storages(predictor=2):
         data = tiff(planes, bits=bits, photometric=photometric, storage=storage)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from handlers.imaging import coding, heif_boxes
-from handlers.imaging.coding import Coding
+from handlers.imaging import heif_boxes
+from handlers.imaging.colours import coding
+from handlers.imaging.colours.coding import Coding
 from handlers.imaging.heif_boxes import Box
 
 _PROFILES = (b"prof", b"rICC")

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 from PIL import Image, ImageFilter
 
-from handlers.imaging import matrices
 from handlers.imaging.bands import mapped
-from handlers.imaging.coding import (
+from handlers.imaging.colours import matrices
+from handlers.imaging.colours.coding import (
     HLG_GAMMA,
     HLG_PEAK,
     SRGB_TRANSFER,

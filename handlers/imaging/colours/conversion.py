@@ -7,9 +7,9 @@ from typing import Any, Literal, cast
 import msgspec
 from PIL import Image, ImageCms
 
-from handlers.imaging import icc_profile, tone
-from handlers.imaging.coding import SRGB, Coding
-from handlers.imaging.tone import Shaped
+from handlers.imaging.colours import icc_profile, tone
+from handlers.imaging.colours.coding import SRGB, Coding
+from handlers.imaging.colours.tone import Shaped
 
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 

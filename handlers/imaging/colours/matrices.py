@@ -1,6 +1,6 @@
 """Compute with matrices of three rows and columns, and turn primaries into CIE XYZ."""
 
-from handlers.imaging.coding import Primaries
+from handlers.imaging.colours.coding import Primaries
 
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]

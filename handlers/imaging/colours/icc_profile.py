@@ -3,8 +3,8 @@
 import struct
 from collections.abc import Callable
 
-from handlers.imaging import matrices
-from handlers.imaging.coding import Coding, of_code_points
+from handlers.imaging.colours import matrices
+from handlers.imaging.colours.coding import Coding, of_code_points
 
 _HEADER_BYTES = 128
 _ENTRY_BYTES = 12

@@ -2,8 +2,8 @@
 
 import struct
 
-from handlers.imaging import coding, matrices
-from handlers.imaging.coding import SRGB, Coding, Point, Primaries
+from handlers.imaging.colours import coding, matrices
+from handlers.imaging.colours.coding import SRGB, Coding, Point, Primaries
 
 CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
 """Beside iCCP, which counts after cICP and before the others."""

@@ -7,10 +7,10 @@ import itertools
 import struct
 from collections.abc import Iterator
 
-from handlers.imaging import heif_colour
+from handlers.imaging.colours import heif_marks
 
 _ULTRA_HDR = b"http://ns.adobe.com/hdr-gain-map/1.0/"
-_APPLE, _ISO = heif_colour.GAIN_MAP_URNS
+_APPLE, _ISO = heif_marks.GAIN_MAP_URNS
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _PICTURES = b"MPF\0"
 _START_OF_PICTURE = b"\xff\xd8\xff"
@@ -26,7 +26,7 @@ def is_in(data: bytes, name: str) -> bool:
         case "JPEG":
             return _is_in_jpeg(data)
         case "HEIC" | "HEIF" | "AVIF":
-            return heif_colour.has_gain_map(data)
+            return heif_marks.has_gain_map(data)
         case _:
             return False
 
