@@ -25,8 +25,7 @@ the blob stays: ``photolog reconcile`` finds it if no event names it.
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import assert_never
 
 import anyio
@@ -44,7 +43,7 @@ from domain.rejections import PhotoExists, Rejected
 from gateway.commands import NOTHING_RECORDED, POSITION_HEADER, accepting, execute, naming_the_log
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import check_priority_allowed, writer
-from gateway.http.problems import Refused, problems, retry_after
+from gateway.http.problems import Refused, problems
 from gateway.http.query_guards import allowed, only
 from gateway.limits.quotas import Quotas
 from gateway.limits.throttling import UPLOAD
@@ -52,6 +51,7 @@ from gateway.limits.upload_slots import Slots
 from gateway.openapi.document import POSITION, IdempotencyKey, MultipartUpload
 from gateway.state.upload_keys import key_reused
 from gateway.uploads.forms import Form, least_file_bytes, receive_form
+from gateway.uploads.original_drafts import check_storage, draft_original
 from gateway.uploads.original_repair import damage_of_original, restore
 from gateway.uploads.upload_ids import LIVES, first_life, ids_of
 from store import log_context
@@ -122,7 +122,7 @@ async def upload(
     key = _checked_key(request, idempotency_key)
     await accepting(deps, request.user)
     await deps.log_memory.check(deps.log, deps.limits, request.user.client_id)
-    await _check_storage(deps.blobs)
+    await check_storage(deps.blobs)
     quota = quotas.of(client_id)
     async with slots.one(client_id, deps.limits.upload_patience_s, most=quota.uploads):
         room = await quotas.room(client_id, least_file_bytes(request, deps.limits), key)
@@ -133,7 +133,7 @@ async def _receive(
     request: Asked, deps: Dependencies, key: str | None, quota: Quota, room: int | None
 ) -> Response[Upload]:
     blob_id = str(uuid.uuid4())
-    async with _draft(deps.blobs, original_key(blob_id)) as draft:
+    async with draft_original(deps.blobs, original_key(blob_id)) as draft:
         form = await receive_form(request, draft, deps.limits, room)
         check_priority_allowed(request.user, form.priority)
         request.auth.confirm(request.user)  # the body may have taken long
@@ -370,34 +370,6 @@ def _checked_key(request: Asked, key: str | None) -> str | None:
             f"The Idempotency-Key must have 1 to {KEY_MAX} printable ASCII characters.",
         )
     return key
-
-
-async def _check_storage(blobs: Blobs) -> None:
-    """Return if the storage appears to accept blobs; raises Refused, ``storage-unavailable``, and
-    Full."""
-    try:
-        await blobs.check()
-    except Unavailable as error:
-        raise _not_stored(blobs) from error
-
-
-@asynccontextmanager
-async def _draft(blobs: Blobs, key: str) -> AsyncGenerator[Draft]:
-    """Draft a blob; raises Refused and Full. Code in the block handles failures of the log."""
-    try:
-        async with blobs.draft(key) as draft:
-            yield draft
-    except Unavailable as error:
-        raise _not_stored(blobs) from error
-
-
-def _not_stored(blobs: Blobs) -> Refused:
-    headers = retry_after(blobs.breaker)
-    return Refused(
-        "storage-unavailable",
-        "Nothing was stored. Photos uploaded earlier are safe.",
-        headers=headers,
-    )
 
 
 ROUTES = (upload,)

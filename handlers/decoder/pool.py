@@ -34,7 +34,7 @@ from handlers.decoder.process import (
 )
 from handlers.decoder.protocol import Costly, Done, Setup
 from handlers.decoder.queue import DecodeTask, Queue
-from handlers.decoder.sandbox import Confinement, identity, may_limit
+from handlers.decoder.sandbox import Confinement, identity, may_limit, weakest
 from handlers.decoder.settings import Pace, Sandbox
 from handlers.decoder.shortage import StartFailure, unavailable
 from handlers.decoder.slot import Slot
@@ -161,7 +161,7 @@ class DecoderPool:
     @property
     def busy(self) -> int:
         """The number of children at work."""
-        return sum(child.task is not None for child in self._slots)
+        return sum(slot.task is not None for slot in self._slots)
 
     @property
     def running(self) -> int:
@@ -177,12 +177,7 @@ class DecoderPool:
     @property
     def confinement(self) -> Confinement:
         """The sandbox parts that are active in all children, and those missing in any."""
-        found = [child.process.confinement for child in self._slots if child.process]
-        missing = dict.fromkeys(name for each in found for name in each.missing)
-        active = dict.fromkeys(name for each in found for name in each.active)
-        return Confinement(
-            active=tuple(name for name in active if name not in missing), missing=tuple(missing)
-        )
+        return weakest([slot.process.confinement for slot in self._slots if slot.process])
 
     async def run(
         self,

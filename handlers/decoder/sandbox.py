@@ -19,6 +19,7 @@ import pwd
 import resource
 import struct
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -53,6 +54,15 @@ class Confinement(msgspec.Struct, frozen=True, kw_only=True):
 
     active: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+
+def weakest(found: Sequence[Confinement]) -> Confinement:
+    """Return the parts that are active in all of them, and those that any of them lacks."""
+    missing = dict.fromkeys(name for each in found for name in each.missing)
+    active = dict.fromkeys(name for each in found for name in each.active)
+    return Confinement(
+        active=tuple(name for name in active if name not in missing), missing=tuple(missing)
+    )
 
 
 def identity(user: str) -> tuple[int, int] | None:

@@ -45,8 +45,10 @@ Package = dict[str, Any]
 def packages() -> dict[tuple[str, str | None], Package]:
     """Return the locked packages by name and version, and by name alone if there is one version."""
     lock: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))
-    by_name = {(each["name"], None): each for each in lock["package"]}
-    return by_name | {(each["name"], each.get("version")): each for each in lock["package"]}
+    found: dict[tuple[str, str | None], Package] = {}
+    for package in lock["package"]:
+        found[package["name"], None] = found[package["name"], package.get("version")] = package
+    return found
 
 
 def wanted(environment: dict[str, str]) -> dict[str, Package]:
