@@ -167,6 +167,8 @@ def _form(nodes: list[Node]) -> None:
         _until(lambda node=node: node.ask("CLUSTER", "NODES").count("slave ") == MASTERS)
     for replica in nodes[MASTERS:]:
         _until(lambda replica=replica: "master_link_status:up" in replica.ask("INFO replication"))
+    for node in nodes:  # what clients see: a replica counts once it has received something
+        _until(lambda node=node: all(len(each) > 3 for each in node.reply("CLUSTER SLOTS")))
 
 
 def _until(condition: Callable[[], bool]) -> None:

@@ -19,6 +19,7 @@ from store.redis.connection import Wait, connect
 from tests.conftest import CONTEXT, unavailable
 from tests.handlers.conftest import blobs, working
 from tests.handlers.workers import Scripted, Working, types_when_ended, uploaded
+from tests.ops.systems import wait_until
 from tests.servers import DEBIAN_REDIS
 from tests.system.clusters import DEADLINE_S, MASTERS, Cluster, Clusters, Node
 
@@ -93,6 +94,10 @@ class Move:
         self.begin()
         while self.step():
             pass
+        wait_until(
+            lambda: "errorstat_ASK" in self.source.ask("INFO errorstats"),
+            "an upload meets the moving slot",
+        )
         self.end()
 
     def as_a_whole(self) -> None:
