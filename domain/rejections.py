@@ -47,6 +47,10 @@ class JobFailed(Rejected):
     code = "job-failed"
 
 
+class JobEnded(Rejected):
+    code = "job-ended"
+
+
 class NothingFailed(Rejected):
     code = "nothing-failed"
 
@@ -57,6 +61,10 @@ class UnknownStage(Rejected):
 
 class PipelinePaused(Rejected):
     code = "pipeline-paused"
+
+
+class InvalidPauseEnd(Rejected):
+    code = "invalid-pause-end"
 
 
 class InvalidLimit(Rejected):
@@ -77,6 +85,34 @@ class InvalidRevocation(Rejected):
 
 class TooManyRevocations(Rejected):
     code = "too-many-revocations"
+
+
+class InvalidKey(Rejected):
+    code = "invalid-key"
+
+
+class TooManyKeys(Rejected):
+    code = "too-many-keys"
+
+
+class KeyNotFound(Rejected):
+    code = "key-not-found"
+
+
+class InvalidWebhook(Rejected):
+    code = "invalid-webhook"
+
+
+class TooManyWebhooks(Rejected):
+    code = "too-many-webhooks"
+
+
+class WebhookNotFound(Rejected):
+    code = "webhook-not-found"
+
+
+class SessionIsClosed(Rejected):
+    code = "session-closed"
 
 
 class QuotaPhotos(Rejected):

@@ -12,7 +12,7 @@ OF_NO_PHOTO = ""
 """The photo id and the client id of an event that concerns no photo."""
 
 
-class SystemData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class SystemData(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """The data of an event that concerns the system rather than a photo."""
 
     TYPE: ClassVar[str]

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
+import anyio
 import msgspec
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
@@ -16,30 +17,43 @@ from litestar.exceptions import (
 from litestar.middleware import DefineMiddleware
 from litestar.response.base import ASGIResponse
 
+from gateway.access import route_scopes
 from gateway.access.access import Access
 from gateway.access.authentication import Authentication
+from gateway.access.oidc.flow import Flow
 from gateway.access.security_log import SecurityLog
 from gateway.dependencies import Dependencies
 from gateway.health.checks import Checks
 from gateway.http.connections import Connections, counting_requests
+from gateway.http.cors import Cors
 from gateway.http.envelope import Envelope, as_get, methods_at
 from gateway.http.negotiation import check_json, negotiate
 from gateway.http.preconditions import answering
-from gateway.http.problems import Damages, body_incomplete
+from gateway.http.problems import Damages, Refused, body_incomplete
 from gateway.http.tracing import Trace, trace
 from gateway.limits.quotas import Quotas
 from gateway.limits.throttling import Throttle, Throttling
 from gateway.limits.upload_slots import Slots
 from gateway.observing import Answered, AnswerObserver
+from gateway.openapi.asyncapi import asyncapi_route
 from gateway.openapi.document import description
 from gateway.openapi.event_schema import EventSchema
 from gateway.queries import read_models
+from gateway.queries.queue_snapshot import queue_snapshot
 from gateway.queries.reading import provide_reader
+from gateway.queries.series import Series
 from gateway.queries.throughput import Counting
 from gateway.rooms import sse, websocket
 from gateway.rooms.hub import Hub
 from gateway.routes import (
+    alerts,
+    api_keys,
+    archive,
+    audit,
     backfill,
+    breakers,
+    chain,
+    check,
     clients,
     dead_letters,
     drains,
@@ -49,13 +63,28 @@ from gateway.routes import (
     login,
     me,
     metrics,
+    oidc,
+    ops_jobs,
     photos,
+    presence,
     queues,
+    rebuilds,
+    resumable_uploads,
+    sessions,
+    settings,
+    stream_tickets,
     tokens,
     uploads,
+    webhooks,
 )
+from gateway.routes import series as series_route
 from gateway.routes.metrics import Gauges
+from gateway.routes.sessions import Openings
+from gateway.sessions.keeper import SessionKeeper
+from gateway.uploads.resumable.protocol import announcing, overridden
+from gateway.uploads.resumable.uploads import ResumableUploads
 from gateway.web import pages
+from projections.models.history import HistoryEntry
 from store import log_context
 from store.log_context import Subject
 
@@ -74,13 +103,33 @@ class JsonRequest(Request[Any, Any, State]):
         except InternalServerException as error:  # raised by Litestar when the connection ends
             raise body_incomplete() from error
 
+    async def body(self) -> bytes:
+        """Return the whole body; uploads are read by ``gateway.uploads.bodies`` instead.
+
+        Raises:
+            AuthError: the sender's access ended while the body arrived.
+            Refused: ``body-stalled``, ``body-incomplete``.
+        """
+        app, body = cast("Gateway", self.app), None
+        with anyio.move_on_after(app.body_patience_s):
+            body = await super().body()
+        if body is None:
+            raise Refused(
+                "body-stalled",
+                f"The request body did not arrive within {app.body_patience_s:g} seconds.",
+            )
+        scope: Any = self.scope
+        if (principal := scope.get("user")) is not None:
+            await self.auth.still(principal)
+        return body
+
     async def json(self) -> Any:
         """Return the body as the type that the route expects.
 
         Raises:
             ValidationException: the body has another type.
             SerializationException: the body is not JSON.
-            Refused: ``not-json``, ``body-incomplete``.
+            AuthError, Refused: as for ``body``; ``not-json``.
         """
         check_json(self)
         wanted = self.route_handler.parsed_data_field
@@ -117,9 +166,11 @@ def _with_integers(value: Any) -> Any:
 class Gateway(Litestar):
     """Wrap every HTTP exchange in an ``Envelope``, including those without a route."""
 
-    __slots__ = ("connections", "linger_s", "observe", "security")
+    __slots__ = ("body_patience_s", "connections", "cors", "linger_s", "observe", "security")
 
+    body_patience_s: float
     connections: Connections
+    cors: Cors
     linger_s: float
     observe: AnswerObserver
     security: SecurityLog
@@ -129,16 +180,21 @@ class Gateway(Litestar):
             await super().__call__(scope, receive, send)
             return
         asked = trace(scope)
-        inner = as_get(scope)
+        inner = overridden(as_get(scope))
         answered = _answering(inner, scope["method"], asked, self.observe, self.security)
         envelope = Envelope(
             scope,
             receive,
             send,
             linger_s=self.linger_s,
+            cors=self.cors,
             answered=answered,
             methods=lambda: methods_at(self, inner.get("path_template")),
         )
+        if (headers := self.cors.preflight(scope)) is not None:
+            response = ASGIResponse(status_code=204, headers=headers)
+            await response(scope, envelope.receive, envelope.send)
+            return
         if (
             scope["path"] == "*" and scope["method"] == "OPTIONS"
         ):  # asks about the server as a whole
@@ -150,17 +206,28 @@ class Gateway(Litestar):
 def create_app(deps: Dependencies) -> Gateway:
     """Return the gateway over ``deps``, which it uses but does not close."""
     connections = Connections(deps.limits)
+    flow = Flow(deps.oidc, deps.log)
     access = Access(deps.log, deps.tokens, deps.limits, deps.background)
     hub = Hub(deps.log, deps.reader, deps.limits, deps.background)
     slots = Slots(deps.limits.uploads_at_once)
     checks = Checks(deps, hub, connections)
     quotas = Quotas(deps, slots)
+    resumable = ResumableUploads(deps, quotas, slots)
+    openings = Openings()
+    keeper = SessionKeeper(deps)
     gauges = Gauges(deps, hub, slots, connections)
-    counting = Counting(deps.log, deps.background)
+    series = Series(deps)
+    counting = Counting(deps.log, deps.background, series.add)
+    snapshot = queue_snapshot(deps, counting)
     damages = Damages()
     throttle = Throttle(deps, access)
     security = SecurityLog(deps.limits, deps.background)
-    hub.observe = security.happened
+
+    def happened(entry: HistoryEntry) -> None:
+        security.happened(entry)
+        series.happened(entry)
+
+    hub.observe = happened
 
     def error_response(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         security.refused(request.scope, error)
@@ -169,39 +236,64 @@ def create_app(deps: Dependencies) -> Gateway:
     app = Gateway(
         [
             *uploads.ROUTES,
+            *resumable_uploads.ROUTES,
+            *check.ROUTES,
+            *archive.ROUTES,
             *photos.ROUTES,
+            *chain.ROUTES,
             *files.ROUTES,
             *jobs.ROUTES,
+            *sessions.ROUTES,
             *queues.ROUTES,
+            *series_route.ROUTES,
+            *ops_jobs.ROUTES,
             *drains.ROUTES,
             *dead_letters.ROUTES,
             *backfill.ROUTES,
             *clients.ROUTES,
+            *breakers.ROUTES,
+            *presence.ROUTES,
+            *audit.ROUTES,
+            *alerts.ROUTES,
+            *settings.ROUTES,
             *read_models.ROUTES,
             *login.ROUTES,
+            *oidc.ROUTES,
             *me.ROUTES,
+            *rebuilds.ROUTES,
             *tokens.ROUTES,
+            *api_keys.ROUTES,
+            *webhooks.ROUTES,
             *sse.ROUTES,
+            *stream_tickets.ROUTES,
             *websocket.ROUTES,
+            asyncapi_route(),
             *pages.ROUTES,
             *health.ROUTES,
             *metrics.ROUTES,
         ],
         dependencies={
+            "connections": Provide(lambda: connections, sync_to_thread=False),
+            "flow": Provide(lambda: flow, sync_to_thread=False),
             "access": Provide(lambda: access, sync_to_thread=False),
             "deps": Provide(lambda: deps, sync_to_thread=False),
             "counting": Provide(lambda: counting, sync_to_thread=False),
+            "series": Provide(lambda: series, sync_to_thread=False),
+            "snapshot": Provide(lambda: snapshot, sync_to_thread=False),
             "checks": Provide(lambda: checks, sync_to_thread=False),
             "gauges": Provide(lambda: gauges, sync_to_thread=False),
             "quotas": Provide(lambda: quotas, sync_to_thread=False),
             "hub": Provide(lambda: hub, sync_to_thread=False),
             "throttle": Provide(lambda: throttle, sync_to_thread=False),
             "security": Provide(lambda: security, sync_to_thread=False),
+            "openings": Provide(lambda: openings, sync_to_thread=False),
+            "resumable": Provide(lambda: resumable, sync_to_thread=False),
             "slots": Provide(lambda: slots, sync_to_thread=False),
             "reader": Provide(provide_reader),
         },
-        guards=[throttle.guard],
+        guards=[throttle.guard, route_scopes.guard],
         before_request=negotiate,
+        before_send=[announcing(deps.limits)],
         middleware=[
             DefineMiddleware(Throttling, throttle=throttle),
             DefineMiddleware(Authentication, access=access),
@@ -214,6 +306,8 @@ def create_app(deps: Dependencies) -> Gateway:
             hub.running,
             counting.running,
             quotas.running,
+            resumable.running,
+            keeper.running,
             throttle.running,
             security.running,
         ],
@@ -223,6 +317,8 @@ def create_app(deps: Dependencies) -> Gateway:
         logging_config=None,
     )
     app.connections = connections
+    app.cors = access.cors
+    app.body_patience_s = deps.limits.body_patience_s
     app.linger_s = deps.limits.linger_s
     app.observe = deps.observe
     app.security = security

@@ -5,21 +5,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from domain.clients.quotas import NO_QUOTA, Quota
-from domain.photo.commands import (
-    BackfillStage,
-    PhotoCommand,
-    RequestProcessing,
-    RetryProcessing,
-    UploadPhoto,
-)
+from domain.photo.commands import CancelJob, DeletePhoto, DiscardFailure, PhotoCommand
 from domain.photo.events import Context
-from domain.pipeline.control import ControlCommand
+from domain.pipeline.control import PROTECTING, ControlCommand
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import Principal, Role
 from gateway.http.problems import Refused, retry_after
 from gateway.http.tracing import trace_id
 from store.errors import Replaced, Unavailable, WrongType
-from store.log.control import ControlLog, Steered
+from store.log.control import ControlLog, ControlState
 from store.log.log import Log
 from store.log.outcome import Outcome, Requirement
 from store.log.position import Position
@@ -27,8 +21,8 @@ from store.log.position import Position
 POSITION_HEADER = "X-Log-Position"
 SOURCE = "gateway"
 
-GIVES_WORK = (UploadPhoto, RequestProcessing, RetryProcessing, BackfillStage)
-"""Commands that are rejected before the log is full."""
+ENDING_WORK = (DeletePhoto, CancelJob, DiscardFailure)
+"""Commands on photos that are accepted while the log is nearly full: each can be done once."""
 
 NOTHING_RECORDED = "The log does not answer. Nothing was recorded."
 NO_ANSWER = "The log does not answer."
@@ -84,16 +78,16 @@ async def execute(
 ) -> Outcome:
     """Execute the command for the request's principal, on a photo of ``client_id``.
 
-    A token that is revoked while its request is in progress changes nothing.
+    Access that ends while its request is in progress changes nothing.
 
     Raises:
-        AuthError: the token has been revoked.
+        AuthError: the token was revoked or has expired, or the session was ended.
         Rejected: the rules or the ``quota`` reject the command.
         Refused: ``log-unavailable``; the command may or may not have been recorded. ``log-full``.
         LogFull: Redis takes no more writes.
     """
-    request.auth.confirm(request.user)
-    if isinstance(command, GIVES_WORK):
+    await request.auth.still(request.user)
+    if not isinstance(command, ENDING_WORK):
         await deps.log_memory.check(deps.log, deps.limits, client_id)
     with naming_the_log(deps.log, MAYBE_RECORDED):
         return await deps.log.execute(
@@ -107,9 +101,11 @@ async def execute(
         )
 
 
-async def steer(request: Asked, deps: Dependencies, command: ControlCommand) -> Steered:
+async def steer(request: Asked, deps: Dependencies, command: ControlCommand) -> ControlState:
     """Execute a control command for the request's principal; raises as ``execute``."""
-    request.auth.confirm(request.user)
+    await request.auth.still(request.user)
+    if not isinstance(command, PROTECTING):
+        await deps.log_memory.check(deps.log, deps.limits)
     with naming_the_log(deps.log, MAYBE_RECORDED):
         return await ControlLog(deps.log).execute(
             command, context(request), patience_s=deps.limits.append_patience_s

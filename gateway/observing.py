@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from gateway.http.tracing import Trace
+from store.breaker import Breaker
 from store.histogram import Distribution
 from store.log.memory import Memory
 from store.queue.liveness import LogSize
-from store.redis.breaker import Breaker
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,14 +30,18 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
 
     ``queues`` has the number of waiting and running tasks by stage and lane. ``logs``, ``memories``
     and ``lag_ms`` are by partition: the log, the memory of its server, and the age of the oldest
-    event that is not in the read model yet.
+    event that is not in the read model yet. ``dead_letters`` are by stage. ``open_uploads`` are
+    the unfinished resumable uploads of this machine.
     """
 
     queues: Mapping[tuple[str, str], int] = {}
     logs: Mapping[int, LogSize] = {}
     memories: Mapping[int, Memory] = {}
     lag_ms: Mapping[int, int] = {}
+    dead_letters: Mapping[str, int] = {}
     stored_bytes: int | None = None
+    open_uploads: int | None = None
+    open_upload_bytes: int | None = None
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +49,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
     uploads_in_progress: int
     connections: Mapping[str, int]
+    room_readers: Mapping[str, int]
     deliveries: int
     catch_ups: int
     overflows: int

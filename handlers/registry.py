@@ -1,6 +1,6 @@
 """The stages a worker can run.
 
-A new stage is a file in ``handlers.stages``, an entry here, and one in ``domain.pipeline.stages``.
+``ops/guides/extending.md`` tells how to add one.
 """
 
 from collections.abc import Callable

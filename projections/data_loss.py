@@ -11,7 +11,7 @@ it has checked, what it knew is lost too.
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import anyio
@@ -21,6 +21,7 @@ from domain.photo.events import Context
 from domain.pipeline.control import RaiseAlert
 from domain.pipeline.control_events import MOST_NAMED
 from domain.pipeline.failures import Category
+from domain.sessions.events import CHAIN
 from domain.system_events import OF_NO_PHOTO
 from projections import fold
 from projections.models.history import HistoryEntry
@@ -65,7 +66,7 @@ async def measure(log: Log, upto: Position, latest: Sequence[HistoryEntry]) -> L
         if await fold.in_log(log, entry.position):
             break
         photo_ids.append(entry.photo_id)
-    return Loss(upto=upto, events=len(photo_ids), photo_ids=tuple(sorted(set(photo_ids))))
+    return Loss(upto=upto, events=len(photo_ids), photo_ids=_photos(photo_ids))
 
 
 async def report(log: Log, losses: Sequence[Loss]) -> None:
@@ -138,10 +139,14 @@ async def check(log: Log, unreported: dict[int, list[Loss]], *, source: str) -> 
 
 
 def _of_answers(gone: Sequence[Answer]) -> Loss:
-    photo_ids = {each.photo_id for each in gone} - {OF_NO_PHOTO}
     return Loss(
         upto=gone[-1].position,
         events=len(gone),
-        photo_ids=tuple(sorted(photo_ids)),
+        photo_ids=_photos(each.photo_id for each in gone if each.photo_id != OF_NO_PHOTO),
         since=gone[0].position,
     )
+
+
+def _photos(ids: Iterable[str]) -> tuple[str, ...]:
+    """Return each id once, without those of sessions, which have lost no picture."""
+    return tuple(sorted({each for each in ids if not each.startswith(CHAIN)}))

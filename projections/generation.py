@@ -5,16 +5,19 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from projections.models import (
+    audit,
     checkpoints,
     clients,
     dead_letters,
     history,
+    history_pages,
     jobs,
     photos,
     sessions,
-    thumbnails,
+    timeline,
 )
 from store.log.stream import Recorded
+from store.sqlite import packing
 from store.sqlite.connection import Connection
 
 
@@ -41,16 +44,31 @@ class ReadModel(Protocol):
 
 
 READ_MODELS: tuple[ReadModel, ...] = (
-    *(photos, thumbnails, jobs, sessions, dead_letters, clients, history),
+    *(photos, timeline, jobs, sessions, dead_letters, clients, audit, history),
 )
-"""The read models in the order in which they apply events: thumbnails refer to photos."""
+"""The read models in the order in which they apply events."""
 
 SCHEMA = "\n".join([checkpoints.SCHEMA, *(model.SCHEMA for model in READ_MODELS)])
 
+INDEXES = "\n".join((photos.INDEXES, jobs.INDEXES))
+"""The indexes that queries need and ``apply`` does not: a fold of the whole log makes them last."""
+
 TABLES = tuple(table for model in READ_MODELS for table in model.TABLES)
 
-REVISION = 2
-"""Increase this when an ``apply`` changes its meaning while the tables stay the same."""
+REVISION = 4
+"""Increase this when rows mean something else and their columns do not show it.
 
-FORM = zlib.crc32(f"{REVISION}{SCHEMA}".encode()) & 0x7FFF_FFFF
+They do if an ``apply`` changes, the JSON in a column, or the expression of a generated column.
+"""
+
+
+def _checksum(text: str) -> int:
+    return zlib.crc32(text.encode()) & 0x7FFF_FFFF
+
+
+FORM = _checksum(f"{REVISION}{SCHEMA}{INDEXES}{packing.FORM}")
 """The SQLite ``user_version`` of a generation that this code can continue."""
+
+MEANING = _checksum(f"{REVISION} {history_pages.PAGE} {packing.FORM}")
+"""The SQLite ``application_id`` of generations whose columns mean the same as in this code, if they
+have them; see ``projections.other_versions``."""

@@ -3,10 +3,12 @@
 | what it finds | what it does |
 |---|---|
 | no read model; one that is damaged, or belongs to another log or version | rebuilds it |
+| one of another version with the same tables | makes its indexes, and continues with it |
 | a reader has reported damage | checks the file, and rebuilds it if it is damaged |
 | a file beside it, the WAL or its index, is missing or replaced | rebuilds it |
 | the log no longer has the last event of a partition | folds that partition again |
 | a rebuild has replaced the live generation | continues with the new one |
+| an operator has requested a rebuild | begins it, and follows the log meanwhile |
 | Redis does not answer, the disk is full | waits and retries without end |
 
 Readers use the old generation until a new one has caught up.
@@ -24,12 +26,15 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from projections import fold
+from domain.pipeline.rebuilds import RebuildRequested
+from projections import fold, other_versions
 from projections.data_loss import LOOKED_BACK, Loss, measure, report
 from projections.models import checkpoints, history
 from projections.models.history import HistoryEntry
+from projections.pace import Pace
 from projections.rebuild import rebuild, sweep
 from projections.refold import refold
+from projections.requested import Objection, no_objection, rebuild_as_requested
 from store.background import Background
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log.doorbell import ring
@@ -50,12 +55,6 @@ logger = logging.getLogger("photolog.projector")
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
-GATHER_S = 0.05
-"""How long events gather into one commit while many come."""
-
-AT_ONCE = 16
-"""Commits that are made without delay before events gather: as many as one photo needs."""
-
 MISSING = "a file of the read model is missing"
 
 
@@ -71,6 +70,7 @@ class Projector:
     """The only projector of a folder of generations; any number of processes may read them.
 
     ``observe`` is called for every commit to the live generation, not for those of a rebuild.
+    ``objection`` says whether a rebuild that an operator has requested may begin.
     """
 
     def __init__(
@@ -79,8 +79,11 @@ class Projector:
         generations: Generations,
         observe: Callable[[Committed], None] = ignore,
         background: Background | None = None,
+        objection: Objection = no_objection,
     ) -> None:
         self._log = log
+        self._objection = objection
+        self._requested = anyio.Event()
         self._background = background or Background()
         self._observe = observe
         self._generations = generations
@@ -94,10 +97,23 @@ class Projector:
         Raises:
             Exception: an unexpected error that keeps recurring.
         """
-        await self._background.keep("projector", self._run)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(
+                    self._background.keep, "requested rebuilds", self._rebuild_when_requested
+                )
+                await self._background.keep("projector", self._run)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _rebuild_when_requested(self) -> None:
+        while True:
+            await self._requested.wait()
+            self._requested = anyio.Event()
+            await rebuild_as_requested(self._log, self._generations, self._objection)
 
     async def _run(self) -> None:
-        await sweep(self._generations)
+        await sweep(self._log, self._generations)
         while True:
             try:
                 await self._on_live(self._follow)
@@ -155,7 +171,7 @@ class Projector:
 
     async def _follow_partition(self, live: "_Live", partition: int) -> None:
         outage = _outage(f"partition {partition} of the projector")
-        pace = _Pace()
+        pace = Pace()
         while True:
             try:
                 owner = self._log.owner(partition)
@@ -244,6 +260,8 @@ class Projector:
         await live.commit(recorded)
         if not recorded:
             return position
+        if any(isinstance(each.event.data, RebuildRequested) for each in recorded):
+            self._requested.set()
         seconds = time.perf_counter() - began
         self._observe(Committed(recorded=recorded, began_ns=began_ns, seconds=seconds))
         with suppress(Unavailable):  # readers also poll
@@ -287,6 +305,7 @@ class _Live:
         db = None
         try:
             db = open_writer(path)
+            other_versions.adopt(db)
             reason = fold.mismatch(db, log_id)
             if reason is None:
                 return cls(generations, path, db, log_id)
@@ -361,21 +380,6 @@ class _Live:
                 return await to_thread.run_sync(function, *args)
             except Corrupt as error:
                 raise _Unusable(str(error)) from error
-
-
-class _Pace:
-    """Pace the commits of one partition: a few without delay, many at one each ``GATHER_S``.
-
-    Each commit wakes the gateways and everyone who watches, which is the main cost of many commits.
-    """
-
-    def __init__(self) -> None:
-        self._due = 0.0
-
-    def pause_s(self, now: float) -> float:
-        """Return how long to wait after a commit at ``now`` before the next one."""
-        self._due = max(self._due, now - AT_ONCE * GATHER_S) + GATHER_S
-        return max(0.0, self._due - now)
 
 
 def _outage(who: str) -> Outage:

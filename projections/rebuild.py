@@ -11,6 +11,7 @@ byte.
 
 import logging
 import time
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -19,7 +20,8 @@ import msgspec
 from anyio import to_thread
 
 from projections import fold, verify
-from projections.fold import Progress
+from projections.fold import Progress, Tally
+from projections.generation import FORM
 from projections.models import checkpoints, history
 from projections.verify import VerifyReport
 from store.errors import Corrupt, Missing, StoreError, Unavailable
@@ -28,6 +30,8 @@ from store.log.position import Position
 from store.sqlite.connection import Connection, open_reader, open_writer
 from store.sqlite.generations import Generations, remove
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 logger = logging.getLogger("photolog.projector")
 
 
@@ -35,7 +39,9 @@ class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
     """``generation`` is the name of the new file; ``comparison`` compares it with the old one.
 
     ``kept`` is the path of the old generation, None if it was not kept. ``evidence`` says what the
-    old one has that the new one lacks, None if it was kept on request.
+    old one has that the new one lacks, None if it was kept on request. ``resumed_at`` is how many
+    events an interrupted rebuild had folded. ``previous`` is the name of the old one if it can be
+    made live again.
     """
 
     generation: str
@@ -44,6 +50,8 @@ class RebuildReport(msgspec.Struct, frozen=True, kw_only=True):
     comparison: VerifyReport | None
     kept: str | None
     evidence: str | None = None
+    resumed_at: int = 0
+    previous: str | None = None
 
     def __str__(self) -> str:
         """Return where the old generation is kept, and why; empty if it is not kept."""
@@ -60,11 +68,17 @@ async def rebuild(
     *,
     compare: bool = False,
     keep: bool = False,
+    tally: Tally | None = None,
 ) -> RebuildReport:
     """Build a new live generation from the whole log, independent of the old one.
 
-    With ``compare``, the report lists the differences, if the old one can be read. With ``keep``,
-    the old one is kept in any case.
+    One that is interrupted or killed leaves its half-built generation, with which the next one of
+    the same version continues. The old generation stays as the previous one, for ``roll_back``, if
+    it could be continued.
+
+    With ``compare``, the report lists the differences, if the old one can be read and is not behind
+    a half-built one. With ``keep``, the old one is kept in any case. ``tally`` counts along if
+    there is ``progress``.
 
     Raises:
         Unavailable: Redis does not answer or has another log now, or another rebuild was faster.
@@ -76,21 +90,24 @@ async def rebuild(
     await log.confirm()
     for partition in range(log.partitions):
         await log.confirm(partition)
-    await sweep(generations)
-    with generations.building() as path:
+    await sweep(log, generations)
+    with generations.building(_form(log)) as path:
         try:
-            db = await to_thread.run_sync(fold.create, path, log.log_id)
+            db, resumed_at = await _begin(log, path)
             try:
-                comparison = await _comparison(log, generations, db, progress) if compare else None
-                await fold.catch_up(log, db, progress=progress)
+                comparison = None
+                if compare:
+                    comparison = await _comparison(log, generations, db, progress, tally)
+                await fold.catch_up(log, db, progress=progress, tally=tally)
                 await to_thread.run_sync(fold.finish, db)
                 await fold.catch_up(log, db)
                 async with live_held(log, generations) as positions:
                     await fold.catch_up(log, db, upto=positions)
                     replaced = generations.current()
-                    kept = _switch(generations, path)
+                    retain = await to_thread.run_sync(_can_return, log, generations)
+                    kept = _switch(generations, path, retain=retain)
                 if replaced is not None and kept is None:
-                    _log_removal(generations, replaced)
+                    _log_removal(generations, replaced, retained=retain)
                 evidence = None
                 if kept is not None and not keep:
                     evidence = await to_thread.run_sync(_evidence_in, kept, path)
@@ -100,7 +117,7 @@ async def rebuild(
                 events = await to_thread.run_sync(history.count, db)
             finally:
                 db.close()
-        except BaseException:
+        except Exception:
             if generations.current() != path:
                 remove(path)
             raise
@@ -113,13 +130,59 @@ async def rebuild(
         comparison=comparison,
         kept=None if kept is None else str(kept),
         evidence=evidence,
+        resumed_at=resumed_at,
+        previous=replaced.name if replaced is not None and retain else None,
     )
 
 
-async def sweep(generations: Generations) -> None:
-    """Remove incomplete generations of killed rebuilds; never one that is being built."""
+def _form(log: Log) -> str:
+    """Return what a half-built generation must have in common with a rebuild that continues it.
+
+    Its pages are not synchronized with the disk, so it does not outlive a crash of the machine.
+    """
+    boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else uuid.uuid4().hex
+    return f"{FORM} {log.log_id} {boot}"
+
+
+async def _begin(log: Log, path: Path) -> tuple[Connection, int]:
+    """Open a half-built generation, or create one; return how many events it has already."""
+    if await to_thread.run_sync(path.exists):
+        db = await to_thread.run_sync(fold.continue_bare, path, log.log_id)
+        if db is not None:
+            if await _is_of_log(log, db):
+                events = await to_thread.run_sync(history.count, db)
+                logger.info("continuing generation %s, which has %d events", path.name, events)
+                return db, events
+            db.close()
+        remove(path)
+    return await to_thread.run_sync(fold.create_bare, path, log.log_id), 0
+
+
+async def _is_of_log(log: Log, db: Connection) -> bool:
+    """Return whether the log has the last event of each partition that is folded."""
+    positions = await to_thread.run_sync(checkpoints.get_all, db, log.partitions)
+    return all([await fold.in_log(log, position) for position in positions.values()])
+
+
+def _can_return(log: Log, generations: Generations) -> bool:
+    """Return whether this code could continue the live generation, so it is worth retaining."""
+    path = generations.current()
+    if path is None or generations.is_doubted(path):
+        return False
     try:
-        swept = await to_thread.run_sync(generations.sweep)
+        with closing(open_reader(path)) as db:
+            return fold.mismatch(db, log.log_id) is None
+    except (Corrupt, Unavailable):
+        return False
+
+
+async def sweep(log: Log, generations: Generations) -> None:
+    """Remove incomplete generations of killed rebuilds, except one that a rebuild can continue.
+
+    Never remove one that is being built.
+    """
+    try:
+        swept = await to_thread.run_sync(generations.sweep, _form(log))
     except StoreError as error:
         logger.warning("incomplete generations cannot be removed: %s", error)
         return
@@ -130,10 +193,14 @@ async def sweep(generations: Generations) -> None:
 
 
 async def _comparison(
-    log: Log, generations: Generations, db: Connection, progress: Progress | None
+    log: Log,
+    generations: Generations,
+    db: Connection,
+    progress: Progress | None,
+    tally: Tally | None,
 ) -> VerifyReport | None:
     try:
-        return await verify.compare(log, verify.live_generation(generations), db, progress)
+        return await verify.compare(log, verify.live_generation(generations), db, progress, tally)
     except (Missing, Corrupt) as error:
         logger.warning("the old generation cannot be compared: %s", error)
         return None
@@ -162,10 +229,10 @@ def _hold(stack: ExitStack, path: Path, log: Log) -> dict[int, Position] | None:
     return None if fold.mismatch(live, log.log_id) else checkpoints.get_all(live, log.partitions)
 
 
-def _switch(generations: Generations, path: Path) -> Path | None:
+def _switch(generations: Generations, path: Path, *, retain: bool) -> Path | None:
     if not path.exists():
         raise Unavailable("another rebuild has replaced the live generation meanwhile")
-    return generations.switch(path)
+    return generations.switch(path, retain=retain)
 
 
 def _evidence_in(kept: Path, live: Path) -> str | None:
@@ -180,9 +247,12 @@ def _evidence_in(kept: Path, live: Path) -> str | None:
     return f"its event {event} is missing from the log, or differs there"
 
 
-def _log_removal(generations: Generations, replaced: Path) -> None:
+def _log_removal(generations: Generations, replaced: Path, *, retained: bool) -> None:
     kept = generations.kept()
     logger.error(
-        "the old generation %s was removed, because %d are kept already: %s",
-        *(replaced.name, len(kept), ", ".join(str(path) for path in kept)),
+        "the old generation %s %s, because %d are kept already: %s",
+        replaced.name,
+        "stays only until the next rebuild" if retained else "was removed",
+        len(kept),
+        ", ".join(str(path) for path in kept),
     )

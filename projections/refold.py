@@ -20,11 +20,12 @@ from anyio import to_thread
 
 from projections import fold
 from projections.generation import READ_MODELS
-from projections.models import clients
+from projections.models import clients, history
 from store.errors import Corrupt, Unavailable
+from store.log import codec
 from store.log.log import Log
 from store.log.position import Position
-from store.sqlite.connection import Connection, Value
+from store.sqlite.connection import Connection, Row, Value
 from store.sqlite.generations import Generations, remove
 
 T = TypeVar("T")
@@ -32,23 +33,12 @@ Ts = TypeVarTuple("Ts")
 
 logger = logging.getLogger("photolog.projector")
 
-NAMES = """
+DIFFERENCE = """
 CREATE TABLE photo_ids (id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE job_ids (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE client_ids (id TEXT PRIMARY KEY) WITHOUT ROWID;
-INSERT INTO photo_ids
-  SELECT photo_id FROM live.history WHERE partition = :partition AND photo_id <> ''
-  UNION SELECT photo_id FROM main.history WHERE photo_id <> '';
-INSERT INTO client_ids
-  SELECT client_id FROM live.history WHERE partition = :partition AND client_id <> ''
-  UNION SELECT client_id FROM main.history WHERE client_id <> '';
-INSERT OR IGNORE INTO job_ids
-  SELECT job_id FROM (
-    SELECT CAST(body AS TEXT) ->> '$.data.jobId' AS job_id FROM live.history
-    WHERE partition = :partition
-  ) WHERE job_id IS NOT NULL;
+CREATE TABLE lost_events (partition INTEGER, ms INTEGER, seq INTEGER, body BLOB);
 """
-"""The photos, jobs and clients of all events of the partition, in either fold."""
+"""The photos and clients of the events that only one fold has, and those of the live one."""
 
 REPLACE_CHECKPOINT = """
 DELETE FROM live.checkpoints WHERE partition = :partition;
@@ -87,7 +77,7 @@ async def refold(log: Log, generations: Generations, live: Live, lost: Position)
     with (
         _scratch(generations) as path,
         _scratch(generations) as evidence,
-        closing(await to_thread.run_sync(fold.create, path, log.log_id)) as db,
+        closing(await to_thread.run_sync(fold.create_bare, path, log.log_id)) as db,
     ):
         position = Position.start(partition)
         for _ in range(2):  # the second time is short
@@ -101,7 +91,7 @@ async def refold(log: Log, generations: Generations, live: Live, lost: Position)
             await live.run(live.check)
             raise
         if events:
-            await to_thread.run_sync(_copy_events, evidence, path, live.path, log.log_id)
+            await to_thread.run_sync(_copy_events, evidence, path, log.log_id)
         keep = _Evidence(generations, evidence, lost) if events else None
         began_swap = time.monotonic()
         await live.run(_swap, db, live, lost, keep)
@@ -149,11 +139,11 @@ def _compare(db: Connection, live: Path, partition: int) -> int:
 
     Return how many events of the live generation are missing from ``db`` or differ there.
     """
-    db.execute("PRAGMA foreign_keys = OFF")  # replacing a photo must keep its thumbnails
     db.execute("ATTACH DATABASE ? AS live", (str(live),))
     values: dict[str, Value] = {"partition": partition}
     with db.transaction(write=False):
-        db.execute(NAMES, values)
+        db.execute(DIFFERENCE)
+        db.execute_many("INSERT INTO lost_events VALUES (?, ?, ?, ?)", _lost(db, partition))
         for table, condition in _conditions().items():
             key, others = _columns(db, table)
             same = " AND ".join(
@@ -171,19 +161,31 @@ def _compare(db: Connection, live: Path, partition: int) -> int:
                 f"CREATE TABLE new_{table} AS SELECT {listed} FROM main.{table} AS fresh "  # noqa: S608
                 f"WHERE NOT EXISTS (SELECT 1 FROM live.{table} AS old WHERE {same})"
             )
-        return db.execute("SELECT count(*) FROM old_history")[0][0]
+        return db.execute("SELECT count(*) FROM lost_events")[0][0]
 
 
-def _copy_events(evidence: Path, fresh: Path, live: Path, log_id: str) -> None:
+def _lost(db: Connection, partition: int) -> Generator[Row]:
+    """Yield the events that are to be removed; note the photos and clients of all that differ."""
+    photo_ids: set[str] = set()
+    client_ids: set[str] = set()
+    for old, fresh in history.differing(db, partition, "live", "main"):
+        for stored in (old, fresh):
+            if stored is not None:
+                event = codec.decode_event(stored.body)
+                photo_ids.add(event.data.photo_id)
+                client_ids.add(event.metadata.client_id)
+        if old is not None:
+            yield partition, *old
+    for table, ids in (("photo_ids", photo_ids), ("client_ids", client_ids)):
+        db.execute_many(f"INSERT INTO {table} VALUES (?)", [(id_,) for id_ in ids - {""}])  # noqa: S608
+
+
+def _copy_events(evidence: Path, fresh: Path, log_id: str) -> None:
     """Write the events that only the live generation has to a separate, durable file."""
     with closing(fold.create(evidence, log_id)) as db:
-        db.execute("ATTACH DATABASE ? AS live", (str(live),))
         db.execute("ATTACH DATABASE ? AS fresh", (str(fresh),))
-        db.execute(
-            "INSERT INTO main.history SELECT * FROM live.history "
-            "WHERE (partition, ms, seq) IN (SELECT * FROM fresh.old_history)"
-        )
-        db.execute("DETACH DATABASE live; DETACH DATABASE fresh")
+        db.execute("INSERT INTO history SELECT * FROM fresh.lost_events")
+        db.execute("DETACH DATABASE fresh")
         fold.finish(db)
 
 
@@ -198,12 +200,14 @@ def _swap(db: Connection, live: Live, lost: Position, evidence: _Evidence | None
         if evidence is not None:
             evidence.keep()
         for table in _conditions():
-            listed = ", ".join(_columns(db, table)[0])
+            key, others = _columns(db, table)
+            listed, all_of_them = ", ".join(key), ", ".join(key + others)
             db.execute(
                 f"DELETE FROM live.{table} WHERE ({listed}) IN (SELECT * FROM old_{table})"  # noqa: S608
             )
             db.execute(
-                f"INSERT INTO live.{table} SELECT * FROM main.{table} "  # noqa: S608
+                f"INSERT INTO live.{table} ({all_of_them}) "  # noqa: S608
+                f"SELECT {all_of_them} FROM main.{table} "
                 f"WHERE ({listed}) IN (SELECT * FROM new_{table})"
             )
         clients.replace_counts(db, lost.partition)
@@ -215,6 +219,6 @@ def _conditions() -> dict[str, str]:
 
 
 def _columns(db: Connection, table: str) -> tuple[list[str], list[str]]:
-    """Return the names of the columns in the primary key, and those of the others."""
+    """Return the names of the columns in the primary key, and of the others that are stored."""
     columns = db.execute(f"PRAGMA main.table_info({table})")
     return [c[1] for c in columns if c[5]], [c[1] for c in columns if not c[5]]

@@ -11,7 +11,7 @@ import msgspec
 from anyio import to_thread
 
 from projections import fold
-from projections.fold import Progress
+from projections.fold import Progress, Tally
 from projections.generation import TABLES
 from projections.models import checkpoints
 from store.errors import Corrupt, Missing
@@ -71,7 +71,9 @@ async def verify(
     """
     live = live_generation(generations)
     with tempfile.TemporaryDirectory(dir=generations.folder, prefix="verify-") as scratch:
-        fresh = await to_thread.run_sync(fold.create, Path(scratch) / "fresh.sqlite", log.log_id)
+        fresh = await to_thread.run_sync(
+            fold.create_bare, Path(scratch) / "fresh.sqlite", log.log_id
+        )
         try:
             return await compare(log, live, fresh, progress)
         finally:
@@ -87,11 +89,18 @@ def live_generation(generations: Generations) -> Path:
 
 
 async def compare(
-    log: Log, live_path: Path, fresh: Connection, progress: Progress | None = None
+    log: Log,
+    live_path: Path,
+    fresh: Connection,
+    progress: Progress | None = None,
+    tally: Tally | None = None,
 ) -> VerifyReport:
-    """Fold the log into the empty file ``fresh``, up to the live checkpoints, and compare both.
+    """Fold the log into the file ``fresh``, up to the live checkpoints, and compare both.
 
     The live generation may advance meanwhile; a snapshot from the beginning is compared.
+
+    Raises:
+        Missing: ``fresh`` is ahead of the live generation already.
     """
     live = open_reader(live_path)
     try:
@@ -100,7 +109,12 @@ async def compare(
             if reason is not None:
                 raise Corrupt(reason)
             positions = checkpoints.get_all(live, log.partitions)
-            await fold.catch_up(log, fresh, upto=positions, progress=progress)
+            if any(
+                position > positions[partition]
+                for partition, position in checkpoints.get_all(fresh, log.partitions).items()
+            ):
+                raise Missing("the live generation is behind the fold that it is compared with")
+            await fold.catch_up(log, fresh, upto=positions, progress=progress, tally=tally)
             return VerifyReport(
                 positions=tuple(positions.values()),
                 tables=await to_thread.run_sync(_tables, live, fresh),

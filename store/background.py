@@ -76,7 +76,7 @@ class Background:
                 in_a_row += 1
                 self._note(name, error)
                 if in_a_row > restarts:
-                    logger.exception("%s failed %d times in a row: giving up", label, in_a_row)
+                    logger.exception("%s: giving up; failures in a row: %d", label, in_a_row)
                     self._give_up(error)
                     raise
                 logger.exception("%s failed, restarting it in %.1f s", label, pause_s)

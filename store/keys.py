@@ -22,12 +22,32 @@ class Keys:
         self.prefix = prefix
         self.meta = f"{prefix}:meta"
         self.projected = f"{prefix}:projected"
+        self._starts: dict[int, str] = {}
 
     def _in(self, partition: int, rest: str) -> str:
-        return f"{self.prefix}:{{{partition:02d}}}:{rest}"
+        start = self._starts.get(partition)
+        if start is None:
+            start = self._starts[partition] = f"{self.prefix}:{{{partition:02d}}}:"
+        return start + rest
 
     def log(self, partition: int) -> str:
         return self._in(partition, "log")
+
+    def trimmed(self, partition: int) -> str:
+        """The position up to which events are in the archive alone."""
+        return self._in(partition, "trimmed")
+
+    def evicted(self, partition: int) -> str:
+        """The position up to which the states of photos at rest were removed."""
+        return self._in(partition, "evicted")
+
+    def archiving(self, partition: int) -> str:
+        """The archiver that works on the partition."""
+        return self._in(partition, "archiving")
+
+    def unarchived(self, partition: int) -> str:
+        """What keeps the partition from being archived; see ``store.archive.reports``."""
+        return self._in(partition, "unarchived")
 
     def identity(self, partition: int) -> str:
         """The id of the log that the partition belongs to."""
@@ -75,6 +95,18 @@ class Keys:
         """The version of the controls that each worker follows, scored by its last report."""
         return self._in(partition, "following")
 
+    def losses(self, partition: int) -> str:
+        """Notes that tasks may be missing; see ``store.queue.losses``."""
+        return self._in(partition, "losses")
+
+    def stages(self, partition: int) -> str:
+        """The stages that workers run; see ``store.queue.known_stages``."""
+        return self._in(partition, "stages")
+
+    def running(self, partition: int, consumer: str) -> str:
+        """When the tasks that a worker runs began."""
+        return self._in(partition, f"running:{consumer}")
+
     def settled(self, partition: int) -> str:
         """Written only to wait for it."""
         return self._in(partition, "settled")
@@ -87,11 +119,35 @@ class Keys:
         """The rest of a subject's rate limit; see ``store.clients.rate_limits``."""
         return self._in(partition, f"allowance:{policy}:{subject}")
 
+    def key_use(self, partition: int, key_id: str) -> str:
+        """When an API key was last used; see ``store.clients.key_uses``."""
+        return self._in(partition, f"uses:{key_id}")
+
+    def sign_out(self, partition: int, digest: str) -> str:
+        """A sign-out at an OpenID provider; see ``store.clients.sign_outs``."""
+        return self._in(partition, f"sign-out:{digest}")
+
+    def webhooks(self, partition: int) -> str:
+        """The role that delivers, and its report; see ``store.webhooks.lease``."""
+        return self._in(partition, "webhooks")
+
+    def webhook(self, partition: int, webhook_id: str) -> str:
+        """How far a webhook has got; see ``store.webhooks.progress``."""
+        return self._in(partition, f"webhook:{webhook_id}")
+
+    def deliveries(self, partition: int, webhook_id: str) -> str:
+        """The last deliveries of a webhook; see ``store.webhooks.progress``."""
+        return self._in(partition, f"deliveries:{webhook_id}")
+
     def command(self, partition: int, client_id: str, key: str) -> str:
         return self._in(partition, f"command:{client_id}:{key}")
 
     def sha256(self, partition: int, client_id: str) -> str:
         return self._in(partition, f"sha256:{client_id}")
+
+    def upload_session(self, partition: int, client_id: str, session_id: str) -> str:
+        """The state of a client's upload session."""
+        return self._in(partition, f"upload-session:{client_id}:{session_id}")
 
     def usage(self, partition: int, client_id: str) -> str:
         """The client's usage, which quotas limit."""

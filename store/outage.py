@@ -11,6 +11,9 @@ from store.errors import StoreError
 PAUSE_S = 0.5
 """The usual pause before another try."""
 
+START_S = 10.0
+"""How long the projector of a system that starts may take to create the read model."""
+
 
 class Reminder:
     """Space out log lines about something that lasts: one every ``every_s`` seconds.
@@ -34,8 +37,9 @@ class Reminder:
 class Outage:
     """What one loop goes through from its first failure until it succeeds again.
 
-    ``waits`` is logged with the first error, and again every ``remind_s``; ``continues``, if given,
-    is logged at the end. The pauses of one outage double, beginning with ``first_s``.
+    ``waits`` is logged with the first error after ``patient_s``, and again every ``remind_s``;
+    ``continues``, if given, is logged at the end. The pauses of one outage double, beginning with
+    ``first_s``.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class Outage:
         *,
         first_s: float = PAUSE_S,
         remind_s: float = math.inf,
+        patient_s: float = 0.0,
     ) -> None:
         self._logger = logger
+        self._patient_s = patient_s
         self._waits = waits
         self._continues = continues
         self._first_s = first_s
@@ -64,7 +70,7 @@ class Outage:
         """Note a failure, and log it if it is the first one or a reminder is due."""
         if self._since is None:
             self._since = time.monotonic()
-            self._reminder = Reminder(self._remind_s)
+            self._reminder = Reminder(self._remind_s, first_s=self._patient_s)
         if self._reminder.is_due():
             self._logger.warning("%s: %s", self._waits, error)
 

@@ -1,8 +1,10 @@
 """Fixtures: real servers, one of each per test process, and a separate log for each test."""
 
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -18,7 +20,13 @@ from ops.process.embedded_valkey import valkey_binary
 from store.blobs.s3_server import Server
 from store.log.log import Log
 from store.redis.connection import Client, connect
-from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer, unavailable
+from tests.s3_servers import ACCESS_KEY, SECRET_KEY, MinioServer, S3Server, VersityServer
+from tests.servers import unavailable
+
+# Tests start hundreds of Python processes, and compiling what they import would take more than half
+# of their CPU time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A test never asserts a time: the machine may be busy.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -154,8 +162,18 @@ def home(log: Log, client_id: str = "alice") -> int:
 
 
 @pytest.fixture(scope="session")
+def s3() -> Generator[VersityServer]:
+    """An S3 server, for tests that leave it running."""
+    with (
+        tempfile.TemporaryDirectory(prefix="photolog-") as folder,
+        VersityServer(Path(folder)) as server,
+    ):
+        yield server
+
+
+@pytest.fixture(scope="session")
 def minio() -> Generator[MinioServer]:
-    """MinIO, for tests that leave it running."""
+    """The last MinIO, see ``S3_SERVERS``."""
     with (
         tempfile.TemporaryDirectory(prefix="photolog-") as folder,
         MinioServer(Path(folder)) as server,
@@ -164,9 +182,9 @@ def minio() -> Generator[MinioServer]:
 
 
 @pytest.fixture
-def bucket(minio: MinioServer, prefix: str) -> Server:
+def bucket(s3: S3Server, prefix: str) -> Server:
     """A bucket for one test, not yet created."""
-    return bucket_of(minio.url, prefix)
+    return bucket_of(s3.url, prefix)
 
 
 def bucket_of(endpoint: str, name: str) -> Server:

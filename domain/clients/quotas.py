@@ -68,13 +68,14 @@ class OwnQuota(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 DEFAULTS = OwnQuota()
 
 
-class QuotaChanged(SystemData, frozen=True, kw_only=True):
+class QuotaChanged(SystemData, frozen=True, kw_only=True, omit_defaults=True):
     """An operator has set the client's overrides to ``quota``."""
 
     TYPE: ClassVar[str] = "client.quota.changed"
 
     client_id: str
     quota: OwnQuota
+    reason: str = ""
 
 
 QuotaEvent = QuotaChanged
@@ -85,6 +86,7 @@ class ChangeQuota(msgspec.Struct, frozen=True, kw_only=True):
 
     client_id: str
     quota: OwnQuota
+    reason: str = ""
 
 
 Quotas = dict[str, OwnQuota]
@@ -104,7 +106,7 @@ def decide(command: ChangeQuota, quotas: Quotas) -> tuple[QuotaChanged, ...]:
             f"{MOST_CLIENTS:,} clients already have their own quota, which is the maximum.",
             advice="Reset the quota of a client that no longer needs it, or change the defaults.",
         )
-    return (QuotaChanged(client_id=command.client_id, quota=command.quota),)
+    return (QuotaChanged(client_id=command.client_id, quota=command.quota, reason=command.reason),)
 
 
 def evolve(quotas: Quotas, event: QuotaChanged) -> Quotas:

@@ -4,11 +4,12 @@ A revocation covers one token, all tokens of one client, or all tokens. The last
 issued up to a given moment, so that new tokens can be issued afterwards. A revocation is permanent.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import msgspec
 
+from domain.moments import iso
 from domain.rejections import InvalidRevocation, TooManyRevocations
 from domain.system_events import SystemData
 
@@ -69,9 +70,9 @@ class Revocations(msgspec.Struct, frozen=True, kw_only=True):
             return "This token has been revoked."
         client = self.clients.get(client_id)
         if client is not None and issued <= client.timestamp():
-            return f"All tokens of {client_id} issued up to {_iso(client)} have been revoked."
+            return f"All tokens of {client_id} issued up to {iso(client)} have been revoked."
         if self.everyone is not None and issued <= self.everyone.timestamp():
-            return f"All tokens issued up to {_iso(self.everyone)} have been revoked."
+            return f"All tokens issued up to {iso(self.everyone)} have been revoked."
         return None
 
 
@@ -100,7 +101,7 @@ def revoke(command: RevokeAccess, revocations: Revocations) -> tuple[AccessRevok
     if command.before is not None and command.before > command.now + CLOCK_LEEWAY:
         # Shown as given: some times of other zones cannot be expressed in UTC.
         raise InvalidRevocation(f"{command.before.isoformat()} is in the future.")
-    before = datetime.fromisoformat(_iso(min(command.before or command.now, command.now)))
+    before = datetime.fromisoformat(iso(min(command.before or command.now, command.now)))
     if _covered(before, revocations.everyone):
         return ()
     if client_id is not None:
@@ -108,7 +109,7 @@ def revoke(command: RevokeAccess, revocations: Revocations) -> tuple[AccessRevok
             return ()
         if client_id not in revocations.clients:
             _check_count(revocations.clients, "clients")
-    return (AccessRevoked(client_id=client_id, before=_iso(before), reason=command.reason),)
+    return (AccessRevoked(client_id=client_id, before=iso(before), reason=command.reason),)
 
 
 def after_revocation(revocations: Revocations, event: AccessRevoked, at: datetime) -> Revocations:
@@ -163,7 +164,3 @@ def _check_count(kept: dict[str, datetime], what: str) -> None:
             f"{MOST_TOKENS:,} {what} are already revoked individually, which is the maximum.",
             advice="Revoke all tokens issued before a time instead.",
         )
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -49,12 +49,15 @@ class RetryProcessing(Command, frozen=True, kw_only=True):
     """Continue a failed job as job ``job_id``, without the stages that are done.
 
     ``unless_discarded`` is for photos that were selected rather than named: someone may have
-    discarded one of their failures in the meantime.
+    discarded one of their failures in the meantime. With ``failed_job`` nothing but this job is
+    retried.
     """
 
     job_id: str
+    failed_job: str | None = None
     priority: int | None = None
     unless_discarded: bool = False
+    reason: str | None = None
 
 
 class BackfillStage(Command, frozen=True, kw_only=True):
@@ -66,6 +69,29 @@ class BackfillStage(Command, frozen=True, kw_only=True):
     job_id: str
     stage: str
     original_filename: str | None = None
+    reason: str | None = None
+
+
+class PrioritizeJob(Command, frozen=True, kw_only=True):
+    """Give the job another priority, for what waits and what follows, while it has not ended."""
+
+    job_id: str
+    priority: int
+    reason: str | None = None
+
+
+class HurryJob(Command, frozen=True, kw_only=True):
+    """Let the delayed retries of the job be due at once, while it has not ended."""
+
+    job_id: str
+    reason: str | None = None
+
+
+class CancelJob(Command, frozen=True, kw_only=True):
+    """End the job before its next attempt, for ``reason``; it can be retried later."""
+
+    job_id: str
+    reason: str
 
 
 class DiscardFailure(Command, frozen=True, kw_only=True):
@@ -138,6 +164,9 @@ PhotoCommand = (
     | RequestProcessing
     | RetryProcessing
     | BackfillStage
+    | PrioritizeJob
+    | HurryJob
+    | CancelJob
     | DiscardFailure
     | StartProcessing
     | RecordStageCompleted

@@ -5,20 +5,31 @@ Every function here returns those events; the empty tuple means "already so".
 
 from typing import assert_never
 
+from msgspec import UNSET
+
 from domain.photo import commands as c
 from domain.photo import events as e
 from domain.photo import holdings
 from domain.photo.state import Photo, is_current
+from domain.pipeline.failures import Category
+from domain.pipeline.job_stages import (
+    JobStages,
+    ancestors,
+    children,
+    ready,
+    stages_to_record,
+)
 from domain.pipeline.stages import (
     BACKFILL,
     LEAST_PRIORITY,
-    ancestors,
+    ROOT,
+    TREE,
     check,
     check_priority,
     check_stage,
-    stages_of,
 )
 from domain.rejections import (
+    JobEnded,
     JobFailed,
     JobRunning,
     NothingFailed,
@@ -27,6 +38,9 @@ from domain.rejections import (
     PhotoNotFound,
     TooManySuperseded,
 )
+
+CANCELLED = "cancelled"
+"""The code of jobs that an operator has cancelled."""
 
 SUPERSEDED_MAX = 200
 """The most superseded renditions of one photo, since they are part of its state. At this number
@@ -55,6 +69,12 @@ def decide(  # noqa: C901 # one case a command
             return _retry(command, photo)
         case c.BackfillStage():
             return _backfill(command, photo)
+        case c.PrioritizeJob():
+            return _prioritize(command, photo)
+        case c.HurryJob():
+            return _hurry(command, photo)
+        case c.CancelJob():
+            return _cancel(command, photo)
         case c.DiscardFailure():
             return _discard(command, photo)
         case c.StartProcessing():
@@ -96,19 +116,26 @@ def _upload(command: c.UploadPhoto, photo: Photo | None) -> tuple[e.PhotoEvent, 
             pipeline=command.pipeline,
             priority=command.priority,
             last_modified_ms=command.last_modified_ms,
+            stages=stages_to_record(command.pipeline),
         ),
     )
 
 
 def _request(command: c.RequestProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
     check(command.pipeline, command.priority)
-    return _begin(photo, command.job_id, command.pipeline, command.priority)
+    stages = stages_to_record(command.pipeline)
+    return _begin(photo, command.job_id, command.pipeline, command.priority, stages)
 
 
 def _retry(command: c.RetryProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]:
     job = photo.job
     priority = job.priority if command.priority is None else command.priority
     check_priority(priority)
+    if command.failed_job is not None and job.job_id not in (command.failed_job, command.job_id):
+        raise NothingFailed(
+            f"Job {command.failed_job} is not the last job of photo {photo.photo_id}.",
+            advice="Only the last job of a photo can be retried.",
+        )
     if job.ended and not job.failed and job.job_id != command.job_id:
         raise NothingFailed(
             f"The last job of photo {photo.photo_id} did not fail.",
@@ -119,7 +146,12 @@ def _retry(command: c.RetryProcessing, photo: Photo) -> tuple[e.PhotoEvent, ...]
             f"The failure of photo {photo.photo_id} was discarded.",
             advice="To retry it anyway, name the photo by its id.",
         )
-    return _begin(photo, command.job_id, job.pipeline, priority, done=job.done)
+    # The stages of the failed job: this version may not know all of them.
+    return _begin(
+        *(photo, command.job_id, job.pipeline, priority, job.recorded),
+        done=job.done,
+        reason=command.reason,
+    )
 
 
 def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...]:
@@ -133,19 +165,19 @@ def _backfill(command: c.BackfillStage, photo: Photo) -> tuple[e.PhotoEvent, ...
         raise JobFailed(
             f"The last job of photo {photo.photo_id} failed.", advice="Retry or discard it first."
         )
-    done = photo.finished & ancestors(command.stage)
-    if job.discarded and done != ancestors(command.stage):  # what was discarded stays so
+    before = ancestors(TREE, command.stage)
+    done = photo.finished & before
+    if job.discarded and done != before:  # what was discarded stays so
         raise JobFailed(
             f"The job of photo {photo.photo_id} was discarded before {command.stage} could run.",
             advice="Reprocess the photo to run its pipeline again.",
         )
+    pipeline = BACKFILL + command.stage
     return _begin(
-        photo,
-        command.job_id,
-        BACKFILL + command.stage,
-        LEAST_PRIORITY,
+        *(photo, command.job_id, pipeline, LEAST_PRIORITY, stages_to_record(pipeline)),
         done=done,
         filename=command.original_filename if photo.original_filename is None else None,
+        reason=command.reason,
     )
 
 
@@ -154,9 +186,11 @@ def _begin(
     job_id: str,
     pipeline: str,
     priority: int,
+    stages: JobStages | None,
     *,
     done: frozenset[str] = frozenset(),
     filename: str | None = None,
+    reason: str | None = None,
 ) -> tuple[e.PhotoEvent, ...]:
     if photo.deleted:
         raise PhotoIsDeleted(f"Photo {photo.photo_id} was deleted.", advice="Upload it again.")
@@ -179,8 +213,59 @@ def _begin(
             priority=priority,
             done=tuple(sorted(done)),
             original_filename=filename,
+            stages=stages,
+            reason=reason,
         ),
     )
+
+
+def _prioritize(command: c.PrioritizeJob, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    check_priority(command.priority)
+    job = photo.job
+    if not _goes_on(photo, command.job_id):
+        raise JobEnded(
+            f"Job {command.job_id} has ended.", advice="Retry it with another priority instead."
+        )
+    if job.priority == command.priority:
+        return ()
+    return (
+        e.ProcessingPrioritized(
+            photo_id=photo.photo_id,
+            job_id=job.job_id,
+            priority=command.priority,
+            reason=command.reason,
+        ),
+    )
+
+
+def _hurry(command: c.HurryJob, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    if not _goes_on(photo, command.job_id):
+        raise JobEnded(f"Job {command.job_id} has ended.", advice="Retry it instead.")
+    return (
+        e.ProcessingHurried(photo_id=photo.photo_id, job_id=command.job_id, reason=command.reason),
+    )
+
+
+def _goes_on(photo: Photo, job_id: str) -> bool:
+    return not photo.deleted and photo.job.job_id == job_id and not photo.job.ended
+
+
+def _cancel(command: c.CancelJob, photo: Photo) -> tuple[e.PhotoEvent, ...]:
+    job = photo.job
+    if not _goes_on(photo, command.job_id):
+        return ()
+    stage = next(iter(ready(job.stages, job.done)), ROOT)
+    failed = c.RecordStageFailed(
+        photo_id=photo.photo_id,
+        job_id=job.job_id,
+        stage=stage,
+        attempt=job.attempts.get(stage, 0) + 1,
+        category=Category.CONFIGURATION,
+        code=CANCELLED,
+        error=command.reason,
+        begun=False,
+    )
+    return _fail_stage(failed, photo)
 
 
 def _discard(command: c.DiscardFailure, photo: Photo) -> tuple[e.PhotoEvent, ...]:
@@ -229,10 +314,11 @@ def _complete_stage(command: c.RecordStageCompleted, photo: Photo) -> tuple[e.Ph
             duration_ms=command.duration_ms,
             result=command.result,
             renditions=tuple(r for r in command.renditions if r not in thumbnails),
+            starts=UNSET if job.recorded is None else children(job.stages, command.stage),
         )
     )
     events += holdings.supersede(photo.holding, command)
-    if job.done | {command.stage} >= stages_of(job.pipeline):
+    if job.done | {command.stage} >= job.stages.keys():
         events.append(
             e.ProcessingCompleted(photo_id=photo.photo_id, job_id=job.job_id, pipeline=job.pipeline)
         )

@@ -5,23 +5,33 @@ an explicit string, so renaming a class changes no stored byte. A changed meanin
 ``version`` in the metadata and an upcaster.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 
+from domain.clients.api_keys import ApiKeyEvent
 from domain.clients.quotas import QuotaEvent
 from domain.clients.revocations import AccessRevoked
 from domain.photo.results import Rendition
 from domain.pipeline.control_events import PipelineEvent
 from domain.pipeline.failures import Category
+from domain.pipeline.job_stages import JobStages
+from domain.pipeline.rebuilds import RebuildEvent
+from domain.pipeline.recoveries import LogRecovered
+from domain.sessions.events import SessionEvent
+from domain.webhooks.events import WebhookEvent
 
 FIRST_PREV = "0" * 64
 """``prev`` of a photo's first event, which has no predecessor."""
 
 
-class Data(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The base of all events of a photo. Every event names its photo."""
+class Data(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """The base of all events of a photo. Every event names its photo.
+
+    Events are out of the garbage collector's reach, because their parts make no cycles: with many
+    in memory, it would spend a third of the time to read them on looking through them.
+    """
 
     TYPE: ClassVar[str]
     VERSION: ClassVar[str] = "1"
@@ -33,7 +43,8 @@ class PhotoUploaded(Data, frozen=True, kw_only=True, omit_defaults=True):
     """The original is durable under ``key``; job ``job_id`` will process it.
 
     ``last_modified_ms`` is when the client's file was changed, in milliseconds since 1970 (UTC);
-    None if the client did not say.
+    None if the client did not say. ``stages`` are those of the job, as
+    ``domain.pipeline.job_stages`` records them.
     """
 
     TYPE: ClassVar[str] = "photo.uploaded"
@@ -48,12 +59,15 @@ class PhotoUploaded(Data, frozen=True, kw_only=True, omit_defaults=True):
     pipeline: str
     priority: int
     last_modified_ms: int | None = None
+    stages: JobStages | None = None
 
 
 class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):
     """The pipeline is to run again, as job ``job_id``, without the stages that are ``done``.
 
-    ``original_filename`` repeats that of the upload for a photo whose state lacks it.
+    ``original_filename`` repeats that of the upload for a photo whose state lacks it. ``stages``
+    are those of the job, including what is ``done``. ``reason`` is that of the operator who asked
+    for it.
     """
 
     TYPE: ClassVar[str] = "photo.processing.requested"
@@ -63,6 +77,27 @@ class ProcessingRequested(Data, frozen=True, kw_only=True, omit_defaults=True):
     priority: int
     done: tuple[str, ...] = ()
     original_filename: str | None = None
+    stages: JobStages | None = None
+    reason: str | None = None
+
+
+class ProcessingPrioritized(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """An operator has changed the priority of the job: of what waits, and of what follows."""
+
+    TYPE: ClassVar[str] = "photo.processing.prioritized"
+
+    job_id: str
+    priority: int
+    reason: str | None = None
+
+
+class ProcessingHurried(Data, frozen=True, kw_only=True, omit_defaults=True):
+    """An operator has let the delayed retries of the job be due at once."""
+
+    TYPE: ClassVar[str] = "photo.processing.hurried"
+
+    job_id: str
+    reason: str | None = None
 
 
 class ProcessingStarted(Data, frozen=True, kw_only=True):
@@ -87,6 +122,8 @@ class ThumbnailGenerated(Data, frozen=True, kw_only=True):
 class StageCompleted(Data, frozen=True, kw_only=True):
     """A stage succeeded. ``result`` is the stage's own Struct as a plain object.
 
+    ``starts`` names the stages that this one starts, if the job's first event records its stages.
+
     Version 2 added facts to the result of the metadata stage; ``takenAtSource`` is one of them.
     """
 
@@ -101,6 +138,7 @@ class StageCompleted(Data, frozen=True, kw_only=True):
     duration_ms: int
     result: dict[str, Any]
     renditions: tuple[Rendition, ...] = ()
+    starts: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StageFailed(Data, frozen=True, kw_only=True):
@@ -141,7 +179,7 @@ class ProcessingFailed(Data, frozen=True, kw_only=True):
     attempts: int
 
 
-class StoredFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """A file under ``key`` in the blob store; ``file_size`` in bytes."""
 
     key: str
@@ -205,6 +243,8 @@ class PhotoErased(Data, frozen=True, kw_only=True):
 PhotoEvent = (
     PhotoUploaded
     | ProcessingRequested
+    | ProcessingPrioritized
+    | ProcessingHurried
     | ProcessingStarted
     | ThumbnailGenerated
     | StageCompleted
@@ -219,17 +259,28 @@ PhotoEvent = (
     | PhotoErased
 )
 
-AnyEvent = PhotoEvent | PipelineEvent | QuotaEvent | AccessRevoked
+AnyEvent = (
+    PhotoEvent
+    | SessionEvent
+    | PipelineEvent
+    | RebuildEvent
+    | LogRecovered
+    | QuotaEvent
+    | AccessRevoked
+    | ApiKeyEvent
+    | WebhookEvent
+)
 
 EVENT_TYPES: dict[str, type[AnyEvent]] = {cls.TYPE: cls for cls in get_args(AnyEvent)}
 
 
-class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """The actor and cause of an event, and its link to the event before it.
 
     ``prev`` is the SHA-256, in hex, of the stored bytes of the photo's previous event, which makes
     a photo's history a hash chain. ``cause`` is the position of the event that led to this one.
-    The events of the system are chained in the same way, with ``OF_NO_PHOTO`` as their client.
+    The events of a session are chained in the same way, and so are those of the system, with
+    ``OF_NO_PHOTO`` as their client.
     """
 
     source: str
@@ -243,7 +294,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     prev: str
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One entry of the log. ``timestamp`` is when it was decided; positions give the order."""
 
     timestamp: str
@@ -263,8 +314,3 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     trace_id: str
     cause: str | None = None
-
-
-def iso(moment: datetime) -> str:
-    """Return the moment in UTC, to the millisecond, ending in ``Z``."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

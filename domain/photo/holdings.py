@@ -4,7 +4,7 @@ A command adds to the client's usage what its photo counts after the command's e
 counted before.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -49,6 +49,23 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+COUNTED = frozenset(
+    (
+        e.PhotoUploaded,
+        e.ThumbnailGenerated,
+        e.StageCompleted,
+        e.RenditionsSuperseded,
+        e.RenditionsRemoved,
+        e.ProcessingRequested,
+        e.ProcessingCompleted,
+        e.ProcessingFailed,
+        e.PhotoDeleted,
+        e.PhotoErased,
+    )
+)
+"""The events that change a holding."""
+
+
 def fold(holding: Holding | None, data: e.Data) -> Holding | None:
     """Return the holding after an event of its photo; None if the photo was never uploaded."""
     if isinstance(data, e.PhotoUploaded):
@@ -63,33 +80,43 @@ def begin(data: e.PhotoUploaded) -> Holding:
 
 def evolve(holding: Holding, data: e.Data) -> Holding:
     """Return the holding after an event of its photo."""
-    replace = msgspec.structs.replace
-    match data:
-        case e.ThumbnailGenerated():
-            return _add(holding, (data.thumbnail,))
-        case e.StageCompleted():
-            return _add(holding, data.renditions)
-        case e.RenditionsSuperseded():
-            due = {
-                file.key: replace(holding.superseded[file.key], remove_at=data.remove_at)
-                for file in data.files
-                if file.key in holding.superseded
-            }
-            return replace(holding, superseded={**holding.superseded, **due})
-        case e.RenditionsRemoved():
-            gone = {file.key for file in data.files}
-            left = {key: each for key, each in holding.superseded.items() if key not in gone}
-            return replace(holding, superseded=left)
-        case e.ProcessingRequested():
-            return replace(holding, runs=not data.pipeline.startswith(BACKFILL))
-        case e.ProcessingCompleted() | e.ProcessingFailed():
-            return replace(holding, runs=False)
-        case e.PhotoDeleted():
-            return replace(holding, deleted=True)
-        case e.PhotoErased():
-            return replace(holding, erased=True)
-        case _:
-            return holding
+    return evolve_all(holding, (data,))
+
+
+def evolve_all(holding: Holding, events: Iterable[e.Data]) -> Holding:
+    """Return the holding after events of its photo, in order."""
+    keys, sizes = dict(holding.keys), dict(holding.sizes)
+    superseded = dict(holding.superseded)
+    runs, deleted, erased = holding.runs, holding.deleted, holding.erased
+    for data in events:
+        match data:
+            case e.ThumbnailGenerated():
+                _add((data.thumbnail,), keys, sizes, superseded)
+            case e.StageCompleted():
+                _add(data.renditions, keys, sizes, superseded)
+            case e.ProcessingCompleted() | e.ProcessingFailed():
+                runs = False
+            case e.ProcessingRequested():
+                runs = not data.pipeline.startswith(BACKFILL)
+            case e.RenditionsSuperseded():
+                superseded.update(_due(data, superseded))
+            case e.RenditionsRemoved():
+                for file in data.files:
+                    superseded.pop(file.key, None)
+            case e.PhotoDeleted():
+                deleted = True
+            case e.PhotoErased():
+                erased = True
+            case _:
+                pass
+    return Holding(
+        keys=keys,
+        sizes=sizes,
+        superseded=superseded,
+        runs=runs,
+        deleted=deleted,
+        erased=erased,
+    )
 
 
 def replaced(holding: Holding, renditions: Iterable[Rendition]) -> tuple[e.StoredFile, ...]:
@@ -130,20 +157,28 @@ def remove(holding: Holding, photo_id: str, keys: Iterable[str]) -> tuple[e.Rend
     return (e.RenditionsRemoved(photo_id=photo_id, files=files),)
 
 
-def _add(holding: Holding, renditions: tuple[Rendition, ...]) -> Holding:
-    """Make the renditions current, and supersede those that they replace."""
-    if not renditions:
-        return holding
-    before = {
-        file.key: Superseded(file_size=file.file_size) for file in replaced(holding, renditions)
+def _due(
+    data: e.RenditionsSuperseded, superseded: Mapping[str, Superseded]
+) -> dict[str, Superseded]:
+    """Return the superseded renditions that the event names, with the time of their removal."""
+    return {
+        file.key: msgspec.structs.replace(superseded[file.key], remove_at=data.remove_at)
+        for file in data.files
+        if file.key in superseded
     }
-    named = {each.name: each.key for each in renditions}
-    superseded = {**holding.superseded, **before}
-    for key in named.values():  # a file that becomes current again is no longer superseded
-        superseded.pop(key, None)
-    return msgspec.structs.replace(
-        holding,
-        keys={**holding.keys, **named},
-        sizes={**holding.sizes, **{each.name: each.file_size for each in renditions}},
-        superseded=superseded,
-    )
+
+
+def _add(
+    renditions: Iterable[Rendition],
+    keys: dict[str, str],
+    sizes: dict[str, int],
+    superseded: dict[str, Superseded],
+) -> None:
+    """Make the renditions current, and supersede those that they replace."""
+    for each in renditions:
+        before = keys.get(each.name, each.key)
+        if before != each.key:
+            superseded[before] = Superseded(file_size=sizes[each.name])
+        keys[each.name], sizes[each.name] = each.key, each.file_size
+    for each in renditions:  # a file that becomes current again is no longer superseded
+        superseded.pop(each.key, None)

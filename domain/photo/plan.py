@@ -1,43 +1,44 @@
 """Plan the tasks that an event of a photo leads to.
 
-``plan`` needs only the event at hand, so any number of dispatchers can plan in any order. The
-stages that a job has ``done`` always include their ancestors, so the descendants of a stage that
-runs are not done.
+``plan`` needs only the event at hand, so any number of dispatchers can plan in any order, and those
+of all versions plan the same stages: events say which (``domain.pipeline.job_stages``). Only the
+estimates of costs depend on the version. The stages that a job has ``done`` always include their
+ancestors, so the descendants of a stage that runs are not done.
 """
 
 from collections.abc import Collection
 
 import msgspec
+from msgspec import UNSET
 
 from domain.photo import events as e
 from domain.pipeline import costs
-from domain.pipeline.stages import (
-    DEFAULT_PRIORITY,
-    ERASURE,
-    LEAST_PRIORITY,
-    ROOT,
-    Task,
+from domain.pipeline.job_stages import (
+    JobStages,
     children,
+    current_stages,
     descendants,
     ready,
-    stages_of,
+    stages_of_job,
 )
+from domain.pipeline.stages import DEFAULT_PRIORITY, ERASURE, LEAST_PRIORITY, ROOT, Task
 
 
 def plan(event: e.Event, position: str) -> tuple[Task, ...]:
     """Return the tasks that ``event``, read at ``position``, leads to."""
     match event.data:
         case e.PhotoUploaded() as data:
-            after = stages_of(data.pipeline) - {ROOT}
+            after = stages_of_job(data.pipeline, data.stages).keys() - {ROOT}
             cost_ms = costs.validation_ms(data.file_size) + costs.stages_ms(after)
             return (_task(event, position, data.job_id, ROOT, data.priority, cost_ms),)
         case e.ProcessingRequested() as data:
+            stages = stages_of_job(data.pipeline, data.stages)
             return tuple(
                 _task(
                     *(event, position, data.job_id, stage, data.priority),
-                    _cost_ms(data.pipeline, stage, data.done),
+                    _cost_ms(stages, stage, data.done),
                 )
-                for stage in ready(data.pipeline, data.done)
+                for stage in ready(stages, data.done)
             )
         case e.StageCompleted() as data:
             return tuple(
@@ -46,10 +47,10 @@ def plan(event: e.Event, position: str) -> tuple[Task, ...]:
                     cost_ms=costs.pixels_ms(stage, data.result),
                     follows=True,
                 )
-                for stage in children(data.pipeline, data.stage)
+                for stage in started_by(data)
             )
         case e.StageFailed(retry_at=str() as due) as data:
-            cost_ms = _cost_ms(data.pipeline, data.stage)
+            cost_ms = _cost_ms(current_stages(data.pipeline), data.stage)
             task = _task(event, position, data.job_id, data.stage, data.priority, cost_ms)
             return (msgspec.structs.replace(task, attempt=data.attempt + 1, due=due),)
         case e.RenditionsSuperseded(remove_at=str() as due) as data:
@@ -62,9 +63,16 @@ def plan(event: e.Event, position: str) -> tuple[Task, ...]:
             return ()
 
 
-def _cost_ms(pipeline: str, stage: str, done: Collection[str] = ()) -> int:
-    """Estimate the stage and the stages that the pipeline runs after it."""
-    after = descendants(stage) & stages_of(pipeline) - set(done)
+def started_by(data: e.StageCompleted) -> tuple[str, ...]:
+    """Return the stages that the completed one starts."""
+    if data.starts is UNSET:
+        return children(stages_of_job(data.pipeline, None), data.stage)
+    return data.starts
+
+
+def _cost_ms(stages: JobStages, stage: str, done: Collection[str] = ()) -> int:
+    """Estimate the stage and those of ``stages`` that run after it."""
+    after = descendants(stages, stage) - set(done)
     return costs.stages_ms({stage, *after})
 
 

@@ -11,7 +11,7 @@ ORIGINAL = "original"
 """The name of the file that was uploaded, beside the names of its renditions."""
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """The base of all stage results."""
 
 

@@ -10,12 +10,18 @@ import msgspec
 from domain.photo import events as e
 from domain.photo import holdings
 from domain.photo.holdings import Holding
+from domain.pipeline.job_stages import JobStages, stages_of_job
 from domain.pipeline.stages import BACKFILL
+from domain.sessions.events import SessionData
 from domain.system_events import SystemData
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a pipeline over the photo. ``attempts`` is the last failed attempt, by stage."""
+    """One run of a pipeline over the photo.
+
+    ``attempts`` is the last failed attempt, by stage; ``recorded`` are the stages that the job's
+    first event has.
+    """
 
     job_id: str
     pipeline: str
@@ -26,6 +32,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     failed: bool = False
     discarded: bool = False
+    recorded: JobStages | None = None
+
+    @property
+    def stages(self) -> JobStages:
+        """The stages of the job, which all versions agree on."""
+        return stages_of_job(self.pipeline, self.recorded)
 
 
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +79,8 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
 
 JobEvent = (
     e.ProcessingRequested
+    | e.ProcessingPrioritized
+    | e.ProcessingHurried
     | e.ProcessingStarted
     | e.StageCompleted
     | e.StageFailed
@@ -80,11 +94,11 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
     """Return the state after ``event``.
 
     Raises:
-        TypeError: the event concerns the system, not a photo.
+        TypeError: the event concerns the system or a session, not a photo.
         ValueError: the history does not begin with ``photo.uploaded``.
     """
     data = event.data
-    if isinstance(data, SystemData):
+    if isinstance(data, SystemData | SessionData):
         raise TypeError(f"{event.type} concerns no photo")
     if isinstance(data, e.PhotoUploaded):
         return Photo(
@@ -94,7 +108,12 @@ def evolve(photo: Photo | None, event: e.Event) -> Photo:
             sha256=data.sha256,
             file_size=data.file_size,
             mime_type=data.mime_type,
-            job=Job(job_id=data.job_id, pipeline=data.pipeline, priority=data.priority),
+            job=Job(
+                job_id=data.job_id,
+                pipeline=data.pipeline,
+                priority=data.priority,
+                recorded=data.stages,
+            ),
             holding=holdings.begin(data),
             original_filename=data.original_filename,
             last_modified_ms=data.last_modified_ms,
@@ -139,7 +158,12 @@ def _evolve_job(job: Job, data: JobEvent) -> Job:
                 pipeline=data.pipeline,
                 priority=data.priority,
                 done=frozenset(data.done),
+                recorded=data.stages,
             )
+        case e.ProcessingPrioritized():
+            return replace(job, priority=data.priority)
+        case e.ProcessingHurried():
+            return job
         case e.ProcessingStarted():
             return replace(job, started=True)
         case e.StageCompleted():
@@ -162,3 +186,11 @@ def is_current(photo: Photo, job_id: str, stage: str, attempt: int) -> bool:
     if photo.deleted or job.job_id != job_id or job.ended or stage in job.done:
         return False
     return attempt > job.attempts.get(stage, 0)
+
+
+def is_at_rest(photo: Photo) -> bool:
+    """Return whether no task of the photo is left: only a new command changes it."""
+    if photo.deleted:
+        return photo.erased
+    awaited = any(each.remove_at is not None for each in photo.holding.superseded.values())
+    return photo.job.ended and not awaited

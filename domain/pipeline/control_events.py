@@ -42,16 +42,28 @@ class PipelineData(SystemData, frozen=True, kw_only=True):
     stage: str | None
 
 
-class StagePaused(PipelineData, frozen=True, kw_only=True):
-    """Workers begin no more tasks of the stage; running tasks finish."""
+class StagePaused(PipelineData, frozen=True, kw_only=True, omit_defaults=True):
+    """Workers begin no more tasks of the stage; running tasks finish.
+
+    The pause ends by itself at ``until``; without it, it lasts until the stage is resumed.
+    """
 
     TYPE: ClassVar[str] = "pipeline.paused"
 
+    until: str | None = None
+    reason: str = ""
 
-class StageResumed(PipelineData, frozen=True, kw_only=True):
-    """Workers begin tasks of the stage again."""
+
+class StageResumed(PipelineData, frozen=True, kw_only=True, omit_defaults=True):
+    """Workers begin tasks of the stage again.
+
+    If the pause of all stages was ``ended`` by its time, those paused one by one stay so.
+    """
 
     TYPE: ClassVar[str] = "pipeline.resumed"
+
+    ended: bool = False
+    reason: str = ""
 
 
 class StageCancelled(PipelineData, frozen=True, kw_only=True):
@@ -75,12 +87,13 @@ class StageDrained(PipelineData, frozen=True, kw_only=True):
     reason: str
 
 
-class StageLimited(PipelineData, frozen=True, kw_only=True):
+class StageLimited(PipelineData, frozen=True, kw_only=True, omit_defaults=True):
     """``limit`` replaces the limits of the stage; without a stage, those of each worker."""
 
     TYPE: ClassVar[str] = "pipeline.limited"
 
     limit: Limit
+    reason: str = ""
 
 
 class AlertRaised(PipelineData, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,10 +1,8 @@
 """The tree of stages, the pipelines, and the tasks that run a stage.
 
-A pipeline is the part of the tree that a job runs. A new stage is one entry in ``TREE`` and one
-file in ``handlers/stages/``.
+A pipeline is the part of the tree that a job runs. ``ops/guides/extending.md`` tells how to add a
+stage. A job keeps the stages that it began with: ``domain.pipeline.job_stages``.
 """
-
-from collections.abc import Collection
 
 import msgspec
 
@@ -109,39 +107,3 @@ def check_priority(priority: int) -> None:
             f"The priority must be between 1 and 10 (got {given}).",
             advice="1 is the most urgent, 10 the least.",
         )
-
-
-def stages_of(pipeline: str) -> frozenset[str]:
-    """Return the stages of a pipeline; no stages if this version does not know the pipeline."""
-    if pipeline.startswith(BACKFILL):
-        stage = pipeline.removeprefix(BACKFILL)
-        known = stage in TREE
-        return ancestors(stage) | {stage} | descendants(stage) if known else frozenset()
-    return PIPELINES.get(pipeline, frozenset())
-
-
-def ancestors(stage: str) -> frozenset[str]:
-    """Return the stages that must be done before ``stage``."""
-    parent = TREE[stage]
-    return frozenset() if parent is None else ancestors(parent) | {parent}
-
-
-def descendants(stage: str) -> frozenset[str]:
-    """Return the stages that build on ``stage``."""
-    return frozenset(name for name in TREE if stage in ancestors(name))
-
-
-def children(pipeline: str, stage: str) -> tuple[str, ...]:
-    """Return the stages of ``pipeline`` that the completion of ``stage`` starts."""
-    stages = stages_of(pipeline)
-    return tuple(name for name, parent in TREE.items() if parent == stage and name in stages)
-
-
-def ready(pipeline: str, done: Collection[str]) -> tuple[str, ...]:
-    """Return the stages of ``pipeline`` that can run once ``done`` is done, in the tree's order."""
-    stages = stages_of(pipeline)
-    return tuple(
-        stage
-        for stage, parent in TREE.items()
-        if stage in stages and stage not in done and (parent is None or parent in done)
-    )

@@ -1,1 +1,1 @@
-"""Authentication: valid tokens and sessions, their cookies, and the security log."""
+"""Access: valid tokens, sessions and API keys, what routes need, cookies, and the security log."""

@@ -5,6 +5,7 @@
 | ``sign-in-failed`` | a token or cookie that is forged, damaged, expired or revoked |
 | ``access-refused`` | no token; a forbidden role or origin; another client's photo or room |
 | ``revocation`` | a revocation that this gateway has seen |
+| ``signed-in`` | a person who signed in at an OpenID provider, with the name in events |
 | ``privileged-read`` | an operator or auditor who read the data of clients |
 
 Each line has the fields of ``Noted``. For each kind and source, at most ``Limits.security_lines``
@@ -34,7 +35,7 @@ from store.log_context import Subject
 
 logger = logging.getLogger("photolog.security")
 
-Kind = Literal["sign-in-failed", "access-refused", "revocation", "privileged-read"]
+Kind = Literal["sign-in-failed", "access-refused", "revocation", "signed-in", "privileged-read"]
 
 WINDOW_S = 60.0
 LOOK_S = 5.0
@@ -49,7 +50,7 @@ PATH_MAX = 200
 REVOKED = ".revoked"
 """The end of the types of events that revoke a permission."""
 
-_LEVELS: dict[Kind, int] = {"privileged-read": logging.INFO}
+_LEVELS: dict[Kind, int] = {"privileged-read": logging.INFO, "signed-in": logging.INFO}
 _REFUSALS = frozenset({"forbidden", "cross-origin"})
 _OF_CLIENTS = ("/api/photos", "/api/jobs", "/api/sessions", "/api/events", "/api/ops/dead-letters")
 _SAFE = ("GET", "HEAD")
@@ -63,8 +64,9 @@ _IDENTITY_PATH = "/api/login"
 class Noted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The fields of a line; unknown ones are empty and left out.
 
-    ``token`` is the token's id, ``client`` and ``role`` are those of its principal. ``address`` is
-    that of the peer, or of the client that a trusted proxy names.
+    ``token`` is the id of the token, or that of the API key after ``key-``; ``client`` and ``role``
+    are those of its principal. ``address`` is that of the peer, or of the client that a trusted
+    proxy names.
     """
 
     address: str = ""
@@ -134,6 +136,17 @@ class SecurityLog:
         if _principal(scope).role is not Role.CLIENT:
             self._note("privileged-read", scope, path=what)
 
+    def signed_in(self, scope: Any, principal: Principal) -> None:
+        """Note a person who signed in at an OpenID provider."""
+        noted = Noted(
+            address=address_of(scope),
+            client=principal.client_id,
+            role=principal.role.value,
+            token=principal.token_id or "",
+            actor=principal.actor,
+        )
+        self._limited("signed-in", source_of(scope), noted, trace_id(scope))
+
     def happened(self, entry: HistoryEntry) -> None:
         """Note an event that revokes a permission."""
         if not entry.type.endswith(REVOKED):
@@ -142,7 +155,7 @@ class SecurityLog:
         metadata, data = event["metadata"], event["data"]
         noted = Noted(
             actor=metadata["actor"],
-            token=data.get("tokenId") or "",
+            token=data.get("tokenId") or _key_name(data.get("keyId")),
             client=data.get("clientId") or "",
             before=data.get("before") or "",
         )
@@ -209,6 +222,10 @@ _NOBODY = Principal(client_id="")
 def _principal(scope: Any) -> Principal:
     found = scope.get("user")
     return found if isinstance(found, Principal) else _NOBODY
+
+
+def _key_name(key_id: str | None) -> str:
+    return f"key-{key_id}" if key_id else ""
 
 
 def _path(scope: Any) -> str:

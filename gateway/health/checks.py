@@ -6,17 +6,19 @@
 | ``blobs`` | a small blob: write, read, delete | no space; damaged files | it fails |
 | ``sqlite`` | a query; the lag; at times the whole file | late | it fails, or is damaged |
 | ``system_resources`` | memory and load of this machine | either above its setting | |
-| ``worker_pool`` | the workers that reported recently | none; no decoders, or unconfined | |
+| ``worker_pool`` | the workers that report | none; no decoders; unconfined; a stage without | |
 | ``rooms`` | the hub, which follows the history | it failed recently | it is not running |
 | ``background`` | the long-running tasks of all roles | one failed recently | |
 | ``connections`` | open ones, see ``gateway.http.connections`` | only the reserve is left | |
+| ``webhooks`` | their delivery | none delivers; one of the system is behind or disabled | |
+| ``archive`` | what archivers report | a segment is damaged or missing; no space | |
 | ``libraries`` | the C libraries of this installation | one is known to be vulnerable | |
 
 The endpoints need no sign-in, so concurrent requests share each costly probe.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Literal
 
@@ -25,7 +27,7 @@ import msgspec
 
 from domain.pipeline.stages import all_stages
 from gateway.dependencies import Dependencies
-from gateway.health import decoders, host_load
+from gateway.health import archive_check, decoders, host_load, webhook_check
 from gateway.health.blob_check import BlobCheck
 from gateway.health.redis_check import RedisCheck
 from gateway.health.results import Check, FailureLog, reason_for
@@ -37,7 +39,7 @@ from projections.models import checkpoints
 from store.background import STEADY_S
 from store.errors import Corrupt, StoreError, Unavailable
 from store.log.control import ControlLog
-from store.queue import decoder_outages, liveness
+from store.queue import decoder_outages, known_stages, liveness
 from store.queue.drain import inspect_rest
 
 logger = logging.getLogger("photolog.gateway")
@@ -64,7 +66,9 @@ class Checks:
         self._failures = FailureLog()
         self._redis = RedisCheck(deps)
         self._blobs = BlobCheck(deps, self._failures)
-        self._examined = CachedProbe(self._examine_file, deps.limits.integrity_keep_s)
+        self._examined = CachedProbe(
+            self._examine_file, deps.limits.integrity_keep_s, deps.limits.integrity_percent
+        )
         self._flaws = CachedProbe(deps.known_flaws, LIBRARIES_KEPT_S)
 
     async def serving(self) -> dict[str, Check]:
@@ -87,6 +91,8 @@ class Checks:
             rooms=self._rooms,
             background=self._background,
             connections=self._open_connections,
+            webhooks=self._webhooks,
+            archive=self._archive,
             libraries=self._libraries,
         )
 
@@ -176,12 +182,14 @@ class Checks:
             count = await liveness.workers(self._deps.log, within_ms)
             without = await liveness.unconfined(self._deps.log, within_ms)
             stuck = await decoder_outages.reported(self._deps.log, within_ms)
+            unserved = await known_stages.unserved(self._deps.log, all_stages(), within_ms)
         except Unavailable:  # the check of Redis reports it
             return Check(status="degraded", reason="Redis does not answer")
         paused, draining = await self._paused(within_ms)
         free = not liveness.CONFINING.isdisjoint(without)
         reasons = [decoders.in_words(stuck, count)] if stuck else []
         reasons += [NOT_CONFINED] if free else []
+        reasons += [_in_words(unserved)] if unserved and count else []
         return Check(
             status="degraded" if reasons or not count else "ok",
             reason="; ".join(reasons) or None,
@@ -190,6 +198,7 @@ class Checks:
             paused=paused or None,
             draining=draining or None,
             decoders_without=without or None,
+            unserved=unserved or None,
         )
 
     async def _paused(self, within_ms: int) -> tuple[list[str], list[str]]:
@@ -234,8 +243,24 @@ class Checks:
             max=held.max,
         )
 
+    async def _webhooks(self) -> Check:
+        return await webhook_check.check(self._deps.log, self._limits)
+
+    async def _archive(self) -> Check:
+        return await archive_check.check(self._deps.log)
+
     async def _libraries(self) -> Check:
         flaws = await self._flaws.get(self._limits.check_timeout_s / 2)
         if flaws is None:
             return Check(status="ok", reason="not examined yet")
         return Check(status="degraded" if flaws else "ok", reason="; ".join(flaws) or None)
+
+
+def _in_words(unserved: Mapping[str, int]) -> str:
+    """Return one sentence about the stages that no live worker runs, by their waiting tasks."""
+
+    def named(stage: str, tasks: int) -> str:
+        return f"{stage} ({tasks:,} {'task waits' if tasks == 1 else 'tasks wait'})"
+
+    stages = ", ".join(named(stage, tasks) for stage, tasks in unserved.items())
+    return f"no worker runs {stages}: start workers of a version that does"

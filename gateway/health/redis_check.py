@@ -72,8 +72,10 @@ class RedisCheck:
 
     def _partly_down(self, failures: list[StoreError], began: float) -> Check:
         lost = any(isinstance(each, Replaced) for each in failures)
-        trouble = "do not answer" if not lost else "do not answer, or have lost their events"
-        reason = f"{len(failures)} of {self._log.partitions} partitions {trouble}"
+        trouble = "did not answer, or lost events" if lost else "did not answer"
+        count = self._log.partitions
+        who = "The log" if count == 1 else f"{len(failures)} of {count} partitions"
+        reason = f"{who} {trouble}"
         return Check(status="degraded", reason=reason, latency_ms=elapsed_ms(began))
 
     async def _foreign_entry(self) -> str | None:

@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from store import errors
+from store.breaker import State as BreakerState
 from store.errors import CircuitOpen, Corrupt, Denied, Full, Replaced, StoreError
-from store.redis.breaker import State as BreakerState
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -24,7 +24,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     it is closed. ``paused`` lists the stages that operators have paused, or only ``all``: their
     photos wait on purpose. ``draining`` lists those that are not idle yet: tasks that have begun
     finish. ``decoders_without`` names what is missing from the sandbox around the decoders of any
-    worker; ``workers_without_decoders`` counts the workers that cannot start any.
+    worker; ``workers_without_decoders`` counts the workers that cannot start any. ``unserved`` has
+    the stages that no live worker runs, with the number of their tasks that wait. ``behind_ms`` is
+    the age of the oldest event that a webhook waits for; ``failing`` and ``disabled`` count the
+    webhooks whose last attempt failed, and those that a failure has disabled.
     """
 
     status: State
@@ -39,6 +42,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     workers_without_decoders: int | None = None
     paused: list[str] | None = None
     draining: list[str] | None = None
+    unserved: dict[str, int] | None = None
+    behind_ms: int | None = None
+    failing: int | None = None
+    disabled: int | None = None
     memory_bytes: int | None = None
     memory_max_bytes: int | None = None
     open: int | None = None

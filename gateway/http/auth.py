@@ -8,7 +8,6 @@ The command line issues tokens too. So this imports neither Litestar nor the Red
 would double the time that a command takes to start.
 """
 
-import enum
 import hmac
 import math
 import re
@@ -22,9 +21,12 @@ from typing import Annotated, Any
 import jwt
 import msgspec
 
+from domain.clients.api_keys import token_id_of
 from domain.clients.revocations import CLOCK_LEEWAY
 from domain.pipeline.stages import lane
-from store.clients.held import Held
+from gateway.http.roles import PRIORITY_HIGH, SCOPES_OF, Role
+from store.clients.credential_place import CredentialPlace
+from store.clients.provider_sign_in import ProviderSignIn
 
 ISSUER = "photolog"
 LEEWAY_S = CLOCK_LEEWAY.total_seconds()
@@ -36,29 +38,24 @@ TOKEN_ID_BYTES = 10
 CLIENT_ID = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
 """Restricts client ids, which become parts of Redis keys and room names."""
 
-PRIORITY_HIGH = "priority:high"
-"""The scope that allows the priorities 1 to 3."""
+NAME = re.compile(r"[^\W\d_][\w .'@-]{0,63}")
+"""The name of a person: letters and digits of any script, spaces, and ``.'@-_`` between them."""
 
 NOT_VERIFIED = "The token is malformed, or this gateway did not sign it."
 
 SCOPES = frozenset({PRIORITY_HIGH})
-"""Rights that a token can have in addition to its role; operators need no scopes."""
-
-
-class Role(enum.StrEnum):
-    """The rights of a principal: use its own photos, do everything, or read everything."""
-
-    CLIENT = "client"
-    OPERATOR = "operator"
-    AUDITOR = "auditor"
+"""Scopes that a token can have in addition to those of its role."""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """The sender of a request, and the token or session that it used.
+    """The sender of a request, and the token, session or key that it used.
 
     ``token_id``, ``key_id`` and ``issued`` are those of the token, or of the token that began the
     session; tokens issued by older versions have no ids. ``session`` is the browser's session.
-    Times are in seconds since 1970.
+    ``name`` is that of the person, if the token has it. ``api_key`` is the id of the API key, and
+    ``granted`` its scopes; without a key, the role and the ``scopes`` of the token count.
+    ``provider`` is the issuer that the person signed in with, instead of a token, and
+    ``provider_sign_in`` what its sign-outs are compared with. Times are in seconds since 1970.
     """
 
     client_id: str
@@ -68,11 +65,30 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str | None = None
     issued: float = 0.0
     expires: float = math.inf
-    session: Held | None = None
+    session: CredentialPlace | None = None
+    name: str | None = None
+    api_key: str | None = None
+    granted: frozenset[str] | None = None
+    provider: str | None = None
+    provider_sign_in: ProviderSignIn | None = None
 
     @property
     def actor(self) -> str:
-        """Return the name of this principal in events."""
+        """Return the name of this principal in events; operators and auditors by their own name.
+
+        A client's API key is named too, after a sign that no client id contains.
+        """
+        if self.role is Role.CLIENT:
+            return (
+                self.subject
+                if self.api_key is None
+                else f"{self.subject}+{token_id_of(self.api_key)}"
+            )
+        return f"{self.role.value}:{self.name or self.client_id}"
+
+    @property
+    def subject(self) -> str:
+        """Return whose rate limits and turns count, which a name or a key does not change."""
         return f"{self.role.value}:{self.client_id}"
 
     @property
@@ -84,9 +100,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether this principal can see the photos of ``client_id``."""
         return self.role is not Role.CLIENT or self.client_id == client_id
 
-    def has(self, scope: str) -> bool:
-        """Return whether the token has the scope, or the role needs none."""
-        return self.role is Role.OPERATOR or scope in self.scopes
+    def may(self, scope: str) -> bool:
+        """Return whether the key has the scope or, without a key, the role or the token."""
+        if self.granted is not None:
+            return scope in self.granted
+        return scope in SCOPES_OF[self.role] or scope in self.scopes & SCOPES
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -99,6 +117,7 @@ class _Claims(msgspec.Struct, frozen=True):
     nbf: float = -math.inf
     jti: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     scope: str = ""
+    name: str | None = None
 
 
 class AuthError(Exception):
@@ -161,16 +180,24 @@ class Tokens:
         ttl_s: float,
         now: float,
         scopes: Collection[str] = (),
+        name: str | None = None,
     ) -> str:
         """Return a token for ``ttl_s`` seconds from ``now``, in seconds since 1970.
 
+        ``name`` is that of the person, as it appears in events.
+
         Raises:
             ValueError: the id is not 1 to 64 letters, digits and ``._@-``; the role or a scope does
-                not exist; or the lifetime exceeds ``longest_life_s``.
+                not exist; the name is not as ``NAME``; or the lifetime exceeds ``longest_life_s``.
         """
         if not CLIENT_ID.fullmatch(client_id):
             raise ValueError(
                 f"{client_id!r} is not a valid client id: use 1 to 64 letters, digits and ._@-"
+            )
+        if name is not None and not is_name(name):
+            raise ValueError(
+                f"{name!r} is not a valid name: begin with a letter, and use at most 64 letters, "
+                "digits, spaces and .'@-_"
             )
         if unknown := sorted(set(scopes) - SCOPES):
             raise ValueError(f"unknown scope {unknown[0]!r}: use {', '.join(sorted(SCOPES))}")
@@ -190,6 +217,8 @@ class Tokens:
         }
         if scopes:
             claims["scope"] = " ".join(sorted(scopes))
+        if name is not None:
+            claims["name"] = name
         key = self._keys()[0]
         return jwt.encode(  # pyright: ignore[reportUnknownMemberType] # types of the library
             claims, key.secret, algorithm="HS256", headers={"kid": key.id}
@@ -208,6 +237,8 @@ class Tokens:
             raise AuthError(
                 "invalid-token", "The token lacks a valid client id or role."
             ) from error
+        if found.name is not None and not is_name(found.name):
+            raise AuthError("invalid-token", "The name in the token is malformed.")
         self._check_times(found, time.time())
         return Principal(
             client_id=found.sub,
@@ -217,6 +248,7 @@ class Tokens:
             key_id=key_id,
             issued=found.iat,
             expires=found.exp,
+            name=found.name,
         )
 
     def _decode(self, token: str) -> tuple[dict[str, Any], str]:
@@ -279,6 +311,11 @@ def _time(moment: float) -> str:
         return f"{moment:g}"
 
 
+def is_name(text: str) -> bool:
+    """Return whether the text can be a person's name in a token and in events."""
+    return bool(NAME.fullmatch(text)) and text.strip() == text and text.isprintable()
+
+
 def writer(principal: Principal) -> Principal:
     """Return the principal if it may make changes; raises Forbidden."""
     if principal.role is Role.AUDITOR:
@@ -302,9 +339,9 @@ def overseer(principal: Principal) -> Principal:
 
 def check_priority_allowed(principal: Principal, priority: int) -> None:
     """Raise Forbidden, ``scope-required``, if the principal may not use the high lane."""
-    if priority >= 1 and lane(priority) == "high" and not principal.has(PRIORITY_HIGH):
+    if priority >= 1 and lane(priority) == "high" and not principal.may(PRIORITY_HIGH):
         raise Forbidden(
-            f"Priority {priority} needs a token with the scope {PRIORITY_HIGH}.",
+            f"Priority {priority} needs the scope {PRIORITY_HIGH}; 4 to 10 need none.",
             code="scope-required",
             scope=PRIORITY_HIGH,
         )

@@ -161,6 +161,10 @@ class Connections:
         """Return the number of addresses whose connections are counted."""
         return len(self._sources)
 
+    def open_of(self, client_id: str) -> int:
+        """Return how many requests and streams of the client are open."""
+        return self._of_client.get(client_id, 0)
+
     def enter(self, address: str | None, close: Callable[[], None]) -> Connection:
         """Admit a new connection, displacing another one if necessary.
 

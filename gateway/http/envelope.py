@@ -19,6 +19,7 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 from litestar.types import HTTPScope, Message, Receive, Send
 
+from gateway.http.cors import Cors
 from gateway.http.peer import is_secure
 from gateway.http.rate_limit_headers import fields
 from gateway.http.tracing import HEADER, trace_id
@@ -74,8 +75,8 @@ def methods_at(app: Litestar, template: str | None) -> set[str]:
 class Envelope:
     """Stand between the server and the application for one exchange.
 
-    ``answered`` gets the status when the answer begins; ``methods`` returns the methods of the
-    address after it has been routed.
+    ``cors`` says which pages of other origins may read the answer. ``answered`` gets the status
+    when the answer begins; ``methods`` returns the methods of the address after it has been routed.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Envelope:
         send: Send,
         *,
         linger_s: float,
+        cors: Cors,
         answered: Callable[[int], None],
         methods: Callable[[], set[str]],
     ) -> None:
@@ -92,6 +94,7 @@ class Envelope:
         self._receive = receive
         self._send = send
         self._linger_s = linger_s
+        self._cors = cors
         self._answered = answered
         self._methods = methods
         self._unread = _has_body(scope)
@@ -137,6 +140,7 @@ class Envelope:
                 headers[at] = name, _all_methods(value)
         present = {name.lower() for name, _ in headers}
         headers.extend((name, value) for name, value in HEADERS.items() if name not in present)
+        headers.extend(self._cors.headers(self._scope))
         headers.extend(fields(self._scope, time.monotonic()))
         if is_secure(self._scope):
             headers.append(STRICT_TRANSPORT)

@@ -1,6 +1,6 @@
 """Parameters that all lists share: the length of a page, and where it begins."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar.params import QueryParameter
 
@@ -11,6 +11,9 @@ PAGE = 50
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, description="At most 200.")]
 Cursor = Annotated[
     str | None, QueryParameter(name="cursor", description="`nextCursor` of the previous page.")
+]
+SortOrder = Annotated[
+    Literal["newest", "oldest"], QueryParameter(name="sort", description="By time.")
 ]
 ClientId = Annotated[str | None, QueryParameter(name="clientId")]
 

@@ -8,7 +8,7 @@ import enum
 import logging
 import math
 import re
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 from litestar import Request, Response
@@ -17,10 +17,13 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 
 from domain.rejections import OverQuota, Rejected
+from gateway.http import suggestions
 from gateway.http.auth import AuthError, Forbidden
+from gateway.http.body_fields import values_at
 from gateway.http.problem_table import PROBLEMS
 from gateway.http.tracing import trace_id
 from gateway.http.wording import in_our_words
+from store.breaker import Breaker
 from store.errors import (
     CircuitOpen,
     Corrupt,
@@ -32,7 +35,6 @@ from store.errors import (
     WrongType,
 )
 from store.log_context import Subject
-from store.redis.breaker import Breaker
 
 logger = logging.getLogger("photolog.gateway")
 
@@ -77,6 +79,7 @@ _IMPLIED = {
         "revoked-token",
         "token-not-yet-valid",
         "expired-session",
+        "scope-required",
         "log-unavailable",
     ),
     "read-model-behind": ("invalid-position", "unknown-position"),
@@ -135,7 +138,7 @@ class _Answer(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-def _answer_to(error: Exception) -> _Answer:
+def _answer_to(request: Request[Any, Any, Any], error: Exception) -> _Answer:
     match error:
         case Refused():
             return _Answer(error.code, error.detail, error.headers, error.advice)
@@ -152,7 +155,7 @@ def _answer_to(error: Exception) -> _Answer:
         case StoreError():
             return _of_store_error(error)
         case HTTPException():
-            return _of_http_error(error)
+            return _of_http_error(request, error)
         case _:
             return _Answer("internal-error", UNEXPECTED)
 
@@ -184,7 +187,7 @@ def _of_store_error(error: StoreError) -> _Answer:
             return _Answer("internal-error", UNEXPECTED)
 
 
-def _of_http_error(error: HTTPException) -> _Answer:
+def _of_http_error(request: Request[Any, Any, Any], error: HTTPException) -> _Answer:
     headers = dict(error.headers or {})
     match error.status_code:
         case 404:
@@ -198,19 +201,26 @@ def _of_http_error(error: HTTPException) -> _Answer:
                 "body-too-large", "The body is larger than this address accepts.", headers
             )
         case status if status < 500:
-            return _Answer("invalid-request", _reasons(error), headers)
+            return _Answer("invalid-request", _reasons(request, error), headers)
         case _:
             return _Answer("internal-error", UNEXPECTED)
 
 
-def _reasons(error: HTTPException) -> str:
+def _reasons(request: Request[Any, Any, Any], error: HTTPException) -> str:
     if not isinstance(error, ValidationException) or not isinstance(error.extra, list):
         return shortened(in_our_words(error.detail))
     reasons = cast("list[dict[str, str]]", error.extra)
     return "; ".join(
-        shortened(f"{reason.get('key', 'body')}: {in_our_words(reason['message'])}")
+        shortened(f"{_sent_as(request.route_handler, reason)}: {in_our_words(reason['message'])}")
         for reason in reasons
     )
+
+
+def _sent_as(handler: BaseRouteHandler, reason: dict[str, str]) -> str:
+    """Return the name under which callers send what is wrong; the route may use another one."""
+    key = reason.get("key", "body")
+    parameter = handler.parsed_fn_signature.parameters.get(key)
+    return getattr(parameter and parameter.kwarg_definition, "name", None) or key
 
 
 def _values(request: Request[Any, Any, Any], error: Exception) -> str:
@@ -222,27 +232,51 @@ def _values(request: Request[Any, Any, Any], error: Exception) -> str:
     if not isinstance(error.extra, list):
         return ""
     for reason in cast("list[dict[str, str]]", error.extra):
-        values = choices(request.route_handler, reason.get("key", ""))
+        key, handler = reason.get("key", ""), request.route_handler
+        body = handler.parsed_data_field
+        values = choices(handler, key) or (values_at(body.annotation, key) if body else ())
         if values and reason["message"].startswith("Invalid enum value"):
             return use_one_of(values)
     return ""
 
 
+def _addresses(request: Request[Any, Any, Any], code: str) -> str:
+    """Return advice that names the address or method that was probably meant; empty if unknown."""
+    match code:
+        case "not-found":
+            return suggestions.near(request.app, request.url.path)
+        case "method-not-allowed":
+            return suggestions.instead(request.app, request.url.path)
+        case _:
+            return ""
+
+
 def _meaning(handler: BaseRouteHandler, name: str) -> str:
-    parameter = handler.parsed_fn_signature.parameters.get(name)
+    parameter = parameter_of(handler, name)
     found: Any = parameter and parameter.kwarg_definition
-    return f"Send {name}: {found.description}." if found and found.description else ""
+    return f"Send {name}: {found.description}" if found and found.description else ""
+
+
+def parameter_of(handler: BaseRouteHandler, name: str) -> Any:
+    """Return the route's parameter of this name in the query or path, or None."""
+    parameters = handler.parsed_fn_signature.parameters
+    for parameter in parameters.values():
+        if getattr(parameter.kwarg_definition, "name", None) == name:
+            return parameter
+    return parameters.get(name)
 
 
 def choices(handler: BaseRouteHandler, name: str) -> tuple[str, ...]:
     """Return the values that the route's parameter accepts; empty if they are not a fixed list."""
-    parameter = handler.parsed_fn_signature.parameters.get(name)
+    parameter = parameter_of(handler, name)
     if parameter is None:
         return ()
-    choice: Any = next(iter(get_args(parameter.annotation)), None)
-    if isinstance(choice, type) and issubclass(choice, enum.Enum):
-        return tuple(str(each.value) for each in choice)
-    return tuple(each for each in get_args(choice) if isinstance(each, str))
+    for choice in (parameter.annotation, *get_args(parameter.annotation)):
+        if isinstance(choice, type) and issubclass(choice, enum.Enum):
+            return tuple(str(each.value) for each in choice)
+        if get_origin(choice) is Literal:
+            return tuple(str(each) for each in get_args(choice))
+    return ()
 
 
 def use_one_of(values: tuple[str, ...]) -> str:
@@ -284,7 +318,7 @@ def problem_response(
 
     A bug is logged with its traceback; the same damage is logged once.
     """
-    answer = _answer_to(error)
+    answer = _answer_to(request, error)
     kind = PROBLEMS[answer.code]
     trace = trace_id(request.scope)
     where = f"{request.method} {request.url.path!r}"
@@ -300,9 +334,10 @@ def problem_response(
         level = logging.ERROR if is_news else logging.INFO
     cause = error if is_bug else None
     logger.log(level, "%s: %s: %r", where, answer.code, reason, exc_info=cause, extra=about)
-    retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in (429, 503) else {}
+    retry = {"Retry-After": str(RETRY_AFTER_S)} if kind.status in (423, 429, 503) else {}
+    advice = answer.advice or _values(request, error) or _addresses(request, answer.code)
     return Response(
-        document(answer.code, answer.detail, trace, answer.advice or _values(request, error)),
+        document(answer.code, answer.detail, trace, advice),
         status_code=kind.status,
         media_type=MEDIA_TYPE,
         headers={**retry, **answer.headers},

@@ -15,7 +15,7 @@ from litestar.handlers import BaseRouteHandler
 from gateway.http.auth import Principal
 from gateway.http.bearer import Connection
 from gateway.http.negotiation import negotiate
-from gateway.http.problems import Refused, choices, use_one_of
+from gateway.http.problems import Refused, choices, parameter_of, use_one_of
 
 MOST_DIGITS = 18
 """Any number of so many digits fits into an integer of SQLite."""
@@ -44,10 +44,11 @@ def allowed(
     return guard
 
 
-def only(*names: str) -> Callable[[Connection, BaseRouteHandler], None]:
+def only(*names: str, repeated: str = "") -> Callable[[Connection, BaseRouteHandler], None]:
     """Return a guard that rejects unknown and duplicate query parameters; it raises Refused.
 
-    It also rejects integers in the query or path that are not plain decimal digits.
+    The parameter ``repeated`` may come several times. The guard also rejects integers in the query
+    or path that are not plain decimal digits.
     """
 
     def guard(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -59,9 +60,10 @@ def only(*names: str) -> Callable[[Connection, BaseRouteHandler], None]:
                 detail = f"Unknown query parameter {name[:SHOWN]!r}."
                 advice = f"Use {', '.join(names)}." if names else "Remove it."
                 raise Refused("invalid-request", detail, advice=advice)
-            if len(connection.query_params.getall(name)) > 1:
+            if name != repeated and len(connection.query_params.getall(name)) > 1:
                 detail = f"Duplicate query parameter {name!r}."
-                raise Refused("invalid-request", detail, advice="Send it once.")
+                several = ", with commas between the values" if name.endswith("Ids") else ""
+                raise Refused("invalid-request", detail, advice=f"Send it once{several}.")
             if _is_integer(handler, name) and not is_decimal(value):
                 got = repr(value[:SHOWN])
                 detail = f"{name}: must be an integer in the digits 0 to 9 (got {got})"
@@ -75,7 +77,7 @@ def only(*names: str) -> Callable[[Connection, BaseRouteHandler], None]:
 
 
 def _is_integer(handler: BaseRouteHandler, name: str) -> bool:
-    parameter = handler.parsed_fn_signature.parameters.get(name)
+    parameter = parameter_of(handler, name)
     return parameter is not None and int in (parameter.annotation, *get_args(parameter.annotation))
 
 

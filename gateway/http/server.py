@@ -13,6 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.http.connections import SCOPE_KEY, Connection, Connections
+from gateway.http.cors import Cors
+from gateway.http.interim import KEY
 from gateway.http.limits import Limits
 from gateway.http.peer import UNKNOWN, Proxies, source
 from gateway.http.problems import Refused, body_incomplete
@@ -24,6 +26,7 @@ from gateway.http.write_timeout import WriteTimeout
 logger = logging.getLogger("photolog.gateway")
 
 NO_HOST = ("malformed-request", "An HTTP/1.1 request must have exactly one Host header.")
+TWO_TOKENS = ("malformed-request", "A request can have only one Authorization header.")
 NO_HTTP = ("malformed-request", "The bytes received are not an HTTP/1.1 request.")
 
 ACCEPTED_AT_ONCE = 128
@@ -45,6 +48,27 @@ class _Head:
         self.headers = 0
 
 
+UNREAD_S = 0.05
+"""How long a server that ends waits for requests that are on their way; uvicorn waits for 0.1 s."""
+
+CHUNK_FRAME_BYTES = 24
+"""The most that the frame of a chunk takes without extensions: its size, and two line breaks."""
+
+
+class _Framing:
+    """Counts the frames of a chunked body, which the parser does not report."""
+
+    def __init__(self) -> None:
+        self.came_bytes = 0
+        self.body_bytes = 0
+        self.chunks = 1  # one may have begun before
+
+    @property
+    def excess_bytes(self) -> int:
+        """The extensions and trailers so far; less if the chunks are many, never more."""
+        return self.came_bytes - self.body_bytes - CHUNK_FRAME_BYTES * self.chunks
+
+
 class HttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on the time, size and number of headers.
 
@@ -55,11 +79,13 @@ class HttpProtocol(HttpToolsProtocol):
     limits: Limits
     all_connections: Connections
     turned_away: "set[HttpProtocol]"
+    cors: Cors
 
     connection: Connection | None = None
     _timer: asyncio.TimerHandle | None = None
     _write_timeout: WriteTimeout
     _head: _Head | None = None
+    _framing: _Framing | None = None
     _fault: Refused | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # as in the parent class
@@ -97,7 +123,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Parse like the parent class, without logging a line for each mistake of a peer."""
         if self._fault is not None:
             return  # the request has been rejected
-        head = self._head
+        head, framing = self._head, self._framing
         self._unset_keepalive_if_required()
         try:
             parser: Any = self.parser
@@ -110,8 +136,14 @@ class HttpProtocol(HttpToolsProtocol):
         # The parser buffers a header until it is complete, so its bytes are counted here.
         if head is not None and head is self._head:
             head.came_bytes += len(data)
-            if head.came_bytes > self.limits.max_header_bytes:
+            if head.came_bytes > self.limits.max_header_bytes and self._fault is None:
                 self._refuse(self._too_large())
+        if self._framing is not None and framing is not self._framing:
+            self._framing = _Framing()  # count only what comes after the headers
+        elif framing is not None and framing is self._framing:
+            framing.came_bytes += len(data)
+            if framing.excess_bytes > self.limits.max_header_bytes and self._fault is None:
+                self._refuse(self._too_large("extensions and trailers of the chunks"))
 
     def timeout_keep_alive_handler(self) -> None:
         self._hang_up()
@@ -134,11 +166,14 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._keep_open()
         self._head = None
+        self._framing = _Framing()
         parser: Any = self.parser
         # RFC 9112, section 3.2
         hosts = sum(name == b"host" for name, _ in self.headers)
         if parser.get_http_version() == "1.1" and hosts != 1:
             raise self._record_fault(Refused(*NO_HOST))
+        if sum(name == b"authorization" for name, _ in self.headers) > 1:
+            raise self._record_fault(Refused(*TWO_TOKENS))
         untyped: Any = self.scope
         untyped[SCOPE_KEY] = self.connection
         if self.connection is not None:
@@ -147,13 +182,17 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_chunk_header(self) -> None:
         self._head = _Head()  # trailers follow, unless bytes of the body do
+        if self._framing is not None:
+            self._framing.chunks += 1
 
     def on_body(self, body: bytes) -> None:
         self._head = None
+        if self._framing is not None:
+            self._framing.body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._head = None
+        self._head = self._framing = None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -166,7 +205,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._write_timeout.start()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        def write(interim: bytes) -> None:
+            ended = cycle.response_started or cycle.disconnected or self.transport.is_closing()
+            if not ended:
+                self.transport.write(interim)
+
         async def cutting(scope: Any, receive: Any, send: Any) -> None:
+            scope[KEY] = write
             await app(scope, receive, send)
             if cycle.response_started and not cycle.response_complete:
                 await self._cut(receive)
@@ -191,18 +236,24 @@ class HttpProtocol(HttpToolsProtocol):
         if head.bytes > limits.max_header_bytes or head.headers > limits.max_headers:
             raise self._record_fault(self._too_large())
 
-    def _too_large(self) -> Refused:
+    def _too_large(self, what: str = "request line and headers") -> Refused:
         limits = self.limits
         return Refused(
             "headers-too-large",
-            f"The request line and headers exceed {limits.max_header_bytes} bytes or "
-            f"{limits.max_headers} headers.",
+            f"The {what} exceed {limits.max_header_bytes} bytes or {limits.max_headers} headers.",
         )
 
     def _record_fault(self, fault: Refused) -> Refused:
         """Record the fault and return it, to be raised through the parser."""
         self._fault = fault
         return fault
+
+    def shutdown(self) -> None:
+        """End the connection with the answer to the request that is under way, or soon without.
+
+        A request may have arrived that was not read yet: closing at once would reset it.
+        """
+        self.loop.call_later(UNREAD_S, super().shutdown)
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] # the parent returns None
         """Answer a sender that has closed its half of the connection.
@@ -248,7 +299,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._close_after(self.limits.linger_s)
         if self.transport.is_closing():
             return
-        self.transport.write(raw_response(fault, trace or secrets.token_hex(16)))
+        # A page of another origin may read why, if its header has arrived.
+        cors = self.cors.headers({"headers": self.headers or []})
+        self.transport.write(raw_response(fault, trace or secrets.token_hex(16), cors))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -292,13 +345,14 @@ def _source_of(protocol: HttpToolsProtocol) -> str:
     return source(protocol.client[0]) if protocol.client else UNKNOWN
 
 
-def protocol(bounds: Limits, connections: Connections) -> type[HttpToolsProtocol]:
-    """Return a protocol class with these bounds, as uvicorn requires."""
+def protocol(bounds: Limits, connections: Connections, origins: Cors) -> type[HttpToolsProtocol]:
+    """Return a protocol class with these bounds and origins, as uvicorn requires."""
 
     class Protocol(HttpProtocol):
         limits = bounds
         all_connections = connections
         turned_away = set[HttpProtocol]()  # noqa: RUF012 # shared by all connections
+        cors = origins
 
     return Protocol
 
@@ -311,7 +365,7 @@ def configuration(app: Any, limits: Limits, **options: Any) -> uvicorn.Config:
     connections = getattr(app, "connections", None) or Connections(limits)
     return uvicorn.Config(
         app,
-        http=protocol(limits, connections),
+        http=protocol(limits, connections, Cors(limits.cors_origins)),
         ws=WebSocketProtocol,
         ws_max_size=limits.message_max_bytes,
         # A compressed message of 16 kilobytes can expand to 16 megabytes.

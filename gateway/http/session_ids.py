@@ -18,12 +18,13 @@ def checked_session_id(text: str) -> str:
     """Return the session id ``text``.
 
     Raises:
-        Refused: ``invalid-session``; it is empty, too long, or has characters that nobody sees.
+        Refused: ``invalid-session``; it is empty or only slashes, too long, or has characters that
+            nobody sees.
     """
-    if 0 < len(text) <= SESSION_ID_MAX and text.isprintable():
+    if 0 < len(text) <= SESSION_ID_MAX and text.isprintable() and text.strip("/"):
         return text
     detail = (
-        f"A sessionId has 1 to {SESSION_ID_MAX} printable characters (got {text[:SHOWN]!r}, "
-        f"{len(text)} characters)."
+        f"A sessionId has 1 to {SESSION_ID_MAX} printable characters, not only slashes (got "
+        f"{text[:SHOWN]!r}, {len(text)} characters)."
     )
     raise Refused("invalid-session", detail)

@@ -12,7 +12,9 @@ import secrets
 import time
 from typing import Any
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 from gateway.http.connections import SCOPE_KEY, Connection
 from gateway.http.limits import Limits
@@ -28,6 +30,9 @@ NO_HANDSHAKE = (
 
 INVALID_DATA = 1007  # RFC 6455, section 7.4.1
 POLICY_VIOLATION = 1008
+
+SOCKET_KEY = "photolog.socket"
+"""The key of the ``WebSocketProtocol`` in the scope of a WebSocket."""
 
 PIECE_BYTES = 1024
 """Bytes parsed in one turn of the event loop: at most 170 frames, a few milliseconds."""
@@ -75,6 +80,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         scope: Any = self.scope
         scope[SCOPE_KEY] = self.connection
+        scope[SOCKET_KEY] = self
         await super().run_asgi()
         if self.connection is not None:
             self.connection.end()  # only the peer's close frame is left, which may never come
@@ -101,6 +107,27 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if self.close_sent:
             self._schedule_parsing()  # the peer's close frame may be among the unparsed bytes
+
+    async def send_frames(self, frames: bytes) -> None:
+        """Send whole frames, made by :func:`text_frame`, in one write.
+
+        Raises:
+            ClientDisconnected: the WebSocket is closed, or closing.
+        """
+        await self.writable.wait()
+        self._write(frames)
+
+    def try_send_frames(self, frames: bytes) -> bool:
+        """Do the same if the peer has room; return whether it had. Raises ClientDisconnected."""
+        if not self.writable.is_set():
+            return False
+        self._write(frames)
+        return True
+
+    def _write(self, frames: bytes) -> None:
+        if self.transport.is_closing() or self.conn.state is not State.OPEN:
+            raise ClientDisconnected
+        self.transport.write(frames)
 
     def _schedule_parsing(self) -> None:
         """Parse the next piece in a later turn, unless a message waits for its answer."""
@@ -167,6 +194,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().send_receive_event_to_app()
             return
         self._fail(INVALID_DATA)
+
+
+def text_frame(text: bytes) -> bytes:
+    """Return a message in UTF-8 as one frame of a server (RFC 6455, section 5.2).
+
+    A server's frames carry no mask, so one frame serves every receiver.
+    """
+    length = len(text)
+    if length < 126:
+        return b"\x81%c%b" % (length, text)
+    if length < 1 << 16:
+        return b"\x81\x7e%b%b" % (length.to_bytes(2), text)
+    return b"\x81\x7f%b%b" % (length.to_bytes(8), text)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -18,9 +18,10 @@ from domain.clients.usage import Usage
 from domain.rejections import OverQuota, QuotaBytes
 from gateway.dependencies import Dependencies
 from gateway.limits.upload_slots import Slots
+from store.blobs.partial_state import Partial
 from store.errors import StoreError
 from store.log.content_hashes import Used, over_quota
-from store.log.control import ControlLog, Steered
+from store.log.control import ControlLog, ControlState
 from store.outage import Outage
 
 logger = logging.getLogger("photolog.gateway")
@@ -43,10 +44,10 @@ class QuotaView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The usage of a client, and its limits.
 
     `bytes` counts originals and renditions; renditions replaced by a later job count until they are
-    removed. `reservedBytes` is reserved in addition for the renditions of unfinished jobs; 0 if
-    bytes are not limited. `jobs` counts unfinished jobs, except those of a backfill. `uploads`
-    counts uploads in progress on the gateway that answers. `idempotencyKeys` counts those of the
-    last 24 hours.
+    removed. `reservedBytes` is reserved in addition for the renditions of unfinished jobs, and for
+    the unfinished resumable uploads on the machine that answers; 0 if bytes are not limited. `jobs`
+    counts unfinished jobs, except those of a backfill. `uploads` counts uploads in progress on the
+    gateway that answers. `idempotencyKeys` counts those of the last 24 hours.
     """
 
     photos: Amount
@@ -81,7 +82,7 @@ class Quotas:
             yield
             tasks.cancel_scope.cancel()
 
-    def learn(self, steered: Steered) -> None:
+    def learn(self, steered: ControlState) -> None:
         self._own = steered.controls.quotas
 
     def own(self, client_id: str) -> OwnQuota:
@@ -95,18 +96,22 @@ class Quotas:
     async def view(self, client_id: str) -> QuotaView:
         """Return the client's usage and limits; raises Unavailable."""
         used, quota = await self._deps.log.usage(client_id), self.of(client_id)
+        held = await self._deps.partials.held_bytes(client_id) if quota.bytes else 0
         return QuotaView(
             photos=_amount(used.usage.photos, quota.photos),
             bytes=_amount(used.usage.bytes, quota.bytes),
-            reserved_bytes=quota.job_bytes * used.usage.jobs if quota.bytes else 0,
+            reserved_bytes=quota.job_bytes * used.usage.jobs + held if quota.bytes else 0,
             jobs=_amount(used.usage.jobs, quota.jobs),
             uploads=_amount(self._slots.open_of(client_id), quota.uploads),
             idempotency_keys=_amount(used.idempotency_keys, quota.idempotency_keys),
         )
 
-    async def room(self, client_id: str, least_bytes: int, key: str | None) -> int | None:
+    async def room(
+        self, client_id: str, least_bytes: int, key: str | None, *, besides: Partial | None = None
+    ) -> int | None:
         """Return how large an upload of at least ``least_bytes`` may be; None if not limited.
 
+        Unfinished resumable uploads take their bytes too, except ``besides``, the one in question.
         ``key`` is its idempotency key: a repeated upload is not rejected. If the log does not
         answer in time, the upload proceeds, because its append checks the quota.
 
@@ -118,16 +123,25 @@ class Quotas:
             return None
         with suppress(StoreError), anyio.move_on_after(ASK_S):
             used = await self._deps.log.usage(client_id)
-            refusal = _refusal(used, quota, max(least_bytes, 1), has_key=key is not None)
-            limited = refusal is not None or quota.bytes
+            if quota.bytes:
+                used = await self._with_unfinished(used, client_id, besides)
+            refused = refusal(used, quota, max(least_bytes, 1), has_key=key is not None)
+            limited = refused is not None or quota.bytes
             if limited and key and await self._deps.log.has_command(client_id, key):
                 return None
-            if refusal is not None:
-                raise refusal
+            if refused is not None:
+                raise refused
             if not quota.bytes:
                 return None
             return quota.bytes - used.usage.bytes - _reserved(used, quota)
         return None
+
+    async def _with_unfinished(self, used: Used, client_id: str, besides: Partial | None) -> Used:
+        """Add the bytes of the client's unfinished uploads to its usage."""
+        held = await self._deps.partials.held_bytes(client_id)
+        own = besides.held_bytes if besides else 0
+        usage = msgspec.structs.replace(used.usage, bytes=used.usage.bytes + max(0, held - own))
+        return msgspec.structs.replace(used, usage=usage)
 
     async def _follow(self) -> None:
         outage = Outage(logger, "cannot read quotas, using the last known ones")
@@ -144,21 +158,26 @@ def _amount(used: int, limit: int) -> Amount:
     return Amount(used=used, limit=limit or None)
 
 
-def _refusal(used: Used, quota: Quota, least_bytes: int, *, has_key: bool) -> OverQuota | None:
-    """Return why an upload would exceed the quota, in the order of the append's checks."""
+def refusal(used: Used, quota: Quota, least_bytes: int, *, has_key: bool) -> OverQuota | None:
+    """Return why an upload of a new photo would exceed the quota, None if it would not.
+
+    The append decides by the same rule, in ``store/log/append.lua``;
+    ``tests/gateway/limits/test_quota_rule.py`` compares both.
+    """
     if has_key and 0 < quota.idempotency_keys <= used.idempotency_keys:
         return over_quota("keys", used.expires_ms, quota.idempotency_keys)
-    if 0 < quota.bytes <= quota.job_bytes:
-        return QuotaBytes(
-            f"The quota of {quota.bytes:,} bytes is too small: each job reserves"
-            f" {quota.job_bytes:,} bytes.",
-            advice="Ask the operator for a larger quota.",
-        )
     reserved, names = _reserved(used, quota), Usage.__struct_fields__
     for name, more in zip(names, (1, least_bytes + reserved, 1), strict=True):
         found, most = getattr(used.usage, name), getattr(quota, name)
-        if most and found + more > most:
-            return over_quota(name, found, most, reserved)
+        if not most or found + more <= most:
+            continue
+        if name == "bytes" and most <= quota.job_bytes:
+            return QuotaBytes(
+                f"The quota of {most:,} bytes is too small: each job reserves"
+                f" {quota.job_bytes:,} bytes.",
+                advice="Ask the operator for a larger quota.",
+            )
+        return over_quota(name, found, most, reserved)
     return None
 
 

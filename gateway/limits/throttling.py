@@ -8,8 +8,9 @@
 - An invalid token counts as a failed sign-in of its address. Tokens are verified first, which is
   cheap, and only failures are rejected: a valid token is accepted whatever its neighbours try. An
   expired token is not a failure, because it tells its sender nothing new.
-- The page's files have a separate bucket per client, as large as that of its requests: a client
-  that has used up its requests can still load the page, which could not be shown in part.
+- The files of the pages are charged to their address alone, in a bucket of their own: a browser
+  never asks again for a module that got a 429, so a page would stay blank. They need no token, and
+  none is looked at.
 - Requests are charged before the work begins: before the body is read, the read model queried or
   a command executed. The bytes of an upload are charged by its Content-Length or, without one, as
   they arrive.
@@ -44,8 +45,10 @@ KIND = "rate_limit"
 """The key of a route handler's ``opt`` for the kind of its requests."""
 
 UPLOAD = {KIND: "upload"}
+APPEND = {KIND: "append"}
 STREAM = {KIND: "stream"}
 PAGE = {KIND: "page"}
+WEBHOOK = {KIND: "webhook"}
 
 UNLIMITED = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 
@@ -61,14 +64,12 @@ HARMLESS = frozenset(
 
 OF_KIND: dict[str, tuple[str, ...]] = {
     "": ("requests",),
-    "page": ("page-files",),
     "command": ("requests", "commands"),
+    "webhook": ("requests", "commands", "webhook-changes"),
     "stream": ("requests", "streams"),
     "upload": ("requests", "uploads", "upload-bytes"),
+    "append": ("requests", "upload-bytes"),
 }
-
-SETTING_OF = {"page-files": "requests"}
-"""Limits that use the setting of another limit."""
 
 SOURCE_MAX = 64
 """The most characters of an address; a trusted proxy may forward any text."""
@@ -87,6 +88,7 @@ class Throttle:
         self._of_client = {role: self._policies(role) for role in Role}
         self._of_address = self._policies(None)
         self._anonymous = self._policy("anonymous", rates.rate_anonymous_per_address, "address")
+        self._page_files = self._policy("page-files", rates.rate_page_files_per_address, "address")
         self._failures = self._policy("sign-in-failures", rates.rate_sign_in_failures, "address")
         self._messages = self._policy("messages", rates.rate_messages, "client")
 
@@ -104,6 +106,9 @@ class Throttle:
         if scope["type"] != "http" or scope["path"] in UNLIMITED:
             return
         principal, kind = scope.get("user"), handler.opt.get(KIND, "")
+        if kind == PAGE[KIND]:
+            await self._charge(scope, self._standings(scope, self._page_files))
+            return
         if principal is None:  # the route needs no token, but the request may have one
             principal = await self._optional(connection)
         elif not kind and scope["method"] not in SAFE_METHODS:
@@ -124,7 +129,7 @@ class Throttle:
         """
         if self._messages is None:
             return None
-        return self._messages.of(principal.actor, principal.client_id)
+        return self._messages.of(principal.subject, principal.client_id)
 
     async def admit_stranger(self, scope: Any, error: AuthError | Forbidden) -> None:
         """Charge a request or WebSocket without a valid token."""
@@ -179,7 +184,7 @@ class Throttle:
         standings = [_standing(each, principal) for each in self._of_client[principal.role][kind]]
         at_address = self._standings(scope, *self._of_address[kind])
         size = 0
-        if kind == "upload":
+        if "upload-bytes" in OF_KIND[kind]:
             size = _length(scope)
             if size is None:
                 everything = [*standings, *at_address]
@@ -226,18 +231,17 @@ class Throttle:
         """Return the policies of a client with the role, or of an address, by kind of request."""
         found: dict[str, Policy | None] = {}
         for name in {name for names in OF_KIND.values() for name in names}:
-            setting = f"rate_{SETTING_OF.get(name, name).replace('-', '_')}"
+            setting = f"rate_{name.replace('-', '_')}"
             if role is None:
                 allowance = getattr(self._deps.rates, f"{setting}_per_address")
                 found[name] = self._policy(f"{name}-per-address", allowance, "address")
             else:
                 allowance = getattr(getattr(self._deps.rates, setting), role.value)
                 found[name] = self._policy(name, allowance, "client")
-        kinds = {
+        return {
             kind: tuple(policy for name in names if (policy := found[name]) is not None)
             for kind, names in OF_KIND.items()
         }
-        return {**kinds, "page": kinds[""]} if role is None else kinds
 
     def _policy(self, name: str, allowance: Allowance | None, whose: str) -> Policy | None:
         if allowance is None:
@@ -305,7 +309,7 @@ async def refuse_handshake(socket: Socket, refused: Refused) -> None:
 
 
 def _standing(policy: Policy, principal: Principal) -> Standing:
-    return Standing(policy, policy.of(principal.actor, principal.client_id))
+    return Standing(policy, policy.of(principal.subject, principal.client_id))
 
 
 def _length(scope: Any) -> int | None:

@@ -11,6 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
     Components,
+    License,
     OpenAPIMediaType,
     Operation,
     RequestBody,
@@ -35,7 +36,7 @@ from gateway.openapi.limit_headers import LimitedContract
 VERSION = "1.0.0"
 """The version of the HTTP contract, not of the program."""
 
-BEARER, COOKIE_SCHEME = "bearer", "cookie"
+BEARER, COOKIE_SCHEME, TICKET_SCHEME = "bearer", "cookie", "ticket"
 
 IdempotencyKey = Annotated[
     str | None,
@@ -149,6 +150,7 @@ def description(limits: Limits) -> OpenAPIConfig:
         title="Photolog",
         version=VERSION,
         summary="Photos in, events out.",
+        license=License(name="MIT", identifier="MIT"),
         description=(
             "Every command answers with `X-Log-Position`; a query with `?after=` set to that "
             "position sees the command's result. `HEAD` works wherever `GET` does, and `OPTIONS` "
@@ -157,7 +159,8 @@ def description(limits: Limits) -> OpenAPIConfig:
             "`If-None-Match` or `If-Unmodified-Since` is false changes nothing. Errors are problem "
             "documents (RFC 9457) with a stable `code`; each address lists its own. Any address "
             "may also answer `malformed-request`, `headers-too-large`, `not-found`, "
-            "`method-not-allowed`, `body-too-large`, `body-incomplete`, `upload-stalled`, "
+            "`method-not-allowed`, `body-too-large`, `body-incomplete`, `body-stalled`, "
+            "`upload-stalled`, "
             "`expectation-failed`, `unsupported-transfer-coding`, `too-many-connections`, "
             "`too-many-connections-from-address` or `too-many-connections-of-client`. The version "
             "above is that of this contract, not of the program. The header `RateLimit` reports "
@@ -173,7 +176,21 @@ def description(limits: Limits) -> OpenAPIConfig:
         security=[{BEARER: []}, {COOKIE_SCHEME: []}],
         components=Components(
             security_schemes={
-                BEARER: SecurityScheme(type="http", scheme="bearer", bearer_format="JWT"),
+                BEARER: SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT or API key",
+                    description=(
+                        "A token of `photolog token` (a JWT), or an API key of `photolog keys` "
+                        "(`plk_…`). Each operation names the scope that a key needs."
+                    ),
+                ),
+                TICKET_SCHEME: SecurityScheme(
+                    type="apiKey",
+                    name="ticket",
+                    security_scheme_in="query",
+                    description="A ticket of `POST /api/events/tickets`; it works once.",
+                ),
                 COOKIE_SCHEME: SecurityScheme(
                     type="apiKey",
                     name=COOKIE,
@@ -187,8 +204,10 @@ def description(limits: Limits) -> OpenAPIConfig:
         ),
         tags=[
             Tag(name="photos", description="Upload, find, read, process and delete photos."),
+            Tag(name="sessions", description="Group uploads, and see what came of them."),
             Tag(name="jobs", description="Follow the processing of photos."),
             Tag(name="events", description="Receive events as they happen."),
+            Tag(name="webhooks", description="Let events be sent to a URL as they happen."),
             Tag(name="operations", description="Operate the system; auditors have read access."),
             Tag(name="login", description="Sign browsers in and out, and revoke tokens."),
             Tag(name="health", description="Check the health of the system."),

@@ -1,4 +1,4 @@
-"""Complete the OpenAPI document: the server's own checks, and headers of rate limits.
+"""Complete the OpenAPI document: the server's own checks, scopes, and headers of rate limits.
 
 Litestar builds the document for the first request that asks for it. Building takes about as long as
 all other steps of creating the application, so a starting gateway does not wait for it.
@@ -10,8 +10,13 @@ from typing import Any
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import OpenAPI
 
+from gateway.access.route_scopes import ANYONE, BESIDES, NEEDS, PUBLIC
 from gateway.http.limits import Limits
 from gateway.http.rate_limit_headers import LIMIT_FIELD, POLICY_FIELD
+from gateway.openapi.events import name_events
+from gateway.openapi.examples import add_examples
+from gateway.openapi.formats import add_formats
+from gateway.openapi.names import name_parts
 from gateway.openapi.strict_schema import complete
 
 RETRY_AFTER = "Retry-After"
@@ -65,11 +70,29 @@ class _Document(OpenAPI):
             }
             for name, description in _HEADERS.items()
         }
-        for path in document["paths"].values():
-            for operation in path.values():
+        for path, item in document["paths"].items():
+            for method, operation in item.items():
+                _name_scopes(operation, f"{method.upper()} {path}", document["security"])
                 if _LIMITED in operation["responses"]:
                     _add_headers(operation["responses"])
+        name_parts(document)
+        name_events(document)
+        add_formats(document)
+        add_examples(document)
         return document
+
+
+def _name_scopes(operation: dict[str, Any], route: str, default: list[dict[str, Any]]) -> None:
+    """Name the scopes that an API key needs, as OpenAPI 3.1 names the roles of a caller."""
+    need = NEEDS.get(route)
+    if need is None or need in (PUBLIC, ANYONE):
+        return
+    sets = [[need, more] for more in BESIDES.get(route, ())] or [[need]]
+    operation["security"] = [
+        named
+        for each in operation.get("security", default)
+        for named in ([{"bearer": scopes} for scopes in sets] if "bearer" in each else [each])
+    ]
 
 
 def _add_headers(responses: dict[str, dict[str, Any]]) -> None:

@@ -21,13 +21,15 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from domain.pipeline.stages import PIPELINES
 from gateway.http import session_ids
 from gateway.http.limits import Limits
-from projections.models import cursor
+from projections.models import cursor, timeline
 
 POSITION = r"\d{1,5}:\d{1,16}-\d{1,16}"
 POSITIONS = rf"^{POSITION}(,{POSITION})*$"
 CURSOR = f"^{cursor.FORM}$"
 OF_HISTORY = f"^{POSITION}$"
 HISTORY = "/history"
+OF_TIMELINE = f"^{timeline.BUCKET}$"
+TIMELINE = "/timeline"
 ROOM = rf"^(client|global|(client|photo):[^\x00]+|session:{session_ids.PATTERN})$"
 LOCAL_TIME = (
     r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])"
@@ -35,8 +37,16 @@ LOCAL_TIME = (
 )
 """A time without an offset, which is interpreted as UTC."""
 
+DATE_TAKEN = (
+    r"^[1-9]\d{3}-(0[1-9]|1[0-2])"
+    r"(-(0[1-9]|1\d|2[0-8])(T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?)?)?$"
+)
+"""A local time, or the month or day that begins with it."""
+
 IDEMPOTENCY_KEY = r"^[!-~]([ -~]{0,198}[!-~])?$"
 """Whitespace at the ends of a header is not part of its value."""
+
+SHA256 = "^[0-9a-f]{64}$"
 
 WITHOUT_CONTENT = ("204", "304")
 EVENTS = "text/event-stream"
@@ -84,13 +94,15 @@ def _complete_parameter(path: str, parameter: Parameter, limits: Limits) -> None
         case "after" | "lastEventId":
             schema.pattern = POSITIONS
         case "cursor":
-            schema.pattern = OF_HISTORY if path.endswith(HISTORY) else CURSOR
+            schema.pattern = _cursor_of(path)
         case "room":
             schema.pattern = ROOM
         case "Idempotency-Key":
             schema.pattern = IDEMPOTENCY_KEY
         case "limit":
             schema.maximum = limits.page_limit_max
+        case "takenFrom" | "takenTo":
+            schema.pattern = DATE_TAKEN
         case "from" | "to":
             schema.type = None
             schema.any_of = [
@@ -100,6 +112,12 @@ def _complete_parameter(path: str, parameter: Parameter, limits: Limits) -> None
             ]
         case _:
             pass
+
+
+def _cursor_of(path: str) -> str:
+    if path.endswith(HISTORY):
+        return OF_HISTORY
+    return OF_TIMELINE if path.endswith(TIMELINE) else CURSOR
 
 
 def _drop_null(schema: Schema) -> None:
@@ -145,13 +163,15 @@ def _complete_object(schema: Schema, limits: Limits) -> None:
         "limit": {"maximum": limits.page_limit_max},
         "photoIds": {"max_items": limits.page_limit_max},
         "cursor": {"pattern": CURSOR},
+        "sha256": {"items": Schema(type=OpenAPIType.STRING, pattern=SHA256)},
     }.items():
         found = fields.get(field)
         if isinstance(found, Schema):
             for bound, value in bounds.items():
                 setattr(found, bound, value)
     if "photoIds" in fields:
-        schema.one_of = _SELECTION
+        # Generators make a class of each choice of ``oneOf``, but nothing of a condition.
+        schema.schema_if, schema.then, schema.schema_else = _SELECTION
 
 
 _EVENT = Schema(
@@ -161,9 +181,7 @@ _EVENT = Schema(
     properties={
         "id": Schema(type=OpenAPIType.STRING, pattern=POSITIONS),
         "event": Schema(type=OpenAPIType.STRING, enum=["ready", "message"]),
-        "data": Schema(
-            type=OpenAPIType.STRING, description="JSON: a `WireEvent`, except in `ready`."
-        ),
+        "data": Schema(type=OpenAPIType.STRING, description="JSON: an `Event`, except in `ready`."),
         "retry": Schema(type=OpenAPIType.INTEGER),
     },
 )
@@ -178,21 +196,19 @@ def _given(field: str, schema: Schema) -> Schema:
 
 
 _FILTERS = ("stage", "category", "clientId")
-_SELECTION: list[Schema | Reference] = [
+_SELECTION = (
     Schema(
         required=["photoIds"],
         properties={
-            "photoIds": Schema(type=OpenAPIType.ARRAY),
-            "all": Schema(const=False),
-            **{name: _null() for name in _FILTERS},
+            "photoIds": Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.STRING))
         },
     ),
+    Schema(properties={"all": Schema(const=False), **{name: _null() for name in _FILTERS}}),
     Schema(
-        properties={"photoIds": _null()},
         any_of=[
             *(_given(name, Schema(type=OpenAPIType.STRING)) for name in _FILTERS),
             _given("all", Schema(const=True)),
         ],
     ),
-]
-"""The ways to select photos: by their ids, by a filter, or all."""
+)
+"""The ways to select photos: if by their ids, then by nothing else; else by a filter, or all."""

@@ -1,9 +1,13 @@
 """``GET /api/ops/projections``: the live generation of the read model, and how current it is."""
 
+from pathlib import Path
+
 import msgspec
+from anyio import to_thread
 from litestar import get
 from litestar.di import NamedDependency
 
+from domain.moments import iso
 from gateway.dependencies import Dependencies
 from gateway.http.auth import overseer
 from gateway.http.problems import problems
@@ -12,6 +16,7 @@ from gateway.queries.reading import lag_ms
 from projections.models import checkpoints
 from store.log.position import Position
 from store.sqlite.connection import Connection
+from store.sqlite.generation_files import all_files
 
 
 class PartitionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -23,10 +28,20 @@ class PartitionView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     lag_ms: int
 
 
+class GenerationView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file of the read model; one that is not ``live`` was replaced, or is being built."""
+
+    name: str
+    size_bytes: int
+    changed_at: str
+    live: bool
+
+
 class ProjectionsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``generation`` is the name of the live file."""
+    """``generation`` is the name of the live file, which comes first in ``generations``."""
 
     generation: str
+    generations: list[GenerationView]
     partitions: list[PartitionView]
 
 
@@ -39,9 +54,19 @@ class ProjectionsView(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 )
 async def show_projections(deps: NamedDependency[Dependencies]) -> ProjectionsView:
     """Return the live generation on this gateway's host, and its checkpoint in each partition."""
-    generation, reached = await deps.reader.query(_state, deps.log.partitions)
+    path, reached = await deps.reader.query(_state, deps.log.partitions)
+    found = await to_thread.run_sync(all_files, path.parent)
     return ProjectionsView(
-        generation=generation,
+        generation=path.name,
+        generations=[
+            GenerationView(
+                name=each.name,
+                size_bytes=each.size_bytes,
+                changed_at=iso(each.changed_at),
+                live=each.name == path.name,
+            )
+            for each in sorted(found, key=lambda each: each.name != path.name)
+        ],
         partitions=[await _view(deps, position) for position in reached.values()],
     )
 
@@ -55,8 +80,8 @@ async def _view(deps: Dependencies, reached: Position) -> PartitionView:
     )
 
 
-def _state(db: Connection, partitions: int) -> tuple[str, dict[int, Position]]:
-    return db.path.name, checkpoints.get_all(db, partitions)
+def _state(db: Connection, partitions: int) -> tuple[Path, dict[int, Position]]:
+    return db.path, checkpoints.get_all(db, partitions)
 
 
 ROUTES = (show_projections,)

@@ -59,7 +59,7 @@ async def provide_reader(
             if await will_not_come(deps.log, position, None):
                 raise _no_event(position)
             await reach(deps, position)
-    request.auth.confirm(request.user)  # the wait may have been long
+    await request.auth.still(request.user)  # the wait may have been long
     return deps.reader
 
 
@@ -113,7 +113,7 @@ def parse_position(text: str, partitions: int) -> Position:
     except ValueError as error:
         raise Refused("invalid-position", str(error)) from error
     if position.partition >= partitions:
-        raise Refused("unknown-position", f"This log has {partitions} partitions, numbered from 0.")
+        raise Refused("unknown-position", f"This log has {_partitions(partitions)}.")
     return position
 
 
@@ -196,3 +196,7 @@ def not_found(photo_id: str) -> Refused:
 def hidden(photo_id: str) -> Refused:
     """Return ``not_found`` for another client's photo, plus an entry in the security log."""
     return Refused("photo-not-found", f"There is no photo {photo_id[:64]}.", trespass=True)
+
+
+def _partitions(count: int) -> str:
+    return "1 partition, 0" if count == 1 else f"{count} partitions, numbered from 0"

@@ -1,4 +1,4 @@
-"""Measure how many tasks enter and leave the lanes, over the last minute.
+"""Sample the lanes regularly, and measure how many tasks enter and leave them.
 
 Redis stores only totals, so a running gateway samples them repeatedly and derives the rates from
 the differences. Shortly after the gateway's start, the rates cover less than a minute.
@@ -6,14 +6,14 @@ the differences. Shortly after the gateway's start, the rates cover less than a 
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import msgspec
 
-from domain.pipeline.stages import ERASURE, TREE
+from domain.pipeline.stages import all_stages
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log
@@ -40,18 +40,33 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
         return self.stages.get(stage, Rate())
 
 
-class _Count(msgspec.Struct, frozen=True, kw_only=True):
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """A count of the tasks in the lanes; ``at`` is in seconds of this process's clock."""
+
     at: float
     passed: Passed
 
 
-class Counting:
-    """Samples the totals of the lanes for one gateway."""
+Observer = Callable[[Count, Rates], Awaitable[None]]
+"""Called with each sample and the rates since the sample before."""
 
-    def __init__(self, log: Log, background: Background | None = None) -> None:
+
+async def _ignore(_count: Count, _rates: Rates) -> None:
+    pass
+
+
+class Counting:
+    """Samples the lanes every ``every_s`` seconds for one gateway."""
+
+    every_s: float = EVERY_S
+
+    def __init__(
+        self, log: Log, background: Background | None = None, observe: Observer = _ignore
+    ) -> None:
         self._log = log
         self._background = background or Background()
-        self._counts: deque[_Count] = deque(maxlen=WINDOW_S // EVERY_S)
+        self._observe = observe
+        self._counts: deque[Count] = deque(maxlen=WINDOW_S // EVERY_S)
 
     @asynccontextmanager
     async def running(self, _: Any = None) -> AsyncGenerator[None]:
@@ -65,37 +80,44 @@ class Counting:
         """Return the rates up to now; skip partitions missing from this or the earlier count."""
         now = await self._count()
         earlier = next((each for each in self._counts if each.at < now.at), None)
-        if earlier is None:
-            return Rates()
-        seconds = now.at - earlier.at
-        both = now.passed.keys() & earlier.passed.keys()
-        return Rates(
-            over_ms=round(seconds * 1000),
-            stages={
-                stage: Rate(
-                    came=_rate([_came(each, stage, now, earlier) for each in both], seconds),
-                    left=_rate([_left(each, stage, now, earlier) for each in both], seconds),
-                )
-                for stage in (*TREE, ERASURE)
-                if all(stage in earlier.passed[each] for each in both)
-            },
-        )
+        return _between(earlier, now)
 
     async def _run(self) -> None:
         while True:
             with suppress(StoreError):  # the health checks report it
-                self._counts.append(await self._count())
-            await anyio.sleep(EVERY_S)
+                count = await self._count()
+                earlier = self._counts[-1] if self._counts else None
+                self._counts.append(count)
+                await self._observe(count, _between(earlier, count))
+            await anyio.sleep(self.every_s)
 
-    async def _count(self) -> _Count:
-        return _Count(at=time.monotonic(), passed=await passed(self._log, (*TREE, ERASURE)))
+    async def _count(self) -> Count:
+        return Count(at=time.monotonic(), passed=await passed(self._log, all_stages()))
 
 
-def _came(partition: int, stage: str, now: _Count, earlier: _Count) -> int:
+def _between(earlier: Count | None, now: Count) -> Rates:
+    if earlier is None:
+        return Rates()
+    seconds = now.at - earlier.at
+    both = now.passed.keys() & earlier.passed.keys()
+    return Rates(
+        over_ms=round(seconds * 1000),
+        stages={
+            stage: Rate(
+                came=_rate([_came(each, stage, now, earlier) for each in both], seconds),
+                left=_rate([_left(each, stage, now, earlier) for each in both], seconds),
+            )
+            for stage in all_stages()
+            if all(stage in earlier.passed[each] for each in both)
+        },
+    )
+
+
+def _came(partition: int, stage: str, now: Count, earlier: Count) -> int:
     return now.passed[partition][stage].came - earlier.passed[partition][stage].came
 
 
-def _left(partition: int, stage: str, now: _Count, earlier: _Count) -> int:
+def _left(partition: int, stage: str, now: Count, earlier: Count) -> int:
     return now.passed[partition][stage].left - earlier.passed[partition][stage].left
 
 

@@ -7,9 +7,10 @@ Redis, it polls the history every ``POLL_S`` and the rooms keep working.
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Set
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -19,10 +20,10 @@ from gateway.http.problems import Refused
 from gateway.queries.reading import in_log
 from gateway.rooms import room_history
 from gateway.rooms.rooms import Admission, Positions, rooms_of
-from gateway.rooms.subscription import Delivery, Fetch, Start, Subscription
+from gateway.rooms.subscription import Delivery, Entrance, Fetch, Start, Subscription
 from gateway.rooms.turns import Turns
 from projections.models import checkpoints
-from projections.models.history import HistoryEntry, Room
+from projections.models.history import HistoryEntry, Kind, Room
 from store.background import Background
 from store.errors import StoreError, Unavailable
 from store.histogram import Distribution
@@ -57,18 +58,19 @@ Transport = Literal["sse", "websocket"]
 class Hub:
     """Follow the history of all partitions and deliver each entry to its subscribers.
 
-    ``connections`` counts the open ones. Counted since the start: events ``delivered``,
-    ``catch_ups`` (reads of history for subscribers), ``overflows`` of backlogs, ``slow_readers``
-    that were disconnected, and ``failures`` to read the history. ``delays_ms`` covers live
-    deliveries only, from the append to the hand-over, by the log's clock. ``observe`` is called
-    once with every event. ``replacements`` counts how often a part of the history was replaced
-    because the log has lost events.
+    ``connections`` counts the open ones, and ``readers`` those of all rooms of a kind. Counted
+    since the start: events ``delivered``, ``catch_ups`` (reads of history for subscribers),
+    ``overflows`` of backlogs, ``slow_readers`` that were disconnected, and ``failures`` to read the
+    history. ``delays_ms`` covers live deliveries only, from the append to the hand-over, by the
+    log's clock. ``observe`` is called once with every event. ``replacements`` counts how often a
+    part of the history was replaced because the log has lost events.
     """
 
     def __init__(
         self, log: Log, reader: Reader, limits: Limits, background: Background | None = None
     ) -> None:
         self.connections: dict[Transport, int] = {"sse": 0, "websocket": 0}
+        self.readers: dict[Kind, int] = dict.fromkeys(get_args(Kind), 0)
         self.turns = Turns()
         self.delivered = 0
         self.catch_ups = 0
@@ -130,7 +132,8 @@ class Hub:
         """Wait for the read model, and for ``after`` if the log has it.
 
         Return ``after``, or None if the log does not have these events: it has lost them, or they
-        were never in this log. With ``own``, events of other clients count as missing.
+        were never in this log; or it was recovered since, see ``LogRecovered``. With ``own``,
+        events of other clients count as missing.
 
         Raises:
             Unavailable: there is no read model, or the hub has stopped.
@@ -150,6 +153,8 @@ class Hub:
         if not self._head:
             raise Unavailable("there is no read model yet: is the projector running?")
         if not after:
+            return None
+        if await self._reader.query(room_history.of_earlier_epoch, after):
             return None
         missing = self._ahead(after) or await self._reader.query(room_history.missing, after, own)
         if await self._any_lost(missing, own):
@@ -195,6 +200,14 @@ class Hub:
             for room in subscriber.rooms:
                 self.leave(subscriber, room)
 
+    def readers_by_room(self) -> dict[Room, int]:
+        """Return how many readers each room has."""
+        return {room: len(members) for room, members in self._members.items()}
+
+    def readers_by_sender(self) -> Counter[str]:
+        """Return how many streams and sockets each subject has open, as ``Principal.subject``."""
+        return Counter(each.client for each in self._subscribers)
+
     def handed_over(self, deliveries: list[Delivery]) -> None:
         """Record the delays of events that were delivered live."""
         now_ms = time.time() * 1000 + self._log_ahead_ms
@@ -203,10 +216,13 @@ class Hub:
             self.delays_ms.add(max(0.0, now_ms - entry.position.ms))
 
     def join(self, subscriber: "Subscriber", room: Room) -> None:
-        self._members.setdefault(room, set()).add(subscriber)
+        members = self._members.setdefault(room, set())
+        self.readers[room.kind] += subscriber not in members
+        members.add(subscriber)
 
     def leave(self, subscriber: "Subscriber", room: Room) -> None:
         members = self._members[room]
+        self.readers[room.kind] -= subscriber in members
         members.discard(subscriber)
         if not members:
             del self._members[room]
@@ -230,6 +246,8 @@ class Hub:
                 if lost:
                     self._continue_after_loss(lost)
                 await self._hand_out(entries)
+                if recovered := room_history.recovered(entries, self._head):
+                    self._begin_epoch(recovered)
                 full = len(entries) >= room_history.ENTRIES_PER_READ
             self._outage.over()
         except StoreError as error:
@@ -239,17 +257,23 @@ class Hub:
     def _continue_after_loss(self, lost: Positions) -> None:
         """Continue from ``lost`` in the partitions whose last delivered event is no longer in the
         history. End their subscribers: when they reconnect, they get what they have missed."""
-        ended = [each for each in self._subscribers if each.partitions & lost.keys()]
+        self._head.update(lost)
+        self._disconnect(lost.keys(), "the log has lost events that were already delivered")
+        self._has_moved()
+
+    def _begin_epoch(self, recovered: Set[int]) -> None:
+        """End the subscribers: what they have been shown may be lost, and resuming says so."""
+        self._disconnect(recovered, "the log was recovered")
+
+    def _disconnect(self, partitions: Set[int], reason: str) -> None:
+        ended = [each for each in self._subscribers if each.partitions & partitions]
         logger.warning(
-            "the log has lost events that were already delivered, in partitions %s: "
-            "disconnecting %d readers",
-            *(", ".join(map(str, lost)), len(ended)),
+            "%s, in partitions %s: disconnecting %d readers",
+            *(reason, ", ".join(map(str, sorted(partitions))), len(ended)),
         )
         self.replacements += 1
-        self._head.update(lost)
         for subscriber in ended:
             subscriber.end()
-        self._has_moved()
 
     def _end_subscribers(self) -> None:
         for subscriber in self._subscribers:
@@ -301,7 +325,7 @@ class Subscriber:
 
     def __init__(self, hub: Hub, client: str) -> None:
         self._hub = hub
-        self._client = client
+        self.client = client
         self._subscription = Subscription(hub.head, hub.limits.room_backlog)
         self._awake = anyio.Event()
         self._ended = False
@@ -332,12 +356,24 @@ class Subscriber:
         (when it found ``after`` in it), the subscriber ends without events: the client reconnects
         and resumes.
         """
-        if not self._hub.following or replacements not in (None, self._hub.replacements):
-            self.end()
+        self._check(replacements)
         start = self._subscription.enter(admission, after, begin)
         self._hub.join(self, admission.room)
         self.wake()
         return start
+
+    def enter_together(self, entrances: Sequence[Entrance], replacements: int) -> list[Start]:
+        """Enter the first rooms of the subscriber together; see ``enter``."""
+        self._check(replacements)
+        starts = self._subscription.enter_together(entrances)
+        for entrance in entrances:
+            self._hub.join(self, entrance.admission.room)
+        self.wake()
+        return starts
+
+    def _check(self, replacements: int | None) -> None:
+        if not self._hub.following or replacements not in (None, self._hub.replacements):
+            self.end()
 
     def leave(self, name: str) -> bool:
         """Leave the room; return whether the subscriber was in it. Events in flight may follow."""
@@ -364,15 +400,18 @@ class Subscriber:
         Return an empty list only after ``end``, or when the hub has stopped.
         """
         subscription, has_turn = self._subscription, False
-        while not self._ended:
-            # A send returns immediately while the server's buffer has space: let other tasks run.
-            await checkpoint()
+        # A send returns immediately while the server's buffer has space: let other tasks run.
+        await checkpoint()
+        while True:
+            # From here to the wait nothing else runs, so what ends or wakes it is not missed.
+            if self._ended:
+                return []
             fetch = subscription.wanted()
             if fetch is not None:
                 batch = await self._fetch(fetch)
             elif subscription.backlog:
                 if not has_turn:
-                    await self._hub.turns.take(self._client)
+                    await self._hub.turns.take(self.client)
                     has_turn = True
                     continue  # the backlog may have overflown meanwhile
                 batch = subscription.take()
@@ -384,7 +423,6 @@ class Subscriber:
             if batch:
                 self._hub.delivered += len(batch)
                 return batch
-        return []
 
     async def _fetch(self, fetch: Fetch) -> list[Delivery]:
         try:

@@ -1,5 +1,10 @@
 """Queries of the rooms on the history; each reads one snapshot of the read model."""
 
+from collections.abc import Iterable
+
+import msgspec
+
+from domain.pipeline.recoveries import LogRecovered
 from gateway.rooms.rooms import Admission, Positions
 from gateway.rooms.subscription import Fetch
 from projections.models import checkpoints, history
@@ -11,9 +16,39 @@ ENTRIES_PER_READ = 1_000
 """Entries of a partition that the hub reads at once."""
 
 
+class _Recovery(msgspec.Struct):
+    data: LogRecovered
+
+
+_recovery = msgspec.json.Decoder(_Recovery)
+
+
 def missing(db: Connection, positions: Positions, own: str | None) -> list[Position]:
     """Return the positions missing from the history or, with ``own``, not of this client."""
     return [each for each in positions.values() if not history.has(db, each, own)]
+
+
+def of_earlier_epoch(db: Connection, positions: Positions) -> bool:
+    """Return whether a position is of a time before its partition was recovered: events that its
+    reader has been shown may be lost.
+    """
+    for recorded, event in history.of_system(db, LogRecovered.TYPE):
+        if not isinstance(event.data, LogRecovered):
+            continue
+        begins = (event.data.begins_ms, 0) if event.data.begins_ms else recorded[1:]
+        recovered = event.data.partitions or positions
+        if any(positions[each][1:] < begins for each in positions.keys() & set(recovered)):
+            return True
+    return False
+
+
+def recovered(entries: Iterable[HistoryEntry], partitions: Iterable[int]) -> set[int]:
+    """Return which of the partitions the entries say to have been recovered."""
+    found: set[int] = set()
+    for entry in entries:
+        if entry.type == LogRecovered.TYPE:
+            found.update(_recovery.decode(entry.body).data.partitions or partitions)
+    return found
 
 
 def start_positions(

@@ -10,6 +10,8 @@
 Operators and auditors may enter any room.
 """
 
+from functools import lru_cache
+
 import msgspec
 
 from gateway.dependencies import Dependencies
@@ -23,6 +25,9 @@ from store.log.position import Position
 
 SHOWN = 64
 """Characters of an invalid name that the error repeats."""
+
+KEPT = 1_000
+"""Photos whose rooms are kept for their next event and for the other readers of this one."""
 
 Positions = dict[int, Position]
 """A position in each partition of a room, by partition, in ascending order."""
@@ -93,11 +98,15 @@ def _admission(name: str, room: Room, log: Log) -> Admission:
 
 def rooms_of(entry: HistoryEntry) -> tuple[Room, ...]:
     """Return every room that contains the entry, equal to the rooms of admissions."""
-    client_id, session_id = entry.client_id, entry.session_id
+    return _rooms(entry.client_id, entry.photo_id, entry.session_id)
+
+
+@lru_cache(KEPT)
+def _rooms(client_id: str, photo_id: str, session_id: str | None) -> tuple[Room, ...]:
     rooms = (
         Room(kind="global", id="", client_id=None),
         Room(kind="client", id=client_id, client_id=client_id),
-        Room(kind="photo", id=entry.photo_id, client_id=client_id),
+        Room(kind="photo", id=photo_id, client_id=client_id),
     )
     if session_id is None:
         return rooms

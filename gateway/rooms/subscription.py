@@ -41,6 +41,14 @@ class Delivery(NamedTuple):
     entry: HistoryEntry
 
 
+class Entrance(msgspec.Struct, frozen=True, kw_only=True):
+    """A room to enter at ``after`` if its history reaches that; otherwise at ``begin``, or now."""
+
+    admission: Admission
+    after: Positions | None
+    begin: Positions | None
+
+
 class Entered(msgspec.Struct, frozen=True, kw_only=True):
     """A room, replayed from ``begin`` to ``since`` and then followed along with the others."""
 
@@ -104,9 +112,8 @@ class Subscription:
         Entering a room again adds its earlier events.
         """
         now = {partition: self._head[partition] for partition in admission.partitions}
-        recovered = after is not None and _reaches(now, after)
-        first = after if recovered else begin
-        begin = {p: min(first[p], now[p]) for p in now} if first is not None else now
+        start = _start(now, after, begin)
+        begin = dict(start.positions)
         known = self._rooms.get(admission.name)
         until = known.begin if known else now
         self._replay(admission, begin, until)
@@ -118,7 +125,26 @@ class Subscription:
             begin={p: min(begin[p], until[p]) for p in until},
             since=known.since if known else now,
         )
-        return Start(positions=begin, recovered=recovered)
+        return start
+
+    def enter_together(self, entrances: Sequence["Entrance"]) -> list[Start]:
+        """Enter all rooms of a reader that has none yet, and deliver their events in one order.
+
+        So the position of each event is one to resume from for all the rooms, even among events
+        that are replayed.
+        """
+        starts: list[Start] = []
+        for entrance in entrances:
+            admission = entrance.admission
+            now = {partition: self._head[partition] for partition in admission.partitions}
+            start = _start(now, entrance.after, entrance.begin)
+            begin = dict(start.positions)
+            for partition, position in begin.items():
+                self._cursor[partition] = min(self._cursor.get(partition, position), position)
+                self._joint.setdefault(partition, now[partition])
+            self._rooms[admission.name] = Entered(admission=admission, begin=begin, since=begin)
+            starts.append(start)
+        return starts
 
     def leave(self, name: str) -> Room | None:
         """Leave the room and return it; None if the subscription was not in it."""
@@ -148,6 +174,8 @@ class Subscription:
             return Fetch(rooms=rooms, upto=replay.upto, limit=self._page, replay=replay)
         for partition, joint in self._joint.items():
             cursor = self._cursor[partition]
+            if cursor >= joint:
+                continue
             rooms = tuple(
                 (entered.admission.room, max(cursor, entered.since[partition]))
                 for entered in self._rooms.values()
@@ -155,7 +183,7 @@ class Subscription:
             )
             if rooms:
                 return Fetch(rooms=rooms, upto=joint, limit=self._page)
-            self._cursor[partition] = max(cursor, joint)
+            self._cursor[partition] = joint
         return None
 
     def fetched(self, fetch: Fetch, pages: Sequence[Sequence[HistoryEntry]]) -> list[Delivery]:
@@ -210,16 +238,26 @@ class Subscription:
     def _deliveries(self, entries: Iterable[HistoryEntry]) -> list[Delivery]:
         deliveries: list[Delivery] = []
         for entry in entries:
-            rooms = rooms_of(entry)
+            rooms, position = rooms_of(entry), entry.position
             names = tuple(
-                name
-                for name, entered in self._rooms.items()
-                if entered.admission.room in rooms
-                and entry.position > entered.since[entry.position.partition]
+                [  # a list, because this runs for each delivery
+                    name
+                    for name, entered in self._rooms.items()
+                    if entered.admission.room in rooms
+                    and position > entered.since[position.partition]
+                ]
             )
             if names:
                 deliveries.append(Delivery(names, entry))
         return deliveries
+
+
+def _start(now: Positions, after: Positions | None, begin: Positions | None) -> Start:
+    """Return where a room starts that has reached ``now``: at ``after`` if it can, or ``begin``."""
+    recovered = after is not None and _reaches(now, after)
+    first = after if recovered else begin
+    positions = {p: min(first[p], now[p]) for p in now} if first is not None else now
+    return Start(positions=positions, recovered=recovered)
 
 
 def _reaches(head: Positions, after: Positions) -> bool:

@@ -2,8 +2,9 @@
 
 An event that comes to all streams of a client would be sent to all of them in one go, which takes
 the event loop a tenth of a second for some hundreds. Instead, ``AT_ONCE`` streams of a client may
-send within ``WINDOW_S``; the others wait in line, and events that come meanwhile go with the next
-batch of each. A client with a few streams notices nothing.
+send within ``WINDOW_S``, or more of a long line, so that each has its turn within ``WINDOWS`` of
+them; the others wait in line, and events that come meanwhile go with the next batch of each. A
+client with a few streams notices nothing.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections import deque
 
 AT_ONCE = 16
 WINDOW_S = 0.02
+WINDOWS = 6
 
 
 class Turns:
@@ -37,7 +39,9 @@ class Turns:
 
     def _open(self, client: str, line: "_Line") -> None:
         """Begin a window; forget the client if nobody used the last one."""
-        line.free = AT_ONCE
+        needed = -(-len(line.waiting) // WINDOWS)
+        line.turns = max(AT_ONCE, needed, line.turns if line.waiting else 0)
+        line.free = line.turns
         while line.waiting and line.free > 0:
             turn = line.waiting.popleft()
             if not turn.done():
@@ -46,15 +50,16 @@ class Turns:
         asyncio.get_running_loop().call_later(WINDOW_S, self._close, client, line)
 
     def _close(self, client: str, line: "_Line") -> None:
-        if line.free == AT_ONCE:
+        if line.free == line.turns:
             del self._lines[client]
         else:
             self._open(client, line)
 
 
 class _Line:
-    """``free`` turns are left in this window; those in ``waiting`` wait for the next."""
+    """``free`` of the ``turns`` of this window are left; those in ``waiting`` wait for the next."""
 
     def __init__(self) -> None:
+        self.turns = 0
         self.free = 0
         self.waiting: deque[asyncio.Future[None]] = deque()

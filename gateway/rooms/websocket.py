@@ -2,15 +2,19 @@
 
 | client message | reply |
 |---|---|
-| ``identify`` ``{sessionId?, clientId?, lastEventId?}``, once, first | ``identified`` |
+| ``identify`` ``{sessionId?, clientId?, lastEventId?, batches?}``, once, first | ``identified`` |
 | ``subscribe:photo`` ``{photoId, lastEventId?}`` | ``subscribed`` |
 | ``unsubscribe:photo`` ``{photoId}`` | ``unsubscribed`` |
 | ``ping`` | ``pong`` |
 
 ``identify`` enters the client's room, and the session's. ``event`` ``{rooms, event}`` delivers an
 event of the rooms entered: each event once per socket, even if several of its rooms contain it; in
-order within each room. Events in flight may still arrive after ``unsubscribed``. ``error``
-``{code, detail}`` answers a message that cannot be processed; it changes nothing.
+order within each room. Events in flight may still arrive after ``unsubscribed``. A client that asks
+for ``batches`` gets ``events`` ``{events: [{rooms, event}, …]}`` instead, with all that are due, up
+to 64 KB of them: so a reader that has fallen behind catches up sooner. ``error`` ``{code, detail}``
+answers a message that cannot be processed; it changes nothing. From ``identified`` on, the server
+sends ``ping`` every ``pingIntervalMs`` that it states, whether or not there are events: a client
+that gets none for longer knows that the connection is dead. It need not answer.
 
 | close code | why |
 |---|---|
@@ -24,6 +28,7 @@ order within each room. Events in flight may still arrive after ``unsubscribed``
 | 4401 | ``missing-token``, ``invalid-token`` or another code of status 401: immediately |
 | 4401 | ``expired-token``, ``revoked-token``, ``expired-session``: when that happens |
 | 4403 | ``cross-origin``: a cookie is accepted only from a page of the same host |
+| 4403 | ``scope-required``: the API key lacks the scope ``events.read`` |
 
 A client that may not enter learns it after the handshake, because a browser does not expose the
 status of a failed one. A client or address that opens too many sockets gets 429 instead of a
@@ -42,16 +47,20 @@ from litestar import get, websocket
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 
+from gateway.access import route_scopes
 from gateway.access.access import Access
 from gateway.access.security_log import SecurityLog
 from gateway.dependencies import Dependencies, Socket
 from gateway.http.auth import AuthError, Forbidden, Principal
 from gateway.http.connections import SCOPE_KEY, Connection
 from gateway.http.problems import Refused, shortened
+from gateway.http.socket_protocol import SOCKET_KEY, WebSocketProtocol, text_frame
 from gateway.http.wording import in_our_words
 from gateway.limits.throttling import RateLimited, Throttle, refuse_handshake
+from gateway.rooms.frames import frames
 from gateway.rooms.hub import Hub, Subscriber
 from gateway.rooms.messages import (
+    PING_S,
     Error,
     Identified,
     Identify,
@@ -63,7 +72,7 @@ from gateway.rooms.messages import (
     SubscribePhoto,
     Unsubscribed,
     UnsubscribePhoto,
-    requests,
+    read,
 )
 from gateway.rooms.rooms import (
     Admission,
@@ -72,7 +81,7 @@ from gateway.rooms.rooms import (
     parse_positions,
     session_room,
 )
-from gateway.rooms.subscription import Delivery, Start
+from gateway.rooms.subscription import Start
 from store.clients.rate_limits import Bucket
 from store.errors import StoreError
 
@@ -135,6 +144,8 @@ async def _admitted(
     """Return the principal, or why the socket is closed; raises RateLimited."""
     try:
         principal = await access.authenticate(socket)
+        socket.scope["user"] = principal
+        route_scopes.check(principal, socket.scope)
     except (AuthError, Forbidden) as fault:
         security.refused(socket.scope, fault)
         await throttle.admit_stranger(socket.scope, fault)
@@ -144,7 +155,6 @@ async def _admitted(
     except StoreError:
         return _Ended(1013, "unavailable")
     await throttle.admit_socket(socket.scope, principal)
-    socket.scope["user"] = principal
     return principal
 
 
@@ -195,7 +205,7 @@ async def _converse(
         tasks.cancel_scope.cancel()
 
     with (
-        hub.subscribe("websocket", principal.actor) as subscriber,
+        hub.subscribe("websocket", principal.subject) as subscriber,
         access.staying(principal, refuse),
     ):
         conversation = _Conversation(socket, principal, deps, hub, subscriber, security, budget)
@@ -203,6 +213,7 @@ async def _converse(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(until_ended, conversation.receive)
                 tasks.start_soon(until_ended, conversation.deliver)
+                tasks.start_soon(until_ended, conversation.ping)
                 tasks.start_soon(until_refused)
     return _Ended(4401, "expired-token") if lifetime.cancelled_caught else end
 
@@ -229,14 +240,16 @@ class _Conversation:
         self._sending = anyio.Lock(fast_acquire=True)
         self._errors = 0
         self._budget = budget
-        self._identified = False
+        self._identified = anyio.Event()
+        self._batches = False
+        self._protocol: WebSocketProtocol = cast("Any", socket.scope)[SOCKET_KEY]
 
     async def receive(self) -> None:
         """Answer the messages one by one; return when the peer disconnects."""
         while (text := await self._receive()) is not None:
             try:
                 self._pay()
-                await self._answer(requests.decode(text))
+                await self._answer(read(text))
             except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
                 await self._refuse("malformed-message", shortened(in_our_words(str(error))))
             except Refused as error:
@@ -250,10 +263,21 @@ class _Conversation:
     async def deliver(self) -> None:
         """Send the events of the rooms until the hub stops."""
         while batch := await self._subscriber.next_batch():
-            for delivery in batch:
-                async with self._sending:
-                    await self._send(_event(delivery))
+            for written in frames(batch, batches=self._batches):
+                # Of a thousand sockets, nearly all have room: they need no lock and no timeout.
+                if self._sending.locked() or not self._protocol.try_send_frames(written):
+                    async with self._sending:
+                        await self._write(written)
         raise _Ended(1012, "stopping")
+
+    async def ping(self) -> None:
+        """Send a ping every ``PING_S`` to a client that knows of it."""
+        await self._identified.wait()
+        written = text_frame(msgspec.json.encode(Ping()))
+        while True:
+            await anyio.sleep(PING_S)
+            async with self._sending:
+                await self._write(written)
 
     def _pay(self) -> None:
         if self._budget is not None and not self._budget.spend(1, time.monotonic()):
@@ -281,7 +305,7 @@ class _Conversation:
                 await self._say(Pong())
 
     async def _identify(self, request: Identify) -> None:
-        if self._identified:
+        if self._identified.is_set():
             raise Refused(
                 "already-identified",
                 "This socket is already identified. Open another socket for another session.",
@@ -300,11 +324,12 @@ class _Conversation:
                 recovered=start.recovered,
             )
 
+        self._batches = request.batches
         await self._enter(admissions, request.last_event_id, answer)
-        self._identified = True
+        self._identified.set()
 
     async def _subscribe(self, request: SubscribePhoto) -> None:
-        if not self._identified:
+        if not self._identified.is_set():
             raise Refused("not-identified", "Send identify first.")
         admission = await admit(f"photo:{request.photo_id}", self._principal, self._deps)
 
@@ -335,7 +360,7 @@ class _Conversation:
         async with self._sending:
             enter = self._subscriber.enter
             starts = [enter(each, after, begin, replacements) for each in admissions]
-            await self._send(msgspec.json.encode(answer(starts[0])))
+            await self._write(text_frame(msgspec.json.encode(answer(starts[0]))))
         for admission in admissions:
             self._security.entered(self._socket.scope, f"/ws {admission.name}")
 
@@ -347,21 +372,15 @@ class _Conversation:
 
     async def _say(self, message: Message) -> None:
         async with self._sending:
-            await self._send(msgspec.json.encode(message))
+            await self._write(text_frame(msgspec.json.encode(message)))
 
-    async def _send(self, frame: bytes) -> None:
+    async def _write(self, written: bytes) -> None:
+        """Write whole frames."""
         with anyio.move_on_after(self._deps.limits.slow_reader_s) as patience:
-            await self._socket.send_text(frame)
+            await self._protocol.send_frames(written)
         if patience.cancelled_caught:
             self._hub.slow_readers += 1
             raise _Ended(1013, "slow-reader")
-
-
-def _event(delivery: Delivery) -> bytes:
-    return b'{"type":"event","rooms":%b,"event":%b}' % (
-        msgspec.json.encode(delivery.rooms),
-        delivery.entry.body,
-    )
 
 
 ROUTES = (rooms, no_handshake)

@@ -19,6 +19,7 @@ from gateway.http.problems import Refused, problems
 from gateway.http.query_guards import allowed, only
 from gateway.openapi.document import POSITION
 from gateway.routes.bulk import Skipped, Target, execute_each
+from gateway.routes.queues import Reason
 from projections.models import photos
 from projections.models.photos import Page
 from store.sqlite.connection import Connection
@@ -35,6 +36,7 @@ class BackfillRequest(
 
     stage: str
     run: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]+$", max_length=64)]
+    reason: Reason | None = None
     cursor: str | None = None
     limit: Annotated[int, Meta(ge=1)] = PAGE
 
@@ -106,6 +108,7 @@ def _command(wanted: BackfillRequest, target: Target, filename: str) -> Backfill
         job_id=str(uuid.uuid5(RUNS, name)),
         stage=wanted.stage,
         original_filename=filename,
+        reason=wanted.reason,
     )
 
 

@@ -19,13 +19,15 @@ from gateway.http.auth import operator, overseer
 from gateway.http.paging import PAGE, ClientId, Cursor, Limit, bounded
 from gateway.http.problems import Refused, problems
 from gateway.http.query_guards import allowed, only
+from gateway.http.times import parse_time
 from gateway.openapi.document import POSITION
 from gateway.queries.reading import find
-from gateway.routes.bulk import Skipped, Target, execute_each
+from gateway.routes.bulk import Result, Skipped, Target, execute_each, result_of
 from gateway.routes.queues import Reason
 from projections.models import cursor as cursors
 from projections.models import dead_letters, photos
-from projections.models.dead_letters import DeadLetters
+from projections.models.dead_letters import DeadLetterGroups, DeadLetters, Filter
+from projections.models.listing import Sort
 from store.sqlite.reader import Reader
 
 RETRIES = uuid.UUID("df8081e6-38fd-440f-a227-58b45b8854bf")
@@ -38,6 +40,17 @@ CategoryFilter = Annotated[
 ]
 
 
+CodeFilter = Annotated[str | None, QueryParameter(name="code")]
+Since = Annotated[
+    str | None,
+    QueryParameter(name="from", description="Only failures at this time or later."),
+]
+Until = Annotated[
+    str | None, QueryParameter(name="to", description="Only failures before this time.")
+]
+SortOrder = Annotated[Sort, QueryParameter(name="sort", description="By the last failure.")]
+
+
 class Selection(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
@@ -46,16 +59,34 @@ class Selection(
     photo_ids: Annotated[list[str], Meta(min_length=1)] | None = None
     stage: str | None = None
     category: Category | None = None
+    code: str | None = None
     client_id: str | None = None
+    since: str | None = msgspec.field(default=None, name="from")
+    until: str | None = msgspec.field(default=None, name="to")
     all: bool = False
     cursor: str | None = None
     limit: Annotated[int, Meta(ge=1)] = PAGE
+
+    def filter(self) -> Filter:
+        """Return what the dead letters must match; raises Refused, ``invalid-time``."""
+        return Filter(
+            stage=self.stage,
+            category=self.category,
+            code=self.code,
+            client_id=self.client_id,
+            failed_from=parse_time(self.since),
+            failed_to=parse_time(self.until),
+        )
+
+
+Priority = Annotated[int, Meta(ge=1, le=10)]
 
 
 class RetryRequest(Selection, frozen=True, kw_only=True):
     """A null ``priority`` keeps the priority of the failed job."""
 
-    priority: Annotated[int, Meta(ge=1, le=10)] | None = None
+    priority: Priority | None = None
+    reason: Reason | None = None
 
 
 class DiscardRequest(Selection, frozen=True, kw_only=True):
@@ -75,23 +106,32 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     retried: int
     skipped: list[Skipped]
+    results: list[Result]
     next_cursor: str | None
 
 
 class Discarded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     discarded: int
     skipped: list[Skipped]
+    results: list[Result]
     next_cursor: str | None
 
 
 @get(
     "/api/ops/dead-letters",
-    guards=[allowed(overseer), only("stage", "category", "clientId", "cursor", "limit", "after")],
+    guards=[
+        allowed(overseer),
+        only(
+            *("stage", "category", "code", "clientId", "from", "to", "sort"),
+            *("cursor", "limit", "after"),
+        ),
+    ],
     responses=problems(
         *(
             "unknown-stage",
             "invalid-cursor",
             "invalid-limit",
+            "invalid-time",
             "missing-token",
             "forbidden",
             "read-model-behind",
@@ -105,16 +145,56 @@ async def list_dead_letters(
     reader: NamedDependency[Reader],
     stage: StageFilter = None,
     category: CategoryFilter = None,
+    code: CodeFilter = None,
     client_id: ClientId = None,
+    since: Since = None,
+    until: Until = None,
+    sort: SortOrder = "newest",
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> DeadLetters:
-    """List jobs that failed permanently, latest first: the stage, its attempts and the reason."""
+    """List jobs that failed permanently: the stage, its attempts and the reason."""
     selection = Selection(
-        stage=stage, category=category, client_id=client_id, cursor=cursor, limit=limit
+        stage=stage,
+        category=category,
+        code=code,
+        client_id=client_id,
+        since=since,
+        until=until,
+        cursor=cursor,
+        limit=limit,
     )
     _check_stage(selection)
-    return await _page(deps, reader, selection)
+    return await _page(deps, reader, selection, sort)
+
+
+@get(
+    "/api/ops/dead-letters/groups",
+    guards=[
+        allowed(overseer),
+        only("stage", "category", "code", "clientId", "from", "to", "after"),
+    ],
+    responses=problems(
+        *("unknown-stage", "invalid-time", "missing-token", "forbidden", "read-model-behind")
+    ),
+    tags=["operations"],
+    summary="Count dead letters by reason",
+)
+async def group_dead_letters(
+    reader: NamedDependency[Reader],
+    stage: StageFilter = None,
+    category: CategoryFilter = None,
+    code: CodeFilter = None,
+    client_id: ClientId = None,
+    since: Since = None,
+    until: Until = None,
+) -> DeadLetterGroups:
+    """Count the dead letters of each stage, category and code, with the latest as an example."""
+    selection = Selection(
+        stage=stage, category=category, code=code, client_id=client_id, since=since, until=until
+    )
+    _check_stage(selection)
+    return await reader.query(dead_letters.groups, selection.filter())
 
 
 @post(
@@ -127,6 +207,7 @@ async def list_dead_letters(
             "unknown-stage",
             "invalid-cursor",
             "invalid-limit",
+            "invalid-time",
             "missing-token",
             "not-json",
             "forbidden",
@@ -154,6 +235,7 @@ async def retry_dead_letters(
     answer = Retried(
         retried=batch.recorded + batch.already,
         skipped=[*selected.missing, *batch.skipped],
+        results=[*map(result_of, selected.missing), *batch.results],
         next_cursor=selected.next_cursor,
     )
     return Response(answer, headers=position_header(*batch.positions))
@@ -169,6 +251,7 @@ async def retry_dead_letters(
             "unknown-stage",
             "invalid-cursor",
             "invalid-limit",
+            "invalid-time",
             "missing-token",
             "not-json",
             "forbidden",
@@ -196,6 +279,7 @@ async def discard_dead_letters(
     answer = Discarded(
         discarded=batch.recorded + batch.already,
         skipped=[*selected.missing, *batch.skipped],
+        results=[*map(result_of, selected.missing), *batch.results],
         next_cursor=selected.next_cursor,
     )
     return Response(answer, headers=position_header(*batch.positions))
@@ -204,6 +288,11 @@ async def discard_dead_letters(
 def _check_stage(selection: Selection) -> None:
     if selection.stage is not None:
         check_stage(selection.stage)
+
+
+def retry_of(job_id: str) -> str:
+    """Return the id of the job that retries this one."""
+    return str(uuid.uuid5(RETRIES, job_id))
 
 
 async def _retry(deps: Dependencies, target: Target, wanted: RetryRequest) -> PhotoCommand:
@@ -216,12 +305,13 @@ async def _retry(deps: Dependencies, target: Target, wanted: RetryRequest) -> Ph
     photo = (await deps.log.load(target.photo_id, target.client_id)).photo
     if photo is None:
         raise PhotoNotFound(f"There is no photo {target.photo_id}.")
-    job_id = str(uuid.uuid5(RETRIES, photo.job.job_id))
+    job_id = retry_of(photo.job.job_id)
     return RetryProcessing(
         photo_id=photo.photo_id,
         job_id=job_id,
         priority=wanted.priority,
         unless_discarded=wanted.photo_ids is None,
+        reason=wanted.reason,
     )
 
 
@@ -229,12 +319,12 @@ async def _select(deps: Dependencies, reader: Reader, selection: Selection) -> S
     _check_stage(selection)
     bounded(selection.limit, deps.limits.page_limit_max)
     _check_cursor(selection.cursor)
-    filters = (selection.stage, selection.category, selection.client_id)
-    is_filtered = selection.all or filters != (None, None, None)
+    is_filtered = selection.all or bool(selection.filter().values())
     if is_filtered == (selection.photo_ids is not None):
         raise Refused(
             "invalid-request",
-            "Select either by photoIds, or by stage, category, clientId or all: true.",
+            "Select either by photoIds, or by stage, category, code, clientId, from and to, "
+            "or all: true.",
         )
     if selection.photo_ids is not None:
         return await _find(deps, selection.photo_ids)
@@ -256,7 +346,7 @@ async def _find(deps: Dependencies, photo_ids: list[str]) -> Selected:
     bounded(len(photo_ids), deps.limits.page_limit_max)
     partitions = tuple(range(deps.log.partitions))
     selected = Selected(targets=[], missing=[])
-    for photo_id in photo_ids:
+    for photo_id in dict.fromkeys(photo_ids):
         owner = await find(deps, partitions, photos.owner, photo_id)
         if owner is None:
             missing = Skipped(photo_id=photo_id[:64], code=PhotoNotFound.code)
@@ -266,13 +356,15 @@ async def _find(deps: Dependencies, photo_ids: list[str]) -> Selected:
     return selected
 
 
-async def _page(deps: Dependencies, reader: Reader, selection: Selection) -> DeadLetters:
+async def _page(
+    deps: Dependencies, reader: Reader, selection: Selection, sort: Sort = "newest"
+) -> DeadLetters:
+    wanted = selection.filter()
     try:
         return await reader.query(
             dead_letters.page,
-            stage=selection.stage,
-            category=selection.category,
-            client_id=selection.client_id,
+            wanted=wanted,
+            sort=sort,
             cursor=selection.cursor,
             limit=bounded(selection.limit, deps.limits.page_limit_max),
         )
@@ -280,4 +372,4 @@ async def _page(deps: Dependencies, reader: Reader, selection: Selection) -> Dea
         raise Refused("invalid-cursor", str(error)) from error
 
 
-ROUTES = (list_dead_letters, retry_dead_letters, discard_dead_letters)
+ROUTES = (group_dead_letters, list_dead_letters, retry_dead_letters, discard_dead_letters)

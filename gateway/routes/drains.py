@@ -7,16 +7,25 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from domain.pipeline.control import PauseStage, RecordCancelled
+from domain.pipeline.control import RecordCancelled
 from domain.pipeline.stages import ERASURE, TREE, all_stages, check_stage
 from gateway.commands import NO_ANSWER, context, naming_the_log, position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import operator, overseer
 from gateway.http.problems import problems
-from gateway.http.query_guards import allowed, bodiless, only
-from gateway.openapi.document import POSITION
-from gateway.routes.queues import ALL, Reason, Shape, StageName, stage_or_all, within_ms
-from store.log.control import ControlLog, Steered
+from gateway.http.query_guards import allowed, only
+from gateway.openapi.document import POSITION, OptionalBody
+from gateway.queries.queue_snapshot import QueueSnapshot, within_ms
+from gateway.routes.queues import (
+    ALL,
+    PauseRequest,
+    Reason,
+    Shape,
+    StageName,
+    pause,
+    stage_or_all,
+)
+from store.log.control import ControlLog, ControlState
 from store.queue.cancel import cancel
 from store.queue.drain import inspect_rest
 from store.queue.inspection import WorkerView, look
@@ -82,6 +91,7 @@ class CancelRequest(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True
 async def cancel_queue(
     request: Asked,
     deps: NamedDependency[Dependencies],
+    snapshot: NamedDependency[QueueSnapshot],
     stage: StageName,
     data: JSONBody[CancelRequest],
 ) -> Response[Cancelled]:
@@ -97,6 +107,7 @@ async def cancel_queue(
     )
     record = RecordCancelled(stage=name, tasks=cancelled, reason=data.reason)
     steered = await steer(request, deps, record) if cancelled else None
+    snapshot.expire()
     left = sum(each.waiting + each.delayed for each in (await look(deps.log, stages)).stages)
     answer = Cancelled(stage=stage, cancelled=cancelled, remaining=left)
     return Response(answer, headers=position_header(steered and steered.position))
@@ -105,21 +116,29 @@ async def cancel_queue(
 @post(
     "/api/ops/queues/{stage:str}/drain",
     guards=[allowed(operator), only()],
-    before_request=bodiless,
+    operation_class=OptionalBody,
     status_code=200,
     response_headers=[POSITION],
-    responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),
+    responses=problems(
+        *("unknown-stage", "invalid-time", "invalid-pause-end", "not-json", "missing-token"),
+        *("forbidden", "log-unavailable"),
+    ),
     tags=["operations"],
     summary="Drain a stage",
 )
 async def drain_queue(
-    request: Asked, deps: NamedDependency[Dependencies], stage: StageName
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    snapshot: NamedDependency[QueueSnapshot],
+    stage: StageName,
+    data: JSONBody[PauseRequest | None] = None,
 ) -> Response[Drain]:
     """Pause a stage, or `all`, and answer whether it is idle already.
 
     Running tasks finish; new ones wait until the stage is resumed. `GET` waits until the stage is
     idle."""
-    steered = await steer(request, deps, PauseStage(stage=stage_or_all(stage)))
+    steered = await steer(request, deps, pause(stage, data or PauseRequest()))
+    snapshot.expire()
     answer = await _drain(deps, stage, steered)
     return Response(answer, headers=position_header(steered.position))
 
@@ -151,7 +170,7 @@ async def await_drain(
             await anyio.sleep(min(LOOK_S, left_s))
 
 
-async def _drain(deps: Dependencies, stage: str, steered: Steered) -> Drain:
+async def _drain(deps: Dependencies, stage: str, steered: ControlState) -> Drain:
     stages = all_stages() if stage == ALL else (stage,)
     with naming_the_log(deps.log, NO_ANSWER):
         rest = await inspect_rest(deps.log, steered, within_ms(deps))

@@ -40,6 +40,7 @@ from gateway.http.problems import Refused, problems
 from gateway.http.query_guards import SHOWN, only
 from gateway.http.ranges import Range, Unsatisfiable, parse_range, still_holds
 from gateway.queries.reading import not_found, visible
+from gateway.uploads.digests import repr_digest
 from gateway.uploads.filenames import disposition, with_suffix
 from projections.models import jobs, photos
 from projections.models.jobs import JobView
@@ -316,6 +317,7 @@ async def _checked(
 
 def _headers(file: File) -> dict[str, str]:
     return file.current.headers() | {
+        "Repr-Digest": repr_digest(file.sha256),
         "Cache-Control": file.cache,
         "Vary": "Authorization, Cookie",
         "Accept-Ranges": "bytes",

@@ -36,6 +36,8 @@ class HealthChecks(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rooms: Check
     background: Check
     connections: Check
+    webhooks: Check
+    archive: Check
     libraries: Check
 
 

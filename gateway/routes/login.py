@@ -5,6 +5,7 @@ other sites cannot send. Requests with the ``Origin`` of another site are reject
 cannot sign anyone in.
 """
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -16,7 +17,10 @@ from msgspec import Meta
 
 from gateway.access.access import Access
 from gateway.access.cookies import check_cookie_use, check_origin, new_cookie, session_cookie
+from gateway.access.oidc.config import BEGIN, Oidc
+from gateway.access.oidc.flow import Flow
 from gateway.dependencies import Asked, Dependencies
+from gateway.http import api_keys
 from gateway.http.auth import AuthError, Forbidden, Principal, Role, seconds_left
 from gateway.http.bearer import bearer
 from gateway.http.problems import problems
@@ -28,16 +32,28 @@ Asking = Request[None, None, State]
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The client that a token or session stands for, and how many seconds it remains valid.
+    """The client that a token, session or API key stands for, and for how many seconds.
 
-    ``token_id`` is null for tokens issued by versions without token ids.
+    ``name`` is that of the person, if the token or the provider has it. ``provider`` is the issuer
+    at which the person signed in, or null. ``scopes`` are those that the token has in
+    addition to its role, or all those of an API key. ``token_id`` is null for tokens issued by
+    versions without token ids, ``expires_in_s`` for API keys that do not expire.
     """
 
     client_id: str
+    name: str | None
     role: Role
     scopes: list[str]
     token_id: str | None
-    expires_in_s: int
+    expires_in_s: int | None
+    provider: str | None
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An OpenID provider at which people can sign in: its name, and the address that begins it."""
+
+    name: str
+    url: str
 
 
 class Preview(Login, frozen=True, kw_only=True, rename="camel"):
@@ -47,9 +63,12 @@ class Preview(Login, frozen=True, kw_only=True, rename="camel"):
 
 
 class Current(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """``current`` is the client signed in in this browser, or null."""
+    """``current`` is the client signed in in this browser, or null.
+
+    ``provider`` is the provider at which people can sign in, or null."""
 
     current: Login | None
+    provider: Provider | None
 
 
 class TicketRequest(
@@ -167,12 +186,14 @@ async def who_am_i(request: Asked) -> Login:
     tags=["login"],
     summary="Check whether this browser is signed in",
 )
-async def show_current(request: Asking, access: NamedDependency[Access]) -> Current:
+async def show_current(
+    request: Asking, access: NamedDependency[Access], flow: NamedDependency[Flow]
+) -> Current:
     """Return the current login, or null without a session.
 
     Unlike `GET /api/login`, it looks only at the session cookie and is no error without one."""
     principal = await access.in_session(request)
-    return Current(current=principal and _login(principal))
+    return Current(current=principal and _login(principal), provider=_provider(flow.config))
 
 
 @delete(
@@ -189,7 +210,7 @@ async def log_out(request: Asking, access: NamedDependency[Access]) -> Response[
 
     Also succeeds if the session has expired or does not exist."""
     if (secret := session_cookie(request)) is not None:
-        check_cookie_use(request)
+        check_cookie_use(request, access.cors)
         await access.end_session(secret)
     return Response(None, status_code=204, cookies=[new_cookie(request, "", 0)])
 
@@ -204,14 +225,16 @@ async def _offered(
         RateLimited: this address tried too many invalid tickets.
     """
     if offered is not None:
-        check_origin(request)
+        check_origin(request, access.cors)
         try:
             return await access.of_ticket(offered.ticket, use=use)
         except AuthError as error:
             await throttle.charge_failure(request.scope, error)
             raise
-    check_origin(request, required=False)
+    check_origin(request, access.cors, required=False)
     token = bearer(request)
+    if token is not None and token.startswith(api_keys.PREFIX):
+        raise AuthError("invalid-token", "An API key cannot sign a browser in. Use a token.")
     if token is None:
         raise AuthError(
             "missing-token", "Send a token in `Authorization: Bearer`, or a ticket in the body."
@@ -224,11 +247,18 @@ async def _offered(
 def _login(principal: Principal) -> Login:
     return Login(
         client_id=principal.client_id,
+        name=principal.name,
         role=principal.role,
-        scopes=sorted(principal.scopes),
+        scopes=sorted(principal.scopes if principal.granted is None else principal.granted),
         token_id=principal.token_id,
-        expires_in_s=seconds_left(principal),
+        expires_in_s=None if principal.expires == math.inf else seconds_left(principal),
+        provider=principal.provider,
     )
+
+
+def _provider(config: Oidc | None) -> Provider | None:
+    # Absolute, because the cookie has to be that of the host to which the provider returns.
+    return config and Provider(name=config.title, url=config.origin + BEGIN)
 
 
 ROUTES = (log_in, preview_login, make_ticket, who_am_i, show_current, log_out)

@@ -7,21 +7,26 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
-from domain.photo.events import iso
+from domain.moments import iso
 from gateway.commands import NO_ANSWER, naming_the_log
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import Principal, Role, seconds_left
 from gateway.http.problems import problems
 from gateway.http.query_guards import only
+from gateway.http.roles import SCOPES_OF
 from gateway.limits.quotas import Quotas, QuotaView
 from gateway.limits.throttling import Throttle
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The client of the token. ``expires_at`` is null if the token does not expire."""
+    """The client of the token. ``expires_at`` is null if the token does not expire.
+
+    An API key has only its ``scopes``, whatever its role; ``api_key`` is its id."""
 
     client_id: str
     role: Role
+    scopes: list[str]
+    api_key: str | None
     expires_at: str | None
     expires_in_s: int | None
 
@@ -76,6 +81,8 @@ def _identity(principal: Principal) -> Identity:
     return Identity(
         client_id=principal.client_id,
         role=principal.role,
+        scopes=sorted(filter(principal.may, SCOPES_OF[Role.OPERATOR])),
+        api_key=principal.api_key,
         expires_at=iso(datetime.fromtimestamp(principal.expires, UTC)) if ends else None,
         expires_in_s=seconds_left(principal) if ends else None,
     )

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from domain.pipeline.stages import all_stages
+from domain.pipeline.stages import TREE, all_stages
 from gateway.dependencies import Dependencies
 from gateway.http.connections import Connections
 from gateway.limits.upload_slots import Slots
@@ -15,10 +15,11 @@ from gateway.observing import Elsewhere, Look
 from gateway.queries.reading import lag_ms
 from gateway.rooms.hub import Hub
 from gateway.state.cached_probe import CachedProbe
-from projections.models import clients
+from projections.models import clients, dead_letters
 from store.errors import StoreError
 from store.queue import liveness
 from store.queue.counters import lengths
+from store.sqlite.connection import Connection
 
 TEXT_FORMAT = "text/plain; version=0.0.4"
 
@@ -44,6 +45,7 @@ class Gauges:
         return Look(
             uploads_in_progress=self._slots.taken,
             connections={**hub.connections},
+            room_readers={**hub.readers},
             deliveries=hub.delivered,
             catch_ups=hub.catch_ups,
             overflows=hub.overflows,
@@ -61,7 +63,14 @@ class Gauges:
 
     async def _look_elsewhere(self) -> Elsewhere:
         found = await self._ask_redis()
-        return msgspec.structs.replace(found, stored_bytes=await self._stored_bytes())
+        uploads, upload_bytes = await self._open_uploads()
+        return msgspec.structs.replace(
+            found,
+            stored_bytes=await self._stored_bytes(),
+            dead_letters=await self._dead_letters(),
+            open_uploads=uploads,
+            open_upload_bytes=upload_bytes,
+        )
 
     async def _ask_redis(self) -> Elsewhere:
         partitions = range(self._deps.log.partitions)
@@ -83,6 +92,23 @@ class Gauges:
             return (await self._deps.reader.query(clients.total)).bytes
         except StoreError:
             return None
+
+    async def _open_uploads(self) -> tuple[int | None, int | None]:
+        try:
+            return await self._deps.partials.totals()
+        except StoreError:
+            return None, None
+
+    async def _dead_letters(self) -> dict[str, int]:
+        try:
+            return await self._deps.reader.query(_dead_letters)
+        except StoreError:
+            return {}
+
+
+def _dead_letters(db: Connection) -> dict[str, int]:
+    """Return the number of every stage, so that one without dead letters is 0."""
+    return dict.fromkeys(TREE, 0) | dead_letters.counts(db)
 
 
 @get(

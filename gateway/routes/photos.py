@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,22 +12,24 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from domain.clients.quotas import NO_QUOTA
 from domain.photo.commands import DeletePhoto, RequestProcessing
-from domain.photo.events import iso
 from domain.photo.status import Status
 from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY
 from gateway.commands import accepting, execute, position_header
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import Forbidden, Principal, Role, check_priority_allowed, writer
+from gateway.http.compressed import Compressed
 from gateway.http.paging import PAGE, ClientId, Cursor, Limit, bounded
 from gateway.http.preconditions import CONDITIONAL, of_photo, of_photo_to_change
 from gateway.http.problems import Refused, problems
 from gateway.http.query_guards import allowed, only
+from gateway.http.times import parse_time
 from gateway.limits.quotas import Quotas
 from gateway.openapi.document import ETAG, LAST_MODIFIED, NOT_MODIFIED, POSITION, OptionalBody
 from gateway.queries.reading import hidden, not_found, owner_to_change, visible
-from projections.models import history, photos
+from projections.models import history, photos, timeline
 from projections.models.history import Room
-from projections.models.photos import Page, PhotoView
+from projections.models.photos import Order, Page, PhotoView
+from projections.models.timeline import Step, Timeline
 from store.log.codec import WireEvent
 from store.log.position import Position
 from store.sqlite.reader import Reader
@@ -45,6 +47,30 @@ Since = Annotated[
 ]
 Until = Annotated[
     str | None, QueryParameter(name="to", description="Only photos uploaded before this time.")
+]
+
+Sort = Annotated[
+    Order,
+    QueryParameter(
+        description="By time of upload, or by date taken; photos without one count as taken when "
+        "they were uploaded."
+    ),
+]
+TakenFrom = Annotated[
+    str | None,
+    QueryParameter(
+        name="takenFrom",
+        description="Only photos taken at this local time or later: `2019-07`, `2019-07-04` or "
+        "`2019-07-04T12:00:00`. Requires `sort=taken`, like `takenTo`.",
+    ),
+]
+TakenTo = Annotated[
+    str | None,
+    QueryParameter(name="takenTo", description="Only photos taken before this local time."),
+]
+By = Annotated[Step, QueryParameter(description="What each bucket spans.")]
+BucketCursor = Annotated[
+    str | None, QueryParameter(name="cursor", description="`nextCursor` of the previous page.")
 ]
 
 
@@ -76,16 +102,19 @@ FRESH = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 
 _wire = msgspec.json.Decoder(WireEvent)
 
-# The dates and date-times of RFC 3339, and times without an offset. fromisoformat accepts other
-# forms and any number of digits.
-_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d([T+]\d\d:\d\d(:\d\d([.,]\d{1,20})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
-)
+_LOCAL_TIME = re.compile(r"\d{4}-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?", re.ASCII)
+_BUCKET = re.compile(timeline.BUCKET, re.ASCII)
 
 
 @get(
     "/api/photos",
-    guards=[only("status", "sessionId", "clientId", "from", "to", "cursor", "limit", "after")],
+    guards=[
+        only(
+            *("status", "sessionId", "clientId", "from", "to", "sort", "takenFrom", "takenTo"),
+            *("cursor", "limit", "after"),
+        )
+    ],
+    middleware=[Compressed],
     responses=problems(
         *("invalid-cursor", "invalid-limit", "invalid-time", "missing-token", "forbidden"),
         "read-model-behind",
@@ -102,25 +131,69 @@ async def list_photos(
     client_id: ClientId = None,
     since: Since = None,
     until: Until = None,
+    sort: Sort = "uploaded",
+    taken_from: TakenFrom = None,
+    taken_to: TakenTo = None,
     cursor: Cursor = None,
     limit: Limit = PAGE,
 ) -> Page:
     """List photos, newest first.
 
-    Clients see their own photos; operators and auditors see all, or those of `clientId`."""
+    Clients see their own photos; operators and auditors see all, or those of `clientId`. With
+    `sort=taken`, filter by `takenFrom` and `takenTo`; otherwise by `status`, `sessionId`, `from`
+    and `to`."""
+    of_uploads = {"status": status, "sessionId": session_id, "from": since, "to": until}
+    of_shots = {"takenFrom": taken_from, "takenTo": taken_to}
+    for name, value in (of_uploads if sort == "taken" else of_shots).items():
+        if value is not None:
+            other = "taken" if sort == "uploaded" else "uploaded"
+            raise Refused(
+                "invalid-request",
+                f"{name} filters photos in another order.",
+                advice=f"Use {name} with sort={other}.",
+            )
     try:
         return await reader.query(
             photos.page,
             client_id=_listed_client(request.user, client_id),
             status=status,
             session_id=session_id,
-            uploaded_from=_time(since),
-            uploaded_to=_time(until),
+            uploaded_from=parse_time(since),
+            uploaded_to=parse_time(until),
+            taken_from=_local_time(taken_from),
+            taken_to=_local_time(taken_to),
+            order=sort,
             cursor=cursor,
             limit=bounded(limit, deps.limits.page_limit_max),
         )
     except ValueError as error:
         raise Refused("invalid-cursor", str(error)) from error
+
+
+@get(
+    "/api/photos/timeline",
+    guards=[only("by", "clientId", "cursor", "after")],
+    middleware=[Compressed],
+    responses=problems("invalid-cursor", "missing-token", "forbidden", "read-model-behind"),
+    tags=["photos"],
+    summary="Count photos by date",
+)
+async def photo_timeline(
+    request: Asked,
+    reader: NamedDependency[Reader],
+    by: By = "month",
+    client_id: ClientId = None,
+    cursor: BucketCursor = None,
+) -> Timeline:
+    """Count the photos of each day, month or year that has any, latest first.
+
+    A photo counts on the local day on which it was taken or, if that is unknown, on the day of its
+    upload. Clients see their own photos; operators and auditors see all, or those of `clientId`."""
+    if cursor is not None and not _BUCKET.fullmatch(cursor):
+        raise Refused("invalid-cursor", f"{cursor[:40]!r} is not a cursor of this list.")
+    return await reader.query(
+        timeline.page, by=by, client_id=_listed_client(request.user, client_id), cursor=cursor
+    )
 
 
 @get(
@@ -231,7 +304,7 @@ async def photo_history(
     partition = deps.log.partition_of(owner.client_id)
     room = Room(kind="photo", id=photo_id, client_id=owner.client_id)
     limit = bounded(limit, deps.limits.page_limit_max)
-    start = _start(cursor, partition)
+    start = history_start(cursor, partition)
     entries = await reader.query(history.room_events, room, partition, start, None, limit)
     return History(
         items=[_wire.decode(entry.body) for entry in entries],
@@ -247,22 +320,31 @@ def _listed_client(principal: Principal, client_id: str | None) -> str | None:
     return principal.client_id
 
 
-def _time(text: str | None) -> str | None:
-    """Return the time as events write it, so that text sorts as time; without an offset, in UTC."""
+def _local_time(text: str | None) -> str | None:
+    """Return the first moment of a local time, day or month, as photos are dated.
+
+    Raises:
+        Refused: ``invalid-time``.
+    """
     if text is None:
         return None
-    detail = f"{text[:40]!r} is not an ISO 8601 time."
-    written = text.upper().replace(" ", "+")  # an unescaped "+" arrives as a blank
-    if not _TIME.fullmatch(written):
-        raise Refused("invalid-time", detail)
+    written = text.upper()
+    moment = timeline.dated(written, None)
     try:
-        moment = datetime.fromisoformat(written)
-        return iso(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except (ValueError, OverflowError) as error:
-        raise Refused("invalid-time", detail) from error
+        if moment is not None and _LOCAL_TIME.fullmatch(written):
+            datetime.fromisoformat(moment)
+            return moment
+    except ValueError:
+        pass
+    raise Refused(
+        "invalid-time",
+        f"{text[:40]!r} is not a local date or time.",
+        advice="Write times without a zone, like 2026-11-23T10:00:00, days or months.",
+    )
 
 
-def _start(cursor: str | None, partition: int) -> Position:
+def history_start(cursor: str | None, partition: int) -> Position:
+    """Return the position after which a page of a photo's history begins; raises Refused."""
     if cursor is None:
         return Position.start(partition)
     try:
@@ -274,4 +356,4 @@ def _start(cursor: str | None, partition: int) -> Position:
     return position
 
 
-ROUTES = (list_photos, one_photo, delete_photo, reprocess, photo_history)
+ROUTES = (list_photos, photo_timeline, one_photo, delete_photo, reprocess, photo_history)

@@ -1,7 +1,7 @@
 """The stages' queues: inspect their backlog and workers, and control them."""
 
-from contextlib import suppress
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 from litestar import Response, get, post, put
@@ -9,30 +9,24 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, PathParameter
 from msgspec import Meta
 
-from domain.photo.events import iso
+from domain.moments import iso
 from domain.pipeline.control import (
+    EVERY,
     ControlCommand,
-    Controls,
     LimitStage,
     PauseStage,
     ResumeStage,
 )
 from domain.pipeline.control_events import Limit, Rate, Tasks
-from domain.pipeline.stages import all_stages
 from gateway.commands import position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import operator, overseer
 from gateway.http.problems import problems
-from gateway.http.query_guards import allowed, bodiless, only
-from gateway.openapi.document import POSITION
-from gateway.queries.throughput import Counting
-from gateway.queries.throughput import Rate as StageRate
-from projections.models import dead_letters
-from store.errors import Unavailable
-from store.log.control import PARTITION, ControlLog, Steered
-from store.log.log import Log
-from store.queue.drain import Rest, inspect_rest
-from store.queue.inspection import LaneDepth, PartitionQueue, Queues, StageQueue, WorkerView, look
+from gateway.http.query_guards import allowed, only
+from gateway.http.times import parse_time
+from gateway.openapi.document import POSITION, OptionalBody
+from gateway.queries.queue_snapshot import QueueSnapshot, QueuesView
+from store.log.control import ControlState
 from store.sqlite.reader import Reader
 
 ALL = "all"
@@ -42,68 +36,20 @@ StageName = Annotated[str, PathParameter(description="A stage, or `all`.")]
 
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 
-State = Literal["running", "draining", "paused"]
-"""``draining``: paused, but tasks still run, or a worker does not know of the pause yet."""
-
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     pass
 
 
-class QueueView(Shape, frozen=True, kw_only=True):
-    """``added`` and ``taken`` count all tasks that ever entered the lanes, and left them.
-
-    ``in_per_s`` and ``out_per_s`` are averages over the last minute, null if unknown. ``paused``
-    and ``limit`` are null while unknown: see ``QueuesView``. ``state`` is ``draining`` while a
-    paused stage is not idle yet, ``paused`` once it is, and otherwise ``running``; null if unknown.
-    """
-
-    stage: str
-    lanes: dict[str, LaneDepth]
-    waiting: int
-    in_progress: int
-    delayed: int
-    oldest_age_ms: int | None
-    added: int
-    taken: int
-    in_per_s: float | None
-    out_per_s: float | None
-    paused: bool | None
-    state: State | None
-    limit: Limit | None
-    dead_letters: int
-
-
-class LogMemory(Shape, frozen=True, kw_only=True):
-    """Memory of the log's server with the least memory left; ``max_bytes`` 0 means no limit."""
-
-    used_bytes: int
-    max_bytes: int
-
-
-class QueuesView(Shape, frozen=True, kw_only=True):
-    """The queues at ``time``; ``concurrency`` is how many tasks operators allow each worker.
-
-    ``rates_over_ms`` is the interval that the rates cover, null before the first. Partitions
-    that do not answer are not counted. Pauses and limits are stored in partition 0: while it does
-    not answer, ``all_paused`` and the other fields derived from them are null.
-    """
-
-    time: str
-    all_paused: bool | None
-    concurrency: int | None
-    rates_over_ms: int | None
-    stages: list[QueueView]
-    workers: list[WorkerView]
-    log_memory: LogMemory | None
-    partitions: list[PartitionQueue]
-
-
 class StageControl(Shape, frozen=True, kw_only=True):
-    """The pause and limits now in force for the stage, or for ``all``."""
+    """The pause and limits now in force for the stage, or for ``all``.
+
+    ``paused_until`` is when the pause ends by itself, null if it does not.
+    """
 
     stage: str
     paused: bool
+    paused_until: str | None
     limit: Limit
     position: str
 
@@ -112,7 +58,19 @@ class RateRequest(Rate, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class LimitRequest(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReasonRequest(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``reason`` is recorded, and shown in the audit list."""
+
+    reason: Reason | None = None
+
+
+class PauseRequest(ReasonRequest, frozen=True, kw_only=True):
+    """The stage resumes by itself at ``until``, even if everything was restarted meanwhile."""
+
+    until: str | None = None
+
+
+class LimitRequest(ReasonRequest, frozen=True, kw_only=True):
     """Both limits; one that is null or left out is removed."""
 
     concurrency: Tasks | None = None
@@ -131,78 +89,81 @@ class LimitRequest(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True)
     summary="List queues and workers",
 )
 async def show_queues(
-    deps: NamedDependency[Dependencies],
-    reader: NamedDependency[Reader],
-    counting: NamedDependency[Counting],
+    request: Asked,
+    snapshot: NamedDependency[QueueSnapshot],
+    reader: NamedDependency[Reader],  # noqa: ARG001 # waits for `after`
 ) -> QueuesView:
     """Return the backlog, rates and limits of each stage, and the workers.
 
     Stages come in pipeline order, then `erasure`. Partitions that do not answer are left out of the
-    counts; pauses and limits are null while partition 0 does not answer."""
-    found = await look(deps.log, all_stages())
-    steered = await _steered_by(deps.log, found)
-    rest: Rest | None = None
-    if steered is not None and any(map(steered.controls.is_paused, all_stages())):
-        with suppress(Unavailable):
-            rest = await inspect_rest(deps.log, steered, within_ms(deps))
-            found = rest.queues
-    controls = steered and steered.controls
-    rates = await counting.rates()
-    failed = await reader.query(dead_letters.counts)
-    return QueuesView(
-        time=iso(await deps.log.now()),
-        all_paused=controls and controls.all_paused,
-        concurrency=controls and controls.concurrency,
-        rates_over_ms=rates.over_ms,
-        stages=[
-            _view(each, rates.of(each.stage), controls, rest, failed.get(each.stage, 0))
-            for each in found.stages
-        ],
-        workers=found.workers,
-        log_memory=await _memory(deps),
-        partitions=found.partitions,
-    )
-
-
-async def _memory(deps: Dependencies) -> LogMemory | None:
-    fullest = await deps.log_memory.fullest(deps.log)
-    return fullest and LogMemory(used_bytes=fullest.used_bytes, max_bytes=fullest.max_bytes)
+    counts; pauses and limits are null while partition 0 does not answer. All callers share one
+    look, which is at most a second old: `time` says when it was. With `after` it is newer than the
+    request, and after a change through this gateway it includes the change."""
+    return await snapshot.get(fresh="after" in request.query_params)
 
 
 @post(
     "/api/ops/queues/{stage:str}/pause",
     guards=[allowed(operator), only()],
-    before_request=bodiless,
+    operation_class=OptionalBody,
     status_code=200,
     response_headers=[POSITION],
-    responses=problems("unknown-stage", "missing-token", "forbidden", "log-unavailable"),
+    responses=problems(
+        *("unknown-stage", "invalid-time", "invalid-pause-end", "not-json", "missing-token"),
+        *("forbidden", "log-unavailable"),
+    ),
     tags=["operations"],
     summary="Pause a stage",
 )
 async def pause_queue(
-    request: Asked, deps: NamedDependency[Dependencies], stage: StageName
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    snapshot: NamedDependency[QueueSnapshot],
+    stage: StageName,
+    data: JSONBody[PauseRequest | None] = None,
 ) -> Response[StageControl]:
-    """Stop starting tasks of a stage, or of `all`. Running tasks finish; new ones wait."""
-    return await _steered(request, deps, stage, PauseStage(stage=stage_or_all(stage)))
+    """Stop starting tasks of a stage, or of `all`. Running tasks finish; new ones wait.
+
+    With `until`, the stage resumes by itself. Pausing it again with another `until`, or without
+    one, replaces the end."""
+    return await _steered(request, deps, snapshot, stage, pause(stage, data or PauseRequest()))
+
+
+def pause(stage: str, wanted: PauseRequest) -> PauseStage:
+    """Return the command; raises Refused, ``invalid-time``."""
+    until = parse_time(wanted.until)
+    return PauseStage(
+        stage=stage_or_all(stage),
+        now=datetime.now(UTC),
+        until=None if until is None else datetime.fromisoformat(until),
+        reason=wanted.reason or "",
+    )
 
 
 @post(
     "/api/ops/queues/{stage:str}/resume",
     guards=[allowed(operator), only()],
-    before_request=bodiless,
+    operation_class=OptionalBody,
     status_code=200,
     response_headers=[POSITION],
     responses=problems(
-        *("unknown-stage", "pipeline-paused", "missing-token", "forbidden", "log-unavailable")
+        *("unknown-stage", "pipeline-paused", "not-json", "missing-token", "forbidden"),
+        "log-unavailable",
     ),
     tags=["operations"],
     summary="Resume a stage",
 )
 async def resume_queue(
-    request: Asked, deps: NamedDependency[Dependencies], stage: StageName
+    request: Asked,
+    deps: NamedDependency[Dependencies],
+    snapshot: NamedDependency[QueueSnapshot],
+    stage: StageName,
+    data: JSONBody[ReasonRequest | None] = None,
 ) -> Response[StageControl]:
     """Resume a stage, or `all`, including stages that were paused individually."""
-    return await _steered(request, deps, stage, ResumeStage(stage=stage_or_all(stage)))
+    reason = (data and data.reason) or ""
+    command = ResumeStage(stage=stage_or_all(stage), reason=reason)
+    return await _steered(request, deps, snapshot, stage, command)
 
 
 @put(
@@ -219,6 +180,7 @@ async def resume_queue(
 async def limit_queue(
     request: Asked,
     deps: NamedDependency[Dependencies],
+    snapshot: NamedDependency[QueueSnapshot],
     stage: StageName,
     data: JSONBody[LimitRequest],
 ) -> Response[StageControl]:
@@ -226,24 +188,8 @@ async def limit_queue(
 
     For `all`, set how many tasks of any stage a worker runs concurrently. Workers apply the limits
     within a second."""
-    return await _steered(
-        request, deps, stage, LimitStage(stage=stage_or_all(stage), limit=data.limit())
-    )
-
-
-def within_ms(deps: Dependencies) -> int:
-    """Return how long a worker may be silent; after that, others take over its tasks."""
-    return int(deps.limits.stalled_after_s * 1000)
-
-
-async def _steered_by(log: Log, found: Queues) -> Steered | None:
-    """Return the pauses and limits in force; None while they are unknown."""
-    if not found.partitions[PARTITION].answers:
-        return None
-    try:
-        return await ControlLog(log).load()
-    except Unavailable:
-        return None
+    command = LimitStage(stage=stage_or_all(stage), limit=data.limit(), reason=data.reason or "")
+    return await _steered(request, deps, snapshot, stage, command)
 
 
 def stage_or_all(stage: str) -> str | None:
@@ -252,50 +198,27 @@ def stage_or_all(stage: str) -> str | None:
 
 
 async def _steered(
-    request: Asked, deps: Dependencies, stage: str, command: ControlCommand
+    request: Asked,
+    deps: Dependencies,
+    snapshot: QueueSnapshot,
+    stage: str,
+    command: ControlCommand,
 ) -> Response[StageControl]:
     steered = await steer(request, deps, command)
+    snapshot.expire()
     return Response(_in_force(stage, steered), headers=position_header(steered.position))
 
 
-def _in_force(stage: str, steered: Steered) -> StageControl:
+def _in_force(stage: str, steered: ControlState) -> StageControl:
     controls = steered.controls
     everything = stage == ALL
+    until = controls.paused_until(EVERY if everything else stage)
     return StageControl(
         stage=stage,
         paused=controls.all_paused if everything else controls.is_paused(stage),
+        paused_until=until and iso(until),
         limit=Limit(concurrency=controls.concurrency) if everything else controls.limit(stage),
         position=str(steered.position),
-    )
-
-
-def _state(stage: str, controls: Controls | None, rest: Rest | None) -> State | None:
-    if controls is None:
-        return None
-    if not controls.is_paused(stage):
-        return "running"
-    return None if rest is None else "paused" if rest.is_idle((stage,)) else "draining"
-
-
-def _view(
-    queue: StageQueue, rate: StageRate, controls: Controls | None, rest: Rest | None, failed: int
-) -> QueueView:
-    ages = [each.oldest_age_ms for each in queue.lanes.values() if each.oldest_age_ms is not None]
-    return QueueView(
-        stage=queue.stage,
-        lanes=queue.lanes,
-        waiting=queue.waiting,
-        in_progress=queue.in_progress,
-        delayed=queue.delayed,
-        oldest_age_ms=max(ages, default=None),
-        added=queue.added,
-        taken=queue.added - queue.waiting - queue.in_progress,
-        in_per_s=rate.came,
-        out_per_s=rate.left,
-        paused=controls and controls.is_paused(queue.stage),
-        state=_state(queue.stage, controls, rest),
-        limit=controls and controls.limit(queue.stage),
-        dead_letters=failed,
     )
 
 

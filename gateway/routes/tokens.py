@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta
 
+from domain.clients.api_keys import RevokeApiKey
 from domain.clients.revocations import (
     LONGEST_LIFE,
     AccessRevoked,
@@ -16,7 +17,9 @@ from domain.clients.revocations import (
     RevokeAccess,
     is_superseded,
 )
-from domain.photo.events import Metadata, iso
+from domain.moments import iso
+from domain.photo.events import Metadata
+from domain.webhooks.revocations import disabled_since
 from gateway.commands import NO_ANSWER, naming_the_log, position_header, steer
 from gateway.dependencies import Asked, Dependencies
 from gateway.http.auth import CLIENT_ID, operator, overseer
@@ -27,7 +30,7 @@ from gateway.openapi.document import POSITION
 from gateway.queries.reading import reach
 from projections.models import history
 from projections.models.history import LATEST_MS
-from store.log.control import PARTITION, ControlLog
+from store.log.control import PARTITION, ControlLog, ControlState
 from store.log.position import Position
 from store.sqlite.reader import Reader
 
@@ -71,6 +74,13 @@ class RevocationsView(_Shape, frozen=True, kw_only=True):
     tokens: list[RevokedToken]
     clients: list[RevokedClient]
     everyone: str | None
+
+
+class Revoked(RevocationsView, frozen=True, kw_only=True):
+    """The revocations in force after one more, and the ids of the webhooks that it has disabled:
+    those that the access has made, changed, enabled or replayed, or whose secret it rotated."""
+
+    disabled_webhooks: list[str]
 
 
 class RevocationView(_Shape, frozen=True, kw_only=True):
@@ -120,11 +130,11 @@ _recorded = msgspec.json.Decoder(_Recorded)
 )
 async def revoke_tokens(
     request: Asked, deps: NamedDependency[Dependencies], data: JSONBody[RevokeRequest]
-) -> Response[RevocationsView]:
+) -> Response[Revoked]:
     """Revoke one token, or all tokens of a client or of everyone issued up to a time.
 
-    Their sessions end too. Within two seconds, every gateway rejects them and closes their
-    streams."""
+    Their sessions end too, and with those of a client or of everyone the API keys created up to
+    the time. Within two seconds, every gateway rejects them and closes their streams."""
     command = RevokeAccess(
         now=datetime.now(UTC),
         token_id=data.token_id,
@@ -132,9 +142,21 @@ async def revoke_tokens(
         before=data.before,
         reason=data.reason,
     )
+    steered, disabled = await revoking(request, deps, command)
+    view = msgspec.structs.asdict(_view(steered.controls.revocations))
+    answer = Revoked(**view, disabled_webhooks=disabled)
+    return Response(answer, headers=position_header(steered.position))
+
+
+async def revoking(
+    request: Asked, deps: Dependencies, command: RevokeAccess | RevokeApiKey
+) -> tuple[ControlState, list[str]]:
+    """End access; return the controls then, and the webhooks that were disabled meanwhile."""
+    with naming_the_log(deps.log, NO_ANSWER):
+        before = (await ControlLog(deps.log).load()).controls.webhooks
     steered = await steer(request, deps, command)
-    request.auth.learn(steered.controls.revocations)
-    return Response(_view(steered.controls.revocations), headers=position_header(steered.position))
+    request.auth.learn(steered.controls)
+    return steered, list(disabled_since(before, steered.controls.webhooks))
 
 
 @get(

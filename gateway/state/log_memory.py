@@ -1,7 +1,8 @@
-"""Reject new work while the log's server still has memory for the results of accepted work.
+"""Reject commands while the log's server still has memory for the results of accepted work.
 
-When the server has no memory left, every append fails: uploads, results of stages and deletions
-alike. Therefore uploads, and all other commands that create tasks, are rejected earlier.
+When the server has no memory left, appends fail: uploads and results of stages alike. Therefore
+every command that makes the log grow is rejected earlier, except those that end access or work.
+Revocations and deletions are appended even if no memory is left, see ``store.log.append``.
 """
 
 from functools import partial
@@ -11,6 +12,7 @@ import anyio
 from gateway.http.limits import Limits
 from gateway.http.problems import Refused
 from gateway.state.cached_probe import CachedProbe
+from store.log.control import PARTITION as CONTROLS
 from store.log.log import Log
 from store.log.memory import Memory, memory
 
@@ -47,18 +49,19 @@ class LogMemory:
                 tasks.start_soon(ask, partition)
         return max(found, key=lambda each: (each.used_percent, each.used_bytes), default=None)
 
-    async def check(self, log: Log, limits: Limits, client_id: str) -> None:
-        """Return if the log has memory for more work of the client.
+    async def check(self, log: Log, limits: Limits, client_id: str | None = None) -> None:
+        """Return if the log has memory for a command of the client, or about the system.
 
         Raises:
             Refused: ``log-full``.
         """
-        found = await self.of(log, log.partition_of(client_id))
+        partition = CONTROLS if client_id is None else log.partition_of(client_id)
+        found = await self.of(log, partition)
         if found is not None and is_full(found, limits):
             raise Refused(
                 "log-full",
-                f"The log uses {found.used_percent:.0f} % of its Redis memory limit and accepts no "
-                "new work.",
+                f"The log uses {found.used_percent:.0f} % of its Redis memory limit and accepts "
+                "only what ends work or access, such as deletions.",
             )
 
 

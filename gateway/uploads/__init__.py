@@ -1,1 +1,1 @@
-"""Receiving an upload: the form, names, slots, keys and lost originals."""
+"""Receiving an upload: the form, names, digests, keys, lost originals, and what can be resumed."""

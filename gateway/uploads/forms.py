@@ -4,11 +4,9 @@ Nothing in the form is trusted: the first bytes of the file determine its format
 and size is limited. The file's bytes are passed on, not kept in memory.
 """
 
-import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-import anyio
 import msgspec
 from litestar import Request
 from multipart import (  # pyright: ignore[reportMissingTypeStubs] # typed, without a marker
@@ -22,10 +20,12 @@ from domain.photo.formats import HEAD_BYTES, refusal, sniff
 from domain.pipeline.stages import DEFAULT_PIPELINE, DEFAULT_PRIORITY, check
 from domain.rejections import QuotaBytes
 from gateway.http.limits import Limits
-from gateway.http.problems import Refused, body_incomplete
+from gateway.http.problems import Refused
 from gateway.http.query_guards import SHOWN, is_decimal
 from gateway.http.session_ids import checked_session_id
 from gateway.uploads import part_header
+from gateway.uploads.bodies import body_of, shown_size, too_large
+from gateway.uploads.digests import digests_of
 from gateway.uploads.filenames import clean
 from gateway.uploads.part_header import InvalidHeader, PartHeader
 from store.blobs.interface import Draft
@@ -62,21 +62,32 @@ def least_file_bytes(request: Request[Any, Any, Any], limits: Limits) -> int:
     return (request.content_length or 0) - limits.max_field_bytes - OVERHEAD_BYTES
 
 
+CheckSession = Callable[[str], Awaitable[None]]
+"""Raises if the session with this id takes no uploads."""
+
+
 async def receive_form(
-    request: Request[Any, Any, Any], draft: Draft, limits: Limits, room: int | None = None
+    request: Request[Any, Any, Any],
+    draft: Draft,
+    limits: Limits,
+    room: int | None = None,
+    check_session: CheckSession | None = None,
 ) -> Form:
     """Read the whole body, and write the file's bytes to ``draft``.
 
     ``room`` is the number of bytes left in the client's quota, None without a quota.
+    ``check_session`` is called once the form names a session: before the file is received, if the
+    file comes later.
 
     Raises:
-        Refused: the body is not a form with one photo of a known format within the limits.
+        Refused: the body is not a form with one photo of a known format within the limits, or
+            differs from its ``Content-Digest`` or ``Repr-Digest``.
         Rejected: the pipeline or priority is invalid, or the file exceeds ``room``.
         Full: the storage has no space for the file.
     """
     boundary = _boundary(request)
     if (request.content_length or 0) > _max_body(limits):
-        raise Refused("upload-too-large", _too_large(limits))
+        raise Refused("upload-too-large", too_large(limits))
     parser = PushMultipartParser(
         boundary,
         max_segment_count=limits.max_fields + 1,
@@ -84,9 +95,11 @@ async def receive_form(
         # Any byte decodes as Latin-1; names are decoded properly afterwards.
         header_charset="latin-1",
     )
-    reception = _Reception(draft, limits, room)
+    digests = digests_of(request, "Content-Digest", "Repr-Digest")
+    reception = _Reception(draft, limits, room, check_session)
     try:
         async for chunk in _body(request, limits):
+            digests.update(chunk)
             for event in parser.parse(chunk):
                 await reception.take(event)
         parser.close()
@@ -94,6 +107,7 @@ async def receive_form(
         raise Refused(*_malformed(error, limits)) from error
     except InvalidHeader as error:
         raise Refused("malformed-multipart", f"The form is malformed: {error}.") from error
+    digests.check()
     return reception.form()
 
 
@@ -112,30 +126,22 @@ def _boundary(request: Request[Any, Any, Any]) -> str:
 
 
 async def _body(request: Request[Any, Any, Any], limits: Limits) -> AsyncGenerator[bytes]:
-    give_up = time.monotonic() + limits.slow_upload_s
-    left, more = _max_body(limits), True
-    while more:
-        patience_s = min(limits.upload_patience_s, give_up - time.monotonic())
-        message: Any = None
-        with anyio.move_on_after(patience_s):
-            message = await request.receive()
-        if message is None:
-            raise Refused("upload-stalled", "The upload did not arrive in time.")
-        if message["type"] == "http.disconnect":
-            raise body_incomplete()
-        chunk, more = message.get("body", b""), message.get("more_body", False)
+    left = _max_body(limits)
+    async for chunk in body_of(request, limits):
         left -= len(chunk)
         if left < 0:
-            raise Refused("upload-too-large", _too_large(limits))
-        if chunk:
-            yield chunk
+            raise Refused("upload-too-large", too_large(limits))
+        yield chunk
 
 
 class _Reception:
     """Process the parser's events: for each part its head, its bytes, and None at its end."""
 
-    def __init__(self, draft: Draft, limits: Limits, room: int | None) -> None:
+    def __init__(
+        self, draft: Draft, limits: Limits, room: int | None, check_session: CheckSession | None
+    ) -> None:
         self._draft = draft
+        self._check_session = check_session
         self._limits = limits
         self._room = room
         self._form = Form()
@@ -184,7 +190,10 @@ class _Reception:
     async def _end(self) -> None:
         if self._field != FILE:
             self._once(self._field)
-            _set(self._form, self._field, bytes(self._value))
+            set_field(self._form, self._field, bytes(self._value))
+            session_id = self._form.session_id if self._field == "sessionId" else None
+            if self._check_session is not None and session_id is not None:
+                await self._check_session(session_id)
             return
         if self._draft.size + len(self._head) == 0:
             raise Refused("empty-file", "The file in the form has 0 bytes.")
@@ -200,9 +209,9 @@ class _Reception:
     async def _write(self, chunk: bytes | bytearray) -> None:
         size = self._draft.size + len(self._head) + len(chunk)
         if size > self._limits.max_upload_bytes:
-            raise Refused("upload-too-large", _too_large(self._limits))
+            raise Refused("upload-too-large", too_large(self._limits))
         if self._room is not None and size > self._room:
-            raise QuotaBytes(f"The client's quota has room for only {_size(self._room)} more.")
+            raise QuotaBytes(f"The client's quota has room for only {shown_size(self._room)} more.")
         if self._form.mime_type:
             await self._draft.write(chunk)
             return
@@ -229,7 +238,7 @@ class _Reception:
         self._value += chunk
 
 
-def _set(form: Form, field: str, value: bytes) -> None:
+def set_field(form: Form, field: str, value: bytes) -> None:
     """Check a field as soon as it is complete, so that an invalid one does not cost an upload."""
     try:
         text = value.decode()
@@ -283,16 +292,3 @@ def _malformed(error: MultipartError, limits: Limits) -> tuple[str, str]:
 
 def _max_body(limits: Limits) -> int:
     return limits.max_upload_bytes + limits.max_field_bytes + OVERHEAD_BYTES
-
-
-def _too_large(limits: Limits) -> str:
-    return f"A photo may have at most {_size(limits.max_upload_bytes)}."
-
-
-def _size(size_bytes: int) -> str:
-    """Return the size in decimal units (powers of 1000), like the settings."""
-    unit, length = next(
-        (each for each in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)) if size_bytes >= each[1]),
-        ("bytes", 1),
-    )
-    return f"{size_bytes / length:g} {unit}"

@@ -62,6 +62,11 @@ def parse(value: str) -> PartHeader:
     return PartHeader(name=name, filename=_value_of(parameters, "filename"))
 
 
+def filename_of(value: str) -> str | None:
+    """Return the file name in a header of a request, None without one; raises as ``parse``."""
+    return _value_of(_parameters(value.partition(";")[2]), "filename")
+
+
 def _value_of(parameters: dict[str, tuple[str, bool]], name: str) -> str | None:
     """Return the decoded value; one of RFC 8187 counts first, unless only the other is readable."""
     extended, plain = parameters.get(f"{name}*"), parameters.get(name)

@@ -58,7 +58,6 @@ ROOM_BYTES = 256 << 20
 
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
-    "PYTHONDONTWRITEBYTECODE": "1",
     # The JPEG decoder imports NumPy, whose linear algebra would start a thread for each core.
     "OPENBLAS_NUM_THREADS": "1",
     # Reuse the memory of one picture for the next instead of returning it in between: page faults

@@ -29,7 +29,7 @@ Admit = Callable[[Cost], None]
 
 
 class Decoded(msgspec.Struct, frozen=True, kw_only=True):
-    """Eight-bit pixels in the file's colours and orientation; RGBX is RGB with an unused byte.
+    """Eight-bit pixels in the file's colours and orientation.
 
     ``box`` is the part of ``image`` that the original's ``size`` covers. ``profile`` is an ICC
     profile; ``coding`` the space that counts without a usable one, None where EXIF decides.

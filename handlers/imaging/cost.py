@@ -10,7 +10,7 @@ reduced, plus what the decoder holds meanwhile:
 | 16-bit grey | 11 | the same |
 | TIFF | 6 to 24 | see ``of_tiff`` |
 | GIF | 5 | 5 |
-| JPEG, at the scale it is decoded at | 4 | 4, and the file once more |
+| JPEG, at the scale it is decoded at | 6 to 11, with later steps | 8, and the file once more |
 | progressive JPEG, more at full scale | 3 to 8 | 2 a component |
 | WebP: lossy, other | 16, 16 to 18.9 | 17, 20 |
 | AVIF: 4:2:0, 4:4:4, eight bits | 8.4, 9.9 | 14, for ten bits too |
@@ -25,6 +25,7 @@ import math
 import msgspec
 from PIL import ImageFile, JpegImagePlugin
 
+from handlers.imaging.tiff import layout as layouts
 from handlers.imaging.tiff.layout import Layout
 
 _FIXED_BYTES_PER_EDGE = 16
@@ -86,11 +87,36 @@ _S_PER_PIXEL = {
 _S_PER_PIXEL_OF_SAMPLES = 75e-9
 """For a TIFF whose samples are decoded one by one."""
 
+_S_PER_CHECKED_TIFF_BYTE = {
+    layouts.DEFLATE: (0, 5e-9),
+    layouts.OLD_DEFLATE: (0, 5e-9),
+    layouts.LZMA: (0, 60e-9),
+    layouts.PACK_BITS: (0.2e-6, 0),
+}
+"""To check strips once more: for each byte of the file, and for each byte of the samples."""
+
+_LONGEST_CHECK_S = 0.8
+_S_PER_CHECKED_CODE_BYTE = {
+    layouts.LZW: 0.4e-6,
+    layouts.MODIFIED_HUFFMAN: 0.8e-6,
+    layouts.GROUP_3: 0.8e-6,
+}
+"""The checks of codes are bounded."""
+
 _S_PER_PIXEL_OF_A_SCAN = 2e-9
 """For a JPEG with several scans. Measured: 1.6 with ten scans of a photo."""
 
+_S_PER_CHECKED_BYTE = 2.5e-6
+_S_PER_CHECKED_BLOCK = 0.3e-6
+"""For a JPEG whose codes are checked in Python. A block of a progressive one takes this in each
+scan, and ``_CHECKED_BLOCK_BYTES``."""
+
+_BLOCK_PIXELS, _CHECKED_BLOCK_BYTES = 64, 40
+
 _COEFFICIENT_BYTES = 2
-_JPEG_SCALES = (8, 4, 2)
+_UNPACKED_BYTES = 4
+"""More for a JPEG, whose pixels libjpeg-turbo packs and Pillow does not. Where only Pillow can
+decode it, the scale is 1/2, 1/4 or 1/8: at most 2.6 times the pixels, but only once."""
 
 _MOST_BYTES, _MOST_S = 1 << 50, 1e6
 
@@ -144,7 +170,8 @@ def of_tiff(layout: Layout, data: bytes, edge: int) -> Cost:
     picture = 8 if layout.alpha is not None else 5
     if layout.is_simple:
         decode_bytes = math.ceil(pixels * (picture + 1 + strip))
-        return _cost(data, edge, pixels, decode_bytes, pixels * _S_PER_PIXEL["TIFF"])
+        seconds = pixels * _S_PER_PIXEL["TIFF"] + _tiff_check_s(layout, data)
+        return _cost(data, edge, pixels, decode_bytes, seconds)
     row = 0 if layout.planar or layout.samples == 1 else layout.sample_bytes * layout.samples
     if layout.is_unsigned:
         scaling = _SCALING_BYTES if layout.bits in (12, 16) and layout.colours == 1 else 0
@@ -153,7 +180,17 @@ def of_tiff(layout: Layout, data: bytes, edge: int) -> Cost:
         a_pixel = layout.sample_bytes * bands + max(row, _SCALING_BYTES) + bands
     copy = len(data) if layout.samples > 1 else 0
     decode_bytes = copy + math.ceil(pixels * (a_pixel + strip))
-    return _cost(data, edge, pixels, decode_bytes, pixels * _S_PER_PIXEL_OF_SAMPLES)
+    seconds = pixels * _S_PER_PIXEL_OF_SAMPLES + _tiff_check_s(layout, data)
+    return _cost(data, edge, pixels, decode_bytes, seconds)
+
+
+def _tiff_check_s(layout: Layout, data: bytes) -> float:
+    if layout.compression in _S_PER_CHECKED_CODE_BYTE:
+        a_byte = _S_PER_CHECKED_CODE_BYTE[layout.compression]
+        return min(_LONGEST_CHECK_S, len(data) * a_byte)
+    a_stored, a_decoded = _S_PER_CHECKED_TIFF_BYTE.get(layout.compression, (0, 0))
+    samples = layout.width * layout.height * layout.samples
+    return len(data) * a_stored + samples * layout.bits / 8 * a_decoded
 
 
 def of_opened(image: ImageFile.ImageFile, name: str, data: bytes, scans: int, edge: int) -> Cost:
@@ -168,9 +205,23 @@ def of_opened(image: ImageFile.ImageFile, name: str, data: bytes, scans: int, ed
         if scans > 1 or "progressive" in image.info:
             more_bytes = pixels * _COEFFICIENT_BYTES * len(image.layer)
             seconds += pixels * _S_PER_PIXEL_OF_A_SCAN * scans
-        more_bytes += len(data)
+        more_bytes += len(data) + decoded * _UNPACKED_BYTES
     a_pixel = _bytes_of(image) + _DECODER_BYTES.get(name, 0)
     return _cost(data, edge, pixels, decoded * a_pixel + more_bytes, seconds)
+
+
+def of_checked_jpeg(
+    image: JpegImagePlugin.JpegImageFile, data: bytes, scans: int, edge: int
+) -> Cost:
+    """Estimate the cost of a JPEG whose codes ``jpeg_entropy`` checks after it is decoded."""
+    estimated = of_opened(image, "JPEG", data, scans, edge)
+    blocks = estimated.pixels * len(image.layer) / _BLOCK_PIXELS
+    seconds = len(data) * _S_PER_CHECKED_BYTE + blocks * max(1, scans) * _S_PER_CHECKED_BLOCK
+    return Cost(
+        memory_bytes=estimated.memory_bytes + math.ceil(blocks * _CHECKED_BLOCK_BYTES),
+        seconds=estimated.seconds + seconds,
+        pixels=estimated.pixels,
+    )
 
 
 def with_depth(cost: Cost, name: str) -> Cost:
@@ -199,14 +250,13 @@ def _is_partial(image: ImageFile.ImageFile) -> bool:
     return extents not in (None, (0, 0, *image.size))
 
 
-def jpeg_scale(size: tuple[int, int], edge: int) -> int:
-    """Return by how much to reduce a JPEG while decoding, so that ``edge`` pixels are left."""
+def jpeg_eighths(size: tuple[int, int], edge: int) -> int:
+    """Return the smallest scale of a JPEG, in eighths, at which ``edge`` pixels are left."""
     longest = max(size)
-    fits = longest / min(edge, longest)
-    return next((scale for scale in _JPEG_SCALES if scale <= fits), 1)
+    return math.ceil(8 * min(edge, longest) / longest)
 
 
 def _reduced(size: tuple[int, int], edge: int) -> int:
     """Return the pixels of a JPEG at the scale that it is decoded at."""
-    scale = jpeg_scale(size, edge)
-    return math.ceil(size[0] / scale) * math.ceil(size[1] / scale)
+    eighths = jpeg_eighths(size, edge)
+    return math.ceil(size[0] * eighths / 8) * math.ceil(size[1] * eighths / 8)

@@ -1,7 +1,8 @@
 """Decode a file of any format: strictly, or else as far as possible.
 
 Each format has a reader, which takes an ``Attempt`` and returns a ``Decoded``. Most are Pillow's
-decoders behind ``reader.read``; a format that needs more has a module of its own.
+decoders behind ``reader.read``; a format that needs more has a module of its own. Each reader calls
+``Attempt.check_size`` once it knows the size, before it decodes any pixels.
 """
 
 import contextlib

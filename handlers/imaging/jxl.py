@@ -40,11 +40,12 @@ _PREVIEW_SIZES = ((6, 1), (8, 65), (10, 321), (12, 1345))
 
 
 class Header(msgspec.Struct, frozen=True):
-    """The size of the picture as stored, and whether the file is an animation."""
+    """The size of the picture as stored, its orientation, and whether the file is an animation."""
 
     width: int
     height: int
     animated: bool
+    orientation: int = 1
 
 
 def require() -> None:
@@ -84,7 +85,7 @@ def read(attempt: Attempt) -> Decoded:
         box=(0, 0, *size),
         frames=1,
         profile=profile or None,
-        blocks=_blocks(boxes),
+        blocks=_blocks(boxes, found.orientation),
     )
 
 
@@ -92,15 +93,15 @@ def header(data: bytes) -> Header:
     """Parse the beginning of the codestream (D.2, D.3); raises ValueError if there is none."""
     bits = _Bits(_codestream(data))
     width, height = _size(bits)
-    animated = False
+    animated, orientation = False, 1
     if not bits.take(1) and bits.take(1):  # neither all defaults nor only basic fields
-        bits.take(3)  # orientation
+        orientation = bits.take(3) + 1
         if bits.take(1):
             _size(bits)
         if bits.take(1):
             _skip_preview(bits)
         animated = bool(bits.take(1))
-    return Header(width, height, animated)
+    return Header(width, height, animated, orientation)
 
 
 def _codestream(data: bytes) -> bytes:
@@ -172,7 +173,12 @@ def _recompressed(attempt: Attempt, data: bytes) -> Decoded:
     return msgspec.structs.replace(jpeg.read(inner), blocks=blocks)
 
 
-def _blocks(boxes: list[Any]) -> Blocks:
+def _blocks(boxes: list[Any], orientation: int) -> Blocks:
     """Return the boxes of metadata; Exif begins with the offset of the TIFF header."""
     found = {bytes(box.box_type): bytes(box.data) for box in reversed(boxes)}
-    return Blocks(exif=with_header(found.get(b"Exif", b"")), xmp=found.get(b"xml ", b""))
+    return Blocks(
+        exif=with_header(found.get(b"Exif", b"")),
+        xmp=found.get(b"xml ", b""),
+        orientation=orientation,
+        is_upright=True,
+    )

@@ -40,11 +40,15 @@ _PASSES = (
 """First column and row, and the steps to the next, of each pass of an interlaced picture (8.1)."""
 
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _LEAST_BYTES = {b"cHRM": 32, b"sRGB": 1, b"gAMA": 4, b"pHYs": 9}
 _KEY_BYTES = {_GREY: 2, _RGB: 6}
 _COLOUR_TYPE_AT = 25
 _EXPANDED_BYTES = 1 << 20
-"""Pillow rejects a file with more text or a larger profile."""
+"""Pillow rejects a file with a longer text or a larger profile."""
+
+_ALL_TEXT_BYTES = 16 << 20
+"""Texts beyond it are left out: Pillow rejects a file with 64 MiB of them."""
 
 _MAX_PROFILE_BYTES = 16 << 20
 _NO_PROFILE = b"\0"
@@ -154,14 +158,20 @@ def _mended(data: bytes, found: list[Chunk]) -> tuple[bytes, str | None, bytes |
     """
     flaw = profile = None
     parts: list[bytes] = []
-    kept = 0
+    kept, text_left = 0, _ALL_TEXT_BYTES
     for chunk in found:
         if chunk.end > len(data) or chunk.kind == b"IDAT":
             if chunk.end <= len(data) and not chunk.intact:
                 flaw = damage.BROKEN
             continue
         if chunk.kind[0] & 0x20:  # ancillary
-            if chunk.intact and chunk.kind not in _ANIMATION and _is_sound(chunk, data):
+            if chunk.kind in _TEXTS:
+                size = _text_bytes(chunk, data) if chunk.intact and text_left > 0 else None
+                text_left -= _EXPANDED_BYTES if size is None else size
+                is_kept = size is not None
+            else:
+                is_kept = chunk.intact and chunk.kind not in _ANIMATION and _is_sound(chunk, data)
+            if is_kept:
                 continue
             parts.append(data[kept : chunk.start])
             kept = chunk.end
@@ -170,7 +180,8 @@ def _mended(data: bytes, found: list[Chunk]) -> tuple[bytes, str | None, bytes |
             elif chunk.kind == b"iCCP" and chunk.intact:
                 profile = _expanded(chunk.body(data), _MAX_PROFILE_BYTES) or _NO_PROFILE
         elif not chunk.intact:
-            flaw = damage.BROKEN
+            if chunk.kind != b"IEND":  # which holds nothing
+                flaw = damage.BROKEN
             check = zlib.crc32(data[chunk.start + 4 : chunk.end - 4]).to_bytes(4, "big")
             parts += data[kept : chunk.end - 4], check
             kept = chunk.end
@@ -180,20 +191,27 @@ def _mended(data: bytes, found: list[Chunk]) -> tuple[bytes, str | None, bytes |
 def _is_sound(chunk: Chunk, data: bytes) -> bool:
     """Return whether Pillow can read the chunk, or ignores it."""
     length = chunk.end - chunk.start - _AROUND
-    if chunk.kind in (b"iCCP", b"zTXt"):
+    if chunk.kind == b"iCCP":
         return _expanded(chunk.body(data), _EXPANDED_BYTES) is not None
-    if chunk.kind == b"iTXt":
-        name, _, rest = chunk.body(data).partition(b"\0")
-        compressed = rest[:1] not in (b"\0", b"")
-        texts = rest[2:].split(b"\0", 2)
-        packed = name + b"\0" + rest[1:2] + texts[-1]
-        if compressed:
-            return len(texts) == 3 and _expanded(packed, _EXPANDED_BYTES) is not None
-    if chunk.kind in (b"tEXt", b"iTXt"):
-        return length <= _EXPANDED_BYTES
     if chunk.kind == b"tRNS":
         return length >= _KEY_BYTES.get(data[_COLOUR_TYPE_AT], 0)
     return length >= _LEAST_BYTES.get(chunk.kind, 0)
+
+
+def _text_bytes(chunk: Chunk, data: bytes) -> int | None:
+    """Return the size of a text when it is expanded; None if Pillow cannot read it."""
+    packed, size = chunk.body(data), chunk.end - chunk.start - _AROUND
+    if chunk.kind == b"iTXt":
+        name, _, rest = packed.partition(b"\0")
+        texts = rest[2:].split(b"\0", 2)
+        is_packed = rest[:1] not in (b"\0", b"")
+        packed = name + b"\0" + rest[1:2] + texts[-1] if len(texts) == 3 else b""
+    else:
+        is_packed = chunk.kind == b"zTXt"
+    if is_packed:
+        expanded = _expanded(packed, _EXPANDED_BYTES)
+        return None if expanded is None else len(expanded)
+    return size if size <= _EXPANDED_BYTES else None
 
 
 def _expanded(body: bytes, most: int) -> bytes | None:
@@ -245,12 +263,20 @@ def _lacks_rows(image: Image.Image, data: bytes, found: list[Chunk], header: Hea
     if last >= 0 and any(image.crop((0, last, image.width, last + 1)).tobytes()):
         return False
     left, inflater = header.data_bytes, zlib.decompressobj()
-    for chunk in found:
-        rest = chunk.body(data) if chunk.kind == b"IDAT" else b""
+    for piece in _picture_data(data, found):
+        rest = piece
         while rest and left > 0 and not inflater.eof:
             left -= len(inflater.decompress(rest, _PIECE_BYTES))
             rest = inflater.unconsumed_tail
     return left > len(inflater.flush())
+
+
+def _picture_data(data: bytes, found: list[Chunk]) -> Iterator[bytes]:
+    """Iterate over short pieces: zlib copies what is left of its input at each call."""
+    for chunk in found:
+        if chunk.kind == b"IDAT":
+            for at in range(chunk.start + 8, chunk.end - 4, _PIECE_BYTES):
+                yield data[at : min(at + _PIECE_BYTES, chunk.end - 4)]
 
 
 def _frames(data: bytes, found: list[Chunk]) -> int:

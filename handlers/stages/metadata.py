@@ -25,7 +25,7 @@ from handlers.stage import Output, StageContext
 def run(picture: Picture, context: StageContext) -> Output:
     """Return the metadata. A broken entry counts as missing and never fails the stage."""
     embedded = picture.embedded
-    iptc, properties = embedded.iptc, xmp.read(embedded.xmp)
+    iptc, properties = embedded.iptc, xmp.read(embedded.xmp, embedded.xmp_extended)
     tags = xmp_tags.complete(embedded.tags, properties)
     taken = dates.taken(tags, properties, iptc, context.origin)
     moment = None if taken is None else taken[0]

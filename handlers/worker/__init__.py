@@ -8,7 +8,10 @@
 | ``held_tasks`` | the held tasks and their states; a client's share of them, and what it owes |
 | ``partitions`` | which partition is claimed from next; those that are late or away |
 | ``stage_limits`` | what operators allow: pauses, concurrency, rates |
-| ``attempts`` | one attempt of a task: run the stage, store renditions, record result or failure |
+| ``wakeup`` | wakes the loop that looks for tasks |
+| ``attempts`` | one attempt of a task: run the stage, store renditions, record result or failure; \
+  or erase the files of a deleted photo, and superseded renditions |
+| ``giving_back`` | puts tasks back while this machine lacks something that they need |
 | ``photo_cache`` | photos as this worker's last appends left them |
 | ``settings`` | the bounds of a worker and their defaults |
 | ``observing`` | what metrics, logs and traces learn of each run |

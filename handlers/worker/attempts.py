@@ -14,9 +14,11 @@ import logging
 import random
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import msgspec
 
+from domain.moments import iso
 from domain.photo.commands import (
     PhotoCommand,
     RecordErased,
@@ -25,7 +27,7 @@ from domain.photo.commands import (
     RecordStageFailed,
     StartProcessing,
 )
-from domain.photo.events import Context, iso
+from domain.photo.events import Context
 from domain.photo.holdings import replaced
 from domain.photo.results import ORIGINAL, Rendition
 from domain.photo.state import Photo, is_current
@@ -377,14 +379,19 @@ class Attempts:
         loaded: Loaded | None = None,
     ) -> Loaded:
         """Execute the command and return the photo as it is then."""
-        outcome = await self._log.execute(
-            command,
-            client_id=task.client_id,
-            context=self._context(task),
-            claim=claim,
-            loaded=self._cache.newer(task.photo_id, loaded),
-            patience_s=self._patience_s,
-        )
+        try:
+            outcome = await self._log.execute(
+                command,
+                client_id=task.client_id,
+                context=self._context(task),
+                claim=claim,
+                loaded=self._cache.newer(task.photo_id, loaded),
+                expect=partial(self._cache.expect, task.photo_id),
+                patience_s=self._patience_s,
+            )
+        except BaseException:
+            self._cache.forget(task.photo_id)
+            raise
         if not isinstance(outcome, Appended | Unchanged):
             raise TypeError(f"only an upload can lead to {type(outcome).__name__}")
         self._cache.keep(task.photo_id, outcome.after)

@@ -11,13 +11,12 @@ from functools import partial
 import anyio
 
 from domain.photo.plan import plan
-from domain.pipeline.stages import Task
 from store.background import Background
 from store.errors import StoreError
 from store.log.log import Log
 from store.log.stream import Recorded
 from store.outage import Outage
-from store.queue.dispatch import Dispatch
+from store.queue.dispatch import Dispatch, Planned
 from store.redis.connection import BLOCK_MS
 
 logger = logging.getLogger("photolog.dispatcher")
@@ -64,7 +63,7 @@ class Dispatcher:
                 tasks.start_soon(keep)
 
     async def _run(self, partition: int) -> None:
-        undone: list[Recorded] = []
+        undone: list[Planned] = []
         look_at, in_step = 0.0, False
         outage = Outage(logger, f"the dispatcher of partition {partition} is waiting")
         while True:
@@ -72,19 +71,20 @@ class Dispatcher:
                 if not in_step:
                     await self._dispatch.prepare(partition)
                     # A lost reply may have delivered events to this consumer, and to no other.
-                    undone = await self._dispatch.recall(partition)
+                    undone = _planned(await self._dispatch.recall(partition))
                     in_step = not undone
                 if not undone and time.monotonic() >= look_at:
-                    undone = await self._dispatch.abandoned(
+                    left = await self._dispatch.abandoned(
                         partition, idle_ms=int(self._stalled_after_s * 1000), dead=self._dead
                     )
+                    undone = _planned(left)
                     await self._dispatch.forget_idle(
                         partition, idle_ms=int(SILENT_CLAIM_PERIODS * self._stalled_after_s * 1000)
                     )
                     look_at = time.monotonic() + self._stalled_after_s / 2
                 if not undone:
                     undone = await self._read(partition)
-                await self._dispatch.commit([(each.position, _tasks(each)) for each in undone])
+                await self._dispatch.commit(undone)
                 outage.over()
                 if undone:
                     undone = []
@@ -93,15 +93,19 @@ class Dispatcher:
                 in_step = False
                 await outage.wait(error)
 
-    async def _read(self, partition: int) -> list[Recorded]:
+    async def _read(self, partition: int) -> list[Planned]:
         """Read the next events; return once one of them leads to a task, or the batch is full."""
-        events = await self._dispatch.read(partition, count=BATCH, block_ms=BLOCK_MS)
-        more = events
-        while more and len(events) < BATCH and not any(_tasks(each) for each in more):
-            more = await self._dispatch.read(partition, count=BATCH, block_ms=IDLE_MS)
-            events += more
-        return events
+        planned: list[Planned] = []
+        block_ms = BLOCK_MS
+        while len(planned) < BATCH:
+            events = await self._dispatch.read(partition, count=BATCH, block_ms=block_ms)
+            more = _planned(events)
+            planned += more
+            if not more or any(tasks for _, tasks in more):
+                break
+            block_ms = IDLE_MS
+        return planned
 
 
-def _tasks(recorded: Recorded) -> tuple[Task, ...]:
-    return plan(recorded.event, str(recorded.position))
+def _planned(events: list[Recorded]) -> list[Planned]:
+    return [(each.position, plan(each.event, str(each.position))) for each in events]

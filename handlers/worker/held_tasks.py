@@ -19,7 +19,7 @@ and the decoder time that it took. The next claim settles it.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import anyio
 import msgspec
@@ -28,6 +28,7 @@ from domain.pipeline.costs import LEAST_MS
 from domain.pipeline.stages import ERASURE, ROOT, Task, lane
 from store.log.log import Claim
 from store.queue.lanes import Claimed
+from store.queue.liveness import task_name
 from store.queue.turns import ClaimRequest
 
 SLOW_MS = 2_000
@@ -104,6 +105,15 @@ class HeldTasks:
     def running(self) -> list[HeldTask]:
         return [each for each in self._tasks.values() if each.since is not None]
 
+    def running_s(self) -> dict[str, float]:
+        """Return for how many seconds each running task has been running, by ``task_name``."""
+        now = anyio.current_time()
+        return {
+            task_name(each.claimed.claim.lane_key, each.claimed.claim.entry_id): now - each.since
+            for each in self._tasks.values()
+            if each.since is not None
+        }
+
     def claims(self) -> dict[int, list[Claim]]:
         """Return the claims of all tasks, by partition."""
         found: dict[int, list[Claim]] = {}
@@ -111,24 +121,40 @@ class HeldTasks:
             found.setdefault(each.partition, []).append(each.claimed.claim)
         return found
 
-    def request(self, partition: int, stages: Collection[str]) -> ClaimRequest:
-        """Return the request for one claim of these stages, which settles what clients owe."""
+    def request(self, partition: int, most_of: Mapping[str, int]) -> ClaimRequest:
+        """Return the request for a claim, which settles what clients owe.
+
+        ``most_of`` is the most tasks of each stage that may run.
+        """
         return ClaimRequest(
-            stages=tuple(stages),
+            stages=tuple(most_of),
             of_all=(ERASURE,),
-            without=self._passed_over(),
+            most_of=most_of,
+            most_of_client=self._left_of_clients(),
+            most_of_each=self._of_one_client,
+            dear_ms=None if self._of_one_client is None else SLOW_MS,
             settle=self._owed.pop(partition, {}),
         )
 
-    def _passed_over(self) -> list[str]:
+    def at_once(self, free: int) -> int:
+        """Return how many tasks one claim may take for the ``free`` slots.
+
+        While clients are slow, each task may change who gets another one. A claim ends with a task
+        that is expected to be slow.
+        """
+        knows_slow = self._slow or any(map(self._is_slow, self.running()))
+        return 1 if self._of_one_client is not None and knows_slow else free
+
+    def _left_of_clients(self) -> dict[str, int]:
+        """Return how many more tasks the clients with running tasks may have."""
         most = self._of_one_client
         if most is None:
-            return []
+            return {}
         running = [each for each in self.running() if each.task.stage != ERASURE]
         of_client = Counter(each.task.client_id for each in running)
         slow = [each.task.client_id for each in running if self._is_slow(each)]
-        enough = {client for client, count in of_client.items() if count >= most}
-        return sorted(enough.union(slow if len(slow) >= most else ()))
+        left = {client: max(0, most - count) for client, count in sorted(of_client.items())}
+        return left | dict.fromkeys(slow if len(slow) >= most else (), 0)
 
     def _is_slow(self, held: HeldTask) -> bool:
         return (

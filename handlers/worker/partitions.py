@@ -10,7 +10,7 @@ reply may have delivered tasks to it, and to no other.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import anyio
@@ -78,22 +78,25 @@ class Partitions:
     def are_all_silent(self) -> bool:
         return all(map(self.is_silent, range(self._log.partitions)))
 
-    async def claim(self, stages: list[str]) -> tuple[int, Claimed] | None:
-        """Claim from the partition that has been served least and has a task."""
+    async def claim(self, most_of: Mapping[str, int], free: int) -> list[tuple[int, Claimed]]:
+        """Claim from the partition that has been served least and has a task; return it with each.
+
+        At most ``free`` tasks, and ``most_of`` of each stage.
+        """
         for partition in sorted(self._served, key=self._served.__getitem__):
             if self.is_silent(partition):
                 continue
-            claimed = await self._claim_of(partition, stages)
+            claimed = await self._claim_of(partition, most_of, free)
             # A partition that was idle for a while has no credit.
             served = max(self._served[partition], self._now - GRACE_MS)
             if not claimed:
                 self._served[partition] = max(served, self._now) + LOOK_IN_VAIN_MS
                 continue
-            (found,) = claimed
             self._now = max(self._now, served)
-            self._served[partition] = served + found.task.charge_ms / found.clients
-            return partition, found
-        return None
+            charge_ms = sum(each.task.charge_ms / each.clients for each in claimed)
+            self._served[partition] = served + charge_ms
+            return [(partition, each) for each in claimed]
+        return []
 
     def charge(self, held: HeldTask, ms: int) -> None:
         """Charge the partition of a finished task for the decoder time beyond its expected cost."""
@@ -110,15 +113,17 @@ class Partitions:
         self._held.release(held)
         self._keep("release", partial(self._put_back, held), held.partition)
 
-    async def _claim_of(self, partition: int, stages: list[str]) -> list[Claimed]:
-        """Claim a task of the partition; return none if it has none or its reply is late."""
+    async def _claim_of(
+        self, partition: int, most_of: Mapping[str, int], free: int
+    ) -> list[Claimed]:
+        """Claim tasks of the partition; return none if it has none or its reply is late."""
         claimed: list[Claimed] = []
         answered = anyio.Event()
-        request = self._held.request(partition, stages)
+        count, request = self._held.at_once(free), self._held.request(partition, most_of)
 
         async def ask() -> None:
             try:
-                claimed.extend(await self._lanes.claim(partition, 1, request))
+                claimed.extend(await self._lanes.claim(partition, count, request))
             except StoreError as error:
                 self._miss(partition, error)
             answered.set()

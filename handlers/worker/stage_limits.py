@@ -1,17 +1,23 @@
 """What operators allow: paused stages, and the concurrency and rates of stages."""
 
+import uuid
 from collections.abc import Collection
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import anyio
 
-from domain.pipeline.control import Controls
+from domain.photo.events import Context
+from domain.pipeline.control import Controls, EndPauses
 from domain.pipeline.control_events import Rate
 from store.errors import Unavailable
 from store.log.control import ControlLog
 from store.log.log import Log
 from store.outage import PAUSE_S
 from store.queue.rates import Rates
+
+SOURCE = "worker"
+"""The source and the actor of the events that end a pause at its time."""
 
 ANSWER_S = 0.5
 """How long to wait for the reply about a token."""
@@ -37,18 +43,26 @@ class StageLimits:
         return self._controls.concurrency
 
     async def load(self) -> bool:
-        """Load the current settings; return whether they have changed."""
+        """Load the current settings, end the pauses whose end has come; return whether they have
+        changed.
+        """
         before, steered = self._controls, await self._log.load()
+        now = datetime.now(UTC)
+        if any(end <= now for end in steered.controls.pause_ends.values()):
+            context = Context(now=now, source=SOURCE, actor=SOURCE, trace_id=uuid.uuid4().hex)
+            steered = await self._log.execute(EndPauses(now=now), context)
         self._controls, self.version = steered.controls, steered.version
         return before != self._controls
 
     def is_paused(self, stage: str) -> bool:
         return self._controls.is_paused(stage)
 
-    def allows(self, stage: str, busy: int) -> bool:
-        """Return whether a worker that runs ``busy`` tasks of the stage may begin another."""
+    def left(self, stage: str, busy: int) -> int | None:
+        """Return how many tasks a worker that runs ``busy`` of the stage may begin; None: any."""
+        if self._controls.is_paused(stage):
+            return 0
         most = self._controls.limit(stage).concurrency
-        return not self._controls.is_paused(stage) and (most is None or busy < most)
+        return None if most is None else max(0, most - busy)
 
     async def take(self, stages: Collection[str]) -> dict[str, Rate | None]:
         """Take a token for each stage; return the stages that got one, each with its rate."""

@@ -15,8 +15,8 @@ dropped. While Redis is unavailable, tasks stay held. Tasks of workers that are 
 """
 
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import anyio
@@ -35,7 +35,7 @@ from store.log.log import Claim, Log
 from store.outage import PAUSE_S, Outage
 from store.queue import liveness
 from store.queue.lanes import PROMOTED_AT_ONCE, Claimed, Lanes
-from store.queue.recovery import refill
+from store.queue.recovery import Recovery
 
 logger = logging.getLogger("photolog.worker")
 
@@ -78,13 +78,17 @@ class TaskSource:
         self._concurrency = concurrency
         self._stalled_after_s = stalled_after_s
         self._dead = dict.fromkeys(range(log.partitions), dead)
+        self._recovery = Recovery(log, lanes.stages, stalled_after_s)
         self._held = HeldTasks(client_concurrency)
         self._limits = StageLimits(log)
         self._wakeup = Wakeup()
         self._partitions = Partitions(
             log, lanes, self._held, self._limits, self._wakeup, background
         )
+        self._granted: deque[HeldTask] = deque()
         self._reported: int | None = None
+        self._running: frozenset[str] = frozenset()
+        self._report_again_at = 0.0
         self._erasure_look_at = 0.0
         self._idle = anyio.Event()
         self._stopping = anyio.Event()
@@ -125,16 +129,15 @@ class TaskSource:
         """Wait for a task and a slot for it, and return the task; None when stopping."""
         outage = Outage(logger, "waiting for the lanes")
         while not self._stopping.is_set():
+            if self._granted:
+                return self._start(self._granted.popleft())
             woken = self._wakeup.renew()
             wait_s = WAIT_MS / 1000
             self._put_back_waiting()
             try:
                 if allowed := self._may_start():
                     if (held := await self._pick(allowed)) is not None:
-                        self._held.start(held)
-                        if self._idle.is_set():  # else the watchers wait on this very event
-                            self._idle = anyio.Event()
-                        return held
+                        return self._start(held)
                     self._idle.set()
                     wait_s = min(wait_s, self._limits.wait_s or wait_s)
                 outage.over()
@@ -144,6 +147,12 @@ class TaskSource:
             with anyio.move_on_after(wait_s):
                 await woken.wait()
         return None
+
+    def _start(self, held: HeldTask) -> HeldTask:
+        self._held.start(held)
+        if self._idle.is_set():  # else the watchers wait on this very event
+            self._idle = anyio.Event()
+        return held
 
     def finish(self, held: HeldTask, seconds: float) -> None:
         """End a task that was acknowledged or taken over, and charge its decoder time."""
@@ -179,8 +188,8 @@ class TaskSource:
                     tasks.start_soon(release, claims)
         logger.warning("stopped with %d tasks unfinished, %d handed back", len(self._held), handed)
 
-    def _may_start(self) -> tuple[str, ...]:
-        """Return the stages that have room for another task.
+    def _may_start(self) -> dict[str, int]:
+        """Return how many more tasks may start of each stage that has room for one.
 
         Erasures have a slot of their own, because only they free a full disk that all others wait
         for. Tasks of silent partitions take no slot, because they wait for the server.
@@ -191,29 +200,32 @@ class TaskSource:
             each.task.stage for each in running if not self._partitions.is_silent(each.partition)
         )
         erasing = going_on[ERASURE]
-        full = going_on.total() - erasing >= (self._limits.concurrency or self._concurrency)
-        is_due = not full or anyio.current_time() >= self._erasure_look_at
-        erases = erasing < ERASURES_AT_ONCE and is_due
-        return tuple(
-            stage
-            for stage in self._lanes.stages
-            if self._is_possible(stage)
-            and self._limits.allows(stage, busy[stage])
-            and (erases if stage == ERASURE else not full)
-        )
+        free = (self._limits.concurrency or self._concurrency) - going_on.total() + erasing
+        is_due = free > 0 or anyio.current_time() >= self._erasure_look_at
+        slots = {ERASURE: ERASURES_AT_ONCE - erasing if is_due else 0}
+        found: dict[str, int] = {}
+        for stage in self._lanes.stages:
+            left, slots_left = self._limits.left(stage, busy[stage]), slots.get(stage, free)
+            left = slots_left if left is None else min(left, slots_left)
+            if left > 0 and self._is_possible(stage):
+                found[stage] = left
+        return found
 
-    async def _pick(self, allowed: Collection[str]) -> HeldTask | None:
-        """Return a task of these stages: one that is held and ready, or else a new claim."""
+    async def _pick(self, allowed: Mapping[str, int]) -> HeldTask | None:
+        """Return a task of these stages: one that is held and ready, or else of a new claim."""
         for each in self._held.ready():
             if each.task.stage in allowed:
                 return each
-        while (found := await self._claim(allowed)) is not None:
-            if (held := self._held.hold(*found)) is None:
-                continue
-            if self._limits.is_paused(held.task.stage):  # since the claim was sent
+        while found := await self._claim(allowed):
+            new = [held for each in found if (held := self._held.hold(*each)) is not None]
+            # Paused since the claim was sent.
+            paused = [held for held in new if self._limits.is_paused(held.task.stage)]
+            for held in paused:
                 self.give_back(held)
-                return None
-            return held
+            if new:
+                # The claim was within all bounds, so the others start without another look.
+                self._granted.extend(held for held in new if held not in paused)
+                return self._granted.popleft() if self._granted else None
         return None
 
     def _put_back_waiting(self) -> None:
@@ -225,19 +237,25 @@ class TaskSource:
     def _is_possible(self, stage: str) -> bool:
         return stage == ERASURE or self._can_decode()
 
-    async def _claim(self, allowed: Collection[str]) -> tuple[int, Claimed] | None:
-        """Claim a waiting task of these stages; return it with its partition, or None."""
+    async def _claim(self, allowed: Mapping[str, int]) -> list[tuple[int, Claimed]]:
+        """Claim waiting tasks, up to so many of each stage; return them with their partition."""
         if self._partitions.are_all_silent():
-            return None
+            return []
         tokens = await self._limits.take(allowed)
+        most_of = {
+            stage: left if tokens[stage] is None else 1
+            for stage, left in allowed.items()
+            if stage in tokens
+        }
+        free = max((left for stage, left in allowed.items() if stage != ERASURE), default=1)
         try:
-            found = await self._partitions.claim([stage for stage in allowed if stage in tokens])
+            found = await self._partitions.claim(most_of, free)
         except BaseException:
             await self._limits.give_back(tokens)
             raise
-        if found is not None:
-            tokens.pop(found[1].task.stage, None)
-        elif tuple(allowed) == (ERASURE,):
+        for _, claimed in found:
+            tokens.pop(claimed.task.stage, None)
+        if not found and tuple(allowed) == (ERASURE,):
             self._erasure_look_at = anyio.current_time() + ERASURE_LOOK_S
         await self._limits.give_back(tokens)
         return found
@@ -270,7 +288,17 @@ class TaskSource:
             self._wakeup.set()
         if self._limits.version != self._reported:
             await self._report_following()
+        await self._report_running()
         return LOOK_S
+
+    async def _report_running(self) -> None:
+        """Report since when tasks run, if others run than at the last report or it expires."""
+        seconds, now = self._held.running_s(), anyio.current_time()
+        if seconds.keys() == self._running and (not seconds or now < self._report_again_at):
+            return
+        ttl_ms = int(2000 * self._stalled_after_s)
+        await liveness.report_running(self._log, self._lanes.consumer, seconds, ttl_ms)
+        self._running, self._report_again_at = frozenset(seconds), now + self._stalled_after_s
 
     async def _report_following(self) -> None:
         """Report which controls are in force here, for those who wait until a stage is idle."""
@@ -294,18 +322,9 @@ class TaskSource:
         for each in taken:
             logger.info("took over %s", each.task.stage, extra={"subject": subject_of(each.task)})
         await self._lanes.forget_idle(partition, idle_ms=SILENT_CLAIM_PERIODS * idle_ms)
-        if partition in self._lanes.lost:
-            await self._refill(partition)
+        await self._recovery.run(partition)
         self._dead[partition] = None
         return self._stalled_after_s / 4
-
-    async def _refill(self, partition: int) -> None:
-        self._lanes.lost.discard(partition)  # before: more tasks may be lost meanwhile
-        try:
-            await refill(self._log, partition, self._lanes.stages)
-        except BaseException:
-            self._lanes.lost.add(partition)
-            raise
 
     async def _run_periodically(self, work: Callable[[], Awaitable[float]], outage: Outage) -> None:
         """Repeat the work, pausing for the seconds that it returns."""

@@ -9,6 +9,8 @@ import time
 import uuid
 from pathlib import Path
 
+import uvloop
+
 from ops.bench import report
 from ops.bench.photos import CLIENT, context, upload
 from ops.bench.server import serving
@@ -33,7 +35,7 @@ def run(rounds: int) -> None:
             count = 2_000 if writers == 1 else 10_000
             for _ in report.rounds(rounds):
                 raw.append(_raw(benchmark, socket, writers, count, payload))
-                ours.append(asyncio.run(_append(f"unix://{socket}", writers, count)))
+                ours.append(uvloop.run(append(f"unix://{socket}", writers, count)))
             report.line(f"raw XADD, {writers} writers", raw, "/s", digits=0)
             report.line(f"Log.execute, {writers} writers", ours, "/s", digits=0)
             report.ratio("ratio", ours, raw)
@@ -49,13 +51,18 @@ async def _payload_bytes(url: str) -> int:
     return len(codec.encode_event(outcome.events[0]))
 
 
-async def _append(url: str, writers: int, count: int) -> float:
+async def append(url: str, writers: int, count: int) -> float:
+    """Append ``count`` events with this many writers at once; return how many a second.
+
+    The commands are made before the clock starts.
+    """
     redis = connect(url)
     log = await Log.open(redis, prefix=f"bench-{uuid.uuid4().hex}")
+    waiting = iter([(upload(), context()) for _ in range(count)])
 
     async def write() -> None:
-        for _ in range(count // writers):
-            await log.execute(upload(), client_id=CLIENT, context=context())
+        for command, its_context in waiting:
+            await log.execute(command, client_id=CLIENT, context=its_context)
 
     await asyncio.gather(*(_ping(log) for _ in range(writers)))
     began = time.perf_counter()

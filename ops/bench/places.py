@@ -1,4 +1,4 @@
-"""Measure the same work on different servers: embedded, external Redis and MinIO, a cluster."""
+"""Measure the same work on different servers: embedded, external Redis and S3, a cluster."""
 
 import asyncio
 import time
@@ -47,11 +47,11 @@ def _places() -> dict[str, AbstractContextManager[servers.Environment]]:
     places: dict[str, AbstractContextManager[servers.Environment]] = {
         "embedded": servers.embedded()
     }
-    minio = servers.minio_binary()
-    if minio is None:
-        report.note("no minio: go install github.com/minio/minio@latest")
+    versitygw = servers.s3_binary()
+    if versitygw is None:
+        report.note(servers.GET_S3)
     else:
-        places["Redis and MinIO outside"] = servers.outside(minio)
+        places["Redis and S3 outside"] = servers.outside(versitygw)
     return places | {"cluster of three": servers.cluster()}
 
 

@@ -74,7 +74,7 @@ def _process(path: Path) -> None:
         image.draft(None, _fitted(image.size, edge))
         image.load()
         ratio = max(image.size) / edge
-        filter_ = Image.Resampling.HAMMING if ratio >= 1.5 else Image.Resampling.LANCZOS
+        filter_ = Image.Resampling.HAMMING if ratio >= 1.5 else Image.Resampling.BICUBIC
         picture = _resized(image, edge, filter_)
         picture = ImageOps.exif_transpose(picture)
     thumbnail = _encode(picture)

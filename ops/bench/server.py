@@ -26,7 +26,8 @@ class Server:
 
 
 @contextmanager
-def serving() -> Generator[Server]:
+def serving(*options: str) -> Generator[Server]:
+    """Run the server with these options, which override the usual ones."""
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
         socket = Path(folder, "valkey.sock")
         process = subprocess.Popen(
@@ -34,6 +35,7 @@ def serving() -> Generator[Server]:
                 *(str(valkey_binary()), "--port", "0", "--unixsocket", str(socket)),
                 *("--dir", folder, "--save", "", "--appendonly", "yes"),
                 *("--appendfsync", "always", "--loglevel", "warning"),
+                *options,
             ],
             stdout=subprocess.DEVNULL,
         )

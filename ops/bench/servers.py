@@ -3,7 +3,7 @@
 | where | log | photos |
 |---|---|---|
 | embedded | the Valkey of ``up`` | a folder |
-| outside | a Valkey at a port | MinIO |
+| outside | a Valkey at a port | the Versity S3 Gateway |
 | cluster | three masters of Valkey, 16 partitions | a folder |
 | replicated | the same, with replicas for each master | a folder |
 """
@@ -109,11 +109,14 @@ class Replicated(NamedTuple):
         return found
 
 
-def minio_binary() -> str | None:
-    """Return the path of MinIO's program, or None if it is not installed."""
+GET_S3 = "no versitygw: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0"
+
+
+def s3_binary() -> str | None:
+    """Return the path of the program ``versitygw``, or None if it is not installed."""
     home = Path(os.environ.get("GOPATH") or Path.home() / "go")
-    found = home / "bin" / "minio"
-    return shutil.which("minio") or (str(found) if found.exists() else None)
+    found = home / "bin" / "versitygw"
+    return shutil.which("versitygw") or (str(found) if found.exists() else None)
 
 
 @contextmanager
@@ -123,27 +126,24 @@ def embedded() -> Generator[Environment]:
 
 
 @contextmanager
-def outside(minio: str) -> Generator[Environment]:
-    """Start a Valkey for the log, and for the photos the MinIO whose program is ``minio``."""
+def outside(versitygw: str) -> Generator[Environment]:
+    """Start a Valkey for the log, and for the photos the S3 server with this program."""
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         port, at = _valkey(stack, folder / "valkey").port, _free_port()
-        keys = {f"MINIO_ROOT_{each}": secrets.token_hex(16) for each in ("USER", "PASSWORD")}
+        keys = {f"ROOT_{each}_KEY": secrets.token_hex(16) for each in ("ACCESS", "SECRET")}
+        (folder / "photos").mkdir()
         command = [
-            minio,
-            "server",
-            "--quiet",
-            "--address",
-            f"127.0.0.1:{at}",
-            str(folder / "minio"),
+            *(versitygw, "--port", f"127.0.0.1:{at}", "--health", "/health"),
+            *("--quiet", "--keep-alive", "posix", str(folder / "photos")),
         ]
-        stack.enter_context(_process(command, os.environ | keys | {"HOME": name}))
-        _until(lambda: _answers(f"http://127.0.0.1:{at}/minio/health/ready"), "MinIO did not start")
+        stack.enter_context(_process(command, os.environ | keys))
+        _until(lambda: _answers(f"http://127.0.0.1:{at}/health"), "the S3 server did not start")
         yield {
             "PHOTOLOG_REDIS_URL": f"redis://127.0.0.1:{port}",
             "PHOTOLOG_S3_ENDPOINT": f"http://127.0.0.1:{at}",
-            "PHOTOLOG_S3_ACCESS_KEY": keys["MINIO_ROOT_USER"],
-            "PHOTOLOG_S3_SECRET_KEY": keys["MINIO_ROOT_PASSWORD"],
+            "PHOTOLOG_S3_ACCESS_KEY": keys["ROOT_ACCESS_KEY"],
+            "PHOTOLOG_S3_SECRET_KEY": keys["ROOT_SECRET_KEY"],
         }
 
 

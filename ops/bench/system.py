@@ -125,7 +125,8 @@ def _role(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return "other"
-    known = ("gateway", "projector", "worker", "valkey-server", "handlers.decoder.child")
+    roles = ("gateway", "projector", "worker", "archiver")
+    known = (*roles, "valkey-server", "handlers.decoder.child")
     return next((role for role in known for word in words if word.endswith(role)), "other")
 
 

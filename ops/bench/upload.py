@@ -26,7 +26,7 @@ def run(rounds: int) -> None:
     report.headline("Upload of a 90 MB file")
     report.note("the limit: SHA-256, write and fsync of the same bytes in one process")
     with running() as system:
-        _compare(system, rounds, "raw hash and write", _raw)
+        _compare(system, rounds, "raw hash and write", raw_mb_s)
     settings = load().settings
     if settings.s3_endpoint is None:
         return
@@ -55,7 +55,7 @@ def _compare(system: System, rounds: int, name: str, limit: Callable[[bytes], fl
         raw.append(limit(content))
         forget_peak(gateway)
         before = peak_memory_bytes(gateway)
-        ours.append(asyncio.run(_upload(system, f"upload-{number}", content)))
+        ours.append(asyncio.run(plain_mb_s(system, f"upload-{number}", content)))
         grown.append((peak_memory_bytes(gateway) - before) / 1e6)
     report.line(name, raw, "MB/s")
     report.line("upload", ours, "MB/s")
@@ -63,7 +63,8 @@ def _compare(system: System, rounds: int, name: str, limit: Callable[[bytes], fl
     report.line("growth of the gateway's memory", grown, "MB")
 
 
-def _raw(content: bytes) -> float:
+def raw_mb_s(content: bytes) -> float:
+    """Return the MB/s of hashing the content, and writing it durably to a file."""
     with tempfile.TemporaryDirectory(prefix="photolog-bench-") as folder:
         began = time.perf_counter()
         digest = hashlib.sha256()
@@ -77,7 +78,8 @@ def _raw(content: bytes) -> float:
         return len(content) / 1e6 / (time.perf_counter() - began)
 
 
-async def _upload(system: System, client_id: str, content: bytes) -> float:
+async def plain_mb_s(system: System, client_id: str, content: bytes) -> float:
+    """Return the MB/s of an upload in one request."""
     head = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="large.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ops.cli.options import reason_option
 from ops.cli.server import as_operator
 from ops.client import backfill
 from ops.client.client import Server, connected
@@ -43,9 +44,12 @@ class _Rate(ProgressColumn):
     metavar="N",
     help="Wait while more tasks than this are in the low lanes.",
 )
+@reason_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @as_operator
-def command(server: Server, stage: str, name: str | None, ahead: int, as_json: bool) -> None:
+def command(
+    server: Server, stage: str, name: str | None, ahead: int, reason: str | None, as_json: bool
+) -> None:
     """Run a stage for photos that are already stored.
 
     The stages that depend on it run too. The tasks go to the low lanes, those of the newest photos
@@ -76,7 +80,9 @@ def command(server: Server, stage: str, name: str | None, ahead: int, as_json: b
     async def run() -> backfill.Progress:
         async with connected(server.url, server.token) as client:
             operations = Operations(client)
-            return await backfill.backfill(operations, stage, run_name, ahead=ahead, told=show)
+            return await backfill.backfill(
+                operations, stage, run_name, ahead=ahead, told=show, reason=reason
+            )
 
     again = f"Continue with: photolog backfill {shlex.quote(stage)} --run {shlex.quote(run_name)}"
     try:

@@ -6,8 +6,10 @@ import textwrap
 from typing import Any
 
 import click
+import msgspec
 
-from ops.cli.options import with_settings
+from ops.cli.options import url_option, with_settings
+from ops.client.text_table import console, table
 from ops.config.loading import MASK, Loaded, describe, hint, parts, shown
 from ops.config.settings import PREFIX, variable_of
 from ops.errors import UserError
@@ -32,8 +34,14 @@ NO_TERMINAL = (10_000, 24)
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SETTING]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--running", is_flag=True, help="Ask the running gateway instead of reading the settings here."
+)
+@url_option
 @with_settings()
-def command(loaded: Loaded, names: tuple[str, ...], as_json: bool) -> None:
+def command(
+    loaded: Loaded, names: tuple[str, ...], as_json: bool, running: bool, url: str | None
+) -> None:
     """Show every setting, its value and its source.
 
     Secrets are masked. Set `port`, for example, with the variable PHOTOLOG_PORT, or with the line
@@ -41,7 +49,9 @@ def command(loaded: Loaded, names: tuple[str, ...], as_json: bool) -> None:
     this one setting in full.
     """
     wanted = [_named(name, loaded) for name in names]
-    if as_json:
+    if running:
+        _tell_running(loaded, url, wanted, as_json=as_json)
+    elif as_json:
         say_json(
             json.dumps({name: _facts(name, loaded) for name in wanted or loaded.sources}, indent=2)
         )
@@ -49,6 +59,31 @@ def command(loaded: Loaded, names: tuple[str, ...], as_json: bool) -> None:
         say("\n\n".join(_described(name, loaded) for name in wanted))
     else:
         _list(loaded)
+
+
+class _Running(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    value: str | None
+    source: str
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[_Running]
+
+
+def _tell_running(loaded: Loaded, url: str | None, wanted: list[str], *, as_json: bool) -> None:
+    """Print the settings that the gateway runs with."""
+    from ops.cli.running import settings_of  # noqa: PLC0415 # an HTTP client only where it is used
+
+    content = settings_of(loaded.settings, url)
+    items = msgspec.json.decode(content, type=_Settings).items
+    found = [each for each in items if not wanted or each.name in wanted]
+    if as_json:
+        facts = {each.name: {"value": each.value, "source": each.source} for each in found}
+        say_json(json.dumps(facts, indent=2))
+        return
+    rows = [(variable_of(each.name), each.value or "unset", each.source) for each in found]
+    console().print(table(("Setting", "Value", "Source"), rows))
 
 
 def _named(text: str, loaded: Loaded) -> str:

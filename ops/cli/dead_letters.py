@@ -10,11 +10,12 @@ import click
 import msgspec
 
 from ops.cli.confirm import confirm
-from ops.cli.options import WithDefault, config_option, data_option
+from ops.cli.options import WithDefault, config_option, data_option, reason_option
 from ops.cli.server import as_operator
 from ops.client.client import Server, connected
 from ops.client.operations import CHUNK, DeadLetter, Operations, Skipped
-from ops.event_format import printable, say, say_json
+from ops.client.text_table import console, moment, table
+from ops.event_format import plural, printable, say, say_json
 from ops.progress import progress_bar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -123,6 +124,7 @@ def list_letters(server: Server, filters: dict[str, str], limit: int, as_json: b
     type=click.IntRange(1, 10),
     help="From 1 (first) to 10 (last). Default: that of the failed job.",
 )
+@reason_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @as_operator
 def retry(
@@ -132,13 +134,15 @@ def retry(
     everything: bool,
     yes: bool,
     priority: int | None,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Retry failed jobs, beginning with the stage that failed.
 
     Name photos, a filter, or --all. The exit status is 1 if a photo that was named is skipped.
     """
-    wish = {} if priority is None else {"priority": priority}
+    given = {"priority": priority, "reason": reason}
+    wish = {name: value for name, value in given.items() if value is not None}
     selected = _selected(photo_ids, filters, everything=everything)
     total = len(photo_ids) or _count(server, everything=everything)
     if count := _lasting(server, photo_ids, filters):
@@ -148,8 +152,7 @@ def retry(
             "back, unless the original was replaced or Photolog was upgraded since then.",
             err=True,
         )
-    if everything:
-        confirm(f"Retry all {total or 0:,} dead letters?", yes=yes)
+    confirm(_question("Retry", photo_ids, filters, total), yes=yes or not everything)
     done = _sweep(server, "retry", [each | wish for each in selected], total, quiet=as_json)
     _end(done, as_json=as_json, named=bool(photo_ids))
 
@@ -158,7 +161,7 @@ def retry(
 @click.argument("photo_ids", nargs=-1, metavar="[PHOTO_ID…]")
 @_filters
 @click.option("--all", "everything", is_flag=True, help="All dead letters.")
-@click.option("--yes", is_flag=True, help="Do not ask before discarding all.")
+@click.option("--yes", is_flag=True, help="Do not ask before discarding.")
 @click.option("--reason", required=True, help="Recorded in the history of each photo.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @as_operator
@@ -177,8 +180,7 @@ def discard(
     """
     selected = _selected(photo_ids, filters, everything=everything)
     total = len(photo_ids) or _count(server, everything=everything)
-    if everything:
-        confirm(f"Discard all {total or 0:,} dead letters?", yes=yes)
+    confirm(_question("Discard", photo_ids, filters, total), yes=yes)
     wishes = [each | {"reason": reason} for each in selected]
     done = _sweep(server, "discard", wishes, total, quiet=as_json)
     _end(done, as_json=as_json, named=bool(photo_ids))
@@ -194,6 +196,18 @@ def _selected(
         starts = range(0, len(photo_ids), CHUNK)
         return [{"photoIds": photo_ids[start : start + CHUNK]} for start in starts]
     return [{"all": True}] if everything else [filters]
+
+
+def _question(
+    verb: str, photo_ids: tuple[str, ...], filters: dict[str, str], total: int | None
+) -> str:
+    if photo_ids:
+        return f"{verb} {plural(len(photo_ids), 'dead letter')}?"
+    if filters:
+        chosen = ", ".join(f"{name} {value}" for name, value in filters.items())
+        return f"{verb} all dead letters with {printable(chosen)}?"
+    every = "" if total == 1 else "all "
+    return f"{verb} {every}{plural(total or 0, 'dead letter')}?"
 
 
 def _count(server: Server, *, everything: bool) -> int | None:
@@ -271,17 +285,10 @@ def _why(code: str) -> str:
 
 
 def _tell(letters: list[DeadLetter]) -> None:
-    rows = [HEADINGS, *(_row(letter) for letter in letters)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
-    for row in rows:
-        columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        say("  ".join([*columns, row[-1]]).rstrip())
+    console().print(table(HEADINGS, [_row(letter) for letter in letters]))
 
 
-def _row(letter: DeadLetter) -> tuple[str, ...]:
-    first, last = (
-        text[:19].replace("T", " ") for text in (letter.first_failed_at, letter.last_failed_at)
-    )
+def _row(letter: DeadLetter) -> tuple[object, ...]:
+    first, last = moment(letter.first_failed_at), moment(letter.last_failed_at)
     named = (letter.photo_id, letter.client_id, letter.stage, letter.category)
-    why = f"{letter.code}: {letter.error}"
-    return tuple(printable(text) for text in (*named, letter.attempts, first, last, why))
+    return (*named, letter.attempts, first, last, f"{letter.code}: {letter.error}")

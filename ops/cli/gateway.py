@@ -22,4 +22,4 @@ def command(loaded: Loaded, name: str | None, fd: int | None, quiet: bool) -> No
     """
     name = name or roles.standalone_name("gateway")
     logs.configure(loaded.settings, name, quiet=quiet)
-    roles.run(roles.gateway(loaded.settings, name=name, fd=fd))
+    roles.run(roles.gateway(loaded.settings, name=name, fd=fd, sources=loaded.sources))

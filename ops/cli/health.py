@@ -10,25 +10,30 @@ import msgspec
 
 from ops.cli.options import url_option, with_settings
 from ops.client.client import Problem, connected, url_in
+from ops.client.text_table import hanging
 from ops.config.loading import Loaded
-from ops.event_format import printable, say_json
+from ops.event_format import printable, say_json, sized
+
+STATUS_WIDTH = 8
 
 COLOURS = {"ok": "green", "degraded": "yellow", "down": "red"}
 
 
 _NUMBERS = {
     "latencyMs": (1, "done in {:,.1f} ms"),
-    "freeBytes": (1e9, "{:,.1f} GB free"),
     "lagMs": (1e3, "{:,.1f} s behind"),
     "memoryUsedPercent": (1, "{:.0f} % of memory in use"),
     "loadPerProcessor": (1, "load of {:g} a processor"),
-    "memoryBytes": (1e6, "{:,.1f} MB of memory in use"),
-    "memoryMaxBytes": (1e6, "of {:,.1f} MB"),
     "workers": (1, "{:,.0f} alive"),
+    "behindMs": (1e3, "the last one {:,.0f} s behind"),
+    "failing": (1, "{:,.0f} failing"),
+    "disabled": (1, "{:,.0f} disabled by failures"),
     "open": (1, "{:,.0f} open"),
     "max": (1, "{:,.0f} at most"),
 }
 """The unit of each number, and its text."""
+
+_SIZES = {"freeBytes": "{} free", "memoryBytes": "{} of memory in use", "memoryMaxBytes": "of {}"}
 
 _ZERO = {"lagMs": "has all events", "memoryMaxBytes": "no limit set on the server"}
 
@@ -77,13 +82,17 @@ def command(loaded: Loaded, url: str | None, as_json: bool) -> None:
         click.echo(f"{_coloured(health.status)}  {asked}")
         for name, check in health.checks.items():
             status = _coloured(str(check.get("status")))
-            click.echo(f"  {_words(name):<16}  {status}  {printable(_details(check))}".rstrip())
+            start = f"  {_words(name):<16}  "
+            indent = " " * (len(start) + STATUS_WIDTH + len("  "))
+            details = hanging(indent, printable(_details(check))).removeprefix(indent)
+            click.echo(f"{start}{status}  {details}".rstrip())
     if not response.is_success:
         raise click.exceptions.Exit(1)
 
 
 def _details(check: dict[str, Any]) -> str:
-    facts = {key: value for key, value in check.items() if key != "status"}
+    told = ("status", "unserved")  # the reason names the stages that no worker runs
+    facts = {key: value for key, value in check.items() if key not in told}
     reason = "{}" if check.get("status") != "ok" else "note: {}"
     return ", ".join(
         reason.format(value) if key == "reason" else _in_words(key, value)
@@ -107,6 +116,8 @@ def _in_words(key: str, value: object) -> str:
             return f"tasks still running in {stages}"
         case "decodersWithout", list():
             return _sandbox([str(each) for each in cast("list[object]", value)])
+        case _, int() | float() if key in _SIZES:
+            return _SIZES[key].format(sized(value))
         case _, int() | float() if key in _NUMBERS:
             unit, form = _NUMBERS[key]
             return form.format(value / unit)
@@ -132,4 +143,4 @@ def _words(name: str) -> str:
 
 
 def _coloured(status: str) -> str:
-    return click.style(f"{printable(status):<8}", fg=COLOURS.get(status))
+    return click.style(f"{printable(status):<{STATUS_WIDTH}}", fg=COLOURS.get(status))

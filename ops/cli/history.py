@@ -10,7 +10,8 @@ import msgspec
 
 from ops.cli.server import with_server
 from ops.client.client import Server, checked, connected
-from ops.event_format import Shown, say, say_json, what
+from ops.client.text_table import console, table
+from ops.event_format import Shown, say_json, what
 
 PAGE = 200
 
@@ -48,12 +49,8 @@ def command(server: Server, photo_id: str, as_json: bool) -> None:
 
 
 def _tell(events: list[Shown]) -> None:
-    rows = [("Time (UTC)", "Event", "By", "What")]
-    rows += [(each.time, each.type, each.actor, what(each)) for each in events]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for row in rows:
-        columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        say("  ".join([*columns, row[3]]).rstrip())
+    rows = [(each.time, each.type, each.actor, what(each)) for each in events]
+    console().print(table(("Time (UTC)", "Event", "By", "What"), rows))
 
 
 async def _events(client: httpx.AsyncClient, photo_id: str) -> AsyncIterator[msgspec.Raw]:

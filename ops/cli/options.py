@@ -108,6 +108,10 @@ def loaded_settings() -> Loaded:
     return loaded
 
 
+reason_option = click.option(
+    "--reason", metavar="TEXT", help="Recorded with the change; `photolog audit` shows it."
+)
+
 quiet_option = click.option(
     "--quiet", is_flag=True, help="Do not report at the start which log and folder it uses."
 )

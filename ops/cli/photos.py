@@ -1,28 +1,21 @@
 """``photolog photos``"""
 
-from collections.abc import AsyncIterator
 from typing import get_args
 
 import anyio
 import click
-import httpx
 import msgspec
 
 from domain.photo.status import Status
 from ops.cli.server import with_server
-from ops.client.client import Server, checked, connected
+from ops.client.client import Server, connected
+from ops.client.photo_list import pages
+from ops.client.text_table import Layout, columns
 from ops.event_format import printable, say, say_json
-
-PAGE = 200
 
 HEADINGS = ("Photo", "Status", "Uploaded (UTC)", "Client", "Name")
 WIDTHS = (36, 10, 19)
 """The widths of the columns that are the same for every photo."""
-
-
-class _Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    items: list[msgspec.Raw]
-    next_cursor: str | None = None
 
 
 class _Photo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -40,10 +33,16 @@ class _Photo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 @click.option("--status", type=click.Choice(get_args(Status)), help="Only photos with this status.")
 @click.option("--session", metavar="ID", help="Only photos of this session.")
 @click.option("--owner", metavar="ID", help="Only photos of this client.")
+@click.option("--limit", type=click.IntRange(min=1), help="List at most this many. Default: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print each photo as one line of JSON.")
 @with_server
 def command(
-    server: Server, status: str | None, session: str | None, owner: str | None, as_json: bool
+    server: Server,
+    status: str | None,
+    session: str | None,
+    owner: str | None,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
     """List photos, newest first.
 
@@ -55,7 +54,7 @@ def command(
     async def run() -> None:
         async with connected(server.url, server.token) as client:
             first = True
-            async for photos in _pages(client, filters):
+            async for photos in pages(client, filters, limit):
                 if as_json:
                     for photo in photos:
                         say_json(bytes(photo))
@@ -66,34 +65,16 @@ def command(
     anyio.run(run)
 
 
-async def _pages(
-    client: httpx.AsyncClient, filters: dict[str, str]
-) -> AsyncIterator[list[msgspec.Raw]]:
-    cursor: str | None = None
-    while True:
-        response = await client.get(
-            "/api/photos",
-            params={"limit": PAGE} | filters | ({"cursor": cursor} if cursor else {}),
-        )
-        page = msgspec.json.decode(checked(response).content, type=_Page)
-        yield page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            return
-
-
 def _tell(photos: list[_Photo], *, first: bool) -> None:
     """Print a line for each photo; the ``first`` page also prints headings, or that none exist."""
     if first and not photos:
         say("There are no such photos.")
         return
     rows = [_row(each) for each in photos]
-    if first:
-        rows.insert(0, HEADINGS)
-    widths = (*WIDTHS, max((len(row[3]) for row in rows), default=0))
-    for row in rows:
-        columns = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
-        say("  ".join([*columns, row[-1]]))
+    layout = Layout.of(HEADINGS, rows, columns(), WIDTHS)
+    for row in [HEADINGS, *rows] if first else rows:
+        for line in layout.lines(row):
+            say(line)
 
 
 def _row(photo: _Photo) -> tuple[str, ...]:

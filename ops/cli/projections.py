@@ -1,29 +1,37 @@
-"""``photolog projections``: list, rebuild, verify."""
+"""``photolog projections``: list, rebuild, roll back, drop, verify, events."""
 
 import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import anyio
 import click
 import msgspec
 
+from ops.cli.confirm import confirm, yes_option
 from ops.cli.options import config_option, data_option, with_settings
 from ops.config.loading import Loaded
 from ops.errors import UserError
 from ops.event_format import printable, say, say_json
 from ops.maintenance.audit import Break, audit
-from ops.progress import progress_bar
+from ops.progress import Report, progress_bar
 from ops.runtime import wiring
+from projections.fold import Tally
 from projections.generation import TABLES
-from projections.models import checkpoints
+from projections.models import checkpoints, history
 from projections.rebuild import RebuildReport, rebuild
+from projections.rollback import RollbackReport, roll_back
 from projections.verify import NAMED, TableReport, VerifyReport, verify
 from store.errors import StoreError, Unavailable
 from store.log.log import Log
 from store.log.position import Position
-from store.sqlite.connection import Connection
+from store.sqlite.connection import Connection, open_reader
 from store.sqlite.generations import Generations
 from store.sqlite.reader import Reader
+
+WIDEST = max(map(len, TABLES))
+"""Characters of the longest name of a table."""
 
 SENTENCE_CHARS = 200
 
@@ -32,9 +40,9 @@ Do not rebuild yet: the log itself is broken (`photolog verify` shows where), an
 be the only evidence of what the log contained before."""
 
 NOT_REBUILT = """\
-nothing was rebuilt: the log is broken (`photolog verify` shows where), and the read model may be
-the only evidence of what it contained before. `--force` rebuilds all the same and keeps the old
-generation."""
+nothing was rebuilt: the log is broken, and the read model may be the only evidence of what it
+contained before. A rebuild would lose what the log no longer says. `--force` rebuilds all the same
+and keeps the old generation. The log is broken here:"""
 
 LOG_WHOLE = """\
 The hash chains of the log are intact, so most likely the read model was changed. To check that the
@@ -85,7 +93,10 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True):
+    """``previous`` is the generation that ``rollback`` would make live, if there is one."""
+
     generation: str
+    previous: str | None
     tables: list[_Table]
     partitions: list[_Partition]
     kept: list[_Kept]
@@ -120,7 +131,14 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
         kept = [
             _Kept(path=str(path), size_bytes=path.stat().st_size) for path in generations.all_kept()
         ]
-        return _State(generation=live.name, tables=tables, partitions=partitions, kept=kept)
+        previous = generations.previous()
+        return _State(
+            generation=live.name,
+            previous=None if previous is None else previous.name,
+            tables=tables,
+            partitions=partitions,
+            kept=kept,
+        )
 
     state = anyio.run(run)
     if as_json:
@@ -128,12 +146,14 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
         return
     say(f"generation {state.generation}")
     for table in state.tables:
-        say(f"  {table.table:<12} {table.rows:>12,} rows")
+        say(f"  {table.table:<{WIDEST}} {table.rows:>12,} rows")
     for each in state.partitions:
         say(
             f"partition {each.partition}: at {each.checkpoint} of {each.end}, "
             f"{each.lag_ms:,} ms behind"
         )
+    if state.previous is not None:
+        say(f"previous generation {state.previous}: `photolog projections rollback` returns to it")
     for each in state.kept:
         say(
             f"kept {each.path}, {each.size_bytes:,} bytes: it has events that the log has lost or "
@@ -150,34 +170,106 @@ def list_models(loaded: Loaded, as_json: bool) -> None:
 def rebuild_models(loaded: Loaded, force: bool, as_json: bool) -> None:
     """Fold the log into a new generation that replaces the live one.
 
-    Readers and the projector continue meanwhile. If `photolog verify` finds the log broken, nothing
-    is rebuilt and the exit status is 1: the read model may be the only evidence of what the log
-    contained before. --force rebuilds all the same.
+    Readers and the projector continue meanwhile. The new tables are compared with the live ones
+    before they take their place. A rebuild that was interrupted or killed continues where it was.
 
-    The old generation is kept with --force, and whenever it has an event that the log has lost or
-    changed. `photolog projections list` names those that are kept; delete them when you no longer
-    need them. At most PHOTOLOG_KEPT_GENERATIONS are kept.
+    If `photolog verify` finds the log broken, nothing is rebuilt and the exit status is 1: the read
+    model may be the only evidence of what the log contained before. --force rebuilds all the same.
+
+    The old generation stays beside the new one, for `rollback`, until `drop` or the next rebuild
+    removes it. It is kept for good with --force, and whenever it has an event that the log has lost
+    or changed. `photolog projections list` names those that are kept; delete them when you no
+    longer need them. At most PHOTOLOG_KEPT_GENERATIONS are kept.
     """
 
-    async def run(progress: Callable[[int, int], None]) -> RebuildReport:
+    async def run(progress: Report) -> RebuildReport:
+        tally, began = Tally(), time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            rate = tally.events / (time.monotonic() - began)
+            progress(done, total, f"{tally.events:,} events, {rate:,.0f} events/s")
+
         generations = wiring.generations(loaded.settings)
         async with wiring.open_log(loaded.settings, settled=True) as log:
             await _refuse_others(log, generations)
             _refuse_without_room(generations)
-            if not force and (await audit(log, progress=progress)).breaks:
-                raise UserError(NOT_REBUILT)
-            return await rebuild(log, generations, progress, keep=force)
+            if not force:
+                _refuse_broken((await audit(log, progress=progress)).breaks)
+            began = time.monotonic()
+            return await rebuild(log, generations, tell, compare=True, keep=force, tally=tally)
 
     with progress_bar(quiet=as_json) as progress:
         report = anyio.run(run, progress)
     if as_json:
         say_json(msgspec.json.encode(report))
+        return
+    if report.resumed_at:
+        say(f"continued an interrupted rebuild, which had {report.resumed_at:,} events")
+    folded = report.events - report.resumed_at
+    say(
+        f"generation {report.generation}: {report.events:,} events in {report.duration_s:.1f} s, "
+        f"{folded / report.duration_s:,.0f} events/s"
+    )
+    if report.comparison is None:
+        say("not compared: there was no other generation of this version")
     else:
-        say(
-            f"generation {report.generation}: {report.events:,} events in {report.duration_s:.1f} s"
-        )
-        if report.kept is not None:
-            say(str(report))
+        for table in report.comparison.tables:
+            _tell(table)
+    if report.previous is not None:
+        say(f"`photolog projections rollback` returns to generation {report.previous}")
+    if report.kept is not None:
+        say(str(report))
+
+
+@command.command("rollback")
+@_json_option
+@with_settings()
+def roll_back_models(loaded: Loaded, as_json: bool) -> None:
+    """Make the generation live again that the last rebuild has replaced.
+
+    It is brought up to date first. The one that was live stays beside it, so a second rollback
+    returns to that one.
+    """
+
+    async def run() -> RollbackReport:
+        generations = wiring.generations(loaded.settings)
+        async with wiring.open_log(loaded.settings, settled=True) as log:
+            return await roll_back(log, generations)
+
+    report = anyio.run(run)
+    if as_json:
+        say_json(msgspec.json.encode(report))
+        return
+    say(f"generation {report.generation} is live")
+    if report.previous is not None:
+        say(f"`photolog projections rollback` returns to generation {report.previous}")
+
+
+@command.command("drop")
+@yes_option
+@with_settings()
+def drop_previous(loaded: Loaded, yes: bool) -> None:
+    """Delete the generation that the last rebuild has replaced: nothing can be rolled back then.
+
+    Asks first.
+    """
+    generations = wiring.generations(loaded.settings)
+    previous = generations.previous()
+    if previous is not None:
+        confirm(f"Delete the generation {previous.name}?", yes=yes)
+    dropped = generations.drop_previous()
+    say("there is no previous generation" if dropped is None else f"deleted {dropped.name}")
+
+
+@command.command("events")
+@click.argument("file", type=click.Path(path_type=Path))
+def print_events(file: Path) -> None:
+    """Print the events of a read model, such as a kept one, as lines of JSON."""
+    if not file.is_file():
+        raise UserError(f"there is no file {file}")
+    with closing(open_reader(file)) as db:
+        for entry in history.everything(db):
+            say(entry.body.decode())
 
 
 @command.command("verify")
@@ -212,13 +304,25 @@ def verify_models(loaded: Loaded, as_json: bool) -> None:
 
 def _tell(table: TableReport) -> None:
     verdict = "equal" if table.equal else f"differs: a fresh fold has {table.fresh.rows:,}"
-    say(f"{table.table:<12} {table.live.rows:>12,} rows  {verdict}")
+    say(f"{table.table:<{WIDEST}} {table.live.rows:>12,} rows  {verdict}")
     for key in table.differing:
         parts = [str(part) for part in key]
         named = "{}:{}-{}".format(*parts) if table.table == "history" else " ".join(parts)
         say(f"  {printable(named)}")
     if len(table.differing) == NAMED:
         say("  … and possibly more")
+
+
+def _refuse_broken(breaks: list[Break]) -> None:
+    """Raise UserError that names the first breaks of the log, if there are any."""
+    if breaks:
+        named = [
+            f"  {each.position}: {printable(each.chain)}, version {each.version}: "
+            f"{printable(each.problem)}"
+            for each in breaks[:NAMED]
+        ]
+        more = [f"  … and {len(breaks) - NAMED:,} more"] if len(breaks) > NAMED else []
+        raise UserError("\n".join([NOT_REBUILT, *named, *more]))
 
 
 def _refuse_without_room(generations: Generations) -> None:
@@ -252,9 +356,12 @@ async def _refuse_others(log: Log, generations: Generations) -> None:
 
 
 def _count(db: Connection) -> list[_Table]:
+    """Count the rows of each table that is there: another version may have written the file."""
+    there = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     return [
         _Table(table=table, rows=db.execute(f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608 # names of our own schema
         for table in TABLES
+        if table in there
     ]
 
 

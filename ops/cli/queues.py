@@ -2,6 +2,7 @@
 
 import re
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
@@ -11,22 +12,21 @@ import msgspec
 from rich.console import Console
 from rich.live import Live
 
+from domain.moments import iso
 from domain.pipeline.control_events import LONGEST_RATE_MS, MOST_IN_A_RATE, MOST_TASKS
 from domain.pipeline.stages import TREE
 from ops.cli.confirm import confirm, yes_option
-from ops.cli.options import WithDefault, config_option, data_option
+from ops.cli.options import WithDefault, config_option, data_option, reason_option
 from ops.cli.server import as_operator
 from ops.client.client import Server, connected
 from ops.client.operations import Operations
 from ops.client.queue_table import age, table
-from ops.client.queues import ALL, Drain, Held, Limit, Queues, Rate
+from ops.client.queues import ALL, Drain, Held, Limit, Queues, Rate, Series
+from ops.client.text_table import console as console_of_table
 from ops.event_format import limits, printable, say, say_json
 from ops.runtime.tokens import parse_ttl
 
 LOOK_S = 1.0
-WIDE = 200
-"""The width of the table without a terminal."""
-
 NONE = "none"
 
 
@@ -62,33 +62,51 @@ def show(server: Server, watch: bool, as_json: bool) -> None:
             elif watch:
                 await _watch(operations)
             else:
-                _console().print(table(await operations.queues()))
+                console = console_of_table()
+                console.print(table(await operations.queues(), console.width))
 
     anyio.run(run)
 
 
 @command.command("pause")
 @click.argument("stage")
+@click.option("--for", "duration", metavar="TIME", help="Resume by itself after 30m, 2h or 1d.")
+@click.option(
+    "--until", metavar="TIME", help="Resume by itself at a time such as 2026-11-23T10:00:00Z."
+)
+@reason_option
 @_json_option
 @as_operator
-def pause(server: Server, stage: str, as_json: bool) -> None:
+def pause(
+    server: Server,
+    stage: str,
+    duration: str | None,
+    until: str | None,
+    reason: str | None,
+    as_json: bool,
+) -> None:
     """Start no more tasks of STAGE; those that are running finish.
 
     STAGE is a stage that `photolog queues` shows, or all.
     """
-    _tell(_steer(server, stage, "pause"), as_json=as_json)
+    if duration is not None and until is not None:
+        raise click.UsageError("Name --for or --until.")
+    if duration is not None:
+        until = iso(datetime.now(UTC) + timedelta(seconds=parse_ttl(duration)))
+    _tell(_steer(server, stage, "pause", reason=reason, until=until), as_json=as_json)
 
 
 @command.command("resume")
 @click.argument("stage")
+@reason_option
 @_json_option
 @as_operator
-def resume(server: Server, stage: str, as_json: bool) -> None:
+def resume(server: Server, stage: str, reason: str | None, as_json: bool) -> None:
     """Resume STAGE; all also resumes the stages that were paused one by one.
 
     STAGE is a stage that `photolog queues` shows, or all.
     """
-    _tell(_steer(server, stage, "resume"), as_json=as_json)
+    _tell(_steer(server, stage, "resume", reason=reason), as_json=as_json)
 
 
 @command.command("drain")
@@ -100,10 +118,13 @@ def resume(server: Server, stage: str, as_json: bool) -> None:
     metavar="TIME",
     help="How long to wait, such as 30s, 10m or 2h.",
 )
+@reason_option
 @yes_option
 @_json_option
 @as_operator
-def drain(server: Server, stage: str, timeout: str, yes: bool, as_json: bool) -> None:
+def drain(
+    server: Server, stage: str, timeout: str, reason: str | None, yes: bool, as_json: bool
+) -> None:
     """Start no more tasks of STAGE, and wait until those that are running have finished.
 
     STAGE is a stage that `photolog queues` shows, or all. It is paused: its tasks wait, and so do
@@ -125,7 +146,7 @@ def drain(server: Server, stage: str, timeout: str, yes: bool, as_json: bool) ->
         nonlocal last
         async with connected(server.url, server.token) as client:
             with Console(stderr=True).status("draining") as status:
-                async for last in Operations(client).drain(stage, timeout_s):
+                async for last in Operations(client).drain(stage, timeout_s, reason):
                     status.update(f"draining: {_rest(last)}")
 
     try:
@@ -152,7 +173,9 @@ def cancel(server: Server, stage: str, reason: str, yes: bool, as_json: bool) ->
     queues = [each for each in _queues(server).of(stage) if each.stage in TREE]
     if queues:
         waiting = sum(each.waiting for each in queues)
-        confirm(f"Fail the jobs of {_tasks(waiting)} waiting for {_named(stage)}?", yes=yes)
+        delayed = sum(each.delayed for each in queues)
+        counted = f"{_tasks(waiting)} waiting for {_named(stage)} and {delayed:,} delayed"
+        confirm(f"Fail the jobs of {counted}?", yes=yes)
 
     async def run() -> dict[str, int]:
         cancelled = remaining = 0
@@ -237,6 +260,7 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any
 
 @command.command("limit")
 @click.argument("stage")
+@click.argument("nothing", metavar="[none]", required=False, type=click.Choice([NONE]))
 @click.option(
     "--concurrency",
     callback=_concurrency,
@@ -249,22 +273,29 @@ def _rate(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any
     metavar="MAX[/MS]|none",
     help="Tasks that all workers together start in MS milliseconds (default 1000).",
 )
+@reason_option
 @_json_option
 @as_operator
 def limit(
     server: Server,
     stage: str,
+    nothing: str | None,
     concurrency: int | str | None,
     rate: Rate | str | None,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Limit how many tasks of STAGE run at once, and how many start in a period of time.
 
     STAGE is a stage that `photolog queues` shows, or all, which has no rate. A limit that is not
-    named stays as it is; none removes it.
+    named stays as it is; none removes it. STAGE none removes both.
     """
+    if nothing is not None and (concurrency is not None or rate is not None):
+        raise click.UsageError("Name a limit, or none.")
+    if nothing is not None:
+        concurrency, rate = NONE, NONE if stage != ALL else None
     if concurrency is None and rate is None:
-        raise click.UsageError("Name --concurrency, --rate or both.")
+        raise click.UsageError("Name --concurrency, --rate or both; or none, to remove both.")
 
     async def run() -> Held:
         async with connected(server.url, server.token) as client:
@@ -273,7 +304,7 @@ def limit(
             wish = Limit(
                 concurrency=_chosen(concurrency, now.concurrency), rate=_chosen(rate, now.rate)
             )
-            return await operations.limit(stage, wish)
+            return await operations.limit(stage, wish, reason)
 
     _tell(anyio.run(run), as_json=as_json)
 
@@ -290,10 +321,12 @@ def _queues(server: Server) -> Queues:
     return anyio.run(run)
 
 
-def _steer(server: Server, stage: str, what: str) -> Held:
+def _steer(
+    server: Server, stage: str, what: str, *, reason: str | None, until: str | None = None
+) -> Held:
     async def run() -> Held:
         async with connected(server.url, server.token) as client:
-            return await Operations(client).steer(stage, what)
+            return await Operations(client).steer(stage, what, reason=reason, until=until)
 
     return anyio.run(run)
 
@@ -302,7 +335,8 @@ def _tell(held: Held, *, as_json: bool) -> None:
     if as_json:
         say_json(msgspec.json.encode(held))
         return
-    state = "paused" if held.paused else "running"
+    until = f" until {held.paused_until}" if held.paused_until else ""
+    state = f"paused{until}" if held.paused else "running"
     limit = limits(msgspec.to_builtins(held.limit)) or "no limit"
     say(f"{held.stage}: {state}, {limit}")
 
@@ -317,11 +351,11 @@ async def _show_json(operations: Operations, *, watch: bool) -> None:
 
 async def _watch(operations: Operations) -> None:
     """Refresh the table in place on a terminal; otherwise print one table after the other."""
-    console = _console()
+    console = console_of_table()
     live = Live(console=console, auto_refresh=False)
     with live if console.is_terminal else nullcontext():
         while True:
-            shown = table(await operations.queues())
+            shown = table(await operations.queues(), console.width, await _hour(operations))
             if console.is_terminal:
                 live.update(shown, refresh=True)
             else:
@@ -329,6 +363,11 @@ async def _watch(operations: Operations) -> None:
             await anyio.sleep(LOOK_S)
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+async def _hour(operations: Operations) -> dict[str, list[int]]:
+    """Return the tasks that waited for each stage in the last hour, oldest first."""
+    points = msgspec.json.decode(await operations.ask("GET", "series"), type=Series).items
+    stages = {stage for point in points for stage in point.stages}
+    return {
+        stage: [point.stages[stage].waiting for point in points if stage in point.stages]
+        for stage in stages
+    }

@@ -7,10 +7,11 @@ import anyio
 import click
 import msgspec
 
+from ops.cli.options import reason_option
 from ops.cli.server import as_operator
 from ops.client.client import Server, connected
 from ops.client.operations import ClientQuota, Operations, OwnQuota
-from ops.event_format import say, say_json
+from ops.event_format import plural, say, say_json, sized
 
 NONE, DEFAULT = "none", "default"
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -43,9 +44,12 @@ def _option(name: str, what: str) -> Any:
 @_option("jobs", "Maximum number of jobs that have not ended.")
 @_option("uploads", "Maximum number of open uploads in one gateway.")
 @_option("idempotency-keys", "Maximum number of idempotency keys in 24 hours.")
+@reason_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each client.")
 @as_operator
-def command(server: Server, whose: str | None, as_json: bool, **given: Any) -> None:
+def command(
+    server: Server, whose: str | None, reason: str | None, as_json: bool, **given: Any
+) -> None:
     """Show what clients use, and set their quotas.
 
     Without CLIENT, all clients are listed. An option sets that limit of CLIENT and keeps the
@@ -67,7 +71,7 @@ def command(server: Server, whose: str | None, as_json: bool, **given: Any) -> N
                 return found
             own = msgspec.structs.asdict(found.own)
             own |= {name: None if most == DEFAULT else most for name, most in wish.items()}
-            return await operations.set_quota(whose, OwnQuota(**own))
+            return await operations.set_quota(whose, OwnQuota(**own), reason)
 
     found = anyio.run(run)
     _tell(found, as_json=as_json)
@@ -93,8 +97,10 @@ def _notes(found: ClientQuota) -> list[str]:
 
 
 async def _list(server: Server, as_json: bool) -> None:
+    any_found = False
     async with connected(server.url, server.token) as http:
         async for each in Operations(http).clients():
+            any_found = True
             if as_json:
                 say_json(msgspec.json.encode(each))
                 continue
@@ -106,9 +112,11 @@ async def _list(server: Server, as_json: bool) -> None:
             ]
             quota = f"  quota: {', '.join(own)}" if own else ""
             say(
-                f"{each.client_id}  {usage.photos:,} photos  {usage.bytes:,} bytes  "
-                f"{usage.jobs:,} jobs{quota}"
+                f"{each.client_id}  {plural(usage.photos, 'photo')}  {sized(usage.bytes)}  "
+                f"{plural(usage.jobs, 'job')}{quota}"
             )
+    if not any_found and not as_json:
+        say("There are no clients.")
 
 
 def _tell(found: ClientQuota, *, as_json: bool) -> None:

@@ -35,9 +35,19 @@ from ops.runtime.tokens import LOCAL_CLIENT, default_ttl_s, mint, parse_ttl
     "--ttl",
     help="How long it is valid: 30d, 12h or 90m.  [default: 30d, or PHOTOLOG_TOKEN_TTL_MAX_S]",
 )
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="Name of the person: events name an operator by it instead of by --client.",
+)
 @with_settings()
 def command(
-    loaded: Loaded, client_id: str, role: str, scopes: tuple[str, ...], ttl: str | None
+    loaded: Loaded,
+    client_id: str,
+    role: str,
+    scopes: tuple[str, ...],
+    ttl: str | None,
+    name: str | None,
 ) -> None:
     """Print a token for a client, and nothing else.
 
@@ -45,4 +55,4 @@ def command(
     """
     settings = loaded.settings
     ttl_s = default_ttl_s(settings) if ttl is None else parse_ttl(ttl)
-    say(mint(settings, client_id, role, ttl_s, scopes))
+    say(mint(settings, client_id, role, ttl_s, scopes, name))

@@ -17,6 +17,7 @@ from ops.cli.options import WithDefault, config_option, data_option, with_settin
 from ops.cli.server import as_operator, as_operator_of_clients
 from ops.client.client import Server, connected
 from ops.client.operations import InForce, Operations, Revocation
+from ops.client.text_table import console, moment, table
 from ops.config.loading import Loaded
 from ops.config.settings import Settings
 from ops.errors import UserError
@@ -27,6 +28,8 @@ _ID = re.compile(rf"[0-9a-f]{{{2 * TOKEN_ID_BYTES}}}")
 """The form of token ids; see ``gateway.http.auth``."""
 
 SHOWN = 40
+
+HEADINGS = ("Tokens", "Issued up to (UTC)", "Revoked (UTC)", "By", "Reason")
 
 
 @click.group(cls=WithDefault)
@@ -53,13 +56,14 @@ def show_revocations(server: Server, as_json: bool) -> None:
             return [bytes(each) async for each in Operations(client).revoked()]
 
     found = anyio.run(run)
-    for each in found:
-        if as_json:
+    if as_json:
+        for each in found:
             say_json(each)
-        else:
-            _tell(msgspec.json.decode(each, type=Revocation))
-    if not found and not as_json:
+    elif not found:
         say("There are no revocations.")
+    else:
+        rows = [_row(msgspec.json.decode(each, type=Revocation)) for each in found]
+        console().print(table(HEADINGS, rows))
 
 
 @command.command()
@@ -91,14 +95,16 @@ def revoke(
         raise click.UsageError("Name tokens, or --client, --before, or both options.")
     wishes: list[dict[str, Any]] = [{"tokenId": _id_of(each)} for each in token_ids]
     if not token_ids:
-        moment = None if before is None else _moment(before)
-        wishes = [{"clientId": client_id, "before": moment}]
+        until = None if before is None else _moment(before)
+        wishes = [{"clientId": client_id, "before": until}]
         if client_id is None:
             confirm(
-                f"Revoke every token of every client that was issued up to {moment}? All of them, "
+                f"Revoke every token of every client that was issued up to {until}? All of them, "
                 "and all browsers, need new ones.",
                 yes=yes,
             )
+
+    disabled: list[str] = []
 
     async def run() -> list[tuple[dict[str, Any], InForce | None]]:
         """Return each wish, with the revocations in force if it changed none of them."""
@@ -107,7 +113,8 @@ def revoke(
             operations = Operations(client)
             before = await operations.revocations()
             for wish in wishes:
-                after = await operations.revoke({**wish, "reason": reason})
+                after, webhooks = await operations.revoke({**wish, "reason": reason})
+                disabled.extend(webhooks)
                 done.append((wish, after if after == before else None))
                 before = after
         return done
@@ -118,6 +125,16 @@ def revoke(
             say(f"Nothing to revoke: {_covering(wish, already)}.")
     if any(already is None for _, already in done):
         say("Revoked. Every gateway knows within two seconds.")
+        tell_disabled(disabled)
+
+
+def tell_disabled(webhooks: list[str]) -> None:
+    """Name the webhooks that a revocation has disabled, if any."""
+    if webhooks:
+        say(
+            f"Disabled webhooks, which this access made or changed: {', '.join(webhooks)}. "
+            "Check the URL of each, and rotate its secret, before you enable it."
+        )
 
 
 def _covering(wish: dict[str, Any], known: InForce) -> str:
@@ -133,7 +150,7 @@ def _covering(wish: dict[str, Any], known: InForce) -> str:
 @click.argument("token", default="-")
 @with_settings()
 def show(loaded: Loaded, token: str) -> None:  # noqa: ARG001 # accepts the options of its siblings
-    """Show what a token contains: its id, client, role, scopes and times.
+    """Show what a token contains: its id, client, name, role, scopes and times.
 
     The token is read from the standard input unless it is given. Whether it is valid is not
     checked.
@@ -145,6 +162,7 @@ def show(loaded: Loaded, token: str) -> None:  # noqa: ARG001 # accepts the opti
     for name, value in (
         ("id", claims.get("jti", "none (made by an older version)")),
         ("client", claims.get("sub")),
+        ("name", claims.get("name", "none")),
         ("role", claims.get("role")),
         ("scopes", claims.get("scope", "none")),
         ("issued", _shown(claims.get("iat"))),
@@ -213,18 +231,14 @@ def _until(key: Key) -> str:
     return "" if key.until == float("inf") else f" until {_shown(key.until)}"
 
 
-def _tell(found: Revocation) -> None:
-    revoked = f"revoked {found.revoked_at} by {found.revoked_by}"
-    up_to = f"all tokens issued up to {found.before}, {revoked}"
+def _row(found: Revocation) -> tuple[str | None, ...]:
     if found.token_id is not None:
-        what = f"token {found.token_id}  {revoked}"
-    elif found.client_id is not None:
-        what = f"client {found.client_id}  {up_to}"
+        whose = f"token {found.token_id}"
     else:
-        what = f"everyone  {up_to}"
-    reason = f": {found.reason}" if found.reason else ""
-    wider = " (a wider revocation includes this one)" if found.superseded else ""
-    say(printable(f"{what}{reason}{wider}"))
+        whose = "everyone" if found.client_id is None else f"client {found.client_id}"
+    wider = "(a wider revocation includes this one)" if found.superseded else ""
+    why = " ".join(filter(None, (found.reason, wider)))
+    return (whose, moment(found.before), moment(found.revoked_at), found.revoked_by, why or None)
 
 
 def _id_of(text: str) -> str:

@@ -32,7 +32,7 @@ def command(loaded: Loaded) -> None:
         link = _link(settings, url) if sys.stdout.isatty() else None
         say(_welcome(settings, url, link))
 
-    up(settings, announce)
+    up(settings, announce, loaded.sources)
     say("Photolog has stopped.")
 
 

@@ -1,5 +1,6 @@
 """``photolog upload``"""
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,22 +20,14 @@ from rich.progress import (
 
 from ops.cli.server import with_server
 from ops.client.client import Server, connected
-from ops.client.uploading import (
-    NOT_YET,
-    Failed,
-    Found,
-    Outcome,
-    Uploaded,
-    Wish,
-    find_files,
-    readable,
-    upload,
-)
+from ops.client.finding import Failed, Found, find_files, readable
+from ops.client.refusals import Refusals
+from ops.client.uploading import NOT_YET, Outcome, Uploaded, Wish, upload
 from ops.errors import UserError
-from ops.event_format import printable, say, say_json
+from ops.event_format import plural, printable, say, say_json
 
 FEW = 20
-"""Up to this many files have a line each without ``--verbose``."""
+"""On a terminal, up to this many photos have a line each without ``--verbose``."""
 
 UNFINISHED = "not processed yet"
 
@@ -57,7 +50,9 @@ UNFINISHED = "not processed yet"
     "the server still asks to retry a photo later.",
 )
 @click.option(
-    "--verbose", is_flag=True, help=f"List every photo with its id, even for more than {FEW} files."
+    "--verbose",
+    is_flag=True,
+    help=f"List every photo with its id and its name, even more than {FEW}.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each file.")
 @with_server
@@ -74,12 +69,14 @@ def command(
 ) -> None:
     """Upload photos: files and whole folders.
 
-    Hidden files are skipped unless you name them. The exit status is 1 if a file failed or, with
-    --wait, if a photo could not be processed, or not in time.
+    Prints the ids of the photos, one a line; with --verbose or on a terminal, also their names. Of
+    a folder, hidden files, files that are no photos, and data folders of Photolog are skipped. The
+    exit status is 1 if a file failed or, with --wait, if a photo could not be processed, or not in
+    time.
     """
     found = find_files(paths)
     if not found.files and not found.failed:
-        raise UserError(f"there is nothing to upload{_hidden(found)}")
+        raise UserError("; ".join([f"there is nothing to upload{_hidden(found)}", *found.notes()]))
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     bar = Progress(
         *(TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()),
@@ -92,11 +89,13 @@ def command(
     sending = bar.add_task(f"0 of {total}", total=found.size)
     counts: Counter[str] = Counter()
     damaged: Counter[str] = Counter()
+    named = verbose or sys.stdout.isatty()
+    listed = verbose or not named or total <= FEW
     lines: list[tuple[int, str]] = []
     order: dict[str, int] = {}
     for path, _ in found.files:
         order.setdefault(readable(path), len(order))
-    waits = _Waits(console)
+    waits, refusals = _Waits(console), Refusals()
 
     def ended(outcome: Outcome) -> None:
         waits.are_over()
@@ -108,9 +107,10 @@ def command(
         if as_json:
             say_json(msgspec.json.encode(outcome))
         elif isinstance(outcome, Failed):
-            console.print(_failure(outcome), style="red", markup=False)
-        elif verbose or total <= FEW:
-            lines.append((order[outcome.path], _line(outcome)))
+            console.print(refusals.line(outcome), style="red", markup=False)
+        elif listed:
+            line = _line(outcome) if named else printable(outcome.photo_id)
+            lines.append((order[outcome.path], line))
 
     async def run() -> None:
         async with connected(server.url, server.token) as client:
@@ -131,8 +131,7 @@ def command(
     for _, line in sorted(lines):  # only now: the bar would treat them as its own output
         say(line)
     if not as_json:
-        summary = [_counted(count, kind, damaged[kind]) for kind, count in sorted(counts.items())]
-        say(f"{', '.join(summary)}{_hidden(found)}")
+        _tell_summary(found, counts, damaged)
     if counts["failed"] or counts[UNFINISHED]:
         raise click.exceptions.Exit(1)
 
@@ -166,14 +165,16 @@ def _line(photo: Uploaded) -> str:
     return printable(f"{photo.photo_id}  {photo.path}{mark}")
 
 
-def _failure(file: Failed) -> str:
-    """Return the reason, with the id of the photo if the file became one."""
-    photo = f" (photo {file.photo_id})" if file.photo_id else ""
-    return printable(f"{file.path}: {file.reason}{photo}")
+def _tell_summary(found: Found, counts: Counter[str], damaged: Counter[str]) -> None:
+    for note in found.notes():
+        say(note, err=True)
+    summary = [_counted(count, kind, damaged[kind]) for kind, count in sorted(counts.items())]
+    say(f"{', '.join(summary)}{_hidden(found)}", err=True)
 
 
 def _counted(count: int, kind: str, damaged: int) -> str:
-    return f"{count} {kind}, {damaged} of them damaged" if damaged else f"{count} {kind}"
+    counted = plural(count, kind)
+    return f"{counted}, {damaged:,} of them damaged" if damaged else counted
 
 
 def _hidden(found: Found) -> str:

@@ -13,13 +13,15 @@ from ops.cli.options import with_settings
 from ops.config.loading import Loaded
 from ops.config.settings import Settings
 from ops.errors import UserError
-from ops.event_format import printable, say, say_json
+from ops.event_format import plural, printable, say, say_json
 from ops.maintenance.audit import UNKNOWN, Audit, Break, audit
 from ops.maintenance.copied_log import lies_idle, serving_copy
 from ops.maintenance.hashing import Hashed, check_files
+from ops.maintenance.sealed_evidence import Evidence, compare
 from ops.progress import progress_bar
 from ops.runtime import wiring
 from ops.runtime.blobs import open_reading
+from store.archive.archive import Archive
 from store.log.log import Log
 from store.log.position import Position
 
@@ -33,10 +35,14 @@ class UnknownPhoto(click.ClickException):
 
 
 class _Report(Audit, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """``matches`` says whether the log has the anchor of ``--anchor``; None without one."""
+    """``matches`` says whether the log has the anchor of ``--anchor``; None without one.
+
+    ``evidence`` is how the log differs from the archive; None if it does not.
+    """
 
     matches: bool | None = None
     originals: Hashed | None = None
+    evidence: Evidence | None = None
 
 
 @click.command()
@@ -68,13 +74,18 @@ def command(
 ) -> None:
     """Check the hash chain of every photo, or of one, in the log.
 
+    Events that are sealed in the archive and still in Redis are compared, so one that was removed
+    or changed since is named, with the segment that has it.
+
     This needs only the log, no gateway and no read model. It also works on the folder of a system
     that does not run, such as a backup. The exit status is 1 if a chain is broken, if an entry is
-    not an event, if the log has no event at --upto, or if the anchor up to there differs from
-    --anchor. It is 2 if the log has no event of the photo.
+    not an event, if an event differs from the archive, if a segment is damaged, if the log has no
+    event at --upto, or if the anchor up to there differs from --anchor. It is 2 if the log has no
+    event of the photo.
 
-    Note the anchor and the position that are printed, and give both to a later audit: the anchor
-    stays the same unless the events before it have been rewritten.
+    Note the anchor and the position that are printed, and for one photo also the digest of its last
+    event. Give anchor and position to a later audit: the anchor stays the same unless the events
+    before it have been rewritten.
 
     With --originals the exit status is also 1 if an original is missing, cannot be read, or differs
     from what was uploaded; each one is named. This reads all originals, which may take long.
@@ -86,17 +97,21 @@ def command(
         raise click.UsageError(
             f"--anchor: an anchor has 64 hexadecimal digits (got {printable(anchor)})."
         )
-    ends = _positions(upto)
+    ends = positions(upto, "--upto")
 
-    async def run() -> tuple[Audit, Hashed | None]:
-        async with _opened_log(loaded.settings) as log:
+    async def run() -> tuple[Audit, Evidence, Hashed | None]:
+        async with opened_log(loaded.settings) as log:
             if ends is not None and ends.keys() != set(range(log.partitions)):
-                raise UserError(f"--upto: name one position in each of {log.partitions} partitions")
+                raise UserError(
+                    f"--upto: name one position in each of {plural(log.partitions, 'partition')}"
+                )
             with progress_bar(quiet=as_json) as progress:
                 found = await audit(log, only=photo_id, upto=ends, progress=progress)
-            if photo_id is not None and found.events == 0:
-                raise UnknownPhoto(f"The log has no event of a photo {printable(photo_id)}")
-            return found, await _originals(log) if originals else None
+            sealed = await compare(log, archive_of(log), only=photo_id, upto=ends)
+            if photo_id is not None and found.events == 0 and not sealed.tampered:
+                before = "" if upto is None else f" up to {printable(upto)}"
+                raise UnknownPhoto(f"The log has no event of a photo {printable(photo_id)}{before}")
+            return found, sealed, await _originals(log) if originals else None
 
     async def _originals(log: Log) -> Hashed:
         async with open_reading(loaded.settings) as blobs:
@@ -105,23 +120,27 @@ def command(
                     log, blobs, only=photo_id, renditions=False, progress=progress
                 )
 
-    found, hashed = anyio.run(run)
+    found, sealed, hashed = anyio.run(run)
     matches = None if anchor is None else found.anchor == anchor.lower()
     if as_json:
-        report = _Report(**msgspec.structs.asdict(found), matches=matches, originals=hashed)
+        evidence = None if sealed == Evidence() else sealed
+        report = _Report(
+            **msgspec.structs.asdict(found), matches=matches, originals=hashed, evidence=evidence
+        )
         say_json(msgspec.json.encode(report))
     else:
-        _tell(found)
+        _tell(found, sealed)
         _compare(found, anchor)
         if hashed is not None:
             _tell_originals(hashed)
     well = hashed is None or hashed.well
-    if found.breaks or found.lost or matches is False or not well:
+    if found.breaks or found.lost or not sealed.well or matches is False or not well:
         raise click.exceptions.Exit(1)
 
 
 @asynccontextmanager
-async def _opened_log(settings: Settings) -> AsyncGenerator[Log]:
+async def opened_log(settings: Settings) -> AsyncGenerator[Log]:
+    """Open the log; of a folder on which nothing runs, a copy of it."""
     async with AsyncExitStack() as stack:
         if lies_idle(settings):
             say(f"No Photolog runs on {settings.folder}: reading a copy of its log.", err=True)
@@ -130,28 +149,46 @@ async def _opened_log(settings: Settings) -> AsyncGenerator[Log]:
         yield await stack.enter_async_context(wiring.open_log(settings))
 
 
-def _positions(upto: str | None) -> dict[int, Position] | None:
-    if upto is None:
+def archive_of(log: Log) -> Archive:
+    if not isinstance(log.archive, Archive):
+        raise TypeError("the log was opened without its archive")
+    return log.archive
+
+
+def positions(given: str | None, option: str) -> dict[int, Position] | None:
+    """Return the positions that the option names, by partition; raises UserError."""
+    if given is None:
         return None
     try:
-        positions = [Position.parse(text) for text in upto.split(",")]
+        found = [Position.parse(text) for text in given.split(",")]
     except ValueError as error:
-        raise UserError(f"--upto: {error}") from error
-    return {position.partition: position for position in positions}
+        raise UserError(f"{option}: {error}") from error
+    return {position.partition: position for position in found}
 
 
-def _tell(found: Audit) -> None:
+def _tell(found: Audit, sealed: Evidence) -> None:
     for each in found.breaks:
         say(f"broken  {_place(each)}: {each.problem}")
+    for event in sealed.tampered:
+        say(
+            f"differs {event.position}, {event.type} of photo {event.chain or '–'}: "
+            f"{event.problem}, as the archive shows ({event.segment})"
+        )
+    for problem in sealed.unusable:
+        say(f"damaged {problem}")
+    if sealed.unread is not None:
+        say(f"not compared with the archive, which cannot be read: {sealed.unread}")
     for position in found.lost:
         say(
             f"lost    {position}: there is no event, "
             "so either it was removed or --upto differs from the noted position"
         )
     photos = "1 photo" if found.photos == 1 else f"{found.photos:,} photos"
-    say(f"{photos}, {found.events:,} events: {_verdict(found)}")
+    say(f"{photos}, {found.events:,} events: {_verdict(found, sealed)}")
     if found.anchor is not None:
         say(f"anchor {found.anchor}  up to {','.join(found.positions)}")
+    if found.digest is not None:
+        say(f"digest {found.digest}  of the photo's last event")
 
 
 def _compare(found: Audit, noted: str | None) -> None:
@@ -180,7 +217,7 @@ def _place(broken: Break) -> str:
     return f"{printable(broken.chain)}  version {broken.version} at {broken.position}"
 
 
-def _verdict(found: Audit) -> str:
+def _verdict(found: Audit, sealed: Evidence) -> str:
     chains = len({each.chain for each in found.breaks} - {UNKNOWN})
     foreign = len({each.position for each in found.breaks if each.chain == UNKNOWN})
     verdict = [f"{chains:,} broken"] if chains else []
@@ -190,4 +227,10 @@ def _verdict(found: Audit) -> str:
         )
     if found.lost:
         verdict.append("events are missing")
+    if sealed.tampered:
+        count = len(sealed.tampered)
+        verb = "differs" if count == 1 else "differ"
+        verdict.append(f"{plural(count, 'event')} {verb} from the archive")
+    if sealed.unusable:
+        verdict.append("the archive is damaged")
     return ", ".join(verdict) or "all intact"

@@ -8,6 +8,7 @@ import msgspec
 from ops.cli.server import with_server
 from ops.client.client import Server, checked, connected
 from ops.client.event_stream import Frame, frames
+from ops.client.text_table import Layout, columns
 from ops.event_format import Shown, printable, say, say_json, what
 
 SILENCE_S = 60.0
@@ -16,6 +17,10 @@ SILENCE_S = 60.0
 FIRST_PAUSE_S = 0.2
 LAST_PAUSE_S = 5.0
 PASSING = frozenset({429, 502, 503, 504})
+
+HEADINGS = ("Time", "Event", "Photo", "What")
+WIDTHS = (19, 32, 36)
+"""The widths of the columns of an event."""
 
 NAMES_MAX = 10_000
 """The names of this many photos are remembered, those of the latest uploads."""
@@ -79,18 +84,22 @@ class _Watch:
             say(f"Watching {self._room} from {start.position}", err=True)
         elif frame.event == "message":
             event = msgspec.json.decode(frame.data, type=Shown)
-            say_json(frame.data) if self._as_json else say(self._line(event))
+            say_json(frame.data) if self._as_json else say(self._lines(event))
         self._after = frame.id or self._after
 
-    def _line(self, event: Shown) -> str:
-        """Return a line, with the photo's name if its upload was seen here."""
+    def _lines(self, event: Shown) -> str:
+        """Return the event in a line, or more in a narrow terminal.
+
+        It has the name of the photo if its upload was seen here.
+        """
         name = self._names.get(event.photo_id)
         if event.type == "photo.uploaded":
             self._names[event.photo_id] = printable(event.data["originalFilename"])
             if len(self._names) > NAMES_MAX:
                 del self._names[next(iter(self._names))]
         content = ", ".join(text for text in (name, what(event)) if text)
-        return f"{event.time}  {event.type:<32}  {event.photo_id}  {content}"
+        row = (event.time, event.type, event.photo_id, content)
+        return "\n".join(Layout.of(HEADINGS, [row], columns(), WIDTHS).lines(row))
 
 
 @click.command()

@@ -34,6 +34,7 @@ async def backfill(
     *,
     ahead: int,
     told: Callable[[Progress], None],
+    reason: str | None = None,
 ) -> Progress:
     """Request the stage page by page, while no more than ``ahead`` tasks wait in the low lanes.
 
@@ -43,7 +44,7 @@ async def backfill(
     progress, cursor = Progress(), None
     while True:
         await _wait_for_capacity(operations, stage, ahead, progress, told)
-        page = await operations.backfill(stage, run, cursor)
+        page = await operations.backfill(stage, run, cursor, reason)
         progress.total = progress.total if page.total is None else page.total
         progress.requested += page.requested
         progress.already += page.already

@@ -1,6 +1,7 @@
 """Call the operations of a running Photolog over HTTP. Every call may safely be repeated."""
 
 import math
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -32,9 +33,11 @@ class DeadLetter(Answer, frozen=True, kw_only=True):
     last_failed_at: str
 
 
-class DeadLetters(Answer, frozen=True, kw_only=True):
+class Listed(Answer, frozen=True, kw_only=True):
+    """A page of a list."""
+
     items: list[msgspec.Raw]
-    next_cursor: str | None
+    next_cursor: str | None = None
 
 
 class Skipped(Answer, frozen=True, kw_only=True):
@@ -122,6 +125,12 @@ class Clients(Answer, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class Ended(Answer, frozen=True, kw_only=True):
+    """Access was revoked; gateways of older versions do not name the webhooks."""
+
+    disabled_webhooks: tuple[str, ...] = ()
+
+
 class Revocation(Answer, frozen=True, kw_only=True):
     """Revokes a token; or those issued up to ``before``, of a client or of everyone."""
 
@@ -147,9 +156,23 @@ class InForce(Answer, frozen=True, kw_only=True):
     everyone: str | None
 
 
-class Revoked(Answer, frozen=True, kw_only=True):
-    items: list[msgspec.Raw]
-    next_cursor: str | None
+class KeyLine(Answer, frozen=True, kw_only=True):
+    """An API key in force."""
+
+    id: str
+    name: str
+    client_id: str | None
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+
+
+class EndedLine(Answer, frozen=True, kw_only=True):
+    """An API key that has ended."""
+
+    id: str
+    last_used_at: str | None
 
 
 class Operations:
@@ -164,14 +187,16 @@ class Operations:
         self._client = client
         self._met = False
 
-    async def ask(self, method: str, path: str, body: Any = None, **query: Any) -> bytes:
-        """Call a path under ``/api/ops/`` and return the answer; a ``query`` of None is omitted."""
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, under: str = "/api/ops/", **query: Any
+    ) -> bytes:
+        """Call a path under ``under`` and return the answer; a ``query`` of None is omitted."""
         params = {name: value for name, value in query.items() if value is not None}
         retry = Retry()
         while True:
             try:
                 response = await self._client.request(
-                    method, f"/api/ops/{path}", json=body, params=params
+                    method, f"{under}{path}", json=body, params=params
                 )
             except httpx.TransportError as error:
                 if not self._met:
@@ -186,24 +211,29 @@ class Operations:
     async def queues(self) -> Queues:
         return msgspec.json.decode(await self.ask("GET", "queues"), type=Queues)
 
-    async def steer(self, stage: str, what: str) -> Held:
-        """``pause`` or ``resume`` the stage."""
-        content = await self.ask("POST", f"queues/{_quoted(stage)}/{what}")
+    async def steer(
+        self, stage: str, what: str, *, reason: str | None = None, until: str | None = None
+    ) -> Held:
+        """``pause`` or ``resume`` the stage; a pause can end by itself at ``until``."""
+        body = _given(reason=reason, until=until)
+        content = await self.ask("POST", f"queues/{_quoted(stage)}/{what}", body)
         return msgspec.json.decode(content, type=Held)
 
-    async def limit(self, stage: str, limit: Limit) -> Held:
-        body = msgspec.to_builtins(limit)
+    async def limit(self, stage: str, limit: Limit, reason: str | None = None) -> Held:
+        body = msgspec.to_builtins(limit) | (_given(reason=reason) or {})
         content = await self.ask("PUT", f"queues/{_quoted(stage)}/limits", body)
         return msgspec.json.decode(content, type=Held)
 
-    async def drain(self, stage: str, timeout_s: float) -> AsyncIterator[Drain]:
+    async def drain(
+        self, stage: str, timeout_s: float, reason: str | None = None
+    ) -> AsyncIterator[Drain]:
         """Pause the stage, and yield what runs until it is idle or resumed, or until the time-out.
 
         The stage is paused once only, so that a drain does not undo a resume.
         """
         path = f"queues/{_quoted(stage)}/drain"
         deadline = anyio.current_time() + timeout_s
-        content = await self.ask("POST", path)
+        content = await self.ask("POST", path, _given(reason=reason))
         while True:
             answer = msgspec.json.decode(content, type=Drain)
             yield answer
@@ -228,20 +258,36 @@ class Operations:
                 return
             left = answer.remaining
 
-    async def dead_letters(self, most: int, **filters: str | None) -> AsyncIterator[msgspec.Raw]:
-        """Yield the newest ``most`` dead letters as JSON."""
+    async def items(
+        self, path: str, most: int, filters: dict[str, str | None], *, under: str = "/api/ops/"
+    ) -> AsyncIterator[msgspec.Raw]:
+        """Yield the first ``most`` items of a list as JSON, page by page."""
         cursor = None
         while most > 0:
             content = await self.ask(
-                "GET", "dead-letters", **filters, cursor=cursor, limit=min(most, CHUNK)
+                "GET", path, under=under, **filters, cursor=cursor, limit=min(most, CHUNK)
             )
-            page = msgspec.json.decode(content, type=DeadLetters)
+            page = msgspec.json.decode(content, type=Listed)
             for item in page.items:
                 yield item
             most -= len(page.items)
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    async def job(self, job_id: str) -> bytes:
+        """Return the story of a job as JSON."""
+        return await self.ask("GET", f"jobs/{_quoted(job_id)}")
+
+    async def act_on_job(
+        self, job_id: str, action: str, method: str = "POST", body: Any = None
+    ) -> bytes:
+        """Call ``run-now``, ``retry``, ``cancel`` or ``priority`` of the job."""
+        return await self.ask(method, f"jobs/{_quoted(job_id)}/{action}", body)
+
+    def dead_letters(self, most: int, **filters: str | None) -> AsyncIterator[msgspec.Raw]:
+        """Yield the newest ``most`` dead letters as JSON."""
+        return self.items("dead-letters", most, filters)
 
     async def sweep(self, what: str, wishes: list[dict[str, Any]]) -> AsyncIterator[Swept]:
         """``retry`` or ``discard`` the dead letters that each wish selects, page by page."""
@@ -256,9 +302,11 @@ class Operations:
                 if cursor is None:
                     break
 
-    async def backfill(self, stage: str, run: str, cursor: str | None) -> Backfilled:
+    async def backfill(
+        self, stage: str, run: str, cursor: str | None, reason: str | None = None
+    ) -> Backfilled:
         """Request the stage for one page of photos."""
-        body = {"stage": stage, "run": run, "cursor": cursor}
+        body = {"stage": stage, "run": run, "cursor": cursor, "reason": reason}
         return msgspec.json.decode(await self.ask("POST", "backfill", body), type=Backfilled)
 
     async def clients(self) -> AsyncIterator[ClientUsage]:
@@ -273,36 +321,59 @@ class Operations:
             if cursor is None:
                 return
 
-    async def revoke(self, wish: dict[str, Any]) -> InForce:
-        """Revoke tokens, and return what is then in force."""
+    async def revoke(self, wish: dict[str, Any]) -> tuple[InForce, tuple[str, ...]]:
+        """Revoke tokens; return what is then in force, and the webhooks that were disabled."""
         content = await self.ask("POST", "tokens/revoke", wish)
-        return msgspec.json.decode(content, type=InForce)
+        disabled = msgspec.json.decode(content, type=Ended).disabled_webhooks
+        return msgspec.json.decode(content, type=InForce), disabled
 
     async def revocations(self) -> InForce:
         content = await self.ask("GET", "tokens/revocations")
         return msgspec.json.decode(content, type=InForce)
 
-    async def revoked(self) -> AsyncIterator[msgspec.Raw]:
+    def revoked(self) -> AsyncIterator[msgspec.Raw]:
         """Yield all revocations as JSON, newest first."""
-        cursor: str | None = None
-        while True:
-            content = await self.ask("GET", "tokens/history", cursor=cursor)
-            page = msgspec.json.decode(content, type=Revoked)
-            for item in page.items:
-                yield item
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return self.items("tokens/history", sys.maxsize, {})
+
+    async def keys(self) -> list[KeyLine]:
+        content = await self.ask("GET", "keys", under="/api/")
+        page = msgspec.json.decode(content, type=Listed)
+        return [msgspec.json.decode(each, type=KeyLine) for each in page.items]
+
+    async def ended_keys(self) -> dict[str, str | None]:
+        """Return when each of the keys that have ended was last used; the latest are known."""
+        content = await self.ask("GET", "keys/ended", under="/api/")
+        page = msgspec.json.decode(content, type=Listed)
+        ended = (msgspec.json.decode(each, type=EndedLine) for each in page.items)
+        return {each.id: each.last_used_at for each in ended}
+
+    async def create_key(self, wish: dict[str, Any]) -> str:
+        """Create an API key, and return it."""
+        content = await self.ask("POST", "keys", wish, under="/api/")
+        return str(msgspec.json.decode(content)["key"])
+
+    async def revoke_key(self, key_id: str, reason: str | None) -> tuple[str, ...]:
+        """Revoke an API key, and return the webhooks that were disabled."""
+        path = f"keys/{_quoted(key_id)}"
+        content = await self.ask("DELETE", path, under="/api/", reason=reason)
+        return msgspec.json.decode(content, type=Ended).disabled_webhooks if content else ()
 
     async def quota(self, client_id: str) -> ClientQuota:
         content = await self.ask("GET", f"clients/{_quoted(client_id)}/quota")
         return msgspec.json.decode(content, type=ClientQuota)
 
-    async def set_quota(self, client_id: str, own: OwnQuota) -> ClientQuota:
+    async def set_quota(
+        self, client_id: str, own: OwnQuota, reason: str | None = None
+    ) -> ClientQuota:
         """Replace the client's quota."""
-        body = msgspec.to_builtins(own)
+        body = msgspec.to_builtins(own) | (_given(reason=reason) or {})
         content = await self.ask("PUT", f"clients/{_quoted(client_id)}/quota", body)
         return msgspec.json.decode(content, type=ClientQuota)
+
+
+def _given(**fields: str | None) -> dict[str, str] | None:
+    """Return the fields that have a value as a body; None, which is no body, without any."""
+    return {name: value for name, value in fields.items() if value is not None} or None
 
 
 def _quoted(name: str) -> str:

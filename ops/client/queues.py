@@ -42,14 +42,15 @@ class Queue(Answer, frozen=True, kw_only=True):
     in_per_s: float | None = None
     out_per_s: float | None = None
     paused: bool | None
+    paused_until: str | None = None
     state: str | None = None
     limit: Limit | None
     dead_letters: int
 
     @property
     def waiting(self) -> int:
-        """Return how many tasks wait, including delayed ones."""
-        return self.delayed + sum(lane.waiting for lane in self.lanes.values())
+        """Return how many tasks wait in the lanes; delayed ones wait for their time instead."""
+        return sum(lane.waiting for lane in self.lanes.values())
 
 
 class Doing(Answer, frozen=True, kw_only=True):
@@ -122,9 +123,24 @@ class Queues(Answer, frozen=True, kw_only=True):
         return found.get(stage, Limit()) if stage != ALL else Limit(concurrency=self.concurrency)
 
 
+class StagePoint(Answer, frozen=True, kw_only=True):
+    waiting: int
+
+
+class Point(Answer, frozen=True, kw_only=True):
+    stages: dict[str, StagePoint]
+
+
+class Series(Answer, frozen=True, kw_only=True):
+    """The last hour, oldest first."""
+
+    items: list[Point]
+
+
 class Held(Answer, frozen=True, kw_only=True):
     stage: str
     paused: bool
+    paused_until: str | None = None
     limit: Limit
     position: str
 

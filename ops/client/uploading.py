@@ -9,7 +9,7 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from domain.photo.commands import FIRST_MODIFIED_MS, LAST_MODIFIED_MS
 from ops.client.client import Problem
+from ops.client.finding import Failed, Found, readable, unreadable
 from ops.client.retry import BUSY, Retry, Waiting, busy
 from ops.errors import one_by_one
 
@@ -47,29 +48,7 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     damaged: bool | None = None
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Why a file did not become a processed photo; ``code`` is the server's or this module's."""
-
-    path: str
-    code: str
-    reason: str
-    photo_id: str | None = None
-    status: str = "failed"
-
-
 Outcome = Uploaded | Failed
-
-
-class Found(msgspec.Struct, kw_only=True):
-    """The files to upload with their sizes in bytes, and what else was found."""
-
-    files: list[tuple[Path, int]]
-    hidden: int = 0
-    failed: list[Failed] = []
-
-    @property
-    def size(self) -> int:
-        return sum(size for _, size in self.files)
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -81,48 +60,6 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename
 
     def fields(self) -> dict[str, str]:
         return {name: str(value) for name, value in msgspec.to_builtins(self).items()}
-
-
-def find_files(paths: Iterable[Path]) -> Found:
-    """Find the named files, and all files in the named folders; hidden ones only if named."""
-    found = Found(files=[])
-    for path in paths:
-        for file in _in_folder(path, found) if path.is_dir() else (path,):
-            try:
-                if not file.is_file():
-                    reason = "is not a file" if file.exists() else "does not exist"
-                    found.failed.append(
-                        Failed(path=readable(file), code="not-a-file", reason=reason)
-                    )
-                    continue
-                found.files.append((file, file.stat().st_size))
-            except OSError as error:
-                found.failed.append(_unreadable(file, error))
-    return found
-
-
-def _in_folder(folder: Path, found: Found) -> Iterator[Path]:
-    def not_listed(error: OSError) -> None:
-        found.failed.append(_unreadable(Path(error.filename), error))
-
-    for parent, folders, names in os.walk(folder, onerror=not_listed):
-        shown = sorted(name for name in folders if not name.startswith("."))
-        found.hidden += len(folders) - len(shown)
-        folders[:] = shown
-        for name in sorted(names):
-            if name.startswith("."):
-                found.hidden += 1
-            else:
-                yield Path(parent, name)
-
-
-def _unreadable(path: Path, error: OSError) -> Failed:
-    return Failed(path=readable(path), code="unreadable", reason=error.strerror or str(error))
-
-
-def readable(path: Path) -> str:
-    """Return the path as text. File names are bytes; those that are not UTF-8 are replaced."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 async def upload(
@@ -201,7 +138,7 @@ class _Upload:
             try:
                 response, sent = await self._send()
             except OSError as error:
-                return _unreadable(self._path, error)
+                return unreadable(self._path, error)
             except httpx.LocalProtocolError:
                 # The head of the request has announced another length.
                 reason = "changed while it was being sent"

@@ -11,10 +11,10 @@ from domain.clients.quotas import Most
 from gateway.http.limits import Limits
 from ops.config.bounds import Count, Natural, Percent, Positive, Seconds
 from ops.config.system_settings import SystemSettings
-from store.log.remembering import Remembering
+from store.log.answered_settings import AnsweredSettings
 
 _DEFAULT = Limits()
-_REMEMBERING = Remembering()
+_ANSWERED = AnsweredSettings()
 
 
 class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
@@ -28,9 +28,20 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
         ),
     ] = _DEFAULT.trusted_proxies
 
+    cors_origins: Annotated[
+        str,
+        Meta(
+            description="Origins of other pages that may use the gateway from a browser, such as "
+            "https://app.example.com,http://localhost:5173."
+        ),
+    ] = _DEFAULT.cors_origins
+
     max_upload_bytes: Annotated[Count, Meta(description="Maximum size of an upload.")] = (
         _DEFAULT.max_upload_bytes
     )
+    body_patience_s: Annotated[
+        Seconds, Meta(description="Longest duration of a request's body, other than an upload's.")
+    ] = _DEFAULT.body_patience_s
     uploads_at_once: Annotated[
         Count,
         Meta(
@@ -44,6 +55,33 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     slow_upload_s: Annotated[Seconds, Meta(description="Longest duration of an upload.")] = (
         _DEFAULT.slow_upload_s
     )
+    open_uploads: Annotated[
+        Count,
+        Meta(
+            description="Maximum number of unfinished resumable uploads of a client on one machine."
+        ),
+    ] = _DEFAULT.open_uploads
+    upload_expires_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long a resumable upload can take from its creation; then its bytes "
+            "are removed."
+        ),
+    ] = _DEFAULT.upload_expires_s
+    open_upload_sessions: Annotated[
+        Count,
+        Meta(
+            description="Maximum number of open upload sessions with which a client can open more."
+        ),
+    ] = _DEFAULT.open_upload_sessions
+    upload_session_idle_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=31_622_400,
+            description="An upload session expires after this long without an upload. 0: never.",
+        ),
+    ] = _DEFAULT.upload_session_idle_s
     max_fields: Annotated[
         Count, Meta(description="Maximum number of form fields of an upload.")
     ] = _DEFAULT.max_fields
@@ -181,10 +219,10 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
             description="Confirmed appends that a gateway or worker remembers, to report those "
             "that a failover has lost."
         ),
-    ] = _REMEMBERING.answers_remembered
+    ] = _ANSWERED.answers_remembered
     answers_checked_s: Annotated[
         Seconds, Meta(description="How often the process checks that the log still has them.")
-    ] = _REMEMBERING.answers_checked_s
+    ] = _ANSWERED.answers_checked_s
     failover_wait_s: Annotated[
         Seconds,
         Meta(
@@ -196,12 +234,19 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
         Percent,
         Meta(
             description="Memory use of the log's server, in percent of its maxmemory, above which "
-            "uploads are rejected; the rest is for results, deletions and operators."
+            "only deletions, revocations and other commands that end work or access are "
+            "accepted; the rest is for the results of accepted work."
         ),
     ] = _DEFAULT.log_full_percent
     page_limit_max: Annotated[Count, Meta(description="Maximum number of items of a page.")] = (
         _DEFAULT.page_limit_max
     )
+    archive_photos: Annotated[
+        Count, Meta(description="Maximum number of photos of one ZIP archive.")
+    ] = _DEFAULT.archive_photos
+    archive_bytes: Annotated[
+        Count, Meta(description="Maximum size of one ZIP archive, in bytes.")
+    ] = _DEFAULT.archive_bytes
     cancel_at_once: Annotated[
         Count, Meta(description="Maximum number of waiting tasks that one request cancels.")
     ] = _DEFAULT.cancel_at_once
@@ -247,6 +292,13 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
     integrity_keep_s: Annotated[
         Seconds, Meta(description="How long health reuses the result of that check.")
     ] = _DEFAULT.integrity_keep_s
+    integrity_percent: Annotated[
+        Percent,
+        Meta(
+            description="Most of the time that these checks may take: a large file is checked more "
+            "rarely."
+        ),
+    ] = _DEFAULT.integrity_percent
     kept_generations: Annotated[
         Natural,
         Meta(
@@ -300,6 +352,13 @@ class GatewaySettings(SystemSettings, frozen=True, kw_only=True):
             "the oldest."
         ),
     ] = _DEFAULT.tickets_per_client
+    stream_tickets_per_client: Annotated[
+        Count,
+        Meta(
+            description="Maximum number of unused tickets of streams of a client; one more "
+            "invalidates the oldest."
+        ),
+    ] = _DEFAULT.stream_tickets_per_client
     ticket_ttl_s: Annotated[
         float, Meta(description="How long a sign-in link is valid.", ge=1, le=3600)
     ] = _DEFAULT.ticket_ttl_s

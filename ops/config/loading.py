@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, inspect
@@ -18,17 +18,21 @@ from msgspec import Meta, inspect
 from domain.pipeline.failures import Category
 from domain.pipeline.retries import STRATEGIES
 from ops.config.rate_settings import RATES, complete, form
-from ops.config.setting_values import accepted
+from ops.config.setting_values import SECRET, WITHOUT_PASSWORD, accepted
 from ops.config.settings import HINTS, PARTS, PREFIX, RETRY, Settings, variable_of
 from ops.config.strategies import FORM, parse, text_of
 from ops.errors import UserError
 
-CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN"}
+SOURCES = "PHOTOLOG_SETTING_SOURCES"
+"""In the environment of a role that ``photolog up`` has started: the sources of its settings."""
+
+CLIENT_VARIABLES = {"PHOTOLOG_CONFIG", "PHOTOLOG_URL", "PHOTOLOG_TOKEN", SOURCES}
 """Variables that the command line itself reads; they do not configure a running system."""
 
 MASK = "********"
-SECRETS = ("secret", "previous_secret", "s3_secret_key")
-"""Settings whose values are never shown."""
+
+_OPEN = {"db", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_cert_reqs", "ssl_check_hostname"}
+"""Query parameters of a Redis URL that are shown; any other may hold a secret."""
 
 
 class SettingsError(UserError):
@@ -65,11 +69,12 @@ def load(
     for name, value in _read(file).items() if file else ():
         values[name] = _convert(name, value, f"{name} in {file}", strict=True)
         sources[name] = f"file {file}"
+    passed_on = _passed_on(environ)
     for name in HINTS:
         variable = variable_of(name)
         if text := environ.get(variable):
             values[name] = _convert(name, text, variable, strict=False)
-            sources[name] = f"environment {variable}"
+            sources[name] = passed_on.get(name, f"environment {variable}")
     for name, value in (options or {}).items():
         if value is not None:
             option = f"--{name.replace('_', '-')}"
@@ -96,10 +101,14 @@ def parts() -> dict[str, list[str]]:
     return found
 
 
-def environment_of(settings: Settings) -> dict[str, str]:
-    """Return variables from which ``load`` restores these settings in another process."""
+def environment_of(settings: Settings, sources: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return variables from which ``load`` restores these settings in another process.
+
+    With ``sources``, it restores the source of each setting too.
+    """
     values = msgspec.structs.asdict(settings) | {"data": str(settings.folder)}
-    return {variable_of(name): str(value) for name, value in values.items() if value is not None}
+    found = {variable_of(name): str(value) for name, value in values.items() if value is not None}
+    return found if sources is None else found | {SOURCES: msgspec.json.encode(sources).decode()}
 
 
 def describe(name: str) -> tuple[str, str]:
@@ -115,13 +124,21 @@ def shown(name: str, value: object) -> str:
     """Return the value as text without secrets, which anyone may see."""
     if value is None:
         return "unset"
-    if name in SECRETS:
+    if SECRET in HINTS[name].__metadata__:
         return MASK
-    if name in ("redis_url", "otlp_endpoint"):
+    if WITHOUT_PASSWORD in HINTS[name].__metadata__:
         return _without_password(str(value))
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
+
+
+def _passed_on(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the sources that the process that started this one has passed on."""
+    try:
+        return msgspec.json.decode(environ.get(SOURCES, "{}"), type=dict[str, str])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -158,9 +175,15 @@ def _completed(name: str, text: str, where: str) -> str:
 
 
 def _without_password(url: str) -> str:
+    """Hide the password, most values of the query, and all of a URL whose password is cut off."""
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, _ = parts.netloc.partition(":")
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{user}:{MASK}@{host}"))
+    if "@" in parts.path + parts.query + parts.fragment or parts.fragment:
+        return f"{parts.scheme}://{MASK}"
+    pairs = [each.partition("=") for each in parts.query.split("&") if each]
+    query = "&".join(f"{name}={text if name in _OPEN else MASK}" for name, _, text in pairs)
+    address, _, _ = url.partition("?")
+    if parts.password is not None:
+        user, _, _ = parts.netloc.partition(":")
+        host = parts.netloc.rpartition("@")[2]
+        address = f"{parts.scheme}://{user}:{MASK}@{host}{parts.path}"
+    return address + (query and f"?{query}")

@@ -35,7 +35,7 @@ class PipelineSettings(GatewaySettings, frozen=True, kw_only=True):
     ] = 0
     stalled_after_s: Annotated[
         Seconds,
-        Meta(description="A task without a heartbeat for this long is taken over."),
+        Meta(description="A task whose claim was not refreshed for this long is taken over."),
     ] = _WORKER.stalled_after_s
     max_stalls: Annotated[
         Natural, Meta(description="How often a task may stall before it fails.")

@@ -49,6 +49,10 @@ class RateSettings(S3Settings, frozen=True, kw_only=True):
         str,
         Meta(description="Requests per client that change something, other than uploads."),
     ] = text_by_role(_DEFAULT.rate_commands)
+    rate_webhook_changes: Annotated[
+        str,
+        Meta(description="Requests per client that create or change webhooks; deletions are free."),
+    ] = text_by_role(_DEFAULT.rate_webhook_changes)
     rate_streams: Annotated[
         str, Meta(description="Event streams and WebSockets that a client opens.")
     ] = text_by_role(_DEFAULT.rate_streams)
@@ -68,6 +72,10 @@ class RateSettings(S3Settings, frozen=True, kw_only=True):
             "its clients."
         ),
     ] = text_of(_DEFAULT.rate_commands_per_address)
+    rate_webhook_changes_per_address: Annotated[
+        str,
+        Meta(description="Requests per address that create or change webhooks, of all clients."),
+    ] = text_of(_DEFAULT.rate_webhook_changes_per_address)
     rate_streams_per_address: Annotated[
         str,
         Meta(description="Event streams and WebSockets that all clients of an address open."),
@@ -75,6 +83,10 @@ class RateSettings(S3Settings, frozen=True, kw_only=True):
     rate_anonymous_per_address: Annotated[
         str, Meta(description="Requests per address without a valid token.")
     ] = text_of(_DEFAULT.rate_anonymous_per_address)
+    rate_page_files_per_address: Annotated[
+        str,
+        Meta(description="Files of the web pages that an address loads, with or without a token."),
+    ] = text_of(_DEFAULT.rate_page_files_per_address)
     rate_sign_in_failures: Annotated[
         str,
         Meta(description="Invalid tokens per address; valid tokens are accepted all the same."),

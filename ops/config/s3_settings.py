@@ -4,8 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from ops.config.archive_settings import ArchiveSettings
 from ops.config.bounds import HttpUrl
-from ops.config.log_settings import LogSettings
+from ops.config.setting_values import SECRET, WITHOUT_PASSWORD
 from store.blobs.s3_server import Server
 
 Key = Annotated[str, Meta(min_length=3)]
@@ -13,20 +14,22 @@ Key = Annotated[str, Meta(min_length=3)]
 _SERVER = Server(endpoint="", access_key="", secret_key="")
 
 
-class S3Settings(LogSettings, frozen=True, kw_only=True):
+class S3Settings(ArchiveSettings, frozen=True, kw_only=True):
     """The address of the server, how it is called, and the photos that this machine caches."""
 
     s3_endpoint: Annotated[
         HttpUrl | None,
         Meta(
-            description="URL of the S3 server (MinIO, for example) that stores the photos, such "
-            "as http://127.0.0.1:9000; unset: a folder stores them."
+            description="URL of the S3 server that stores the photos, such as "
+            "http://127.0.0.1:7070; unset: a folder stores them."
         ),
+        WITHOUT_PASSWORD,
     ] = None
     s3_access_key: Annotated[Key | None, Meta(description="Access key for the S3 server.")] = None
     s3_secret_key: Annotated[
         Annotated[str, Meta(min_length=8)] | None,
         Meta(description="Secret key for the S3 server."),
+        SECRET,
     ] = None
     s3_bucket: Annotated[
         str, Meta(description="Bucket of the photos; created if it does not exist.", min_length=3)
@@ -77,6 +80,7 @@ class S3Settings(LogSettings, frozen=True, kw_only=True):
     s3_public_endpoint: Annotated[
         HttpUrl | None,
         Meta(description="URL at which readers reach the server; unset: that of s3_endpoint."),
+        WITHOUT_PASSWORD,
     ] = _SERVER.public_endpoint
     s3_copies_bytes: Annotated[
         int,

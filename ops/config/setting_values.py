@@ -2,9 +2,15 @@
 
 import re
 
-from msgspec import inspect
+from msgspec import Meta, inspect
 
 from ops.config.bounds import FORMATS
+
+SECRET = Meta(extra={"shown": "masked"})
+"""Marks a setting whose value is never shown."""
+
+WITHOUT_PASSWORD = Meta(extra={"shown": "without password"})
+"""Marks a URL whose password is never shown."""
 
 
 def accepted(kind: inspect.Type) -> str:

@@ -2,15 +2,16 @@
 
 A setting ``port`` is the environment variable ``PHOTOLOG_PORT`` or the line ``port = 3000`` of a
 TOML file; see ``ops.config.loading``. Each group of settings has its file, and extends the group
-before it: system, gateway, pipeline, log lines, S3, rate limits.
+before it: system, gateway, pipeline, log lines, archive, S3, rate limits, sign-in at a
+provider, webhooks.
 """
 
 from pathlib import Path
 from typing import get_type_hints
 
 from domain.pipeline.retries import STRATEGIES, Strategies
-from ops.config.rate_settings import RateSettings
 from ops.config.strategies import parse
+from ops.config.webhook_settings import WebhookSettings
 
 PREFIX = "PHOTOLOG_"
 
@@ -18,7 +19,7 @@ RETRY = "retry_"
 """Prefix of the settings that are retry strategies, one for each category of failures."""
 
 
-class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(WebhookSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that an operator can change. The name of a setting states its unit."""
 
     @property
@@ -44,6 +45,11 @@ class Settings(RateSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.folder / "blobs"
 
     @property
+    def uploads_folder(self) -> Path:
+        """The folder of unfinished uploads."""
+        return self.folder / "uploads"
+
+    @property
     def read_model_folder(self) -> Path:
         return self.folder / "read-model"
 
@@ -60,8 +66,11 @@ PARTS = {
     "concurrency": "Worker",
     "max_pixels": "Pictures",
     "log_level": "Log lines",
+    "archive_after_s": "The archive of the log",
     "s3_endpoint": "Photos on an S3 server",
     "rate_requests": "Rate limits",
+    "oidc_issuer": "Sign-in at an OpenID provider",
+    "webhooks_per_client": "Webhooks",
 }
 """The title of each part, by its first setting; the settings of a part follow one another."""
 

@@ -6,7 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from ops.config.bounds import Count, HttpUrl, Natural, Seconds
-from store.redis.breaker import FAILURES, OPEN_S
+from ops.config.setting_values import SECRET, WITHOUT_PASSWORD
+from store.breaker import FAILURES, OPEN_S
 
 REDIS_URL = r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://"
 
@@ -27,6 +28,7 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="Redis or Valkey server that holds the log, such as redis://HOST:PORT, or "
             "redis+cluster://HOST:PORT,HOST:PORT for a cluster; unset: the embedded Valkey."
         ),
+        WITHOUT_PASSWORD,
     ] = None
     redis_memory_bytes: Annotated[
         Natural,
@@ -41,6 +43,7 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="Secret that signs the tokens; unset: generated once and kept in the data "
             "folder."
         ),
+        SECRET,
     ] = None
     previous_secret: Annotated[
         Annotated[str, Meta(min_length=32)] | None,
@@ -48,6 +51,7 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="Second secret, which verifies tokens but signs none, for the time in "
             "which the secret is changed."
         ),
+        SECRET,
     ] = None
     partitions: Annotated[
         Annotated[int, Meta(ge=1, le=4096)] | None,
@@ -76,7 +80,8 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             description="Port for these metrics, by convention 3003; 0 picks free ports. Under "
-            "`up` the supervisor has this port, and the projector and the workers the next ones.",
+            "`up` the supervisor has this port, and projector, workers, archiver and delivery of "
+            "webhooks the next ones.",
             ge=0,
             le=65_535,
         ),
@@ -87,4 +92,5 @@ class SystemSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="OpenTelemetry collector that receives the traces, such as "
             "http://127.0.0.1:4318; unset: no traces."
         ),
+        WITHOUT_PASSWORD,
     ] = None

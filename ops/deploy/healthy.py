@@ -3,7 +3,7 @@
 | role | request | a success means |
 |---|---|---|
 | gateway, ``up`` | ``/health/ready`` on PHOTOLOG_PORT | it can do its work |
-| projector, worker | ``/metrics`` on PHOTOLOG_METRICS_PORT | its event loop runs, Redis or not |
+| all others | ``/metrics`` on PHOTOLOG_METRICS_PORT | its event loop runs, Redis or not |
 
 A container has one role, so the first port that accepts connections is the right one. The check
 needs only the standard library, without site packages: it runs every few seconds in each container.

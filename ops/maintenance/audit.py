@@ -1,6 +1,7 @@
 """Check the hash chains of the log: each event holds the digest of the one before it.
 
-The events of a photo form one chain, and those of the pipeline itself another, called ``pipeline``.
+The events of a photo form one chain, and so do those of an upload session. Those of the pipeline
+itself form another, called ``pipeline``.
 In a chain, versions count from 1 without a gap, and ``prev`` is the SHA-256, in hex, of the field
 ``b`` of the previous entry as stored; in the first event it is 64 zeros. A chain cannot show that
 its last events were removed; an anchor can, if it is noted and compared later.
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from domain.photo.events import EVENT_TYPES, FIRST_PREV
+from domain.sessions.events import CHAIN, SessionData, chain_of
 from domain.system_events import OF_NO_PHOTO, SystemData
 from store.log.codec import digest
 from store.log.entries import StoredEntry, entries, length
@@ -32,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 
 class Break(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An event that does not fit its ``chain``, which is a photo's id or ``pipeline``."""
+    """An event that does not fit its ``chain``: a photo's id, a session's, or ``pipeline``."""
 
     chain: str
     version: int
@@ -47,7 +49,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     chain's digest starts as 64 zeros; each event replaces it with the SHA-256 of the digest so far
     followed by the SHA-256 of the event, both in hex. Every audit up to the same positions gives
     the same anchor, unless events were changed, removed or inserted. ``lost`` are requested end
-    positions at which the log has no event; then there is no anchor.
+    positions at which the log has no event; then there is no anchor. ``digest`` is the SHA-256 of
+    the last event of the only photo; None without one.
     """
 
     photos: int
@@ -56,10 +59,13 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     lost: list[str]
     anchor: str | None
     positions: list[str]
+    digest: str | None = None
 
 
 class _Data(msgspec.Struct, frozen=True, rename="camel"):
     photo_id: str | None = None
+    client_id: str | None = None
+    session_id: str | None = None
 
 
 class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -99,6 +105,10 @@ class Chains:
         lines = [f"{chain} {of_all}\n" for chain, of_all in sorted(self._all.items())]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def last_digest(self, chain: str) -> str | None:
+        """Return the SHA-256 of the chain's last event, in hex; None if it has none."""
+        return self._last[chain][1] if chain in self._last else None
+
     def take(self, entry: StoredEntry) -> None:
         if is_foreign(entry.fields):
             self._take_foreign(entry)
@@ -118,7 +128,7 @@ class Chains:
                 Break(chain=chain, version=version, position=str(entry.position), problem=problem)
             )
         self.events += 1
-        if event is not None and chain not in (PIPELINE, UNKNOWN):
+        if event is not None and not (chain in (PIPELINE, UNKNOWN) or chain.startswith(CHAIN)):
             self._photos.add(chain)
         self._last[chain] = version, digest(body)
         self._add(chain, body)
@@ -175,6 +185,7 @@ async def audit(
         lost=lost,
         anchor=None if lost else chains.anchor,
         positions=[str(end) for end in ends],
+        digest=None if only is None or lost else chains.last_digest(only),
     )
 
 
@@ -188,6 +199,9 @@ def _chain(event: _Event | None, entry: StoredEntry) -> str:
     kind = EVENT_TYPES.get(event.type)
     if kind is not None and issubclass(kind, SystemData):
         return PIPELINE
+    if kind is not None and issubclass(kind, SessionData):
+        data = event.data
+        return chain_of(data.client_id or "", data.session_id or "")
     return event.data.photo_id or UNKNOWN
 
 

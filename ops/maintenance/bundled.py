@@ -5,15 +5,17 @@ version, so the roles run a short-lived process, and keep the decoders out of th
 """
 
 import logging
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import msgspec
 
 from ops.event_format import say_json
-from ops.maintenance.advisories import Finding, advisories, number, vulnerable
+from ops.maintenance.advisories import Finding, advisories, number, parsed, vulnerable
 from ops.process.embedded_valkey import valkey_binary
 from store.sqlite.connection import library_version
 
@@ -23,6 +25,8 @@ logger = logging.getLogger("photolog")
 def versions() -> dict[str, str]:
     """Return the version of each library found, by its name in ``advisories.toml``."""
     found = {"sqlite": library_version(), **_of_pillow(), **_of_pillow_heif()}
+    found["libjpeg-turbo"] = _oldest(found["libjpeg-turbo"], _of_simplejpeg())
+    found["libjxl"] = _of_pillow_jxl()
     found["valkey"] = _of_valkey()
     return {name: version for name, version in found.items() if version is not None}
 
@@ -81,6 +85,33 @@ def _of_pillow_heif() -> dict[str, str | None]:
     text: str | None = info["decoders"].get("libde265")
     decoder = number(text.rpartition(" ")[2]) if text else None
     return {"libheif": info["libheif"], "libde265": decoder}
+
+
+def _of_simplejpeg() -> str | None:
+    """Find the version in the module's text ``libjpeg-turbo version 3.1.2 (build 20251010)``."""
+    from simplejpeg import _jpeg  # noqa: PLC0415 # pyright: ignore
+
+    return _named_in(_jpeg.__file__, rb"libjpeg-turbo version ([\d.]+)")  # pyright: ignore
+
+
+def _of_pillow_jxl() -> str | None:
+    """Find the version in the paths that the compiler left, ``jpegxl-rs-0.15.0+libjxl-0.12.0``."""
+    try:
+        from pillow_jxl import pillow_jxl  # noqa: PLC0415 # pyright: ignore
+    except ImportError:
+        return None
+    return _named_in(pillow_jxl.__file__, rb"[+]libjxl-([\d.]+\d)")  # pyright: ignore
+
+
+def _named_in(module: str, pattern: bytes) -> str | None:
+    """Return the version in a compiled module that does not tell it otherwise."""
+    found = re.search(pattern, Path(module).read_bytes())
+    return found[1].decode("ascii") if found else None
+
+
+def _oldest(*versions: str | None) -> str | None:
+    known = [version for version in versions if version is not None]
+    return min(known, key=parsed, default=None)
 
 
 def _of_valkey() -> str | None:

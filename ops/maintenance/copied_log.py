@@ -1,6 +1,7 @@
-"""Read the log of a data folder that no system uses: a temporary server loads a copy of its files.
+"""Use the log of a data folder on which no system runs.
 
-Nothing is written to the folder, so it may be a backup, or evidence.
+To read it, a temporary server loads a copy of its files. Nothing is written to the folder, so it
+may be a backup, or evidence. To import a log, a server runs on the folder itself.
 """
 
 import shutil
@@ -14,9 +15,10 @@ import anyio
 from handlers.parent_death import bound_to_parent
 from ops.config.settings import Settings
 from ops.errors import UserError
+from ops.memory import log_bytes
 from ops.process.append_only import FILES
 from ops.process.embedded_valkey import Valkey
-from ops.process.lock import is_locked
+from ops.process.lock import is_locked, locked
 
 LOOK_S = 0.05
 
@@ -45,18 +47,41 @@ async def serving_copy(settings: Settings) -> AsyncGenerator[str]:
         except (OSError, UserError) as error:
             reason = str(error).replace(scratch, str(settings.folder / "valkey"))  # not the copy
             raise UserError(f"cannot read the log in {settings.folder}: {reason}") from error
-        process = await anyio.open_process(bound_to_parent(command), stdout=None, stderr=None)
-        try:
-            while await valkey.state() != "ready":
-                if process.returncode is not None:
-                    raise UserError(
-                        f"cannot read the log in {settings.folder}: {valkey.last_words()}"
-                    )
-                await anyio.sleep(LOOK_S)
+        async with _served(valkey, command, settings):
             yield valkey.url
-        finally:
-            with anyio.CancelScope(shield=True):
-                if process.returncode is None:
-                    process.kill()
-                await process.wait()
-            valkey.clean()
+
+
+@asynccontextmanager
+async def serving_alone(settings: Settings) -> AsyncGenerator[str]:
+    """Serve the folder's own log while the block runs, and yield the server's URL.
+
+    The folder is locked meanwhile, so nothing else of Photolog uses the log.
+
+    Raises:
+        UserError: another process uses the folder, or no server is bundled for this machine.
+    """
+    with locked(settings.folder):
+        valkey = Valkey(settings.folder / "valkey", log_bytes(settings.redis_memory_bytes))
+        try:
+            command = valkey.prepare()
+        except OSError as error:
+            raise UserError(f"cannot start the log in {settings.folder}: {error}") from error
+        async with _served(valkey, command, settings):
+            yield valkey.url
+
+
+@asynccontextmanager
+async def _served(valkey: Valkey, command: list[str], settings: Settings) -> AsyncGenerator[None]:
+    process = await anyio.open_process(bound_to_parent(command), stdout=None, stderr=None)
+    try:
+        while await valkey.state() != "ready":
+            if process.returncode is not None:
+                raise UserError(f"cannot read the log in {settings.folder}: {valkey.last_words()}")
+            await anyio.sleep(LOOK_S)
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        valkey.clean()

@@ -1,15 +1,17 @@
 """Check that blobs and log belong together: a wrong URL must not mix two systems.
 
-The blobs hold the id of the log that names them; the first process that uses both writes it.
+The blobs hold the id of the log that names them, and its number of partitions, without which it
+could not be recovered; the first process that uses both writes them.
 """
 
 from ops.errors import UserError
-from store.blobs.interface import Blobs
+from store.blobs.interface import Blobs, Readable
 from store.errors import Missing
 from store.log.log import Log
 from store.log.position import Position
 
 KEY = "log/id"
+PARTITIONS = "log/partitions"
 
 
 async def check(log: Log, blobs: Blobs, *, setting: str) -> None:
@@ -23,6 +25,7 @@ async def check(log: Log, blobs: Blobs, *, setting: str) -> None:
         UserError: the blobs belong to another log, or to none while the log has events.
     """
     if await refuse_others(log, blobs, setting=setting):
+        await _note_partitions(log, blobs)
         return
     for partition in range(log.partitions):
         if await log.end(partition) != Position.start(partition):
@@ -32,6 +35,20 @@ async def check(log: Log, blobs: Blobs, *, setting: str) -> None:
                 f"{KEY} beside them"
             )
     await blobs.put(KEY, log.log_id.encode())
+    await _note_partitions(log, blobs)
+
+
+async def partitions_of(blobs: Readable) -> int | None:
+    """Return how many partitions the log of these blobs has; None if no process has noted it."""
+    try:
+        return int(b"".join([chunk async for chunk in blobs.read(PARTITIONS)]))
+    except (Missing, ValueError):
+        return None
+
+
+async def _note_partitions(log: Log, blobs: Blobs) -> None:
+    if await partitions_of(blobs) != log.partitions:
+        await blobs.put(PARTITIONS, b"%d" % log.partitions)
 
 
 async def refuse_others(log: Log, blobs: Blobs, *, setting: str) -> bool:

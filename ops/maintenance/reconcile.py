@@ -43,6 +43,8 @@ from domain.photo.results import Rendition
 from domain.pipeline.control_events import AlertRaised
 from ops.maintenance import log_ownership
 from projections import data_loss
+from store.archive.archive import SET_ASIDE, is_segment
+from store.archive.catalog import is_catalog
 from store.blobs import damaged
 from store.blobs.damaged import NOTED_MAX, Damage
 from store.blobs.interface import DRAFTS, PROBES, Blob, Blobs, Leftover, is_key, traced
@@ -334,41 +336,6 @@ async def record_removed(log: Log, blobs: Blobs, context: Context) -> int:
     return photos
 
 
-async def settle(log: Log, blobs: Blobs) -> None:
-    """Keep or delete the files that an earlier process of this name left unfinished.
-
-    Call it before the first draft under that name. It reads the log only if there are such files.
-    """
-    leftovers = await blobs.leftovers()
-    in_doubt = {leftover.key for leftover in leftovers if leftover.key is not None}
-    kept = 0
-    if in_doubt:
-        named = await names(log)
-        for key in sorted(in_doubt):
-            if key in named:
-                continue
-            if key.startswith(ORIGINALS) and await _has_lost(blobs, named, key):
-                kept += 1
-            else:
-                await blobs.delete(key)
-    for leftover in leftovers:
-        await blobs.clear(leftover)
-    if leftovers:
-        logger.warning("cleared up %d files that a killed process had left", len(leftovers))
-    if kept:
-        logger.warning(
-            "kept %d originals without an event, because their uploads may have been answered: see "
-            "`photolog reconcile`",
-            kept,
-        )
-
-
-async def _has_lost(blobs: Blobs, named: Names, key: str) -> bool:
-    """Return ``Names.has_lost`` for a stored blob."""
-    there = await blobs.keys(key.rpartition("/")[0])
-    return any(named.has_lost(blob) for blob in there if blob.key == key)
-
-
 def _traced(draft: Blob) -> str | None:
     """Return the key of the blob that the draft became, or None."""
     return traced(draft.key.removeprefix(f"{DRAFTS}/"))[1]
@@ -385,7 +352,16 @@ def _may_be_named(key: str) -> bool:
 
 def _is_internal(key: str) -> bool:
     """Return whether this is one of Photolog's own files that no event names."""
-    return key == log_ownership.KEY or key.startswith(f"{DRAFTS}/")
+    return (
+        key in (log_ownership.KEY, log_ownership.PARTITIONS)
+        or key.startswith((f"{DRAFTS}/", f"{SET_ASIDE}/"))
+        or is_of_archive(key)
+    )
+
+
+def is_of_archive(key: str) -> bool:
+    """Return whether this can be the key of a file of the archive, which no event names."""
+    return is_segment(key) or is_catalog(key)
 
 
 def _readable(key: str) -> str:

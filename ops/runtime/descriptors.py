@@ -24,17 +24,6 @@ MIN_CONNECTIONS = 32
 """A gateway that could hold fewer connections does not start."""
 
 
-def raise_limit() -> int:
-    """Raise this process's limit on open files as far as the system allows, and return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS rejects "unlimited", and more than the kernel's limit
-            return soft
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-
-
 def fitted(limits: Limits, descriptors: int) -> tuple[Limits, str]:
     """Lower the connection limits to what the descriptors suffice for.
 

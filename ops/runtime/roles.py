@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,8 +16,10 @@ from ops.config.settings import Settings
 from ops.config.validation import check
 from ops.errors import one_by_one
 from ops.maintenance.bundled import known_flaws
+from ops.process import garbage
 from ops.process.lock import base_url, listen
 from ops.runtime import wiring
+from ops.runtime.archiving import open_archiver
 from ops.telemetry.logs import starting
 from ops.telemetry.metrics_server import announced, metrics_served
 from store.background import Background
@@ -42,27 +44,35 @@ def standalone_name(role: str) -> str:
     return f"{role}-{socket.gethostname()}-{os.getpid()}"
 
 
-async def gateway(settings: Settings, *, name: str, fd: int | None = None) -> None:
-    """Serve HTTP on the listening socket ``fd``, or on a new one.
+async def gateway(
+    settings: Settings,
+    *,
+    name: str,
+    fd: int | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> None:
+    """Serve HTTP on the listening socket ``fd``, or on a new one; ``sources`` of the settings.
 
     On a signal it stops accepting connections and finishes the requests it has begun.
     """
     check(settings)
-    import uvicorn  # noqa: PLC0415 # not for the other roles, see ops.runtime.wiring
+    with garbage.no_collections():  # not for the other roles, see ops.runtime.wiring
+        import uvicorn  # noqa: PLC0415
 
-    from gateway.app import create_app  # noqa: PLC0415
-    from gateway.http.server import configuration  # noqa: PLC0415
+        from gateway.app import create_app  # noqa: PLC0415
+        from gateway.http.server import configuration  # noqa: PLC0415
 
     listener = socket.socket(fileno=fd) if fd is not None else listen(settings.host, settings.port)
     async with (
         _until_signalled() as stop,
         wiring.open_telemetry(settings, "gateway", name) as telemetry,
-        wiring.open_gateway(settings, name, telemetry) as deps,
+        wiring.open_gateway(settings, name, telemetry, sources=sources) as deps,
     ):
         server = uvicorn.Server(configuration(create_app(deps), deps.limits))
         # uvicorn handles the signals itself while it serves, and raises them again afterwards.
         stop.on_first = stop.on_further = lambda: None
         starting.info("listening at %s", base_url(listener))
+        garbage.collect_less()
         with announced(settings.folder, name, base_url(listener)):
             await _serve(server, listener, deps.background)
 
@@ -97,6 +107,45 @@ async def projector(settings: Settings, *, name: str) -> None:
         ),
         wiring.open_projector(settings, name, telemetry) as role,
     ):
+        await role.run()
+
+
+async def archiver(settings: Settings, *, name: str) -> None:
+    """Seal the log into segments, and trim what is sealed."""
+    check(settings)
+    async with (
+        _until_signalled(),
+        wiring.open_telemetry(settings, "archiver", name) as telemetry,
+        metrics_served(
+            telemetry.exposition,
+            settings.folder,
+            name,
+            *_metrics_address(settings),
+            background=telemetry.background,
+        ),
+        open_archiver(settings, name, telemetry) as role,
+    ):
+        await role.run()
+
+
+async def webhooks(settings: Settings, *, name: str) -> None:
+    """Deliver webhooks; on a signal, finish the requests in flight."""
+    check(settings)
+    from ops.runtime.webhooks import open_webhooks  # noqa: PLC0415 # not for the other roles
+
+    async with (
+        _until_signalled() as stop,
+        wiring.open_telemetry(settings, "webhooks", name) as telemetry,
+        metrics_served(
+            telemetry.exposition,
+            settings.folder,
+            name,
+            *_metrics_address(settings),
+            background=telemetry.background,
+        ),
+        open_webhooks(settings, name, telemetry) as role,
+    ):
+        stop.on_first = role.stop
         await role.run()
 
 

@@ -1,15 +1,16 @@
 """Run Photolog on one machine: each role in a process of its own, under one supervisor.
 
 The supervisor restarts each process that ends, with back-off. It stops them in the order in which
-work flows: gateway, workers, projector, Valkey. None outlives the supervisor (see
-``handlers.parent_death``). The supervisor itself listens, and passes the socket to the gateway:
-while a gateway restarts, callers wait in the socket's queue and are not refused.
+work flows: gateway, workers, webhooks, archiver, projector, Valkey. None outlives the supervisor
+(see ``handlers.parent_death``). The supervisor itself listens, and passes the socket to the
+gateway: while a gateway restarts, callers wait in the socket's queue and are not refused.
 
 | path in the data folder | content |
 |---|---|
 | ``lock`` | the supervisor's process id; the supervisor and its processes hold the lock |
 | ``url`` | the URL of the gateway, while it runs |
 | ``secret`` | the keys that sign tokens |
+| ``webhook-key`` | the key of the secrets of webhooks |
 | ``metrics/`` | the URL of each role's metrics, see ``ops.telemetry.metrics_server`` |
 | ``valkey/`` ``blobs/`` ``read-model/`` | the log, the files of photos, the read model |
 | ``copies/`` | local copies of files from S3, see ``store.blobs.local_copies`` |
@@ -29,7 +30,7 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -66,11 +67,14 @@ LOADING_S = 2.0
 GRACE_S = 2.0
 """How long a role may run beyond its own drain time before it is killed."""
 
+ARCHIVER_DRAIN_S = 5.0
 PROJECTOR_DRAIN_S = 5.0
 VALKEY_DRAIN_S = 10.0
 
 
-def up(settings: Settings, announce: Callable[[str], None]) -> None:
+def up(
+    settings: Settings, announce: Callable[[str], None], sources: Mapping[str, str] | None = None
+) -> None:
     """Run one system over one data folder until SIGTERM or SIGINT; a second signal kills it.
 
     ``announce`` is called with the base URL, in another thread, as soon as the system is ready.
@@ -81,7 +85,7 @@ def up(settings: Settings, announce: Callable[[str], None]) -> None:
     """
     check_system(settings)
     with locked(settings.folder) as lock, listen(settings.host, settings.port) as listener:
-        asyncio.run(_System(settings, lock, listener, announce).run())
+        asyncio.run(_System(settings, lock, listener, announce, sources).run())
 
 
 class _System:
@@ -91,8 +95,10 @@ class _System:
         lock: int,
         listener: socket.socket,
         announce: Callable[[str], None],
+        sources: Mapping[str, str] | None,
     ) -> None:
         self._settings = settings
+        self._sources = sources
         self._lock = lock
         self._listener = listener
         self._announce = announce
@@ -144,6 +150,7 @@ class _System:
         if settings.redis_url is None:
             url = await self._start_valkey()
             settings = msgspec.structs.replace(settings, redis_url=url)
+            self._sources = {**(self._sources or {}), "redis_url": "the embedded Valkey"}
         await startup_check.check(settings, _environment())
         self._start_role("projector", _with_port(settings, 1), lambda: ["projector"])
         shared = _sharing_memory(settings)
@@ -151,6 +158,11 @@ class _System:
             self._start_role(
                 f"worker-{slot}", _with_port(shared, slot + 1), _worker(settings, slot)
             )
+        after_workers = settings.workers + 2
+        self._start_role("archiver", _with_port(settings, after_workers), lambda: ["archiver"])
+        self._start_role(
+            "webhooks", _with_port(settings, after_workers + 1), lambda: ["webhooks", "deliver"]
+        )
         fd = self._listener.fileno()
         self._start_role("gateway", settings, lambda: ["gateway", "--fd", str(fd)], fd)
         url = base_url(self._listener)
@@ -231,7 +243,7 @@ class _System:
             SupervisedProcess(
                 name,
                 lambda: [*python, *arguments(), "--name", name, "--quiet"],
-                environment=_environment() | environment_of(settings),
+                environment=_environment() | environment_of(settings, self._sources),
                 fds=(self._lock, *fds),
                 background=self._background,
             )
@@ -256,6 +268,8 @@ class _System:
         for role, patience_s in (
             ("gateway", self._settings.drain_s + GRACE_S),
             ("worker", self._settings.worker_drain_s + GRACE_S),
+            ("archiver", ARCHIVER_DRAIN_S),
+            ("webhooks", self._settings.webhook_timeout_s + GRACE_S),
             ("projector", PROJECTOR_DRAIN_S),
             ("valkey", VALKEY_DRAIN_S),
         ):

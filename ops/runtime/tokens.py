@@ -50,11 +50,16 @@ def default_ttl_s(settings: Settings) -> float:
 
 
 def mint(
-    settings: Settings, client_id: str, role: str, ttl_s: float, scopes: Collection[str] = ()
+    settings: Settings,
+    client_id: str,
+    role: str,
+    ttl_s: float,
+    scopes: Collection[str] = (),
+    name: str | None = None,
 ) -> str:
     """Return a token valid for ``ttl_s`` seconds from now; raises UserError."""
     try:
-        return tokens(settings).issue(client_id, role, ttl_s, time.time(), scopes)
+        return tokens(settings).issue(client_id, role, ttl_s, time.time(), scopes, name)
     except ValueError as error:
         raise UserError(str(error)) from error
 

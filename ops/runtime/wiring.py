@@ -5,7 +5,7 @@ projector takes 25 MB less and starts in half the time.
 """
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,15 +15,16 @@ import msgspec
 from handlers.decoder.settings import Pace, Sandbox
 from handlers.worker.settings import WorkerSettings
 from ops import memory
-from ops.config.loading import shown
+from ops.config.loading import describe, shown
 from ops.config.settings import Settings, variable_of
 from ops.errors import UserError
-from ops.maintenance import log_ownership
+from ops.maintenance import import_note, log_ownership
 from ops.maintenance.bundled import known_flaws
-from ops.maintenance.reconcile import settle
+from ops.maintenance.settling import settle
 from ops.process.embedded_valkey import url_in
+from ops.process.file_limit import raise_limit
 from ops.process.lock import is_locked
-from ops.runtime.blobs import open_store
+from ops.runtime.blobs import Segments, open_store, partials
 from ops.runtime.durability import guarantee_of
 from ops.runtime.waiting import outage_of, until_available
 from ops.telemetry import gauges
@@ -31,20 +32,20 @@ from ops.telemetry.failed_tasks import recording_losses, reporting
 from ops.telemetry.logs import starting
 from ops.telemetry.metrics import Role
 from ops.telemetry.telemetry import Telemetry
+from store.archive.archive import Archive
 from store.blobs.interface import Blobs
+from store.breaker import Breaker
 from store.errors import Denied, Full, IsReplica, StoreError, Unavailable, UnsuitableServer
 from store.keys import DEFAULT_PREFIX
 from store.log.answered import Answered
 from store.log.log import Log
 from store.observing import AppendObserver, OperationObserver, ignore
 from store.redis import guarantee
-from store.redis.breaker import Breaker
 from store.redis.cluster import Cluster
-from store.redis.connection import Client, connect
+from store.redis.connection import Client, Wait, connect
 from store.redis.guarantee import Guarantee
 from store.redis.preflight import examine
 from store.sqlite.generations import Generations
-from store.sqlite.reader import Reader
 
 if TYPE_CHECKING:
     from gateway.dependencies import Dependencies
@@ -123,6 +124,7 @@ async def open_log(
     create = patient if create is None else create
     settled = patient or create if settled is None else settled
     redis = connect(redis_url(settings), _breaker("redis", settings))
+    segments = Segments(settings)
     outage = outage_of("Redis")
     try:
         while True:
@@ -138,14 +140,39 @@ async def open_log(
                         f"(PHOTOLOG_FAILOVER_WAIT_S) {error}"
                     ) from error
                 await outage.wait(error, least_s=error.retry_after_s)
+        if patient:
+            await import_note.refuse_unfinished(log)
         log.observe = observe
         log.guarantee = given
+        log.archive = Archive(segments, log.log_id)
         log.answered = Answered(log, log.partitions, settings.answers_remembered)
         if patient:
             starting.info("opened the log at %s, partitions: %d", _url(settings), log.partitions)
             for risk in risks:
                 logger.warning("PHOTOLOG_REDIS_URL: %s", risk)
         yield log
+    finally:
+        segments.close()
+        with anyio.CancelScope(shield=True):
+            await redis.aclose()
+
+
+@asynccontextmanager
+async def open_empty(settings: Settings) -> AsyncGenerator[tuple[Client, Wait | None]]:
+    """Open a server that may have no log; yield it, and what writes to it wait for.
+
+    Raises:
+        Unavailable: Redis does not answer.
+        UserError: it is unsuitable for a log, or rejects our credentials.
+    """
+    redis = connect(redis_url(settings), _breaker("redis", settings))
+    try:
+        try:
+            await examine(redis)
+            given = await guarantee_of(redis, settings, DEFAULT_PREFIX, waits=True)
+        except (Denied, UnsuitableServer) as error:
+            raise UserError(f"PHOTOLOG_REDIS_URL: {error}") from error
+        yield redis, given.wait
     finally:
         with anyio.CancelScope(shield=True):
             await redis.aclose()
@@ -241,13 +268,23 @@ def generations(settings: Settings) -> Generations:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, owner: str, telemetry: Telemetry, *, prefix: str = DEFAULT_PREFIX
+    settings: Settings,
+    owner: str,
+    telemetry: Telemetry,
+    *,
+    prefix: str = DEFAULT_PREFIX,
+    sources: Mapping[str, str] | None = None,
 ) -> "AsyncGenerator[Dependencies]":
-    """Open the dependencies of ``gateway.app.create_app``; waits for Redis."""
-    from gateway.dependencies import Dependencies  # noqa: PLC0415
+    """Open the dependencies of ``gateway.app.create_app``; waits for Redis.
+
+    ``sources`` says where each setting comes from.
+    """
+    from gateway.dependencies import Dependencies, RunningSetting  # noqa: PLC0415
     from gateway.http.limits import Limits  # noqa: PLC0415
-    from ops.runtime.descriptors import fitted, raise_limit  # noqa: PLC0415
+    from ops.runtime.descriptors import fitted  # noqa: PLC0415
     from ops.runtime.tokens import tokens  # noqa: PLC0415
+    from ops.runtime.webhook_key import webhook_secrets  # noqa: PLC0415
+    from projections.other_versions import reader_of  # noqa: PLC0415
 
     limits, note = fitted(bounds(Limits, settings), raise_limit())
     if note:
@@ -260,20 +297,32 @@ async def open_gateway(
     ):
         if log.guarantee.risk:  # logged by the gateway alone, not by each role
             logger.warning("PHOTOLOG_APPEND_WAIT_REPLICAS: %s", log.guarantee.risk)
-        reader = Reader(generations(settings))
+        reader = reader_of(generations(settings))
         try:
             yield Dependencies(
                 log=log,
                 blobs=blobs,
+                partials=partials(settings),
                 reader=reader,
                 tokens=signing,
+                webhook_secrets=webhook_secrets(settings),
                 rates=settings.rates,
+                oidc=settings.oidc,
                 limits=limits,
                 connections_note=note,
                 background=telemetry.background,
                 observe=telemetry.answered,
                 limited=telemetry.limited,
                 exposition=telemetry.gateway_exposition,
+                settings=tuple(
+                    RunningSetting(
+                        name=name,
+                        value=None if value is None else shown(name, value),
+                        source=(sources or {}).get(name, "default"),
+                        meaning=describe(name)[0],
+                    )
+                    for name, value in msgspec.structs.asdict(settings).items()
+                ),
                 known_flaws=_known_flaws,
             )
         finally:
@@ -294,7 +343,23 @@ async def open_projector(
     async with open_log(settings, patient=True, prefix=prefix) as log:
         await until_available("photos", lambda: _check_folder(settings, log))
         async with reporting(log, owner, telemetry.background):
-            yield Projector(log, generations(settings), telemetry.committed, telemetry.background)
+            yield Projector(
+                *(log, generations(settings), telemetry.committed, telemetry.background),
+                objection=_broken,
+            )
+
+
+async def _broken(log: Log) -> str | None:
+    """Return why this log must not replace a read model; None if its chains are whole."""
+    from ops.maintenance.audit import audit  # noqa: PLC0415
+
+    breaks = (await audit(log)).breaks
+    if not breaks:
+        return None
+    return (
+        f"the log is broken in {len(breaks)} places, the first one at {breaks[0].position}: "
+        "`photolog verify` shows them; `photolog projections rebuild --force` rebuilds all the same"
+    )
 
 
 @asynccontextmanager

@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ops.telemetry.metrics import Samples
-from store.redis.breaker import STATES
+from store.breaker import STATES
 
 if TYPE_CHECKING:
     from gateway.observing import Look
+    from gateway.webhooks.deliverer import Deliverer
     from handlers.decoder.pool import DecoderPool
     from handlers.worker.worker import Worker
     from ops.process.supervised_process import SupervisedProcess
-    from store.redis.breaker import Breaker
+    from store.archive.archiver import Archiver
+    from store.breaker import Breaker
 
 
 def of_gateway(look: "Look") -> dict[str, Samples]:
@@ -20,6 +22,7 @@ def of_gateway(look: "Look") -> dict[str, Samples]:
         "photolog_uploads_in_progress": {(): look.uploads_in_progress},
         "websocket_connections_active": {(): look.connections["websocket"]},
         "photolog_room_connections": {(name,): n for name, n in look.connections.items()},
+        "photolog_room_readers": {(kind,): n for kind, n in look.room_readers.items()},
         "photolog_room_deliveries_total": {(): look.deliveries},
         "photolog_room_catch_ups_total": {(): look.catch_ups},
         "photolog_room_overflows_total": {(): look.overflows},
@@ -38,6 +41,9 @@ def of_gateway(look: "Look") -> dict[str, Samples]:
         **_of_breakers(look.breakers),
         "job_queue_size": elsewhere.queues,
         "storage_size_bytes": _known(elsewhere.stored_bytes),
+        "photolog_open_uploads": _known(elsewhere.open_uploads),
+        "photolog_open_upload_bytes": _known(elsewhere.open_upload_bytes),
+        "photolog_dead_letters": {(stage,): n for stage, n in elsewhere.dead_letters.items()},
         "photolog_projection_lag_seconds": {
             (str(partition),): ms / 1000 for partition, ms in elsewhere.lag_ms.items()
         },
@@ -69,6 +75,22 @@ def of_worker(
         "photolog_decoders_busy": {(): children.busy},
         "photolog_decoder_tasks_waiting": {(): children.waiting},
         "photolog_decoder_restarts_total": {(code,): n for code, n in children.restarts.items()},
+    }
+
+
+def of_archiver(archiver: "Archiver") -> dict[str, Samples]:
+    return {"photolog_archive_failing": {(): len(archiver.failing)}}
+
+
+def of_webhooks(deliverer: "Deliverer") -> dict[str, Samples]:
+    report = deliverer.report
+    return {
+        "photolog_webhooks": {
+            ("delivering",): deliverer.count - report.failing - report.unsigned,
+            ("failing",): report.failing,
+            ("unsigned",): report.unsigned,
+        },
+        "photolog_webhook_behind_seconds": {(): report.behind_ms / 1000},
     }
 
 

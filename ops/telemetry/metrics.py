@@ -7,19 +7,14 @@ take the maximum, not the sum.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from itertools import accumulate
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
-from prometheus_client import ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.core import Metric as Family
-from prometheus_client.registry import Collector
 
 from store.histogram import Distribution
 
-Role = Literal["gateway", "projector", "worker", "up"]
+Role = Literal["gateway", "projector", "worker", "archiver", "webhooks", "up"]
 
 Labels = tuple[str, ...]
 
@@ -47,8 +42,10 @@ class Metric(msgspec.Struct, frozen=True):
 GATEWAY: tuple[Role, ...] = ("gateway",)
 PROJECTOR: tuple[Role, ...] = ("projector",)
 WORKER: tuple[Role, ...] = ("worker",)
+ARCHIVER: tuple[Role, ...] = ("archiver",)
+WEBHOOKS: tuple[Role, ...] = ("webhooks",)
 UP: tuple[Role, ...] = ("up",)
-ALL: tuple[Role, ...] = ("gateway", "projector", "worker", "up")
+ALL: tuple[Role, ...] = ("gateway", "projector", "worker", "archiver", "webhooks", "up")
 
 METRICS = (
     # The pipeline.
@@ -101,7 +98,7 @@ METRICS = (
     Metric(
         "storage_operations_total",
         "counter",
-        ("gateway", "worker"),
+        ("gateway", "worker", "archiver"),
         "Operations on blobs, including those of the health checks: put, get, stat, list, delete."
         " outcome is ok, missing, full, unavailable, corrupt, or failed if interrupted.",
         ("operation", "outcome"),
@@ -109,7 +106,7 @@ METRICS = (
     Metric(
         "storage_operation_duration_ms",
         "histogram",
-        ("gateway", "worker"),
+        ("gateway", "worker", "archiver"),
         "Duration of an operation on blobs. A put ends when the blob is durable, a get when its"
         " bytes can be read.",
         ("operation",),
@@ -144,7 +141,13 @@ METRICS = (
         "Events that this process appended and the log confirmed.",
         ("type",),
     ),
-    Metric("photolog_log_events", "gauge", GATEWAY, "Events in the log.", ("partition",)),
+    Metric(
+        "photolog_log_events",
+        "gauge",
+        GATEWAY,
+        "Events of the log that are in Redis.",
+        ("partition",),
+    ),
     Metric(
         "photolog_log_memory_bytes",
         "gauge",
@@ -167,6 +170,13 @@ METRICS = (
         ("partition",),
     ),
     Metric(
+        "photolog_dead_letters",
+        "gauge",
+        GATEWAY,
+        "Jobs that failed for good and were neither retried nor discarded.",
+        ("stage",),
+    ),
+    Metric(
         "photolog_projection_lag_seconds",
         "gauge",
         GATEWAY,
@@ -186,6 +196,31 @@ METRICS = (
         "Duration of a transaction of the live read model: rows and checkpoint.",
         (),
         SECONDS,
+    ),
+    # The archive.
+    Metric(
+        "photolog_archived_events_total",
+        "counter",
+        ARCHIVER,
+        "Entries of the log that this archiver has sealed into segments.",
+    ),
+    Metric(
+        "photolog_trimmed_events_total",
+        "counter",
+        ARCHIVER,
+        "Archived entries that this archiver has removed from the stream.",
+    ),
+    Metric(
+        "photolog_evicted_states_total",
+        "counter",
+        ARCHIVER,
+        "States of photos at rest that this archiver has removed from Redis.",
+    ),
+    Metric(
+        "photolog_archive_failing",
+        "gauge",
+        ARCHIVER,
+        "Partitions that the archiver cannot archive now; its log says why.",
     ),
     # The gateway.
     Metric(
@@ -232,6 +267,18 @@ METRICS = (
         ("bound",),
     ),
     Metric("photolog_uploads_in_progress", "gauge", GATEWAY, "Uploads that have a slot."),
+    Metric(
+        "photolog_open_uploads",
+        "gauge",
+        GATEWAY,
+        "Unfinished resumable uploads on this machine.",
+    ),
+    Metric(
+        "photolog_open_upload_bytes",
+        "gauge",
+        GATEWAY,
+        "Bytes received of the unfinished resumable uploads on this machine.",
+    ),
     Metric("websocket_connections_active", "gauge", GATEWAY, "Open WebSockets."),
     Metric(
         "photolog_room_connections",
@@ -239,6 +286,14 @@ METRICS = (
         GATEWAY,
         "Open WebSockets and event streams.",
         ("transport",),
+    ),
+    Metric(
+        "photolog_room_readers",
+        "gauge",
+        GATEWAY,
+        "Readers of all rooms of a kind: client, session, photo or global. A WebSocket or stream"
+        " counts in each of its rooms.",
+        ("kind",),
     ),
     Metric(
         "event_delivery_duration_ms",
@@ -276,6 +331,37 @@ METRICS = (
         "counter",
         GATEWAY,
         "Times that the history could not be read.",
+    ),
+    # Webhooks. Only the process that has the lease delivers; others report 0.
+    Metric(
+        "photolog_webhook_attempts_total",
+        "counter",
+        WEBHOOKS,
+        "Attempts to deliver an event. outcome is delivered, rejected (an answer other than 2xx),"
+        " gone (410), timeout, unreachable, not-allowed (a private address) or tls.",
+        ("outcome",),
+    ),
+    Metric(
+        "photolog_webhook_attempt_seconds",
+        "histogram",
+        WEBHOOKS,
+        "Duration of an attempt to deliver an event.",
+        (),
+        SECONDS,
+    ),
+    Metric(
+        "photolog_webhooks",
+        "gauge",
+        WEBHOOKS,
+        "Enabled webhooks. state is delivering, failing (its last attempt failed) or unsigned"
+        " (this process cannot derive its secret).",
+        ("state",),
+    ),
+    Metric(
+        "photolog_webhook_behind_seconds",
+        "gauge",
+        WEBHOOKS,
+        "Age of the oldest event that waits to be delivered, over all webhooks.",
     ),
     # The processes.
     Metric(
@@ -325,7 +411,6 @@ class Metrics:
             metric.name: {} if metric.labels else {(): Distribution(metric.buckets)}
             for metric in self._of_kind("histogram")
         }
-        self._process = ProcessCollector(registry=None)
 
     def count(self, name: str, *labels: str, by: int = 1) -> None:
         self._counts[name][labels] += by
@@ -339,42 +424,14 @@ class Metrics:
 
     def exposition(self, shown: Mapping[str, Samples] | None = None) -> bytes:
         """Return all metrics of the role in Prometheus' text format, with the samples ``shown``."""
+        from ops.telemetry.exposition import written  # noqa: PLC0415 # only where metrics are read
+
         samples: dict[str, Samples] = {**self._counts, **self._distributions, **(shown or {})}
-        families = [
-            _family(self._metrics[name], values)
+        return written(
+            (self._metrics[name], values)
             for name, values in samples.items()
             if not name.startswith(BY_LIBRARY)
-        ]
-        return generate_latest(_Collected([*families, *self._process.collect()]))
+        )
 
     def _of_kind(self, kind: str) -> list[Metric]:
         return [metric for metric in self._metrics.values() if metric.kind == kind]
-
-
-class _Collected(Collector):
-    def __init__(self, families: list[Family]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterator[Family]:
-        return iter(self._families)
-
-
-def _family(metric: Metric, samples: Samples) -> Family:
-    kind = {
-        "counter": CounterMetricFamily,
-        "gauge": GaugeMetricFamily,
-        "histogram": HistogramMetricFamily,
-    }[metric.kind]
-    family: Any = kind(metric.name, metric.meaning, labels=metric.labels)
-    for labels, value in samples.items():
-        if isinstance(value, Distribution):
-            family.add_metric(labels, buckets=_buckets(value), sum_value=value.total)
-        else:
-            family.add_metric(labels, value)
-    return family
-
-
-def _buckets(found: Distribution) -> list[tuple[str, int]]:
-    """Return cumulative buckets: for Prometheus, each includes the smaller ones."""
-    bounds = [*(str(float(bound)) for bound in found.bounds), "+Inf"]
-    return list(zip(bounds, accumulate(found.counts), strict=True))

@@ -26,6 +26,7 @@ from store.observing import ObservedAppend
 
 if TYPE_CHECKING:
     from projections.projector import Committed
+    from store.archive.archiver import Passed
 
 logger = logging.getLogger("photolog.events")
 
@@ -127,6 +128,10 @@ class Telemetry:
             )
         )
 
+    def attempted(self, outcome: str, seconds: float) -> None:
+        self.metrics.count("photolog_webhook_attempts_total", outcome)
+        self.metrics.add("photolog_webhook_attempt_seconds", seconds)
+
     def committed(self, committed: "Committed") -> None:
         count = len(committed.recorded)
         self.metrics.count("photolog_projector_events_total", by=count)
@@ -147,6 +152,15 @@ class Telemetry:
                     attributes=_ids(event) | {"photolog.events": count},
                 )
             )
+
+    def archived(self, passed: "Passed") -> None:
+        sealed = sum(head.entries for head in passed.sealed)
+        if sealed:
+            self.metrics.count("photolog_archived_events_total", by=sealed)
+        if passed.trimmed:
+            self.metrics.count("photolog_trimmed_events_total", by=passed.trimmed)
+        if passed.evicted:
+            self.metrics.count("photolog_evicted_states_total", by=passed.evicted)
 
     def watch(self, look: Callable[[], Mapping[str, Samples]]) -> None:
         """Add the samples that ``look`` returns to ``exposition``."""

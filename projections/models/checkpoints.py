@@ -27,6 +27,11 @@ def get_all(db: Connection, partitions: int) -> dict[int, Position]:
     return {partition: get(db, partition) for partition in range(partitions)}
 
 
+def partitions(db: Connection) -> list[int]:
+    """Return the partitions of which events are folded."""
+    return [row[0] for row in db.execute("SELECT partition FROM checkpoints")]
+
+
 def advance(db: Connection, position: Position) -> None:
     db.execute("INSERT OR REPLACE INTO checkpoints (partition, ms, seq) VALUES (?, ?, ?)", position)
 

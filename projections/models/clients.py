@@ -1,24 +1,25 @@
 """The clients: the usage of each, and the quota that an operator has set for it.
 
-All counts are running totals. ``holdings`` has what each photo counts, until it is erased.
+All counts are running totals, to which ``photos`` adds what its photos count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from domain.clients.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.clients.quotas import DEFAULTS, OwnQuota, Quota, QuotaChanged
 from domain.clients.usage import NOTHING, Usage
-from domain.photo import events as e
-from domain.photo import holdings
-from domain.photo.holdings import Holding
+from projections.models import history
 from store.log.stream import Recorded
 from store.sqlite.connection import Connection, Row
 
-TABLES = ("clients", "holdings", "totals")
+TABLES = ("clients", "totals")
 
-OF_PARTITION = {"holdings": "photo_id IN photo_ids"}
-"""The other tables count over a whole client or all clients: ``replace_counts`` replaces them."""
+OF_PARTITION: dict[str, str] = {}
+"""The tables count over a whole client or all clients: ``replace_counts`` replaces them."""
+
+AFTER_ASCII = "\x7f"
+"""Greater than every character of a client id."""
 
 SCHEMA = """
 CREATE TABLE clients (
@@ -29,10 +30,10 @@ CREATE TABLE clients (
   quota TEXT -- set by an operator, JSON
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE holdings (
-  photo_id TEXT PRIMARY KEY,
-  holding BLOB NOT NULL -- MessagePack
-) STRICT;
+CREATE INDEX clients_by_photos ON clients(photos) WHERE quota IS NULL;
+CREATE INDEX clients_by_bytes ON clients(bytes) WHERE quota IS NULL;
+CREATE INDEX clients_by_jobs ON clients(jobs) WHERE quota IS NULL;
+CREATE INDEX clients_with_quota ON clients(client_id) WHERE quota IS NOT NULL;
 
 -- Of all clients together.
 CREATE TABLE totals (
@@ -76,27 +77,46 @@ INSERT OR IGNORE INTO live.clients SELECT client_id, 0, 0, 0, quota FROM main.cl
 """
 
 FORGET_UNKNOWN = """
-DELETE FROM live.clients AS c WHERE photos = 0 AND bytes = 0 AND jobs = 0 AND quota IS NULL
-  AND NOT EXISTS (
-    SELECT 1 FROM live.history AS h WHERE h.client_id = c.client_id AND h.type = 'photo.uploaded'
-  )
-  AND client_id NOT IN (
-    SELECT CAST(body AS TEXT) ->> '$.data.clientId' FROM live.history
-    WHERE photo_id = '' AND partition = 0 AND type = 'client.quota.changed'
-  );
+DELETE FROM live.clients WHERE photos = 0 AND bytes = 0 AND jobs = 0 AND quota IS NULL
+  AND client_id NOT IN (SELECT client_id FROM live.photos) AND client_id NOT IN limited_ids;
 """
 
 REPLACE_TOTALS = """
 DELETE FROM live.totals;
 INSERT INTO live.totals
   SELECT 1, sum(photos), sum(bytes), sum(jobs) FROM live.clients
-  WHERE EXISTS (SELECT 1 FROM live.holdings)
-    OR EXISTS (SELECT 1 FROM live.history WHERE type = 'photo.uploaded')
+  WHERE EXISTS (SELECT 1 FROM live.photos)
   HAVING count(*) > 0;
 """
 
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
-_decoder = msgspec.msgpack.Decoder(Holding)
+FULLEST = """
+WITH found AS (
+  SELECT * FROM (SELECT client_id FROM clients INDEXED BY clients_by_photos
+    WHERE quota IS NULL ORDER BY photos DESC, client_id LIMIT :limit)
+  UNION SELECT * FROM (SELECT client_id FROM clients INDEXED BY clients_by_bytes
+    WHERE quota IS NULL ORDER BY bytes DESC, client_id LIMIT :limit)
+  UNION SELECT * FROM (SELECT client_id FROM clients INDEXED BY clients_by_jobs
+    WHERE quota IS NULL ORDER BY jobs DESC, client_id LIMIT :limit)
+  UNION SELECT client_id FROM clients INDEXED BY clients_with_quota WHERE quota IS NOT NULL
+), limited AS (
+  SELECT *,
+    nullif(coalesce(quota ->> '$.photos', :photos), 0) AS most_photos,
+    nullif(coalesce(quota ->> '$.bytes', :bytes), 0) AS most_bytes,
+    nullif(coalesce(quota ->> '$.jobs', :jobs), 0) AS most_jobs
+  FROM found CROSS JOIN clients USING (client_id)
+), shares AS (
+  SELECT *, max(
+    coalesce(1.0 * photos / most_photos, 0),
+    coalesce(1.0 * bytes / most_bytes, 0),
+    coalesce(1.0 * jobs / most_jobs, 0)
+  ) AS share
+  FROM limited
+)
+SELECT share, client_id, photos, bytes, jobs, quota FROM shares
+WHERE share > 0 ORDER BY share DESC, client_id LIMIT :limit
+"""
+"""It reads the clients with a quota of their own, and of the others those that have most photos,
+bytes or jobs: their limits are the same, so no other one has a larger share."""
 
 
 class ClientRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,32 +133,23 @@ class Clients(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
-    """Read and write each photo of a batch once, however many of its events the batch has."""
-    kept: dict[str, Holding | None] = {}
-    added: dict[str, Usage] = {}
+    """Set quotas; ``photos`` counts what clients use, see ``add``."""
     for each in recorded:
-        data, client_id = each.event.data, each.event.metadata.client_id
-        if isinstance(data, QuotaChanged):
+        data = each.event.data
+        if type(data) is QuotaChanged:
             own = None if data.quota == DEFAULTS else msgspec.json.encode(data.quota).decode()
             db.execute(SET_QUOTA, (data.client_id, own))
-        if not isinstance(data, e.Data):
-            continue
-        if data.photo_id not in kept:
-            kept[data.photo_id] = _get(db, data.photo_id)
-        before = kept[data.photo_id]
-        after = kept[data.photo_id] = holdings.fold(before, data)
-        more = _usage(after) - _usage(before)
-        if more != NOTHING:
-            added[client_id] = added.get(client_id, NOTHING) + more
-    for photo_id, holding in kept.items():
-        _put(db, photo_id, holding)
-    for client_id, more in added.items():
+
+
+def add(db: Connection, used: Mapping[str, Usage]) -> None:
+    """Add to what these clients use; each has a row from then on."""
+    for client_id, more in used.items():
         db.execute(ADD, (client_id, more.photos, more.bytes, more.jobs))
         db.execute(ADD_TO_TOTALS, (more.photos, more.bytes, more.jobs))
 
 
 def replace_counts(db: Connection, partition: int) -> None:
-    """Correct the counts of ``live`` once its ``history`` and ``holdings`` match the log.
+    """Correct the counts of ``live`` once its ``history`` and ``photos`` match the log.
 
     ``main`` is a fold of that partition alone; the table ``client_ids`` has its clients, including
     former ones. All photos of a client are in one partition; all quotas are in partition 0.
@@ -146,6 +157,8 @@ def replace_counts(db: Connection, partition: int) -> None:
     db.execute(REPLACE_COUNTS)
     if partition == 0:
         db.execute(REPLACE_QUOTAS)
+    db.execute("CREATE TABLE limited_ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
+    db.execute_many("INSERT OR IGNORE INTO limited_ids VALUES (?)", _limited(db))
     db.execute(FORGET_UNKNOWN)
     db.execute(REPLACE_TOTALS)
 
@@ -156,32 +169,35 @@ def total(db: Connection) -> Usage:
     return _usage_of(rows[0]) if rows else NOTHING
 
 
-def page(db: Connection, *, cursor: str | None, limit: int) -> Clients:
-    """Return the clients after ``cursor``, which is a client id, or from the first one on."""
+def page(db: Connection, *, cursor: str | None, limit: int, prefix: str = "") -> Clients:
+    """Return the clients whose id begins with ``prefix``, by id.
+
+    They begin after ``cursor``, which is a client id, or with the first one. Ids are ASCII.
+    """
     rows = db.execute(
-        "SELECT client_id, photos, bytes, jobs, quota FROM clients WHERE client_id > ?"
-        " ORDER BY client_id LIMIT ?",
-        (cursor or "", limit + 1),
+        "SELECT client_id, photos, bytes, jobs, quota FROM clients"
+        " WHERE client_id > ? AND client_id >= ? AND client_id < ? ORDER BY client_id LIMIT ?",
+        (cursor or "", prefix, prefix + AFTER_ASCII, limit + 1),
     )
     items = [_row(row) for row in rows[:limit]]
     return Clients(items=items, next_cursor=items[-1].client_id if len(rows) > limit else None)
 
 
-def _get(db: Connection, photo_id: str) -> Holding | None:
-    rows = db.execute("SELECT holding FROM holdings WHERE photo_id = ?", (photo_id,))
-    return _decoder.decode(rows[0][0]) if rows else None
+def fullest(db: Connection, defaults: Quota, limit: int) -> list[tuple[float, ClientRow]]:
+    """Return the clients that use the largest share of any limit, and that share, largest first.
+
+    ``defaults`` are the limits of clients without their own. Clients that use no limited quota are
+    left out.
+    """
+    most = {"photos": defaults.photos, "bytes": defaults.bytes, "jobs": defaults.jobs}
+    rows = db.execute(FULLEST, {**most, "limit": limit})
+    return [(float(row[0]), _row(row[1:])) for row in rows]
 
 
-def _put(db: Connection, photo_id: str, holding: Holding | None) -> None:
-    if holding is None or holding.erased:
-        db.execute("DELETE FROM holdings WHERE photo_id = ?", (photo_id,))
-    else:
-        values = photo_id, _encoder.encode(holding)
-        db.execute("INSERT OR REPLACE INTO holdings VALUES (?, ?)", values)
-
-
-def _usage(holding: Holding | None) -> Usage:
-    return NOTHING if holding is None else holding.usage
+def _limited(db: Connection) -> list[tuple[str]]:
+    """Return the clients of ``live`` that have ever had a quota of their own."""
+    events = (each.data for each in history.system_events(db, QuotaChanged.TYPE, "live"))
+    return [(data.client_id,) for data in events if isinstance(data, QuotaChanged)]
 
 
 def _usage_of(row: Row) -> Usage:

@@ -1,52 +1,43 @@
-"""The history: every event in its wire format, for rooms, resume, audit and a photo's history.
+"""The history: every event as the log has it, for rooms, resume, audit and a photo's history.
 
-The events of a partition are in the log's order. Live delivery and resume both read this table,
-which commits together with the rows that the events have changed.
+The events of a partition are in the log's order. Live delivery and resume both read them, and they
+commit together with the rows that they have changed. ``history_pages`` stores them: the bytes of
+the log, of which the wire format is made when they are read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from domain.system_events import OF_NO_PHOTO
+from domain.photo.events import Event
+from projections.models import history_pages
+from projections.models.history_pages import Name, Stored, of_client, of_photo, of_session, of_type
 from store.errors import Corrupt
 from store.log import codec
+from store.log.codec import WireEvent
 from store.log.position import Position
 from store.log.stream import Recorded
-from store.sqlite.connection import Connection, Row, Value
+from store.sqlite.connection import Connection
+from store.sqlite.packing import unpack
 
-TABLES = ("history",)
+TABLES = ("history", "history_pages", "history_members")
 
-OF_PARTITION = {"history": "partition = :partition"}
+OF_PARTITION: dict[str, str] = dict.fromkeys(TABLES, "partition = :partition")
 
-SCHEMA = """
-CREATE TABLE history (
-  partition INTEGER NOT NULL,
-  ms INTEGER NOT NULL,
-  seq INTEGER NOT NULL,
-  type TEXT NOT NULL,
-  photo_id TEXT NOT NULL,
-  client_id TEXT NOT NULL,
-  session_id TEXT,
-  body BLOB NOT NULL, -- JSON in UTF-8
-  PRIMARY KEY (partition, ms, seq)
-) STRICT, WITHOUT ROWID;
+SCHEMA = history_pages.SCHEMA
 
-CREATE INDEX history_of_photo ON history (photo_id, partition, ms, seq);
-CREATE INDEX history_of_client ON history (client_id, partition, ms, seq);
-CREATE INDEX history_of_session ON history (session_id, partition, ms, seq, client_id)
-  WHERE session_id IS NOT NULL;
-"""
+LATEST_MS = history_pages.MOST
 
-INSERT = "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+PAGE = 500
+"""How many events of a former layout are read at once."""
 
-COLUMNS = "partition, ms, seq, client_id, session_id, photo_id, type, body"
+Kind = Literal["client", "session", "photo", "global"]
 
-KEY = ("partition", "ms", "seq")
 
-LATEST_MS = 2**63 - 1
+_wire = msgspec.json.Decoder(WireEvent)
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +47,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     without it the sessions of that name of all clients.
     """
 
-    kind: Literal["client", "session", "photo", "global"]
+    kind: Kind
     id: str
     client_id: str | None
 
@@ -72,18 +63,8 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-# Each names its index: without statistics SQLite may read a client's whole history for a session.
-_ROOMS = {
-    "client": "INDEXED BY history_of_client WHERE client_id = :id",
-    "session": "INDEXED BY history_of_session WHERE session_id = :id"
-    " AND (:client_id IS NULL OR client_id = :client_id)",
-    "photo": "INDEXED BY history_of_photo WHERE photo_id = :id",
-    "global": "NOT INDEXED WHERE TRUE",
-}
-
-
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
-    db.execute_many(INSERT, [_row(each) for each in recorded])
+    history_pages.add(db, recorded)
 
 
 def room_events(
@@ -94,24 +75,64 @@ def room_events(
     upto: Position | None,
     limit: int,
 ) -> list[HistoryEntry]:
-    """Return the room's first ``limit`` events after ``after``, up to and including ``upto``."""
-    values: dict[str, Value] = {
-        "id": room.id,
-        "client_id": room.client_id,
-        "partition": partition,
-        "after_ms": after.ms,
-        "after_seq": after.seq,
-        "upto_ms": LATEST_MS if upto is None else upto.ms,
-        "upto_seq": 0 if upto is None else upto.seq,
-        "limit": limit,
-    }
-    return [_entry(row) for row in db.execute(room_sql(room), values)]
+    """Return the room's first ``limit`` events after ``after``, up to and including ``upto``.
+
+    Call this in a transaction, as the other queries here, so that it reads one state.
+    """
+    found = history_pages.ascending(db, after._replace(partition=partition), _name(room))
+    return list(islice(_of_room(found, room, partition, upto), limit))
+
+
+def _name(room: Room) -> Name | None:
+    match room.kind:
+        case "global":
+            return None
+        case "client":
+            return of_client(room.id)
+        case "session":
+            return of_session(room.id, room.client_id)
+        case "photo":
+            return of_photo(room.id)
+
+
+def _of_room(
+    stored: Iterable[Stored], room: Room, partition: int, upto: Position | None
+) -> Generator[HistoryEntry]:
+    """Yield the events of the room, up to ``upto``."""
+    for each in stored:
+        if upto is not None and each[:2] > upto[1:]:
+            return
+        event = codec.decode_event(each.body)
+        if _belongs(event, room):
+            yield _entry(Position(partition, each.ms, each.seq), event)
+
+
+def _belongs(event: Event, room: Room) -> bool:
+    metadata = event.metadata
+    match room.kind:
+        case "global":
+            return True
+        case "client":
+            return metadata.client_id == room.id
+        case "session":
+            return metadata.session_id == room.id and room.client_id in (None, metadata.client_id)
+        case "photo":
+            return event.data.photo_id == room.id
+
+
+EVERYTHING = Room(kind="global", id="", client_id=None)
 
 
 def since(db: Connection, after: Position, limit: int) -> list[HistoryEntry]:
     """Return the first ``limit`` events after ``after`` in its partition."""
-    everything = Room(kind="global", id="", client_id=None)
-    return room_events(db, everything, after.partition, after, None, limit)
+    return room_events(db, EVERYTHING, after.partition, after, None, limit)
+
+
+def everything(db: Connection) -> Generator[HistoryEntry]:
+    """Yield all events, one partition after the other, in order; also those of a former layout."""
+    with db.transaction(write=False):
+        for position, body in _stored(db):
+            yield _entry(position, codec.decode_event(body))
 
 
 def has(db: Connection, position: Position, client_id: str | None = None) -> bool:
@@ -121,31 +142,24 @@ def has(db: Connection, position: Position, client_id: str | None = None) -> boo
     """
     if position == Position.start(position.partition):
         return True
-    found = db.execute(
-        "SELECT client_id FROM history WHERE (partition, ms, seq) = (?, ?, ?)", tuple(position)
-    )
-    return bool(found) and client_id in (None, found[0][0])
+    body = history_pages.at(db, position)
+    if body is None:
+        return False
+    return client_id is None or codec.decode_event(body).metadata.client_id == client_id
 
 
 def last_of_client(db: Connection, client_id: str, upto: Position) -> Position:
     """Return the position of the client's last event up to ``upto``, or the partition's start."""
-    rows = db.execute(
-        "SELECT partition, ms, seq FROM history INDEXED BY history_of_client"
-        " WHERE client_id = ? AND partition = ? AND (ms, seq) <= (?, ?)"
-        " ORDER BY ms DESC, seq DESC LIMIT 1",
-        (client_id, *upto),
-    )
-    return Position(*rows[0]) if rows else Position.start(upto.partition)
+    room = Room(kind="client", id=client_id, client_id=client_id)
+    found = history_pages.descending(db, upto, _name(room))
+    entry = next(_of_room(found, room, upto.partition, None), None)
+    return Position.start(upto.partition) if entry is None else entry.position
 
 
 def latest(db: Connection, upto: Position, limit: int) -> list[HistoryEntry]:
     """Return the partition's last ``limit`` events up to and including ``upto``, last one first."""
-    rows = db.execute(
-        f"SELECT {COLUMNS} FROM history WHERE partition = ? AND (ms, seq) <= (?, ?) "  # noqa: S608 # constants
-        "ORDER BY ms DESC, seq DESC LIMIT ?",
-        (*upto, limit),
-    )
-    return [_entry(row) for row in rows]
+    found = _of_room(history_pages.descending(db, upto), EVERYTHING, upto.partition, None)
+    return list(islice(found, limit))
 
 
 def of_no_photo(
@@ -155,18 +169,42 @@ def of_no_photo(
 
     Events older than ``since_ms`` are left out.
     """
-    rows = db.execute(
-        f"SELECT {COLUMNS} FROM history INDEXED BY history_of_photo"  # noqa: S608 # constants
-        " WHERE photo_id = ? AND partition = ? AND (ms, seq) < (?, ?) AND ms >= ? AND type = ?"
-        " ORDER BY ms DESC, seq DESC LIMIT ?",
-        (OF_NO_PHOTO, *before, since_ms, type_, limit),
-    )
-    return [_entry(row) for row in rows]
+    if before == Position.start(before.partition):
+        return []
+    found: list[HistoryEntry] = []
+    for each in history_pages.descending(db, before.before, of_type(type_)):
+        if each.ms < since_ms or len(found) == limit:
+            break
+        event = codec.decode_event(each.body)
+        if event.type == type_:
+            found.append(_entry(Position(before.partition, each.ms, each.seq), event))
+    return found
+
+
+def bodies(db: Connection, positions: Iterable[Position]) -> dict[Position, bytes]:
+    """Return the stored bytes of the events at these positions, of those that are folded."""
+    found = {position: history_pages.at(db, position) for position in positions}
+    return {position: body for position, body in found.items() if body is not None}
+
+
+def stored(db: Connection, after: Position, limit: int) -> list[tuple[Position, bytes]]:
+    """Return the partition's first ``limit`` events after ``after``, as the log has stored them."""
+    found = islice(history_pages.ascending(db, after), limit)
+    return [(Position(after.partition, each.ms, each.seq), each.body) for each in found]
+
+
+def of_system(db: Connection, type_: str) -> Iterator[tuple[Position, Event]]:
+    """Yield the system events of the type with their positions, last one first."""
+    upto = Position(0, LATEST_MS, 0)
+    for each in history_pages.descending(db, upto, of_type(type_)):
+        event = codec.decode_event(each.body)
+        if event.type == type_:
+            yield Position(0, each.ms, each.seq), event
 
 
 def count(db: Connection) -> int:
     """Return how many events are folded."""
-    return db.execute("SELECT count(*) FROM history")[0][0]
+    return history_pages.count(db)
 
 
 def first_missing(db: Connection, other: Path) -> Position | None:
@@ -179,47 +217,87 @@ def first_missing(db: Connection, other: Path) -> Position | None:
         Corrupt: ``other`` cannot be read.
     """
     db.execute("ATTACH DATABASE ? AS other", (str(other),))
-    columns = [column[1] for column in db.execute("PRAGMA other.table_info(history)")]
-    if not {*KEY, "body"} <= {*columns}:
-        raise Corrupt("it has no history table")
     same_version = db.execute("PRAGMA other.user_version") == db.execute("PRAGMA main.user_version")
-    differs = "ours.body IS NOT theirs.body" if same_version else "ours.ms IS NULL"
-    rows = db.execute(
-        "SELECT theirs.partition, theirs.ms, theirs.seq FROM other.history AS theirs "  # noqa: S608 # constants
-        f"LEFT JOIN main.history AS ours USING (partition, ms, seq) WHERE {differs} LIMIT 1"
-    )
-    return Position(*rows[0]) if rows else None
+    ours = _stored(db)
+    mine = next(ours, None)
+    for position, body in _stored(db, "other"):
+        while mine is not None and mine[0] < position:
+            mine = next(ours, None)
+        if mine is None or mine[0] != position or (same_version and mine[1] != body):
+            return position
+    return None
 
 
-def room_sql(room: Room) -> str:
-    """Return the statement of ``room_events``."""
-    return f"""
-        SELECT {COLUMNS} FROM history {_ROOMS[room.kind]} AND partition = :partition
-          AND (ms, seq) > (:after_ms, :after_seq) AND (ms, seq) <= (:upto_ms, :upto_seq)
-        ORDER BY ms, seq LIMIT :limit
-    """  # noqa: S608 # constants
+def _stored(db: Connection, schema: str = "main") -> Generator[tuple[Position, bytes]]:
+    """Yield every event of a generation with its position, in order; raises Corrupt."""
+    columns = {column[1] for column in db.execute(f"PRAGMA {schema}.table_info(history)")}
+    if not columns >= {"partition", "ms", "seq", "body"}:
+        raise Corrupt("it has no history table")
+    if "photo" in columns:
+        yield from _former(db, schema)
+        return
+    for partition in history_pages.partitions(db, schema):
+        for each in history_pages.ascending(db, Position.start(partition), schema=schema):
+            yield Position(partition, each.ms, each.seq), each.body
 
 
-def _row(recorded: Recorded) -> tuple[Value, ...]:
-    event, position = recorded.event, recorded.position
-    metadata = event.metadata
-    return (
-        *position,
-        event.type,
-        event.data.photo_id,
-        metadata.client_id,
-        metadata.session_id,
-        codec.encode_wire(event, position),
-    )
+def _former(db: Connection, schema: str) -> Generator[tuple[Position, bytes]]:
+    """Yield the events of a file of a former layout, which kept each event in a packed row."""
+    after = (-1, 0, 0)
+    while rows := db.execute(
+        f"SELECT partition, ms, seq, body FROM {schema}.history"  # noqa: S608 # constants
+        " WHERE (partition, ms, seq) > (?, ?, ?) ORDER BY partition, ms, seq LIMIT ?",
+        (*after, PAGE),
+    ):
+        for *place, body in rows:
+            yield Position(*place), unpack(body)
+        after = rows[-1][:3]
 
 
-def _entry(row: Row) -> HistoryEntry:
-    partition, ms, seq, client_id, session_id, photo_id, type_, body = row
+def differing(
+    db: Connection, partition: int, one: str, other: str
+) -> Generator[tuple[Stored | None, Stored | None]]:
+    """Yield the events of a partition that only one of two attached generations has, or differ.
+
+    Each is a pair of the event in ``one`` and that in ``other``, in the order of their positions.
+    """
+    start = history_pages.end_of_common(db, partition, one, other)
+    ours = history_pages.ascending(db, start, schema=one)
+    theirs = history_pages.ascending(db, start, schema=other)
+    mine, yours = next(ours, None), next(theirs, None)
+    while mine is not None or yours is not None:
+        if yours is None or (mine is not None and mine[:2] < yours[:2]):
+            yield mine, None
+            mine = next(ours, None)
+        elif mine is None or yours[:2] < mine[:2]:
+            yield None, yours
+            yours = next(theirs, None)
+        else:
+            if mine != yours:
+                yield mine, yours
+            mine, yours = next(ours, None), next(theirs, None)
+
+
+def system_events(db: Connection, type_: str, schema: str) -> Generator[Event]:
+    """Yield the system events of a type in an attached generation, in order."""
+    found = history_pages.ascending(db, Position.start(0), of_type(type_), schema=schema)
+    for each in found:
+        event = codec.decode_event(each.body)
+        if event.type == type_:
+            yield event
+
+
+def wire(position: Position, body: bytes) -> WireEvent:
+    """Return the event at the position, of its stored bytes; raises Corrupt."""
+    return _wire.decode(codec.encode_wire(codec.decode_event(body), position))
+
+
+def _entry(position: Position, event: Event) -> HistoryEntry:
     return HistoryEntry(
-        position=Position(partition, ms, seq),
-        client_id=client_id,
-        session_id=session_id,
-        photo_id=photo_id,
-        type=type_,
-        body=body,
+        position=position,
+        client_id=event.metadata.client_id,
+        session_id=event.metadata.session_id,
+        photo_id=event.data.photo_id,
+        type=event.type,
+        body=codec.encode_wire(event, position),
     )

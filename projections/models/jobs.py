@@ -4,21 +4,22 @@ Every stage is recorded, even one that this version does not know. The jobs of a
 removed.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
 from domain.photo import events as e
 from domain.photo.status import STATUS_AFTER, Status
 from domain.pipeline.failures import Category
-from domain.pipeline.stages import TREE, stages_of
+from domain.pipeline.job_stages import JobStages, in_order, stages_of_job
+from projections.models.batch import Columns, Rows
 from store.log.stream import Recorded
-from store.sqlite.connection import Connection, Row
+from store.sqlite.connection import Connection, Value
 
-TABLES = ("jobs", "job_stages")
+TABLES = ("jobs",)
 
-OF_PARTITION = {"jobs": "photo_id IN photo_ids", "job_stages": "job_id IN job_ids"}
+OF_PARTITION = {"jobs": "photo_id IN photo_ids"}
 
 SCHEMA = """
 CREATE TABLE jobs (
@@ -32,42 +33,49 @@ CREATE TABLE jobs (
   created_at TEXT NOT NULL,
   started_at TEXT,
   completed_at TEXT, -- when it ended, well or not
+  session_id TEXT,
+  trace_id TEXT NOT NULL, -- of the request that asked for it
+  stages TEXT, -- JSON, as its first event records them
+  ended TEXT, -- the attempts of stages that have ended, JSON
   CHECK (status IN ('queued', 'processing', 'completed', 'failed'))
 ) STRICT;
 
-CREATE INDEX jobs_of_photo ON jobs(photo_id);
-
-CREATE TABLE job_stages (
-  job_id TEXT NOT NULL,
-  stage TEXT NOT NULL,
-  status TEXT NOT NULL,
-  attempt INTEGER NOT NULL,
-  duration_ms INTEGER, -- of the attempt that succeeded
-  error TEXT, -- of the last attempt
-  completed_at TEXT,
-  PRIMARY KEY (job_id, stage),
-  CHECK (status IN ('retrying', 'completed', 'failed'))
-) STRICT, WITHOUT ROWID;
+CREATE INDEX jobs_of_photo ON jobs(photo_id, created_at);
 """
 
-INSERT = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL, NULL)"
-START = "UPDATE jobs SET status = ?, started_at = ? WHERE id = ?"
-END = "UPDATE jobs SET status = ?, completed_at = ?, error = ? WHERE id = ?"
-STAGE = "INSERT OR REPLACE INTO job_stages VALUES (?, ?, ?, ?, ?, ?, ?)"
-
-DONE_BEFORE = """
-INSERT INTO job_stages
-SELECT ?1, s.stage, s.status, s.attempt, s.duration_ms, s.error, s.completed_at
-FROM jobs AS j JOIN job_stages AS s ON s.job_id = j.id
-WHERE j.photo_id = ?3 AND s.stage = ?2 AND s.status = 'completed'
-ORDER BY s.completed_at DESC, j.id LIMIT 1
+INDEXES = """
+CREATE INDEX jobs_of_trace ON jobs(trace_id, created_at);
+CREATE INDEX jobs_of_session ON jobs(session_id, created_at) WHERE session_id IS NOT NULL;
+CREATE INDEX jobs_of_client ON jobs(client_id, created_at);
+CREATE INDEX jobs_by_status ON jobs(status, created_at);
+CREATE INDEX jobs_by_time ON jobs(created_at);
 """
-"""Copy the completed stages of earlier jobs into a job that continues after them."""
 
-FORGET = (
-    "DELETE FROM job_stages WHERE job_id IN (SELECT id FROM jobs WHERE photo_id = ?)",
-    "DELETE FROM jobs WHERE photo_id = ?",
+STORED = (
+    *("id", "photo_id", "client_id", "pipeline", "priority", "status", "error", "created_at"),
+    *("started_at", "completed_at", "session_id", "trace_id", "stages", "ended"),
 )
+"""All columns, in the order of the table."""
+
+_stages = msgspec.json.Decoder(JobStages)
+
+
+class _Ended(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """The last attempt of a stage that has ended.
+
+    ``duration_ms`` is that of the attempt that succeeded, ``error`` that of one that failed. Nearly
+    all succeed: the column leaves out what follows ``completed_at`` for them.
+    """
+
+    attempt: int
+    duration_ms: int | None = None
+    completed_at: str | None = None
+    status: Literal["retrying", "completed", "failed"] = "completed"
+    error: str | None = None
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(dict[str, _Ended])
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -110,60 +118,185 @@ class JobView(_Shape, frozen=True, kw_only=True):
 
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
-    for each in recorded:
-        _apply(db, each.event)
+    """Change each job of the batch once.
+
+    A deleted photo loses its jobs, and a job that continues takes over what earlier ones have done:
+    so all jobs of these photos are read.
+    """
+    events = [each.event for each in recorded if type(each.event.data) in _TYPES]
+    rows = Rows(db, "jobs", STORED)
+    ended: dict[Value, dict[str, _Ended]] = {}
+    datas: list[Any] = [event.data for event in events]
+    whole: set[str] = {data.photo_id for data in datas if type(data) in _OF_ALL_JOBS}
+    new: set[str] = {data.job_id for data in datas if type(data) in _BEGINNING}
+    named: set[str] = {data.job_id for data in datas if type(data) is not e.PhotoDeleted}
+    if whole:
+        rows.read(whole, by="photo_id")
+    rows.read(named - new)
+    batch = _Batch(rows, ended)
+    for event in events:
+        batch.apply(event)
+    for job_id, stages in ended.items():
+        if job_id in rows.rows:
+            rows.rows[job_id]["ended"] = _column(stages)
+    rows.write()
 
 
-def _apply(db: Connection, event: e.Event) -> None:
-    data, at = event.data, event.timestamp
-    status = STATUS_AFTER.get(type(data))
+_BEGINNING = frozenset((e.PhotoUploaded, e.ProcessingRequested))
+
+_OF_ALL_JOBS = frozenset((e.PhotoDeleted, e.ProcessingRequested))
+
+_TYPES = _BEGINNING | {
+    e.PhotoDeleted,
+    e.StageCompleted,
+    e.StageFailed,
+    e.ProcessingPrioritized,
+    e.ProcessingStarted,
+    e.ProcessingCompleted,
+    e.ProcessingFailed,
+}
+
+
+class _Batch:
+    """The jobs of a batch; ``ended`` has the stages of those that the batch changes."""
+
+    def __init__(self, rows: Rows, ended: dict[Value, dict[str, _Ended]]) -> None:
+        self._rows = rows.rows
+        self._ended = ended
+        self._of_photo: dict[Value, list[Value]] = {}
+        for key, row in self._rows.items():
+            self._of_photo.setdefault(row["photo_id"], []).append(key)
+
+    def apply(self, event: e.Event) -> None:
+        data, at = event.data, event.timestamp
+        match data:
+            case e.StageCompleted():
+                self._end_stage(
+                    data.job_id,
+                    data.stage,
+                    _Ended(attempt=data.attempt, duration_ms=data.duration_ms, completed_at=at),
+                )
+            case e.StageFailed():
+                ends = data.retry_at is None
+                failed = _Ended(
+                    status="failed" if ends else "retrying",
+                    attempt=data.attempt,
+                    error=data.error,
+                    completed_at=at if ends else None,
+                )
+                self._end_stage(data.job_id, data.stage, failed)
+            case e.PhotoUploaded() | e.ProcessingRequested():
+                self._begin(event, data)
+            case e.PhotoDeleted():
+                for job_id in self._of_photo.pop(data.photo_id, ()):
+                    del self._rows[job_id]
+                    self._ended.pop(job_id, None)
+            case (
+                e.ProcessingPrioritized()
+                | e.ProcessingStarted()
+                | e.ProcessingCompleted()
+                | e.ProcessingFailed()
+            ):
+                if row := self._rows.get(data.job_id):
+                    row.update(_changes(data, at))
+            case _:
+                pass
+
+    def _begin(self, event: e.Event, data: e.PhotoUploaded | e.ProcessingRequested) -> None:
+        if isinstance(data, e.ProcessingRequested) and data.done:
+            done = self._done_before(data.photo_id)
+            taken = {stage: done[stage] for stage in data.done if stage in done}
+            if taken:
+                self._ended[data.job_id] = taken
+        self._of_photo.setdefault(data.photo_id, []).append(data.job_id)
+        self._rows[data.job_id] = {
+            "id": data.job_id,
+            "photo_id": data.photo_id,
+            "client_id": event.metadata.client_id,
+            "pipeline": data.pipeline,
+            "priority": data.priority,
+            "status": STATUS_AFTER[type(data)],
+            "error": None,
+            "created_at": event.timestamp,
+            "started_at": None,
+            "completed_at": None,
+            "session_id": event.metadata.session_id,
+            "trace_id": event.metadata.trace_id,
+            "stages": None if data.stages is None else msgspec.json.encode(data.stages).decode(),
+            "ended": None,
+        }
+
+    def _end_stage(self, job_id: str, stage: str, end: _Ended) -> None:
+        if job_id in self._rows:
+            self._stages_of(job_id)[stage] = end
+
+    def _stages_of(self, job_id: Value) -> dict[str, _Ended]:
+        if job_id not in self._ended:
+            self._ended[job_id] = _ended(self._rows[job_id]["ended"])
+        return self._ended[job_id]
+
+    def _done_before(self, photo_id: str) -> dict[str, _Ended]:
+        """Return the completed stages of the photo's jobs: of each the last one to complete."""
+        done: dict[str, _Ended] = {}
+        for job_id in sorted(map(str, self._of_photo.get(photo_id, ()))):
+            for stage, end in self._stages_of(job_id).items():
+                if end.status == "completed" and (
+                    stage not in done or (end.completed_at or "") > (done[stage].completed_at or "")
+                ):
+                    done[stage] = end
+        return done
+
+
+def _changes(
+    data: e.ProcessingPrioritized
+    | e.ProcessingStarted
+    | e.ProcessingCompleted
+    | e.ProcessingFailed,
+    at: str,
+) -> Columns:
     match data:
-        case e.PhotoUploaded() | e.ProcessingRequested():
-            owner = (data.photo_id, event.metadata.client_id)
-            db.execute(INSERT, (data.job_id, *owner, data.pipeline, data.priority, status, at))
-            if isinstance(data, e.ProcessingRequested) and data.done:
-                done = [(data.job_id, stage, data.photo_id) for stage in data.done]
-                db.execute_many(DONE_BEFORE, done)
+        case e.ProcessingPrioritized():
+            return {"priority": data.priority}
         case e.ProcessingStarted():
-            db.execute(START, (status, at, data.job_id))
-        case e.StageCompleted():
-            done = ("completed", data.attempt, data.duration_ms, None, at)
-            db.execute(STAGE, (data.job_id, data.stage, *done))
-        case e.StageFailed():
-            ends = data.retry_at is None
-            kind = "failed" if ends else "retrying"
-            failed = (kind, data.attempt, None, data.error, at if ends else None)
-            db.execute(STAGE, (data.job_id, data.stage, *failed))
+            return {"status": STATUS_AFTER[type(data)], "started_at": at}
         case e.ProcessingCompleted():
-            db.execute(END, (status, at, None, data.job_id))
+            return {"status": STATUS_AFTER[type(data)], "completed_at": at, "error": None}
         case e.ProcessingFailed():
             error = JobError(
                 stage=data.stage, category=data.category, code=data.code, message=data.error
             )
-            db.execute(END, (status, at, msgspec.json.encode(error).decode(), data.job_id))
-        case e.PhotoDeleted():
-            for statement in FORGET:
-                db.execute(statement, (data.photo_id,))
-        case _:
-            pass
+            return {
+                "status": STATUS_AFTER[type(data)],
+                "completed_at": at,
+                "error": msgspec.json.encode(error).decode(),
+            }
+
+
+def _column(stages: Mapping[str, _Ended]) -> str:
+    short = {
+        name: (end.attempt, end.duration_ms, end.completed_at) if end.status == "completed" else end
+        for name, end in stages.items()
+    }
+    return _encoder.encode(short).decode()
+
+
+def _ended(column: Value) -> dict[str, _Ended]:
+    return _decoder.decode(column) if isinstance(column, str) else {}
 
 
 def get(db: Connection, job_id: str) -> JobView | None:
     """Return the job with its stages; while it runs, the pending ones are shown as queued."""
     rows = db.execute(
         "SELECT photo_id, client_id, pipeline, priority, status, error, created_at, started_at,"
-        " completed_at FROM jobs WHERE id = ?",
+        " completed_at, stages, ended FROM jobs WHERE id = ?",
         (job_id,),
     )
     if not rows:
         return None
-    photo_id, client_id, pipeline, priority, status, error, created_at, started_at, ended = rows[0]
-    recorded = db.execute(
-        "SELECT stage, status, attempt, duration_ms, error, completed_at FROM job_stages"
-        " WHERE job_id = ?",
-        (job_id,),
-    )
-    planned = stages_of(pipeline)
+    photo_id, client_id, pipeline, priority, status, error, *times, stages, column = rows[0]
+    created_at, started_at, completed_at = times
+    ended = _ended(column)
+    planned = frozenset(stages_of_job(pipeline, None if stages is None else _stages.decode(stages)))
     return JobView(
         job_id=job_id,
         photo_id=photo_id,
@@ -171,36 +304,37 @@ def get(db: Connection, job_id: str) -> JobView | None:
         pipeline=pipeline,
         priority=priority,
         status=status,
-        progress=1.0 if status == "completed" else _progress(recorded, planned),
-        stages=_stages(recorded, planned if ended is None else frozenset()),
+        progress=1.0 if status == "completed" else _progress(ended, planned),
+        stages=_stage_views(ended, planned if completed_at is None else frozenset()),
         error=None if error is None else msgspec.json.decode(error, type=JobError),
         created_at=created_at,
         started_at=started_at,
-        completed_at=ended,
+        completed_at=completed_at,
     )
 
 
-def _progress(recorded: list[Row], planned: frozenset[str]) -> float:
-    done = {stage for stage, status, *_ in recorded if status == "completed"}
+def _progress(ended: dict[str, _Ended], planned: frozenset[str]) -> float:
+    done = {stage for stage, end in ended.items() if end.status == "completed"}
     return round(len(done & planned) / len(planned), 3) if planned else 0.0
 
 
-def _stages(recorded: list[Row], expected: frozenset[str]) -> list[StageView]:
-    """Return the stages in the order of the tree, then unknown ones by name."""
-    ended = {
-        stage: StageView(
-            stage=stage,
-            status=status,
-            attempt=attempt,
-            duration_ms=duration_ms,
-            error=error,
-            completed_at=completed_at,
-        )
-        for stage, status, attempt, duration_ms, error, completed_at in recorded
-    }
-    order = [name for name in TREE if name in expected | set(ended)]
-    order += sorted(set(ended) - set(TREE))
-    return [ended.get(name) or _pending(name) for name in order]
+def _stage_views(ended: dict[str, _Ended], expected: frozenset[str]) -> list[StageView]:
+    """Return the stages in the order of ``in_order``."""
+    return [
+        _view(name, ended[name]) if name in ended else _pending(name)
+        for name in in_order(expected | ended.keys())
+    ]
+
+
+def _view(stage: str, end: _Ended) -> StageView:
+    return StageView(
+        stage=stage,
+        status=end.status,
+        attempt=end.attempt,
+        duration_ms=end.duration_ms,
+        error=end.error,
+        completed_at=end.completed_at,
+    )
 
 
 def _pending(stage: str) -> StageView:

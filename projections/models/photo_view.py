@@ -14,6 +14,7 @@ from domain.photo.results import (
     Rendition,
 )
 from domain.photo.status import Status
+from projections.models import renditions
 from store.sqlite.connection import Row
 
 AS_THEY_ARE = (
@@ -37,7 +38,7 @@ AS_THEY_ARE = (
 )
 """The columns that a view shows under their own name."""
 
-SELECT = f"SELECT id, damaged, processing_metadata, optimized, {', '.join(AS_THEY_ARE)} FROM photos"  # noqa: S608 # constants
+COLUMNS = f"id, damaged, processing_metadata, renditions, {', '.join(AS_THEY_ARE)}"
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -119,30 +120,29 @@ _FACTS = tuple(
 """What a view shows of the metadata; the size is that of the validation."""
 
 
-def view_of(row: Row, of_photo: list[tuple[int, Rendition]]) -> PhotoView:
-    """Build the view from a row of ``SELECT`` and the thumbnails, each with its requested size."""
-    photo_id, damaged, metadata_json, optimized_json, *plain = row
+def view_of(row: Row) -> PhotoView:
+    """Build the view from a row of ``COLUMNS``."""
+    photo_id, damaged, metadata_json, renditions_json, *plain = row
     columns: dict[str, Any] = dict(zip(AS_THEY_ARE, plain, strict=True))
     metadata = (
         MetadataResult(width=0, height=0)
         if metadata_json is None
         else msgspec.json.decode(metadata_json, type=MetadataResult)
     )
+    made = renditions.decode(photo_id, renditions_json)
+    _, optimized = made.get(renditions.OPTIMIZED, (None, None))
     url = f"/api/photos/{photo_id}"
     return PhotoView(
         photo_id=photo_id,
         damaged=bool(damaged),
         **{name: getattr(metadata, name) for name in _FACTS},
         thumbnails=[
-            ThumbnailView(size=size, url=f"{url}/thumbnails/{size}", **_measures(rendition))
-            for size, rendition in of_photo
+            ThumbnailView(size=size, url=f"{url}/thumbnails/{size}", **_measures(each))
+            for size, each in renditions.thumbnails(made)
         ],
         optimized=None
-        if optimized_json is None
-        else OptimizedView(
-            url=f"{url}/optimized",
-            **_measures(msgspec.json.decode(optimized_json, type=Rendition)),
-        ),
+        if optimized is None
+        else OptimizedView(url=f"{url}/optimized", **_measures(optimized)),
         **columns,
     )
 

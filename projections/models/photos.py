@@ -3,33 +3,35 @@
 A deleted photo keeps its row, with its owner and the time of deletion; only ``owner`` finds it.
 """
 
-import logging
 from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
 import msgspec
 
 from domain.photo import events as e
-from domain.photo.results import MetadataResult, PlaceholderResult, Rendition, ValidationResult
+from domain.photo import holdings
+from domain.photo.results import Rendition
 from domain.photo.status import STATUS_AFTER
-from domain.system_events import SystemData
-from projections.models import thumbnails
+from domain.system_events import OF_NO_PHOTO
+from projections.models import clients, renditions
+from projections.models.batch import Columns, Rows
 from projections.models.cursor import Cursor
-from projections.models.photo_view import SELECT, PhotoView, view_of
+from projections.models.photo_facts import CHANGING, changed_by
+from projections.models.photo_files import PhotoFiles
+from projections.models.photo_view import COLUMNS, PhotoView, view_of
+from store.blobs.interface import original_key
 from store.log.stream import Recorded
-from store.sqlite.connection import Connection, Row, Value
-
-logger = logging.getLogger("photolog.projector")
+from store.sqlite.connection import Connection, Value
 
 TABLES = ("photos",)
 
 OF_PARTITION = {"photos": "id IN photo_ids"}
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE photos (
   id TEXT PRIMARY KEY,
-  s3_key TEXT NOT NULL UNIQUE,
-  s3_url TEXT NOT NULL,
   bucket TEXT NOT NULL,
+  key TEXT, -- of the original; null if it is the usual one of ``s3_key``
   file_size INTEGER NOT NULL,
   mime_type TEXT NOT NULL,
   original_filename TEXT NOT NULL,
@@ -47,42 +49,83 @@ CREATE TABLE photos (
   width INTEGER, -- of the upright picture
   height INTEGER,
   blurhash TEXT,
-  optimized TEXT, -- the rendition, JSON
+  renditions TEXT, -- JSON, see projections.models.renditions
+  superseded TEXT, -- renditions that are still stored, JSON
+  runs INTEGER NOT NULL, -- 1: a job runs that counts towards the client's quota
+  erased INTEGER NOT NULL DEFAULT 0,
 
   uploaded_at TEXT NOT NULL,
+  dated TEXT NOT NULL, -- when it was taken, local time; if unknown, when it was uploaded
   processing_started_at TEXT,
   processing_completed_at TEXT, -- when the last job ended, well or not
   deleted_at TEXT,
-  created_at TEXT NOT NULL,
   updated_at TEXT NOT NULL,
   version INTEGER NOT NULL,
   position TEXT NOT NULL, -- of the photo's last event
 
-  CHECK (processing_status IN ('queued', 'processing', 'completed', 'failed')),
-  CHECK (damaged IN (0, 1))
-) STRICT;
+  s3_key TEXT AS (coalesce(key, 'originals/' || substr(id, 1, 2) || '/' || id)) VIRTUAL,
+  s3_url TEXT AS ('s3://' || bucket || '/' || s3_key) VIRTUAL,
+  created_at TEXT AS (uploaded_at) VIRTUAL,
 
-CREATE INDEX idx_photos_client_id ON photos(client_id, uploaded_at DESC, id DESC)
+  CHECK (processing_status IN ('queued', 'processing', 'completed', 'failed')),
+  CHECK (damaged IN (0, 1)),
+  CHECK (runs IN (0, 1)),
+  CHECK (erased IN (0, 1))
+) STRICT;
+{renditions.VIEW}
+"""
+
+INDEXES = """
+CREATE INDEX idx_photos_client_id ON photos(client_id, uploaded_at DESC)
   WHERE deleted_at IS NULL;
-CREATE INDEX idx_photos_session_id ON photos(session_id, uploaded_at DESC, id DESC)
+CREATE INDEX idx_photos_session_id ON photos(session_id, uploaded_at DESC)
   WHERE deleted_at IS NULL AND session_id IS NOT NULL;
-CREATE INDEX idx_photos_processing_status ON photos(processing_status, uploaded_at DESC, id DESC)
+CREATE INDEX idx_photos_processing_status ON photos(processing_status, uploaded_at DESC)
   WHERE deleted_at IS NULL;
 CREATE INDEX idx_photos_client_status
-  ON photos(client_id, processing_status, uploaded_at DESC, id DESC) WHERE deleted_at IS NULL;
-CREATE INDEX idx_photos_uploaded_at ON photos(uploaded_at DESC, id DESC)
+  ON photos(client_id, processing_status, uploaded_at DESC) WHERE deleted_at IS NULL;
+CREATE INDEX idx_photos_uploaded_at ON photos(uploaded_at DESC)
+  WHERE deleted_at IS NULL;
+CREATE INDEX idx_photos_client_dated ON photos(client_id, dated DESC, id DESC)
+  WHERE deleted_at IS NULL;
+CREATE INDEX idx_photos_dated ON photos(dated DESC, id DESC)
   WHERE deleted_at IS NULL;
 """
+"""Few photos are uploaded in the same millisecond, so their ids are sorted when a page is read; but
+a camera whose clock was never set gives all of its photos the same date."""
 
-INSERT = """
-INSERT INTO photos (
-  id, s3_key, s3_url, bucket, file_size, mime_type, original_filename, sha256, client_id,
-  session_id, job_id, uploaded_at, created_at, updated_at, version, position
-) VALUES (
-  :id, :key, 's3://' || :bucket || '/' || :key, :bucket, :file_size, :mime_type, :filename,
-  :sha256, :client_id, :session_id, :job_id, :at, :at, :at, :version, :position
+STORED = (
+    "id",
+    "bucket",
+    "key",
+    "file_size",
+    "mime_type",
+    "original_filename",
+    "sha256",
+    "client_id",
+    "session_id",
+    "job_id",
+    "processing_status",
+    "processing_metadata",
+    "processing_error",
+    "damaged",
+    "width",
+    "height",
+    "blurhash",
+    "renditions",
+    "superseded",
+    "runs",
+    "erased",
+    "uploaded_at",
+    "dated",
+    "processing_started_at",
+    "processing_completed_at",
+    "deleted_at",
+    "updated_at",
+    "version",
+    "position",
 )
-"""
+"""The columns that are stored, in the order of the table."""
 
 FILTERS = {
     "client_id": "client_id = :client_id",
@@ -90,7 +133,16 @@ FILTERS = {
     "session_id": "session_id = :session_id",
     "uploaded_from": "uploaded_at >= :uploaded_from",
     "uploaded_to": "uploaded_at < :uploaded_to",
+    "taken_from": "dated >= :taken_from",
+    "taken_to": "dated < :taken_to",
 }
+
+Order = Literal["uploaded", "taken"]
+
+DATED_LETTERS = 23
+"""How much of a UTC time is the local time of ``dated``: all but its ``Z``."""
+
+ORDERED_BY: dict[Order, str] = {"uploaded": "uploaded_at", "taken": "dated"}
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -124,17 +176,36 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def apply(db: Connection, recorded: Sequence[Recorded]) -> None:
-    for each in recorded:
-        data = each.event.data
-        if isinstance(data, e.PhotoUploaded):
-            _insert(db, each, data)
-        elif not isinstance(data, SystemData):
-            _update(db, each, _changes(data, each.event.timestamp))
+    """Read and write each photo of a batch once, and count it towards its client's quotas."""
+    rows = Rows(db, "photos", STORED)
+    last = {each.event.data.photo_id: each for each in recorded}
+    last.pop(OF_NO_PHOTO, None)
+    events = [each.event for each in recorded]
+    new = {event.data.photo_id for event in events if type(event.data) is e.PhotoUploaded}
+    rows.read(last.keys() - new)
+    files = PhotoFiles(rows.rows)
+    for event in events:
+        data: Any = event.data
+        kind = type(event.data)
+        if kind in holdings.COUNTED:  # before its row changes
+            files.apply(data, event.metadata.client_id)
+        if kind is e.PhotoUploaded:
+            rows.rows[data.photo_id] = _uploaded(event, data)
+        elif kind in CHANGING and (row := rows.rows.get(data.photo_id)):
+            _change(row, event)
+    for photo_id, each in last.items():
+        if row := rows.rows.get(photo_id):
+            row["updated_at"] = each.event.timestamp
+            row["version"] = each.event.metadata.photo_version
+            row["position"] = str(each.position)
+    clients.add(db, files.finish())
+    rows.write()
 
 
 def get(db: Connection, photo_id: str) -> PhotoView | None:
-    rows = db.execute(f"{SELECT} WHERE id = ? AND deleted_at IS NULL", (photo_id,))
-    return _views(db, rows)[0] if rows else None
+    sql = f"SELECT {COLUMNS} FROM photos WHERE id = ? AND deleted_at IS NULL"  # noqa: S608 # constants
+    rows = db.execute(sql, (photo_id,))
+    return view_of(rows[0]) if rows else None
 
 
 def owner(db: Connection, photo_id: str) -> Owner | None:
@@ -151,15 +222,12 @@ def owner(db: Connection, photo_id: str) -> Owner | None:
 def files(db: Connection, photo_id: str) -> Files | None:
     rows = db.execute(
         "SELECT bucket, s3_key, mime_type, original_filename, sha256, file_size, uploaded_at,"
-        " position, optimized FROM photos WHERE id = ? AND deleted_at IS NULL",
+        " position, renditions FROM photos WHERE id = ? AND deleted_at IS NULL",
         (photo_id,),
     )
     if not rows:
         return None
-    bucket, key, mime_type, filename, sha256, file_size, uploaded_at, position, optimized = rows[0]
-    renditions = [each for _, each in thumbnails.of_photos(db, (photo_id,))[photo_id]]
-    if optimized is not None:
-        renditions.append(msgspec.json.decode(optimized, type=Rendition))
+    bucket, key, mime_type, filename, sha256, file_size, uploaded_at, position, column = rows[0]
     return Files(
         bucket=bucket,
         original_key=key,
@@ -169,7 +237,7 @@ def files(db: Connection, photo_id: str) -> Files | None:
         file_size=file_size,
         uploaded_at=uploaded_at,
         position=position,
-        renditions={each.name: each for each in renditions},
+        renditions={name: each for name, (_, each) in renditions.decode(photo_id, column).items()},
     )
 
 
@@ -181,30 +249,37 @@ def page(
     session_id: str | None,
     uploaded_from: str | None,
     uploaded_to: str | None,
+    taken_from: str | None = None,
+    taken_to: str | None = None,
+    order: Order = "uploaded",
     cursor: str | None,
     limit: int,
 ) -> Page:
     """Return the newest ``limit`` photos that match all filters, after ``cursor`` if given.
 
-    Photos that are added or deleted between pages neither repeat nor hide others. The times are UTC
-    to the millisecond, like those of events; ``uploaded_from`` is inclusive, ``uploaded_to``
-    exclusive.
+    Photos that are added or deleted between pages neither repeat nor hide others. The times of
+    uploads are UTC to the millisecond, like those of events; those of shots are local, in the form
+    of ``timeline.dated``. ``…_from`` is inclusive, ``…_to`` exclusive.
 
     Raises:
         ValueError: ``cursor`` does not come from a page.
     """
-    filters = (client_id, status, session_id, uploaded_from, uploaded_to)
+    filters = (client_id, status, session_id, uploaded_from, uploaded_to, taken_from, taken_to)
     values: dict[str, Value] = {
         name: value for name, value in zip(FILTERS, filters, strict=True) if value is not None
     }
-    sql = page_sql(values, follows=cursor is not None)
+    sql = page_sql(values, follows=cursor is not None, order=order)
     if cursor is not None:
         last = Cursor.decode(cursor)
-        values |= {"last_uploaded_at": last.at, "last_id": last.photo_id}
-    items = _views(db, db.execute(sql, {**values, "limit": limit + 1}))
-    more, items = len(items) > limit, items[:limit]
-    end = Cursor(items[-1].uploaded_at, items[-1].photo_id).encode() if more else None
-    return Page(items=items, next_cursor=end)
+        at = last.at if order == "uploaded" else last.at.removesuffix("Z")
+        values |= {"last": at, "last_id": last.photo_id}
+    rows = db.execute(sql, {**values, "limit": limit + 1})
+    end = None
+    if len(rows) > limit:
+        rows = rows[:limit]
+        last_at, last_id = rows[-1][-1], rows[-1][0]
+        end = Cursor(f"{last_at.removesuffix('Z')}Z", last_id).encode()
+    return Page(items=[view_of(row[:-1]) for row in rows], next_cursor=end)
 
 
 def count(db: Connection) -> int:
@@ -213,109 +288,69 @@ def count(db: Connection) -> int:
     return db.execute(f"SELECT count(*) FROM photos {index} WHERE deleted_at IS NULL")[0][0]  # noqa: S608 # constants
 
 
-def page_sql(filters: Collection[str], *, follows: bool) -> str:
-    """Return the statement of ``page`` for these filters.
+def page_sql(filters: Collection[str], *, follows: bool, order: Order = "uploaded") -> str:
+    """Return the statement of ``page`` for these filters; its last column is that of the order.
 
     It names its index, because without statistics SQLite sometimes chooses another one and reads
     all photos of a client or of a status for one page.
     """
-    if "session_id" in filters:
-        index = "idx_photos_session_id"
-    elif "client_id" in filters:
-        index = "idx_photos_client_status" if "status" in filters else "idx_photos_client_id"
-    else:
-        index = "idx_photos_processing_status" if "status" in filters else "idx_photos_uploaded_at"
+    column = ORDERED_BY[order]
     conditions = ["deleted_at IS NULL", *(FILTERS[name] for name in filters)]
     if follows:
-        conditions.append("(uploaded_at, id) < (:last_uploaded_at, :last_id)")
-    where = " AND ".join(conditions)
+        conditions.append(f"({column}, id) < (:last, :last_id)")
     return (
-        f"{SELECT} INDEXED BY {index} WHERE {where} ORDER BY uploaded_at DESC, id DESC LIMIT :limit"
+        f"SELECT {COLUMNS}, {column} FROM photos INDEXED BY {_index(filters, order)}"  # noqa: S608 # constants
+        f" WHERE {' AND '.join(conditions)} ORDER BY {column} DESC, id DESC LIMIT :limit"
     )
 
 
-def _insert(db: Connection, recorded: Recorded, data: e.PhotoUploaded) -> None:
-    event = recorded.event
-    db.execute(
-        INSERT,
-        {
-            "id": data.photo_id,
-            "key": data.key,
-            "bucket": data.bucket,
-            "file_size": data.file_size,
-            "mime_type": data.mime_type,
-            "filename": data.original_filename,
-            "sha256": data.sha256,
-            "client_id": event.metadata.client_id,
-            "session_id": event.metadata.session_id,
-            "job_id": data.job_id,
-            "at": event.timestamp,
-            "version": event.metadata.photo_version,
-            "position": str(recorded.position),
-        },
-    )
+def _index(filters: Collection[str], order: Order) -> str:
+    if order == "taken":
+        return "idx_photos_client_dated" if "client_id" in filters else "idx_photos_dated"
+    if "session_id" in filters:
+        return "idx_photos_session_id"
+    if "client_id" in filters:
+        return "idx_photos_client_status" if "status" in filters else "idx_photos_client_id"
+    return "idx_photos_processing_status" if "status" in filters else "idx_photos_uploaded_at"
 
 
-def _update(db: Connection, recorded: Recorded, changes: dict[str, Value]) -> None:
-    event = recorded.event
-    changes |= {
-        "updated_at": event.timestamp,
+def _uploaded(event: e.Event, data: e.PhotoUploaded) -> Columns:
+    at = event.timestamp
+    return {
+        "id": data.photo_id,
+        "bucket": data.bucket,
+        "key": None if data.key == original_key(data.photo_id) else data.key,
+        "file_size": data.file_size,
+        "mime_type": data.mime_type,
+        "original_filename": data.original_filename,
+        "sha256": data.sha256,
+        "client_id": event.metadata.client_id,
+        "session_id": event.metadata.session_id,
+        "job_id": data.job_id,
+        "processing_status": STATUS_AFTER[e.PhotoUploaded],
+        "processing_metadata": None,
+        "processing_error": None,
+        "damaged": 0,
+        "width": None,
+        "height": None,
+        "blurhash": None,
+        "renditions": None,
+        "superseded": None,
+        "runs": 1,
+        "erased": 0,
+        "uploaded_at": at,
+        "dated": at[:DATED_LETTERS],
+        "processing_started_at": None,
+        "processing_completed_at": None,
+        "deleted_at": None,
+        "updated_at": at,
         "version": event.metadata.photo_version,
-        "position": str(recorded.position),
+        "position": "",
     }
-    columns = ", ".join(f"{column} = :{column}" for column in changes)
-    db.execute(
-        f"UPDATE photos SET {columns} WHERE id = :id",  # noqa: S608 # constants
-        {**changes, "id": event.data.photo_id},
-    )
 
 
-def _changes(data: e.PhotoEvent, at: str) -> dict[str, Value]:
-    """Return the columns that an event changes; other events change none."""
-    status = STATUS_AFTER.get(type(data))
-    changes: dict[str, Value] = {} if status is None else {"processing_status": status}
-    match data:
-        case e.ProcessingRequested():
-            reset = ("processing_error", "processing_started_at", "processing_completed_at")
-            changes |= {"job_id": data.job_id, **dict.fromkeys(reset)}
-        case e.ProcessingStarted():
-            changes |= {"processing_started_at": at}
-        case e.StageCompleted():
-            changes |= _facts(data)
-        case e.ProcessingCompleted():
-            changes |= {"processing_completed_at": at}
-        case e.ProcessingFailed():
-            changes |= {"processing_completed_at": at, "processing_error": data.error}
-        case e.PhotoDeleted():
-            changes |= {"deleted_at": at}
-        case _:
-            pass
-    return changes
-
-
-def _facts(data: e.StageCompleted) -> dict[str, Value]:
-    """Return a stage's result as columns; skip a result that does not have the stage's shape."""
-    try:
-        match data.stage:
-            case "validation":
-                found = msgspec.convert(data.result, ValidationResult)
-                return {"damaged": found.damaged, "width": found.width, "height": found.height}
-            case "metadata":
-                metadata = msgspec.convert(data.result, MetadataResult)
-                return {"processing_metadata": msgspec.json.encode(metadata).decode()}
-            case "placeholder":
-                return {"blurhash": msgspec.convert(data.result, PlaceholderResult).blurhash}
-            case "optimization" if data.renditions:
-                return {"optimized": msgspec.json.encode(data.renditions[0]).decode()}
-            case _:
-                return {}
-    except msgspec.ValidationError as error:
-        logger.warning(
-            "photo %s: skipped the invalid result of %s: %s", data.photo_id, data.stage, error
-        )
-        return {}
-
-
-def _views(db: Connection, rows: list[Row]) -> list[PhotoView]:
-    of_photos = thumbnails.of_photos(db, [row[0] for row in rows])
-    return [view_of(row, of_photos[row[0]]) for row in rows]
+def _change(row: Columns, event: e.Event) -> None:
+    changes = changed_by(event.data, event.timestamp)
+    row.update(changes)
+    if row["dated"] is None:
+        row["dated"] = str(row["uploaded_at"])[:DATED_LETTERS]

@@ -35,9 +35,9 @@ from store.blobs.interface import (
     traced,
 )
 from store.blobs.s3_server import BUCKET
+from store.breaker import Breaker
 from store.errors import Corrupt, Full, Missing
 from store.observing import OperationObserver, ignore, operation
-from store.redis.breaker import Breaker
 
 _BUFFER_BYTES = 1 << 20
 
@@ -132,13 +132,13 @@ class FolderDraft:
         self._publish()
 
     def _create(self) -> BinaryIO:
-        self._blobs.find_room(0)
+        self._blobs.check_reserve(0)
         return disk.create(self._path)
 
     def _drain(self, buffer: bytes | bytearray) -> None:
         if self._file is None:
             raise ValueError("the draft is not open")
-        self._blobs.find_room(len(buffer))
+        self._blobs.check_reserve(len(buffer))
         self._hash.update(buffer)
         disk.write(self._file, buffer)
 
@@ -191,7 +191,7 @@ class FolderBlobs:
         """Return a path for a file that is worthless once its writer is gone."""
         return self.root / DRAFTS / new_draft(self._owner)
 
-    def find_room(self, size: int) -> None:
+    def check_reserve(self, size: int) -> None:
         """Raise Full if ``size`` more bytes would use the reserve."""
         if self._reserve_bytes == 0:
             return
@@ -209,7 +209,7 @@ class FolderBlobs:
     async def read(
         self, key: str, start: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
-        with await self._open(key) as file:
+        with await self._open(key) as file, disk.translated():
             async for chunk in _chunks(file, start, length):
                 yield chunk
 
@@ -249,7 +249,7 @@ class FolderBlobs:
         disk.sync_folder(self.root / DRAFTS)
 
     def _try_out(self) -> None:
-        self.find_room(PROBE_BYTES)
+        self.check_reserve(PROBE_BYTES)
         disk.try_out(self.new_draft(), PROBE_BYTES)
 
     @operation("get")
@@ -287,6 +287,12 @@ class FolderReader:
         except OSError as error:
             raise Corrupt(f"blob {key} cannot be read: {error.strerror}") from error
 
+    async def keys(self, prefix: str) -> list[Blob]:
+        """See ``Blobs.keys``; a folder that does not exist has none."""
+        with disk.translated():
+            found = await to_thread.run_sync(lambda: list(_files_below(self._root, prefix)))
+        return sorted(found, key=lambda blob: blob.key)
+
 
 async def _chunks(file: BinaryIO, start: int, length: int | None) -> AsyncIterator[bytes]:
     file.seek(start)
@@ -307,6 +313,10 @@ def _path(root: Path, key: str) -> Path:
 
 def _walk(root: Path, prefix: str) -> Iterator[Blob]:
     (root / DRAFTS).stat()  # fails if no disk is mounted, where a walk would find nothing
+    yield from _files_below(root, prefix)
+
+
+def _files_below(root: Path, prefix: str) -> Iterator[Blob]:
     for folder, _, names in os.walk(root / prefix):
         for name in names:
             path = Path(folder, name)

@@ -5,12 +5,16 @@
 | ``originals/ab/<id>`` | an upload, byte for byte; no two uploads have the same id |
 | ``renditions/ab/<photoId>/<jobId>/<name>-<sha256>`` | a picture made from it |
 | ``probes/<id>`` | written, read and deleted to test the store |
+| ``log/segments/07/<ms>-<seq>`` | a sealed segment of the log; see ``store.archive`` |
+| ``log/photos/07/<ms>-<seq>`` | a catalog of segments; see ``store.archive.catalog`` |
 | ``log/id`` | the id of the log that these blobs belong to |
+| ``log/partitions`` | the number of its partitions |
+| ``log/set-aside/<epoch>/07/<ms>-<seq>`` | a segment that a recovery has replaced |
 | ``drafts/<owner>~<id>`` | worthless once its writer is gone |
 | ``drafts/<owner>~<id>~<key>`` | the trace of a draft: maybe no event names its blob |
 
-There are two stores: a folder on this machine (``store.blobs.folder``), and a bucket of MinIO or
-another S3 server (``store.blobs.s3``).
+There are two stores: a folder on this machine (``store.blobs.folder``), and a bucket of an S3
+server (``store.blobs.s3``).
 """
 
 import re
@@ -22,9 +26,9 @@ from typing import Protocol
 
 import msgspec
 
+from store.breaker import Breaker
 from store.errors import Unavailable
 from store.observing import OperationObserver
-from store.redis.breaker import Breaker
 
 PROBES = "probes"
 DRAFTS = "drafts"

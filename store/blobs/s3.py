@@ -1,4 +1,4 @@
-"""Blobs in a bucket of MinIO, or of another S3 server: one object each, under its key.
+"""Blobs in a bucket of an S3 server: one object each, under its key.
 
 The SDK blocks, so its calls run in a small pool of threads. A blob is read in chunks, one call per
 chunk: a slow reader holds neither a thread nor a connection, and a failed call is repeated where it
@@ -32,11 +32,11 @@ from store.blobs.interface import (
 )
 from store.blobs.local_copies import LocalCopies
 from store.blobs.s3_bucket import Bucket, Chunk
-from store.blobs.s3_draft import CLEAN_S, MinioDraft, try_clean
+from store.blobs.s3_draft import CLEAN_S, S3Draft, try_clean
 from store.blobs.s3_server import Server
+from store.breaker import Breaker
 from store.errors import Full, Missing
 from store.observing import OperationObserver, ignore, operation
-from store.redis.breaker import Breaker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +47,7 @@ UNCLEAN_MAX = 10_000
 _CLEANED_AT_ONCE = 4
 
 
-class MinioBlobs:
+class S3Blobs:
     """Blobs in one bucket; see ``Blobs``. Close it when done.
 
     ``owner`` names the writing process; only one process of a name may use the bucket at a time.
@@ -69,7 +69,7 @@ class MinioBlobs:
         self.observe = observe
         self.server = Bucket(server)
         self.part_bytes = server.part_bytes
-        self.unclean: deque[MinioDraft] = deque(maxlen=UNCLEAN_MAX)
+        self.unclean: deque[S3Draft] = deque(maxlen=UNCLEAN_MAX)
         self._owner = owner
         self._copies = copies
         self._threads = ThreadPoolExecutor(server.connections, thread_name_prefix="blobs")
@@ -97,8 +97,8 @@ class MinioBlobs:
         with self.breaker.call(FAILURES):
             await self._run(self._try_out)
 
-    def draft(self, key: str, *, replace: bool = False) -> MinioDraft:
-        return MinioDraft(self, key, replace=replace)
+    def draft(self, key: str, *, replace: bool = False) -> S3Draft:
+        return S3Draft(self, key, replace=replace)
 
     def new_draft(self) -> str:
         return new_draft(self._owner)
@@ -161,7 +161,7 @@ class MinioBlobs:
     def link_origin(self) -> str | None:
         return self.server.link_origin
 
-    async def clean_up(self, draft: MinioDraft) -> None:
+    async def clean_up(self, draft: S3Draft) -> None:
         """Clean up after a draft, now or when the server is back; then after some earlier ones."""
         is_clean = False
         with anyio.move_on_after(CLEAN_S):

@@ -275,13 +275,17 @@ class Bucket(Minio):
         return translated(self._server.endpoint, self.name, key)
 
 
+_FOLDER_IN_THE_WAY = ("AccessDenied", "ExistingObjectIsDirectory")
+"""How MinIO and the Versity S3 Gateway deny it."""
+
+
 def _retry_beside_deletes(put: Callable[[], object]) -> None:
-    """Retry a put that MinIO denies because a concurrent delete removed the emptied folder."""
+    """Retry a put that the server denies because a concurrent delete removes the emptied folder."""
     for _ in range(_TRIES - 1):
         try:
             put()
         except S3Error as error:
-            if error.code != "AccessDenied":
+            if error.code not in _FOLDER_IN_THE_WAY:
                 raise
         else:
             return

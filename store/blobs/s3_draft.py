@@ -25,7 +25,7 @@ from store.errors import Exists, Missing, StoreError, Unavailable
 from store.observing import operation
 
 if TYPE_CHECKING:
-    from store.blobs.s3 import MinioBlobs
+    from store.blobs.s3 import S3Blobs
 
 logger = logging.getLogger("photolog.blobs")
 
@@ -35,10 +35,10 @@ CLEAN_S = 5.0
 _TRIES = 3
 
 
-class MinioDraft:
+class S3Draft:
     """See ``Draft``."""
 
-    def __init__(self, blobs: "MinioBlobs", key: str, *, replace: bool = False) -> None:
+    def __init__(self, blobs: "S3Blobs", key: str, *, replace: bool = False) -> None:
         self.observe = blobs.observe
         self.key = checked(key)
         self.size = 0
@@ -161,7 +161,7 @@ class MinioDraft:
             return False
 
 
-def try_clean(draft: MinioDraft) -> bool:
+def try_clean(draft: S3Draft) -> bool:
     """Clean up after the draft; return False if that must be repeated later. Blocks."""
     try:
         draft.clean()

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
+from http.client import RemoteDisconnected
 from xml.etree.ElementTree import ParseError  # what the SDK raises
 
 from minio.error import MinioException, S3Error, ServerError
@@ -11,7 +12,12 @@ from urllib3 import exceptions as http
 from store.errors import Denied, Exists, Full, Missing, StoreError, Unavailable
 
 _ABSENT = {"NoSuchKey", "NoSuchUpload"}
-_FULL = {"XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded"}
+_FULL = {
+    "InsufficientStorage",  # Versity
+    "QuotaExceeded",
+    "XMinioAdminBucketQuotaExceeded",
+    "XMinioStorageFull",
+}
 _NO_SPACE = "no space left on device"
 """Part of MinIO's message about a full disk, which it reports as an internal error."""
 
@@ -78,7 +84,14 @@ def _connection_error(error: http.HTTPError, endpoint: str) -> StoreError:
             why = "the request timed out"
         case _:
             why = "the connection was lost"
+            # A server that speaks TLS may close such a connection without a word.
+            if endpoint.startswith("http:") and _without_answer(reason):
+                why += "; if the server uses TLS, write https://"
     return Unavailable(f"{endpoint} does not answer: {why}")
+
+
+def _without_answer(reason: Exception | None) -> bool:
+    return reason is not None and any(isinstance(e, RemoteDisconnected) for e in reason.args)
 
 
 def _tls_error(reason: http.SSLError, endpoint: str) -> Denied:

@@ -33,10 +33,10 @@ from anyio.abc import TaskGroup
 from redis.exceptions import RedisError
 
 from store import log_context
+from store.breaker import Breaker
 from store.errors import StoreError
 from store.log.log import Log
 from store.log_context import Subject
-from store.redis.breaker import Breaker
 from store.redis.connection import Script, translated
 
 logger = logging.getLogger("photolog.buckets")

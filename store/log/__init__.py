@@ -1,1 +1,20 @@
-"""The log: appends, reads, the hash chain, and the state folded beside it."""
+"""The log: appends, reads, the hash chain, and the state folded beside it.
+
+| file | what |
+|---|---|
+| ``log`` | the log of a system: executes commands, and lists all keys |
+| ``command_loop`` | load, decide, append; once more after a conflict |
+| ``append``, ``chain`` | one append, all or nothing; the digest of the event before |
+| ``photos``, ``states``, ``sessions`` | states: cached, or folded again |
+| ``control`` | what operators have paused or limited |
+| ``content_hashes`` | which photo has which bytes; what a client uses |
+| ``stream``, ``entries``, ``archived`` | events by position; entries as stored; the archive |
+| ``eviction`` | removes the states of photos at rest |
+| ``codec``, ``position`` | events and states as bytes; positions as text |
+| ``identity``, ``recovering`` | which log this is; that it is being recovered |
+| ``answered``, ``answered_settings`` | what was confirmed, to notice when the log has lost it |
+| ``foreign`` | entries that are not events |
+| ``memory`` | how much memory the servers have left |
+| ``doorbell`` | signals that a projector has committed |
+| ``outcome`` | what a command led to |
+"""

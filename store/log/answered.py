@@ -67,7 +67,8 @@ class Answered:
         """Remember an answer; ``asked`` is the partition's owner from before the call."""
         partition = position.partition
         owner = self.owner(partition)
-        kept = self._kept.setdefault(partition, _Remembered(self._most, asked))
+        if (kept := self._kept.get(partition)) is None:
+            kept = self._kept[partition] = _Remembered(self._most, asked)
         answer = Answer(
             position=position,
             photo_id=photo_id,

@@ -1,70 +1,63 @@
 -- Append the events of one command, in one step: all checks first, then all writes.
 --
--- KEYS  1 log (stream)            2 photo state (hash v, d, p, s)
---       3 idempotency (string)    4 content hashes of the client (hash)
---       5 lane of the task (stream)    6 identity of the log (string)
---       7 clients (hash), see content_hashes.py
---       8 usage of the client (hash), see content_hashes.py
---       9 idempotency keys of the client (sorted set by expiry in ms)
--- ARGV  1 expected version        2 expected digest of the last event ("" for none)
---       3 new digest              4 new state
---       5 time to live of the idempotency key in seconds, 0: no key was given
---       6 "claim" | "release" | "": what to do with the content hash     7 the hash
---       8 photo id                9 consumer group of the lane
---      10 consumer               11 id of the task, "": none
---      12 id of the log
---      13 photos, 14 bytes, 15 jobs that the events add to the usage
---      16 photos, 17 bytes, 18 jobs: the most the client may have afterwards, 0: no limit
---      19 the most idempotency keys it may have, 0: no limit     20 the idempotency key
---      21 bytes that each job reserves for its renditions
---      22 number of events, then for each: type, body
+-- KEYS  1 log (stream)   2 identity of the log (string)   3 photo state (hash v, d, p, s)
+--       and those of the options, in the order of the options
+-- ARGV  1 id of the log   2 photo id
+--       3 expected version   4 expected digest of the last event ("" for none)
+--       5 new digest   6 new state
+--       7 number of events, then for each: type, body
+--       and the options that the command needs, each a name and its arguments, in this order:
+--         "task", consumer group, consumer, id of the task, which the consumer must hold
+--           KEYS  lane of the task (stream)
+--         "command", idempotency key, its time to live in seconds, the most keys the client may
+--         have, 0: no limit, content hash of the command or ""
+--           KEYS  idempotency (string), idempotency keys of the client (sorted set by expiry in ms)
+--         "session"
+--           KEYS  session that the photo is uploaded into (hash v, d, p, s), see sessions.py
+--         "claim", content hash
+--           KEYS  content hashes of the client (hash), clients (hash), see content_hashes.py
+--         "usage", photos, bytes, jobs that the events add to the usage
+--           KEYS  usage of the client (hash)
+--         "quota", photos, bytes, jobs: the most the client may have afterwards, 0: no limit;
+--         bytes that each job reserves for its renditions. Only after "usage"
+--         "release", content hash
+--           KEYS  content hashes of the client (hash)
 -- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
 --       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: another log, or none
+--       | {"closed"}: the session takes no more uploads
 --       | {"unsure"}: the content hashes or the usage of the client were lost
 --       | {"over", "photos" | "bytes" | "jobs", current count, limit, reserved bytes}: bytes of all
 --         jobs, including the new one
 --       | {"over", "keys", ms until the oldest one expires, limit}
 -- An idempotency key holds a photo id and, after a space, the id of the last event that the command
 -- appended, or the content hash if the command met a duplicate.
-local log, photo, command, hashes, lane = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local version, ttl = tonumber(ARGV[1]), tonumber(ARGV[5])
-local task, count = ARGV[11], tonumber(ARGV[22])
-local names, added, most = { "photos", "bytes", "jobs" }, {}, {}
-for i = 1, 3 do
-  added[i], most[i] = tonumber(ARGV[12 + i]), tonumber(ARGV[15 + i])
-end
-local now_ms = 0
+local call, pcall = redis.call, redis.pcall
+local log, photo = KEYS[1], KEYS[3]
+local version, count = tonumber(ARGV[3]), tonumber(ARGV[7])
+local at, key = 8 + 2 * count, 4
 
 local function natural(text)
   return text and #text <= 15 and string.find(text, "^%d+$") and tonumber(text) or nil
 end
 
-local function remember(value)
-  redis.call("SET", command, value, "EX", ttl)
-  if redis.call("TYPE", KEYS[9]).ok ~= "zset" then
-    redis.call("PEXPIRE", KEYS[9], 0)
-  end
-  -- A few at a time: there could be very many.
-  local expired = redis.call("ZRANGEBYSCORE", KEYS[9], "-inf", now_ms, "LIMIT", 0, 100)
-  if #expired > 0 then
-    redis.call("ZREM", KEYS[9], unpack(expired))
-  end
-  redis.call("ZADD", KEYS[9], now_ms + ttl * 1000, ARGV[20])
-  redis.call("PEXPIRE", KEYS[9], ttl * 1000 + 60000)
-end
-
-if redis.call("GET", KEYS[6]) ~= ARGV[12] then
+if call("GET", KEYS[2]) ~= ARGV[1] then
   return { "strange" }
 end
-if task ~= "" then
-  local pending = redis.pcall("XPENDING", lane, ARGV[9], task, task, 1)
-  if pending.err or #pending == 0 or pending[1][2] ~= ARGV[10] then
+local lane, group, task
+if ARGV[at] == "task" then
+  lane, group, task = KEYS[key], ARGV[at + 1], ARGV[at + 3]
+  local pending = pcall("XPENDING", lane, group, task, task, 1)
+  if pending.err or #pending == 0 or pending[1][2] ~= ARGV[at + 2] then
     return { "lost" }
   end
+  at, key = at + 4, key + 1
 end
-if ttl > 0 then
+local remember
+if ARGV[at] == "command" then
+  local command, commands, id, ttl = KEYS[key], KEYS[key + 1], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local limit = tonumber(ARGV[at + 3])
   -- A value of neither form is overwritten.
-  local done = redis.pcall("GET", command)
+  local done = pcall("GET", command)
   done = type(done) == "string" and done or ""
   local holder, ms, seq = string.match(done, "^(%S+) (%d+)%-(%d+)$")
   if holder and tonumber(ms) < 2 ^ 53 and tonumber(seq) < 2 ^ 53 then
@@ -72,117 +65,162 @@ if ttl > 0 then
   end
   local first, hash = string.match(done, "^(%S+) (%x+)$")
   if first and #hash == 64 then
-    return hash == ARGV[7] and { "duplicate", first } or { "reused" }
+    return hash == ARGV[at + 4] and { "duplicate", first } or { "reused" }
   end
-  local time, limit = redis.call("TIME"), tonumber(ARGV[19])
-  now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  local time = call("TIME")
+  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
   if limit > 0 then
-    local keys = redis.pcall("ZCOUNT", KEYS[9], "(" .. now_ms, "+inf")
+    local keys = pcall("ZCOUNT", commands, "(" .. now_ms, "+inf")
     if type(keys) == "number" and keys >= limit then
-      local oldest = redis.call(
-        "ZRANGEBYSCORE", KEYS[9], "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+      local oldest = call(
+        "ZRANGEBYSCORE", commands, "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
       local left_ms = math.min(tonumber(oldest[2]) - now_ms, ttl * 1000)
-      return { "over", "keys", tostring(math.ceil(left_ms)), ARGV[19] }
+      return { "over", "keys", tostring(math.ceil(left_ms)), ARGV[at + 3] }
     end
   end
+  remember = function(value)
+    call("SET", command, value, "EX", ttl)
+    if call("TYPE", commands).ok ~= "zset" then
+      call("PEXPIRE", commands, 0)
+    end
+    -- A few at a time: there could be very many.
+    local expired = call("ZRANGEBYSCORE", commands, "-inf", now_ms, "LIMIT", 0, 100)
+    if #expired > 0 then
+      call("ZREM", commands, unpack(expired))
+    end
+    call("ZADD", commands, now_ms + ttl * 1000, id)
+    call("PEXPIRE", commands, ttl * 1000 + 60000)
+  end
+  at, key = at + 5, key + 2
 end
+if ARGV[at] == "session" then
+  local state = pcall("HGET", KEYS[key], "s")
+  if type(state) == "string" and string.sub(state, 1, 1) == "C" then
+    return { "closed" }
+  end
+  at, key = at + 1, key + 1
+end
+local claimed, hashes, clients
 local is_new = false
-if ARGV[6] == "claim" then
-  local found = redis.pcall("HMGET", hashes, ARGV[7], "")
+if ARGV[at] == "claim" then
+  claimed, hashes, clients = ARGV[at + 1], KEYS[key], KEYS[key + 1]
+  local found = pcall("HMGET", hashes, claimed, "")
   if found.err then
     return { "unsure" }
   end
   local holder = found[1]
   if holder then
-    if ttl > 0 then
-      remember(holder .. " " .. ARGV[7])
+    if remember then
+      remember(holder .. " " .. claimed)
     end
     return { "duplicate", holder }
   end
   if not found[2] then
-    local clients = redis.pcall("HMGET", KEYS[7], "", hashes)
-    if clients.err or clients[2] or (not clients[1] and redis.call("EXISTS", log) == 1) then
+    local known = pcall("HMGET", clients, "", hashes)
+    if known.err or known[2] or (not known[1] and call("EXISTS", log) == 1) then
       return { "unsure" }
     end
     is_new = true
   end
+  at, key = at + 2, key + 2
 end
 if count > 0 then
-  local known = redis.pcall("HMGET", photo, "v", "d")
+  local known = pcall("HMGET", photo, "v", "d")
   -- A lost state is put back first (restore.lua): without it there is nothing to check against.
-  if known.err or (tonumber(known[1]) or 0) ~= version or (known[1] and known[2] ~= ARGV[2]) then
+  if known.err or (tonumber(known[1]) or 0) ~= version or (known[1] and known[2] ~= ARGV[4]) then
     return { "conflict" }
   end
 end
-local counts = count > 0 and (added[1] ~= 0 or added[2] ~= 0 or added[3] ~= 0)
-local used = nil
-if counts and is_new then
-  used = { 0, 0, 0 }
-elseif counts then
-  local kept = redis.pcall("HMGET", KEYS[8], "", unpack(names))
-  local numbers = kept.err and {} or { natural(kept[2]), natural(kept[3]), natural(kept[4]) }
-  if not kept.err and kept[1] and numbers[1] and numbers[2] and numbers[3] then
-    used = numbers
-  elseif most[1] > 0 or most[2] > 0 or most[3] > 0 then
-    return { "unsure" }
+local usage, photos, bytes, jobs
+if ARGV[at] == "usage" then
+  local more_photos, more_bytes, more_jobs =
+    tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local is_limited = ARGV[at + 4] == "quota"
+  usage = KEYS[key]
+  if is_new then
+    photos, bytes, jobs = 0, 0, 0
+  else
+    local kept = pcall("HMGET", usage, "", "photos", "bytes", "jobs")
+    if not kept.err and kept[1] then
+      photos, bytes, jobs = natural(kept[2]), natural(kept[3]), natural(kept[4])
+    end
+    if not (photos and bytes and jobs) then
+      if is_limited then
+        return { "unsure" }
+      end
+      usage = nil
+    end
   end
-end
-if used then
-  -- Jobs are a running total, so reserved bytes need no total of their own.
-  local reserved = tonumber(ARGV[21]) * (used[3] + added[3])
-  for i = 1, 3 do
-    local more, held_back = added[i], 0
-    if names[i] == "bytes" then
+  if is_limited then
+    -- gateway/limits/quotas.py applies the same rule before an upload is received; a test compares
+    -- them. Jobs are a running total, so reserved bytes need no total of their own.
+    local reserved = tonumber(ARGV[at + 8]) * (jobs + more_jobs)
+    local function over(name, used, held_back, more, limit)
+      if tonumber(limit) > 0 and more > 0 and used + held_back + more > tonumber(limit) then
+        return { "over", name, string.format("%.0f", used), limit, string.format("%.0f", reserved) }
+      end
+    end
+    local rejection = over("photos", photos, 0, more_photos, ARGV[at + 5])
       -- Every limited command adds bytes sooner or later: a new job adds those of its renditions.
-      more, held_back = math.max(more, 1), reserved
+      or over("bytes", bytes, reserved, math.max(more_bytes, 1), ARGV[at + 6])
+      or over("jobs", jobs, 0, more_jobs, ARGV[at + 7])
+    if rejection then
+      return rejection
     end
-    if most[i] > 0 and more > 0 and used[i] + held_back + more > most[i] then
-      local found, kept_free = string.format("%.0f", used[i]), string.format("%.0f", reserved)
-      return { "over", names[i], found, ARGV[15 + i], kept_free }
-    end
+    at = at + 5
   end
+  if usage then
+    photos, bytes, jobs = photos + more_photos, bytes + more_bytes, jobs + more_jobs
+  end
+  at, key = at + 4, key + 1
+end
+local released
+if ARGV[at] == "release" then
+  released, hashes = ARGV[at + 1], KEYS[key]
+  at, key = at + 2, key + 1
+end
+if ARGV[at] or KEYS[key] then
+  -- Never write without a check that was asked for.
+  return redis.error_reply("ERR append.lua: unknown or misplaced option")
 end
 
 local reply = { "appended" }
 for i = 1, count do
-  local type, body = ARGV[21 + 2 * i], ARGV[22 + 2 * i]
-  reply[i + 1] = redis.call("XADD", log, "*", "t", type, "p", ARGV[8], "v", version + i, "b", body)
+  reply[i + 1] = call(
+    "XADD", log, "*", "t", ARGV[6 + 2 * i], "p", ARGV[2], "v", version + i, "b", ARGV[7 + 2 * i])
 end
 if count > 0 then
   local last = reply[count + 1]
-  redis.call("HSET", photo, "v", version + count, "d", ARGV[3], "p", last, "s", ARGV[4])
-  if ttl > 0 then
-    remember(ARGV[8] .. " " .. last)
+  call("HSET", photo, "v", version + count, "d", ARGV[5], "p", last, "s", ARGV[6])
+  if remember then
+    remember(ARGV[2] .. " " .. last)
   end
 end
-if used then
-  local fields = { "", "" }
-  for i = 1, 3 do
-    fields[1 + 2 * i], fields[2 + 2 * i] = names[i], string.format("%.0f", used[i] + added[i])
-    -- Only a damaged count can become negative: it is folded again.
-    if used[i] + added[i] < 0 then
-      fields = nil
-      break
-    end
+if usage then
+  -- Only a damaged count can become negative: it is folded again.
+  local is_damaged = photos < 0 or bytes < 0 or jobs < 0
+  if is_new or is_damaged then
+    call("PEXPIRE", usage, 0)
   end
-  if is_new or not fields then
-    redis.call("PEXPIRE", KEYS[8], 0)
+  if not is_damaged then
+    call("HSET", usage, "photos", photos, "bytes", bytes, "jobs", jobs)
   end
-  if fields then
-    redis.call("HSET", KEYS[8], unpack(fields))
-  end
-end
-if ARGV[6] == "claim" then
-  redis.call("HSET", hashes, ARGV[7], ARGV[8])
   if is_new then
-    redis.call("HSET", hashes, "", "")
-    redis.call("HSET", KEYS[7], "", "", hashes, "")
+    call("HSET", usage, "", "")
   end
-elseif ARGV[6] == "release" and redis.pcall("HGET", hashes, ARGV[7]) == ARGV[8] then
-  redis.call("HDEL", hashes, ARGV[7])
 end
-if task ~= "" then
-  redis.call("XACK", lane, ARGV[9], task)
-  redis.call("XDEL", lane, task)
+if claimed then
+  call("HSET", hashes, claimed, ARGV[2])
+  if is_new then
+    call("HSET", hashes, "", "")
+    call("HSET", clients, "", "", hashes, "")
+  end
+end
+if released and pcall("HGET", hashes, released) == ARGV[2] then
+  call("HDEL", hashes, released)
+end
+if task then
+  call("XACK", lane, group, task)
+  call("XDEL", lane, task)
 end
 return reply

@@ -1,6 +1,9 @@
 """One append: ``append.lua`` checks and writes all of it, or nothing."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from domain.clients.quotas import NO_QUOTA, Quota
 from domain.clients.usage import NOTHING, Usage
@@ -33,8 +36,11 @@ class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The checks and writes of one append.
 
     ``version`` and ``digest`` are those of the last event before it; ``state`` is the resulting
-    state of the photo or the controls; ``hash_step`` claims or releases a content hash. ``usage``
-    is added to the client's, if ``quota`` allows it.
+    state of the photo, the session or the controls; ``hash_step`` claims or releases a content
+    hash; ``session_id`` is that of an upload, whose session must not be closed. ``usage`` is added
+    to the client's, if ``quota`` allows it. ``command_key`` is the Redis key that remembers the
+    append, by default that of the ``idempotency_key``. ``if_full``: append even if the server has
+    no memory left; only for commands of which nobody can make many.
     """
 
     partition: int
@@ -46,13 +52,16 @@ class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
     chained: Chained = Chained(events=(), bodies=(), digest="")
     state: bytes = b""
     idempotency_key: str | None = None
+    command_key: str | None = None
     hash_step: tuple[str, str] = ("", "")
     usage: Usage = NOTHING
     quota: Quota = NO_QUOTA
     claim: Claim | None = None
+    session_id: str | None = None
+    if_full: bool = False
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True):
+class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A command on a photo, and what came with it."""
 
     command: PhotoCommand
@@ -63,6 +72,10 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     quota: Quota
 
 
+Reply = Annotated[list[bytes], Meta(min_length=1)]
+"""The outcome, and what belongs to it."""
+
+
 class Append:
     """Sends appends to Redis. An append returns once it is as safe as ``stream`` requires."""
 
@@ -71,7 +84,9 @@ class Append:
         self._keys = stream.keys
         self._log_id = log_id
         self._content_hashes = content_hashes
-        self._script = stream.redis.lua("log/append", stream.durability.wait)
+        wait = stream.durability.wait
+        self._script = stream.redis.lua("log/append", wait)
+        self._if_full = stream.redis.lua("log/append", wait, if_full=True)
 
     async def send(self, request: AppendRequest) -> list[bytes]:
         """Run the script and return its reply, see ``append.lua``.
@@ -96,59 +111,54 @@ class Append:
         return reply
 
     async def _call(self, request: AppendRequest) -> list[bytes]:
-        keys, partition, held = self._keys, request.partition, request.claim
-        log, state, command = keys.log(partition), request.state_key, request.state_key
-        commands = usage = log
-        if request.idempotency_key:
-            command = keys.command(partition, request.client_id, request.idempotency_key)
-            commands = keys.commands(partition, request.client_id)
-        if request.usage is not NOTHING:
-            usage = keys.usage(partition, request.client_id)
-        types_and_bodies = [
-            part
-            for event, body in zip(request.chained.events, request.chained.bodies, strict=True)
-            for part in (event.type, body)
-        ]
+        names, args = self._words(request)
+        script = self._if_full if request.if_full else self._script
         with translated():
-            reply = await self._script(
-                # A call that does not need a key names another one twice.
-                keys=[
-                    log,
-                    state,
-                    command,
-                    keys.sha256(partition, request.client_id),
-                    held.lane_key if held else log,
-                    keys.identity(partition),
-                    keys.clients(partition),
-                    usage,
-                    commands,
-                ],
-                args=[
-                    request.version,
-                    request.digest,
-                    request.chained.digest,
-                    request.state,
-                    IDEMPOTENCY_TTL_S if request.idempotency_key else 0,
-                    *request.hash_step,
-                    request.photo_id,
-                    held.group if held else "",
-                    held.consumer if held else "",
-                    held.entry_id if held else "",
-                    self._log_id,
-                    *(request.usage.photos, request.usage.bytes, request.usage.jobs),
-                    *(request.quota.photos, request.quota.bytes, request.quota.jobs),
-                    request.quota.idempotency_keys,
-                    request.idempotency_key or "",
-                    request.quota.job_bytes,
-                    len(request.chained.events),
-                    *types_and_bodies,
-                ],
-            )
-            return msgspec.convert(reply, list[bytes])
+            return msgspec.convert(await script(keys=names, args=args), Reply)
+
+    def _words(self, request: AppendRequest) -> tuple[list[str], list[str | bytes | int]]:
+        """Return the keys and the arguments of the script, without options that do nothing."""
+        keys, partition, client_id = self._keys, request.partition, request.client_id
+        chained, usage, quota = request.chained, request.usage, request.quota
+        names = [keys.log(partition), keys.identity(partition), request.state_key]
+        args: list[str | bytes | int] = [
+            self._log_id,
+            request.photo_id,
+            request.version,
+            request.digest,
+            chained.digest,
+            request.state,
+            len(chained.events),
+        ]
+        for event, body in zip(chained.events, chained.bodies, strict=True):
+            args += (event.type, body)
+        if (held := request.claim) is not None:
+            names.append(held.lane_key)
+            args += ("task", held.group, held.consumer, held.entry_id)
+        step, sha256 = request.hash_step
+        if key := request.idempotency_key:
+            command_key = request.command_key or keys.command(partition, client_id, key)
+            names += (command_key, keys.commands(partition, client_id))
+            args += ("command", key, IDEMPOTENCY_TTL_S, quota.idempotency_keys, sha256)
+        if request.session_id is not None:
+            names.append(keys.upload_session(partition, client_id, request.session_id))
+            args.append("session")
+        if step == "claim":
+            names += (keys.sha256(partition, client_id), keys.clients(partition))
+            args += ("claim", sha256)
+        if chained.events and usage != NOTHING:
+            names.append(keys.usage(partition, client_id))
+            args += ("usage", usage.photos, usage.bytes, usage.jobs)
+            if quota.photos or quota.bytes or quota.jobs:
+                args += ("quota", quota.photos, quota.bytes, quota.jobs, quota.job_bytes)
+        if step == "release":
+            names.append(keys.sha256(partition, client_id))
+            args += ("release", sha256)
+        return names, args
 
 
 def request_for(
-    given: Given, keys: Keys, loaded: Loaded, chained: Chained, photo: Photo | None
+    given: CommandRequest, keys: Keys, loaded: Loaded, chained: Chained, photo: Photo | None
 ) -> AppendRequest:
     """Return the append of the events that turn ``loaded`` into ``photo``."""
     command = given.command
@@ -166,6 +176,8 @@ def request_for(
         usage=_usage_of(loaded.photo, photo),
         quota=given.quota,
         claim=given.claim,
+        session_id=command.session_id if isinstance(command, UploadPhoto) else None,
+        if_full=isinstance(command, DeletePhoto),
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from domain.moments import iso
 from domain.photo.commands import PhotoCommand, UploadPhoto
 from domain.photo.decide import decide
-from domain.photo.events import AnyEvent, Context, Event, Metadata, iso
+from domain.photo.events import AnyEvent, Context, Event, Metadata
 from store.log import codec
 from store.log.outcome import Loaded, Requirement
 

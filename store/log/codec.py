@@ -7,7 +7,7 @@ stored bytes are never rewritten.
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Union, cast
 
 import msgspec
 
@@ -69,9 +69,26 @@ class _WireOut(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Metadata
 
 
+def _stored_as(cls: type[AnyEvent]) -> type[msgspec.Struct]:
+    """Return the shape of a stored event whose data are of this type, at its current version."""
+    return msgspec.defstruct(
+        f"_Stored{cls.__name__}",
+        [("timestamp", str), ("data", cls), ("metadata", Metadata)],
+        tag_field="type",
+        tag=cls.TYPE,
+        frozen=True,
+        gc=False,
+    )
+
+
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _json = msgspec.json.Encoder(order="deterministic")
 _stored = msgspec.msgpack.Decoder(_Stored)
+_current: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+    Union[tuple(_stored_as(cls) for cls in EVENT_TYPES.values())]  # noqa: UP007 # made of a tuple
+)
+"""Decodes an event with its data in one step, which takes half the time of two."""
+
 _photo = msgspec.msgpack.Decoder(Photo)
 _task = msgspec.msgpack.Decoder(Task)
 _data: dict[str, msgspec.msgpack.Decoder[Any]] = {
@@ -89,6 +106,17 @@ def encode_event(event: Event) -> bytes:
 
 def decode_event(body: bytes) -> Event:
     """Raises Corrupt if ``body`` is not an event that this version knows."""
+    try:
+        found = _current.decode(body)
+        if found.metadata.version == found.data.VERSION:
+            return Event(timestamp=found.timestamp, data=found.data, metadata=found.metadata)
+    except (msgspec.MsgspecError, ValueError):
+        pass  # an older version, or no event
+    return _decode_in_steps(body)
+
+
+def _decode_in_steps(body: bytes) -> Event:
+    """Decode an event of any version; see ``decode_event``."""
     try:
         stored = _stored.decode(body)
         data, metadata = _decode_data(stored), stored.metadata

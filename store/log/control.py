@@ -14,7 +14,7 @@ from datetime import datetime
 import msgspec
 
 from domain.photo.events import FIRST_PREV, Context, Event
-from domain.pipeline.control import ControlCommand, Controls, decide, evolve
+from domain.pipeline.control import PROTECTING, ControlCommand, Controls, decide, evolve
 from domain.system_events import OF_NO_PHOTO, SystemData
 from store.errors import Corrupt, Unexpected
 from store.log import codec
@@ -23,6 +23,7 @@ from store.log.chain import Chained, chain
 from store.log.command_loop import PATIENCE_S, run
 from store.log.log import Log
 from store.log.position import Position
+from store.log.stream import Recorded
 
 logger = logging.getLogger("photolog.controls")
 
@@ -32,7 +33,7 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(Controls)
 
 
-class Steered(msgspec.Struct, frozen=True, kw_only=True):
+class ControlState(msgspec.Struct, frozen=True, kw_only=True):
     """The controls as their events leave them. ``digest`` is that of the last event."""
 
     controls: Controls = Controls()
@@ -47,9 +48,9 @@ class ControlLog:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._key = log.keys.pipeline(PARTITION)
-        self._last = Steered()
+        self._last = ControlState()
 
-    async def load(self, *, safe: bool = False) -> Steered:
+    async def load(self, *, safe: bool = False) -> ControlState:
         """Return the current controls; ``safe`` as in ``Log.load``.
 
         They are decoded only if they have changed since the last call.
@@ -61,7 +62,7 @@ class ControlLog:
             self._last = await self._fold()
         elif (version, digest) != (b"%d" % self._last.version, self._last.digest.encode()):
             try:
-                self._last = Steered(
+                self._last = ControlState(
                     controls=_decoder.decode(state),
                     version=int(version),
                     digest=digest.decode(),
@@ -76,7 +77,7 @@ class ControlLog:
 
     async def execute(
         self, command: ControlCommand, context: Context, *, patience_s: float = PATIENCE_S
-    ) -> Steered:
+    ) -> ControlState:
         """Load the controls, decide, append; start over if another command came between.
 
         A command that changes nothing returns the controls as they are.
@@ -88,14 +89,18 @@ class ControlLog:
         return await run(
             lambda safe: self.load(safe=safe),
             lambda steered, _: _chained(command, steered, context),
-            self._append_to,
+            lambda steered, chained: self._append_to(
+                steered, chained, if_full=isinstance(command, PROTECTING)
+            ),
             every_load_is_safe=self._log.durability.wait is None,
             doubt=lambda: self._log.answered.doubt(PARTITION),
             subject="the pipeline's controls",
             patience_s=patience_s,
         )
 
-    async def _append_to(self, steered: Steered, chained: Chained) -> Steered | None:
+    async def _append_to(
+        self, steered: ControlState, chained: Chained, *, if_full: bool
+    ) -> ControlState | None:
         """Append what was decided and remember the answer; None on a conflict."""
         if not chained.events:
             return steered
@@ -112,36 +117,36 @@ class ControlLog:
                 digest=steered.digest,
                 chained=chained,
                 state=_encoder.encode(controls),
+                if_full=if_full,
             )
         )
         if reply[0] != b"appended":
             return None
         position = Position.of_entry(PARTITION, reply[-1])
         self._log.answered.note(position, OF_NO_PHOTO, chained.digest, asked=asked)
-        return Steered(
+        return ControlState(
             controls=controls,
             version=steered.version + len(chained.events),
             digest=chained.digest,
             position=position,
         )
 
-    async def _fold(self) -> Steered:
+    async def _fold(self) -> ControlState:
         """Fold the events again and put the state back.
 
         The state of no events is put back too: it is loaded all the time.
         """
-        steered, position = Steered(), Position.start(PARTITION)
+        sealed, position = await self._log.sealed_of(PARTITION, OF_NO_PHOTO)
+        steered = ControlState()
+        for recorded in sealed:
+            if isinstance(recorded.event.data, SystemData):
+                steered = _with(steered, recorded)
         while True:
             last = await self._log.last_entry(PARTITION)
             async for recorded in self._log.scan(PARTITION, after=position):
-                event, position = recorded.event, recorded.position
-                if isinstance(event.data, SystemData):
-                    steered = Steered(
-                        controls=_evolve(steered.controls, event),
-                        version=event.metadata.photo_version,
-                        digest=codec.digest(recorded.body),
-                        position=position,
-                    )
+                position = recorded.position
+                if isinstance(recorded.event.data, SystemData):
+                    steered = _with(steered, recorded)
             if max(last, position) == Position.start(PARTITION) or await self._log.restore(
                 self._key,
                 upto=max(last, position),
@@ -153,7 +158,7 @@ class ControlLog:
                 return steered
 
 
-def _chained(command: ControlCommand, steered: Steered, context: Context) -> Chained:
+def _chained(command: ControlCommand, steered: ControlState, context: Context) -> Chained:
     return chain(
         decide(command, steered.controls),
         version=steered.version,
@@ -161,6 +166,15 @@ def _chained(command: ControlCommand, steered: Steered, context: Context) -> Cha
         client_id=OF_NO_PHOTO,
         session_id=None,
         context=context,
+    )
+
+
+def _with(steered: ControlState, recorded: Recorded) -> ControlState:
+    return ControlState(
+        controls=_evolve(steered.controls, recorded.event),
+        version=recorded.event.metadata.photo_version,
+        digest=codec.digest(recorded.body),
+        position=recorded.position,
     )
 
 

@@ -6,7 +6,6 @@ import msgspec
 
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import READ_COUNT, Entries
 from store.redis.connection import translated
 
 
@@ -21,22 +20,31 @@ async def entries(log: Log, upto: Position) -> AsyncIterator[StoredEntry]:
     """Yield every entry of the partition up to and including ``upto``, in order.
 
     Raises:
-        Unavailable: Redis does not answer.
+        Corrupt: the archive lacks some of them.
+        Unavailable: Redis or the archive does not answer.
     """
-    key, start = log.keys.log(upto.partition), "-"
-    while True:
-        with translated():
-            page = msgspec.convert(
-                await log.redis.xrange(key, start, upto.entry_id, READ_COUNT), Entries
-            )
+    partition, start = upto.partition, Position.start(upto.partition)
+    while start < upto and (page := await log.entries_after(partition, start.entry_id, safe=False)):
         for entry_id, fields in page:
-            yield StoredEntry(position=Position.of_entry(upto.partition, entry_id), fields=fields)
-        if not page:
-            return
-        start = f"({page[-1][0].decode()}"
+            start = Position.of_entry(partition, entry_id)
+            if start > upto:
+                return
+            yield StoredEntry(position=start, fields=fields)
 
 
 async def length(log: Log, partition: int) -> int:
-    """Return the number of entries in the partition; raises Unavailable."""
+    """Return the number of entries in the partition's stream; raises Unavailable."""
     with translated():
         return msgspec.convert(await log.redis.xlen(log.keys.log(partition)), int)
+
+
+async def body_at(log: Log, position: Position) -> bytes | None:
+    """Return the stored body at the position, whatever it is; None if the log has no event there.
+
+    Raises:
+        Corrupt: the archive lacks the segment that has it.
+        Unavailable: Redis or the archive does not answer, or the event is not known to be safe.
+    """
+    before, entry_id = position.before.entry_id, position.entry_id.encode()
+    found = await log.entries_after(position.partition, before, count=1)
+    return found[0][1].get(b"b") if found and found[0][0] == entry_id else None

@@ -2,8 +2,12 @@
 
 | key | type | what |
 |---|---|---|
-| ``photolog:meta`` | hash | ``id``, ``partitions``, and ``begun:07`` for each partition |
+| ``photolog:meta`` | hash | ``id``, ``partitions``, ``epoch``; ``begun:07`` for each partition |
 | ``photolog:{07}:id`` | string | the id again, where a script of the partition can see it |
+
+A log that was recovered after Redis had lost it keeps its id and begins a new epoch; the first one
+is 1, and is not written. While it is recovered, ``meta`` has no ``id`` but ``recovering``, which is
+the mark of ``store.log.recovering``; so no process can join it or append to it.
 
 A server that comes back empty, or with another log, no longer has the log that a running process
 has joined: an append there would continue nothing. The same goes for one server of a cluster: a
@@ -47,16 +51,23 @@ async def find(redis: Client, keys: Keys) -> tuple[str, int] | None:
         with translated():
             if not await redis.exists(keys.meta):
                 return None
-            found = await redis.hmget(keys.meta, ["id", "partitions"])
+            found = await redis.hmget(keys.meta, ["id", "partitions", "recovering"])
     except WrongType:
         found = None
     return _checked(keys, found)
 
 
+async def epoch(redis: Client, keys: Keys) -> int:
+    """Return the epoch of the log, which counts its recoveries from 1; raises Unavailable."""
+    with translated():
+        found = msgspec.convert(await redis.hget(keys.meta, "epoch"), bytes | None)
+    return int(found) if found and _COUNT.fullmatch(found) else 1
+
+
 async def begin(redis: Client, keys: Keys, log_id: str, partitions: int) -> None:
     """Initialize partitions that have not started, if they answer; raises as ``confirm``."""
     with translated():
-        reply = await redis.hmget(keys.meta, [_begun(each) for each in range(partitions)])
+        reply = await redis.hmget(keys.meta, [begun_field(each) for each in range(partitions)])
         begun = msgspec.convert(reply, list[bytes | None])
     for partition, mark in enumerate(begun):
         if mark is None:
@@ -88,7 +99,7 @@ async def confirm_partition(redis: Client, keys: Keys, log_id: str, partition: i
         where = f"the server of partition {partition}"
         _same(log_id, found, where, keys.identity(partition))
     with translated():
-        begun = await redis.hget(keys.meta, _begun(partition))
+        begun = await redis.hget(keys.meta, begun_field(partition))
         # A partition with events has lost only the key of its id.
         if begun and not await redis.xlen(keys.log(partition)):
             raise Replaced(
@@ -107,10 +118,11 @@ async def claim(redis: Client, keys: Keys, log_id: str, partition: int) -> None:
             found = msgspec.convert(await redis.get(identity), bytes)
             if not _ID.fullmatch(found):  # not a log's id: it says nothing about the events there
                 await redis.set(identity, log_id)
-        await redis.hset(keys.meta, _begun(partition), "1")
+        await redis.hset(keys.meta, begun_field(partition), "1")
 
 
-def _begun(partition: int) -> str:
+def begun_field(partition: int) -> str:
+    """Return the field of ``meta`` that says that the partition was initialized."""
     return f"begun:{partition:02d}"
 
 
@@ -134,8 +146,13 @@ def _without_meta(keys: Keys, known: object) -> UnsuitableServer:
 
 def _checked(keys: Keys, found: object) -> tuple[str, int]:
     match found:
-        case [bytes(log_id), bytes(count)] if _COUNT.fullmatch(count):
+        case [bytes(log_id), bytes(count), None | bytes()] if _COUNT.fullmatch(count):
             return log_id.decode(errors="replace"), int(count)
+        case [None, None | bytes(), bytes()]:
+            raise UnsuitableServer(
+                "the log is being recovered: wait until `photolog log recover` has ended, or run "
+                "it again if it was interrupted"
+            )
         case _:
             raise UnsuitableServer(
                 f"{keys.meta} belongs to another program and was left unchanged: use another "

@@ -4,6 +4,8 @@
 |---|---|---|
 | ``photolog:meta`` | hash | ``id``, ``partitions``: fixed when the log is created |
 | ``photolog:{07}:id`` | string | the id again; appends fail without it |
+| ``photolog:{07}:trimmed`` | string | see ``archived`` |
+| ``photolog:{07}:evicted`` | string | see ``eviction`` |
 | ``photolog:{07}:log`` | stream | the events: ``t`` type, ``p`` photo, ``v`` version, ``b`` body |
 | ``photolog:{07}:photo:<id>`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
 | ``photolog:{07}:command:<clientId>:<key>`` | string | result of an earlier command, for 24 h |
@@ -11,9 +13,12 @@
 | ``photolog:{07}:clients`` | hash | the clients, see ``content_hashes`` |
 | ``photolog:{07}:usage:<clientId>`` | hash | its usage, see ``content_hashes`` |
 | ``photolog:{07}:commands:<clientId>`` | sorted set | its idempotency keys, by expiry in ms |
+| ``photolog:{07}:upload-session:<clientId>:<id>`` | hash | as a photo's, see ``sessions`` |
 
 An append is one atomic script that makes all checks before its first write. The state hash is a
-cache of the fold: if it is missing, the photo's events are folded again.
+cache of the fold: if it is missing, the photo's events are folded again. Those of photos at rest
+may be removed, see ``eviction``: a load then reads the photo's events in the archive, and only an
+append puts the state back.
 """
 
 import logging
@@ -24,20 +29,24 @@ import msgspec
 
 from domain.clients.quotas import NO_QUOTA, Quota
 from domain.photo.commands import PhotoCommand, UploadPhoto
-from domain.photo.events import Context, Data
+from domain.photo.events import Context
 from domain.photo.state import Photo, evolve
 from domain.pipeline.stages import Task
-from store.errors import Corrupt, Lost, Unexpected
-from store.keys import DEFAULT_PREFIX, Keys, partition_of
-from store.log import codec, identity
+from domain.rejections import SessionIsClosed
+from domain.sessions.session import is_closed
+from store.errors import Lost
+from store.keys import DEFAULT_PREFIX, Keys
+from store.log import identity
 from store.log.answered import Answered
-from store.log.append import Append, AppendRequest, Claim, Given, request_for
+from store.log.answered_settings import AnsweredSettings
+from store.log.append import Append, AppendRequest, Claim, CommandRequest, request_for
 from store.log.chain import Chained, chained_for
 from store.log.command_loop import PATIENCE_S, run
 from store.log.content_hashes import ContentHashes, Used, over_quota
 from store.log.outcome import (
     Appended,
     Duplicate,
+    Expectation,
     KeyReused,
     Loaded,
     Outcome,
@@ -45,9 +54,8 @@ from store.log.outcome import (
     Requirement,
     Unchanged,
 )
+from store.log.photos import Photos
 from store.log.position import Position
-from store.log.remembering import Remembering
-from store.log.states import States
 from store.observing import AppendObserver, ObservedAppend, ignore
 from store.redis.connection import Client, Wait, translated
 from store.redis.guarantee import Guarantee
@@ -55,7 +63,7 @@ from store.redis.guarantee import Guarantee
 logger = logging.getLogger("photolog.log")
 
 
-class Log(States):
+class Log(Photos):
     """Appends by command; calls ``observe`` after every append."""
 
     def __init__(
@@ -67,12 +75,10 @@ class Log(States):
         keys: Keys,
         wait: Wait | None = None,
     ) -> None:
-        super().__init__(redis, keys, wait)
-        self.log_id = log_id
-        self.partitions = partitions
+        super().__init__(redis, keys, wait, log_id=log_id, partitions=partitions)
         self.observe: AppendObserver = ignore
         self.guarantee = Guarantee(wait=wait)
-        self.answered = Answered(self, partitions, Remembering().answers_remembered)
+        self.answered = Answered(self, partitions, AnsweredSettings().answers_remembered)
         self._content_hashes = ContentHashes(self)
         self.append = Append(self, log_id, self._content_hashes)
 
@@ -109,16 +115,6 @@ class Log(States):
             return None
         return cls(redis, log_id=found[0], partitions=found[1], keys=keys, wait=wait)
 
-    async def confirm(self, partition: int | None = None) -> None:
-        """Return if Redis has this log, or this partition of it; raises Replaced, Unavailable."""
-        if partition is None:
-            await identity.confirm(self.redis, self.keys, self.log_id)
-        else:
-            await identity.confirm_partition(self.redis, self.keys, self.log_id, partition)
-
-    def partition_of(self, client_id: str) -> int:
-        return partition_of(client_id, self.partitions)
-
     async def check(self, client_id: str | None = None) -> None:
         """Raise Unavailable if the server with the client's photos is known to be away."""
         of = None if client_id is None else self.keys.log(self.partition_of(client_id))
@@ -127,58 +123,6 @@ class Log(States):
     def owner(self, partition: int) -> str:
         """Return the server that has the partition; a new owner may lack events of the old one."""
         return self.redis.owner(self.keys.log(partition))
-
-    async def load(self, photo_id: str, client_id: str, *, safe: bool = False) -> Loaded:
-        """Return the photo's state, folding its events if the cached state is missing or damaged.
-
-        A command may be decided on a state that is not ``safe``, because its append is checked.
-        Callers that answer or remove something because of the state must ask for a safe one.
-        """
-        partition = self.partition_of(client_id)
-        version, digest, entry_id, state = await self.state_of(
-            partition, self.keys.photo(partition, photo_id), photo_id, safe=safe
-        )
-        if version is None or digest is None or entry_id is None or state is None:
-            return await self._fold(partition, photo_id)
-        try:
-            return Loaded(
-                photo=codec.decode_photo(state),
-                version=int(version),
-                digest=digest.decode(),
-                position=Position.of_entry(partition, entry_id),
-            )
-        except (Corrupt, Unexpected, ValueError) as error:  # some are of msgspec
-            logger.warning("the cached state of photo %s is damaged: %s", photo_id, error)
-            return await self._fold(partition, photo_id)
-
-    async def _fold(self, partition: int, photo_id: str) -> Loaded:
-        """Fold the photo's events again and put its state back."""
-        loaded, position = Loaded(), Position.start(partition)
-        while True:
-            last = await self.last_entry(partition)
-            async for recorded in self.scan(partition, after=position):
-                position = recorded.position
-                data = recorded.event.data
-                if isinstance(data, Data) and data.photo_id == photo_id:
-                    loaded = Loaded(
-                        photo=evolve(loaded.photo, recorded.event),
-                        version=recorded.event.metadata.photo_version,
-                        digest=codec.digest(recorded.body),
-                        position=position,
-                    )
-            if loaded.photo is None or loaded.position is None:
-                await self.confirm()  # another log would not have the photo either
-                await self.confirm(partition)
-                return loaded
-            if await self.restore(
-                self.keys.photo(partition, photo_id),
-                upto=max(last, position),
-                version=loaded.version,
-                digest=loaded.digest,
-                last=loaded.position,
-                state=codec.encode_photo(loaded.photo),
-            ):
-                return loaded
 
     async def execute(
         self,
@@ -191,11 +135,14 @@ class Log(States):
         loaded: Loaded | None = None,
         quota: Quota = NO_QUOTA,
         require: Requirement | None = None,
+        expect: Expectation = ignore,
         patience_s: float = PATIENCE_S,
     ) -> Outcome:
         """Load the photo, decide, append; start over if another command came between.
 
         ``loaded`` is what the caller knows of the photo: it saves a load, and may be out of date.
+        ``expect`` is called before each try to append, with the photo as it is to be afterwards:
+        another command can be decided on it before this one returns.
         ``require`` is called with the photo as the command finds it; no other command can come
         between. It is not called for a command that leads to no event after a try whose reply was
         lost: that try may have done it.
@@ -205,14 +152,15 @@ class Log(States):
         result. Nothing is appended that would take the client over ``quota``.
 
         Raises:
-            Rejected: the rules reject the command, or the quota does: OverQuota.
+            Rejected: the rules reject the command, or the quota does: OverQuota. Or its session is
+                closed: SessionIsClosed.
             Lost: the claimed task is no longer held.
             Unavailable: Redis did not answer within ``patience_s``; the outcome is unknown.
             Replaced: Redis had another log all that time, or none.
         """
         began_ns, began = time.time_ns(), time.perf_counter()
         partition = self.partition_of(client_id)
-        given = Given(
+        given = CommandRequest(
             command=command,
             client_id=client_id,
             partition=partition,
@@ -225,7 +173,7 @@ class Log(States):
             lambda photo, may_be_done: chained_for(
                 command, client_id, photo, context, require, may_be_done=may_be_done
             ),
-            lambda photo, chained: self._append_to(photo, chained, given),
+            lambda photo, chained: self._append_to(photo, chained, given, expect),
             # A new photo needs no load before the first try: the script checks that there is none.
             known=Loaded() if isinstance(command, UploadPhoto) else loaded,
             every_load_is_safe=self.durability.wait is None,
@@ -238,14 +186,21 @@ class Log(States):
             self.observe(ObservedAppend(events=outcome.events, began_ns=began_ns, seconds=seconds))
         return outcome
 
-    async def _append_to(self, loaded: Loaded, chained: Chained, given: Given) -> Outcome | None:
+    async def _append_to(
+        self, loaded: Loaded, chained: Chained, given: CommandRequest, expect: Expectation
+    ) -> Outcome | None:
         """Append what was decided and remember the answer; None on a conflict."""
         if not chained.events and given.claim is None:
             return Unchanged(after=loaded)
         asked = self.owner(given.partition)
+        if loaded.evicted and chained.events and not await self.put_back(loaded):
+            return None
         photo = loaded.photo
         for event in chained.events:
             photo = evolve(photo, event)
+        if chained.events:
+            version = loaded.version + len(chained.events)
+            expect(Loaded(photo=photo, version=version, digest=chained.digest))
         reply = await self.append.send(request_for(given, self.keys, loaded, chained, photo))
         outcome = await self._outcome(reply, loaded, chained, photo, given)
         match outcome:
@@ -269,7 +224,7 @@ class Log(States):
         loaded: Loaded,
         chained: Chained,
         photo: Photo | None,
-        given: Given,
+        given: CommandRequest,
     ) -> Outcome | None:
         """Return what the ``reply`` to an append means; None on a conflict.
 
@@ -293,6 +248,9 @@ class Log(States):
             case [b"reused"]:
                 await self.settle(given.partition)
                 return KeyReused()
+            case [b"closed"]:
+                await self.settle(given.partition)
+                raise _closed(given.command)
             case [b"over", what, found, most, *reserved]:
                 with translated():
                     numbers = int(found), int(most), int(reserved[0]) if reserved else 0
@@ -302,7 +260,7 @@ class Log(States):
             case _:
                 return None
 
-    async def _repeated(self, first: bytes, end: bytes, given: Given) -> Repeated | None:
+    async def _repeated(self, first: bytes, end: bytes, given: CommandRequest) -> Repeated | None:
         """Return the earlier command; None if the log lacks the event that its key names."""
         photo_id = first.decode(errors="replace")
         position = Position.of_entry(given.partition, end)
@@ -312,7 +270,9 @@ class Log(States):
         await self._forget_key(given)
         return None
 
-    async def _duplicate(self, holder: bytes, given: Given) -> Unchanged | Duplicate | None:
+    async def _duplicate(
+        self, holder: bytes, given: CommandRequest
+    ) -> Unchanged | Duplicate | None:
         """Return the client's photo with these bytes; None if the log lacks it after all."""
         loaded = await self.load(holder.decode(errors="replace"), given.client_id, safe=True)
         photo, position, command = loaded.photo, loaded.position, given.command
@@ -329,7 +289,7 @@ class Log(States):
             case _:
                 return Duplicate(photo=photo, position=position)
 
-    async def _forget_key(self, given: Given) -> None:
+    async def _forget_key(self, given: CommandRequest) -> None:
         if given.idempotency_key is not None:
             keys = self.keys
             key = keys.command(given.partition, given.client_id, given.idempotency_key)
@@ -368,3 +328,20 @@ class Log(States):
             found = await self.redis.hget(self.keys.sha256(partition, client_id), sha256)
             holder: bytes | None = msgspec.convert(found, bytes | None)
             return holder.decode(errors="replace") if holder else None
+
+    async def holders_of(self, sha256s: list[str], client_id: str) -> dict[str, str]:
+        """Return the id of the client's photo with these bytes, for each that there is."""
+        partition = self.partition_of(client_id)
+        with translated():
+            found = await self.redis.hmget(self.keys.sha256(partition, client_id), sha256s)
+            holders = msgspec.convert(found, list[bytes | None])
+        return {
+            sha256: holder.decode(errors="replace")
+            for sha256, holder in zip(sha256s, holders, strict=True)
+            if holder
+        }
+
+
+def _closed(command: PhotoCommand) -> SessionIsClosed:
+    session_id = command.session_id if isinstance(command, UploadPhoto) else None
+    return is_closed(session_id or "")

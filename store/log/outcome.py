@@ -5,24 +5,32 @@ from collections.abc import Callable
 import msgspec
 
 from domain.photo.events import FIRST_PREV, Event
-from domain.photo.state import Photo
+from domain.photo.state import Photo, evolve
+from store.log import codec
 from store.log.position import Position
+from store.log.stream import Recorded
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """A photo as its events leave it.
 
-    ``position`` and ``digest`` are those of its last event.
+    ``position`` and ``digest`` are those of its last event. ``evicted`` says that Redis has no
+    state of the photo, because it is at rest: an append has to put it back first.
     """
 
     photo: Photo | None = None
     version: int = 0
     digest: str = FIRST_PREV
     position: Position | None = None
+    evicted: bool = False
 
 
 Requirement = Callable[[Loaded], None]
 """Raises if the photo is not in the state that the sender of a command requires."""
+
+
+Expectation = Callable[[Loaded], None]
+"""Takes note of a photo as an append under way is to leave it; it has no position."""
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,3 +82,13 @@ class KeyReused(msgspec.Struct, frozen=True):
 Outcome = Appended | Unchanged | Repeated | Duplicate | KeyReused
 """The outcome of a command. Only an upload leads to ``Duplicate``, and only a command with an
 idempotency key to ``Repeated`` or ``KeyReused``."""
+
+
+def with_event(loaded: Loaded, recorded: Recorded) -> Loaded:
+    """Return the photo with its next event."""
+    return Loaded(
+        photo=evolve(loaded.photo, recorded.event),
+        version=recorded.event.metadata.photo_version,
+        digest=codec.digest(recorded.body),
+        position=recorded.position,
+    )

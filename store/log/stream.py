@@ -1,4 +1,4 @@
-"""Reads the events of a log by position: one Redis Stream per partition.
+"""Reads the events of a log by position: from the archive, then from a partition's Redis Stream.
 
 | what stands in a stream | what a reader does |
 |---|---|
@@ -8,33 +8,38 @@
 
 The second may be damaged, or of a newer version: skipping it would lose facts. A foreign entry is
 not an event: the dispatcher that finds one logs it, health reports it, and an audit lists each.
+
+Readers do not know where an event is stored: those that have left the stream come from the archive,
+see ``store.log.archived``.
 """
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from domain.photo.events import Event
-from store.errors import Corrupt
+from store.errors import Corrupt, StoreError
 from store.keys import Keys
 from store.log import codec
+from store.log.archived import Archived, Entries, NoArchive, trimmed_of
 from store.log.position import Position
 from store.redis.connection import Client, Wait, translated
 from store.redis.durability import Durability
+
+logger = logging.getLogger("photolog.log")
 
 READ_COUNT = 500
 
 FIELDS = frozenset((b"t", b"p", b"v", b"b"))
 """The fields of every event's entry: type, photo, version and body."""
 
-Entries = list[tuple[bytes, dict[bytes, bytes]]]
-
 _NOTHING: Entries = []
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event with its place in the log and its stored bytes."""
 
     position: Position
@@ -49,6 +54,7 @@ class Stream:
         self.redis = redis
         self.keys = keys
         self.durability = Durability(redis, keys, wait)
+        self.archive: Archived = NoArchive()
 
     async def read(
         self,
@@ -67,7 +73,7 @@ class Stream:
             Unavailable: no answer, or what follows is not known to be safe.
         """
         start = after.entry_id
-        while entries := await self._entries(
+        while entries := await self.entries_after(
             after.partition, start, count=count, block_ms=block_ms, safe=safe
         ):
             events, _ = sift(after.partition, entries)
@@ -81,23 +87,77 @@ class Stream:
         found = await self.read(position.before, count=1, safe=safe)
         return found[0] if found and found[0].position == position else None
 
-    async def _entries(
-        self, partition: int, start: str, *, count: int, block_ms: int | None, safe: bool
+    async def entries_after(
+        self,
+        partition: int,
+        start: str,
+        *,
+        count: int = READ_COUNT,
+        block_ms: int | None = None,
+        safe: bool = True,
     ) -> Entries:
-        """The next entries of the stream, whatever they are."""
+        """Return the next entries after the id ``start``, events or not; see ``read``."""
+        found, continues = await self._live_entries(partition, start, count, block_ms, safe=safe)
+        if continues or not found:  # the last entry of a stream is never trimmed: none follows
+            return found
+        after = Position.of_entry(partition, start.encode())
+        if after >= await self._cut(partition):
+            return found
+        return await self.archive.page(after, count)
+
+    async def _live_entries(
+        self, partition: int, start: str, count: int, block_ms: int | None, *, safe: bool
+    ) -> tuple[Entries, bool]:
+        """Return the next entries in the stream, and whether they continue what was before them.
+
+        They do if the stream still has the entry with the id ``start`` after they were read, or if
+        no id is between it and theirs. Otherwise entries in between may have been trimmed.
+        """
         key = self.keys.log(partition)
+        page = "XREAD", "COUNT", count, "STREAMS", key, start
+        before = "XRANGE", key, start, start
         confirmed = safe and self.durability.wait is not None
         if not confirmed or block_ms is not None:
+            block = () if block_ms is None else ("BLOCK", block_ms)
             with translated():
-                reply = await self.redis.xread({key: start}, count=count, block=block_ms)
-                found = entries_of_one(reply)
+                replies = await self.redis.in_a_row((page[0], *block, *page[1:]), before)
+            found, continues = _continued(partition, start, replies)
             if not (confirmed and found):
-                return found
-        reply = await self.durability.read(
-            partition, "XREAD", "COUNT", count, "STREAMS", key, start
-        )
+                return found, continues
+        return _continued(partition, start, await self.durability.read_all(partition, page, before))
+
+    async def trimmed(self, partition: int) -> Position:
+        """Return the position up to which the partition's events are in the archive alone.
+
+        It is the start if there are none, and if the record was lost; see ``removed``.
+        """
         with translated():
-            return entries_of_one(reply)
+            reply = await self.redis.get(self.keys.trimmed(partition))
+            return trimmed_of(partition, msgspec.convert(reply, bytes | None))
+
+    async def removed(self, partition: int) -> int:
+        """Return how many entries were trimmed; 0 if single ones were deleted, as by hand."""
+        with translated():
+            if not await self.redis.exists(self.keys.log(partition)):
+                return 0
+            return _removed(await self.redis.xinfo_stream(self.keys.log(partition)))
+
+    async def _cut(self, partition: int) -> Position:
+        """Return ``trimmed``; raises Corrupt if its record was lost."""
+        key = self.keys.trimmed(partition)
+        with translated():
+            value, info = await self.redis.in_a_row(
+                ("GET", key), ("XINFO STREAM", self.keys.log(partition))
+            )
+            position = trimmed_of(partition, msgspec.convert(value, bytes | None))
+            removed = _removed(info)
+        if removed and position == Position.start(partition):
+            raise Corrupt(
+                f"partition {partition}: {removed:,} entries have left the stream, but the key "
+                f"{key}, which says up to where, is gone: run `photolog log archive`, which finds "
+                "it again"
+            )
+        return position
 
     async def settle(self, partition: int) -> None:
         """See ``Durability.settle``."""
@@ -112,6 +172,46 @@ class Stream:
             for recorded in page:
                 yield recorded
             position = page[-1].position
+
+    async def later_of(self, photo_id: str, after: Position) -> tuple[list[Recorded], Position]:
+        """Return the photo's events after a position, and the position of the last entry read.
+
+        Reads all that follows in the partition, and decodes only the photo's. Raises as ``read``.
+        """
+        found: Entries = []
+        partition, start, wanted = after.partition, after.entry_id, photo_id.encode()
+        while entries := await self.entries_after(partition, start):
+            found += [each for each in entries if each[1].get(b"p") == wanted]
+            start = entries[-1][0].decode()
+        return sift(partition, found)[0], Position.of_entry(partition, start.encode())
+
+    async def sealed_of(self, partition: int, photo_id: str) -> tuple[list[Recorded], Position]:
+        """Return the photo's events in the archive, and the position up to which there are any.
+
+        While the stream still has all events, an archive that cannot be read is not needed.
+
+        Raises:
+            Corrupt, Unavailable: the archive cannot be read, and it alone has some of the events.
+        """
+        try:
+            entries, upto = await self.archive.of_photo(partition, photo_id)
+        except StoreError as error:
+            if await self.trimmed(partition) != Position.start(partition):
+                raise
+            logger.warning("read the stream because the archive cannot be read: %s", error)
+            return [], Position.start(partition)
+        if upto > (trimmed := await self.trimmed(partition)) and not await self._has(upto):
+            # The log was restored from an older copy: it has not what was sealed since.
+            entries = [each for each in entries if Position.of_entry(partition, each[0]) <= trimmed]
+            upto = trimmed
+        return sift(partition, entries)[0], upto
+
+    async def _has(self, position: Position) -> bool:
+        """Return whether the stream has an entry there."""
+        entry_id = position.entry_id
+        with translated():
+            key = self.keys.log(position.partition)
+            return bool(await self.redis.xrange(key, entry_id, entry_id, count=1))
 
     async def now(self) -> datetime:
         """Return the time by the server's clock, which also stamps the log's entries."""
@@ -146,6 +246,25 @@ def entries_of_one(reply: object) -> Entries:
     if reply in (None, [], {}):  # which of these means "none" depends on the driver's version
         return _NOTHING
     return next(iter(msgspec.convert(reply, dict[bytes, Entries]).values()), _NOTHING)
+
+
+def _continued(partition: int, start: str, replies: Sequence[object]) -> tuple[Entries, bool]:
+    """Return the entries in the first reply, and whether they continue the entry ``start``.
+
+    The second reply is about that entry: empty if the stream does not have it.
+    """
+    page, before = replies
+    with translated():
+        found = entries_of_one(page)
+        if not found or before:
+            return found, True
+        first = Position.of_entry(partition, found[0][0])
+        return found, first.before == Position.of_entry(partition, start.encode())
+
+
+def _removed(info: dict[str, Any]) -> int:
+    removed = int(info["entries-added"]) - int(info["length"])
+    return removed if info["max-deleted-entry-id"] == b"0-0" else 0  # a trim keeps it
 
 
 def is_foreign(fields: dict[bytes, bytes]) -> bool:

@@ -7,9 +7,13 @@
 | ``turns`` | which client's task a claim takes next |
 | ``rates`` | token buckets of stages, shared by all workers |
 | ``consumers`` | consumer groups: creation, and takeover from consumers that are gone |
+| ``losses`` | notes that tasks may be missing, until they are refilled |
 | ``recovery`` | refills lost lanes and timers from the log |
 | ``cancel`` | fails the waiting tasks of a stage for an operator |
+| ``known_stages`` | which stages workers run; tasks of stages that no live worker runs |
 | ``drain`` | whether the running tasks of paused stages have finished |
+| ``of_job`` | the tasks of one job, wherever they are |
+| ``decoder_outages`` | workers that cannot start decoders |
 | ``inspection``, ``counters``, ``liveness`` | views of queues and workers for operators |
 
 A held task stays in its lane's stream, as a pending entry of its worker's consumer. A retry waits

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 
 from domain.photo.commands import RecordStageFailed
+from domain.photo.decide import CANCELLED
 from domain.photo.events import Context
 from domain.pipeline.failures import Category
 from domain.pipeline.stages import Task, check_stage
@@ -14,7 +15,6 @@ from store.queue.consumers import has_group
 from store.queue.lanes import Claimed, Lanes
 from store.queue.turns import ClaimRequest
 
-CODE = "cancelled"
 AT_ONCE = 50
 
 
@@ -74,7 +74,7 @@ async def _fail(log: Log, task: Task, claim: Claim, reason: str, context: Contex
         stage=task.stage,
         attempt=task.attempt,
         category=Category.CONFIGURATION,
-        code=CODE,
+        code=CANCELLED,
         error=reason,
         begun=False,
     )

@@ -4,21 +4,38 @@
 -- KEYS  for each class and stage its lane (stream), then likewise the clients that wait in it
 --       (sorted set: client, its turn), then likewise their tasks (sorted set of score 0, see member);
 --       then for each class its accounts (sorted set: client, what it has been served in ms; "": now)
--- ARGV  1 consumer   2 maximum number of tasks   3 number of stages   4 order of the classes, such as "123"
+-- ARGV  1 consumer   2 maximum number of tasks   3 number of stages
+--       4 for each task the order of the classes, such as "123"
 --       5 "1": clients pay   6 for each stage "0": not wanted, "1": wanted, "2": of all clients
---       7 for each stage "1": it continues a begun photo, else "0"   8 grace in ms for those;
+--       7 for each stage "1": it continues a begun photo, else "0"   8 grace in ms for those
+--       9 maximum number of tasks of each client, except in stages of all clients; 0: no maximum
+--      10 a task that costs more ms is the last one of the claim; 0: none is;
 --       then the name of each stage, which is its group;
---       then the number of clients to skip, and each of them;
+--       then the maximum number of tasks of each stage;
+--       then the number of clients with a maximum of their own, and for each: client, maximum;
 --       then for each account to settle: class, client, ms
 -- Returns {1 if entries are left to be read, for each claimed task: {index of its lane, entry id,
 --         body, number of clients that waited in its lane}}.
 local ADMIT_COUNT, SWEPT, GONE, DEAREST_MS = 500, 4, 1000, 600000
 local consumer, count, stages = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local pays, wanted, grace = ARGV[5] == "1", ARGV[6], tonumber(ARGV[8])
-local at = 9 + stages
-local passed, passes = {}, tonumber(ARGV[at])
-for i = at + 1, at + passes do
-  passed[ARGV[i]] = true
+local at = 11 + 2 * stages
+local of_each, dear_ms = tonumber(ARGV[9]), tonumber(ARGV[10])
+if of_each == 0 then
+  of_each = count
+end
+local left, passed, passes = {}, {}, 0
+local settled = at + 2 * tonumber(ARGV[at])
+for i = at + 1, settled, 2 do
+  left[ARGV[i]] = tonumber(ARGV[i + 1])
+  if left[ARGV[i]] == 0 then
+    passed[ARGV[i]], passes = true, passes + 1
+  end
+end
+local left_of_stage = {}
+for stage = 1, stages do
+  local is_wanted = string.sub(wanted, stage, stage) ~= "0"
+  left_of_stage[stage] = is_wanted and tonumber(ARGV[10 + stages + stage]) or 0
 end
 local classes = (#KEYS) / (3 * stages + 1)
 local more, gone = false, 0
@@ -30,7 +47,8 @@ local function lane_of(class, stage) return key(0, class, stage) end
 local function turns_of(class, stage) return key(1, class, stage) end
 local function tasks_of(class, stage) return key(2, class, stage) end
 local function accounts_of(class) return KEYS[3 * classes * stages + class] end
-local function group_of(stage) return ARGV[8 + stage] end
+local function group_of(stage) return ARGV[10 + stage] end
+local function is_of_all(stage) return string.sub(wanted, stage, stage) == "2" end
 local function grace_of(stage) return string.sub(ARGV[7], stage, stage) == "1" and grace or 0 end
 
 -- The class's now: the service of the client that was served last. If it is lost with the accounts,
@@ -54,17 +72,43 @@ local function now(class)
   return nows[class]
 end
 
+-- What is known by class, and stays true during the claim: accounts by client (false: none), the
+-- first client of each stage, the oldest task of that client, and the number of clients.
+local accounts, found_first, found_oldest, counted = {}, {}, {}, {}
+for class = 1, classes do
+  accounts[class], found_first[class], found_oldest[class], counted[class] = {}, {}, {}, {}
+end
+local function account_of(class, client)
+  local known = accounts[class][client]
+  if known == nil then
+    known = tonumber(redis.call("ZSCORE", accounts_of(class), client)) or false
+    accounts[class][client] = known
+  end
+  return known
+end
+
+-- Look again for the first clients of the stages where this one was first.
+local function forget_first(class, client)
+  for stage = 1, stages do
+    local known = found_first[class][stage]
+    if known and known[1] == client then
+      found_first[class][stage] = nil
+    end
+  end
+end
+
 -- The service that a client has received, but at least now minus the grace: time spent in other
 -- lanes, or away, earns no credit.
 local function served(class, client)
-  local account = tonumber(redis.call("ZSCORE", accounts_of(class), client))
-  return math.max(account or -math.huge, now(class) - grace)
+  return math.max(account_of(class, client) or -math.huge, now(class) - grace)
 end
 
 -- If the client's turn gets later, `first` notices; if it gets earlier, its turns are updated here.
 local function pay(class, client, ms)
   local sum = served(class, client) + ms
   redis.call("ZADD", accounts_of(class), sum, client)
+  accounts[class][client] = sum
+  forget_first(class, client)
   if ms < 0 then
     for stage = 1, stages do
       redis.call("ZADD", turns_of(class, stage), "XX", sum - grace_of(stage), client)
@@ -72,13 +116,15 @@ local function pay(class, client, ms)
   end
 end
 
+local advanced = {}
 local function advance(class, to)
-  if to > now(class) then
-    nows[class] = to
-    redis.call("ZADD", accounts_of(class), to, "")
-  end
+  nows[class] = math.max(to, now(class))
+  advanced[class] = true
+end
+local function record_now(class)
+  redis.call("ZADD", accounts_of(class), nows[class], "")
   local old = redis.call(
-    "ZRANGEBYSCORE", accounts_of(class), "-inf", now(class) - grace, "LIMIT", 0, SWEPT)
+    "ZRANGEBYSCORE", accounts_of(class), "-inf", nows[class] - grace, "LIMIT", 0, SWEPT)
   if #old > 0 then
     redis.call("ZREM", accounts_of(class), unpack(old))
   end
@@ -163,21 +209,39 @@ end
 
 -- The first client of a lane, by turn, whose tasks may be claimed.
 local function first(class, stage)
-  local of_all = string.sub(wanted, stage, stage) == "2"
+  local of_all = is_of_all(stage)
   local turns = turns_of(class, stage)
   local found = redis.call("ZRANGE", turns, 0, of_all and 0 or passes, "WITHSCORES")
   for i = 1, #found, 2 do
     local client, turn = found[i], tonumber(found[i + 1])
     if of_all or not passed[client] then
-      local account = tonumber(redis.call("ZSCORE", accounts_of(class), client))
+      local account = account_of(class, client)
       if account and account - grace_of(stage) > turn then
         -- It has paid since its turn was set.
         redis.call("ZADD", turns, "XX", account - grace_of(stage), client)
         return first(class, stage)
       end
-      return client, math.max(turn, now(class) - grace - grace_of(stage))
+      return client, turn
     end
   end
+end
+
+local function known_first(class, stage)
+  local known = found_first[class][stage]
+  if not known then
+    known = { first(class, stage) }
+    found_first[class][stage] = known
+  end
+  return known[1], known[1] and math.max(known[2], now(class) - grace - grace_of(stage))
+end
+
+local function known_oldest(class, stage, client)
+  local known = found_oldest[class][stage]
+  if not known or known[1] ~= client then
+    known = { client, oldest(class, stage, client) }
+    found_oldest[class][stage] = known
+  end
+  return known[2]
 end
 
 -- The lane whose first client is next in the class. If that client has several, the lane of its
@@ -185,12 +249,12 @@ end
 local function next_of(class)
   local stage, client, turn
   for i = 1, stages do
-    if string.sub(wanted, i, i) ~= "0" then
-      local found, its = first(class, i)
+    if left_of_stage[i] > 0 then
+      local found, its = known_first(class, i)
       if found and (not turn or its < turn) then
         stage, client, turn = i, found, its
       elseif found and found == client and its == turn then
-        local one, other = oldest(class, stage, client), oldest(class, i, client)
+        local one, other = known_oldest(class, stage, client), known_oldest(class, i, client)
         if one and other and other < one then
           stage = i
         end
@@ -204,7 +268,7 @@ end
 local function take(class, stage, client)
   local lane, group, tasks = lane_of(class, stage), group_of(stage), tasks_of(class, stage)
   local claimed
-  local name = oldest(class, stage, client)
+  local name = known_oldest(class, stage, client)
   while name and not claimed and gone < GONE do
     local id, due = parts(name)
     redis.call("ZREM", tasks, name)
@@ -224,41 +288,95 @@ local function take(class, stage, client)
     gone = gone + (claimed and 0 or 1)
     name = oldest(class, stage, client)
   end
+  found_oldest[class][stage] = { client, name }
   if not name then
     redis.call("ZREM", turns_of(class, stage), client)
+    found_first[class][stage], counted[class][stage] = nil, nil
   end
   return claimed
 end
 
-for i = at + passes + 1, #ARGV, 3 do
+-- Note that a client has got a task of a stage; return whether the claim ends with it.
+local function count_in(stage, client, body)
+  left_of_stage[stage] = left_of_stage[stage] - 1
+  if not is_of_all(stage) then
+    left[client] = (left[client] or of_each) - 1
+    if left[client] == 0 then
+      passed[client], passes = true, passes + 1
+      for class = 1, classes do
+        forget_first(class, client)
+      end
+    end
+  end
+  if dear_ms == 0 then
+    return false
+  end
+  local _, cost = read(body)
+  return cost > dear_ms
+end
+
+local function waits(class)
+  local turns = {}
+  for stage = 1, stages do
+    turns[stage] = turns_of(class, stage)
+  end
+  return redis.call("EXISTS", unpack(turns)) > 0
+end
+
+local function clients_of(class, stage)
+  local known = counted[class][stage]
+  if not known then
+    known = redis.call("ZCARD", turns_of(class, stage))
+    counted[class][stage] = known
+  end
+  return known
+end
+
+-- Claim the next task of the classes in this order; nil if none waits.
+local looked_at, served_out = {}, {}
+local function claim_one(order)
+  for i = 1, classes do
+    local class = tonumber(string.sub(order, i, i))
+    if not looked_at[class] then
+      looked_at[class], served_out[class] = true, not waits(class)
+    end
+    while not served_out[class] and gone < GONE do
+      local stage, client = next_of(class)
+      if not stage then
+        -- Nothing is added during a claim.
+        served_out[class] = true
+        break
+      end
+      local clients = clients_of(class, stage)
+      local task = take(class, stage, client)
+      if task then
+        task[4] = clients
+        return task, count_in(stage, client, task[3])
+      end
+    end
+  end
+end
+
+for i = settled + 1, #ARGV, 3 do
   pay(tonumber(ARGV[i]), ARGV[i + 1], tonumber(ARGV[i + 2]))
 end
 for stage = 1, stages do
   admit(stage)
 end
+local everything = passes == 0 and not string.find(wanted, "0", 1, true)
 local claimed = {}
-for i = 1, classes do
-  local class = tonumber(string.sub(ARGV[4], i, i))
-  local turns = {}
-  for stage = 1, stages do
-    turns[stage] = turns_of(class, stage)
-  end
-  while #claimed < count and gone < GONE and redis.call("EXISTS", unpack(turns)) > 0 do
-    local stage, client = next_of(class)
-    if not stage then
-      break
-    end
-    local clients = redis.call("ZCARD", turns[stage])
-    local task = take(class, stage, client)
-    if task then
-      task[4] = clients
-      claimed[#claimed + 1] = task
-    end
+for i = 1, count do
+  local task, is_last = claim_one(string.sub(ARGV[4], classes * (i - 1) + 1, classes * i))
+  claimed[#claimed + 1] = task
+  if not task or is_last then
+    break
   end
 end
+for class in pairs(advanced) do
+  record_now(class)
+end
 more = more or gone >= GONE
-if #claimed == 0 and count > 0 and pays and passes == 0 and not more
-  and not string.find(wanted, "0", 1, true) then
+if #claimed == 0 and count > 0 and pays and everything and not more then
   -- Nobody waits: the next client starts like all others.
   for class = 1, classes do
     redis.call("PEXPIRE", accounts_of(class), 0)

@@ -9,17 +9,29 @@ lanes, so another dispatcher takes over the events of one that died.
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
-from domain.pipeline.stages import Task
+from domain.pipeline.stages import Task, all_stages
 from store.log.foreign import note
 from store.log.log import Log
 from store.log.position import Position
-from store.log.stream import Recorded, entries_of_one, sift
-from store.queue.consumers import Entries, create_group, pending, remove_idle, take_over
+from store.log.stream import Recorded, sift
+from store.queue import known_stages
+from store.queue.consumers import (
+    Entries,
+    create_group,
+    pending,
+    read_new,
+    remove_idle,
+    take_over,
+)
 from store.queue.lanes import due_ms, entry_of, place_of
 from store.redis.connection import translated
 
 DISPATCH = "dispatch"
+
+Planned = tuple[Position, tuple[Task, ...]]
+"""The position of an event, and the tasks that it leads to."""
 
 
 class Dispatch:
@@ -37,12 +49,11 @@ class Dispatch:
 
     async def read(self, partition: int, *, count: int, block_ms: int) -> list[Recorded]:
         """Read events that no dispatcher has read; they are then pending for this one."""
-        key = self._log.keys.log(partition)
-        with translated():
-            reply = await self._redis.xreadgroup(
-                DISPATCH, self._consumer, {key: ">"}, count=count, block=block_ms
-            )
-            entries = entries_of_one(reply)
+        entries = await read_new(
+            *(self._redis, self._log.keys.log(partition), DISPATCH, self._consumer),
+            count=count,
+            block_ms=block_ms,
+        )
         return await self._events(partition, entries)
 
     async def recall(self, partition: int) -> list[Recorded]:
@@ -52,11 +63,15 @@ class Dispatch:
             entries = await pending(self._redis, key, DISPATCH, self._consumer)
         return await self._events(partition, [each[:2] for each in entries])
 
-    async def commit(self, planned: Sequence[tuple[Position, tuple[Task, ...]]]) -> None:
+    async def commit(self, planned: Sequence[Planned]) -> None:
         """Put the tasks in their lanes and acknowledge the events of one partition, in one step."""
         if not planned:
             return
+        planned = sorted(planned, key=itemgetter(0))
         partition = planned[0][0].partition
+        unknown = {task.stage for _, tasks in planned for task in tasks} - {*all_stages()}
+        if unknown:  # before: a task must not wait without a note of its stage
+            await known_stages.note_planned(self._log, partition, unknown)
         keys = [self._log.keys.log(partition)]
         index: dict[str, int] = {}
         args: list[str | bytes | int] = [DISPATCH, self._consumer, len(planned)]

@@ -13,7 +13,7 @@ import msgspec
 
 from domain.pipeline.control import Controls
 from domain.pipeline.stages import all_stages
-from store.log.control import Steered
+from store.log.control import ControlState
 from store.log.log import Log
 from store.queue import liveness
 from store.queue.inspection import Queues, WorkerView, look
@@ -51,7 +51,7 @@ class Rest(msgspec.Struct, frozen=True, kw_only=True):
         return is_paused and not (self.unaware or self.silent or self.running(stages))
 
 
-async def inspect_rest(log: Log, steered: Steered, within_ms: int) -> Rest:
+async def inspect_rest(log: Log, steered: ControlState, within_ms: int) -> Rest:
     """Return what still runs. Workers that are silent for longer than ``within_ms`` are left out.
 
     Raises:

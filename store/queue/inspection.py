@@ -1,16 +1,20 @@
 """Inspect lanes, timers and workers without changing anything."""
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import anyio
 import msgspec
 
+from domain.moments import iso
 from domain.pipeline.stages import LANES
 from store.errors import Corrupt, Unavailable
 from store.log import codec
 from store.log.log import Log
+from store.queue import liveness
 from store.queue.consumers import Entries
-from store.queue.counters import ANSWER_S, as_count, none_if_gone
+from store.queue.counters import ANSWER_S, as_count, none_if_gone, stage_of_timer
 from store.queue.dispatch import DISPATCH
 from store.queue.turns import HELD_SHOWN, LOOKED_AT, without_turn
 from store.redis.connection import translated
@@ -51,13 +55,19 @@ class StageQueue(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Doing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A task in progress; ``silent_ms`` since the worker last refreshed its claim."""
+    """A task in progress; ``silent_ms`` since the worker last refreshed its claim.
+
+    ``since`` is when the worker began to run it, null while it waits there, and for the first half
+    second.
+    """
 
     stage: str
     photo_id: str
     job_id: str
     attempt: int
     silent_ms: int
+    client_id: str = ""
+    since: str | None = None
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -115,11 +125,19 @@ class _Lane(msgspec.Struct):
 _Held = dict[bytes, dict[str, Any]]
 
 
+class _InProgress(msgspec.Struct):
+    """A task in progress, its worker, and its name in the worker's reports."""
+
+    worker: str
+    name: str
+    doing: Doing
+
+
 class _PartitionView(msgspec.Struct):
     """One partition. Each lane comes with the age of its oldest task, and its tasks in progress."""
 
     partition: PartitionQueue
-    lanes: list[tuple[_Lane, int | None, list[tuple[str, Doing]]]] = []
+    lanes: list[tuple[_Lane, int | None, list[_InProgress]]] = []
     delayed: list[str] = []
 
 
@@ -141,10 +159,20 @@ async def look(log: Log, stages: tuple[str, ...]) -> Queues:
     found = [seen[partition] for partition in range(log.partitions)]
     if not any(each.partition.answers for each in found):
         raise Unavailable("no partition answers")
-    return _merge(found, stages)
+    return _merge(found, stages, await _began(log, found))
 
 
-def _merge(found: list[_PartitionView], stages: tuple[str, ...]) -> Queues:
+async def _began(log: Log, found: list[_PartitionView]) -> liveness.Running:
+    """Return when the tasks in progress began, as far as their workers have reported it."""
+    if not found[liveness.PARTITION].partition.answers:
+        return {}
+    busy = {task.worker for each in found for _, _, held in each.lanes for task in held}
+    with suppress(Unavailable), anyio.move_on_after(ANSWER_S):
+        return await liveness.running(log, sorted(busy))
+    return {}
+
+
+def _merge(found: list[_PartitionView], stages: tuple[str, ...], began: liveness.Running) -> Queues:
     depths: dict[str, dict[str, LaneDepth]] = {
         stage: {lane: LaneDepth() for lane in LANES} for stage in stages
     }
@@ -155,8 +183,8 @@ def _merge(found: list[_PartitionView], stages: tuple[str, ...]) -> Queues:
             depths[lane.stage][lane.lane] = _sum(depths[lane.stage][lane.lane], lane, age_ms)
             for consumer in lane.consumers:
                 _merge_worker(workers, consumer)
-            for name, doing in held:
-                workers[name].doing.append(doing)
+            for task in held:
+                workers[task.worker].doing.append(_since(task, began))
         for stage in each.delayed:
             delayed[stage] = delayed.get(stage, 0) + 1
     return Queues(
@@ -166,6 +194,14 @@ def _merge(found: list[_PartitionView], stages: tuple[str, ...]) -> Queues:
         workers=sorted(workers.values(), key=lambda worker: worker.name),
         partitions=[each.partition for each in found],
     )
+
+
+def _since(task: _InProgress, began: liveness.Running) -> Doing:
+    at_ms = began.get(task.name)
+    if at_ms is None:
+        return task.doing
+    since = iso(datetime.fromtimestamp(at_ms / 1000, UTC))
+    return msgspec.structs.replace(task.doing, since=since)
 
 
 async def _inspect(
@@ -308,7 +344,7 @@ def _merge_worker(workers: dict[str, WorkerView], consumer: dict[str, Any]) -> N
         workers[name] = msgspec.structs.replace(known, silent_ms=silent_ms)
 
 
-async def _tasks_in_progress(log: Log, lane: _Lane, held: _Held) -> list[tuple[str, Doing]]:
+async def _tasks_in_progress(log: Log, lane: _Lane, held: _Held) -> list[_InProgress]:
     if not held:
         return []
     with translated():
@@ -317,7 +353,7 @@ async def _tasks_in_progress(log: Log, lane: _Lane, held: _Held) -> list[tuple[s
             pipe.xrange(lane.key, entry_id, entry_id)
         entries = msgspec.convert(await pipe.execute(), list[Entries])
     known = {consumer["name"] for consumer in lane.consumers}
-    found: list[tuple[str, Doing]] = []
+    found: list[_InProgress] = []
     for each, entry in zip(held.values(), entries, strict=True):
         if not entry or each["consumer"] not in known:
             continue
@@ -331,8 +367,11 @@ async def _tasks_in_progress(log: Log, lane: _Lane, held: _Held) -> list[tuple[s
             job_id=task.job_id,
             attempt=task.attempt,
             silent_ms=as_count(each["time_since_delivered"]),
+            client_id=task.client_id,
         )
-        found.append((cast("bytes", each["consumer"]).decode(errors="replace"), doing))
+        worker = cast("bytes", each["consumer"]).decode(errors="replace")
+        name = liveness.task_name(lane.key, entry[0][0].decode())
+        found.append(_InProgress(worker=worker, name=name, doing=doing))
     return found
 
 
@@ -342,4 +381,4 @@ async def _delayed(log: Log, partition: int) -> list[str]:
     with translated():
         reply = await redis.zrange(log.keys.timers(partition), 0, LOOKED_AT - 1)
         members = [each for each in msgspec.convert(reply, list[bytes]) if b":" in each]
-    return [member.partition(b":")[0].decode("ascii", "replace") for member in members]
+    return [stage_of_timer(member) for member in members]

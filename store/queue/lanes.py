@@ -9,7 +9,7 @@
 cost. A task is delivered at least once; only the append of its result acknowledges it. A held task
 stays in its lane, as a pending entry of its consumer. Another consumer takes it over: at once if
 the holder is known to be dead, otherwise after a time without ``refresh``. A retry waits in the
-timers until it is due. Lanes and timers can be lost: see ``recovery``.
+timers until it is due. Lanes and timers can be lost: see ``losses`` and ``recovery``.
 """
 
 import logging
@@ -23,7 +23,16 @@ from store.errors import Corrupt
 from store.keys import Keys
 from store.log import codec
 from store.log.log import Claim, Log
-from store.queue.consumers import Entries, create_group, pending, remove, remove_idle, take_over
+from store.queue import known_stages, losses
+from store.queue.consumers import (
+    Entries,
+    create_group,
+    has_group,
+    pending,
+    remove,
+    remove_idle,
+    take_over,
+)
 from store.queue.turns import ClaimRequest, Turns
 from store.redis.connection import translated
 
@@ -38,8 +47,8 @@ BATCHES_AT_ONCE = 10
 """How many pages of a thousand tasks one promotion reads, if it does not know their stages."""
 
 LOW_FIRST_EVERY, NORMAL_FIRST_EVERY = 16, 8
-"""One in so many claims serves the low lanes first, and one the normal lanes, so that tasks there
-move however many are urgent. Urgent tasks lose at most a sixth of the work."""
+"""One in so many tasks is claimed from the low lanes first, and one from the normal lanes, so that
+tasks there move however many are urgent. Urgent tasks lose at most a sixth of the work."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,17 +64,13 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lanes:
-    """Hands out tasks to one consumer.
-
-    ``lost`` holds the partitions that may have lost tasks; the worker refills them.
-    """
+    """Hands out tasks to one consumer. It notes where tasks may be missing; workers refill them."""
 
     def __init__(self, log: Log, consumer: str, stages: tuple[str, ...]) -> None:
         self._log = log
         self._redis = log.redis
         self.consumer = consumer
         self.stages = stages
-        self.lost: set[int] = set()
         self._turns = Turns(log, consumer, stages)
         self._refresh = log.redis.lua("queue/refresh")
         self._release = log.redis.lua("queue/release")
@@ -75,25 +80,30 @@ class Lanes:
         self._claims = 0
 
     async def prepare(self, partition: int) -> None:
-        """Create the groups of all lanes, and note in ``lost`` if tasks may be missing.
+        """Create the groups of all lanes; note a loss first if tasks may be missing.
 
-        They may be missing if a group is new on a log with events: its lane was lost, or its stage
-        is new.
+        They may be missing if a group is new on a log with events, unless its stage is new, too.
         """
-        known = partition in self.lost
         timers = self._log.keys.timers(partition)
         with translated():
             if await self._redis.type(timers) not in (b"none", b"zset"):
                 await self._redis.pexpire(timers, 0)
-            if await self._redis.zadd(timers, {TIMERS_KEPT: "+inf"}, nx=True):
-                self.lost.add(partition)
-        for key, stage in self._log.keys.lanes(partition, self.stages):
-            if await create_group(self._redis, key, stage):
-                self.lost.add(partition)
+            has_timers = await self._redis.zscore(timers, TIMERS_KEPT) is not None
+        lanes = self._log.keys.lanes(partition, self.stages)
+        missing = [each for each in lanes if not await has_group(self._redis, *each)]
+        new: frozenset[str] = frozenset()
+        if missing:
+            new = await known_stages.are_new(self._log, partition, self.stages)
+        if not has_timers or any(stage not in new for _, stage in missing):
+            if (await self._log.end(partition)).ms > 0:
+                await losses.note(self._log, partition)
+            with translated():
+                await self._redis.zadd(timers, {TIMERS_KEPT: "+inf"}, nx=True)
+        for key, stage in missing:
+            await create_group(self._redis, key, stage)
+        await known_stages.report(self._log, partition, self.stages)
         if again := await self._turns.mend(partition):
             logger.warning("partition %d: rebuilding the turns of %d lanes", partition, again)
-        if not known and partition in self.lost and (await self._log.end(partition)).ms == 0:
-            self.lost.discard(partition)
 
     async def claim(
         self, partition: int, count: int, request: ClaimRequest | None = None
@@ -106,8 +116,9 @@ class Lanes:
         request = request or ClaimRequest(stages=self.stages)
         if not any(stage in request.stages for stage in self.stages):
             return []
-        self._claims += 1
-        turns = await self._turns.claim(partition, count, _order(self._claims), request)
+        orders = [_order(self._claims + n) for n in range(1, count + 1)]
+        turns = await self._turns.claim(partition, orders, request)
+        self._claims += max(1, len(turns))
         found = [(each.lane_key, each.stage, each.entry_id, each.body, 1) for each in turns]
         clients = {(each.lane_key, each.entry_id): each.clients for each in turns}
         return [
@@ -179,7 +190,11 @@ class Lanes:
         lanes = self._log.keys.lanes(partition, stages)
         with translated():
             reply = await self._promote(
-                keys=[self._log.keys.timers(partition), *(key for key, _ in lanes)],
+                keys=[
+                    self._log.keys.timers(partition),
+                    self._log.keys.losses(partition),
+                    *(key for key, _ in lanes),
+                ],
                 args=[
                     most,
                     "0" if due_only else "1",
@@ -191,7 +206,6 @@ class Lanes:
             moved, next_ms, passed, removed = msgspec.convert(reply, tuple[int, int, int, int])
         if removed:  # the tasks that they replaced are recovered from the log
             logger.warning("removed %d invalid timers of partition %d", removed, partition)
-            self.lost.add(partition)
         return moved, next_ms, passed
 
     async def recall(self, partition: int) -> list[Claimed]:
@@ -261,7 +275,7 @@ class Lanes:
                 task = codec.decode_task(body)
             except Corrupt as error:
                 logger.warning("removed entry %s of %s: %s", claim.entry_id, key, error)
-                self.lost.add(partition)
+                await losses.note(self._log, partition)
                 with translated():
                     await self._redis.xack(key, stage, entry_id)
                     await self._redis.xdel(key, entry_id)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, cast
 
 import msgspec
@@ -109,6 +110,44 @@ async def unaware(log: Log, version: int, within_ms: int) -> list[str]:
             follows[consumer] = int(reported) if reported.isdecimal() else 0
     found = await _alive(log, within_ms) | follows.keys()
     return sorted(each for each in found if follows.get(each, -1) < version)
+
+
+Running = dict[str, int]
+"""When running tasks began, in ms since 1970, by ``task_name``."""
+
+
+def task_name(lane_key: str, entry_id: str) -> str:
+    """Return the name of a held task in the reports of workers."""
+    return f"{lane_key} {entry_id}"
+
+
+async def report_running(log: Log, consumer: str, seconds: dict[str, float], ttl_ms: int) -> None:
+    """Report for how many ``seconds`` the worker has been running each task.
+
+    The report is forgotten after ``ttl_ms``.
+    """
+    key = log.keys.running(PARTITION, consumer)
+    with translated():
+        now_ms = await _now_ms(log)
+        began = {name: now_ms - round(1000 * each) for name, each in seconds.items()}
+        await log.redis.set(key, msgspec.msgpack.encode(began), px=ttl_ms)
+
+
+async def running(log: Log, consumers: Collection[str]) -> Running:
+    """Return when the tasks that these workers report began."""
+    if not consumers:
+        return {}
+    with translated():
+        pipe = log.redis.pipeline(transaction=False)
+        for consumer in consumers:
+            pipe.get(log.keys.running(PARTITION, consumer))
+        replies = await pipe.execute(raise_on_error=False)
+    found: Running = {}
+    for reply in replies:
+        if isinstance(reply, bytes):
+            with suppress(msgspec.DecodeError):  # a damaged report is replaced by the next
+                found |= msgspec.msgpack.decode(reply, type=Running)
+    return found
 
 
 FAILING_TTL_MS = 3_600_000

@@ -1,7 +1,7 @@
 -- Move due tasks from the timers to their lanes, one small batch.
 -- Only the server's clock decides what is due.
 --
--- KEYS  1 timers (sorted set), then the lanes (streams)
+-- KEYS  1 timers (sorted set), 2 losses (sorted set), then the lanes (streams)
 -- ARGV  1 maximum number to move, 2 "1" to also move tasks that are not due,
 --       3 number of members to skip, 4 the member that always stays,
 --       then the name of each lane: <stage>:<lane>
@@ -11,8 +11,8 @@
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lanes = {}
-for i = 2, #KEYS do
-  lanes[ARGV[i + 3]] = KEYS[i]
+for i = 3, #KEYS do
+  lanes[ARGV[i + 2]] = KEYS[i]
 end
 local limit, passed = tonumber(ARGV[1]), tonumber(ARGV[3])
 local upto, page = ARGV[2] == "1" and "+inf" or now, 1000
@@ -24,6 +24,8 @@ for _, member in ipairs(members) do
   if member == ARGV[4] then
     passed = passed + 1
   elseif not stage then
+    -- It may have replaced a task.
+    redis.call("ZADD", KEYS[2], 0, "timers:" .. now)
     redis.call("ZREM", KEYS[1], member)
     removed = removed + 1
   elseif not key then

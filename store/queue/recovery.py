@@ -4,6 +4,8 @@ A duplicate task does no harm: its second result changes nothing.
 """
 
 import logging
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +18,7 @@ from store.log.codec import decode_task
 from store.log.log import Log
 from store.log.position import Position
 from store.log.stream import READ_COUNT, Recorded
+from store.queue import known_stages, losses
 from store.queue.consumers import Entries
 from store.queue.dispatch import DISPATCH
 from store.queue.lanes import TIMERS_KEPT, due_ms, entry_of, place_of, task_of_timer
@@ -28,16 +31,60 @@ HELD_AT_MOST = 100_000
 _Name = tuple[str, str, str, int, str]
 
 
-async def refill(log: Log, partition: int, stages: tuple[str, ...]) -> int:
+class Recovery:
+    """Refills the partitions with noted losses, for one worker that runs ``stages``.
+
+    ``lease_s`` is how long another worker that deals with a loss may be silent.
+    """
+
+    def __init__(self, log: Log, stages: tuple[str, ...], lease_s: float) -> None:
+        self._log = log
+        self._stages = stages
+        self._lease_s = lease_s
+        self._claimed: dict[int, set[bytes]] = {}
+
+    async def run(self, partition: int) -> None:
+        """Refill the partition if a loss is noted; if that fails, the next call tries again."""
+        notes = self._claimed.setdefault(partition, set())
+        notes.update(await losses.claim(self._log, partition, self._lease_s))
+        if not notes:
+            return
+        renewed = time.monotonic()
+
+        async def renew() -> None:
+            nonlocal renewed
+            if time.monotonic() > renewed + self._lease_s / 3:
+                await losses.renew(self._log, partition, notes)
+                renewed = time.monotonic()
+
+        await refill(self._log, partition, self._stages, renew)
+        await losses.forget(self._log, partition, notes)
+        notes.clear()
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def refill(
+    log: Log,
+    partition: int,
+    stages: tuple[str, ...],
+    at_each: Callable[[], Awaitable[None]] = _nothing,
+) -> int:
     """Add the tasks of unfinished photos that no lane or timer has; return how many.
 
-    Only dispatched events count: later ones are left to the dispatcher.
+    Only dispatched events count: later ones are left to the dispatcher. ``stages`` are those of
+    the worker; tasks of stages that only other versions run count, too. ``at_each`` is awaited
+    before each event.
     """
     # In this order: a task that was dispatched and is missing has a result later in the log.
     upto, undone = await _dispatched(log, partition)
-    present = await _present(log, partition, stages)
+    others = await known_stages.seen_in(log, partition) - set(stages)
+    present = await _present(log, partition, (*stages, *sorted(others)))
     waiting = _Waiting()
     async for recorded in log.scan(partition):
+        await at_each()
         position = recorded.position
         waiting.apply(recorded, planned=position <= upto and position.entry_id not in undone)
     missing = [task for name, task in _by_name(waiting.tasks()).items() if name not in present]
@@ -80,6 +127,16 @@ class _Waiting:
             case e.ProcessingCompleted() | e.ProcessingFailed() | e.PhotoErased():
                 self._photos.pop(data.photo_id, None)
                 return
+            case e.ProcessingPrioritized():
+                tasks = self._photos.get(data.photo_id, {})
+                for stage, task in tasks.items():
+                    tasks[stage] = msgspec.structs.replace(task, priority=data.priority)
+                return
+            case e.ProcessingHurried():
+                tasks = self._photos.get(data.photo_id, {})
+                for stage, task in tasks.items():
+                    tasks[stage] = msgspec.structs.replace(task, due=None)
+                return
             case _:
                 return
         for task in plan(recorded.event, str(recorded.position)) if planned else ():
@@ -110,16 +167,21 @@ class _Waiting:
 
 
 async def _dispatched(log: Log, partition: int) -> tuple[Position, set[str]]:
-    """Return how far the dispatchers have read, and the earlier entries that are still pending."""
-    key = log.keys.log(partition)
+    """Return how far the dispatchers have read, and the earlier entries that are still pending.
+
+    What has left the stream was dispatched, even if the group was lost since.
+    """
+    key, trimmed = log.keys.log(partition), await log.trimmed(partition)
     with translated():
         groups = await log.redis.xinfo_groups(key) if await log.redis.exists(key) else []
         for group in groups:
             if group["name"] == DISPATCH.encode():
                 upto = Position.of_entry(partition, group["last-delivered-id"])
                 held = await log.redis.xpending_range(key, DISPATCH, "-", "+", HELD_AT_MOST)
-                return upto, {cast("bytes", each["message_id"]).decode() for each in held}
-    return Position.start(partition), set()
+                return max(upto, trimmed), {
+                    cast("bytes", each["message_id"]).decode() for each in held
+                }
+    return trimmed, set()
 
 
 async def _present(log: Log, partition: int, stages: tuple[str, ...]) -> set[_Name]:

@@ -49,20 +49,28 @@ UNKNOWN = b"?"
 
 _Claims = tuple[int, list[tuple[int, bytes, bytes, int]]]
 
+_CLASSES = {lane: str(1 + at) for at, lane in enumerate(LANES)}
+
 _NOTHING: Mapping[tuple[str, str], int] = {}
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request of a consumer for tasks.
 
-    The clients in ``without`` are skipped, except in the stages ``of_all``. ``settle`` is what
-    clients still owe, or get back if negative, in ms by class and client. If ``pays`` is false,
-    the tasks cost nothing, because they do not run.
+    ``most_of`` bounds the tasks of a stage, ``most_of_client`` those of a client, and
+    ``most_of_each`` those of any other client; the stages ``of_all`` know no bound of clients. A
+    task that is expected to take longer than ``dear_ms`` is the last one.
+
+    ``settle`` is what clients still owe, or get back if negative, in ms by class and client. If
+    ``pays`` is false, the tasks cost nothing, because they do not run.
     """
 
     stages: Sequence[str]
     of_all: Sequence[str] = ()
-    without: Sequence[str] = ()
+    most_of: Mapping[str, int] = {}
+    most_of_client: Mapping[str, int] = {}
+    most_of_each: int | None = None
+    dear_ms: int | None = None
     settle: Mapping[tuple[str, str], int] = {}
     pays: bool = True
 
@@ -89,14 +97,14 @@ class Turns:
         self._named: dict[int, list[str]] = {}
 
     async def claim(
-        self, partition: int, count: int, order: Sequence[str], request: ClaimRequest
+        self, partition: int, orders: Sequence[Sequence[str]], request: ClaimRequest
     ) -> list[ClaimedEntry]:
-        """Claim up to ``count`` tasks, classes in the given order."""
+        """Claim a task for each of the ``orders``, in which it looks at the classes."""
         keys = self._keys_of(partition)
         settle: Mapping[tuple[str, str], int] = request.settle
         while True:
             with translated():
-                reply = await self._claim(keys=keys, args=self._args(count, order, request, settle))
+                reply = await self._claim(keys=keys, args=self._args(orders, request, settle))
                 more, found = msgspec.convert(reply, _Claims)
                 turns = [self._turn(keys, *each) for each in found]
             if found or not more:
@@ -143,27 +151,29 @@ class Turns:
 
     def _args(
         self,
-        count: int,
-        order: Sequence[str],
+        orders: Sequence[Sequence[str]],
         request: ClaimRequest,
         settle: Mapping[tuple[str, str], int],
     ) -> list[str | int]:
         return [
             self._consumer,
-            count,
+            len(orders),
             len(self._stages),
-            "".join(str(1 + LANES.index(lane)) for lane in order),
+            "".join(_CLASSES[lane] for order in orders for lane in order),
             "1" if request.pays else "0",
             "".join(_wanted(stage, request) for stage in self._stages),
             "".join("0" if stage in (ROOT, ERASURE) else "1" for stage in self._stages),
             GRACE_MS,
+            request.most_of_each or 0,
+            request.dear_ms or 0,
             *self._stages,
-            len(request.without),
-            *request.without,
+            *(request.most_of.get(stage, len(orders)) for stage in self._stages),
+            len(request.most_of_client),
+            *(part for bound in request.most_of_client.items() for part in bound),
             *(
                 part
                 for (lane, client), ms in settle.items()
-                for part in (1 + LANES.index(lane), client, ms)
+                for part in (_CLASSES[lane], client, ms)
             ),
         ]
 

@@ -10,7 +10,18 @@ COMMANDS = (
     # the connection, and the server's description of itself
     *("ping", "select", "info", "time", "memory|usage"),
     # the log, the lanes and their groups
-    *("xadd", "xdel", "xlen", "xrange", "xrevrange", "xread", "xreadgroup", "xack", "xpending"),
+    *(
+        "xadd",
+        "xdel",
+        "xtrim",
+        "xlen",
+        "xrange",
+        "xrevrange",
+        "xread",
+        "xreadgroup",
+        "xack",
+        "xpending",
+    ),
     *("xclaim", "xautoclaim", "xgroup|create", "xgroup|setid", "xgroup|delconsumer"),
     *("xinfo|stream", "xinfo|groups", "xinfo|consumers"),
     # photos, content hashes, earlier commands, the rates

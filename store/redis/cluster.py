@@ -25,9 +25,10 @@ from redis import exceptions
 from redis.asyncio.client import Pipeline, PubSub
 from redis.crc import key_slot
 
+from store.breaker import Breaker, CompositeBreaker
 from store.errors import CircuitOpen, Unavailable, UnsuitableServer
-from store.redis.breaker import Breaker, CompositeBreaker
-from store.redis.connection import AWAY, PROBE_S, Client, plain
+from store.redis.combining import Command, Sender
+from store.redis.connection import AWAY, PROBE_S, Client, Wait, plain
 from store.redis.connections import legible
 
 SCHEME = "+cluster"
@@ -55,6 +56,9 @@ _KEYLESS = (
 _Command = tuple[tuple[Any, ...], dict[str, Any]]
 
 _ASKING: _Command = (("ASKING",), {})
+
+_NOT_HERE = (exceptions.AskError, exceptions.TryAgainError, exceptions.ClusterDownError)
+"""The errors of a node that does not have all keys of a command; MovedError is an AskError."""
 
 
 class Cluster(Client):
@@ -126,6 +130,37 @@ class Cluster(Client):
             return reply
 
         return await self._routed(slot, send, ask)
+
+    async def exchange(self, commands: Sequence[Command], wait: Wait | None) -> Sequence[Any]:
+        """Send commands on keys of one slot to the node that has it; see ``Client.exchange``."""
+        key = _key_of(commands[0])
+        if key is None:
+            return await self._anywhere(lambda node: node.exchange(commands, wait))
+
+        def checked(replies: Sequence[Any]) -> Sequence[Any]:
+            if all(isinstance(reply, _NOT_HERE) for reply in replies):
+                raise replies[0]  # nothing was executed
+            return replies
+
+        async def send(node: Client) -> Sequence[Any]:
+            return checked(await node.exchange(commands, wait))
+
+        async def ask(node: Client) -> Sequence[Any]:
+            both = [each for command in commands for each in (_ASKING[0], command)]
+            return checked((await node.exchange(both, wait))[1::2])
+
+        return await self._routed(key_slot(_encoded(key)), send, ask)
+
+    def sender(self, wait: Wait | None) -> Sender:
+        """Send each script on its own: its keys say to which node."""
+
+        async def send(command: Command) -> Any:
+            [reply] = await self.exchange([command], wait)
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+
+        return send
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         return _Pipeline(self, transaction, shard_hint)

@@ -7,8 +7,8 @@ with its own deadline, because a command may block for seconds on purpose.
 import hashlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from importlib import resources
 from typing import Any, TypeVar, cast
 
@@ -20,6 +20,7 @@ from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from store.breaker import Breaker
 from store.errors import (
     Denied,
     GroupGone,
@@ -30,9 +31,10 @@ from store.errors import (
     Unexpected,
     WrongType,
 )
-from store.redis.breaker import Breaker
+from store.redis.combining import Combiner, Command, Sender
 from store.redis.connections import SHAPELESS, Pool, legible
 from store.redis.spoiled import WRONG_TYPE, explained
+from store.redis.wires import Wires
 
 logger = logging.getLogger("photolog.redis")
 
@@ -61,6 +63,9 @@ _DENIALS = (exceptions.AuthenticationError, exceptions.AuthorizationError, ssl.S
 _GONE = ("NOGROUP", "no such key", "The XGROUP subcommand requires the key to exist")
 """The server's errors when a consumer group, or its stream, is missing."""
 
+ALLOW_FULL = "#!lua flags=allow-oom\n"
+"""The first line of a script that the server runs although it has no memory left."""
+
 _ANSWERS: tuple[tuple[str | tuple[str, ...], type[StoreError], str], ...] = (
     ("UNBLOCKED", IsReplica, "Redis has become a replica"),
     ("BUSY ", Unavailable, "Redis is busy with a script"),
@@ -75,6 +80,7 @@ class Client(Redis):
     """Rejects commands with CircuitOpen while Redis is known to be away."""
 
     breaker: Breaker
+    wires: Wires
 
     async def nodes(self) -> "Sequence[Client]":
         """Return a client of each server that holds a part of the data: this one."""
@@ -102,10 +108,33 @@ class Client(Redis):
             with anyio.fail_after(PROBE_S):
                 await super().execute_command("PING")  # pyright: ignore[reportUnknownMemberType] # untyped
 
-    def lua(self, name: str, wait: "Wait | None" = None) -> "Script":
-        """Return the script in ``store/<name>.lua``."""
+    def lua(self, name: str, wait: "Wait | None" = None, *, if_full: bool = False) -> "Script":
+        """Return the script in ``store/<name>.lua``; ``if_full``: it exceeds ``maxmemory``."""
         text = resources.files("store").joinpath(f"{name}.lua").read_text("utf-8")
-        return Script(self, text, wait)
+        return Script(self, f"{ALLOW_FULL}{text}" if if_full else text, wait)
+
+    def sender(self, wait: "Wait | None") -> Sender:
+        """Return what sends a script, and returns its reply once its writes are safe."""
+        return Combiner(lambda commands: self.exchange(commands, wait)).send
+
+    async def exchange(self, commands: Sequence[Command], wait: "Wait | None") -> Sequence[Any]:
+        """Return a reply or an error for each command, once what they wrote is safe.
+
+        They go to the server together, on one connection.
+        """
+        await self.check()
+        with self.counted():
+            replies = await self.wires.exchange((*commands, *(wait.commands if wait else ())))
+        own, waited = replies[: len(commands)], replies[len(commands) :]
+        for at, reply in enumerate(own):
+            if isinstance(reply, exceptions.ResponseError):
+                own[at] = await explained(self, reply, commands[at])
+        if wait and not all(isinstance(reply, Exception) for reply in own):
+            for reply in waited:
+                if isinstance(reply, Exception):
+                    raise reply
+            wait.check(waited)
+        return own
 
     async def in_a_row(self, *commands: Sequence[Any]) -> list[Any]:
         """Return the replies to commands sent together on one connection; raise the first error."""
@@ -180,10 +209,9 @@ class Script:
     """
 
     def __init__(self, client: Client, text: str, wait: Wait | None) -> None:
-        self._client = client
         self._text = text
         self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        self._wait = wait
+        self._sender = client.sender(wait)
 
     async def __call__(
         self,
@@ -192,19 +220,14 @@ class Script:
         args: Sequence[str | bytes | int | float] = (),
         send: Callable[..., Awaitable[Any]] | None = None,
     ) -> Any:
-        send = send or self._run
         rest = len(keys), *keys, *args
         try:
-            return await send("EVALSHA", self._digest, *rest)
+            return await self._send(send, ("EVALSHA", self._digest, *rest))
         except exceptions.NoScriptError:
-            return await send("EVAL", self._text, *rest)
+            return await self._send(send, ("EVAL", self._text, *rest))
 
-    async def _run(self, *command: Any) -> Any:
-        if self._wait is None:
-            return await self._client.execute_command(*command)
-        replies = await self._client.in_a_row(command, *self._wait.commands)
-        self._wait.check(replies)
-        return replies[0]
+    def _send(self, send: Callable[..., Awaitable[Any]] | None, command: Command) -> Awaitable[Any]:
+        return send(*command) if send else self._sender(command)
 
 
 class _Pipeline(Pipeline):
@@ -292,11 +315,11 @@ def plain(url: str, breaker: Breaker, kind: type[C]) -> C:
     )
     client = cast("C", kind.from_pool(pool))
     client.breaker = breaker
+    client.wires = Wires(pool)
     return client
 
 
-@contextmanager
-def translated() -> Generator[None]:
+class translated:  # noqa: N801 # used like a function; a generator would cost three times as much
     """Translate the driver's errors into StoreErrors, and let StoreErrors pass.
 
     Code that parses a reply belongs in the block: a broken server or proxy may send a reply of the
@@ -310,22 +333,30 @@ def translated() -> Generator[None]:
         WrongType: another program has changed the type of a key, which the message names.
         Unexpected: any other error, or a reply of the wrong type; it is logged.
     """
-    try:
-        yield
-    except AWAY as error:
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None and (meaning := _meaning(error)) is not None:
+            raise meaning from error
+
+
+def _meaning(error: BaseException) -> StoreError | None:
+    """Return the error to raise instead; None to let it pass."""
+    if isinstance(error, AWAY):
         if _is_denial(error):
-            raise Denied(f"Redis rejects the credentials or the certificate: {error}") from error
-        raise Unavailable(f"Redis did not answer: {error}") from error
-    except _MOVING as error:
-        raise Unavailable(f"the cluster is resharding: {error}") from error
-    except exceptions.NoScriptError:
-        raise  # ``Script`` then sends the script in full
-    except exceptions.ResponseError as error:
-        raise _answer(error) from error
-    except exceptions.RedisError as error:
-        raise _unexpected(error) from error
-    except SHAPELESS as error:
-        raise _unreadable(error) from error
+            return Denied(f"Redis rejects the credentials or the certificate: {error}")
+        return Unavailable(f"Redis did not answer: {error}")
+    if isinstance(error, _MOVING):
+        return Unavailable(f"the cluster is resharding: {error}")
+    if isinstance(error, exceptions.NoScriptError):
+        return None  # ``Script`` then sends the script in full
+    if isinstance(error, exceptions.ResponseError):
+        return _answer(error)
+    if isinstance(error, exceptions.RedisError):
+        return _unexpected(error)
+    return _unreadable(error) if isinstance(error, SHAPELESS) else None
 
 
 def _answer(error: exceptions.ResponseError) -> StoreError:

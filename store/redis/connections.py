@@ -11,10 +11,11 @@ that are not the protocol and replies of the wrong shape.
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
+import hiredis
 from redis import exceptions
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -29,6 +30,8 @@ SHAPELESS = (TypeError, ValueError, LookupError, AttributeError)
 
 _BROKEN = (*SHAPELESS, RuntimeError, EOFError, exceptions.InvalidResponse)
 """Raised by the library and the event loop when a connection breaks or carries garbage."""
+
+_pack = cast("Callable[[tuple[Any, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType] # declared for one word
 
 
 @contextmanager
@@ -86,8 +89,39 @@ class _Owned(AbstractConnection):
             raise exceptions.ConnectionError(CLOSED)
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send it, and wait only while too many bytes are unsent.
+
+        The library limits the time of each write, for which Python 3.11 starts a task. But a write
+        below the high-water mark of the transport does not wait.
+        """
         with _unbroken():
+            self._refuse_abandoned()  # also while it is being made: the server may be silent
+            if self._write(command):
+                return
             await super().send_packed_command(command, check_health)
+
+    def _write(self, command: Any) -> bool:
+        """Write if nothing has to be waited for, before or afterwards; return whether it was."""
+        writer: asyncio.StreamWriter | None = self._writer
+        if writer is None or self.health_check_interval or not isinstance(command, list):
+            return False
+        transport = writer.transport
+        if transport.is_closing():
+            return False
+        parts = cast("list[bytes]", command)
+        unsent_bytes = transport.get_write_buffer_size() + sum(map(len, parts))
+        if unsent_bytes > transport.get_write_buffer_limits()[1]:
+            return False
+        writer.writelines(parts)
+        return True
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """Write the command in C: a twentieth of the time that the library takes for an append."""
+        first = args[0].encode() if isinstance(args[0], str) else args[0]
+        try:
+            return [_pack((*first.split(), *args[1:]))]
+        except TypeError:  # the library also takes other buffers, and names what it rejects
+            return super().pack_command(*args)
 
     async def can_read(self) -> bool:
         with _unbroken():
@@ -132,6 +166,10 @@ class Pool(ConnectionPool):
     ) -> None:
         self._closed = False
         super().__init__(connection_class=_KINDS[connection_class], **options)  # pyright: ignore[reportUnknownMemberType] # **kwargs of the library
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     async def get_connection(self, *args: Any, **options: Any) -> AbstractConnection:
         if self._closed:

@@ -43,14 +43,18 @@ class Durability:
         Raises:
             Unavailable: no reply, or it is not known to be safe.
         """
-        commands: list[Sequence[Any]] = [command] if command else []
+        replies = await self.read_all(partition, *([command] if command else []))
+        return replies[0] if replies else None
+
+    async def read_all(self, partition: int, *commands: Sequence[Any]) -> Sequence[Any]:
+        """Return the replies to several commands at once; see ``read``."""
+        waiting: list[Sequence[Any]] = []
         if self.wait is not None:
-            write = "SET", self._keys.settled(partition), ""
-            commands += [write, *self.wait.commands]
-        if not commands:
-            return None
+            waiting = [("SET", self._keys.settled(partition), ""), *self.wait.commands]
+        if not (commands or waiting):
+            return ()
         with translated():
-            replies = await self._redis.in_a_row(*commands)
+            replies = await self._redis.in_a_row(*commands, *waiting)
             if self.wait is not None:
                 self.wait.check(replies)
-        return replies[0]
+        return replies[: len(commands)]

@@ -21,7 +21,7 @@ WRONG_TYPE = "WRONGTYPE"
 
 TYPES = {"string", "list", "set", "zset", "hash", "stream"}
 
-_NAME = re.compile(r"[^{}]*:(?:\{\d{2,5}\}:(\w+)(?=:|$)|(meta)$)", re.ASCII)
+_NAME = re.compile(r"[^{}]*:(?:\{\d{2,5}\}:([\w-]+)(?=:|$)|(meta)$)", re.ASCII)
 
 _WORDS = {
     "removed": "it was removed and will be rebuilt; find out which program writes there",
@@ -44,12 +44,21 @@ KINDS = {
     "meta": Kind("hash", "stays"),
     "log": Kind("stream", "stays"),
     "id": Kind("string"),
+    "trimmed": Kind("string"),
+    "evicted": Kind("string"),
+    "archiving": Kind("string"),
+    "unarchived": Kind("string"),
     "photo": Kind("hash"),
     "pipeline": Kind("hash"),
     "session": Kind("string"),
     "sessions": Kind("zset"),
     "ticket": Kind("string"),
     "tickets": Kind("zset"),
+    "stream-ticket": Kind("string"),
+    "stream-tickets": Kind("zset"),
+    "sign-in": Kind("string"),
+    "sign-ins": Kind("zset"),
+    "sign-out": Kind("string"),
     "timers": Kind("zset", "prepared"),
     "foreign": Kind("string"),
     "failing": Kind("zset"),
@@ -57,13 +66,21 @@ KINDS = {
     "undecoding": Kind("zset"),
     "damaged": Kind("zset"),
     "following": Kind("zset"),
+    "stages": Kind("zset"),
+    "losses": Kind("zset"),
+    "running": Kind("string"),
     "settled": Kind("string"),
     "rate": Kind("hash"),
     "allowance": Kind("string"),
+    "uses": Kind("string"),
+    "webhooks": Kind("hash"),
+    "webhook": Kind("string"),
+    "deliveries": Kind("stream"),
     "command": Kind("string"),
     "commands": Kind("zset"),
     "sha256": Kind("hash"),
     "usage": Kind("hash"),
+    "upload-session": Kind("hash"),
     "clients": Kind("hash"),
     "stage": Kind("stream", "prepared"),
     "turns": Kind("zset", "prepared"),

@@ -34,8 +34,35 @@ _AWAY = (
 )
 """Errors caused by the machine, the disk or another process; any other one is a bug."""
 
+_LACKING = (
+    "no such column",
+    "no such index",
+    "cannot join using column",
+    "ambiguous column name",
+)
+"""How SQLite's messages begin about a statement that was written for other columns and indexes."""
+
 PROGRESS_STEPS = 10_000
 """Steps of SQLite's virtual machine between checks: a few milliseconds."""
+
+
+class Incomplete(Corrupt):
+    """The file lacks a table."""
+
+
+@contextmanager
+def lacking() -> Generator[None]:
+    """Run statements on a file that another version has written.
+
+    Raises:
+        Unavailable: it lacks a table, column or index that they need.
+    """
+    try:
+        yield
+    except (Incomplete, apsw.SQLError) as error:
+        if not isinstance(error, Incomplete) and not str(error).startswith(_LACKING):
+            raise
+        raise Unavailable(f"the read model was written by another version: {error}") from error
 
 
 @contextmanager
@@ -62,8 +89,11 @@ def translated(*passing: type[OSError]) -> Generator[None]:
     except apsw.SQLError as error:
         if not str(error).startswith("no such table"):
             raise
-        raise Corrupt(f"the read model is incomplete: {error}") from error
+        raise Incomplete(f"the read model is incomplete: {error}") from error
     except _AWAY as error:
+        # No room for the index of the write-ahead log.
+        if getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_SHMSIZE:
+            raise Full("the disk of the read model is full") from error
         raise Unavailable(f"the read model could not be used: {error}") from error
 
 
@@ -86,7 +116,7 @@ class Connection:
         with translated():
             return self._raw.execute(sql, values).fetchall()
 
-    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value] | Mapping[str, Value]]) -> None:
         with translated():
             self._raw.executemany(sql, rows)
 

@@ -4,8 +4,9 @@
 |---|---|
 | ``<generation>.sqlite`` | a read model, folded from the log by one projector |
 | ``<generation>.sqlite-doubted`` | a reader found it damaged; its projector will check it |
-| ``<generation>.sqlite-building`` | locked by the process that builds it, while it runs |
+| ``<generation>.sqlite-building`` | locked by the process that builds it, while it runs; its form |
 | ``current`` | the name of the generation that readers use; replaced in one step |
+| ``previous`` | the name of the one that was replaced last, if it can be made live again |
 | ``kept/<generation>.sqlite`` | a replaced one, which may hold facts that the log has lost |
 | ``kept/partition-07-<ms>-<seq>.sqlite`` | events that one partition of the log has lost |
 
@@ -24,6 +25,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from store.blobs.disk import make_folder, sync_folder
+from store.errors import Missing
 from store.sqlite.connection import translated
 
 logger = logging.getLogger("photolog.store")
@@ -39,6 +41,9 @@ _LONGEST_NAME = 64
 _NO_FILE = (ELOOP, ENXIO)
 """Errors of opening a chain of links without an end, or a socket."""
 
+LONGEST_FORM = 200
+"""How many bytes of the form of a half-built generation are compared."""
+
 MOST_KEPT = 2
 """How many replaced generations are kept, see ``Generations.switch``."""
 
@@ -53,6 +58,7 @@ class Generations:
         self.folder = folder
         self.most_kept = most_kept
         self._pointer = folder / "current"
+        self._previous = folder / "previous"
         self._kept = folder / "kept"
         self._ignored: bytes | None = None
 
@@ -63,18 +69,24 @@ class Generations:
         A pointer that is not a file, or does not hold the name of a generation, counts as missing;
         so does a generation that is not a file.
         """
-        path = self._named()
+        path = self._named(self._pointer)
         while path is not None and not path.is_file():
-            named = self._named()
+            named = self._named(self._pointer)
             if named == path:
                 return None
             path = named  # a switch came in between
         return path
 
-    def _named(self) -> Path | None:
+    @translated()
+    def previous(self) -> Path | None:
+        """Return the generation that ``swap`` would make live, if there is one."""
+        path = self._named(self._previous)
+        return path if path not in (None, self.current()) and path.is_file() else None
+
+    def _named(self, pointer: Path) -> Path | None:
         try:
             # Do not wait for a writer if this is a pipe.
-            handle = os.open(self._pointer, os.O_RDONLY | os.O_NONBLOCK)
+            handle = os.open(pointer, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -104,41 +116,75 @@ class Generations:
         return self.folder / f"{uuid.uuid4().hex[:12]}.sqlite"
 
     @contextmanager
-    def building(self) -> Generator[Path]:
-        """Yield a new path, protected from ``sweep`` during the block while this process runs."""
-        path, lock = self._mark()
+    def building(self, form: str = "") -> Generator[Path]:
+        """Yield a path, protected from ``sweep`` during the block while this process runs.
+
+        A file that a process left half-built in the same ``form`` is yielded again; without a form,
+        the path is always new. If the block leaves its file where it is and does not make it live,
+        the file counts as half-built.
+        """
+        path, lock = self._left(form) or self._mark(form)
         try:
             yield path
         finally:
-            _building(path).unlink(missing_ok=True)
+            if not path.exists() or path == self.current():
+                _building(path).unlink(missing_ok=True)
             os.close(lock)
 
     @translated()
-    def _mark(self) -> tuple[Path, int]:
+    def _mark(self, form: str) -> tuple[Path, int]:
         while True:
             path = self.new()
             lock = os.open(_building(path), os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
+            os.write(lock, form.encode())
             if _building(path).exists():
                 return path, lock
             os.close(lock)  # a sweep removed the mark before it was locked
 
     @translated()
-    def sweep(self) -> list[Path]:
-        """Remove generations left half-built by dead processes, and return them."""
-        swept: list[Path] = []
+    def _left(self, form: str) -> tuple[Path, int] | None:
+        """Lock the mark of the newest file that was left in this form, if there is one."""
+        for mark in self._marks() if form else ():
+            lock = _locked(mark)
+            if lock is None:
+                continue
+            if os.read(lock, LONGEST_FORM) == form.encode() and mark.exists():
+                return _of_mark(mark), lock
+            os.close(lock)
+        return None
+
+    def _marks(self) -> list[Path]:
+        """Return the marks of files that are or were being built, the newest first."""
+        found: list[tuple[int, Path]] = []
         for mark in self.folder.glob(f"*.sqlite{BUILDING}"):
-            with suppress(FileNotFoundError, BlockingIOError):  # done, or being built
-                lock = os.open(mark, os.O_RDWR)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path = mark.with_name(mark.name.removesuffix(BUILDING))
-                    if path != self.current():  # otherwise the process died after the switch
-                        remove(path)
-                        swept.append(path)
+            with suppress(FileNotFoundError):
+                found.append((mark.stat().st_mtime_ns, mark))
+        return [mark for _, mark in sorted(found, reverse=True)]
+
+    @translated()
+    def sweep(self, form: str = "") -> list[Path]:
+        """Remove generations left half-built by dead processes, and return them.
+
+        The newest of this ``form`` stays, for the next ``building``.
+        """
+        swept: list[Path] = []
+        for mark in self._marks():
+            lock = _locked(mark)
+            if lock is None:
+                continue
+            try:
+                path = _of_mark(mark)
+                if path == self.current():  # the process died after the switch
                     mark.unlink(missing_ok=True)
-                finally:
-                    os.close(lock)
+                elif form and os.read(lock, LONGEST_FORM) == form.encode():
+                    form = ""
+                else:
+                    remove(path)
+                    swept.append(path)
+                    mark.unlink(missing_ok=True)
+            finally:
+                os.close(lock)
         return swept
 
     @translated()
@@ -171,15 +217,56 @@ class Generations:
         return sorted(self._kept.glob("*.sqlite"), key=lambda path: path.stat().st_mtime_ns)
 
     @translated()
-    def switch(self, path: Path) -> Path | None:
+    def switch(self, path: Path, *, retain: bool = False) -> Path | None:
         """Make ``path`` the live generation, durably. Open readers keep their file.
 
-        Keeps the previous generation and returns its path: ``remove`` it if it is not needed.
+        With ``retain``, the one that was live becomes the previous one, see ``swap``. A former
+        previous one is removed.
+
+        Keeps the replaced generation and returns its path: ``remove`` it if it is not needed.
         Returns None if there was none, or if ``most_kept`` are kept already: those stay, because
         the oldest is the closest to what the log once held. Removes the others.
         """
         kept = self._keep(path)
-        draft = self.folder / "current.new"
+        replaced = self.current() if retain else None
+        self._point(self._pointer, path)
+        if replaced is None or replaced == path:
+            self._previous.unlink(missing_ok=True)
+        else:
+            self._point(self._previous, replaced)
+        spared = tuple(each.name for each in (path, replaced) if each is not None)
+        for other in self.folder.glob("*.sqlite*"):
+            if not other.name.startswith(spared):
+                _make_way(other)
+                other.unlink(missing_ok=True)
+        return kept
+
+    @translated()
+    def swap(self) -> None:
+        """Make the previous generation the live one, durably, and the live one the previous.
+
+        Raises:
+            Missing: there is no previous one.
+        """
+        live, previous = self.current(), self.previous()
+        if previous is None:
+            raise Missing("there is no previous generation of the read model")
+        self._point(self._pointer, previous)
+        if live is not None:
+            self._point(self._previous, live)
+
+    @translated()
+    def drop_previous(self) -> Path | None:
+        """Remove the previous generation and return its path; None if there was none."""
+        previous = self.previous()
+        self._previous.unlink(missing_ok=True)
+        if previous is not None:
+            remove(previous)
+        return previous
+
+    def _point(self, pointer: Path, path: Path) -> None:
+        """Let the pointer name the generation, in one durable step."""
+        draft = pointer.with_name(f"{pointer.name}.new")
         _make_way(draft)
         draft.unlink(missing_ok=True)
         with draft.open("wb") as file:
@@ -187,14 +274,9 @@ class Generations:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(self.folder)  # the generation is durable before anything names it
-        _make_way(self._pointer)
-        draft.replace(self._pointer)
+        _make_way(pointer)
+        draft.replace(pointer)
         sync_folder(self.folder)  # and is named before the others are removed
-        for other in self.folder.glob("*.sqlite*"):
-            if not other.name.startswith(path.name):
-                _make_way(other)
-                other.unlink(missing_ok=True)
-        return kept
 
     def _keep(self, successor: Path) -> Path | None:
         """Link the live generation before any of its files could be removed."""
@@ -205,7 +287,10 @@ class Generations:
             return None
         make_folder(self._kept, 0o700)
         kept = self._kept / live.name
+        if kept.exists() and not kept.samefile(live):  # it was live before, and went on since
+            kept = kept.with_name(f"{uuid.uuid4().hex[:12]}.sqlite")
         for suffix in ("-wal", ""):  # the WAL is there before the file is
+            Path(f"{kept}{suffix}").unlink(missing_ok=True)  # of a switch that was killed
             with suppress(FileNotFoundError):
                 os.link(live.with_name(live.name + suffix), f"{kept}{suffix}")
         sync_folder(self._kept)
@@ -274,6 +359,24 @@ def _lost_in(partition: int) -> str:
 
 def _building(path: Path) -> Path:
     return path.with_name(path.name + BUILDING)
+
+
+def _of_mark(mark: Path) -> Path:
+    return mark.with_name(mark.name.removesuffix(BUILDING))
+
+
+def _locked(mark: Path) -> int | None:
+    """Open the mark with its lock; None if it is gone, or its process runs."""
+    try:
+        lock = os.open(mark, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
 
 
 def _files(path: Path) -> list[Path]:

@@ -3,15 +3,15 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import anyio
 from anyio import to_thread
 
-from store.errors import Corrupt, Unavailable
-from store.sqlite.connection import Connection, open_reader, translated
+from store.errors import Corrupt, Full, Unavailable
+from store.sqlite.connection import Connection, lacking, open_reader, translated
 from store.sqlite.generations import Generations
 
 P = ParamSpec("P")
@@ -19,12 +19,31 @@ T = TypeVar("T")
 
 READERS = 4
 
+Unreadable = Callable[[Connection], str | None]
+
+
+def _readable(_: Connection) -> None:
+    """Let every generation be read."""
+
 
 class Reader:
-    """Runs queries in threads against the live generation, and follows a switch to another."""
+    """Runs queries in threads against the live generation, and follows a switch to another.
 
-    def __init__(self, generations: Generations, readers: int = READERS) -> None:
+    ``form`` is the ``user_version`` of generations that this code writes. Another version may have
+    written the live one; ``unreadable`` says why this code cannot read it at all. Queries wait for
+    its successor if it lacks what they need.
+    """
+
+    def __init__(
+        self,
+        generations: Generations,
+        readers: int = READERS,
+        form: int | None = None,
+        unreadable: Unreadable = _readable,
+    ) -> None:
         self._generations = generations
+        self._form = form
+        self._unreadable = unreadable
         self._limiter = anyio.CapacityLimiter(readers)
         self._idle: list[tuple[Path, int, Connection]] = []
         self._lock = threading.Lock()
@@ -35,14 +54,15 @@ class Reader:
         """Run ``function(connection, …)`` on its own connection, in one read transaction.
 
         Raises:
-            Unavailable: there is no read model yet, or it is damaged; a damaged one is marked, and
-                its projector rebuilds it.
+            Unavailable: there is no read model yet, or another version has written it without what
+                the query needs, or its disk has no room for a reader, or it is damaged; a damaged
+                one is marked, and its projector rebuilds it.
         """
 
         def run() -> T:
             path, inode, connection = self._take()
             try:
-                with connection.transaction(write=False):
+                with connection.transaction(write=False), self._as_written(connection):
                     result = function(connection, *args, **kwargs)
             except Corrupt as error:
                 connection.close()
@@ -54,7 +74,10 @@ class Reader:
             self._put_back(path, inode, connection)
             return result
 
-        return await to_thread.run_sync(run, limiter=self._limiter)
+        try:
+            return await to_thread.run_sync(run, limiter=self._limiter)
+        except Full as error:  # readers, too, need room: for the index of the write-ahead log
+            raise Unavailable(str(error)) from error
 
     async def check(self, timeout_s: float) -> None:
         """Run SQLite's quick check of the live generation, on a separate connection.
@@ -100,6 +123,18 @@ class Reader:
                     return path, inode, connection
                 connection.close()
         return path, inode, open_reader(path)
+
+    def _as_written(self, connection: Connection) -> AbstractContextManager[None]:
+        """Return a context for queries of a file of this or another version; see ``query``."""
+        if self._form is None or connection.execute("PRAGMA user_version") == [(self._form,)]:
+            return nullcontext()
+        reason = self._unreadable(connection)
+        if reason is not None:
+            raise Unavailable(
+                f"the read model was written by another version, and {reason}: its projector folds "
+                "it again"
+            )
+        return lacking()
 
     def _live_inode(self) -> tuple[Path, int]:
         while True:

@@ -1,9 +1,17 @@
 """Every rejection says what is wrong and what to do, and repeats little of what it was given."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from domain.clients.api_keys import (
+    MOST_KEYS,
+    ApiKey,
+    ApiKeys,
+    CreateApiKey,
+    RevokeApiKey,
+)
 from domain.clients.quotas import MOST_CLIENTS, ChangeQuota, OwnQuota
 from domain.clients.revocations import MOST_TOKENS, Revocations, RevokeAccess
 from domain.pipeline.control import (
@@ -18,12 +26,63 @@ from domain.pipeline.control import (
 from domain.pipeline.control_events import Limit, Rate
 from domain.pipeline.stages import PIPELINES, SHOWN, TREE, check
 from domain.rejections import InvalidPriority, Rejected, UnknownPipeline, UnknownStage
+from domain.webhooks.webhooks import MOST_WEBHOOKS, Author, CreateWebhook, DeleteWebhook, Webhook
 from tests.domain.stories import assert_readable
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 LATER = datetime(2026, 11, 23, 11, tzinfo=UTC)
 
+
+def key(**given: Any) -> CreateApiKey:
+    wish: dict[str, Any] = {
+        "now": LATER,
+        "key_id": "a",
+        "name": "one more",
+        "digest": "d",
+        "scopes": frozenset({"ops.read"}),
+    }
+    return CreateApiKey(**{**wish, **given})
+
+
+def webhook(**given: Any) -> CreateWebhook:
+    wish: dict[str, Any] = {
+        "url": "https://example.com/",
+        "types": (),
+        "known_types": frozenset({"photo.deleted"}),
+        "description": "",
+        "client_id": "alice",
+        "after": ("0:0-0",),
+        "secret_id": "s",
+        "digest": "d",
+        "by": Author(token_id=None, client_id=None),
+        "most": 1_000,
+        "in_all": MOST_WEBHOOKS,
+        "allow_http": False,
+    }
+    return CreateWebhook(webhook_id="one more", **{**wish, **given})
+
+
 FULL = Controls(
+    webhooks={
+        str(number): Webhook(
+            url="https://example.com/",
+            types=(),
+            description="",
+            client_id="alice",
+            created_at=NOW,
+            retried_since=NOW,
+            secrets=(),
+            contributors=(),
+            starts=(),
+        )
+        for number in range(MOST_WEBHOOKS)
+    },
+    api_keys=ApiKeys(
+        active={
+            str(number): ApiKey(name="k", digest="d", scopes=("ops.read",), created_at=NOW)
+            for number in range(MOST_KEYS)
+        }
+    ),
     all_paused=True,
     quotas={str(number): OwnQuota(photos=5) for number in range(MOST_CLIENTS)},
     revocations=Revocations(
@@ -43,6 +102,20 @@ FULL = Controls(
         (LimitStage(stage=None, limit=Limit(rate=Rate(max=1))), "single stage"),
         (ResumeStage(stage="metadata"), "metadata"),
         (ChangeQuota(client_id="one more", quota=OwnQuota(photos=1)), "1,000 clients"),
+        (RevokeApiKey(key_id="unknown"), "'unknown'"),
+        (key(scopes=frozenset({"ops.read"}), client_id="alice"), "'ops.read'"),
+        (key(scopes=frozenset({"photos.read"})), "'photos.read'"),
+        (key(scopes=frozenset()), "a scope"),
+        (key(name=" x"), "printable"),
+        (key(expires_at=NOW), "past"),
+        (key(), "1,000 API keys"),
+        (webhook(), "500 webhooks"),
+        (webhook(most=1), "Client alice"),
+        (webhook(client_id=None, most=0), "The system"),
+        (webhook(url="ftp://example.com"), "https://"),
+        (webhook(types=("photo.eaten",)), "'photo.eaten'"),
+        (webhook(description="x" * 101), "100"),
+        (DeleteWebhook(webhook_id="unknown"), "'unknown'"),
         (RevokeAccess(now=LATER, token_id="another"), "1,000 tokens"),
         (RevokeAccess(now=LATER, client_id="another"), "1,000 clients"),
     ],

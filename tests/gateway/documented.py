@@ -36,6 +36,7 @@ def checking(app: Litestar) -> Callable[[httpx.Response], Awaitable[None]]:
             named = listed.get(request.method)
             if named is not None and pattern.fullmatch(request.url.path):
                 assert code in named, f"{request.method} {request.url.path} returns {code}"
+                return
 
     return check
 
@@ -43,12 +44,14 @@ def checking(app: Litestar) -> Callable[[httpx.Response], Awaitable[None]]:
 def _listed(app: Litestar) -> list[tuple[re.Pattern[str], dict[str, set[str]]]]:
     """Return a pattern of each address, with the codes that it lists for each method.
 
+    Addresses without parameters come first, because they precede others that match.
+
     The document is built once per process: all applications have the same routes and problems.
     """
     if not _addresses:
         document = app.openapi_schema.to_schema()
         anywhere = PROBLEMS.keys() & set(document["info"]["description"].split("`"))
-        for path, item in document["paths"].items():
+        for path, item in sorted(document["paths"].items(), key=lambda each: "{" in each[0]):
             # A session id may contain slashes.
             part = ".+" if "/sessions/" in path else "[^/]+"
             listed = {

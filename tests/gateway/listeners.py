@@ -19,6 +19,7 @@ from tests.gateway.conftest import DEADLINE_S, Gateway
 
 AT_ONCE = 20
 LITTLE_BYTES = 4096
+PING = {"type": "ping"}
 
 
 async def record(
@@ -70,11 +71,17 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stream:
-    """An open event stream. ``ready`` is its first frame."""
+    """An open event stream. ``ready`` is its first frame; ``pings`` counts the pings read."""
 
     def __init__(self, lines: AsyncIterator[str]) -> None:
         self._lines = lines
         self.ready = Frame(event="", id="", data={})
+        self.pings = 0
+
+    @property
+    def start(self) -> tuple[bool, str]:
+        """Whether the stream recovered the requested position, and where it begins."""
+        return self.ready.data["recovered"], self.ready.data["position"]
 
     async def next(self) -> Frame | None:
         """Return the next frame; None at the end of the stream."""
@@ -84,6 +91,9 @@ class Stream:
                 name, _, value = line.partition(": ")
                 if line and name:
                     fields[name] = value
+                elif fields.get("event") == "ping":
+                    self.pings += 1
+                    fields.clear()
                 elif "data" in fields:
                     return Frame(
                         event=fields.get("event", "message"),
@@ -106,18 +116,20 @@ class Stream:
 @asynccontextmanager
 async def following(
     gateway: Gateway,
-    room: str = "client",
-    *,
+    *rooms: str,
     name: str = "alice",
     after: str | None = None,
     header: str | None = None,
     headers: dict[str, str] | None = None,
+    named: bool = False,
 ) -> AsyncGenerator[Stream]:
-    """Open the event stream of a room."""
+    """Open the event stream of the rooms, by default the client's."""
     async with gateway.client.stream(
         "GET",
         "/api/events",
-        params={"room": room} | ({"lastEventId": after} if after else {}),
+        params={"room": rooms or ("client",)}
+        | ({"lastEventId": after} if after else {})
+        | ({"named": True} if named else {}),
         headers=gateway.bearer(name)
         | ({"Last-Event-ID": header} if header else {})
         | (headers or {}),
@@ -171,17 +183,20 @@ async def _lines(reader: asyncio.StreamReader) -> AsyncGenerator[str]:
 
 
 class Talk:
-    """An open WebSocket."""
+    """An open WebSocket; ``pings`` counts those of the server that were skipped."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
+        self.pings = 0
 
     async def say(self, type_: str, **fields: Any) -> None:
         await self.connection.send(msgspec.json.encode({"type": type_, **fields}).decode())
 
     async def next(self) -> dict[str, Any]:
         with anyio.fail_after(DEADLINE_S):
-            return msgspec.json.decode(await self.connection.recv())
+            while (message := msgspec.json.decode(await self.connection.recv())) == PING:
+                self.pings += 1
+        return message
 
     async def ask(self, type_: str, **fields: Any) -> dict[str, Any]:
         """Send a message and return the next one as the reply."""

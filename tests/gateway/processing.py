@@ -38,7 +38,9 @@ RESULTS: dict[str, Any] = {
 }
 
 
-async def process(gateway: Gateway, photo: dict[str, Any], *, shade: int = 7) -> str:
+async def process(
+    gateway: Gateway, photo: dict[str, Any], *, shade: int = 7, taken_at: str | None = None
+) -> str:
     """Record the whole pipeline over a photo of alice; return the position of its last event.
 
     Renditions with another ``shade`` differ from those of an earlier run.
@@ -46,18 +48,29 @@ async def process(gateway: Gateway, photo: dict[str, Any], *, shade: int = 7) ->
     await start(gateway, photo)
     position = ""
     for stage in RESULTS:
-        position = await complete(gateway, photo, stage, shade=shade)
-    assert set(RESULTS) == PIPELINES["full_processing"]
+        position = await complete(gateway, photo, stage, shade=shade, taken_at=taken_at)
+    missing = PIPELINES["full_processing"] ^ set(RESULTS)
+    assert not missing, f"RESULTS lacks or has more than the pipeline: {sorted(missing)}"
     return position
 
 
-async def complete(gateway: Gateway, photo: dict[str, Any], stage: str, *, shade: int = 7) -> str:
+async def complete(
+    gateway: Gateway,
+    photo: dict[str, Any],
+    stage: str,
+    *,
+    shade: int = 7,
+    taken_at: str | None = None,
+) -> str:
     """Record that a stage completed; return the position of the last event."""
     names = {
         "thumbnails": tuple(f"thumbnail-{size}" for size in SIZES),
         "optimization": ("optimized",),
     }.get(stage, ())
     renditions = [await _rendition(gateway, photo, name, shade) for name in names]
+    result = RESULTS[stage]
+    if stage == "metadata":
+        result = msgspec.structs.replace(result, taken_at=taken_at)
     return await _execute(
         gateway,
         RecordStageCompleted(
@@ -66,7 +79,7 @@ async def complete(gateway: Gateway, photo: dict[str, Any], stage: str, *, shade
             stage=stage,
             attempt=1,
             duration_ms=5,
-            result=msgspec.to_builtins(RESULTS[stage]),
+            result=msgspec.to_builtins(result),
             renditions=tuple(renditions),
         ),
     )
@@ -79,8 +92,12 @@ async def fail(
     stage: str = "validation",
     category: Category = Category.DATA,
     code: str = "truncated",
+    retry_at: str | None = None,
 ) -> str:
-    """Record that the photo's job failed; return the position of the last event."""
+    """Record that the photo's job failed; return the position of the last event.
+
+    With ``retry_at`` only an attempt has failed.
+    """
     return await _execute(
         gateway,
         RecordStageFailed(
@@ -91,6 +108,7 @@ async def fail(
             category=category,
             code=code,
             error="The picture ends too early.",
+            retry_at=retry_at,
         ),
     )
 

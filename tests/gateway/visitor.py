@@ -26,6 +26,9 @@ DROP = """files => {
   document.body.dispatchEvent(new DragEvent("drop", options));
 }"""
 
+LOADED = """path => performance.getEntriesByType("resource")
+  .some(({ name }) => new URL(name).pathname.endsWith(path))"""
+
 
 class Visitor(msgspec.Struct, kw_only=True):
     """A person with the page open, and an API client with the same token."""
@@ -46,10 +49,21 @@ class Visitor(msgspec.Struct, kw_only=True):
     def card(self, name: str) -> Locator:
         return self.cards.filter(has=self.page.get_by_text(name, exact=True))
 
+    def waiting(self, name: str) -> Locator:
+        """Return the group of the uploads tray with this file that needs a decision."""
+        return self.page.locator(".upload-group").filter(
+            has=self.page.get_by_text(name, exact=True)
+        )
+
     async def sign_in(self) -> None:
         await self.page.goto(f"{self.url}/#token={self.token}")
         await self.page.get_by_role("button", name="Sign in as").click()
         await expect(self.page.locator("#connection")).to_have_text("Live")
+
+    async def until_all_is_loaded(self) -> None:
+        """Wait until the page has also loaded what its first view does not need."""
+        for module in ("tray", "viewer", "zoom", "actions", "batch"):
+            await self.page.wait_for_function(LOADED, arg=f"/{module}.js")
 
     async def drop(self, files: dict[str, bytes]) -> None:
         """Drop files onto the page."""
@@ -58,10 +72,12 @@ class Visitor(msgspec.Struct, kw_only=True):
         )
 
     async def upload(self, name: str, data: bytes) -> str:
-        """Upload through the API instead of the page; return the photo's id."""
+        """Upload through the API instead of the page; return the photo's id once it can be read."""
         answer = await self.api.post("/api/photos/upload", files={"file": (name, data)})
         assert answer.status_code == 201, answer.text
-        return answer.json()["photoId"]
+        uploaded: dict[str, str] = answer.json()
+        await self.get(f"{uploaded['photoId']}?after={uploaded['position']}")
+        return uploaded["photoId"]
 
     async def get(self, path: str) -> dict[str, Any]:
         return (await self.api.get(f"/api/photos/{path}")).raise_for_status().json()

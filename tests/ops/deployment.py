@@ -19,7 +19,7 @@ DOCKERFILE = re.sub(r"\\\n\s*", "", (DEPLOY / "Dockerfile").read_text("utf-8"))
 
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ROLES = ("gateway", "projector", "worker")
+ROLES = ("gateway", "projector", "worker", "archiver", "webhooks")
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([?-])([^}]*))?\}")
 _COMMAND = re.compile(r"(?:^|\$\(|bin/|exec \w+ |[|&] )photolog (.+?)(?=$|[|>)]|&&)", re.MULTILINE)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from ops import event_format
-from ops.event_format import Shown, printable, printable_json, say, say_json, what
+from ops.event_format import Shown, plural, printable, printable_json, say, say_json, sized, what
 
 
 def line_of(kind: str, **data: Any) -> str:
@@ -43,6 +43,16 @@ def line_of(kind: str, **data: Any) -> str:
             "metadata, no limit",
         ),
         (
+            "client.quota.changed",
+            {"clientId": "ann", "quota": {"photos": 500, "bytes": 20_000_000_000, "jobs": 0}},
+            "client ann, photos 500, bytes 20 GB, jobs no limit",
+        ),
+        (
+            "client.quota.changed",
+            {"clientId": "ann", "quota": {"photos": None}, "reason": "a mistake"},
+            "client ann, the limits of the settings, a mistake",
+        ),
+        (
             "pipeline.alerted",
             {"stage": "metadata", "level": "warn", "category": "resource", "error": "No room."},
             "metadata, warn, resource, No room.",
@@ -76,6 +86,38 @@ def line_of(kind: str, **data: Any) -> str:
             "access.revoked",
             {"tokenId": None, "clientId": None, "before": "2026-11-23T10:00:00.000Z", "reason": ""},
             "tokens of everyone issued up to 2026-11-23T10:00:00.000Z",
+        ),
+        (
+            "session.opened",
+            {"clientId": "a", "sessionId": "trip", "expected": 1_200},
+            "session trip, 1,200 photos expected",
+        ),
+        (
+            "session.duplicate.found",
+            {"sessionId": "trip", "upload": "1", "duplicateOf": "p", "originalFilename": "a.jpg"},
+            "session trip, a.jpg, as photo p",
+        ),
+        ("session.closed", {"sessionId": "trip"}, "session trip"),
+        (
+            "session.completed",
+            {
+                "sessionId": "trip",
+                "upto": "0:1-0",
+                "totals": {
+                    "received": 1_200,
+                    "duplicates": 0,
+                    "completed": 1_199,
+                    "failed": 1,
+                    "deleted": 0,
+                    "expected": None,
+                },
+            },
+            "session trip, 1,200 received, 1,199 completed, 1 failed",
+        ),
+        (
+            "session.renamed",
+            {"sessionId": "trip", "to": "tour"},
+            "session trip, sessionId=trip, to=tour",
         ),
         ("pipeline.turned", {"stage": "metadata", "by": 90}, "stage=metadata, by=90"),
     ],
@@ -158,3 +200,25 @@ def test_every_command_writes_through_these_functions() -> None:
                 assert "markup=False" in shown or "table(" in shown or "shown" in shown, shown
             if called == "TextColumn":
                 assert "markup=False" in ast.unparse(node), f"{path.name}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "said"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1_500, "1.5 kB"),
+        (999_960, "1 MB"),
+        (10_110_600_000, "10.1 GB"),
+        (5e15, "5000 TB"),
+    ],
+)
+def test_a_size_has_a_suitable_unit(size_bytes: float, said: str) -> None:
+    assert sized(size_bytes) == said
+
+
+def test_only_nouns_have_a_plural() -> None:
+    said = [plural(*each) for each in ((1, "task"), (0, "task"), (1_200, "photo"), (2, "failed"))]
+
+    assert said == ["1 task", "0 tasks", "1,200 photos", "2 failed"]

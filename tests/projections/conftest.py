@@ -14,7 +14,8 @@ import pytest
 from domain.photo.commands import PhotoCommand, UploadPhoto
 from projections import fold
 from projections.generation import TABLES
-from projections.models import checkpoints
+from projections.models import checkpoints, history, history_pages
+from projections.models.history import HistoryEntry
 from projections.projector import Projector
 from store.errors import Unavailable
 from store.log.log import Log
@@ -43,6 +44,20 @@ def generations(tmp_path: Path) -> Generations:
 @pytest.fixture
 def projector(log: Log, generations: Generations) -> Projector:
     return Projector(log, generations)
+
+
+@pytest.fixture(scope="module")
+def small_pages() -> Generator[None]:
+    """Let a page of the history hold eight events, so that a short story fills some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history_pages, "PAGE", 8)
+        yield
+
+
+def history_of(path: Path) -> list[HistoryEntry]:
+    """Return all events of the history."""
+    with closing(open_reader(path)) as db:
+        return list(history.everything(db))
 
 
 def fold_in(db: Connection, recorded: Sequence[Recorded]) -> None:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from domain.moments import iso
 from domain.photo import commands as c
 from domain.photo.decide import decide
-from domain.photo.events import FIRST_PREV, Event, Metadata, iso
+from domain.photo.events import FIRST_PREV, AnyEvent, Event, Metadata
 from domain.photo.results import (
     Camera,
     Description,
@@ -25,6 +26,9 @@ from domain.photo.results import (
 from domain.photo.state import Photo, evolve
 from domain.pipeline.failures import Category
 from domain.rejections import Rejected
+from domain.sessions import session as sessions
+from domain.sessions.events import chain_of
+from domain.sessions.session import NEW, Session, SessionCommand
 from store.log import codec
 from store.log.position import Position
 from store.log.stream import Recorded
@@ -141,11 +145,13 @@ def validation(number: int = 1, run: int = 1, *, damaged: bool = False) -> c.Rec
     return complete("validation", result, number=number, run=run)
 
 
-def metadata(number: int = 1) -> c.RecordStageCompleted:
+def metadata(
+    number: int = 1, run: int = 1, *, taken_at: str | None = "2010-05-01T12:00:00"
+) -> c.RecordStageCompleted:
     result = MetadataResult(
         width=4288,
         height=2848,
-        taken_at="2010-05-01T12:00:00",
+        taken_at=taken_at,
         taken_at_source="exif:DateTimeOriginal",
         taken_at_subsecond_ms=50.0,
         taken_at_gps_offset="+02:00",
@@ -181,7 +187,7 @@ def metadata(number: int = 1) -> c.RecordStageCompleted:
             title="A title", keywords=("sea", "sun"), rating=5, creator="A. Photographer"
         ),
     )
-    return complete("metadata", result, number=number)
+    return complete("metadata", result, number=number, run=run)
 
 
 def thumbnails(number: int = 1, run: int = 1) -> c.RecordStageCompleted:
@@ -249,15 +255,20 @@ class Chronicle:
         default_factory=dict[str, tuple[str, str | None]]
     )
 
+    _sessions: dict[str, Session] = field(default_factory=dict[str, Session])
+
     @classmethod
-    def of(cls, *commands: c.PhotoCommand) -> "Chronicle":
+    def of(cls, *commands: c.PhotoCommand | SessionCommand) -> "Chronicle":
         """Add each command a second after the previous one; skip those that the rules reject."""
         chronicle = cls()
         for second, command in enumerate(commands):
             chronicle.add(command, BEGIN + timedelta(seconds=second))
         return chronicle
 
-    def add(self, command: c.PhotoCommand, now: datetime = BEGIN) -> None:
+    def add(self, command: c.PhotoCommand | SessionCommand, now: datetime = BEGIN) -> None:
+        if isinstance(command, SessionCommand):
+            self._add_to_session(command, now)
+            return
         id_ = command.photo_id
         if isinstance(command, c.UploadPhoto):
             self._clients.setdefault(id_, (command.client_id, command.session_id))
@@ -267,25 +278,36 @@ class Chronicle:
         except Rejected:
             return
         for data in decided:
-            version, prev = self._heads.get(id_, (0, FIRST_PREV))
-            client_id, session_id = self._clients[id_]
-            event = Event(
-                timestamp=iso(now),
-                data=data,
-                metadata=Metadata(
-                    source="test",
-                    client_id=client_id,
-                    session_id=session_id,
-                    trace_id="0af7651916cd43dd8448eb211c80319c",
-                    actor=f"client:{client_id}",
-                    cause=None,
-                    photo_version=version + 1,
-                    prev=prev,
-                ),
-            )
+            event = self._event(data, *self._clients[id_], now)
             photo = evolve(photo, event)
             self._photos[id_] = photo
             self._append(event)
+
+    def _add_to_session(self, command: SessionCommand, now: datetime) -> None:
+        id_ = chain_of(command.client_id, command.session_id)
+        session = self._sessions.get(id_, NEW)
+        for data in sessions.decide(command, session):
+            session = self._sessions[id_] = sessions.evolve(session, data)
+            self._append(self._event(data, command.client_id, command.session_id, now))
+
+    def _event(
+        self, data: AnyEvent, client_id: str, session_id: str | None, now: datetime
+    ) -> Event:
+        version, prev = self._heads.get(data.photo_id, (0, FIRST_PREV))
+        return Event(
+            timestamp=iso(now),
+            data=data,
+            metadata=Metadata(
+                source="test",
+                client_id=client_id,
+                session_id=session_id,
+                trace_id="0af7651916cd43dd8448eb211c80319c",
+                actor=f"client:{client_id}",
+                cause=None,
+                photo_version=version + 1,
+                prev=prev,
+            ),
+        )
 
     def _append(self, event: Event) -> None:
         body = codec.encode_event(event)

@@ -3,7 +3,7 @@
 import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from domain.photo import commands as c
 from projections import fold
 from projections.generation import TABLES
 from projections.models import checkpoints
+from store.errors import Corrupt
 from store.log.position import Position
 from store.log.stream import Recorded
-from store.sqlite.connection import Connection
+from store.sqlite.connection import Connection, Value
+from store.sqlite.packing import unpack
 from tests.projections.conftest import fold_in, rows
 from tests.projections.stories import (
     SCRIPT,
@@ -39,6 +41,8 @@ from tests.projections.stories import (
     upload,
     validation,
 )
+
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 CHOICES: tuple[Callable[[int], Sequence[c.PhotoCommand]], ...] = (
     lambda n: [upload(n, client_id="alice" if n % 2 else "bob")],
@@ -93,10 +97,19 @@ def dump(path: Path) -> str:
 def test_the_rows_after_the_story(db: Connection, snapshot: SnapshotAssertion) -> None:
     fold_in(db, Chronicle.of(*SCRIPT).recorded)
 
-    for table, found in rows(db).items():
-        columns = [column[1] for column in db.execute(f"PRAGMA table_info({table})")]
-        shown = [dict(zip(columns, row, strict=True)) for row in found]
+    views = {"thumbnails": sorted(db.execute("SELECT * FROM thumbnails"), key=repr)}
+    for table, found in (rows(db) | views).items():
+        columns = [column[1] for column in db.execute(f"PRAGMA table_xinfo({table})")]
+        shown = [dict(zip(columns, map(_unpacked, row), strict=True)) for row in found]
         assert shown == snapshot(name=table)
+
+
+def _unpacked(value: Value) -> Value:
+    """Return what a packed value holds; an event of the log is not packed."""
+    if isinstance(value, bytes):
+        with suppress(Corrupt):
+            return unpack(value)
+    return value
 
 
 def test_the_tables(db: Connection, snapshot: SnapshotAssertion) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from domain.pipeline.control_events import AlertRaised
 from projections.models import checkpoints, photos
-from projections.projector import AT_ONCE, GATHER_S, Committed, Projector
+from projections.pace import AT_ONCE, GATHER_S
+from projections.projector import Committed, Projector
 from projections.rebuild import rebuild
 from projections.verify import verify
 from store.background import Background

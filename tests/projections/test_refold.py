@@ -26,6 +26,7 @@ from store.sqlite.generations import Generations
 from tests.projections.conftest import (
     checkpoint,
     execute,
+    history_of,
     live_rows,
     reached,
     rows,
@@ -34,6 +35,8 @@ from tests.projections.conftest import (
 )
 from tests.projections.stories import BEGIN_MS, Chronicle, processed, upload
 from tests.projections.test_fold import CHOICES
+
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 PARTITIONS = 3
 STEPS = 25
@@ -111,11 +114,6 @@ async def independent(log: Log, path: Path) -> dict[str, list[tuple[Any, ...]]]:
         return rows(db)
 
 
-def kept_events(path: Path) -> list[tuple[Any, ...]]:
-    with closing(open_reader(path)) as db:
-        return db.execute("SELECT * FROM history")
-
-
 @pytest.mark.parametrize("seed", range(16))
 async def test_the_read_model_equals_a_fold_of_what_the_log_has_now(
     redis: Client, prefix: str, generations: Generations, tmp_path: Path, seed: int
@@ -148,6 +146,8 @@ async def test_the_read_model_equals_a_fold_of_what_the_log_has_now(
             whole, cut = bodies, bodies.index(recorded[shared].body)
     await Projector(log, generations).catch_up()
     before, path = live_rows(generations), generations.current()
+    assert path is not None
+    events = history_of(path)
     assert before == await independent(log, tmp_path / "before.sqlite")
 
     lost = {BEGIN_MS + 2 * n for n in range(cut, len(whole))}
@@ -161,8 +161,9 @@ async def test_the_read_model_equals_a_fold_of_what_the_log_has_now(
     assert live_rows(generations) == await independent(log, tmp_path / "after.sqlite")
     assert generations.current() == path
     (evidence,) = generations.kept_of(lossy)
-    gone = [row for row in before["history"] if row[0] == lossy and row[1] in lost]
-    assert sorted(kept_events(evidence), key=repr) == gone
+    assert history_of(evidence) == [
+        each for each in events if each.position.partition == lossy and each.position.ms in lost
+    ]
 
 
 async def test_the_other_partitions_continue_meanwhile(
@@ -217,8 +218,8 @@ async def test_the_first_lost_events_of_each_partition_are_kept(
             await Projector(log, generations).catch_up()
 
     for partition, positions in lost.items():
-        kept = [kept_events(path) for path in generations.kept_of(partition)]
-        assert [Position(*rows[0][:3]) for rows in kept] == positions[: generations.most_kept]
+        kept = [history_of(path) for path in generations.kept_of(partition)]
+        assert [events[0].position for events in kept] == positions[: generations.most_kept]
         assert f"partition {partition} up to {positions[-1]} are not kept" in caplog.text
     assert generations.kept() == []
 
@@ -245,9 +246,9 @@ async def test_a_generation_that_turns_out_damaged_is_rebuilt(
 
 
 def rows_page(path: Path) -> int:
-    """Return where the first leaf of the table ``holdings`` begins in the file."""
+    """Return where the first leaf of the table ``photos`` begins in the file."""
     with closing(open_reader(path)) as db:
         found = db.execute(
-            "SELECT pageno FROM dbstat WHERE name = 'holdings' AND pagetype = 'leaf' LIMIT 1"
+            "SELECT pageno FROM dbstat WHERE name = 'photos' AND pagetype = 'leaf' LIMIT 1"
         )
         return (found[0][0] - 1) * db.execute("PRAGMA page_size")[0][0]

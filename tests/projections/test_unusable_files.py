@@ -99,7 +99,7 @@ async def test_the_read_model_of_another_log_is_set_aside(
         assert checkpoints.log_id(db) == other.log_id
 
 
-async def test_a_read_model_of_another_form_is_set_aside(
+async def test_a_read_model_whose_rows_mean_something_else_is_set_aside(
     log: Log, generations: Generations, caplog: pytest.LogCaptureFixture
 ) -> None:
     await execute(log, upload())
@@ -108,6 +108,7 @@ async def test_a_read_model_of_another_form_is_set_aside(
     assert path is not None
     with closing(open_writer(path)) as db:
         db.execute("PRAGMA user_version = 1")
+        db.execute("PRAGMA application_id = 1")
 
     await Projector(log, generations).catch_up()
 

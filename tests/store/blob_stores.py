@@ -6,7 +6,7 @@ from typing import Protocol
 from store.blobs.folder import FolderBlobs
 from store.blobs.interface import Blobs
 from store.blobs.local_copies import LocalCopies
-from store.blobs.s3 import MinioBlobs
+from store.blobs.s3 import S3Blobs
 from store.blobs.s3_bucket import Bucket
 from store.blobs.s3_server import Server
 
@@ -38,16 +38,16 @@ class FolderKeeper:
         return files(self.root)
 
 
-class MinioKeeper:
+class S3Keeper:
     rounds = 20
 
     def __init__(self, server: Server, copies: Path) -> None:
         self.server = server
         self._copies = copies
-        self._opened: list[MinioBlobs] = []
+        self._opened: list[S3Blobs] = []
 
-    async def blobs(self, owner: str = "writer") -> MinioBlobs:
-        blobs = MinioBlobs(self.server, owner, LocalCopies(self._copies, 1 << 30))
+    async def blobs(self, owner: str = "writer") -> S3Blobs:
+        blobs = S3Blobs(self.server, owner, LocalCopies(self._copies, 1 << 30))
         self._opened.append(blobs)
         await blobs.prepare()
         return blobs

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from store.redis.connection import Client, connect
-from tests.store.blob_stores import FolderKeeper, Keeper, MinioKeeper
+from tests.conftest import bucket_of
+from tests.s3_servers import S3_SERVERS, S3Server
+from tests.store.blob_stores import FolderKeeper, Keeper, S3Keeper
 
 
 @pytest.fixture
@@ -16,12 +18,13 @@ async def redis(redis_url: str) -> AsyncGenerator[Client]:
     await client.aclose()
 
 
-@pytest.fixture(params=["folder", "minio"])
-def keeper(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Keeper]:
+@pytest.fixture(params=["folder", *S3_SERVERS])
+def keeper(request: pytest.FixtureRequest, prefix: str, tmp_path: Path) -> Generator[Keeper]:
     """Each blob store in turn."""
     if request.param == "folder":
         yield FolderKeeper(tmp_path / "blobs")
         return
-    keeper = MinioKeeper(request.getfixturevalue("bucket"), tmp_path / "copies")
+    server: S3Server = request.getfixturevalue(request.param)
+    keeper = S3Keeper(bucket_of(server.url, prefix), tmp_path / "copies")
     yield keeper
     keeper.close()

@@ -19,8 +19,10 @@ from tests.system.stored import Stored
 
 PAGE = 1_000
 
-OWNER = "log/id"
-"""The file that holds the id of the log; no event names it."""
+OWNER = {"log/id", "log/partitions"}
+"""The files that hold the id of the log and its number of partitions; no event names them."""
+
+SEGMENTS = "log/segments/"
 
 
 class Redis(Protocol):
@@ -206,7 +208,7 @@ def _check_files(photos: list[Photo], stored: Stored, found: Findings) -> None:
                 found.problems.append(f"{key}: stored, but its photo was erased")
             elif not (photo.erased or photo.deleted):
                 _check_file(key, file, stored.read(key), found)
-    found.stray = sorted(keys - named - {OWNER})
+    found.stray = sorted(key for key in keys - named - OWNER if not key.startswith(SEGMENTS))
 
 
 def _check_file(key: str, file: File, data: bytes | None, found: Findings) -> None:

@@ -28,7 +28,10 @@ STALLED_AFTER_S = 2.0
 STAGE_TIMEOUT_S = 4.0
 """The system's ``stage_timeout_s``: short, so that a frozen decoder is killed."""
 
-ROLES = ("gateway", "projector", "worker", "worker", "handlers.decoder.child", "valkey-server")
+ROLES = (
+    *("gateway", "projector", "worker", "worker", "handlers.decoder.child"),
+    *("archiver", "valkey-server"),
+)
 """The names in ``System.processes``; there are two workers."""
 
 S = TypeVar("S")
@@ -122,6 +125,7 @@ PROCESSES: tuple[Fault, ...] = (
     *(ending(role, signal.SIGTERM) for role in ("gateway", "worker", "valkey-server")),
     freezing("worker", 1.2 * STALLED_AFTER_S, 2 * STALLED_AFTER_S),
     freezing("projector", 1, 3),
+    freezing("archiver", 1, 3),
     freezing("gateway", 1, 3),
     freezing("handlers.decoder.child", 1, 2 * STAGE_TIMEOUT_S),
     freezing("valkey-server", 0.5, 3),

@@ -22,7 +22,7 @@ from store.keys import DEFAULT_PREFIX
 from store.log.log import Log
 from store.redis.connection import connect
 from tests.ports import free_ports
-from tests.servers import MinioServer
+from tests.s3_servers import S3Server
 from tests.system.checker import Findings, Redis, examine
 from tests.system.clients import ANSWER_S
 from tests.system.clusters import Cluster
@@ -116,7 +116,7 @@ class Site:
 def site(
     folder: Path,
     cluster: Cluster,
-    minio: MinioServer,
+    s3: S3Server,
     bucket: Server,
     settings: dict[str, str],
     *,
@@ -126,7 +126,7 @@ def site(
     common = {
         "PHOTOLOG_REDIS_URL": cluster.url,
         "PHOTOLOG_SECRET": SECRET,
-        "PHOTOLOG_S3_ENDPOINT": minio.url,
+        "PHOTOLOG_S3_ENDPOINT": s3.url,
         "PHOTOLOG_S3_ACCESS_KEY": bucket.access_key,
         "PHOTOLOG_S3_SECRET_KEY": bucket.secret_key,
         "PHOTOLOG_S3_BUCKET": bucket.bucket,

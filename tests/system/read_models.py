@@ -1,13 +1,16 @@
 """Compare a host's read model, by plain SQLite, with what the checker has found in the log."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import zstandard
 
+import store.sqlite
 from tests.system.checker import Findings
 from tests.system.rules import Photo
 
@@ -22,36 +25,54 @@ def live_file(data: Path) -> Path | None:
         return None
 
 
+DICTIONARY = zstandard.ZstdCompressionDict(
+    Path(store.sqlite.__file__).with_name("events.zdict").read_bytes()
+)
+
+
+_page = msgspec.msgpack.Decoder(tuple[list[int], list[int], list[bytes]])
+
+
 def differences(file: Path, found: Findings) -> list[str]:
     """Return the differences between the read model and the log."""
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
         shown = _rows(db, "SELECT id, client_id, sha256, job_id, processing_status,"
                           " deleted_at IS NOT NULL, version FROM photos")  # fmt: skip
-        stored = _rows(db, "SELECT partition || ':' || ms || '-' || seq, type, photo_id, client_id,"
-                           " body FROM history")  # fmt: skip
-    events = {
-        entry.position: (
-            entry.event["type"],
-            entry.event["data"].get("photoId", ""),
-            entry.event["metadata"]["clientId"],
-        )
-        for of_partition in found.entries
-        for entry in of_partition
-    }
-    bodies = {position: msgspec.json.decode(row[3]) for position, row in stored.items()}
+        stored = dict(_stored(db))
+    events = {entry.position: entry.event for of in found.entries for entry in of}
     return [
-        *_compared("history", {key: row[:3] for key, row in stored.items()}, events),
-        *_compared("photos", shown, {photo.photo_id: _row(photo) for photo in found.photos}),
         *_compared(
-            "the bodies of history",
-            {key: (body["id"], body["metadata"].get("prev")) for key, body in bodies.items()},
-            {
-                entry.position: (entry.position, entry.event["metadata"]["prev"])
-                for of_partition in found.entries
-                for entry in of_partition
-            },
+            "history", *({key: _facts(e) for key, e in of.items()} for of in (stored, events))
         ),
+        *_compared("photos", shown, {photo.photo_id: _row(photo) for photo in found.photos}),
     ]
+
+
+def _facts(event: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what is compared of an event."""
+    data, metadata = event.get("data", {}), event["metadata"]
+    return (
+        event.get("type"),
+        data.get("photoId", ""),
+        metadata.get("clientId"),
+        metadata.get("prev"),
+    )
+
+
+def _stored(db: sqlite3.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the events of the history: those in pages, and the latest, which are in none."""
+    for partition, packed in db.execute("SELECT partition, events FROM history_pages"):
+        steps, seqs, bodies = _page.decode(_unpacked(packed))
+        for ms, seq, body in zip(accumulate(steps), seqs, bodies, strict=True):
+            yield f"{partition}:{ms}-{seq}", msgspec.msgpack.decode(body)
+    for partition, ms, seq, body in db.execute("SELECT * FROM history"):
+        yield f"{partition}:{ms}-{seq}", msgspec.msgpack.decode(body)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Return the bytes of a Zstandard frame without its magic number."""
+    frame = b"\x28\xb5\x2f\xfd" + packed
+    return zstandard.ZstdDecompressor(dict_data=DICTIONARY).decompress(frame)
 
 
 def _rows(db: sqlite3.Connection, query: str) -> dict[str, tuple[Any, ...]]:

@@ -3,8 +3,10 @@
 import logging
 import uuid
 from pathlib import Path
+from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from gateway.http.auth import Role
@@ -12,7 +14,17 @@ from store.redis.acl import ON_A_CLUSTER, TO_WAIT, acl
 from tests.conftest import unavailable
 from tests.servers import DEBIAN_REDIS
 from tests.system.clusters import Cluster, Clusters, Node
-from tests.system.hosts import Host, answered, completed, host, main_job, settings_of, upload
+from tests.system.hosts import (
+    DEADLINE_S,
+    LOOK_EVERY_S,
+    Host,
+    answered,
+    completed,
+    host,
+    main_job,
+    settings_of,
+    upload,
+)
 from tests.system.photos import jpeg
 
 PARTITIONS = 16
@@ -30,24 +42,100 @@ def clients_by_master(running: Host, servers: Cluster) -> dict[int, list[str]]:
     return found
 
 
-async def test_a_user_of_a_cluster_needs_no_other_commands(
-    servers: Cluster, prefix: str, tmp_path: Path
-) -> None:
+def url_of_a_user(servers: Cluster, prefix: str) -> str:
+    """Create a user with the documented rules on all nodes, and return its URL."""
     for node in servers.nodes:
         rules = acl(prefix, *ON_A_CLUSTER, *TO_WAIT)
         node.ask("ACL", "SETUSER", "photolog", "on", ">secret", *rules)
-    url = servers.url.replace("://", "://photolog:secret@")
+    return servers.url.replace("://", "://photolog:secret@")
+
+
+def refused_to_users(servers: Cluster) -> set[str]:
+    return {each["object"] for node in servers.nodes for each in node.reply("ACL LOG")}
+
+
+async def test_a_user_of_a_cluster_needs_no_other_commands(
+    servers: Cluster, prefix: str, tmp_path: Path
+) -> None:
+    url = url_of_a_user(servers, prefix)
     settings = settings_of(tmp_path / "host", url, append_wait_replicas=1)
 
     async with host(settings, prefix) as running:
         await main_job(running)
+        for client_id in CLIENTS[:3]:
+            await _use_a_session(running, client_id)
         async with running.client_of("operator", Role.OPERATOR) as http:
             for asked in ("/health", "/metrics", "/api/ops/queues"):
                 assert (await http.get(asked)).is_success
 
-    refused = {each["object"] for node in servers.nodes for each in node.reply("ACL LOG")}
     # The client library introduces itself, and a setting of the cluster is read.
-    assert refused <= {"client|setinfo", "config|get"}
+    assert refused_to_users(servers) <= {"client|setinfo", "config|get"}
+
+
+async def _use_a_session(running: Host, client_id: str) -> None:
+    """Open a session, upload a photo twice into it, close it, and have an upload rejected."""
+    async with running.client_of(client_id) as http:
+        path, first = "/api/sessions/trip", jpeg(str(uuid.uuid4()))
+        assert (await http.put(path, json={"expected": 2})).status_code == 201
+        for photo, status in ((first, 201), (first, 200)):
+            files, fields = {"file": ("a.jpg", photo)}, {"sessionId": "trip"}
+            sent = await http.post("/api/photos/upload", files=files, data=fields)
+            assert sent.status_code == status, sent.text
+        assert (await http.put(path, json={"status": "closed"})).status_code == 200
+        files = {"file": ("a.jpg", jpeg(str(uuid.uuid4())))}
+        refused = await http.post("/api/photos/upload", files=files, data={"sessionId": "trip"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "session-closed")
+        with anyio.fail_after(DEADLINE_S):
+            while (shown := (await http.get(path)).json())["completedAt"] is None:
+                await anyio.sleep(LOOK_EVERY_S)
+        counted = (shown["received"], shown["duplicates"], shown["completed"])
+        assert counted == (1, 1, 1)
+
+
+async def test_a_user_of_a_cluster_changes_priorities_on_every_master(
+    servers: Cluster, prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path / "host", url_of_a_user(servers, prefix))
+
+    async with host(settings, prefix) as running:
+        clients = [each[0] for each in clients_by_master(running, servers).values()]
+        async with running.client_of("operator", Role.OPERATOR) as http:
+            paused = "/api/ops/queues/validation"
+            (await http.post(f"{paused}/pause", json={"reason": "a test"})).raise_for_status()
+            photos: list[tuple[str, dict[str, Any]]] = []
+            for client_id in clients:
+                async with running.client_of(client_id) as uploading:
+                    photos.append((client_id, await _kept_waiting(http, uploading, len(photos))))
+            for client_id, photo in photos:
+                path = f"/api/ops/jobs/{photo['jobId']}/priority"
+                answer = (await http.put(path, json={"priority": 1})).json()
+                assert (answer["moved"], answer["complete"]) == (1, True), client_id
+            (await http.post(f"{paused}/resume", json={"reason": "a test"})).raise_for_status()
+            for _, photo in photos:
+                await completed(http, photo["photoId"])
+
+    assert refused_to_users(servers) <= {"client|setinfo", "config|get"}
+
+
+async def _kept_waiting(
+    http: httpx.AsyncClient, uploading: httpx.AsyncClient, others: int
+) -> dict[str, Any]:
+    """Upload photos until one waits besides the ``others``: the worker has learned of the pause."""
+    with anyio.fail_after(DEADLINE_S):
+        while True:
+            photo = await upload(uploading, str(uuid.uuid4()))
+            while True:
+                if await _waiting(http, "validation") > others:
+                    return photo
+                shown = await http.get(f"/api/photos/{photo['photoId']}")
+                if shown.is_success and shown.json()["processingStatus"] == "completed":
+                    break  # the worker took it before it learned of the pause
+                await anyio.sleep(LOOK_EVERY_S)
+
+
+async def _waiting(http: httpx.AsyncClient, stage: str) -> int:
+    stages = (await answered(http, "/api/ops/queues"))["stages"]
+    return next(each["waiting"] for each in stages if each["stage"] == stage)
 
 
 @pytest.mark.parametrize("binary", [None, DEBIAN_REDIS])

@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from tests.conftest import bucket_of
-from tests.servers import MinioServer
+from tests.s3_servers import S3Server
 from tests.system.checker import Findings
 from tests.system.clients import Accepted, use
 from tests.system.cluster_faults import FAULTS, whole
@@ -62,7 +62,7 @@ MAY_STAY = ("originals/", "renditions/")
 async def test_nothing_is_lost_doubled_or_made_up_whatever_fails(
     servers: Cluster,
     tmp_path: Path,
-    minio: MinioServer,
+    s3: S3Server,
     prefix: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -72,8 +72,8 @@ async def test_nothing_is_lost_doubled_or_made_up_whatever_fails(
     for name in [name for name in os.environ if name.startswith("PHOTOLOG_")]:
         monkeypatch.delenv(name)
 
-    bucket = bucket_of(minio.url, prefix)
-    built = site(tmp_path, servers, minio, bucket, SETTINGS, workers=WORKERS)
+    bucket = bucket_of(s3.url, prefix)
+    built = site(tmp_path, servers, s3, bucket, SETTINGS, workers=WORKERS)
     async with running(built), AsyncExitStack() as stack:
         watchers = await _watchers(built, stack, random.Random(seed))
         accepted = await _use_and_torment(built, random.Random(seed), count)

@@ -14,11 +14,18 @@ import os
 import random
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import anyio
 import pytest
 
 from ops.bench.system import System, running
+from ops.process.embedded_valkey import url_in
+from store.archive.archive import Archive
+from store.archive.raw import RawStream
+from store.blobs.folder import FolderBlobs
+from store.log.log import Log
+from store.redis.connection import connect
 from tests.servers import LONG
 from tests.system.clients import Accepted, client_of, use
 from tests.system.faults import (
@@ -35,6 +42,7 @@ from tests.system.quiescence import reconcile, settled, stale_tables
 CLIENTS = 3
 UPLOAD_EVERY_S = 0.3
 FAULT_EVERY_S = 1.5
+SEGMENT_ENTRIES = 16
 
 SETTINGS = {
     "PHOTOLOG_STALLED_AFTER_S": str(STALLED_AFTER_S),
@@ -42,6 +50,10 @@ SETTINGS = {
     "PHOTOLOG_PARTITIONS": "2",
     "PHOTOLOG_DECODERS": "1",
     "PHOTOLOG_SUPERSEDED_GRACE_S": "1",  # no removal is pending when the system is at rest
+    # Seal all the time; the checker reads the streams, so nothing is trimmed.
+    "PHOTOLOG_ARCHIVE_SEGMENT_ENTRIES": str(SEGMENT_ENTRIES),
+    "PHOTOLOG_ARCHIVE_SETTLE_S": "0.1",
+    "PHOTOLOG_ARCHIVE_EVERY_S": "0.5",
     "PHOTOLOG_LOG_LEVEL": "info",
 }
 
@@ -75,6 +87,7 @@ async def test_every_accepted_photo_has_its_end_whatever_fails(
         reconcile(system.data)
         found = await settled(system.data)
         stale = await stale_tables(system.data)
+        sealed = await sealed_as_stored(system.data)
     ends = Counter(why["code"] for why in found.failed.values())
     print(f"{len(found.completed)} completed, {len(found.erased)} erased, failed: {dict(ends)}")
     print(f"unnamed until they were reconciled: {left}")
@@ -89,6 +102,25 @@ async def test_every_accepted_photo_has_its_end_whatever_fails(
     )
     assert {why["category"] for why in found.failed.values()} <= {"data", "resource"}
     assert stale == []
+    assert sealed > 0
+
+
+async def sealed_as_stored(data: Path) -> int:
+    """Check that the segments are one chain of what the streams have; return how many there are."""
+    redis = connect(url_in(data / "valkey"))
+    log = await Log.find(redis)
+    assert log is not None
+    archive, segments = Archive(FolderBlobs(data / "blobs", "checker"), log.log_id), 0
+    for partition in range(log.partitions):
+        places = await archive.places(partition)
+        segments += len(places)
+        for at, facts in enumerate(await archive.chain(places)):
+            head = facts.head
+            stored = await RawStream(log).all(head.first_position, head.last_position)
+            assert await archive.entries(places, at) == stored
+            assert head.entries == SEGMENT_ENTRIES
+    await redis.aclose()
+    return segments
 
 
 async def _use_and_torment(

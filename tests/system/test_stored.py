@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from store.blobs.local_copies import LocalCopies
-from store.blobs.s3 import MinioBlobs
+from store.blobs.s3 import S3Blobs
 from store.blobs.s3_server import Server
 from tests.system.stored import Bucket, Folder
 
@@ -11,7 +11,7 @@ from tests.system.stored import Bucket, Folder
 async def test_a_bucket_lists_all_its_keys_and_reads_the_bytes_of_each(
     bucket: Server, tmp_path: Path
 ) -> None:
-    blobs = MinioBlobs(bucket, "writer", LocalCopies(tmp_path / "copies", 1 << 20))
+    blobs = S3Blobs(bucket, "writer", LocalCopies(tmp_path / "copies", 1 << 20))
     await blobs.prepare()
     await blobs.put("originals/ab/one", b"some bytes")
     await blobs.put("renditions/ab/two", b"")

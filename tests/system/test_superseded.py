@@ -15,7 +15,7 @@ from ops.maintenance.reconcile import compare, record_removed, remove
 from ops.runtime.blobs import open_store
 from tests.conftest import CONTEXT, bucket_of
 from tests.ops.systems import System, photolog, wait_until
-from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
+from tests.s3_servers import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.store.blob_stores import files, inside
 from tests.system.clients import client_of, upload
 from tests.system.hosts import (
@@ -73,13 +73,13 @@ async def test_a_folder_keeps_what_is_shown(prefix: str, tmp_path: Path, valkey_
 
 
 async def test_a_bucket_keeps_what_is_shown(
-    prefix: str, tmp_path: Path, valkey_url: str, minio: MinioServer
+    prefix: str, tmp_path: Path, valkey_url: str, s3: S3Server
 ) -> None:
-    bucket = bucket_of(minio.url, prefix)
+    bucket = bucket_of(s3.url, prefix)
     settings = settings_of(
         tmp_path / "host",
         valkey_url,
-        s3_endpoint=minio.url,
+        s3_endpoint=s3.url,
         s3_access_key=ACCESS_KEY,
         s3_secret_key=SECRET_KEY,
         s3_bucket=prefix,

@@ -13,10 +13,12 @@ from ops.config.settings import Settings
 from ops.errors import UserError
 from ops.runtime.blobs import open_store
 from ops.runtime.wiring import open_log
+from store.errors import Unavailable
 from tests.certificates import Certified, certify
 from tests.ops.systems import System, jpeg
 from tests.ports import free_ports
-from tests.servers import ACCESS_KEY, DEBIAN_REDIS, SECRET_KEY, MinioServer, unavailable, valkey
+from tests.s3_servers import ACCESS_KEY, SECRET_KEY, S3Server, VersityServer
+from tests.servers import DEBIAN_REDIS, unavailable, valkey
 from tests.system.clusters import SLOTS
 from tests.system.hosts import host, main_job, settings_of
 
@@ -27,13 +29,13 @@ def certified(server_folder: Path) -> Certified:
 
 
 @pytest.fixture(scope="module")
-def minio(server_folder: Path, certified: Certified) -> Generator[MinioServer]:
-    """MinIO with TLS."""
-    with MinioServer(server_folder / "tls", certified) as server:
+def s3(server_folder: Path, certified: Certified) -> Generator[S3Server]:
+    """A server with TLS."""
+    with VersityServer(server_folder / "tls", certified) as server:
         yield server
 
 
-def settings_for(server: MinioServer, **others: Any) -> Settings:
+def settings_for(server: S3Server, **others: Any) -> Settings:
     """Return settings that name the bucket ``photolog`` of the server."""
     given: dict[str, Any] = {"s3_endpoint": server.url, "s3_bucket": "photolog"} | others
     return Settings(s3_access_key=ACCESS_KEY, s3_secret_key=SECRET_KEY, **given)
@@ -41,14 +43,14 @@ def settings_for(server: MinioServer, **others: Any) -> Settings:
 
 @pytest.mark.usefixtures("one_decoder")
 def test_photos_go_to_and_from_a_bucket_whose_authority_is_named(
-    minio: MinioServer,
+    s3: S3Server,
     certified: Certified,
     data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in {
-        "ENDPOINT": minio.url,
+        "ENDPOINT": s3.url,
         "ACCESS_KEY": ACCESS_KEY,
         "SECRET_KEY": SECRET_KEY,
         "CA_FILE": str(certified.authority),
@@ -73,7 +75,7 @@ def test_photos_go_to_and_from_a_bucket_whose_authority_is_named(
         assert system.photolog("health").returncode == 0
         assert system.photolog("reconcile").returncode == 0
 
-    assert all(link.startswith(f"{minio.url}/") for link in links)
+    assert all(link.startswith(f"{s3.url}/") for link in links)
     assert original.content == picture
     assert (thumbnail.status_code, thumbnail.headers["Content-Type"]) == (200, "image/webp")
 
@@ -86,42 +88,40 @@ async def refusal(settings: Settings) -> str:
     return str(refused.value)
 
 
-async def test_an_untrusted_certificate_ends_the_start(minio: MinioServer) -> None:
-    told = await refusal(settings_for(minio))
+async def test_an_untrusted_certificate_ends_the_start(s3: S3Server) -> None:
+    told = await refusal(settings_for(s3))
 
     assert "PHOTOLOG_S3_CA_FILE: https://127.0.0.1" in told
 
 
-async def test_the_authority_of_another_server_ends_the_start(
-    minio: MinioServer, tmp_path: Path
-) -> None:
+async def test_the_authority_of_another_server_ends_the_start(s3: S3Server, tmp_path: Path) -> None:
     other = certify(tmp_path / "other")
 
-    told = await refusal(settings_for(minio, s3_ca_file=str(other.authority)))
+    told = await refusal(settings_for(s3, s3_ca_file=str(other.authority)))
 
     assert "PHOTOLOG_S3_CA_FILE: https://127.0.0.1" in told
 
 
 async def test_a_certificate_of_another_name_ends_the_start(
-    minio: MinioServer, certified: Certified
+    s3: S3Server, certified: Certified
 ) -> None:
     told = await refusal(
         settings_for(
-            minio,
+            s3,
             s3_ca_file=str(certified.authority),
-            s3_endpoint=f"https://localhost:{minio.port}",
+            s3_endpoint=f"https://localhost:{s3.port}",
         )
     )
 
     assert "PHOTOLOG_S3_ENDPOINT: https://localhost" in told
 
 
-async def test_http_where_the_server_speaks_tls_is_named(minio: MinioServer) -> None:
-    endpoint = minio.url.replace("https:", "http:")
+async def test_http_where_the_server_speaks_tls_is_named(s3: S3Server) -> None:
+    endpoint = s3.url.replace("https:", "http:")
 
-    told = await refusal(settings_for(minio, s3_endpoint=endpoint))
-
-    assert f"PHOTOLOG_S3_ENDPOINT: http://127.0.0.1:{minio.port} expects TLS" in told
+    with pytest.raises(Unavailable, match="if the server uses TLS, write https://"):
+        async with open_store(settings_for(s3, s3_endpoint=endpoint), "up"):
+            pass
 
 
 @pytest.fixture

@@ -1,14 +1,17 @@
 /** The gateway's HTTP API. The browser adds the session cookie. */
 
+import { WHO, listPath, queryOf, take } from "./begun.js";
 import { plain } from "./format.js";
+import { t } from "./language.js";
 
 /**
  * @typedef {import("./photo.js").Photo} Photo
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
  * @typedef {import("./photo.js").StageState} StageState
- * @typedef {{clientId: string, role: "client" | "operator" | "auditor", scopes: string[]}} Login
+ * @typedef {{clientId: string, name: string | null, role: "client" | "operator" | "auditor", scopes: string[], provider: string | null}} Login
+ * @typedef {{name: string, url: string}} Provider at which people can sign in
  * @typedef {{token: string} | {ticket: string}} Credential
- * @typedef {{photoId: string, duplicate: boolean}} Uploaded
+ * @typedef {import("./begun.js").Query} Query
  * @typedef {{code?: string, title?: string, detail?: string, advice?: string}} ProblemDocument
  */
 
@@ -68,29 +71,55 @@ export function onSignedOut(handler) {
   signedOut = handler;
 }
 
-function unreachable() {
-  return new Problem(
-    0,
-    "unreachable",
-    "Photolog does not respond.",
-    "Check that it is running and that you are online, then try again.",
-  );
+/** Counts the sessions of this page: late answers to requests of an earlier one end no other. */
+let sessions = 0;
+
+/** @returns {number} the session of the requests that are sent now */
+export function currentSession() {
+  return sessions;
+}
+
+/** Somebody has signed in: requests from here on are theirs. */
+export function beginSession() {
+  sessions += 1;
+}
+
+/** @param {number} of the session that a request was sent in, whose answer is a 401 */
+function unauthorized(of) {
+  if (of === sessions) signedOut();
+}
+
+/** @type {(provider: Provider | null) => void} */
+let offered = () => {};
+
+/** @param {(provider: Provider | null) => void} handler called with each response to `whoAmI` */
+export function onProvider(handler) {
+  offered = handler;
+}
+
+export function unreachable() {
+  const { message, advice } = t.problems.unreachable;
+  return new Problem(0, "unreachable", message, advice);
 }
 
 /**
  * @param {number} status
  * @param {string} body a problem document, if it comes from the gateway
  * @param {string | null} retryAfter the header Retry-After, in seconds
+ * @param {number} sentIn the session of the request
  */
-function problemFrom(status, body, retryAfter) {
-  if (status === 401) signedOut();
+export function problemFrom(status, body, retryAfter, sentIn) {
+  if (status === 401) unauthorized(sentIn);
   try {
     /** @type {ProblemDocument} */
     const { code, title, detail, advice } = JSON.parse(body);
     const waitMs = 1_000 * (Number(retryAfter) || 0);
-    return new Problem(status, String(code), String(detail ?? title), String(advice ?? ""), waitMs);
+    const own = t.serverProblems[String(code)];
+    const message = own?.message ?? detail ?? title;
+    return new Problem(status, String(code), String(message), String(own?.advice ?? advice ?? ""), waitMs);
   } catch {
-    return new Problem(status, "unexpected", `The server returned an error (${status}).`, "Try again.");
+    const { message, advice } = t.problems.unexpected;
+    return new Problem(status, "unexpected", message(status), advice);
   }
 }
 
@@ -107,7 +136,7 @@ const LIMITED = { tries: 8, longestMs: 30_000 };
  * @returns {Promise<T>} the JSON response, or null if it is empty
  * @throws {Problem}
  */
-async function request(method, path, headers = {}, body = undefined) {
+export async function request(method, path, headers = {}, body = undefined) {
   for (let refusals = 1; ; refusals += 1) {
     try {
       return await requestOnce(method, path, headers, body);
@@ -134,18 +163,43 @@ async function requestOnce(method, path, headers, body) {
   /** @type {string} */
   let text;
   const sent = body && JSON.stringify(body);
+  const begun = method === "GET" ? take(path) : undefined;
+  const sentIn = sessions;
   try {
-    response = await fetch(path, {
+    response = await (begun ?? fetch(path, {
       method,
       headers: { Accept: "application/json", ...(sent && { "Content-Type": "application/json" }), ...headers },
       body: sent,
-    });
+    }));
     text = await response.text();
   } catch {
     throw unreachable();
   }
-  if (!response.ok) throw problemFrom(response.status, text, response.headers.get("Retry-After"));
+  if (!response.ok) throw problemFrom(response.status, text, response.headers.get("Retry-After"), sentIn);
   return /** @type {T} */ (text === "" ? null : JSON.parse(text));
+}
+
+/**
+ * @template T
+ * @param {string} path
+ * @returns {Promise<T>} the JSON response
+ * @throws {Problem}
+ */
+export function ask(path) {
+  return request("GET", path);
+}
+
+/**
+ * Send an operator's command.
+ * @template T
+ * @param {"POST" | "PUT"} method
+ * @param {string} path
+ * @param {object} [body] sent as JSON
+ * @returns {Promise<T>} the JSON response
+ * @throws {Problem}
+ */
+export function change(method, path, body) {
+  return request(method, path, {}, body);
 }
 
 const photoPath = (/** @type {string} */ photoId) => `/api/photos/${encodeURIComponent(photoId)}`;
@@ -183,12 +237,18 @@ function offer(path, credential) {
  * @throws {Problem} 401 without a session
  */
 export async function whoAmI() {
-  /** @type {{current: Login | null}} */
-  const { current } = await request("GET", "/api/login/current");
+  const sentIn = sessions;
+  /** @type {{current: Login | null, provider: Provider | null}} */
+  const { current, provider } = await request("GET", WHO);
+  offered(provider);
   if (current !== null) return current;
-  signedOut();
-  throw new Problem(401, "missing-token", "You are not signed in.", "Sign in.");
+  unauthorized(sentIn);
+  const { message, advice } = t.problems.notSignedIn;
+  throw new Problem(401, "missing-token", message, advice);
 }
+
+/** The address that signs out at the provider; visit it after `logout`. */
+export const SIGN_OUT = "/api/login/oidc/sign-out";
 
 /** @returns {Promise<null>} */
 export function logout() {
@@ -196,15 +256,32 @@ export function logout() {
 }
 
 /**
- * @param {string} clientId
- * @param {string | null} cursor
- * @param {number} limit
+ * @param {Query} query
  * @returns {Promise<{items: Photo[], nextCursor: string | null}>} newest first
  */
-export function list(clientId, cursor, limit) {
-  const query = new URLSearchParams({ clientId, limit: String(limit) });
-  if (cursor !== null) query.set("cursor", cursor);
-  return request("GET", `/api/photos?${query}`);
+export function list(query) {
+  return request("GET", listPath(query));
+}
+
+/**
+ * Count the photos of each day by date taken.
+ * @param {string} clientId
+ * @param {string | null} after a position that the response must include
+ * @returns {Promise<{bucket: string, photos: number}[]>} the latest day first
+ */
+export async function timeline(clientId, after) {
+  /** @type {{bucket: string, photos: number}[]} */
+  const buckets = [];
+  /** @type {string | null} */
+  let cursor = null;
+  do {
+    const query = queryOf({ by: "day", clientId, cursor, after });
+    /** @type {{items: {bucket: string, photos: number}[], nextCursor: string | null}} */
+    const { items, nextCursor } = await request("GET", `/api/photos/timeline?${query}`);
+    buckets.push(...items);
+    cursor = nextCursor;
+  } while (cursor !== null);
+  return buckets;
 }
 
 /**
@@ -258,49 +335,10 @@ export function reprocess(photoId) {
   return request("POST", `${photoPath(photoId)}/reprocess`);
 }
 
-/** @param {string} photoId */
-export function originalUrl(photoId) {
-  return `${photoPath(photoId)}/original?download=true`;
-}
-
-/** The years 1 to 9999, in milliseconds since 1970. */
-const FIRST_MODIFIED = -62_135_596_800_000;
-const LAST_MODIFIED = 253_402_300_799_999;
-
 /**
- * Upload one file. With the same `key`, a repeated attempt has no further effect.
- * @param {File} file
- * @param {string} key
- * @param {(fraction: number) => void} onProgress
- * @returns {{done: Promise<Uploaded>, abort: () => void}}
+ * @param {string} photoId
+ * @param {boolean} [isDownload]
  */
-export function upload(file, key, onProgress) {
-  const form = new FormData();
-  const { lastModified } = file;
-  if (FIRST_MODIFIED <= lastModified && lastModified <= LAST_MODIFIED) {
-    form.append("lastModified", String(lastModified));
-  }
-  form.append("file", file, file.name);
-  // fetch does not report upload progress.
-  const sending = new XMLHttpRequest();
-  /** @type {Promise<Uploaded>} */
-  const done = new Promise((resolve, reject) => {
-    sending.upload.onprogress = (event) => {
-      if (event.lengthComputable) onProgress(event.loaded / event.total);
-    };
-    sending.onload = () => {
-      if (sending.status >= 200 && sending.status < 300) resolve(JSON.parse(sending.responseText));
-      else {
-        const retryAfter = sending.getResponseHeader("Retry-After");
-        reject(problemFrom(sending.status, sending.responseText, retryAfter));
-      }
-    };
-    sending.onerror = () => reject(unreachable());
-    sending.onabort = () => reject(new Problem(0, "aborted", "The upload was cancelled.", ""));
-  });
-  sending.open("POST", "/api/photos/upload");
-  sending.setRequestHeader("Idempotency-Key", key);
-  sending.setRequestHeader("Accept", "application/json");
-  sending.send(form);
-  return { done, abort: () => sending.abort() };
+export function originalUrl(photoId, isDownload = true) {
+  return `${photoPath(photoId)}/original${isDownload ? "?download=true" : ""}`;
 }

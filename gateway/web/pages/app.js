@@ -1,87 +1,149 @@
 /** The page: create its parts and connect them. */
 
 import * as api from "./api.js";
+import { Adding } from "./adding.js";
 import { byId } from "./dom.js";
 import { acceptChosen, acceptDrops } from "./file-input.js";
-import { counted, plain } from "./format.js";
+import { plain } from "./format.js";
 import { Grid } from "./grid.js";
 import { moveByKeys } from "./keyboard.js";
+import { fillTexts, offerLanguages, t } from "./language.js";
+import { later, loadWhenIdle } from "./later.js";
 import { Library } from "./library.js";
 import { Live } from "./live.js";
-import { isSignInLink } from "./login.js";
 import { Navigation } from "./navigation.js";
-import { announce, ask, hideNotice, initNotices, showNotice } from "./notices.js";
-import { Paging } from "./paging.js";
-import { UploadStatus } from "./upload-status.js";
+import { announce, ask, cancelAsk, hideNotice, hush, initNotices, showNotice } from "./notices.js";
+import { forgetPlace, isSignInLink, placeOfEntry, remember, storeOrder } from "./place.js";
+import { Selection } from "./selection.js";
 import { Session } from "./session.js";
-import { Uploads } from "./uploads.js";
-import { Viewer } from "./viewer.js";
+import { Timeline } from "./timeline.js";
+import { shownClient } from "./whose.js";
 
 /**
  * @typedef {import("./photo.js").Photo} Photo
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
  * @typedef {import("./live.js").Connection} Connection
- * @typedef {import("./notices.js").Sentence} Sentence
+ * @typedef {import("./timeline.js").Order} Order
  */
 
-/** @type {Record<Connection, string>} */
-const CONNECTION = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…" };
-
-/** @type {Sentence} */
-const ready = (names) => `${names.length === 1 ? `${names[0]} is` : `${names.length} photos are`} ready.`;
-/** @type {Sentence} */
-const deleted = (names) => `${names.length === 1 ? `${names[0]} was` : `${names.length} photos were`} deleted.`;
-
-const days = byId("days");
-
 let isLive = false;
+/** Who was signed in last. @type {string | null} */
+let lastClient = null;
+/** Whether the days have been asked for, besides the first photos. */
+let isComplete = false;
+/** @type {Promise<void>} */
+let previewed = Promise.resolve();
 /** Photos being processed again from here, with their previous job. @type {Map<string, string>} */
 const again = new Map();
 
-const uploads = new Uploads({
-  onChange: (upload) => uploadStatus.show(upload),
-  onSettled: () => library.release(),
+const adding = new Adding(() => session.login?.clientId ?? null, {
   isConnected: () => isLive && navigator.onLine,
+  onJump: (/** @type {string} */ photoId) => navigation.jump(photoId),
+  isByDate: () => timeline.order === "taken",
+  onShow: showLatest,
+  onEmptied: () => (grid.current === null ? byId("add").focus({ preventScroll: true }) : grid.focus(grid.current)),
 });
-const library = new Library({
-  onChange: photoChanged,
-  onReset: () => grid.clear(),
-  isAwaited: (size) => uploads.isAwaited(size),
+const library = new Library({ onChange: photoChanged, onUnknown: unknownChanged });
+const timeline = new Timeline(library, { onChange: () => grid.changed(), onFailed: showFailure });
+const grid = new Grid(byId("days"), timeline, {
+  photo: (photoId) => library.get(photoId),
+  onCard: (card) => selection.decorate(card),
+  onShown: () => {
+    scrubber?.update();
+    byId("empty").hidden = !(timeline.ready && timeline.sections.length === 0);
+  },
+  onSettled: (anchor) => navigation.photoId === null && remember({ order: timeline.order, anchor }),
 });
-const grid = new Grid(days, (photoId) => library.get(photoId), showEmpty);
-const uploadStatus = new UploadStatus({ uploads, grid, onJump: (photoId) => navigation.jump(photoId) });
-const paging = new Paging(byId("more"), library, {
-  onPhotos: (photos) => photos.forEach((photo) => grid.place(photo)),
-  onState: showEmpty,
+const loadActions = later(async () => {
+  const { Actions } = await import("./actions.js");
+  return new Actions(library, again, () => selection.clear());
 });
-const viewer = new Viewer({
-  known: (photoId) => library.get(photoId),
-  find: (photoId) => library.find(photoId),
-  onStep: (direction) => navigation.step(direction),
-  onLeave: () => navigation.leave(),
-  onDelete: removePhoto,
-  onReprocess: reprocess,
+const selection = new Selection(grid, timeline, {
+  mayChange: () => session.mayChange,
+  onDownload: async (photoIds) => (await loadActions()).download(photoIds),
+  onReprocess: async (photoIds) => (await loadActions()).reprocessAll(photoIds),
+  onDelete: async (photoIds) => (await loadActions()).removeAll(photoIds),
+  library: () => (session.signedIn ? library.clientId : null),
+  onFailed: (error) => !api.isSignedOut(error) && showNotice(t.photosNotLoaded(api.wordsOf(error))),
 });
-const navigation = new Navigation({ viewer, grid, paging });
+/** @type {import("./scrubber.js").Scrubber | null} */
+let scrubber = null;
+const loadScrubber = later(async () => {
+  const { Scrubber } = await import("./scrubber.js");
+  scrubber = new Scrubber(byId("scrubber"), grid, timeline);
+  scrubber.update();
+});
+/** @type {import("./viewer.js").Viewer | null} */
+let viewer = null;
+const loadViewer = later(async () => {
+  const { Viewer } = await import("./viewer.js");
+  viewer = new Viewer({
+    known: (photoId) => library.get(photoId),
+    find: (photoId) => library.find(photoId),
+    mayChange: () => session.mayChange,
+    onStep: (direction) => navigation.step(direction),
+    onLeave: () => navigation.leave(),
+    onDelete: async (photo) => (await loadActions()).remove(photo),
+    onReprocess: async (photo) => (await loadActions()).reprocess(photo),
+  });
+  return viewer;
+});
+const navigation = new Navigation({ loadViewer, grid, timeline });
 const live = new Live({ onEvent, onReady, onState: showConnection, mayConnect: () => session.isValid() });
 const session = new Session({ onEnter, onLeave });
 
 /** @param {PhotoEvent} event */
 function onEvent(event) {
   library.apply(event);
-  viewer.receive(event);
+  viewer?.receive(event);
+  adding.receive(event);
 }
 
 /** @param {boolean} continuous */
 async function onReady(continuous) {
-  uploads.retryHeld();
-  if (!continuous) await reloadAll();
+  adding.retryHeld();
+  if (continuous) return;
+  await previewed;
+  if (session.signedIn) await reloadAll();
 }
 
 async function reloadAll() {
-  await paging.restart();
-  if (viewer.photoId === null) navigation.follow();
-  else viewer.reload();
+  isComplete = true;
+  const place = timeline.ready ? { order: timeline.order, anchor: grid.anchor } : placeOfEntry();
+  await show(place);
+  if (navigation.photoId === null) navigation.follow();
+  else viewer?.reload();
+  void loadWhenIdle([loadScrubber, adding.load, loadViewer, loadActions, session.loadForm]);
+}
+
+/** @param {Order} order */
+async function preview(order) {
+  await timeline.open(order, true, true);
+  if (timeline.ready) grid.update();
+}
+
+/** @param {import("./place.js").Place} place */
+async function show({ order, anchor }) {
+  await timeline.open(order, anchor === null);
+  const chosen = /** @type {HTMLSelectElement} */ (byId("order"));
+  chosen.value = timeline.order;
+  if (anchor) grid.goTo(anchor);
+  else grid.update();
+}
+
+/** Show what was added last: by date taken, it may be anywhere. */
+async function showLatest() {
+  scrollTo(0, 0);
+  await show({ order: "uploaded", anchor: null });
+  const first = timeline.sections[0]?.ids[0];
+  if (first !== undefined) grid.focus(first);
+}
+
+/** @param {unknown} error */
+function showFailure(error) {
+  if (api.isSignedOut(error)) return;
+  const act = () => timeline.retry();
+  showNotice(t.photosNotLoaded(api.wordsOf(error)), { offer: { label: t.common.tryAgain, act } });
 }
 
 /** @param {Connection} state */
@@ -89,13 +151,13 @@ function showConnection(state) {
   isLive = state === "live";
   const element = byId("connection");
   element.dataset.state = state;
-  element.textContent = CONNECTION[state];
+  element.classList.toggle("visually-hidden", isLive);  // all is well: only screen readers read it
+  if (element.textContent !== t.connection[state]) element.textContent = t.connection[state];
+  const note = byId("connection-note");
+  note.hidden = state === "live" || state === "connecting";
+  if (!note.hidden) note.textContent = t.connectionNote[state === "late" ? "late" : "lost"];
   // Show the photos even if no event stream can be opened.
-  if (state === "reconnecting" && !paging.begun) reloadAll();
-}
-
-function showEmpty() {
-  byId("empty").hidden = !(paging.ended && days.childElementCount === 0);
+  if (state === "reconnecting" && !isComplete) reloadAll();
 }
 
 /**
@@ -104,112 +166,114 @@ function showEmpty() {
  * @param {PhotoEvent | null} event
  */
 function photoChanged(change, photo, event) {
-  const isOpen = photo.photoId === viewer.photoId;
+  const isOpen = photo.photoId === navigation.photoId;
   if (change === "removed") {
     if (isOpen) navigation.leaveDeleted();
-    grid.remove(photo.photoId);
-    announce(photo.originalFilename, deleted);
+    timeline.drop(photo.photoId);
+    selection.drop(photo.photoId);
+    announce(photo.originalFilename, t.announced.deleted);
     return;
   }
-  if (change === "added") grid.place(photo);
-  else grid.changed(photo);
-  if (isOpen) viewer.show(photo);
+  timeline.place(photo, change === "added");
+  if (isOpen) viewer?.show(photo);
   // The job may have ended before its events arrived: the photo itself shows it.
   const before = again.get(photo.photoId);
   if (before !== undefined && photo.jobId !== before && photo.processingStatus === "completed") {
     again.delete(photo.photoId);
-    showNotice(`${photo.originalFilename} was processed again.`, { passing: true });
+    showNotice(t.announced.processedAgain(photo.originalFilename), { passing: true });
   } else if (event?.type === "photo.processing.completed") {
-    announce(photo.originalFilename, ready);
+    announce(photo.originalFilename, t.announced.ready);
   }
   if (event?.type === "photo.processing.failed") {
     again.delete(photo.photoId);
-    announce(`${photo.originalFilename} could not be processed: ${plain(photo.processingError)}`);
+    announce(t.announced.notProcessed(photo.originalFilename, plain(photo.processingError)));
   }
 }
 
-/** @param {Photo} photo */
-async function removePhoto(photo) {
-  const sure = await ask({
-    question: `Delete ${photo.originalFilename}?`,
-    detail:
-      "This removes the original and every picture made from it, and cannot be undone. The photo's " +
-      "history stays: who did what and when, and its metadata, such as file name and place.",
-    yes: "Delete",
-    no: "Keep photo",
-  });
-  if (!sure) return;
-  try {
-    await api.remove(photo.photoId);
-    library.removed(photo.photoId);
-  } catch (error) {
-    if (!api.isSignedOut(error)) showNotice(`The photo was not deleted. ${api.wordsOf(error)}`);
-  }
-}
-
-/** @param {Photo} photo */
-async function reprocess(photo) {
-  try {
-    again.set(photo.photoId, photo.jobId);
-    await api.reprocess(photo.photoId);
-  } catch (error) {
-    again.delete(photo.photoId);
-    if (!api.isSignedOut(error)) showNotice(`Processing could not be started. ${api.wordsOf(error)}`);
-  }
+/** @param {PhotoEvent} event of a photo that is not loaded; it may be selected nevertheless */
+function unknownChanged(event) {
+  if (event.type === "photo.deleted") selection.drop(event.data.photoId);
+  timeline.recount();
 }
 
 /** @param {api.Login} login */
-function onEnter({ clientId }) {
-  // Never upload the files of one person as another.
-  if (library.clientId !== clientId) uploadStatus.forget();
-  library.clientId = clientId;
-  viewer.mayChange = session.mayChange;
-  uploads.resume();
-  live.start();
+function onEnter(login) {
+  const { clientId } = login;
+  // What the address names is of the person before.
+  if (lastClient !== null && lastClient !== clientId) forgetPlace();
+  lastClient = clientId;
+  library.clientId = shownClient(login);
+  adding.enter();
+  if (navigation.isAtPhoto) void loadViewer();
+  const { order, anchor } = placeOfEntry();
+  isComplete = false;
+  previewed = anchor === null ? preview(order) : Promise.resolve();
+  live.start(library.clientId === clientId ? null : library.clientId);
 }
 
 function onLeave() {
   live.stop();
-  paging.stop();
-  uploads.pause();
-  viewer.close();
+  adding.leave();
+  navigation.clear();
+  cancelAsk();
+  selection.clear();
   library.clear();
+  timeline.clear();
   hideNotice();
-  const { unsent } = uploads;
-  const what = counted(unsent, "photo was", "photos were");
-  const it = unsent === 1 ? "It waits" : "They wait";
-  return unsent === 0 ? "" : `${what} not uploaded. ${it} here until you sign in again.`;
+  hush();
+  const { unsent } = adding;
+  return unsent === 0 ? "" : t.signOut.waiting(unsent);
 }
 
 async function signOut() {
-  const { pending } = uploads;
-  const detail = `${counted(pending, "photo has", "photos have")} not been uploaded yet and would be lost.`;
-  const labels = { yes: "Sign out", no: "Stay signed in" };
-  if (pending > 0 && !(await ask({ question: "Sign out now?", detail, ...labels }))) return;
+  const { pending } = adding;
+  const { question, detail, yes, no, failed } = t.signOut;
+  if (pending > 0 && !(await ask({ question, detail: detail(pending), yes, no }))) return;
   try {
     await api.logout();
   } catch (error) {
-    if (!api.isSignedOut(error)) showNotice(`You are still signed in. ${api.wordsOf(error)}`);
+    if (!api.isSignedOut(error)) showNotice(failed(api.wordsOf(error)));
     return;
   }
-  uploadStatus.forget();
+  adding.forgetAll();
+  const { isFromProvider } = session;
   session.leave();
+  // Otherwise its next visitor would be signed in without being asked for a password.
+  if (isFromProvider) location.assign(api.SIGN_OUT);
 }
 
 function start() {
-  moveByKeys(days);
+  fillTexts();
+  offerLanguages(/** @type {HTMLSelectElement} */ (byId("language")));
+  moveByKeys(grid, timeline);
+  timeline.pinned = () => [navigation.photoId, grid.current];
+  addEventListener("scroll", () => scrubber?.stir(), { passive: true });
+  byId("order").addEventListener("change", ({ target }) => {
+    const order = /** @type {Order} */ (/** @type {HTMLSelectElement} */ (target).value);
+    storeOrder(order);
+    scrollTo(0, 0);
+    show({ order, anchor: null });
+  });
   initNotices();
-  const add = (/** @type {File[]} */ files) => uploads.add(files);
+  const add = (/** @type {File[]} */ files) => adding.add(files);
   const picker = /** @type {HTMLInputElement} */ (byId("picker"));
   acceptChosen(picker, [byId("add"), byId("add-first")], add);
-  acceptDrops({ hint: byId("drop-hint"), isWanted: () => session.mayChange, onFiles: add });
+  acceptDrops({
+    hint: byId("drop-hint"),
+    isWanted: () => session.mayChange,
+    taker: () => {
+      const whose = session.login?.clientId;
+      return (files) => session.login?.clientId === whose && add(files);
+    },
+    onUnreadable: () => showNotice(t.uploads.unreadable),
+  });
   byId("sign-out").addEventListener("click", signOut);
   addEventListener("hashchange", () => {
     if (isSignInLink()) location.reload();
     else if (session.signedIn) navigation.changed();
   });
   addEventListener("beforeunload", (event) => {
-    if (uploads.pending > 0) event.preventDefault();
+    if (adding.wouldLose) event.preventDefault();
   });
   session.begin();
 }

@@ -1,36 +1,23 @@
-/** One photo in the grid, from the moment its file is chosen. */
+/** One photo in the grid: its picture, and what is to be known about it. */
 
 import { h, icon } from "./dom.js";
 import * as format from "./format.js";
+import { t } from "./language.js";
 import { isRunning } from "./photo.js";
 import { Picture } from "./picture.js";
 import { marks } from "./stages.js";
 
-/**
- * @typedef {import("./photo.js").Photo} Photo
- * @typedef {import("./uploads.js").Upload} Upload
- * @typedef {{retry: () => void, dismiss: () => void, jump: (photoId: string) => void}} UploadActions
- */
-
-/**
- * @param {string} label
- * @param {() => void} onclick
- */
-function smallButton(label, onclick) {
-  return h("button", { type: "button", class: "button small", onclick }, label);
-}
+/** @typedef {import("./photo.js").Photo} Photo */
 
 export class Card {
-  /** @type {string | null} */
-  photoId = null;
-
   constructor() {
-    this.link = h("a", { class: "frame", tabIndex: -1, draggable: false });
-    this.#name = h("span", { class: "name" });
-    this.#line = h("div", { class: "line" });
-    const onclick = (/** @type {MouseEvent} */ event) => this.#openBy(event);
-    const caption = h("div", { class: "caption", onclick }, this.#name, this.#line);
-    this.element = h("li", { class: "card" }, this.link, caption);
+    this.#name = h("span", { class: "name", dir: "auto" });
+    this.#line = h("span", { class: "line" });
+    const caption = h("span", { class: "caption" }, this.#name, this.#line);
+    this.link = h("a", { class: "frame", tabIndex: -1, draggable: false }, caption);
+    const props = { type: "button", class: "pick", role: "checkbox", tabIndex: -1, "aria-checked": "false" };
+    this.pick = h("button", props, icon("check"));
+    this.element = h("li", { class: "card" }, this.link, this.pick);
     this.#picture = new Picture(this.link);
   }
 
@@ -39,18 +26,8 @@ export class Card {
   #picture;
   /** @type {HTMLElement | null} */
   #over = null;
-
-  /**
-   * Open the link for a click beside its picture; pass the event on, so that Ctrl opens a new tab.
-   * @param {MouseEvent} event
-   */
-  #openBy(event) {
-    if (this.photoId !== null) this.link.dispatchEvent(new MouseEvent("click", event));
-  }
-
-  approach() {
-    this.#picture.approach();
-  }
+  /** @type {Photo | null} */
+  #photo = null;
 
   discard() {
     this.#picture.discard();
@@ -65,125 +42,42 @@ export class Card {
   }
 
   /**
-   * @param {Upload} upload
-   * @param {UploadActions} actions
+   * @param {{x: number, y: number, width: number, height: number}} place in its day, CSS pixels
    */
-  showUpload(upload, actions) {
-    const { file, state, fraction, problem } = upload;
-    if (this.#name.textContent === "") {
-      this.#setName(file.name);
-      this.#picture.preview(file);
-    }
-    if (this.photoId !== null) return;
-    this.element.dataset.status = state;
-    switch (state) {
-      case "waiting":
-        this.#cover(null);
-        this.#line.replaceChildren("Waiting to upload");
-        break;
-      case "sending":
-        this.#showProgress(fraction);
-        break;
-      case "held":
-        this.#showTrouble("Waiting to upload", "It will be uploaded when the server is back.", [
-          smallButton("Try now", actions.retry),
-          smallButton("Dismiss", actions.dismiss),
-        ]);
-        break;
-      case "failed":
-        this.#showTrouble(h("span", { class: "bad" }, "Not uploaded"), problem?.words ?? "", [
-          problem?.mayPass ? smallButton("Try again", actions.retry) : null,
-          smallButton("Dismiss", actions.dismiss),
-        ]);
-        break;
-      case "duplicate": {
-        const photoId = upload.photoId ?? "";
-        const jump = () => actions.jump(photoId);
-        this.#showTrouble("Already uploaded", "You have uploaded this photo before.", [
-          smallButton("Show photo", jump),
-          smallButton("Dismiss", actions.dismiss),
-        ]);
-        break;
-      }
-      case "done":
-        this.#cover(null);
-        this.#line.replaceChildren("Uploaded");
-    }
+  move({ x, y, width, height }) {
+    const { style } = this.element;
+    style.transform = `translate(${x}px, ${y}px)`;
+    style.width = `${width}px`;
+    style.height = `${height}px`;
+    this.#picture.fit(width, height);
   }
 
   /** @param {Photo} photo */
-  showPhoto(photo) {
-    const { photoId, originalFilename, processingStatus, damaged } = photo;
-    this.photoId = photoId;
-    Object.assign(this.element.dataset, {
-      photoId,
-      status: processingStatus,
-      version: photo.version,
-      order: `${photo.uploadedAt} ${photoId}`, // the order of lists
-    });
+  show(photo) {
+    if (this.#photo === photo) return;
+    this.#photo = photo;
+    const { photoId, originalFilename, processingStatus, damaged, version } = photo;
+    Object.assign(this.element.dataset, { photoId, status: processingStatus, version });
     this.link.href = `#photo/${photoId}`;
-    this.#setName(originalFilename);
+    this.#name.textContent = originalFilename;
+    this.pick.setAttribute("aria-label", t.selection.pick(originalFilename));
     this.#picture.show(photo);
-    const [words, line] = this.#stateOf(photo);
+    const [words, line] = stateOf(photo);
     this.link.setAttribute("aria-label", `${originalFilename}. ${words}`);
     this.#line.replaceChildren(line);
-    if (processingStatus === "failed") this.#showFailure(format.plain(photo.processingError));
-    else if (damaged) this.#cover(h("span", { class: "badge" }, icon("warning"), "Damaged"));
+    if (processingStatus === "failed") this.#showFailure(originalFilename, format.plain(photo.processingError));
+    else if (damaged) this.#cover(h("span", { class: "badge" }, icon("warning"), t.card.damaged));
     else this.#cover(null);
   }
 
   /**
-   * @param {Photo} photo
-   * @returns {[string, Node | string]} the words for the label and the caption
-   */
-  #stateOf(photo) {
-    const { processingStatus, stages, damaged, takenAt, width, height } = photo;
-    if (isRunning(photo)) {
-      const words = processingStatus === "queued" ? "Waiting" : "Processing";
-      return [words, h("div", { class: "running" }, words, stages ? marks(stages) : null)];
-    }
-    if (processingStatus === "failed") {
-      const words = "Could not be processed";
-      return [`${words}: ${format.plain(photo.processingError)}`, h("span", { class: "bad" }, words)];
-    }
-    const day = format.taken(takenAt, false);
-    const words = day === "" ? format.dimensions(width, height) : `Taken ${day}`;
-    return [damaged ? `The file is damaged. ${words}` : words, words];
-  }
-
-  /** @param {string} name */
-  #setName(name) {
-    this.#name.textContent = name;
-    this.#name.title = name;
-  }
-
-  /** @param {number} fraction */
-  #showProgress(fraction) {
-    const percent = Math.round(fraction * 100);
-    const bar = this.#over?.querySelector("progress");
-    this.#line.replaceChildren(fraction < 1 ? `Uploading, ${percent}%` : "Uploaded, waiting for the server");
-    if (bar) bar.value = fraction;
-    else this.#cover(h("progress", { max: 1, value: fraction, "aria-label": "Upload" }));
-  }
-
-  /**
-   * @param {Node | string} title an element if it is a failure
+   * @param {string} name
    * @param {string} words
-   * @param {(HTMLElement | null)[]} buttons
    */
-  #showTrouble(title, words, buttons) {
-    this.#line.replaceChildren(title);
-    const sign = typeof title === "string" ? null : icon("warning");
-    const text = h("p", { class: "trouble-text" }, words);
-    const actions = h("div", { class: "trouble-actions" }, ...buttons);
-    this.#cover(h("div", { class: "trouble" }, sign, text, actions));
-  }
-
-  /** @param {string} words */
-  #showFailure(words) {
+  #showFailure(name, words) {
     // Screen readers read it with the link's label.
-    const text = h("p", { class: "trouble-text" }, words);
-    this.#cover(h("div", { class: "trouble failure", "aria-hidden": "true" }, icon("warning"), text));
+    const [file, text] = [h("p", { class: "trouble-name", dir: "auto", title: name }, name), h("p", { class: "trouble-text", title: words }, words)];
+    this.#cover(h("div", { class: "trouble failure", "aria-hidden": "true" }, icon("warning"), file, text));
   }
 
   /** @param {HTMLElement | null} over covers the picture */
@@ -193,4 +87,23 @@ export class Card {
     this.#over = over;
     if (over) this.link.after(over);
   }
+}
+
+/**
+ * @param {Photo} photo
+ * @returns {[string, Node | string]} the words for the label and the caption
+ */
+function stateOf(photo) {
+  const { processingStatus, stages, damaged, takenAt, width, height } = photo;
+  if (isRunning(photo)) {
+    const words = processingStatus === "queued" ? t.card.waiting : t.card.processing;
+    return [words, h("span", { class: "running" }, words, stages ? marks(stages) : null)];
+  }
+  if (processingStatus === "failed") {
+    const words = t.card.failed;
+    return [`${words}: ${format.plain(photo.processingError)}`, h("span", { class: "bad" }, words)];
+  }
+  const day = format.taken(takenAt, false);
+  const words = day === "" ? format.dimensions(width, height) : t.card.taken(day);
+  return [damaged ? `${t.card.fileDamaged} ${words}` : words, words];
 }

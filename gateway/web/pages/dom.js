@@ -56,6 +56,10 @@ const ICONS = {
   next: "M9 5l7 7-7 7",
   download: "M12 4v11m-5-5l5 5 5-5M5 20h14",
   remove: "M5 7h14M10 7V4.5h4V7m-7 0l1 13h8l1-13m-6 4v5m2-5v5",
+  info: "M12 3.5a8.5 8.5 0 1 0 0 17a8.5 8.5 0 1 0 0-17zm0 7v6m0-9v.1",
+  play: "M8 5l11 7-11 7z",
+  pause: "M8 5v14M16 5v14",
+  check: "M5 12.5l5 5L19.5 7",
   again: "M19 12a7 7 0 1 1-2-4.9M17 3v4.2h-4.2",
   warning: "M12 4.5l9 15H3l9-15zm0 5.5v4.5m0 2.4v.1",
 };

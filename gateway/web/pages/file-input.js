@@ -42,9 +42,11 @@ async function filesOf(dropped) {
  * @param {object} options
  * @param {HTMLElement} options.hint shown while files are over the page
  * @param {() => boolean} options.isWanted
- * @param {(files: File[]) => void} options.onFiles
+ * @param {() => (files: File[]) => void} options.taker called with each drop; what it returns is
+ *   called with the files, which takes a while if there are folders
+ * @param {() => void} options.onUnreadable the browser cannot read a folder
  */
-export function acceptDrops({ hint, isWanted, onFiles }) {
+export function acceptDrops({ hint, isWanted, taker, onUnreadable }) {
   let depth = 0;
   const carriesFiles = (/** @type {DragEvent} */ event) =>
     event.dataTransfer?.types.includes("Files") ?? false;
@@ -63,7 +65,14 @@ export function acceptDrops({ hint, isWanted, onFiles }) {
     // Otherwise the browser leaves the page and opens the file.
     event.preventDefault();
     enter(-depth);
-    if (isWanted()) onFiles(await filesOf(event.dataTransfer));
+    if (!isWanted()) return;
+    const take = taker();
+    try {
+      take(await filesOf(event.dataTransfer));
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      onUnreadable();
+    }
   });
 }
 

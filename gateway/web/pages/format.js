@@ -3,21 +3,26 @@
  * joins a number and its unit.
  */
 
+import { locale, t } from "./language.js";
+
 /** @typedef {import("./photo.js").Photo} Photo */
 
-const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" });
-const WEEKDAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
-const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
-const SHORT_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const SHORT_DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
-const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", year: "numeric" });
+const WEEKDAY = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" });
+const MONTH = new Intl.DateTimeFormat(locale, { month: "long", year: "numeric" });
+const MOMENT = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+const SHORT_DAY = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
+const SHORT_DATE = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
+const CLOCK = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
 // The camera's local time: shown unchanged in every time zone.
-const CAMERA_MOMENT = new Intl.DateTimeFormat("en-GB", {
+const CAMERA_MOMENT = new Intl.DateTimeFormat(locale, {
   dateStyle: "medium",
   timeStyle: "short",
   timeZone: "UTC",
 });
-const CAMERA_DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
+const MEASURED = new Intl.NumberFormat(locale, { maximumFractionDigits: 3, useGrouping: false });
+const PERCENT = new Intl.NumberFormat(locale, { style: "percent" });
+const CAMERA_DAY = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" });
 
 /**
  * Remove the backticks with which the gateway marks code in its texts.
@@ -25,6 +30,25 @@ const CAMERA_DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZ
  */
 export function plain(text) {
   return (text ?? "").replaceAll("`", "");
+}
+
+/**
+ * @param {number} value
+ * @param {number} digits after the decimal sign
+ */
+export function number(value, digits) {
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return new Intl.NumberFormat(locale, options).format(value);
+}
+
+/** @param {number} value a measured one, with as many digits as it has */
+function measured(value) {
+  return MEASURED.format(value);
+}
+
+/** @param {number} fraction */
+export function percent(fraction) {
+  return PERCENT.format(fraction);
 }
 
 /** @param {number} size bytes; units are powers of 1000, as in the limits */
@@ -37,7 +61,7 @@ export function bytes(size) {
     value /= 1000;
     unit += 1;
   }
-  return `${value.toFixed(value < 10 ? 1 : 0)}\u00a0${units[unit]}`;
+  return `${number(value, value < 10 ? 1 : 0)}\u00a0${units[unit]}`;
 }
 
 /** @param {string | Date} time */
@@ -57,13 +81,13 @@ export function clock(time) {
 export function day(time) {
   const date = new Date(time);
   const today = new Date();
-  if (dayKey(date) === dayKey(today)) return "Today";
+  if (dayKey(date) === dayKey(today)) return t.common.today;
   return (date.getFullYear() === today.getFullYear() ? SHORT_DAY : SHORT_DATE).format(date);
 }
 
 /** @param {number} ms a duration */
 export function duration(ms) {
-  return ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
+  return ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${number(ms / 1000, 1)}\u00a0s`;
 }
 
 /**
@@ -80,10 +104,15 @@ export function dayKey(time) {
 export function dayName(key) {
   const today = new Date();
   const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
-  if (key === dayKey(today)) return "Today";
-  if (key === dayKey(yesterday)) return "Yesterday";
+  if (key === dayKey(today)) return t.common.today;
+  if (key === dayKey(yesterday)) return t.common.yesterday;
   const day = new Date(`${key}T12:00:00`);
   return (day.getFullYear() === today.getFullYear() ? WEEKDAY : DAY).format(day);
+}
+
+/** @param {string} key a day */
+export function monthName(key) {
+  return MONTH.format(new Date(`${key.slice(0, 7)}-15T12:00:00`));
 }
 
 /**
@@ -114,9 +143,9 @@ export function exposure(exposure) {
   const { time, fNumber, iso, focalLength } = exposure;
   return [
     time === null ? "" : `${time}\u00a0s`,
-    fNumber === null ? "" : `f/${fNumber}`,
+    fNumber === null ? "" : `f/${measured(fNumber)}`,
     iso === null ? "" : `ISO\u00a0${iso}`,
-    focalLength === null ? "" : `${focalLength}\u00a0mm`,
+    focalLength === null ? "" : `${measured(focalLength)}\u00a0mm`,
   ]
     .filter(Boolean)
     .join(" · ");
@@ -129,11 +158,11 @@ export function exposure(exposure) {
 export function mode({ program, meteringMode, compensationEv, flashFired, whiteBalance }) {
   const sign = (compensationEv ?? 0) > 0 ? "+" : "";
   const parts = [
-    program,
-    meteringMode && `${meteringMode} metering`,
-    compensationEv ? `${sign}${compensationEv}\u00a0EV` : null,
-    flashFired === null ? null : flashFired ? "flash" : "no flash",
-    whiteBalance === "manual" ? "manual white balance" : null,
+    program && (t.facts.programs[program] ?? program),
+    meteringMode && t.facts.metering(t.facts.meteringModes[meteringMode] ?? meteringMode),
+    compensationEv ? `${sign}${measured(compensationEv)}\u00a0EV` : null,
+    flashFired === null ? null : flashFired ? t.facts.flash : t.facts.noFlash,
+    whiteBalance === "manual" ? t.facts.manualWhiteBalance : null,
   ];
   const text = parts.filter(Boolean).join(", ");
   return text.charAt(0).toUpperCase() + text.slice(1);
@@ -143,16 +172,16 @@ export function mode({ program, meteringMode, compensationEv, flashFired, whiteB
 export function place(gps) {
   if (!gps) return "";
   const { latitude, longitude, altitude, directionDegrees = null } = gps;
-  const degrees = (/** @type {number} */ value) => `${Math.abs(value).toFixed(5)}°`;
+  const degrees = (/** @type {number} */ value) => `${number(Math.abs(value), 5)}°`;
   const where = [
-    `${degrees(latitude)}\u00a0${latitude < 0 ? "S" : "N"}`,
-    `${degrees(longitude)}\u00a0${longitude < 0 ? "W" : "E"}`,
+    `${degrees(latitude)}\u00a0${latitude < 0 ? t.facts.south : t.facts.north}`,
+    `${degrees(longitude)}\u00a0${longitude < 0 ? t.facts.west : t.facts.east}`,
   ];
   if (altitude !== null) {
-    const side = altitude < 0 ? "below" : "above";
-    where.push(`${Math.abs(Math.round(altitude))}\u00a0m ${side} sea level`);
+    const metres = Math.abs(Math.round(altitude));
+    where.push(altitude < 0 ? t.facts.belowSea(metres) : t.facts.aboveSea(metres));
   }
-  if (directionDegrees !== null) where.push(`facing ${Math.round(directionDegrees)}°`);
+  if (directionDegrees !== null) where.push(t.facts.facing(Math.round(directionDegrees)));
   return where.join(", ");
 }
 
@@ -163,13 +192,4 @@ export function place(gps) {
 export function dimensions(width, height) {
   if (width === null || height === null) return "";
   return `${width}\u00a0×\u00a0${height}`;
-}
-
-/**
- * @param {number} count
- * @param {string} one
- * @param {string} [many]
- */
-export function counted(count, one, many = `${one}s`) {
-  return `${count} ${count === 1 ? one : many}`;
 }

@@ -2,11 +2,13 @@
 
 import { h } from "./dom.js";
 import * as format from "./format.js";
+import { t } from "./language.js";
 import { isAfter } from "./position.js";
 import { stageName } from "./stages.js";
 
 /**
  * @typedef {import("./photo.js").CompletedStage} CompletedStage
+ * @typedef {import("./photo.js").EventData} EventData
  * @typedef {import("./photo.js").FailedStage} FailedStage
  * @typedef {import("./photo.js").PhotoEvent} PhotoEvent
  */
@@ -20,10 +22,10 @@ function found({ stage, result, renditions }) {
     case "validation":
       return [
         `${String(result.format).toUpperCase()}, ${format.dimensions(result.width, result.height)}`,
-        result.damaged ? `, damaged: ${result.warning ?? "parts are missing"}` : "",
+        result.damaged ? `, ${t.history.damaged(result.warning ?? t.history.partsMissing)}` : "",
       ].join("");
     case "metadata":
-      return format.camera(result.camera) || "no camera information";
+      return format.camera(result.camera) || t.history.noCamera;
     case "thumbnails":
       return `${result.sizes.join(", ")} px`;
     case "optimization":
@@ -37,54 +39,43 @@ function found({ stage, result, renditions }) {
 
 /** @param {FailedStage} failure */
 function failed({ stage, attempt, error, retryAt }) {
-  const what = `${stageName(stage)} failed (attempt ${attempt}): ${format.plain(error)}`;
-  return retryAt === null ? what : `${what} Next attempt at ${format.clock(retryAt)}.`;
+  const what = t.history.stageFailed(stageName(stage), attempt, format.plain(error));
+  return retryAt === null ? what : `${what} ${t.history.nextAttempt(format.clock(retryAt))}`;
 }
+
+/** A sentence for each type of event. @type {{[Type in keyof EventData]: (data: EventData[Type]) => string}} */
+const SENTENCES = {
+  "photo.uploaded": ({ fileSize }) => t.history.uploaded(format.bytes(fileSize)),
+  "photo.processing.requested": () => t.history.requested,
+  "photo.processing.started": () => t.history.started,
+  "photo.thumbnail.generated": ({ thumbnail: { width, height, fileSize } }) =>
+    t.history.thumbnail(format.dimensions(width, height), format.bytes(fileSize)),
+  "photo.processing.stage.completed": (data) => {
+    const what = found(data);
+    const took = format.duration(data.durationMs);
+    return `${stageName(data.stage)}${what === "" ? "" : `: ${what}`} (${took})`;
+  },
+  "photo.processing.stage.failed": failed,
+  "photo.processing.prioritized": ({ priority }) => t.history.prioritized(priority),
+  "photo.processing.hurried": () => t.history.hurried,
+  "photo.processing.completed": () => t.history.completed,
+  "photo.processing.failed": ({ error }) => t.history.failed(format.plain(error)),
+  "photo.processing.discarded": ({ reason }) => t.history.discarded(reason),
+  "photo.renditions.superseded": () => t.history.superseded,
+  "photo.renditions.removed": () => t.history.removed,
+  "photo.original.restored": ({ cause }) => t.history.restored[cause],
+  "photo.described": () => t.history.described,
+  "photo.deleted": () => t.history.deleted,
+  "photo.erased": () => t.history.erased,
+};
 
 /**
  * @param {PhotoEvent} event
- * @returns {string} the event in words
+ * @returns {string} the event in words; its type, if a later version of Photolog added it
  */
 export function sentence({ type, data }) {
-  switch (type) {
-    case "photo.uploaded":
-      return `Uploaded, ${format.bytes(data.fileSize)}`;
-    case "photo.processing.requested":
-      return "Processing requested again";
-    case "photo.processing.started":
-      return "Processing started";
-    case "photo.thumbnail.generated": {
-      const { width, height, fileSize } = data.thumbnail;
-      return `Thumbnail ${format.dimensions(width, height)}, ${format.bytes(fileSize)}`;
-    }
-    case "photo.processing.stage.completed": {
-      const what = found(data);
-      const took = format.duration(data.durationMs);
-      return `${stageName(data.stage)}${what === "" ? "" : `: ${what}`} (${took})`;
-    }
-    case "photo.processing.stage.failed":
-      return failed(data);
-    case "photo.processing.completed":
-      return "Processing completed";
-    case "photo.processing.failed":
-      return `Processing failed: ${format.plain(data.error)}`;
-    case "photo.processing.discarded":
-      return `Failure discarded: ${data.reason}`;
-    case "photo.renditions.superseded":
-      return "Older pictures replaced";
-    case "photo.renditions.removed":
-      return "Older pictures removed";
-    case "photo.original.restored":
-      return `Original restored: it was ${data.cause === "missing" ? "missing" : "altered"}`;
-    case "photo.described":
-      return "Description changed";
-    case "photo.deleted":
-      return "Deleted";
-    case "photo.erased":
-      return "Files removed";
-    default:
-      return type;
-  }
+  const say = /** @type {((data: object) => string) | undefined} */ (SENTENCES[type]);
+  return say?.(data) ?? type;
 }
 
 /** @param {string} type */

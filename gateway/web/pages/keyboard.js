@@ -1,110 +1,33 @@
 /** Keyboard navigation in the grid: one card is in the tab order; arrow keys, Home and End move on. */
 
-const CARD = ".card[data-photo-id]";
-
-/** @param {Element} element */
-function cardAt(element) {
-  return /** @type {HTMLElement | null} */ (element.closest(CARD));
-}
+import { edge } from "./walk.js";
 
 /**
- * @param {HTMLElement} card
- * @param {1 | -1} step
- * @returns {HTMLElement | null} the next photo's card in page order
+ * @param {import("./grid.js").Grid} grid
+ * @param {import("./timeline.js").Timeline} timeline
  */
-export function neighbour(card, step) {
-  /** @type {Element | null} */
-  let at = card;
-  do {
-    /** @type {Element | null} */
-    const beside = step === 1 ? at.nextElementSibling : at.previousElementSibling;
-    at = beside ?? edgeOfNextDay(at, step);
-  } while (at && !(at instanceof HTMLElement && at.dataset.photoId));
-  return at;
-}
-
-/**
- * @param {Element} card
- * @param {1 | -1} step
- */
-function edgeOfNextDay(card, step) {
-  const day = card.closest(".day");
-  const other = step === 1 ? day?.nextElementSibling : day?.previousElementSibling;
-  const list = other?.querySelector(".cards");
-  return (step === 1 ? list?.firstElementChild : list?.lastElementChild) ?? null;
-}
-
-/**
- * Return the card above or below: the one in the next row that is closest to the same column.
- * @param {HTMLElement} card
- * @param {1 | -1} step
- */
-function inNextRow(card, step) {
-  const left = card.offsetLeft;
-  const distance = (/** @type {HTMLElement} */ other) => Math.abs(other.offsetLeft - left);
-  let at = neighbour(card, step);
-  while (at && at.offsetTop === card.offsetTop) at = neighbour(at, step);
-  let best = at;
-  for (let one = at; one && at && one.offsetTop === at.offsetTop; one = neighbour(one, step)) {
-    if (best && distance(one) < distance(best)) best = one;
-  }
-  return best;
-}
-
-/** @param {HTMLElement} days */
-function first(days) {
-  return /** @type {HTMLElement | null} */ (days.querySelector(CARD));
-}
-
-/** @param {HTMLElement} days */
-function last(days) {
-  return /** @type {HTMLElement | undefined} */ ([...days.querySelectorAll(CARD)].at(-1)) ?? null;
-}
-
-/** @param {HTMLElement} card */
-export function linkOf(card) {
-  return /** @type {HTMLAnchorElement} */ (card.querySelector(".frame"));
-}
-
-/** @param {HTMLElement} days */
-export function moveByKeys(days) {
-  /** @type {Record<string, (card: HTMLElement) => HTMLElement | null>} */
+export function moveByKeys(grid, timeline) {
+  /** @type {Record<string, (photoId: string) => Promise<string | null> | string | null>} */
   const moves = {
-    ArrowRight: (card) => neighbour(card, 1),
-    ArrowLeft: (card) => neighbour(card, -1),
-    ArrowDown: (card) => inNextRow(card, 1),
-    ArrowUp: (card) => inNextRow(card, -1),
-    Home: () => first(days),
-    End: () => last(days),
+    ArrowRight: (photoId) => timeline.neighbour(photoId, 1),
+    ArrowLeft: (photoId) => timeline.neighbour(photoId, -1),
+    ArrowDown: (photoId) => grid.geometry.inNextRow(photoId, 1) ?? timeline.neighbour(photoId, 1),
+    ArrowUp: (photoId) => grid.geometry.inNextRow(photoId, -1) ?? timeline.neighbour(photoId, -1),
+    Home: () => edge(timeline, 0, 1),
+    End: () => edge(timeline, timeline.sections.length - 1, -1),
   };
-  /** @type {HTMLElement | null} */
-  let current = null;
-  let isChosen = false;
-  const makeCurrent = (/** @type {HTMLElement} */ link) => {
-    if (current) current.tabIndex = -1;
-    current = link;
-    link.tabIndex = 0;
-  };
-
-  days.addEventListener("keydown", (event) => {
-    const link = /** @type {Element} */ (event.target);
-    const card = cardAt(link);
-    if (!card || !link.matches(".frame") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const to = moves[event.key]?.(card);
-    if (!to) return;
+  let keys = 0;
+  grid.element.addEventListener("keydown", async (event) => {
+    const target = /** @type {Element} */ (event.target);
+    const card = /** @type {HTMLElement | null} */ (target.closest(".card"));
+    const move = moves[event.key];
+    if (!card || !move || !target.matches(".frame")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    linkOf(to).focus();
+    keys += 1;
+    const key = keys;
+    const to = await move(card.dataset.photoId ?? "");
+    // While photos were loaded, another key may have been pressed.
+    if (to !== null && key === keys) grid.focus(to);
   });
-  days.addEventListener("focusin", (event) => {
-    const link = /** @type {HTMLElement} */ (event.target);
-    if (!link.matches(".frame")) return;
-    isChosen = true;
-    makeCurrent(link);
-  });
-  // Cards come and go: one is always in the tab order, the first unless another was focused.
-  new MutationObserver(() => {
-    isChosen = isChosen && current !== null && current.isConnected;
-    const card = first(days);
-    if (card && !isChosen) makeCurrent(linkOf(card));
-  }).observe(days, { childList: true, subtree: true, attributeFilter: ["data-photo-id"] });
 }

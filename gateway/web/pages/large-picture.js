@@ -1,7 +1,10 @@
 /** The large picture: first its colours, then the thumbnail, then the optimized picture. */
 
+import { originalUrl } from "./api.js";
 import { paint } from "./blurhash.js";
 import { h } from "./dom.js";
+import { plain } from "./format.js";
+import { t } from "./language.js";
 
 /** @typedef {import("./photo.js").Photo} Photo */
 
@@ -15,9 +18,20 @@ function fit(element, { width, height }) {
   element.style.maxHeight = `${height}px`;
 }
 
+/** Formats that every browser shows. */
+const SHOWN = ["image/jpeg", "image/png", "image/webp", "image/gif"];
+/** Beyond this scale the original is shown, unless it is too large to load for a look. */
+const SHARP_SCALE = 1.4;
+const LARGEST_ORIGINAL_BYTES = 30_000_000;
+
 export class LargePicture {
   element = h("div", { class: "wall" });
   #canvas = h("div", { class: "wall-picture" });
+  /** The element that zooming moves. */
+  get canvas() {
+    return this.#canvas;
+  }
+
   #note = h("p", { class: "wall-note", role: "status" });
   /** @type {string | null} */
   #shown = null;
@@ -30,6 +44,24 @@ export class LargePicture {
     this.#shown = null;
     this.#canvas.replaceChildren();
     this.#note.textContent = "";
+  }
+
+  /**
+   * Show the details that a zoomed picture needs.
+   * @param {Photo} photo
+   * @param {number} scale
+   */
+  sharpen({ photoId, mimeType, fileSize, width, optimized }, scale) {
+    const image = this.#canvas.querySelector("img");
+    if (!image || !optimized || scale < SHARP_SCALE || image.dataset.kind !== "optimized") return;
+    if (!SHOWN.includes(mimeType) || fileSize > LARGEST_ORIGINAL_BYTES) return;
+    if ((width ?? 0) <= optimized.width) return;
+    const original = h("img", { alt: "", src: originalUrl(photoId, false) });
+    image.dataset.kind = "original";
+    original.decode().then(
+      () => image.isConnected && image.setAttribute("src", original.src),
+      () => {}, // The picture that is shown stays.
+    );
   }
 
   /** @param {string} words */
@@ -45,7 +77,7 @@ export class LargePicture {
     if (best === null || best.url === this.#shown) return;
     const first = this.#shown === null;
     this.#shown = best.url;
-    const image = h("img", { class: "large", alt: originalFilename });
+    const image = h("img", { class: "large", alt: originalFilename, draggable: false });
     image.dataset.kind = optimized ? "optimized" : "thumbnail";
     fit(image, best);
     const small = thumbnails.at(-1);
@@ -82,11 +114,12 @@ export class LargePicture {
   #lost(url) {
     if (this.#shown !== url) return;
     this.#shown = null;
-    this.say("The picture could not be loaded. Close the photo and open it again to retry.");
+    this.say(t.viewer.pictureNotLoaded);
   }
 
   /** @param {Photo} photo */
-  #wordsWithout({ processingStatus }) {
-    return processingStatus === "failed" ? "No picture available." : "The picture is being prepared.";
+  #wordsWithout({ processingStatus, processingError }) {
+    if (processingStatus !== "failed") return t.viewer.preparing;
+    return `${t.viewer.noPicture} ${t.viewer.failed(plain(processingError))}`;
   }
 }

@@ -23,29 +23,21 @@ const TRY_AGAIN_MS = 3_000;
 
 export class Library {
   /**
-   * @param {object} options
-   * @param {(change: Change, photo: Photo, event: PhotoEvent | null) => void} options.onChange
-   * @param {() => void} options.onReset all known photos are removed; the first page follows
-   * @param {(fileSize: number) => boolean} options.isAwaited whether an upload of that size is
-   *   in progress here: its event may arrive before the response that names its photo
+   * @param {object} handlers
+   * @param {(change: Change, photo: Photo, event: PhotoEvent | null) => void} handlers.onChange
+   * @param {(event: PhotoEvent) => void} handlers.onUnknown an event of a photo that is not known
    */
-  constructor({ onChange, onReset, isAwaited }) {
-    this.#onChange = onChange;
-    this.#onReset = onReset;
-    this.#isAwaited = isAwaited;
+  constructor(handlers) {
+    this.#handlers = handlers;
   }
 
   /** The client that owns the photos. */
   clientId = "";
-  #onChange;
-  #onReset;
-  #isAwaited;
+  #handlers;
   /** @type {Map<string, Photo>} */
   #photos = new Map();
-  /** @type {Map<string, PhotoEvent[]>} */
-  #held = new Map();
-  /** Events that arrived while a page was loading. @type {PhotoEvent[] | null} */
-  #meanwhile = null;
+  /** Events that arrived during each load. @type {Set<PhotoEvent[]>} */
+  #meanwhile = new Set();
   /** Photos to fetch, and the position that each must include. @type {Map<string, string | null>} */
   #wanted = new Map();
   #timer = 0;
@@ -58,31 +50,43 @@ export class Library {
 
   clear() {
     this.#photos.clear();
-    this.#held.clear();
     this.#wanted.clear();
-    this.#meanwhile = null;
-    this.#onReset();
+    this.#meanwhile.clear();
+  }
+
+  /** @param {string[]} photoIds they are no longer shown */
+  forget(photoIds) {
+    for (const photoId of photoIds) this.#photos.delete(photoId);
   }
 
   /**
-   * Load one page of the list, and apply the events that arrived meanwhile.
-   * @param {string | null} cursor null for the first page, which replaces everything
-   * @param {number} limit
-   * @returns {Promise<{photos: Photo[], nextCursor: string | null} | null>} null if another page
-   *   was requested meanwhile
+   * Load a part of the list, and apply the events that arrived meanwhile.
+   * @param {api.Query} query
+   * @returns {Promise<{photos: Photo[], nextCursor: string | null}>}
    */
-  async page(cursor, limit) {
+  async load(query) {
     /** @type {PhotoEvent[]} */
     const meanwhile = [];
-    this.#meanwhile = meanwhile;
-    const { items, nextCursor } = await api.list(this.clientId, cursor, limit);
-    if (this.#meanwhile !== meanwhile) return null;
-    if (cursor === null) this.clear();
-    this.#meanwhile = null;
-    for (const photo of items) this.merge(photo);
-    for (const event of meanwhile) this.apply(event);
-    const photos = items.map(({ photoId }) => this.#photos.get(photoId));
-    return { photos: photos.filter((photo) => photo !== undefined), nextCursor };
+    this.#meanwhile.add(meanwhile);
+    const { clientId } = this;
+    try {
+      const { items, nextCursor } = await api.list({ clientId, ...query });
+      this.#meanwhile.delete(meanwhile);
+      if (this.clientId !== clientId) return { photos: [], nextCursor: null };
+      const deleted = new Set(
+        meanwhile.filter(({ type }) => type === "photo.deleted").map(({ data }) => data.photoId),
+      );
+      const there = items.filter(({ photoId }) => !deleted.has(photoId));
+      for (const photo of there) this.merge(photo);
+      for (const event of meanwhile) {
+        const known = this.#photos.get(event.data.photoId);
+        if (known) this.#advance(known, event);
+      }
+      const photos = there.map(({ photoId }) => this.#photos.get(photoId));
+      return { photos: photos.filter((photo) => photo !== undefined), nextCursor };
+    } finally {
+      this.#meanwhile.delete(meanwhile);
+    }
   }
 
   /**
@@ -99,36 +103,22 @@ export class Library {
 
   /** @param {PhotoEvent} event */
   apply(event) {
-    this.#meanwhile?.push(event);
+    for (const events of this.#meanwhile) events.push(event);
     const { photoId } = event.data;
     const known = this.#photos.get(photoId);
-    if (event.type === "photo.deleted") {
-      this.removed(photoId);
-    } else if (known) {
-      this.#advance(known, event);
-    } else if (this.#held.has(photoId)) {
-      this.#held.get(photoId)?.push(event);
-    } else if (event.type === "photo.uploaded") {
-      if (this.#isAwaited(event.data.fileSize)) this.#held.set(photoId, [event]);
-      else this.#set(photoFromUpload(event), "added", event);
-    }
-  }
-
-  /** An upload has ended: apply the events that waited for it. */
-  release() {
-    const held = this.#held;
-    this.#held = new Map();
-    for (const events of held.values()) for (const event of events) this.apply(event);
+    if (event.type === "photo.deleted" && known) this.removed(photoId);
+    else if (known) this.#advance(known, event);
+    else if (event.type === "photo.uploaded") this.#set(photoFromUpload(event), "added", event);
+    else this.#handlers.onUnknown(event);
   }
 
   /** @param {string} photoId */
   removed(photoId) {
-    this.#held.delete(photoId);
     this.#wanted.delete(photoId);
     const photo = this.#photos.get(photoId);
     if (photo === undefined) return;
     this.#photos.delete(photoId);
-    this.#onChange("removed", photo, null);
+    this.#handlers.onChange("removed", photo, null);
   }
 
   /**
@@ -162,7 +152,7 @@ export class Library {
    */
   #set(photo, change, event = null) {
     this.#photos.set(photo.photoId, photo);
-    if (change !== null) this.#onChange(change, photo, event);
+    if (change !== null) this.#handlers.onChange(change, photo, event);
   }
 
   /**

@@ -1,31 +1,15 @@
-/** Sign in with the ticket or token in the address's fragment, or with a pasted token. */
+/** Sign in with the ticket or token of a link, or with a pasted token. */
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
+import { t } from "./language.js";
 import { ask } from "./notices.js";
+import { nameOf } from "./whose.js";
 
 /**
  * @typedef {import("./api.js").Login} Login
  * @typedef {import("./api.js").Credential} Credential
  */
-
-/**
- * Remove the credential from the address, so that it is neither visible nor kept in the history.
- * @returns {Credential | null}
- */
-export function credentialFromAddress() {
-  const fragment = new URLSearchParams(location.hash.slice(1));
-  const ticket = fragment.get("ticket");
-  const token = fragment.get("token");
-  if (ticket === null && token === null) return null;
-  history.replaceState(null, "", location.pathname);
-  return ticket !== null ? { ticket } : { token: token ?? "" };
-}
-
-/** Whether the address is a sign-in link. */
-export function isSignInLink() {
-  return /^#(ticket|token)=/.test(location.hash);
-}
 
 /**
  * Ask before signing in: the sender of a link chose whom it signs in, not the person who opens it.
@@ -37,19 +21,12 @@ export function confirmSignIn(offered, current) {
   const name = nameOf(offered);
   const now = current && nameOf(current);
   return ask({
-    question: now ? `You are signed in as ${now}. Sign in as ${name} instead?` : `Sign in as ${name}?`,
-    detail:
-      `This link signs this browser in as ${name}. You will see the photos of ${offered.clientId}, ` +
-      "and photos that you add will belong to them. Continue only if you asked for this link.",
-    yes: `Sign in as ${name}`,
-    no: now ? `Stay signed in as ${now}` : "Cancel",
+    question: now ? t.signIn.questionInstead(now, name) : t.signIn.question(name),
+    detail: t.signIn.detail(name, offered.clientId),
+    yes: t.signIn.yes(name),
+    no: now ? t.signIn.stay(now) : t.common.cancel,
     harmless: true,
   });
-}
-
-/** @param {Login} login */
-export function nameOf({ clientId, role }) {
-  return role === "client" ? clientId : `${clientId}, ${role}`;
 }
 
 /**
@@ -73,6 +50,18 @@ export function acceptTokens(onSignedIn) {
       button.disabled = false;
     }
   });
+}
+
+/**
+ * Offer to sign in at the provider, if there is one.
+ * @param {import("./api.js").Provider | null} provider
+ */
+export function offerProvider(provider) {
+  const button = /** @type {HTMLAnchorElement} */ (byId("provider"));
+  button.hidden = provider === null;
+  if (provider === null) return;
+  button.textContent = t.signIn.at(provider.name);
+  button.href = provider.url;
 }
 
 /** @param {Credential} credential */
@@ -106,15 +95,15 @@ async function offer(call, credential) {
  * @throws {api.Problem} if it cannot be a token
  */
 function tokenIn(token) {
-  if (token === "") throw new api.Problem(401, "missing-token", "Paste a token first.", "");
+  if (token === "") throw new api.Problem(401, "missing-token", t.problems.noToken, "");
   // A header allows no other characters, and tokens have none.
   if (!/^[\w.~+/=-]+$/.test(token)) throw refused();
   return { token };
 }
 
 function refused() {
-  const advice = "Create a new token and paste it here.";
-  return new api.Problem(401, "invalid-token", "This token is not valid.", advice);
+  const { message, advice } = t.problems.badToken;
+  return new api.Problem(401, "invalid-token", message, advice);
 }
 
 /** @param {string} why */

@@ -1,51 +1,77 @@
 /** Open the photo that the address names: `#photo/<id>` can be linked, and Back closes it. */
 
 import { byId } from "./dom.js";
-import { linkOf, neighbour } from "./keyboard.js";
+import { t } from "./language.js";
 import { announce } from "./notices.js";
+
+/** @typedef {import("./viewer.js").Viewer} Viewer */
 
 export class Navigation {
   /**
    * @param {object} parts
-   * @param {import("./viewer.js").Viewer} parts.viewer
+   * @param {() => Promise<Viewer>} parts.loadViewer
    * @param {import("./grid.js").Grid} parts.grid
-   * @param {import("./paging.js").Paging} parts.paging
+   * @param {import("./timeline.js").Timeline} parts.timeline
    */
-  constructor({ viewer, grid, paging }) {
-    this.#viewer = viewer;
+  constructor({ loadViewer, grid, timeline }) {
+    this.#loadViewer = loadViewer;
     this.#grid = grid;
-    this.#paging = paging;
+    this.#timeline = timeline;
   }
 
-  #viewer;
+  #loadViewer;
   #grid;
-  #paging;
+  #timeline;
+  /** @type {string | null} */
+  #photoId = null;
   /** Whether Back returns to the grid. */
   #cameFromGrid = false;
 
+  /** The photo that is open, or will be once the viewer is loaded. */
+  get photoId() {
+    return this.#photoId;
+  }
+
+  /** Whether the address names a photo. */
+  get isAtPhoto() {
+    return addressed() !== undefined;
+  }
+
   /** The address has changed. */
   changed() {
-    this.#cameFromGrid = this.#viewer.photoId === null;
+    this.#cameFromGrid = this.#photoId === null;
     this.follow();
   }
 
   /** Open the photo that the address names, or close the viewer. */
   follow() {
-    const photoId = /^#photo\/([\w-]+)$/.exec(location.hash)?.[1];
-    if (photoId !== undefined) this.#viewer.open(photoId);
-    else this.#close();
+    const photoId = addressed();
+    if (photoId !== undefined) void this.#open(photoId);
+    else void this.#close();
+  }
+
+  /** @param {string} photoId */
+  async #open(photoId) {
+    this.#photoId = photoId;
+    const viewer = await this.#loadViewer();
+    if (this.#photoId === photoId) await viewer.open(photoId);
+  }
+
+  /** Nobody is signed in any more. */
+  clear() {
+    if (this.#photoId === null) return;
+    this.#photoId = null;
+    void this.#loadViewer().then((viewer) => this.#photoId === null && viewer.close());
   }
 
   /**
-   * Go to the photo's card, or to the photo itself if its card is not loaded.
+   * Go to the photo's card, or to the photo itself if it is not loaded.
    * @param {string} photoId
    */
   jump(photoId) {
-    const card = this.#grid.cardOf(photoId);
-    if (card) {
-      card.element.scrollIntoView({ block: "center" });
-      card.link.focus({ preventScroll: true });
-      card.point();
+    if (this.#timeline.sectionOf(photoId)) {
+      this.#grid.focus(photoId);
+      this.#grid.cardOf(photoId)?.point();
     } else {
       location.hash = `#photo/${photoId}`;
     }
@@ -56,56 +82,62 @@ export class Navigation {
       this.#cameFromGrid = false;
       history.back();
     } else {
-      history.replaceState(null, "", location.pathname);
-      this.#close();
+      history.replaceState(history.state, "", location.pathname + location.search);
+      void this.#close();
     }
   }
 
   /**
    * Open the photo next to the open one.
    * @param {1 | -1} direction
+   * @returns {Promise<boolean>} whether there is one
    */
   async step(direction) {
-    const from = this.#viewer.photoId;
-    const card = this.#openCard();
-    if (!card) return;
-    let next = neighbour(card, direction);
-    if (next === null && direction === 1) {
-      await this.#paging.more();
-      if (this.#viewer.photoId !== from) return;
-      next = neighbour(card, 1);
+    const from = this.#photoId;
+    if (from === null || !(await this.#timeline.reveal(from))) return false;
+    const next = await this.#timeline.neighbour(from, direction);
+    if (this.#photoId !== from) return false;
+    if (next === null) announce(direction === 1 ? t.announced.lastPhoto : t.announced.firstPhoto);
+    else this.#openInstead(next);
+    return next !== null;
+  }
+
+  /** The open photo is about to disappear: open its neighbour instead. */
+  async leaveDeleted() {
+    const from = this.#photoId;
+    if (from === null) return;
+    const [after, before] = [this.#timeline.neighbour(from, 1), this.#timeline.neighbour(from, -1)];
+    const next = (await after) ?? (await before);
+    if (this.#photoId !== from) return;
+    if (next === null) this.leave();
+    else this.#openInstead(next);
+  }
+
+  /** @param {string} photoId */
+  #openInstead(photoId) {
+    history.replaceState(history.state, "", `#photo/${photoId}`);
+    void this.#open(photoId);
+  }
+
+  async #close() {
+    const photoId = this.#photoId;
+    if (photoId === null) return;
+    this.#photoId = null;
+    const viewer = await this.#loadViewer();
+    if (this.#photoId !== null) return;
+    viewer.close();
+    if (await this.#timeline.reveal(photoId)) {
+      if (this.#photoId !== null) return;
+      this.#grid.focus(photoId);
+      return;
     }
-    if (next) this.#openInstead(next);
-    else announce(direction === 1 ? "This is the last photo." : "This is the first photo.");
-  }
-
-  /** The open photo was deleted: open its neighbour instead. */
-  leaveDeleted() {
-    const card = this.#openCard();
-    const next = card && (neighbour(card, 1) ?? neighbour(card, -1));
-    if (next) this.#openInstead(next);
-    else this.leave();
-  }
-
-  #openCard() {
-    const photoId = this.#viewer.photoId;
-    return photoId === null ? undefined : this.#grid.cardOf(photoId)?.element;
-  }
-
-  /** @param {HTMLElement} card */
-  #openInstead(card) {
-    const photoId = card.dataset.photoId ?? "";
-    history.replaceState(null, "", `#photo/${photoId}`);
-    this.#viewer.open(photoId);
-  }
-
-  #close() {
-    if (this.#viewer.photoId === null) return;
-    const card = this.#openCard();
-    this.#viewer.close();
-    card?.scrollIntoView({ block: "nearest" });
     // Without a card, focus a button; a hidden element takes no focus.
     const add = byId("add");
-    (card ? linkOf(card) : add.hidden ? byId("sign-out") : add).focus({ preventScroll: true });
+    (add.hidden ? byId("sign-out") : add).focus({ preventScroll: true });
   }
+}
+
+/** @returns {string | undefined} the photo that the address names */
+function addressed() {
+  return /^#photo\/([\w-]+)$/.exec(location.hash)?.[1];
 }

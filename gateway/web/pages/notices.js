@@ -1,6 +1,7 @@
 /** Messages to the person: read out by screen readers, or shown in a notice. */
 
 import { bringToFront, byId, h, icon } from "./dom.js";
+import { t } from "./language.js";
 
 const GATHER_MS = 700;
 
@@ -31,8 +32,17 @@ function speak() {
   byId("announcer").textContent = texts.join(" ");
 }
 
+/** Take back what was announced, and what is about to be. */
+export function hush() {
+  gathered.clear();
+  clearTimeout(timer);
+  speak();
+}
+
 /** How long a passing notice stays; longer while it is hovered or has the focus. */
 const PASSING_MS = 7_000;
+/** What may be at the bottom of the window, too. */
+const BELOW = ["batch", "tray"];
 
 let isPassing = false;
 let leaving = 0;
@@ -54,11 +64,27 @@ export function showNotice(text, { offer, passing = false } = {}) {
   notice.replaceChildren(
     h("p", {}, text),
     offer ? h("button", { type: "button", class: "button small", onclick: accept }, offer.label) : "",
-    h("button", { class: "button icon-only", "aria-label": "Dismiss", onclick: hideNotice }, icon("close")),
+    h("button", { class: "button icon-only", "aria-label": t.common.dismiss, onclick: hideNotice }, icon("close")),
   );
   notice.hidden = false;
+  notice.dataset.tone = passing ? "plain" : "warning";
+  place();
   isPassing = passing;
   leaveSoon();
+}
+
+/** Put the notice above what else is at the bottom of the window, where that would be covered. */
+function place() {
+  const notice = byId("notice");
+  if (notice.hidden) return;
+  const { left, right } = notice.getBoundingClientRect();
+  // Over an open dialog, nothing else is in the way.
+  const others = notice.parentElement === document.body ? BELOW.map(byId) : [];
+  const tops = others
+    .map((element) => element.getBoundingClientRect())
+    .filter((other) => other.height > 0 && other.left < right && left < other.right)
+    .map(({ top }) => top);
+  notice.style.bottom = tops.length === 0 ? "" : `${innerHeight - Math.min(...tops) + 8}px`;
 }
 
 export function hideNotice() {
@@ -66,9 +92,11 @@ export function hideNotice() {
   byId("notice").hidden = true;
 }
 
-/** Make passing notices disappear by themselves; call once, when the page starts. */
+/** Keep notices in sight, and make passing ones disappear; call once, when the page starts. */
 export function initNotices() {
   const notice = byId("notice");
+  const moving = new ResizeObserver(place);
+  for (const id of BELOW) moving.observe(byId(id));
   notice.addEventListener("click", () => isPassing && hideNotice());
   for (const type of ["pointerenter", "focusin"]) notice.addEventListener(type, stay);
   for (const type of ["pointerleave", "focusout"]) notice.addEventListener(type, leaveSoon);
@@ -100,4 +128,9 @@ export function ask({ question, detail, yes, no, harmless = false }) {
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
+}
+
+/** Answer an open question with no. */
+export function cancelAsk() {
+  /** @type {HTMLDialogElement} */ (byId("confirm")).close();
 }

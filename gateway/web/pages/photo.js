@@ -11,6 +11,7 @@
  * @typedef {object} Facts of the metadata stage; null is unknown
  * @property {string | null} takenAt
  * @property {string | null} takenAtSource
+ * @property {number | null} takenAtSubsecondMs
  * @property {string | null} digitizedAt
  * @property {{make: string | null, model: string | null, lens: string | null}} camera
  * @property {{time: string | null, fNumber: number | null, iso: number | null, focalLength: number | null, focalLength35mm: number | null, compensationEv: number | null, program: string | null, meteringMode: string | null, flashFired: boolean | null, flashMode: string | null, whiteBalance: string | null}} exposure
@@ -86,6 +87,8 @@
  *     jobId: string, originalFilename: string, mimeType: string, fileSize: number, sha256: string, pipeline: string,
  *   },
  *   "photo.processing.requested": {jobId: string, pipeline: string},
+ *   "photo.processing.prioritized": {jobId: string, priority: number},
+ *   "photo.processing.hurried": {jobId: string},
  *   "photo.processing.started": {jobId: string},
  *   "photo.thumbnail.generated": {jobId: string, size: number, thumbnail: Rendition},
  *   "photo.processing.stage.completed": {jobId: string} & CompletedStage,
@@ -123,6 +126,7 @@
 const NO_FACTS = {
   takenAt: null,
   takenAtSource: null,
+  takenAtSubsecondMs: null,
   digitizedAt: null,
   camera: { make: null, model: null, lens: null },
   exposure: {

@@ -1,6 +1,6 @@
 /**
- * The picture of a card in three layers: a preview of the file while it is uploaded, the BlurHash,
- * the thumbnail. The frame's size does not depend on them, so nothing moves when one loads.
+ * The picture of a card: first the BlurHash, then the thumbnail that fits its frame. The frame's
+ * size does not depend on them, so nothing moves when one loads.
  */
 
 import { paint } from "./blurhash.js";
@@ -8,9 +8,7 @@ import { h } from "./dom.js";
 
 /** @typedef {import("./photo.js").Photo} Photo */
 
-const FADE_MS = 220;
-/** Maximum width of a frame in CSS pixels; used only to choose the thumbnail. */
-const FRAME_PX = 240;
+const FADE_MS = 180;
 
 /** Attempts to load a picture, for example when a rate limit rejects it. */
 const TRIES = 5;
@@ -25,11 +23,10 @@ export class Picture {
   }
 
   #frame;
-  #near = false;
+  /** The width of the picture in CSS pixels, to choose a thumbnail. */
+  #width = 0;
   /** @type {Photo | null} */
   #photo = null;
-  /** @type {HTMLImageElement | null} */
-  #preview = null;
   /** @type {HTMLCanvasElement | null} */
   #placeholder = null;
   /** @type {HTMLImageElement | null} */
@@ -37,66 +34,60 @@ export class Picture {
   #failures = 0;
   #timer = 0;
 
-  /** @param {File} file */
-  preview(file) {
-    const url = URL.createObjectURL(file);
-    const image = this.#image({ class: "preview", loading: "lazy", src: url });
-    // Photolog reads formats that the browser cannot show.
-    image.addEventListener("error", () => this.#dropPreview());
-    this.#preview = image;
-    this.#frame.prepend(image);
-  }
-
   /** @param {Photo} photo */
   show(photo) {
     this.#photo = photo;
-    if (!this.#near) return;
+    if (this.#width === 0) return;
     if (photo.thumbnails.length > 0) this.#showThumbnail(photo);
     else if (photo.blurhash !== null) this.#showPlaceholder(photo);
   }
 
-  /** The card is close to the visible area: load its picture. */
-  approach() {
-    this.#near = true;
-    if (this.#photo) this.show(this.#photo);
+  /**
+   * @param {number} width of the frame, CSS pixels
+   * @param {number} height
+   */
+  fit(width, height) {
+    const { width: across, height: down } = this.#photo ?? { width: null, height: null };
+    const ratio = across && down ? across / down : width / height;
+    const shown = Math.round(Math.max(width, height * ratio));
+    if (shown === this.#width) return;
+    this.#width = shown;
+    if (this.#thumbnail) this.#thumbnail.sizes = `${shown}px`;
+    else if (this.#photo) this.show(this.#photo);
   }
 
   /** Release what the browser would keep. */
   discard() {
     clearTimeout(this.#timer);
-    this.#dropPreview();
-  }
-
-  /** @param {Record<string, string>} props */
-  #image(props) {
-    return h("img", { alt: "", decoding: "async", draggable: false, ...props });
+    this.#photo = null;
+    // A request in progress would delay those of the cards that are visible now.
+    if (this.#thumbnail && !this.#thumbnail.complete) this.#thumbnail.srcset = "";
   }
 
   /** @param {Photo} photo */
   #showPlaceholder({ blurhash, width, height }) {
-    if (this.#placeholder || this.#preview || blurhash === null) return;
+    if (this.#placeholder || this.#thumbnail || blurhash === null) return;
     this.#placeholder = paint(blurhash, width && height ? width / height : 1);
     if (this.#placeholder) this.#frame.prepend(this.#placeholder);
   }
 
   /** @param {Photo} photo */
   #showThumbnail(photo) {
-    const { thumbnails, width, height } = photo;
-    const sources = thumbnails.map((one) => `${one.url} ${one.width}w`).join(", ");
-    if (this.#thumbnail?.srcset === sources) return;
+    const srcset = photo.thumbnails.map((one) => `${one.url} ${one.width}w`).join(", ");
+    if (this.#thumbnail?.srcset === srcset) return;
     if (this.#thumbnail) {
-      this.#thumbnail.srcset = sources;
+      this.#thumbnail.srcset = srcset;
       return;
     }
     this.#showPlaceholder(photo);
-    // The picture fills its frame, so a landscape picture is wider than the frame.
-    const ratio = width && height ? Math.max(1, width / height) : 1;
-    const sizes = `${Math.round(FRAME_PX * ratio)}px`;
-    const image = this.#image({ class: "thumbnail", sizes, srcset: sources });
+    const image = h("img", { class: "thumbnail", alt: "", decoding: "async", draggable: false });
+    image.sizes = `${this.#width}px`;
+    image.srcset = srcset;
     image.addEventListener("load", () => this.#reveal(image), { once: true });
     image.addEventListener("error", () => this.#withdraw(image));
     this.#thumbnail = image;
-    this.#frame.append(image);
+    if (this.#placeholder) this.#placeholder.after(image);
+    else this.#frame.prepend(image);
   }
 
   /** @param {HTMLImageElement} image */
@@ -105,17 +96,17 @@ export class Picture {
     image.classList.add("shown");
     const fade = [{ opacity: 0 }, { opacity: 1 }];
     await image.animate(fade, { duration: calm.matches ? 0 : FADE_MS }).finished;
-    this.#dropPreview();
     this.#placeholder?.remove();
     this.#placeholder = null;
   }
 
   /**
    * Retry a few times, with increasing delays: the browser does not say why a picture did not load.
-   * The next event of the photo, or the next approach, retries as well.
+   * The next event of the photo retries as well.
    * @param {HTMLImageElement} image
    */
   #withdraw(image) {
+    if (this.#photo === null) return;
     image.remove();
     if (this.#thumbnail !== image) return;
     this.#thumbnail = null;
@@ -124,12 +115,5 @@ export class Picture {
     const wait = FIRST_WAIT_MS * 2 ** (this.#failures - 1) * (0.75 + Math.random() / 2);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#photo && this.show(this.#photo), wait);
-  }
-
-  #dropPreview() {
-    if (this.#preview === null) return;
-    URL.revokeObjectURL(this.#preview.src);
-    this.#preview.remove();
-    this.#preview = null;
   }
 }

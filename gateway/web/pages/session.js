@@ -2,17 +2,12 @@
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
-import {
-  acceptTokens,
-  confirmSignIn,
-  credentialFromAddress,
-  nameOf,
-  preview,
-  showLoginError,
-  showLogin,
-  signIn,
-} from "./login.js";
+import { t } from "./language.js";
+import { later } from "./later.js";
 import { hideNotice, showNotice } from "./notices.js";
+import { credentialFromAddress } from "./place.js";
+import { CHANGED, openTabs, SIGNED_OUT } from "./tabs.js";
+import { nameOf, sayWhose, shownClient } from "./whose.js";
 
 /**
  * @typedef {import("./api.js").Login} Login
@@ -20,15 +15,6 @@ import { hideNotice, showNotice } from "./notices.js";
  */
 
 const ASK_AGAIN_MS = 2_000;
-
-const ALL = "To see the photos of all clients, use the API or the command line.";
-
-/** Explains to roles that may read all photos why they see only some. @type {Record<Login["role"], string>} */
-const OWN = {
-  client: "",
-  operator: `This page shows only your own photos. ${ALL}`,
-  auditor: `This page shows only your own photos, and auditors cannot add any. ${ALL}`,
-};
 
 export class Session {
   /**
@@ -38,22 +24,45 @@ export class Session {
    */
   constructor(handlers) {
     this.#handlers = handlers;
-    acceptTokens((login) => this.#startSession(login));
     // All tabs share one cookie: a sign-in or sign-out in another tab applies here too.
-    this.#tabs.onmessage = () => this.#adoptOtherTab();
-    api.onSignedOut(() => this.end(this.#signedIn ? "Your session has ended." : ""));
+    this.#tabs.onmessage = ({ data }) => {
+      // Without asking the server, which may be slow: nobody may read on after a sign-out.
+      if (data === SIGNED_OUT) this.end(t.session.signedOutElsewhere);
+      else this.#adoptOtherTab();
+    };
+    api.onProvider((provider) => (this.#provider = provider));
+    api.onSignedOut(() => this.end(this.#signedIn ? t.session.ended : ""));
   }
 
   #handlers;
-  #tabs = new BroadcastChannel("photolog-session");
+  #tabs = openTabs();
   /** Who is signed in, as far as this page knows. @type {Login | null} */
   #login = null;
   /** Unknown until the first response. @type {boolean | null} */
   #signedIn = null;
   #mayChange = false;
+  /** Where people can sign in besides, as the server said last. @type {api.Provider | null} */
+  #provider = null;
+
+  /** The form, which people who are signed in do not need. */
+  loadForm = later(async () => {
+    const form = await import("./login.js");
+    form.acceptTokens((login) => this.#startSession(login));
+    return form;
+  });
 
   get signedIn() {
     return this.#signedIn === true;
+  }
+
+  /** Who is signed in. */
+  get login() {
+    return this.signedIn ? this.#login : null;
+  }
+
+  /** Whether the person signed in at a provider. */
+  get isFromProvider() {
+    return this.login?.provider != null;
   }
 
   /** Whether the person may add, process and delete photos. */
@@ -80,7 +89,7 @@ export class Session {
       if (why === "") hideNotice();
       else showNotice(why);
     } catch (error) {
-      if (!this.#retryLater(error, null)) showLoginError(why);
+      if (!this.#retryLater(error, null)) (await this.loadForm()).showLoginError(why);
     }
   }
 
@@ -90,9 +99,10 @@ export class Session {
    * @throws {api.Problem}
    */
   async #accept(credential) {
-    const { current, ...offered } = await preview(credential);
+    const form = await this.loadForm();
+    const { current, ...offered } = await form.preview(credential);
     if (current !== null && isSame(offered, current)) return false;
-    if (await confirmSignIn(offered, current)) this.#startSession(await signIn(credential));
+    if (await form.confirmSignIn(offered, current)) this.#startSession(await form.signIn(credential));
     else if (current === null) this.end("");
     else return false;
     return true;
@@ -113,10 +123,10 @@ export class Session {
   async #adoptOtherTab() {
     try {
       const login = await api.whoAmI();
-      if (this.#login !== null && isSame(login, this.#login) && this.signedIn) return;
+      if (this.login !== null && isSame(login, this.login)) return;
       this.end("");
       this.#enter(login);
-      showNotice(`You signed in as ${nameOf(login)} in another tab.`, { passing: true });
+      showNotice(t.session.otherTab(nameOf(login)), { passing: true });
     } catch {
       // Signed out: the 401 was handled already. No response: the next request will show.
     }
@@ -124,8 +134,8 @@ export class Session {
 
   /** The person has signed out. */
   leave() {
-    this.end("You have signed out.");
-    this.#tabs.postMessage("changed");
+    this.end(t.session.signedOut);
+    this.#tabs.postMessage(SIGNED_OUT);
   }
 
   /** Whether the session is still valid; without a response, assume that it is. */
@@ -144,33 +154,45 @@ export class Session {
     this.#signedIn = false;
     const besides = this.#handlers.onLeave();
     this.#show();
-    showLogin([why, besides].filter(Boolean).join(" "));
+    void this.#showForm([why, besides].filter(Boolean).join(" "));
+  }
+
+  /** @param {string} why may be empty */
+  async #showForm(why) {
+    const form = await this.loadForm();
+    if (this.signedIn) return;
+    byId("login").hidden = false;
+    document.body.dataset.view = "login";
+    form.offerProvider(this.#provider);
+    form.showLogin(why);
   }
 
   /** @param {Login} login of a new session that this tab has started */
   #startSession(login) {
     if (this.#signedIn) this.end("");
     this.#enter(login);
-    this.#tabs.postMessage("changed");
+    this.#tabs.postMessage(CHANGED);
   }
 
   /** @param {Login} login */
   #enter(login) {
+    api.beginSession();
     this.#signedIn = true;
     this.#login = login;
     const { role } = login;
-    this.#mayChange = role !== "auditor";
+    // Another client's library is shown for looking.
+    this.#mayChange = role !== "auditor" && shownClient(login) === login.clientId;
     byId("who").textContent = nameOf(login);
-    byId("own").textContent = OWN[role];
-    byId("none").textContent = this.mayChange ? "No photos yet" : "No photos of your own";
+    sayWhose(login);
     for (const id of ["add", "invitation"]) byId(id).hidden = !this.mayChange;
     this.#show();
     this.#handlers.onEnter(login);
   }
 
+  /** Show the photos; without a session show nothing until the form is there. */
   #show() {
-    document.body.dataset.view = this.signedIn ? "photos" : "login";
-    byId("login").hidden = this.signedIn;
+    document.body.dataset.view = this.signedIn ? "photos" : "starting";
+    byId("login").hidden = true;
     for (const id of ["photos", "bar-actions", "connection"]) byId(id).hidden = !this.signedIn;
   }
 }
@@ -180,5 +202,9 @@ export class Session {
  * @param {Login} other
  */
 function isSame(one, other) {
-  return nameOf(one) === nameOf(other) && String(one.scopes) === String(other.scopes);
+  return (
+    one.clientId === other.clientId &&
+    nameOf(one) === nameOf(other) &&
+    String(one.scopes) === String(other.scopes)
+  );
 }

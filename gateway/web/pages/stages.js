@@ -1,26 +1,13 @@
 /** Show the stages of processing as small marks, each with its text. */
 
 import { h } from "./dom.js";
+import { t } from "./language.js";
 import { STAGES } from "./photo.js";
 
 /** @typedef {import("./photo.js").StageState} StageState */
 
 /** @type {Record<string, string>} */
-const NAMES = {
-  validation: "Validation",
-  metadata: "Metadata",
-  thumbnails: "Thumbnails",
-  placeholder: "Placeholder",
-  optimization: "Optimization",
-};
-
-/** @type {Record<StageState, string>} */
-const WORDS = {
-  queued: "waiting",
-  completed: "done",
-  retrying: "failed, will be retried",
-  failed: "failed",
-};
+const NAMES = t.stages.names;
 
 /** @param {string} stage */
 export function stageName(stage) {
@@ -33,10 +20,10 @@ export function marks(stages) {
   const others = Object.keys(stages).filter((stage) => !STAGES.includes(stage));
   return h(
     "ul",
-    { class: "marks", "aria-label": "Stages" },
+    { class: "marks", "aria-label": t.stages.label },
     ...[...known, ...others].map((stage) => {
       const state = /** @type {StageState} */ (stages[stage]);
-      const text = `${stageName(stage)}: ${WORDS[state]}`;
+      const text = `${stageName(stage)}: ${t.stages.states[state]}`;
       const item = { class: "mark", title: text, "data-stage": stage, "data-state": state };
       return h("li", item, h("span", { class: "visually-hidden" }, text));
     }),

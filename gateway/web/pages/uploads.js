@@ -1,18 +1,26 @@
 /** Upload files to Photolog, a few at once, in the order they were chosen. */
 
 import * as api from "./api.js";
+import { t } from "./language.js";
+import { randomKey } from "./random.js";
+import { sendFile } from "./upload-api.js";
+import { UploadStore } from "./upload-store.js";
 
 /**
  * @typedef {object} Upload
  * @property {number} id
  * @property {File} file
  * @property {string} key idempotency key, the same for every attempt
- * @property {"waiting" | "sending" | "held" | "failed" | "duplicate" | "done"} state `held` until the
- *   server is back
+ * @property {string | null} sessionId its upload session
+ * @property {"waiting" | "sending" | "held" | "failed" | "lost" | "duplicate" | "done"} state `held`
+ *   until the server is back; `lost` with the page that it was chosen on: choose it again
  * @property {number} fraction uploaded so far
  * @property {number} attempts
  * @property {api.Problem | null} problem why it failed
  * @property {string | null} photoId its photo, or the existing photo with the same bytes
+ * @property {number} size bytes
+ * @property {boolean} isStored whether it survives a reload
+ * @property {boolean} isCounted whether it belongs to the uploads that the progress counts
  */
 
 const AT_ONCE = 4;
@@ -21,39 +29,38 @@ const PATIENCE = { attempts: 4, waitMs: 2_500 };
 /** For a rate limit, which says how long to wait: nothing was uploaded, so more retries are fine. */
 const LIMITED = { attempts: 30, longestMs: 60_000 };
 
-function randomKey() {
-  // randomUUID is missing without TLS, except on localhost.
-  const numbers = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(numbers, (number) => number.toString(16).padStart(2, "0")).join("");
-}
-
 /**
  * @param {api.Problem} error
  * @returns {api.Problem} worded for a file that was not uploaded
  */
 function reasonFor(error) {
   if (error.signedOut) {
-    const words = "You were signed out before it was uploaded.";
-    return new api.Problem(401, error.code, words, "Sign in again.");
+    const { message, advice } = t.problems.signedOutBefore;
+    return new api.Problem(401, error.code, message, advice);
   }
   if (error.code !== "unreachable") return error;
   // The browser gives no reason; it also ends the upload when it can no longer read the file.
-  const words = "The upload was interrupted every time.";
-  return new api.Problem(0, error.code, words, "Check the file, then try again.");
+  const { message, advice } = t.problems.interrupted;
+  return new api.Problem(0, error.code, message, advice);
 }
 
 export class Uploads {
   /**
+   * @param {import("./upload-session.js").UploadSession} session of what is added here
    * @param {object} handlers
    * @param {(upload: Upload) => void} handlers.onChange
-   * @param {() => void} handlers.onSettled after each upload ends, in whatever way
    * @param {() => boolean} handlers.isConnected whether the server is known to be reachable
    */
-  constructor(handlers) {
+  constructor(session, handlers) {
+    this.#session = session;
     this.#handlers = handlers;
   }
 
+  #session;
   #handlers;
+  #store = new UploadStore();
+  /** Who chose the files. */
+  #clientId = "";
   #count = 0;
   #paused = false;
   #resting = 0;
@@ -65,20 +72,63 @@ export class Uploads {
   /** @param {Iterable<File>} files */
   add(files) {
     for (const file of files) {
-      this.#count += 1;
-      /** @type {Upload} */
-      const upload = {
-        id: this.#count,
-        file,
-        key: randomKey(),
-        state: "waiting",
-        fraction: 0,
-        attempts: 0,
-        problem: null,
-        photoId: null,
-      };
-      this.#all.push(upload);
-      this.#handlers.onChange(upload);
+      const { name, size, lastModified } = file;
+      const lost = this.#all.find(
+        (one) =>
+          one.state === "lost" &&
+          one.size === size &&
+          one.file.name === name &&
+          one.file.lastModified === lastModified,
+      );
+      if (lost) this.forget(lost);
+      const upload = this.#begin(file, randomKey(), size, this.#session.begin());
+      this.#store.keep(this.#clientId, upload, file).then((isStored) => {
+        if (upload.state === "done" || upload.state === "duplicate") this.#store.drop(upload.key);
+        else upload.isStored = isStored;
+      });
+    }
+    this.#fill();
+  }
+
+  /**
+   * @param {File} file
+   * @param {string} key
+   * @param {number} size
+   * @param {string | null} sessionId
+   */
+  #begin(file, key, size, sessionId) {
+    this.#count += 1;
+    /** @type {Upload} */
+    const upload = {
+      id: this.#count,
+      file,
+      key,
+      sessionId,
+      state: "waiting",
+      fraction: 0,
+      attempts: 0,
+      problem: null,
+      photoId: null,
+      size,
+      isStored: false,
+      isCounted: true,
+    };
+    this.#all.push(upload);
+    this.#handlers.onChange(upload);
+    return upload;
+  }
+
+  /** Continue what an earlier page of the same client has left. */
+  async #continue() {
+    const clientId = this.#clientId;
+    const left = await this.#store.takeOver(clientId);
+    if (clientId !== this.#clientId || this.#paused) return;
+    for (const { key, file, name, size, lastModified, sessionId = null } of left) {
+      if (this.#all.some((one) => one.key === key)) continue;
+      const upload = this.#begin(file ?? new File([], name, { lastModified }), key, size, sessionId);
+      if (file && sessionId !== null) this.#session.adopt(sessionId);
+      if (file) upload.isStored = true;
+      else this.#change(upload, { state: "lost", isCounted: false });
     }
     this.#fill();
   }
@@ -86,7 +136,7 @@ export class Uploads {
   /** @param {Upload} upload */
   retry(upload) {
     if (upload.state !== "failed" && upload.state !== "held") return;
-    this.#change(upload, { state: "waiting", attempts: 0, problem: null });
+    this.#change(upload, { state: "waiting", attempts: 0, problem: null, isCounted: true });
     this.#fill();
   }
 
@@ -99,6 +149,8 @@ export class Uploads {
   forget(upload) {
     this.#all = this.#all.filter((other) => other !== upload);
     this.#aborts.get(upload)?.();
+    this.#store.drop(upload.key);
+    this.#handlers.onChange(upload);
   }
 
   /** Start no upload until `resume`. */
@@ -106,24 +158,32 @@ export class Uploads {
     this.#paused = true;
   }
 
-  resume() {
+  /** @param {string} clientId */
+  resume(clientId) {
+    // Never upload the files of one person as another.
+    if (clientId !== this.#clientId) this.forgetAll();
+    this.#clientId = clientId;
     this.#paused = false;
+    this.#continue();
     for (const upload of this.#all) if (upload.problem?.signedOut) this.retry(upload);
     this.#fill();
   }
 
   forgetAll() {
+    this.#session.forget();
     for (const upload of this.#all) this.forget(upload);
   }
 
-  /** @param {number} size bytes */
-  isAwaited(size) {
-    return this.#all.some(({ state, file }) => state === "sending" && file.size === size);
+  /** Those that have not become photos, and those that have since the last pause. */
+  get all() {
+    return this.#all;
   }
 
   /** The uploads in progress, and the fraction of their bytes that is uploaded. */
   get progress() {
-    const all = this.#all.filter(({ state }) => state !== "failed" && state !== "held");
+    const all = this.#all.filter(
+      ({ state, isCounted }) => isCounted && state !== "failed" && state !== "held" && state !== "lost",
+    );
     const open = all.filter(({ state }) => state === "waiting" || state === "sending");
     const total = all.reduce((sum, { file }) => sum + file.size, 0);
     const sent = all.reduce((sum, { file, fraction }) => sum + file.size * fraction, 0);
@@ -133,6 +193,12 @@ export class Uploads {
   /** How many are in progress or will start without a further click. */
   get pending() {
     return this.progress.open + this.#all.filter(({ state }) => state === "held").length;
+  }
+
+  /** Whether a reload would lose files. */
+  get wouldLose() {
+    const open = ["waiting", "sending", "held"];
+    return this.#all.some(({ state, isStored }) => open.includes(state) && !isStored);
   }
 
   /** How many a sign-out keeps from being uploaded. */
@@ -168,26 +234,25 @@ export class Uploads {
     }
     // The next uploads start counting from zero.
     if (this.progress.open === 0) {
-      this.#all = this.#all.filter(({ state }) => state === "failed" || state === "held");
+      for (const upload of this.#all) if (upload.state !== "held") upload.isCounted = false;
     }
   }
 
   /** @param {Upload} upload */
   async #send(upload) {
-    const { done, abort } = api.upload(upload.file, upload.key, (fraction) =>
-      this.#change(upload, { fraction }),
-    );
+    const { done, abort } = sendFile(upload, (fraction) => this.#change(upload, { fraction }));
     this.#aborts.set(upload, abort);
     this.#change(upload, { state: "sending", attempts: upload.attempts + 1 });
     try {
-      const { photoId, duplicate } = await done;
+      const { photoId, duplicate, position } = await done;
       const state = duplicate ? "duplicate" : "done";
+      this.#store.drop(upload.key);
       this.#change(upload, { state, photoId, fraction: 1 });
+      this.#session.changed(position);
     } catch (error) {
       this.#failed(upload, error);
     } finally {
       this.#aborts.delete(upload);
-      this.#handlers.onSettled();
       this.#fill();
     }
   }
@@ -211,6 +276,13 @@ export class Uploads {
   #failed(upload, error) {
     if (!(error instanceof api.Problem)) throw error;
     if (error.code === "aborted") return;
+    if (error.code === "session-closed") {
+      // Somebody else has closed it.
+      this.forget(upload);
+      this.#session.forget();
+      this.add([upload.file]);
+      return;
+    }
     const brokeOff = error.code === "unreachable";
     if (brokeOff && !this.#handlers.isConnected()) {
       this.#change(upload, { state: "held", fraction: 0 });
@@ -218,6 +290,7 @@ export class Uploads {
       this.#change(upload, { state: "waiting", fraction: 0 });
       this.#rest(error.isLimited ? error.waitMs : PATIENCE.waitMs);
     } else {
+      if (!error.mayPass) this.#store.drop(upload.key);
       this.#change(upload, { state: "failed", fraction: 0, problem: reasonFor(error) });
     }
   }

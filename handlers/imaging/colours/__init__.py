@@ -1,4 +1,4 @@
-"""What the colours of a file mean, and their conversion to sRGB.
+"""Find the colour space of a file, and convert its pixels to sRGB.
 
 ``conversion`` applies an ICC profile or a ``coding``: primaries and a transfer function, which
 ``png_marks`` and ``heif_marks`` find, and from which ``icc_profile`` makes a profile with

@@ -19,6 +19,7 @@ _UNUSABLE = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 _NO_SPACE = "The file names primaries that span no space; the colours are treated as sRGB."
 
 _MAX_NAME = 200
+_LAB = "CIE L*a*b*"
 
 _LEVELS = (0, 64, 128, 192, 255)
 _PROBE = bytes(
@@ -55,18 +56,21 @@ def to_srgb(
     relative colorimetric with black point compensation.
     """
     warning = None
-    if profile and (named := icc_profile.code_points(profile)) and named.transfer.hdr:
+    is_coded = image.mode not in ("CMYK", "LAB")
+    named = icc_profile.code_points(profile) if profile and is_coded else None
+    if named and named.transfer.hdr:
         profile, coding = None, named
     if profile or image.mode == "LAB":
         try:
-            return _with_profile(image, _opened(profile))
+            found = _with_profile(image, _opened(profile))
+            return found if profile else msgspec.structs.replace(found, space=_LAB)
         except _UNUSABLE:
             warning = "The colour profile cannot be used; the colours are treated as sRGB."
             if coding not in (None, SRGB):
                 warning = "The colour profile cannot be used; the file's other marks are."
     with_alpha = image.mode in ("LA", "RGBA")
     in_rgb = image.convert("RGBA" if with_alpha else "RGB")
-    if coding is None or coding is SRGB or image.mode in ("CMYK", "LAB"):
+    if coding is None or coding is SRGB or not is_coded:
         return Converted(in_rgb, SRGB.name, warning)
     name = coding.name
     if isinstance(coding, Coding) and (coding.transfer.hdr or coding.narrow):

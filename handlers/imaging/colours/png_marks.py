@@ -12,12 +12,15 @@ _LEAST_GAMMA, _MOST_GAMMA = 0.05, 20.0
 
 
 def code_points(bodies: dict[bytes, bytes]) -> Coding | None:
-    """Return the space of cICP, which counts before all others; None if it is not valid.
+    """Return the space of cICP, which counts before all others; None if it does not name one.
 
-    ``bodies`` has the first chunk of each kind. PNG has RGB alone, so the matrix has to be 0.
+    ``bodies`` has the first chunk of each kind. PNG has RGB alone, so the matrix has to be 0. A
+    number that is unknown or stands for unspecified leaves the colours to the other chunks.
     """
     body = bodies.get(b"cICP", b"")
     if len(body) < 4 or body[2] or body[3] > 1:
+        return None
+    if body[0] not in coding.PRIMARIES or body[1] not in coding.TRANSFERS:
         return None
     return coding.of_code_points(body[0], body[1], narrow=not body[3])
 

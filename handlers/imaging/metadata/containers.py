@@ -19,12 +19,18 @@ from handlers.imaging.metadata.values import integer
 MAX_EXIF_BYTES = 4 << 20
 MAX_ICC_BYTES = 16 << 20
 MAX_PARTS = 500_000
+MAX_INFLATED_BYTES = 64 << 20
+"""The limit for all compressed blocks of a file together; later blocks are ignored."""
+
 
 _EXIF = b"Exif\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 _ICC = b"ICC_PROFILE\0"
 _STARTS_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+_EXTENSION_HEADER = 40
 
 _TIFF_HEADER = re.compile(rb"II\*\0|MM\0\*")
 _HEADER_WITHIN = 64
@@ -34,20 +40,26 @@ _HEADER_WITHIN = 64
 class Blocks(msgspec.Struct, kw_only=True):
     """The blocks of a file, each empty if the file has none.
 
+    ``xmp_extended`` has the properties for which the packet had no room (XMP part 3, 1.1.3.1).
     ``exif`` begins with a TIFF header, and so do ``exif_directory`` and ``gps_directory``: further
     blocks whose first directory is that for EXIF or GPS. ``bit_depth`` is in bits a sample.
-    ``orientation`` is what the container says, 1 to 8, where EXIF does not decide.
+    ``orientation`` is what the container says, 1 to 8, where EXIF does not decide; ``is_upright``
+    that the decoder turns the picture accordingly. ``inflatable_bytes`` is how much may still be
+    decompressed of the file.
     """
 
     exif: bytes = b""
     exif_directory: bytes = b""
     gps_directory: bytes = b""
     xmp: bytes = b""
+    xmp_extended: bytes = b""
     iptc: bytes = b""
     iptc_digest: bytes = b""
     icc: bytes = b""
     bit_depth: int | None = None
     orientation: int | None = None
+    is_upright: bool = False
+    inflatable_bytes: int = MAX_INFLATED_BYTES
 
 
 def find(data: bytes, name: str) -> Blocks:
@@ -60,6 +72,7 @@ def _jpeg(data: bytes) -> Blocks:
     found = Blocks()
     resources: list[bytes] = []
     profile: dict[int, bytes] = {}
+    extensions: list[bytes] = []
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:  # fill bytes or garbage between segments
@@ -78,7 +91,9 @@ def _jpeg(data: bytes) -> Blocks:
         at += 2 + max(2, size)
         if at > len(data):
             break
-        if marker == 0xE1:
+        if marker == 0xE1 and data.startswith(_XMP_EXTENSION, body):
+            extensions.append(data[body + len(_XMP_EXTENSION) : at])
+        elif marker == 0xE1:
             _application_1(data[body:at], found)
         elif marker == 0xE2 and data.startswith(_ICC, body):
             profile.setdefault(data[body + 12], data[body + 14 : at])
@@ -88,7 +103,29 @@ def _jpeg(data: bytes) -> Blocks:
             found.bit_depth = data[body]
     found.icc = b"".join(profile[number] for number in sorted(profile))
     found.iptc, found.iptc_digest = iptc.resources(b"".join(resources)[: iptc.MAX_BYTES])
+    found.xmp_extended = _extended(extensions, found.xmp) if extensions else b""
     return found
+
+
+def _extended(segments: list[bytes], packet: bytes) -> bytes:
+    """Return the extended packet that the other one names, from its parts in any order.
+
+    A part begins with the name of its packet, the length of that, and its own offset.
+    """
+    name = xmp.extension_of(packet)
+    parts: dict[int, bytes] = {}
+    found_bytes = 0
+    for segment in segments:
+        offset = int.from_bytes(segment[36:40], "big")
+        if not name or not segment.startswith(name) or offset in parts:
+            continue
+        parts[offset] = segment[_EXTENSION_HEADER:]
+        found_bytes += len(parts[offset])
+        if found_bytes > xmp.MAX_BYTES:
+            break
+        if found_bytes == int.from_bytes(segment[32:36], "big"):
+            return b"".join(parts[offset] for offset in sorted(parts))
+    return b""
 
 
 def _application_1(segment: bytes, found: Blocks) -> None:
@@ -134,7 +171,7 @@ def _png_exif(chunk: bytes, found: Blocks) -> None:
 
 def _png_profile(chunk: bytes, found: Blocks) -> None:
     _, _, rest = chunk.partition(b"\0")
-    found.icc = found.icc or _inflated(rest[1:], MAX_ICC_BYTES)
+    found.icc = found.icc or _inflated(rest[1:], MAX_ICC_BYTES, found)
 
 
 def _png_text(chunk: bytes, found: Blocks) -> None:
@@ -145,7 +182,7 @@ def _png_text(chunk: bytes, found: Blocks) -> None:
 def _png_compressed_text(chunk: bytes, found: Blocks) -> None:
     keyword, _, rest = chunk.partition(b"\0")
     if keyword.startswith(b"Raw profile type "):
-        _png_keyword(keyword, _inflated(rest[1:], 2 * MAX_EXIF_BYTES), found)
+        _png_keyword(keyword, _inflated(rest[1:], 2 * MAX_EXIF_BYTES, found), found)
 
 
 def _png_international_text(chunk: bytes, found: Blocks) -> None:
@@ -154,7 +191,8 @@ def _png_international_text(chunk: bytes, found: Blocks) -> None:
     _language, _, text = rest[2:].partition(b"\0")
     _translated, _, text = text.partition(b"\0")
     if keyword == b"XML:com.adobe.xmp" or keyword.startswith(b"Raw profile type "):
-        _png_keyword(keyword, _inflated(text, xmp.MAX_BYTES) if is_compressed else text, found)
+        inflated = _inflated(text, xmp.MAX_BYTES, found) if is_compressed else text
+        _png_keyword(keyword, inflated, found)
 
 
 def _png_keyword(keyword: bytes, text: bytes, found: Blocks) -> None:
@@ -199,13 +237,17 @@ def _raw_profile(text: bytes) -> bytes:
         return b""
 
 
-def _inflated(compressed: bytes, at_most: int) -> bytes:
+def _inflated(compressed: bytes, at_most: int, found: Blocks) -> bytes:
     """Return the decompressed bytes; empty if they are broken or too many."""
+    if found.inflatable_bytes <= 0:
+        return b""
     inflater = zlib.decompressobj()
     try:
         inflated = inflater.decompress(compressed, at_most)
     except zlib.error:
+        found.inflatable_bytes -= at_most
         return b""
+    found.inflatable_bytes -= len(inflated)
     return b"" if inflater.unconsumed_tail else inflated
 
 
@@ -264,6 +306,13 @@ def _isobmff(data: bytes) -> Blocks:
     )
 
 
+def _heif(data: bytes) -> Blocks:
+    """As ``_isobmff``; libheif applies the transformations, which the decoder of AVIF does not."""
+    found = _isobmff(data)
+    found.is_upright = found.orientation is not None
+    return found
+
+
 _WALKS: dict[str, Callable[[bytes], Blocks]] = {
     "JPEG": _jpeg,
     "PNG": _png,
@@ -271,6 +320,6 @@ _WALKS: dict[str, Callable[[bytes], Blocks]] = {
     "GIF": _gif,
     "TIFF": of_tiff,
     "AVIF": _isobmff,
-    "HEIC": _isobmff,
-    "HEIF": _isobmff,
+    "HEIC": _heif,
+    "HEIF": _heif,
 }

@@ -49,8 +49,8 @@ def _full(found: re.Match[str], *, is_utc: bool) -> Moment | None:
     day = f"{part['year']}{part['last']}-{part['month']}-{part['day']}"
     clock = f"{part['hour']}:{part['minute']}:{part['second']} {part['half'] or ''}"
     read = parse(f"{day} {clock}")
-    if read is None:
-        return None
+    if read is None or read.time is None:
+        return None  # digits that no clock shows are no time, and maybe no day
     return msgspec.structs.replace(
         read, subseconds=part["fraction"], offset="+00:00" if is_utc else None
     )

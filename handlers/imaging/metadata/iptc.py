@@ -107,11 +107,15 @@ def _datasets(data: bytes) -> dict[tuple[int, int], list[bytes]]:
         if at + 5 > len(data) or data[at] != _TAG_MARKER:
             break
         record, dataset, length = struct.unpack_from(">BBH", data, at + 1)
-        # An extended dataset, of 32 KB and more, holds no text that is looked for.
-        if length & 0x8000 or at + 5 + length > len(data):
+        begin = at + 5
+        if length & 0x8000:  # an extended dataset: what follows is the length (1.5.4)
+            size = length & 0x7FFF
+            length = int.from_bytes(data[begin : begin + size], "big")
+            begin += size
+        if begin + length > len(data):
             break
-        found.setdefault((record, dataset), []).append(data[at + 5 : at + 5 + length])
-        at += 5 + length
+        found.setdefault((record, dataset), []).append(data[begin : begin + length])
+        at = begin + length
     return found
 
 

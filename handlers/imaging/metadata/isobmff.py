@@ -175,7 +175,7 @@ def _with_properties(items: Items, data: bytes, iprp: _Span | None, primary: int
         items,
         icc=next(filter(None, (_profile(data, *each) for each in own)), b""),
         bit_depth=next(filter(None, depths), None),
-        orientation=_orientation(_first_byte(data, own, b"irot"), _first_byte(data, own, b"imir")),
+        orientation=_orientation(data, own),
     )
 
 
@@ -220,12 +220,20 @@ _TURNED = (1, 8, 3, 6)
 _TURNED_AND_MIRRORED = ((4, 5, 2, 7), (2, 7, 4, 5))
 
 
-def _orientation(rotation: int | None, mirror: int | None) -> int | None:
-    """Return the EXIF orientation of ``irot``, in quarter turns to the left, then ``imir``.
+def _orientation(data: bytes, properties: list[tuple[bytes, _Span]]) -> int | None:
+    """Return the EXIF orientation of ``irot``, in quarter turns to the left, and ``imir``.
 
     An axis of 0 swaps top and bottom, one of 1 left and right (ISO/IEC 23008-12, 6.5.10, 6.5.12).
+    They apply in the order of the properties (6.5.1), in which ``irot`` is usually first.
     """
+    rotation = _first_byte(data, properties, b"irot")
+    mirror = _first_byte(data, properties, b"imir")
     if rotation is None and mirror is None:
         return None
     turns = (rotation or 0) & 3
-    return _TURNED[turns] if mirror is None else _TURNED_AND_MIRRORED[mirror & 1][turns]
+    if mirror is None:
+        return _TURNED[turns]
+    kinds = [kind for kind, _ in properties]
+    if rotation is not None and kinds.index(b"imir") < kinds.index(b"irot"):
+        turns = -turns & 3  # a mirror image that is turned is one of the opposite turn
+    return _TURNED_AND_MIRRORED[mirror & 1][turns]

@@ -1,11 +1,12 @@
 """Read points in time as cameras, phones and editors write them.
 
 EXIF 3.0 (4.6.5) asks for ``2010:05:01 12:00:00``; files also have slashes, dashes, ISO 8601,
-fractions of a second, offsets, times of twelve hours, and padding.
+fractions of a second, offsets, times of twelve hours, and padding. A time that no clock shows
+leaves the day, which is known.
 """
 
 import re
-from datetime import datetime
+from datetime import date, datetime, time
 
 import msgspec
 
@@ -20,12 +21,12 @@ _CLOCK = (
     r"|(?P<minute2>\d\d)(?P<second2>\d\d)?(?:[.,](?P<fraction2>\d{1,12}))?)"
     r"(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
 )
-_WHEN = re.compile(
+_DAY = (
     r"(?P<year>\d{4})(?: ?[:/.\-] ?(?P<month>\d{1,2}) ?[:/.\-] ?(?P<day>\d{1,2})"
     r"|(?P<month2>\d\d)(?P<day2>\d\d))"
-    rf"(?:(?: ?T ?| +|:(?=\d\d:)){_CLOCK}(?: ?{_OFFSET})?)?",
-    re.ASCII,
 )
+_WHEN = re.compile(rf"{_DAY}(?:(?: ?T ?| +|:(?=\d\d:)){_CLOCK}(?: ?{_OFFSET})?)?", re.ASCII)
+_BEGINS_WITH_DAY = re.compile(rf"{_DAY}[ T:].*", re.ASCII | re.DOTALL)
 _PARTIAL = re.compile(r"(?P<year>\d{4})(?:-(?P<month>\d\d))?", re.ASCII)
 _CTIME = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? (?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) "
@@ -69,7 +70,10 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str, *, partial: bool = False) -> Moment | None:
-    """Return the moment that the text names; None if it names none that has been.
+    """Return the moment that the text names; None if it names no day that has been.
+
+    A clock that cannot be read or that is impossible, such as ``24:00:00``, is left out. The second
+    60 leaves the minute: it may be a leap second.
 
     ``partial`` allows a year, or a year and a month, as XMP does. Years of 0 and 1 are what clocks
     that were never set write.
@@ -77,8 +81,8 @@ def parse(text: str, *, partial: bool = False) -> Moment | None:
     text = text.strip()[:_LONGEST]
     if found := _CTIME.fullmatch(text):
         return parse(_from_ctime(found))
-    if found := _WHEN.fullmatch(text):
-        return _moment(found)
+    if found := _WHEN.fullmatch(text) or _BEGINS_WITH_DAY.fullmatch(text):
+        return _moment(found.groupdict())
     if partial and (found := _PARTIAL.fullmatch(text)):
         year, month = found.groups()
         is_real = int(year) > 1 and (month is None or 1 <= int(month) <= 12)
@@ -101,25 +105,35 @@ def parse_offset(text: str) -> str | None:
     return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
 
 
-def _moment(found: re.Match[str]) -> Moment | None:
-    part = found.groupdict()
+def _moment(part: dict[str, str | None]) -> Moment | None:
     month, day = part["month"] or part["month2"], part["day"] or part["day2"]
-    minute, second = part["minute"] or part["minute2"], part["second"] or part["second2"]
-    hour = part["hour"] and _hour(int(part["hour"]), part["half"])
     try:
-        moment = datetime(  # noqa: DTZ001 (what calendar and clock showed)
-            int(part["year"]), int(month), int(day), hour or 0, int(minute or 0), int(second or 0)
-        )
+        found = date(int(part["year"] or 0), int(month or 0), int(day or 0))
     except ValueError:
         return None
-    if moment.year <= 1:
+    if found.year <= 1:
         return None
+    return _timed(Moment(date=found.isoformat()), part)
+
+
+def _timed(day: Moment, part: dict[str, str | None]) -> Moment:
+    """Return the moment of the day, or the day alone if no clock shows such a time."""
+    minute, second = part.get("minute") or part.get("minute2"), part.get("second")
+    second = second or part.get("second2")
     if minute is None:
-        return Moment(date=moment.date().isoformat())
-    return Moment(
-        date=moment.date().isoformat(),
-        time=moment.time().isoformat("minutes" if second is None else "seconds"),
-        subseconds=part["fraction"] or part["fraction2"],
+        return day
+    is_leap = second == "60"
+    try:
+        clock = time(
+            _hour(int(part["hour"] or 0), part["half"]), int(minute), int(second or 0) - is_leap
+        )
+    except ValueError:
+        return day
+    has_seconds = second is not None and not is_leap
+    return msgspec.structs.replace(
+        day,
+        time=clock.isoformat("seconds" if has_seconds else "minutes"),
+        subseconds=(part["fraction"] or part["fraction2"]) if has_seconds else None,
         offset=part["offset"] and parse_offset(part["offset"]),
     )
 

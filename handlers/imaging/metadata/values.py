@@ -1,5 +1,6 @@
 """Read texts and numbers out of values that may have any type and any content."""
 
+import codecs
 import math
 import re
 from fractions import Fraction
@@ -9,6 +10,9 @@ from handlers.imaging.metadata.tiff_directory import Number, Value
 MAX_NAME = 200
 MAX_TEXT = 2_000
 """The most characters of a name, such as that of a lens, and of a text, such as a caption."""
+
+# A decoder process cannot load a codec later, because it cannot open files.
+codecs.lookup("cp1252")
 
 _BREAK = re.compile(r"\r\n|[\r\n\t\u2028\u2029]")
 
@@ -22,15 +26,18 @@ _NOTHING = re.compile(
 
 
 def decode(raw: bytes) -> str:
-    """Decode UTF-8 where it is valid, and Latin-1 otherwise.
+    """Decode UTF-8 where it is valid, and Latin-1 otherwise, as Windows extends it.
 
     EXIF 3.0 has a type for UTF-8. Files store it under ASCII as well, which has no encoding for
-    other bytes; Latin-1 is what older software wrote.
+    other bytes; Latin-1 is what older software wrote. Windows has letters and quotation marks
+    where Latin-1 has controls.
     """
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+    for codec in ("utf-8", "cp1252"):
+        try:
+            return raw.decode(codec)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("latin-1")
 
 
 def tidy(text: str, longest: int) -> str | None:

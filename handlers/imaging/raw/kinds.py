@@ -40,7 +40,7 @@ _WIDTH, _LENGTH = 256, 257
 _EXIF_DIRECTORY, _EXIF_WIDTH, _EXIF_LENGTH = 34665, 40962, 40963
 _SENSOR_WIDTH, _SENSOR_LENGTH = 2, 3  # of Panasonic
 
-_SENSOR_DATA = {32803, 34892}
+SENSOR_DATA = {32803, 34892}
 """Photometric interpretations: a colour filter array, and linear raw (DNG)."""
 
 _MAX_DIRECTORIES = 64
@@ -85,8 +85,9 @@ def _with_those_below(first: Directory, seen: set[int], depth: int) -> Iterator[
             return
         seen.add(directory.offset)
         yield directory
-        for offset in directory.numbers(_SUB_DIRECTORIES) if depth < _MAX_DEPTH else ():
-            below = directory.at(offset)
+        below_it = directory.numbers(_SUB_DIRECTORIES, _MAX_DIRECTORIES)
+        for offset in below_it if depth < _MAX_DEPTH else ():
+            below = None if offset in seen else directory.at(offset)
             if below is not None:
                 yield from _with_those_below(below, seen, depth + 1)
 
@@ -107,4 +108,4 @@ def sensor_size(first: Directory) -> tuple[int, int] | None:
 
 
 def _is_sensor_data(directory: Directory) -> bool:
-    return directory.number(_PHOTOMETRIC, -1) in _SENSOR_DATA
+    return directory.number(_PHOTOMETRIC, -1) in SENSOR_DATA

@@ -2,7 +2,8 @@
 
 Makers keep previews in directories, in notes whose structure they do not publish, and in boxes. As
 JPEG they can be found everywhere by their structure: the beginning, segments one after another, and
-the header of a frame (ISO/IEC 10918-1, B.1.1, B.2.2).
+the header of a frame (ISO/IEC 10918-1, B.1.1, B.2.2). Strips and tiles may be JPEG too, also those
+of the sensor's data and of maps: their directory is a picture as a whole, or none.
 """
 
 import msgspec
@@ -18,6 +19,10 @@ _FRAMES = {0xC0, 0xC1, 0xC2}
 
 _START_OF_SCAN = 0xDA
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
+
+_NO_PICTURE = kinds.SENSOR_DATA | {4, 51177, 52527}
+"""Photometric interpretations; also those of a mask, and of DNG's depth maps and semantic masks."""
+
 _MAX_SEGMENTS = 1_000
 _MAX_BEGINNINGS = 10_000
 """Where a JPEG may begin. Random data has one in 16 million bytes."""
@@ -39,14 +44,24 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 def largest(data: bytes, first: Directory | None) -> Preview | None:
     """Return the preview with the most pixels; None if there is none."""
-    found = _jpegs(data)
+    found: list[Preview] = []
+    parts: set[int] = set()
     for directory in kinds.every_directory(first) if first is not None else ():
+        offsets = directory.numbers(layouts.TILE_OFFSETS) or directory.numbers(
+            layouts.STRIP_OFFSETS
+        )
         try:
             layout = layouts.of(directory)
         except (BadImage, ValueError):
+            # No picture that is supported, unless the one part of it is a whole JPEG.
+            if len(offsets) > 1 or directory.number(layouts.PHOTOMETRIC, -1) in _NO_PICTURE:
+                parts.update(offsets)
             continue
-        if layout.compression not in (layouts.OLD_JPEG, layouts.JPEG):
+        is_jpeg = layout.compression in (layouts.OLD_JPEG, layouts.JPEG)
+        if not is_jpeg or len(offsets) > 1:
+            parts.update(offsets)
             found.append(Preview(width=layout.width, height=layout.height, directory=directory))
+    found += (each for each in _jpegs(data) if each.start not in parts)
     return max(found, key=lambda preview: preview.pixels, default=None)
 
 

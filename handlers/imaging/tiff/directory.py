@@ -36,6 +36,12 @@ _LONG, _RATIONAL, _UNDEFINED, _SIGNED_RATIONAL, _LONG8 = 4, 5, 7, 10, 16
 
 _MAX_ENTRIES = 10_000
 
+_MAX_CHAIN = 2_000_000
+"""The most entries that are read from linked directories, which takes about 2 s. Each directory
+counts as ``_DIRECTORY`` more."""
+
+_DIRECTORY = 10
+
 
 class Header(msgspec.Struct, frozen=True):
     """How the file is written, and where its first directory is."""
@@ -63,10 +69,11 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
     following: int
     entries: dict[int, Entry]
 
-    def value(self, tag: int) -> Any:
+    def value(self, tag: int, most: int | None = None) -> Any:
         """Return the field's value, or a tuple of several; None if it is missing or broken.
 
-        Text and undefined bytes are bytes, without conversion.
+        Text and undefined bytes are bytes, without conversion. ``most`` limits the values, since
+        a field may have millions of them.
         """
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in _TYPES:
@@ -77,22 +84,26 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if code == "s":
             return self.data[entry.at : end]
-        count = entry.count * (2 if entry.kind in (_RATIONAL, _SIGNED_RATIONAL) else 1)
+        there = entry.count if most is None else min(entry.count, most)
+        count = there * (2 if entry.kind in (_RATIONAL, _SIGNED_RATIONAL) else 1)
         values = struct.unpack_from(f"{self.header.order}{count}{code}", self.data, entry.at)
         if entry.kind in (_RATIONAL, _SIGNED_RATIONAL):
             pairs = zip(values[::2], values[1::2], strict=True)
             return _single([IFDRational(*pair) for pair in pairs])
         return _single(values)
 
-    def numbers(self, tag: int) -> tuple[int, ...]:
-        """Return the integers of a field; empty if it is missing, broken or of another type."""
-        value = self.value(tag)
+    def numbers(self, tag: int, most: int | None = None) -> tuple[int, ...]:
+        """Return the integers of a field; empty if it is missing, broken or of another type.
+
+        ``most`` is how many of them are wanted; None stands for all.
+        """
+        value = self.value(tag, most)
         values = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
         return values if all(isinstance(each, int) for each in values) else ()
 
     def number(self, tag: int, default: int = 0) -> int:
         """Return the first integer of a field, or ``default``."""
-        return next(iter(self.numbers(tag)), default)
+        return next(iter(self.numbers(tag, 1)), default)
 
     def raw(self, tag: int) -> bytes:
         """Return the bytes of a field of text or undefined bytes; empty without one."""
@@ -154,11 +165,16 @@ def first(data: bytes) -> Directory | None:
 
 
 def chain(start: Directory) -> Iterator[Directory]:
-    """Iterate over the linked list of directories, each once; a broken link ends it."""
+    """Iterate over the linked list of directories, each once.
+
+    A broken link ends it, and so do more entries than any honest file has.
+    """
     seen: set[int] = set()
     directory: Directory | None = start
-    while directory is not None and directory.offset not in seen:
+    left = _MAX_CHAIN
+    while directory is not None and directory.offset not in seen and left > 0:
         seen.add(directory.offset)
+        left -= len(directory.entries) + _DIRECTORY
         yield directory
         directory = directory.at(directory.following)
 

@@ -59,18 +59,19 @@ _PHOTOMETRIC_NAMES = {
     52527: "semantic mask",
 }
 
-NONE, MODIFIED_HUFFMAN, GROUP_3, OLD_JPEG, JPEG, PACK_BITS = 1, 2, 3, 6, 7, 32773
-_SUPPORTED_COMPRESSIONS = {NONE, 2, 3, 4, 5, OLD_JPEG, JPEG, 8, 32771, 32773, 32809, 32946, 34925,
-                           50000, 50001}  # fmt: skip
+NONE, MODIFIED_HUFFMAN, GROUP_3, LZW, OLD_JPEG, JPEG, DEFLATE = 1, 2, 3, 5, 6, 7, 8
+PACK_BITS, OLD_DEFLATE, LZMA = 32773, 32946, 34925
+_SUPPORTED_COMPRESSIONS = {NONE, 2, 3, 4, LZW, OLD_JPEG, JPEG, DEFLATE, 32771, PACK_BITS, 32809,
+                           OLD_DEFLATE, LZMA, 50000, 50001}  # fmt: skip
 COMPRESSION_NAMES = {
     NONE: "no",
     MODIFIED_HUFFMAN: "CCITT modified Huffman",
     GROUP_3: "CCITT Group 3",
     4: "CCITT Group 4",
-    5: "LZW",
+    LZW: "LZW",
     OLD_JPEG: "old-style JPEG",
     JPEG: "JPEG",
-    8: "Deflate",
+    DEFLATE: "Deflate",
     9: "JBIG",
     10: "JBIG",
     32766: "NeXT",
@@ -83,7 +84,7 @@ COMPRESSION_NAMES = {
     32898: "IT8",
     32908: "PixarFilm",
     32909: "PixarLog",
-    32946: "Deflate",
+    OLD_DEFLATE: "Deflate",
     32947: "DCS",
     33003: "JPEG 2000",
     33005: "JPEG 2000",
@@ -93,7 +94,7 @@ COMPRESSION_NAMES = {
     34712: "JPEG 2000",
     34887: "LERC",
     34892: "lossy JPEG",
-    34925: "LZMA",
+    LZMA: "LZMA",
     34933: "PNG",
     34934: "JPEG XR",
     50000: "Zstandard",
@@ -181,13 +182,14 @@ def of(directory: Directory) -> Layout:
     if compression == OLD_JPEG:
         photometric = YCBCR  # which libtiff makes of it
     samples = directory.number(SAMPLES, COLOURS[YCBCR] if compression == OLD_JPEG else 1)
-    bits = set(directory.numbers(BITS)[: max(1, samples)]) or {1}
-    formats = set(directory.numbers(SAMPLE_FORMAT)[: max(1, samples)]) or {UINT}
+    known = min(max(1, samples), _MAX_SAMPLES)
+    bits = set(directory.numbers(BITS, known)) or {1}
+    formats = set(directory.numbers(SAMPLE_FORMAT, known)) or {UINT}
     sample_format = max(formats) if max(formats) != _UNTYPED else UINT
     colours = COLOURS.get(photometric, 1)
     if compression == OLD_JPEG:
         bits = {8}
-    extras = directory.numbers(EXTRA_SAMPLES)[: max(0, samples - colours)]
+    extras = directory.numbers(EXTRA_SAMPLES, known)[: max(0, samples - colours)]
     if photometric == RGB and samples == colours + 1 and not extras:
         extras = (UNASSOCIATED,)  # as most writers without the field mean it
     alphas = [(colours + at, _ALPHAS[kind]) for at, kind in enumerate(extras) if kind in _ALPHAS]

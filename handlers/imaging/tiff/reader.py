@@ -9,8 +9,8 @@ from handlers.imaging import cost, damage
 from handlers.imaging.attempt import Attempt, Decoded
 from handlers.imaging.bands import mapped
 from handlers.imaging.tiff import directory as directories
-from handlers.imaging.tiff import fax, samples
 from handlers.imaging.tiff import layout as layouts
+from handlers.imaging.tiff import samples, strips
 from handlers.imaging.tiff.directory import Directory
 from handlers.imaging.tiff.layout import Layout
 
@@ -45,7 +45,7 @@ def decode(attempt: Attempt, directory: Directory) -> Decoded:
     attempt.admit(cost.of_tiff(layout, attempt.data, attempt.edge))
     whole, flaw = _completed(directory, layout)
     decoded = samples.decode(whole, layout)
-    if decoded.damaged or _has_broken_fax(directory, layout):
+    if decoded.damaged or strips.are_broken(directory, layout):
         flaw = flaw or damage.BROKEN
     if flaw and not any(band.getbbox(alpha_only=False) for band in decoded.bands):
         raise ValueError("nothing was decoded")
@@ -85,32 +85,6 @@ def _completed(directory: Directory, layout: Layout) -> tuple[Directory, str | N
         data += bytes(end - len(data))
         return msgspec.structs.replace(directory, data=data), damage.CUT
     return directory, damage.CUT
-
-
-def _has_broken_fax(directory: Directory, layout: Layout) -> bool:
-    is_group_3 = layout.compression == layouts.GROUP_3
-    two_dimensional = is_group_3 and directory.number(layouts.T4_OPTIONS) & 1
-    if layout.compression not in (layouts.MODIFIED_HUFFMAN, layouts.GROUP_3):
-        return False
-    if two_dimensional or layout.tiled:
-        return False
-    most = directory.number(layouts.ROWS_PER_STRIP, layout.height)
-    places = zip(
-        directory.numbers(layouts.STRIP_OFFSETS),
-        directory.numbers(layouts.STRIP_BYTES),
-        range(0, layout.height, max(1, most)),
-        strict=False,
-    )
-    return any(
-        fax.is_broken(
-            directory.data[start : start + size],
-            layout.width,
-            min(most, layout.height - top),
-            reversed_bits=directory.number(layouts.FILL_ORDER, 1) == 2,
-            has_ends_of_lines=is_group_3,
-        )
-        for start, size, top in places
-    )
 
 
 def _picture(bands: tuple[Image.Image, ...], directory: Directory, layout: Layout) -> Image.Image:

@@ -43,9 +43,9 @@ def test_a_token_is_revoked_by_its_id_once() -> None:
 
 
 def test_the_tokens_of_a_client_are_revoked_up_to_a_moment() -> None:
-    (revoked,) = decide(RevokeAccess(now=NOW, client_id="alice"), Controls())
+    (revoked,) = decide(RevokeAccess(now=NOW, client_id="alice", reason="left"), Controls())
 
-    assert revoked == AccessRevoked(client_id="alice", before=AT)
+    assert revoked == AccessRevoked(client_id="alice", before=AT, reason="left")
     known = after(AccessRevoked(client_id="alice", before=AT)).revocations
     assert rejects(known, NOW)
     assert not rejects(known, NOW + timedelta(milliseconds=1))
@@ -116,7 +116,9 @@ def test_an_older_moment_does_not_weaken_a_revocation() -> None:
 
 
 def test_revocations_older_than_any_token_are_dropped() -> None:
-    first = after(AccessRevoked(token_id="t1"), AccessRevoked(client_id="alice", before=AT))
+    everyone = AccessRevoked(before="2026-11-22T10:00:00.000Z")
+    alice = AccessRevoked(client_id="alice", before=AT)
+    first = after(everyone, AccessRevoked(token_id="t1"), alice)
     end = NOW + LONGEST_LIFE + CLOCK_LEEWAY
 
     kept = evolve(first, AccessRevoked(token_id="t2"), end - SECOND).revocations
@@ -124,26 +126,36 @@ def test_revocations_older_than_any_token_are_dropped() -> None:
 
     assert (set(kept.tokens), set(kept.clients)) == ({"t1", "t2"}, {"alice"})
     assert (set(gone.tokens), set(gone.clients)) == ({"t2"}, set())
+    assert (first.revocations.everyone, gone.everyone) == (NOW - timedelta(days=1), None)
+
+
+def test_a_narrower_revocation_leaves_that_of_everyone() -> None:
+    everyone = AccessRevoked(before=AT)
+
+    for narrower in (AccessRevoked(token_id="t1"), AccessRevoked(client_id="a", before=AT)):
+        assert after(everyone, narrower).revocations.everyone == NOW
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "why"),
     [
-        RevokeAccess(now=NOW),
-        RevokeAccess(now=NOW, token_id="t1", client_id="alice"),
-        RevokeAccess(now=NOW, token_id="t1", before=NOW),
-        RevokeAccess(now=NOW, before=NOW + 2 * CLOCK_LEEWAY),
-        RevokeAccess(now=NOW, client_id="alice", before=NOW + 2 * CLOCK_LEEWAY),
+        (RevokeAccess(now=NOW), "must name"),
+        (RevokeAccess(now=NOW, token_id="t1", client_id="alice"), "no client"),
+        (RevokeAccess(now=NOW, token_id="t1", before=NOW), "no time"),
+        (RevokeAccess(now=NOW, before=NOW + 2 * CLOCK_LEEWAY), "in the future"),
+        (RevokeAccess(now=NOW, client_id="alice", before=NOW + 2 * CLOCK_LEEWAY), "in the future"),
         # UTC cannot express these.
-        RevokeAccess(now=NOW, before=datetime(1, 1, 1, tzinfo=EAST)),
-        RevokeAccess(now=NOW, before=datetime(9999, 12, 31, 23, tzinfo=WEST)),
+        (RevokeAccess(now=NOW, before=datetime(1, 1, 1, tzinfo=EAST)), "is before"),
+        (RevokeAccess(now=NOW, before=datetime(9999, 12, 31, 23, tzinfo=WEST)), "in the future"),
     ],
 )
 def test_a_revocation_of_nothing_two_things_or_the_future_is_rejected(
-    command: RevokeAccess,
+    command: RevokeAccess, why: str
 ) -> None:
-    with pytest.raises(InvalidRevocation):
+    with pytest.raises(InvalidRevocation) as caught:
         decide(command, Controls())
+
+    assert why in caught.value.message
 
 
 def test_the_number_of_individual_revocations_is_limited() -> None:

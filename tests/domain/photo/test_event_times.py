@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from domain.photo.events import iso
+from domain.moments import iso
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from domain.photo import commands as c
 from domain.pipeline.failures import Category
-from domain.rejections import InvalidPriority
+from domain.rejections import InvalidPriority, NothingFailed
 from tests.domain.stories import JOB, PHOTO, UPLOADED, failed_attempt, given, job_failed, requested
 
 FAILED = (UPLOADED, failed_attempt("validation"), job_failed("validation"))
@@ -42,3 +42,20 @@ def test_an_attempt_that_no_worker_began_does_not_count(begun: bool, attempts: i
     )
 
     given(UPLOADED).when(fail).then(failed_attempt(attempt=2), job_failed(attempts=attempts))
+
+
+def test_a_retry_that_names_its_job_is_rejected_if_another_job_has_followed() -> None:
+    of_job = c.RetryProcessing(photo_id=PHOTO, job_id="another", failed_job=JOB)
+    of_earlier = c.RetryProcessing(photo_id=PHOTO, job_id="another", failed_job="earlier")
+
+    given(*FAILED).when(of_job).then(requested("full_processing"))
+    error = given(*FAILED).when(of_earlier).rejects(NothingFailed)
+
+    assert "earlier" in error.message
+    assert PHOTO in error.message
+
+
+def test_a_retry_that_was_already_recorded_can_be_repeated() -> None:
+    retry = c.RetryProcessing(photo_id=PHOTO, job_id="another", failed_job=JOB)
+
+    given(*FAILED, requested("full_processing")).when(retry).then()

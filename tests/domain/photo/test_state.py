@@ -4,8 +4,9 @@ import pytest
 from domain.photo import commands as c
 from domain.photo import events as e
 from domain.photo.decide import decide
+from domain.photo.holdings import Superseded
 from domain.photo.plan import plan
-from domain.photo.state import evolve, is_current
+from domain.photo.state import evolve, is_at_rest, is_current
 from domain.pipeline.failures import Category
 from domain.pipeline.stages import PIPELINES
 from domain.rejections import (
@@ -357,3 +358,30 @@ def test_a_restored_original_is_recorded_once_and_changes_nothing_else() -> None
     assert before is not None
     assert after == msgspec.structs.replace(before, restorations=1)
     assert plan(event(restored), "0:1-1") == ()
+
+
+def test_a_photo_is_at_rest_once_no_task_of_it_is_left() -> None:
+    failed = [failed_attempt("validation"), job_failed("validation")]
+
+    assert not _at_rest(STARTED)
+    assert _at_rest(COMPLETED)
+    assert _at_rest(*failed)
+    assert not _at_rest(COMPLETED, requested("quick_processing"))
+    assert not _at_rest(COMPLETED, DELETED)
+    assert _at_rest(COMPLETED, DELETED, ERASED)
+
+
+def test_a_photo_with_files_that_are_to_be_removed_is_not_at_rest() -> None:
+    photo = fold([UPLOADED, COMPLETED])
+    assert photo is not None
+    kept = msgspec.structs.replace(photo.holding, superseded={"old": Superseded(file_size=1)})
+    due = {"old": Superseded(file_size=1, remove_at="2027-01-01T00:00:00.000Z")}
+    removed_later = msgspec.structs.replace(photo.holding, superseded=due)
+
+    assert is_at_rest(msgspec.structs.replace(photo, holding=kept))
+    assert not is_at_rest(msgspec.structs.replace(photo, holding=removed_later))
+
+
+def _at_rest(*history: e.PhotoEvent) -> bool:
+    photo = fold([UPLOADED, *history])
+    return photo is not None and is_at_rest(photo)

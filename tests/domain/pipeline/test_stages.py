@@ -1,15 +1,10 @@
 import pytest
 
-from domain.pipeline.stages import PIPELINES, TREE, lane, ready, stages_of
+from domain.pipeline.stages import PIPELINES, TREE, lane
 
 
-def test_every_stage_of_a_pipeline_is_reached_from_the_first() -> None:
-    for name, stages in PIPELINES.items():
-        reached: set[str] = set()
-        while front := ready(name, reached):
-            reached.update(front)
-        assert reached == stages
-        assert stages <= TREE.keys()
+def test_every_stage_of_a_pipeline_is_in_the_tree() -> None:
+    assert all(stages <= TREE.keys() for stages in PIPELINES.values())
 
 
 @pytest.mark.parametrize(
@@ -18,7 +13,3 @@ def test_every_stage_of_a_pipeline_is_reached_from_the_first() -> None:
 )
 def test_priority_chooses_the_lane(priority: int, expected: str) -> None:
     assert lane(priority) == expected
-
-
-def test_an_unknown_pipeline_has_no_stages() -> None:
-    assert stages_of("no_such") == stages_of("backfill:no_such") == frozenset()

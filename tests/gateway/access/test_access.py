@@ -19,8 +19,9 @@ from gateway.dependencies import Dependencies
 from gateway.http.auth import Key, Role, Tokens
 from store.background import Background
 from tests.conftest import one_and_three
-from tests.gateway.conftest import DEADLINE_S, SECRET, Gateway, projected, served
+from tests.gateway.conftest import DEADLINE_S, SECRET, Gateway, picture, projected, served
 from tests.gateway.listeners import following, record, talking
+from tests.gateway.uploads.resumable.requests import TUS, TUS_BODY, created, problem_of
 
 WITHIN_S = 2.0
 """The promised time until every gateway applies a revocation."""
@@ -209,9 +210,13 @@ async def test_every_revocation_is_listed_with_its_actor_time_and_whether_a_wide
 
 
 @pytest.mark.parametrize("cursor", ["x", "1:1-0", ""])
-async def test_an_invalid_cursor_of_revocations_is_rejected(gateway: Gateway, cursor: str) -> None:
-    answer = await gateway.client.get(
-        "/api/ops/tokens/history", params={"cursor": cursor}, headers=gateway.bearer("operator")
+async def test_an_invalid_cursor_of_revocations_is_rejected(
+    shared_gateway: Gateway, cursor: str
+) -> None:
+    answer = await shared_gateway.client.get(
+        "/api/ops/tokens/history",
+        params={"cursor": cursor},
+        headers=shared_gateway.bearer("operator"),
     )
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-cursor")
@@ -238,19 +243,19 @@ async def test_the_same_revocation_again_records_nothing(gateway: Gateway) -> No
     ],
 )
 async def test_an_invalid_revocation_is_rejected(
-    gateway: Gateway, what: dict[str, Any], code: str
+    shared_gateway: Gateway, what: dict[str, Any], code: str
 ) -> None:
-    answer = await gateway.client.post(
-        "/api/ops/tokens/revoke", json=what, headers=gateway.bearer("operator")
+    answer = await shared_gateway.client.post(
+        "/api/ops/tokens/revoke", json=what, headers=shared_gateway.bearer("operator")
     )
 
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
 @pytest.mark.parametrize("name", ["alice", "auditor"])
-async def test_only_operators_revoke(gateway: Gateway, name: str) -> None:
-    answer = await gateway.client.post(
-        "/api/ops/tokens/revoke", json={"clientId": "bob"}, headers=gateway.bearer(name)
+async def test_only_operators_revoke(shared_gateway: Gateway, name: str) -> None:
+    answer = await shared_gateway.client.post(
+        "/api/ops/tokens/revoke", json={"clientId": "bob"}, headers=shared_gateway.bearer(name)
     )
 
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
@@ -285,6 +290,40 @@ async def test_an_upload_whose_token_is_revoked_in_the_meantime_is_not_recorded(
         assert (answer.status_code, answer.json()["code"]) == (401, "revoked-token")
 
     assert gateway.stored() == []
+
+
+async def test_a_resumable_upload_is_not_recorded_with_a_revoked_token_but_with_another(
+    gateway: Gateway,
+) -> None:
+    data = picture() + bytes(100)
+    address = await created(gateway, len(data))
+    started, revoked = anyio.Event(), anyio.Event()
+    another = Tokens(SECRET).issue("alice", Role.CLIENT, 3600, time.time())
+
+    async def body() -> AsyncGenerator[bytes]:
+        yield data[:-10]
+        started.set()
+        await revoked.wait()
+        yield data[-10:]
+
+    async def take() -> None:
+        await started.wait()
+        await revoke(gateway, tokenId=id_of(gateway, "alice"))
+        revoked.set()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(take())
+        ended = await gateway.client.patch(
+            address, content=body(), headers={**TUS_BODY, "Upload-Offset": "0"}
+        )
+    before = gateway.stored()
+    gateway.tokens["alice"] = another
+    done = await gateway.client.head(address, headers={**TUS, **gateway.bearer("alice")})
+
+    assert await problem_of(ended) == (401, "revoked-token")
+    assert before == []
+    assert int(done.headers["Upload-Offset"]) == len(data)
+    assert "Content-Location" in done.headers  # recorded now
 
 
 async def test_streams_of_a_session_end_when_another_gateway_signs_it_out(

@@ -33,6 +33,8 @@ async def test_all_is_well(gateway: Gateway) -> None:
         "rooms": "ok",
         "background": "ok",
         "connections": "ok",
+        "webhooks": "ok",
+        "archive": "ok",
         "libraries": "ok",
     }
     assert checks["redis"]["memoryBytes"] > 0

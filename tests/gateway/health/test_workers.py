@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.http.limits import Limits
-from store.queue import decoder_outages, liveness
+from store.queue import decoder_outages, known_stages, liveness
 from store.queue.decoder_outages import Reason
 from tests.gateway.conftest import DEADLINE_S, Gateway
 from tests.gateway.health.checking import EASY, employ, statuses
@@ -63,6 +63,19 @@ async def test_health_counts_the_workers_that_cannot_start_decoders(gateway: Gat
 
     await decoder_outages.report(gateway.log, "one", None, before="no-processes")
     assert await workers() == {"status": "ok", "workers": 2}
+
+
+async def test_health_names_a_stage_that_no_live_worker_runs(gateway: Gateway) -> None:
+    await employ(gateway.log)
+    await known_stages.note_planned(gateway.log, 0, ["colour"])
+    before = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+    await gateway.log.redis.xadd(gateway.log.keys.lane(0, "colour", "low"), {"b": b"a task"})
+
+    pool = (await gateway.client.get("/health")).json()["checks"]["workerPool"]
+
+    assert before == {"status": "ok", "workers": 1}
+    assert (pool["status"], pool["unserved"]) == ("degraded", {"colour": 1})
+    assert pool["reason"].startswith("no worker runs colour (1 task waits): ")
 
 
 async def test_a_reason_of_a_newer_worker_is_reported_too(gateway: Gateway) -> None:

@@ -66,11 +66,11 @@ def test_a_token_has_the_scopes_that_it_was_given() -> None:
         for role, scopes in (("client", ()), ("client", SCOPES), ("operator", ()))
     )
 
-    assert not plain.has(PRIORITY_HIGH)
-    assert urgent.has(PRIORITY_HIGH)
-    assert operating.has(PRIORITY_HIGH)
+    assert not plain.may(PRIORITY_HIGH)
+    assert urgent.may(PRIORITY_HIGH)
+    assert operating.may(PRIORITY_HIGH)
     # A newer version may have more scopes.
-    assert tokens.verify(signed(scope="future:thing priority:high")).has(PRIORITY_HIGH)
+    assert tokens.verify(signed(scope="future:thing priority:high")).may(PRIORITY_HIGH)
     with pytest.raises(ValueError, match="unknown scope 'priority:hihg'"):
         tokens.issue("alice", "client", 3600, NOW, ["priority:hihg"])
 

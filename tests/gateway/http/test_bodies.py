@@ -1,22 +1,34 @@
 """Bodies that differ from their announcement, and requests rejected before their body."""
 
+import asyncio
 import logging
 import re
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from gateway.http.limits import Limits
 from store.log.position import Position
-from tests.gateway.conftest import Gateway, picture, until
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture, standing, until
 from tests.gateway.wire import Wire, connected, request
 
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
 END = b"\r\n--x--\r\n"
 
+LIMITS = Limits(append_patience_s=1.0, linger_s=2.0, header_patience_s=5.0, after_timeout_s=0.2)
+
 
 @pytest.fixture
 def limits() -> Limits:
-    return Limits(append_patience_s=1.0, linger_s=2.0, header_patience_s=5.0, after_timeout_s=0.2)
+    return LIMITS
+
+
+@pytest.fixture(scope="module")
+async def shared_gateway(
+    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Gateway]:
+    async with standing(valkey_url, tmp_path_factory.mktemp("gateway"), LIMITS) as running:
+        yield running
 
 
 @pytest.fixture
@@ -33,6 +45,14 @@ def post(gateway: Gateway, path: str, *headers: str, name: str = "operator") -> 
         *headers,
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def login(gateway: Gateway, length: int, *headers: str) -> bytes:
+    return post(gateway, "/api/login", f"Content-Length: {length}", *headers)
+
+
+def chunked(head: bytes) -> bytes:
+    return head.replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
 
 
 def end_sending(wire: Wire) -> None:
@@ -98,9 +118,9 @@ async def test_a_connection_lost_during_a_body_is_not_a_server_error(
     assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
 
 
-async def test_a_malformed_chunk_is_rejected(gateway: Gateway) -> None:
-    async with connected(gateway) as wire:
-        head = post(gateway, "/api/ops/queues/metadata/cancel", "Transfer-Encoding: chunked")
+async def test_a_malformed_chunk_is_rejected(shared_gateway: Gateway) -> None:
+    async with connected(shared_gateway) as wire:
+        head = post(shared_gateway, "/api/ops/queues/metadata/cancel", "Transfer-Encoding: chunked")
         await wire.send(head + b"5\r\nabcde\r\nzz\r\n")
 
         answer = await wire.rest()
@@ -184,20 +204,22 @@ async def test_a_head_that_ends_early_is_rejected(gateway: Gateway) -> None:
 )
 @pytest.mark.parametrize("body", [b"", b"not JSON", b'{"unknown":1}'])
 async def test_a_forbidden_request_is_rejected_before_its_body_is_read(
-    gateway: Gateway, path: str, name: str, status: int, body: bytes
+    shared_gateway: Gateway, path: str, name: str, status: int, body: bytes
 ) -> None:
     """The body never arrives completely, so the gateway cannot have waited for it."""
     headers = ["Content-Length: 100", "Content-Encoding: gzip", 'If-Match: "x"']
-    async with connected(gateway) as wire:
-        await wire.send(post(gateway, path, *headers, name=name) + body)
+    async with connected(shared_gateway) as wire:
+        await wire.send(post(shared_gateway, path, *headers, name=name) + body)
 
         assert (await wire.answer()).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-async def test_an_invalid_token_is_rejected_before_all_other_checks(gateway: Gateway) -> None:
-    head = post(gateway, "/api/ops/backfill?x=1", "Content-Length: 100", "Expect: more")
+async def test_an_invalid_token_is_rejected_before_all_other_checks(
+    shared_gateway: Gateway,
+) -> None:
+    head = post(shared_gateway, "/api/ops/backfill?x=1", "Content-Length: 100", "Expect: more")
     head = head.replace(b"Bearer ", b"Bearer x")
-    async with connected(gateway) as wire:
+    async with connected(shared_gateway) as wire:
         await wire.send(head)
 
         assert (await wire.answer()).startswith(b"HTTP/1.1 401 ")
@@ -215,11 +237,11 @@ async def test_an_invalid_token_is_rejected_before_all_other_checks(gateway: Gat
 )
 @pytest.mark.parametrize("path", ["/api/photos/upload", "/api/ops/backfill", "/api/login"])
 async def test_an_unsupported_coding_is_rejected_by_name(
-    gateway: Gateway, path: str, header: str, status: int, code: str, named: str
+    shared_gateway: Gateway, path: str, header: str, status: int, code: str, named: str
 ) -> None:
     chunked = "Transfer-Encoding" in header
-    async with connected(gateway) as wire:
-        head = post(gateway, path, header, *([] if chunked else ["Content-Length: 2"]))
+    async with connected(shared_gateway) as wire:
+        head = post(shared_gateway, path, header, *([] if chunked else ["Content-Length: 2"]))
         await wire.send(head + (b"2\r\n{}\r\n0\r\n\r\n" if chunked else b"{}"))
         await wire.send(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 
@@ -253,12 +275,12 @@ async def test_a_body_without_content_coding_is_accepted(gateway: Gateway, heade
     ],
 )
 async def test_a_body_of_another_content_type_is_rejected(
-    gateway: Gateway, media_type: str, status: int
+    shared_gateway: Gateway, media_type: str, status: int
 ) -> None:
-    answer = await gateway.client.post(
+    answer = await shared_gateway.client.post(
         "/api/ops/queues/metadata/cancel",
         content=b'{"reason":"x"}',
-        headers=gateway.bearer("operator") | {"Content-Type": media_type},
+        headers=shared_gateway.bearer("operator") | {"Content-Type": media_type},
     )
 
     assert answer.status_code == status, answer.text
@@ -309,3 +331,87 @@ async def test_whitespace_around_header_values_of_a_handshake_is_ignored(
         await wire.send("\r\n".join(lines).encode() + b"\r\n\r\n")
 
         assert (await wire.answer()).startswith(b"HTTP/1.1 101 ")
+
+
+class TestSlow:
+    """Bodies that arrive too slowly, or whose frames never end."""
+
+    @pytest.fixture
+    def limits(self) -> Limits:
+        return Limits(body_patience_s=0.3, linger_s=DEADLINE_S, max_header_bytes=4_096)
+
+    @pytest.mark.parametrize("path", ["/api/login", "/api/ops/queues/metadata/cancel"])
+    async def test_a_body_that_does_not_arrive_in_time_is_rejected(
+        self, gateway: Gateway, path: str
+    ) -> None:
+        async with connected(gateway) as wire:
+            await wire.send(post(gateway, path, "Content-Length: 5000") + b'{"reason":')
+            answer = await wire.rest()
+
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"body-stalled"' in answer
+
+    async def test_a_body_that_trickles_gets_no_more_time(self, gateway: Gateway) -> None:
+        async with connected(gateway) as wire:
+            await wire.send(post(gateway, "/api/login", "Content-Length: 5000"))
+            trickle = asyncio.create_task(trickling(wire))
+            answer = await wire.rest()
+            trickle.cancel()
+
+        assert b'"code":"body-stalled"' in answer
+
+    async def test_an_upload_has_a_time_of_its_own(self, gateway: Gateway) -> None:
+        body = HEAD + picture() + END
+        async with connected(gateway) as wire:
+            await wire.send(request(gateway, len(body)) + body[:-1])
+            await asyncio.sleep(3 * gateway.deps.limits.body_patience_s)
+            await wire.send(body[-1:])
+            answer = await wire.answer()
+
+        assert answer.startswith(b"HTTP/1.1 201 ")
+
+    @pytest.mark.parametrize("is_upload", [True, False])
+    async def test_an_endless_chunk_extension_is_rejected(
+        self, gateway: Gateway, is_upload: bool
+    ) -> None:
+        async with connected(gateway) as wire:
+            head = request if is_upload else login
+            await wire.send(chunked(head(gateway, 0, "Expect: 100-continue")))
+            await wire.answer()
+            answering = asyncio.create_task(wire.rest())
+            await wire.send(b"1;")
+            for _ in range(6):
+                await wire.send(b"a" * 1_000)
+                await asyncio.sleep(0)
+            answer = await answering
+
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert b"extensions and trailers of the chunks exceed 4096 bytes" in answer
+
+    async def test_many_chunks_with_extensions_are_rejected(self, gateway: Gateway) -> None:
+        async with connected(gateway) as wire:
+            await wire.send(chunked(login(gateway, 0, "Expect: 100-continue")))
+            await wire.answer()
+            answering = asyncio.create_task(wire.rest())
+            for _ in range(30):
+                await wire.send(b"1;" + b"a" * 300 + b"\r\nx\r\n")
+            answer = await answering
+
+        assert answer.startswith(b"HTTP/1.1 431 ")
+
+    async def test_many_small_chunks_are_accepted(self, gateway: Gateway) -> None:
+        body = HEAD + picture() + END
+        async with connected(gateway) as wire:
+            await wire.send(chunked(request(gateway, 0)))
+            for each in body:
+                await wire.send(b"1\r\n" + bytes([each]) + b"\r\n")
+            await wire.send(b"0\r\n\r\n")
+            answer = await wire.answer()
+
+        assert answer.startswith(b"HTTP/1.1 201 ")
+
+
+async def trickling(wire: Wire) -> None:
+    while True:
+        await wire.send(b" ")
+        await asyncio.sleep(0.05)

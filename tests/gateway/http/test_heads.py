@@ -66,6 +66,19 @@ async def test_a_head_that_is_too_large_is_rejected(gateway: Gateway, head: byte
         assert await refused(wire) == (431, "headers-too-large")
 
 
+async def test_a_head_that_is_wrong_and_too_large_is_rejected_once(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(gateway) as wire:
+        await wire.send(GET + b"A")
+        await asyncio.sleep(0)
+        await wire.send(b": \x00bad\r\n" + b"b" * 20_000)
+
+        assert (await refused(wire))[0] in {400, 431}
+
+    assert "after write_eof" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("beginning", "piece"),
     [
@@ -128,9 +141,10 @@ async def test_earlier_requests_and_bodies_do_not_count(gateway: Gateway) -> Non
         b"HELLO\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
     ],
-    ids=["TLS", "no request", "no host", "two hosts", "a negative length"],
+    ids=["TLS", "no request", "no host", "two hosts", "two tokens", "a negative length"],
 )
 async def test_bytes_that_are_not_a_request_are_rejected(gateway: Gateway, text: bytes) -> None:
     async with connected(gateway) as wire:

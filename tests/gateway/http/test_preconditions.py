@@ -10,6 +10,7 @@ from gateway.http.preconditions import Conditions, Current, http_date, parse_dat
 from store.log.outcome import Loaded
 from tests.conftest import CONTEXT
 from tests.gateway.conftest import Gateway, picture
+from tests.gateway.http.test_methods import addresses, filled
 from tests.gateway.processing import process
 
 TAG = '"12-1795300000000-0"'
@@ -272,3 +273,16 @@ async def test_preconditions_apply_to_commands_of_operators(gateway: Gateway) ->
 
         assert answer.status_code == 412, path
     assert await gateway.log.end(0) == end
+
+
+async def test_every_command_evaluates_its_preconditions(gateway: Gateway) -> None:
+    photo = (await gateway.upload()).json()
+    await gateway.get("/api/photos", after=photo["position"])
+    headers = gateway.bearer("operator") | {"If-Match": '"x"'}
+    for path, methods in addresses(gateway.deps).items():
+        for method in methods - {"GET", "OPTIONS"}:
+            answer = await gateway.client.request(method, filled(path, photo), headers=headers)
+
+            # While its job runs, processing the photo again fails without any precondition.
+            expected = 409 if path.endswith("/reprocess") else 412
+            assert answer.status_code == expected, (method, path, answer.text)

@@ -30,8 +30,10 @@ from gateway.app import create_app
 from gateway.http.auth import Tokens
 from gateway.dependencies import Dependencies
 from gateway.http.server import configuration
+from gateway.webhooks.secrets import WebhookSecrets
 from projections.projector import Projector
 from store.blobs.folder import FolderBlobs
+from store.blobs.partials import Partials
 from store.redis.connection import connect
 from store.log.log import Log
 from store.sqlite.generations import Generations
@@ -45,8 +47,10 @@ async def main():
     deps = Dependencies(
         log=log,
         blobs=FolderBlobs(Path(folder) / "blobs"),
+        partials=Partials(Path(folder) / "uploads"),
         reader=Reader(generations),
         tokens=Tokens(secret.encode()),
+        webhook_secrets=WebhookSecrets(secret.encode()),
     )
     server = uvicorn.Server(configuration(create_app(deps), deps.limits))
     async with anyio.create_task_group() as tasks:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 import pytest
 
 from gateway.http.limits import Limits
-from gateway.http.rate_limits import RateLimits
+from gateway.http.rate_limits import PAGE_FILES, RateLimits
 from tests.gateway.conftest import Gateway, served
 from tests.gateway.limits.test_throttling import FEW, clients, hourly, me, refused
 
@@ -40,6 +40,7 @@ class TestAddresses:
             rate_requests=clients(FEW),
             rate_requests_per_address=hourly(2 * FEW),
             rate_anonymous_per_address=hourly(FEW),
+            rate_page_files_per_address=hourly(PAGE_FILES),
             rate_sign_in_failures=hourly(3),
         )
 
@@ -62,27 +63,27 @@ class TestAddresses:
             200
         ] * FEW
 
-    @pytest.mark.parametrize("path", ["/pages/app.js", "/", "/api/login"])
+    @pytest.mark.parametrize("path", ["/pages/app.js", "/", "/nothing", "/api/login"])
     async def test_a_limited_client_does_not_keep_its_neighbours_from_the_page(
         self, gateway: Gateway, path: str
     ) -> None:
         for _ in range(4 * FEW):
             answer = await gateway.client.get(path)
 
-            assert answer.status_code in (200, 429)
+            assert answer.status_code in (200, 404, 429)
 
         assert (await me(gateway, **gateway.bearer("bob"))).status_code == 200
 
     async def test_an_ipv6_host_is_one_address(self, gateway: Gateway) -> None:
         addresses = [f"2001:db8:1:2::{number}" for number in range(FEW + 1)]
 
-        answers = [await gateway.client.get("/", headers=anonymous(of(a))) for a in addresses]
+        answers = [await me(gateway, **anonymous(of(address))) for address in addresses]
 
-        assert [each.status_code for each in answers] == [200] * FEW + [429]
-        other = await gateway.client.get("/", headers=anonymous(of("2001:db8:1:3::1")))
-        assert other.status_code == 200
+        assert [each.status_code for each in answers] == [401] * FEW + [429]
+        other = await me(gateway, **anonymous(of("2001:db8:1:3::1")))
+        assert other.status_code == 401
 
-    @pytest.mark.parametrize("path", ["/", "/api/photos", "/nothing", "/schema/openapi.json"])
+    @pytest.mark.parametrize("path", ["/api/photos", "/nothing", "/schema/openapi.json"])
     async def test_requests_without_a_token_are_limited_at_every_address(
         self, gateway: Gateway, path: str
     ) -> None:
@@ -94,6 +95,18 @@ class TestAddresses:
         refused(answers[-1], "anonymous")
         elsewhere = await gateway.client.get(path, headers=of("192.0.2.9"))
         assert elsewhere.status_code == answers[0].status_code
+
+    async def test_files_of_the_pages_have_a_limit_of_their_own(self, gateway: Gateway) -> None:
+        for _ in range(2 * FEW):  # neither limit of requests has anything left
+            await me(gateway)
+            await me(gateway, **anonymous())
+
+        answers = [await gateway.client.get("/pages/app.js") for _ in range(PAGE_FILES)]
+        one_more = await gateway.client.get("/", headers=anonymous())
+
+        assert {each.status_code for each in answers} == {200}
+        refused(one_more, "page-files")
+        assert (await gateway.client.get("/", headers=of("192.0.2.9"))).status_code == 200
 
     async def test_requests_with_an_unsupported_method_are_limited(self, gateway: Gateway) -> None:
         answers = [await gateway.client.patch("/api/photos") for _ in range(FEW + 1)]

@@ -27,15 +27,15 @@ QUERIES = (
 
 
 @pytest.mark.parametrize("path", QUERIES)
-async def test_every_query_accepts_after(gateway: Gateway, path: str) -> None:
-    answer = await gateway.get(path, after="no position")
+async def test_every_query_accepts_after(shared_gateway: Gateway, path: str) -> None:
+    answer = await shared_gateway.get(path, after="no position")
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-position")
 
 
 @pytest.mark.parametrize("path", QUERIES)
-async def test_every_query_rejects_unknown_parameters(gateway: Gateway, path: str) -> None:
-    answer = await gateway.get(f"{path}?asOf=2026-11-23T10:00:00Z")
+async def test_every_query_rejects_unknown_parameters(shared_gateway: Gateway, path: str) -> None:
+    answer = await shared_gateway.get(f"{path}?asOf=2026-11-23T10:00:00Z")
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
     assert "'asOf'" in answer.json()["detail"]

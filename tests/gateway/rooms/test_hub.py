@@ -4,20 +4,24 @@ from random import Random
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from redis.asyncio import Redis
 
 from gateway.dependencies import Dependencies
 from gateway.http.limits import Limits
 from gateway.rooms.hub import Hub, Subscriber
 from gateway.rooms.rooms import Positions, client_room, session_room
+from ops.maintenance import log_ownership
 from projections.rebuild import rebuild
+from store.blobs.folder import FolderBlobs
 from store.errors import Unavailable
 from store.log.log import Log
 from store.log.position import Position
-from store.redis.connection import connect
+from store.redis.connection import Client, connect
 from store.sqlite.generations import Generations
 from tests.gateway.conftest import DEADLINE_S, projected, until
 from tests.gateway.listeners import positions, record
+from tests.ops.maintenance.recoveries import lose, recover
 
 BEGIN: Positions = {0: Position.start(0)}
 BACKLOG = 50
@@ -188,6 +192,45 @@ async def test_a_reader_of_lost_events_reconnects_and_is_not_recovered(
     with hub.subscribe("sse") as subscriber:
         subscriber.enter(client_room("alice", log), {0: Position.parse(kept)})
         assert await receive(subscriber, 1) == (await positions(log))[-1:]
+
+
+async def test_readers_of_a_recovered_log_reconnect_and_are_not_recovered(
+    hub: Hub, log: Log, redis: Client, prefix: str, folder: Path, tmp_path: Path
+) -> None:
+    """The read model has all that the log had, and continues; a page may show what others lost."""
+    blobs, model = FolderBlobs(tmp_path / "blobs"), Generations(folder).current()
+    assert model is not None
+    await log_ownership.check(log, blobs, setting="PHOTOLOG_DATA")
+    with hub.subscribe("sse") as subscriber:
+        subscriber.enter(client_room("alice", log), None)
+        await record(log, 3)
+        before = await positions(log)
+        assert await receive(subscriber, 3) == before
+        await lose(redis, prefix)
+
+        await recover(redis, prefix, blobs, [model])
+
+        with anyio.fail_after(DEADLINE_S):
+            assert await subscriber.next_batch() == []
+    assert (await positions(log))[:3] == before
+    for each in before:
+        assert await hub.reached({0: Position.parse(each)}) is None
+    await record(log, 1)
+    later = await log.end(0)
+    assert await hub.reached({0: later}) == {0: later}
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_subscriber_that_ends_at_any_moment_of_its_wait_stops_waiting(
+    hub: Hub, log: Log, turns: int
+) -> None:
+    with hub.subscribe("sse") as subscriber, anyio.fail_after(DEADLINE_S):
+        subscriber.enter(client_room("alice", log), None)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(subscriber.next_batch)
+            for _ in range(turns):
+                await checkpoint()
+            subscriber.end()
 
 
 async def test_a_lost_read_model_delays_the_rooms_until_it_is_back(

@@ -51,7 +51,7 @@ async def test_a_stream_is_rejected_until_the_host_has_the_position(
     generations = Generations(tmp_path / "read-model")
     await Projector(gateway.log, generations).catch_up()
     async with following(gateway, after=behind) as stream:
-        assert stream.ready.data == {"recovered": True, "position": behind}
+        assert stream.start == (True, behind)
 
 
 async def test_a_socket_gets_an_error_and_may_retry(
@@ -77,7 +77,7 @@ async def test_a_position_missing_from_the_log_is_lost_even_if_the_host_is_behin
     known = (await positions(gateway.log))[-1]
 
     async with following(gateway, after=behind) as stream:
-        assert stream.ready.data == {"recovered": False, "position": known}
+        assert stream.start == (False, known)
 
 
 async def test_only_readers_of_a_partition_that_lost_events_are_disconnected(

@@ -48,7 +48,7 @@ async def bobs(gateway: Gateway) -> list[str]:
 
 async def test_a_room_starts_at_the_clients_own_last_event(gateway: Gateway, mine: str) -> None:
     async with following(gateway) as stream:
-        assert stream.ready.data == {"recovered": False, "position": mine}
+        assert stream.start == (False, mine)
     async with following(gateway, "session:none") as stream:
         assert stream.ready.id == mine
     async with talking(gateway) as talk:
@@ -82,7 +82,7 @@ async def test_nothing_is_lost_or_repeated_between_the_start_and_a_resume(
     expected = [each for each in await positions(gateway.log) if each not in await bobs(gateway)]
 
     async with following(gateway, after=begin) as stream:
-        assert stream.ready.data == {"recovered": True, "position": mine}
+        assert stream.start == (True, mine)
         assert await stream.ids(2) == expected[-2:]
 
 
@@ -100,7 +100,7 @@ async def test_a_position_of_anothers_event_looks_like_one_without_an_event(
         async with following(gateway, after=position) as stream:
             before = [each for each in own if Position.parse(each) <= Position.parse(position)]
             last = max(before, key=Position.parse, default="0:0-0")
-            assert stream.ready.data == {"recovered": False, "position": last}
+            assert stream.start == (False, last)
 
     assert seen == {(409, "There is no event at … that you may see.")}
 
@@ -126,7 +126,7 @@ async def test_a_reader_with_a_position_missing_from_the_log_continues_unrecover
     frames = [(each["recovered"], each["position"]) for each in starts]
     assert frames == [(False, mine)] * 4
     async with following(gateway, header=mine) as stream:
-        assert stream.ready.data == {"recovered": True, "position": mine}
+        assert stream.start == (True, mine)
     read = await gateway.get("/api/photos", after=unknown)
     assert (read.status_code, read.json()["code"]) == (409, "unknown-position")
 

@@ -22,7 +22,7 @@ async def test_the_first_frame_has_the_rooms_position(gateway: Gateway) -> None:
     await gateway.get("/api/photos", after=photo["position"])
 
     async with following(gateway) as stream:
-        assert stream.ready.data == {"recovered": False, "position": stream.ready.id}
+        assert stream.start == (False, stream.ready.id)
         assert Position.parse(stream.ready.id) <= Position.parse(photo["position"])
 
 
@@ -83,7 +83,7 @@ async def test_resuming_replays_exactly_the_rest(gateway: Gateway) -> None:
 
     for cut in (0, 11, 29):
         async with following(gateway, after=expected[cut]) as stream:
-            assert stream.ready.data == {"recovered": True, "position": expected[cut]}
+            assert stream.start == (True, expected[cut])
             await record(gateway.log)
             rest = (await positions(gateway.log))[cut + 1 :]
             assert await stream.ids(len(rest)) == rest
@@ -106,7 +106,7 @@ async def test_a_stream_cut_again_and_again_misses_and_repeats_nothing(gateway: 
         tasks.start_soon(record, gateway.log, 500)
         while len(got) < 500:
             async with following(gateway, after=last) as stream:
-                assert stream.ready.data == {"recovered": True, "position": last}
+                assert stream.start == (True, last)
                 frames = await stream.take(min(37, 500 - len(got)))
             got += [frame.data["id"] for frame in frames]
             last = frames[-1].id
@@ -133,7 +133,7 @@ async def test_a_position_of_another_history_starts_at_now(gateway: Gateway, aft
         pass
 
     async with following(gateway, after=after) as stream:
-        assert stream.ready.data == {"recovered": False, "position": last}
+        assert stream.start == (False, last)
         await record(gateway.log)
         assert await stream.ids(1) == (await positions(gateway.log))[3:]
 
@@ -150,7 +150,7 @@ async def test_a_room_of_many_partitions_resumes_in_each(gateway: Gateway, parti
     last = ",".join(str(Position.start(partition)) for partition in range(partitions))
     for _ in range(6):
         async with following(gateway, "global", name="auditor", after=last) as stream:
-            assert stream.ready.data == {"recovered": True, "position": last}
+            assert stream.start == (True, last)
             frames = await stream.take(10)
         last = frames[-1].id
         for frame in frames:
@@ -183,9 +183,9 @@ async def test_a_fetch_after_an_event_finds_what_it_says(gateway: Gateway) -> No
     ],
 )
 async def test_entering_a_forbidden_room_is_rejected(
-    gateway: Gateway, room: str, status: int, code: str
+    shared_gateway: Gateway, room: str, status: int, code: str
 ) -> None:
-    answer = await gateway.client.get("/api/events", params={"room": room})
+    answer = await shared_gateway.client.get("/api/events", params={"room": room})
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
@@ -199,10 +199,10 @@ async def test_anothers_photo_looks_like_a_missing_one(gateway: Gateway) -> None
 
 
 @pytest.mark.parametrize("after", ["garbage", "0:1", "0:1-0,", "-1:1-0"])
-async def test_an_invalid_resume_position_is_rejected(gateway: Gateway, after: str) -> None:
+async def test_an_invalid_resume_position_is_rejected(shared_gateway: Gateway, after: str) -> None:
     asked = {"room": "client", "lastEventId": after}
 
-    answer = await gateway.client.get("/api/events", params=asked)
+    answer = await shared_gateway.client.get("/api/events", params=asked)
 
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (400, "invalid-position")
@@ -222,3 +222,57 @@ async def test_a_stream_ends_with_its_token(gateway: Gateway) -> None:
 
     async with following(gateway) as stream:
         assert await stream.next() is None
+
+
+async def test_a_ping_comes_as_often_as_the_first_frame_says(gateway: Gateway) -> None:
+    async with following(gateway) as stream:
+        interval_s = stream.ready.data["pingIntervalMs"] / 1_000
+        began = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(stream.next)
+            while stream.pings == 0:
+                await anyio.sleep(0.05)
+            tasks.cancel_scope.cancel()
+
+    assert time.monotonic() - began < 2 * interval_s
+
+
+@one_and_three
+async def test_several_rooms_share_a_stream_that_resumes_after_any_of_its_events(
+    gateway: Gateway,
+) -> None:
+    for number in range(6):
+        await record(gateway.log, 2, client_id="bob", session_id="trip")
+        await record(gateway.log, 2, session_id="trip" if number % 2 else None)
+        await record(gateway.log, 1, client_id="carol", session_id="away")
+    rooms = ["session:trip", "client:alice", "session:away", "session:trip"]
+    start = ",".join(f"{each}:0-0" for each in range(gateway.log.partitions))
+    async with following(gateway, *rooms, name="operator", after=start) as stream:
+        assert stream.start == (True, start)
+        frames = await stream.take(30)
+        [photo_id] = await record(gateway.log, 1, client_id="carol", session_id="away")
+        frames += await stream.take(1)
+    assert frames[-1].data["data"]["photoId"] == photo_id
+    ids = [frame.data["id"] for frame in frames]
+    assert len(set(ids)) == 31
+
+    for cut in range(0, 31, 6):
+        after = frames[cut].id
+        async with following(gateway, *rooms, name="operator", after=after) as stream:
+            assert stream.start == (True, after)
+            assert await stream.ids(30 - cut) == ids[cut + 1 :]
+
+
+async def test_a_stream_has_a_limited_number_of_rooms(gateway: Gateway) -> None:
+    rooms = {"room": [f"session:{number}" for number in range(101)]}
+
+    refused = await gateway.client.get("/api/events", params=rooms, headers=gateway.bearer("alice"))
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "too-many-rooms")
+
+
+async def test_frames_carry_the_type_of_their_event_on_request(gateway: Gateway) -> None:
+    await record(gateway.log, 2)
+
+    async with following(gateway, after="0:0-0", named=True) as stream:
+        assert [frame.event for frame in await stream.take(2)] == ["photo.uploaded"] * 2

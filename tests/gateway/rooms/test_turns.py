@@ -2,7 +2,7 @@ import asyncio
 
 import anyio
 
-from gateway.rooms.turns import AT_ONCE, Turns
+from gateway.rooms.turns import AT_ONCE, WINDOW_S, WINDOWS, Turns
 from tests.gateway.conftest import DEADLINE_S
 
 STREAMS = 5 * AT_ONCE
@@ -43,3 +43,24 @@ async def test_a_stream_that_ends_in_line_leaves_its_turn_to_the_next() -> None:
 
     with anyio.fail_after(DEADLINE_S):
         await turns.take("alice")
+
+
+async def test_a_long_line_is_served_within_a_bounded_number_of_windows() -> None:
+    turns = Turns()
+    windows: list[int] = []  # streams that had their turn, in each window
+
+    async def stream() -> None:
+        await turns.take("alice")
+        windows[-1] += 1
+
+    async with anyio.create_task_group() as tasks:
+        windows.append(0)
+        for _ in range(60 * AT_ONCE):
+            tasks.start_soon(stream)
+        for _ in range(2 * WINDOWS):
+            await asyncio.sleep(WINDOW_S)
+            windows.append(0)
+
+    served = [each for each in windows if each > 0]
+    assert sum(served) == 60 * AT_ONCE
+    assert len(served) <= WINDOWS + 2  # the first ones, and what is left over

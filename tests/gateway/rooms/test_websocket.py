@@ -8,6 +8,7 @@ import pytest
 
 from gateway.access.cookies import COOKIE
 from gateway.http.limits import Limits
+from gateway.rooms import websocket
 from projections.models import photos
 from store.log.position import Position
 from tests.gateway.conftest import Gateway, Role
@@ -56,6 +57,7 @@ async def test_an_identified_client_receives_the_events_of_its_rooms(
         "sessionId": "trip",
         "position": "0:0-0",
         "recovered": False,
+        "pingIntervalMs": 5_000,
     }
 
     await record(gateway.log, 2, client_id="bob", session_id="trip")
@@ -70,6 +72,18 @@ async def test_an_identified_client_receives_the_events_of_its_rooms(
         ["client:alice"],
         ["client:alice", "session:trip"],
     ]
+
+
+async def test_the_server_sends_pings_as_often_as_it_says_once_the_client_has_identified(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "PING_S", 0.01)
+    assert (await talk.ask("ping"))["type"] == "pong"  # nothing came before
+
+    await talk.ask("identify")
+
+    for _ in range(3):
+        assert await talk.connection.recv() == '{"type":"ping"}'
 
 
 async def test_an_event_of_several_rooms_is_delivered_once(gateway: Gateway, talk: Talk) -> None:
@@ -104,6 +118,31 @@ async def test_a_photo_room_replays_only_what_no_other_room_delivers(
     assert (answer["position"], answer["recovered"]) == (before[2], True)
     await record(gateway.log)
     assert await talk.ids(len(before) - 2) == (await positions(gateway.log))[3:]
+
+
+async def test_a_reader_that_asks_for_batches_gets_many_events_in_one_message(
+    gateway: Gateway, talk: Talk
+) -> None:
+    await record(gateway.log, 300, session_id="trip")
+    await _known(gateway)
+
+    answer = await talk.ask("identify", sessionId="trip", lastEventId="0:0-0", batches=True)
+
+    assert answer["recovered"]
+    expected = await positions(gateway.log)
+    received: list[str] = []
+    messages = 0
+    while len(received) < len(expected):
+        message = await talk.next()
+        messages += 1
+        assert message["type"] == "events"
+        assert all(each["rooms"] == ["client:alice"] for each in message["events"])
+        received += [each["event"]["id"] for each in message["events"]]
+    assert received == expected
+    assert messages < len(expected) / 10
+    await record(gateway.log, 1)
+    [last] = (await talk.next())["events"]
+    assert last["rooms"] == ["client:alice"]
 
 
 async def test_resuming_replays_exactly_the_rest(gateway: Gateway) -> None:

@@ -174,9 +174,9 @@ async def test_only_operators_backfill(gateway: Gateway, name: str) -> None:
     ],
 )
 async def test_an_invalid_request_is_rejected(
-    gateway: Gateway, body: dict[str, Any], status: int, code: str
+    shared_gateway: Gateway, body: dict[str, Any], status: int, code: str
 ) -> None:
-    answer = await backfill(gateway, **body)
+    answer = await backfill(shared_gateway, **body)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 

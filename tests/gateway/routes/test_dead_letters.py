@@ -46,6 +46,13 @@ async def retry(gateway: Gateway, **body: Any) -> httpx.Response:
     return await give(gateway, "retry", **body)
 
 
+def without_results(answer: httpx.Response) -> dict[str, Any]:
+    """Return the answer without the result of each photo."""
+    body = answer.json()
+    del body["results"]
+    return body
+
+
 async def discard(gateway: Gateway, **body: Any) -> httpx.Response:
     return await give(gateway, "discard", **({"reason": "a screenshot"} | body))
 
@@ -94,8 +101,8 @@ async def test_the_list_is_filtered_and_paged(gateway: Gateway) -> None:
         ("?category=x", "invalid-request"),
     ],
 )
-async def test_an_invalid_query_is_rejected(gateway: Gateway, query: str, code: str) -> None:
-    answer = await gateway.get(f"{LETTERS}{query}", name="operator")
+async def test_an_invalid_query_is_rejected(shared_gateway: Gateway, query: str, code: str) -> None:
+    answer = await shared_gateway.get(f"{LETTERS}{query}", name="operator")
 
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
@@ -123,7 +130,7 @@ class TestRetry:
 
         answer = await retry(gateway, photoIds=[photo["photoId"]])
 
-        assert answer.json() == {"retried": 1, "skipped": [], "nextCursor": None}
+        assert without_results(answer) == {"retried": 1, "skipped": [], "nextCursor": None}
         last = (await events(gateway, photo))[-1]
         assert answer.headers["X-Log-Position"] == last["id"]
         assert last["type"] == "photo.processing.requested"
@@ -147,7 +154,7 @@ class TestRetry:
         good = (await gateway.upload()).json()
         gone, failed = await dead(gateway), await dead(gateway)
         await gateway.client.delete(f"/api/photos/{gone['photoId']}")
-        ids = [good["photoId"], gone["photoId"], NOBODY, failed["photoId"]]
+        ids = [good["photoId"], gone["photoId"], NOBODY, failed["photoId"], NOBODY]
 
         answer = (await retry(gateway, photoIds=ids)).json()
 
@@ -157,6 +164,7 @@ class TestRetry:
             gone["photoId"]: "photo-deleted",
             NOBODY: "photo-not-found",
         }
+        assert len(answer["skipped"]) == 3
 
     async def test_a_filter_does_not_retry_what_was_discarded_meanwhile(
         self, gateway: Gateway, tmp_path: Path
@@ -193,7 +201,7 @@ class TestRetry:
 
         answer = await retry(gateway, photoIds=[*ids, *ids])
 
-        assert answer.json() == {"retried": 2, "skipped": [], "nextCursor": None}
+        assert without_results(answer) == {"retried": 2, "skipped": [], "nextCursor": None}
         for photo in photos:
             types = [event["type"] for event in await events(gateway, photo)]
             assert types.count("photo.processing.requested") == 1
@@ -247,9 +255,9 @@ class TestRetry:
         ],
     )
     async def test_an_invalid_selection_is_rejected(
-        self, gateway: Gateway, body: dict[str, Any], code: str
+        self, shared_gateway: Gateway, body: dict[str, Any], code: str
     ) -> None:
-        answer = await retry(gateway, **body)
+        answer = await retry(shared_gateway, **body)
 
         assert (answer.status_code, answer.json()["code"]) == (400, code)
 
@@ -261,7 +269,12 @@ class TestDiscard:
         answer = await discard(gateway, photoIds=[photo["photoId"]])
 
         last = (await events(gateway, photo))[-1]
-        assert answer.json() == {"discarded": 1, "skipped": [], "nextCursor": None}
+        assert answer.json() == {
+            "discarded": 1,
+            "skipped": [],
+            "results": [{"photoId": photo["photoId"], "outcome": "done", "code": None}],
+            "nextCursor": None,
+        }
         assert (last["type"], last["data"]["reason"]) == (
             "photo.processing.discarded",
             "a screenshot",
@@ -285,8 +298,51 @@ class TestDiscard:
 
         assert answer["skipped"] == [{"photoId": photo["photoId"], "code": "nothing-failed"}]
 
-    async def test_it_needs_a_reason(self, gateway: Gateway) -> None:
+    async def test_it_needs_a_reason(self, shared_gateway: Gateway) -> None:
         for reason in ({}, {"reason": ""}):
-            answer = await give(gateway, "discard", all=True, **reason)
+            answer = await give(shared_gateway, "discard", all=True, **reason)
 
             assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
+
+
+class TestGroups:
+    async def test_failures_are_counted_by_reason(self, gateway: Gateway) -> None:
+        await dead(gateway, code="truncated")
+        await dead(gateway, code="truncated")
+        await dead(gateway, code="too-large")
+        end = str(await gateway.log.end(0))
+
+        found = (await gateway.get(f"{LETTERS}/groups", name="auditor", after=end)).json()
+
+        assert [(each["code"], each["count"]) for each in found["items"]] == [
+            ("truncated", 2),
+            ("too-large", 1),
+        ]
+        assert found["more"] is False
+
+    async def test_all_that_match_a_code_are_retried_with_a_result_each(
+        self, gateway: Gateway
+    ) -> None:
+        wanted = await dead(gateway, code="truncated")
+        other = await dead(gateway, code="too-large")
+        await gateway.get(LETTERS, name="operator", after=str(await gateway.log.end(0)))
+
+        answer = await retry(gateway, code="truncated")
+        named = await retry(gateway, photoIds=[wanted["photoId"], other["photoId"], NOBODY])
+
+        assert answer.json()["results"] == [
+            {"photoId": wanted["photoId"], "outcome": "done", "code": None}
+        ]
+        outcomes = {each["photoId"]: each["outcome"] for each in named.json()["results"]}
+        assert outcomes[other["photoId"]] == "done"
+        assert outcomes[NOBODY] == "skipped"
+        assert outcomes[wanted["photoId"]] == "skipped"
+
+    @pytest.mark.parametrize("query", ["sort=newest", "cursor=x", "from=yesterday", "category=x"])
+    async def test_a_bad_query_is_rejected(self, shared_gateway: Gateway, query: str) -> None:
+        answer = await shared_gateway.get(f"{LETTERS}/groups?{query}", name="operator")
+
+        assert answer.status_code == 400
+
+    async def test_clients_do_not_see_them(self, gateway: Gateway) -> None:
+        assert (await gateway.get(f"{LETTERS}/groups")).json()["code"] == "forbidden"

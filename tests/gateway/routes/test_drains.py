@@ -74,8 +74,10 @@ class TestCancel:
     @pytest.mark.parametrize(
         "body", [None, {}, {"reason": ""}, {"reason": "x" * 501}, {"why": "x"}]
     )
-    async def test_it_needs_a_reason(self, gateway: Gateway, body: dict[str, str] | None) -> None:
-        answer = await ask(gateway, "POST", "validation/cancel", body)
+    async def test_it_needs_a_reason(
+        self, shared_gateway: Gateway, body: dict[str, str] | None
+    ) -> None:
+        answer = await ask(shared_gateway, "POST", "validation/cancel", body)
 
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
 
@@ -91,10 +93,10 @@ class TestDrain:
 
         begun = await ask(gateway, "POST", "validation/drain")
         await follow(gateway)
-        during = await stage(gateway)
+        during = await stage(gateway, fresh=True)
         await (await lanes_of(gateway, "worker-1")).release([running.claim])
         ended = (await ask(gateway, "GET", "validation/drain")).json()
-        after = await stage(gateway)
+        after = await stage(gateway, fresh=True)
 
         answer = begun.json()
         assert begun.headers["X-Log-Position"] == answer["position"]
@@ -196,23 +198,26 @@ class TestDrain:
         assert (await ask(gateway, "GET", path, name="auditor")).status_code == 200
         assert (await ask(gateway, "GET", path, name="alice")).json()["code"] == "forbidden"
 
-    async def test_the_reason_of_an_earlier_version_is_rejected_and_pauses_nothing(
-        self, gateway: Gateway
-    ) -> None:
+    async def test_a_reason_is_recorded_and_cancels_nothing(self, gateway: Gateway) -> None:
         """Until version 0.1, this request cancelled the waiting tasks."""
+        await gateway.upload()
+        await dispatch(gateway)
+
         answer = await ask(gateway, "POST", "validation/drain", REASON)
 
-        assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")
-        assert await pipeline_events(gateway) == []
+        assert answer.status_code == 200
+        (pause,) = await pipeline_events(gateway)
+        assert (pause["type"], pause["reason"]) == ("pipeline.paused", REASON["reason"])
+        assert (await claim(gateway)).task.stage == "validation"
 
     @pytest.mark.parametrize("path", ["faces/drain", "faces/drain?seconds=5"])
-    async def test_an_unknown_stage_is_rejected(self, gateway: Gateway, path: str) -> None:
-        answer = await ask(gateway, "GET", path)
+    async def test_an_unknown_stage_is_rejected(self, shared_gateway: Gateway, path: str) -> None:
+        answer = await ask(shared_gateway, "GET", path)
 
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown-stage")
 
     @pytest.mark.parametrize("seconds", ["31", "-1", "1e1", "x"])
-    async def test_an_invalid_time_is_rejected(self, gateway: Gateway, seconds: str) -> None:
-        answer = await ask(gateway, "GET", f"validation/drain?seconds={seconds}")
+    async def test_an_invalid_time_is_rejected(self, shared_gateway: Gateway, seconds: str) -> None:
+        answer = await ask(shared_gateway, "GET", f"validation/drain?seconds={seconds}")
 
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid-request")

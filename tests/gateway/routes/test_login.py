@@ -112,7 +112,7 @@ class TestSession:
 
         assert answer.status_code == 204
         current = await gateway.client.get("/api/login/current")
-        assert (current.status_code, current.json()) == (200, {"current": None})
+        assert (current.status_code, current.json()["current"]) == (200, None)
         assert (await gateway.client.get("/api/login")).json()["code"] == "missing-token"
         stolen = await gateway.client.get("/api/login", headers=copied)
         assert stolen.json()["code"] == "expired-session"
@@ -347,3 +347,18 @@ class TestTicket:
         answer = await gateway.client.post("/api/login", json=body, headers=own(gateway))
 
         assert answer.status_code == status
+
+
+async def test_a_session_of_a_named_operator_acts_under_that_name(gateway: Gateway) -> None:
+    named = gateway.deps.tokens.issue("staff", "operator", 60, time.time(), name="Zoë Müller")
+    login = await gateway.client.post("/api/login", headers={"Authorization": f"Bearer {named}"})
+    assert login.json()["name"] == "Zoë Müller"
+    cookie = {"Cookie": login.headers["Set-Cookie"].partition(";")[0], "Authorization": ""}
+
+    paused = await gateway.client.post(
+        "/api/ops/queues/metadata/pause", headers={**cookie, **own(gateway)}
+    )
+
+    assert paused.status_code == 200, paused.text
+    audit = await gateway.get("/api/audit", name="operator", after=paused.headers["X-Log-Position"])
+    assert audit.json()["items"][0]["actor"] == "operator:Zoë Müller"

@@ -23,6 +23,8 @@ async def test_it_shows_the_client_of_the_token(gateway: Gateway) -> None:
 
     identity = answer.json()["identity"]
     assert (identity["clientId"], identity["role"]) == ("auditor", "auditor")
+    assert identity["scopes"] == ["audit.read", "events.read", "ops.read", "photos.read"]
+    assert identity["apiKey"] is None
     ends = datetime.fromisoformat(identity["expiresAt"])
     assert 3_500 < identity["expiresInS"] <= 3_600
     assert ends.tzinfo is not None
@@ -37,7 +39,12 @@ async def test_it_shows_what_is_left_of_each_limit_across_gateways(gateway: Gate
         limits = {each["policy"]: each for each in (await gateway.get("/api/me")).json()["limits"]}
 
     assert limits.keys() == {
-        *("requests", "page-files", "uploads", "upload-bytes", "commands", "streams")
+        "requests",
+        "uploads",
+        "upload-bytes",
+        "commands",
+        "streams",
+        "webhook-changes",
     }
     assert limits["commands"]["remaining"] == 7
     assert limits["uploads"]["remaining"] == 9

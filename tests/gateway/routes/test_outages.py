@@ -13,9 +13,9 @@ import pytest
 from gateway.dependencies import Dependencies
 from gateway.http.limits import Limits
 from store.blobs.folder import FolderBlobs
+from store.breaker import FAILURES, Breaker
 from store.errors import Unavailable
 from store.log.log import Log
-from store.redis.breaker import FAILURES, Breaker
 from store.redis.connection import connect
 from tests.clocks import Clock
 from tests.gateway.conftest import Gateway, picture, until

@@ -44,7 +44,9 @@ class TestOne:
         for url in [*(each["url"] for each in shown["thumbnails"]), shown["optimized"]["url"]]:
             assert (await gateway.get(url)).status_code == 200
 
-    @pytest.mark.parametrize("path", ["", "/original", "/thumbnails/150", "/optimized", "/history"])
+    @pytest.mark.parametrize(
+        "path", ["", "/original", "/thumbnails/150", "/optimized", "/history", "/chain"]
+    )
     async def test_another_clients_photo_is_not_found(self, gateway: Gateway, path: str) -> None:
         photo = await uploaded(gateway)
         await process(gateway, photo)
@@ -59,7 +61,7 @@ class TestOne:
     async def test_operators_and_auditors_see_any_photo(self, gateway: Gateway, name: str) -> None:
         photo = await uploaded(gateway)
 
-        for path in ("", "/original", "/history"):
+        for path in ("", "/original", "/history", "/chain"):
             answer = await gateway.get(f"/api/photos/{photo['photoId']}{path}", name=name)
             assert answer.status_code == 200
 
@@ -148,11 +150,11 @@ class TestList:
         ],
     )
     async def test_an_invalid_query_gets_its_code(
-        self, gateway: Gateway, query: str, code: str
+        self, shared_gateway: Gateway, query: str, code: str
     ) -> None:
-        await uploaded(gateway)
+        await uploaded(shared_gateway)
 
-        answer = await gateway.get(f"/api/photos?{query}")
+        answer = await shared_gateway.get(f"/api/photos?{query}")
 
         assert (answer.status_code, answer.json()["code"]) == (400, code)
 

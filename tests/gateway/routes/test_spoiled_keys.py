@@ -1,8 +1,9 @@
 """Foreign writes to Redis: a spoiled key is recreated, or an error names it."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from io import BytesIO
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import httpx
@@ -14,11 +15,22 @@ from gateway.access.cookies import COOKIE
 from handlers.worker.settings import WorkerSettings
 from handlers.worker.worker import Worker
 from store.background import Background
+from store.clients.credentials import Kind
+from store.clients.key_uses import note_uses, read_uses
+from store.errors import StoreError
 from store.keys import Keys
 from store.log.control import ControlLog
 from store.log.log import Log
 from store.queue import decoder_outages, liveness
 from store.redis.spoiled import KINDS, kind_of
+from store.webhooks.lease import Lease, Report, read_report
+from store.webhooks.progress import (
+    Delivery,
+    Notes,
+    Progress,
+    read_deliveries,
+    read_progress,
+)
 from tests.conftest import CONTEXT
 from tests.gateway.conftest import Gateway, picture
 from tests.handlers.workers import Scripted, types_when_ended
@@ -30,11 +42,18 @@ QUICK = "quick_processing"
 """Fewer stages, which use the same kinds of keys."""
 
 DIGEST = "ab" * 32
+KEY_ID = "a1"
+WEBHOOK_ID = "b2"
+OWNER = "webhooks-1"
 
 KEYS: dict[str, Callable[[Keys, str, str], str]] = {
     "meta": lambda keys, _p, _c: keys.meta,
     "log": lambda keys, _p, _c: keys.log(0),
     "identity": lambda keys, _p, _c: keys.identity(0),
+    "trimmed": lambda keys, _p, _c: keys.trimmed(0),
+    "evicted": lambda keys, _p, _c: keys.evicted(0),
+    "archiving": lambda keys, _p, _c: keys.archiving(0),
+    "unarchived": lambda keys, _p, _c: keys.unarchived(0),
     "photo": lambda keys, photo, _c: keys.photo(0, photo),
     "pipeline": lambda keys, _p, _c: keys.pipeline(0),
     "credential": lambda keys, _p, _c: keys.credential(0, "session", DIGEST),
@@ -46,11 +65,20 @@ KEYS: dict[str, Callable[[Keys, str, str], str]] = {
     "undecoding": lambda keys, _p, _c: keys.undecoding(0),
     "damaged": lambda keys, _p, _c: keys.damaged(0),
     "following": lambda keys, _p, _c: keys.following(0),
+    "losses": lambda keys, _p, _c: keys.losses(0),
+    "stages": lambda keys, _p, _c: keys.stages(0),
+    "running": lambda keys, _p, _c: keys.running(0, "one"),
     "settled": lambda keys, _p, _c: keys.settled(0),
     "bucket": lambda keys, _p, _c: keys.bucket(STAGE),
     "allowance": lambda keys, _p, _c: keys.allowance(0, "requests", "alice"),
+    "key_use": lambda keys, _p, _c: keys.key_use(0, KEY_ID),
+    "sign_out": lambda keys, _p, _c: keys.sign_out(0, DIGEST),
+    "webhooks": lambda keys, _p, _c: keys.webhooks(0),
+    "webhook": lambda keys, _p, _c: keys.webhook(0, WEBHOOK_ID),
+    "deliveries": lambda keys, _p, _c: keys.deliveries(0, WEBHOOK_ID),
     "command": lambda keys, _p, command: keys.command(0, "alice", command),
     "sha256": lambda keys, _p, _c: keys.sha256(0, "alice"),
+    "upload_session": lambda keys, _p, _c: keys.upload_session(0, "alice", "trip"),
     "usage": lambda keys, _p, _c: keys.usage(0, "alice"),
     "commands": lambda keys, _p, _c: keys.commands(0, "alice"),
     "clients": lambda keys, _p, _c: keys.clients(0),
@@ -81,7 +109,11 @@ def test_every_kind_of_key_has_a_case() -> None:
 
     assert named - NOT_KEYS == set(KEYS)
     assert all(kind_of(key(keys, "x", "one")) is not None for key in KEYS.values())
-    assert words | {"ticket", "tickets"} == set(KINDS)
+    credentials = {f"{kind}{end}" for kind in get_args(Kind) for end in ("", "s")}
+    assert words | credentials == set(KINDS)
+    for kind in get_args(Kind):
+        assert kind_of(keys.credential(0, kind, DIGEST)) is KINDS[kind]
+        assert kind_of(keys.credentials(0, kind, "alice")) is KINDS[f"{kind}s"]
 
 
 @pytest.fixture
@@ -151,6 +183,11 @@ async def keyed(gateway: Gateway, data: bytes, key: str) -> httpx.Response:
     )
 
 
+async def expect(gateway: Gateway, photos: int) -> httpx.Response:
+    """Open a session, or change how many photos it expects."""
+    return await gateway.client.put("/api/sessions/trip", json={"expected": photos})
+
+
 async def browse(gateway: Gateway, cookie: str) -> httpx.Response:
     """Send a request as a browser that is signed in."""
     request = gateway.client.build_request("GET", "/api/me", headers={"Cookie": cookie})
@@ -207,11 +244,13 @@ async def spoil_and_use(gateway: Gateway, background: Background, name: str, how
     session = await gateway.client.post("/api/login")
     cookie = f"{COOKIE}={session.cookies[COOKIE]}"
     gateway.client.cookies.clear()
+    await expect(gateway, 1 + WAYS.index(how))
     first = (await keyed(gateway, data, command)).json()
     await types_when_ended(log, first["photoId"])
     await liveness.report_failing(log, "one", ["claims"])
     await liveness.report_unconfined(log, ["seccomp"])
     await decoder_outages.report(log, "one", "no-memory", before=None)
+    await note_uses(log, {KEY_ID: 1})
     keys = await keys_like(log, KEYS[name](log.keys, first["photoId"], command))
     kind = kind_of(keys[0])
     assert kind is not None
@@ -227,10 +266,17 @@ async def spoil_and_use(gateway: Gateway, background: Background, name: str, how
         await uses.again(lambda: keyed(gateway, data, command), 200, 201)
     await uses.again(lambda: gateway.upload(data, pipeline=QUICK), 200, 201)
     await uses.again(lambda: gateway.client.post(f"{path}/reprocess"), 202, 404, 409)
+    await uses.again(lambda: expect(gateway, 101 + WAYS.index(how)), 200, 201)
+    await uses.again(lambda: gateway.upload(pipeline=QUICK, sessionId="trip"), 201)
     await uses.again(lambda: gateway.client.get("/api/me"), 200)
     await uses.again(lambda: browse(gateway, cookie), 200, 401)
     await uses.again(lambda: gateway.client.post("/api/login"), 200)
     gateway.client.cookies.clear()
+    with suppress(StoreError):
+        await read_uses(log, [KEY_ID])
+    await note_uses(log, {KEY_ID: 2})
+    assert await read_uses(log, [KEY_ID]) == {KEY_ID: 2}
+    await deliver(log)
     assert (await gateway.client.get("/health")).status_code in (200, 503)
     queues = await gateway.get("/api/ops/queues", name="operator")
     assert queues.status_code in (200, 503)
@@ -239,6 +285,29 @@ async def spoil_and_use(gateway: Gateway, background: Background, name: str, how
         assert types[-1] == "photo.processing.completed"
     assert background.failures == {}
     assert gateway.deps.background.failures == {}
+
+
+async def deliver(log: Log) -> None:
+    """Take the lease, note a delivery and read it back, as the process that delivers would."""
+    lease, notes = Lease(log, OWNER), Notes(log, OWNER, 10)
+    delivery = Delivery(
+        position="0:1-0", type="t", attempt=1, at_ms=1, duration_ms=1, outcome="delivered"
+    )
+    with anyio.fail_after(DEADLINE_S):
+        while not await tried(lambda: lease.take(Report())):
+            await anyio.sleep(PAUSE_S)
+        while not await tried(lambda: notes.note(WEBHOOK_ID, Progress(), delivery)):
+            await anyio.sleep(PAUSE_S)
+    assert await read_report(log) == Report()
+    assert await read_progress(log, [WEBHOOK_ID]) == {WEBHOOK_ID: Progress()}
+    assert (await read_deliveries(log, WEBHOOK_ID, 1)) == [delivery]
+    await lease.give_back()
+
+
+async def tried(work: Callable[[], Awaitable[bool]]) -> bool:
+    with suppress(StoreError):
+        return await work()
+    return False
 
 
 async def keys_like(log: Log, key: str) -> list[str]:

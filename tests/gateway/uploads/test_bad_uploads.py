@@ -8,7 +8,7 @@ import pytest
 
 from gateway.http.limits import Limits
 from store.log.position import Position
-from tests.gateway.conftest import Gateway, picture
+from tests.gateway.conftest import Gateway, picture, standing
 
 UPLOAD = "/api/photos/upload"
 FORM = "multipart/form-data; boundary=x"
@@ -18,6 +18,14 @@ LIMITS = Limits(max_upload_bytes=200_000, max_fields=4, max_field_bytes=1_000)
 @pytest.fixture
 def limits() -> Limits:
     return LIMITS
+
+
+@pytest.fixture(scope="module")
+async def shared_gateway(
+    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Gateway]:
+    async with standing(valkey_url, tmp_path_factory.mktemp("gateway"), LIMITS) as running:
+        yield running
 
 
 @pytest.fixture
@@ -280,10 +288,10 @@ async def chunked(body: bytes) -> AsyncGenerator[bytes]:
 
 @pytest.mark.parametrize("bad", CASES, ids=lambda bad: bad.what)
 async def test_an_invalid_upload_is_rejected_and_leaves_nothing_behind(
-    gateway: Gateway, bad: Bad
+    shared_gateway: Gateway, bad: Bad
 ) -> None:
     for body in (bad.body, chunked(bad.body)):
-        answer = await gateway.client.post(
+        answer = await shared_gateway.client.post(
             UPLOAD,
             content=body,
             headers={"Content-Type": bad.content_type} if bad.content_type else None,
@@ -293,8 +301,8 @@ async def test_an_invalid_upload_is_rejected_and_leaves_nothing_behind(
         assert (answer.status_code, problem["code"]) == (bad.status, bad.code), problem
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert bad.says in problem["detail"]
-        assert gateway.stored() == []
-    assert await gateway.log.end(0) == Position.start(0)
+        assert shared_gateway.stored() == []
+    assert await shared_gateway.log.end(0) == Position.start(0)
 
 
 async def test_the_largest_allowed_file_is_accepted(gateway: Gateway) -> None:

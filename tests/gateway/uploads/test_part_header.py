@@ -174,9 +174,9 @@ async def test_names_are_kept_as_they_are_shown_and_never_become_paths(gateway: 
     ],
 )
 async def test_a_part_that_cannot_be_read_is_rejected_in_words(
-    gateway: Gateway, request_body: bytes, says: str
+    shared_gateway: Gateway, request_body: bytes, says: str
 ) -> None:
-    status, problem = await send(gateway, request_body)
+    status, problem = await send(shared_gateway, request_body)
 
     assert (status, problem["code"]) == (400, "malformed-multipart")
     assert says in problem["detail"]

@@ -40,9 +40,9 @@ async def test_a_session_id_of_printable_characters_is_accepted(
 
 @pytest.mark.parametrize("session_id", REJECTED)
 async def test_another_session_id_is_rejected_in_the_same_words(
-    gateway: Gateway, session_id: str
+    shared_gateway: Gateway, session_id: str
 ) -> None:
-    problems = [problem or {} for problem in await answers(gateway, session_id)]
+    problems = [problem or {} for problem in await answers(shared_gateway, session_id)]
 
     assert {problem["code"] for problem in problems} == {"invalid-session"}
     [detail] = {problem["detail"] for problem in problems}

@@ -4,10 +4,13 @@ import anyio
 import httpx
 import pytest
 
+from domain.photo.commands import RecordErased
 from store.blobs.interface import original_key
+from tests.conftest import CONTEXT
 from tests.gateway.conftest import Gateway, picture
 from tests.gateway.processing import process
 from tests.gateway.uploads.test_uploads import UPLOAD, events
+from tests.store.archive.segments import trim_all
 
 
 async def keyed(gateway: Gateway, data: bytes, key: str, name: str = "alice") -> httpx.Response:
@@ -73,6 +76,24 @@ async def test_a_key_and_bytes_give_a_new_photo_id_after_a_deletion(
     assert second.json()["photoId"] != first["photoId"]
     assert (await keyed(gateway, data, "one")).json() == second.json()
     assert len(await events(gateway)) == 2
+
+
+async def test_a_new_photo_id_needs_neither_the_state_of_the_erased_one_nor_a_read_model(
+    gateway: Gateway,
+) -> None:
+    data, log = picture(), gateway.log
+    first = (await keyed(gateway, data, "one")).json()
+    await gateway.client.delete(f"/api/photos/{first['photoId']}")
+    erased = RecordErased(photo_id=first["photoId"])
+    await log.execute(erased, client_id="alice", context=CONTEXT)
+    [passed, *_] = await trim_all(log, gateway.blobs, keep_states_s=0.0)
+    await log.redis.delete(log.keys.command(log.partition_of("alice"), "alice", "one"))
+
+    second = await keyed(gateway, data, "one")
+
+    assert passed.evicted == 1
+    assert second.status_code == 201
+    assert second.json()["photoId"] != first["photoId"]
 
 
 async def test_a_photo_whose_key_has_expired_is_a_duplicate(gateway: Gateway) -> None:

@@ -20,8 +20,8 @@ DEADLINE_MS = 20_000
 
 @pytest.fixture(scope="package")
 def system() -> Generator[System]:
-    """One system of each test process, for all tests of the page."""
-    with running() as system:
+    """One system of each test process, for all tests of the page; its webhooks reach loopback."""
+    with running(PHOTOLOG_WEBHOOK_PRIVATE_ADDRESSES="127.0.0.0/8") as system:
         yield system
 
 
@@ -41,7 +41,7 @@ async def stranger(system: System, browser: Browser) -> AsyncGenerator[Visitor]:
     """A person with a token who has not signed in yet."""
     client_id = f"client-{uuid.uuid4().hex[:8]}"
     token = mint(Settings(data=str(system.data)), client_id, "client", 3600)
-    context = await browser.new_context(viewport={"width": 1000, "height": 800})
+    context = await browser.new_context(viewport={"width": 1000, "height": 800}, locale="en-GB")
     context.set_default_timeout(DEADLINE_MS)
     expect.set_options(timeout=DEADLINE_MS)
     page = await context.new_page()

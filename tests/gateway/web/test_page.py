@@ -1,7 +1,6 @@
 """The page in a real browser, on a complete Photolog."""
 
 import os
-import re
 import signal
 from pathlib import Path
 
@@ -9,10 +8,11 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from gateway.web.pages import FOLDER, INDEX, NOT_FOUND
 from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg, paused, taken_with_a_camera
 from tests.handlers.pictures import unblurred
+
+FOCUSED = "() => document.activeElement.closest('.card')?.dataset.photoId"
 
 STAGES = ("Validation", "Metadata", "Thumbnails", "Placeholder", "Optimization")
 
@@ -34,20 +34,17 @@ async def test_dropped_photos_appear_immediately_and_get_thumbnails_without_a_re
 
     with paused(system) as resume:
         await visitor.drop(files)
+        await expect(visitor.cards.and_(page.locator('[data-status="queued"]'))).to_have_count(3)
         names = await visitor.cards.locator(".name").all_text_contents()
         assert sorted(names) == sorted(files)  # in order of arrival
-        assert await visitor.cards.locator("img.preview").count() == 3
-        await expect(visitor.cards.and_(page.locator('[data-status="queued"]'))).to_have_count(3)
         marks = visitor.card("two.jpg").get_by_role("list", name="Stages").get_by_role("listitem")
         await expect(marks).to_have_text([f"{stage}: waiting" for stage in STAGES])
-        before = [await card.bounding_box() for card in await visitor.cards.all()]
         resume()
         await expect(page.locator('.card[data-status="completed"] .thumbnail.shown')).to_have_count(
             3
         )
 
-    await expect(page.locator("img.preview")).to_have_count(0)
-    assert [await card.bounding_box() for card in await visitor.cards.all()] == before
+    await expect(page.locator("#tray")).to_contain_text("3 photos uploaded")
     assert moved == []
 
 
@@ -86,6 +83,23 @@ async def test_after_a_lost_connection_each_event_is_shown_once_and_in_order(
     assert len(await visitor.shown_history()) == 11
     assert len([url for url in readings if url.endswith("/history")]) == 1
     assert len([url for url in readings if "/api/photos?" in url]) == 0
+
+
+async def test_a_frozen_gateway_is_noticed_and_what_still_works_is_said(
+    visitor: Visitor, system: System
+) -> None:
+    page, gateway = visitor.page, system.pid_of("gateway")
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        await expect(page.locator("#connection")).to_have_text("Not responding")
+        await expect(page.locator("#connection-note")).to_contain_text("look at what is loaded")
+        await visitor.drop({"patient.jpg": jpeg()})
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+
+    await expect(page.locator("#connection")).to_have_text("Live")
+    await expect(page.locator("#connection-note")).to_be_hidden()
+    await expect(visitor.card("patient.jpg")).to_have_attribute("data-status", "completed")
 
 
 async def test_the_viewer_shows_what_the_api_returns(visitor: Visitor) -> None:
@@ -127,7 +141,7 @@ async def test_the_reason_of_a_failure_is_shown(visitor: Visitor) -> None:
     failed, cut = visitor.card("empty.jpg"), visitor.card("cut.jpg")
     await expect(failed).to_have_attribute("data-status", "failed")
     photo = await visitor.get(await failed.get_attribute("data-photo-id") or "")
-    await expect(failed.locator(".trouble")).to_have_text(photo["processingError"])
+    await expect(failed.locator(".trouble-text")).to_have_text(photo["processingError"])
     await expect(cut).to_have_attribute("data-status", "completed")
     await expect(cut.locator(".badge")).to_have_text("Damaged")
     await failed.get_by_role("link").click()
@@ -141,9 +155,10 @@ async def test_a_rejected_file_says_why_and_can_be_dismissed(visitor: Visitor) -
     visitor.tolerated = ("status of 415",)
     await visitor.drop({"notes.jpg": b"these are only words"})
 
-    card = visitor.card("notes.jpg")
-    await expect(card.locator(".trouble")).to_contain_text("JPEG")
-    await card.get_by_role("button", name="Dismiss").click()
+    group = visitor.waiting("notes.jpg")
+    await expect(group.locator(".reason")).to_contain_text("JPEG")
+    await group.get_by_role("button", name="Dismiss").click()
+    await expect(visitor.page.locator("#tray")).to_be_hidden()
     await expect(visitor.page.get_by_role("heading", name="No photos yet")).to_be_visible()
 
 
@@ -153,7 +168,7 @@ async def test_a_large_file_in_another_format_is_named(visitor: Visitor) -> None
 
     await visitor.drop({"film.jpg": video})
 
-    trouble = visitor.card("film.jpg").locator(".trouble")
+    trouble = visitor.waiting("film.jpg").locator(".reason")
     await expect(trouble).to_contain_text("MP4 video is not supported.")
 
 
@@ -188,8 +203,8 @@ async def test_a_duplicate_leads_to_the_existing_photo(visitor: Visitor) -> None
     await expect(visitor.card("first.jpg")).to_be_visible()
     await visitor.drop({"second.jpg": data})
 
-    again = visitor.card("second.jpg")
-    await expect(again.locator(".line")).to_have_text("Already uploaded")
+    again = visitor.waiting("second.jpg")
+    await expect(again.get_by_role("heading")).to_have_text("Already uploaded")
     await again.get_by_role("button", name="Show photo").click()
 
     await expect(again).to_have_count(0)
@@ -211,6 +226,12 @@ async def test_the_page_works_with_the_keyboard_alone(visitor: Visitor, system: 
     first, second, third = await visitor.cards.locator(".name").all_text_contents()
 
     await page.get_by_role("button", name="Sign out").focus()
+    await press("Tab")
+    await expect(page.get_by_role("combobox", name="Language")).to_be_focused()
+    await press("Tab")
+    await expect(page.get_by_role("combobox", name="Order")).to_be_focused()
+    await press("Tab")
+    await expect(page.get_by_role("button", name="Select all photos of this day")).to_be_focused()
     await press("Tab")
     await expect(visitor.card(first).get_by_role("link")).to_be_focused()
     await press("ArrowRight")
@@ -320,17 +341,22 @@ async def test_files_not_uploaded_yet_survive_the_end_of_a_session(visitor: Visi
     await expect(visitor.card("patient.jpg")).to_have_attribute("data-status", "completed")
 
 
-async def test_scrolling_loads_every_photo_once(visitor: Visitor, system: System) -> None:
+async def test_the_arrow_keys_lead_through_every_photo_once(
+    visitor: Visitor, system: System
+) -> None:
     with paused(system):
         uploaded = [await visitor.upload(f"{number}.jpg", jpeg((16, 16))) for number in range(70)]
         await visitor.page.reload()
         await expect(visitor.cards.first).to_be_visible()
-        await visitor.page.mouse.move(500, 400)
-        await visitor.page.mouse.wheel(0, 20_000)
-        await expect(visitor.cards).to_have_count(70)
+        assert await visitor.cards.count() < len(uploaded)
+        await visitor.cards.first.get_by_role("link").focus()
+        seen = [await visitor.page.evaluate(FOCUSED)]
+        for _ in uploaded[1:]:
+            await visitor.page.keyboard.press("ArrowRight")
+            await visitor.page.wait_for_function(f"last => ({FOCUSED})() !== last", arg=seen[-1])
+            seen.append(await visitor.page.evaluate(FOCUSED))
 
-    cards = await visitor.cards.all()
-    assert [await card.get_attribute("data-photo-id") for card in cards] == uploaded[::-1]
+    assert seen == uploaded[::-1]
 
 
 async def test_a_blurhash_is_decoded_like_the_reference(stranger: Visitor) -> None:
@@ -363,9 +389,3 @@ async def test_the_files_of_the_page_need_no_token_and_are_revalidated(system: S
             assert (again.status_code, again.content) == (304, b"")
         for path in ("/pages/nothing.js", "/pages/..%2Fapp.py", "/pages/%2e%2e/app.py"):
             assert (await client.get(path)).status_code == 404
-
-
-async def test_every_module_is_preloaded_and_exists(system: System) -> None:
-    async with httpx.AsyncClient(base_url=system.url, trust_env=False) as client:
-        named = set(re.findall(r'="/pages/([^"]+)"', (await client.get("/")).text))
-    assert named == {path.name for path in FOLDER.iterdir()} - {INDEX, NOT_FOUND}

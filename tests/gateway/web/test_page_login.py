@@ -1,12 +1,13 @@
 """Signing in and out in a real browser: nobody is signed in as another without consent."""
 
+import asyncio
 import re
 import uuid
 from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from gateway.access.cookies import COOKIE
 from ops.bench.system import System
@@ -103,6 +104,35 @@ async def test_agreeing_switches_the_client_in_every_tab(visitor: Visitor, syste
     await expect(first.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+async def test_a_late_answer_to_somebody_who_has_left_signs_nobody_else_out(
+    visitor: Visitor, system: System
+) -> None:
+    visitor.tolerated = ("status of 401",)
+    await visitor.upload("mine.jpg", jpeg())
+    await expect(visitor.card("mine.jpg")).to_have_attribute("data-status", "completed")
+    first, second, theirs = visitor.page, await visitor.page.context.new_page(), someone()
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(route: Route) -> None:
+        asked.set()
+        await released.wait()
+        await route.fulfill(status=401, json={"code": "invalid-token"})
+
+    await first.route("**/history", answer_late)
+    await visitor.card("mine.jpg").get_by_role("link").click()
+    await asked.wait()
+    await second.goto(f"{system.url}/#token={token_of(system, theirs)}")
+    await second.get_by_role("button", name=f"Sign in as {theirs}").click()
+    await is_signed_in(first, theirs)
+
+    async with first.expect_response("**/history"):
+        released.set()
+
+    await first.evaluate("() => new Promise(next => setTimeout(next))")
+    await is_signed_in(first, theirs)
+    await expect(first.locator("dialog[open]")).to_have_count(0)
+
+
 async def test_a_link_for_the_signed_in_client_asks_nothing(
     visitor: Visitor, system: System
 ) -> None:
@@ -174,3 +204,43 @@ async def test_a_revoked_page_is_signed_out(visitor: Visitor, system: System) ->
 
     assert answer.status_code == 200
     await expect(visitor.page.locator("#login-why")).to_contain_text("Your session has ended.")
+
+
+async def test_a_sign_out_ends_every_tab_without_asking_the_server(visitor: Visitor) -> None:
+    first = visitor.page
+    await visitor.upload("private.jpg", jpeg())
+    second = await first.context.new_page()
+    await second.goto(visitor.url)
+    card = second.locator(".card").filter(has_text="private.jpg")
+    await expect(card).to_have_attribute("data-status", "completed")
+    # Requests of the second tab get no answer from here on.
+    await second.route("**/api/**", lambda _: None)
+
+    await first.get_by_role("button", name="Sign out").click()
+
+    await expect(second.locator("#login-why")).to_have_text("You have signed out in another tab.")
+    await expect(second.locator(".card")).to_have_count(0)
+    await visitor.upload("later.jpg", jpeg())
+    await expect(second.locator(".card")).to_have_count(0)
+
+
+async def test_a_sign_out_in_another_tab_leaves_nothing_of_the_person_on_the_page(
+    visitor: Visitor,
+) -> None:
+    page = visitor.page
+    visitor.tolerated = ("status of 415", "ERR_INCOMPLETE_CHUNKED_ENCODING")
+    await visitor.upload("private.jpg", jpeg())
+    await visitor.drop({"secret plan.jpg": b"only words"})
+    await expect(page.locator("#tray")).to_contain_text("secret plan.jpg")
+    await visitor.card("private.jpg").get_by_role("link").click()
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await expect(page.get_by_role("dialog", name="Delete private.jpg?")).to_be_visible()
+    other = await page.context.new_page()
+    await other.goto(visitor.url)
+
+    await other.get_by_role("button", name="Sign out").click()
+
+    await expect(page.locator("#login-why")).to_have_text("You have signed out in another tab.")
+    await expect(page.get_by_text("secret plan.jpg")).to_be_hidden()
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+    await expect(page.locator("#connection-note")).to_be_hidden()

@@ -50,7 +50,7 @@ def test_the_code_of_every_module_fits_its_types() -> None:
 
 
 def test_no_module_escapes_the_check() -> None:
-    for path in FOLDER.glob("*.js"):
+    for path in FOLDER.rglob("*.js"):
         assert ESCAPES.findall(path.read_text("utf-8")) == [], path.name
 
 

@@ -60,7 +60,7 @@ async def test_the_reason_of_a_rejected_upload_is_fully_visible(
     await visitor.upload("first.jpg", jpeg())
     await expect(visitor.card("first.jpg")).to_have_attribute("data-status", "completed")
     await visitor.drop({"notes.jpg": b"these are only words"})
-    await expect(visitor.card("notes.jpg").locator(".trouble-text")).to_be_visible()
+    await expect(visitor.waiting("notes.jpg").locator(".reason")).to_be_visible()
     await set_quota(visitor, system, **quota)
 
     await visitor.drop({"second.jpg": jpeg()})
@@ -72,5 +72,33 @@ async def test_the_reason_of_a_rejected_upload_is_fully_visible(
             f"none of the supported formats: {SUPPORTED}.",
         ),
     ):
-        await expect(visitor.card(name).locator(".trouble-text")).to_contain_text(text)
+        await expect(visitor.waiting(name).locator(".reason")).to_contain_text(text)
     assert await cut_off(page) == []
+
+
+BOTH = """() => ["#order", ".month"].map(name => {
+  const range = document.createRange();
+  const element = document.querySelector(name);
+  range[element.matches("h2") ? "selectNodeContents" : "selectNode"](element);
+  const { left, right, top, bottom } = range.getBoundingClientRect();
+  return [left, right, top, bottom];
+})"""
+"""Where the choice of the order is, and the text of the first month."""
+
+
+@pytest.mark.parametrize("width", [320, 390, 520, 3840])
+async def test_the_order_and_the_first_month_never_cover_each_other(
+    visitor: Visitor, width: int
+) -> None:
+    page = visitor.page
+    await page.evaluate("localStorage.setItem('photolog-language', 'de')")
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.reload()
+    await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    await visitor.drop({f"{'x' * 196}.jpg": jpeg()})
+    await expect(page.locator(".card")).to_have_attribute("data-status", "completed")
+
+    (left, right, top, bottom), (start, end, first, last) = await page.evaluate(BOTH)
+
+    assert end <= left or right <= start or last <= top or bottom <= first
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -27,6 +27,19 @@ async def test_children_cannot_see_the_workers_secrets(
     assert environment == []
 
 
+async def test_children_compile_modules_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_stages.py").write_text(f"from {REGISTRY.replace(':', ' import ')}")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # so that only a child compiles it
+
+    async with DecoderPool(count=1, registry="own_stages:TABLE"):
+        compiled = [*(tmp_path / "__pycache__").iterdir()]
+
+    assert len(compiled) == 1
+
+
 async def test_children_ignore_ctrl_c_and_stop_signals(one: DecoderPool, photo: Path) -> None:
     child = (await seen(one, photo)).process
 

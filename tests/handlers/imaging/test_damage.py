@@ -140,6 +140,15 @@ def test_a_wrong_checksum_of_what_the_picture_needs_is_damage(kind: bytes) -> No
     assert load(bytes(data)).damaged
 
 
+def test_a_wrong_checksum_of_the_end_of_a_png_is_no_damage() -> None:
+    data = png(unfiltered(NOISE))
+
+    picture = load(data[:-1] + bytes([data[-1] ^ 1]))
+
+    assert not picture.damaged
+    assert picture.image.tobytes() == NOISE.tobytes()
+
+
 def test_the_end_of_a_png_may_be_missing() -> None:
     assert not load(png(unfiltered(NOISE))[:-12]).damaged
 

@@ -12,6 +12,7 @@ from handlers.imaging import heic, heif_boxes
 from handlers.imaging.metadata import isobmff
 from handlers.imaging.picture import load
 from handlers.stage import ImageLimits, StageContext, StageFailure
+from tests.handlers.imaging.test_picture import difference
 from tests.handlers.pictures import encoded, gradient
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0heicmif1"
@@ -52,6 +53,17 @@ def test_the_tests_run_with_the_heic_extra() -> None:
     assert heic.pillow_heif is not None
 
 
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
 def turned(orientation: int) -> bytes:
     """Return a HEIC of 48 by 32 pixels with that orientation in EXIF, and in `irot` and `imir`."""
     exif = Image.Exif()
@@ -69,12 +81,33 @@ def _encoder() -> None:
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_a_picture_that_the_file_turns_is_not_turned_again(orientation: int) -> None:
     data = turned(orientation)
-    assert isobmff.read(data).orientation is not None
+    assert isobmff.read(data).orientation == orientation
+
+    picture = load(data)
+    without = load(data.replace(b"Exif", b"Exyf"))
+
+    assert picture.orientation == without.orientation == orientation
+    assert difference(picture.image, load(turned(1)).image.transpose(TURNS[orientation])) < 3
+    assert (picture.width, picture.height) == ((48, 32) if orientation < 5 else (32, 48))
+
+
+@pytest.mark.parametrize("mirror", [0, 1])
+@pytest.mark.parametrize("rotation", [0, 1, 2, 3])
+@pytest.mark.parametrize("mirror_first", [False, True])
+def test_rotation_and_mirror_apply_in_their_order(
+    rotation: int, mirror: int, mirror_first: bool
+) -> None:
+    data = turned(5)  # which has both
+    properties = [bytes((0, 0, 0, 9)) + b"irot" + bytes((rotation,)),
+                  bytes((0, 0, 0, 9)) + b"imir" + bytes((mirror,))]  # fmt: skip
+    at = data.index(b"irot") - 4
+    assert data[at + 13 : at + 17] == b"imir"
+    data = data[:at] + b"".join(properties[:: -1 if mirror_first else 1]) + data[at + 18 :]
 
     picture = load(data)
 
-    assert picture.orientation == 1
-    assert (picture.width, picture.height) == ((48, 32) if orientation < 5 else (32, 48))
+    expected = load(turned(1)).image.transpose(TURNS[picture.orientation])
+    assert difference(picture.image, expected) < 3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

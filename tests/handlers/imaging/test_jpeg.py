@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from domain.pipeline.failures import Category
+from handlers.imaging import cost
 from handlers.imaging.picture import load
-from handlers.stage import BadImage
+from handlers.stage import BadImage, Recipe, StageContext
 from tests.handlers.imaging.test_picture import difference
 from tests.handlers.pictures import decoded, encoded, gradient, scaled
 from tests.servers import LONG, unavailable
@@ -302,20 +303,6 @@ def test_arithmetic_coding_is_decoded(options: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "sampling", ["1x1", "1x2", "1x4", "3x1", "4x1", "4x2", "2x2,1x2", "2x2,2x1,1x2", "2x1,1x1,2x1"]
-)
-def test_every_sampling_is_decoded(sampling: str) -> None:
-    data = cjpeg("-quality", "90", "-restart", "1", "-sample", sampling)
-
-    picture = load(data)
-
-    assert not picture.damaged
-    assert difference(picture.image, decoded(data)) <= 1
-    assert load(data[: len(data) // 2]).warning == "The file ends before the picture does."
-    assert load(data.replace(b"\xff\xd3", b"\xff\xd6", 1)).damaged
-
-
-@pytest.mark.parametrize(
     ("marker", "bits", "kind"),
     [
         (0xC1, 12, "a JPEG of 12 bits a sample"),
@@ -342,3 +329,18 @@ def test_no_photo_of_a_camera_is_marked(photos: Path) -> None:
             data = path.read_bytes()
 
             assert not load(data).damaged, path.name
+
+
+@pytest.mark.parametrize("eighths", range(1, 9))
+def test_a_picture_decoded_at_any_scale_looks_like_one_reduced_afterwards(eighths: int) -> None:
+    width = 8 * 600 // eighths + 3
+    original = gradient(width, width * 2 // 3)
+    original.paste("white", (width // 8, width // 8, width // 4, width // 3))
+    original.paste("black", (width // 2, width // 4, width * 3 // 4, width // 2))
+    data = encoded(original, "JPEG", quality=95, subsampling=0)
+
+    picture = load(data, StageContext(recipe=Recipe(longest_edge=600)))
+
+    assert cost.jpeg_eighths(original.size, 600) == eighths
+    reference = original.resize(picture.image.size, Image.Resampling.LANCZOS)
+    assert difference(picture.image, reference) < 1

@@ -10,8 +10,11 @@ from PIL import Image, ImageChops
 from domain.pipeline.failures import Category
 from handlers.imaging import jxl
 from handlers.imaging.cost import Cost, TooCostly
+from handlers.imaging.metadata import embedded
+from handlers.imaging.metadata.containers import Blocks
 from handlers.imaging.picture import load
 from handlers.stage import BadImage, ImageLimits, StageContext
+from tests.handlers.imaging.metadata.files import tiff
 from tests.handlers.pictures import encoded, gradient, srgb_curve, with_exif
 
 WITHOUT_DECODER = """\
@@ -127,6 +130,18 @@ def test_a_jpeg_xl_that_ends_early_is_unreadable_or_damaged(part: float) -> None
         assert refused.code == "unreadable-image"  # noqa: PT017
     else:
         assert picture.damaged
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_is_that_of_the_codestream(orientation: int) -> None:
+    # A small size of 8 by 8, not all defaults, extra fields: the orientation, less 1.
+    bits = "1" + "00000" + "100" + "0" + "1" + f"{orientation - 1:03b}"[::-1] + "000"
+    data = b"\xff\x0a" + int(bits[::-1], 2).to_bytes(8, "little") + bytes(50)
+
+    assert jxl.header(data).orientation == orientation
+    blocks = Blocks(exif=tiff({274: 3}), orientation=orientation, is_upright=True)
+    found = embedded.read(data, "JXL", blocks)
+    assert (found.orientation, found.turn) == (orientation, 1)
 
 
 def test_the_orientation_of_exif_is_not_applied_again() -> None:

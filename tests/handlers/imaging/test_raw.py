@@ -11,6 +11,7 @@ from domain.photo.results import MetadataResult, Raw
 from handlers.imaging.picture import Picture, load
 from handlers.stage import BadImage, ImageLimits, StageContext, StageFailure
 from handlers.stages import metadata, validation
+from tests.handlers.imaging.test_picture import difference
 from tests.handlers.imaging.tiffs import Storage, assembled
 from tests.handlers.pictures import encoded, gradient, with_exif
 
@@ -154,6 +155,76 @@ def test_the_largest_preview_may_be_the_picture_of_a_directory() -> None:
     assert (picture.width, picture.height) == SENSOR
     assert picture.image.tobytes() == small.tobytes()
     assert (shown(picture).preview_width, shown(picture).preview_height) == (30, 20)
+
+
+def dng(*below: tuple[list[bytes], dict[int, Any]]) -> bytes:
+    """Return a DNG of a thumbnail, with these strips and fields in directories below it."""
+    small = gradient(12, 8)
+    tags: dict[int, Any] = {
+        254: (1,), 256: (12,), 257: (8,), 258: (8, 8, 8), 259: (1,), 262: (2,), 277: (3,),
+        50706: b"\1\4\0\0", 330: (0,) * max(2, len(below)),
+    }  # fmt: skip
+    data = bytearray(assembled([small.tobytes()], tags, Storage(rows_per_strip=8)))
+    starts: list[int] = []
+    for parts, described in below:
+        places: list[int] = []
+        for part in parts:
+            places.append(len(data))
+            data += part + bytes(len(part) % 2)
+        sizes = tuple(map(len, parts))
+        fields = {**described, 273: tuple(places), 279: sizes}
+        heap_at = len(data) + 2 + 12 * len(fields) + 4
+        starts.append(len(data))
+        table, heap = struct.pack("<H", len(fields)), b""
+        for tag, value in sorted(fields.items()):
+            packed = struct.pack(f"<{len(value)}I", *value)
+            if len(value) > 1:
+                packed, heap = struct.pack("<I", heap_at + len(heap)), heap + packed
+            table += struct.pack("<HHI", tag, 4, len(value)) + packed
+        data += table + bytes(4) + heap
+    at = data.index(struct.pack("<HHI", 330, 4, max(2, len(below)))) + 8
+    (at,) = struct.unpack_from("<I", data, at)
+    struct.pack_into(f"<{len(starts)}I", data, at, *starts)
+    return bytes(data)
+
+
+def picture_fields(width: int, height: int, photometric: int, **fields: Any) -> dict[int, Any]:
+    return {
+        254: (1,), 256: (width,), 257: (height,), 258: (8, 8, 8), 259: (7,), 262: (photometric,),
+        277: (3,), 278: (height,), **{int(name[1:]): value for name, value in fields.items()},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("compression", [7, 34892])
+@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("photometric", [CFA, LINEAR_RAW, 4, 51177, 52527])
+def test_sensor_data_and_maps_that_are_jpeg_are_no_preview(
+    photometric: int, parts: int, compression: int
+) -> None:
+    stored = encoded(Image.new("RGB", (90, 60), "red"), "JPEG")
+    fields = picture_fields(90, 60, photometric, t254=(0,), t259=(compression,))
+    fields[278] = (60 // parts,)
+    preview = [PREVIEW], picture_fields(60, 40, 6)
+
+    for order in ([([stored] * parts, fields), preview], [preview, ([stored] * parts, fields)]):
+        picture = load(dng(*order))
+
+        assert (shown(picture).preview_width, shown(picture).preview_height) == (60, 40)
+        assert picture.image.getpixel((0, 0)) != (254, 0, 0)
+
+
+def test_a_preview_of_several_jpeg_strips_is_shown_as_a_whole() -> None:
+    whole = gradient(64, 48)
+    strips = [
+        encoded(whole.crop((0, top, 64, top + 16)), "JPEG", quality=95, subsampling=0)
+        for top in range(0, 48, 16)
+    ]
+    fields = picture_fields(64, 48, 6, t278=(16,), t530=(1, 1))
+
+    picture = load(dng((strips, fields), ([PREVIEW], picture_fields(60, 40, 6))))
+
+    assert (shown(picture).preview_width, shown(picture).preview_height) == (64, 48)
+    assert difference(picture.image, whole) < 3
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from domain.photo.results import OptimizationResult, PlaceholderResult, ThumbnailsResult
+from handlers.imaging import scaling
 from handlers.imaging.picture import load
 from handlers.stage import Made, Recipe, StageContext
 from handlers.stages import optimization, placeholder, thumbnails
@@ -180,9 +181,9 @@ def test_the_placeholder_of_a_generated_picture_never_changes(
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("camera/canon-eos-5d.jpg", "TCD0i4_M%h-OD*Io02s9sjF2%1-o"),
+        ("camera/canon-eos-5d.jpg", "TCD0i4_M%h-OD*Io02r?sjF2%1-o"),
         ("camera/kodak-pixpro-sp360.jpg", "KUB4j-yDI9yZx^aID*W=xu"),
-        ("camera/nikon-d90.jpg", "LFFFB8j@0Ls.?Ht6RQof4:WC%LWC"),
+        ("camera/nikon-d90.jpg", "LFFFB8j@0Ls.-;s:RQof4:WC%LWC"),
         ("formats/animated.webp", "LuNdm=Xl_3-DictRTJRP~CxbNrbV"),
         ("formats/iphone.heic", "TSB}a~adD#yZaKX9ODV?tTpfofaK"),
         ("formats/photo.avif", "LFC?Do4o00~WNFso%MM{Ios:t7NG"),
@@ -193,7 +194,10 @@ def test_the_placeholder_of_a_generated_picture_never_changes(
         ("orientation/portrait-6.jpg", "TSHonANGWB_NM{ofxuM{t7-;t7ax"),
     ],
 )
-def test_the_placeholder_of_a_photo_never_changes(photos: Path, name: str, expected: str) -> None:
+def test_the_placeholder_of_a_photo_never_changes(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
+    monkeypatch.setattr(scaling, "vectorized", None)  # Pillow is the same on all machines
     thumbnail = thumbnails_of((photos / name).read_bytes())[0]
 
     assert blurhash_of(thumbnail.data) == expected

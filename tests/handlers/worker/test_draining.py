@@ -129,10 +129,10 @@ async def test_a_task_that_a_claim_brings_after_the_pause_is_put_back(
     pool, claim = Scripted(), Partitions.claim
     brought: list[str] = []
 
-    async def late(partitions: Partitions, stages: list[str]) -> Any:
-        found = await claim(partitions, stages)
-        if found is not None and not brought:
-            brought.append(found[1].task.stage)
+    async def late(partitions: Partitions, most_of: dict[str, int], free: int) -> Any:
+        found = await claim(partitions, most_of, free)
+        if found and not brought:
+            brought.extend(claimed.task.stage for _, claimed in found)
             await pause(log, None)
             await until_followed(log)
         return found

@@ -1,6 +1,7 @@
 """One client's bulk leaves room for others among a worker's tasks, and in its decoders."""
 
 from collections import Counter
+from typing import Any
 
 import anyio
 import pytest
@@ -10,7 +11,7 @@ from handlers.worker.held_tasks import SLOW_CLIENTS, SLOW_MS, HeldTask, HeldTask
 from handlers.worker.settings import WorkerSettings
 from store.blobs.folder import FolderBlobs
 from store.log.log import Claim, Log
-from store.queue.lanes import Claimed
+from store.queue.lanes import Claimed, Lanes
 from tests.handlers.pictures import encoded, gradient
 from tests.handlers.workers import (
     DEADLINE_S,
@@ -20,6 +21,7 @@ from tests.handlers.workers import (
     uploaded,
 )
 from tests.store.queue.test_turns import task
+from tests.store.waiting import dispatched
 from tests.system.photos import jpeg
 
 HALF = WorkerSettings(concurrency=10, client_concurrency=5)
@@ -47,7 +49,8 @@ def held_by(*clients: str, cost_ms: int = 100) -> HeldTasks:
 
 
 def passed_over(held: HeldTasks) -> list[str]:
-    return list(held.request(0, ("validation",)).without)
+    left = held.request(0, {"validation": 3}).most_of_client
+    return [client for client, most in left.items() if most == 0]
 
 
 async def test_a_held_task_that_is_delivered_again_stays_as_it_is() -> None:
@@ -108,14 +111,54 @@ async def test_a_client_without_a_task_is_never_passed_over() -> None:
     assert passed_over(held) == ["a", "b", "c"]
 
 
+async def test_a_client_may_have_the_rest_of_its_share_in_one_claim() -> None:
+    request = held_by("a", "a", "b").request(0, {"validation": 3})
+
+    assert (request.most_of_client, request.most_of_each) == ({"a": 1, "b": 2}, 3)
+
+
+async def test_one_claim_takes_one_task_while_any_client_is_slow() -> None:
+    assert held_by("a", "b").at_once(4) == 4
+    assert held_by("a", "b", cost_ms=SLOW_MS + 1).at_once(4) == 1
+
+    remembered = held_by("a")
+    remembered.settle(remembered.running()[0], SLOW_S)
+    assert remembered.at_once(4) == 1
+
+
+async def test_one_claim_fills_all_slots(
+    log: Log, blobs: FolderBlobs, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, claims = Lanes.claim, list[int]()
+
+    async def counted(lanes: Lanes, *args: Any) -> list[Claimed]:
+        found = await claim(lanes, *args)
+        claims.append(len(found))
+        return found
+
+    monkeypatch.setattr(Lanes, "claim", counted)
+    pool = Holding()
+    bulk = [await uploaded(log, blobs, jpeg(f"{n}"), client_id="bulk") for n in range(24)]
+    pool.kept = {each.photo_id for each in bulk}
+    await dispatched(log)
+
+    async with working(pool=pool, settings=HALF):
+        with anyio.fail_after(DEADLINE_S):
+            while len(pool.ran) < 5:
+                await anyio.sleep(0.01)
+        pool.let_go.set()
+
+    assert next(filter(None, claims)) == 5
+
+
 async def test_one_claim_settles_what_clients_owe() -> None:
     held = held_by("a", "a")
     one, two = held.running()
     held.settle(one, 1.5)
     held.settle(two, 0.05)
 
-    assert held.request(0, ("validation",)).settle == {("normal", "a"): 1_350}
-    assert held.request(0, ("validation",)).settle == {}
+    assert held.request(0, {"validation": 3}).settle == {("normal", "a"): 1_350}
+    assert held.request(0, {"validation": 3}).settle == {}
 
 
 async def test_only_so_many_slow_clients_are_remembered() -> None:

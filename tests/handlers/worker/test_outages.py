@@ -15,9 +15,9 @@ from handlers.worker.observing import StageRun
 from handlers.worker.worker import Worker
 from store.blobs.folder import FolderBlobs
 from store.blobs.local_copies import LocalCopies
-from store.blobs.s3 import MinioBlobs
+from store.blobs.s3 import S3Blobs
+from store.breaker import Breaker
 from store.log.log import Log
-from store.redis.breaker import Breaker
 from store.redis.connection import connect
 from tests.clocks import Clock
 from tests.conftest import CONTEXT, bucket_of
@@ -30,7 +30,8 @@ from tests.handlers.workers import (
     types_when_ended,
     uploaded,
 )
-from tests.servers import MinioServer, url_in, valkey
+from tests.s3_servers import S3Server, VersityServer
+from tests.servers import url_in, valkey
 from tests.system.disks import fill, remount
 from tests.system.photos import jpeg
 
@@ -103,23 +104,23 @@ class TestBlobs:
             await until(lambda: worker.in_hand == 0)
 
 
-class TestMinio:
+class TestS3:
     @pytest.fixture
-    def server(self, own_folder: Path) -> Generator[MinioServer]:
-        with MinioServer(own_folder) as server:
+    def server(self, own_folder: Path) -> Generator[S3Server]:
+        with VersityServer(own_folder) as server:
             yield server
 
     @pytest.fixture
-    async def blobs(self, server: MinioServer, tmp_path: Path) -> AsyncGenerator[MinioBlobs]:
+    async def blobs(self, server: S3Server, tmp_path: Path) -> AsyncGenerator[S3Blobs]:
         copies = LocalCopies(tmp_path / "copies", 1 << 20)
         breaker = Breaker("blobs", failures=1, open_s=FIRST_S)
-        blobs = MinioBlobs(bucket_of(server.url, "photos"), "worker", copies, breaker=breaker)
+        blobs = S3Blobs(bucket_of(server.url, "photos"), "worker", copies, breaker=breaker)
         await blobs.prepare()
         yield blobs
         blobs.close()
 
     async def test_a_server_that_is_killed_in_the_middle_of_a_rendition_costs_no_attempt(
-        self, log: Log, blobs: MinioBlobs, working: Working, server: MinioServer
+        self, log: Log, blobs: S3Blobs, working: Working, server: S3Server
     ) -> None:
         command = await uploaded(log, blobs, jpeg("one", (400, 300)))
 

@@ -8,6 +8,7 @@ from domain.photo.state import Photo
 from domain.pipeline.stages import Task
 from handlers.worker.photo_cache import KEPT, PhotoCache
 from store.log.log import Loaded
+from store.log.position import Position
 from tests.domain.stories import JOB, PHOTO, UPLOADED, fold, stage_completed
 
 TASK = Task(
@@ -59,6 +60,31 @@ def test_the_later_of_two_versions_is_used() -> None:
     cache.keep(PHOTO, early)
     assert cache.newer(PHOTO, late) == late
     assert cache.newer("another", None) is None
+
+
+def test_an_expectation_stays_until_its_append_has_ended() -> None:
+    cache = PhotoCache()
+    first = loaded()
+    second = loaded(stage_completed("validation"))
+    at = Position(0, 1, 0)
+
+    cache.expect(PHOTO, first)
+    cache.expect(PHOTO, second)
+    cache.keep(PHOTO, msgspec.structs.replace(first, position=at))
+    assert cache.newer(PHOTO, None) == second
+
+    ended = msgspec.structs.replace(second, position=at)
+    cache.keep(PHOTO, ended)
+    assert cache.newer(PHOTO, None) == ended
+
+
+def test_nothing_is_known_of_a_photo_after_a_failed_append() -> None:
+    cache = PhotoCache()
+    cache.expect(PHOTO, loaded())
+
+    cache.forget(PHOTO)
+
+    assert cache.newer(PHOTO, None) is None
 
 
 def test_only_the_most_recently_used_photos_are_kept() -> None:

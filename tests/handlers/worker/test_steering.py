@@ -1,11 +1,13 @@
 """Operators' controls take effect on running workers, and persist."""
 
+from datetime import UTC, datetime, timedelta
+
 import anyio
 import pytest
 
 from domain.photo.commands import DeletePhoto
 from domain.pipeline.control import ControlCommand, LimitStage, PauseStage, ResumeStage
-from domain.pipeline.control_events import Limit, Rate
+from domain.pipeline.control_events import Limit, Rate, StageResumed
 from domain.pipeline.stages import ERASURE, PIPELINES, TREE
 from handlers import registry
 from handlers.decoder.pool import DecoderPool
@@ -48,6 +50,29 @@ async def test_a_paused_stage_does_not_run_until_it_is_resumed(
         types = await types_when_ended(log, command.photo_id)
 
     assert types[-1] == "photo.processing.completed"
+
+
+async def test_a_pause_that_ends_by_itself_ends_though_every_worker_was_restarted(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=1)
+    early = datetime.now(UTC) - timedelta(hours=1)
+    await steer(log, PauseStage(stage="metadata", now=early, until=until))
+    command = await uploaded(log, blobs, jpeg("one"))
+    async with working(pool=Scripted()):
+        await until_done(log, command.photo_id, {"validation"})
+
+    async with working(pool=Scripted()):
+        types = await types_when_ended(log, command.photo_id)
+
+    assert types[-1] == "photo.processing.completed"
+    resumed = [
+        (each.event.data.ended, each.event.metadata.actor, each.event.timestamp)
+        async for each in log.scan(0)
+        if isinstance(each.event.data, StageResumed)
+    ]
+    assert [(ended, actor) for ended, actor, _ in resumed] == [(True, "worker")]
+    assert datetime.fromisoformat(resumed[0][2]) >= until - timedelta(milliseconds=1)
 
 
 async def test_a_starting_worker_knows_the_paused_stages_before_its_first_task(

@@ -10,7 +10,7 @@ from ops.bench.system import ALONE
 from ops.config.loading import load
 from ops.config.settings import Settings
 from ops.runtime.wiring import open_blobs, open_log
-from tests.conftest import unavailable
+from tests.servers import unavailable
 
 
 def test_a_log_on_the_cluster_has_its_16_partitions(tmp_path: Path) -> None:
@@ -31,11 +31,11 @@ def test_photos_and_log_are_on_the_servers_outside(tmp_path: Path) -> None:
             await blobs.put("probes/one", b"x")
             assert await blobs.size("probes/one") == 1
 
-    minio = servers.minio_binary()
-    if minio is None:
-        unavailable("no minio: go install github.com/minio/minio@latest")
+    versitygw = servers.s3_binary()
+    if versitygw is None:
+        unavailable(servers.GET_S3)
         return
-    with servers.outside(minio) as environment:
+    with servers.outside(versitygw) as environment:
         anyio.run(partial(use, _settings(tmp_path, environment)))
     assert not (tmp_path / "blobs").exists()
 

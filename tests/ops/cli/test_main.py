@@ -33,15 +33,23 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("commands", "unneeded"),
     [
-        ("up", {"litestar", "redis", "httpx", "jwt", "PIL", "apsw"}),
+        ("up", {"litestar", "redis", "httpx", "jwt", "PIL", "apsw", "prometheus_client"}),
         ("upload photos watch queues dead_letters token tokens health", {"litestar", "redis"}),
-        ("gateway worker projector verify reconcile", {"litestar"}),
+        ("gateway worker projector verify reconcile", {"litestar", "prometheus_client"}),
     ],
 )
 def test_a_command_imports_nothing_heavy_that_it_does_not_need(
     commands: str, unneeded: set[str]
 ) -> None:
-    modules = [f"ops.cli.{name}" for name in commands.split()]
+    assert_not_imported([f"ops.cli.{name}" for name in commands.split()], unneeded)
+
+
+def test_a_gateway_imports_no_http_client_before_it_needs_one() -> None:
+    assert_not_imported(["gateway.app", "ops.runtime.wiring", "ops.runtime.webhook_key"], {"httpx"})
+
+
+def assert_not_imported(modules: list[str], unneeded: set[str]) -> None:
+    """Import the modules in a process of its own, and assert that they import none of these."""
     code = f"import sys, {', '.join(modules)}; print(sorted({unneeded!r} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -55,6 +63,22 @@ def test_every_command_has_the_help_that_the_list_shows(name: str) -> None:
 
     assert shown.exit_code == 0
     assert COMMANDS[name].removesuffix(".") in " ".join(shown.output.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("uplod", "a.jpg"), "upload"),
+        (("queues", "paus"), "pause"),
+        (("projection",), "projections"),
+    ],
+)
+def test_an_unknown_command_is_told_the_nearest(words: tuple[str, ...], meant: str) -> None:
+    refused = run(*words)
+
+    assert refused.exit_code == 2
+    assert "Did you mean" in refused.output
+    assert f"'{meant}'" in refused.output
 
 
 def test_help_names_the_variable_and_the_default_of_an_option() -> None:

@@ -250,12 +250,22 @@ def test_all_are_discarded_only_after_a_confirmation(
     sure = CliRunner().invoke(main, [*discard, "--yes"])
 
     assert unsure.exit_code == 1
-    assert unsure.output.startswith("Discard all 1 dead letters? [y/N]: ")
+    assert unsure.output.startswith("Discard 1 dead letter? [y/N]: ")
     assert sure.output == "1 discarded\n"
     assert _dead(shared_system) == []
     assert _photolog(shared_system, "dead-letters").stdout == "There are no dead letters.\n"
     last = observer.history(photo)[-1]
     assert (last["type"], last["data"]["reason"]) == ("photo.processing.discarded", "a bad batch")
+
+
+def test_a_dead_letter_that_is_named_is_discarded_only_after_a_confirmation(
+    shared_system: System,
+) -> None:
+    shown = _photolog(shared_system, "dead-letters", "discard", "nope", *REASON)
+
+    assert shown.exit_code == 1
+    assert "Discard 1 dead letter?" in shown.stderr
+    assert "confirm with --yes" in shown.stderr
 
 
 def test_a_retry_of_unreadable_photos_says_that_it_will_fail_again(
@@ -272,14 +282,14 @@ def test_a_retry_of_unreadable_photos_says_that_it_will_fail_again(
     other = _photolog(shared_system, "dead-letters", "retry", "--category", "temporary")
     named = _photolog(shared_system, "dead-letters", "retry", photo)
     wait_until(lambda: bool(_dead(shared_system)), "it has failed again")
-    _photolog(shared_system, "dead-letters", "discard", photo, *REASON)
+    _photolog(shared_system, "dead-letters", "discard", photo, "--yes", *REASON)
 
     note = "Note: 1 failure lies in the bytes of the photo (data, security) and will come back"
     assert letter["category"] == "data"
     assert "Attempts  First attempt (UTC)  Last attempt (UTC)" in headings
     assert unsure.exit_code == 1
     assert unsure.stderr.startswith(note)
-    assert "Retry all 1 dead letters? [y/N]: " in unsure.stderr
+    assert "Retry 1 dead letter? [y/N]: " in unsure.stderr
     assert other.stderr == ""
     assert named.stderr.startswith(note)
     assert named.stdout == "1 retried\n"
@@ -317,8 +327,17 @@ def test_a_rate_delays_tasks_until_it_is_removed(
 
     observer.completed(photos)
     assert "1 at once, 1 in 3,600,000 ms" in shown
+    steer("limit", "validation", "--rate", "9/1000", "--concurrency", "5")
+    freed = _json(shared_system, "queues", "limit", "validation", "none")
     assert kept["limit"] == {"concurrency": None, "rate": {"max": 1, "durationMs": 3_600_000}}
-    assert lifted["limit"] == {"concurrency": None, "rate": None}
+    assert lifted["limit"] == freed["limit"] == {"concurrency": None, "rate": None}
+
+    def audited() -> bool:
+        newest = ("--what", "pipeline.limited", "--limit", "2")
+        told = _photolog(shared_system, "audit", *newest).stdout
+        return "validation, no limit" in told and "validation, 5 at once, 9 in 1,000 ms" in told
+
+    wait_until(audited, "the audit list has both limits")
 
 
 def test_a_backfill_runs_a_stage_for_photos_uploaded_without_it(
@@ -429,7 +448,8 @@ def test_a_client_is_rejected(shared_system: System, command: tuple[str, ...]) -
         (("queues", "drain", "metadata", "--timeout", "soon"), 1, "'soon' is not a duration"),
         (("queues", "cancel", "metadata", *REASON), 1, "Nobody answered, so nothing was changed"),
         (("queues", "limit", "all", "--rate", "1"), 1, "Error: A rate limit applies to"),
-        (("queues", "limit", "metadata"), 2, "Name --concurrency, --rate or both."),
+        (("queues", "limit", "metadata"), 2, "Name --concurrency, --rate or both; or none"),
+        (("queues", "limit", "metadata", "none", "--rate", "1"), 2, "Name a limit, or none."),
         (("queues", "limit", "metadata", "--rate", "fast"), 2, "'fast' is neither MAX"),
         (("queues", "limit", "metadata", "--concurrency", "-1"), 2, "'-1' is neither a number"),
         (("queues", "limit", "metadata", "--rate", "0/0"), 2, "'0/0' is neither MAX, MAX/MILL"),

@@ -1,13 +1,14 @@
 """``photolog photos`` on a running system."""
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.cli import photos
+from ops.client import photo_list, text_table
 from tests.ops.systems import System, jpeg, run
 
 ALICE, BOB = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("alice", "bob"))
@@ -43,7 +44,7 @@ def listed(system: System, *options: str) -> list[dict[str, Any]]:
 def test_all_pages_of_a_clients_photos_are_listed_newest_first(
     shared_system: System, ids: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(photos, "PAGE", 2)
+    monkeypatch.setattr(photo_list, "PAGE", 2)
 
     found = listed(shared_system, "--client", ALICE)
     told = run("photos", "--data", str(shared_system.data), "--client", ALICE)
@@ -77,3 +78,39 @@ def test_photos_are_listed_by_their_status(shared_system: System, ids: list[str]
     assert {each["processingStatus"] for each in failed} == {"failed"}
     assert [each["originalFilename"] for each in failed if each["clientId"] == BOB] == ["torn.jpg"]
     assert none.stdout == "There are no such photos.\n"
+
+
+def test_a_limit_ends_the_list(
+    shared_system: System, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_list, "PAGE", 1)
+
+    found = listed(shared_system, "--client", ALICE, "--limit", "2")
+
+    assert [each["photoId"] for each in found] == ids[:0:-1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("photos",), ("history",), ("jobs", "--owner", ALICE), ("health",), ("audit",), ("queues",)],
+)
+def test_on_80_columns_no_line_is_longer_and_ids_stay_whole(
+    shared_system: System,
+    ids: list[str],
+    command: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(text_table, "columns", lambda: 80)
+    monkeypatch.setattr("ops.cli.photos.columns", lambda: 80)
+    named = (ids[0],) if command == ("history",) else ()
+    whose = ("--client", ALICE) if command[0] in ("photos", "history") else ()
+
+    told = run(*command, *named, "--data", str(shared_system.data), *whose)
+
+    assert told.exit_code == 0, told.output
+    assert max(map(len, told.stdout.splitlines())) <= 80, told.stdout
+    words = set(told.stdout.split())
+    if command[0] == "photos":
+        assert set(ids) <= words
+    if command[0] == "jobs":
+        assert sum(bool(re.fullmatch(r"[0-9a-f-]{36}", word)) for word in words) == len(ids)

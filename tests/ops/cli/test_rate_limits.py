@@ -26,7 +26,7 @@ def test_an_upload_of_many_files_waits_and_completes(limited: System, tmp_path: 
     done = limited.photolog("upload", "--wait", str(tmp_path))
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"{COUNT} processed"
+    assert done.stderr.splitlines()[-1] == f"{COUNT} processed"
     assert "The limit uploads of this client is used up: 3 times in 3 s." in done.stderr
 
 

@@ -26,13 +26,19 @@ LINES = [
 ]
 UP = "pip install uv && uv run --no-dev photolog up"
 TESTS = "pip install uv && uv run pytest"
-ENDLESS = {" watch ": ("Watching ", "photo.uploaded"), "/api/events": ("event: ready",)}
+ENDLESS = {" watch ": ("Watching ", "photo.uploaded"), "/api/events?": ("event: ready",)}
 """Parts of commands that do not end by themselves, and what their first lines contain."""
 
 LONG = {
-    "uv run --no-dev photolog bench": "uv run --no-dev photolog bench --rounds 1 upload",
+    "uv run --no-dev photolog bench": (
+        "uv run --no-dev photolog bench --rounds 1 --photos pictures recipe"
+    ),
 }
-"""Commands that take minutes, and a shorter one that a test runs instead."""
+"""Commands that take minutes, and a shorter one that a test runs instead: it waits for neither a
+system nor a disk."""
+
+ADDRESS = "address.txt"
+"""What one command writes and the next one reads: the latter is run after the former."""
 
 COMMAND = ["uv", "run", "--no-dev", "photolog"]
 
@@ -42,9 +48,16 @@ UV = 'uv() { shift; if [ "$1" = --no-dev ]; then shift; fi; exec "$@"; }'
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The current folder of the reader, with a photo."""
+    """The current folder of the reader, with a photo, and a folder with another to import."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "photo.jpg").write_bytes(jpeg())
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "photo.jpg").write_bytes(jpeg())
+    for name in ("a.jpg", "photolog-data/blobs/b.jpg", "photolog-data/valkey/c", "notes.txt"):
+        path = folder / "card" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg() if name.endswith(".jpg") else b"no photo")
+    (folder / "card" / "photolog-data" / "secret").write_text("no photo")
     return folder
 
 
@@ -75,13 +88,19 @@ def test_a_command_of_the_readme_succeeds(
     token: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    script = LONG.get(line, line).replace("http://127.0.0.1:3000", shared_system.url)
-    script = script.replace("PHOTO_ID", photo_id)
+    script = LONG.get(line, line)
+    if f"$(cat {ADDRESS})" in line:
+        script = "\n".join([*(each for each in LINES if f"> {ADDRESS}" in each), script])
+    script = script.replace("http://127.0.0.1:3000", shared_system.url)
+    script = script.replace("PHOTO_ID", photo_id).replace("FOLDER", "card")
     words = shlex.split(script)
     if words[: len(COMMAND)] == COMMAND and "watch" not in words and "bench" not in words:
         monkeypatch.chdir(folder)
-        done = run(*words[len(COMMAND) :], PHOTOLOG_DATA=str(shared_system.data))
+        own = {"PHOTOLOG_DATA": str(shared_system.data), "XDG_STATE_HOME": str(folder / ".state")}
+        done = run(*words[len(COMMAND) :], **own)
         assert done.exit_code == 0, f"{script}: {done.output}"
+        if "import" in words:  # the photo of the folder alone
+            assert done.stderr.endswith("\n1 skipped, 1 uploaded\n")
         return
     first_lines = next((said for part, said in ENDLESS.items() if part in line), ())
     if " watch " in line:

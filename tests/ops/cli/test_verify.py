@@ -1,7 +1,9 @@
 """``photolog verify`` on a log that was tampered with."""
 
+import hashlib
 import json
 from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,7 +14,7 @@ from ops.runtime.wiring import open_log
 from store.log.log import Log
 from store.redis.connection import connect
 from tests.ops.systems import run
-from tests.ops.tampering import at, photo, rewritten, tamper
+from tests.ops.tampering import at, photo, rewritten, stored, tamper
 
 OnLog = Callable[[Callable[[Log], Awaitable[Any]]], Any]
 
@@ -38,6 +40,10 @@ def whole(valkey_url: str) -> Generator[OnLog]:
     with_log(photo)
     yield with_log
     anyio.run(clear, valkey_url)
+
+
+async def _log_id(log: Log) -> str:
+    return log.log_id
 
 
 def noted(valkey_url: str) -> tuple[str, ...]:
@@ -87,6 +93,63 @@ def test_the_command_names_a_foreign_entry_by_its_position(whole: OnLog, valkey_
     first, second, _ = told.stdout.splitlines()
     assert first == f"broken  entry at 0:{entry.decode()}: it is not an event"
     assert second == "1 photo, 5 events: 1 entry of no photo"
+
+
+def test_the_archive_is_evidence_of_events_that_were_removed(
+    whole: OnLog, valkey_url: str, tmp_path: Path
+) -> None:
+    options = "--data", str(tmp_path)
+    (tmp_path / "blobs" / "log").mkdir(parents=True)
+    (tmp_path / "blobs" / "log" / "id").write_text(whole(_log_id))
+    assert run("log", "archive", *options, PHOTOLOG_REDIS_URL=valkey_url).exit_code == 0
+    intact = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    checked = run("log", "info", "--check", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    entry_id, fields = whole(stored)[-1]
+    whole(lambda log: log.redis.xdel(log.keys.log(0), entry_id))  # every chain still holds
+
+    told = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    as_json = run("verify", "--json", *options, PHOTOLOG_REDIS_URL=valkey_url)
+    info = run("log", "info", "--check", *options, PHOTOLOG_REDIS_URL=valkey_url)
+
+    assert (intact.exit_code, checked.exit_code) == (0, 0)
+    assert "evidence" not in intact.stdout
+    assert (told.exit_code, as_json.exit_code, info.exit_code) == (1, 1, 1)
+    first, second, _ = told.stdout.splitlines()
+    of = f"photo.deleted of photo {fields[b'p'].decode()}"
+    assert first.startswith(f"differs 0:{entry_id}, {of}: it was removed from the stream, as")
+    assert "(log/segments/00/" in first
+    assert second == "1 photo, 4 events: 1 event differs from the archive"
+    [event] = json.loads(as_json.stdout)["evidence"]["tampered"]
+    assert (event["position"], event["type"]) == (f"0:{entry_id}", "photo.deleted")
+    assert f"damaged: the event at 0:{entry_id} differs from segment log/segments/00" in info.stdout
+
+
+def test_a_damaged_segment_is_no_evidence_and_is_named(
+    whole: OnLog, valkey_url: str, tmp_path: Path
+) -> None:
+    options = "--data", str(tmp_path)
+    (tmp_path / "blobs" / "log").mkdir(parents=True)
+    (tmp_path / "blobs" / "log" / "id").write_text(whole(_log_id))
+    assert run("log", "archive", *options, PHOTOLOG_REDIS_URL=valkey_url).exit_code == 0
+    [segment] = (tmp_path / "blobs" / "log" / "segments" / "00").iterdir()
+    data = bytearray(segment.read_bytes())
+    data[100] ^= 1
+    segment.write_bytes(data)
+
+    told = run("verify", *options, PHOTOLOG_REDIS_URL=valkey_url)
+
+    assert told.exit_code == 1
+    assert f"damaged segment log/segments/00/{segment.name}" in told.stdout
+    assert "1 photo, 5 events: the archive is damaged" in told.stdout
+
+
+def test_the_digest_of_a_photo_is_that_of_its_last_event(whole: OnLog, valkey_url: str) -> None:
+    _, fields = whole(stored)[-1]
+    digest = hashlib.sha256(fields[b"b"]).hexdigest()
+
+    told = run("verify", fields[b"p"].decode(), PHOTOLOG_REDIS_URL=valkey_url)
+
+    assert told.stdout.splitlines()[-1] == f"digest {digest}  of the photo's last event"
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from ops.client.queue_table import age, table
+from ops.client.queue_table import age, spark, table
 from ops.client.queues import Queues
 from ops.errors import UserError
 
@@ -136,7 +136,7 @@ def test_several_partitions_are_shown_with_their_readers() -> None:
         "2 10.0.0.1:6379 – does not answer",
     ]
     assert "Partition" not in "".join(lines(queues(partitions=[read])))
-    named = "Not counted, because they do not answer: partitions 2."
+    named = "Not counted, because it does not answer: partition 2."
     assert named in lines(queues(partitions=[read, alone, away]))
     assert named not in lines(queues(partitions=[read, alone]))
 
@@ -147,3 +147,35 @@ def test_pauses_and_limits_are_unknown_while_their_partition_does_not_answer() -
     assert "Which stages are paused or limited is unknown." in lines(unknown)
     with pytest.raises(UserError, match="partition 0 does not answer"):
         unknown.limit_of("metadata")
+
+
+def test_the_tables_fit_80_columns_with_the_last_hour() -> None:
+    paused = queues({"stage": "optimization", "paused": True, "limit": {"concurrency": 2}})
+    console = Console(file=io.StringIO(), width=80)
+
+    with console.capture() as said:
+        console.print(table(paused, 80, {"optimization": [0, 5_000]}))
+
+    heads, stage, state, *_ = said.get().splitlines()
+    assert heads.split()[:5] == ["Stage", "Waiting", "Delayed", "Run", "Oldest"]
+    assert stage.split() == [
+        "optimization",
+        *("5,001", "3", "2", "90", "s", "10.0", "0.25", "4", "█"),
+    ]
+    assert state.strip() == "paused, 2 at once"
+    assert all(len(line) <= 80 for line in said.get().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([], ""),
+        ([0], " "),
+        ([0, 1], " █"),
+        ([4, 8], "▄█"),
+        ([1, 1_000], "▁█"),
+        ([0] * 360, " " * 12),
+    ],
+)
+def test_a_line_of_bars_shows_each_value_above_0(values: list[int], said: str) -> None:
+    assert spark(values) == said

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from domain.photo.commands import LAST_MODIFIED_MS
-from ops.client.uploading import Failed, Found, Outcome, Uploaded, Wish, find_files, upload
+from ops.client.finding import Failed, Found, find_files
+from ops.client.uploading import Outcome, Uploaded, Wish, upload
 
 ACCEPTED = {
     "photoId": "p",
@@ -59,37 +60,6 @@ def photo(tmp_path: Path) -> Path:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"x" * 100_000)
     return path
-
-
-def test_folders_are_searched_and_hidden_files_are_counted(tmp_path: Path) -> None:
-    for name in ("b.jpg", "deep/er/c.jpg", ".hidden.jpg", ".git/d.jpg", "a.txt"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"12345")
-
-    found = find_files([tmp_path])
-
-    assert [path.relative_to(tmp_path).as_posix() for path, _ in found.files] == [
-        *("a.txt", "b.jpg", "deep/er/c.jpg"),
-    ]
-    assert (found.hidden, found.size, found.failed) == (2, 15, [])
-
-
-def test_a_hidden_file_that_is_named_is_uploaded(tmp_path: Path) -> None:
-    (tmp_path / ".a.jpg").write_bytes(b"1")
-
-    assert find_files([tmp_path / ".a.jpg"]).files == [(tmp_path / ".a.jpg", 1)]
-
-
-def test_a_path_that_is_not_a_file_fails_with_a_reason(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-
-    found = find_files([tmp_path, tmp_path / "none"])
-
-    assert [(each.path, each.reason) for each in found.failed] == [
-        (str(tmp_path / "pipe"), "is not a file"),
-        (str(tmp_path / "none"), "does not exist"),
-    ]
 
 
 async def test_the_form_has_the_file_and_the_given_fields(photo: Path) -> None:

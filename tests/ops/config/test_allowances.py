@@ -106,3 +106,10 @@ def test_a_rate_below_the_largest_upload_is_rejected(variable: str, text: str, r
     with pytest.raises(UserError, match=f"^PHOTOLOG_{variable.upper()} allows {reason}"):
         check(settings)
     check(msgspec.structs.replace(settings, max_upload_bytes=5_000_000))
+
+
+def test_a_rate_below_the_files_of_one_page_is_rejected() -> None:
+    name = "PHOTOLOG_RATE_PAGE_FILES_PER_ADDRESS"
+    with pytest.raises(UserError, match=f"^{name} allows 99 files, but a web page may have 100"):
+        check(load({name: "99/60s"}).settings)
+    check(load({name: "100/60s"}).settings)

@@ -11,9 +11,11 @@ from handlers.stage import ImageLimits, Recipe
 from handlers.worker.settings import WorkerSettings
 from ops.config.loading import MASK, SettingsError, describe, environment_of, load, parts, shown
 from ops.config.settings import PARTS, Settings, variable_of
+from ops.config.validation import check
+from ops.errors import UserError
 from store.blobs.s3_server import Server
-from store.log.remembering import Remembering
-from store.redis.breaker import FAILURES, OPEN_S
+from store.breaker import FAILURES, OPEN_S
+from store.log.answered_settings import AnsweredSettings
 
 NAMES = Settings.__struct_fields__
 SECRET = "s" * 43
@@ -120,7 +122,18 @@ def test_neither_an_error_nor_the_shown_value_reveals_a_secret() -> None:
     assert shown("secret", SECRET) == MASK
     assert shown("s3_secret_key", "hunter2222") == MASK
     assert shown("redis_url", "rediss://me:hunter2@h:1/0") == f"rediss://me:{MASK}@h:1/0"
-    assert shown("redis_url", "redis://h:1/0") == "redis://h:1/0"
+    for name, url in (
+        ("redis_url", "unix:///run/r.sock?db=1&password=hunter2"),
+        ("redis_url", "redis://me:hun/ter2@h:1"),
+        ("redis_url", "redis://me:hun#ter2@h:1"),
+        ("otlp_endpoint", "http://h:4318/?api-key=hunter2"),
+        ("s3_endpoint", "http://me:hunter2@h:9000"),
+    ):
+        assert "ter2" not in shown(name, url), url
+    open_url = "rediss://h:1?ssl_ca_certs=/own.pem&db=2"
+    assert shown("redis_url", f"{open_url}&ssl_password=x") == f"{open_url}&ssl_password={MASK}"
+    for url in ("redis://h:1/0", "unix:///run/r.sock"):
+        assert shown("redis_url", url) == url
 
 
 def test_settings_are_restored_in_another_process() -> None:
@@ -176,7 +189,7 @@ RECIPE = {name: f"recipe_{name}" for name in Recipe.__struct_fields__}
         (Recipe(), RECIPE),
         (Pace(), {}),
         (Sandbox(), SANDBOX),
-        (Remembering(), {}),
+        (AnsweredSettings(), {}),
     ],
 )
 def test_every_bound_has_a_setting_with_the_same_default(
@@ -239,3 +252,22 @@ def test_an_invalid_strategy_is_rejected_with_the_part_that_is_wrong(
         load({"PHOTOLOG_RETRY_LOGIC": text})
 
     assert str(error.value).startswith(f"PHOTOLOG_RETRY_LOGIC: {reason}")
+
+
+def test_a_role_knows_the_sources_that_the_system_was_started_with() -> None:
+    loaded = load({"PHOTOLOG_PORT": "4000"}, options={"host": "0.0.0.0"})
+
+    again = load(environment_of(loaded.settings, loaded.sources))
+
+    assert again.settings.port == 4000
+    assert again.sources["port"] == "environment PHOTOLOG_PORT"
+    assert again.sources["host"] == "option --host"
+    assert again.sources["workers"] == "default"
+    assert again.unknown == ()
+
+
+def test_states_leave_redis_only_if_events_do() -> None:
+    with pytest.raises(UserError, match="PHOTOLOG_ARCHIVE_KEEP_S or PHOTOLOG_ARCHIVE_KEEP_BYTES"):
+        check(Settings(archive_keep_states_s=60.0))
+
+    check(Settings(archive_keep_states_s=60.0, archive_keep_s=60.0))

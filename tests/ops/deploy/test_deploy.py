@@ -1,4 +1,4 @@
-"""The files of ``ops/deploy`` and the guide agree with the code."""
+"""The files of ``ops/deploy`` and the guide agree with the code; see ``test_monitoring`` too."""
 
 import json
 import os
@@ -8,17 +8,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 import yaml
 
+from ops.bench.servers import GET_S3
 from ops.config.loading import CLIENT_VARIABLES, load
 from ops.config.settings import Settings, variable_of
-from ops.telemetry.metrics import METRICS
 from store.redis.acl import ON_A_CLUSTER, TO_WAIT, acl
 from tests.ops.deployment import (
     COMPOSE,
@@ -42,92 +40,8 @@ SETTINGS = {variable_of(name) for name in Settings.__struct_fields__} | CLIENT_V
 REDIS: str = COMPOSE["configs"]["redis"]["content"]
 VALUES = dict.fromkeys(required((DEPLOY / "compose.yaml").read_text()), "x" * 40)
 
-ALERTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
-RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
-DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "photolog.json").read_text())
-PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
-EXPRESSIONS = {
-    **{rule["alert"]: rule["expr"] for rule in RULES},
-    **{
-        f"{panel['title']} {target['refId']}": target["expr"]
-        for panel in PANELS
-        for target in panel.get("targets", ())
-    },
-}
-
-OF_PROMETHEUS = {"job", "instance", "le"}
-"""Labels that Prometheus adds to every metric, and those of histograms."""
-
-UNINTERESTING = {"process_virtual_memory_bytes"}
-
-
-def metrics_in(expression: str) -> Iterator[tuple[str, set[str]]]:
-    """Yield the metrics in the expression, each with the labels that select it."""
-    plain = re.sub(r'"[^"]*"', '""', expression)
-    plain = re.sub(r"\b(by|on|without|ignoring) *\([^)]*\)", " ", plain)
-    for name, selected in re.findall(r"\b([a-z_]+)\b(?! *\()(?:\{([^}]*)\})?", plain):
-        if "_" in name.strip("_") and not name.startswith("__") and f"{name}=" not in plain:
-            yield name, set(re.findall(r"(\w+) *[=!]", selected))
-
-
-def described(name: str) -> Any:
-    """Return the metric that has samples of that name."""
-    for metric in METRICS:
-        if metric.kind == "histogram":
-            if name in {f"{metric.name}_{part}" for part in ("bucket", "count", "sum")}:
-                return metric
-        elif metric.name == name:
-            return metric
-    return None
-
-
-@pytest.mark.parametrize("title", EXPRESSIONS)
-def test_an_expression_uses_existing_metrics_and_labels(title: str) -> None:
-    expression = EXPRESSIONS[title]
-    grouped = {
-        label
-        for labels in re.findall(r"\bby *\(([^)]*)\)", expression)
-        for label in re.findall(r"\w+", labels)
-    }
-    found = dict(metrics_in(expression))
-
-    for name, selected in found.items():
-        metric = described(name)
-        assert metric is not None, f"there is no {name}"
-        assert selected <= OF_PROMETHEUS | set(metric.labels), name
-    known = {label for name in found for label in described(name).labels}
-    assert grouped <= OF_PROMETHEUS | known
-
-
-def test_the_dashboard_shows_every_metric() -> None:
-    shown = {
-        described(name).name
-        for panel in PANELS
-        for target in panel.get("targets", ())
-        for name, _ in metrics_in(target["expr"])
-    }
-
-    assert {metric.name for metric in METRICS} - shown == UNINTERESTING
-
-
-def test_panels_have_unique_ids_and_do_not_overlap() -> None:
-    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
-    covered: set[tuple[int, int]] = set()
-    for panel in PANELS:
-        at = panel["gridPos"]
-        cells = {
-            (x, y)
-            for x in range(at["x"], at["x"] + at["w"])
-            for y in range(at["y"], at["y"] + at["h"])
-        }
-        assert not cells & covered, panel["title"]
-        covered |= cells
-
-
-def test_the_guide_says_what_to_do_about_each_alert() -> None:
-    explained = re.findall(r"^\| (Photolog\w+) \|", GUIDE, re.MULTILINE)
-
-    assert explained == [rule["alert"] for rule in RULES]
+INSTALLING = ("README.md", ".github/CONTRIBUTING.md")
+"""Where people read what the tests need."""
 
 
 def test_a_command_of_the_guide_has_the_settings_of_the_roles(tmp_path: Path) -> None:
@@ -235,7 +149,7 @@ def test_no_secret_has_a_default() -> None:
 
     assert len(values) >= 6
     for name, value in values.items():
-        assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
+        assert re.fullmatch(r"\$\{\w+:(\?[^}]+|-)\}", value), name  # required, or unset
     in_redis = re.findall(r" >(\S+)", re.sub(r"\s(?=[^{}]*\})", "_", REDIS))
     assert len(in_redis) == 2
     for value in in_redis:
@@ -256,7 +170,7 @@ def test_a_service_waits_only_for_services_with_a_health_check() -> None:
     ]
 
     assert {(service, other) for service, other, _ in waits} == {
-        *((role, store) for role in ROLES for store in ("redis", "minio")),
+        *((role, store) for role in ROLES for store in ("redis", "s3")),
         ("gateway", "projector"),
         ("prometheus", "gateway"),
         ("grafana", "prometheus"),
@@ -275,9 +189,11 @@ def test_the_services_and_their_published_ports() -> None:
 
     assert ports == {
         "redis": ["6379:6379"],
-        "minio": ["9000:9000", "9001:9001"],
+        "s3": ["7070:7070"],
         "gateway": ["3000:3000"],
         "projector": [],
+        "archiver": [],
+        "webhooks": [],
         "worker": [],
         "prometheus": ["9090:9090"],
         "grafana": ["3001:3000"],
@@ -286,6 +202,16 @@ def test_the_services_and_their_published_ports() -> None:
     for service, each in SERVICES.items():
         for port in each.get("ports", ()):
             assert port.startswith("127.0.0.1:") or service == "gateway"
+
+
+def test_compose_runs_the_s3_server_of_the_tests() -> None:
+    image: str = SERVICES["s3"]["image"]
+    version = image.removesuffix("}").rpartition(":")[2]
+
+    assert re.fullmatch(r"v\d+\.\d+\.\d+", version)
+    assert f"versitygw={version}\n" in (ROOT / ".ci" / "run").read_text("utf-8")
+    for told in (GET_S3, *((ROOT / name).read_text("utf-8") for name in INSTALLING)):
+        assert re.findall(r"cmd/versitygw@([\w.]+)", told) == [version]
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "ops" / "guides" / "metadata.md").read_text()
 TESTS = "\n".join(
     path.read_text()
-    for folder in ("imaging/metadata", "stages")
-    for path in (ROOT / "tests" / "handlers" / folder).glob("test_*.py")
+    for folder in ("imaging", "stages")
+    for path in (ROOT / "tests" / "handlers" / folder).rglob("test_*.py")
 )
 
 

@@ -18,7 +18,7 @@ ROOT = Path(advisories.__file__).parents[2]
 
 LIBRARIES = {
     *("libheif", "libde265", "libwebp", "libtiff", "libjpeg-turbo", "libavif", "dav1d"),
-    *("lcms2", "sqlite", "valkey"),
+    *("libjxl", "lcms2", "sqlite", "valkey"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from domain.clients.api_keys import CreateApiKey, RevokeApiKey
 from domain.clients.quotas import ChangeQuota, OwnQuota
 from domain.clients.revocations import RevokeAccess
 from domain.photo.commands import DeletePhoto
@@ -9,7 +10,27 @@ from domain.photo.events import EVENT_TYPES, FIRST_PREV
 from domain.pipeline.control import LimitStage, PauseStage, RaiseAlert, RecordCancelled, ResumeStage
 from domain.pipeline.control_events import Limit, StageDrained
 from domain.pipeline.failures import Category
+from domain.pipeline.rebuilds import (
+    RebuildCompleted,
+    RebuildFailed,
+    RebuildProgressed,
+    RebuildStep,
+    RecordRebuild,
+    RequestRebuild,
+)
+from domain.pipeline.recoveries import LogRecovered
 from domain.system_events import SystemData
+from domain.webhooks.webhooks import (
+    AnyWebhookCommand,
+    Author,
+    ChangeWebhook,
+    CreateWebhook,
+    DeleteWebhook,
+    DisableWebhook,
+    EnableWebhook,
+    ReplayWebhook,
+    RotateWebhookSecret,
+)
 from ops.maintenance.audit import Audit, audit
 from store.log.control import ControlLog
 from store.log.log import Log
@@ -155,6 +176,52 @@ async def test_a_foreign_entry_with_a_photos_name_is_no_link_of_its_chain(log: L
     assert (found.photos, found.events) == (1, 2)
 
 
+HOOK = "a1b2c3d4e5f60718"
+NOBODY = Author(token_id=None, client_id=None)
+WEBHOOK_COMMANDS: tuple[AnyWebhookCommand, ...] = (
+    CreateWebhook(
+        webhook_id=HOOK,
+        url="https://example.com/1",
+        types=(),
+        known_types=frozenset(),
+        description="",
+        client_id="alice",
+        after=(),
+        secret_id="00112233445566ff",
+        digest="ab" * 32,
+        by=NOBODY,
+        most=5,
+        in_all=5,
+        allow_http=False,
+    ),
+    ChangeWebhook(
+        webhook_id=HOOK,
+        url="https://example.com/2",
+        types=(),
+        known_types=frozenset(),
+        description="",
+        allow_http=False,
+        by=NOBODY,
+    ),
+    DisableWebhook(webhook_id=HOOK),
+    EnableWebhook(webhook_id=HOOK, by=NOBODY),
+    RotateWebhookSecret(
+        webhook_id=HOOK,
+        secret_id="ff66554433221100",
+        digest="cd" * 32,
+        previous_until=CONTEXT.now,
+        by=NOBODY,
+    ),
+    ReplayWebhook(webhook_id=HOOK, after=("0:0-0",), by=NOBODY),
+    DeleteWebhook(webhook_id=HOOK),
+)
+REBUILD_STEPS: tuple[RebuildStep, ...] = (
+    RebuildProgressed(host="a", percent=50, events=1, events_per_s=1, seconds_left=1),
+    RebuildCompleted(host="a", generation="g", events=2, duration_ms=1, differing=None),
+    RebuildFailed(host="a", error="any"),
+)
+
+
 async def test_every_event_of_the_system_is_a_link_of_its_chain(log: Log) -> None:
     steering, now = ControlLog(log), CONTEXT.now
     for command in (
@@ -172,14 +239,21 @@ async def test_every_event_of_the_system_is_a_link_of_its_chain(log: Log) -> Non
         ),
         ChangeQuota(client_id="alice", quota=OwnQuota(photos=5)),
         RevokeAccess(now=now, token_id="1"),
+        CreateApiKey(
+            now=now, key_id="k", name="n", digest="0" * 64, scopes=frozenset({"ops.read"})
+        ),
+        RevokeApiKey(key_id="k"),
+        *WEBHOOK_COMMANDS,
+        RequestRebuild(),
+        *(RecordRebuild(step=step) for step in REBUILD_STEPS),
     ):
         await steering.execute(command, CONTEXT)
 
     found = await audit(log)
 
     assert found.breaks == []
-    # Version 0.1 wrote drains.
-    written = set(EVENT_TYPES.values()) - {StageDrained}
+    # Version 0.1 wrote drains; a recovery is not a command, and has tests of its own.
+    written = set(EVENT_TYPES.values()) - {StageDrained, LogRecovered}
     kinds = {kind.TYPE for kind in written if issubclass(kind, SystemData)}
     assert {fields[b"t"].decode() for _, fields in await stored(log)} == kinds
 

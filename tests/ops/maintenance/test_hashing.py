@@ -18,18 +18,18 @@ from store.blobs.interface import CHUNK_BYTES, Blobs, rendition_key
 from store.errors import Corrupt
 from store.log.log import Log
 from tests.conftest import CONTEXT
-from tests.store.blob_stores import MinioKeeper
+from tests.store.blob_stores import S3Keeper
 from tests.store.commands import completed, upload
 
 ORIGINAL = bytes(range(256)) * (CHUNK_BYTES // 256) + b"and a second chunk"
 
 
-@pytest.fixture(params=["folder", "minio"])
+@pytest.fixture(params=["folder", "bucket"])
 async def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Blobs]:
     if request.param == "folder":
         yield FolderBlobs(tmp_path / "blobs")
         return
-    keeper = MinioKeeper(request.getfixturevalue("bucket"), tmp_path / "copies")
+    keeper = S3Keeper(request.getfixturevalue("bucket"), tmp_path / "copies")
     yield await keeper.blobs()
     keeper.close()
 

@@ -12,7 +12,8 @@ from domain.photo.commands import (
     RecordErased,
 )
 from domain.pipeline.stages import TREE
-from ops.maintenance.reconcile import compare, record_removed, remove, settle
+from ops.maintenance.reconcile import compare, record_removed, remove
+from ops.maintenance.settling import settle
 from projections import data_loss
 from store.blobs.folder import FolderBlobs
 from store.blobs.interface import PROBES, original_key, rendition_key
@@ -28,6 +29,7 @@ from tests.ops.stored_photos import (
     run_stages,
     stored_photo,
 )
+from tests.store.archive.segments import trim_all
 
 
 async def test_an_intact_system_has_no_findings(log: Log, tmp_path: Path) -> None:
@@ -300,6 +302,40 @@ async def test_files_of_a_killed_process_are_kept_if_recorded_and_removed_if_not
 
     left = {blob.key for blob in await killed.keys("")}
     assert left == {recorded.key, "drafts/worker-1~1"}
+
+
+async def test_renditions_of_a_killed_worker_are_settled_by_their_photo_alone(
+    log: Log, tmp_path: Path
+) -> None:
+    killed = FolderBlobs(tmp_path, "worker-1")
+    photo = await stored_photo(log, killed)
+    keys = await run_stages(log, killed, photo, photo.job_id, "thumbnails")
+    named = keys["thumbnail-150"]
+    unnamed = rendition_key(photo.photo_id, photo.job_id, "optimized", "cd")
+    of_nobody = rendition_key(str(uuid.uuid4()), photo.job_id, "optimized", "ef")
+    for number, key in enumerate((named, unnamed, of_nobody)):
+        if key != named:
+            await killed.put(key, b"nobody knows")
+        os.link(tmp_path / key, tmp_path / "drafts" / f"worker-1~{number}~{key.replace('/', '~')}")
+
+    await settle(log, FolderBlobs(tmp_path, "worker-1"))
+
+    left = {blob.key for blob in await killed.keys("")}
+    assert left == {photo.key, *keys.values()}
+
+
+async def test_a_rendition_of_an_evicted_photo_is_kept(log: Log, tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path, "worker-1")
+    photo = await stored_photo(log, blobs)
+    keys = await run_stages(log, blobs, photo, photo.job_id, *TREE)
+    for number, key in enumerate(keys.values()):
+        os.link(tmp_path / key, tmp_path / "drafts" / f"worker-1~{number}~{key.replace('/', '~')}")
+    passed = await trim_all(log, blobs, keep_states_s=0.0)
+
+    await settle(log, FolderBlobs(tmp_path, "worker-1"))
+
+    assert sum(each.evicted for each in passed) == 1
+    assert {blob.key for blob in await blobs.keys("renditions")} == set(keys.values())
 
 
 async def test_files_of_a_killed_health_check_are_removed_at_the_next_start(

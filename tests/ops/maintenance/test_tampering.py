@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -103,9 +104,32 @@ def test_a_read_model_is_not_rebuilt_from_a_broken_log(folder: DataFolder, photo
     assert f"the old generation is kept in {kept}" in forced.stdout
     assert f"kept {kept}, " in listed.stdout
     assert as_json["kept"] == [{"path": str(kept), "sizeBytes": kept.stat().st_size}]
-    with closing(sqlite3.connect(kept)) as db:
-        rows: list[tuple[bytes]] = db.execute("SELECT body FROM history").fetchall()
-    assert not any(b"mallory" in body for (body,) in rows)
+    assert "The log is broken here:\n  0:" in refused.stderr
+    events = folder.photolog("projections", "events", str(kept)).stdout
+    assert "photo.uploaded" in events
+    assert "mallory" not in events
+
+
+def test_a_rebuild_is_compared_and_can_be_rolled_back(folder: DataFolder, photo: str) -> None:
+    models = folder.data / "read-model"
+    old = (models / "current").read_text()
+
+    rebuilt = folder.photolog("projections", "rebuild")
+    new = (models / "current").read_text()
+    rolled_back = folder.photolog("projections", "rollback")
+    listed = json.loads(folder.photolog("projections", "list", "--json").stdout)
+    refused = folder.photolog("projections", "drop")
+    dropped = folder.photolog("projections", "drop", "--yes")
+    nothing = folder.photolog("projections", "rollback")
+
+    assert re.search(r"^history +\d+ rows  equal$", rebuilt.stdout, re.MULTILINE)
+    assert f"`photolog projections rollback` returns to generation {old}" in rebuilt.stdout
+    assert f"generation {old} is live" in rolled_back.stdout
+    assert (listed["generation"], listed["previous"]) == (old, new)
+    assert (refused.returncode, "--yes" in refused.stderr) == (1, True)
+    assert dropped.stdout == f"deleted {new}\n"
+    assert nothing.returncode == 1
+    assert "There is no previous generation" in nothing.stderr
 
 
 def test_an_original_with_a_changed_byte_is_named(
@@ -233,3 +257,19 @@ def test_changed_rows_of_the_read_model_are_named(folder: DataFolder, photo: str
     assert f"differs: a fresh fold has 1\n  {photo}\n" in told.stdout
     assert told.stdout.endswith("`photolog projections rebuild` repairs the read model.\n")
     assert mended.returncode == 0
+
+
+def test_a_read_model_of_another_version_is_listed_without_its_missing_tables(
+    folder: DataFolder,
+) -> None:
+    path = folder.data / "read-model"
+    with closing(sqlite3.connect(path / (path / "current").read_text())) as db:
+        db.execute("DROP TABLE audit")
+
+    listed = folder.photolog("projections", "list", "--json")
+
+    assert listed.returncode == 0, listed.stderr
+    tables = {each["table"]: each["rows"] for each in json.loads(listed.stdout)["tables"]}
+    assert tables["photos"] == 1
+    assert "audit" not in tables
+    assert list(path.glob("*-doubted")) == []

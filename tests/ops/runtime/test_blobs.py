@@ -9,7 +9,7 @@ from ops.config.loading import load
 from ops.errors import UserError
 from ops.runtime.blobs import open_store
 from store.errors import Unavailable
-from tests.servers import ACCESS_KEY, SECRET_KEY, MinioServer
+from tests.s3_servers import ACCESS_KEY, SECRET_KEY, S3Server, VersityServer
 
 
 def environment(endpoint: str, data: Path, **changes: str) -> dict[str, str]:
@@ -47,18 +47,16 @@ async def test_contradictory_settings_are_named_before_anything_is_sent(
     assert message in str(error.value)
 
 
-async def test_a_rejection_by_the_server_names_the_setting(
-    minio: MinioServer, tmp_path: Path
-) -> None:
-    settings = load(environment(minio.url, tmp_path, S3_ACCESS_KEY="nobody")).settings
+async def test_a_rejection_by_the_server_names_the_setting(s3: S3Server, tmp_path: Path) -> None:
+    settings = load(environment(s3.url, tmp_path, S3_ACCESS_KEY="nobody")).settings
 
     with pytest.raises(UserError, match="PHOTOLOG_S3_ACCESS_KEY: the server does not know"):
         async with open_store(settings, "gateway", patient=True):
             pass
 
 
-async def test_an_https_endpoint_without_tls_is_named(minio: MinioServer, tmp_path: Path) -> None:
-    endpoint = minio.url.replace("http:", "https:")
+async def test_an_https_endpoint_without_tls_is_named(s3: S3Server, tmp_path: Path) -> None:
+    endpoint = s3.url.replace("http:", "https:")
     settings = load(environment(endpoint, tmp_path)).settings
 
     with pytest.raises(UserError, match=r"PHOTOLOG_S3_ENDPOINT: the TLS connection to .* failed"):
@@ -69,7 +67,7 @@ async def test_an_https_endpoint_without_tls_is_named(minio: MinioServer, tmp_pa
 async def test_a_patient_process_waits_for_the_server_and_others_do_not(
     own_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = MinioServer(own_folder)
+    server = VersityServer(own_folder)
     settings = load(environment(server.url, tmp_path)).settings
     with pytest.raises(Unavailable):
         async with open_store(settings, "reconcile"):

@@ -33,7 +33,7 @@ def test_too_few_descriptors_are_rejected_with_what_to_do() -> None:
 def test_the_limit_is_raised_as_far_as_the_system_allows() -> None:
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 128));"
-        "from ops.runtime.descriptors import raise_limit; print(raise_limit())"
+        "from ops.process.file_limit import raise_limit; print(raise_limit())"
     )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -46,7 +46,10 @@ def _role(data: Path, role: str, **settings: str) -> "Generator[subprocess.Popen
         process.wait()
 
 
-@pytest.mark.parametrize("role", ["gateway", "projector", "worker"])
+ROLES = ("gateway", "projector", "worker", "archiver")
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_a_role_waits_for_redis_logs_it_once_and_stops_at_a_signal(data: Path, role: str) -> None:
     log = data.parent / f"{role}.log"
     nowhere = f"unix://{data.parent}/none.sock"
@@ -188,7 +191,11 @@ OF_A_SYSTEM = [
 @pytest.mark.parametrize(
     ("role", "settings", "message"),
     [
-        *((role, *each) for role in ("gateway", "projector", "worker") for each in WRONG),
+        *(
+            (role, *each)
+            for role in ("gateway", "projector", "worker", "archiver")
+            for each in WRONG
+        ),
         *(("up", *each) for each in [*WRONG, *OF_A_SYSTEM]),
         *(("reconcile", *each) for each in WRONG[:1]),
     ],

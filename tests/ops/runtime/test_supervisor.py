@@ -17,7 +17,7 @@ from tests.ops.systems import DEADLINE_S, PHOTOLOG, System, jpeg, photolog, run,
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
-ROLES = ("valkey", "projector", "worker-1", "gateway")
+ROLES = ("valkey", "projector", "worker-1", "archiver", "webhooks", "gateway")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,7 @@ def test_data_is_unreadable_for_other_users(shared_system: System) -> None:
 
     assert mode(shared_system.data) == 0o700
     assert mode(shared_system.data / "secret") == 0o600
+    assert mode(shared_system.data / "webhook-key") == 0o600
     assert mode(shared_system.data / "valkey" / "valkey.sock") == 0o700
     assert mode(shared_system.data / "valkey") == 0o700
 

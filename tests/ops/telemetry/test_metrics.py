@@ -19,7 +19,14 @@ from store.histogram import Distribution
 from tests.ops.systems import System, jpeg, wait_until
 from tests.ports import free_port
 
-ROLES = {"gateway": "gateway", "projector": "projector", "worker-1": "worker", "up": "up"}
+ROLES = {
+    "gateway": "gateway",
+    "projector": "projector",
+    "worker-1": "worker",
+    "archiver": "archiver",
+    "webhooks": "webhooks",
+    "up": "up",
+}
 
 STAGES = {*TREE, ERASURE}
 
@@ -32,10 +39,11 @@ BOUNDED: dict[str, set[str]] = {
     "type": set(EVENT_TYPES),
     "partition": {"0"},
     "transport": {"sse", "websocket"},
-    "role": {"valkey", "gateway", "projector", "worker-1"},
+    "kind": {"client", "session", "photo", "global"},
+    "role": {"valkey", "gateway", "projector", "worker-1", "archiver", "webhooks"},
     "method": {"GET", "POST"},
     "dependency": {"redis", "blobs"},
-    "state": {"active", "idle"},
+    "state": {"active", "idle", "delivering", "failing", "unsigned"},
     "bound": {"total", "address", "client"},
     "task": set(),
     "reason": {"decode-timeout", "decoder-died", "out-of-memory"},
@@ -103,6 +111,7 @@ def test_every_metric_has_a_value_once_there_was_work(worked: System) -> None:
         ("worker-1", "photolog_decoder_restarts_total"),
         ("gateway", "job_failures_total"),
         ("gateway", "photolog_rate_limited_total"),
+        ("webhooks", "photolog_webhook_attempts_total"),
     }
 
 
@@ -158,6 +167,8 @@ def test_a_killed_role_is_counted_and_its_metrics_are_served_again(system: Syste
         "valkey": 0,
         "projector": 1,
         "worker-1": 0,
+        "archiver": 0,
+        "webhooks": 0,
         "gateway": 0,
     }
     assert system.stop() == 0
@@ -168,7 +179,7 @@ def test_the_metrics_port_setting_is_the_first_of_several(data: Path) -> None:
     port = free_port()
 
     with System(data, settings={"decoders": "1", "metrics_port": str(port)}) as system:
-        for offset, role in enumerate(("up", "projector", "worker-1")):
+        for offset, role in enumerate(("up", "projector", "worker-1", "archiver", "webhooks")):
             assert url_of(system, role) == f"http://127.0.0.1:{port + offset}/metrics"
             assert served(system, role)
         assert url_of(system, "gateway") == f"{system.url}/metrics"

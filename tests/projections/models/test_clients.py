@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain.clients.quotas import DEFAULTS, OwnQuota, QuotaChanged
+from domain.clients.quotas import DEFAULTS, OwnQuota, Quota, QuotaChanged
 from domain.clients.usage import Usage
 from domain.photo.events import FIRST_PREV, Event, Metadata
 from projections.models import clients
@@ -12,7 +12,7 @@ from projections.models.clients import ClientRow
 from store.log import codec
 from store.log.position import Position
 from store.log.stream import Recorded
-from store.sqlite.connection import Connection
+from store.sqlite.connection import Connection, Value
 from tests.projections.conftest import fold_in
 from tests.projections.stories import (
     SCRIPT,
@@ -70,10 +70,10 @@ def test_the_totals_match_the_events_however_they_are_batched(
     assert tuple(everything) == tuple(map(sum, zip(*expected.values(), strict=True)))
 
 
-def test_an_erased_photo_leaves_no_holding(db: Connection) -> None:
+def test_an_erased_photo_counts_nothing(db: Connection) -> None:
     fold_in(db, Chronicle.of(upload(), *processed(), delete(), erased()).recorded)
 
-    assert db.execute("SELECT * FROM holdings") == []
+    assert db.execute("SELECT renditions, superseded, erased FROM photos") == [(None, None, 1)]
     assert listed(db)["alice"].usage == clients.total(db) == Usage()
 
 
@@ -101,3 +101,21 @@ def test_a_quota_is_shown_beside_the_usage_and_can_be_reset(db: Connection) -> N
     assert (found["bob"].own, found["bob"].usage.photos) == (own, 1)
     assert found["alice"].own == found["dave"].own == DEFAULTS
     assert found["dave"].usage == Usage()
+
+
+def test_the_fullest_are_found_without_reading_all_clients(db: Connection) -> None:
+    usual = [(f"c{n:04}", n, 1_000 - n, n % 7) for n in range(500)]
+    db.execute_many("INSERT INTO clients VALUES (?, ?, ?, ?, NULL)", usual)
+    db.execute("INSERT INTO clients VALUES ('own', 9, 1, 0, '{\"photos\": 10}')")
+    defaults = Quota(photos=1_000, bytes=2_000, jobs=0)
+
+    found = clients.fullest(db, defaults, 5)
+    values: dict[str, Value] = {"photos": 1_000, "bytes": 2_000, "jobs": 0, "limit": 5}
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {clients.FULLEST}", values)]
+
+    everyone = [(max(p / 1_000, b / 2_000), name) for name, p, b, _ in usual] + [(0.9, "own")]
+    expected = sorted(everyone, key=lambda each: (-each[0], each[1]))[:5]
+    assert [(share, row.client_id) for share, row in found] == expected
+    read = [step for step in plan if "clients" in step]
+    assert len(read) == 5
+    assert all("INDEX clients_" in step or "PRIMARY KEY (client_id=?)" in step for step in read)

@@ -5,7 +5,7 @@ import pytest
 from domain.photo import commands as c
 from domain.pipeline.failures import Category
 from projections.models import dead_letters
-from projections.models.dead_letters import DeadLetter, DeadLetters
+from projections.models.dead_letters import DeadLetter, DeadLetters, Filter, Sort
 from store.sqlite.connection import Connection
 from tests.projections.conftest import fold_in
 from tests.projections.stories import (
@@ -25,9 +25,15 @@ from tests.projections.stories import (
 LATER = "2026-11-23T11:00:00.000Z"
 
 
-def page(db: Connection, *, limit: int = 10, **filters: str | None) -> DeadLetters:
-    every: dict[str, Any] = {"stage": None, "category": None, "client_id": None, "cursor": None}
-    return dead_letters.page(db, limit=limit, **{**every, **filters})
+def page(
+    db: Connection,
+    *,
+    limit: int = 10,
+    cursor: str | None = None,
+    sort: Sort = "newest",
+    **filters: Any,
+) -> DeadLetters:
+    return dead_letters.page(db, wanted=Filter(**filters), sort=sort, cursor=cursor, limit=limit)
 
 
 def listed(db: Connection, *commands: c.PhotoCommand) -> list[DeadLetter]:
@@ -196,3 +202,35 @@ def test_a_page_reads_an_index_without_sorting(
 
     assert f"dead_letters_{index}" in str(plan)
     assert "TEMP B-TREE" not in str(plan)
+
+
+def test_the_oldest_failures_come_first_on_request_page_by_page(failures: Connection) -> None:
+    first = page(failures, sort="oldest", limit=3)
+    rest = page(failures, sort="oldest", limit=3, cursor=first.next_cursor)
+
+    found = [each.photo_id for each in (*first.items, *rest.items)]
+    assert found == [photo_id(n) for n in (1, 2, 3, 4)]
+
+
+def test_groups_count_by_reason_and_show_the_latest(failures: Connection) -> None:
+    found = dead_letters.groups(failures, Filter())
+
+    assert [(each.stage, each.count, each.photo_id) for each in found.items] == [
+        ("metadata", 3, photo_id(4)),
+        ("validation", 1, photo_id(1)),
+    ]
+    largest = found.items[0]
+    assert largest.oldest_at < largest.latest_at
+    assert largest.error == page(failures).items[0].error
+    assert not found.more
+
+
+def test_groups_take_the_filters_of_the_list(failures: Connection) -> None:
+    latest = page(failures).items[0]
+
+    of_bob = dead_letters.groups(failures, Filter(client_id="bob", code=latest.code))
+    earlier = dead_letters.groups(failures, Filter(failed_to=latest.last_failed_at))
+
+    assert [each.count for each in of_bob.items] == [1]
+    assert sum(each.count for each in earlier.items) == 3
+    assert dead_letters.groups(failures, Filter(code="none")).items == []

@@ -1,12 +1,21 @@
+"""The history: rooms, pages, and files of a former layout."""
+
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
-from projections.models import history
-from projections.models.history import HistoryEntry, Room, room_sql
+from projections.models import history, history_pages
+from projections.models.history import HistoryEntry, Room
+from projections.models.history_pages import FIRST_PAGE, NEXT_PAGE, NEXT_PAGE_OF
 from store.log import codec
 from store.log.position import Position
-from store.sqlite.connection import Connection, Value
+from store.sqlite.connection import Connection, Value, open_writer
+from store.sqlite.packing import pack
 from tests.projections.conftest import fold_in
 from tests.projections.stories import SCRIPT, Chronicle, photo_id
+
+pytestmark = pytest.mark.usefixtures("small_pages")
 
 START = Position.start(0)
 
@@ -88,22 +97,81 @@ def test_events_are_counted(db: Connection, entries: list[HistoryEntry]) -> None
     assert history.count(db) == len(entries)
 
 
+def test_the_last_events_are_found_from_the_end(
+    db: Connection, entries: list[HistoryEntry]
+) -> None:
+    for number, entry in enumerate(entries):
+        before = entries[: number + 1]
+        assert history.latest(db, entry.position, 3) == before[::-1][:3]
+        last = next((each.position for each in before[::-1] if each.client_id == "bob"), START)
+        assert history.last_of_client(db, "bob", entry.position) == last
+
+
+def test_it_has_the_events_that_were_folded_and_no_others(
+    db: Connection, entries: list[HistoryEntry]
+) -> None:
+    for entry in entries:
+        assert history.has(db, entry.position)
+        assert history.has(db, entry.position, entry.client_id)
+        assert not history.has(db, entry.position, "mallory")
+        assert not history.has(db, entry.position._replace(seq=7))
+    positions = [entry.position for entry in entries]
+    assert [*history.bodies(db, [*positions, Position(0, 1, 1)])] == positions
+
+
+def test_most_events_are_in_pages(db: Connection, entries: list[HistoryEntry]) -> None:
+    pages = db.execute("SELECT count(*) FROM history_pages")[0][0]
+
+    assert pages == len(entries) // history_pages.PAGE > 2
+    assert db.execute("SELECT count(*) FROM history") == [(len(entries) % history_pages.PAGE,)]
+
+
+def test_events_of_a_former_layout_can_still_be_read(
+    db: Connection, entries: list[HistoryEntry], tmp_path: Path
+) -> None:
+    former = tmp_path / "former.sqlite"
+    bodies = history.bodies(db, [entry.position for entry in entries])
+    with closing(open_writer(former)) as old:
+        old.execute(
+            "CREATE TABLE history (partition, ms, seq, type, photo, client, session, body,"
+            " PRIMARY KEY (partition, ms, seq)) WITHOUT ROWID"
+        )
+        rows = [(*position, 1, 1, 1, None, pack(body)) for position, body in bodies.items()]
+        old.execute_many("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        assert list(history.everything(old)) == entries
+        missing = entries[5].position
+        old.execute("UPDATE history SET seq = 9 WHERE (partition, ms, seq) = (?, ?, ?)", missing)
+
+    assert history.first_missing(db, former) == missing._replace(seq=9)
+
+
 @pytest.mark.parametrize(
-    ("room", "index"),
+    ("statement", "order", "steps"),
     [
-        (ROOMS[0], "PRIMARY KEY (partition=? AND (ms,seq)>(?,?) AND (ms,seq)<(?,?))"),
-        (ROOMS[1], "INDEX history_of_client (client_id=? AND partition=? AND (ms,seq)>(?,?) AND"),
-        (ROOMS[3], "INDEX history_of_session (session_id=? AND partition=? AND (ms,seq)>(?,?) AND"),
-        (ROOMS[4], "INDEX history_of_session (session_id=? AND partition=? AND (ms,seq)>(?,?) AND"),
-        (ROOMS[5], "INDEX history_of_photo (photo_id=? AND partition=? AND (ms,seq)>(?,?) AND"),
+        (FIRST_PAGE, "ASC", ["COVERING INDEX history_page_ends (partition=? AND (last_ms,last_"]),
+        (NEXT_PAGE, "ASC", ["INDEX sqlite_autoindex_history_pages_1 (partition=? AND page"]),
+        (NEXT_PAGE, "DESC", ["INDEX sqlite_autoindex_history_pages_1 (partition=? AND page"]),
+        *(
+            (
+                NEXT_PAGE_OF,
+                order,
+                [
+                    "m USING PRIMARY KEY (name=? AND partition=? AND page",
+                    "p USING INDEX sqlite_autoindex_history_pages_1 (partition=? AND page=?)",
+                ],
+            )
+            for order in ("ASC", "DESC")
+        ),
     ],
 )
-def test_every_room_is_read_from_an_index_in_its_order(
-    db: Connection, room: Room, index: str
+def test_pages_are_found_by_an_index_in_its_order(
+    db: Connection, statement: str, order: str, steps: list[str]
 ) -> None:
-    bounds = ("partition", "after_ms", "after_seq", "upto_ms", "upto_seq", "limit")
-    values: dict[str, Value] = dict.fromkeys(("id", "client_id", *bounds), 0)
-    plan = db.execute(f"EXPLAIN QUERY PLAN {room_sql(room)}", values)
+    later = ">" if order == "ASC" else "<"
+    sql = statement.format(schema="main", later=later, order=order)
+    named: dict[str, Value] = dict.fromkeys(("name", "partition", "page"), 0)
+    values = (0, 0, 0) if statement == FIRST_PAGE else named
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
 
-    (step,) = [row[3] for row in plan]
-    assert index in step
+    assert len(plan) == len(steps)
+    assert all(step in found for step, found in zip(steps, plan, strict=True))

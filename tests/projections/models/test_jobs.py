@@ -127,7 +127,7 @@ def test_deleting_a_photo_removes_its_jobs(db: Connection) -> None:
 
     assert jobs.get(db, job_id(1)) is None
     assert jobs.get(db, job_id(2)) is not None
-    assert db.execute("SELECT count(*) FROM job_stages") == [(0,)]
+    assert db.execute("SELECT count(*) FROM jobs") == [(1,)]
 
 
 def test_a_retried_job_has_the_stages_that_were_done_before_it(db: Connection) -> None:

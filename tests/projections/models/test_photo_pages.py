@@ -193,8 +193,35 @@ def test_every_list_is_read_from_an_index_in_its_order(
     sql = page_sql(values, follows=follows)
 
     plan = db.execute(
-        f"EXPLAIN QUERY PLAN {sql}", {**values, "last_uploaded_at": "", "last_id": "", "limit": 1}
+        f"EXPLAIN QUERY PLAN {sql}", {**values, "last": "", "last_id": "", "limit": 1}
+    )
+
+    step, *sorting = [row[3] for row in plan]
+    assert f"USING INDEX {index}" in step
+    assert "uploaded_at<?" in step or not follows
+    assert sorting == ["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]  # ids of the same moment
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ((), "idx_photos_dated"),
+        (("taken_from", "taken_to"), "idx_photos_dated"),
+        (("client_id",), "idx_photos_client_dated"),
+        (("client_id", "taken_from", "taken_to"), "idx_photos_client_dated"),
+    ],
+)
+@pytest.mark.parametrize("follows", [False, True])
+def test_every_list_by_date_taken_is_read_from_an_index_in_its_order(
+    db: Connection, filters: tuple[str, ...], index: str, *, follows: bool
+) -> None:
+    values = dict.fromkeys(filters, "x")
+    sql = page_sql(values, follows=follows, order="taken")
+
+    plan = db.execute(
+        f"EXPLAIN QUERY PLAN {sql}", {**values, "last": "", "last_id": "", "limit": 1}
     )
 
     (step,) = [row[3] for row in plan]
     assert f"USING INDEX {index}" in step
+    assert "dated" in step or not (filters or follows)

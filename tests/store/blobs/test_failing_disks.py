@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from store.blobs.folder import FolderBlobs
+from store.breaker import FAILURES, Breaker
 from store.errors import CircuitOpen, Full, Missing, Unavailable
-from store.redis.breaker import FAILURES, Breaker
 from tests.clocks import Clock
 from tests.system.disks import read_only, remount
 

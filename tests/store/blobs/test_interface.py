@@ -1,4 +1,4 @@
-"""The contract of both blob stores; each test runs on a folder and on a bucket of MinIO."""
+"""The contract of both blob stores; each test runs on a folder and on a bucket."""
 
 import hashlib
 

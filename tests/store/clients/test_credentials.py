@@ -3,7 +3,7 @@ import time
 import anyio
 import pytest
 
-from store.clients.credentials import Credentials, Grant, Held, held
+from store.clients.credentials import CredentialPlace, Credentials, Grant, held
 from store.log.log import Log
 from store.redis.connection import Client
 from tests.conftest import one_and_three
@@ -16,7 +16,7 @@ def grant(client_id: str = "alice") -> Grant:
     return Grant(client_id=client_id, role="client", issued=now, expires=now + HOUR_S)
 
 
-def place(secret: str, log: Log) -> Held:
+def place(secret: str, log: Log) -> CredentialPlace:
     found = held(secret, log)
     assert found is not None
     return found

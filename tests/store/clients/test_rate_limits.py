@@ -8,6 +8,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
+from store.clients import rate_limits
 from store.clients.rate_limits import LEASE_PART, LEASE_S, Bucket, Buckets, Table
 from store.log.log import Log
 from store.redis.connection import connect
@@ -17,6 +18,12 @@ from tests.servers import process_of, url_in, valkey
 
 HOUR_S = 3_600
 DEADLINE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def server_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no process continue without Redis, however long it has to wait for the processor."""
+    monkeypatch.setattr(rate_limits, "ANSWER_S", DEADLINE_S)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from store.log.log import Loaded, Log
 from store.log.outcome import Appended, Duplicate, Outcome
 from store.log.position import Position
 from store.log.stream import Stream
+from store.queue import losses
 from store.queue.dispatch import Dispatch
 from store.queue.lanes import Lanes
 from store.redis.connection import Client
@@ -87,30 +88,30 @@ async def test_lanes_and_timers_of_another_type_count_as_lost(log: Log) -> None:
     await uploaded(log)
     lanes = Lanes(log, "worker", STAGES)
     await lanes.prepare(0)
-    lanes.lost.clear()
+    await log.redis.delete(log.keys.losses(0))
 
     redis: Any = log.redis
     for key in (log.keys.lane(0, STAGES[0], "high"), log.keys.timers(0)):
         await redis.set(key, "str")
         await lanes.prepare(0)
 
-        assert lanes.lost == {0}
+        assert await losses.are_noted(log, 0)
         assert await redis.type(key) != b"string"
-        lanes.lost.clear()
+        await log.redis.delete(log.keys.losses(0))
 
 
 async def test_missing_timers_count_as_lost(log: Log) -> None:
     await uploaded(log)
     lanes = Lanes(log, "worker", STAGES)
     await lanes.prepare(0)
-    lanes.lost.clear()
+    await log.redis.delete(log.keys.losses(0))
     await lanes.prepare(0)
-    assert lanes.lost == set()
+    assert not await losses.are_noted(log, 0)
 
     await log.redis.delete(log.keys.timers(0))
     await lanes.prepare(0)
 
-    assert lanes.lost == {0}
+    assert await losses.are_noted(log, 0)
 
 
 async def append(

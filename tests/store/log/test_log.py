@@ -1,6 +1,8 @@
+import asyncio
 from collections.abc import AsyncGenerator
 
 import anyio
+import msgspec
 import pytest
 
 from domain.photo.commands import DeletePhoto, StartProcessing
@@ -8,7 +10,7 @@ from domain.photo.events import FIRST_PREV
 from store.errors import Lost, Unavailable
 from store.log import codec
 from store.log.log import Claim, Log
-from store.log.outcome import Appended, Duplicate, KeyReused, Outcome, Repeated, Unchanged
+from store.log.outcome import Appended, Duplicate, KeyReused, Loaded, Outcome, Repeated, Unchanged
 from store.log.position import Position
 from store.log.stream import Recorded
 from store.redis.connection import Client, connect
@@ -73,6 +75,34 @@ async def test_a_lost_state_does_not_stop_the_next_append(log: Log) -> None:
     await log.execute(completed(command, "validation"), client_id="alice", context=CONTEXT)
 
     assert (await log.load(command.photo_id, "alice")).version == 2
+
+
+async def test_a_command_can_be_decided_on_what_one_under_way_leads_to(log: Log) -> None:
+    command = upload()
+    await log.execute(command, client_id="alice", context=CONTEXT)
+    expected: list[Loaded] = []
+
+    async def execute(stage: str, loaded: Loaded | None = None) -> Outcome:
+        return await log.execute(
+            completed(command, stage),
+            client_id="alice",
+            context=CONTEXT,
+            loaded=loaded,
+            expect=expected.append,
+        )
+
+    first = asyncio.create_task(execute("validation"))
+    while not expected:
+        await asyncio.sleep(0)
+    # Without the first, this one would find a conflict and load the photo.
+    second = await execute("metadata", expected[0])
+    await first
+
+    assert [each.version for each in expected] == [2, 3]
+    assert second.position == (await everything(log))[-1].position
+    assert await log.load(command.photo_id, "alice") == msgspec.structs.replace(
+        expected[1], position=second.position
+    )
 
 
 async def test_the_same_bytes_of_one_client_are_one_photo(log: Log) -> None:

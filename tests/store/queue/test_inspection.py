@@ -1,7 +1,9 @@
+from datetime import datetime, timedelta
 from typing import Any
 
 from domain.pipeline.stages import LANES
 from store.log.log import Log
+from store.queue import liveness, losses
 from store.queue.dispatch import Dispatch
 from store.queue.inspection import Doing, LaneDepth, StageQueue, look
 from tests.conftest import CONTEXT, home
@@ -57,8 +59,34 @@ async def test_a_held_task_is_in_progress_and_shown_with_its_worker(log: Log) ->
         job_id=claimed.task.job_id,
         attempt=1,
         silent_ms=doing.silent_ms,
+        client_id=photo.client_id,
     )
     assert 0 <= doing.silent_ms < 60_000
+
+
+async def test_a_task_in_progress_says_since_when_its_worker_runs_it(log: Log) -> None:
+    await uploaded(log)
+    await dispatched(log)
+    (claimed,) = await (await lanes_of(log, "worker-1")).claim(0, 1)
+    name = liveness.task_name(claimed.claim.lane_key, claimed.claim.entry_id)
+    before = await log.now()
+
+    await liveness.report_running(log, "worker-1", {name: 2.5}, ttl_ms=60_000)
+    (worker,) = (await look(log, STAGES)).workers
+
+    since = datetime.fromisoformat(worker.doing[0].since or "")
+    assert timedelta(seconds=2) < before - since <= timedelta(seconds=2.501)
+
+
+async def test_a_damaged_report_of_running_tasks_is_ignored(log: Log) -> None:
+    await uploaded(log)
+    await dispatched(log)
+    await (await lanes_of(log, "worker-1")).claim(0, 1)
+    await log.redis.set(log.keys.running(0, "worker-1"), b"\xc1")
+
+    (worker,) = (await look(log, STAGES)).workers
+
+    assert [each.since for each in worker.doing] == [None]
 
 
 async def test_a_worker_without_a_task_is_shown_too(log: Log) -> None:
@@ -172,5 +200,6 @@ async def test_an_inspection_changes_nothing(log: Log) -> None:
 
     await look(log, STAGES)
 
-    assert (await lanes_of(log)).lost == {0}
+    await lanes_of(log)
+    assert await losses.are_noted(log, 0)
     assert await depth(log) == 1

@@ -3,23 +3,28 @@
 import uuid
 from datetime import timedelta
 
+import pytest
+
+from domain.moments import iso
 from domain.photo.commands import (
     DeletePhoto,
     PhotoCommand,
+    PrioritizeJob,
     RecordRenditionsRemoved,
     RecordStageCompleted,
     RecordStageFailed,
     RequestProcessing,
     UploadPhoto,
 )
-from domain.photo.events import iso
 from domain.photo.results import Rendition
 from domain.pipeline.failures import Category
-from domain.pipeline.stages import ERASURE, TREE
+from domain.pipeline.stages import ERASURE, PIPELINES, TREE
+from store.errors import Unavailable
 from store.log.log import Log
+from store.queue import losses
 from store.queue.dispatch import Dispatch
 from store.queue.lanes import Lanes
-from store.queue.recovery import refill
+from store.queue.recovery import Recovery, refill
 from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.commands import completed
 from tests.store.waiting import dispatched, uploaded
@@ -33,6 +38,9 @@ async def lanes_of(log: Log) -> Lanes:
     lanes = Lanes(log, "one", STAGES)
     await lanes.prepare(home(log))
     return lanes
+
+
+LEASE_S = 30.0
 
 
 async def run(log: Log, command: PhotoCommand) -> None:
@@ -71,7 +79,7 @@ async def test_every_lost_task_is_recovered_and_no_other(log: Log) -> None:
     await lose_everything(log)
     lanes = await lanes_of(log)
 
-    assert lanes.lost == {home(log)}
+    assert await losses.are_noted(log, home(log))
     assert await refill(log, home(log), STAGES) == 5
 
     assert await waiting(log, lanes) == {
@@ -81,6 +89,20 @@ async def test_every_lost_task_is_recovered_and_no_other(log: Log) -> None:
         (gone.photo_id, ERASURE, 1),
     }
     assert await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf") == 1
+
+
+async def test_a_recovered_task_has_the_priority_that_the_job_has_now(log: Log) -> None:
+    photo = await uploaded(log)
+    await run(log, PrioritizeJob(photo_id=photo.photo_id, job_id=photo.job_id, priority=1))
+    await dispatched(log)
+    await lose_everything(log)
+    lanes = await lanes_of(log)
+
+    assert await refill(log, home(log), STAGES) == 1
+
+    (claimed,) = await lanes.claim(home(log), 5)
+    assert claimed.task.priority == 1
+    assert claimed.claim.lane_key.endswith("validation:high")
 
 
 async def test_existing_tasks_are_not_added_again(log: Log) -> None:
@@ -95,6 +117,31 @@ async def test_existing_tasks_are_not_added_again(log: Log) -> None:
     assert len(held) == 1
 
 
+async def test_existing_tasks_of_a_stage_that_this_version_lacks_are_not_added_again(
+    log: Log,
+) -> None:
+    with pytest.MonkeyPatch.context() as newer:
+        newer.setitem(TREE, "colour", "validation")
+        newer.setitem(PIPELINES, "full_processing", frozenset(TREE))
+        command = await uploaded(log)
+    await run(log, completed(command, "validation"))
+    lanes = await lanes_of(log)
+    await dispatched(log)
+
+    assert await refill(log, home(log), STAGES) == 0
+
+    await lose_everything(log)
+    await log.redis.delete(log.keys.lane(home(log), "colour", "normal"))
+    await lanes_of(log)
+    assert await refill(log, home(log), STAGES) == 4
+    assert await log.redis.xlen(log.keys.lane(home(log), "colour", "normal")) == 1
+    assert {stage for _, stage, _ in await waiting(log, lanes)} == {
+        "metadata",
+        "thumbnails",
+        "optimization",
+    }
+
+
 async def test_events_that_are_not_dispatched_yet_are_left_to_the_dispatchers(log: Log) -> None:
     await uploaded(log)
     dispatch = Dispatch(log, "one")
@@ -107,7 +154,55 @@ async def test_events_that_are_not_dispatched_yet_are_left_to_the_dispatchers(lo
 
 
 async def test_new_lanes_on_an_empty_log_have_lost_nothing(log: Log) -> None:
-    assert (await lanes_of(log)).lost == set()
+    await lanes_of(log)
+    assert not await losses.are_noted(log, home(log))
+
+
+async def test_a_loss_that_a_dead_worker_noticed_is_left_to_another_one(log: Log) -> None:
+    command = await uploaded(log)
+    await dispatched(log)
+    await lanes_of(log)
+    await lose_everything(log)
+    lanes = await lanes_of(log)  # it creates the groups, and dies before it has refilled them
+    dying = await losses.claim(log, home(log), LEASE_S)
+
+    await Recovery(log, STAGES, LEASE_S).run(home(log))
+    assert await waiting(log, lanes) == set()
+    await Recovery(log, STAGES, lease_s=0.0).run(home(log))
+
+    assert dying
+    assert await waiting(log, lanes) == {(command.photo_id, "validation", 1)}
+    assert not await losses.are_noted(log, home(log))
+
+
+async def test_a_loss_during_a_refill_stays_noted(log: Log) -> None:
+    await uploaded(log)
+    await losses.note(log, home(log))
+    notes = await losses.claim(log, home(log), LEASE_S)
+    await losses.note(log, home(log))
+
+    await losses.renew(log, home(log), notes)
+    await losses.forget(log, home(log), notes)
+
+    assert len(await losses.claim(log, home(log), LEASE_S)) == 1
+
+
+async def test_a_refill_that_failed_is_tried_again_by_the_same_worker(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = await uploaded(log)
+    await dispatched(log)
+    await lose_everything(log)
+    lanes = await lanes_of(log)
+    recovery = Recovery(log, STAGES, LEASE_S)
+    with monkeypatch.context() as away:
+        away.setattr(log.keys, "timers", log.keys.log)
+        with pytest.raises(Unavailable):
+            await recovery.run(home(log))
+
+    await recovery.run(home(log))
+
+    assert await waiting(log, lanes) == {(command.photo_id, "validation", 1)}
 
 
 async def test_an_invalid_entry_triggers_a_recovery_of_the_partition(log: Log) -> None:
@@ -117,11 +212,11 @@ async def test_an_invalid_entry_triggers_a_recovery_of_the_partition(log: Log) -
     key = log.keys.lane(home(log), "validation", "normal")
     await log.redis.delete(key)
     await lanes.prepare(home(log))
-    lanes.lost.clear()
+    await log.redis.delete(log.keys.losses(home(log)))
     await log.redis.xadd(key, {"b": b"\xff"})
 
     assert await waiting(log, lanes) == set()
-    assert lanes.lost == {home(log)}
+    assert await losses.are_noted(log, home(log))
     await refill(log, home(log), STAGES)
     assert await waiting(log, lanes) == {(command.photo_id, "validation", 1)}
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from domain.moments import iso
 from domain.photo.commands import RecordStageFailed
-from domain.photo.events import iso
 from domain.pipeline.failures import Category
 from store.log.log import Log
+from store.queue import losses
 from store.queue.lanes import BATCHES_AT_ONCE
 from tests.conftest import CONTEXT, home, one_and_three
 from tests.store.waiting import dispatched, lanes_of, uploaded
@@ -118,7 +119,7 @@ async def test_invalid_timers_are_removed_and_recovered_from_the_log(
 
     assert [each.task.photo_id for each in await lanes.claim(home(log), 10)] == [due]
     assert await log.redis.zcount(log.keys.timers(home(log)), "-inf", "(+inf") == 0
-    assert lanes.lost == {home(log)}
+    assert await losses.are_noted(log, home(log))
     assert "1000 invalid timers" in caplog.text
 
 

@@ -109,21 +109,46 @@ class LanesAndLists(RuleBasedStateMachine):
         who=st.integers(0, 1),
         count=st.integers(1, 3),
         stages=st.sampled_from((STAGES, STAGES[:1], STAGES[1:])),
-        without=st.sets(st.sampled_from(CLIENTS), max_size=2),
+        of_client=st.dictionaries(st.sampled_from(CLIENTS), st.integers(0, 2), max_size=2),
+        of_each=st.sampled_from((None, 1, 2)),
+        of_stage=st.dictionaries(st.sampled_from(STAGES), st.integers(1, 2)),
+        dear_ms=st.sampled_from((None, 2_000)),
     )
-    def claim(self, who: int, count: int, stages: tuple[str, ...], without: set[str]) -> None:
-        request = ClaimRequest(stages=stages, without=tuple(without), settle=self.owed)
+    def claim(
+        self,
+        who: int,
+        count: int,
+        stages: tuple[str, ...],
+        of_client: dict[str, int],
+        of_each: int | None,
+        of_stage: dict[str, int],
+        dear_ms: int | None,
+    ) -> None:
+        request = ClaimRequest(
+            stages=stages,
+            most_of=of_stage,
+            most_of_client=of_client,
+            most_of_each=of_each,
+            dear_ms=dear_ms,
+            settle=self.owed,
+        )
         self.owed = {}
         found = self.runner.run(self.consumers[who].claim(0, count, request))
 
+        each_may = count if of_each is None else of_each
+        left_of_client = {client: of_client.get(client, each_may) for client in CLIENTS}
+        left_of_stage = {stage: of_stage.get(stage, count) for stage in stages}
         for each in found:
-            assert each.task.stage in stages
-            assert each.task.client_id not in without
+            left_of_client[each.task.client_id] -= 1
+            left_of_stage[each.task.stage] -= 1
             self._check(each, exactly=self.is_whole)
             self.held[who].append(each)
-        if self.is_whole and len(found) < count:
+        assert min((*left_of_client.values(), *left_of_stage.values())) >= 0
+        dear = [dear_ms is not None and each.task.cost_ms > dear_ms for each in found]
+        assert not any(dear[:-1])
+        if self.is_whole and len(found) < count and not any(dear):
             assert not any(
-                line and stage in stages and client not in without
+                line and left_of_stage.get(stage, 0) > 0 and left_of_client[client] > 0
                 for (_, stage, client), line in self.waiting.items()
             )
 

@@ -21,8 +21,8 @@ CONTAINERS = ("config", "cluster", "memory", "xgroup", "xinfo")
 BY_ITSELF = {"asking", "select", "unsubscribe"}
 """Commands that the cluster routing or the library sends."""
 
-NOT_ALLOWED = {"config|get"}
-"""Commands that are optional: the code works without them."""
+NOT_ALLOWED = {"config|get", "scan"}
+"""Commands that no role needs: one is optional, the other only for a recovery of the log."""
 
 
 def command(*words: str) -> str:
@@ -32,7 +32,7 @@ def command(*words: str) -> str:
 
 def sent_by_scripts() -> Iterator[str]:
     for path in FOLDER.rglob("*.lua"):
-        for found in re.finditer(r'redis\.p?call\("(\w+)"(?:, "(\w+)")?', path.read_text("utf-8")):
+        for found in re.finditer(r'\bp?call\("(\w+)"(?:, "(\w+)")?', path.read_text("utf-8")):
             yield command(*filter(None, found.groups()))
 
 
@@ -42,8 +42,13 @@ def sent_by_code() -> Iterator[str]:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 yield from _sent(node, node.func)
             match node:
-                case ast.Call(func=ast.Name(id="send"), args=[ast.Constant(value=str(word)), *_]):
-                    yield command(word)
+                case ast.Call(func=ast.Attribute(attr="_send" | "in_a_row"), args=args):
+                    for each in args:
+                        match each:
+                            case ast.Tuple(elts=[ast.Constant(value=str(word)), *_]):
+                                yield command(*word.split())
+                            case _:
+                                pass
                 case _:
                     pass
 

@@ -11,10 +11,10 @@ import pytest
 from redis import exceptions
 
 from domain.photo.commands import UploadPhoto
+from store.breaker import FAILURES, Breaker
 from store.errors import CircuitOpen, Full, Unavailable, Unexpected
 from store.log.doorbell import Doorbell, ring
 from store.log.log import Log
-from store.redis.breaker import FAILURES, Breaker
 from store.redis.connection import PROBE_S, Client, connect, translated
 from tests.clocks import Clock
 from tests.conftest import CONTEXT

@@ -133,6 +133,17 @@ def test_code_points_of_a_png_count_before_its_profile() -> None:
     assert_chart(load(colorimetry.png(signals_of(12, 13), 8, *marks)))
 
 
+@pytest.mark.parametrize("points", [(2, 2), (99, 13), (1, 2), (12, 255)])
+def test_code_points_of_a_png_that_name_no_space_leave_it_its_other_marks(
+    points: tuple[int, int],
+) -> None:
+    profile = (cicp(*points), colorimetry.iccp(adobe_rgb_profile()))
+    gamma = (cicp(*points), gama(1 / 2.2), colorimetry.chrm(PRIMARIES[9]))
+
+    assert_chart(load(colorimetry.png(adobe_rgb_signals(), 8, *profile)))
+    assert_chart(load(colorimetry.png(signals_of(9, 4), 8, *gamma)))
+
+
 def test_the_profile_of_a_png_counts_before_srgb_and_gamma() -> None:
     marks = (colorimetry.iccp(adobe_rgb_profile()), (b"sRGB", b"\0"), gama(1.0))
 

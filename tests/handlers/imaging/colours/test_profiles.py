@@ -110,3 +110,27 @@ def test_a_profile_that_is_cut_is_a_warning(length: int) -> None:
     assert picture.warning is not None
     assert not picture.damaged
     assert picture.image.getpixel((5, 9)) == gradient(16, 16).getpixel((5, 9))
+
+
+def test_the_colours_of_a_lab_picture_have_a_name() -> None:
+    image = Image.new("LAB", (8, 8), (128, 128, 128))
+
+    picture = load(encoded(image, "TIFF"))
+
+    assert picture.colour_space == "CIE L*a*b*"
+    assert picture.image.getpixel((4, 4)) == (119, 119, 119)
+    assert picture.warning is None
+
+
+def test_a_profile_for_print_is_used_whatever_code_points_it_names() -> None:
+    table = profiles.table_to_lab(4, printed, 5, V4)
+    tags = {b"A2B0": table, b"cicp": b"cicp" + bytes(4) + bytes((9, 16, 0, 1))}
+    profile = profiles.profile(b"prtr", b"CMYK", b"Lab ", tags, V4)
+    inks = (0, 64, 128, 32)
+
+    picture = load(encoded(Image.new("CMYK", (16, 16), inks), "TIFF", icc_profile=profile))
+
+    pixel = picture.image.getpixel((8, 8))
+    assert isinstance(pixel, tuple)
+    expected = printed([ink / 255 for ink in inks])
+    assert colorimetry.delta_e([value / 255 for value in pixel], expected) < 2

@@ -8,7 +8,6 @@ import pytest
 from domain.photo.results import MetadataResult
 from handlers.imaging.metadata.exif import Tag
 from handlers.imaging.metadata.filenames import moment
-from handlers.imaging.metadata.moments import parse, parse_offset
 from handlers.stage import Origin
 from tests.handlers.imaging.metadata.files import (
     ASCII,
@@ -20,82 +19,6 @@ from tests.handlers.imaging.metadata.files import (
 )
 
 WELL = "2022:09:02 14:28:05"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2010:05:01 12:00:00", "2010-05-01T12:00:00"),
-        ("2010/05/01 12:00:00", "2010-05-01T12:00:00"),
-        ("2010-05-01 12:00:00", "2010-05-01T12:00:00"),
-        ("2010.05.01 12:00:00", "2010-05-01T12:00:00"),
-        ("2010-05-01T12:00:00", "2010-05-01T12:00:00"),
-        ("2010:05:01T12:00:00", "2010-05-01T12:00:00"),
-        ("2010:05:01  12:00:00", "2010-05-01T12:00:00"),
-        ("2010:05:01:12:00:00", "2010-05-01T12:00:00"),
-        ("20100501T120000", "2010-05-01T12:00:00"),
-        ("20100501 120000", "2010-05-01T12:00:00"),
-        ("2010: 5: 1 12: 0: 0", "2010-05-01T12:00:00"),
-        ("2010:5:1 2:03:04", "2010-05-01T02:03:04"),
-        ("2010-05-01 12-00-00", "2010-05-01T12:00:00"),
-        ("2010-05-01 12.00.00", "2010-05-01T12:00:00"),
-        ("  2010:05:01 12:00:00  ", "2010-05-01T12:00:00"),
-        ("Sat May  1 12:00:00 2010", "2010-05-01T12:00:00"),
-        ("2010:05:01 02:03:04 PM", "2010-05-01T14:03:04"),
-        ("2010:05:01 12:03:04 a.m.", "2010-05-01T00:03:04"),
-        ("2010:05:01 12:00:00.123", "2010-05-01T12:00:00"),
-        ("2010-05-01T12:00:00,5Z", "2010-05-01T12:00:00+00:00"),
-        ("2010:05:01 12:00:00Z", "2010-05-01T12:00:00+00:00"),
-        ("2010:05:01 12:00:00 UTC", "2010-05-01T12:00:00+00:00"),
-        ("2010:05:01 12:00:00+00:00", "2010-05-01T12:00:00+00:00"),
-        ("2010:05:01 12:00:00-00:00", "2010-05-01T12:00:00+00:00"),
-        ("2010:05:01 12:00:00+0200", "2010-05-01T12:00:00+02:00"),
-        ("2010:05:01 12:00:00+02", "2010-05-01T12:00:00+02:00"),
-        ("2010:05:01 12:00:00 -03:30", "2010-05-01T12:00:00-03:30"),
-        ("2010-05-01T12:00:00.25+05:45", "2010-05-01T12:00:00+05:45"),
-        ("2010:05:01 12:00:00+99:00", "2010-05-01T12:00:00"),
-        ("2010:05:01 12:00", "2010-05-01T12:00"),
-        ("2010:05:01 12:00+02:00", "2010-05-01T12:00+02:00"),
-        ("2010:05:01", "2010-05-01"),
-        ("2010-05-01", "2010-05-01"),
-        ("20100501", "2010-05-01"),
-        ("0000:00:00 00:00:00", None),
-        ("0000:00:00", None),
-        ("0001:01:01 00:00:00", None),
-        ("0000-01-01T00:00:00Z", None),
-        ("2010:02:30 12:00:00", None),
-        ("2010:13:01 12:00:00", None),
-        ("2010:00:00 00:00:00", None),
-        ("2010:05:01 25:00:00", None),
-        ("2010:05:01 12:61:00", None),
-        ("2010:05:01 13:00:00 PM", "2010-05-01T13:00:00"),
-        ("    :  :     :  :  ", None),
-        ("", None),
-        ("2010", None),
-        ("summer", None),
-        ("01/05/2010 12:00:00", None),
-        ("2010:05:01 12:00:00 and more", None),
-        ("٢٠١٠:05:01 12:00:00", None),
-    ],
-)
-def test_a_time_in_any_form_is_read_or_missing(text: str, expected: str | None) -> None:
-    found = parse(text)
-
-    assert (found and found.text) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        *(("Z", "+00:00"), ("UTC", "+00:00"), ("+02:00", "+02:00"), ("-0330", "-03:30")),
-        *(("+1", "+01:00"), ("+2:00", "+02:00"), ("-200", "-02:00"), ("-00:30", "-00:30")),
-        *(("+14", "+14:00"), ("-12:00", "-12:00"), (" +01:00 ", "+01:00")),
-        *(("+14:30", None), ("-13:00", None), ("+", None), ("02:00", None), ("", None)),
-        *(("+02:60", None), ("summer", None), ("   :  ", None)),
-    ],
-)
-def test_an_offset_exists_somewhere_or_is_missing(text: str, expected: str | None) -> None:
-    assert parse_offset(text) == expected
 
 
 @pytest.mark.parametrize("padding", ["", "\0", "\0\0\0\0", " ", "  \0", "\0left over"])
@@ -152,6 +75,7 @@ def test_subseconds_are_milliseconds(text: str, digits: str, expected: float | N
 
 CUT = "2022:09:02 14:28:"
 BLANK = "    :  :     :  :  "
+NEVER_SET = "0000:00:00 00:00:00"
 SCAN, PRINT_SCAN, CAMERA = (Entry(7, 1, bytes([source])) for source in (1, 2, 3))
 
 
@@ -160,7 +84,7 @@ SCAN, PRINT_SCAN, CAMERA = (Entry(7, 1, bytes([source])) for source in (1, 2, 3)
     [
         # The time is there, but broken: that of digitizing is the same of a camera.
         ({Tag.DATE_ORIGINAL: CUT}, "2022-09-02T14:28:06"),
-        ({Tag.DATE_ORIGINAL: "0000:00:00 00:00:00"}, "2022-09-02T14:28:06"),
+        ({Tag.DATE_ORIGINAL: NEVER_SET}, "2022-09-02T14:28:06"),
         ({Tag.DATE_ORIGINAL: Entry(ASCII, 20, b"", offset=0x7FFFFFFF)}, "2022-09-02T14:28:06"),
         ({Tag.DATE_ORIGINAL: Entry(99, 20, b"")}, "2022-09-02T14:28:06"),
         ({Tag.DATE_ORIGINAL: 17}, "2022-09-02T14:28:06"),
@@ -171,8 +95,8 @@ SCAN, PRINT_SCAN, CAMERA = (Entry(7, 1, bytes([source])) for source in (1, 2, 3)
         # A scan was taken long before it was digitized, and anything may be a scan.
         ({}, None),
         ({Tag.DATE_ORIGINAL: BLANK}, None),
-        ({Tag.DATE_ORIGINAL: CUT, Tag.FILE_SOURCE: SCAN}, None),
-        ({Tag.DATE_ORIGINAL: CUT, Tag.FILE_SOURCE: PRINT_SCAN}, None),
+        ({Tag.DATE_ORIGINAL: NEVER_SET, Tag.FILE_SOURCE: SCAN}, None),
+        ({Tag.DATE_ORIGINAL: NEVER_SET, Tag.FILE_SOURCE: PRINT_SCAN}, None),
     ],
 )
 def test_the_time_of_digitizing_counts_only_if_the_file_is_no_scan(
@@ -189,7 +113,32 @@ def test_the_time_of_editing_never_counts() -> None:
     modified = {0x0132: WELL}
     packet = xmp(xmp_ModifyDate="2022-09-02T14:28:05", xmp_MetadataDate="2022-09-02T14:28:05")
 
-    assert facts_of(modified, {Tag.DATE_ORIGINAL: CUT}, xmp_=packet).taken_at is None
+    assert facts_of(modified, {Tag.DATE_ORIGINAL: CUT}, xmp_=packet).taken_at == "2022-09-02"
+    assert facts_of(modified, {Tag.DATE_ORIGINAL: NEVER_SET}, xmp_=packet).taken_at is None
+
+
+@pytest.mark.parametrize("clock", ["07:08:61", "::", "24:00:00", "99:99:99", "  :  :  ", "07:"])
+def test_an_impossible_clock_leaves_the_day(clock: str) -> None:
+    original: dict[int, Any] = {Tag.DATE_ORIGINAL: f"2022:09:02 {clock}", Tag.OFFSET_ORIGINAL: "Z"}
+    same, other = "2022:09:02 14:28:06", "2022:09:03 14:28:06"
+
+    assert source(exif_=original) == ("2022-09-02", "exif:DateTimeOriginal")
+    assert source(exif_={**original, Tag.DATE_DIGITIZED: other})[0] == "2022-09-02"
+    assert source(exif_={**original, Tag.DATE_DIGITIZED: same}) == (
+        "2022-09-02T14:28:06",
+        "exif:DateTimeDigitized",
+    )
+    scan = {**original, Tag.DATE_DIGITIZED: same, Tag.FILE_SOURCE: SCAN}
+    assert source(exif_=scan) == ("2022-09-02", "exif:DateTimeOriginal")
+
+
+def test_an_impossible_clock_of_xmp_and_iptc_leaves_the_day() -> None:
+    packet = xmp(exif_DateTimeOriginal="2020-01-01T24:00:00")
+    datasets = dataset(2, 55, b"20200101") + dataset(2, 60, b"256199+0100")
+
+    assert source(xmp_=packet) == ("2020-01-01", "xmp:exif:DateTimeOriginal")
+    assert source(datasets=datasets) == ("2020-01-01", "iptc:DateCreated")
+    assert source(origin=Origin(filename="IMG_20200101_256199.jpg")) == (None, None)
 
 
 def source(**given: Any) -> tuple[str | None, str | None]:

@@ -1,0 +1,1 @@
+"""Upload sessions: the photos that a client uploads under one name, from opening to closing."""

@@ -1,0 +1,1 @@
+"""Webhooks: addresses of clients and operators to which events are sent as they happen."""

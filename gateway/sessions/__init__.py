@@ -1,0 +1,1 @@
+"""Upload sessions: changing them for requests, and ending those that are idle or done."""

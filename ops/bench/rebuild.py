@@ -1,0 +1,168 @@
+"""Measure a rebuild of the read models from a log of many photos, and how large they become.
+
+The log holds the events of one real photo, cloned. Each clone has ids, digests and a trace of its
+own, as another photo would; its metadata stay the same, so real ones compress a little less.
+"""
+
+import asyncio
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ops.bench import report
+from ops.bench.cloned_stream import PREFIX, fill
+from ops.bench.recorded import recorded_photos
+from ops.bench.server import serving
+from ops.config.loading import load
+from ops.runtime.wiring import open_log
+from projections.rebuild import rebuild
+from store.log.log import Log
+from store.log.position import Position
+from store.redis.connection import Client, connect
+from store.sqlite.connection import open_reader
+from store.sqlite.generations import Generations
+
+PHOTOS = 20_000
+READ_COUNT = 4_000
+
+
+class Took(msgspec.Struct, frozen=True, kw_only=True):
+    """The time that work took, and the CPU time of its process."""
+
+    seconds: float
+    cpu_s: float
+
+
+class Clock:
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._cpu_s = time.process_time()
+
+    def took(self) -> Took:
+        return Took(
+            seconds=time.perf_counter() - self._began, cpu_s=time.process_time() - self._cpu_s
+        )
+
+
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process of one rebuild reports."""
+
+    took: Took
+    peak_bytes: int
+
+
+def run(rounds: int, photos: int, folder: Path | None) -> None:
+    """Rebuild a log of ``photos`` clones, each time in a new process, beside reading it raw."""
+    report.headline(f"Rebuild of the read models from the log, {photos:,} photos")
+    (model, *_) = recorded_photos(folder, 1)
+    with serving() as server:
+        events = fill(server.url, photos, model)
+        report.note(f"{events:,} events: one photo's {events // photos}, cloned")
+        raw: list[Took] = []
+        decoded: list[Took] = []
+        rebuilt: list[Took] = []
+        peaks: list[float] = []
+        sizes: dict[str, int] = {}
+        named = {"PHOTOLOG_REDIS_URL": server.url}
+        for _ in report.rounds(rounds):
+            raw.append(asyncio.run(_read_raw(server.url)))
+            decoded.append(asyncio.run(_read_decoded(server.url)))
+            with tempfile.TemporaryDirectory(prefix="photolog-bench-") as data:
+                done = rebuild_apart(named | {"PHOTOLOG_DATA": data}, Path(data))
+                rebuilt.append(done.took)
+                peaks.append(done.peak_bytes / 1e6)
+                sizes = _sizes(Path(data))
+        for name, took in (
+            ("XRANGE alone", raw),
+            ("read and decode", decoded),
+            ("rebuild", rebuilt),
+        ):
+            report.line(name, [events / each.seconds for each in took], "events/s", digits=0)
+            per_cpu = [events / each.cpu_s for each in took]
+            report.line("  for each second of its CPU time", per_cpu, "events", digits=0)
+        report.line("peak memory of its process", peaks, "MB")
+        report.line("read model, for each photo", [sum(sizes.values()) / photos], "bytes", digits=0)
+        for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+            if size / photos >= 1:
+                report.line(f"  {name}", [size / photos], "bytes", digits=0)
+
+
+def rebuild_apart(settings: Mapping[str, str], folder: Path) -> Rebuilt:
+    """Rebuild in a process of its own: its memory is then that of the rebuild.
+
+    ``settings`` are the environment variables that name the log, the only ones of Photolog; the
+    read model comes into ``folder``.
+    """
+    others = {k: v for k, v in os.environ.items() if not k.startswith("PHOTOLOG_")}
+    printed = subprocess.run(
+        [sys.executable, "-P", "-m", "ops.bench.rebuild", str(folder)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**others, **settings, "PYTHONPATH": str(Path(__file__).parents[2])},
+    ).stdout
+    return msgspec.json.decode(printed, type=Rebuilt)
+
+
+async def _open(url: str) -> tuple[Client, Log]:
+    redis = connect(url)
+    log = await Log.find(redis, prefix=PREFIX)
+    if log is None:
+        raise RuntimeError("the log is gone")
+    return redis, log
+
+
+async def _read_raw(url: str) -> Took:
+    """Read all entries as they are."""
+    redis, log = await _open(url)
+    raw: Any = redis
+    clock = Clock()
+    start = "-"
+    while entries := await raw.xrange(log.keys.log(0), start, "+", READ_COUNT):
+        start = f"({entries[-1][0].decode()}"
+    took = clock.took()
+    await redis.aclose()
+    return took
+
+
+async def _read_decoded(url: str) -> Took:
+    redis, log = await _open(url)
+    clock = Clock()
+    position = Position.start(0)
+    while page := await log.read(position, count=READ_COUNT):
+        position = page[-1].position
+    took = clock.took()
+    await redis.aclose()
+    return took
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of each table and index."""
+    path = Generations(folder).current()
+    if path is None:
+        raise RuntimeError("nothing was rebuilt")
+    db = open_reader(path)
+    rows = db.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name")
+    db.close()
+    return {str(name): int(size) for name, size in rows}
+
+
+async def _child(folder: Path) -> Rebuilt:
+    async with open_log(load().settings, prefix=PREFIX) as log:
+        clock = Clock()
+        await rebuild(log, Generations(folder))
+        took = clock.took()
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Rebuilt(took=took, peak_bytes=peak_bytes)
+
+
+if __name__ == "__main__":
+    found = asyncio.run(_child(Path(sys.argv[1])))
+    sys.stdout.write(msgspec.json.encode(found).decode())

@@ -1,0 +1,18 @@
+"""Say why files failed: each reason in full once, then only its code."""
+
+from ops.client.finding import Failed
+from ops.event_format import printable
+
+
+class Refusals:
+    """The reasons that were given since the start of a command."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def line(self, file: Failed) -> str:
+        """Return the file with the reason and, if the file became one, the id of the photo."""
+        photo = f" (photo {file.photo_id})" if file.photo_id else ""
+        reason = file.code if file.reason in self._given else file.reason
+        self._given.add(file.reason)
+        return printable(f"{file.path}: {reason}{photo}")

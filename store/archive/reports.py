@@ -1,0 +1,71 @@
+"""What keeps a partition from being archived, as its archiver reports it, for health.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:{07}:unarchived`` | string | ``_Report`` as JSON |
+
+A report is repeated while the problem lasts, and expires ``KEPT_S`` after the last time.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from store.concurrently import for_each
+from store.errors import Corrupt, Full, StoreError
+from store.log.log import Log
+from store.redis.connection import translated
+
+KEPT_S = 900.0
+LONGEST = 1_000
+"""Characters of a report that are kept."""
+
+
+class _Report(msgspec.Struct, frozen=True):
+    problem: str
+
+
+_decoder = msgspec.json.Decoder(_Report)
+
+
+async def report(log: Log, partition: int, error: StoreError) -> None:
+    """Report the error, unless it only says that Redis or the blob store does not answer.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    match error:
+        case Full():  # its message may have a path of the archiver's machine
+            problem = f"partition {partition}: the archive has no space left"
+        case Corrupt():
+            problem = str(error)[:LONGEST]
+        case _:
+            return
+    with translated():
+        await log.redis.set(
+            log.keys.unarchived(partition),
+            msgspec.json.encode(_Report(problem)),
+            px=int(KEPT_S * 1000),
+        )
+
+
+async def withdraw(log: Log, partition: int) -> None:
+    """Say that the partition is archived again; raises Unavailable."""
+    with translated():
+        await log.redis.pexpire(log.keys.unarchived(partition), 0)
+
+
+async def reports(log: Log) -> Mapping[int, str]:
+    """Return what keeps partitions from being archived; raises Unavailable."""
+
+    async def of(partition: int) -> str | None:
+        with translated():
+            reply = await log.redis.get(log.keys.unarchived(partition))
+            value = msgspec.convert(reply, bytes | None)
+        try:
+            return _decoder.decode(value).problem if value else None
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
+    found = await for_each(of, range(log.partitions))
+    return {partition: each for partition, each in enumerate(found) if each is not None}

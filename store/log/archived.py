@@ -1,0 +1,58 @@
+"""What readers of the log need of the archive; ``store.archive`` implements it.
+
+| key | type | what |
+|---|---|---|
+| ``photolog:{07}:trimmed`` | string | the position up to which events left the stream |
+
+The step that removes entries from a stream writes this key, so a reader that looks at it after it
+has read the stream sees every removal that could have made a gap in what it read. Readers take
+events at or before that position from the archive. If the key is lost, the counters of the stream
+still say that entries were removed: readers stop until the archiver has found the position again.
+"""
+
+from typing import Protocol
+
+from store.errors import Unavailable
+from store.log.position import Position
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+"""Entries of one stream, each with its id and its fields."""
+
+
+class Archived(Protocol):
+    """The events that are sealed in the archive. Errors name the segment and the position."""
+
+    async def page(self, after: Position, count: int) -> Entries:
+        """Return the next entries after the position, at most ``count`` and at least one.
+
+        Raises:
+            Corrupt: a segment is damaged, missing, or belongs to another log.
+            Unavailable: the blob store does not answer.
+        """
+        ...
+
+    async def of_photo(self, partition: int, photo_id: str) -> tuple[Entries, Position]:
+        """Return the photo's sealed entries, and the position up to which there could be any.
+
+        Raises as ``page``.
+        """
+        ...
+
+
+class NoArchive:
+    """The archive of a process that has not opened one."""
+
+    async def page(self, after: Position, count: int) -> Entries:  # noqa: ARG002
+        raise Unavailable(f"the events after {after} are in the archive, which is not open here")
+
+    async def of_photo(self, partition: int, photo_id: str) -> tuple[Entries, Position]:  # noqa: ARG002
+        return [], Position.start(partition)
+
+
+def trimmed_of(partition: int, value: bytes | None) -> Position:
+    """Return the position in the value of ``trimmed``, the start if it has none."""
+    try:
+        position = Position.parse((value or b"").decode("ascii", "replace"))
+    except ValueError:
+        return Position.start(partition)
+    return position if position.partition == partition else Position.start(partition)

@@ -1,0 +1,1 @@
+"""OpenID providers for tests: a certified one, and one that does what it should not."""

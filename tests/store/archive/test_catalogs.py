@@ -1,0 +1,141 @@
+"""Catalogs find the segments of a photo with a few reads, and are never needed."""
+
+import random
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ops.maintenance.reconcile import compare
+from store.archive import catalog
+from store.archive.archive import FOLDER, Archive, digest_of
+from store.archive.catalog import Head
+from store.archive.catalogs import Catalogs
+from store.archive.cataloguer import discard
+from store.blobs.folder import FolderBlobs
+from store.blobs.interface import Blob, Blobs
+from store.log.log import Log
+from store.log.position import Position
+from tests.store.archive.segments import LOG_ID, archiver_of, dispatch_all, fill, rest
+
+GROUP = 4
+FIRSTS = [Position(0, 1_000 + number, 0) for number in range(GROUP + 1)]
+KEY = catalog.key_of(FIRSTS[0])
+
+
+class Counted:
+    """Blobs that note which files are read."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self.reads: list[str] = []
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        self.reads.append(key)
+        return self._blobs.read(key, start, length)
+
+    async def keys(self, prefix: str) -> list[Blob]:
+        return await self._blobs.keys(prefix)
+
+
+def head(log: str = LOG_ID, last: str = FIRSTS[GROUP - 1].entry_id) -> Head:
+    return Head(partition=0, segments=GROUP, log=log, first=FIRSTS[0].entry_id, last=last)
+
+
+async def archived(log: Log, blobs: Blobs) -> list[str]:
+    """Archive photos at rest in about twenty segments; return the ids of the photos."""
+    photos = await rest(log, 18)
+    await fill(log, 1)
+    archiver = archiver_of(log, blobs, keep_s=0.0, keep_states_s=0.0, group=GROUP)
+    await dispatch_all(log)
+    await archiver.archive(0, now=True)
+    return [each.photo_id for each in photos]
+
+
+@pytest.mark.parametrize("photos", [1, 339, 340, 341, 20_000])
+async def test_every_photo_is_found_with_one_or_two_reads(tmp_path: Path, photos: int) -> None:
+    chance = random.Random(photos)
+    where = {
+        str(uuid.UUID(int=chance.getrandbits(128))): sorted(chance.sample(range(GROUP), 2))
+        for _ in range(photos)
+    }
+    found = [(digest_of(each), at) for each, numbers in where.items() for at in numbers]
+    blobs = FolderBlobs(tmp_path)
+    await blobs.put(KEY, catalog.encode(head(), found))
+    counted = Counted(blobs)
+    catalogs = Catalogs(counted, LOG_ID, GROUP)
+    examples = [*where][:: max(1, photos // 100)]
+
+    for each in examples:
+        assert await catalogs.segments_of(FIRSTS, digest_of(each)) == (where[each], GROUP)
+    assert await catalogs.segments_of(FIRSTS, digest_of("another")) == ([], GROUP)
+
+    assert len(counted.reads) < 2 * len(examples) + 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"garbage" * 2_000,
+        catalog.encode(head(), [])[:-1],
+        catalog.encode(head(log="0" * 32), [(1, 0)]),
+        catalog.encode(head(last="9999-0"), [(1, 0)]),
+        catalog.encode(head(), [(1, 0)])[:-4] + b"\0\0\0\0",
+    ],
+    ids=["empty", "garbage", "cut", "of another log", "of other segments", "damaged"],
+)
+async def test_an_unusable_catalog_covers_nothing(tmp_path: Path, content: bytes) -> None:
+    blobs = FolderBlobs(tmp_path)
+    await blobs.put(KEY, content)
+
+    assert await Catalogs(blobs, LOG_ID, GROUP).segments_of(FIRSTS, 1) == ([], 0)
+
+
+async def test_a_load_reads_the_segments_of_its_photo_and_few_others(
+    log: Log, blobs: Blobs
+) -> None:
+    photos = await archived(log, blobs)
+    counted = Counted(blobs)
+    log.archive = Archive(counted, log.log_id, GROUP)
+
+    loaded = await log.load(photos[4], "alice")
+
+    assert loaded.evicted
+    segments = len(await blobs.keys(FOLDER))
+    read = {key for key in counted.reads if key.startswith(FOLDER)}
+    assert segments > 3 * GROUP
+    assert len(read) <= 2 + GROUP  # the photo's own, and those that no catalog covers yet
+
+
+async def test_loads_are_the_same_without_catalogs(log: Log, blobs: Blobs) -> None:
+    photos = await archived(log, blobs)
+    before = [await log.load(each, "alice") for each in photos]
+    catalogs = await blobs.keys(catalog.FOLDER)
+    for blob in catalogs:
+        await blobs.delete(blob.key)
+    log.archive = Archive(blobs, log.log_id, GROUP)
+
+    assert len(catalogs) > 2
+    assert [await log.load(each, "alice") for each in photos] == before
+
+
+async def test_discarded_segments_take_their_catalogs_along(log: Log, blobs: Blobs) -> None:
+    await archived(log, blobs)
+    archive = Archive(blobs, log.log_id, GROUP)
+    places = await archive.places(0)
+
+    await discard(blobs, archive, places[GROUP].first)
+
+    left = [blob.key for blob in await blobs.keys(catalog.FOLDER)]
+    assert left == [catalog.key_of(places[0].first)]
+
+
+async def test_catalogs_are_no_strays(log: Log, blobs: Blobs) -> None:
+    await archived(log, blobs)
+
+    found = await compare(log, blobs, older_than_s=0.0)
+
+    assert found.strays == []
+    assert found.unnamed == []

@@ -1,0 +1,97 @@
+"""What archivers report about an archive that they cannot use."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from store.archive.archive import FOLDER, Archive
+from store.archive.archiver import Archiver
+from store.archive.reports import reports
+from store.archive.segment import Segment, encode
+from store.archive.settings import SealingSettings
+from store.blobs.folder import FolderBlobs
+from store.errors import Full
+from store.log.log import Log
+from store.log.position import Position
+from tests.store.archive.segments import LOG_ID, archive_all, fill
+
+DEADLINE_S = 20.0
+
+Damage = Callable[[Path], None]
+
+
+def remove(segment: Path) -> None:
+    segment.unlink()
+
+
+def damage(segment: Path) -> None:
+    data = segment.read_bytes()
+    segment.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+
+
+def replace(segment: Path) -> None:
+    entries = list(Segment(segment.read_bytes()).entries())
+    segment.write_bytes(encode(entries, log_id=LOG_ID, partition=0, previous=None))
+
+
+@asynccontextmanager
+async def archiving(log: Log, blobs: FolderBlobs) -> AsyncGenerator[None]:
+    settings = SealingSettings(
+        archive_segment_entries=8, archive_settle_s=0.001, archive_every_s=0.05
+    )
+    archiver = Archiver(log, blobs, Archive(blobs, log.log_id), sealing=settings)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(archiver.run)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def reported(log: Log, condition: Callable[[Mapping[int, str]], bool]) -> Mapping[int, str]:
+    with anyio.fail_after(DEADLINE_S):
+        while not condition(found := await reports(log)):
+            await anyio.sleep(0.01)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(remove, "is missing"), (damage, "differ from its SHA-256"), (replace, "belongs to the log")],
+)
+async def test_a_segment_that_cannot_be_used_is_named_until_it_is_back(
+    log: Log, tmp_path: Path, spoil: Damage, reason: str
+) -> None:
+    await fill(log, 12)
+    blobs = FolderBlobs(tmp_path)
+    await archive_all(log, blobs)
+    keys = [blob.key for blob in await blobs.keys(FOLDER)]
+    whole = (tmp_path / keys[0]).read_bytes()
+    spoil(tmp_path / keys[0])
+
+    async with archiving(log, blobs):
+        found = await reported(log, bool)
+
+        assert reason in found[0]
+        assert keys[0] in found[0]
+        assert str(Position.parse(f"0:{_first(keys[0])}")) in found[0] or spoil is remove
+        (tmp_path / keys[0]).write_bytes(whole)
+        await reported(log, lambda found: not found)
+
+
+async def test_a_full_archive_is_reported(log: Log, tmp_path: Path) -> None:
+    await fill(log, 12)
+    blobs = FolderBlobs(tmp_path, reserve_bytes=1 << 60)
+    with pytest.raises(Full):
+        await archive_all(log, blobs)
+
+    async with archiving(log, blobs):
+        found = await reported(log, bool)
+
+    assert found == {0: "partition 0: the archive has no space left"}
+
+
+def _first(key: str) -> str:
+    ms, _, seq = key.rpartition("/")[2].partition("-")
+    return f"{int(ms)}-{int(seq)}"
