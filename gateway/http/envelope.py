@@ -7,7 +7,8 @@ answers GET also answers HEAD, with the same headers. A route that works only fo
 An answer may be ready while the request's body is still arriving, for example when an upload is
 rejected. Closing the connection at that moment would reset it, and the sender would see the reset
 instead of the answer. Therefore the answer is sent, the rest of the body is read and dropped for at
-most ``linger_s``, and then the connection is closed.
+most ``linger_s``, and then the connection is closed. After a 408 the first pause ends that, because
+most of these senders have gone silent; the others are slow, and still sending.
 """
 
 import time
@@ -39,7 +40,9 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 """Sent only over TLS: browsers then use nothing else for this host for a year (RFC 6797)."""
 
 REQUEST_TIMEOUT = 408
-"""The sender has gone silent, so lingering is pointless."""
+
+PAUSE_S = 0.5
+"""A sender that got a 408 and is silent for this long sends nothing more."""
 
 CLIENT_CLOSED = 499
 """Counted, but not sent, when the sender disconnects before its body is complete."""
@@ -151,11 +154,19 @@ class Envelope:
     async def _linger(self, last: Message) -> None:
         await self._send(cast("Message", {**last, "more_body": True}))
         awaits_continue = b"expect" in dict(self._scope["headers"]) and not self._asked
-        if self._status != REQUEST_TIMEOUT and not awaits_continue:
+        if not awaits_continue:
+            pause_s = PAUSE_S if self._status == REQUEST_TIMEOUT else self._linger_s
             with anyio.move_on_after(self._linger_s):
-                while self._unread:
-                    await self.receive()
+                await self._drop_body(pause_s)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _drop_body(self, pause_s: float) -> None:
+        """Read the rest of the body until it ends, or nothing comes for ``pause_s``."""
+        while self._unread:
+            with anyio.move_on_after(pause_s) as pause:
+                await self.receive()
+            if pause.cancelled_caught:
+                return
 
 
 def _all_methods(allowed: bytes) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from gateway.http.envelope import PAUSE_S
 from gateway.http.limits import Limits
 from store.log.position import Position
 from tests.gateway.conftest import DEADLINE_S, Gateway, picture, standing, until
@@ -355,10 +356,20 @@ class TestSlow:
         async with connected(gateway) as wire:
             await wire.send(post(gateway, "/api/login", "Content-Length: 5000"))
             trickle = asyncio.create_task(trickling(wire))
-            answer = await wire.rest()
+            answer = await wire.until(b'"code":"body-stalled"')
             trickle.cancel()
 
-        assert b'"code":"body-stalled"' in answer
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+    async def test_a_sender_that_was_too_slow_is_not_reset(self, gateway: Gateway) -> None:
+        async with connected(gateway) as wire:
+            await wire.send(post(gateway, "/api/login", "Content-Length: 5000") + b" ")
+            await wire.until(b'"code":"body-stalled"')
+            for _ in range(3):
+                await asyncio.sleep(PAUSE_S / 10)
+                await wire.send(b" ")
+
+            assert b"Send the whole body" in await wire.rest()
 
     async def test_an_upload_has_a_time_of_its_own(self, gateway: Gateway) -> None:
         body = HEAD + picture() + END
