@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator
 
 import pytest
 
 from gateway.http.limits import Limits
 from store.log.position import Position
-from tests.gateway.conftest import DEADLINE_S, Gateway, picture, standing, until
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture, until
 from tests.gateway.wire import Wire, connected, request
 
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
@@ -18,17 +17,9 @@ END = b"\r\n--x--\r\n"
 LIMITS = Limits(append_patience_s=1.0, linger_s=2.0, header_patience_s=5.0, after_timeout_s=0.2)
 
 
-@pytest.fixture
-def limits() -> Limits:
-    return LIMITS
-
-
 @pytest.fixture(scope="module")
-async def shared_gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway"), LIMITS) as running:
-        yield running
+def module_limits() -> Limits:
+    return LIMITS
 
 
 @pytest.fixture
