@@ -158,7 +158,7 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 @pytest.fixture(scope="module")
 def module_limits() -> Limits:
     """Limits of all gateways of a file: override this fixture for others."""
-    return Limits(append_patience_s=1.0, linger_s=2.0)
+    return Limits(append_patience_s=1.0, check_timeout_s=DEADLINE_S, linger_s=2.0)
 
 
 @pytest.fixture
