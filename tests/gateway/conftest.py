@@ -155,10 +155,16 @@ async def until(condition: Callable[[], bool], what: str) -> None:
         await asyncio.sleep(POLL_S)
 
 
+@pytest.fixture(scope="module")
+def module_limits() -> Limits:
+    """Limits of all gateways of a file: override this fixture for others."""
+    return Limits(append_patience_s=1.0, check_timeout_s=DEADLINE_S, linger_s=2.0)
+
+
 @pytest.fixture
-def limits() -> Limits:
-    """Limits of the gateway: override this fixture for others."""
-    return Limits(append_patience_s=1.0, linger_s=2.0)
+def limits(module_limits: Limits) -> Limits:
+    """Limits of a test's own gateway: override this fixture for others."""
+    return module_limits
 
 
 @pytest.fixture
@@ -271,21 +277,6 @@ async def served(
 
 
 @asynccontextmanager
-async def standing(
-    valkey_url: str, folder: Path, limits: Limits | None = None, *, projecting: bool = False
-) -> AsyncGenerator[Gateway]:
-    """Serve a gateway for many tests that leave it as they found it."""
-    client = connect(valkey_url)
-    log = await Log.open(client, prefix=f"test-{uuid.uuid4().hex[:12]}")
-    limits = limits or Limits(append_patience_s=1.0, linger_s=2.0)
-    async with depending(log, folder, limits, RateLimits()) as deps:
-        projector = projected(deps, folder / "read-model") if projecting else nullcontext()
-        async with projector, served(deps) as running:
-            yield running
-    await client.aclose()
-
-
-@asynccontextmanager
 async def projected(deps: Dependencies, folder: Path) -> AsyncGenerator[None]:
     """Run a projector beside the gateway."""
     generations = Generations(folder)
@@ -315,9 +306,16 @@ async def gateway(
 
 @pytest.fixture(scope="module")
 async def shared_gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
+    valkey_url: str, tmp_path_factory: pytest.TempPathFactory, module_limits: Limits
 ) -> AsyncGenerator[Gateway]:
-    """A gateway for all tests of a file whose requests are rejected: starting one takes 0.2 s."""
+    """A gateway for all tests of a file that leave it as they found it: it starts in 0.2 s."""
     folder = tmp_path_factory.mktemp("gateway")
-    async with standing(valkey_url, folder, projecting=True) as running:
+    client = connect(valkey_url)
+    log = await Log.open(client, prefix=f"test-{uuid.uuid4().hex[:12]}")
+    async with (
+        depending(log, folder, module_limits, RateLimits()) as deps,
+        projected(deps, folder / "read-model"),
+        served(deps) as running,
+    ):
         yield running
+    await client.aclose()

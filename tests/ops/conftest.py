@@ -39,18 +39,19 @@ def shared_system() -> Generator[System]:
 
     They leave it running as they found it: no stage is stopped, no file is missing.
     """
-    yield from _started()
+    yield from started()
 
 
 @pytest.fixture(scope="module")
 def module_system() -> Generator[System]:
     """A ready system for all tests of a file, which leave it running."""
-    yield from _started()
+    yield from started()
 
 
-def _started() -> Generator[System]:
+def started() -> Generator[System]:
+    """Run a system in a folder of its own."""
     with (
         tempfile.TemporaryDirectory(prefix="photolog-") as folder,
-        System(Path(folder, "data"), settings=ONE_DECODER) as started,
+        System(Path(folder, "data"), settings=ONE_DECODER) as running,
     ):
-        yield started
+        yield running

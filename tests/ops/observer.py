@@ -42,6 +42,10 @@ class Observer:
 
         wait_until(do_wait, f"{count} validations wait")
 
+    def is_followed(self) -> bool:
+        """Return whether all workers follow the last command about the queues."""
+        return self.get("/api/ops/queues/all/drain")["unaware"] == []
+
     def queue_requests(self) -> float:
         """Return how many requests for the queues the gateway has answered, from any client."""
         return self._requests("/api/ops/queues")

@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from domain.pipeline.control_events import AlertRaised
+from projections import pace
 from projections.models import checkpoints, photos
-from projections.pace import AT_ONCE, GATHER_S
+from projections.pace import AT_ONCE
 from projections.projector import Committed, Projector
 from projections.rebuild import rebuild
 from projections.verify import verify
@@ -90,8 +91,11 @@ async def test_a_running_projector_follows_the_log(
             assert len(live_rows(generations)["photos"]) == number
 
 
-async def test_events_gather_while_many_come(log: Log, generations: Generations) -> None:
-    photos_sent = 60
+async def test_events_gather_while_many_come(
+    log: Log, generations: Generations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather_s, photos_sent = 0.5, 60
+    monkeypatch.setattr(pace, "GATHER_S", gather_s)
     commits: list[Committed] = []
     await Projector(log, generations).catch_up()
     async with running(Projector(log, generations, commits.append)):
@@ -106,7 +110,7 @@ async def test_events_gather_while_many_come(log: Log, generations: Generations)
         lasted_s = time.monotonic() - began
 
     assert len(live_rows(generations)["photos"]) == photos_sent + 1
-    assert len(commits) <= AT_ONCE + 2 + lasted_s / GATHER_S
+    assert len(commits) <= AT_ONCE + 2 + lasted_s / gather_s
     assert len(commits) < photos_sent
 
 

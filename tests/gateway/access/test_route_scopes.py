@@ -1,7 +1,7 @@
 """Every route declares what it needs, and each kind of caller gets exactly what the table says."""
 
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,17 +12,14 @@ from gateway.access.route_scopes import ANYONE, BESIDES, NEEDS, PUBLIC
 from gateway.app import create_app
 from gateway.http.roles import SCOPES_OF, Role
 from gateway.openapi.names import camel
-from tests.gateway.conftest import Gateway, standing
+from tests.gateway.conftest import Gateway
 
 REFUSED = (401, 403)
 
 
 @pytest.fixture(scope="module")
-async def gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway")) as running:
-        yield running
+def gateway(shared_gateway: Gateway) -> Gateway:
+    return shared_gateway
 
 
 def routes(app: Litestar) -> Iterator[str]:

@@ -5,10 +5,14 @@ from gateway.http.limits import Limits
 from store.log.log import Log
 from store.queue import liveness
 from store.queue.lanes import Lanes
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import DEADLINE_S, Gateway
 
 EASY = Limits(
-    append_patience_s=1.0, degraded_load=1e6, degraded_memory_percent=100, min_free_bytes=0
+    append_patience_s=1.0,
+    check_timeout_s=DEADLINE_S,
+    degraded_load=1e6,
+    degraded_memory_percent=100,
+    min_free_bytes=0,
 )
 """Limits under which no machine is too busy for the tests."""
 

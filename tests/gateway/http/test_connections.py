@@ -11,24 +11,33 @@ from gateway.dependencies import Dependencies
 from gateway.http.limits import Limits
 from store.blobs.folder import FolderBlobs
 from store.log.position import Position
-from tests.gateway.conftest import Gateway, picture, served, until
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture, served, until
 from tests.gateway.wire import connected, request
-
-LIMITS = Limits(
-    max_upload_bytes=5_000_000,
-    upload_patience_s=0.3,
-    slow_upload_s=0.6,
-    header_patience_s=0.3,
-    linger_s=0.5,
-)
 
 HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
 END = b"\r\n--x--\r\n"
 
 
+IMPATIENT_S = 0.3
+
+impatient = pytest.mark.parametrize("patience_s", [IMPATIENT_S])
+"""For tests of connections that are too slow."""
+
+
 @pytest.fixture
-def limits() -> Limits:
-    return LIMITS
+def patience_s() -> float:
+    return DEADLINE_S
+
+
+@pytest.fixture
+def limits(patience_s: float) -> Limits:
+    return Limits(
+        max_upload_bytes=5_000_000,
+        upload_patience_s=patience_s,
+        slow_upload_s=2 * patience_s,
+        header_patience_s=patience_s,
+        linger_s=2 * patience_s,
+    )
 
 
 @pytest.fixture
@@ -45,6 +54,7 @@ async def test_a_broken_upload_leaves_nothing_behind(gateway: Gateway) -> None:
     assert await gateway.log.end(0) == Position.start(0)
 
 
+@impatient
 async def test_a_stalled_upload_is_answered_and_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 4_000_000) + HEAD + picture())
@@ -56,18 +66,20 @@ async def test_a_stalled_upload_is_answered_and_closed(gateway: Gateway) -> None
     assert gateway.stored() == []
 
 
+@impatient
 async def test_a_trickling_upload_is_answered_and_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 4_000_000) + HEAD + picture())
         answer = asyncio.create_task(wire.answer())
         while not answer.done():
             await wire.send(b"\0")
-            await asyncio.wait([answer], timeout=LIMITS.upload_patience_s / 6)
+            await asyncio.wait([answer], timeout=IMPATIENT_S / 6)
 
     assert (await answer).startswith(b"HTTP/1.1 408 ")
     await until(lambda: gateway.stored() == [], "the draft to go")
 
 
+@impatient
 async def test_a_connection_with_an_incomplete_head_is_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(b"GET /health/live HTTP/1.1\r\nHost: a\r\n")
@@ -75,6 +87,7 @@ async def test_a_connection_with_an_incomplete_head_is_closed(gateway: Gateway) 
         assert await wire.rest() == b""
 
 
+@impatient
 async def test_a_silent_connection_is_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         assert await wire.rest() == b""
@@ -101,6 +114,7 @@ async def test_a_rejected_upload_is_answered_while_it_is_still_sent(gateway: Gat
         assert b'"code":"unsupported-type"' in await wire.rest()
 
 
+@impatient
 async def test_a_rejected_upload_that_never_ends_is_closed(gateway: Gateway) -> None:
     async with connected(gateway) as wire:
         await wire.send(request(gateway, 4_000_000) + HEAD + b"no picture" * 10)

@@ -1,6 +1,5 @@
 """Pages of the origins in ``cors_origins`` may use the gateway; for all others nothing changes."""
 
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from gateway.http.cors import EXPOSED, Cors
 from gateway.http.limits import Limits
 from gateway.http.rate_limits import Allowance, RateLimits
-from tests.gateway.conftest import Gateway, standing
+from tests.gateway.conftest import Gateway
 from tests.gateway.listeners import talking
 from tests.gateway.uploads.resumable.requests import TUS, UPLOADS
 from tests.gateway.wire import connected
@@ -18,17 +17,9 @@ APP = "https://app.example.com"
 LIMITS = Limits(append_patience_s=1.0, linger_s=2.0, cors_origins=f"{APP}, http://localhost:5173")
 
 
-@pytest.fixture
-def limits() -> Limits:
-    return LIMITS
-
-
 @pytest.fixture(scope="module")
-async def shared_gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway"), LIMITS) as running:
-        yield running
+def module_limits() -> Limits:
+    return LIMITS
 
 
 @pytest.fixture

@@ -1,20 +1,15 @@
 """Answers to a wrong address, method or value name the right ones."""
 
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from tests.gateway.conftest import Gateway, standing
+from tests.gateway.conftest import Gateway
 
 
 @pytest.fixture(scope="module")
-async def gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    """One gateway for all tests of this module."""
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway")) as running:
-        yield running
+def gateway(shared_gateway: Gateway) -> Gateway:
+    return shared_gateway
 
 
 @pytest.mark.parametrize(

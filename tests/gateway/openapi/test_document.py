@@ -1,7 +1,6 @@
 """The OpenAPI document, on which clients depend."""
 
 import re
-from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,15 @@ from syrupy.assertion import SnapshotAssertion
 from domain.photo.events import EVENT_TYPES
 from gateway.access.oidc.config import CALLBACK
 from gateway.http.problem_table import PROBLEMS
-from tests.gateway.conftest import Gateway, standing
+from tests.gateway.conftest import Gateway
 from tests.gateway.documented import codes
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
 @pytest.fixture(scope="module")
-async def gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    """One gateway for all tests of this module."""
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway")) as running:
-        yield running
+def gateway(shared_gateway: Gateway) -> Gateway:
+    return shared_gateway
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

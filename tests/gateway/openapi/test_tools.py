@@ -4,13 +4,12 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gateway.conftest import Gateway, standing
+from tests.gateway.conftest import Gateway
 from tests.gateway.openapi.tools import run
 
 PYTHON_CONFIG = """
@@ -39,12 +38,8 @@ export type Path = operations["getPhoto"]["parameters"]["path"]["photoId"];
 
 
 @pytest.fixture(scope="module")
-async def gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    """One gateway for all tests of this module."""
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway")) as running:
-        yield running
+def gateway(shared_gateway: Gateway) -> Gateway:
+    return shared_gateway
 
 
 @pytest.fixture

@@ -8,24 +8,16 @@ import pytest
 
 from gateway.http.limits import Limits
 from store.log.position import Position
-from tests.gateway.conftest import Gateway, picture, standing
+from tests.gateway.conftest import Gateway, picture
 
 UPLOAD = "/api/photos/upload"
 FORM = "multipart/form-data; boundary=x"
 LIMITS = Limits(max_upload_bytes=200_000, max_fields=4, max_field_bytes=1_000)
 
 
-@pytest.fixture
-def limits() -> Limits:
-    return LIMITS
-
-
 @pytest.fixture(scope="module")
-async def shared_gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway"), LIMITS) as running:
-        yield running
+def module_limits() -> Limits:
+    return LIMITS
 
 
 @pytest.fixture

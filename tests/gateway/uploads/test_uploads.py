@@ -1,6 +1,5 @@
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,10 @@ import pytest
 
 from domain.photo.events import PhotoUploaded
 from gateway.http.limits import Limits
+from store.blobs.folder import FolderDraft
 from store.blobs.interface import original_key
 from store.log.position import Position
-from tests.gateway.conftest import DEADLINE_S, Gateway, picture, until
+from tests.gateway.conftest import DEADLINE_S, Gateway, picture
 from tests.gateway.processing import fail, process, start
 
 UPLOAD = "/api/photos/upload"
@@ -301,27 +301,23 @@ class TestBusy:
         return Limits(uploads_at_once=1, upload_patience_s=0.3)
 
     async def test_an_upload_that_waits_too_long_for_a_slot_gets_retry_after(
-        self, gateway: Gateway
+        self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        others: list[httpx.Response] = []
+        commit, has_slot, may_end = FolderDraft.commit, asyncio.Event(), asyncio.Event()
 
-        async def slowly() -> AsyncGenerator[bytes]:
-            yield b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + picture()
-            await until(lambda: bool(gateway.stored()), "the draft of the upload with the slot")
-            other = asyncio.create_task(gateway.upload())
-            while not other.done():
-                yield b"\0"
-                await asyncio.wait([other], timeout=0.05)
-            others.append(await other)
-            yield b"\r\n--x--\r\n"
+        async def late(draft: FolderDraft) -> None:
+            has_slot.set()
+            await may_end.wait()
+            await commit(draft)
 
-        answer = await gateway.client.post(
-            UPLOAD,
-            content=slowly(),
-            headers={"Content-Type": "multipart/form-data; boundary=x"},
-        )
+        monkeypatch.setattr(FolderDraft, "commit", late)
+        holding = asyncio.create_task(gateway.upload())
+        async with asyncio.timeout(DEADLINE_S):
+            await has_slot.wait()
 
-        [other] = others
+        other = await gateway.upload()
+        may_end.set()
+
         assert (other.status_code, other.json()["code"]) == (503, "busy")
         assert other.headers["Retry-After"] == "2"
-        assert answer.status_code == 201
+        assert (await holding).status_code == 201

@@ -1,90 +1,25 @@
 """The console in a real browser: operators act, auditors look, clients are told why not."""
 
-import asyncio
 import uuid
-from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Locator, Page, Route, expect
+from playwright.async_api import expect
 
 from ops.bench.system import System
-from ops.config.settings import Settings
-from ops.runtime.tokens import mint
 from tests.gateway.visitor import Visitor, jpeg
-
-WIDTHS = (1280, 390)
-UNREADABLE = "unreadable-image"
-
-
-def token_of(system: System, role: str) -> str:
-    return mint(Settings(data=str(system.data)), f"{role}-of-console", role, 3600)
-
-
-async def sign_in(page: Page, system: System, role: str) -> None:
-    await page.goto(system.url)
-    await page.get_by_label("Token").fill(token_of(system, role))
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page.locator("#connection")).to_have_text("Live")
-
-
-async def console(stranger: Visitor, system: System, view: str, role: str = "operator") -> Page:
-    """Sign in, and open the view of the console."""
-    page = stranger.page
-    await sign_in(page, system, role)
-    await page.goto(f"{system.url}/console#{view}")
-    await expect(page.get_by_role("heading", level=1)).to_be_visible()
-    return page
-
-
-async def confirm(page: Page, button: str, reason: str = "a test", **fields: str) -> None:
-    """Fill the open dialog, and press its button."""
-    dialog = page.get_by_role("dialog")
-    for label, value in fields.items():
-        await dialog.get_by_label(label).fill(value)
-    await dialog.get_by_label("Reason").fill(reason)
-    await dialog.get_by_role("button", name=button).click()
-    await expect(dialog).to_have_count(0)
-
-
-async def operations(system: System, path: str, **body: Any) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {token_of(system, 'operator')}"}
-    async with httpx.AsyncClient(base_url=system.url, headers=headers, trust_env=False) as client:
-        return (await client.post(f"/api/ops/{path}", json=body)).raise_for_status()
-
-
-async def failed_photos(stranger: Visitor, count: int) -> list[str]:
-    """Upload files that no decoder can read, and wait until their jobs have failed."""
-    ids = [
-        await stranger.upload(f"bad{n}.jpg", jpeg()[:20] + uuid.uuid4().bytes * 30)
-        for n in range(count)
-    ]
-    for each in ids:
-        await ended(stranger, each, "failed")
-    return ids
-
-
-async def ended(stranger: Visitor, photo_id: str, status: str = "completed") -> None:
-    """Wait until the photo has the status; the read model may not know it yet."""
-    while (await stranger.api.get(f"/api/photos/{photo_id}")).json().get(
-        "processingStatus"
-    ) != status:
-        await asyncio.sleep(0.1)
-
-
-async def drain(system: System, stage: str) -> None:
-    """Pause the stage, and wait until no worker begins a task of it."""
-    headers = {"Authorization": f"Bearer {token_of(system, 'operator')}"}
-    async with httpx.AsyncClient(
-        base_url=system.url, headers=headers, trust_env=False, timeout=40
-    ) as client:
-        path = f"/api/ops/queues/{stage}/drain"
-        await client.post(path, json={"reason": "a test"})
-        assert (await client.get(path, params={"seconds": 30})).json()["idle"]
-
-
-def row(page: Page, region: str, text: str) -> Locator:
-    return page.get_by_role("region", name=region).get_by_role("row").filter(has_text=text)
+from tests.gateway.web.operators import (
+    WIDTHS,
+    confirm,
+    console,
+    drain,
+    ended,
+    failed_photos,
+    operations,
+    row,
+    sign_in,
+    token_of,
+)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -213,63 +148,6 @@ async def test_an_auditor_has_no_buttons(stranger: Visitor, system: System) -> N
         await expect(page.get_by_role("checkbox")).to_have_count(0)
 
 
-async def test_what_waits_is_cancelled_and_retried_by_its_filter(
-    stranger: Visitor, system: System
-) -> None:
-    page = await console(stranger, system, "controls")
-    reason = f"wrong camera {uuid.uuid4().hex[:6]}"
-    await drain(system, "optimization")
-    try:
-        ids = [await stranger.upload(f"{n}.jpg", jpeg()) for n in range(3)]
-        await expect(row(page, "Stages", "optimization").get_by_role("cell").nth(3)).to_have_text(
-            "3"
-        )
-        await page.get_by_role("button", name="Cancel waiting optimization").click()
-        await expect(page.get_by_role("dialog")).to_contain_text(
-            "3 tasks are waiting and 0 are delayed"
-        )
-        await confirm(page, "Cancel waiting", reason)
-        await expect(page.get_by_role("status")).to_have_text("3 tasks cancelled, 0 remaining.")
-    finally:
-        await operations(system, "queues/optimization/resume", reason="a test")
-
-    await page.goto(f"{system.url}/console#dead-letters?stage=optimization&code=cancelled")
-    await expect(row(page, "Photos", reason)).to_have_count(3)
-    await page.get_by_role("checkbox", name="Select all that match").check()
-    # Another operator retries one of them while this one decides.
-    await operations(system, "dead-letters/retry", photoIds=ids[:1])
-    await page.get_by_role("button", name="Retry").click()
-    await expect(page.get_by_role("dialog")).to_contain_text("Retry 3 photos?")
-    await confirm(page, "Retry")
-    await expect(page.get_by_role("status")).to_have_text(
-        "Requested. A photo that fails again is listed below again."
-    )
-    results = page.get_by_role("region", name="Results")
-    await expect(results).to_contain_text(ids[2])
-    await expect(row(page, "Results", ids[0])).to_contain_text("no longer matched")
-    for each in ids:
-        await ended(stranger, each)
-
-
-async def test_chosen_failures_are_discarded_each_with_a_result(
-    stranger: Visitor, system: System
-) -> None:
-    ids = await failed_photos(stranger, 3)
-    owner = (await stranger.get(ids[0]))["clientId"]
-    page = await console(stranger, system, f"dead-letters?clientId={owner}")
-    await expect(row(page, "Reasons", UNREADABLE)).to_contain_text("3")
-
-    for each in ids[:2]:
-        await page.get_by_role("checkbox", name=f"Select {each}").check()
-    await operations(system, "dead-letters/discard", photoIds=ids[:1], reason="first")
-    await page.get_by_role("button", name="Discard").click()
-    await confirm(page, "Discard", "screenshots")
-
-    await expect(row(page, "Results", ids[0])).to_contain_text("had been done already")
-    await expect(row(page, "Results", ids[1])).to_contain_text("discarded")
-    await expect(page.get_by_role("region", name="Photos").get_by_role("row")).to_have_count(2)
-
-
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_a_click_on_a_heading_sorts_and_a_reload_keeps_filter_and_order(
     stranger: Visitor, system: System, width: int
@@ -348,97 +226,6 @@ async def test_what_is_pressed_stays_until_it_is_let_go(
     await (page.keyboard.up(key) if key else page.mouse.up())
 
     await expect(page.get_by_role("dialog")).to_contain_text(name)
-
-
-async def test_a_job_is_prioritized_cancelled_and_retried_from_its_story(
-    stranger: Visitor, system: System
-) -> None:
-    page = await console(stranger, system, "jobs")
-    await drain(system, "validation")
-    try:
-        photo = await stranger.upload("waits.jpg", jpeg())
-        await ended(stranger, photo, "queued")
-        job = (await stranger.get(photo))["jobId"]
-        await page.goto(f"{system.url}/console#job?id={job}")
-        await page.get_by_role("button", name="Change priority").click()
-        await page.get_by_role("dialog").get_by_label("Priority").fill("1")
-        await confirm(page, "Change priority", "the press waits")
-        await expect(page.get_by_role("status")).to_have_text("1 task moved.")
-        await page.get_by_role("button", name="Cancel job").click()
-        await confirm(page, "Cancel job", "the wrong photo")
-        await expect(page.get_by_text("validation: the wrong photo (cancelled)")).to_be_visible()
-    finally:
-        await operations(system, "queues/validation/resume", reason="a test")
-
-    await page.get_by_role("button", name="Retry").click()
-    await confirm(page, "Retry")
-    await expect(page.locator(".facts")).to_contain_text("completed")
-    assert job not in page.url
-
-
-async def test_a_backfill_shows_its_progress_to_the_end(stranger: Visitor, system: System) -> None:
-    photo = await stranger.upload("old.jpg", jpeg())
-    await ended(stranger, photo)
-    page = await console(stranger, system, "controls")
-
-    await page.get_by_role("button", name="Backfill placeholder").click()
-    await expect(page.get_by_role("dialog")).to_contain_text("stored")
-    await confirm(page, "Backfill", "a better placeholder")
-
-    await expect(page.locator(".progress-line")).to_contain_text("requested")
-    await expect(page.get_by_role("button", name="Stop")).to_have_count(0)
-
-
-async def test_a_backfill_that_ended_with_its_page_is_shown_on_return_and_continued(
-    stranger: Visitor, system: System
-) -> None:
-    photo = await stranger.upload("old.jpg", jpeg())
-    await ended(stranger, photo)
-    page = await console(stranger, system, "controls")
-    page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
-    asked = asyncio.Event()
-
-    async def never_answer(_: Route) -> None:
-        asked.set()
-
-    await page.route("**/api/ops/backfill", never_answer)
-    await page.get_by_role("button", name="Backfill placeholder").click()
-    await confirm(page, "Backfill", "a better placeholder")
-    await asked.wait()
-    line = page.locator(".progress-line")
-    await page.get_by_role("navigation").get_by_role("link", name="Jobs").click()
-    await expect(line).to_have_count(0)
-    await page.get_by_role("navigation").get_by_role("link", name="Controls").click()
-    await expect(line.get_by_role("button", name="Stop placeholder")).to_be_visible()
-
-    await page.goto(system.url)
-    await page.unroute("**/api/ops/backfill")
-    await page.goto(f"{system.url}/console#controls")
-
-    await expect(line).to_contain_text("This run ended when you left the page.")
-    await line.get_by_role("button", name="Continue placeholder").click()
-    await expect(line).to_contain_text("All are requested")
-    await page.reload()
-    await expect(page.get_by_role("button", name="Backfill placeholder")).to_be_visible()
-    await expect(line).to_have_count(0)
-
-
-async def test_a_backfill_says_why_it_does_not_go_on(stranger: Visitor, system: System) -> None:
-    stranger.tolerated = ("status of 503",)
-    photo = await stranger.upload("old.jpg", jpeg())
-    await ended(stranger, photo)
-    page = await console(stranger, system, "controls")
-    problem = {"code": "log-unavailable", "detail": "The log does not answer.", "advice": ""}
-    await page.route("**/api/ops/backfill", lambda route: route.fulfill(status=503, json=problem))
-
-    await page.get_by_role("button", name="Backfill placeholder").click()
-    await confirm(page, "Backfill", "a better placeholder")
-
-    line = page.locator(".progress-line")
-    await expect(line).to_contain_text("The log does not answer.")
-    await page.unroute("**/api/ops/backfill")
-    await line.get_by_role("button", name="Continue placeholder").click()
-    await expect(line).to_contain_text("All are requested")
 
 
 async def test_two_consoles_see_what_the_other_one_does(stranger: Visitor, system: System) -> None:

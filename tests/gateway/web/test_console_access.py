@@ -5,7 +5,7 @@ from playwright.async_api import Route, expect
 
 from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg
-from tests.gateway.web.test_console import console, ended, row, sign_in, token_of
+from tests.gateway.web.operators import console, ended, row, sign_in, token_of
 
 
 async def test_a_client_is_told_that_the_console_is_for_operators(

@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg
-from tests.gateway.web.test_console import console, ended, failed_photos
+from tests.gateway.web.operators import console, ended, failed_photos
 
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = ((1280, 900), (390, 800))

@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg
-from tests.gateway.web.test_console import WIDTHS, confirm, console, row, token_of
+from tests.gateway.web.operators import WIDTHS, confirm, console, row, token_of
 from tests.gateway.webhooks.receivers import Receiver, receiving, status
 
 

@@ -7,7 +7,7 @@ from playwright.async_api import Locator, Page, expect
 
 from ops.bench.system import System
 from tests.gateway.visitor import Visitor, jpeg, taken_with_a_camera
-from tests.gateway.web.test_console import console, ended, failed_photos
+from tests.gateway.web.operators import console, ended, failed_photos
 
 SIZES = pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
 MOST_STOPS = 250

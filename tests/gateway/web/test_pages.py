@@ -2,14 +2,13 @@
 
 import posixpath
 import re
-from collections.abc import AsyncGenerator
 
 import pytest
 
 from gateway.http.rate_limits import PAGE_FILES
 from gateway.web import assembly
 from gateway.web.pages import FOLDER, files, pages, version
-from tests.gateway.conftest import Gateway, standing
+from tests.gateway.conftest import Gateway
 
 PLAIN = {"Accept-Encoding": "identity"}
 PATHS = ["/", *(f"/pages/{name}" for name in pages())]
@@ -17,12 +16,8 @@ HEADERS = ("content-type", "content-length", "etag", "cache-control", "content-s
 
 
 @pytest.fixture(scope="module")
-async def gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    """One gateway for all tests of this module."""
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway")) as running:
-        yield running
+def gateway(shared_gateway: Gateway) -> Gateway:
+    return shared_gateway
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -156,12 +156,13 @@ async def test_tasks_of_a_dead_worker_are_put_back_while_all_stages_are_paused(
     await pause(log, None)
     await uploaded(log, blobs, jpeg("one"))
 
-    async with working("one", pool=pool, settings=WorkerSettings(stalled_after_s=0.2)):
+    async with working("one", pool=pool):
         await until_waiting(log, 1)
-        dead = Lanes(log, "dead", STAGES)
-        await dead.prepare(0)
-        (claimed,) = await dead.claim(0, 1)
-        held = await rest(log)
+    dead = Lanes(log, "dead", STAGES)
+    await dead.prepare(0)
+    (claimed,) = await dead.claim(0, 1)
+    held = await rest(log)
+    async with working("two", pool=pool, settings=WorkerSettings(stalled_after_s=0.2)):
         found = await until_idle(log, alive_ms=1_000)
 
     assert claimed.task.stage == "validation"

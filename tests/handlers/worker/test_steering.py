@@ -1,5 +1,6 @@
 """Operators' controls take effect on running workers, and persist."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -14,6 +15,7 @@ from handlers.decoder.pool import DecoderPool
 from handlers.registry import Stage
 from handlers.worker.dispatcher import Dispatcher
 from handlers.worker.settings import WorkerSettings
+from handlers.worker.stage_limits import StageLimits
 from handlers.worker.worker import Worker
 from store.blobs.folder import FolderBlobs
 from store.errors import Full
@@ -124,25 +126,41 @@ async def test_a_running_worker_obeys_a_new_concurrency(
 
 
 async def test_a_rate_is_shared_by_all_workers(
-    log: Log, blobs: FolderBlobs, working: Working
+    log: Log, blobs: FolderBlobs, working: Working, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = Scripted()
-    await steer(log, LimitStage(stage="validation", limit=Limit(rate=Rate(max=2, duration_ms=400))))
+    pools, refused = [Scripted(), Scripted()], set[int]()
+    take = StageLimits.take
+
+    async def observed(limits: StageLimits, stages: Collection[str]) -> dict[str, Rate | None]:
+        tokens = await take(limits, stages)
+        if limits.wait_s is not None:
+            refused.add(id(limits))
+        return tokens
+
+    def begun() -> list[str]:
+        return [photo for pool in pools for stage, photo in pool.ran if stage == "validation"]
+
+    monkeypatch.setattr(StageLimits, "take", observed)
+    await steer(log, limited(Rate(max=2, duration_ms=3_600_000)))
     photos = [await uploaded(log, blobs, jpeg(f"{n}"), "quick_processing") for n in range(6)]
 
-    async with working("one", pool=pool), working("two", pool=pool):
+    async with working("one", pool=pools[0]), working("two", pool=pools[1]):
+        with anyio.fail_after(DEADLINE_S):
+            while len(begun()) < 2:
+                await anyio.sleep(0.01)
+            refused.clear()
+            while len(refused) < len(pools):
+                await anyio.sleep(0.01)
+        before = begun()
+        await steer(log, limited(Rate(max=2, duration_ms=400)))
         for photo in photos:
             await types_when_ended(log, photo.photo_id)
 
-    moments = sorted(
-        [
-            each.position.ms
-            async for each in log.scan(0)
-            if each.event.type == "photo.processing.started"
-        ]
-    )
-    # Two at once, and four more at one in 200 ms.
-    assert moments[-1] - moments[0] >= 700
+    assert len(before) == 2
+
+
+def limited(rate: Rate) -> LimitStage:
+    return LimitStage(stage="validation", limit=Limit(rate=rate))
 
 
 async def test_a_full_disk_does_not_keep_a_deletion_from_freeing_it(

@@ -104,6 +104,11 @@ async def stored(log: Log, partition: int) -> list[tuple[Position, bytes]]:
     ]
 
 
+async def events(log: Log) -> dict[int, list[tuple[Position, bytes]]]:
+    """Return ``stored`` of each partition."""
+    return {partition: await stored(log, partition) for partition in range(log.partitions)}
+
+
 async def recoveries(log: Log) -> list[LogRecovered]:
     found = [each.event.data for each in await everything(log, 0)]
     return [each for each in found if isinstance(each, LogRecovered)]

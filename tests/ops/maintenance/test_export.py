@@ -38,11 +38,6 @@ def partitions() -> int:
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return FolderBlobs(tmp_path / "blobs")
-
-
-@pytest.fixture
 def new_blobs(tmp_path: Path) -> Blobs:
     return FolderBlobs(tmp_path / "new-blobs")
 

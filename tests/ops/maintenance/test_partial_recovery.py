@@ -1,7 +1,5 @@
 """Recovering only the partitions that Redis has lost, while the others are still there."""
 
-from pathlib import Path
-
 import pytest
 
 from domain.photo.events import PhotoUploaded
@@ -51,16 +49,6 @@ THIRD = "frank"
 @pytest.fixture
 def partitions() -> int:
     return PARTITIONS
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> FolderBlobs:
-    return FolderBlobs(tmp_path / "blobs")
-
-
-@pytest.fixture
-def generations(tmp_path: Path) -> Generations:
-    return Generations(tmp_path / "read-model")
 
 
 @pytest.mark.parametrize("lost", [0, OTHER])

@@ -1,37 +1,39 @@
 """Recovering a log that Redis has lost, from its archive and the read model."""
 
-from pathlib import Path
-
 import pytest
 
 from domain.photo.commands import DeletePhoto
 from domain.pipeline.control import PauseStage
 from domain.pipeline.recoveries import LogRecovered
-from domain.pipeline.stages import ROOT
 from domain.sessions.session import CloseSession
 from ops.errors import UserError
-from ops.maintenance import log_ownership
 from ops.maintenance.audit import audit
-from ops.maintenance.log_recover import Recovery
 from projections.models import history
 from store.archive.archive import FOLDER, SET_ASIDE
 from store.blobs.folder import FolderBlobs
 from store.errors import Replaced, UnsuitableServer
-from store.keys import Keys, partition_of
+from store.keys import partition_of
 from store.log import identity
 from store.log.control import ControlLog
 from store.log.log import Log
 from store.log.outcome import Duplicate
 from store.log.position import Position
 from store.log.sessions import SessionLog
-from store.queue import liveness, losses
+from store.queue import losses
 from store.queue.dispatch import Dispatch
-from store.queue.lanes import Lanes
 from store.redis.connection import Client
 from store.sqlite.connection import open_reader
 from store.sqlite.generations import Generations
 from tests.conftest import CONTEXT
-from tests.ops.maintenance.recoveries import keys_of, lose, project, recover, reopened, worked
+from tests.ops.maintenance.recoveries import (
+    events,
+    lose,
+    project,
+    recover,
+    recoveries,
+    reopened,
+    worked,
+)
 from tests.store.archive.segments import archive_all, everything, fill, in_stream, trim_all
 from tests.store.commands import upload
 
@@ -44,33 +46,6 @@ OF_AT = f"{FOLDER}/{AT:02d}"
 @pytest.fixture
 def partitions() -> int:
     return 3
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> FolderBlobs:
-    return FolderBlobs(tmp_path / "blobs")
-
-
-@pytest.fixture
-def generations(tmp_path: Path) -> Generations:
-    return Generations(tmp_path / "read-model")
-
-
-async def events(log: Log) -> dict[int, list[tuple[Position, bytes]]]:
-    """Return each event with its position and bytes, except the recoveries themselves."""
-    return {
-        partition: [
-            (each.position, each.body)
-            for each in await everything(log, partition)
-            if not isinstance(each.event.data, LogRecovered)
-        ]
-        for partition in range(log.partitions)
-    }
-
-
-async def recoveries(log: Log) -> list[LogRecovered]:
-    found = [each.event.data for each in await everything(log)]
-    return [each for each in found if isinstance(each, LogRecovered)]
 
 
 async def test_archive_and_read_model_together_bring_everything_back(
@@ -297,19 +272,6 @@ async def test_a_missing_segment_is_named_with_the_photos_that_have_lost_events(
     assert set(recorded.photo_ids) == first
 
 
-async def test_a_log_with_events_is_refused(
-    log: Log, redis: Client, prefix: str, blobs: FolderBlobs
-) -> None:
-    await worked(log, blobs)
-    await archive_all(log, blobs)
-    before = await audit(log)
-
-    with pytest.raises(UserError, match="has lost none of its partitions"):
-        await recover(redis, prefix, blobs)
-
-    assert await audit(log) == before
-
-
 async def test_an_empty_log_that_a_start_has_left_is_replaced(
     log: Log, redis: Client, prefix: str, blobs: FolderBlobs
 ) -> None:
@@ -330,20 +292,6 @@ async def test_an_empty_log_that_a_start_has_left_is_replaced(
     assert await dispatch.read(0, count=100, block_ms=1) == []
     with pytest.raises(Replaced):
         await other.confirm()
-
-
-async def test_workers_have_to_stop_first(
-    log: Log, redis: Client, prefix: str, blobs: FolderBlobs
-) -> None:
-    await worked(log, blobs)
-    await archive_all(log, blobs)
-    await lose(redis, prefix)
-    other = await Log.open(redis, prefix=prefix)
-    await Lanes(other, "w1", (ROOT,)).prepare(0)
-    await liveness.report(other, "w1")
-
-    with pytest.raises(UserError, match="workers run on this server"):
-        await recover(redis, prefix, blobs)
 
 
 async def test_a_second_recovery_changes_nothing(
@@ -405,46 +353,6 @@ async def test_nothing_joins_or_appends_while_the_log_is_recovered(
     monkeypatch.undo()
     await log.execute(upload(), client_id="alice", context=CONTEXT)
     assert (await audit(log)).breaks == []
-
-
-async def test_what_was_refused_is_not_written(
-    log: Log, redis: Client, prefix: str, blobs: FolderBlobs
-) -> None:
-    await worked(log, blobs)
-    await archive_all(log, blobs)
-    await lose(redis, prefix)
-
-    def refuse(_: object) -> None:
-        raise UserError("no")
-
-    with pytest.raises(UserError, match="no"):
-        await Recovery(redis, Keys(prefix), blobs).run(None, refuse)
-
-    assert await keys_of(redis, prefix) == []
-
-
-async def test_without_anything_left_there_is_nothing_to_recover(
-    redis: Client, prefix: str, blobs: FolderBlobs
-) -> None:
-    with pytest.raises(UserError, match="nothing to recover the log from"):
-        await recover(redis, prefix, blobs)
-
-
-async def test_a_wrong_number_of_partitions_is_noticed(
-    log: Log, redis: Client, prefix: str, blobs: FolderBlobs
-) -> None:
-    await worked(log, blobs)
-    await archive_all(log, blobs)
-    await lose(redis, prefix)
-    await blobs.delete(log_ownership.PARTITIONS)
-
-    with pytest.raises(UserError, match="--partitions N"):
-        await recover(redis, prefix, blobs)
-    with pytest.raises(UserError, match="another number of partitions"):
-        await recover(redis, prefix, blobs, partitions=7)
-
-    assert (await recover(redis, prefix, blobs, partitions=3)).epoch == 2
-    assert await log_ownership.partitions_of(blobs) == 3
 
 
 async def test_segments_that_change_while_it_is_interrupted_are_noticed(

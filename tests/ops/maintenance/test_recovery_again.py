@@ -1,7 +1,5 @@
 """Partial recoveries that are run again: after an interruption, and after another loss."""
 
-from pathlib import Path
-
 import pytest
 
 from domain.pipeline.control import PauseStage
@@ -35,11 +33,6 @@ from tests.store.commands import upload
 @pytest.fixture
 def partitions() -> int:
     return PARTITIONS
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> FolderBlobs:
-    return FolderBlobs(tmp_path / "blobs")
 
 
 async def damage(blobs: FolderBlobs, key: str) -> None:

@@ -34,7 +34,7 @@ async def test_a_bug_between_two_starts_is_logged_and_the_process_still_restarts
         background=background,
         last_words=last_words,
     )
-    await until(pid.exists)
+    await until(lambda: pid.exists() and pid.read_text())
     os.kill(int(pid.read_text()), signal.SIGKILL)
 
     await until(lambda: len(pid.read_text().split()) == 2)

@@ -1,6 +1,6 @@
 """Requests that lie, and clients that want more than their share."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 
 import anyio
 import httpx
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.http.limits import Limits
-from tests.gateway.conftest import Gateway, picture, standing
+from tests.gateway.conftest import Gateway, picture
 from tests.gateway.uploads.resumable.requests import (
     TUS,
     TUS_BODY,
@@ -35,17 +35,9 @@ LIMITS = Limits(
 )
 
 
-@pytest.fixture
-def limits() -> Limits:
-    return LIMITS
-
-
 @pytest.fixture(scope="module")
-async def shared_gateway(
-    valkey_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Gateway]:
-    async with standing(valkey_url, tmp_path_factory.mktemp("gateway"), LIMITS) as running:
-        yield running
+def module_limits() -> Limits:
+    return LIMITS
 
 
 @pytest.fixture
