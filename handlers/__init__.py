@@ -12,8 +12,8 @@
 
 A task's way: ``worker.dispatcher`` plans it from an event and puts it in its lane
 (``store.queue``); ``worker.task_source`` claims and holds it; ``worker.attempts`` sends it to
-``decoder.pool``, where a child process runs the stage; ``worker.attempts`` then appends the result,
-which also acknowledges the task.
+``decoder.pool``, where a child process runs the stage; ``worker.recording`` then appends the
+result, which also acknowledges the task and dispatches those that follow.
 
 Retries are not here: ``worker.attempts`` asks ``domain.pipeline.retries`` whether and when a failed
 attempt is repeated, and the event of the failure carries the time.

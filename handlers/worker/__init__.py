@@ -11,6 +11,7 @@
 | ``wakeup`` | wakes the loop that looks for tasks |
 | ``attempts`` | one attempt of a task: run the stage, store renditions, record result or failure; \
   or erase the files of a deleted photo, and superseded renditions |
+| ``recording`` | executes the commands of attempts, and dispatches what results lead to |
 | ``giving_back`` | puts tasks back while this machine lacks something that they need |
 | ``photo_cache`` | photos as this worker's last appends left them |
 | ``settings`` | the bounds of a worker and their defaults |

@@ -13,21 +13,18 @@ import hashlib
 import logging
 import random
 import time
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime, timedelta
 
 import msgspec
 
 from domain.moments import iso
 from domain.photo.commands import (
-    PhotoCommand,
     RecordErased,
     RecordRenditionsRemoved,
     RecordStageCompleted,
     RecordStageFailed,
     StartProcessing,
 )
-from domain.photo.events import Context
 from domain.photo.holdings import replaced
 from domain.photo.results import ORIGINAL, Rendition
 from domain.photo.state import Photo, is_current
@@ -41,7 +38,7 @@ from handlers.registry import Stage
 from handlers.stage import Made, Origin, Output, StageFailure
 from handlers.worker.giving_back import GivenBack, Shortage
 from handlers.worker.observing import Ended, RunObserver, observe_run, subject_of
-from handlers.worker.photo_cache import PhotoCache
+from handlers.worker.recording import Recorder, context_of
 from store import log_context
 from store.blobs import damaged
 from store.blobs.damaged import Damage
@@ -49,7 +46,6 @@ from store.blobs.interface import Blobs, rendition_folder, rendition_key
 from store.errors import Full, Lost, Missing, StoreError, Unavailable
 from store.log.control import ControlLog
 from store.log.log import Claim, Loaded, Log
-from store.log.outcome import Appended, Unchanged
 from store.outage import PAUSE_S, Outage
 from store.queue.lanes import Claimed
 
@@ -69,6 +65,16 @@ STALLED = StageFailure(
 BUG = StageFailure(Category.LOGIC, "worker-bug", "A bug in Photolog stopped this stage.")
 
 
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of an attempt: the processor time that decoders spent on it, and the tasks that
+    follow and that this worker holds. ``lost`` if it may hold others that it does not know of.
+    """
+
+    decoder_s: float
+    follow_ups: tuple[Claimed, ...] = ()
+    lost: bool = False
+
+
 class _Progress(msgspec.Struct):
     """The progress of an attempt, kept while it waits for Redis or the blob store.
 
@@ -79,6 +85,7 @@ class _Progress(msgspec.Struct):
     decoder_s: float = 0.0
     stage_s: float = 0.0
     result: Output | StageFailure | None = None
+    follow_ups: tuple[Claimed, ...] = ()
 
 
 class Attempts:
@@ -87,6 +94,7 @@ class Attempts:
     def __init__(
         self,
         log: Log,
+        recorder: Recorder,
         blobs: Blobs,
         children: DecoderPool,
         *,
@@ -95,10 +103,10 @@ class Attempts:
         stage_timeout_s: float,
         max_stalls: int,
         superseded_grace_s: float,
-        patience_s: float,
         observe: RunObserver,
     ) -> None:
         self._log = log
+        self._recorder = recorder
         self._controls = ControlLog(log)
         self._blobs = blobs
         self._children = children
@@ -107,17 +115,15 @@ class Attempts:
         self._stage_timeout_s = stage_timeout_s
         self._max_stalls = max_stalls
         self._superseded_grace_s = superseded_grace_s
-        self._patience_s = patience_s
         self._observe = observe
-        self._cache = PhotoCache()
         self._shortage = Shortage()
 
-    async def run(self, claimed: Claimed) -> float:
+    async def run(self, claimed: Claimed) -> Done:
         """Work on the task until it is acknowledged or another worker holds it.
 
-        Returns the processor time that decoders spent, in seconds; raises GivenBack.
+        Raises GivenBack.
         """
-        task, progress = claimed.task, _Progress()
+        task, progress, lost = claimed.task, _Progress(), False
         log_context.begin(subject_of(task))
         outage = Outage(logger, f"{task.stage} of {task.photo_id} is waiting")
         try:
@@ -125,12 +131,13 @@ class Attempts:
                 try:
                     await self._attempt(claimed, progress)
                     self._shortage.over()
-                    return progress.decoder_s
+                    break
                 except (Unavailable, Full) as error:
                     longest_s = LONGEST_PAUSE_S if isinstance(error, Full) else PAUSE_S
                     await outage.wait(error, longest_s=longest_s, least_s=error.retry_after_s)
         except Lost:
             logger.info("%s of %s was taken over by another worker", task.stage, task.photo_id)
+            lost = True
         except GivenBack:
             raise
         except Exception as error:
@@ -138,7 +145,7 @@ class Attempts:
                 await self._shortage.give_back(error)
             logger.exception("a bug stopped %s of %s", task.stage, task.photo_id)
             await self._give_up(claimed)
-        return progress.decoder_s
+        return Done(decoder_s=progress.decoder_s, follow_ups=progress.follow_ups, lost=lost)
 
     async def _give_up(self, claimed: Claimed) -> None:
         """Fail the job because of a bug; otherwise the task would be redelivered forever."""
@@ -149,7 +156,9 @@ class Attempts:
 
     async def _attempt(self, claimed: Claimed, progress: _Progress) -> None:
         task, claim = claimed.task, claimed.claim
-        loaded = self._cached(task) or await self._log.load(task.photo_id, task.client_id)
+        stage = self._stages.get(task.stage)
+        loaded = None if stage is None else self._recorder.cached(task, stage.needs)
+        loaded = loaded or await self._log.load(task.photo_id, task.client_id)
         photo = loaded.photo
         if photo is not None and task.stage == ERASURE:
             await observe_run(self._observe, task, self._erase(photo, task, claim))
@@ -160,22 +169,16 @@ class Attempts:
         elif claimed.deliveries > 1 + self._max_stalls:
             await self._fail(task, claim, STALLED, final=True)
         else:
-            work = self._process(photo, loaded, task, claim, progress)
+            work = self._process(photo, loaded, claimed, progress)
             await observe_run(self._observe, task, work)
 
-    def _cached(self, task: Task) -> Loaded | None:
-        """Return the photo from the cache, if its entry is enough to run the stage."""
-        stage, known = self._stages.get(task.stage), self._cache.of(task)
-        if stage is None or known is None or known.photo is None:
-            return None
-        return known if stage.needs in known.photo.keys else None
-
     async def _process(
-        self, photo: Photo, loaded: Loaded, task: Task, claim: Claim, progress: _Progress
+        self, photo: Photo, loaded: Loaded, claimed: Claimed, progress: _Progress
     ) -> Ended:
+        task, claim = claimed.task, claimed.claim
         if not photo.job.started:
             start = StartProcessing(photo_id=photo.photo_id, job_id=task.job_id)
-            await self._execute(start, task, loaded=loaded)
+            await self._recorder.execute(start, task, loaded=loaded)
         result = await self._result(photo, task, progress)
         if isinstance(result, StageFailure):
             await self._fail(task, claim, result)
@@ -195,7 +198,7 @@ class Attempts:
             remove_at=await self._remove_at(photo, renditions),
         )
         try:
-            after = await self._execute(done, task, claim, loaded=loaded)
+            after, progress.follow_ups = await self._recorder.complete(done, claimed, loaded)
         except Lost:
             # Another worker has the task and may record the same keys, or the photo was deleted.
             await self._withdraw(task, renditions)
@@ -298,7 +301,7 @@ class Attempts:
         # Random, so that tasks that failed together are not retried together.
         pause_s = None if final else delay_s(strategy, task.attempt, random.random())  # noqa: S311
         now = await self._log.now()
-        await self._execute(
+        await self._recorder.execute(
             RecordStageFailed(
                 photo_id=task.photo_id,
                 job_id=task.job_id,
@@ -328,7 +331,7 @@ class Attempts:
                     code=failure.code,
                     error=failure.message,
                 ),
-                self._context(task),
+                context_of(task),
             )
         except StoreError as error:  # the failure itself is in the photo's history
             logger.warning("the alert was not recorded: %s", error)
@@ -338,7 +341,7 @@ class Attempts:
             return await self._remove_superseded(task, claim)
         if not photo.erased:
             await self._remove_files(task)
-        await self._execute(RecordErased(photo_id=photo.photo_id), task, claim)
+        await self._recorder.execute(RecordErased(photo_id=photo.photo_id), task, claim)
         return "completed"
 
     async def _remove_superseded(self, task: Task, claim: Claim) -> Ended:
@@ -358,7 +361,7 @@ class Attempts:
         for key in keys:
             await self._blobs.delete(key)
         removed = RecordRenditionsRemoved(photo_id=task.photo_id, keys=keys)
-        await self._execute(removed, task, claim)
+        await self._recorder.execute(removed, task, claim)
         return "completed"
 
     async def _remove_files(self, task: Task) -> None:
@@ -370,38 +373,3 @@ class Attempts:
             await self._blobs.delete(blob.key)
         for key in photo.keys.values():
             await self._blobs.delete(key)
-
-    async def _execute(
-        self,
-        command: PhotoCommand,
-        task: Task,
-        claim: Claim | None = None,
-        loaded: Loaded | None = None,
-    ) -> Loaded:
-        """Execute the command and return the photo as it is then."""
-        try:
-            outcome = await self._log.execute(
-                command,
-                client_id=task.client_id,
-                context=self._context(task),
-                claim=claim,
-                loaded=self._cache.newer(task.photo_id, loaded),
-                expect=partial(self._cache.expect, task.photo_id),
-                patience_s=self._patience_s,
-            )
-        except BaseException:
-            self._cache.forget(task.photo_id)
-            raise
-        if not isinstance(outcome, Appended | Unchanged):
-            raise TypeError(f"only an upload can lead to {type(outcome).__name__}")
-        self._cache.keep(task.photo_id, outcome.after)
-        return outcome.after
-
-    def _context(self, task: Task) -> Context:
-        return Context(
-            now=datetime.now(UTC),
-            source="worker",
-            actor=f"stage:{task.stage}",
-            trace_id=task.trace_id,
-            cause=task.cause,
-        )

@@ -1,7 +1,8 @@
 """The dispatcher: reads each event once, in the consumer group ``dispatch``, and plans its tasks.
 
-Each worker runs one. Planned tasks go to their lanes in the step that acknowledges the event, so a
-dispatcher that dies loses none: another takes its events over.
+Each worker runs one. The append of a result dispatches its own events (``store.queue.follow_ups``);
+all others, as those of gateways, are planned here. Their tasks go to their lanes in the step that
+acknowledges the event, so a dispatcher that dies loses none: another takes its events over.
 """
 
 import logging

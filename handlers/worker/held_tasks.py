@@ -19,7 +19,7 @@ and the decoder time that it took. The next claim settles it.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import anyio
 import msgspec
@@ -39,12 +39,15 @@ SLOW_CLIENTS = 64
 
 
 class HeldTask(msgspec.Struct, kw_only=True, eq=False):
-    """A task that this worker holds; ``since`` is when it began to run, None while it is ready."""
+    """A task that this worker holds; ``since`` is when it began to run, None while it is ready.
+    ``kept`` if it follows a task of this worker, so that no claim has looked at its client's bound.
+    """
 
     partition: int
     claimed: Claimed
     since: float | None = None
     redelivered: bool = False
+    kept: bool = False
 
     @property
     def task(self) -> Task:
@@ -71,6 +74,42 @@ class HeldTasks:
             return None
         held = self._tasks[_name(claimed)] = HeldTask(partition=partition, claimed=claimed)
         return held
+
+    def may_keep(self, task: Task) -> bool:
+        """Return whether the worker may keep a task that follows one of its own.
+
+        A slow task, or one of a slow client, waits where other workers can take it.
+        """
+        return self._of_one_client is None or not (
+            task.cost_ms > SLOW_MS or task.client_id in self._slow
+        )
+
+    def keep(self, partition: int, claimed: Claimed) -> bool:
+        """Hold a task that follows one of this worker; return False if it is held already.
+
+        Its client has not been charged for it: it pays with the next claim.
+        """
+        held = self.hold(partition, claimed)
+        if held is None:
+            return False
+        held.kept, task = True, claimed.task
+        owed = self._owed.setdefault(partition, {})
+        account = lane(task.priority), task.client_id
+        owed[account] = owed.get(account, 0) + task.charge_ms
+        return True
+
+    def may_start(self, held: HeldTask) -> bool:
+        """Return whether the bounds of its client leave room for a ready task."""
+        if not held.kept:
+            return True
+        return self._left_of_clients().get(held.task.client_id, 1) > 0
+
+    def is_held_up(self, held: HeldTask) -> bool:
+        """Return whether a kept task waits for a slow one of its client: others may take it."""
+        client = held.task.client_id
+        return not self.may_start(held) and any(
+            each.task.client_id == client and self._is_slow(each) for each in self.running()
+        )
 
     def start(self, held: HeldTask) -> None:
         held.since = anyio.current_time()
@@ -114,10 +153,10 @@ class HeldTasks:
             if each.since is not None
         }
 
-    def claims(self) -> dict[int, list[Claim]]:
-        """Return the claims of all tasks, by partition."""
+    def claims(self, tasks: Iterable[HeldTask] | None = None) -> dict[int, list[Claim]]:
+        """Return the claims of these tasks, or of all, by partition."""
         found: dict[int, list[Claim]] = {}
-        for each in self._tasks.values():
+        for each in self._tasks.values() if tasks is None else tasks:
             found.setdefault(each.partition, []).append(each.claimed.claim)
         return found
 

@@ -10,7 +10,7 @@ reply may have delivered tasks to it, and to no other.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import anyio
@@ -108,6 +108,16 @@ class Partitions:
         self._wakeup.set()
         return new
 
+    def keep(self, partition: int, claimed: Sequence[Claimed]) -> None:
+        """Make tasks ready that no claim has charged for: they follow one of this worker."""
+        for each in claimed:
+            if self._held.keep(partition, each):
+                self._served[partition] += each.task.charge_ms / each.clients
+
+    def look_again(self, partition: int) -> None:
+        """Look for tasks that this consumer holds and does not know of, in the background."""
+        self._keep("claims", partial(self._look_again, partition), partition)
+
     def put_back(self, held: HeldTask) -> None:
         """Put a task back in its lane, in the background; if that fails, it is taken again."""
         self._held.release(held)
@@ -138,6 +148,12 @@ class Partitions:
             if not answered.is_set():
                 self._late[partition] = self._log.owner(partition)
         return claimed if answered.is_set() else []
+
+    async def _look_again(self, partition: int) -> None:
+        try:
+            self.hold(partition, await self._lanes.recall(partition))
+        except StoreError as error:
+            self._miss(partition, error)
 
     async def _put_back(self, held: HeldTask) -> None:
         try:

@@ -57,6 +57,11 @@ class StageLimits:
     def is_paused(self, stage: str) -> bool:
         return self._controls.is_paused(stage)
 
+    def is_free(self, stage: str) -> bool:
+        """Return whether operators have neither paused nor limited the stage."""
+        limit = self._controls.limit(stage)
+        return not self.is_paused(stage) and limit.concurrency is None and limit.rate is None
+
     def left(self, stage: str, busy: int) -> int | None:
         """Return how many tasks a worker that runs ``busy`` of the stage may begin; None: any."""
         if self._controls.is_paused(stage):

@@ -22,7 +22,8 @@ from functools import partial
 import anyio
 import anyio.abc
 
-from domain.pipeline.stages import ERASURE
+from domain.pipeline.stages import ERASURE, Task
+from handlers.worker.attempts import Done
 from handlers.worker.dispatcher import SILENT_CLAIM_PERIODS
 from handlers.worker.held_tasks import HeldTask, HeldTasks
 from handlers.worker.observing import subject_of
@@ -154,10 +155,26 @@ class TaskSource:
             self._idle = anyio.Event()
         return held
 
-    def finish(self, held: HeldTask, seconds: float) -> None:
+    def may_keep(self, task: Task) -> bool:
+        """Return whether this worker may hold a task that follows one of its own, as ready.
+
+        Tasks of a stage that operators limit go through the lanes.
+        """
+        return (
+            not self._stopping.is_set()
+            and task.stage in self._lanes.stages
+            and self._limits.is_free(task.stage)
+            and self._is_possible(task.stage)
+            and self._held.may_keep(task)
+        )
+
+    def finish(self, held: HeldTask, done: Done) -> None:
         """End a task that was acknowledged or taken over, and charge its decoder time."""
-        self._partitions.charge(held, self._held.settle(held, seconds))
+        self._partitions.charge(held, self._held.settle(held, done.decoder_s))
         self._held.release(held)
+        self._partitions.keep(held.partition, done.follow_ups)
+        if done.lost:
+            self._partitions.look_again(held.partition)
         # A failover may have undone the result of a task that was delivered again meanwhile, so
         # it is put back. If the result is in the log, its entry has left the lane.
         if held.redelivered:
@@ -171,22 +188,34 @@ class TaskSource:
 
     async def hand_back(self) -> None:
         """Put the tasks that are still held back in their lanes, for others to claim at once."""
-        if not self._held:
-            return
+        if self._held:
+            handed = await self._release(self._held.claims())
+            count = len(self._held)
+            logger.warning("stopped with %d tasks unfinished, %d handed back", count, handed)
+
+    async def hand_back_ready(self) -> None:
+        """Put the tasks back that have not begun, which a stopping worker does not run."""
+        ready = self._held.ready()
+        for held in ready:
+            self._held.release(held)
+        await self._release(self._held.claims(ready))
+
+    async def _release(self, claims: Mapping[int, list[Claim]]) -> int:
+        """Release claims of several partitions; return how many were still held."""
         handed = 0
 
-        async def release(claims: list[Claim]) -> None:
+        async def release(of_one: list[Claim]) -> None:
             nonlocal handed
             try:
-                handed += await self._lanes.release(claims)
+                handed += await self._lanes.release(of_one)
             except StoreError as error:
                 logger.warning("tasks not handed back will be taken over later: %s", error)
 
         with anyio.move_on_after(HAND_BACK_S, shield=True):
             async with anyio.create_task_group() as tasks:
-                for claims in self._held.claims().values():
-                    tasks.start_soon(release, claims)
-        logger.warning("stopped with %d tasks unfinished, %d handed back", len(self._held), handed)
+                for of_one in claims.values():
+                    tasks.start_soon(release, of_one)
+        return handed
 
     def _may_start(self) -> dict[str, int]:
         """Return how many more tasks may start of each stage that has room for one.
@@ -214,7 +243,7 @@ class TaskSource:
     async def _pick(self, allowed: Mapping[str, int]) -> HeldTask | None:
         """Return a task of these stages: one that is held and ready, or else of a new claim."""
         for each in self._held.ready():
-            if each.task.stage in allowed:
+            if each.task.stage in allowed and self._held.may_start(each):
                 return each
         while found := await self._claim(allowed):
             new = [held for each in found if (held := self._held.hold(*each)) is not None]
@@ -229,9 +258,14 @@ class TaskSource:
         return None
 
     def _put_back_waiting(self) -> None:
-        """Put tasks back in their lanes that were taken over while their stage may not run here."""
+        """Put ready tasks back whose stage may not run here, or that others could run sooner."""
         for each in self._held.ready():
-            if not self._is_possible(each.task.stage) or self._limits.is_paused(each.task.stage):
+            stage = each.task.stage
+            if (
+                not self._is_possible(stage)
+                or self._limits.is_paused(stage)
+                or self._held.is_held_up(each)
+            ):
                 self._partitions.put_back(each)
 
     def _is_possible(self, stage: str) -> bool:

@@ -21,6 +21,7 @@ from handlers.worker.dispatcher import Dispatcher
 from handlers.worker.giving_back import GivenBack
 from handlers.worker.held_tasks import HeldTask
 from handlers.worker.observing import RunObserver
+from handlers.worker.recording import Recorder
 from handlers.worker.settings import WorkerSettings
 from handlers.worker.task_source import TaskSource
 from store.background import Background
@@ -69,6 +70,7 @@ class Worker:
         )
         self._attempts = Attempts(
             log,
+            Recorder(log, consumer, may_keep=self._source.may_keep, patience_s=settings.patience_s),
             blobs,
             children,
             stages=stages,
@@ -76,7 +78,6 @@ class Worker:
             stage_timeout_s=settings.stage_timeout_s,
             max_stalls=settings.max_stalls,
             superseded_grace_s=settings.superseded_grace_s,
-            patience_s=settings.patience_s,
             observe=observe,
         )
         self._dispatcher = Dispatcher(
@@ -116,6 +117,7 @@ class Worker:
     async def _end_drain(self, drain: anyio.CancelScope) -> None:
         await self._source.stopped()
         drain.deadline = anyio.current_time() + self._settings.drain_s
+        await self._source.hand_back_ready()
 
     async def _run_all(self, tasks: anyio.abc.TaskGroup) -> None:
         while (held := await self._source.next()) is not None:

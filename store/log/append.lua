@@ -9,6 +9,12 @@
 --       and the options that the command needs, each a name and its arguments, in this order:
 --         "task", consumer group, consumer, id of the task, which the consumer must hold
 --           KEYS  lane of the task (stream)
+--         "dispatch", consumer group of the dispatchers, partition, consumer, client, grace in ms,
+--         for each stage "1": it continues a begun photo, else "0"; "" if the consumer keeps no
+--         task; number of tasks that the events lead to, and for each: number of its event, its
+--         stage, "1" if the consumer keeps it, and its body before and after the event's position
+--           KEYS  lane of each task (stream); then, if there are stages, the accounts of the tasks'
+--           class, and the turns of its stages, of the other classes' stages (sorted sets)
 --         "command", idempotency key, its time to live in seconds, the most keys the client may
 --         have, 0: no limit, content hash of the command or ""
 --           KEYS  idempotency (string), idempotency keys of the client (sorted set by expiry in ms)
@@ -22,7 +28,8 @@
 --         bytes that each job reserves for its renditions. Only after "usage"
 --         "release", content hash
 --           KEYS  content hashes of the client (hash)
--- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
+-- Returns {"appended", id of each event ..., then, if the tasks were dispatched, for each its id in
+--         the lane, or "" if the consumer does not hold it} | {"lost"} | {"repeated", photo id, last event id}
 --       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: another log, or none
 --       | {"closed"}: the session takes no more uploads
 --       | {"unsure"}: the content hashes or the usage of the client were lost
@@ -31,6 +38,9 @@
 --       | {"over", "keys", ms until the oldest one expires, limit}
 -- An idempotency key holds a photo id and, after a space, the id of the last event that the command
 -- appended, or the content hash if the command met a duplicate.
+-- Events whose turn it is are dispatched at once: the group of the dispatchers passes over them. If
+-- others before them wait for a dispatcher, or a lane has no group, all are left to it. A task is kept
+-- if claim.lua would choose it next among the tasks that it has admitted.
 local call, pcall = redis.call, redis.pcall
 local log, photo = KEYS[1], KEYS[3]
 local version, count = tonumber(ARGV[3]), tonumber(ARGV[7])
@@ -51,6 +61,62 @@ if ARGV[at] == "task" then
     return { "lost" }
   end
   at, key = at + 4, key + 1
+end
+local dispatch
+if ARGV[at] == "dispatch" then
+  dispatch = { group = ARGV[at + 1], partition = ARGV[at + 2], consumer = ARGV[at + 3], tasks = {} }
+  local client, grace, begun = ARGV[at + 4], tonumber(ARGV[at + 5]), ARGV[at + 6]
+  local tasks = tonumber(ARGV[at + 7])
+  at = at + 8
+  local is_possible = false
+  local groups = pcall("XINFO", "GROUPS", log)
+  for _, fields in ipairs(groups.err and {} or groups) do
+    local known = {}
+    for i = 1, #fields, 2 do
+      known[fields[i]] = fields[i + 1]
+    end
+    if known["name"] == dispatch.group then
+      local after = "(" .. known["last-delivered-id"]
+      is_possible = #call("XRANGE", log, after, "+", "COUNT", 1) == 0
+      dispatch.read = known["entries-read"]
+    end
+  end
+  for i = 1, tasks do
+    local lane_of, stage = KEYS[key], ARGV[at + 1]
+    -- A reply that is an error, or names no consumer: only a dispatcher mends a lane.
+    is_possible = is_possible and not pcall("XPENDING", lane_of, stage).err
+    dispatch.tasks[i] = {
+      event = tonumber(ARGV[at]), lane = lane_of, stage = stage, is_kept = ARGV[at + 2] == "1",
+      before = ARGV[at + 3], after = ARGV[at + 4],
+    }
+    at, key = at + 5, key + 1
+  end
+  if #begun > 0 then
+    local accounts, turns, stages = KEYS[key], key + 1, #begun
+    local is_next = false
+    if is_possible then
+      is_next = call("EXISTS", unpack(KEYS, turns + stages, turns + 3 * stages - 1)) == 0
+      local now = pcall("ZSCORE", accounts, "")
+      local served = pcall("ZSCORE", accounts, client)
+      now = type(now) == "string" and tonumber(now) or -math.huge
+      served = math.max(type(served) == "string" and tonumber(served) or -math.huge, now - grace)
+      for stage = 1, stages do
+        local first = is_next and pcall("ZRANGE", KEYS[turns + stage - 1], 0, 0, "WITHSCORES") or {}
+        if first.err then
+          is_next = false
+        elseif first[1] and first[1] ~= client then
+          local grace_of = string.sub(begun, stage, stage) == "1" and grace or 0
+          local turn = math.max(tonumber(first[2]), now - grace - grace_of)
+          is_next = is_next and turn >= served - grace
+        end
+      end
+    end
+    for _, each in ipairs(dispatch.tasks) do
+      each.is_kept = each.is_kept and is_next
+    end
+    key = turns + 3 * stages
+  end
+  dispatch = is_possible and dispatch or nil
 end
 local remember
 if ARGV[at] == "command" then
@@ -194,6 +260,23 @@ if count > 0 then
   call("HSET", photo, "v", version + count, "d", ARGV[5], "p", last, "s", ARGV[6])
   if remember then
     remember(ARGV[2] .. " " .. last)
+  end
+end
+if dispatch and count > 0 then
+  local last, read = reply[count + 1], dispatch.read
+  if read then
+    call("XGROUP", "SETID", log, dispatch.group, last, "ENTRIESREAD", read + count)
+  else
+    call("XGROUP", "SETID", log, dispatch.group, last)
+  end
+  for i, each in ipairs(dispatch.tasks) do
+    local cause = cmsgpack.pack(dispatch.partition .. ":" .. reply[each.event + 1])
+    local id = call("XADD", each.lane, "*", "b", each.before .. cause .. each.after)
+    reply[count + 1 + i] = each.is_kept and id or ""
+    if each.is_kept then
+      call("XCLAIM", each.lane, each.stage, dispatch.consumer, 0, id,
+        "RETRYCOUNT", 1, "FORCE", "JUSTID")
+    end
   end
 end
 if usage then

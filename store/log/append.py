@@ -1,5 +1,6 @@
 """One append: ``append.lua`` checks and writes all of it, or nothing."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -8,7 +9,7 @@ from msgspec import Meta
 from domain.clients.quotas import NO_QUOTA, Quota
 from domain.clients.usage import NOTHING, Usage
 from domain.photo.commands import DeletePhoto, PhotoCommand, UploadPhoto
-from domain.photo.events import FIRST_PREV
+from domain.photo.events import FIRST_PREV, Event
 from domain.photo.state import Photo
 from store.keys import Keys
 from store.log import codec
@@ -30,6 +31,17 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     entry_id: str
     consumer: str
+
+
+class DispatchOption(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that the events lead to, as keys and arguments of ``append.lua``."""
+
+    keys: tuple[str, ...]
+    args: tuple[str | bytes | int, ...]
+
+
+Planner = Callable[[Sequence[Event]], DispatchOption | None]
+"""Returns what dispatches events as they are appended; None leaves them to a dispatcher."""
 
 
 class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +69,7 @@ class AppendRequest(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = NOTHING
     quota: Quota = NO_QUOTA
     claim: Claim | None = None
+    dispatch: DispatchOption | None = None
     session_id: str | None = None
     if_full: bool = False
 
@@ -70,6 +83,7 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None
     claim: Claim | None
     quota: Quota
+    planner: Planner | None = None
 
 
 Reply = Annotated[list[bytes], Meta(min_length=1)]
@@ -135,6 +149,9 @@ class Append:
         if (held := request.claim) is not None:
             names.append(held.lane_key)
             args += ("task", held.group, held.consumer, held.entry_id)
+        if (along := request.dispatch) is not None:
+            names += along.keys
+            args += along.args
         step, sha256 = request.hash_step
         if key := request.idempotency_key:
             command_key = request.command_key or keys.command(partition, client_id, key)
@@ -161,7 +178,7 @@ def request_for(
     given: CommandRequest, keys: Keys, loaded: Loaded, chained: Chained, photo: Photo | None
 ) -> AppendRequest:
     """Return the append of the events that turn ``loaded`` into ``photo``."""
-    command = given.command
+    command, events, planner = given.command, chained.events, given.planner
     return AppendRequest(
         partition=given.partition,
         state_key=keys.photo(given.partition, command.photo_id),
@@ -176,6 +193,7 @@ def request_for(
         usage=_usage_of(loaded.photo, photo),
         quota=given.quota,
         claim=given.claim,
+        dispatch=planner(events) if planner is not None and events else None,
         session_id=command.session_id if isinstance(command, UploadPhoto) else None,
         if_full=isinstance(command, DeletePhoto),
     )

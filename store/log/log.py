@@ -39,7 +39,14 @@ from store.keys import DEFAULT_PREFIX, Keys
 from store.log import identity
 from store.log.answered import Answered
 from store.log.answered_settings import AnsweredSettings
-from store.log.append import Append, AppendRequest, Claim, CommandRequest, request_for
+from store.log.append import (
+    Append,
+    AppendRequest,
+    Claim,
+    CommandRequest,
+    Planner,
+    request_for,
+)
 from store.log.chain import Chained, chained_for
 from store.log.command_loop import PATIENCE_S, run
 from store.log.content_hashes import ContentHashes, Used, over_quota
@@ -132,6 +139,7 @@ class Log(Photos):
         context: Context,
         idempotency_key: str | None = None,
         claim: Claim | None = None,
+        planner: Planner | None = None,
         loaded: Loaded | None = None,
         quota: Quota = NO_QUOTA,
         require: Requirement | None = None,
@@ -149,7 +157,9 @@ class Log(Photos):
 
         Safe to call again after Unavailable: the rules find that a command which was done already
         changes nothing. With ``claim`` the task is acknowledged by the step that appends its
-        result. Nothing is appended that would take the client over ``quota``.
+        result. ``planner`` is called before each try to append, with the events, and has them
+        dispatched by the same step if no dispatcher is needed. Nothing is appended that would take
+        the client over ``quota``.
 
         Raises:
             Rejected: the rules reject the command, or the quota does: OverQuota. Or its session is
@@ -167,6 +177,7 @@ class Log(Photos):
             idempotency_key=idempotency_key,
             claim=claim,
             quota=quota,
+            planner=planner,
         )
         outcome = await run(
             lambda safe: self.load(command.photo_id, client_id, safe=safe),
@@ -234,13 +245,19 @@ class Log(Photos):
             case [b"appended"]:
                 return Unchanged(after=loaded)
             case [b"appended", *ids]:
+                count = len(chained.events)
                 after = Loaded(
                     photo=photo,
-                    version=loaded.version + len(ids),
+                    version=loaded.version + count,
                     digest=chained.digest,
-                    position=Position.of_entry(given.partition, ids[-1]),
+                    position=Position.of_entry(given.partition, ids[count - 1]),
                 )
-                return Appended(events=chained.events, after=after)
+                return Appended(
+                    events=chained.events,
+                    after=after,
+                    entry_ids=tuple(ids[:count]),
+                    task_ids=tuple(ids[count:]),
+                )
             case [b"repeated", first, end]:
                 return await self._repeated(first, end, given)
             case [b"duplicate", photo_id]:

@@ -34,10 +34,16 @@ Expectation = Callable[[Loaded], None]
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
-    """The command's ``events``, at least one, are in the log; they leave the photo ``after``."""
+    """The command's ``events``, at least one, are in the log; they leave the photo ``after``.
+
+    ``entry_ids`` are theirs. ``task_ids`` are those of the tasks that the same step has dispatched,
+    empty for a task that waits in its lane.
+    """
 
     events: tuple[Event, ...]
     after: Loaded
+    entry_ids: tuple[bytes, ...] = ()
+    task_ids: tuple[bytes, ...] = ()
 
     @property
     def position(self) -> Position | None:

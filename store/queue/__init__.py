@@ -3,6 +3,7 @@
 | file | what |
 |---|---|
 | ``dispatch`` | events that are not planned yet; puts planned tasks in their lanes |
+| ``follow_ups`` | dispatches events in the append of a result; tasks that its worker keeps |
 | ``lanes`` | waiting and held tasks by stage and priority; claims, and timers of delayed tasks |
 | ``turns`` | which client's task a claim takes next |
 | ``rates`` | token buckets of stages, shared by all workers |

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from domain.pipeline.control import PauseStage, ResumeStage
-from domain.pipeline.stages import all_stages
+from domain.pipeline.stages import ROOT, all_stages
 from handlers.stage import Output
 from handlers.worker.partitions import Partitions
 from handlers.worker.stage_limits import StageLimits
@@ -168,3 +168,35 @@ async def test_tasks_of_a_dead_worker_are_put_back_while_all_stages_are_paused(
     assert claimed.task.stage == "validation"
     assert not held.is_idle(STAGES)
     assert (pool.ran, waiting(found)) == ([], 1)
+
+
+class HeldLater(Held):
+    """As ``Held``, after the validation."""
+
+    async def run(self, *, stage: str, affinity: str, **options: object) -> Output:
+        if stage != ROOT:
+            return await super().run(stage=stage, affinity=affinity, **options)
+        return await Scripted.run(self, stage=stage, affinity=affinity, **options)
+
+
+async def test_a_stopping_worker_puts_back_what_it_has_not_begun(
+    log: Log, blobs: FolderBlobs, working: Working
+) -> None:
+    pool = HeldLater()
+    await uploaded(log, blobs, jpeg("one"))
+    other = Lanes(log, "two", STAGES)
+
+    async with working(pool=pool, settings=WorkerSettings(concurrency=1)) as worker:
+        with anyio.fail_after(DEADLINE_S):
+            await pool.began.wait()
+            assert await other.claim(0, 3) == []
+            worker.stop()
+            found = await other.claim(0, 3)
+            while len(found) < 2:
+                await anyio.sleep(LOOK_S)
+                found += await other.claim(0, 3)
+        in_hand = worker.in_hand
+        pool.go_on.set()
+
+    assert sorted(each.task.stage for each in found) == ["optimization", "thumbnails"]
+    assert in_hand == 1

@@ -161,6 +161,47 @@ async def test_one_claim_settles_what_clients_owe() -> None:
     assert held.request(0, {"validation": 3}).settle == {}
 
 
+async def test_a_client_pays_for_a_kept_task_with_the_next_claim() -> None:
+    held = HeldTasks(3)
+
+    assert held.keep(0, delivered("a", "0", cost_ms=300))
+    assert not held.keep(0, delivered("a", "0", cost_ms=300))
+    [kept] = held.ready()
+    held.start(kept)
+    held.settle(kept, 0.5)
+
+    assert held.request(0, {"metadata": 3}).settle == {("normal", "a"): 500}
+
+
+async def test_a_kept_task_waits_while_its_client_has_its_share() -> None:
+    held = held_by("a", "a", "a")
+    held.keep(0, delivered("a", "kept"))
+    held.keep(0, delivered("b", "other"))
+    of_a, of_b = held.ready()
+
+    assert (held.may_start(of_a), held.may_start(of_b)) == (False, True)
+    assert not held.is_held_up(of_a)
+    held.release(held.running()[0])
+    assert held.may_start(of_a)
+
+
+async def test_a_kept_task_behind_slow_ones_of_its_client_is_held_up() -> None:
+    held = held_by("a", "a", "b", cost_ms=SLOW_MS + 1)
+    held.keep(0, delivered("a", "kept"))
+    held.keep(0, delivered("c", "other"))
+
+    assert [held.is_held_up(each) for each in held.ready()] == [True, False]
+
+
+async def test_no_slow_task_is_kept() -> None:
+    held = held_by("a")
+    held.settle(held.running()[0], SLOW_S)
+
+    assert not held.may_keep(task("a"))
+    assert not held.may_keep(task("b", cost_ms=SLOW_MS + 1))
+    assert held.may_keep(task("b"))
+
+
 async def test_only_so_many_slow_clients_are_remembered() -> None:
     held = HeldTasks(1)
     for number in range(2 * SLOW_CLIENTS):

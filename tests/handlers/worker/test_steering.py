@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import pytest
@@ -21,6 +22,7 @@ from store.blobs.folder import FolderBlobs
 from store.errors import Full
 from store.log.control import ControlLog
 from store.log.log import Log
+from store.queue.lanes import Claimed, Lanes
 from tests.conftest import CONTEXT
 from tests.handlers.failing_stages import Seen, look
 from tests.handlers.workers import (
@@ -52,6 +54,30 @@ async def test_a_paused_stage_does_not_run_until_it_is_resumed(
         types = await types_when_ended(log, command.photo_id)
 
     assert types[-1] == "photo.processing.completed"
+
+
+@pytest.mark.parametrize(
+    "limit", [Limit(concurrency=1), Limit(rate=Rate(max=1_000))], ids=["concurrency", "rate"]
+)
+async def test_tasks_of_a_limited_stage_go_through_its_lanes(
+    log: Log, blobs: FolderBlobs, working: Working, monkeypatch: pytest.MonkeyPatch, limit: Limit
+) -> None:
+    claim, claimed = Lanes.claim, list[str]()
+
+    async def noted(lanes: Lanes, *args: Any) -> list[Claimed]:
+        found = await claim(lanes, *args)
+        claimed.extend(each.task.stage for each in found)
+        return found
+
+    monkeypatch.setattr(Lanes, "claim", noted)
+    await steer(log, LimitStage(stage="metadata", limit=limit))
+    command = await uploaded(log, blobs, jpeg("one"))
+
+    async with working(pool=Scripted()):
+        await types_when_ended(log, command.photo_id)
+
+    assert "metadata" in claimed
+    assert "thumbnails" not in claimed
 
 
 async def test_a_pause_that_ends_by_itself_ends_though_every_worker_was_restarted(
