@@ -46,7 +46,7 @@ class HashSplitter:
         self._redis = stream.redis
         self._keys = stream.keys
         self._most = most
-        self._script = stream.redis.lua("log/split")
+        self._script = stream.redis.lua("log/split", if_full=True)  # it frees memory
         self._cursors: dict[int, int] = {}
         self._due_at: dict[int, float] = {}
 

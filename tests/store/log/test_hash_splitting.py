@@ -57,6 +57,13 @@ def bucket(log: Log, photo: UploadPhoto) -> str:
     return log.keys.hashes(0, "alice", place_of(photo.sha256).bucket)
 
 
+def beside(content: str) -> str:
+    """Return a content whose hash is in the same bucket."""
+    number = place_of(upload(content).sha256).bucket
+    others = (f"{content}{each}" for each in range(10**6))
+    return next(each for each in others if place_of(upload(each).sha256).bucket == number)
+
+
 async def check_each_hash_once(log: Log, *photos: UploadPhoto) -> None:
     """Check that root and live buckets have exactly the photos, each in one place."""
     kept = await root(log)
@@ -113,13 +120,14 @@ async def test_hashes_are_claimed_and_released_in_buckets(log: Log) -> None:
 
 async def test_another_gateway_learns_of_the_split(log: Log, redis_url: str) -> None:
     redis = connect(redis_url)
-    other = await Log.open(redis, prefix=log.keys.prefix)
-    [first] = await add(other, "a")
+    other, third = [await Log.open(redis, prefix=log.keys.prefix) for _ in range(2)]
+    first, second = await add(other, "a", "b")
     await split(log)
 
     await check_duplicates(other, a=first)
-    await send(other, DeletePhoto(photo_id=first.photo_id))
+    await send(third, DeletePhoto(photo_id=first.photo_id))
 
+    await check_each_hash_once(log, second)
     assert await other.holder_of(first.sha256, "alice") is None
     await redis.aclose()
 
@@ -216,13 +224,8 @@ async def test_a_lost_bucket_is_folded_without_what_is_still_in_the_root(log: Lo
     await redis.hdel(key, field)
     await redis.hset(log.keys.sha256(0, "alice"), kept.sha256, kept.photo_id)
     await redis.delete(key)
-    same = next(
-        each
-        for each in (upload(f"x{number}") for number in range(10**6))
-        if place_of(each.sha256).bucket == place_of(kept.sha256).bucket
-    )
 
-    assert isinstance(await send(log, same), Appended)
+    [same] = await add(log, beside("b"))
 
     await check_each_hash_once(log, moved, kept, same)
 
@@ -241,17 +244,43 @@ async def test_a_split_root_without_its_marks_is_folded_again(log: Log, field: s
     await check_duplicates(log, a=photos[0], b=photos[1])
 
 
-async def test_buckets_of_an_earlier_split_do_not_count(log: Log) -> None:
-    kept, deleted = await add(log, "a", "b")
+@pytest.mark.parametrize("content", ["b", beside("a")])
+async def test_buckets_of_an_earlier_split_do_not_count(log: Log, content: str) -> None:
+    kept, deleted = await add(log, "a", content)
     await split(log)
     await log.redis.delete(log.keys.sha256(0, "alice"))
     await check_duplicates(log, a=kept)
     await send(log, DeletePhoto(photo_id=deleted.photo_id))  # from the root, not the old bucket
 
     await split(log)
-    [again] = await add(log, "b")
 
-    await check_duplicates(log, a=kept, b=again)
+    await check_each_hash_once(log, kept)
+    assert await log.holder_of(deleted.sha256, "alice") is None
+    [again] = await add(log, content)
+    await check_each_hash_once(log, kept, again)
+
+
+async def test_a_bucket_of_an_earlier_split_is_emptied_by_the_first_upload(log: Log) -> None:
+    kept, deleted = await add(log, "a", "b")
+    await split(log)
+    await log.redis.delete(log.keys.sha256(0, "alice"))
+    await check_duplicates(log, a=kept)
+    await send(log, DeletePhoto(photo_id=deleted.photo_id))
+    await split(log)
+
+    [new] = await add(log, beside("b"))
+
+    await check_each_hash_once(log, kept, new)
+
+
+async def test_a_damaged_hash_that_is_not_moved_yet_is_folded_again(log: Log) -> None:
+    photos = await add(log, "a", "b")
+    await split(log)
+    await log.redis.hset(log.keys.sha256(0, "alice"), photos[0].sha256, "no such photo")
+
+    await check_duplicates(log, a=photos[0])
+
+    await check_each_hash_once(log, *photos)
 
 
 async def test_a_root_is_written_in_steps_and_only_replaced_when_complete(
