@@ -143,7 +143,16 @@ class Keys:
         return self._in(partition, f"command:{client_id}:{key}")
 
     def sha256(self, partition: int, client_id: str) -> str:
+        """The root of a client's content hashes; see ``store.log.content_hashes``."""
         return self._in(partition, f"sha256:{client_id}")
+
+    def hashes(self, partition: int, client_id: str, bucket: int) -> str:
+        """A bucket of a client's content hashes."""
+        return self._in(partition, f"hashes:{client_id}:{bucket:03x}")
+
+    def refolded(self, partition: int, client_id: str, token: str) -> str:
+        """A client's content hashes while they are folded again."""
+        return self._in(partition, f"refolded:{token}:{client_id}")
 
     def upload_session(self, partition: int, client_id: str, session_id: str) -> str:
         """The state of a client's upload session."""

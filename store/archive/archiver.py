@@ -1,5 +1,5 @@
-"""The archiver: seals each partition, trims what has been sealed, and removes the cached states
-of photos at rest, until cancelled.
+"""The archiver: seals each partition, trims what has been sealed, removes the cached states of
+photos at rest, and splits large keys of content hashes, until cancelled.
 
 | what it finds | what it does |
 |---|---|
@@ -29,6 +29,7 @@ from store.archive.trimming import Trimmer
 from store.background import Background
 from store.blobs.interface import Blobs
 from store.errors import StoreError
+from store.log.hash_splitting import HashSplitter
 from store.log.log import Log
 from store.observing import ignore
 from store.outage import Outage
@@ -82,6 +83,7 @@ class Archiver:
         self._trimmer = Trimmer(log, archive, trimming)
         self._cataloguer = Cataloguer(log, blobs, archive)
         self._evictor = Evictor(log, archive, trimming)
+        self._splitter = HashSplitter(log)
         self._every_s = (sealing or SealingSettings()).archive_every_s
         self._background = background or Background()
         self._observe = observe
@@ -106,7 +108,7 @@ class Archiver:
     async def archive(
         self, partition: int, *, now: bool = False, discard_lost: bool = False
     ) -> Passed:
-        """Seal what is due, or with ``now`` everything; trim and evict what is due.
+        """Seal what is due, or with ``now`` everything; trim, evict and split what is due.
 
         With ``discard_lost``, first delete segments with events that the stream has lost.
 
@@ -126,6 +128,7 @@ class Archiver:
             if self._trimmer.trims:
                 await self._cataloguer.write(partition)
             evicted = await self._evictor.evict(partition, partial(self._sealer.hold, partition))
+            await self._splitter.split(partition)
         finally:
             await self._sealer.release(partition)
         return Passed(

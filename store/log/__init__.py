@@ -7,7 +7,8 @@
 | ``append``, ``chain`` | one append, all or nothing; the digest of the event before |
 | ``photos``, ``states``, ``sessions`` | states: cached, or folded again |
 | ``control`` | what operators have paused or limited |
-| ``content_hashes`` | which photo has which bytes; what a client uses |
+| ``content_hashes``, ``hash_splitting`` | which photo has which bytes; what a client uses |
+| ``client_fold`` | both of these, folded from the log |
 | ``stream``, ``entries``, ``archived`` | events by position; entries as stored; the archive |
 | ``eviction`` | removes the states of photos at rest |
 | ``codec``, ``position`` | events and states as bytes; positions as text |

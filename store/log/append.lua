@@ -20,19 +20,24 @@
 --           KEYS  idempotency (string), idempotency keys of the client (sorted set by expiry in ms)
 --         "session"
 --           KEYS  session that the photo is uploaded into (hash v, d, p, s), see sessions.py
---         "claim", content hash
---           KEYS  content hashes of the client (hash), clients (hash), see content_hashes.py
+--         "claim", content hash, its bucket and its field there, or "" and "" for a client that is
+--         not known to have buckets
+--           KEYS  content hashes of the client (hash), the bucket (hash) if it is given,
+--                 clients (hash), see content_hashes.py
 --         "usage", photos, bytes, jobs that the events add to the usage
 --           KEYS  usage of the client (hash)
 --         "quota", photos, bytes, jobs: the most the client may have afterwards, 0: no limit;
 --         bytes that each job reserves for its renditions. Only after "usage"
---         "release", content hash
---           KEYS  content hashes of the client (hash)
+--         "release", content hash, bucket, field: as of "claim"
+--           KEYS  content hashes of the client (hash), the bucket (hash) if it is given
 -- Returns {"appended", id of each event ..., then, if the tasks were dispatched, for each its id in
---         the lane, or "" if the consumer does not hold it} | {"lost"} | {"repeated", photo id, last event id}
+--         the lane, or "" if the consumer does not hold it}
+--       | {"lost"} | {"repeated", photo id, last event id}
 --       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: another log, or none
 --       | {"closed"}: the session takes no more uploads
 --       | {"unsure"}: the content hashes or the usage of the client were lost
+--       | {"unsure", "bucket"}: this bucket of the content hashes was lost
+--       | {"split"}: the client has buckets, and none was given
 --       | {"over", "photos" | "bytes" | "jobs", current count, limit, reserved bytes}: bytes of all
 --         jobs, including the new one
 --       | {"over", "keys", ms until the oldest one expires, limit}
@@ -46,8 +51,48 @@ local log, photo = KEYS[1], KEYS[3]
 local version, count = tonumber(ARGV[3]), tonumber(ARGV[7])
 local at, key = 8 + 2 * count, 4
 
+-- Only what HINCRBY reads too. It counts exactly; here, the numbers are rounded to 53 bits.
 local function natural(text)
-  return text and #text <= 15 and string.find(text, "^%d+$") and tonumber(text) or nil
+  local is_one = text == "0" or (text and #text <= 18 and string.find(text, "^[1-9]%d*$"))
+  return is_one and tonumber(text) or nil
+end
+
+local function is_total(number)
+  return number >= 0 and number < 1e18
+end
+
+-- Return where the content hash of the option at ``at`` is, or is to be: key, field, holder or
+-- nothing; ``is_complete`` unless the hashes are lost or there are none yet; ``split`` and
+-- ``buckets``, to be written there and to the root, if the bucket has to be created. Or an outcome
+-- to return instead.
+local function find_hash()
+  local root, hash, number = KEYS[key], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local found = pcall("HMGET", root, hash, "", "split", "buckets")
+  if found.err then
+    return { outcome = { "unsure" } }
+  end
+  local split = not found[2] and found[3]
+  local place = { key = root, field = hash, holder = found[1], is_complete = found[2] or split }
+  if found[1] or not split then
+    return place
+  elseif not number then
+    return { outcome = { "split" } }
+  end
+  place.key, place.field = KEYS[key + 1], ARGV[at + 3]
+  local made = found[4] and #found[4] == 4096 and string.sub(found[4], number + 1, number + 1)
+  if made == "1" then
+    local kept = pcall("HMGET", place.key, place.field, "")
+    if kept.err or kept[2] ~= split then
+      return { outcome = { "unsure", "bucket" } }
+    end
+    place.holder = kept[1]
+  elseif made == "0" then
+    place.split = split
+    place.buckets = string.sub(found[4], 1, number) .. "1" .. string.sub(found[4], number + 2)
+  else
+    return { outcome = { "unsure" } }
+  end
+  return place
 end
 
 if call("GET", KEYS[2]) ~= ARGV[1] then
@@ -166,29 +211,28 @@ if ARGV[at] == "session" then
   end
   at, key = at + 1, key + 1
 end
-local claimed, hashes, clients
+local claimed, root, clients
 local is_new = false
 if ARGV[at] == "claim" then
-  claimed, hashes, clients = ARGV[at + 1], KEYS[key], KEYS[key + 1]
-  local found = pcall("HMGET", hashes, claimed, "")
-  if found.err then
-    return { "unsure" }
-  end
-  local holder = found[1]
-  if holder then
+  claimed, root = find_hash(), KEYS[key]
+  if claimed.outcome then
+    return claimed.outcome
+  elseif claimed.holder then
     if remember then
-      remember(holder .. " " .. claimed)
+      remember(claimed.holder .. " " .. ARGV[at + 1])
     end
-    return { "duplicate", holder }
+    return { "duplicate", claimed.holder }
   end
-  if not found[2] then
-    local known = pcall("HMGET", clients, "", hashes)
+  key = key + (ARGV[at + 2] == "" and 1 or 2)
+  clients = KEYS[key]
+  if not claimed.is_complete then
+    local known = pcall("HMGET", clients, "", root)
     if known.err or known[2] or (not known[1] and call("EXISTS", log) == 1) then
       return { "unsure" }
     end
     is_new = true
   end
-  at, key = at + 2, key + 2
+  at, key = at + 4, key + 1
 end
 if count > 0 then
   local known = pcall("HMGET", photo, "v", "d")
@@ -202,11 +246,11 @@ if ARGV[at] == "usage" then
   local more_photos, more_bytes, more_jobs =
     tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local is_limited = ARGV[at + 4] == "quota"
-  usage = KEYS[key]
+  usage = { key = KEYS[key], more = { unpack(ARGV, at + 1, at + 3) } }
   if is_new then
     photos, bytes, jobs = 0, 0, 0
   else
-    local kept = pcall("HMGET", usage, "", "photos", "bytes", "jobs")
+    local kept = pcall("HMGET", usage.key, "", "photos", "bytes", "jobs")
     if not kept.err and kept[1] then
       photos, bytes, jobs = natural(kept[2]), natural(kept[3]), natural(kept[4])
     end
@@ -236,14 +280,19 @@ if ARGV[at] == "usage" then
     at = at + 5
   end
   if usage then
-    photos, bytes, jobs = photos + more_photos, bytes + more_bytes, jobs + more_jobs
+    -- Only a damaged count can become negative: it is folded again.
+    usage.is_damaged = not (is_total(photos + more_photos) and is_total(bytes + more_bytes)
+      and is_total(jobs + more_jobs))
   end
   at, key = at + 4, key + 1
 end
 local released
 if ARGV[at] == "release" then
-  released, hashes = ARGV[at + 1], KEYS[key]
-  at, key = at + 2, key + 1
+  released = find_hash()
+  if released.outcome and released.outcome[1] == "split" then
+    return released.outcome
+  end
+  at, key = at + 4, key + (ARGV[at + 2] == "" and 1 or 2)
 end
 if ARGV[at] or KEYS[key] then
   -- Never write without a check that was asked for.
@@ -280,27 +329,33 @@ if dispatch and count > 0 then
   end
 end
 if usage then
-  -- Only a damaged count can become negative: it is folded again.
-  local is_damaged = photos < 0 or bytes < 0 or jobs < 0
-  if is_new or is_damaged then
-    call("PEXPIRE", usage, 0)
-  end
-  if not is_damaged then
-    call("HSET", usage, "photos", photos, "bytes", bytes, "jobs", jobs)
+  if is_new or usage.is_damaged then
+    call("PEXPIRE", usage.key, 0)
   end
   if is_new then
-    call("HSET", usage, "", "")
+    call("HSET", usage.key, "", "")
+  end
+  if not usage.is_damaged then
+    for i, name in ipairs({ "photos", "bytes", "jobs" }) do
+      call("HINCRBY", usage.key, name, usage.more[i])
+    end
   end
 end
 if claimed then
-  call("HSET", hashes, claimed, ARGV[2])
+  if claimed.split then
+    -- What may be there is from an earlier split.
+    call("PEXPIRE", claimed.key, 0)
+    call("HSET", claimed.key, "", claimed.split)
+    call("HSET", root, "buckets", claimed.buckets)
+  end
+  call("HSET", claimed.key, claimed.field, ARGV[2])
   if is_new then
-    call("HSET", hashes, "", "")
-    call("HSET", clients, "", "", hashes, "")
+    call("HSET", root, "", "")
+    call("HSET", clients, "", "", root, "")
   end
 end
-if released and pcall("HGET", hashes, released) == ARGV[2] then
-  call("HDEL", hashes, released)
+if released and released.holder == ARGV[2] then
+  call("HDEL", released.key, released.field)
 end
 if task then
   call("XACK", lane, group, task)

@@ -20,8 +20,11 @@ from store.log.outcome import Loaded
 from store.log.stream import Stream
 from store.redis.connection import translated
 
-STRANGE, UNSURE = [b"strange"], [b"unsure"]
-"""Replies of a server with another log or none, and without a client's content hashes or usage."""
+STRANGE, SPLIT = [b"strange"], [b"split"]
+"""Replies of a server with another log or none, and for a client that has buckets."""
+
+UNSURE, UNSURE_OF_BUCKET = [b"unsure"], [b"unsure", b"bucket"]
+"""Replies of a server without a client's content hashes or usage, and without a bucket of them."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,15 +119,23 @@ class Append:
         if reply == STRANGE:
             await claim(self._redis, self._keys, self._log_id, request.partition)
             reply = await self._call(request)
-        if reply == UNSURE:
+        if reply in (UNSURE, UNSURE_OF_BUCKET):
             async with self._content_hashes.restoring:
                 reply = await self._call(request)
-                if reply == UNSURE:
-                    await self._content_hashes.restore(request.partition, request.client_id)
+                if reply in (UNSURE, UNSURE_OF_BUCKET):
+                    sha256 = request.hash_step[1] if reply == UNSURE_OF_BUCKET else None
+                    await self._content_hashes.restore(request.partition, request.client_id, sha256)
                     reply = await self._call(request)
         return reply
 
     async def _call(self, request: AppendRequest) -> list[bytes]:
+        reply = await self._call_once(request)
+        if reply == SPLIT:
+            self._content_hashes.note_split(request.client_id)
+            reply = await self._call_once(request)
+        return reply
+
+    async def _call_once(self, request: AppendRequest) -> list[bytes]:
         names, args = self._words(request)
         script = self._if_full if request.if_full else self._script
         with translated():
@@ -153,6 +164,7 @@ class Append:
             names += along.keys
             args += along.args
         step, sha256 = request.hash_step
+        hash_names, hash_args = self._content_hashes.words(partition, client_id, sha256)
         if key := request.idempotency_key:
             command_key = request.command_key or keys.command(partition, client_id, key)
             names += (command_key, keys.commands(partition, client_id))
@@ -161,16 +173,16 @@ class Append:
             names.append(keys.upload_session(partition, client_id, request.session_id))
             args.append("session")
         if step == "claim":
-            names += (keys.sha256(partition, client_id), keys.clients(partition))
-            args += ("claim", sha256)
+            names += (*hash_names, keys.clients(partition))
+            args += ("claim", *hash_args)
         if chained.events and usage != NOTHING:
             names.append(keys.usage(partition, client_id))
             args += ("usage", usage.photos, usage.bytes, usage.jobs)
             if quota.photos or quota.bytes or quota.jobs:
                 args += ("quota", quota.photos, quota.bytes, quota.jobs, quota.job_bytes)
         if step == "release":
-            names.append(keys.sha256(partition, client_id))
-            args += ("release", sha256)
+            names += hash_names
+            args += ("release", *hash_args)
         return names, args
 
 

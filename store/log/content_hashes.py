@@ -2,33 +2,72 @@
 
 | key | type | what |
 |---|---|---|
-| ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
+| ``photolog:{07}:sha256:<clientId>`` | hash | the root: content hash to photo id |
+| ``photolog:{07}:hashes:<clientId>:a3f`` | hash | a bucket: content hash, in bytes, to photo id |
 | ``photolog:{07}:usage:<clientId>`` | hash | ``photos``, ``bytes``, ``jobs`` |
 | ``photolog:{07}:clients`` | hash | the name of the first of these keys, for each client |
+| ``photolog:{07}:refolded:<token>:<clientId>`` | hash | the next root, while it is written |
 
-In each hash the field ``""`` marks that it is complete. A client whose ``sha256`` hash lacks it is
-new if ``clients`` is complete and does not list it, or if the log is empty; otherwise the hash was
-lost. So a client's first upload does not read the log, and a deleted key costs one fold of its
-partition.
+In root, usage and clients the field ``""`` marks that they are complete. A client whose root lacks
+it is new if ``clients`` is complete and does not list it, or if the log is empty; otherwise the
+root was lost. So a client's first upload does not read the log, and a deleted key costs one fold of
+its partition.
+
+The root of a client with many photos is split, see ``hash_splitting``: then it has the field
+``split``, a name that each split has for itself, instead of ``""``, and a content hash is in the
+root or in the bucket of its first three digits. ``buckets`` has "1" for each bucket that was
+created, and the field ``""`` of such a bucket is the name of the split. So a bucket that lacks it
+was lost, or is left from an earlier split. A root with ``""`` is all there is: a version without
+buckets has folded it from the log, which it does to a split one.
 
 The usage is a running total: each append adds what its events change. An append without a quota
 does not restore a lost total.
 """
 
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
 import anyio
 import msgspec
 
-from domain.clients.usage import NOTHING, Usage
-from domain.photo import events as e
-from domain.photo import holdings
-from domain.photo.holdings import Holding
+from domain.clients.usage import Usage
 from domain.rejections import OverQuota, QuotaBytes, QuotaIdempotencyKeys, QuotaJobs, QuotaPhotos
 from store.keys import Keys
+from store.log.client_fold import ClientFold
 from store.log.position import Position
-from store.log.stream import Recorded, Stream
+from store.log.stream import Stream
 from store.redis.connection import Client, translated
 
 IDEMPOTENCY_TTL_S = 24 * 3600
+
+BUCKETS = 4_096
+"""So many that a bucket of a million photos is small and stored compactly; see ``Place``."""
+
+REFOLDED_MS = 300_000
+"""How long a root that nobody goes on writing is kept."""
+
+TOGETHER = 500
+"""How many content hashes one command writes."""
+
+MOST_KNOWN = 10_000
+"""How many clients with buckets are remembered."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The bucket of a content hash, and its field there, of half the size."""
+
+    bucket: int
+    field: bytes
+
+
+def place_of(sha256: str) -> Place:
+    if _SHA256.fullmatch(sha256):
+        return Place(int(sha256[:3], 16), bytes.fromhex(sha256))
+    return Place(0, sha256.encode())
 
 
 class Used(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +79,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContentHashes:
-    """Reads the usage of clients, and restores lost content hashes and usage.
+    """Finds content hashes, reads the usage of clients, and restores both if they were lost.
 
     ``restoring`` is held while one client's are restored: after waiting for it, look again, because
     another task may have restored them meanwhile.
@@ -51,8 +90,74 @@ class ContentHashes:
         self._redis: Client = stream.redis
         self._keys: Keys = stream.keys
         self._stream = stream
+        self._split: set[str] = set()
         self._script = stream.redis.lua("log/content_hashes")
+        self._refolded = stream.redis.lua("log/refolded")
+        self._bucket = stream.redis.lua("log/bucket")
         self._usage = stream.redis.lua("log/usage")
+
+    def note_split(self, client_id: str) -> None:
+        """Remember that the client has buckets."""
+        if len(self._split) >= MOST_KNOWN:
+            self._split.clear()
+        self._split.add(client_id)
+
+    def words(
+        self, partition: int, client_id: str, sha256: str
+    ) -> tuple[list[str], list[str | bytes | int]]:
+        """Return the keys and the arguments with which ``append.lua`` finds a content hash.
+
+        A bucket is named only if the client is known to have some: while a slot moves, a call that
+        names a key that does not exist fails.
+        """
+        root = self._keys.sha256(partition, client_id)
+        if client_id not in self._split:
+            return [root], [sha256, "", ""]
+        place = place_of(sha256)
+        bucket = self._keys.hashes(partition, client_id, place.bucket)
+        return [root, bucket], [sha256, place.bucket, place.field]
+
+    async def holders(
+        self, partition: int, client_id: str, sha256s: Sequence[str]
+    ) -> dict[str, str]:
+        """Return the id of the client's photo with these bytes, for each that there is."""
+        root = self._keys.sha256(partition, client_id)
+        with translated():
+            reply = await self._redis.hmget(root, [*sha256s, "", "split"])
+            *found, whole, split = msgspec.convert(reply, list[bytes | None])
+            held = dict(zip(sha256s, found, strict=True))
+            if whole is None and split is not None:
+                held |= await self._in_buckets(
+                    partition, client_id, [each for each in held if not held[each]], split
+                )
+        return {each: holder.decode(errors="replace") for each, holder in held.items() if holder}
+
+    async def _in_buckets(
+        self, partition: int, client_id: str, sha256s: Sequence[str], split: bytes
+    ) -> dict[str, bytes | None]:
+        """Look after the root: what is moved meanwhile is found in its bucket."""
+        by_bucket: dict[int, list[str]] = {}
+        for each in sha256s:
+            by_bucket.setdefault(place_of(each).bucket, []).append(each)
+        if not by_bucket:
+            return {}
+        asked = [
+            (
+                *(self._keys.hashes(partition, client_id, bucket), ""),
+                *(place_of(each).field for each in some),
+            )
+            for bucket, some in by_bucket.items()
+        ]
+        replies = await self._redis.exchange([("HMGET", *each) for each in asked], None)
+        held: dict[str, bytes | None] = {}
+        for some, words, reply in zip(by_bucket.values(), asked, replies, strict=True):
+            answer: object = reply
+            if isinstance(reply, Exception):  # as of a slot that is moving: it is sent by itself
+                answer = await self._redis.execute_command("HMGET", *words)
+            mark, *found = msgspec.convert(answer, list[bytes | None])
+            if mark == split:
+                held |= zip(some, found, strict=True)
+        return held
 
     async def usage(self, partition: int, client_id: str) -> Used:
         """Return what the client uses; raises Unavailable."""
@@ -84,74 +189,89 @@ class ContentHashes:
         usage = Usage(photos=photos, bytes=stored, jobs=jobs)
         return Used(usage=usage, idempotency_keys=idempotency_keys, expires_ms=expires_ms)
 
-    async def restore(self, partition: int, client_id: str) -> None:
+    async def restore(self, partition: int, client_id: str, sha256: str | None = None) -> None:
         """Fold the client's content hashes and usage again, while ``restoring`` is held.
+
+        With ``sha256``, only the bucket of this content hash, if the client has buckets.
 
         Raises Unavailable.
         """
-        fold = _Fold(client_id)
-        position, restored = Position.start(partition), False
-        while not restored:
+        fold, next_root = ClientFold(client_id), _NextRoot(self._keys, partition, client_id)
+        position, reply = Position.start(partition), 0
+        while reply != 1:
             last = await self._stream.last_entry(partition)
             async for recorded in self._stream.scan(partition, after=position):
                 position = recorded.position
                 fold.apply(recorded)
-            keys, usage = self._keys, fold.usage
+            end = max(last, position).entry_id
             with translated():
-                restored = await self._script(
-                    keys=[
-                        keys.log(partition),
-                        keys.clients(partition),
-                        keys.sha256(partition, client_id),
-                        keys.usage(partition, client_id),
-                    ],
-                    args=[
-                        max(last, position).entry_id,
-                        *(usage.photos, usage.bytes, usage.jobs),
-                        len(fold.clients),
-                        *(keys.sha256(partition, each) for each in sorted(fold.clients)),
-                        *(part for claim in fold.claimed.items() for part in claim),
-                    ],
-                )
+                if sha256 is None:
+                    for args in next_root.changes(fold):
+                        await self._refolded(keys=[next_root.key], args=args)
+                    reply = await self._replace(partition, client_id, fold, next_root.key, end)
+                    if reply == -1:
+                        fold.changed |= fold.claimed.keys()
+                else:
+                    reply = await self._restore_bucket(partition, client_id, fold, sha256, end)
+                    if reply == -1:
+                        sha256 = None
+
+    async def _replace(
+        self, partition: int, client_id: str, fold: ClientFold, next_root: str, end: str
+    ) -> int:
+        keys, usage = self._keys, fold.usage
+        return await self._script(
+            keys=[
+                keys.log(partition),
+                keys.clients(partition),
+                keys.sha256(partition, client_id),
+                keys.usage(partition, client_id),
+                next_root,
+            ],
+            args=[
+                *(end, usage.photos, usage.bytes, usage.jobs),
+                *(keys.sha256(partition, each) for each in sorted(fold.clients)),
+            ],
+        )
+
+    async def _restore_bucket(
+        self, partition: int, client_id: str, fold: ClientFold, sha256: str, end: str
+    ) -> int:
+        keys, bucket = self._keys, place_of(sha256).bucket
+        args: list[str | bytes] = [end, sha256]
+        for each, photo_id in fold.claimed.items():
+            place = place_of(each)
+            if place.bucket == bucket:
+                args += (each, place.field, photo_id)
+        return await self._bucket(
+            keys=[
+                keys.log(partition),
+                keys.sha256(partition, client_id),
+                keys.hashes(partition, client_id, bucket),
+            ],
+            args=args,
+        )
 
 
-class _Fold:
-    """Folds the clients of a partition, and the content hashes and usage of one of them.
+class _NextRoot:
+    """A root that is written in many steps, under a name of its own until it is complete."""
 
-    Keeps the holding of each of the client's photos in memory: one or two kilobytes per photo.
-    """
+    def __init__(self, keys: Keys, partition: int, client_id: str) -> None:
+        self.key = keys.refolded(partition, client_id, secrets.token_hex(8))
 
-    def __init__(self, client_id: str) -> None:
-        self.clients = {client_id}
-        self.claimed: dict[str, str] = {}
-        self.usage = NOTHING
-        self._client_id = client_id
-        self._sha256: dict[str, str] = {}
-        self._holdings: dict[str, Holding] = {}
-
-    def apply(self, recorded: Recorded) -> None:
-        data, owner = recorded.event.data, recorded.event.metadata.client_id
-        if isinstance(data, e.PhotoUploaded):
-            self.clients.add(owner)
-        if owner != self._client_id or not isinstance(data, e.Data):
-            return
-        if isinstance(data, e.PhotoUploaded):
-            self._sha256[data.photo_id] = data.sha256
-            self.claimed.setdefault(data.sha256, data.photo_id)
-        elif isinstance(data, e.PhotoDeleted):
-            sha256 = self._sha256.pop(data.photo_id, "")
-            if self.claimed.get(sha256) == data.photo_id:
-                del self.claimed[sha256]
-        self._count(data)
-
-    def _count(self, data: e.Data) -> None:
-        before = self._holdings.pop(data.photo_id, None)
-        after = holdings.fold(before, data)
-        if after is None:
-            return
-        self.usage += after.usage - (before.usage if before else NOTHING)
-        if not after.erased:
-            self._holdings[data.photo_id] = after
+    def changes(self, fold: ClientFold) -> Iterator[list[str | int]]:
+        """Return the arguments of each step that writes what the fold has changed."""
+        changed, fold.changed = iter(fold.changed), set()
+        some = list(islice(changed, TOGETHER))
+        while True:
+            removed = [each for each in some if each not in fold.claimed]
+            args: list[str | int] = [REFOLDED_MS, len(removed), *removed]
+            for each in some:
+                if each in fold.claimed:
+                    args += (each, fold.claimed[each])
+            yield args
+            if not (some := list(islice(changed, TOGETHER))):
+                return
 
 
 def over_quota(what: str, found: int, most: int, reserved_bytes: int = 0) -> OverQuota:

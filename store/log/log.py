@@ -9,7 +9,8 @@
 | ``photolog:{07}:log`` | stream | the events: ``t`` type, ``p`` photo, ``v`` version, ``b`` body |
 | ``photolog:{07}:photo:<id>`` | hash | ``v`` version, ``d`` digest, ``p`` position, ``s`` state |
 | ``photolog:{07}:command:<clientId>:<key>`` | string | result of an earlier command, for 24 h |
-| ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id |
+| ``photolog:{07}:sha256:<clientId>`` | hash | content hash to photo id, see ``content_hashes`` |
+| ``photolog:{07}:hashes:<clientId>:a3f`` | hash | the same of many photos |
 | ``photolog:{07}:clients`` | hash | the clients, see ``content_hashes`` |
 | ``photolog:{07}:usage:<clientId>`` | hash | its usage, see ``content_hashes`` |
 | ``photolog:{07}:commands:<clientId>`` | sorted set | its idempotency keys, by expiry in ms |
@@ -24,8 +25,6 @@ append puts the state back.
 import logging
 import time
 from typing import assert_never
-
-import msgspec
 
 from domain.clients.quotas import NO_QUOTA, Quota
 from domain.photo.commands import PhotoCommand, UploadPhoto
@@ -291,14 +290,18 @@ class Log(Photos):
         self, holder: bytes, given: CommandRequest
     ) -> Unchanged | Duplicate | None:
         """Return the client's photo with these bytes; None if the log lacks it after all."""
-        loaded = await self.load(holder.decode(errors="replace"), given.client_id, safe=True)
+        photo_id = holder.decode(errors="replace")
+        loaded = await self.load(photo_id, given.client_id, safe=True)
         photo, position, command = loaded.photo, loaded.position, given.command
-        sha256 = command.sha256 if isinstance(command, UploadPhoto) else None
-        if photo is None or position is None or photo.sha256 != sha256:
+        sha256 = command.sha256 if isinstance(command, UploadPhoto) else ""
+        is_damaged = photo is None or position is None or photo.sha256 != sha256
+        if photo is not None and photo.deleted:  # since then; or by a version without buckets
+            is_damaged |= await self.holder_of(sha256, given.client_id) == photo_id
+        if is_damaged or photo is None or position is None:
             logger.warning("the content hashes of a client are damaged; folding them again")
             await self._forget_key(given)
             async with self._content_hashes.restoring:
-                await self._content_hashes.restore(given.partition, given.client_id)
+                await self._content_hashes.restore(given.partition, given.client_id, sha256)
             return None
         match command, photo:
             case UploadPhoto(key=key), Photo(keys={"original": stored}) if key == stored:
@@ -340,23 +343,12 @@ class Log(Photos):
 
     async def holder_of(self, sha256: str, client_id: str) -> str | None:
         """Return the id of the client's photo with these bytes, if there is one."""
-        partition = self.partition_of(client_id)
-        with translated():
-            found = await self.redis.hget(self.keys.sha256(partition, client_id), sha256)
-            holder: bytes | None = msgspec.convert(found, bytes | None)
-            return holder.decode(errors="replace") if holder else None
+        return (await self.holders_of([sha256], client_id)).get(sha256)
 
     async def holders_of(self, sha256s: list[str], client_id: str) -> dict[str, str]:
         """Return the id of the client's photo with these bytes, for each that there is."""
         partition = self.partition_of(client_id)
-        with translated():
-            found = await self.redis.hmget(self.keys.sha256(partition, client_id), sha256s)
-            holders = msgspec.convert(found, list[bytes | None])
-        return {
-            sha256: holder.decode(errors="replace")
-            for sha256, holder in zip(sha256s, holders, strict=True)
-            if holder
-        }
+        return await self._content_hashes.holders(partition, client_id, sha256s)
 
 
 def _closed(command: PhotoCommand) -> SessionIsClosed:

@@ -20,7 +20,7 @@ RECOVERING, RECOVERED = "recovering", "recovered"
 
 PARTITION_MARK = "recovering"
 
-CACHED = "photo", "sha256", "usage", "commands", "command", "upload-session"
+CACHED = "photo", "sha256", "hashes", "usage", "commands", "command", "upload-session"
 """Kinds of keys that follow from a partition's events, and may be of events that are lost."""
 
 SCAN_COUNT = 1_000

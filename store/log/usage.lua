@@ -9,7 +9,7 @@ local kept = redis.pcall("HMGET", KEYS[2], "", "photos", "bytes", "jobs")
 local complete = not kept.err and kept[1]
 for i = 2, 4 do
   local text = complete and kept[i]
-  complete = text and #text <= 15 and string.find(text, "^%d+$")
+  complete = text == "0" or (text and #text <= 18 and string.find(text, "^[1-9]%d*$"))
 end
 if not complete then
   local clients = redis.pcall("HMGET", KEYS[3], "", KEYS[4])

@@ -26,6 +26,7 @@ COMMANDS = (
     *("xinfo|stream", "xinfo|groups", "xinfo|consumers"),
     # photos, content hashes, earlier commands, the rates
     *("hget", "hmget", "hset", "hdel", "get", "set", "pexpire", "exists", "type"),
+    *("hincrby", "hlen", "hscan", "rename", "persist"),
     # sessions and tickets
     *("getdel", "unlink", "pttl"),
     # the timers, the turns, and the count of idempotency keys

@@ -79,6 +79,8 @@ KINDS = {
     "command": Kind("string"),
     "commands": Kind("zset"),
     "sha256": Kind("hash"),
+    "hashes": Kind("hash"),
+    "refolded": Kind("hash"),
     "usage": Kind("hash"),
     "upload-session": Kind("hash"),
     "clients": Kind("hash"),

@@ -1,5 +1,6 @@
 """Foreign writes to Redis: a spoiled key is recreated, or an error names it."""
 
+import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from io import BytesIO
@@ -19,7 +20,9 @@ from store.clients.credentials import Kind
 from store.clients.key_uses import note_uses, read_uses
 from store.errors import StoreError
 from store.keys import Keys
+from store.log.content_hashes import place_of
 from store.log.control import ControlLog
+from store.log.hash_splitting import HashSplitter
 from store.log.log import Log
 from store.queue import decoder_outages, liveness
 from store.redis.spoiled import KINDS, kind_of
@@ -42,6 +45,9 @@ QUICK = "quick_processing"
 """Fewer stages, which use the same kinds of keys."""
 
 DIGEST = "ab" * 32
+SHA256 = hashlib.sha256(picture()).hexdigest()
+"""Of the photo that is uploaded again and again."""
+
 KEY_ID = "a1"
 WEBHOOK_ID = "b2"
 OWNER = "webhooks-1"
@@ -78,6 +84,8 @@ KEYS: dict[str, Callable[[Keys, str, str], str]] = {
     "deliveries": lambda keys, _p, _c: keys.deliveries(0, WEBHOOK_ID),
     "command": lambda keys, _p, command: keys.command(0, "alice", command),
     "sha256": lambda keys, _p, _c: keys.sha256(0, "alice"),
+    "hashes": lambda keys, _p, _c: keys.hashes(0, "alice", place_of(SHA256).bucket),
+    "refolded": lambda keys, _p, _c: keys.refolded(0, "alice", "token"),
     "upload_session": lambda keys, _p, _c: keys.upload_session(0, "alice", "trip"),
     "usage": lambda keys, _p, _c: keys.usage(0, "alice"),
     "commands": lambda keys, _p, _c: keys.commands(0, "alice"),
@@ -251,6 +259,8 @@ async def spoil_and_use(gateway: Gateway, background: Background, name: str, how
     await liveness.report_unconfined(log, ["seccomp"])
     await decoder_outages.report(log, "one", "no-memory", before=None)
     await note_uses(log, {KEY_ID: 1})
+    if name == "hashes":
+        await HashSplitter(log, most=0).split(0)
     keys = await keys_like(log, KEYS[name](log.keys, first["photoId"], command))
     kind = kind_of(keys[0])
     assert kind is not None

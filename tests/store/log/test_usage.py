@@ -17,6 +17,7 @@ from domain.rejections import (
     Rejected,
 )
 from store.log import append
+from store.log.client_fold import MOST
 from store.log.log import Log
 from store.log.outcome import Duplicate, Outcome, Repeated, Unchanged
 from store.redis.connection import Client, connect
@@ -226,6 +227,31 @@ async def test_a_lost_usage_is_folded_again_and_never_counts_as_zero(
 
     await damage(log, log.keys.usage(0, "alice"))
     assert await used(log) == Usage(photos=5, bytes=15, jobs=5)
+
+
+@pytest.mark.parametrize("size", [10**15 - 3, 2**53 - 3, 2**53 + 1, 10**18 - 4])
+async def test_totals_are_exact_however_large(log: Log, size: int) -> None:
+    large = msgspec.structs.replace(upload(), file_size=size)
+    await send(log, large)
+    await send(log, upload(), Quota(photos=5))
+
+    with anyio.fail_after(20):
+        assert await used(log) == Usage(photos=2, bytes=size + 3, jobs=2)
+    await send(log, upload(), Quota(bytes=10**18))
+    await log.redis.delete(log.keys.usage(0, "alice"))
+    with anyio.fail_after(20):
+        assert (await used(log)).bytes == min(size + 6, MOST)
+
+
+async def test_a_total_beyond_the_largest_is_the_largest(log: Log) -> None:
+    for _ in range(2):
+        await send(log, msgspec.structs.replace(upload(), file_size=10**18))
+
+    with anyio.fail_after(20):
+        assert await used(log) == Usage(photos=2, bytes=MOST, jobs=2)
+    with pytest.raises(QuotaBytes):
+        await send(log, upload(), Quota(bytes=10**15))
+    await send(log, upload(), Quota(photos=5))
 
 
 async def test_changes_made_while_the_usage_is_lost_are_counted(log: Log) -> None:

@@ -1,0 +1,110 @@
+"""Moves the content hashes of large clients from one key into buckets; see ``content_hashes``.
+
+Only archivers do it: a version without buckets knows no archiver, or is upgraded before one starts.
+A gateway of such a version that finds a split root folds it again from the log, as if it were lost,
+and the archiver splits it once more.
+
+Each step moves a few content hashes at once, each from the root to its bucket, so a crash leaves
+some in the root, which is as good a place. There is nothing to finish: a root stays as it is once
+it has at most ``MOST``.
+"""
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Sequence
+
+import anyio
+import msgspec
+
+from store.concurrently import for_each
+from store.log.content_hashes import place_of
+from store.log.stream import Stream
+from store.redis.connection import translated
+
+MOST = 1_000
+"""How many content hashes a root may have. Fewer in 4,096 buckets would take more memory."""
+
+EVERY_S = 300.0
+"""How often all clients of a partition are looked at."""
+
+LOOKED_AT = 100
+"""How many clients are looked at together."""
+
+TOGETHER = 500
+"""About how many content hashes one step moves."""
+
+IS_SHA256 = re.compile(rb"[0-9a-f]{64}")
+
+STEPS = 100
+"""The most steps of one call, so that it ends within seconds."""
+
+
+class HashSplitter:
+    """Splits roots with more than ``most`` content hashes."""
+
+    def __init__(self, stream: Stream, most: int = MOST) -> None:
+        self._redis = stream.redis
+        self._keys = stream.keys
+        self._most = most
+        self._script = stream.redis.lua("log/split", if_full=True)  # it frees memory
+        self._cursors: dict[int, int] = {}
+        self._due_at: dict[int, float] = {}
+
+    async def split(self, partition: int) -> int:
+        """Look for large roots, if that is due, and split them; return how many hashes were moved.
+
+        If there is more to move than one call does, the next one goes on. Raises Unavailable.
+        """
+        if anyio.current_time() < self._due_at.get(partition, 0.0):
+            return 0
+        cursor, moved, steps = self._cursors.get(partition, 0), 0, STEPS
+        while True:
+            after, roots = await self._scan(self._keys.clients(partition), cursor, LOOKED_AT)
+            for client_id in await self._large(partition, roots):
+                async for more in self._move(partition, client_id):
+                    moved, steps = moved + more, steps - 1
+                    if steps == 0:
+                        return moved  # the next call looks at the same clients again
+            cursor = self._cursors[partition] = after
+            if cursor == 0:
+                self._due_at[partition] = anyio.current_time() + EVERY_S
+                return moved
+
+    async def _large(self, partition: int, roots: Sequence[bytes]) -> list[str]:
+        """Return the clients whose root is too large."""
+        prefix = self._keys.sha256(partition, "").encode()
+        names = [each.decode(errors="replace") for each in roots if each.startswith(prefix)]
+        with translated():
+            lengths = await for_each(self._length, names)
+        # One field at least is a mark.
+        found = [name for name, count in zip(names, lengths, strict=True) if count - 1 > self._most]
+        return [each.removeprefix(prefix.decode()) for each in found]
+
+    async def _length(self, root: str) -> int:
+        return msgspec.convert(await self._redis.hlen(root), int)
+
+    async def _move(self, partition: int, client_id: str) -> AsyncIterator[int]:
+        """Move what the root has; yield how many after each step."""
+        root, split, cursor = self._keys.sha256(partition, client_id), secrets.token_hex(4), None
+        while cursor != 0:
+            cursor, fields = await self._scan(root, cursor or 0, TOGETHER)
+            keys, args = [root], list[str | bytes | int]()
+            at: dict[int, int] = {}
+            for each in fields:
+                if not IS_SHA256.fullmatch(each):
+                    continue  # a mark, or nothing that we have written
+                place = place_of(each.decode())
+                if place.bucket not in at:
+                    keys.append(self._keys.hashes(partition, client_id, place.bucket))
+                    at[place.bucket] = len(keys)
+                args += (each, place.bucket, place.field, at[place.bucket])
+            with translated():
+                reply = await self._script(keys=keys, args=[split, len(args) // 4, *args])
+                yield msgspec.convert(reply, int)
+
+    async def _scan(self, key: str, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """Return where to go on, 0 at the end, and about ``count`` fields of a hash."""
+        with translated():
+            reply: object = await self._redis.execute_command("HSCAN", key, cursor, "COUNT", count)
+            after, found = msgspec.convert(reply, tuple[int, dict[bytes, bytes]])
+            return after, [*found]

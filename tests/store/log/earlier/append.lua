@@ -1,0 +1,226 @@
+-- Append the events of one command, in one step: all checks first, then all writes.
+--
+-- KEYS  1 log (stream)   2 identity of the log (string)   3 photo state (hash v, d, p, s)
+--       and those of the options, in the order of the options
+-- ARGV  1 id of the log   2 photo id
+--       3 expected version   4 expected digest of the last event ("" for none)
+--       5 new digest   6 new state
+--       7 number of events, then for each: type, body
+--       and the options that the command needs, each a name and its arguments, in this order:
+--         "task", consumer group, consumer, id of the task, which the consumer must hold
+--           KEYS  lane of the task (stream)
+--         "command", idempotency key, its time to live in seconds, the most keys the client may
+--         have, 0: no limit, content hash of the command or ""
+--           KEYS  idempotency (string), idempotency keys of the client (sorted set by expiry in ms)
+--         "session"
+--           KEYS  session that the photo is uploaded into (hash v, d, p, s), see sessions.py
+--         "claim", content hash
+--           KEYS  content hashes of the client (hash), clients (hash), see content_hashes.py
+--         "usage", photos, bytes, jobs that the events add to the usage
+--           KEYS  usage of the client (hash)
+--         "quota", photos, bytes, jobs: the most the client may have afterwards, 0: no limit;
+--         bytes that each job reserves for its renditions. Only after "usage"
+--         "release", content hash
+--           KEYS  content hashes of the client (hash)
+-- Returns {"appended", id of each event ...} | {"lost"} | {"repeated", photo id, last event id}
+--       | {"duplicate", photo id} | {"reused"} | {"conflict"} | {"strange"}: another log, or none
+--       | {"closed"}: the session takes no more uploads
+--       | {"unsure"}: the content hashes or the usage of the client were lost
+--       | {"over", "photos" | "bytes" | "jobs", current count, limit, reserved bytes}: bytes of all
+--         jobs, including the new one
+--       | {"over", "keys", ms until the oldest one expires, limit}
+-- An idempotency key holds a photo id and, after a space, the id of the last event that the command
+-- appended, or the content hash if the command met a duplicate.
+local call, pcall = redis.call, redis.pcall
+local log, photo = KEYS[1], KEYS[3]
+local version, count = tonumber(ARGV[3]), tonumber(ARGV[7])
+local at, key = 8 + 2 * count, 4
+
+local function natural(text)
+  return text and #text <= 15 and string.find(text, "^%d+$") and tonumber(text) or nil
+end
+
+if call("GET", KEYS[2]) ~= ARGV[1] then
+  return { "strange" }
+end
+local lane, group, task
+if ARGV[at] == "task" then
+  lane, group, task = KEYS[key], ARGV[at + 1], ARGV[at + 3]
+  local pending = pcall("XPENDING", lane, group, task, task, 1)
+  if pending.err or #pending == 0 or pending[1][2] ~= ARGV[at + 2] then
+    return { "lost" }
+  end
+  at, key = at + 4, key + 1
+end
+local remember
+if ARGV[at] == "command" then
+  local command, commands, id, ttl = KEYS[key], KEYS[key + 1], ARGV[at + 1], tonumber(ARGV[at + 2])
+  local limit = tonumber(ARGV[at + 3])
+  -- A value of neither form is overwritten.
+  local done = pcall("GET", command)
+  done = type(done) == "string" and done or ""
+  local holder, ms, seq = string.match(done, "^(%S+) (%d+)%-(%d+)$")
+  if holder and tonumber(ms) < 2 ^ 53 and tonumber(seq) < 2 ^ 53 then
+    return { "repeated", holder, ms .. "-" .. seq }
+  end
+  local first, hash = string.match(done, "^(%S+) (%x+)$")
+  if first and #hash == 64 then
+    return hash == ARGV[at + 4] and { "duplicate", first } or { "reused" }
+  end
+  local time = call("TIME")
+  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  if limit > 0 then
+    local keys = pcall("ZCOUNT", commands, "(" .. now_ms, "+inf")
+    if type(keys) == "number" and keys >= limit then
+      local oldest = call(
+        "ZRANGEBYSCORE", commands, "(" .. now_ms, "+inf", "WITHSCORES", "LIMIT", 0, 1)
+      local left_ms = math.min(tonumber(oldest[2]) - now_ms, ttl * 1000)
+      return { "over", "keys", tostring(math.ceil(left_ms)), ARGV[at + 3] }
+    end
+  end
+  remember = function(value)
+    call("SET", command, value, "EX", ttl)
+    if call("TYPE", commands).ok ~= "zset" then
+      call("PEXPIRE", commands, 0)
+    end
+    -- A few at a time: there could be very many.
+    local expired = call("ZRANGEBYSCORE", commands, "-inf", now_ms, "LIMIT", 0, 100)
+    if #expired > 0 then
+      call("ZREM", commands, unpack(expired))
+    end
+    call("ZADD", commands, now_ms + ttl * 1000, id)
+    call("PEXPIRE", commands, ttl * 1000 + 60000)
+  end
+  at, key = at + 5, key + 2
+end
+if ARGV[at] == "session" then
+  local state = pcall("HGET", KEYS[key], "s")
+  if type(state) == "string" and string.sub(state, 1, 1) == "C" then
+    return { "closed" }
+  end
+  at, key = at + 1, key + 1
+end
+local claimed, hashes, clients
+local is_new = false
+if ARGV[at] == "claim" then
+  claimed, hashes, clients = ARGV[at + 1], KEYS[key], KEYS[key + 1]
+  local found = pcall("HMGET", hashes, claimed, "")
+  if found.err then
+    return { "unsure" }
+  end
+  local holder = found[1]
+  if holder then
+    if remember then
+      remember(holder .. " " .. claimed)
+    end
+    return { "duplicate", holder }
+  end
+  if not found[2] then
+    local known = pcall("HMGET", clients, "", hashes)
+    if known.err or known[2] or (not known[1] and call("EXISTS", log) == 1) then
+      return { "unsure" }
+    end
+    is_new = true
+  end
+  at, key = at + 2, key + 2
+end
+if count > 0 then
+  local known = pcall("HMGET", photo, "v", "d")
+  -- A lost state is put back first (restore.lua): without it there is nothing to check against.
+  if known.err or (tonumber(known[1]) or 0) ~= version or (known[1] and known[2] ~= ARGV[4]) then
+    return { "conflict" }
+  end
+end
+local usage, photos, bytes, jobs
+if ARGV[at] == "usage" then
+  local more_photos, more_bytes, more_jobs =
+    tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local is_limited = ARGV[at + 4] == "quota"
+  usage = KEYS[key]
+  if is_new then
+    photos, bytes, jobs = 0, 0, 0
+  else
+    local kept = pcall("HMGET", usage, "", "photos", "bytes", "jobs")
+    if not kept.err and kept[1] then
+      photos, bytes, jobs = natural(kept[2]), natural(kept[3]), natural(kept[4])
+    end
+    if not (photos and bytes and jobs) then
+      if is_limited then
+        return { "unsure" }
+      end
+      usage = nil
+    end
+  end
+  if is_limited then
+    -- gateway/limits/quotas.py applies the same rule before an upload is received; a test compares
+    -- them. Jobs are a running total, so reserved bytes need no total of their own.
+    local reserved = tonumber(ARGV[at + 8]) * (jobs + more_jobs)
+    local function over(name, used, held_back, more, limit)
+      if tonumber(limit) > 0 and more > 0 and used + held_back + more > tonumber(limit) then
+        return { "over", name, string.format("%.0f", used), limit, string.format("%.0f", reserved) }
+      end
+    end
+    local rejection = over("photos", photos, 0, more_photos, ARGV[at + 5])
+      -- Every limited command adds bytes sooner or later: a new job adds those of its renditions.
+      or over("bytes", bytes, reserved, math.max(more_bytes, 1), ARGV[at + 6])
+      or over("jobs", jobs, 0, more_jobs, ARGV[at + 7])
+    if rejection then
+      return rejection
+    end
+    at = at + 5
+  end
+  if usage then
+    photos, bytes, jobs = photos + more_photos, bytes + more_bytes, jobs + more_jobs
+  end
+  at, key = at + 4, key + 1
+end
+local released
+if ARGV[at] == "release" then
+  released, hashes = ARGV[at + 1], KEYS[key]
+  at, key = at + 2, key + 1
+end
+if ARGV[at] or KEYS[key] then
+  -- Never write without a check that was asked for.
+  return redis.error_reply("ERR append.lua: unknown or misplaced option")
+end
+
+local reply = { "appended" }
+for i = 1, count do
+  reply[i + 1] = call(
+    "XADD", log, "*", "t", ARGV[6 + 2 * i], "p", ARGV[2], "v", version + i, "b", ARGV[7 + 2 * i])
+end
+if count > 0 then
+  local last = reply[count + 1]
+  call("HSET", photo, "v", version + count, "d", ARGV[5], "p", last, "s", ARGV[6])
+  if remember then
+    remember(ARGV[2] .. " " .. last)
+  end
+end
+if usage then
+  -- Only a damaged count can become negative: it is folded again.
+  local is_damaged = photos < 0 or bytes < 0 or jobs < 0
+  if is_new or is_damaged then
+    call("PEXPIRE", usage, 0)
+  end
+  if not is_damaged then
+    call("HSET", usage, "photos", photos, "bytes", bytes, "jobs", jobs)
+  end
+  if is_new then
+    call("HSET", usage, "", "")
+  end
+end
+if claimed then
+  call("HSET", hashes, claimed, ARGV[2])
+  if is_new then
+    call("HSET", hashes, "", "")
+    call("HSET", clients, "", "", hashes, "")
+  end
+end
+if released and pcall("HGET", hashes, released) == ARGV[2] then
+  call("HDEL", hashes, released)
+end
+if task then
+  call("XACK", lane, group, task)
+  call("XDEL", lane, task)
+end
+return reply
