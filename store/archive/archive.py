@@ -327,7 +327,10 @@ class Archive:
             raise Corrupt(f"it is the first segment, but {places[at - 1].key} is before it")
         first = Position.parse(f"{head.partition}:{wanted}")
         if first in [place.first for place in places[:at]]:
-            raise Corrupt(f"{places[at - 1].key} does not belong between it and {key_of(first)}")
+            raise Corrupt(
+                f"it continues {key_of(first)}, but {places[at - 1].key} is between them: one of "
+                "the two does not belong to the log"
+            )
         raise Corrupt(f"the segment before it, {key_of(first)}, is missing")
 
     async def _tail(self, place: Place) -> Tail:

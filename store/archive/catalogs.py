@@ -117,6 +117,8 @@ class Catalogs:
         begin, end = catalog.expected(digest, head.pages)
         while True:
             data = await self._read(key, begin * PAGE, (end - begin) * PAGE)
+            if len(data) != (end - begin) * PAGE:  # its head may be known from before
+                raise Corrupt("it ends too early")
             found = list(catalog.records(data))
             lacks_before = begin > 1 and (not found or found[0][0] >= digest)
             lacks_after = end < head.pages and (not found or found[-1][0] <= digest)

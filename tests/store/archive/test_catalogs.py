@@ -113,6 +113,24 @@ async def test_an_unusable_catalog_covers_nothing(tmp_path: Path, content: bytes
     assert await Catalogs(blobs, LOG_ID, GROUP).segments_of(FIRSTS, 1, sealed) == ([], 0)
 
 
+@pytest.mark.parametrize("pages", [0, 1, 8])
+async def test_a_catalog_that_is_cut_after_it_was_used_covers_nothing(
+    tmp_path: Path, pages: int
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    digests = [(at << 52, 0) for at in range(1 << 12)]
+    whole = catalog.encode(head(), digests)
+    await blobs.put(KEY, whole)
+    catalogs = Catalogs(blobs, LOG_ID, GROUP)
+    last, _ = digests[-1]
+    before = await catalogs.segments_of(FIRSTS, last, sealed)
+
+    await blobs.put(KEY, whole[: pages * PAGE])
+    after = await catalogs.segments_of(FIRSTS, last, sealed)
+
+    assert (before, after) == (([0], GROUP), ([], 0))
+
+
 async def test_a_load_reads_the_segments_of_its_photo_and_few_others(
     log: Log, blobs: Blobs
 ) -> None:
