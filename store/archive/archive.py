@@ -19,7 +19,8 @@ import re
 import time
 from array import array
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
 import anyio
@@ -28,7 +29,6 @@ import msgspec
 from store.archive.catalog import GROUP
 from store.archive.catalogs import Catalogs
 from store.archive.segment import (
-    HEAD_BYTES_MAX,
     SEGMENT_BYTES_MAX,
     TAIL_BYTES,
     Entry,
@@ -38,13 +38,12 @@ from store.archive.segment import (
     Tail,
     blocks_of,
     decode_block,
-    decode_head,
     decode_tail,
     index_offset,
 )
 from store.blobs.interface import Blob, Readable
 from store.concurrently import for_each
-from store.errors import Corrupt, Missing
+from store.errors import Corrupt, Missing, Unavailable
 from store.log.archived import Entries
 from store.log.position import Position
 
@@ -146,14 +145,8 @@ class Archive:
         Raises:
             Corrupt: it is damaged, or does not continue the segment before it.
         """
-        place = places[at]
-        known = self._facts.get(place.key)
-        if known is None:
-            with _named(place):
-                tail = await self._tail(place)
-                self._check_place(place, tail.index.head)
-            known = self._facts[place.key] = _facts(tail.index, tail.sha256)
-        with _named(place):
+        with self._named(places, at):
+            known = await self._known(places[at])
             self._check_order(places, at, known.head)
         return known
 
@@ -175,7 +168,7 @@ class Archive:
             await for_each(of, unknown)
         facts = [await self.facts(places, at) for at in numbers]
         for at, known in enumerate(facts, start=begin):  # again: now those before are known too
-            with _named(places[at]):
+            with self._named(places, at):
                 self._check_order(places, at, known.head)
         return facts
 
@@ -186,7 +179,7 @@ class Archive:
         """
         place = places[at]
         found = self._segments.get(place.key)
-        with _named(place):
+        with self._named(places, at):
             if found is None:
                 found = Segment(await self._read(place, 0, place.size))
                 self._check_place(place, found.head)
@@ -201,7 +194,7 @@ class Archive:
     async def entries(self, places: list[Place], at: int) -> list[Entry]:
         """Return all entries of a segment; raises as ``segment``."""
         segment = await self.segment(places, at)
-        with _named(places[at]):
+        with self._named(places, at):
             return list(segment.entries())
 
     def forget(self, key: str) -> None:
@@ -211,8 +204,7 @@ class Archive:
 
     async def photos_of(self, places: list[Place], at: int) -> list[str]:
         """Return the ids of the photos with events in a segment; raises as ``facts``."""
-        with _named(places[at]):
-            return list((await self._tail(places[at])).index.photos)
+        return list((await self._index(places, at)).photos)
 
     async def page(self, after: Position, count: int) -> Entries:
         """See ``Archived``."""
@@ -227,7 +219,7 @@ class Archive:
                 f"in {FOLDER}/{after.partition:02d}"
             )
         segment = await self.segment(places, at)
-        with _named(places[at]):
+        with self._named(places, at):
             return _after(segment, after, count)
 
     async def of_photo(self, partition: int, photo_id: str) -> tuple[Entries, Position]:
@@ -240,8 +232,15 @@ class Archive:
         places = await self.places(partition, fresh=fresh)
         if not places:
             return [], Position.start(partition)
+
+        async def sealed(at: int) -> str | None:
+            try:
+                return (await self.facts(places, at)).sha256
+            except Corrupt:  # who needs it will say so
+                return None
+
         firsts = [place.first for place in places]
-        numbers, covered = await self.catalogs.segments_of(firsts, digest_of(photo_id))
+        numbers, covered = await self.catalogs.segments_of(firsts, digest_of(photo_id), sealed)
         rest = max(0, min(covered, len(places) - 1))
         facts = await self.chain(places, rest)
         numbers += [
@@ -251,17 +250,36 @@ class Archive:
         ]
         found: Entries = []
         for at in numbers:
-            with _named(places[at]):
-                found += await self._of_photo(places[at], photo_id)
+            if at < covered:  # the chain of the others was checked
+                await self._check_link(places, at)
+            found += await self._of_photo(places, at, photo_id)
         return found, facts[-1].head.last_position
 
-    async def _of_photo(self, place: Place, photo_id: str) -> Entries:
-        tail = await self._tail(place)
+    async def has_before(self, first: Position) -> bool:
+        """See ``Archived``."""
+        places = await self.places(first.partition)
+        if not places or places[0].first >= first:
+            return False
+        return (await self.facts(places, 0)).head.last_position < first
+
+    async def _of_photo(self, places: list[Place], at: int, photo_id: str) -> Entries:
+        index = await self._index(places, at)
         found: Entries = []
-        for block, numbers in blocks_of(tail.index, tail.index.photos.get(photo_id, [])):
-            entries = decode_block(await self._read(place, block.offset, block.size), block)
-            found += [(entries[number].entry_id, entries[number].fields) for number in numbers]
+        with self._named(places, at):
+            for block, numbers in blocks_of(index, index.photos.get(photo_id, [])):
+                frame = await self._read(places[at], block.offset, block.size)
+                entries = decode_block(frame, block)
+                found += [(entries[number].entry_id, entries[number].fields) for number in numbers]
         return found
+
+    async def _index(self, places: list[Place], at: int) -> Index:
+        """Read the index of the segment; raises as ``facts``."""
+        known = await self.facts(places, at)
+        with self._named(places, at):
+            tail = await self._tail(places[at])
+            if tail.sha256 != known.sha256:
+                raise Corrupt("it has other bytes than before")
+        return tail.index
 
     async def _holder(self, places: list[Place], after: Position) -> int | None:
         """Return the number of the segment with the next entry after the position, if known."""
@@ -272,6 +290,24 @@ class Archive:
         if after < head.last_position:
             return at
         return at + 1 if at + 1 < len(places) else None
+
+    async def _known(self, place: Place) -> Facts:
+        """Return the facts of the segment, from memory or from its index."""
+        known = self._facts.get(place.key)
+        if known is None:
+            tail = await self._tail(place)
+            self._check_place(place, tail.index.head)
+            known = self._facts[place.key] = _facts(tail.index, tail.sha256)
+        return known
+
+    async def _check_link(self, places: list[Place], at: int) -> None:
+        """Check one segment, and that the next one continues it, unless that one is damaged."""
+        await self.facts(places, at)
+        if at + 1 < len(places):
+            with suppress(Corrupt, Missing):
+                await self._known(places[at + 1])
+            if places[at + 1].key in self._facts:
+                await self.facts(places, at + 1)
 
     def _check_place(self, place: Place, head: Head) -> None:
         if head.log != self._log_id:
@@ -291,7 +327,10 @@ class Archive:
             raise Corrupt(f"it is the first segment, but {places[at - 1].key} is before it")
         first = Position.parse(f"{head.partition}:{wanted}")
         if first in [place.first for place in places[:at]]:
-            raise Corrupt(f"{places[at - 1].key} does not belong between it and {key_of(first)}")
+            raise Corrupt(
+                f"it continues {key_of(first)}, but {places[at - 1].key} is between them: one of "
+                "the two does not belong to the log"
+            )
         raise Corrupt(f"the segment before it, {key_of(first)}, is missing")
 
     async def _tail(self, place: Place) -> Tail:
@@ -301,32 +340,31 @@ class Archive:
             tail = await self._read(place, begin, place.size - begin)
         return decode_tail(tail, place.size)
 
-    async def head(self, place: Place) -> Head:
-        """Return the head of the segment; raises Corrupt."""
-        with _named(place):
-            return decode_head(await self._read(place, 0, HEAD_BYTES_MAX + 8))
+    @contextmanager
+    def _named(self, places: list[Place], at: int) -> Generator[None]:
+        """Name the segment in the errors about it, and read it again when it is needed next.
+
+        The operator may have put it back by then, or sealed its events again.
+        """
+        place = places[at]
+        try:
+            yield
+        except (Corrupt, Missing, Unavailable) as error:
+            if not isinstance(error, Unavailable):
+                self._places.pop(place.first.partition, None)
+                for each in places[max(0, at - 1) : at + 1]:
+                    self.forget(each.key)
+            what = "it is missing" if isinstance(error, Missing) else str(error)
+            where = f"segment {place.key}, from {place.first} on"
+            if what.startswith("segment ") or type(error) not in (Corrupt, Missing, Unavailable):
+                raise  # a subclass of Unavailable says more than where
+            kind = Unavailable if isinstance(error, Unavailable) else Corrupt
+            raise kind(f"{where}: {what}") from error
 
     async def _read(self, place: Place, start: int, length: int) -> bytes:
         if place.size > SEGMENT_BYTES_MAX:
             raise Corrupt(f"it has {place.size:,} bytes: too many for a segment")
         return b"".join([chunk async for chunk in self._blobs.read(place.key, start, length)])
-
-
-class _named:  # noqa: N801 # a context manager that reads like a function
-    """Name the segment in the errors about it."""
-
-    def __init__(self, place: Place) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        where = f"segment {self._place.key}, from {self._place.first} on"
-        if isinstance(error, Missing):
-            raise Corrupt(f"{where}: it is missing") from error
-        if isinstance(error, Corrupt) and not str(error).startswith("segment "):
-            raise Corrupt(f"{where}: {error}") from error
 
 
 def _after(segment: Segment, after: Position, count: int) -> Entries:

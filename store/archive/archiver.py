@@ -142,10 +142,13 @@ class Archiver:
     async def examine(self, partition: int) -> None:
         """Check that the segments form one chain, and read one of them back, in turn.
 
+        The catalogs are read back with the next ones that are written.
+
         Raises:
             Corrupt: a segment is damaged, missing or foreign.
             Unavailable: the blob store does not answer.
         """
+        self._cataloguer.examine(partition)
         places = await self._archive.places(partition)
         await self._archive.chain(places)
         if places:
@@ -165,7 +168,11 @@ class Archiver:
         examine_at, reported = 0.0, True
         while True:
             try:
-                self._observe(await self.archive(partition))
+                passed = await self.archive(partition)
+                self._observe(passed)
+                if not passed.held:  # this says nothing about the archive
+                    await anyio.sleep(self._every_s)
+                    continue
                 if anyio.current_time() >= examine_at:
                     await self.examine(partition)
                     examine_at = anyio.current_time() + EXAMINE_S

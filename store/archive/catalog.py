@@ -41,7 +41,11 @@ _FILLER = _RECORD.pack(2**64 - 1, 2**32 - 1)
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The segments that a catalog covers: of which log, how many, and the ids of first entries."""
+    """The segments that a catalog covers: of which log, how many, and the ids of first entries.
+
+    ``sha256`` is that of the last one, which names the one before it, and so on: it shows that the
+    catalog was made of these very segments. ``pages`` of the catalog includes the first one.
+    """
 
     format: Literal["photolog-catalog"] = "photolog-catalog"
     log: str
@@ -49,6 +53,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     first: str
     last: str
     segments: int
+    sha256: str
+    pages: int = 1
 
 
 _heads = msgspec.json.Decoder(Head)
@@ -67,6 +73,7 @@ def is_catalog(key: str) -> bool:
 def encode(head: Head, photos: Iterable[tuple[int, int]]) -> bytes:
     """Return the catalog with these digests, each with the number of its segment."""
     records = sorted({_RECORD.pack(*each) for each in photos})
+    head = msgspec.structs.replace(head, pages=1 + -(-len(records) // RECORDS))
     pages = [_page(msgspec.json.encode(head))]
     for at in range(0, len(records), RECORDS):
         page = records[at : at + RECORDS]

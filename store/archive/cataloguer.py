@@ -1,8 +1,11 @@
 """Writes the catalogs of segments that have left the stream; see ``store.archive.catalog``.
 
 Equal segments give equal catalogs, so several archivers do no harm: the first one that commits a
-catalog wins. One that was killed leaves a draft, which the next process of its name removes.
+catalog wins. One that was killed leaves a draft, which the next process of its name removes. A
+catalog that is damaged, or of other segments, is written again.
 """
+
+import logging
 
 from store.archive import catalog
 from store.archive.archive import Archive, Place, digest_of
@@ -11,6 +14,8 @@ from store.blobs.interface import Blobs
 from store.errors import Corrupt, Exists
 from store.log.log import Log
 from store.log.position import Position
+
+logger = logging.getLogger("photolog.archive")
 
 
 class Cataloguer:
@@ -34,33 +39,51 @@ class Cataloguer:
         places = await self._archive.places(partition, fresh=False)
         if len(places) < group:
             return 0
-        if partition not in self._written:
-            self._written[partition] = set(await self._archive.catalogs.look(partition))
-        written, trimmed = self._written[partition], await self._log.trimmed(partition)
+        trimmed = await self._log.trimmed(partition)
+        written = self._written.setdefault(partition, set())
         for begin in range(0, len(places) - group + 1, group):
             key = catalog.key_of(places[begin].first)
             if key in written:
                 continue
             end = begin + group
-            if (await self._archive.facts(places, end - 1)).head.last_position > trimmed:
+            last = await self._archive.facts(places, end - 1)
+            if last.head.last_position > trimmed:
                 break
-            await self._write(key, places, begin, end)
+            head = Head(
+                log=self._log.log_id,
+                partition=partition,
+                first=places[begin].first.entry_id,
+                last=places[end - 1].first.entry_id,
+                segments=group,
+                sha256=last.sha256,
+            )
+            if not await self._is_written(key, head):
+                await self._write(key, head, places, begin)
+                count += 1
             written.add(key)
-            count += 1
         return count
 
-    async def _write(self, key: str, places: list[Place], begin: int, end: int) -> None:
+    def examine(self, partition: int) -> None:
+        """Read the partition's catalogs back when they are written next."""
+        self._written.pop(partition, None)
+
+    async def _is_written(self, key: str, head: Head) -> bool:
+        """Return whether there is this catalog; remove another one that has its name."""
+        catalogs = self._archive.catalogs
+        if key not in await catalogs.look(head.partition):
+            return False
+        if await catalogs.is_usable(key, head):
+            return True
+        logger.warning("the catalog %s is damaged, or of other segments: it is written again", key)
+        await self._blobs.delete(key)
+        catalogs.forget(key)
+        return False
+
+    async def _write(self, key: str, head: Head, places: list[Place], begin: int) -> None:
         photos: list[tuple[int, int]] = []
-        for at in range(begin, end):
+        for at in range(begin, begin + head.segments):
             ids = await self._archive.photos_of(places, at)
             photos += [(digest_of(photo_id), at - begin) for photo_id in ids]
-        head = Head(
-            log=self._log.log_id,
-            partition=places[begin].first.partition,
-            first=places[begin].first.entry_id,
-            last=places[end - 1].first.entry_id,
-            segments=end - begin,
-        )
         try:
             async with self._blobs.draft(key) as draft:
                 await draft.write(catalog.encode(head, photos))

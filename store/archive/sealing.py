@@ -211,7 +211,7 @@ class Sealer:
             end = last.head.last_position
             if end <= await self._log.trimmed(partition):
                 break
-            if await self._stream.read(end, end, count=1):
+            if await self._stream.read(end, end, count=1) or not await self.hold(partition):
                 break
             key = key_of(last.head.first_position)
             await discard(self._blobs, self._archive, last.head.first_position)

@@ -344,7 +344,7 @@ def _payload(data: bytes, begin: int, magic: int, most: int) -> bytes:
     found, length = _FRAME.unpack_from(data, begin)
     end = begin + _FRAME.size + length
     if found != magic or length > most or end > len(data):
-        raise Corrupt(f"it has no frame {magic:#x} of its own at the expected place")
+        raise Corrupt(f"it is cut off or damaged: no whole frame {magic:#x} is where it belongs")
     return data[begin + _FRAME.size : end]
 
 

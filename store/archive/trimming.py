@@ -23,6 +23,7 @@ from store.archive.raw import RawStream, after
 from store.archive.segment import Head
 from store.archive.settings import TrimmingSettings
 from store.errors import Corrupt
+from store.log.archived import trimmed_of
 from store.log.log import Log
 from store.log.position import Position
 from store.queue.dispatch import DISPATCH
@@ -43,6 +44,7 @@ class Trimmer:
         self._settings = settings or TrimmingSettings()
         self._stream = RawStream(log)
         self._script = log.redis.lua("archive/trim")
+        self._restore = log.redis.lua("archive/restore_trimmed")
 
     @property
     def trims(self) -> bool:
@@ -73,26 +75,41 @@ class Trimmer:
         Raises:
             Corrupt: the archive lacks entries that have left the stream.
         """
-        if await self._log.trimmed(partition) != Position.start(partition):
+        key = self._log.keys.trimmed(partition)
+        with translated():
+            record = msgspec.convert(await self._log.redis.get(key), bytes | None) or b""
+        if trimmed_of(partition, record) != Position.start(partition):
             return
-        missing = await self._log.removed(partition)
-        if not missing:
+        removed = await self._log.removed(partition)
+        if not removed.entries or not (removed.exact or self.trims):
             return
         places = await self._archive.places(partition)
-        for head in [facts.head for facts in await self._archive.chain(places)]:
+        heads = [facts.head for facts in await self._archive.chain(places)]
+        if not removed.exact:
+            first = await self._log.first_entry(partition)
+            left = [head for head in heads if first is not None and head.last_position < first]
+            if left:
+                await self._write_again(left[-1].last_position, record)
+            return
+        missing = removed.entries
+        for head in heads:
             missing -= head.entries  # segments leave the stream as a whole
             if missing == 0:
-                await self._write_again(partition, head.last_position)
+                await self._write_again(head.last_position, record)
                 return
         raise Corrupt(
             f"partition {partition}: the archive lacks events that have left the stream, and the "
             "record of them is gone: bring the segments back from a backup"
         )
 
-    async def _write_again(self, partition: int, upto: Position) -> None:
+    async def _write_again(self, upto: Position, record: bytes) -> None:
         with translated():
-            await self._log.redis.set(self._log.keys.trimmed(partition), str(upto))
-        logger.warning("found again that partition %d was trimmed up to %s", partition, upto)
+            key = self._log.keys.trimmed(upto.partition)
+            written = await self._restore(keys=[key], args=[record, str(upto)])
+        if written:
+            logger.warning(
+                "found again that partition %d was trimmed up to %s", *(upto.partition, upto)
+            )
 
     async def _next(self, partition: int) -> int | None:
         """Return the number of the first segment that is still in the stream."""

@@ -36,7 +36,7 @@ from store.blobs.interface import (
 )
 from store.blobs.s3_server import BUCKET
 from store.breaker import Breaker
-from store.errors import Corrupt, Full, Missing
+from store.errors import Corrupt, Full, Missing, Unavailable
 from store.observing import OperationObserver, ignore, operation
 
 _BUFFER_BYTES = 1 << 20
@@ -268,7 +268,8 @@ class FolderBlobs:
 class FolderReader:
     """Reads a folder without writing to it: it may be evidence, or a backup without drafts.
 
-    ``read`` raises Missing, and Corrupt for a file that exists but cannot be read.
+    ``read`` raises Missing, and Corrupt for a file that exists but cannot be read. A folder that is
+    empty, as an unmounted disk leaves it, or that does not exist, is Unavailable.
     """
 
     def __init__(self, root: Path) -> None:
@@ -283,15 +284,24 @@ class FolderReader:
                 async for chunk in _chunks(file, start, length):
                     yield chunk
         except FileNotFoundError as error:
+            await to_thread.run_sync(self._check)
             raise Missing(f"blob {key} does not exist") from error
         except OSError as error:
             raise Corrupt(f"blob {key} cannot be read: {error.strerror}") from error
 
     async def keys(self, prefix: str) -> list[Blob]:
-        """See ``Blobs.keys``; a folder that does not exist has none."""
+        """See ``Blobs.keys``."""
         with disk.translated():
             found = await to_thread.run_sync(lambda: list(_files_below(self._root, prefix)))
+        if not found:
+            await to_thread.run_sync(self._check)
         return sorted(found, key=lambda blob: blob.key)
+
+    def _check(self) -> None:
+        """Return if there is anything; raises Unavailable."""
+        with disk.translated(), os.scandir(self._root) as entries:
+            if next(entries, None) is None:
+                raise Unavailable(f"the disk of the blobs has nothing in {self._root}")
 
 
 async def _chunks(file: BinaryIO, start: int, length: int | None) -> AsyncIterator[bytes]:
@@ -317,7 +327,7 @@ def _walk(root: Path, prefix: str) -> Iterator[Blob]:
 
 
 def _files_below(root: Path, prefix: str) -> Iterator[Blob]:
-    for folder, _, names in os.walk(root / prefix):
+    for folder, _, names in os.walk(root / prefix, onerror=_reject_unreadable):
         for name in names:
             path = Path(folder, name)
             try:
@@ -327,6 +337,12 @@ def _files_below(root: Path, prefix: str) -> Iterator[Blob]:
             yield Blob(
                 key=path.relative_to(root).as_posix(), size=stat.st_size, modified=stat.st_mtime
             )
+
+
+def _reject_unreadable(error: OSError) -> None:
+    """Fail, because a list without the blobs of this folder would say that they do not exist."""
+    if not isinstance(error, FileNotFoundError):  # deleted meanwhile, or without blobs yet
+        raise error
 
 
 def _leftovers(root: Path, owner: str) -> Iterator[Leftover]:

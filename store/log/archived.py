@@ -8,6 +8,7 @@ The step that removes entries from a stream writes this key, so a reader that lo
 has read the stream sees every removal that could have made a gap in what it read. Readers take
 events at or before that position from the archive. If the key is lost, the counters of the stream
 still say that entries were removed: readers stop until the archiver has found the position again.
+If single entries were deleted too, the archive tells whether others were trimmed.
 """
 
 from typing import Protocol
@@ -38,6 +39,10 @@ class Archived(Protocol):
         """
         ...
 
+    async def has_before(self, first: Position) -> bool:
+        """Return whether a whole segment ends before the position; raises as ``page``."""
+        ...
+
 
 class NoArchive:
     """The archive of a process that has not opened one."""
@@ -47,6 +52,9 @@ class NoArchive:
 
     async def of_photo(self, partition: int, photo_id: str) -> tuple[Entries, Position]:  # noqa: ARG002
         return [], Position.start(partition)
+
+    async def has_before(self, first: Position) -> bool:  # noqa: ARG002
+        return False
 
 
 def trimmed_of(partition: int, value: bytes | None) -> Position:

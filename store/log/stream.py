@@ -16,7 +16,7 @@ see ``store.log.archived``.
 import logging
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,13 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     position: Position
     event: Event
     body: bytes
+
+
+class Removed(NamedTuple):
+    """How many ``entries`` have left a stream; ``exact``: none of them was deleted singly."""
+
+    entries: int
+    exact: bool
 
 
 class Stream:
@@ -98,12 +105,12 @@ class Stream:
     ) -> Entries:
         """Return the next entries after the id ``start``, events or not; see ``read``."""
         found, continues = await self._live_entries(partition, start, count, block_ms, safe=safe)
-        if continues or not found:  # the last entry of a stream is never trimmed: none follows
+        if continues:
             return found
         after = Position.of_entry(partition, start.encode())
-        if after >= await self._cut(partition):
-            return found
-        return await self.archive.page(after, count)
+        # An empty stream may have lost the entries that are never trimmed, but not the archive.
+        cut = await self._cut(partition) if found else await self.trimmed(partition)
+        return found if after >= cut else await self.archive.page(after, count)
 
     async def _live_entries(
         self, partition: int, start: str, count: int, block_ms: int | None, *, safe: bool
@@ -111,7 +118,8 @@ class Stream:
         """Return the next entries in the stream, and whether they continue what was before them.
 
         They do if the stream still has the entry with the id ``start`` after they were read, or if
-        no id is between it and theirs. Otherwise entries in between may have been trimmed.
+        no id is between it and theirs. Otherwise entries in between may have been trimmed. The same
+        goes for no entries.
         """
         key = self.keys.log(partition)
         page = "XREAD", "COUNT", count, "STREAMS", key, start
@@ -135,12 +143,19 @@ class Stream:
             reply = await self.redis.get(self.keys.trimmed(partition))
             return trimmed_of(partition, msgspec.convert(reply, bytes | None))
 
-    async def removed(self, partition: int) -> int:
-        """Return how many entries were trimmed; 0 if single ones were deleted, as by hand."""
+    async def removed(self, partition: int) -> Removed:
+        """Return how many entries have left the stream, by its counters."""
         with translated():
             if not await self.redis.exists(self.keys.log(partition)):
-                return 0
+                return Removed(0, exact=True)
             return _removed(await self.redis.xinfo_stream(self.keys.log(partition)))
+
+    async def first_entry(self, partition: int) -> Position | None:
+        """Return the position of the stream's first entry, event or foreign."""
+        with translated():
+            reply = await self.redis.xrange(self.keys.log(partition), count=1)
+            entries = msgspec.convert(reply, Entries)
+        return Position.of_entry(partition, entries[0][0]) if entries else None
 
     async def _cut(self, partition: int) -> Position:
         """Return ``trimmed``; raises Corrupt if its record was lost."""
@@ -151,12 +166,14 @@ class Stream:
             )
             position = trimmed_of(partition, msgspec.convert(value, bytes | None))
             removed = _removed(info)
-        if removed and position == Position.start(partition):
-            raise Corrupt(
-                f"partition {partition}: {removed:,} entries have left the stream, but the key "
-                f"{key}, which says up to where, is gone: run `photolog log archive`, which finds "
-                "it again"
-            )
+        if removed.entries and position == Position.start(partition):
+            first = None if removed.exact else await self.first_entry(partition)
+            if first is None or await self.archive.has_before(first):
+                raise Corrupt(
+                    f"partition {partition}: {removed.entries:,} entries have left the stream, but "
+                    f"the key {key}, which says up to where, is gone: run `photolog log archive`, "
+                    "which finds it again"
+                )
         return position
 
     async def settle(self, partition: int) -> None:
@@ -257,14 +274,14 @@ def _continued(partition: int, start: str, replies: Sequence[object]) -> tuple[E
     with translated():
         found = entries_of_one(page)
         if not found or before:
-            return found, True
+            return found, bool(before)
         first = Position.of_entry(partition, found[0][0])
         return found, first.before == Position.of_entry(partition, start.encode())
 
 
-def _removed(info: dict[str, Any]) -> int:
-    removed = int(info["entries-added"]) - int(info["length"])
-    return removed if info["max-deleted-entry-id"] == b"0-0" else 0  # a trim keeps it
+def _removed(info: dict[str, Any]) -> Removed:
+    entries = int(info["entries-added"]) - int(info["length"])
+    return Removed(entries, exact=info["max-deleted-entry-id"] == b"0-0")  # a trim keeps it
 
 
 def is_foreign(fields: dict[bytes, bytes]) -> bool:

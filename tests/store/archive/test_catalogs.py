@@ -10,7 +10,7 @@ import pytest
 from ops.maintenance.reconcile import compare
 from store.archive import catalog
 from store.archive.archive import FOLDER, Archive, digest_of
-from store.archive.catalog import Head
+from store.archive.catalog import PAGE, RECORDS, Head
 from store.archive.catalogs import Catalogs
 from store.archive.cataloguer import discard
 from store.blobs.folder import FolderBlobs
@@ -39,8 +39,23 @@ class Counted:
         return await self._blobs.keys(prefix)
 
 
-def head(log: str = LOG_ID, last: str = FIRSTS[GROUP - 1].entry_id) -> Head:
-    return Head(partition=0, segments=GROUP, log=log, first=FIRSTS[0].entry_id, last=last)
+SHA256 = "5e" * 32
+
+
+def head(log: str = LOG_ID, last: str = FIRSTS[GROUP - 1].entry_id, sha256: str = SHA256) -> Head:
+    return Head(
+        partition=0,
+        segments=GROUP,
+        log=log,
+        first=FIRSTS[0].entry_id,
+        last=last,
+        sha256=sha256,
+    )
+
+
+async def sealed(_at: int) -> str:
+    """Return the SHA-256 of the group's last segment."""
+    return SHA256
 
 
 async def archived(log: Log, blobs: Blobs) -> list[str]:
@@ -68,8 +83,8 @@ async def test_every_photo_is_found_with_one_or_two_reads(tmp_path: Path, photos
     examples = [*where][:: max(1, photos // 100)]
 
     for each in examples:
-        assert await catalogs.segments_of(FIRSTS, digest_of(each)) == (where[each], GROUP)
-    assert await catalogs.segments_of(FIRSTS, digest_of("another")) == ([], GROUP)
+        assert await catalogs.segments_of(FIRSTS, digest_of(each), sealed) == (where[each], GROUP)
+    assert await catalogs.segments_of(FIRSTS, digest_of("another"), sealed) == ([], GROUP)
 
     assert len(counted.reads) < 2 * len(examples) + 3
 
@@ -80,17 +95,40 @@ async def test_every_photo_is_found_with_one_or_two_reads(tmp_path: Path, photos
         b"",
         b"garbage" * 2_000,
         catalog.encode(head(), [])[:-1],
+        catalog.encode(head(), [(at, 0) for at in range(9 * RECORDS)])[: 8 * PAGE],
         catalog.encode(head(log="0" * 32), [(1, 0)]),
         catalog.encode(head(last="9999-0"), [(1, 0)]),
+        catalog.encode(head(sha256="0" * 64), [(1, 0)]),
         catalog.encode(head(), [(1, 0)])[:-4] + b"\0\0\0\0",
     ],
-    ids=["empty", "garbage", "cut", "of another log", "of other segments", "damaged"],
+    ids=[
+        *("empty", "garbage", "cut", "cut after a page"),
+        *("of another log", "of other segments", "of other bytes", "damaged"),
+    ],
 )
 async def test_an_unusable_catalog_covers_nothing(tmp_path: Path, content: bytes) -> None:
     blobs = FolderBlobs(tmp_path)
     await blobs.put(KEY, content)
 
-    assert await Catalogs(blobs, LOG_ID, GROUP).segments_of(FIRSTS, 1) == ([], 0)
+    assert await Catalogs(blobs, LOG_ID, GROUP).segments_of(FIRSTS, 1, sealed) == ([], 0)
+
+
+@pytest.mark.parametrize("pages", [0, 1, 8])
+async def test_a_catalog_that_is_cut_after_it_was_used_covers_nothing(
+    tmp_path: Path, pages: int
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    digests = [(at << 52, 0) for at in range(1 << 12)]
+    whole = catalog.encode(head(), digests)
+    await blobs.put(KEY, whole)
+    catalogs = Catalogs(blobs, LOG_ID, GROUP)
+    last, _ = digests[-1]
+    before = await catalogs.segments_of(FIRSTS, last, sealed)
+
+    await blobs.put(KEY, whole[: pages * PAGE])
+    after = await catalogs.segments_of(FIRSTS, last, sealed)
+
+    assert (before, after) == (([0], GROUP), ([], 0))
 
 
 async def test_a_load_reads_the_segments_of_its_photo_and_few_others(
@@ -106,7 +144,8 @@ async def test_a_load_reads_the_segments_of_its_photo_and_few_others(
     segments = len(await blobs.keys(FOLDER))
     read = {key for key in counted.reads if key.startswith(FOLDER)}
     assert segments > 3 * GROUP
-    assert len(read) <= 2 + GROUP  # the photo's own, and those that no catalog covers yet
+    # Its own and the next ones, one of each catalog, and those that no catalog covers yet.
+    assert len(read) <= 4 + segments // GROUP + GROUP
 
 
 async def test_loads_are_the_same_without_catalogs(log: Log, blobs: Blobs) -> None:

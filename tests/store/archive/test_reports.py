@@ -8,12 +8,13 @@ import anyio
 import pytest
 
 from store.archive.archive import FOLDER, Archive
-from store.archive.archiver import Archiver
-from store.archive.reports import reports
+from store.archive.archiver import Archiver, Passed
+from store.archive.reports import report, reports
+from store.archive.sealing import Sealer
 from store.archive.segment import Segment, encode
 from store.archive.settings import SealingSettings
 from store.blobs.folder import FolderBlobs
-from store.errors import Full
+from store.errors import Corrupt, Full
 from store.log.log import Log
 from store.log.position import Position
 from tests.store.archive.segments import LOG_ID, archive_all, fill
@@ -90,6 +91,37 @@ async def test_a_full_archive_is_reported(log: Log, tmp_path: Path) -> None:
         found = await reported(log, bool)
 
     assert found == {0: "partition 0: the archive has no space left"}
+
+
+async def test_an_archiver_without_the_lease_says_nothing_of_the_archive(
+    log: Log, tmp_path: Path
+) -> None:
+    """Otherwise it would withdraw what the one with the lease reports, and the other way round."""
+    blobs = FolderBlobs(tmp_path)
+    archive = Archive(blobs, log.log_id)
+    await fill(log, 4)
+    await archive_all(log, blobs)
+    other = Sealer(log, blobs, archive, name="other")
+    passes: list[Passed] = []
+
+    async def passed(count: int) -> None:
+        with anyio.fail_after(DEADLINE_S):
+            while len(passes) < count:
+                await anyio.sleep(0.01)
+
+    sealing = SealingSettings(archive_every_s=0.01)
+    archiver = Archiver(log, blobs, archive, sealing=sealing, observe=passes.append)
+    async with anyio.create_task_group() as tasks:
+        assert await other.hold(0)
+        await report(log, 0, Corrupt("a segment is missing"))
+        tasks.start_soon(archiver.run)
+        await passed(2)
+        assert await reports(log) == {0: "a segment is missing"}
+        await other.release(0)
+        await reported(log, lambda found: not found)
+        tasks.cancel_scope.cancel()
+
+    assert not passes[0].held
 
 
 def _first(key: str) -> str:
