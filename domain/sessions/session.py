@@ -103,15 +103,21 @@ def decide(command: SessionCommand, session: Session) -> tuple[SessionEvent, ...
     whose = {"client_id": command.client_id, "session_id": command.session_id}
     match command:
         case OpenSession():
-            _check_open(command, session)
+            if session.closed:
+                raise SessionIsClosed(
+                    f"The session {command.session_id[:64]!r} is closed for good: it cannot be "
+                    "opened again.",
+                    advice="Open a session with another id.",
+                )
             expected = session.expected if command.expected is None else command.expected
             if session.opened and expected == session.expected:
                 return ()
             return (SessionOpened(**whose, expected=expected),)
         case RecordDuplicate():
-            _check_open(command, session)
             if command.upload in session.recent:
                 return ()
+            if session.closed:
+                raise is_closed(command.session_id)
             return (
                 DuplicateFound(
                     **whose,
@@ -151,11 +157,6 @@ def evolve(session: Session, event: SessionEvent) -> Session:
             return session
         case _:
             assert_never(event)
-
-
-def _check_open(command: Command, session: Session) -> None:
-    if session.closed:
-        raise is_closed(command.session_id)
 
 
 def is_closed(session_id: str) -> SessionIsClosed:

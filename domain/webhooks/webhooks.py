@@ -10,12 +10,9 @@ from typing import assert_never
 import msgspec
 
 from domain.moments import iso
-from domain.rejections import (
-    InvalidWebhook,
-    TooManyWebhooks,
-    WebhookNotFound,
-)
+from domain.rejections import InvalidWebhook, TooManyWebhooks, WebhookNotFound
 from domain.webhooks import events as e
+from domain.webhooks.addresses import Network
 from domain.webhooks.urls import check_url
 
 MOST_WEBHOOKS = 500
@@ -47,7 +44,8 @@ class CreateWebhook(WebhookCommand, frozen=True, kw_only=True):
     """Create a webhook. The caller has made its id and secret.
 
     ``known_types`` are those that may be asked for; ``most`` is how many the client may have, and
-    ``in_all`` how many there may be. Plain HTTP is only accepted with ``allow_http``.
+    ``in_all`` how many there may be. ``private`` are networks that may be reached besides public
+    addresses, also by plain HTTP.
     """
 
     url: str
@@ -61,7 +59,7 @@ class CreateWebhook(WebhookCommand, frozen=True, kw_only=True):
     by: Author
     most: int
     in_all: int
-    allow_http: bool
+    private: tuple[Network, ...]
 
 
 class ChangeWebhook(WebhookCommand, frozen=True, kw_only=True):
@@ -71,7 +69,7 @@ class ChangeWebhook(WebhookCommand, frozen=True, kw_only=True):
     types: tuple[str, ...]
     known_types: frozenset[str]
     description: str
-    allow_http: bool
+    private: tuple[Network, ...]
     by: Author
 
 
@@ -360,7 +358,7 @@ def _change(command: ChangeWebhook, webhook: Webhook) -> tuple[e.WebhookChanged,
 
 def _checked(command: CreateWebhook | ChangeWebhook) -> tuple[str, ...]:
     """Return the types in order, each once; raises InvalidWebhook."""
-    check_url(command.url, allow_http=command.allow_http)
+    check_url(command.url, command.private)
     text = command.description
     if len(text) > DESCRIPTION_MAX or not (text.isprintable() or not text):
         raise InvalidWebhook(

@@ -241,14 +241,18 @@ PROBLEMS: dict[str, Kind] = {
     "not-multipart": Kind(
         415,
         "Not a multipart form",
-        'Send multipart/form-data with the photo as the field "file".',
+        "Send `Content-Type: multipart/form-data; boundary=…`, with the photo in `file`, as "
+        "`curl -F file=@photo.jpg` does.",
     ),
     "not-upload-bytes": Kind(
         415,
         "Wrong type of an upload's bytes",
-        "Send application/offset+octet-stream (tus) or application/partial-upload.",
+        "Send `Content-Type: application/offset+octet-stream` (tus) or `Content-Type: "
+        "application/partial-upload`.",
     ),
-    "not-json": Kind(415, "Not JSON", "Send application/json in UTF-8."),
+    "not-json": Kind(
+        415, "Not JSON", "Send JSON in UTF-8, with the header `Content-Type: application/json`."
+    ),
     "unsupported-encoding": Kind(
         415, "Unsupported content coding", "Send the body without Content-Encoding."
     ),

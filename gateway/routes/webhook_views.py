@@ -31,7 +31,8 @@ class WebhookView(_Shape, frozen=True, kw_only=True):
     client's webhook are of the client's own events.
     ``waiting_since`` is when the oldest event that waits to be delivered was appended, and
     ``failing_since`` when the first of the attempts failed that have failed in a row.
-    ``last_status`` is that of the last answer. All four are null if there is no such thing.
+    ``failing_reason`` says why the last of them failed, and ``last_status`` is that of the last
+    answer. All five are null if there is no such thing.
     """
 
     id: str
@@ -48,6 +49,7 @@ class WebhookView(_Shape, frozen=True, kw_only=True):
     positions: list[str]
     waiting_since: str | None
     failing_since: str | None
+    failing_reason: str | None
     last_attempt_at: str | None
     last_status: int | None
 
@@ -125,6 +127,7 @@ def shown(webhook_id: str, webhook: Webhook, progress: Progress | None) -> Webho
         positions=_positions(webhook, known),
         waiting_since=_moment(known.waiting_since_ms),
         failing_since=_moment(known.failing_since_ms),
+        failing_reason=known.failing_reason or None,
         last_attempt_at=_moment(known.last_at_ms),
         last_status=known.last_status,
     )

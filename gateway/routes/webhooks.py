@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from domain.photo.events import EVENT_TYPES
+from domain.webhooks.addresses import parse_networks
 from domain.webhooks.webhooks import (
     MOST_OF_CLIENTS,
     MOST_WEBHOOKS,
@@ -108,7 +109,7 @@ async def create_webhook(
         by=author_of(request),
         most=MOST_WEBHOOKS if client_id is None else limits.webhooks_per_client,
         in_all=MOST_WEBHOOKS if request.user.own is None else MOST_OF_CLIENTS,
-        allow_http=bool(limits.webhook_private_addresses),
+        private=parse_networks(limits.webhook_private_addresses),
     )
     steered = await steer(request, deps, command)
     view = await _view(deps, webhook_id, steered.controls.webhooks[webhook_id])
@@ -204,7 +205,7 @@ async def change_webhook(
         types=tuple(data.types),
         known_types=KNOWN_TYPES,
         description=data.description,
-        allow_http=bool(deps.limits.webhook_private_addresses),
+        private=parse_networks(deps.limits.webhook_private_addresses),
         by=author_of(request),
     )
     return await _changed(request, deps, command)

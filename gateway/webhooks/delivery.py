@@ -233,6 +233,7 @@ class WebhookDelivery:
             last_at_ms=now_ms,
             last_status=answer.status,
             failing_since_ms=(self._last.failing_since_ms or now_ms) if self.is_failing else 0,
+            failing_reason=_why(answer) if self.is_failing else "",
         )
         if cause is not None:
             self.stop()
@@ -267,11 +268,7 @@ class WebhookDelivery:
 
     async def _disable(self, cause: Cause, item: Item, answer: Answer) -> None:
         """Record that the webhook is disabled; retried until the log answers."""
-        reason = f"{item.name}: " + (
-            f"the receiver answered {answer.status}"
-            if answer.status is not None
-            else f"{answer.outcome}: {answer.text}"
-        )
+        reason = f"{item.name}: {_why(answer)}"
         command = DisableWebhook(webhook_id=self.webhook_id, cause=cause, reason=reason)
         outage = self._outage("the log")
         while True:
@@ -304,6 +301,7 @@ class WebhookDelivery:
                     last_at_ms=self._last.last_at_ms,
                     last_status=self._last.last_status,
                     failing_since_ms=self._last.failing_since_ms,
+                    failing_reason=self._last.failing_reason,
                     unsigned=self.unsigned,
                 )
                 try:
@@ -326,6 +324,13 @@ class WebhookDelivery:
 
     def _outage(self, what: str) -> Outage:
         return Outage(logger, f"webhook {self.webhook_id} waits for {what}", first_s=PAUSE_S)
+
+
+def _why(answer: Answer) -> str:
+    """Return why the attempt failed."""
+    if answer.status is not None:
+        return f"the receiver answered {answer.status}"
+    return f"{answer.outcome}: {answer.text}"
 
 
 def _now_ms() -> int:

@@ -21,7 +21,8 @@ import httpcore
 import httpx
 import msgspec
 
-from gateway.webhooks.destinations import Destinations, NotAllowed
+from domain.webhooks.addresses import NotAllowed
+from gateway.webhooks.destinations import Destinations
 
 ANSWER_BYTES = 4_096
 """Bytes of an answer's body that are read."""

@@ -83,8 +83,15 @@ def command(
         for each in found:
             say_json(each)
     elif not found:
-        say("There is nothing of the kind.")
+        say(_nothing(actor, filters))
     else:
         entries = [msgspec.json.decode(each, type=_Entry) for each in found]
         rows = [(moment(x.time), x.actor, x.what, x.target, x.reason) for x in entries]
         console().print(table(("Time (UTC)", "Actor", "What", "To what", "Reason"), rows))
+
+
+def _nothing(actor: str | None, filters: dict[str, str | None]) -> str:
+    if not any(filters.values()):
+        return "There are no entries yet."
+    hint = "" if actor is None else " An actor is a role and a name, such as operator:alice."
+    return f"There are no entries that match.{hint}"

@@ -15,6 +15,8 @@ from ops.client.queues import Answer
 from ops.client.text_table import console, hanging, moment, table
 from ops.event_format import plural, printable, say, say_json
 
+HEADINGS = ("Created (UTC)", "Status", "Client", "Priority", "Job", "Photo", "File")
+
 CANCELLED = "cancelled by an operator"
 """The reason of a cancelled job if none is given."""
 
@@ -28,6 +30,7 @@ class _Error(Answer, frozen=True, kw_only=True):
 class _Job(Answer, frozen=True, kw_only=True):
     job_id: str
     photo_id: str
+    original_filename: str
     client_id: str
     trace_id: str
     pipeline: str
@@ -162,8 +165,12 @@ def _list(jobs: list[_Job]) -> None:
     if not jobs:
         say("There are no such jobs.")
         return
-    rows = [(moment(x.created_at), x.status, x.client_id, x.priority, x.job_id) for x in jobs]
-    console().print(table(("Created (UTC)", "Status", "Client", "Priority", "Job"), rows))
+    console().print(table(HEADINGS, [_row(each) for each in jobs]))
+
+
+def _row(job: _Job) -> tuple[str | int | None, ...]:
+    named = (job.job_id, job.photo_id, job.original_filename)
+    return (moment(job.created_at), job.status, job.client_id, job.priority, *named)
 
 
 def _tell(story: _Story) -> None:
@@ -171,6 +178,7 @@ def _tell(story: _Story) -> None:
     for name, value in (
         ("job", job.job_id),
         ("photo", job.photo_id),
+        ("file", job.original_filename),
         ("client", job.client_id),
         ("pipeline", f"{job.pipeline}, priority {job.priority}"),
         ("status", job.status),

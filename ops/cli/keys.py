@@ -32,9 +32,10 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also keys that were revoked or expired.")
+@click.option("--client", "client_id", metavar="ID", help="Only those of this client.")
 @click.option("--json", "as_json", is_flag=True, help="Print each as one line of JSON.")
-@as_operator
-def show_keys(server: Server, everything: bool, as_json: bool) -> None:
+@as_operator_of_clients
+def show_keys(server: Server, everything: bool, client_id: str | None, as_json: bool) -> None:
     """List the keys in force: their scopes, and when each was last used.
 
     With --all, also those that have ended: when and by whom each was revoked, and why, and when it
@@ -49,11 +50,14 @@ def show_keys(server: Server, everything: bool, as_json: bool) -> None:
             return active, ended
 
     active, ended = anyio.run(run)
+    if client_id is not None:
+        active = [each for each in active if each.client_id == client_id]
+        ended = [each for each in ended if each.client_id == client_id]
     if as_json:
         for each in (*active, *ended):
             say_json(msgspec.json.encode(each))
     elif not active and not ended:
-        say("There are no API keys.")
+        say("There are no API keys." if client_id is None else "There are no such API keys.")
     else:
         console().print(table(HEADINGS, [_row(each) for each in active] + _ended_rows(ended)))
 

@@ -38,7 +38,7 @@ def _with_server_as(role: str, identity: str = "--client") -> Callable[[Function
             metavar="ID",
             default=LOCAL_CLIENT,
             show_default=True,
-            help="Client that the default token is for.",
+            help="Client that the default token is for; this is no filter.",
         )
         @click.option(
             "--role",

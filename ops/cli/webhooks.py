@@ -21,13 +21,17 @@ from ops.cli.server import as_operator, as_operator_of_clients
 from ops.client.client import Server, connected
 from ops.client.operations import Operations
 from ops.client.text_table import console, moment, table
-from ops.client.webhooks import WebhookLine, WebhookOperations
+from ops.client.webhooks import DeliveryLine, WebhookLine, WebhookOperations
 from ops.config.loading import Loaded
-from ops.event_format import printable, say, say_json
+from ops.event_format import say, say_json
 
 T = TypeVar("T")
 
 HEADINGS = ("Webhook", "State", "URL", "For", "Types", "Waiting since (UTC)", "Why")
+
+DELIVERY_HEADINGS = (
+    *("Time (UTC)", "Event", "Position", "Try", "Outcome", "ms", "Next try (UTC)", "Answer"),
+)
 
 
 def _ask(server: Server, work: Callable[[WebhookOperations], Awaitable[T]]) -> T:
@@ -74,8 +78,14 @@ def _row(webhook: WebhookLine) -> tuple[str | None, ...]:
         state = f"{state} since {moment(webhook.failing_since)}"
     return (
         *(webhook.id, state, webhook.url, whose, types),
-        *(moment(webhook.waiting_since), webhook.disabled_reason or None),
+        *(moment(webhook.waiting_since), _why(webhook)),
     )
+
+
+def _why(webhook: WebhookLine) -> str | None:
+    if webhook.state == "unsigned":
+        return "the secret was made with another webhook key: restore the key, or rotate the secret"
+    return webhook.disabled_reason or webhook.failing_reason
 
 
 @command.command()
@@ -178,17 +188,21 @@ def delete(server: Server, webhook_id: str, reason: str | None, yes: bool) -> No
 def deliveries(server: Server, webhook_id: str, limit: int, as_json: bool) -> None:
     """List the last attempts of a webhook, the newest first, with their answers."""
     found = _ask(server, lambda webhooks: webhooks.deliveries(webhook_id, limit))
-    for each in found:
-        if as_json:
+    if as_json:
+        for each in found:
             say_json(msgspec.json.encode(each))
-            continue
-        status = "" if each.status is None else f" {each.status}"
-        again = f"  next attempt {each.next_attempt_at}" if each.next_attempt_at else ""
-        attempt = f"{each.outcome}{status}  attempt {each.attempt}  {each.duration_ms} ms"
-        event = f"{each.time}  {each.position}  {each.type}"
-        say(printable(f"{event}  {attempt}{again}  {each.answer[:80]}".rstrip()))
-    if not found and not as_json:
+    elif not found:
         say("There were no attempts in the last 30 days.")
+    else:
+        console().print(table(DELIVERY_HEADINGS, [_delivery(each) for each in found]))
+
+
+def _delivery(each: DeliveryLine) -> tuple[str | int | None, ...]:
+    outcome = each.outcome if each.status is None else f"{each.outcome} {each.status}"
+    return (
+        *(moment(each.time), each.type, each.position, each.attempt, outcome, each.duration_ms),
+        *(moment(each.next_attempt_at), each.answer[:80] or None),
+    )
 
 
 @command.command()

@@ -20,6 +20,7 @@ class WebhookLine(Answer, frozen=True, kw_only=True):
     disabled_reason: str | None = None
     waiting_since: str | None = None
     failing_since: str | None = None
+    failing_reason: str | None = None
     last_status: int | None = None
 
 

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from domain.webhooks.addresses import parse_networks
 from gateway.access.oidc.config import is_local
 from gateway.http.cors import Cors
 from gateway.http.rate_limits import PAGE_FILES
-from gateway.webhooks.destinations import parse_networks
 from ops.config.settings import Settings, variable_of
 from ops.errors import UserError
 

@@ -3,6 +3,7 @@
 | file | what |
 |---|---|
 | ``supervisor``, ``startup_check`` | ``photolog up``, and what it checks first |
+| ``slow_start`` | what ``up`` logs while it is not ready |
 | ``roles``, ``waiting`` | one role in this process; what it waits for at its start |
 | ``wiring`` | everything built from settings |
 | ``archiving``, ``blobs``, ``webhooks`` | and its parts for three of them |

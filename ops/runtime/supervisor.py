@@ -45,12 +45,12 @@ from ops.process.embedded_valkey import Valkey
 from ops.process.lock import POLL_S, StartFailed, base_url, listen, locked, machine, reachable
 from ops.process.supervised_process import SupervisedProcess
 from ops.runtime import startup_check
+from ops.runtime.slow_start import SlowStart
 from ops.telemetry import gauges
 from ops.telemetry.metrics import Metrics
 from ops.telemetry.metrics_server import forget, metrics_served
 from store.background import Background
 from store.blobs.disk import make_folder
-from store.outage import Reminder
 
 logger = logging.getLogger("photolog.supervisor")
 
@@ -166,14 +166,11 @@ class _System:
         fd = self._listener.fileno()
         self._start_role("gateway", settings, lambda: ["gateway", "--fd", str(fd)], fd)
         url = base_url(self._listener)
-        reminder = Reminder(REMIND_S, first_s=REMIND_S)
+        slow = SlowStart(REMIND_S)
         while (status := await _readiness(*reachable(self._listener))) != "200":
             self._check_exits()
-            if reminder.is_due():
-                answer = (
-                    f"the gateway answers {status}" if status else "the gateway does not answer"
-                )
-                logger.warning("waiting for the gateway to be ready: %s", answer)
+            answer = f"it answers {status}" if status else "it does not answer yet"
+            slow.waits(f"the gateway to be ready: {answer}")
             await asyncio.sleep(POLL_S)
         self._write_url(url)
         # In another thread: it may send requests to the gateway.
@@ -221,11 +218,11 @@ class _System:
                 last_words=valkey.last_words,
             )
         )
-        reminder = Reminder(LOADING_S, first_s=LOADING_S)
+        slow = SlowStart(LOADING_S)
         while (state := await valkey.state()) != "ready":
             self._check_exits()
-            if isinstance(state, float) and reminder.is_due():
-                logger.warning("waiting for the log to load: %.0f %%", state * 100)
+            if isinstance(state, float):
+                slow.waits(f"the log to load: {state:.0%}")
             await asyncio.sleep(POLL_S)
         if valkey.cut():
             logger.warning(

@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from domain.webhooks.addresses import parse_networks
 from gateway.webhooks.deliverer import Deliverer
-from gateway.webhooks.destinations import Destinations, parse_networks
+from gateway.webhooks.destinations import Destinations
 from gateway.webhooks.sending import tls_context
 from gateway.webhooks.settings import WebhookBounds
 from ops.config.settings import Settings

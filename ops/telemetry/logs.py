@@ -80,6 +80,10 @@ starting = logging.getLogger("photolog.start")
 """Start messages of a process that runs on its own, written whatever the level."""
 
 
+progress = logging.getLogger("photolog.progress")
+"""Progress of a slow start, written whatever the level."""
+
+
 def configure(settings: Settings, role: str, *, quiet: bool = True) -> None:
     """Send all logging of this process, and uncaught errors, to standard error.
 
@@ -92,6 +96,7 @@ def configure(settings: Settings, role: str, *, quiet: bool = True) -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     # Security events are written whatever the level.
     logging.getLogger(SECURITY).setLevel(logging.INFO)
+    progress.setLevel(logging.INFO)
     starting.setLevel(logging.NOTSET if quiet else logging.INFO)
 
     def uncaught(

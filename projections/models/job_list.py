@@ -23,7 +23,8 @@ READ_AT_ONCE = 500
 
 COLUMNS = (
     "id, photo_id, client_id, session_id, trace_id, pipeline, priority, status, error, created_at,"
-    " started_at, completed_at"
+    " started_at, completed_at,"
+    " (SELECT original_filename FROM photos WHERE photos.id = jobs.photo_id)"
 )
 
 LISTING = Listing(
@@ -51,6 +52,7 @@ class JobLine(_Shape, frozen=True, kw_only=True):
 
     job_id: str
     photo_id: str
+    original_filename: str
     client_id: str
     session_id: str | None
     trace_id: str
@@ -235,10 +237,11 @@ def before(at: str, ms: int) -> str:
 
 def _line(row: Row) -> JobLine:
     id_, photo_id, client_id, session_id, trace_id, pipeline, priority, *rest = row
-    status, error, created_at, started_at, completed_at = rest
+    status, error, created_at, started_at, completed_at, original_filename = rest
     return JobLine(
         job_id=id_,
         photo_id=photo_id,
+        original_filename=original_filename,
         client_id=client_id,
         session_id=session_id,
         trace_id=trace_id,

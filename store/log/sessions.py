@@ -15,11 +15,12 @@ lost: callers say how far they know the session's events.
 """
 
 import logging
+import re
 
 import msgspec
 
 from domain.photo.events import FIRST_PREV, Context
-from domain.sessions.events import SessionData, SessionEvent, chain_of
+from domain.sessions.events import DuplicateFound, SessionData, SessionEvent, chain_of
 from domain.sessions.session import (
     NEW,
     RecordDuplicate,
@@ -45,6 +46,9 @@ OPEN, CLOSED = b"O", b"C"
 
 REMEMBERED = (b"repeated", b"duplicate", b"reused")
 """Replies to a command that seems done: its key may be damaged, or name an event that is lost."""
+
+_NAMED = re.compile(rb"(\S+) (\d{1,15}-\d{1,15})")
+"""The value of a remembered command that has appended an event, see ``append.lua``."""
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _decoder = msgspec.msgpack.Decoder(Session)
@@ -131,8 +135,13 @@ class SessionLog:
         )
 
     async def was_counted(self, command: RecordDuplicate) -> bool:
-        """Return whether the upload was counted, if it had an idempotency key."""
-        return await self._log.has_command(command.client_id, _upload_of(command))
+        """Return whether the log has the event of the upload, if its key is remembered."""
+        partition = self._log.partition_of(command.client_id)
+        key = self._log.keys.command(partition, command.client_id, _upload_of(command))
+        with translated():
+            value = msgspec.convert(await self._log.redis.get(key), bytes | None)
+        named = _NAMED.fullmatch(value or b"")
+        return named is not None and await self._is_in_log([b"repeated", *named.groups()], command)
 
     async def _append_to(
         self,
@@ -167,7 +176,7 @@ class SessionLog:
             )
         )
         if reply[0] in REMEMBERED:
-            if await self._is_in_log(reply, chain_id, partition):
+            if isinstance(command, RecordDuplicate) and await self._is_in_log(reply, command):
                 return Done(after=state, changed=False)
             if command_key is not None:
                 with translated():
@@ -185,13 +194,19 @@ class SessionLog:
         )
         return Done(after=after, changed=True)
 
-    async def _is_in_log(self, reply: list[bytes], chain_id: str, partition: int) -> bool:
-        """Return whether the log has the event of this session that a remembered command names."""
+    async def _is_in_log(self, reply: list[bytes], command: RecordDuplicate) -> bool:
+        """Return whether the log has the event of the upload that a remembered command names."""
+        chain_id = chain_of(command.client_id, command.session_id)
         match reply:
             case [b"repeated", first, end] if first == chain_id.encode():
-                position = Position.of_entry(partition, end)
+                position = Position.of_entry(self._log.partition_of(command.client_id), end)
                 found = await self._log.at(position, safe=False)
-                return found is not None and found.event.data.photo_id == chain_id
+                data = found and found.event.data
+                return (
+                    isinstance(data, DuplicateFound)
+                    and data.photo_id == chain_id
+                    and data.upload == command.upload
+                )
             case _:
                 return False
 

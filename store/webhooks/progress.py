@@ -55,8 +55,9 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     ``delivered`` are positions of delivered events beyond ``reached``, ``retries`` those that have
     failed, both as text. ``waiting_since_ms`` is when the oldest event that waits was appended; 0
-    if none waits. ``last_status`` is that of the last answer, None without an answer. ``unsigned``
-    says that nothing is sent, because the secret was made with another key.
+    if none waits. ``last_status`` is that of the last answer, None without an answer.
+    ``failing_reason`` says why the last attempt failed, if it did. ``unsigned`` says that nothing
+    is sent, because the secret was made with another key.
     """
 
     reached: dict[int, Reached] = {}
@@ -66,6 +67,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     last_at_ms: int = 0
     last_status: int | None = None
     failing_since_ms: int = 0
+    failing_reason: str = ""
     unsigned: bool = False
 
 

@@ -57,7 +57,7 @@ def webhook(**given: Any) -> CreateWebhook:
         "by": Author(token_id=None, client_id=None),
         "most": 1_000,
         "in_all": MOST_WEBHOOKS,
-        "allow_http": False,
+        "private": (),
     }
     return CreateWebhook(webhook_id="one more", **{**wish, **given})
 

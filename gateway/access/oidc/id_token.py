@@ -5,12 +5,11 @@ import hashlib
 import hmac
 from typing import Any
 
+from gateway.access.oidc.claim_text import is_text
 from gateway.access.oidc.config import Oidc
 from gateway.access.oidc.errors import invalid
 from gateway.access.oidc.provider import Granted, Provider
 from gateway.access.oidc.signed_token import verified_claims
-
-SUBJECT_MAX = 255
 
 
 async def verified(
@@ -34,9 +33,9 @@ async def verified(
 
 def _check(claims: dict[str, Any], nonce: str, config: Oidc) -> None:
     subject, audience = claims["sub"], claims["aud"]
-    if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_MAX:
+    if not is_text(subject):
         raise invalid("The provider's ID token names no subject.")
-    if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
+    if not _is_same(claims.get("nonce"), nonce):
         raise invalid("The provider's ID token belongs to another sign-in.")
     party = claims.get("azp")
     if party != config.client_id and (party is not None or _others(audience, config)):
@@ -55,6 +54,11 @@ def _check_access_token(claims: dict[str, Any], algorithm: str, granted: Granted
     # EdDSA here is Ed25519, whose hash is SHA-512.
     bits = "512" if algorithm == "EdDSA" else algorithm[-3:]
     digest = hashlib.new(f"sha{bits}", granted.access_token.encode()).digest()
-    found = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=")
-    if not hmac.compare_digest(str(expected).encode(), found):
+    found = base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+    if not _is_same(expected, found):
         raise invalid("The provider's access token does not belong to its ID token.")
+
+
+def _is_same(claim: object, expected: str) -> bool:
+    """Compare a claim, which may be anything, in constant time."""
+    return is_text(claim) and hmac.compare_digest(claim.encode(), expected.encode())

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
+from gateway.access.oidc.claim_text import is_text
 from gateway.access.oidc.config import Oidc, values_of
 from gateway.access.oidc.errors import invalid, refused
 from gateway.http.auth import CLIENT_ID, is_name
@@ -76,7 +77,7 @@ def claim(claims: Claims, name: str) -> Any:
 def _client_id(claims: Claims, config: Oidc) -> str:
     name = config.client_claim
     value = claim(claims, name)
-    if not isinstance(value, str) or not 0 < len(value) <= VALUE_MAX:
+    if not is_text(value, VALUE_MAX):
         raise invalid(f"The provider does not say who you are: it sends no claim {name!r}.")
     if name == EMAIL and not _is_verified(claims):
         raise invalid("The provider has not verified your e-mail address, which identifies you.")

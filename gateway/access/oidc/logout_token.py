@@ -6,13 +6,13 @@ here; without one it ends all of the person.
 """
 
 import hashlib
-import re
 import time
 from collections.abc import Mapping
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import msgspec
 
+from gateway.access.oidc.claim_text import TEXT_MAX, is_text
 from gateway.access.oidc.config import Oidc
 from gateway.access.oidc.errors import invalid
 from gateway.access.oidc.provider import Provider
@@ -23,8 +23,6 @@ EVENT = "http://schemas.openid.net/event/backchannel-logout"
 AGE_S = 300.0
 """How old a token may be, besides the difference of the clocks."""
 
-TEXT_MAX = 255
-SURROGATE = re.compile("[\ud800-\udfff]")
 SESSION, PERSON, PERSON_WITHOUT_SESSION = "sid", "sub", "sub without sid"
 
 
@@ -42,7 +40,7 @@ def sign_in_of(claims: Mapping[str, Any], config: Oidc) -> ProviderSignIn:
     No logout token can name a session that is not a usual text: it counts as unknown.
     """
     session = claims.get("sid")
-    if not _is_usual(session):
+    if not is_text(session):
         session = None
     own = (PERSON_WITHOUT_SESSION, claims["sub"]) if session is None else (SESSION, session)
     marks = (_mark(config, PERSON, claims["sub"]), _mark(config, *own))
@@ -89,14 +87,9 @@ async def verified(token: str, config: Oidc, provider: Provider) -> SignOut:
 def _text(claims: Mapping[str, Any], name: str) -> str | None:
     """Return the claim; None without it. Raises AuthError if it is no text of a usual length."""
     value = claims.get(name)
-    if value is not None and not _is_usual(value):
+    if value is not None and not is_text(value):
         raise invalid(f"The claim {name} is not a text of at most {TEXT_MAX} characters.")
     return value
-
-
-def _is_usual(value: object) -> TypeGuard[str]:
-    """Return whether it is a text of a usual length, without lone surrogates."""
-    return isinstance(value, str) and 0 < len(value) <= TEXT_MAX and not SURROGATE.search(value)
 
 
 def _mark(config: Oidc, kind: str, value: str) -> str:

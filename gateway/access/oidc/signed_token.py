@@ -61,5 +61,7 @@ async def verified_claims(
             continue
         except jwt.PyJWTError as error:
             raise invalid(f"The provider's {what} is not valid: {error}.") from error
+        if int(claims["iat"]) < 0:  # ``iat`` is always required, and not in the future
+            raise invalid(f"The provider's {what} is not valid: iat is negative.")
         return claims, algorithm
     raise invalid(f"The provider's {what} is not signed with one of the provider's keys.")

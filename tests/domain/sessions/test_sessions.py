@@ -76,6 +76,7 @@ def fold(events: Iterable[SessionEvent]) -> Session:
         ((OPENED, CLOSED), CLOSE, ()),
         ((), DUPLICATE, (FOUND,)),
         ((FOUND,), DUPLICATE, ()),
+        ((FOUND, CLOSED), DUPLICATE, ()),
         ((), expire(0), (EXPIRED,)),
         ((OPENED,), expire(1), (EXPIRED,)),
         ((OPENED, CLOSED), expire(2), ()),
@@ -89,10 +90,17 @@ def test_a_command_leads_to_these_events(
     assert decide(command, fold(before)) == after
 
 
-@pytest.mark.parametrize("command", [OPEN, DUPLICATE])
-def test_a_closed_session_takes_nothing_more(command: SessionCommand) -> None:
-    with pytest.raises(SessionIsClosed, match="'trip' is closed"):
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (OPEN, "Open a session with another id."),
+        (DUPLICATE, "Upload the photo under another sessionId, or without one."),
+    ],
+)
+def test_a_closed_session_takes_nothing_more(command: SessionCommand, advice: str) -> None:
+    with pytest.raises(SessionIsClosed, match="'trip' is closed") as error:
         decide(command, fold((OPENED, CLOSED)))
+    assert error.value.advice == advice
 
 
 @pytest.mark.parametrize("command", [expire(1), complete(1)])

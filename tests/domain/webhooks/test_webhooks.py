@@ -11,6 +11,7 @@ from domain.moments import iso
 from domain.pipeline import control
 from domain.pipeline.control import Controls
 from domain.rejections import InvalidWebhook, TooManyWebhooks, WebhookNotFound
+from domain.webhooks.addresses import parse_networks
 from domain.webhooks.revocations import disabled_since
 from domain.webhooks.urls import check_url
 from domain.webhooks.webhooks import (
@@ -58,7 +59,7 @@ def create(name: str = "w", **more: Any) -> CreateWebhook:
         "by": by("tok"),
         "most": 2,
         "in_all": MOST_WEBHOOKS,
-        "allow_http": False,
+        "private": (),
     }
     return CreateWebhook(webhook_id=name, **{**wish, **more})
 
@@ -77,7 +78,7 @@ def change(**more: Any) -> ChangeWebhook:
         "types": (),
         "known_types": TYPES,
         "description": "",
-        "allow_http": False,
+        "private": (),
         "by": by("tok"),
     }
     return ChangeWebhook(webhook_id="w", **{**wish, **more})
@@ -133,7 +134,7 @@ def test_the_system_has_a_bounded_number_too() -> None:
 )
 def test_unsuitable_addresses_are_rejected(url: str) -> None:
     with pytest.raises(InvalidWebhook):
-        check_url(url, allow_http=False)
+        check_url(url)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +142,60 @@ def test_unsuitable_addresses_are_rejected(url: str) -> None:
     ["https://example.com", "https://example.com:8443/a?b=c", "https://[2606:4700::1]/", URL],
 )
 def test_suitable_addresses_are_accepted(url: str) -> None:
-    assert check_url(url, allow_http=False).scheme == "https"
+    assert check_url(url).scheme == "https"
 
 
-def test_plain_http_is_accepted_only_if_allowed() -> None:
-    assert check_url("http://10.0.0.1/", allow_http=True).hostname == "10.0.0.1"
+def test_plain_http_is_accepted_only_for_what_is_allowed() -> None:
+    private = parse_networks("10.0.0.0/8, ::1")
+
+    assert check_url("http://10.0.0.1/", private).hostname == "10.0.0.1"
+    assert check_url("http://localhost/", private).hostname == "localhost"
+    assert check_url("http://receiver.example/", private).scheme == "http"
+    for url in ("http://11.0.0.1/", "http://8.8.8.8/", "https://192.168.0.1/"):
+        with pytest.raises(InvalidWebhook):
+            check_url(url, private)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "Photos.LocalHost.",
+        "10.0.0.1.",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0.0.0.0",  # where it leads is what matters
+        "[::1]",
+        "[::ffff:10.0.0.1]",
+        "[::10.0.0.1]",
+        "169.254.169.254",
+        "100.64.0.1",
+        "224.0.0.1",
+        "[fe80::1]",
+        "[fd00::1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+    ],
+)
+def test_a_private_address_is_rejected_however_it_is_written(host: str) -> None:
+    with pytest.raises(InvalidWebhook, match="no public address"):
+        check_url(f"https://{host}:8443/photolog")
+
+
+def test_the_message_says_which_address_an_unusual_form_is() -> None:
+    with pytest.raises(InvalidWebhook, match=r"0x7f\.1 \(127\.0\.0\.1\)"):
+        check_url("https://0x7f.1/")
+
+
+def test_a_changed_address_is_checked_like_a_new_one() -> None:
+    webhooks = given(create())
+
+    with pytest.raises(InvalidWebhook):
+        decide(change(url="https://10.0.0.1/"), webhooks)
+    assert decide(change(url="https://10.0.0.1/", private=parse_networks("10.0.0.1")), webhooks)
 
 
 def test_unknown_types_and_unprintable_descriptions_are_rejected() -> None:
@@ -298,5 +348,5 @@ def test_clients_leave_some_webhooks_to_operators() -> None:
 
 def test_the_advice_for_a_plain_url_names_the_setting_that_allows_it() -> None:
     with pytest.raises(InvalidWebhook) as error:
-        check_url("http://127.0.0.1/", allow_http=False)
+        check_url("http://127.0.0.1/")
     assert "PHOTOLOG_WEBHOOK_PRIVATE_ADDRESSES" in error.value.advice

@@ -49,6 +49,7 @@ async def test_a_webhook_is_shown_as_it_was_created_without_its_secret(webhooks:
         "positions": made["positions"],
         "waitingSince": None,
         "failingSince": None,
+        "failingReason": None,
         "lastAttemptAt": None,
         "lastStatus": None,
     }
@@ -155,6 +156,8 @@ async def test_an_api_key_needs_the_scopes_to_see_and_to_change(
 
 UNSUITABLE: tuple[tuple[dict[str, Any], int, str], ...] = (
     ({"url": "http://example.com/"}, 400, "invalid-webhook"),
+    ({"url": "https://10.0.0.1/"}, 400, "invalid-webhook"),
+    ({"url": "https://[::1]/"}, 400, "invalid-webhook"),
     ({"url": "https://user:secret@example.com/"}, 400, "invalid-webhook"),
     ({"url": URL, "types": ["photo.eaten"]}, 400, "invalid-webhook"),
     ({"url": URL, "description": "a\u202eb"}, 400, "invalid-webhook"),

@@ -50,6 +50,7 @@ async def test_deliveries_are_listed_with_their_answers(
     await expect(delivery).to_contain_text("the printer is out of <b>paper</b>")
     await expect(page.locator(".facts")).to_contain_text("the print shop")
     await expect(page.locator(".facts .state")).to_have_text("failing")
+    await expect(page.locator(".facts")).to_contain_text("ago · the receiver answered 503")
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 

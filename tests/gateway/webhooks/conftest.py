@@ -9,9 +9,10 @@ import httpx
 import msgspec
 import pytest
 
+from domain.webhooks.addresses import parse_networks
 from gateway.http.limits import Limits
 from gateway.webhooks.deliverer import Deliverer
-from gateway.webhooks.destinations import Destinations, parse_networks
+from gateway.webhooks.destinations import Destinations
 from gateway.webhooks.secrets import WebhookSecrets
 from gateway.webhooks.sending import tls_context
 from gateway.webhooks.settings import WebhookBounds

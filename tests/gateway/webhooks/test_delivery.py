@@ -106,7 +106,7 @@ async def test_a_failing_event_is_retried_and_keeps_back_its_photo_alone(
     assert told(receiver.requests).index(("photo.uploaded", healthy)) < 4
     ids = {each.position for each in receiver.requests if each.event["subject"] == poisoned}
     assert len(ids) == 2
-    assert reached["lastStatus"] == 200
+    assert (reached["lastStatus"], reached["failingReason"]) == (200, None)
     deliveries = await webhooks.deliveries(made["id"])
     assert len(deliveries) == 6
     failed = [each for each in reversed(deliveries) if each["outcome"] == "rejected"]
@@ -191,6 +191,7 @@ async def test_one_receiver_that_hangs_delays_no_other(
             assert deliverer.report.failing == 1
 
     assert failing["lastStatus"] is None
+    assert failing["failingReason"] == "timeout: no answer within 1 s"
     assert failing["waitingSince"] is not None
     assert (await webhooks.deliveries(slow["id"]))[0]["outcome"] == "unreachable"
 

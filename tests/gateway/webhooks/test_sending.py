@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.webhooks.destinations import Destinations, NotAllowed, is_public, parse_networks
+from domain.webhooks.addresses import NotAllowed, is_public, parse_networks
+from gateway.webhooks.destinations import Destinations
 from gateway.webhooks.sending import ANSWER_SHOWN, Answer, Sender, tls_context
 from tests.certificates import Certified, certify
 from tests.gateway.conftest import HOST

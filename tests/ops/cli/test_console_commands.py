@@ -44,6 +44,9 @@ def test_a_job_is_told_and_retried_with_a_reason_that_the_audit_lists(
     told = photolog(shared_system, "jobs", failed["jobId"])
     assert "validation" in told
     assert failed["traceId"] in told
+    listed = photolog(shared_system, "jobs", "--photo", failed["photoId"]).splitlines()
+    assert listed[0].split()[-3:] == ["Job", "Photo", "File"]
+    assert listed[1].split()[-3:] == [failed["jobId"], failed["photoId"], "bad.jpg"]
 
     again = photolog(shared_system, "jobs", failed["jobId"], "--retry", "--priority", "2", *WHY)
 
@@ -56,6 +59,14 @@ def test_a_job_is_told_and_retried_with_a_reason_that_the_audit_lists(
     assert (entry["what"], entry["reason"]) == ("photo.processing.requested", "a bad batch")
     assert entry["data"]["priority"] == 2
     assert "a bad batch" in photolog(shared_system, "audit", "--limit", "5")
+
+
+def test_an_audit_without_a_match_says_how_actors_are_written(shared_system: System) -> None:
+    told = photolog(shared_system, "audit", "--actor", "foo")
+
+    assert told == (
+        "There are no entries that match. An actor is a role and a name, such as operator:alice.\n"
+    )
 
 
 def test_a_pause_for_a_while_says_until_when(shared_system: System) -> None:

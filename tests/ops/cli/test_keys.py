@@ -34,6 +34,9 @@ def test_a_key_is_created_listed_and_revoked(shared_system: System) -> None:
     told = shared_system.photolog("keys", "list", "--json").stdout
     assert key_id in [msgspec.json.decode(each)["id"] for each in told.splitlines()]
     assert key not in shown + told
+    for client_id, is_listed in (("ann", True), ("nobody", False)):
+        of_client = shared_system.photolog("keys", "--client", client_id).stdout
+        assert (key_id in of_client) == is_listed
 
     done = shared_system.photolog("keys", "revoke", key, "--reason", "lost")
     assert done.returncode == 0, done.stdout + done.stderr

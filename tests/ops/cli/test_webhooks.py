@@ -109,8 +109,12 @@ def test_a_webhook_is_created_listed_changed_and_deleted(
     receiver.status = 410
     assert system.photolog("delete", "--yes", upload(system)).returncode == 0
     wait_until(lambda: "disabled (gone)" in done(system), "it is disabled")
-    [line] = done(system, "deliveries", webhook_id).splitlines()
-    assert f"{DELETED}  gone 410  attempt 1" in line
+    head, line = done(system, "deliveries", webhook_id).splitlines()
+    assert head.startswith("Time (UTC)")
+    day, clock, event, position, attempt, *outcome = line.split()
+    assert (event, attempt, outcome[:2]) == (DELETED, "1", ["gone", "410"])
+    recorded = msgspec.json.decode(done(system, "deliveries", webhook_id, "--json"))
+    assert (position, f"{day}T{clock}") == (recorded["position"], recorded["time"][:19])
     receiver.status = 200
     done(system, "enable", webhook_id, "--reason", "back again")
     wait_until(lambda: len(receiver.events) == 2, "the event is sent again")

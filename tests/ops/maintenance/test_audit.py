@@ -192,7 +192,7 @@ WEBHOOK_COMMANDS: tuple[AnyWebhookCommand, ...] = (
         by=NOBODY,
         most=5,
         in_all=5,
-        allow_http=False,
+        private=(),
     ),
     ChangeWebhook(
         webhook_id=HOOK,
@@ -200,7 +200,7 @@ WEBHOOK_COMMANDS: tuple[AnyWebhookCommand, ...] = (
         types=(),
         known_types=frozenset(),
         description="",
-        allow_http=False,
+        private=(),
         by=NOBODY,
     ),
     DisableWebhook(webhook_id=HOOK),

@@ -180,6 +180,58 @@ async def test_a_key_that_names_no_event_of_the_session_keeps_no_duplicate_from_
     assert (first.changed, again.changed) == (True, False)
 
 
+async def test_of_a_closed_session_only_what_the_log_has_was_counted(log: Log) -> None:
+    await find(log, 0, key="one")
+    for number in range(1, RECENT + 1):
+        await find(log, number)
+    opened = await do(log, OpenSession, expected=5)
+    await do(log, CloseSession)
+    redis: Any = log.redis
+    foreign = log.keys.command(home(log), "alice", "trip\nother")
+    chain, position = chain_of("alice", "trip"), opened.after.position
+    assert position is not None
+
+    def duplicate(upload: str) -> RecordDuplicate:
+        return RecordDuplicate(
+            client_id="alice",
+            session_id="trip",
+            upload=upload,
+            duplicate_of="p",
+            original_filename="a.jpg",
+        )
+
+    assert await SessionLog(log).was_counted(duplicate("0"))
+    own = await redis.get(log.keys.command(home(log), "alice", "trip\n0"))
+    for value in (b"garbage", f"{chain} 1-1", f"{chain} {position.entry_id}", own):
+        await redis.set(foreign, value)
+        assert not await SessionLog(log).was_counted(duplicate("other")), value
+
+
+async def test_a_key_that_names_another_event_of_the_session_keeps_no_duplicate_from_counting(
+    log: Log,
+) -> None:
+    opened = await do(log, OpenSession, expected=5)
+    redis: Any = log.redis
+    key = log.keys.command(home(log), "alice", "trip\n0")
+    assert opened.after.position is not None
+    await redis.set(key, f"{chain_of('alice', 'trip')} {opened.after.position.entry_id}")
+
+    assert (await find(log, 0, key="one")).changed
+
+
+async def test_an_upload_that_was_counted_is_known_without_its_key_after_the_closing(
+    log: Log,
+) -> None:
+    await find(log, 0, key="one")
+    await do(log, CloseSession)
+    redis: Any = log.redis
+    await redis.delete(log.keys.command(home(log), "alice", "trip\n0"))
+
+    assert not (await find(log, 0, key="one")).changed
+    with pytest.raises(SessionIsClosed):
+        await find(log, 1, key="two")
+
+
 async def test_a_lost_state_is_folded_again_from_where_the_caller_knows_no_events(log: Log) -> None:
     await log.execute(into("trip"), client_id="alice", context=CONTEXT)
     before = await log.end(home(log))

@@ -16,7 +16,7 @@ import { moment, span, stateName, words } from "./words.js";
  *   createdAt: string, state: "delivering" | "failing" | "unsigned" | "disabled", disabledCause: Cause | null,
  *   disabledAt: string | null, disabledReason: string | null, previousSecretUntil: string | null,
  *   positions: string[], waitingSince: string | null, failingSince: string | null,
- *   lastAttemptAt: string | null, lastStatus: number | null}} Webhook
+ *   failingReason: string | null, lastAttemptAt: string | null, lastStatus: number | null}} Webhook
  * @typedef {{position: string, type: string, attempt: number, time: string, durationMs: number,
  *   outcome: string, status: number | null, answer: string, nextAttemptAt: string | null}} Delivery
  * @typedef {() => Promise<void>} Refresh
@@ -40,7 +40,7 @@ export function webhooks({ filter }) {
     /** @type {{items: Webhook[]}} */
     const { items } = await ask(`/api/webhooks?${filter}`);
     const rows = items.map((one) => [
-      ...[link(one.url, "webhook", { id: one.id }), clientOf(one), typesOf(one), state(one), one.lastStatus],
+      ...[link(one.url, "webhook", { id: one.id }), clientOf(one), typesOf(one), state(one), one.failingReason ?? one.lastStatus],
       ...[by(one.waitingSince, one.waitingSince && span(ageOf(one.waitingSince))), by(one.createdAt, moment(one.createdAt))],
     ]);
     return () => list.replaceChildren(table(words.webhookTitle, words.webhookHeads, rows, { empty: words.noWebhooks }));
@@ -119,7 +119,7 @@ function factsOf(webhook) {
     [words.webhookFacts.disabled, disabledCause === null ? null : disabled.filter(Boolean).join(" · ")],
     [words.webhookFacts.delivered, webhook.positions.join(", ")],
     [words.webhookFacts.waiting, since(webhook.waitingSince)],
-    [words.webhookFacts.failing, since(webhook.failingSince)],
+    [words.webhookFacts.failing, [since(webhook.failingSince), webhook.failingReason].filter(Boolean).join(" · ")],
     [words.webhookFacts.last, [moment(webhook.lastAttemptAt), webhook.lastStatus].filter(Boolean).join(", ")],
     [words.webhookFacts.previousSecret, webhook.previousSecretUntil && words.until(moment(webhook.previousSecretUntil) ?? "")],
   ];

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.access.oidc.flow import Flow
 from gateway.http.auth import AuthError
+from gateway.http.roles import Role
 from store.log.log import Log
 from tests.gateway.access.oidc.sign_ins import asked, begin, finish, sign_in
 from tests.gateway.openid.forger import (
@@ -92,6 +93,17 @@ async def test_a_token_that_the_provider_has_not_signed_is_rejected(
         {"sub": None},
         {"sub": "x" * 256},
         {"at_hash": "of another token"},
+        {"sub": "\ud800"},
+        {"sub": "a\udfffb"},
+        {"nonce": "\ud800"},
+        {"nonce": ["of a sign-in"]},
+        {"at_hash": "\ud800"},
+        {"azp": "\ud800"},
+        {"aud": "\ud800"},
+        {"iss": "\ud800"},
+        {"iat": -(10**30)},
+        {"iat": float("inf")},
+        {"exp": float("nan")},
     ],
 )
 async def test_a_token_for_something_else_is_rejected(
@@ -104,6 +116,30 @@ async def test_a_token_for_something_else_is_rejected(
 
     with pytest.raises(AuthError) as error:
         await finish(flow, begun)
+
+    assert error.value.code == "invalid-identity"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("\ud800", None), ("\x00\x1b[31m", None), ("x" * 5_000, "x" * 64), ("\udfff" * 300, None)],
+)
+async def test_other_claims_may_have_any_text(
+    log: Log, forger: Forger, text: str, name: str | None
+) -> None:
+    config = forger.config(role_claim="groups", operators="ops")
+
+    person = await sign_in(log, forger, config, sid=text, name=text, groups=[text], acr=text)
+
+    assert (person.name, person.role) == (name, Role.CLIENT)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "alice\udfff", "x" * 1_001])
+async def test_a_client_claim_that_utf_8_cannot_encode_is_rejected(
+    log: Log, forger: Forger, text: str
+) -> None:
+    with pytest.raises(AuthError) as error:
+        await sign_in(log, forger, forger.config(client_claim="login"), login=text)
 
     assert error.value.code == "invalid-identity"
 

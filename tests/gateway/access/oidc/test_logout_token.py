@@ -135,6 +135,10 @@ async def test_a_token_that_the_provider_has_not_signed_is_rejected(
         {"sub": "x" * 256},
         {"sid": ""},
         {"sid": "\ud800"},
+        {"sub": "a\ud800"},
+        {"jti": "\udfff"},
+        {"iat": -(10**30)},
+        {"iat": float("inf")},
         {"sid": ["one"]},
     ],
 )
